@@ -1,0 +1,41 @@
+# Every target works on a fresh clone by itself. PYTHON picks the interpreter (3.11 or newer) that makes .venv/.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := check-and-test
+.PHONY: check-and-test setup demo run test check bench
+
+check-and-test: check test
+
+setup: $(STAMP)
+
+# torch comes first and alone, at one version: a dependency's open range would otherwise fetch another build of it.
+# Plain pip takes what the configured index offers: CUDA on PyPI for Linux, or the CPU build of an index you name, e.g.
+#   PIP_EXTRA_INDEX_URL=<index of CPU builds> make setup
+$(STAMP): pyproject.toml constraints.txt tests/clients/package.json tests/clients/requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python tests/clients/install.py
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/modelyard demo
+
+run: $(STAMP)
+	$(BIN)/modelyard serve --example-models
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks

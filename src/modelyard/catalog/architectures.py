@@ -1,0 +1,214 @@
+"""From what a model's files say of themselves to the task it serves: tables first, in the order they are asked.
+
+Pure: knows no files. Follows the hub's `pipeline_tag` where the author set one, then the architecture's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+TASKS = frozenset(
+    {
+        "chat", "image-text-to-text", "audio-text-to-text", "video-text-to-text",
+        "text-generation", "text2text-generation", "summarization", "translation", "automatic-speech-recognition",
+        "image-to-text", "text-classification", "image-classification", "audio-classification",
+        "video-classification", "zero-shot-image-classification", "zero-shot-classification",
+        "token-classification", "fill-mask", "question-answering", "document-question-answering",
+        "visual-question-answering", "feature-extraction", "sentence-similarity", "image-feature-extraction",
+        "object-detection", "zero-shot-object-detection", "image-segmentation", "depth-estimation",
+        "mask-generation", "text-to-image", "unconditional-image-generation", "text-to-speech", "text-to-audio",
+        "text-to-video",
+    }
+)  # fmt: skip
+"""The task ids of the wire contract."""
+
+TAG_ALIASES = {"conversational": "chat", "ner": "token-classification", "sentiment-analysis": "text-classification"}
+
+REFINEMENTS = {
+    # The hub folded text2text-generation into text-generation, and has no tag of its own for chat.
+    "text-generation": {"chat", "text2text-generation"},
+    # Older cards of vision encoders say feature-extraction; NLI models are tagged as classifiers by the hub's default.
+    "feature-extraction": {"image-feature-extraction"},
+    "any-to-any": {"image-text-to-text", "audio-text-to-text", "video-text-to-text"},
+}
+"""Tag → the tasks, found from the architecture, that say the same more exactly and so win over it."""
+
+ARCHITECTURES = {
+    "BarkModel": "text-to-speech",
+    "BlipForConditionalGeneration": "image-to-text",
+    "Blip2ForConditionalGeneration": "image-to-text",
+    "Florence2ForConditionalGeneration": "image-text-to-text",
+    "FuyuForCausalLM": "image-text-to-text",
+    "GPT2DoubleHeadsModel": "text-generation",
+    "GitForCausalLM": "image-to-text",
+    "MarianMTModel": "translation",
+    "MusicgenForConditionalGeneration": "text-to-audio",
+    "MusicgenMelodyForConditionalGeneration": "text-to-audio",
+    "PerceiverForImageClassificationConvProcessing": "image-classification",
+    "PerceiverForImageClassificationFourier": "image-classification",
+    "PerceiverForImageClassificationLearned": "image-classification",
+    "Pix2StructForConditionalGeneration": "image-to-text",
+    "Phi4MultimodalForCausalLM": "image-text-to-text",
+    "SpeechEncoderDecoderModel": "automatic-speech-recognition",
+    "VisionEncoderDecoderModel": "image-to-text",
+    "VitsModel": "text-to-speech",
+    "XLMWithLMHeadModel": "fill-mask",
+}
+"""Architectures whose ending alone would mislead."""
+
+_AUDIO = ("ASTFor", "Data2VecAudioFor", "HubertFor", "SEWFor", "SEWDFor", "UniSpeechFor", "UniSpeechSatFor", "Wav2Vec2",
+          "WavLMFor", "Whisper")  # fmt: skip
+
+FAMILIES: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (_AUDIO, "ForSequenceClassification", "audio-classification"),
+    (("LayoutLM", "LiltFor", "BrosFor"), "ForQuestionAnswering", "document-question-answering"),
+    (("Vilt", "Blip", "Lxmert", "VisualBert"), "ForQuestionAnswering", "visual-question-answering"),
+    (("OwlViT", "Owlv2", "GroundingDino", "MMGroundingDino", "OmDetTurbo"), "ForObjectDetection",
+     "zero-shot-object-detection"),
+    (("Sam", "Sam2", "SamHQ", "EdgeTam"), "Model", "mask-generation"),
+    (("CLIP", "Siglip", "ALIGN", "Align", "AltCLIP", "ChineseCLIP", "MetaClip", "Blip"), "Model",
+     "zero-shot-image-classification"),
+    (("Whisper", "Speech2Text", "Moonshine", "CohereAsr", "Canary", "KyutaiSpeech", "Qwen3ASR", "GlmAsr"),
+     "ForConditionalGeneration", "automatic-speech-recognition"),
+    (("Qwen2Audio", "AudioFlamingo", "MusicFlamingo", "Voxtral", "GraniteSpeech"), "ForConditionalGeneration",
+     "audio-text-to-text"),
+    (("VideoLlava", "LlavaNextVideo", "VideoLlama", "InstructBlipVideo"), "ForConditionalGeneration",
+     "video-text-to-text"),
+    (("M2M100", "MBart", "NllbMoe", "FSMT", "PLBart"), "ForConditionalGeneration", "translation"),
+    (("Pegasus", "BigBirdPegasus", "LED"), "ForConditionalGeneration", "summarization"),
+)  # fmt: skip
+"""(how the name starts, how it ends, task): families that use an ending in their own sense."""
+
+ENDINGS: tuple[tuple[str, str], ...] = (
+    ("ForCausalLM", "text-generation"),
+    ("LMHeadModel", "text-generation"),
+    ("ForMaskedLM", "fill-mask"),
+    ("ForSequenceClassification", "text-classification"),
+    ("ForTokenClassification", "token-classification"),
+    ("ForQuestionAnswering", "question-answering"),
+    ("ForQuestionAnsweringSimple", "question-answering"),
+    ("ForDocumentQuestionAnswering", "document-question-answering"),
+    ("ForImageClassification", "image-classification"),
+    ("ForImageClassificationWithTeacher", "image-classification"),
+    ("ForAudioClassification", "audio-classification"),
+    ("ForVideoClassification", "video-classification"),
+    ("ForObjectDetection", "object-detection"),
+    ("ForSemanticSegmentation", "image-segmentation"),
+    ("ForInstanceSegmentation", "image-segmentation"),
+    ("ForUniversalSegmentation", "image-segmentation"),
+    ("ForSegmentation", "image-segmentation"),
+    ("ForDepthEstimation", "depth-estimation"),
+    ("ForMaskGeneration", "mask-generation"),
+    ("ForCTC", "automatic-speech-recognition"),
+    ("ForSpeechSeq2Seq", "automatic-speech-recognition"),
+    ("ForSpeechToText", "automatic-speech-recognition"),
+    ("ForTextToSpeech", "text-to-speech"),
+    ("WithHifiGan", "text-to-speech"),
+    ("ForTextToWaveform", "text-to-audio"),
+    ("ForVisionText2Text", "image-text-to-text"),
+    ("ForTextToText", "translation"),
+    ("EncoderDecoderModel", "text2text-generation"),
+)
+
+GENERATION = "ForConditionalGeneration"
+BARE = ("Model", "Encoder", "ForPreTraining", "TextModel")
+
+PIPELINES: tuple[tuple[tuple[str, ...], str | None], ...] = (
+    (("Inpaint", "Img2Img", "ImageVariation", "Upscale", "ControlNet", "InstructPix2Pix", "ImageToVideo",
+      "VideoToVideo", "StableVideoDiffusion", "Depth2Img"), None),
+    (("TextToVideo", "Video", "AnimateDiff", "WanPipeline", "LTX", "Mochi", "Latte"), "text-to-video"),
+    (("Audio", "MusicLDM"), "text-to-audio"),
+    (("DDPM", "DDIM", "PNDM", "ScoreSdeVe", "KarrasVe", "ConsistencyModelPipeline", "DiTPipeline", "LDMPipeline",
+      "DanceDiffusion"), "unconditional-image-generation"),
+)  # fmt: skip
+"""Words in a diffusers pipeline's name → task, in this order; None: it needs inputs that no task here has."""
+
+
+def detect_task(
+    *,
+    tag: str | None,
+    tags: Collection[str],
+    config: Mapping[str, Any],
+    chat_template: bool,
+    embeds_sentences: bool = False,
+) -> str | None:
+    """The task of a transformers model, or None when nothing tells.
+
+    `tag` and `tags` are the card's or the hub's; `chat_template`: the tokenizer has one; `embeds_sentences`: the
+    folder is a sentence-transformers pipeline.
+    """
+    by_shape = "sentence-similarity" if embeds_sentences else _by_config(config)
+    if by_shape == "text-generation" and (chat_template or "conversational" in tags):
+        by_shape = "chat"
+    tag = TAG_ALIASES.get(tag, tag) if tag else None
+    if tag == "text-generation" and by_shape is None and (chat_template or "conversational" in tags):
+        return "chat"
+    if by_shape in REFINEMENTS.get(tag or "", ()):
+        return by_shape
+    return tag if tag in TASKS else by_shape
+
+
+def detect_pipeline_task(*, tag: str | None, pipeline: str) -> str | None:
+    """The task of a diffusers pipeline class, or None when it needs inputs that no task here has."""
+    if tag in TASKS:
+        return tag
+    return next((task for words, task in PIPELINES if any(word in pipeline for word in words)), "text-to-image")
+
+
+def architecture(config: Mapping[str, Any]) -> str | None:
+    """The class that config.json names first."""
+    names = config.get("architectures")
+    return str(names[0]) if isinstance(names, list) and names else None
+
+
+def _by_config(config: Mapping[str, Any]) -> str | None:
+    name = (architecture(config) or "").removeprefix("TF").removeprefix("Flax")
+    task = ARCHITECTURES.get(name) or _by_family(name) or _by_ending(name)
+    if task is None and name.endswith(GENERATION):
+        return _by_inputs(config)
+    if task is None and name.endswith(BARE):
+        return "image-feature-extraction" if _sees_images_only(config) else "feature-extraction"
+    if task == "text-classification" and _entails(config):
+        return "zero-shot-classification"
+    return task
+
+
+def _by_family(name: str) -> str | None:
+    return next((task for starts, end, task in FAMILIES if name.startswith(starts) and name.endswith(end)), None)
+
+
+def _by_ending(name: str) -> str | None:
+    return next((task for ending, task in ENDINGS if name.endswith(ending)), None)
+
+
+def _by_inputs(config: Mapping[str, Any]) -> str:
+    """`...ForConditionalGeneration` of any family: what it reads, then what it was trained for."""
+    if "vision_config" in config:
+        return "image-text-to-text"
+    if "audio_config" in config:
+        return "audio-text-to-text"
+    trained = _keys(config.get("task_specific_params"))
+    if len(trained) == 1 and trained[0] == "summarization":
+        return "summarization"
+    if trained and all(task.startswith("translation") for task in trained):
+        return "translation"
+    return "text2text-generation"
+
+
+def _sees_images_only(config: Mapping[str, Any]) -> bool:
+    return (
+        "vocab_size" not in config
+        and "text_config" not in config
+        and not {"image_size", "num_channels"}.isdisjoint(config)
+    )
+
+
+def _entails(config: Mapping[str, Any]) -> bool:
+    """Whether the labels are those of natural language inference, which is what zero-shot classification asks."""
+    labels = config.get("id2label")
+    return isinstance(labels, dict) and any(str(label).lower().startswith("entail") for label in labels.values())
+
+
+def _keys(value: Any) -> Sequence[str]:
+    return [str(key) for key in value] if isinstance(value, dict) else []

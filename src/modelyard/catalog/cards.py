@@ -1,0 +1,54 @@
+"""Cards: an inspection under a model's name, with the operator's consent and the measured memory applied. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from modelyard.catalog.found import Found
+from modelyard.catalog.inspection import Inspection
+from modelyard.catalog.memory import estimate_memory_bytes
+from modelyard.types import ModelCard
+
+UNKNOWN_TASK = "unknown"
+"""The task of a card whose files do not tell it; such a card always carries a refusal."""
+
+
+def make_card(found: Found, allow_unsafe: Collection[str] = ()) -> ModelCard:
+    """The card of one model. Its memory is an estimate until someone has measured it."""
+    what = found.inspection
+    return ModelCard(
+        model_id=found.model_id,
+        task=what.task or UNKNOWN_TASK,
+        source=found.source,
+        memory_bytes=estimate_memory_bytes(what.weight_bytes, what.dtype),
+        path=found.path,
+        architecture=what.architecture,
+        library=what.library,
+        parameters=what.parameters,
+        weight_bytes=what.weight_bytes,
+        dtype=what.dtype,
+        max_length=what.max_length,
+        revision=found.revision,
+        license=what.license,
+        remote_code=what.remote_code,
+        refusal=find_refusal(found.model_id, what, allow_unsafe),
+    )
+
+
+def find_refusal(model_id: str, inspection: Inspection, allow_unsafe: Collection[str]) -> str | None:
+    """One sentence that says what was found and what to do about it; None when the model may be served."""
+    if inspection.problem:
+        return f"{model_id} {inspection.problem}."
+    if model_id in allow_unsafe:
+        return None
+    found, accept = [], []
+    if inspection.pickle_only:
+        found.append("has its weights only as pickle files, which can run any code when they are opened")
+        accept.append("pickle weights")
+    if inspection.remote_code:
+        found.append("needs Python code from its own repository to load")
+        accept.append("its code")
+    if not found:
+        return None
+    remedy = f"run `modelyard serve --allow-unsafe {model_id}` to accept {' and '.join(accept)} for this model"
+    return f"{model_id} {' and '.join(found)}; {remedy}."

@@ -1,0 +1,117 @@
+"""The catalog: one place to ask which models exist, what each one is, and where its files are.
+
+Owns the order of the sources (local folders win over the hub) and what a person is told when a model is not there.
+File and network work happens in threads; nothing here blocks the event loop for longer than a few `stat` calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from modelyard.catalog.cards import make_card
+from modelyard.catalog.download import OnProgress
+from modelyard.catalog.folders import Folders
+from modelyard.catalog.found import Found
+from modelyard.catalog.hub import Hub
+from modelyard.catalog.names import is_model_id
+from modelyard.catalog.nearest import nearest_names
+from modelyard.errors import DownloadFailed, ModelRefused, UnknownModel
+from modelyard.types import ModelCard, Source, check_model_id
+
+Learned = Callable[[Sequence[str]], Mapping[str, int]]
+"""Model ids → measured peak memory in bytes of those that have been measured. Called on every lookup, on the event
+loop: it must answer from memory or by one indexed read."""
+
+
+class Catalog:
+    """Every model that this server can run. One per process; all methods belong to its event loop."""
+
+    def __init__(
+        self,
+        folders: Folders,
+        hub: Hub | None = None,
+        learned: Learned = lambda ids: {},
+        allow_unsafe: frozenset[str] = frozenset(),
+    ) -> None:
+        """`hub` None: only local folders. `allow_unsafe`: ids whose pickles and own code the operator accepts."""
+        self._folders = folders
+        self._hub = hub
+        self._learned = learned
+        self._allow_unsafe = allow_unsafe
+
+    async def find(self, model_id: str) -> ModelCard | None:
+        """The model's card, or None when no source has it. A model that must not be served has a `refusal`.
+
+        A local folder that is known costs one directory scan, done at once; a new one is inspected in a thread; the
+        hub is asked only for what no folder holds. Raises InvalidRequest for an ill-formed id, ModelRefused for a
+        gated repository, DownloadFailed when the hub cannot be asked.
+        """
+        check_model_id(model_id)
+        found = self._folders.find_known(model_id) or await asyncio.to_thread(self._folders.find, model_id)
+        if found is None and self._hub is not None:
+            found = await self._hub.find(model_id)
+        return self._cards_of([found])[0] if found else None
+
+    async def get(self, model_id: str) -> ModelCard:
+        """The model's card. Raises UnknownModel with the nearest names, and what `find` raises."""
+        card = await self.find(model_id)
+        if card is not None:
+            return card
+        near = await asyncio.to_thread(lambda: nearest_names(model_id, self._known_ids()))
+        raise UnknownModel(self._unknown(model_id, near), model=model_id, nearest=near)
+
+    async def list(self, task: str | None = None, model_id: str | None = None) -> builtins.list[ModelCard]:
+        """The cards of local folders, of complete downloads and of hub models looked up of late, by id.
+
+        `model_id` narrows to that one model, wherever it is; an empty list when it is nowhere, or no model id at all.
+        """
+        if model_id is None:
+            local = await asyncio.to_thread(self._folders.list)
+            remote = await self._hub.list() if self._hub else []
+            merged = {found.model_id: found for found in [*remote, *local]}
+            cards = self._cards_of([merged[name] for name in sorted(merged)])
+        else:
+            card = await self.find(model_id) if is_model_id(model_id) else None
+            cards = [card] if card else []
+        return [card for card in cards if task is None or card.task == task]
+
+    async def ensure_files(self, card: ModelCard, on_progress: OnProgress | None = None) -> Path:
+        """The folder with all the files that serving needs; a hub model is downloaded first, with progress reports.
+
+        Cancelling stops waiting; the download stops when nobody waits for it any more. Raises ModelRefused,
+        DownloadFailed.
+        """
+        if card.refusal:
+            raise ModelRefused(card.refusal, model=card.model_id)
+        if card.source is Source.FOLDER and card.path is not None:
+            return card.path
+        if self._hub is None:
+            raise DownloadFailed(f"{card.model_id} is on the hub, which this server was told not to use.")
+        return await self._hub.fetch(card.model_id, card.revision, on_progress)
+
+    async def aclose(self) -> None:
+        """Stops downloads and lookups under way."""
+        if self._hub is not None:
+            await self._hub.aclose()
+
+    def _cards_of(self, models: Sequence[Found]) -> builtins.list[ModelCard]:
+        measured = self._learned([found.model_id for found in models])
+        cards = (make_card(found, self._allow_unsafe) for found in models)
+        return [
+            replace(card, memory_bytes=measured[card.model_id], measured=True) if card.model_id in measured else card
+            for card in cards
+        ]
+
+    def _known_ids(self) -> set[str]:
+        return {*self._folders.ids(), *(self._hub.known_ids() if self._hub else ())}
+
+    def _unknown(self, model_id: str, near: Sequence[str]) -> str:
+        places = [str(root) if root.is_dir() else f"{root} (no such directory)" for root in self._folders.roots]
+        if self._hub:
+            places.append(str(self._hub))
+        guess = f" Did you mean {' or '.join(near)}?" if near else ""
+        return f"There is no model {model_id}; looked in {', '.join(places) or 'no place: none is configured'}.{guess}"

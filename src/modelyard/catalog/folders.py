@@ -1,0 +1,117 @@
+"""Local model folders: `org/name/` under each of the operator's directories. Owns the memory of their inspections.
+
+Blocking file work, for a thread, except where a method says otherwise; safe to call from several threads at once.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from modelyard.catalog.files import Fingerprint, FolderFiles, scan_folder
+from modelyard.catalog.found import Found
+from modelyard.catalog.inspection import Inspection, inspect_files
+from modelyard.catalog.names import is_model_id
+from modelyard.types import Source, check_model_id
+
+_SETTLED_NS = 2_000_000_000
+"""A directory changed less than this before it was listed may change again within the same clock tick, unseen."""
+
+
+class Inspections:
+    """Inspections of folders, each made again only when a file's name, size or modification time has changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[Fingerprint, Inspection]] = {}
+
+    def get(self, path: Path) -> Inspection | None:
+        """What the model in the folder is; None when there is no such folder, or nothing in it."""
+        fingerprint = _fingerprint(path)
+        if not fingerprint:
+            self._known.pop(path, None)
+            return None
+        known = self._known.get(path)
+        if known is None or known[0] != fingerprint:
+            known = self._known[path] = fingerprint, _inspect(path, fingerprint)
+        return known[1]
+
+    def find_known(self, path: Path) -> Inspection | None:
+        """The same, only if it is known and still true: one directory scan, quick enough for an event loop."""
+        known = self._known.get(path)
+        return known[1] if known is not None and known[0] == _fingerprint(path) else None
+
+
+class Folders:
+    """The models in some directories; when two hold the same id, the first given wins."""
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self.roots = tuple(Path(root).expanduser().absolute() for root in roots)
+        self._inspections = Inspections()
+        self._listings: dict[Path, tuple[int, int, tuple[str, ...]]] = {}
+
+    def find(self, model_id: str) -> Found | None:
+        """The model as it is now. Raises InvalidRequest for an ill-formed id."""
+        check_model_id(model_id)
+        for root in self.roots:
+            if inspection := self._inspections.get(root / model_id):
+                return Found(model_id, Source.FOLDER, inspection, root / model_id)
+        return None
+
+    def find_known(self, model_id: str) -> Found | None:
+        """The model if an earlier `find` met it and it has not changed. May be called on an event loop."""
+        check_model_id(model_id)
+        for root in self.roots:
+            path = root / model_id
+            if inspection := self._inspections.find_known(path):
+                return Found(model_id, Source.FOLDER, inspection, path)
+            if path.exists():
+                return None
+        return None
+
+    def ids(self) -> builtins.list[str]:
+        """Every `org/name` folder with a well-formed name, sorted. Reads only directories that changed since."""
+        names = (
+            f"{org}/{name}"
+            for root in self.roots
+            for org in self._subfolders(root)
+            for name in self._subfolders(root / org)
+        )
+        return sorted({model_id for model_id in names if is_model_id(model_id)})
+
+    def list(self) -> builtins.list[Found]:
+        """Every model, by id."""
+        return [found for model_id in self.ids() if (found := self.find(model_id))]
+
+    def _subfolders(self, path: Path) -> tuple[str, ...]:
+        """The names of the folders in `path`, from memory while its modification time stands still."""
+        try:
+            changed_ns = path.stat().st_mtime_ns
+            known = self._listings.get(path)
+            if known is not None and known[0] == changed_ns and known[1] - changed_ns > _SETTLED_NS:
+                return known[2]
+            listed_ns = time.time_ns()
+            with os.scandir(path) as entries:
+                names = tuple(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            self._listings.pop(path, None)
+            return ()
+        self._listings[path] = (changed_ns, listed_ns, names)
+        return names
+
+
+def _inspect(path: Path, fingerprint: Fingerprint) -> Inspection:
+    try:
+        return inspect_files(FolderFiles(path, fingerprint))
+    except OSError as error:
+        return Inspection(problem=f"cannot be read: {error}")
+
+
+def _fingerprint(path: Path) -> Fingerprint:
+    """Empty when there is no such folder."""
+    try:
+        return scan_folder(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ()

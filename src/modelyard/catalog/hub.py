@@ -1,0 +1,194 @@
+"""The hub as a source of models: look up, list what is cached, fetch.
+
+Owns the memory of recent lookups and the table of running downloads; both belong to the event loop. Network and disk
+work happens on threads of its own, so that a slow hub holds up nobody else. What is complete on this machine is
+served whatever the hub says or does not say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from modelyard.catalog.download import Download, OnProgress, Progress
+from modelyard.catalog.found import Found
+from modelyard.catalog.hub_cache import HubCache
+from modelyard.catalog.hub_client import HubClient
+from modelyard.catalog.hub_lookup import Answer, HubLookup, Plan
+from modelyard.catalog.hub_settings import HubSettings, read_hub_settings
+from modelyard.catalog.transfer import Patience, Transfer
+from modelyard.clock import Clock, SystemClock
+from modelyard.types import check_model_id
+
+__all__ = ["Hub", "OnProgress", "Progress"]
+
+MAX_REMEMBERED = 10_000
+LOOKUPS_AT_ONCE = 8
+FILES_AT_ONCE = 4
+PROGRESS_INTERVAL_S = 0.25
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Hub:
+    """One hub and the cache of its files on this machine. Belongs to one event loop; close with `aclose`."""
+
+    def __init__(
+        self,
+        settings: HubSettings | None = None,
+        *,
+        clock: Clock | None = None,
+        patience: Patience | None = None,
+        progress_interval_s: float = PROGRESS_INTERVAL_S,
+    ) -> None:
+        """`settings` None: as the environment says."""
+        self.settings = settings or read_hub_settings()
+        self._clock = clock or SystemClock()
+        self._patience = patience or Patience()
+        self._progress_interval_s = progress_interval_s
+        self._client = HubClient(self.settings)
+        self._cache = HubCache(self.settings.cache_dir)
+        self._lookup = HubLookup(self._client, self._cache, offline=self.settings.offline)
+        self._answers: dict[str, tuple[float, Answer]] = {}
+        self._lookups: dict[str, asyncio.Task[Answer]] = {}
+        self._downloads: dict[tuple[str, str | None], tuple[Download, asyncio.Task[Path]]] = {}
+        self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="hub")
+
+    def __str__(self) -> str:
+        """As people are told where was looked."""
+        if self.settings.offline:
+            return f"the cache {self.settings.cache_dir} (HF_HUB_OFFLINE is set)"
+        private = " (without HF_TOKEN, so not in private models)" if self._client.anonymous else ""
+        return self.settings.endpoint + private
+
+    async def find(self, model_id: str) -> Found | None:
+        """The model as the hub describes it, without downloading it; None when there is none.
+
+        Answers are remembered: found for 5 min, missing for 30 s, failed for 5 s. Callers who ask at once share one
+        question. A found model whose answer has expired is returned at once and asked about behind the scenes, so
+        that a model in use never waits for the hub. Raises InvalidRequest, ModelRefused (gated, private),
+        DownloadFailed (the hub cannot be asked, and the cache does not hold the model).
+        """
+        check_model_id(model_id)
+        expires_at_s, answer = self._answers.get(model_id, (0.0, None))
+        expired = self._clock.monotonic() >= expires_at_s
+        if answer is None or (expired and answer.found is None):
+            answer = await asyncio.shield(self._look_up(model_id))
+        elif expired:
+            self._look_up(model_id)
+        if answer.error is not None:
+            raise answer.error.with_traceback(None)
+        return answer.found
+
+    async def list(self) -> builtins.list[Found]:
+        """The models that are complete in the cache, and those looked up of late; in no order."""
+        cached = await self._run(self._lookup.complete_in_cache)
+        models = {found.model_id: found for found in cached}
+        for _, answer in self._answers.values():
+            if answer.found and (answer.found.path or answer.found.model_id not in models):
+                models[answer.found.model_id] = answer.found
+        return [*models.values()]
+
+    def known_ids(self) -> set[str]:
+        """Ids of which something is known here; to guess what a mistyped one means. Reads one directory."""
+        seen = {model_id for model_id, (_, answer) in self._answers.items() if answer.found}
+        return seen.union(self._cache.model_ids())
+
+    async def fetch(self, model_id: str, revision: str | None = None, on_progress: OnProgress | None = None) -> Path:
+        """The folder with the model's files, once all that serving needs are there.
+
+        However many ask, each file is downloaded once, by one thread of one process. A file that broke off goes on
+        where it stopped, also after this process was killed. Cancelling leaves; when the last waiter has left, the
+        download stops and keeps what it has. Raises DownloadFailed, ModelRefused.
+        """
+        check_model_id(model_id)
+        key = (model_id, revision)
+        download, task = self._downloads.get(key, (None, None))
+        if download is None or task is None or download.stop.is_set():
+            download = Download(model_id)
+            task = asyncio.create_task(self._fetch(download, revision), name=f"fetch {model_id}")
+            self._downloads[key] = (download, task)
+            task.add_done_callback(lambda done: self._forget(key, done))
+        return await download.wait(task, on_progress)
+
+    async def aclose(self) -> None:
+        """Stops downloads and lookups. What came of a download stays and is used by the next one."""
+        tasks = [*self._lookups.values(), *(task for _, task in self._downloads.values())]
+        for download, _ in self._downloads.values():
+            download.stop.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
+    def _look_up(self, model_id: str) -> asyncio.Task[Answer]:
+        """The question about this model that is under way, or a new one."""
+        task = self._lookups.get(model_id)
+        if task is None:
+            task = self._lookups[model_id] = asyncio.create_task(self._ask(model_id), name=f"look up {model_id}")
+            task.add_done_callback(lambda done: self._lookups.pop(model_id, None))
+        return task
+
+    async def _ask(self, model_id: str) -> Answer:
+        _, known = self._answers.get(model_id, (0.0, None))
+        answer = await self._run(self._lookup.look, model_id, known)
+        self._remember(model_id, answer)
+        return answer
+
+    def _remember(self, model_id: str, answer: Answer) -> None:
+        """Keeps the answer; the oldest is forgotten when there are too many."""
+        self._answers.pop(model_id, None)
+        self._answers[model_id] = (self._clock.monotonic() + answer.ttl_s, answer)
+        if len(self._answers) > MAX_REMEMBERED:
+            del self._answers[next(iter(self._answers))]
+
+    async def _fetch(self, download: Download, revision: str | None) -> Path:
+        model_id = download.model_id
+        _, known = self._answers.get(model_id, (0.0, None))
+        plan = await self._run(self._lookup.plan, model_id, revision, known)
+        path = plan if isinstance(plan, Path) else await self._carry_out(plan, download)
+        expires_at_s, answer = self._answers.get(model_id, (0.0, None))
+        if answer and answer.found and answer.found.revision == path.name:
+            self._answers[model_id] = (expires_at_s, replace(answer, found=replace(answer.found, path=path)))
+        return path
+
+    async def _carry_out(self, plan: Plan, download: Download) -> Path:
+        download.meter.total_bytes = plan.total_bytes
+        download.meter.add(await self._run(self._lookup.done_bytes, plan))
+        download.report()
+        transfer = Transfer(self._client, self._cache, download.stop, download.meter.add, self._patience)
+        threads = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix=f"fetch {download.model_id}")
+        try:
+            for names in (plan.small, plan.weights):
+                files = [asyncio.wrap_future(threads.submit(transfer.ensure, plan.repository, name)) for name in names]
+                await self._report_until(asyncio.gather(*files), download)
+        finally:
+            download.stop.set()  # after a failure or cancellation the other files' threads end too
+            threads.shutdown(wait=False, cancel_futures=True)
+        if plan.is_main:
+            await self._run(self._cache.remember_main, plan.repository)
+        download.meter.done_bytes = plan.total_bytes
+        download.report()
+        return self._cache.snapshot_path(download.model_id, plan.repository.commit)
+
+    async def _report_until(self, work: asyncio.Future[builtins.list[Path]], download: Download) -> None:
+        while not work.done():
+            await asyncio.wait([work], timeout=self._progress_interval_s)
+            download.report()
+        await work
+
+    def _forget(self, key: tuple[str, str | None], done: asyncio.Task[Path]) -> None:
+        if key in self._downloads and self._downloads[key][1] is done:
+            del self._downloads[key]
+        if not done.cancelled():
+            done.exception()  # seen: every waiter may have left before it failed
+
+    async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: function(*args, **kwargs))

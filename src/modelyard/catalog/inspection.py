@@ -1,0 +1,240 @@
+"""Inspection: what a model is, from its files alone. Owns the order in which the files are asked and the clauses
+that say why a model cannot be served; loads nothing and runs nothing of the model's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelyard.catalog import library
+from modelyard.catalog.architectures import architecture, detect_pipeline_task, detect_task
+from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, read_json_list, scan_folder
+from modelyard.catalog.readme import FrontMatter, parse_front_matter
+from modelyard.catalog.safetensors_header import CorruptWeights, Header
+from modelyard.catalog.weights import Format, Weights, find_weights
+
+_CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
+_LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions")
+_NO_LIMIT = 10**9
+"""Tokenizers without a limit say 1e30."""
+_PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "longformer", "mpnet"}
+"""Their first two positions are not for tokens."""
+_WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "FeatureExtractor", "Processor", "ImageProcessorPil")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a model's files say.
+
+    `task` is one of the contract's ids, or None when the files do not tell. `pickle_only` and `remote_code` are
+    dangers that an operator may accept; `problem` is one that nobody can: a clause that follows the model's name.
+    `weight_files`: the files that loading reads the weights from.
+    """
+
+    task: str | None = None
+    architecture: str | None = None
+    library: str = "transformers"
+    parameters: int | None = None
+    weight_bytes: int | None = None
+    dtype: str | None = None
+    max_length: int | None = None
+    license: str | None = None
+    pipeline_tag: str | None = None
+    remote_code: bool = False
+    pickle_only: bool = False
+    problem: str | None = None
+    weight_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    """The small files that describe the others, read once. `pipeline`: diffusers; `modules`: sentence-transformers."""
+
+    config: Mapping[str, Any]
+    tokenizer: Mapping[str, Any]
+    pipeline: Mapping[str, Any]
+    modules: Sequence[Mapping[str, Any]]
+    sentence: Mapping[str, Any]
+
+    @property
+    def components(self) -> Mapping[str, tuple[str, str]]:
+        """A diffusers pipeline's parts: folder → (library, class)."""
+        return {
+            name: (str(value[0]), str(value[1]))
+            for name, value in self.pipeline.items()
+            if not name.startswith("_") and isinstance(value, list) and len(value) == 2 and value[0] and value[1]
+        }
+
+    @property
+    def folders(self) -> list[str]:
+        """Where weights may lie: "" is the model's own folder, others end with "/"."""
+        if self.pipeline:
+            return [f"{name}/" for name in self.components]
+        return ["", *(f"{path}/" for module in self.modules if (path := module.get("path")))]
+
+
+def inspect_folder(path: Path) -> Inspection:
+    """What the model in the folder is. Raises OSError when the folder cannot be read."""
+    return inspect_files(FolderFiles(path, scan_folder(path)))
+
+
+def inspect_files(files: Files, front: FrontMatter | None = None) -> Inspection:
+    """The same for files wherever they lie. `front`: the card's front matter when known, else README.md is read."""
+    if front is None:
+        front = _read_front_matter(files)
+    try:
+        manifest = _read_manifest(files)
+        weights = find_weights(files, manifest.folders)
+    except CorruptText as error:
+        return Inspection(license=front.license, pipeline_tag=front.pipeline_tag, problem=f"cannot be read: {error}")
+    header, damage = _read_header(files, weights)
+    stored_bytes = sum(files.sizes[name] for name in weights.files)
+    task = _task(files, front, manifest)
+    return Inspection(
+        task=task,
+        architecture=_architecture(manifest),
+        library=_library(manifest),
+        parameters=header.parameters.total() if header else None,
+        weight_bytes=header.data_bytes if header else stored_bytes or None,
+        dtype=header.dtype if header else None,
+        max_length=_max_length(manifest),
+        license=front.license,
+        pipeline_tag=front.pipeline_tag,
+        remote_code=_needs_remote_code(files, manifest),
+        pickle_only=weights.format is Format.PICKLE,
+        problem=_problem(files, manifest, weights, damage) or (None if task else _taskless(front, manifest)),
+        weight_files=weights.files,
+    )
+
+
+def _read_front_matter(files: Files) -> FrontMatter:
+    if "README.md" not in files.sizes:
+        return FrontMatter()
+    return parse_front_matter(files.read("README.md").decode("utf-8", "replace"))
+
+
+def _read_manifest(files: Files) -> _Manifest:
+    modules = read_json_list(files, "modules.json")
+    at = ""
+    if modules and "config.json" not in files.sizes:  # older sentence-transformers put the model in its first module
+        at = f"{modules[0].get('path')}/"
+    return _Manifest(
+        config=read_json(files, f"{at}config.json"),
+        tokenizer=read_json(files, f"{at}tokenizer_config.json"),
+        pipeline=read_json(files, "model_index.json"),
+        modules=modules,
+        sentence=read_json(files, f"{at}sentence_bert_config.json"),
+    )
+
+
+def _read_header(files: Files, weights: Weights) -> tuple[Header | None, str | None]:
+    """The weights' header, and what is wrong with it."""
+    if weights.format is not Format.SAFETENSORS:
+        return None, None
+    try:
+        return files.header(weights.files), None
+    except CorruptWeights as error:
+        return None, f"cannot be loaded: {error}"
+
+
+def _task(files: Files, front: FrontMatter, manifest: _Manifest) -> str | None:
+    if manifest.pipeline:
+        return detect_pipeline_task(tag=front.pipeline_tag, pipeline=_architecture(manifest) or "")
+    template = "chat_template" in manifest.tokenizer or any(name in files.sizes for name in _CHAT_TEMPLATES)
+    return detect_task(
+        tag=front.pipeline_tag,
+        tags=front.tags,
+        config=manifest.config,
+        chat_template=template,
+        embeds_sentences=bool(manifest.modules),
+    )
+
+
+def _architecture(manifest: _Manifest) -> str | None:
+    name = manifest.pipeline.get("_class_name")
+    if isinstance(name, list):  # [module in the repository, class]
+        name = name[-1]
+    return str(name) if name else architecture(manifest.config)
+
+
+def _library(manifest: _Manifest) -> str:
+    if manifest.pipeline:
+        return "diffusers"
+    return "sentence-transformers" if manifest.modules else "transformers"
+
+
+def _max_length(manifest: _Manifest) -> int | None:
+    """The longest input in tokens: the least of what the files say."""
+    text = manifest.config.get("text_config")
+    config = {**manifest.config, **text} if isinstance(text, dict) else manifest.config
+    limits = [config.get(name) for name in _LENGTHS]
+    if config.get("model_type") in _PADDED_POSITIONS:
+        limits = [limit - 2 if isinstance(limit, int) else None for limit in limits]
+    limits += [manifest.tokenizer.get("model_max_length"), manifest.sentence.get("max_seq_length")]
+    return min(
+        (int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < _NO_LIMIT), default=None
+    )
+
+
+def _needs_remote_code(files: Files, manifest: _Manifest) -> bool:
+    """Whether loading means running Python that came with the model."""
+    if isinstance(manifest.pipeline.get("_class_name"), list):
+        return True
+    if any(f"{folder}/{module}.py" in files.sizes for folder, (module, _) in manifest.components.items()):
+        return True
+    if any(not str(module.get("type")).startswith("sentence_transformers.") for module in manifest.modules):
+        return True
+    if "auto_map" in manifest.config and not _is_native(manifest):
+        return True
+    return "auto_map" in manifest.tokenizer and "tokenizer.json" not in files.sizes and not _is_native(manifest)
+
+
+def _is_native(manifest: _Manifest) -> bool:
+    return manifest.config.get("model_type") in library.native_model_types()
+
+
+def _problem(files: Files, manifest: _Manifest, weights: Weights, damage: str | None) -> str | None:
+    """Why the model cannot be loaded, whatever the operator allows; None when nothing speaks against it."""
+    if not (manifest.config or manifest.pipeline or manifest.modules):
+        if "adapter_config.json" in files.sizes:
+            base = read_json(files, "adapter_config.json").get("base_model_name_or_path")
+            return f"is an adapter for {base}, not a whole model; merge it into its base and save the result"
+        if weights.format is Format.FOREIGN:
+            return f"cannot be loaded: {weights.problem}; use the repository that has the original safetensors"
+        return "has no config.json (or model_index.json), so nothing says how to load it"
+    if weights.format is Format.NONE:
+        return "has no weights: there is no model.safetensors"
+    if weights.problem or damage:
+        return damage or f"cannot be loaded: {weights.problem}"
+    if absent := _absent_component(files, manifest):
+        return f"is not complete: model_index.json names {absent}/, which has no weights"
+    return _unsupported_type(manifest)
+
+
+def _absent_component(files: Files, manifest: _Manifest) -> str | None:
+    for folder, (_, kind) in manifest.components.items():
+        if kind.endswith(_WEIGHTLESS) or "Scheduler" in kind:
+            continue
+        if find_weights(files, [f"{folder}/"]).format is Format.NONE:
+            return folder
+    return None
+
+
+def _unsupported_type(manifest: _Manifest) -> str | None:
+    if not manifest.config or manifest.pipeline or "auto_map" in manifest.config:
+        return None
+    native, kind = library.native_model_types(), manifest.config.get("model_type")
+    if kind is None:
+        return "has a config.json without a model_type, so nothing says how to load it"
+    if native and kind not in native:
+        return f"is of type {kind!r}, which transformers {library.transformers_version()} does not know; upgrade it"
+    return None
+
+
+def _taskless(front: FrontMatter, manifest: _Manifest) -> str:
+    if front.pipeline_tag:
+        return f"is for the task {front.pipeline_tag!r}, which Modelyard does not serve"
+    name = _architecture(manifest)
+    return f"has the architecture {name}, which tells no task; write `pipeline_tag: <task>` at the top of its README.md"

@@ -1,0 +1,30 @@
+"""How much memory a model will need, before it has ever been loaded. Pure; a measurement replaces it later."""
+
+from __future__ import annotations
+
+MIB = 1024**2
+
+WORKER_BASE_BYTES = 60 * MIB
+"""A worker forked from the nursery, before it loads anything: 50-57 MB measured, the rest of its pages are shared."""
+
+WORKING_FRACTION = 0.10
+"""Activations and key/value cache of a modest batch, relative to the loaded weights."""
+
+WORKING_FLOOR_BYTES = 32 * MIB
+"""What the first forward pass of even a tiny model allocates: thread stacks, buffers of the math library."""
+
+UNKNOWN_WEIGHT_BYTES = 512 * MIB
+"""Assumed when the files do not tell, so that placement never takes an unknown model for a free one."""
+
+CPU_GROWTH = {"F16": 2, "BF16": 2, "F8_E4M3": 4, "F8_E5M2": 4}
+"""CPUs compute in float32: narrower weights grow as they are loaded."""
+
+
+def estimate_memory_bytes(weight_bytes: int | None, dtype: str | None) -> int:
+    """Peak memory of one replica on a CPU, in bytes: a forked worker, its weights as loaded, and room to compute.
+
+    `weight_bytes`: as stored, None when unknown; `dtype`: of most weights, in safetensors' names.
+    """
+    stored = UNKNOWN_WEIGHT_BYTES if weight_bytes is None else weight_bytes
+    loaded = stored * CPU_GROWTH.get(dtype or "", 1)
+    return WORKER_BASE_BYTES + loaded + max(WORKING_FLOOR_BYTES, int(loaded * WORKING_FRACTION))

@@ -1,0 +1,15 @@
+"""Names of models, as found on disk or typed by people. Pure."""
+
+from __future__ import annotations
+
+from modelyard.errors import InvalidRequest
+from modelyard.types import check_model_id
+
+
+def is_model_id(text: str) -> bool:
+    """Whether `text` is a well-formed `org/name`."""
+    try:
+        check_model_id(text)
+    except InvalidRequest:
+        return False
+    return True

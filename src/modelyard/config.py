@@ -1,0 +1,134 @@
+"""Settings: what each one means, its default, and where its value came from.
+
+Owns the order flag > environment (`MODELYARD_*`) > config file > default. Reads the file and the environment once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from modelyard.errors import InvalidRequest
+
+CONFIG_NAME = "modelyard.toml"
+
+
+def setting(default: Any, description: str) -> Any:
+    """A settings field with its one-line description."""
+    return field(default=default, metadata={"description": description})
+
+
+def default_data_dir() -> Path:
+    """Where data goes when nobody says: `$XDG_DATA_HOME/modelyard`, by default ~/.local/share/modelyard."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "modelyard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set. Durations are in seconds and say so in their names."""
+
+    host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 opens the server to other machines")
+    port: int = setting(8080, "port to listen on; the hosted service's clients expect 8080 in their dev mode")
+    data_dir: Path = field(
+        default_factory=default_data_dir,
+        metadata={"description": "folder for the database, logs and everything else the server keeps"},
+    )
+    models_dir: tuple[Path, ...] = setting((), "folder holding org/name/ model folders; may be given several times")
+    database_url: str = setting("", "postgresql://user:password@host/name; empty: an SQLite file in the data folder")
+    engine: str = setting("local", "where replicas run; local: processes on this machine")
+    memory_gb: float = setting(0.0, "memory all replicas together may use, in GB; 0: 90 % of what is free at the start")
+    allow_unsafe: tuple[str, ...] = setting(
+        (), "org/name of a model whose pickle weights or own code may be loaded; may be given several times"
+    )
+    hub: bool = setting(True, "look for models on the Hugging Face hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE)")
+    admin_key: str = setting("", "key of the first account; empty: the first start makes one and prints it")
+    default_timeout_s: int = setting(1800, "idle seconds after which a cluster that names no timeout scales to its min")
+    queue_limit: int = setting(1000, "requests that may wait per cluster; more get 429")
+    queue_wait_s: float = setting(900.0, "seconds a request may wait for a replica before it gets 504")
+    boot_deadline_s: float = setting(600.0, "seconds a replica may take to become ready")
+    drain_s: float = setting(120.0, "seconds a replica that is no longer needed may take to finish its requests")
+    stable_window_s: float = setting(60.0, "seconds of lower load before a replica is taken away")
+    max_body_mb: int = setting(64, "largest request body, in MB")
+    rate_limit: int = setting(6000, "requests a key may make per minute; 0: no limit")
+    price_per_gb_s: float = setting(0.0000166667, "US dollars per GB of required memory and second")
+    log_level: str = setting("info", "debug, info, warning or error")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Settings and, by field name, where each value came from: a flag, a variable, a file, or the default."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def load_settings(
+    flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ, config_path: Path | None = None
+) -> Resolved:
+    """Resolves every setting.
+
+    `flags`: by field name; None means not given. `config_path`: a TOML file; by default $MODELYARD_CONFIG, else
+    modelyard.toml in the data folder, if it is there. Raises InvalidRequest naming the setting and its source.
+    """
+    values: dict[str, Any] = {}
+    sources = {each.name: "default" for each in dataclasses.fields(Settings)}
+    early = flags.get("data_dir") or environ.get("MODELYARD_DATA_DIR") or default_data_dir()
+    path = config_path or Path(environ.get("MODELYARD_CONFIG") or Path(early) / CONFIG_NAME)
+    layers: list[tuple[Mapping[str, Any], str]] = [
+        (read_file(path, required=config_path is not None or "MODELYARD_CONFIG" in environ), str(path)),
+        ({name: environ[variable(name)] for name in sources if variable(name) in environ}, "environment"),
+        ({name: value for name, value in flags.items() if value is not None and value != ()}, "flag"),
+    ]
+    types = get_type_hints(Settings)
+    for layer, source in layers:
+        for name, raw in layer.items():
+            if name not in sources:
+                raise InvalidRequest(field=f"{name} ({source})", got=raw, accepted=f"one of {', '.join(sources)}")
+            where = variable(name) if source == "environment" else f"{name} ({source})"
+            values[name] = parse(raw, types[name], where)
+            sources[name] = variable(name) if source == "environment" else source
+    return Resolved(Settings(**values), sources)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"MODELYARD_{name.upper()}"
+
+
+def read_file(path: Path, *, required: bool) -> Mapping[str, Any]:
+    """The settings in a TOML file; none when it is not there and need not be. Raises InvalidRequest."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if required:
+            raise InvalidRequest(field="config file", got=str(path), accepted="a file that exists") from None
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{path} is not valid TOML: {error}", field="config file") from error
+
+
+def parse(raw: Any, kind: Any, where: str) -> Any:
+    """`raw`, a string or a TOML value, as the setting's type. Raises InvalidRequest."""
+    try:
+        if get_origin(kind) is tuple:
+            parts = raw.split(",") if isinstance(raw, str) else raw
+            inner = get_args(kind)[0]
+            return tuple(inner(part) for part in parts if str(part))
+        if isinstance(kind, UnionType):
+            kind = get_args(kind)[0]
+        if kind is bool:
+            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
+                str(raw).lower()
+            ]
+        if kind is Path:
+            return Path(raw).expanduser()
+        return kind(raw)
+    except (ValueError, KeyError, TypeError):
+        name = getattr(kind, "__name__", str(kind))
+        raise InvalidRequest(field=where, got=raw, accepted={"int": "a whole number", "float": "a number", "bool": "true or false"}.get(name, name)) from None

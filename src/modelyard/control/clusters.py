@@ -1,0 +1,260 @@
+"""Clusters as clients know them: create, read, change, delete. Owns the checks on desired state and its storage;
+making it so is the reconciler's work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from modelyard.catalog.catalog import Catalog
+from modelyard.clock import Clock
+from modelyard.control.journal import Journal
+from modelyard.control.preparation import Preparations
+from modelyard.control.reconciler import Reconciler
+from modelyard.control.replicas import Supervised
+from modelyard.control.states import ClusterStatus
+from modelyard.errors import InvalidRequest, ModelRefused, UnknownCluster
+from modelyard.store.store import Store
+from modelyard.types import Capacity, Cluster, ModelCard
+
+MAX_REPLICAS = 1000
+MAX_TIMEOUT_S = 365 * 24 * 3600
+DELETE_DEADLINE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a PUT or PATCH asks for; None: as it is (PATCH, or PUT on an existing cluster), or the default (PUT)."""
+
+    min: int | None = None
+    desired: int | None = None
+    max: int | None = None
+    timeout_s: int | None = None
+    enabled: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A cluster at one moment. `instances`: replicas that exist or are on their way. `expires_at`: when it will idle
+    out unless used; None while busy, booting, or with nothing to expire."""
+
+    cluster: Cluster
+    status: ClusterStatus
+    instances: int
+    ready: int
+    in_flight: int
+    queued: int
+    inferences: int
+    expires_at: datetime | None
+    error: str | None
+
+
+class Clusters:
+    """All accounts' clusters on this server. An account only ever reaches its own."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        preparations: Preparations,
+        reconciler: Reconciler,
+        journal: Journal,
+        clock: Clock,
+        *,
+        default_timeout_s: int,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._preparations = preparations
+        self._reconciler = reconciler
+        self._journal = journal
+        self._clock = clock
+        self._default_timeout_s = default_timeout_s
+        self._index: dict[tuple[str, str], str] = {}
+        self._changing = asyncio.Lock()
+
+    def start(self) -> None:
+        """Learns which clusters there are from the reconciler, once it has started."""
+        self._index = {
+            (supervised.cluster.account_id, supervised.cluster.model_id): supervised.cluster.id
+            for supervised in self._reconciler.clusters()
+        }
+
+    def find(self, account_id: str, model_id: str) -> Supervised | None:
+        """The account's cluster of a model."""
+        cluster_id = self._index.get((account_id, model_id))
+        return None if cluster_id is None else self._reconciler.supervised(cluster_id)
+
+    def get(self, account_id: str, model_id: str) -> Supervised:
+        """The account's cluster of a model. Raises UnknownCluster."""
+        supervised = self.find(account_id, model_id)
+        if supervised is None:
+            raise UnknownCluster(
+                f"You have no cluster of {model_id}. Create one with PUT /models/v2/{model_id}, or just POST to it.",
+                model=model_id,
+            )
+        return supervised
+
+    def list(self, account_id: str) -> Sequence[Supervised]:
+        """The account's clusters, by model id."""
+        return [self.get(*key) for key in sorted(self._index) if key[0] == account_id]
+
+    def all(self) -> Sequence[Supervised]:
+        """Every account's clusters."""
+        return [self._reconciler.supervised(cluster_id) for cluster_id in self._index.values()]
+
+    async def model(self, model_id: str) -> ModelCard:
+        """The model's card, if it may be served. Raises UnknownModel, ModelRefused, and what the catalog raises."""
+        card = await self._catalog.get(model_id)
+        if card.refusal is not None:
+            raise ModelRefused(card.refusal, model=model_id)
+        self._preparations.offer(card)
+        return card
+
+    async def put(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
+        """Creates the cluster, or updates and wakes it. Raises InvalidRequest, and what `model` raises."""
+        existing = self.find(account_id, model_id)
+        base = existing.cluster if existing else None
+        capacity = check_capacity(base.capacity if base else Capacity(), changes)
+        timeout_s = check_timeout(base.timeout_s if base else self._default_timeout_s, changes)
+        await self.model(model_id)
+        async with self._changing:
+            cluster, created = await asyncio.to_thread(
+                self._store.clusters.put, account_id, model_id, capacity, timeout_s, self._clock.now()
+            )
+            return self._took_effect(cluster, "created" if created else "updated")
+
+    async def ensure(self, account_id: str, model_id: str) -> Supervised:
+        """The account's cluster, made with defaults when there is none."""
+        existing = self.find(account_id, model_id)
+        if existing is not None:
+            return existing
+        await self.model(model_id)
+        async with self._changing:
+            if (existing := self.find(account_id, model_id)) is not None:
+                return existing
+            cluster, _ = await asyncio.to_thread(
+                self._store.clusters.put, account_id, model_id, Capacity(), self._default_timeout_s, self._clock.now()
+            )
+            return self._took_effect(cluster, "created for a request")
+
+    async def patch(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
+        """Changes a cluster. Raises UnknownCluster, InvalidRequest."""
+        async with self._changing:
+            current = self.get(account_id, model_id).cluster
+            cluster = await asyncio.to_thread(
+                self._store.clusters.update,
+                current.id,
+                capacity=check_capacity(current.capacity, changes),
+                timeout_s=check_timeout(current.timeout_s, changes),
+                enabled=changes.enabled,
+                now=self._clock.now(),
+            )
+            if cluster is None:
+                raise UnknownCluster(f"The cluster of {model_id} was deleted a moment ago.", model=model_id)
+            return self._took_effect(cluster, "updated")
+
+    async def delete(self, account_id: str, model_id: str) -> None:
+        """Stops every instance and removes the cluster; returns when they are gone. Raises UnknownCluster."""
+        async with self._changing:
+            cluster = self.get(account_id, model_id).cluster
+            await asyncio.to_thread(self._store.clusters.delete, cluster.id)
+            del self._index[account_id, model_id]
+            self._reconciler.remove(cluster.id)
+            self._journal.event(account_id, model_id, cluster.id, "deleted", "cluster deleted")
+        await self._reconciler.wait_until_gone(cluster.id, DELETE_DEADLINE_S)
+
+    def report(self, supervised: Supervised) -> Report:
+        """The cluster as it is now."""
+        cluster = supervised.cluster
+        now = self._clock.monotonic()
+        load = supervised.route.load()
+        idle_s = supervised.idle_s(now)
+        expires_at = None
+        if idle_s is not None and supervised.live() > cluster.capacity.min:
+            expires_at = self._clock.now() + timedelta(seconds=max(0.0, cluster.timeout_s - idle_s))
+        return Report(
+            cluster=cluster,
+            status=supervised.status(downloading=self._reconciler.is_downloading(cluster.model_id)),
+            instances=len(supervised.replicas),
+            ready=len(supervised.route.targets),
+            in_flight=load.in_flight,
+            queued=load.queued,
+            inferences=cluster.inferences + supervised.route.finished,
+            expires_at=expires_at,
+            error=supervised.failure.message if supervised.failure else None,
+        )
+
+    def _took_effect(self, cluster: Cluster, verb: str) -> Supervised:
+        capacity = cluster.capacity
+        words = (
+            f"cluster {verb}: min {capacity.min}, desired {capacity.desired}, max {capacity.max}, "
+            f"timeout {cluster.timeout_s} s{'' if cluster.enabled else ', off'}"
+        )
+        self._journal.event(cluster.account_id, cluster.model_id, cluster.id, verb.split()[0], words)
+        self._index[cluster.account_id, cluster.model_id] = cluster.id
+        return self._reconciler.adopt(cluster)
+
+
+def read_changes(body: dict[str, Any], *, allow_status: bool) -> Changes:
+    """The changes in a PUT or PATCH body. Raises InvalidRequest naming the field."""
+    fields = {"capacity", "timeout"} | ({"status"} if allow_status else set())
+    for name, value in body.items():
+        if name not in fields:
+            raise InvalidRequest(field=name, got=value, accepted=f"no such field; one of {', '.join(sorted(fields))}")
+    capacity = body.get("capacity")
+    if capacity is None:
+        capacity = {}
+    if not isinstance(capacity, dict):
+        raise InvalidRequest(field="capacity", got=capacity, accepted='an object such as {"min": 0, "desired": 1, "max": 2}')
+    for name, value in capacity.items():
+        if name not in ("min", "desired", "max"):
+            raise InvalidRequest(field=f"capacity.{name}", got=value, accepted="no such field; one of min, desired, max")
+    status = body.get("status")
+    if status not in (None, "on", "off"):
+        raise InvalidRequest(field="status", got=status, accepted='"on" or "off"')
+    return Changes(
+        min=whole_number(capacity.get("min"), "capacity.min", MAX_REPLICAS),
+        desired=whole_number(capacity.get("desired"), "capacity.desired", MAX_REPLICAS),
+        max=whole_number(capacity.get("max"), "capacity.max", MAX_REPLICAS),
+        timeout_s=whole_number(body.get("timeout"), "timeout", MAX_TIMEOUT_S, unit=" (seconds)"),
+        enabled=None if status is None else status == "on",
+    )
+
+
+def whole_number(value: Any, field: str, maximum: int, unit: str = "") -> int | None:
+    """`value` as a whole number from 0 to `maximum`, None for none. Raises InvalidRequest."""
+    if value is None:
+        return None
+    try:
+        number = msgspec.convert(value, int, strict=True)
+    except msgspec.ValidationError:
+        number = -1
+    if not 0 <= number <= maximum:
+        raise InvalidRequest(field=field, got=value, accepted=f"a whole number from 0 to {maximum}{unit}")
+    return number
+
+
+def check_capacity(base: Capacity, changes: Changes) -> Capacity:
+    """`base` with the changes, when 0 ≤ min ≤ desired ≤ max holds. Raises InvalidRequest saying which bound broke."""
+    given = {"min": changes.min, "desired": changes.desired, "max": changes.max}
+    value = {name: getattr(base, name) if number is None else number for name, number in given.items()}
+    for low, high in (("min", "desired"), ("desired", "max")):
+        if value[low] > value[high]:
+            source = {name: "" if given[name] is not None else " (as it was, or the default)" for name in given}
+            raise InvalidRequest(
+                f"capacity.{low}: {value[low]}{source[low]} is above capacity.{high}: {value[high]}{source[high]}; "
+                "accepted: 0 ≤ min ≤ desired ≤ max. Send the bounds that must change together.",
+                field=f"capacity.{low}",
+            )
+    return Capacity(**value)
+
+
+def check_timeout(base: int, changes: Changes) -> int:
+    """The idle timeout in seconds."""
+    return base if changes.timeout_s is None else changes.timeout_s

@@ -1,0 +1,109 @@
+"""Writes what happened to the store, in order, without making the event loop wait.
+
+Owns the queue between the loop and the store. Records survive everything but a crash within the moment between
+`submit` and the writer's next turn; what must not be lost even then is awaited with `flush`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from modelyard.clock import Clock
+from modelyard.errors import ModelyardError
+from modelyard.store.store import Store
+from modelyard.types import Event
+
+log = logging.getLogger(__name__)
+
+Write = Callable[[], object]
+RETRY_DELAY_S = 1.0
+
+
+class Journal:
+    """One writer task; writes are kept in order and retried while the store is away."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._queue: asyncio.Queue[Write | Event] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Starts the writer."""
+        self._task = asyncio.create_task(self._write_forever(), name="journal")
+
+    async def close(self) -> None:
+        """Writes what is queued and stops."""
+        if self._task is None:
+            return
+        await self.flush()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+
+    async def flush(self) -> None:
+        """Returns when everything submitted so far is in the store."""
+        await self._queue.join()
+
+    def submit(self, write: Write) -> None:
+        """Queues a call into the store. Loop thread only."""
+        self._queue.put_nowait(write)
+
+    def event(
+        self, account_id: str, model_id: str, cluster_id: str | None, kind: str, message: str, **data: Any
+    ) -> None:
+        """Queues one line of a cluster's log."""
+        log.info("%s: %s", model_id, message)
+        self._queue.put_nowait(
+            Event(account_id, model_id, self._clock.now(), kind, message, cluster_id=cluster_id, data=data)
+        )
+
+    async def _write_forever(self) -> None:
+        while True:
+            entries = [await self._queue.get()]
+            while not self._queue.empty():
+                entries.append(self._queue.get_nowait())
+            for write in to_writes(entries, self._store):
+                await self._write(write)
+            for _ in entries:
+                self._queue.task_done()
+
+    async def _write(self, write: Write) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(write)
+            except ModelyardError as error:
+                if not error.retryable:
+                    log.error("a record could not be written: %s", error.message)  # noqa: TRY400 - a sentence, no trace
+                    return
+                log.warning("the store is away, trying again: %s", error.message)
+                await asyncio.sleep(RETRY_DELAY_S)
+            except Exception:
+                log.exception("a record could not be written")
+                return
+            else:
+                return
+
+
+def to_writes(entries: list[Write | Event], store: Store) -> list[Write]:
+    """The entries as store calls in the same order, neighbouring events as one."""
+    writes: list[Write] = []
+    events: list[Event] = []
+
+    def end_run() -> None:
+        if events:
+            writes.append(partial(store.events.add, list(events)))
+            events.clear()
+
+    for entry in entries:
+        if isinstance(entry, Event):
+            events.append(entry)
+        else:
+            end_run()
+            writes.append(entry)
+    end_run()
+    return writes

@@ -1,0 +1,102 @@
+"""What to do about one cluster's replicas. Pure: no I/O, no clock, no logging; planning twice before an action took
+effect is safe, because an action changes the state that asked for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelyard.control.states import LIVE, ReplicaState
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaView:
+    """One replica as it is now. `age_s`: how long it has been in its state, except that STARTING and LOADING count
+    from the launch."""
+
+    id: str
+    state: ReplicaState
+    in_flight: int = 0
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """One cluster as it is now. `backing_off`: a boot failed a moment ago; launch nothing yet.
+    `at_once`: it was deleted or switched off: stop, do not drain."""
+
+    wanted: int
+    replicas: tuple[ReplicaView, ...]
+    backing_off: bool = False
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Deadlines, in seconds."""
+
+    boot_s: float
+    drain_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Add a replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Take a replica out of the routes; what it has in flight may finish."""
+
+    replica_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End a replica now. `failed`: it counts against the crash budget."""
+
+    replica_id: str
+    reason: str
+    failed: bool = False
+
+
+Action = Launch | Drain | Stop
+
+_GIVE_UP_ORDER = {ReplicaState.QUEUED: 0, ReplicaState.STARTING: 1, ReplicaState.LOADING: 2, ReplicaState.READY: 3}
+"""When there are too many: first those that have cost the least."""
+
+
+def plan_cluster(view: ClusterView, limits: Limits) -> list[Action]:
+    """The actions that bring the cluster one step closer to what it wants."""
+    actions: list[Action] = []
+
+    # STEP 1: what does not boot in time has failed; what does not drain in time is cut off.
+    overdue = {
+        replica.id
+        for replica in view.replicas
+        if replica.state in (ReplicaState.STARTING, ReplicaState.LOADING) and replica.age_s > limits.boot_s
+    }
+    for replica in view.replicas:
+        if replica.id in overdue:
+            actions.append(Stop(replica.id, f"not ready after {limits.boot_s:.0f} s", failed=True))
+        elif replica.state is ReplicaState.DRAINING:
+            if replica.in_flight == 0:
+                actions.append(Stop(replica.id, "drained"))
+            elif view.at_once or replica.age_s > limits.drain_s:
+                actions.append(Stop(replica.id, f"stopped with {replica.in_flight} requests in flight"))
+
+    live = [replica for replica in view.replicas if replica.state in LIVE and replica.id not in overdue]
+
+    # STEP 2: too many: the cheapest to lose go first; among the ready the idlest.
+    surplus = sorted(live, key=lambda replica: (_GIVE_UP_ORDER[replica.state], replica.in_flight, replica.age_s))
+    for replica in surplus[: max(0, len(live) - view.wanted)]:
+        if replica.state is ReplicaState.READY and not view.at_once:
+            actions.append(Drain(replica.id, "no longer needed"))
+        else:
+            actions.append(Stop(replica.id, "no longer needed"))
+
+    # STEP 3: too few.
+    missing = view.wanted - len(live)
+    if missing > 0 and not view.backing_off:
+        actions.extend(Launch() for _ in range(missing))
+    return actions

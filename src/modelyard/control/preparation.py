@@ -1,0 +1,102 @@
+"""Gets a model's files onto this machine before a replica needs them: one task per model, however many ask.
+
+Owns the tasks and their outcome. Does not decide who needs a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from modelyard.catalog.download import Progress
+from modelyard.catalog.catalog import Catalog
+from modelyard.clock import Clock
+from modelyard.errors import ModelRefused, ModelyardError
+from modelyard.types import ModelCard
+
+FAILURE_KEPT_S = 30.0
+"""A failed preparation is remembered this long, then tried again by the next who asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """Under way. `done_bytes` of `total_bytes` (0: not known yet) have been downloaded."""
+
+    done_bytes: int = 0
+    total_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The files are here; `card.path` is set."""
+
+    card: ModelCard
+
+
+@dataclass(frozen=True, slots=True)
+class NotPrepared:
+    """It cannot be had; `at` is the monotonic time of that news."""
+
+    error: ModelyardError
+    at: float
+
+
+Preparation = Preparing | Prepared | NotPrepared
+
+
+class Preparations:
+    """Asks the catalog for models and keeps what it answered."""
+
+    def __init__(self, catalog: Catalog, clock: Clock) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._states: dict[str, Preparation] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.on_change: Callable[[], None] = lambda: None
+
+    def offer(self, card: ModelCard) -> None:
+        """Takes a card somebody has just looked up, so that a local model needs no task at all."""
+        if card.path is not None and card.model_id not in self._tasks:
+            self._states[card.model_id] = Prepared(card)
+
+    def ensure(self, model_id: str) -> Preparation:
+        """How far the model has got; starts preparing it when nobody has."""
+        state = self._states.get(model_id)
+        if isinstance(state, NotPrepared) and self._clock.monotonic() - state.at > FAILURE_KEPT_S:
+            state = None
+        if state is None:
+            state = self._states[model_id] = Preparing()
+            self._tasks[model_id] = asyncio.create_task(self._prepare(model_id), name=f"prepare {model_id}")
+        return state
+
+    def find(self, model_id: str) -> Preparation | None:
+        """How far the model has got, if anybody asked."""
+        return self._states.get(model_id)
+
+    def forget(self, model_id: str) -> None:
+        """Looks the model up afresh the next time: its files may have changed."""
+        if model_id not in self._tasks:
+            self._states.pop(model_id, None)
+
+    async def close(self) -> None:
+        """Cancels what is under way; a download resumes where it stopped when somebody asks again."""
+        for task in list(self._tasks.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _prepare(self, model_id: str) -> None:
+        try:
+            card = await self._catalog.get(model_id)
+            if card.refusal is not None:
+                raise ModelRefused(card.refusal)
+            path = await self._catalog.ensure_files(card, self._on_progress)
+            self._states[model_id] = Prepared(replace(card, path=path))
+        except ModelyardError as error:
+            self._states[model_id] = NotPrepared(error, self._clock.monotonic())
+        finally:
+            self._tasks.pop(model_id, None)
+            self.on_change()
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._states[progress.model_id] = Preparing(progress.done_bytes, progress.total_bytes)

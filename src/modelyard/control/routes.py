@@ -1,0 +1,172 @@
+"""Which ready replica takes a request, and who waits while there is none.
+
+Owns every in-flight count and every queue; a request holds a slot from `acquire` to `release`. The reconciler says
+which replicas there are, the gateway acquires and releases; both on the event loop's thread, so that a replica can
+never be stopped between being picked and being pinned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from modelyard.clock import Clock
+from modelyard.control.autoscaler import Load
+from modelyard.engine.link import Link
+from modelyard.errors import DeadlineExceeded, ModelyardError, QueueFull
+
+
+@dataclass(eq=False, slots=True)
+class Target:
+    """A ready replica as requests see it. `slots`: how many it takes at once."""
+
+    replica_id: str
+    link: Link
+    slots: int
+    in_flight: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Route:
+    """One cluster's replicas and queue."""
+
+    cluster_id: str
+    targets: dict[str, Target] = field(default_factory=dict)
+    leaving: dict[str, Target] = field(default_factory=dict)
+    waiting: deque[asyncio.Future[Target]] = field(default_factory=deque)
+    failure: ModelyardError | None = None
+    last_activity: float = 0.0
+    finished: int = 0
+
+    def load(self) -> Load:
+        """What the cluster has to do at this moment."""
+        held = sum(target.in_flight for target in itertools.chain(self.targets.values(), self.leaving.values()))
+        return Load(in_flight=held, queued=sum(not waiter.done() for waiter in self.waiting))
+
+    def in_flight(self, replica_id: str) -> int:
+        """Requests that hold a slot of one replica."""
+        target = self.targets.get(replica_id) or self.leaving.get(replica_id)
+        return target.in_flight if target is not None else 0
+
+
+class Routes:
+    """All clusters' routes."""
+
+    def __init__(self, clock: Clock, *, max_queued: int) -> None:
+        """`max_queued`: requests that may wait per cluster before new ones are turned away."""
+        self._clock = clock
+        self._max_queued = max_queued
+        self._routes: dict[str, Route] = {}
+        self.on_demand: Callable[[], None] = lambda: None
+
+    def ensure(self, cluster_id: str) -> Route:
+        """The cluster's route, made when it is new."""
+        route = self._routes.get(cluster_id)
+        if route is None:
+            route = self._routes[cluster_id] = Route(cluster_id, last_activity=self._clock.monotonic())
+        return route
+
+    def totals(self) -> Load:
+        """The load of everything."""
+        loads = [route.load() for route in self._routes.values()]
+        return Load(sum(load.in_flight for load in loads), sum(load.queued for load in loads))
+
+    async def acquire(self, route: Route, deadline_s: float) -> Target:
+        """A slot on the replica with the fewest requests in flight; waits in the queue while there is none.
+
+        Raises: QueueFull; DeadlineExceeded after `deadline_s`; the cluster's failure.
+        """
+        route.last_activity = self._clock.monotonic()
+        if not route.waiting and (target := pick(route)) is not None:
+            target.in_flight += 1
+            return target
+        if route.failure is not None:
+            raise route.failure
+        if len(route.waiting) >= self._max_queued:
+            raise QueueFull(
+                f"{self._max_queued} requests wait for this model already. Try again shortly, or raise capacity.max.",
+                retry_after_s=1.0,
+            )
+        waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
+        route.waiting.append(waiter)
+        self.on_demand()
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await waiter
+        except BaseException as error:
+            self._leave_queue(route, waiter)
+            if isinstance(error, TimeoutError):
+                raise DeadlineExceeded(f"No replica became free within {deadline_s:.0f} s.") from None
+            raise
+
+    def release(self, route: Route, target: Target) -> None:
+        """Gives a slot back; the longest waiting request takes it."""
+        target.in_flight -= 1
+        route.last_activity = self._clock.monotonic()
+        if target.replica_id in route.leaving and target.in_flight == 0:
+            route.leaving.pop(target.replica_id)
+            self.on_demand()  # a drained replica can be stopped
+        self._serve_queue(route)
+
+    def lose(self, route: Route, target: Target) -> None:
+        """Takes a replica whose link broke out of the route at once, before the reconciler has noticed."""
+        if route.targets.get(target.replica_id) is target:
+            route.leaving[target.replica_id] = route.targets.pop(target.replica_id)
+        self.on_demand()
+
+    def publish(self, cluster_id: str, links: Mapping[str, tuple[Link, int]]) -> None:
+        """From now on exactly these replicas (id → link, slots) take the cluster's new requests."""
+        route = self.ensure(cluster_id)
+        for replica_id in route.targets.keys() - links.keys():
+            target = route.targets.pop(replica_id)
+            if target.in_flight:
+                route.leaving[replica_id] = target
+        for replica_id, (link, slots) in links.items():
+            if replica_id not in route.targets and not link.closed:
+                route.targets[replica_id] = Target(replica_id, link, slots)
+        if route.targets:
+            route.failure = None
+        self._serve_queue(route)
+
+    def fail(self, cluster_id: str, error: ModelyardError | None) -> None:
+        """Fails everyone who waits, and every later request that finds no replica, with `error`; None: no longer."""
+        route = self.ensure(cluster_id)
+        route.failure = error
+        if error is not None and not route.targets:
+            while route.waiting:
+                waiter = route.waiting.popleft()
+                if not waiter.done():
+                    waiter.set_exception(error)
+
+    def remove(self, cluster_id: str, error: ModelyardError) -> None:
+        """Forgets a cluster; who waits gets `error`."""
+        if (route := self._routes.get(cluster_id)) is not None:
+            route.targets.clear()
+            self.fail(cluster_id, error)
+            del self._routes[cluster_id]
+
+    def _serve_queue(self, route: Route) -> None:
+        while route.waiting and (target := pick(route)) is not None:
+            waiter = route.waiting.popleft()
+            if not waiter.done():
+                target.in_flight += 1
+                waiter.set_result(target)
+
+    def _leave_queue(self, route: Route, waiter: asyncio.Future[Target]) -> None:
+        """For a waiter that gave up: out of the queue, or, when it was given a slot at that very moment, gives it back."""
+        if waiter in route.waiting:
+            route.waiting.remove(waiter)
+        if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            self.release(route, waiter.result())
+
+
+def pick(route: Route) -> Target | None:
+    """The replica with the fewest requests in flight that has a free slot. Pure."""
+    best: Target | None = None
+    for target in route.targets.values():
+        if target.in_flight < target.slots and (best is None or target.in_flight < best.in_flight):
+            best = target
+    return best

@@ -1,0 +1,174 @@
+"""One connection to one replica, shared by every request to it.
+
+Owns the request ids and who waits for which; knows nothing of HTTP, clusters or retries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from modelyard.errors import ReplicaLost, from_wire
+from modelyard.wire import BrokenStream, Frame, Kind, encode, read_frame
+
+CONNECT_DEADLINE_S = 10.0
+
+
+class Exchange:
+    """One request on a link: its frames as they come."""
+
+    __slots__ = ("_frames", "_link", "finished", "id")
+
+    def __init__(self, link: Link, request_id: int) -> None:
+        self._link = link
+        self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
+        self.id = request_id
+        self.finished = False
+
+    async def next(self) -> Frame:
+        """The next CHUNK or DONE frame. Raises the replica's own error, or ReplicaLost when the connection broke."""
+        frame = await self._frames.get()
+        if frame is None:
+            self.finished = True
+            raise ReplicaLost()
+        if frame.kind is Kind.DONE:
+            self.finished = True
+        elif frame.kind is Kind.ERROR:
+            self.finished = True
+            raise from_wire(frame.body)
+        return frame
+
+    def cancel(self) -> None:
+        """Tells the replica that nobody waits any more. Harmless after the end."""
+        self._link.abandon(self)
+
+    def feed(self, frame: Frame | None) -> None:
+        """Hands over a frame that arrived; None: the connection is gone."""
+        self._frames.put_nowait(frame)
+
+
+class Link:
+    """A greeted connection. Requests, cancels and pings may be sent at any time from the loop's thread."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        on_status: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._on_status = on_status
+        self._ids = itertools.count(1)
+        self._exchanges: dict[int, Exchange] = {}
+        self._pings: dict[int, asyncio.Future[None]] = {}
+        self._closed = False
+        self._task = asyncio.create_task(self._read(), name="link")
+
+    @classmethod
+    async def connect(cls, address: str, secret: str, on_status: Callable[[Mapping[str, Any]], None]) -> Link:
+        """Connects to `unix:/path` or `tcp://host:port` and greets. `on_status` gets every STATUS body.
+
+        Raises: ReplicaLost when nobody answers there, or the secret is refused.
+        """
+        try:
+            async with asyncio.timeout(CONNECT_DEADLINE_S):
+                if address.startswith("unix:"):
+                    reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
+                else:
+                    host, _, port = address.removeprefix("tcp://").rpartition(":")
+                    reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(encode(Frame(Kind.HELLO, 0, secret)))
+                answer = await read_frame(reader)
+        except (OSError, TimeoutError, BrokenStream) as error:
+            raise ReplicaLost(f"Cannot connect to the replica at {address}: {error}") from error
+        if answer is None or answer.kind is not Kind.HELLO:
+            writer.close()
+            raise ReplicaLost(f"The replica at {address} refused the connection.")
+        return cls(reader, writer, on_status)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return self._closed
+
+    def request(self, fields: Mapping[str, Any], params: Mapping[str, Any], *, stream: bool) -> Exchange:
+        """Sends a request. Raises ReplicaLost when the connection is gone: the request has not started."""
+        if self._closed:
+            raise ReplicaLost()
+        exchange = Exchange(self, next(self._ids))
+        self._exchanges[exchange.id] = exchange
+        self._send(Frame(Kind.REQUEST, exchange.id, {"fields": fields, "params": params, "stream": stream}))
+        return exchange
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Forgets an exchange and cancels its work."""
+        if self._exchanges.pop(exchange.id, None) is not None and not exchange.finished:
+            self._send(Frame(Kind.CANCEL, exchange.id))
+
+    def configure(self, **settings: Any) -> None:
+        """Sends the worker new settings."""
+        self._send(Frame(Kind.CONFIGURE, 0, settings))
+
+    async def ping(self, deadline_s: float) -> bool:
+        """Whether the worker's loop answers within `deadline_s`."""
+        request_id = next(self._ids)
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pings[request_id] = answered
+        self._send(Frame(Kind.PING, request_id))
+        try:
+            await asyncio.wait_for(answered, deadline_s)
+        except TimeoutError:
+            return False
+        finally:
+            self._pings.pop(request_id, None)
+        return not self._closed
+
+    async def wait_closed(self, timeout_s: float) -> bool:
+        """Waits until the connection is gone, at most `timeout_s`; returns whether it is."""
+        await asyncio.wait({self._task}, timeout=timeout_s)
+        return self._closed
+
+    async def close(self) -> None:
+        """Closes the connection; what still waits on it gets ReplicaLost."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def _send(self, frame: Frame) -> None:
+        if not self._closed:
+            self._writer.write(encode(frame))
+
+    async def _read(self) -> None:
+        try:
+            while (frame := await read_frame(self._reader)) is not None:
+                self._dispatch(frame)
+        except BrokenStream:
+            pass  # the same as an end: whoever waits is told below
+        finally:
+            self._closed = True
+            self._writer.close()
+            for exchange in self._exchanges.values():
+                exchange.feed(None)
+            self._exchanges.clear()
+            for answered in self._pings.values():
+                if not answered.done():
+                    answered.set_result(None)
+
+    def _dispatch(self, frame: Frame) -> None:
+        match frame.kind:
+            case Kind.CHUNK:
+                if exchange := self._exchanges.get(frame.id):
+                    exchange.feed(frame)
+            case Kind.DONE | Kind.ERROR:
+                if exchange := self._exchanges.pop(frame.id, None):
+                    exchange.feed(frame)
+            case Kind.STATUS:
+                self._on_status(frame.body)
+            case Kind.PONG:
+                answered = self._pings.get(frame.id)
+                if answered is not None and not answered.done():
+                    answered.set_result(None)
+            case _:
+                raise BrokenStream(f"unexpected frame {frame.kind.name}")

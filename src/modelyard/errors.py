@@ -1,0 +1,218 @@
+"""Every error a user can meet, in one tree. Owns codes, statuses and default sentences; knows no HTTP framework.
+
+ModelyardError
+├── InvalidRequest 422            a field is wrong: names the field, what was got, what is accepted
+│   ├── MalformedBody 400         the body is not JSON, or not an object
+│   ├── BodyTooLarge 413
+│   ├── UnsupportedMediaType 415
+│   └── ModelRefused 422          the model's files cannot be served safely, or at all
+├── Unauthorized 401
+├── NotFound 404
+│   ├── UnknownModel              offers the nearest names
+│   └── UnknownCluster
+├── Throttled 429                 carries retry_after_s
+│   ├── RateLimited
+│   └── QueueFull
+├── Unavailable 503
+│   ├── NoCapacity
+│   ├── BootFailed
+│   ├── ClusterOff
+│   ├── DownloadFailed
+│   └── ReplicaLost               the replica died with the request in it; retried elsewhere when unstarted
+├── DeadlineExceeded 504
+└── InferenceFailed 500           the model code raised; details are in the replica's log
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+
+class ModelyardError(Exception):
+    """Something went wrong inside Modelyard."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None, **data: Any) -> None:
+        """`message` defaults to the class's docstring; `data` is what a program would want to know."""
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.data: dict[str, Any] = data
+        super().__init__(self.message)
+
+    def to_wire(self) -> dict[str, Any]:
+        """The error as plain data, for a frame between processes."""
+        return {"code": self.code, "message": self.message, "data": self.data}
+
+
+class InvalidRequest(ModelyardError):
+    """The request is not valid."""
+
+    code = "invalid_request"
+    status = 422
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        field: str | None = None,
+        got: Any = None,
+        accepted: str | None = None,
+        **data: Any,
+    ) -> None:
+        """Builds the sentence from `field`, `got` and `accepted` when no `message` is given."""
+        if message is None and field is not None:
+            message = f"{field}: got {shorten(got)}; accepted: {accepted}"
+        super().__init__(message, field=field, got=shorten(got), accepted=accepted, **data)
+
+
+class MalformedBody(InvalidRequest):
+    """The body is not valid JSON."""
+
+    code = "malformed_body"
+    status = 400
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body is larger than this server accepts."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The content type is not accepted here."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class ModelRefused(InvalidRequest):
+    """The model cannot be served."""
+
+    code = "model_refused"
+
+
+class Unauthorized(ModelyardError):
+    """No valid API key was given. Send `Authorization: Key <key>`; `modelyard keys create NAME` makes one."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class NotFound(ModelyardError):
+    """Nothing is there."""
+
+    code = "not_found"
+    status = 404
+
+
+class UnknownModel(NotFound):
+    """No such model."""
+
+    code = "unknown_model"
+
+
+class UnknownCluster(NotFound):
+    """No such cluster."""
+
+    code = "unknown_cluster"
+
+
+class Throttled(ModelyardError):
+    """Too many requests."""
+
+    code = "throttled"
+    status = 429
+    retryable = True
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float, **data: Any) -> None:
+        """`retry_after_s`: seconds after which trying again is worth it."""
+        super().__init__(message, retry_after_s=retry_after_s, **data)
+
+
+class RateLimited(Throttled):
+    """This key has used up its requests for now."""
+
+    code = "rate_limited"
+
+
+class QueueFull(Throttled):
+    """The cluster's queue is full."""
+
+    code = "queue_full"
+
+
+class Unavailable(ModelyardError):
+    """The model cannot answer now."""
+
+    code = "unavailable"
+    status = 503
+    retryable = True
+
+
+class NoCapacity(Unavailable):
+    """There is no room for this model."""
+
+    code = "no_capacity"
+
+
+class BootFailed(Unavailable):
+    """The model did not start."""
+
+    code = "boot_failed"
+
+
+class ClusterOff(Unavailable):
+    """The cluster is off."""
+
+    code = "cluster_off"
+
+
+class DownloadFailed(Unavailable):
+    """The model's files could not be fetched."""
+
+    code = "download_failed"
+
+
+class ReplicaLost(Unavailable):
+    """The replica died while it held this request."""
+
+    code = "replica_lost"
+
+
+class DeadlineExceeded(ModelyardError):
+    """The wait ran out."""
+
+    code = "deadline_exceeded"
+    status = 504
+    retryable = True
+
+
+class InferenceFailed(ModelyardError):
+    """The model failed on this input."""
+
+    code = "inference_failed"
+
+
+def all_errors(root: type[ModelyardError] = ModelyardError) -> Iterator[type[ModelyardError]]:
+    """`root` and every class below it."""
+    yield root
+    for child in root.__subclasses__():
+        yield from all_errors(child)
+
+
+def from_wire(data: dict[str, Any]) -> ModelyardError:
+    """The inverse of `to_wire`; an unknown code becomes a plain `ModelyardError`."""
+    kind = next((e for e in all_errors() if e.code == data.get("code")), ModelyardError)
+    error = kind.__new__(kind)
+    ModelyardError.__init__(error, str(data.get("message")), **dict(data.get("data") or {}))
+    return error
+
+
+def shorten(value: Any, limit: int = 80) -> str:
+    """`value` as it would be written in JSON-like text, cut to `limit` characters."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

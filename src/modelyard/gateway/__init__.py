@@ -1,0 +1,1 @@
+"""HTTP: authenticate, parse to one Inference, find the cluster, hand the request to a replica, answer."""

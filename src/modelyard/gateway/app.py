@@ -1,0 +1,110 @@
+"""The server's one ASGI application: inference goes straight to its function, everything else through Starlette.
+
+Owns routing, health and the life of the services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from modelyard import __version__
+from modelyard.config import Settings
+from modelyard.errors import ModelyardError
+from modelyard.gateway import openapi, problem
+from modelyard.gateway.exchange import Receive, Scope, Send
+from modelyard.gateway.services import Services
+from modelyard.gateway.v2 import V2
+
+V2_PREFIX = "/models/v2/"
+RESERVED = frozenset({"list", "events", "logs", "request", "usage", "openai"})
+"""First path parts under /models/v2 that are no organisation."""
+
+
+def json_response(status: int, data: Any) -> Response:
+    """A JSON answer outside any envelope."""
+    return Response(msgspec.json.encode(data), status, media_type=problem.JSON)
+
+
+class App:
+    """ASGI 3. Serves requests between lifespan start and end."""
+
+    def __init__(self, settings: Settings, on_start: Callable[[Services], None] = lambda services: None) -> None:
+        """`on_start` is called when everything is open, before the first request."""
+        self._settings = settings
+        self._on_start = on_start
+        self._services = Services(settings)
+        self._v2 = V2(self._services)
+        self._rest = Starlette(
+            routes=[
+                Route("/health", self.health),
+                Route("/livez", self.livez),
+                Route("/readyz", self.readyz),
+                *self._v2.routes(),
+                Route("/openapi.json", openapi.document),
+                Route("/docs", openapi.page),
+                Mount("/docs/assets", openapi.assets()),
+            ],
+            exception_handlers={HTTPException: not_found},
+            lifespan=self._lifespan,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Dispatches one ASGI connection."""
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(V2_PREFIX):
+            org, slash, model = scope["path"][len(V2_PREFIX) :].partition("/")
+            if slash and model and "/" not in model and org not in RESERVED:
+                await self._v2.infer(scope, receive, send, f"{org}/{model}")
+                return
+        await self._rest(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        async with self._services:
+            self._on_start(self._services)
+            yield
+
+    async def livez(self, request: Request) -> Response:
+        """The process answers."""
+        return json_response(200, {"status": "ok"})
+
+    async def readyz(self, request: Request) -> Response:
+        """Requests are taken. A cold model is no reason not to be ready: its requests wait."""
+        return json_response(200, {"status": "ready"})
+
+    async def health(self, request: Request) -> Response:
+        """What the server is doing: `warm` once boots are quick."""
+        load = self._services.routes.totals()
+        return json_response(
+            200,
+            {
+                "status": "ok",
+                "version": __version__,
+                "warm": self._services.engine.warm,
+                "inFlight": load.in_flight,
+                "queued": load.queued,
+                "clusters": len(self._services.clusters.all()),
+            },
+        )
+
+
+async def not_found(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals (no such path, wrong method) in the v2 envelope."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(getattr(error, "headers", None) or {})
+    words = {
+        404: f"There is nothing at {request.url.path}. See /docs for what there is.",
+        405: f"{request.method} is not possible at {request.url.path}; possible: {headers.get('Allow', 'nothing')}.",
+    }
+    message = words.get(status) or (error.message if isinstance(error, ModelyardError) else "The request failed.")
+    return Response(
+        msgspec.json.encode({"error": message, "output": None}), status, headers, media_type=problem.JSON
+    )

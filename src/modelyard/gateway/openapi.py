@@ -1,0 +1,347 @@
+"""The API described for people and programs: `/openapi.json`, and a page that shows it without any outside asset.
+
+Owns the words; the tasks' params and outputs come from their adapters, so that they are never written twice.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import swagger_ui_bundle
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from modelyard import __version__
+from modelyard.gateway.problem import JSON
+from modelyard.tasks.registry import TASKS
+
+REF = "#/components/schemas/{name}"
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Modelyard API</title>
+<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
+<link rel="icon" href="/docs/assets/favicon-32x32.png">
+</head>
+<body>
+<div id="page"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script>
+<script>
+SwaggerUIBundle({url: "/openapi.json", dom_id: "#page", deepLinking: true, defaultModelsExpandDepth: 0})
+</script>
+</body>
+</html>
+"""
+
+
+def described(kind: str, description: str, **more: Any) -> dict[str, Any]:
+    """A JSON schema for one field."""
+    return {"type": kind, "description": description, **more}
+
+
+MOMENT = "ISO 8601, UTC, milliseconds, Z."
+
+CAPACITY = {
+    "type": "object",
+    "description": "How many instances the cluster may and should have: 0 ≤ min ≤ desired ≤ max.",
+    "properties": {
+        "min": described("integer", "Instances kept even without requests.", minimum=0, default=0),
+        "desired": described("integer", "Instances to start with, and to keep while in use.", minimum=0, default=1),
+        "max": described("integer", "Most instances under load.", minimum=0, default=1),
+    },
+}
+TIMEOUT = described(
+    "integer", "SECONDS without a request after which the cluster shrinks to min (default 1800).", minimum=0
+)
+CLUSTER = {
+    "type": "object",
+    "description": "An auto-scaling cluster of one model, for one account.",
+    "properties": {
+        "modelId": described("string", "The model, org/name."),
+        "status": described(
+            "string",
+            "What it is doing.",
+            enum=[
+                "queued", "downloading", "booting instance", "loading", "running", "scaling", "stopping", "stopped", "failed",
+            ],
+        ),
+        "created": described("string", f"When it was created. {MOMENT}"),
+        "modified": described("string", f"When it was last changed by a client. {MOMENT}"),
+        "timeout": TIMEOUT,
+        "capacity": CAPACITY,
+        "instances": described("integer", "Instances that exist or are on their way."),
+        "ready": described("integer", "Instances that take requests."),
+        "inFlight": described("integer", "Requests that instances are working on."),
+        "queued": described("integer", "Requests that wait for an instance."),
+        "inferences": described("integer", "Requests answered since it was created."),
+        "lastInference": described("string", f"When the last request was answered. {MOMENT}", nullable=True),
+        "expiresAt": described("string", f"When it will shrink to min unless used. {MOMENT}", nullable=True),
+        "ramRequired": described("number", "GB of memory one instance needs.", nullable=True),
+        "error": described("string", "Why it failed, and what to do.", nullable=True),
+        "events": {
+            "type": "array",
+            "description": "Its last events, with ?events=N.",
+            "items": {"$ref": REF.format(name="Event")},
+        },
+    },
+}  # fmt: skip
+EVENT = {
+    "type": "object",
+    "description": "One line of a cluster's log.",
+    "properties": {
+        "id": described("integer", "Grows with time; pass the last one as `after` to read on."),
+        "at": described("string", f"When it happened. {MOMENT}"),
+        "modelId": described("string", "The model."),
+        "kind": described("string", "What sort of event: created, booting, ready, draining, failed, ..."),
+        "message": described("string", "The event in words."),
+    },
+}
+MODEL = {
+    "type": "object",
+    "description": "A model this server can run, or says why not.",
+    "properties": {
+        "modelId": described("string", "org/name."),
+        "task": described("string", "What it does."),
+        "params": described("number", "Parameters, in billions.", nullable=True),
+        "ramRequired": described("number", "GB of memory one instance needs."),
+        "meter": described("string", "Price tier, by required memory."),
+        "meterPrice": described("number", "US dollars per second of one instance."),
+        "benchmarked": described("boolean", "Whether ramRequired was measured; else it is an estimate."),
+        "architecture": described("string", "The model class its config names.", nullable=True),
+        "source": described("string", "folder or hub."),
+        "revision": described("string", "The hub's commit.", nullable=True),
+        "license": described("string", "As its card says.", nullable=True),
+        "error": described("string", "Why it cannot be served, and what to do.", nullable=True),
+    },
+}
+ERROR = {
+    "type": "object",
+    "properties": {
+        "error": described("string", "One clear sentence: what is wrong, what was got, what to do."),
+        "output": described("object", "Always null.", nullable=True),
+    },
+}
+ERRORS = {
+    400: "The body is not valid JSON.",
+    401: "No valid key.",
+    404: "No such model or cluster; the nearest names are offered.",
+    413: "The body is too large.",
+    422: "A field is wrong: the message names it, what was got and what is accepted.",
+    429: "Rate limit or full queue; see Retry-After.",
+    503: "No capacity, or the boot failed, with the reason.",
+    504: "The wait for an instance ran out.",
+}
+HEADERS = {
+    "x-request-id": "Names the request in the server's log.",
+    "ratelimit-limit": "Requests this key may make per minute.",
+    "ratelimit-remaining": "Requests left in this minute.",
+    "ratelimit-reset": "Seconds until the minute is over.",
+    "inference-meter": "The model's price tier.",
+    "inference-meter-price": "US dollars per second.",
+    "inference-time": "Seconds an instance worked on it; 0 on streams, where it is not known up front.",
+    "inference-cost": "US dollars for that time.",
+}
+
+
+@functools.cache
+def build() -> dict[str, Any]:
+    """The OpenAPI 3.0 document."""
+    schemas = {"Cluster": CLUSTER, "Capacity": CAPACITY, "Event": EVENT, "Model": MODEL, "Error": ERROR}
+    params, inputs, outputs, examples = [], {}, [], {}
+    for task in TASKS:
+        (params_ref, inputs_ref, output_ref), parts = msgspec.json.schema_components(
+            [task.params, task.inputs, task.output], ref_template=REF
+        )
+        name = task.id.title().replace("-", "")
+        for part, schema in parts.items():
+            schemas.setdefault(part, nullable(schema))
+        schemas[f"{name}Params"] = {**nullable(parts[task.params.__name__]), "title": f"params of {task.id}"}
+        for field, schema in nullable(parts[task.inputs.__name__])["properties"].items():
+            inputs.setdefault(field, schema)
+        params.append({"$ref": REF.format(name=f"{name}Params")})
+        outputs.append({"title": task.id, "allOf": [nullable(output_ref)], "description": task.summary})
+        examples[task.id] = {"summary": task.summary, "value": task.example}
+    inference = {
+        "type": "object",
+        "description": "One format for every task; a task reads its own fields and ignores the others.",
+        "properties": {
+            **inputs,
+            "input": {"description": "Wild card: a text, a list, or an object whose fields are spread."},
+            "prompt": described("string", "The same as text."),
+            "params": {"description": "The task's settings.", "anyOf": params},
+            "stream": described("boolean", "Send the answer as plain text chunks as they are made.", default=False),
+            "json": described("boolean", "False: raw bytes of generated media.", default=True),
+        },
+    }
+    schemas["Inference"] = inference
+    model = [path_parameter("org", "The model's organisation or user."), path_parameter("model", "The model's name.")]
+    path = "/models/v2/{org}/{model}"
+    cluster = envelope({"$ref": REF.format(name="Cluster")})
+    change = {"type": "object", "properties": {"capacity": {"$ref": REF.format(name="Capacity")}, "timeout": TIMEOUT}}
+    status = {"status": described("string", "on or off.", enum=["on", "off"])}
+    return {
+        "openapi": "3.0.3",
+        "info": {
+            "title": "Modelyard",
+            "version": __version__,
+            "description": "Any open model behind one API, on your own machines.",
+        },
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "`Key <k>`, `Bearer <k>` or the bare key.",
+                }
+            },
+        },
+        "security": [{"key": []}],
+        "paths": {
+            path: {
+                "parameters": model,
+                "put": operation(
+                    "Create an auto-scaling cluster, or update it", envelope(described("string", "Loading")), change, 202
+                ),
+                "get": {
+                    **operation("Read a cluster", cluster),
+                    "parameters": [query("events", "integer", "How many of its last events to add.")],
+                },
+                "patch": operation(
+                    "Change a live cluster", cluster, {**change, "properties": {**change["properties"], **status}}
+                ),
+                "delete": operation("Stop every instance and remove the cluster", envelope(described("string", "Deleted"))),
+                "post": {
+                    **operation(
+                        "Run the model; a cluster is made when there is none",
+                        envelope({"description": "Depends on the model's task.", "anyOf": outputs}),
+                        {"$ref": REF.format(name="Inference")},
+                        examples=examples,
+                        headers=HEADERS,
+                    )
+                },
+            },
+            "/models/v2/list/models": {
+                "get": {
+                    **operation("List models", envelope(array("Model"))),
+                    "parameters": [
+                        query("task", "string", "Only models of this task."),
+                        query("modelId", "string", "Only this model; an unknown one gives an empty list."),
+                    ],
+                }
+            },
+            "/models/v2/list/tasks": {
+                "get": operation("List tasks", envelope({"type": "array", "items": {"type": "string"}}))
+            },
+            "/models/v2/list/clusters": {"get": operation("List your clusters", envelope(array("Cluster")))},
+            "/models/v2/events/{org}/{model}": {
+                "parameters": model,
+                "get": {
+                    **operation("Read a cluster's log, oldest first", envelope(array("Event"))),
+                    "parameters": [
+                        query("after", "integer", "Only events after this id."),
+                        query("limit", "integer", "At most this many."),
+                    ],
+                },
+            },
+            "/models/v2/logs/{org}/{model}": {
+                "parameters": model,
+                "get": {
+                    **operation(
+                        "Read the output of a cluster's workers, newest first",
+                        envelope({"type": "array", "items": {"type": "object"}}),
+                    ),
+                    "parameters": [query("replicas", "integer", "Of how many workers (1).")],
+                },
+            },
+            "/health": {"get": {**operation("What the server is doing", {"type": "object"}), "security": []}},
+            "/livez": {"get": {**operation("The process answers", {"type": "object"}), "security": []}},
+            "/readyz": {"get": {**operation("Requests are taken", {"type": "object"}), "security": []}},
+        },
+    }
+
+
+def operation(
+    summary: str,
+    output: dict[str, Any],
+    body: dict[str, Any] | None = None,
+    status: int = 200,
+    *,
+    examples: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """One method of a path."""
+    success: dict[str, Any] = {"description": "Done.", "content": {"application/json": {"schema": output}}}
+    if headers:
+        success["headers"] = {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
+    content = {"schema": {"$ref": REF.format(name="Error")}}
+    failures = {
+        str(code): {"description": text, "content": {"application/json": content}} for code, text in ERRORS.items()
+    }
+    result: dict[str, Any] = {"summary": summary, "responses": {str(status): success, **failures}}
+    if body is not None:
+        media: dict[str, Any] = {"schema": body}
+        if examples:
+            media["examples"] = examples
+        result["requestBody"] = {"content": {"application/json": media}}
+    return result
+
+
+def envelope(output: dict[str, Any]) -> dict[str, Any]:
+    """The v2 envelope around an output."""
+    error = described("string", "Null on success.", nullable=True)
+    return {"type": "object", "properties": {"error": error, "output": output}}
+
+
+def array(name: str) -> dict[str, Any]:
+    """A list of a named schema."""
+    return {"type": "array", "items": {"$ref": REF.format(name=name)}}
+
+
+def path_parameter(name: str, description: str) -> dict[str, Any]:
+    """A part of a path."""
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
+
+
+def query(name: str, kind: str, description: str) -> dict[str, Any]:
+    """A query parameter."""
+    return {"name": name, "in": "query", "description": description, "schema": {"type": kind}}
+
+
+def nullable(schema: Any) -> Any:
+    """JSON Schema's `anyOf [..., null]` in OpenAPI 3.0's words, recursively."""
+    if isinstance(schema, list):
+        return [nullable(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    converted = {name: nullable(value) for name, value in schema.items()}
+    options = converted.get("anyOf")
+    if isinstance(options, list) and {"type": "null"} in options:
+        rest = [option for option in options if option != {"type": "null"}]
+        converted.pop("anyOf")
+        converted |= {**rest[0], "nullable": True} if len(rest) == 1 else {"anyOf": rest, "nullable": True}
+    return converted
+
+
+async def document(request: Request) -> Response:
+    """Answers GET /openapi.json."""
+    return Response(msgspec.json.encode(build()), media_type=JSON)
+
+
+async def page(request: Request) -> Response:
+    """Answers GET /docs."""
+    return HTMLResponse(_PAGE)
+
+
+def assets() -> StaticFiles:
+    """The viewer's own files, from its Python package."""
+    (folder,) = (Path(swagger_ui_bundle.__file__).parent / "vendor").iterdir()
+    return StaticFiles(directory=folder)

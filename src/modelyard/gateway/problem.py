@@ -1,0 +1,55 @@
+"""The one place where errors become HTTP answers. Owns their wire form; an unknown exception shows no internals."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from modelyard.errors import ModelyardError, Throttled, Unauthorized
+
+log = logging.getLogger(__name__)
+
+JSON = "application/json; charset=utf-8"
+"""The hosted service's JavaScript clients read an error's text only from a content type that is not exactly
+`application/json`."""
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status of an error."""
+    return error.status if isinstance(error, ModelyardError) else 500
+
+
+def message_of(error: BaseException, request_id: str) -> str:
+    """What a client is told of an error."""
+    if isinstance(error, ModelyardError):
+        return error.message
+    return f"Something went wrong inside the server. Its log has the details under request id {request_id}."
+
+
+def headers_of(error: BaseException) -> dict[str, str]:
+    """Headers that belong to an error."""
+    if isinstance(error, Throttled):
+        return {"retry-after": str(math.ceil(error.data["retry_after_s"]))}
+    if isinstance(error, Unauthorized):
+        return {"www-authenticate": 'Key realm="modelyard"'}
+    return {}
+
+
+def note(error: BaseException, request_id: str) -> None:
+    """Logs what a client must not see."""
+    if not isinstance(error, ModelyardError):
+        log.error("request %s failed", request_id, exc_info=error)
+
+
+def v2_body(error: BaseException, request_id: str) -> bytes:
+    """The v2 envelope of an error."""
+    return msgspec.json.encode({"error": message_of(error, request_id), "output": None})
+
+
+def v2_answer(error: BaseException, request_id: str) -> tuple[int, bytes, Mapping[str, str]]:
+    """Status, body and headers of an error on the v2 surface."""
+    note(error, request_id)
+    return status_of(error), v2_body(error, request_id), headers_of(error)

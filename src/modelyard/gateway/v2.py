@@ -1,0 +1,320 @@
+"""The v2 surface, `/models/v2/*`: clusters, lists and inference in one envelope `{"error", "output"}`.
+
+Owns the shapes of its bodies and headers. The inference path is a plain ASGI function; the rest are Starlette handlers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from modelyard.accounts.pricing import Price, price
+from modelyard.clock import iso
+from modelyard.control.clusters import Report, read_changes
+from modelyard.control.preparation import Prepared
+from modelyard.control.replicas import Supervised
+from modelyard.errors import InvalidRequest, MalformedBody, ModelyardError, NotFound
+from modelyard.gateway import problem
+from modelyard.gateway.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
+from modelyard.gateway.forward import Result
+from modelyard.gateway.services import Services
+from modelyard.tasks import body as bodies
+from modelyard.tasks.base import Task
+from modelyard.tasks.registry import TASKS, find_task
+from modelyard.types import GIB, Event, Key, ModelCard, check_model_id
+
+STREAM = "text/event-stream; charset=utf-8"
+MAX_EVENTS = 1000
+LOG_BYTES = 64 * 1024
+
+
+class V2:
+    """Handlers over one server's services."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._max_body = services.settings.max_body_mb * 1024 * 1024
+
+    def routes(self) -> list[Route]:
+        """Every route but inference, the more particular first."""
+        base = "/models/v2"
+        return [
+            Route(f"{base}/list/models", self._wrap(self.list_models), methods=["GET"]),
+            Route(f"{base}/list/tasks", self._wrap(self.list_tasks), methods=["GET"]),
+            Route(f"{base}/list/clusters", self._wrap(self.list_clusters), methods=["GET"]),
+            Route(f"{base}/events/{{org}}/{{model}}", self._wrap(self.events), methods=["GET"]),
+            Route(f"{base}/logs/{{org}}/{{model}}", self._wrap(self.logs), methods=["GET"]),
+            Route(f"{base}/{{org}}/{{model}}", self._wrap(self.put), methods=["PUT"]),
+            Route(f"{base}/{{org}}/{{model}}", self._wrap(self.get), methods=["GET"]),
+            Route(f"{base}/{{org}}/{{model}}", self._wrap(self.patch), methods=["PATCH"]),
+            Route(f"{base}/{{org}}/{{model}}", self._wrap(self.delete), methods=["DELETE"]),
+        ]
+
+    def _wrap(self, handler: Any) -> Any:
+        """Authenticates, runs the handler, and turns errors into answers."""
+
+        async def endpoint(request: Request) -> Response:
+            request_id = new_request_id()
+            try:
+                key = await self._services.authenticator.authenticate(request.headers.get("authorization"))
+                response: Response = await handler(request, key)
+            except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
+                status, payload, headers = problem.v2_answer(error, request_id)
+                response = Response(payload, status, dict(headers), media_type=problem.JSON)
+            response.headers["x-request-id"] = request_id
+            return response
+
+        return endpoint
+
+    # --- clusters ---
+
+    async def put(self, request: Request, key: Key) -> Response:
+        """Creates or updates a cluster."""
+        changes = read_changes(await self._json(request), allow_status=False)
+        await self._services.clusters.put(key.account_id, model_id_of(request), changes)
+        return answer("Loading", status=202)
+
+    async def get(self, request: Request, key: Key) -> Response:
+        """Describes a cluster; `?events=N` adds its last N events."""
+        supervised = self._services.clusters.get(key.account_id, model_id_of(request))
+        shown = await self._show(supervised)
+        if (limit := whole_query(request, "events", 0, MAX_EVENTS)) > 0:
+            shown["events"] = await self._read_events(key, supervised.cluster.model_id, None, limit)
+        return answer(shown, cluster=shown)
+
+    async def patch(self, request: Request, key: Key) -> Response:
+        """Changes a cluster."""
+        changes = read_changes(await self._json(request), allow_status=True)
+        supervised = await self._services.clusters.patch(key.account_id, model_id_of(request), changes)
+        shown = await self._show(supervised)
+        return answer(shown, cluster=shown)
+
+    async def delete(self, request: Request, key: Key) -> Response:
+        """Stops every instance and removes the cluster."""
+        await self._services.clusters.delete(key.account_id, model_id_of(request))
+        return answer("Deleted")
+
+    # --- lists ---
+
+    async def list_models(self, request: Request, key: Key) -> Response:
+        """The catalogue, filtered by `task` and `modelId`."""
+        model_id = request.query_params.get("modelId")
+        try:
+            cards = await self._services.catalog.list(task=request.query_params.get("task"), model_id=model_id)
+        except ModelyardError:
+            # Clients ask for a model before they run it, to learn its task. An id that leads nowhere is an empty list
+            # here; the run that follows says what is wrong.
+            if model_id is None:
+                raise
+            cards = []
+        return answer([self._show_model(card) for card in cards])
+
+    async def list_tasks(self, request: Request, key: Key) -> Response:
+        """The names of the tasks this server can run."""
+        return answer([task.id for task in TASKS])
+
+    async def list_clusters(self, request: Request, key: Key) -> Response:
+        """The account's clusters."""
+        return answer([await self._show(each) for each in self._services.clusters.list(key.account_id)])
+
+    async def events(self, request: Request, key: Key) -> Response:
+        """A cluster's log, oldest first; `?limit=`, `?after=` an event's id."""
+        limit = whole_query(request, "limit", 100, MAX_EVENTS)
+        after = whole_query(request, "after", 0, 2**62) or None
+        return answer(await self._read_events(key, model_id_of(request), after, limit))
+
+    async def logs(self, request: Request, key: Key) -> Response:
+        """The end of each of the newest `?replicas=` (1) workers' output."""
+        count = whole_query(request, "replicas", 1, 100)
+        model_id = model_id_of(request)
+        folder = self._services.settings.data_dir / "logs" / key.account_id / model_id.replace("/", "--")
+        found = await asyncio.to_thread(read_logs, folder, count)
+        if not found:
+            raise NotFound(f"No replica of {model_id} has run yet for your account.", model=model_id)
+        return answer(found)
+
+    # --- inference ---
+
+    async def infer(self, scope: Scope, receive: Receive, send: Send, model_id: str) -> None:
+        """POST: runs the model. Plain ASGI: this is the hot path."""
+        http = HttpExchange(scope, receive, send)
+        headers = {"x-request-id": new_request_id()}
+        try:
+            await self._infer(http, model_id, headers)
+        except ClientLeft:
+            return
+        except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
+            status, payload, more = problem.v2_answer(error, headers["x-request-id"])
+            if not http.started:
+                await http.send_json(status, payload, {**headers, **more})
+            # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
+
+    async def _infer(self, http: HttpExchange, model_id: str, headers: dict[str, str]) -> None:
+        services = self._services
+        authorization = http.header(b"authorization")
+        key = services.authenticator.recognise(authorization) or await services.authenticator.authenticate(authorization)
+        headers |= services.limiter.take(key.id)
+        body = bodies.decode_object(await http.body(self._max_body))
+        check_model_id(model_id)
+        card = self._known_card(model_id) or await services.clusters.model(model_id)
+        inference = bodies.read(served_task(card), body)
+        supervised = await services.clusters.ensure(key.account_id, model_id)
+        if supervised.failure is not None:
+            services.reconciler.revive(supervised.cluster.id)
+        cost = price(card.memory_bytes, services.settings.price_per_gb_s)
+        async with http.until_client_leaves():
+            if inference.stream:
+
+                async def sink(text: str) -> None:
+                    if not http.started:
+                        await http.start_stream(STREAM, {**headers, **meter_headers(cost, 0.0)})
+                    await http.send_chunk(text.encode())
+
+                result = await services.forwarder.run(supervised, inference, sink)
+                if http.started:
+                    return await http.end_stream()
+            else:
+                result = await services.forwarder.run(supervised, inference)
+            await http.send_json(200, envelope(result), {**headers, **meter_headers(cost, result.took_s)})
+
+    def _known_card(self, model_id: str) -> ModelCard | None:
+        """The card of a model whose files are in use, without asking the disk."""
+        state = self._services.preparations.find(model_id)
+        return state.card if isinstance(state, Prepared) else None
+
+    # --- shapes ---
+
+    async def _json(self, request: Request) -> dict[str, Any]:
+        length = request.headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._max_body:
+            raise MalformedBody("The body is too large for a cluster.")
+        return bodies.decode_object(await request.body())
+
+    async def _show(self, supervised: Supervised) -> dict[str, Any]:
+        report = self._services.clusters.report(supervised)
+        state = self._services.preparations.find(report.cluster.model_id)
+        ram = state.card.memory_bytes if isinstance(state, Prepared) else None
+        return cluster_json(report, ram)
+
+    def _show_model(self, card: ModelCard) -> dict[str, Any]:
+        cost = price(card.memory_bytes, self._services.settings.price_per_gb_s)
+        return {
+            "modelId": card.model_id,
+            "task": card.task,
+            "params": None if card.parameters is None else round(card.parameters / 1e9, 6),
+            "ramRequired": round(card.memory_bytes / GIB, 4),
+            "meter": cost.meter,
+            "meterPrice": cost.usd_per_s,
+            "benchmarked": card.measured,
+            "architecture": card.architecture,
+            "source": card.source,
+            "revision": card.revision,
+            "license": card.license,
+            "error": card.refusal,
+        }
+
+    async def _read_events(self, key: Key, model_id: str, after: int | None, limit: int) -> list[dict[str, Any]]:
+        await self._services.journal.flush()
+        events = await asyncio.to_thread(
+            self._services.store.events.list, key.account_id, model_id, after_id=after, limit=limit
+        )
+        return [event_json(event) for event in events]
+
+
+def answer(output: Any, *, status: int = 200, **beside: Any) -> Response:
+    """A JSON answer in the v2 envelope."""
+    payload = msgspec.json.encode({"error": None, "output": output, **beside})
+    return Response(payload, status, media_type=problem.JSON)
+
+
+def envelope(result: Result) -> bytes:
+    """An inference's output in the v2 envelope."""
+    return msgspec.json.encode({"error": None, "output": result.output})
+
+
+def meter_headers(cost: Price, took_s: float) -> Mapping[str, str]:
+    """What an inference cost, as headers; a stream's are sent before it is known."""
+    return {
+        "inference-meter": cost.meter,
+        "inference-meter-price": f"{cost.usd_per_s:.12f}",
+        "inference-time": f"{took_s:.6f}",
+        "inference-cost": f"{cost.usd_per_s * took_s:.12f}",
+    }
+
+
+def served_task(card: ModelCard) -> Task:
+    """The adapter of a model's task. Raises NotFound."""
+    task = find_task(card.task)
+    if task is None:
+        raise NotFound(
+            f"{card.model_id} is a model for {card.task}, which this server cannot run yet; it runs: "
+            f"{', '.join(each.id for each in TASKS)}."
+        )
+    return task
+
+
+def cluster_json(report: Report, memory_bytes: int | None) -> dict[str, Any]:
+    """A cluster as clients see it."""
+    cluster = report.cluster
+    last = cluster.last_inference_at
+    return {
+        "modelId": cluster.model_id,
+        "status": report.status,
+        "created": iso(cluster.created_at),
+        "modified": iso(cluster.modified_at),
+        "timeout": cluster.timeout_s,
+        "capacity": {"min": cluster.capacity.min, "desired": cluster.capacity.desired, "max": cluster.capacity.max},
+        "instances": report.instances,
+        "inferences": report.inferences,
+        "lastInference": None if last is None else iso(last),
+        "expiresAt": None if report.expires_at is None else iso(report.expires_at),
+        "ramRequired": None if memory_bytes is None else round(memory_bytes / GIB, 4),
+        "ready": report.ready,
+        "inFlight": report.in_flight,
+        "queued": report.queued,
+        "error": report.error,
+    }
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """One line of a cluster's log."""
+    return {"id": event.id, "at": iso(event.at), "modelId": event.model_id, "kind": event.kind, "message": event.message}
+
+
+def model_id_of(request: Request) -> str:
+    """The model a path names. Raises InvalidRequest."""
+    return check_model_id(f"{request.path_params['org']}/{request.path_params['model']}")
+
+
+def whole_query(request: Request, name: str, default: int, maximum: int) -> int:
+    """A whole number in the query string. Raises InvalidRequest."""
+    raw = request.query_params.get(name)
+    if raw is None:
+        return default
+    if not raw.isdigit() or int(raw) > maximum:
+        raise InvalidRequest(field=name, got=raw, accepted=f"a whole number from 0 to {maximum}")
+    return int(raw)
+
+
+def read_logs(folder: Path, count: int) -> list[dict[str, str]]:
+    """The ends of the newest `count` log files in a folder, newest first."""
+    files = sorted(folder.glob("*.log"), reverse=True)[:count] if folder.is_dir() else []
+    logs = []
+    for path in files:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LOG_BYTES))
+            logs.append({"replica": path.stem, "text": file.read().decode(errors="replace")})
+    return logs
+
+
+def new_request_id() -> str:
+    """Names one request in headers and logs."""
+    return f"req_{secrets.token_hex(12)}"

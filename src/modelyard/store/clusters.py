@@ -1,0 +1,140 @@
+"""Clusters: what each account wants to run. Desired state only; what runs is observed, never stored here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, bindparam, case, delete, or_, select, update
+
+from modelyard.errors import UnknownCluster
+from modelyard.store.database import Database, insert_into
+from modelyard.store.ids import new_id
+from modelyard.store.tables import clusters
+from modelyard.types import Capacity, Cluster
+
+
+class Clusters:
+    """At most one cluster for each account and model."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(
+        self, account_id: str, model_id: str, capacity: Capacity, timeout_s: int, now: datetime
+    ) -> tuple[Cluster, bool]:
+        """Makes the cluster, or gives the one there these values and enables it; True when this call made it.
+
+        Atomic: of several at once exactly one makes it. Raises NotFound when there is no such account.
+        """
+        made_id = new_id("cluster")
+        with self._database.write() as connection:
+            insertion = insert_into(connection, clusters).values(
+                id=made_id,
+                account_id=account_id,
+                model_id=model_id,
+                **_columns(capacity),
+                timeout_s=timeout_s,
+                enabled=True,
+                created_at=now,
+                modified_at=now,
+                inferences=0,
+            )
+            wanted = {**_columns(capacity), "timeout_s": timeout_s, "enabled": True, "modified_at": now}
+            statement = insertion.on_conflict_do_update(
+                index_elements=["account_id", "model_id"], set_=wanted
+            ).returning(clusters)
+            cluster = _cluster(connection.execute(statement).one())
+        return cluster, cluster.id == made_id
+
+    def find(self, account_id: str, model_id: str) -> Cluster | None:
+        statement = select(clusters).where(clusters.c.account_id == account_id, clusters.c.model_id == model_id)
+        with self._database.read() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else _cluster(row)
+
+    def get(self, cluster_id: str) -> Cluster:
+        """Raises UnknownCluster."""
+        with self._database.read() as connection:
+            row = connection.execute(select(clusters).where(clusters.c.id == cluster_id)).one_or_none()
+        if row is None:
+            raise UnknownCluster(f"No cluster has the id {cluster_id}.")
+        return _cluster(row)
+
+    def list(self, account_id: str | None = None) -> Sequence[Cluster]:
+        """The clusters of one account, or of all, oldest first; disabled ones included."""
+        statement = select(clusters).order_by(clusters.c.created_at, clusters.c.id)
+        if account_id is not None:
+            statement = statement.where(clusters.c.account_id == account_id)
+        with self._database.read() as connection:
+            return [_cluster(row) for row in connection.execute(statement)]
+
+    def update(
+        self,
+        cluster_id: str,
+        *,
+        capacity: Capacity | None = None,
+        timeout_s: int | None = None,
+        enabled: bool | None = None,
+        now: datetime,
+    ) -> Cluster | None:
+        """Changes what is given and leaves the rest; the cluster as it is then, None when it is gone."""
+        changes: dict[str, Any] = {"modified_at": now}
+        if capacity is not None:
+            changes |= _columns(capacity)
+        if timeout_s is not None:
+            changes["timeout_s"] = timeout_s
+        if enabled is not None:
+            changes["enabled"] = enabled
+        statement = update(clusters).where(clusters.c.id == cluster_id).values(changes).returning(clusters)
+        with self._database.write() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else _cluster(row)
+
+    def delete(self, cluster_id: str) -> bool:
+        """Removes the cluster, not its instances or events; False when it was gone already."""
+        with self._database.write() as connection:
+            removed = connection.execute(delete(clusters).where(clusters.c.id == cluster_id)).rowcount
+        return removed > 0
+
+    def add_inferences(self, counts: Mapping[str, tuple[int, datetime]]) -> None:
+        """Adds to each cluster's count and moves its last inference forward, all in one transaction.
+
+        `counts`: cluster id → (how many more, when the latest of them was). Clusters deleted meanwhile are passed over.
+        """
+        if not counts:
+            return
+        at = bindparam("at", type_=clusters.c.last_inference_at.type)
+        is_later = or_(clusters.c.last_inference_at.is_(None), clusters.c.last_inference_at < at)
+        statement = (
+            update(clusters)
+            .where(clusters.c.id == bindparam("cluster"))
+            .values(
+                inferences=clusters.c.inferences + bindparam("more"),
+                last_inference_at=case((is_later, at), else_=clusters.c.last_inference_at),
+            )
+        )
+        # In order of id: two processes that lock the same rows in the same order cannot deadlock.
+        rows = [{"cluster": cluster, "more": more, "at": at} for cluster, (more, at) in sorted(counts.items())]
+        with self._database.write() as connection:
+            connection.execute(statement, rows)
+
+
+def _columns(capacity: Capacity) -> dict[str, Any]:
+    return {"capacity_min": capacity.min, "capacity_desired": capacity.desired, "capacity_max": capacity.max}
+
+
+def _cluster(row: Row[tuple[object, ...]]) -> Cluster:
+    return Cluster(
+        id=row.id,
+        account_id=row.account_id,
+        model_id=row.model_id,
+        capacity=Capacity(min=row.capacity_min, desired=row.capacity_desired, max=row.capacity_max),
+        timeout_s=row.timeout_s,
+        enabled=row.enabled,
+        created_at=row.created_at,
+        modified_at=row.modified_at,
+        inferences=row.inferences,
+        last_inference_at=row.last_inference_at,
+    )

@@ -1,0 +1,95 @@
+"""One open database: transactions to read and to write in, and its errors as ours.
+
+Owns the engine and, on SQLite, the turn to write. Knows no table. Any thread may use it; no event loop should.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from modelyard.store import problems
+from modelyard.store.connect import SQLITE_BEGIN, build_engine, describe, parse_url
+
+LOCK_TIMEOUT_S = 10.0
+
+
+class Database:
+    """An engine with the two ways to use it: `read` for single statements, `write` for one transaction."""
+
+    def __init__(self, url: str, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        """Connects to nothing yet. Raises InvalidRequest for a URL it cannot use."""
+        parsed = parse_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.where = describe(parsed)
+        self._lock_timeout_s = lock_timeout_s
+        self._engine = build_engine(parsed, lock_timeout_s)
+        self._reader: Engine = self._engine
+        self._writer: Engine = self._engine
+        if self.is_sqlite:
+            # IMMEDIATE: a transaction that begins by reading and asks to write later is refused at once when
+            # another wrote in between, whatever the timeout; one that asks at its start waits its turn.
+            self._writer = self._engine.execution_options(**{SQLITE_BEGIN: "BEGIN IMMEDIATE"})
+        else:
+            self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        # SQLite's own wait polls with growing sleeps; threads of one process hand the turn over directly instead.
+        self._turn = threading.Lock()
+        self._closed = False
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection to read with, each statement by itself. Raises Unavailable when the database cannot answer."""
+        with self._errors_as_ours(), self._open(self._reader).connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction: committed when the block ends, undone when it raises. Raises as `read` does."""
+        with self._errors_as_ours(), self._my_turn(), self._open(self._writer).begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Closes every connection; a later `read` or `write` raises Unavailable. Idempotent."""
+        self._closed = True
+        self._engine.dispose()
+
+    def _open(self, engine: Engine) -> Engine:
+        if self._closed:  # SQLAlchemy would quietly connect anew
+            raise problems.closed()
+        return engine
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._turn.acquire(timeout=self._lock_timeout_s):
+            raise problems.locked(self.where, self._lock_timeout_s)
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def _errors_as_ours(self) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeout as error:
+            raise problems.busy(self.where) from error
+        except DBAPIError as error:
+            translate = problems.from_sqlite if self.is_sqlite else problems.from_postgresql
+            ours = translate(error, self.where, self._lock_timeout_s)
+            if ours is None:
+                raise
+            raise ours from error
+
+
+def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that can say ON CONFLICT: both databases write it alike, SQLAlchemy has one class for each."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)

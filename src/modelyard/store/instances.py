@@ -1,0 +1,150 @@
+"""The ledger: one row for each replica's life. Bills are made from it, so it outlives clusters and crashes.
+
+A life that ended is never changed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+from sqlalchemy import Row, Select, bindparam, case, or_, select, update
+
+from modelyard.store.database import Database, insert_into
+from modelyard.store.tables import instances
+from modelyard.types import Instance
+
+
+class Instances:
+    """Every replica life there was, on all nodes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(self, instance: Instance) -> None:
+        """Enters a life under `instance.id` (see `new_id`). Idempotent: an id that is there already is left as it is.
+
+        Raises NotFound when there is no such account.
+        """
+        with self._database.write() as connection:
+            statement = insert_into(connection, instances).values(asdict(instance))
+            connection.execute(statement.on_conflict_do_nothing(index_elements=["id"]))
+
+    def update(
+        self,
+        instance_id: str,
+        *,
+        ready_at: datetime | None = None,
+        memory_bytes: int | None = None,
+        pid: int | None = None,
+        pid_started: int | None = None,
+        heartbeat_at: datetime | None = None,
+    ) -> Instance | None:
+        """Records what is given of an open life; the life as it is then, None when it has ended or never was."""
+        given = {
+            "ready_at": ready_at,
+            "memory_bytes": memory_bytes,
+            "pid": pid,
+            "pid_started": pid_started,
+            "heartbeat_at": heartbeat_at,
+        }
+        changes = {name: value for name, value in given.items() if value is not None}
+        is_it = (instances.c.id == instance_id) & instances.c.ended_at.is_(None)
+        if not changes:
+            with self._database.read() as connection:
+                row = connection.execute(select(instances).where(is_it)).one_or_none()
+        else:
+            with self._database.write() as connection:
+                statement = update(instances).where(is_it).values(changes).returning(instances)
+                row = connection.execute(statement).one_or_none()
+        return None if row is None else _instance(row)
+
+    def heartbeat(self, instance_ids: Collection[str], now: datetime) -> None:
+        """Notes that these were alive at `now`. Never moves a heartbeat back; passes over lives that have ended.
+
+        One statement, for up to 30,000 ids.
+        """
+        if not instance_ids:
+            return
+        # Locked in order of id, so that two processes beating for the same instances cannot deadlock.
+        alive = (
+            select(instances.c.id)
+            .where(
+                instances.c.id.in_(instance_ids),
+                instances.c.ended_at.is_(None),
+                instances.c.heartbeat_at < now,
+            )
+            .order_by(instances.c.id)
+            .with_for_update()
+        )
+        with self._database.write() as connection:
+            connection.execute(update(instances).where(instances.c.id.in_(alive)).values(heartbeat_at=now))
+
+    def end(self, instance_id: str, at: datetime, reason: str) -> bool:
+        """Closes a life; True when this call did. The first end wins, a later one changes nothing.
+
+        A life never ends before it began or was ready, even when a clock was set back: then it ends right there.
+        """
+        end_at = bindparam("end_at", at, type_=instances.c.ended_at.type)
+        no_earlier_than_start = case(
+            (instances.c.ready_at > end_at, instances.c.ready_at),
+            (instances.c.created_at > end_at, instances.c.created_at),
+            else_=end_at,
+        )
+        statement = (
+            update(instances)
+            .where(instances.c.id == instance_id, instances.c.ended_at.is_(None))
+            .values(ended_at=no_earlier_than_start, end_reason=reason)
+        )
+        with self._database.write() as connection:
+            return connection.execute(statement).rowcount > 0
+
+    def list_open(self, node: str | None = None) -> Sequence[Instance]:
+        """The lives that have not ended, on one node or on all, oldest first."""
+        statement = select(instances).where(instances.c.ended_at.is_(None))
+        if node is not None:
+            statement = statement.where(instances.c.node == node)
+        return self._select(statement)
+
+    def list(
+        self,
+        account_id: str | None,
+        model_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Sequence[Instance]:
+        """The lives of one account (None: of all) that touch the time from `since` up to `until`, oldest first."""
+        statement = select(instances)
+        if account_id is not None:
+            statement = statement.where(instances.c.account_id == account_id)
+        if model_id is not None:
+            statement = statement.where(instances.c.model_id == model_id)
+        if since is not None:
+            statement = statement.where(or_(instances.c.ended_at.is_(None), instances.c.ended_at > since))
+        if until is not None:
+            statement = statement.where(instances.c.created_at < until)
+        return self._select(statement)
+
+    def _select(self, statement: Select[tuple[object, ...]]) -> Sequence[Instance]:
+        with self._database.read() as connection:
+            rows = connection.execute(statement.order_by(instances.c.created_at, instances.c.id))
+            return [_instance(row) for row in rows]
+
+
+def _instance(row: Row[tuple[object, ...]]) -> Instance:
+    return Instance(
+        id=row.id,
+        cluster_id=row.cluster_id,
+        account_id=row.account_id,
+        model_id=row.model_id,
+        node=row.node,
+        memory_bytes=row.memory_bytes,
+        created_at=row.created_at,
+        heartbeat_at=row.heartbeat_at,
+        ready_at=row.ready_at,
+        ended_at=row.ended_at,
+        end_reason=row.end_reason,
+        pid=row.pid,
+        pid_started=row.pid_started,
+    )

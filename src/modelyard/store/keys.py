@@ -1,0 +1,102 @@
+"""API keys, by their hash: the key itself never comes here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Row, or_, select, update
+
+from modelyard.errors import InvalidRequest, NotFound
+from modelyard.store.database import Database, insert_into
+from modelyard.store.ids import new_id
+from modelyard.store.tables import keys
+from modelyard.types import Key
+
+
+class Keys:
+    """The keys of every account. A revoked key stays, to be listed; it is never found again and never comes back."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, account_id: str, name: str, key_hash: str, prefix: str, now: datetime) -> Key:
+        """A new key. Raises NotFound when there is no such account, InvalidRequest when the hash is stored already."""
+        if (made := self._insert(account_id, name, key_hash, prefix, now)) is None:
+            raise InvalidRequest(field="key", got=prefix, accepted="a key that was not given out before")
+        return made
+
+    def ensure(self, account_id: str, name: str, key_hash: str, prefix: str, now: datetime) -> Key:
+        """The key with that hash as it is stored, made when there is none. Idempotent, also between processes.
+
+        A revoked one stays revoked and is returned so (`revoked_at`): setting the same key again does not revive it.
+        """
+        return (
+            self._find(key_hash) or self._insert(account_id, name, key_hash, prefix, now) or self._get_by_hash(key_hash)
+        )
+
+    def find_by_hash(self, key_hash: str) -> Key | None:
+        """The live key with that hash; None for an unknown or revoked one."""
+        found = self._find(key_hash)
+        return found if found is not None and found.revoked_at is None else None
+
+    def list(self, account_id: str | None = None) -> Sequence[Key]:
+        """The keys of one account, or of all, oldest first; revoked ones included."""
+        statement = select(keys).order_by(keys.c.created_at, keys.c.id)
+        if account_id is not None:
+            statement = statement.where(keys.c.account_id == account_id)
+        with self._database.read() as connection:
+            return [_key(row) for row in connection.execute(statement)]
+
+    def revoke(self, id_or_prefix: str, now: datetime) -> bool:
+        """Ends a live key, named by its id or its exact prefix; False when no live key has it. Idempotent.
+
+        Raises InvalidRequest, and revokes nothing, when several live keys share the prefix.
+        """
+        named = or_(keys.c.id == id_or_prefix, keys.c.prefix == id_or_prefix)
+        live = select(keys.c.id).where(named, keys.c.revoked_at.is_(None)).with_for_update()
+        with self._database.write() as connection:
+            ids = connection.scalars(live).all()
+            if len(ids) > 1:
+                raise InvalidRequest(field="key", got=id_or_prefix, accepted=f"one of the ids {', '.join(sorted(ids))}")
+            connection.execute(update(keys).where(keys.c.id.in_(ids)).values(revoked_at=now))
+        return bool(ids)
+
+    def _find(self, key_hash: str) -> Key | None:
+        with self._database.read() as connection:
+            row = connection.execute(select(keys).where(keys.c.key_hash == key_hash)).one_or_none()
+        return None if row is None else _key(row)
+
+    def _get_by_hash(self, key_hash: str) -> Key:
+        if (found := self._find(key_hash)) is None:
+            raise NotFound("No such key.")
+        return found
+
+    def _insert(self, account_id: str, name: str, key_hash: str, prefix: str, now: datetime) -> Key | None:
+        with self._database.write() as connection:
+            statement = (
+                insert_into(connection, keys)
+                .values(
+                    id=new_id("key"),
+                    account_id=account_id,
+                    name=name,
+                    key_hash=key_hash,
+                    prefix=prefix,
+                    created_at=now,
+                )
+                .on_conflict_do_nothing(index_elements=["key_hash"])
+                .returning(keys)
+            )
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else _key(row)
+
+
+def _key(row: Row[tuple[object, ...]]) -> Key:
+    return Key(
+        id=row.id,
+        account_id=row.account_id,
+        name=row.name,
+        prefix=row.prefix,
+        created_at=row.created_at,
+        revoked_at=row.revoked_at,
+    )

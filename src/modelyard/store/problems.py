@@ -1,0 +1,80 @@
+"""What a database says when something is wrong, as a sentence that tells what to do: the one border for its errors."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from modelyard.errors import ModelyardError, NotFound, Unavailable
+
+
+def locked(where: str, waited_s: float) -> Unavailable:
+    """Another writer did not let go in time."""
+    return Unavailable(
+        f"{where} has been locked by another writer for {waited_s:g} s. "
+        "Look for a second server, a backup or an open database shell on it, and end that."
+    )
+
+
+def busy(where: str) -> Unavailable:
+    """Every connection of the pool is in use and stayed so."""
+    return Unavailable(f"All connections to {where} are busy. Try again in a moment.")
+
+
+def closed() -> Unavailable:
+    """The store was closed before this call."""
+    return Unavailable("The store is closed: this server is shutting down.")
+
+
+def from_sqlite(error: DBAPIError, where: str, waited_s: float) -> ModelyardError | None:
+    """`error` in words; None when it is a fault of this program, to be raised as it is."""
+    # Only the text tells: Python 3.11 gives SQLite's error codes for some errors and not for others.
+    match reason(error):
+        case text if "is locked" in text:
+            return locked(where, waited_s)
+        case text if "unable to open" in text:
+            return Unavailable(
+                f"Cannot open the database file {where}. "
+                "Check that its folder exists and that this user may write to it."
+            )
+        case text if "readonly" in text:
+            return Unavailable(f"The database file {where} is read-only. Make it and its folder writable.")
+        case text if "is full" in text:
+            return Unavailable(f"The disk that holds {where} is full. Free some space, then try again.")
+        case text if "not a database" in text:
+            return Unavailable(f"{where} is not a SQLite database. Move it away, or choose another --data-dir.")
+        case text if "malformed" in text:
+            return Unavailable(f"The database file {where} is damaged. Restore it from a backup.")
+        case text if "disk I/O" in text:
+            return Unavailable(f"The disk that holds {where} fails ({text}). Check it, then start again.")
+        case text if "FOREIGN KEY" in text:
+            return _no_account()
+    return None
+
+
+def from_postgresql(error: DBAPIError, where: str, waited_s: float) -> ModelyardError | None:
+    """As `from_sqlite`. Source: https://www.postgresql.org/docs/current/errcodes-appendix.html (SQLSTATE)."""
+    match getattr(error.orig, "sqlstate", None):
+        case "23503":
+            return _no_account()
+        case "55P03":
+            return locked(where, waited_s)
+        case "53100":
+            return Unavailable(f"The disk of PostgreSQL at {where} is full. Free some space, then try again.")
+        case "42501":
+            return Unavailable(f"PostgreSQL at {where}: {reason(error)}. Grant it to the user in --database-url.")
+    if not isinstance(error, OperationalError):
+        return None
+    return Unavailable(
+        f"PostgreSQL at {where} cannot answer: {reason(error)}. "
+        "Check that it is running and that --database-url (MODELYARD_DATABASE_URL) is right."
+    )
+
+
+def reason(error: DBAPIError) -> str:
+    """The first line of what the driver said; the rest is hints and statement text."""
+    return str(error.orig).strip().partition("\n")[0]
+
+
+def _no_account() -> NotFound:
+    # Every foreign key of ours refers to an account.
+    return NotFound("No such account.")

@@ -1,0 +1,179 @@
+"""The tables as this version of the program expects them, and the column types both databases share.
+
+A change here needs a migration in `migrations/versions`, and its name in `REVISION`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+REVISION = "v0001"  # the migration that ends at these tables
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime with microseconds, on a database with time zones (PostgreSQL) or without (SQLite).
+
+    SQLite keeps it as fixed-width text, so its order as text is its order in time.
+    Binding a naive datetime raises ValueError: nobody can say which moment it means.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a naive datetime cannot be stored: {value!r}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+class CleanText(TypeDecorator[str]):
+    """Text of any length, with `�` for what a database cannot hold.
+
+    PostgreSQL refuses NUL characters, both refuse lone surrogates, and a worker's last words or a command line may
+    hold either: losing the whole line over one character would be worse.
+    """
+
+    # "C" orders by code point, as SQLite does. The server's own order changes with its C library, and an
+    # index made under the old order then misses rows.
+    impl = Text().with_variant(Text(collation="C"), "postgresql")
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return value.replace("\0", "\ufffd").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("name", CleanText, nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("name", CleanText, nullable=False),
+    Column("key_hash", CleanText, nullable=False, unique=True),
+    Column("prefix", CleanText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+)
+
+clusters = Table(
+    "clusters",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("model_id", CleanText, nullable=False),
+    Column("capacity_min", Integer, nullable=False),
+    Column("capacity_desired", Integer, nullable=False),
+    Column("capacity_max", Integer, nullable=False),
+    Column("timeout_s", Integer, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("modified_at", UtcDateTime, nullable=False),
+    Column("inferences", BigInteger, nullable=False),
+    Column("last_inference_at", UtcDateTime),
+    UniqueConstraint("account_id", "model_id"),
+    CheckConstraint(
+        "0 <= capacity_min AND capacity_min <= capacity_desired AND capacity_desired <= capacity_max",
+        name="capacity_in_order",
+    ),
+)
+
+# `cluster_id` refers to nothing on purpose: the ledger outlives the clusters it bills for.
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("cluster_id", CleanText, nullable=False),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("model_id", CleanText, nullable=False),
+    Column("node", CleanText, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("heartbeat_at", UtcDateTime, nullable=False),
+    Column("ready_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("end_reason", CleanText),
+    Column("pid", BigInteger),
+    Column("pid_started", BigInteger),
+    CheckConstraint("ended_at IS NULL OR ended_at >= created_at", name="ends_after_start"),
+)
+Index(None, instances.c.account_id, instances.c.created_at)
+# A few open lives among years of ended ones: the index holds only the open.
+Index(
+    "ix_instances_open",
+    instances.c.node,
+    sqlite_where=instances.c.ended_at.is_(None),
+    postgresql_where=instances.c.ended_at.is_(None),
+)
+
+# AUTOINCREMENT: SQLite would otherwise hand out the id of a pruned row again, and a reader paging
+# by `after_id` would never see the new row that got it.
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("model_id", CleanText, nullable=False),
+    Column("cluster_id", CleanText),
+    Column("at", UtcDateTime, nullable=False),
+    Column("kind", CleanText, nullable=False),
+    Column("message", CleanText, nullable=False),
+    # JSON and not JSONB: nothing is looked up inside, and JSONB refuses "\u0000" in a string.
+    Column("data", JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index(None, events.c.account_id, events.c.model_id, events.c.id)
+
+models = Table(
+    "models",
+    metadata,
+    Column("model_id", CleanText, primary_key=True),
+    Column("memory_bytes", BigInteger, nullable=False),
+    Column("facts", JSON, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)

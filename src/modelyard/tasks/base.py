@@ -1,0 +1,98 @@
+"""The shape every task shares: typed inputs and params, one `run` over a batch, an output type, an example.
+
+Owns the words a task is described in. Holds no task and no registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from modelyard.errors import ModelyardError
+from modelyard.tasks.model import Model
+
+Head = Literal[
+    "base",
+    "causal-lm",
+    "seq2seq-lm",
+    "masked-lm",
+    "sequence-classification",
+    "token-classification",
+    "question-answering",
+]
+"""Which output layer the runtime loads on top of the architecture."""
+
+
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of the unified body that a task reads. Other tasks' fields are ignored, so that a client can change
+    model without changing its body."""
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A task's settings, each typed, bounded and described (`Annotated[..., msgspec.Meta(description=...)]`)."""
+
+
+I = TypeVar("I", bound=Inputs)  # noqa: E741
+P = TypeVar("P", bound=Params)
+
+
+def never() -> bool:
+    """The `cancelled` of a call nobody can cancel."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[I, P]):
+    """One request inside a batch.
+
+    `emit`, when the client streams, takes the next piece of text: the pieces put together equal the output.
+    `cancelled` turns True when the client has left; a task that loops looks at it at every step.
+    """
+
+    inputs: I
+    params: P
+    emit: Callable[[str], None] | None = None
+    cancelled: Callable[[], bool] = never
+
+
+Run = Callable[[Model, Sequence[Call[Any, Any]]], Sequence[Any | ModelyardError]]
+"""Answers a batch: one output per call, in order. A call that fails alone gets its ModelyardError in its place."""
+
+
+def same_params(call: Call[Any, Any]) -> Hashable:
+    """Calls with equal params may share a batch."""
+    return msgspec.json.encode(call.params)
+
+
+def alone(_call: Call[Any, Any]) -> int:
+    """All inputs count as equally long."""
+    return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One machine-learning task.
+
+    `wildcard` names the field that a bare string in `input` means; `list_wildcard` the one a bare list means.
+    `example` is a body that validates; `output` is the type of the answer. `heads`: the output layers to try, in
+    order of preference. `batch_key`: calls whose keys are equal may share a batch. `length`: a measure of input
+    size, so that batches hold inputs of similar length. `max_batch`: most calls in one batch.
+    """
+
+    id: str
+    summary: str
+    inputs: type[Inputs]
+    params: type[Params]
+    output: Any
+    run: Run
+    heads: tuple[Head, ...]
+    example: dict[str, Any]
+    streams: bool = False
+    wildcard: str = "text"
+    list_wildcard: str = "text"
+    max_batch: int = 32
+    batch_key: Callable[[Call[Any, Any]], Hashable] = field(default=same_params)
+    length: Callable[[Call[Any, Any]], int] = field(default=alone)

@@ -1,0 +1,192 @@
+"""From the unified request body to a task's typed inputs and params, with errors that name the field.
+
+Owns the wild card `input`, the aliases, and the wording of validation errors. Runs in the gateway (before a request
+waits for anything) and again in the worker, on the normalised fields only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+import msgspec
+
+from modelyard.errors import InvalidRequest, MalformedBody
+from modelyard.tasks.base import Call, Inputs, Params, Task
+
+ALIASES = {"prompt": "text"}
+FIELDS = frozenset(
+    {
+        "text", "messages", "question", "context", "candidate_labels", "sentences", "url", "image_url", "audio_url",
+        "video_url", "base64", "word_boxes",
+    }
+)  # fmt: skip
+"""Every field of the unified body that carries input, for any task. A task reads some and ignores the others."""
+CONTROLS = frozenset({"params", "stream", "json", "input", "model", *ALIASES})
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """A request that has been read and checked: what to compute, and how the client wants it back.
+
+    `fields` and `params` are plain data, ready for a frame. `json` False asks for raw media bytes.
+    """
+
+    task: str
+    fields: dict[str, Any]
+    params: dict[str, Any]
+    stream: bool = False
+    json: bool = True
+
+
+def decode_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in `raw`; an empty body is an empty object. Raises MalformedBody."""
+    if not raw.strip():
+        return {}
+    try:
+        body = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedBody(
+            f'The body is not valid JSON: {error}. Send an object such as {{"text": "..."}}.'
+        ) from error
+    if not isinstance(body, dict):
+        raise MalformedBody(field="body", got=body, accepted='a JSON object, e.g. {"text": "..."}')
+    return body
+
+
+def read(task: Task, body: Mapping[str, Any]) -> Inference:
+    """Checks a decoded request body against `task`. Raises InvalidRequest naming the field."""
+    stream, as_json = flag(body, "stream", default=False), flag(body, "json", default=True)
+    if stream and not task.streams:
+        stream = False  # the answer of such a task is one piece, whichever way it is sent
+    fields = spread(task, body)
+    params = body.get("params")
+    params = {} if params is None else params
+    convert(task.inputs, fields, "")
+    convert(task.params, params, "params")
+    known = set(task.inputs.__struct_fields__)
+    return Inference(
+        task=task.id,
+        fields={name: value for name, value in fields.items() if name in known},
+        params=dict(params),
+        stream=stream,
+        json=as_json,
+    )
+
+
+def to_call(task: Task, fields: Mapping[str, Any], params: Mapping[str, Any], **sinks: Any) -> Call[Any, Any]:
+    """The typed call for fields and params as `read` returned them. Raises InvalidRequest."""
+    return Call(inputs=convert(task.inputs, fields, ""), params=convert(task.params, params, "params"), **sinks)
+
+
+def spread(task: Task, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body's input fields, with `input` spread and aliases resolved. Explicit fields win over `input`."""
+    fields: dict[str, Any] = {}
+    wild = body.get("input")
+    if isinstance(wild, dict):
+        fields.update(wild)
+    elif isinstance(wild, list):
+        fields["messages" if is_messages(wild) else task.list_wildcard] = wild
+    elif wild is not None:
+        fields[task.wildcard] = wild
+    fields.update(
+        {name: value for name, value in body.items() if name not in {"params", "stream", "json", "input", "model"}}
+    )
+    for alias, name in ALIASES.items():
+        if alias in fields:
+            fields.setdefault(name, fields.pop(alias))
+            fields.pop(alias, None)
+    fields = {name: value for name, value in fields.items() if value is not None}
+    known = FIELDS | set(task.inputs.__struct_fields__)
+    for name, value in fields.items():
+        if name not in known:
+            raise InvalidRequest(
+                field=name, got=value, accepted=f"no such field; {task.id} takes {describe_fields(task.inputs)}"
+            )
+    return fields
+
+
+def is_messages(items: list[Any]) -> bool:
+    """Whether a bare list is a conversation rather than a list of texts."""
+    return bool(items) and all(isinstance(item, dict) and "role" in item for item in items)
+
+
+def flag(body: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    """A true/false control of the body. Raises InvalidRequest."""
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidRequest(field=name, got=value, accepted="true or false")
+    return value
+
+
+def describe_fields(kind: type[msgspec.Struct]) -> str:
+    """The struct's field names as a sentence fragment."""
+    return ", ".join(kind.__struct_fields__) or "no input"
+
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
+_AT = re.compile(r" - at `(?P<path>[^`]*)`$")
+
+
+def convert(kind: type[Any], data: Any, where: str) -> Any:
+    """`data` as an instance of the struct `kind`. `where` is what the data is called in messages: "" for the body.
+
+    Raises InvalidRequest naming the field, what was got and what is accepted.
+    """
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise explain(error, kind, data, where) from error
+
+
+def explain(error: msgspec.ValidationError, kind: type[msgspec.Struct], data: Any, where: str) -> InvalidRequest:
+    """One clear sentence for a msgspec error."""
+    text = str(error)
+    at = _AT.search(text)
+    path = at["path"].removeprefix("$").removeprefix(".") if at else ""
+    reason = text[: at.start()] if at else text
+    if unknown := _UNKNOWN.search(reason):
+        name = join(where, path, unknown["name"])
+        got = dig(data, join("", path, unknown["name"]))
+        return InvalidRequest(field=name, got=got, accepted=f"no such field; one of {describe_fields(kind)}")
+    if missing := _MISSING.search(reason):
+        hint = description(kind, missing["name"]) if not path else None
+        return InvalidRequest(
+            f"{join(where, path, missing['name'])}: missing; accepted: {hint or 'a value'}",
+            field=join(where, path, missing["name"]),
+        )
+    hint = description(kind, path.split(".")[0].split("[")[0]) if path else None
+    accepted = reason[0].lower() + reason[1:] + (f" ({hint})" if hint else "")
+    return InvalidRequest(field=join(where, path) or "body", got=dig(data, path), accepted=accepted)
+
+
+def join(*parts: str) -> str:
+    """A dotted path from its non-empty parts."""
+    return ".".join(part for part in parts if part)
+
+
+def dig(data: Any, path: str) -> Any:
+    """The value at a path such as `messages[0].role`; None when the path leads nowhere."""
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]", path):
+        try:
+            data = data[name] if name else data[int(index)]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+    return data
+
+
+def description(kind: type[msgspec.Struct], name: str) -> str | None:
+    """The description that a struct gives one of its fields."""
+    hint = get_type_hints(kind, include_extras=True).get(name)
+    for meta in getattr(hint, "__metadata__", ()):
+        if isinstance(meta, msgspec.Meta) and meta.description:
+            return meta.description
+    return None
+
+
+__all__ = ["Inference", "Inputs", "Params", "convert", "decode_object", "read", "to_call"]

@@ -1,0 +1,71 @@
+"""Texts to padded arrays and back to one result per text. Owns truncation, padding and the order of forward passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from modelyard.errors import InvalidRequest
+from modelyard.tasks.model import Array, Model
+
+T = TypeVar("T")
+Row = Mapping[str, Sequence[int]]
+"""One encoded text: the model's argument names → ids, unpadded."""
+Read = Callable[[Mapping[str, Array], int, Row], T]
+"""Takes one row's result from a batch's outputs: (outputs, the row's place in the batch, the row)."""
+NAMES = ("input_ids", "attention_mask", "token_type_ids")
+"""The arguments that a text becomes. Which of them a tokenizer makes depends on its model."""
+
+
+def encode(model: Model, texts: Sequence[str], pairs: Sequence[str] | None = None, **settings: Any) -> list[Row]:
+    """One row per text (with its pair, where given), cut at the end to `model.max_length`.
+
+    `settings` go to the tokenizer; `truncation="only_first"` keeps pairs whole. Raises InvalidRequest when a pair
+    leaves no room.
+    """
+    limit = {"truncation": True, "max_length": model.max_length} if model.max_length else {}
+    try:
+        batch = model.tokenizer(list(texts), None if pairs is None else list(pairs), **{**limit, **settings})
+    except Exception as error:
+        # The fast tokenizers raise bare Exception when truncation cannot make a pair fit.
+        raise InvalidRequest(f"text: the tokenizer refused it: {error}", field="text") from error
+    names = [name for name in NAMES if name in batch]
+    return [{name: batch[name][index] for name in names} for index in range(len(texts))]
+
+
+def collate(model: Model, rows: Sequence[Row], *, left: bool = False) -> dict[str, Array]:
+    """The rows as (rows, longest) int64 arrays, padded on the right, or on the `left` as causal models want it."""
+    padding = {"input_ids": model.tokenizer.pad_token_id, "token_type_ids": model.tokenizer.pad_token_type_id}
+    longest = max(len(row["input_ids"]) for row in rows)
+    arrays = {}
+    for name in rows[0]:
+        array = np.full((len(rows), longest), padding.get(name, 0), dtype=np.int64)
+        for index, row in enumerate(rows):
+            ids = row[name]
+            array[index, longest - len(ids) if left else 0 : None if left else len(ids)] = ids
+        arrays[name] = array
+    return arrays
+
+
+def batches(lengths: Sequence[int], most_rows: int) -> Iterator[list[int]]:
+    """Indices in batches of similar length: padding costs as much as text."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for start in range(0, len(order), most_rows):
+        yield order[start : start + most_rows]
+
+
+def forward_each(model: Model, rows: Sequence[Row], read: Read[T], *, most_rows: int = 32) -> list[T]:
+    """What `read` takes from the outputs for each row, in the rows' order. Runs rows of similar length together."""
+    results: dict[int, T] = {}
+    for batch in batches([len(row["input_ids"]) for row in rows], most_rows):
+        outputs = model.forward(collate(model, [rows[index] for index in batch]))
+        results.update((index, read(outputs, place, rows[index])) for place, index in enumerate(batch))
+    return [results[index] for index in range(len(rows))]
+
+
+def read_logits(outputs: Mapping[str, Array], place: int, _row: Row) -> Array:
+    """One row's logits, for models that give one vector per text: (labels,)."""
+    logits: Array = outputs["logits"][place]
+    return logits

@@ -1,0 +1,41 @@
+"""feature-extraction: a text's embedding, one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from modelyard.tasks.base import Call, Task
+from modelyard.tasks.embedding import EmbeddingParams, Vectors, embed
+from modelyard.tasks.model import Model
+from modelyard.tasks.texts import TextInputs, answer_each, text_length
+
+
+class FeatureExtractionInputs(TextInputs, frozen=True, kw_only=True):
+    """The text to embed, or several."""
+
+
+class FeatureExtractionParams(EmbeddingParams, frozen=True, kw_only=True):
+    """How to make one vector of a text."""
+
+
+FeatureExtractionOutput = Vectors
+"""One flat vector for one text; a list of vectors for a list."""
+
+
+def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+    """Embeds each text. Long texts are cut at the model's limit."""
+    return answer_each(calls, lambda rows: embed(model, rows))
+
+
+TASK = Task(
+    id="feature-extraction",
+    summary="Turn a text into a vector.",
+    inputs=FeatureExtractionInputs,
+    params=FeatureExtractionParams,
+    output=FeatureExtractionOutput,
+    run=run,
+    heads=("base",),
+    example={"text": "The weather is lovely today."},
+    length=text_length,
+)

@@ -1,0 +1,48 @@
+"""What a loaded model offers to a task, whatever runtime holds it. Arrays are numpy; no framework is named here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+OnTokens = Callable[[int, Sequence[int]], bool]
+"""Called on the model's thread as tokens are made: (row in the batch, that row's new token ids).
+
+Returns True to end that row now.
+"""
+
+
+class Model(Protocol):
+    """One loaded model.
+
+    `path` is its folder, `config` its config.json with the library's defaults filled in, `labels` its id2label,
+    `tokenizer` the library's tokenizer (call it with return_tensors="np"), `max_length` the longest input in tokens
+    when the architecture has a limit.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    labels: Mapping[int, str]
+    tokenizer: Any
+    max_length: int | None
+
+    def forward(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """One pass. `inputs`: the model's own argument names → arrays, batch first.
+
+        Returns the model's own output names (`logits`, `last_hidden_state`, `start_logits`, ...) → float32 arrays.
+        """
+
+    def generate(
+        self, inputs: Mapping[str, Array], options: Mapping[str, Any], on_tokens: OnTokens
+    ) -> Sequence[Sequence[Sequence[int]]]:
+        """Generates for a batch. `inputs`: `input_ids` and `attention_mask`, (rows, length) int64; causal models
+        want padding on the left. `options`: generation settings by the library's names, plus `seed`.
+
+        Returns, per row, `num_return_sequences` lists of the new token ids: no prompt, no padding, no end token.
+        `on_tokens` sees each row's tokens step by step, except under beam search or several sequences per row,
+        where it sees none until the end.
+        """

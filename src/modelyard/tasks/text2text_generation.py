@@ -1,0 +1,44 @@
+"""text2text-generation: turns a text into another, whatever the model was trained to make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from modelyard.tasks.base import Call, Task
+from modelyard.tasks.generation import GenerationParams
+from modelyard.tasks.model import Model
+from modelyard.tasks.rewriting import RewrittenText, rewrite
+from modelyard.tasks.texts import TextInputs, text_length
+
+
+class Text2TextGenerationInputs(TextInputs, frozen=True, kw_only=True):
+    """The text to rewrite, or several; what to do with it is part of the text."""
+
+
+class Text2TextGenerationParams(GenerationParams, frozen=True, kw_only=True):
+    """How to write the new text."""
+
+
+Text2TextGenerationOutput = RewrittenText
+"""The new text, without the old one."""
+
+
+def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+    """Rewrites each text. Long texts are cut at the model's limit."""
+    return rewrite(model, calls)
+
+
+TASK = Task(
+    id="text2text-generation",
+    summary="Turn a text into another.",
+    inputs=Text2TextGenerationInputs,
+    params=Text2TextGenerationParams,
+    output=Text2TextGenerationOutput,
+    run=run,
+    heads=("seq2seq-lm",),
+    example={"text": "Answer the question: what is the capital of France?"},
+    streams=True,
+    max_batch=16,
+    length=text_length,
+)

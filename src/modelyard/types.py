@@ -1,0 +1,163 @@
+"""The nouns that cross package borders, as frozen records. Owns their shape and validation; does nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from modelyard.errors import InvalidRequest
+
+GIB = 1024**3
+
+# The hub's own rule for repository names: 1-96 of [A-Za-z0-9_.-], no leading or trailing dot or dash, no "..".
+_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+_MODEL_ID = re.compile(rf"{_NAME}/{_NAME}")
+
+
+def check_model_id(model_id: str) -> str:
+    """`model_id` itself when it is a well-formed `org/name`. Raises InvalidRequest otherwise."""
+    if not _MODEL_ID.fullmatch(model_id) or ".." in model_id or "--" in model_id:
+        raise InvalidRequest(
+            field="model",
+            got=model_id,
+            accepted="org/name, each 1-96 letters, digits, '-', '_' or '.', not starting or ending with '-' or '.'",
+        )
+    return model_id
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who owns keys, clusters and bills."""
+
+    id: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key as stored: never the key itself. `prefix` is its first characters, to recognise it by."""
+
+    id: str
+    account_id: str
+    name: str
+    prefix: str
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many replicas a cluster may and should have: 0 ≤ min ≤ desired ≤ max."""
+
+    min: int = 0
+    desired: int = 1
+    max: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Desired state of one model for one account, as stored."""
+
+    id: str
+    account_id: str
+    model_id: str
+    capacity: Capacity
+    timeout_s: int
+    enabled: bool
+    created_at: datetime
+    modified_at: datetime
+    inferences: int = 0
+    last_inference_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One replica's life as the ledger sees it. `ended_at` None: still running, or the server was killed.
+
+    `heartbeat_at` is the last moment it was known alive; after a crash the interval is closed there.
+    `pid` and `pid_started` (clock ticks since boot, from /proc) name the process, for finding strays.
+    """
+
+    id: str
+    cluster_id: str
+    account_id: str
+    model_id: str
+    node: str
+    memory_bytes: int
+    created_at: datetime
+    heartbeat_at: datetime
+    ready_at: datetime | None = None
+    ended_at: datetime | None = None
+    end_reason: str | None = None
+    pid: int | None = None
+    pid_started: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a cluster's log, written for a person to read."""
+
+    account_id: str
+    model_id: str
+    at: datetime
+    kind: str
+    message: str
+    cluster_id: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    id: int | None = None
+
+
+class Source(StrEnum):
+    """Where a model's files come from."""
+
+    FOLDER = "folder"
+    HUB = "hub"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What is known of a model without loading it.
+
+    `memory_bytes` is the measured peak when `measured`, else an estimate from the weights.
+    `path` is the folder that holds the files when they are on this machine, else None.
+    `refusal` says why the model must not be served (pickle weights, remote code, no weights), with the remedy.
+    """
+
+    model_id: str
+    task: str
+    source: Source
+    memory_bytes: int
+    measured: bool = False
+    path: Path | None = None
+    architecture: str | None = None
+    library: str = "transformers"
+    parameters: int | None = None
+    weight_bytes: int | None = None
+    dtype: str | None = None
+    max_length: int | None = None
+    revision: str | None = None
+    license: str | None = None
+    remote_code: bool = False
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSpec:
+    """Everything a worker needs to serve one model. `secret` authenticates the connection to it."""
+
+    replica_id: str
+    model_id: str
+    path: str
+    task: str
+    runtime: str = "transformers"
+    device: str = "auto"
+    threads: int = 1
+    remote_code: bool = False
+    secret: str = ""
+    log_path: str | None = None

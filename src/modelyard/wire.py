@@ -1,0 +1,85 @@
+"""Frames between a server and its workers: 4-byte big-endian length, then msgpack `[kind, id, body]`.
+
+Owns the encoding and its limits; knows nothing of what the bodies mean. Many requests share a connection: `id` is
+the request a frame belongs to, 0 for the connection itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import msgspec
+
+_LENGTH = struct.Struct(">I")
+MAX_FRAME_BYTES = 256 * 1024**2
+"""Larger than any body the gateway accepts; a longer length means the stream is out of step."""
+
+
+class Kind(IntEnum):
+    """What a frame is. `HELLO` is the first in each direction; its body proves the peer knows the secret."""
+
+    HELLO = 0
+    STATUS = 1
+    REQUEST = 2
+    CHUNK = 3
+    DONE = 4
+    ERROR = 5
+    CANCEL = 6
+    PING = 7
+    PONG = 8
+    CONFIGURE = 9
+
+
+class Frame(NamedTuple):
+    """One message. `body` is anything msgpack can carry."""
+
+    kind: Kind
+    id: int
+    body: Any = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder()
+
+
+class BrokenStream(Exception):
+    """The peer sent something that is not a frame; the connection cannot be used further."""
+
+
+def encode(frame: Frame) -> bytes:
+    """The frame's bytes, length first."""
+    payload = _encoder.encode((int(frame.kind), frame.id, frame.body))
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def decode(payload: bytes) -> Frame:
+    """The inverse of `encode` for one frame, without its length. Raises BrokenStream."""
+    try:
+        kind, request_id, body = _decoder.decode(payload)
+        return Frame(Kind(kind), request_id, body)
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        raise BrokenStream(f"not a frame: {error}") from error
+
+
+async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
+    """The next frame, or None when the peer closed the connection between frames.
+
+    Raises: BrokenStream when it closed inside one, or sent something else.
+    """
+    try:
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise BrokenStream("connection closed inside a frame") from error
+        return None
+    except ConnectionError:
+        return None
+    if length > MAX_FRAME_BYTES:
+        raise BrokenStream(f"frame of {length} bytes; at most {MAX_FRAME_BYTES}")
+    try:
+        return decode(await reader.readexactly(length))
+    except (asyncio.IncompleteReadError, ConnectionError) as error:
+        raise BrokenStream("connection closed inside a frame") from error

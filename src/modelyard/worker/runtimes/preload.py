@@ -1,0 +1,27 @@
+"""Imports, for its side effect, what nearly every boot needs, so that replicas forked from here need not.
+
+Importing is all it may do: one tensor operation on several threads here, and every fork hangs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+
+import torch
+
+# Whatever still starts threads must not start them here: forks inherit locks, but not the threads that hold them.
+torch.set_num_threads(1)
+
+FAMILIES = (
+    "bart", "bert", "deberta_v2", "distilbert", "electra", "gemma2", "gemma3", "gpt2", "gpt_neo", "gpt_neox", "llama",
+    "marian", "mistral", "mpnet", "opt", "phi", "phi3", "qwen2", "qwen3", "roberta", "t5", "xlm_roberta",
+)  # fmt: skip
+"""Architectures worth having in memory before anyone asks: the hub's most used ones. Any other is imported at boot."""
+
+importlib.import_module("modelyard.worker.runtimes.transformers")
+for family in FAMILIES:
+    try:
+        importlib.import_module(f"transformers.models.{family}.modeling_{family}")
+    except ImportError as error:
+        logging.getLogger(__name__).info("not preloaded: %s (%s)", family, error)

@@ -1,0 +1,8 @@
+"""Tiny real models, random but always the same, saved as `save_pretrained` does: what tests load instead of downloads.
+
+`build(family, folder)` makes one; `python -m tests.builders FAMILY FOLDER` does so from a shell.
+"""
+
+from tests.builders.families import FAMILIES, build
+
+__all__ = ["FAMILIES", "build"]

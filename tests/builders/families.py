@@ -1,0 +1,254 @@
+"""One function per family of models: a config small enough for tests, random weights from a fixed seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers as library
+from tests.builders import tokenizers
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' and not loop.first %}"
+    "{{ raise_exception('A system message must come first') }}{% endif %}"
+    "<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+NER_LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"]
+
+
+def save(folder: Path, tokenizer: Any, model: Any) -> None:
+    """Writes both as a published repository would hold them."""
+    tokenizer.save_pretrained(folder)
+    library.utils.logging.disable_progress_bar()
+    model.save_pretrained(folder)
+
+
+def spread(model: Any, scale: float = 0.2) -> Any:
+    """The model with larger random weights: fresh ones are so small that every input gets nearly the same answer."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0.0, scale)
+    return model
+
+
+def gpt2(folder: Path) -> None:
+    """GPT-2 of 2 layers; context of 128 tokens."""
+    tokenizer = tokenizers.byte_level(["<|endoftext|>"], eos_token="<|endoftext|>", bos_token="<|endoftext|>")
+    config = library.GPT2Config(
+        vocab_size=len(tokenizer), n_positions=128, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+    )
+    save(folder, tokenizer, spread(library.GPT2LMHeadModel(config)))
+
+
+def gpt2_124m(folder: Path) -> None:
+    """The published GPT-2's shape with random weights and a small tokenizer, to time loading."""
+    tokenizer = tokenizers.byte_level(["<|endoftext|>"], eos_token="<|endoftext|>", bos_token="<|endoftext|>")
+    save(folder, tokenizer, library.GPT2LMHeadModel(library.GPT2Config(bos_token_id=0, eos_token_id=0)))
+
+
+def llama_chat(folder: Path) -> None:
+    """Llama of 2 layers with a chat template that wants the system message first; turns end with <|end|>."""
+    marks = ["<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
+    tokenizer = tokenizers.byte_fallback(
+        ["<unk>", "<s>", "</s>", *marks], unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    config = library.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=256,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=None,
+    )
+    save(folder, tokenizer, spread(library.LlamaForCausalLM(config)))
+
+
+def t5(folder: Path) -> None:
+    """T5 of 2 layers, with the task prefixes that the published T5 carries in its config."""
+    tokenizer = tokenizers.unigram()
+    config = library.T5Config(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=16,
+        d_ff=64,
+        num_layers=2,
+        num_heads=2,
+        pad_token_id=0,
+        eos_token_id=1,
+        decoder_start_token_id=0,
+        task_specific_params={
+            "summarization": {"prefix": "summarize: "},
+            "translation_en_to_de": {"prefix": "translate English to German: "},
+        },
+    )
+    save(folder, tokenizer, spread(library.T5ForConditionalGeneration(config)))
+
+
+def bart(folder: Path) -> None:
+    """BART of 2 layers; context of 128 tokens, answers of at most 20, as its generation settings say."""
+    tokenizer = tokenizers.byte_level(
+        ["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        bos_token="<s>", pad_token="<pad>", eos_token="</s>", unk_token="<unk>", mask_token="<mask>",
+    )  # fmt: skip
+    model = spread(library.BartForConditionalGeneration(bart_config(len(tokenizer))))
+    model.generation_config.max_length = 20
+    save(folder, tokenizer, model)
+
+
+def bart_config(vocab_size: int) -> library.BartConfig:
+    """The config that BART shares with this file's classifier."""
+    return library.BartConfig(
+        vocab_size=vocab_size,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=128,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+        forced_eos_token_id=2,
+    )
+
+
+def mbart(folder: Path) -> None:
+    """mBART of 2 layers with language tokens."""
+    tokenizer = tokenizers.multilingual()
+    config = library.MBartConfig(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=128,
+    )
+    save(folder, tokenizer, spread(library.MBartForConditionalGeneration(config)))
+
+
+def bert_config(**more: Any) -> library.BertConfig:
+    """The config that the BERT families share; context of 64 tokens."""
+    return library.BertConfig(
+        vocab_size=400,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        **more,
+    )
+
+
+def labelled(labels: list[str]) -> dict[str, Any]:
+    """The config entries that name a model's outputs."""
+    return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
+
+
+def bert_masked_lm(folder: Path) -> None:
+    """BERT that fills masks."""
+    save(folder, tokenizers.wordpiece(), spread(library.BertForMaskedLM(bert_config())))
+
+
+def bert_classifier(folder: Path) -> None:
+    """BERT with three sentiment labels."""
+    config = bert_config(**labelled(["negative", "neutral", "positive"]))
+    save(folder, tokenizers.wordpiece(), spread(library.BertForSequenceClassification(config)))
+
+
+def bert_token_classifier(folder: Path) -> None:
+    """BERT that marks people, places and organisations."""
+    config = bert_config(**labelled(NER_LABELS))
+    save(folder, tokenizers.wordpiece(), spread(library.BertForTokenClassification(config)))
+
+
+def bert_qa(folder: Path) -> None:
+    """BERT that finds answers in a text."""
+    save(folder, tokenizers.wordpiece(), spread(library.BertForQuestionAnswering(bert_config())))
+
+
+def bert_nli(folder: Path) -> None:
+    """BERT that says whether one sentence follows from another."""
+    config = bert_config(**labelled(["contradiction", "neutral", "entailment"]))
+    save(folder, tokenizers.wordpiece(), spread(library.BertForSequenceClassification(config)))
+
+
+def bert_encoder(folder: Path) -> None:
+    """Plain BERT."""
+    save(folder, tokenizers.wordpiece(), spread(library.BertModel(bert_config())))
+
+
+def sentence_transformer(folder: Path) -> None:
+    """BERT in a sentence-transformers folder: [CLS] pooling, a dense layer, normalised, at most 32 tokens."""
+    bert_encoder(folder)
+    kinds = ["Transformer", "Pooling", "Dense", "Normalize"]
+    paths = ["", "1_Pooling", "2_Dense", "3_Normalize"]
+    modules = [
+        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for index, (kind, path) in enumerate(zip(kinds, paths, strict=True))
+    ]
+    write_json(folder / "modules.json", modules)
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 32, "do_lower_case": False})
+    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": 32, "pooling_mode_cls_token": True})
+    write_json(
+        folder / "2_Dense" / "config.json",
+        {
+            "in_features": 32,
+            "out_features": 16,
+            "bias": True,
+            "activation_function": "torch.nn.modules.activation.Tanh",
+        },
+    )
+    from safetensors.torch import save_file
+
+    save_file(
+        {"linear.weight": torch.randn(16, 32), "linear.bias": torch.randn(16)}, folder / "2_Dense" / "model.safetensors"
+    )
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes `data`, making the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=2))
+
+
+FAMILIES: dict[str, Callable[[Path], None]] = {
+    "gpt2": gpt2,
+    "gpt2_124m": gpt2_124m,
+    "llama_chat": llama_chat,
+    "t5": t5,
+    "bart": bart,
+    "mbart": mbart,
+    "bert_masked_lm": bert_masked_lm,
+    "bert_classifier": bert_classifier,
+    "bert_token_classifier": bert_token_classifier,
+    "bert_qa": bert_qa,
+    "bert_nli": bert_nli,
+    "bert_encoder": bert_encoder,
+    "sentence_transformer": sentence_transformer,
+}
+
+
+def build(family: str, folder: Path) -> Path:
+    """Makes the model of `family` in `folder`, which is returned. The same family is the same model every time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        FAMILIES[family](folder)
+    return folder

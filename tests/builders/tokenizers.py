@@ -1,0 +1,112 @@
+"""Real tokenizers, one per kind that the families use, trained on a few lines of text."""
+
+from __future__ import annotations
+
+import json
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import MBartTokenizer, PreTrainedTokenizerFast
+
+CORPUS = [
+    "Once upon a time there was a small fox who lived in the old forest by the river.",
+    "The capital of France is Paris, and the capital of Germany is Berlin.",
+    "I love this film! It was a wonderful story about friendship and a long journey home.",
+    "Angela lives in Paris and works for the United Nations; her brother moved to New York.",
+    "You are a helpful assistant. What is the weather like today? It is sunny and warm.",
+    "Translate English to German: the house is wonderful. Das Haus ist wunderbar.",
+    "The café served naïve piñatas; 你好世界 — こんにちは 🙂🎉 déjà vu, Ελληνικά, привет.",
+    "This example is about politics, sports, science, cooking and music.",
+] * 4
+
+
+def byte_level(specials: list[str], **names: str) -> PreTrainedTokenizerFast:
+    """Byte-level BPE, as GPT-2 has it: any text can be written, and characters fall apart into bytes."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420,
+        special_tokens=specials,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def byte_fallback(specials: list[str], **names: str) -> PreTrainedTokenizerFast:
+    """Llama's kind: words marked by a leading space, rare characters as bytes."""
+    words = Tokenizer(models.BPE(unk_token="<unk>"))
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=specials, limit_alphabet=60, show_progress=False)
+    words.train_from_iterator(["▁" + line.replace(" ", "▁") for line in CORPUS], trainer)
+    learnt = json.loads(words.to_str())["model"]
+    pieces = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), *list(learnt["vocab"])[len(specials) :]]
+    merges = [tuple(merge) for merge in learnt["merges"]]
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(
+        models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    )
+    tokenizer.add_special_tokens(specials)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def wordpiece() -> PreTrainedTokenizerFast:
+    """BERT's kind: lower case, word parts marked by ##."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=400, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+
+
+def unigram() -> PreTrainedTokenizerFast:
+    """T5's kind: SentencePiece unigram, every text ended by </s>."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=300, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=64
+    )
+
+
+def multilingual() -> MBartTokenizer:
+    """mBART's kind: the source language is a token at the end, the target language the first token made."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=300, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    words = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
+    return MBartTokenizer(
+        vocab=[(word, -1.0 - index / 100) for word, index in words], src_lang="en_XX", tgt_lang="de_DE"
+    )

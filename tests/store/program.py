@@ -1,0 +1,142 @@
+"""Another process that uses a store: `Program` in the test, `main` in the process.
+
+It reads one JSON command for each line, `{"url", "task", "args"}`, and answers each with one line of JSON.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class Program:
+    """A handle on the process. `start` sends a command and does not wait; `result` waits for its answer."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+
+    def start(self, url: str, task: str, *args: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"url": url, "task": task, "args": args}) + "\n")
+        self.process.stdin.flush()
+
+    def result(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def kill(self) -> list[Any]:
+        """Kills it as `kill -9` does; what it had answered and nobody had read."""
+        self.process.kill()
+        assert self.process.stdout is not None
+        rest = self.process.stdout.read().splitlines(keepends=True)
+        return [json.loads(text) for text in rest if text.endswith("\n")]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def run_together(programs: list[Program], url: str, task: str, *args: Any) -> list[Any]:
+    """The answers of all `programs`, started at the same moment."""
+    for program in programs:
+        program.start(url, task, *args)
+    return [program.result() for program in programs]
+
+
+def main() -> None:
+    from modelyard.store import Store
+
+    for text in sys.stdin:
+        command = json.loads(text)
+        with Store.open(command["url"]) as store:
+            answer = TASKS[command["task"]](store, *command["args"])
+        _say(answer)
+
+
+def nothing(store: Any) -> str:
+    """Opens the store and closes it."""
+    return "opened"
+
+
+def ensure_account(store: Any, name: str) -> list[str]:
+    account = store.accounts.ensure(name, NOW)
+    return [account.id, store.keys.ensure(account.id, "admin", "hash", "my_1", NOW).id]
+
+
+def put_cluster(store: Any, account_id: str, model_id: str) -> bool:
+    from modelyard.types import Capacity
+
+    return bool(store.clusters.put(account_id, model_id, Capacity(), 60, NOW)[1])
+
+
+def count_inferences(store: Any, cluster_ids: list[str], times: int) -> None:
+    for round_ in range(times):
+        order = cluster_ids if (os.getpid() + round_) % 2 else cluster_ids[::-1]
+        store.clusters.add_inferences(dict.fromkeys(order, (1, NOW)))
+
+
+def write_events(store: Any, account_id: str, batches: int, size: int) -> None:
+    from modelyard.types import Event
+
+    lines = [Event(account_id, "org/name", NOW, "note", f"from {os.getpid()}") for _ in range(size)]
+    for _ in range(batches):
+        store.events.add(lines)
+
+
+def learn_fact(store: Any, model_id: str) -> str:
+    name = f"fact_{os.getpid()}"
+    store.models.put(model_id, memory_bytes=1, measured_at=NOW, **{name: True})
+    return name
+
+
+def write_until_killed(store: Any, account_id: str, cluster_ids: list[str]) -> None:
+    """Says a number once everything of that round is committed."""
+    from modelyard.types import Event
+
+    for number in count(1):
+        store.clusters.add_inferences(dict.fromkeys(cluster_ids, (1, NOW)))
+        store.events.add([Event(account_id, "org/name", NOW, "note", str(number))])
+        _say(number)
+
+
+def _say(answer: Any) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+TASKS: dict[str, Callable[..., Any]] = {
+    task.__name__: task
+    for task in (
+        nothing,
+        ensure_account,
+        put_cluster,
+        count_inferences,
+        write_events,
+        learn_fact,
+        write_until_killed,
+    )
+}
+
+if __name__ == "__main__":
+    main()

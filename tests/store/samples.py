@@ -1,0 +1,34 @@
+"""Moments and records for the store's tests."""
+
+from datetime import UTC, datetime, timedelta
+
+from modelyard.store import new_id
+from modelyard.types import Account, Capacity, Event, Instance
+
+START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+MODEL = "openai-community/gpt2"
+CAPACITY = Capacity(min=0, desired=1, max=2)
+
+
+def at(seconds: float) -> datetime:
+    """That long after the tests' beginning of time."""
+    return START + timedelta(seconds=seconds)
+
+
+def life(account: Account, begin: float = 0, *, model_id: str = MODEL, node: str = "node-a") -> Instance:
+    """A replica's life that began at `at(begin)`."""
+    return Instance(
+        id=new_id("instance"),
+        cluster_id="cl_1",
+        account_id=account.id,
+        model_id=model_id,
+        node=node,
+        memory_bytes=500_000_000,
+        created_at=at(begin),
+        heartbeat_at=at(begin),
+    )
+
+
+def line(account: Account, message: str, seconds: float = 0, *, model_id: str = MODEL) -> Event:
+    """A line of a cluster's log."""
+    return Event(account.id, model_id, at(seconds), "note", message)

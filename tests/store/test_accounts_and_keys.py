@@ -1,0 +1,109 @@
+import pytest
+from tests.store.samples import at
+
+from modelyard.errors import InvalidRequest, NotFound
+from modelyard.store import Store
+from modelyard.types import Account
+
+
+def test_account_comes_back_as_it_was_made(store: Store) -> None:
+    made = store.accounts.create("ada", at(1))
+
+    assert made.id.startswith("acc_")
+    assert (made.name, made.created_at) == ("ada", at(1))
+    assert store.accounts.get(made.id) == made
+    assert store.accounts.find_by_name("ada") == made
+
+
+def test_account_name_is_taken_once(store: Store, account: Account) -> None:
+    with pytest.raises(InvalidRequest, match="ada"):
+        store.accounts.create("ada", at(1))
+
+    assert store.accounts.list() == [account]
+
+
+def test_ensure_account_makes_it_once(store: Store) -> None:
+    made = store.accounts.ensure("ada", at(0))
+
+    assert store.accounts.ensure("ada", at(9)) == made
+
+
+def test_unknown_account_is_not_found(store: Store) -> None:
+    assert store.accounts.find_by_name("nobody") is None
+    with pytest.raises(NotFound, match="acc_0"):
+        store.accounts.get("acc_0")
+
+
+def test_accounts_are_listed_oldest_first(store: Store) -> None:
+    for name, seconds in [("late", 5.0), ("early", 1.0), ("between", 1.000001)]:
+        store.accounts.create(name, at(seconds))
+
+    assert [account.name for account in store.accounts.list()] == ["early", "between", "late"]
+
+
+def test_key_is_found_by_its_hash(store: Store, account: Account) -> None:
+    made = store.keys.create(account.id, "laptop", "hash-1", "my_12", at(1))
+
+    assert made.id.startswith("key_")
+    assert store.keys.find_by_hash("hash-1") == made
+    assert store.keys.find_by_hash("hash-2") is None
+
+
+def test_key_hash_is_stored_once(store: Store, account: Account) -> None:
+    store.keys.create(account.id, "laptop", "hash-1", "my_12", at(1))
+
+    with pytest.raises(InvalidRequest, match="my_12"):
+        store.keys.create(account.id, "again", "hash-1", "my_12", at(2))
+
+
+def test_key_needs_an_account(store: Store) -> None:
+    with pytest.raises(NotFound, match="account"):
+        store.keys.create("acc_0", "laptop", "hash-1", "my_12", at(1))
+
+
+@pytest.mark.parametrize("by", ["id", "prefix"])
+def test_revoked_key_is_listed_but_never_found(store: Store, account: Account, by: str) -> None:
+    key = store.keys.create(account.id, "laptop", "hash-1", "my_12", at(1))
+
+    assert store.keys.revoke(getattr(key, by), at(5))
+
+    assert store.keys.find_by_hash("hash-1") is None
+    assert [listed.revoked_at for listed in store.keys.list()] == [at(5)]
+    assert not store.keys.revoke(key.id, at(6))
+    assert [listed.revoked_at for listed in store.keys.list()] == [at(5)]
+
+
+def test_revoking_an_ambiguous_prefix_revokes_nothing(store: Store, account: Account) -> None:
+    twins = [store.keys.create(account.id, "twin", f"hash-{n}", "my_12", at(n)) for n in range(2)]
+
+    with pytest.raises(InvalidRequest, match=twins[1].id):
+        store.keys.revoke("my_12", at(5))
+
+    assert store.keys.list() == twins
+
+
+@pytest.mark.parametrize("unknown", ["", "key_0", "my_1", "%", "\0", "\udc80"])
+def test_revoking_an_unknown_key_says_so(store: Store, account: Account, unknown: str) -> None:
+    key = store.keys.create(account.id, "laptop", "hash-1", "my_12", at(1))
+
+    assert not store.keys.revoke(unknown, at(5))
+    assert store.keys.find_by_hash("hash-1") == key
+
+
+def test_ensure_key_makes_it_once_and_does_not_revive_it(store: Store, account: Account) -> None:
+    made = store.keys.ensure(account.id, "admin", "hash-1", "my_12", at(1))
+    assert store.keys.ensure(account.id, "admin", "hash-1", "my_12", at(2)) == made
+
+    store.keys.revoke(made.id, at(3))
+
+    assert store.keys.ensure(account.id, "admin", "hash-1", "my_12", at(4)).revoked_at == at(3)
+    assert store.keys.find_by_hash("hash-1") is None
+
+
+def test_keys_are_listed_by_account(store: Store, account: Account) -> None:
+    other = store.accounts.create("grace", at(0))
+    mine = store.keys.create(account.id, "mine", "hash-1", "my_1", at(2))
+    theirs = store.keys.create(other.id, "theirs", "hash-2", "my_2", at(1))
+
+    assert store.keys.list(account.id) == [mine]
+    assert store.keys.list() == [theirs, mine]
