@@ -105,10 +105,11 @@ def write_events(store: Any, account_id: str, batches: int, size: int) -> None:
         store.events.add(lines)
 
 
-def learn_fact(store: Any, model_id: str) -> str:
-    name = f"fact_{os.getpid()}"
-    store.models.put(model_id, memory_bytes=1, measured_at=NOW, **{name: True})
-    return name
+def learn_facts(store: Any, model_id: str, number: int) -> list[str]:
+    names = [f"fact_{os.getpid()}_{n}" for n in range(number)]
+    for name in names:
+        store.models.put(model_id, memory_bytes=1, measured_at=NOW, **{name: True})
+    return names
 
 
 def write_until_killed(store: Any, account_id: str, cluster_ids: list[str]) -> None:
@@ -133,7 +134,7 @@ TASKS: dict[str, Callable[..., Any]] = {
         put_cluster,
         count_inferences,
         write_events,
-        learn_fact,
+        learn_facts,
         write_until_killed,
     )
 }

@@ -104,12 +104,19 @@ class Nursery:
 
     def _fork(self, spec: ReplicaSpec, listener: socket.socket) -> int:
         nursery_pid = os.getpid()
+        settled_read, settled_write = os.pipe()
         pid = os.fork()
         if pid:
+            # Until the worker leads its own process group, a signal to that group would reach nobody: wait for it.
+            os.close(settled_write)
+            os.read(settled_read, 1)
+            os.close(settled_read)
             return pid
         code = 1
         try:
+            os.close(settled_read)
             self._become_worker(spec, nursery_pid)
+            os.close(settled_write)
             from modelyard.worker.boot import serve_replica
 
             code = serve_replica(spec, listener)

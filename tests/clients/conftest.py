@@ -1,0 +1,18 @@
+"""A server where the hosted service's clients look for it in their dev mode: localhost, port 8080."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.serving import Server
+
+DEV_PORT = 8080
+
+
+@pytest.fixture(scope="package")
+def dev_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serves the zoo on port 8080."""
+    with Server(tmp_path_factory.mktemp("dev-server"), zoo, port=DEV_PORT) as running:
+        yield running

@@ -1,0 +1,210 @@
+"""Inference over HTTP: every task, input form, header, stream and error a client can meet."""
+
+import threading
+import time
+
+import httpx
+import pytest
+from tests.serving import KEY, Server, wait_until
+
+GREEDY = {"max_new_tokens": 12, "do_sample": False}
+
+
+@pytest.mark.parametrize(
+    ("model_id", "body", "check"),
+    [
+        ("tiny/gpt2", {"text": "the cat", "params": GREEDY}, lambda out: out.startswith("the cat")),
+        ("tiny/chat", {"text": "hello", "params": GREEDY}, lambda out: out["role"] == "assistant"),
+        ("tiny/t5", {"text": "the cat", "params": GREEDY}, lambda out: isinstance(out, str)),
+        ("tiny/classifier", {"text": "the cat"}, lambda out: {"label", "score"} == out[0].keys()),
+        ("tiny/ner", {"text": "the cat"}, lambda out: isinstance(out, list)),
+        ("tiny/mlm", {"text": "the [MASK]"}, lambda out: {"score", "token", "token_str", "sequence"} == out[0].keys()),
+        ("tiny/qa", {"question": "who?", "context": "the cat sat"}, lambda out: out.keys() == {"score", "start", "end", "answer"}),
+        ("tiny/nli", {"text": "the cat", "candidate_labels": ["a", "b"]}, lambda out: len(out["scores"]) == 2),
+        ("tiny/encoder", {"text": "the cat"}, lambda out: isinstance(out[0], float)),
+        ("tiny/encoder", {"text": ["the cat", "a dog"]}, lambda out: len(out) == 2 and isinstance(out[0][0], float)),
+    ],
+)  # fmt: skip
+def test_every_text_task_answers_in_its_documented_shape(server: Server, model_id, body, check):
+    output = server.run(model_id, **body)
+    assert check(output), output
+
+
+@pytest.mark.parametrize("body", [{"text": "the cat"}, {"input": "the cat"}, {"prompt": "the cat"}, {"input": {"text": "the cat"}}])
+def test_every_form_of_input_means_the_same(server: Server, body):
+    assert server.run("tiny/gpt2", **body, params=GREEDY) == server.run("tiny/gpt2", text="the cat", params=GREEDY)
+
+
+def test_chat_mirrors_the_form_of_the_request(server: Server):
+    as_string = server.run("tiny/chat", messages=[{"role": "user", "content": "hello"}], params=GREEDY)
+    blocks = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
+    as_blocks = server.run("tiny/chat", input=blocks, params=GREEDY)
+    assert as_blocks["content"] == [{"type": "text", "text": as_string["content"]}]
+
+
+def test_a_model_without_a_chat_template_says_so(server: Server):
+    response = server.post("tiny/gpt2", messages=[{"role": "user", "content": "hello"}])
+    assert response.status_code == 422
+    assert "text" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "body"),
+    [
+        ("tiny/gpt2", {"text": "Once upon a time"}),
+        ("tiny/chat", {"text": "hello there"}),
+        ("tiny/t5", {"text": "the cat sat on the mat"}),
+        ("tiny/bart", {"text": "the cat sat on the mat"}),
+    ],
+)
+def test_the_concatenated_stream_equals_the_unstreamed_output(server: Server, model_id, body):
+    body = {**body, "params": {"max_new_tokens": 30, "min_new_tokens": 30, "do_sample": False}}
+    whole = server.run(model_id, **body)
+    whole = whole["content"] if isinstance(whole, dict) else whole
+    with server.client.stream("POST", f"/models/v2/{model_id}", json={**body, "stream": True}) as response:
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        pieces = list(response.iter_raw())
+    assert b"".join(pieces).decode() == whole
+    assert len(pieces) > 3
+
+
+def test_the_first_new_token_arrives_before_the_last_is_computed(server: Server):
+    body = {"text": "the cat", "stream": True, "params": {"max_new_tokens": 100, "min_new_tokens": 100, "do_sample": False}}
+    server.run("tiny/gpt2", text="warm", params=GREEDY)
+    with server.client.stream("POST", "/models/v2/tiny/gpt2", json=body) as response:
+        pieces = response.iter_raw()
+        assert next(pieces) == b"the cat"
+        next(pieces)
+        assert server.load()[0] == 1, "the replica was done before the first token was here"
+        assert b"".join(pieces)
+
+
+def test_every_answer_carries_the_documented_headers(server: Server):
+    for body in ({"text": "the cat"}, {"text": "the cat", "stream": True}):
+        headers = server.post("tiny/gpt2", params=GREEDY, **body).headers
+        for name in (
+            "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "inference-meter", "inference-meter-price",
+            "inference-time", "inference-cost", "x-request-id",
+        ):  # fmt: skip
+            assert name in headers
+
+
+def test_a_client_that_leaves_stops_the_generation(server: Server):
+    server.run("tiny/gpt2", text="warm", params=GREEDY)
+    long = {"max_new_tokens": 120, "min_new_tokens": 120, "do_sample": False, "num_beams": 1}
+    for stream in (True, False):
+        leaving = httpx.Client(base_url=server.url, headers={"authorization": KEY}, timeout=httpx.Timeout(30, read=0.05))
+        with pytest.raises(httpx.ReadTimeout):
+            if stream:
+                with leaving.stream("POST", "/models/v2/tiny/gpt2", json={"text": ["a"] * 8, "params": long, "stream": False}):
+                    pass
+            else:
+                leaving.post("/models/v2/tiny/gpt2", json={"text": ["a"] * 8, "params": long})
+        leaving.close()
+        wait_until(lambda: server.load() == (0, 0), deadline_s=5)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"{not json", 400, ["JSON"]),
+        (b"[1, 2]", 400, ["object"]),
+        (b'{"text": 5}', 422, ["text", "5"]),
+        (b'{"text": "a", "wrong": 1}', 422, ["wrong", "1"]),
+        (b'{"text": "a", "params": {"max_new_tokens": "many"}}', 422, ["params.max_new_tokens", "many"]),
+        (b'{"text": "a", "params": {"max_new_tokens": -4}}', 422, ["params.max_new_tokens", "-4"]),
+        (b'{"text": "a", "params": {"colour": 1}}', 422, ["params.colour", "max_new_tokens"]),
+        (b'{"text": "a", "params": 3}', 422, ["params", "3"]),
+        (b'{"text": "a", "stream": "yes"}', 422, ["stream", "yes"]),
+        (b"{}", 422, ["text"]),
+    ],
+)
+def test_bad_input_names_the_field_the_value_and_what_is_accepted(server: Server, body, status, words):
+    started = time.perf_counter()
+    response = server.client.post("/models/v2/tiny/gpt2", content=body, headers={"content-type": "application/json"})
+    assert time.perf_counter() - started < 2
+    assert response.status_code == status, response.text
+    assert response.json()["output"] is None
+    assert response.headers["content-type"] == "application/json; charset=utf-8"
+    for word in words:
+        assert word in response.json()["error"]
+    assert "Traceback" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"capacity": {"min": 2, "max": 1}}, ["capacity.min", "2"]),
+        ({"capacity": {"desired": 3, "max": 2}}, ["capacity.desired", "3", "capacity.max", "2"]),
+        ({"capacity": {"least": 1}}, ["capacity.least"]),
+        ({"capacity": {"max": "two"}}, ["capacity.max", "two"]),
+        ({"capacity": {"max": 1.5}}, ["capacity.max", "1.5"]),
+        ({"capacity": {"max": -1}}, ["capacity.max", "-1"]),
+        ({"capacity": [1]}, ["capacity"]),
+        ({"timeout": -5}, ["timeout", "-5", "seconds"]),
+        ({"timeout": "long"}, ["timeout", "long"]),
+        ({"speed": 1}, ["speed"]),
+    ],
+)
+def test_bad_clusters_are_refused_and_change_nothing(server: Server, body, words):
+    response = server.put("tiny/mlm", **body)
+    assert response.status_code == 422, response.text
+    for word in words:
+        assert word in response.json()["error"]
+    assert server.client.get("/models/v2/tiny/mlm").status_code in (200, 404)
+    if server.client.get("/models/v2/tiny/mlm").status_code == 200:
+        assert server.cluster("tiny/mlm")["capacity"] == {"min": 0, "desired": 1, "max": 1}
+
+
+def test_an_unknown_model_is_answered_with_the_nearest_names(server: Server):
+    for call in (lambda: server.post("tiny/gtp2", text="a"), lambda: server.put("tiny/gtp2")):
+        started = time.perf_counter()
+        response = call()
+        assert time.perf_counter() - started < 2
+        assert response.status_code == 404
+        assert "tiny/gpt2" in response.json()["error"]
+    assert server.client.get("/models/v2/tiny/gtp2").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["..%2Fetc/passwd", "tiny/..", "tiny/%2e%2e", "tiny/a%00b", "-x/y", "a b/c"])
+def test_path_tricks_are_refused(server: Server, path):
+    response = httpx.post(f"{server.url}/models/v2/{path}", headers={"authorization": KEY}, json={"text": "a"})
+    assert response.status_code in (404, 422)
+    assert response.json()["output"] is None
+
+
+def test_unknown_paths_and_methods_answer_in_the_envelope(server: Server):
+    for response, status in (
+        (server.client.get("/nothing"), 404),
+        (server.client.get("/models/v2/a/b/c"), 404),
+        (server.client.request("TRACE", "/models/v2/tiny/gpt2"), 405),
+    ):
+        assert response.status_code == status
+        assert response.json()["output"] is None
+
+
+def test_other_content_types_are_refused(server: Server):
+    response = server.client.post("/models/v2/tiny/gpt2", content=b"x", headers={"content-type": "image/png"})
+    assert response.status_code == 415
+
+
+def test_a_body_over_the_limit_is_refused(server: Server):
+    response = server.client.post("/models/v2/tiny/gpt2", content=b" " * (65 * 1024 * 1024))
+    assert response.status_code == 413
+
+
+def test_many_requests_at_once_each_get_their_own_answer(server: Server):
+    texts = [f"the {word} cat" for word in ("red", "green", "blue", "small", "large", "old")] * 5
+    expected = {text: server.run("tiny/gpt2", text=text, params=GREEDY) for text in set(texts)}
+    answers: list[tuple[str, str]] = []
+
+    def ask(text: str) -> None:
+        answers.append((text, server.run("tiny/gpt2", text=text, params=GREEDY)))
+
+    threads = [threading.Thread(target=ask, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == len(texts)
+    assert all(answer == expected[text] for text, answer in answers)

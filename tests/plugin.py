@@ -1,0 +1,41 @@
+"""Fixtures every folder of tests may use: a zoo of tiny models, and a real server that serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.serving import Server
+
+ZOO = {
+    "tiny/gpt2": "gpt2",
+    "tiny/chat": "llama_chat",
+    "tiny/t5": "t5",
+    "tiny/bart": "bart",
+    "tiny/mlm": "bert_masked_lm",
+    "tiny/classifier": "bert_classifier",
+    "tiny/ner": "bert_token_classifier",
+    "tiny/qa": "bert_qa",
+    "tiny/nli": "bert_nli",
+    "tiny/encoder": "bert_encoder",
+}
+"""Model id → the builder that makes it."""
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with every model of ZOO."""
+    from tests.builders import build
+
+    folder = tmp_path_factory.mktemp("zoo")
+    for model_id, family in ZOO.items():
+        build(family, folder / model_id)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A warm server for tests that leave nothing behind but clusters of their own models."""
+    with Server(tmp_path_factory.mktemp("server"), zoo) as running:
+        yield running

@@ -1,0 +1,156 @@
+"""Real servers for tests: `modelyard serve` in a process of its own, and the requests one makes to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import psutil
+
+KEY = "test-key"
+START_DEADLINE_S = 60.0
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], Any], deadline_s: float = 20.0, every_s: float = 0.02) -> Any:
+    """The first true value of `condition`, asked again and again; fails after `deadline_s`."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(every_s)
+    raise AssertionError(f"still not true after {deadline_s} s: {condition}")
+
+
+class Server:
+    """One `modelyard serve` process and a client with its key."""
+
+    def __init__(self, folder: Path, models_dir: Path, *flags: str, port: int | None = None, **environ: str) -> None:
+        self.data_dir = folder / "data"
+        self.log = folder / "server.log"
+        self.port = port or free_port()
+        self.url = f"http://localhost:{self.port}"
+        self._command = [
+            sys.executable, "-m", "modelyard", "serve", "--port", str(self.port), "--data-dir", str(self.data_dir),
+            "--models-dir", str(models_dir), "--no-hub", *flags,
+        ]  # fmt: skip
+        self._environ = {**os.environ, "MODELYARD_ADMIN_KEY": KEY, **environ}
+        self.client = httpx.Client(base_url=self.url, headers={"authorization": f"Key {KEY}"}, timeout=60.0)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        self.stop()
+
+    def start(self, *, warm: bool = True) -> None:
+        """Starts the process and waits until it answers; `warm`: until boots are quick."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, env=self._environ, stdout=log, stderr=log)
+        wait_until(lambda: self.is_up(warm=warm), START_DEADLINE_S)
+
+    def is_up(self, *, warm: bool) -> bool:
+        """Whether it answers; fails when the process has ended."""
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            health = httpx.get(f"{self.url}/health").json()
+        except httpx.HTTPError:
+            return False
+        return bool(health["warm"] or not warm)
+
+    def stop(self) -> None:
+        """Ends the process politely."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+
+    def kill(self) -> None:
+        """Ends the process with SIGKILL."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def descendants(self) -> list[psutil.Process]:
+        """Every process the server has started, directly or not."""
+        assert self.process is not None
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    # --- requests ---
+
+    def post(self, model_id: str, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+        """Runs a model."""
+        return self.client.post(f"/models/v2/{model_id}", json=body, headers=headers)
+
+    def run(self, model_id: str, **body: Any) -> Any:
+        """Runs a model that must succeed; its output."""
+        response = self.post(model_id, **body)
+        assert response.status_code == 200, response.text
+        assert response.json()["error"] is None
+        return response.json()["output"]
+
+    def put(self, model_id: str, **body: Any) -> httpx.Response:
+        """Creates or updates a cluster."""
+        return self.client.put(f"/models/v2/{model_id}", json=body)
+
+    def cluster(self, model_id: str) -> dict[str, Any]:
+        """A cluster that must be there."""
+        response = self.client.get(f"/models/v2/{model_id}")
+        assert response.status_code == 200, response.text
+        return dict(response.json()["output"])
+
+    def wait_for(self, model_id: str, deadline_s: float = 30.0, **expected: Any) -> dict[str, Any]:
+        """The cluster once its fields are as `expected`."""
+        seen: dict[str, Any] = {}
+
+        def matches() -> bool:
+            seen.update(self.cluster(model_id))
+            return all(seen[name] == value for name, value in expected.items())
+
+        try:
+            wait_until(matches, deadline_s)
+        except AssertionError as error:
+            raise AssertionError(f"wanted {expected}, last seen {json.dumps(seen)}") from error
+        return seen
+
+    def delete(self, model_id: str) -> httpx.Response:
+        """Removes a cluster."""
+        return self.client.delete(f"/models/v2/{model_id}")
+
+    def events(self, model_id: str) -> list[str]:
+        """The words of a cluster's log."""
+        response = self.client.get(f"/models/v2/events/{model_id}", params={"limit": 1000})
+        assert response.status_code == 200, response.text
+        return [event["message"] for event in response.json()["output"]]
+
+    def load(self) -> tuple[int, int]:
+        """Requests in flight and queued, over all clusters."""
+        health = httpx.get(f"{self.url}/health").json()
+        return health["inFlight"], health["queued"]
+
+    def worker_pids(self) -> list[int]:
+        """The processes that serve models: the nursery's children."""
+        return [
+            child.pid
+            for nursery in self.descendants()
+            if "modelyard.worker.nursery" in " ".join(nursery.cmdline())
+            for child in nursery.children()
+        ]
