@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers as library
+
 from tests.builders import tokenizers
 
 CHAT_TEMPLATE = (
@@ -44,6 +45,38 @@ def gpt2(folder: Path) -> None:
         vocab_size=len(tokenizer), n_positions=128, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
     )
     save(folder, tokenizer, spread(library.GPT2LMHeadModel(config)))
+
+
+SCRIPT = " Hi 🦊☕ 火星 ok."
+"""What `gpt2_script` writes, over and over, with an end token after each time."""
+
+
+def gpt2_script(folder: Path) -> None:
+    """A GPT-2 that ignores what it reads: after n tokens it writes token n of its script, an end token last.
+
+    The position's embedding is one-hot, nothing else contributes, and the output layer maps it to the script's token.
+    """
+    tokenizer = tokenizers.byte_level(["<|endoftext|>"], eos_token="<|endoftext|>", bos_token="<|endoftext|>")
+    config = library.GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=64,
+        n_embd=64,
+        n_layer=1,
+        n_head=1,
+        bos_token_id=0,
+        eos_token_id=0,
+        tie_word_embeddings=False,
+    )
+    model = library.GPT2LMHeadModel(config)
+    script = [*tokenizer(SCRIPT)["input_ids"], tokenizer.eos_token_id]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.zero_()
+        model.transformer.wpe.weight.copy_(torch.eye(64))
+        for position in range(64):
+            model.lm_head.weight[script[position % len(script)], position] = 1.0
+    save(folder, tokenizer, model)
 
 
 def gpt2_124m(folder: Path) -> None:
@@ -230,6 +263,7 @@ def write_json(path: Path, data: Any) -> None:
 
 FAMILIES: dict[str, Callable[[Path], None]] = {
     "gpt2": gpt2,
+    "gpt2_script": gpt2_script,
     "gpt2_124m": gpt2_124m,
     "llama_chat": llama_chat,
     "t5": t5,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.plugin import ZOO
 from tests.serving import KEY, Server
 
@@ -85,9 +86,7 @@ def test_python_client_creates_reads_updates_and_deletes_clusters(dev_server: Se
 def test_javascript_client_lists_runs_and_streams(dev_server: Server, package: str):
     told = run_javascript_client(package)
     pairs = {name: [each["output"], each["error"]] for name, each in told.items() if isinstance(each, dict)}
-    check_inference(
-        dev_server, {**pairs, "stream": told["stream"], "wrong params": pairs["wrongParams"]}
-    )
+    check_inference(dev_server, {**pairs, "stream": told["stream"], "wrong params": pairs["wrongParams"]})
     assert "chat" in told["tasks"]["output"]
     assert {model["modelId"] for model in told["models"]["output"]} == set(ZOO)
     assert [model["modelId"] for model in told["chatModels"]["output"]] == ["tiny/chat"]

@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+
 from tests.plugin import ZOO
 from tests.serving import KEY, Server, wait_until
 
@@ -150,7 +151,9 @@ def test_missing_and_unknown_keys_get_401(server: Server, header: str | None):
 
 
 def test_an_account_sees_only_its_own_clusters(server: Server):
-    other = httpx.Client(base_url=server.url, headers={"authorization": f"Key {create_key(server, 'other')}"}, timeout=60)
+    other = httpx.Client(
+        base_url=server.url, headers={"authorization": f"Key {create_key(server, 'other')}"}, timeout=60
+    )
     server.put("tiny/classifier")
     assert other.get("/models/v2/tiny/classifier").status_code == 404
     assert other.get("/models/v2/list/clusters").json()["output"] == []

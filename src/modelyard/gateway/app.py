@@ -1,12 +1,10 @@
 """The server's one ASGI application: inference goes straight to its function, everything else through Starlette.
 
-Owns routing, health and the life of the services.
+Owns routing and health.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -17,7 +15,6 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from modelyard import __version__
-from modelyard.config import Settings
 from modelyard.errors import ModelyardError
 from modelyard.gateway import openapi, problem
 from modelyard.gateway.exchange import Receive, Scope, Send
@@ -35,14 +32,12 @@ def json_response(status: int, data: Any) -> Response:
 
 
 class App:
-    """ASGI 3. Serves requests between lifespan start and end."""
+    """ASGI 3. Has no lifespan: whoever runs it opens and closes the services around it."""
 
-    def __init__(self, settings: Settings, on_start: Callable[[Services], None] = lambda services: None) -> None:
-        """`on_start` is called when everything is open, before the first request."""
-        self._settings = settings
-        self._on_start = on_start
-        self._services = Services(settings)
-        self._v2 = V2(self._services)
+    def __init__(self, services: Services) -> None:
+        """`services`: open, and kept open for as long as requests come."""
+        self._services = services
+        self._v2 = V2(services)
         self._rest = Starlette(
             routes=[
                 Route("/health", self.health),
@@ -54,7 +49,6 @@ class App:
                 Mount("/docs/assets", openapi.assets()),
             ],
             exception_handlers={HTTPException: not_found},
-            lifespan=self._lifespan,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,12 +59,6 @@ class App:
                 await self._v2.infer(scope, receive, send, f"{org}/{model}")
                 return
         await self._rest(scope, receive, send)
-
-    @asynccontextmanager
-    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        async with self._services:
-            self._on_start(self._services)
-            yield
 
     async def livez(self, request: Request) -> Response:
         """The process answers."""
@@ -105,6 +93,4 @@ async def not_found(request: Request, error: Exception) -> Response:
         405: f"{request.method} is not possible at {request.url.path}; possible: {headers.get('Allow', 'nothing')}.",
     }
     message = words.get(status) or (error.message if isinstance(error, ModelyardError) else "The request failed.")
-    return Response(
-        msgspec.json.encode({"error": message, "output": None}), status, headers, media_type=problem.JSON
-    )
+    return Response(msgspec.json.encode({"error": message, "output": None}), status, headers, media_type=problem.JSON)

@@ -58,7 +58,9 @@ class Forwarder:
             finally:
                 route.finished += attempt.finished
                 self._routes.release(route, target)
-        raise ReplicaLost(f"The replica died {MAX_TRIES} times in a row while it held this request; see `modelyard logs`.")
+        raise ReplicaLost(
+            f"The replica died {MAX_TRIES} times in a row while it held this request; see `modelyard logs`."
+        )
 
 
 class Attempt:

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from modelyard import __version__
+from modelyard.control.states import ClusterStatus
 from modelyard.gateway.problem import JSON
 from modelyard.tasks.registry import TASKS
 
@@ -68,9 +69,7 @@ CLUSTER = {
         "status": described(
             "string",
             "What it is doing.",
-            enum=[
-                "queued", "downloading", "booting instance", "loading", "running", "scaling", "stopping", "stopped", "failed",
-            ],
+            enum=[status.value for status in ClusterStatus],
         ),
         "created": described("string", f"When it was created. {MOMENT}"),
         "modified": described("string", f"When it was last changed by a client. {MOMENT}"),
@@ -91,7 +90,7 @@ CLUSTER = {
             "items": {"$ref": REF.format(name="Event")},
         },
     },
-}  # fmt: skip
+}
 EVENT = {
     "type": "object",
     "description": "One line of a cluster's log.",
@@ -154,9 +153,12 @@ HEADERS = {
 def build() -> dict[str, Any]:
     """The OpenAPI 3.0 document."""
     schemas = {"Cluster": CLUSTER, "Capacity": CAPACITY, "Event": EVENT, "Model": MODEL, "Error": ERROR}
-    params, inputs, outputs, examples = [], {}, [], {}
+    params: list[Any] = []
+    outputs: list[Any] = []
+    inputs: dict[str, Any] = {}
+    examples: dict[str, Any] = {}
     for task in TASKS:
-        (params_ref, inputs_ref, output_ref), parts = msgspec.json.schema_components(
+        (_, _, output_ref), parts = msgspec.json.schema_components(
             [task.params, task.inputs, task.output], ref_template=REF
         )
         name = task.id.title().replace("-", "")
@@ -184,8 +186,9 @@ def build() -> dict[str, Any]:
     model = [path_parameter("org", "The model's organisation or user."), path_parameter("model", "The model's name.")]
     path = "/models/v2/{org}/{model}"
     cluster = envelope({"$ref": REF.format(name="Cluster")})
-    change = {"type": "object", "properties": {"capacity": {"$ref": REF.format(name="Capacity")}, "timeout": TIMEOUT}}
-    status = {"status": described("string", "on or off.", enum=["on", "off"])}
+    fields = {"capacity": {"$ref": REF.format(name="Capacity")}, "timeout": TIMEOUT}
+    change = {"type": "object", "properties": fields}
+    switch = {"status": described("string", "on or off.", enum=["on", "off"])}
     return {
         "openapi": "3.0.3",
         "info": {
@@ -209,16 +212,21 @@ def build() -> dict[str, Any]:
             path: {
                 "parameters": model,
                 "put": operation(
-                    "Create an auto-scaling cluster, or update it", envelope(described("string", "Loading")), change, 202
+                    "Create an auto-scaling cluster, or update it",
+                    envelope(described("string", "Loading")),
+                    change,
+                    202,
                 ),
                 "get": {
                     **operation("Read a cluster", cluster),
                     "parameters": [query("events", "integer", "How many of its last events to add.")],
                 },
                 "patch": operation(
-                    "Change a live cluster", cluster, {**change, "properties": {**change["properties"], **status}}
+                    "Change a live cluster", cluster, {"type": "object", "properties": {**fields, **switch}}
                 ),
-                "delete": operation("Stop every instance and remove the cluster", envelope(described("string", "Deleted"))),
+                "delete": operation(
+                    "Stop every instance and remove the cluster", envelope(described("string", "Deleted"))
+                ),
                 "post": {
                     **operation(
                         "Run the model; a cluster is made when there is none",
@@ -281,7 +289,9 @@ def operation(
     """One method of a path."""
     success: dict[str, Any] = {"description": "Done.", "content": {"application/json": {"schema": output}}}
     if headers:
-        success["headers"] = {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
+        success["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
+        }
     content = {"schema": {"$ref": REF.format(name="Error")}}
     failures = {
         str(code): {"description": text, "content": {"application/json": content}} for code, text in ERRORS.items()

@@ -20,8 +20,9 @@ from modelyard.clock import Clock, SystemClock
 from modelyard.config import Settings
 from modelyard.control.clusters import Clusters
 from modelyard.control.journal import Journal
+from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations
-from modelyard.control.reconciler import Policy, Reconciler
+from modelyard.control.reconciler import Reconciler
 from modelyard.control.routes import Routes
 from modelyard.engine.base import Engine
 from modelyard.engine.local import LocalEngine, usable_memory_bytes
@@ -84,7 +85,14 @@ class Services:
             boot_s=settings.boot_deadline_s, drain_s=settings.drain_s, stable_window_s=settings.stable_window_s
         )
         self.reconciler = Reconciler(
-            self.engine, self.routes, self.preparations, self.journal, self.store, clock, policy, settings.data_dir / "logs"
+            self.engine,
+            self.routes,
+            self.preparations,
+            self.journal,
+            self.store,
+            clock,
+            policy,
+            settings.data_dir / "logs",
         )
         await self.reconciler.start()
         stack.push_async_callback(self.reconciler.close)
@@ -163,5 +171,3 @@ def lock_data_dir(data_dir: Path) -> int:
             f"Another modelyard server uses {data_dir}. Stop it, or give this one its own folder with --data-dir."
         ) from None
     return descriptor
-
-

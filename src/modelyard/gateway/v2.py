@@ -160,7 +160,8 @@ class V2:
     async def _infer(self, http: HttpExchange, model_id: str, headers: dict[str, str]) -> None:
         services = self._services
         authorization = http.header(b"authorization")
-        key = services.authenticator.recognise(authorization) or await services.authenticator.authenticate(authorization)
+        keys = services.authenticator
+        key = keys.recognise(authorization) or await keys.authenticate(authorization)
         headers |= services.limiter.take(key.id)
         body = bodies.decode_object(await http.body(self._max_body))
         check_model_id(model_id)
@@ -170,20 +171,18 @@ class V2:
         if supervised.failure is not None:
             services.reconciler.revive(supervised.cluster.id)
         cost = price(card.memory_bytes, services.settings.price_per_gb_s)
+
+        async def sink(text: str) -> None:
+            if not http.started:
+                await http.start_stream(STREAM, {**headers, **meter_headers(cost, 0.0)})
+            await http.send_chunk(text.encode())
+
         async with http.until_client_leaves():
-            if inference.stream:
-
-                async def sink(text: str) -> None:
-                    if not http.started:
-                        await http.start_stream(STREAM, {**headers, **meter_headers(cost, 0.0)})
-                    await http.send_chunk(text.encode())
-
-                result = await services.forwarder.run(supervised, inference, sink)
-                if http.started:
-                    return await http.end_stream()
+            result = await services.forwarder.run(supervised, inference, sink if inference.stream else None)
+            if http.started:
+                await http.end_stream()
             else:
-                result = await services.forwarder.run(supervised, inference)
-            await http.send_json(200, envelope(result), {**headers, **meter_headers(cost, result.took_s)})
+                await http.send_json(200, envelope(result), {**headers, **meter_headers(cost, result.took_s)})
 
     def _known_card(self, model_id: str) -> ModelCard | None:
         """The card of a model whose files are in use, without asking the disk."""
@@ -286,7 +285,13 @@ def cluster_json(report: Report, memory_bytes: int | None) -> dict[str, Any]:
 
 def event_json(event: Event) -> dict[str, Any]:
     """One line of a cluster's log."""
-    return {"id": event.id, "at": iso(event.at), "modelId": event.model_id, "kind": event.kind, "message": event.message}
+    return {
+        "id": event.id,
+        "at": iso(event.at),
+        "modelId": event.model_id,
+        "kind": event.kind,
+        "message": event.message,
+    }
 
 
 def model_id_of(request: Request) -> str:

@@ -64,9 +64,12 @@ def read(task: Task, body: Mapping[str, Any]) -> Inference:
     fields = spread(task, body)
     params = body.get("params")
     params = {} if params is None else params
-    convert(task.inputs, fields, "")
-    convert(task.params, params, "params")
     known = set(task.inputs.__struct_fields__)
+    try:
+        convert(task.inputs, fields, "")
+    except InvalidRequest as error:
+        raise name_unread(error, task, [name for name in fields if name not in known]) from error
+    convert(task.params, params, "params")
     return Inference(
         task=task.id,
         fields={name: value for name, value in fields.items() if name in known},
@@ -74,6 +77,14 @@ def read(task: Task, body: Mapping[str, Any]) -> Inference:
         stream=stream,
         json=as_json,
     )
+
+
+def name_unread(error: InvalidRequest, task: Task, unread: list[str]) -> InvalidRequest:
+    """`error`, and when it is about a field that is missing, which of the fields that are there nobody reads."""
+    field = error.data.get("field")
+    if not unread or field not in task.inputs.__struct_fields__ or error.data.get("accepted"):
+        return error
+    return InvalidRequest(f"{error.message}; {task.id} does not read {', '.join(unread)}", field=field)
 
 
 def to_call(task: Task, fields: Mapping[str, Any], params: Mapping[str, Any], **sinks: Any) -> Call[Any, Any]:

@@ -28,15 +28,17 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 class TextBlock(msgspec.Struct, frozen=True):
     """A piece of text inside a message."""
 
-    text: str
-    type: Literal["text"] = "text"
+    text: Annotated[str, Meta(description="the text")]
+    type: Annotated[Literal["text"], Meta(description="always text")] = "text"
 
 
 class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The assistant's message."""
 
-    content: str | list[TextBlock]
-    role: Literal["assistant"] = "assistant"
+    content: Annotated[
+        str | list[TextBlock], Meta(description="the answer, in the form of the request: a string, or a list of blocks")
+    ]
+    role: Annotated[Literal["assistant"], Meta(description="always assistant")] = "assistant"
 
 
 def spoken_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from modelyard.tasks.model import Array
 
@@ -19,13 +19,13 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     `start` and `end` count characters of the text, end exclusive. `index` counts tokens, special ones included.
     """
 
-    entity: str | UnsetType = UNSET
-    entity_group: str | UnsetType = UNSET
-    score: float
-    index: int | UnsetType = UNSET
-    word: str
-    start: int
-    end: int
+    entity: Annotated[str | UnsetType, Meta(description="the token's label")] = UNSET
+    entity_group: Annotated[str | UnsetType, Meta(description="the group's label, when aggregated")] = UNSET
+    score: Annotated[float, Meta(description="its probability, 0 to 1")]
+    index: Annotated[int | UnsetType, Meta(description="the token's number, special ones counted")] = UNSET
+    word: Annotated[str, Meta(description="the text, as the tokenizer writes it")]
+    start: Annotated[int, Meta(description="its first character in the text")]
+    end: Annotated[int, Meta(description="the character after its last")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,10 @@ class FillMaskParams(Params, frozen=True, kw_only=True):
 class Filling(msgspec.Struct, frozen=True):
     """One token for a mask: its probability, its id, its text, and the whole text with it."""
 
-    score: float
-    token: int
-    token_str: str
-    sequence: str
+    score: Annotated[float, Meta(description="its probability, 0 to 1")]
+    token: Annotated[int, Meta(description="the token's id")]
+    token_str: Annotated[str, Meta(description="the token's text")]
+    sequence: Annotated[str, Meta(description="the whole text with it")]
 
 
 FillMaskOutput = list[Filling | list[Filling | list[Filling]]]

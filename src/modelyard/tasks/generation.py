@@ -283,8 +283,14 @@ def write(
     options win over the params'. A ModelyardError among the prompts stays in its place.
     """
     runnable = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
-    texts = iter(write_all(model, runnable, left=left, **extra) if runnable else [])
-    return [next(texts) if isinstance(prompt, Prompt) else prompt for prompt in prompts]
+    texts: Sequence[str | list[str] | ModelyardError] = []
+    try:
+        if runnable:
+            texts = write_all(model, runnable, left=left, **extra)
+    except InvalidRequest as error:  # about the params, which all of them share
+        texts = [error] * len(runnable)
+    written = iter(texts)
+    return [next(written) if isinstance(prompt, Prompt) else prompt for prompt in prompts]
 
 
 def write_all(model: Model, prompts: Sequence[Prompt], *, left: bool, **extra: Any) -> list[str | list[str]]:

@@ -75,7 +75,8 @@ def language_token(tokenizer: Any, code: str, name: str) -> int:
     """The id of a language's token. Raises InvalidRequest, with the nearest codes."""
     known = language_codes(tokenizer)
     if code not in known:
-        near = difflib.get_close_matches(code, known, n=5, cutoff=0.3) or known[:5]
+        kin = [other for other in known if other[:2] == code[:2]]
+        near = kin[:5] or difflib.get_close_matches(code, known, n=5, cutoff=0.3) or known[:5]
         raise InvalidRequest(
             field=f"params.{name}", got=code, accepted=f"a code this model knows, such as {', '.join(near)}"
         )

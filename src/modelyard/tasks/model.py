@@ -40,9 +40,11 @@ class Model(Protocol):
         self, inputs: Mapping[str, Array], options: Mapping[str, Any], on_tokens: OnTokens
     ) -> Sequence[Sequence[Sequence[int]]]:
         """Generates for a batch. `inputs`: `input_ids` and `attention_mask`, (rows, length) int64; causal models
-        want padding on the left. `options`: generation settings by the library's names, plus `seed`.
+        want padding on the left. `options`: generation settings by the library's names, plus `seed` and
+        `stop_token_ids` (ids that end a row besides the model's own). `max_length` and `min_length` count each row's
+        own prompt, as if it ran alone.
 
         Returns, per row, `num_return_sequences` lists of the new token ids: no prompt, no padding, no end token.
         `on_tokens` sees each row's tokens step by step, except under beam search or several sequences per row,
-        where it sees none until the end.
+        where it is called with no tokens at each step, so that it can still end the row.
         """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from modelyard.tasks.model import Array, Model
 
@@ -13,8 +15,8 @@ from modelyard.tasks.model import Array, Model
 class Label(msgspec.Struct, frozen=True):
     """A label and how well it fits, 0 to 1 unless the function applied says otherwise."""
 
-    label: str
-    score: float
+    label: Annotated[str, Meta(description="the name of the class")]
+    score: Annotated[float, Meta(description="how well it fits, 0 to 1 unless function_to_apply says otherwise")]
 
 
 def softmax(logits: Array, axis: int = -1) -> Array:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from modelyard.tasks.model import Array
 from modelyard.tasks.scores import softmax
@@ -15,10 +17,10 @@ from modelyard.tasks.windows import Window
 class Span(msgspec.Struct, frozen=True):
     """An answer: its probability, its characters in the context (end exclusive), its text."""
 
-    score: float
-    start: int
-    end: int
-    answer: str
+    score: Annotated[float, Meta(description="its probability, 0 to 1")]
+    start: Annotated[int, Meta(description="its first character in the context")]
+    end: Annotated[int, Meta(description="the character after its last")]
+    answer: Annotated[str, Meta(description="its text")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,9 +51,9 @@ class ZeroShotClassificationParams(Params, frozen=True, kw_only=True):
 class ZeroShotAnswer(msgspec.Struct, frozen=True):
     """The text, and the labels with their scores, best first."""
 
-    sequence: str
-    labels: list[str]
-    scores: list[float]
+    sequence: Annotated[str, Meta(description="the text")]
+    labels: Annotated[list[str], Meta(description="the labels, best first")]
+    scores: Annotated[list[float], Meta(description="their scores, in the same order")]
 
 
 ZeroShotClassificationOutput = ZeroShotAnswer | list[ZeroShotAnswer]

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 
+import numpy as np
 import torch
 
 # Whatever still starts threads must not start them here: forks inherit locks, but not the threads that hold them.
 torch.set_num_threads(1)
+
+# Forks would otherwise all draw the same random numbers. (The standard library's generator sees to itself.)
+os.register_at_fork(after_in_child=torch.seed)
+os.register_at_fork(after_in_child=np.random.seed)
 
 FAMILIES = (
     "bart", "bert", "deberta_v2", "distilbert", "electra", "gemma2", "gemma3", "gpt2", "gpt_neo", "gpt_neox", "llama",

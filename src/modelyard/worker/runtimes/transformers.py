@@ -71,7 +71,9 @@ def load_model(
     try:
         with quiet_library():
             config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=remote_code)
-            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=remote_code)
+            tokenizer = AutoTokenizer.from_pretrained(
+                path, config=config, local_files_only=True, trust_remote_code=remote_code
+            )
             head, kind = choose_class(config, heads, remote_code=remote_code)
             model, info = kind.from_pretrained(
                 path,
@@ -169,16 +171,11 @@ class TransformersModel:
         self.labels: Mapping[int, str] = {int(index): label for index, label in model.config.id2label.items()}
         self.max_length = find_max_length(model, tokenizer)
         self._window = find_positions(model)
+        self.device: torch.device = model.device
         self._model = model
         self._seq2seq = bool(model.config.is_encoder_decoder)
         self._accepted = frozenset(inspect.signature(model.forward).parameters)
         self._defaults = take_generation_defaults(model)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        device: torch.device = self._model.device
-        return device
 
     def forward(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """See `tasks.model.Model.forward`. Arguments that this architecture does not take are left out."""
@@ -222,6 +219,10 @@ class TransformersModel:
             config.pad_token_id = self.tokenizer.pad_token_id
         drop_unused(config)
         check_sequences(config)
+        try:
+            config.validate(user_set_attributes=set())
+        except ValueError as error:
+            raise InvalidRequest(f"params: {first_line(error)}", field="params") from error
         return config, seed if config.do_sample else None
 
     def _generate(
@@ -231,7 +232,7 @@ class TransformersModel:
         tensors = {name: self._tensor(cut_padding(inputs, name, rows)) for name in inputs}
         prompts = [1] * len(rows) if self._seq2seq else inputs["attention_mask"][list(rows)].sum(axis=1).tolist()
         longest = [new_token_limit(config, prompt, self._window) for prompt in prompts]
-        shortest = [new_token_minimum(config, prompt) for prompt in prompts]
+        shortest = [new_token_minimum(config, prompt, self._window) for prompt in prompts]
         ends = config.eos_token_id or []
         config = copy.deepcopy(config)
         vars(config).update(_UNSET_LENGTHS, max_new_tokens=max(longest))
@@ -344,8 +345,9 @@ _READS_PROMPT: tuple[tuple[str, Any], ...] = (
     ("no_repeat_ngram_size", 0),
     ("encoder_repetition_penalty", 1.0),
     ("encoder_no_repeat_ngram_size", 0),
+    ("forced_eos_token_id", None),
 )
-"""Settings that look at the prompt's tokens, with the value that switches each off."""
+"""Settings that depend on the prompt's tokens or their number, with the value that switches each off."""
 
 
 def new_token_limit(config: Any, prompt: int, window: int | None) -> int:
@@ -359,11 +361,11 @@ def new_token_limit(config: Any, prompt: int, window: int | None) -> int:
     return max(1, int(limit) if window is None else min(int(limit), window - prompt))
 
 
-def new_token_minimum(config: Any, prompt: int) -> int:
-    """Fewest tokens to make after a prompt of `prompt` tokens."""
-    if config.min_new_tokens is not None:
-        return int(config.min_new_tokens)
-    return max(0, (config.min_length or 0) - prompt)
+def new_token_minimum(config: Any, prompt: int, window: int | None) -> int:
+    """Fewest tokens to make after a prompt of `prompt` tokens. A forced end needs the last place for itself."""
+    least = (config.min_length or 0) - prompt if config.min_new_tokens is None else config.min_new_tokens
+    most = new_token_limit(config, prompt, window)
+    return max(0, min(int(least), most if config.forced_eos_token_id is None else most - 1))
 
 
 def cut_padding(inputs: Mapping[str, Array], name: str, rows: Sequence[int]) -> Array:

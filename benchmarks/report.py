@@ -1,0 +1,21 @@
+"""Medians and ratios, printed so that a reader sees both sides of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+
+def spread(values: Sequence[float], unit: str = "ms") -> str:
+    """Median with its range."""
+    return f"{median(values):8.1f} {unit} [{min(values):.1f}-{max(values):.1f}]"
+
+
+def ratio(name: str, ours: Sequence[float], theirs: Sequence[float], *, at_most: float | None = None) -> bool:
+    """Prints the median of the pairwise ratios; returns whether the promised bound holds."""
+    value = median(a / b for a, b in zip(ours, theirs, strict=True))
+    promised = (
+        "" if at_most is None else f"  (promised: at most {at_most:g}: {'kept' if value <= at_most else 'MISSED'})"
+    )
+    print(f"{name:58} {value:8.2f} x{promised}", flush=True)
+    return at_most is None or value <= at_most

@@ -1,0 +1,85 @@
+"""A task's reference page, written from its own types, so that page and code cannot disagree.
+
+`python -m modelyard.tasks.reference docs/reference/tasks` writes all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from modelyard.tasks.base import Task
+from modelyard.tasks.body import description
+from modelyard.tasks.registry import TASKS
+
+
+def render(task: Task) -> str:
+    """The page in Markdown."""
+    parts = [
+        f"# {task.id}",
+        task.summary,
+        f"## Example\n\n```json\n{json.dumps(task.example, indent=2)}\n```",
+        f"## Input\n\n{render_fields(task.inputs)}",
+        f"## Settings (`params`)\n\n{render_fields(task.params)}",
+        f"## Output\n\n{render_output(task)}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_fields(kind: type[msgspec.Struct]) -> str:
+    """A table of the struct's fields."""
+    rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
+    for field in msgspec.structs.fields(kind):
+        shape = describe(msgspec.json.schema(field.type))
+        rows.append(f"| `{field.name}` | {shape} | {default_of(field)} | {description(kind, field.name)} |")
+    return "\n".join(rows)
+
+
+def default_of(field: msgspec.structs.FieldInfo) -> str:
+    """The field's default as JSON; `required` when there is none, a dash when it is left to the model."""
+    if field.required:
+        return "required"
+    default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return "-" if default is None else f"`{json.dumps(default)}`"
+
+
+def render_output(task: Task) -> str:
+    """The output's schema, and how it streams."""
+    streaming = "Streams its text as it is written." if task.streams else "Arrives in one piece."
+    return f"{streaming}\n\n```json\n{json.dumps(msgspec.json.schema(task.output), indent=2)}\n```"
+
+
+def describe(schema: dict[str, Any]) -> str:
+    """A JSON schema as a few words."""
+    if "anyOf" in schema:
+        return " or ".join(describe(part) for part in schema["anyOf"] if part != {"type": "null"})
+    if "$ref" in schema:
+        return str(schema["$ref"]).rsplit("/", 1)[-1]
+    if "enum" in schema:
+        return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"] if value is not None)
+    if schema.get("type") == "array":
+        return f"list of {describe(schema['items'])}" if schema.get("items") else "list"
+    return str(schema.get("type", "any")) + bounds_of(schema)
+
+
+def bounds_of(schema: dict[str, Any]) -> str:
+    """A number's limits."""
+    words = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {schema[name]}" for name, sign in words.items() if name in schema]
+    return f" {', '.join(limits)}" if limits else ""
+
+
+def main() -> None:
+    """Writes every task's page into the folder named on the command line."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for task in TASKS:
+        (folder / f"{task.id}.md").write_text(render(task), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

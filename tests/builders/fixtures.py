@@ -1,0 +1,80 @@
+"""Fixtures that hand out the tiny models, each built and loaded once per test session. Load as a pytest plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.tasks.base import Head, Task
+from modelyard.tasks.body import read, to_call
+from modelyard.tasks.model import Model
+
+FAMILY_OF_TASK = {
+    "text-generation": "gpt2",
+    "chat": "llama_chat",
+    "text2text-generation": "t5",
+    "summarization": "bart",
+    "translation": "mbart",
+    "fill-mask": "bert_masked_lm",
+    "text-classification": "bert_classifier",
+    "token-classification": "bert_token_classifier",
+    "question-answering": "bert_qa",
+    "zero-shot-classification": "bert_nli",
+    "feature-extraction": "bert_encoder",
+    "sentence-similarity": "sentence_transformer",
+}
+"""A family of tests.builders that serves each task."""
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Family → the folder of its model, built the first time it is asked for."""
+    folders: dict[str, Path] = {}
+
+    def folder(family: str) -> Path:
+        from tests.builders import build
+
+        if family not in folders:
+            folders[family] = build(family, tmp_path_factory.mktemp("models") / "tests" / family)
+        return folders[family]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def load(model_folder: Callable[[str], Path]) -> Callable[[str, Head], Model]:
+    """(family, head) → its model, loaded on the CPU the first time it is asked for."""
+    models: dict[tuple[str, str], Model] = {}
+
+    def loaded(family: str, head: Head) -> Model:
+        import torch
+
+        from modelyard.worker.runtimes.base import load_model
+
+        torch.set_num_threads(1)
+        if (family, head) not in models:
+            models[family, head] = load_model("transformers", model_folder(family), (head,), device="cpu")
+        return models[family, head]
+
+    return loaded
+
+
+@pytest.fixture
+def ask() -> Callable[..., Any]:
+    """(task, model, body, **sinks) → the answer as plain data, by way of the body as a client would send it."""
+    import msgspec
+
+    def answer(task: Task, model: Model, *bodies: dict[str, Any], **sinks: Any) -> Any:
+        calls = []
+        for body in bodies:
+            inference = read(task, body)
+            calls.append(to_call(task, inference.fields, inference.params, **sinks))
+        answers = [
+            given if isinstance(given, Exception) else msgspec.to_builtins(given) for given in task.run(model, calls)
+        ]
+        return answers[0] if len(answers) == 1 else answers
+
+    return answer

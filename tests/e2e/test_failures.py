@@ -1,0 +1,192 @@
+"""What is promised when things break: nothing unstarted is lost, started streams break loudly, no process stays."""
+
+import asyncio
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e.loadgen import leave_at_random, post_each
+from tests.serving import Server, wait_until
+
+LONG = {"max_new_tokens": 100, "min_new_tokens": 100, "do_sample": False}
+
+
+@pytest.fixture(scope="module")
+def own_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server these tests may hurt."""
+    with Server(tmp_path_factory.mktemp("failures"), zoo) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def clean(own_server: Server):
+    yield
+    for cluster in own_server.client.get("/models/v2/list/clusters").json()["output"]:
+        own_server.delete(cluster["modelId"])
+
+
+def test_200_requests_at_once_to_a_cold_cluster_all_succeed(own_server: Server):
+    own_server.put("tiny/gpt2", capacity={"min": 0, "desired": 0, "max": 2})
+    assert own_server.cluster("tiny/gpt2")["instances"] == 0
+    bodies = [{"text": f"number {n}", "params": {"max_new_tokens": 5}} for n in range(200)]
+    answers = asyncio.run(post_each(own_server.port, "tiny/gpt2", bodies, connections=200))
+    assert [status for status, _ in answers] == [200] * 200
+    for body, (_, answer) in zip(bodies, answers, strict=True):
+        assert body["text"].encode() in answer
+    assert own_server.cluster("tiny/gpt2")["instances"] <= 2
+    assert own_server.cluster("tiny/gpt2")["inferences"] == 200
+
+
+def test_200_requests_at_once_without_a_cluster_make_one_cluster(own_server: Server):
+    bodies = [{"text": f"number {n}"} for n in range(200)]
+    answers = asyncio.run(post_each(own_server.port, "tiny/classifier", bodies, connections=200))
+    assert [status for status, _ in answers] == [200] * 200
+    (cluster,) = own_server.client.get("/models/v2/list/clusters").json()["output"]
+    assert cluster["inferences"] == 200
+
+
+def test_killing_a_replica_under_load_fails_no_unstarted_request(own_server: Server):
+    own_server.put("tiny/gpt2", capacity={"min": 2, "desired": 2, "max": 2})
+    own_server.wait_for("tiny/gpt2", ready=2)
+    bodies = [{"text": f"number {n}", "params": {"max_new_tokens": 20}} for n in range(300)]
+    killed: list[int] = []
+
+    def kill_two() -> None:
+        for share in (50, 150):
+            wait_until(lambda share=share: own_server.cluster("tiny/gpt2")["inferences"] >= share)
+            pid = own_server.worker_pids()[0]
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+
+    killer = threading.Thread(target=kill_two)
+    killer.start()
+    answers = asyncio.run(post_each(own_server.port, "tiny/gpt2", bodies, connections=40))
+    killer.join()
+    assert len(killed) == 2
+    assert [status for status, _ in answers] == [200] * 300
+    own_server.wait_for("tiny/gpt2", ready=2, inFlight=0, queued=0)
+    assert any("killed by SIGKILL" in line for line in own_server.events("tiny/gpt2"))
+
+
+def test_a_started_stream_breaks_loudly_when_its_replica_dies(own_server: Server):
+    own_server.run("tiny/gpt2", text="warm", params={"max_new_tokens": 1})
+    (pid,) = own_server.worker_pids()
+    body = {"text": "the cat", "stream": True, "params": LONG}
+    with own_server.client.stream("POST", "/models/v2/tiny/gpt2", json=body) as response:
+        pieces = response.iter_raw()
+        next(pieces)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(httpx.RemoteProtocolError):
+            for _ in pieces:
+                pass
+    wait_until(lambda: own_server.load() == (0, 0))
+    assert own_server.run("tiny/gpt2", text="again", params={"max_new_tokens": 1}).startswith("again")
+
+
+def test_500_clients_that_leave_at_random_moments_leave_nothing_behind(own_server: Server):
+    own_server.put("tiny/gpt2", capacity={"min": 1, "desired": 1, "max": 2})
+    own_server.wait_for("tiny/gpt2", ready=1)
+    bodies = [{"text": f"number {n}", "stream": n % 2 == 0, "params": LONG} for n in range(500)]
+    asyncio.run(leave_at_random(own_server.port, "tiny/gpt2", bodies, longest_s=2.0, seed=7))
+    wait_until(lambda: own_server.load() == (0, 0), deadline_s=10)
+    assert own_server.run("tiny/gpt2", text="still here", params={"max_new_tokens": 1}).startswith("still here")
+    assert own_server.load() == (0, 0)
+
+
+def test_a_killed_server_leaves_no_process_and_its_successor_brings_the_clusters_back(own_server: Server):
+    own_server.put("tiny/classifier", capacity={"min": 1, "desired": 2, "max": 2}, timeout=600)
+    own_server.put("tiny/gpt2", capacity={"desired": 0, "max": 1})
+    own_server.wait_for("tiny/classifier", ready=2)
+    family = own_server.descendants()
+    assert len(family) >= 3
+    own_server.kill()
+    psutil.wait_procs(family, timeout=5)
+    assert [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+    own_server.start()
+    own_server.wait_for("tiny/classifier", ready=2, status="running")
+    assert own_server.cluster("tiny/gpt2")["instances"] == 0
+    assert own_server.run("tiny/classifier", text="hello")
+
+
+def test_stopping_a_server_politely_ends_every_process(zoo: Path, tmp_path: Path):
+    server = Server(tmp_path, zoo)
+    server.start()
+    try:
+        server.run("tiny/classifier", text="hello")
+        family = server.descendants()
+        server.stop()
+        _, alive = psutil.wait_procs(family, timeout=5)
+        assert alive == []
+        assert server.process is not None
+        assert server.process.returncode == 0, server.log.read_text()
+    finally:
+        server.stop()
+        server.client.close()
+
+
+def test_a_second_server_on_the_same_data_folder_is_refused(own_server: Server, zoo: Path):
+    second = Server(own_server.data_dir.parent, zoo)
+    second.log = second.log.with_name("second.log")
+    with pytest.raises(AssertionError):
+        second.start()
+    assert second.process is not None
+    assert second.process.wait(10) == 1
+    assert "--data-dir" in second.log.read_text()
+    second.client.close()
+
+
+def test_models_that_cannot_be_served_say_why_and_hurt_nothing(zoo: Path, tmp_path: Path):
+    models = tmp_path / "models"
+    source = zoo / "tiny/classifier"
+    for name in ("good", "empty", "truncated", "garbled", "pickled", "no-config"):
+        shutil.copytree(source, models / "bad" / name)
+    (models / "bad/empty/model.safetensors").unlink()
+    weights = models / "bad/truncated/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    (models / "bad/garbled/model.safetensors").write_bytes(b"\xff" * 4096)
+    (models / "bad/pickled/model.safetensors").rename(models / "bad/pickled/pytorch_model.bin")
+    (models / "bad/no-config/config.json").write_text("{not json")
+    with Server(tmp_path, models) as server:
+        for name, word in (
+            ("empty", "weights"), ("truncated", "model.safetensors"), ("garbled", "model.safetensors"),
+            ("pickled", "--allow-unsafe"), ("no-config", "config.json"),
+        ):  # fmt: skip
+            response = server.post(f"bad/{name}", text="hello")
+            assert 400 <= response.status_code < 600, name
+            assert response.elapsed.total_seconds() < 2
+            assert word in response.json()["error"], response.text
+            listed = server.client.get(f"/models/v2/list/models?modelId=bad/{name}").json()["output"]
+            assert word in listed[0]["error"]
+        assert server.run("bad/good", text="hello")
+
+
+def test_weights_that_do_not_fit_the_architecture_fail_the_boot_with_the_reason(zoo: Path, tmp_path: Path):
+    folder = tmp_path / "models/bad/shape"
+    shutil.copytree(zoo / "tiny/classifier", folder)
+    config = (folder / "config.json").read_text().replace('"hidden_size": ', '"hidden_size": 1')
+    (folder / "config.json").write_text(config)
+    with Server(tmp_path, tmp_path / "models") as server:
+        response = server.post("bad/shape", text="hello")
+        assert response.status_code == 503, response.text
+        assert server.cluster("bad/shape")["status"] == "failed"
+        reason = server.cluster("bad/shape")["error"]
+        assert reason == response.json()["error"]
+        assert any(reason in line for line in server.events("bad/shape"))
+
+
+def test_a_model_bigger_than_memory_is_refused_at_once(zoo: Path, tmp_path: Path):
+    with Server(tmp_path, zoo, "--memory-gb", "0.01") as server:
+        response = server.post("tiny/classifier", text="hello")
+        assert response.status_code == 503
+        assert response.elapsed.total_seconds() < 2
+        assert "--memory" in response.json()["error"]
+        assert any("--memory" in line for line in server.events("tiny/classifier"))
+        assert server.worker_pids() == []
+        assert server.is_up(warm=False)

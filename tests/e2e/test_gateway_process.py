@@ -1,0 +1,63 @@
+"""What the gateway's own process must and must not do: no model code in it, no growth, no lost count."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.loadgen import post_each
+from tests.serving import Server
+
+REQUESTS = 20_000
+ROUND = 2_000
+CONNECTIONS = 32
+GROWTH_BYTES = 8 * 1024**2
+"""What 16,000 requests may add once the first 4,000 have filled every pool: less than half a kilobyte each."""
+
+
+@pytest.fixture(scope="module")
+def busy_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that takes as many requests as one can send."""
+    with Server(tmp_path_factory.mktemp("busy"), zoo, "--rate-limit", "0") as running:
+        yield running
+
+
+def resident_bytes(server: Server) -> int:
+    assert server.process is not None
+    return int(psutil.Process(server.process.pid).memory_info().rss)
+
+
+def test_memory_stays_flat_over_20_000_requests(busy_server: Server):
+    busy_server.run("tiny/classifier", text="warm")
+    sizes = []
+    for start in range(0, REQUESTS, ROUND):
+        bodies = [{"text": f"number {n}"} for n in range(start, start + ROUND)]
+        answers = asyncio.run(post_each(busy_server.port, "tiny/classifier", bodies, CONNECTIONS))
+        assert {status for status, _ in answers} == {200}
+        sizes.append(resident_bytes(busy_server))
+    assert busy_server.load() == (0, 0)
+    assert busy_server.cluster("tiny/classifier")["inferences"] == REQUESTS + 1
+    assert sizes[-1] - sizes[1] < GROWTH_BYTES, sizes
+
+
+def test_the_gateway_process_holds_no_model_library(busy_server: Server):
+    busy_server.run("tiny/classifier", text="warm")
+    assert busy_server.process is not None
+    mapped = Path(f"/proc/{busy_server.process.pid}/maps").read_text()
+    assert "libtorch" not in mapped
+    (worker, *_) = busy_server.worker_pids()
+    assert "libtorch" in Path(f"/proc/{worker}/maps").read_text()
+
+
+@pytest.mark.parametrize("module", ["modelyard.gateway.server", "modelyard.cli.main", "modelyard.control.reconciler"])
+def test_importing_the_server_side_imports_no_model_library(module: str):
+    program = (
+        f"import sys, {module}; "
+        "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'transformers', 'tokenizers', 'ray')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
