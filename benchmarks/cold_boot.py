@@ -61,7 +61,7 @@ def run() -> bool:
     models = ensure_model(MODEL, "gpt2_124m")
     path = str(models / MODEL)
     threads = str(len(os.sched_getaffinity(0)))
-    quiet = {**os.environ, **SINGLE_THREADED, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    quiet = {**os.environ, **SINGLE_THREADED, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     http, forked, fresh = [], [], []
     command = [sys.executable, "-c", FORKED, path, threads, PROMPT, str(ROUNDS + 1)]
     with (

@@ -80,9 +80,12 @@ def gpt2_script(folder: Path) -> None:
 
 
 def gpt2_124m(folder: Path) -> None:
-    """The published GPT-2's shape with random weights and a small tokenizer, to time loading."""
-    tokenizer = tokenizers.byte_level(["<|endoftext|>"], eos_token="<|endoftext|>", bos_token="<|endoftext|>")
-    save(folder, tokenizer, library.GPT2LMHeadModel(library.GPT2Config(bos_token_id=0, eos_token_id=0)))
+    """The published GPT-2's shape and vocabulary size with random weights, to time loading."""
+    config = library.GPT2Config(bos_token_id=0, eos_token_id=0)
+    tokenizer = tokenizers.byte_level_of_size(
+        config.vocab_size, ["<|endoftext|>"], eos_token="<|endoftext|>", bos_token="<|endoftext|>"
+    )
+    save(folder, tokenizer, library.GPT2LMHeadModel(config))
 
 
 def llama_chat(folder: Path) -> None:

@@ -34,6 +34,24 @@ def byte_level(specials: list[str], **names: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
+def byte_level_of_size(size: int, specials: list[str], **names: str) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with exactly `size` entries, for timings: as large to read as a published one, nothing to train.
+
+    Beyond the bytes its entries are the pairs and triples of printable ASCII, so that nearly any token is text.
+    """
+    printable = [chr(code) for code in range(33, 127)]
+    pairs = [(first, second) for first in printable for second in printable]
+    triples = [(first + second, third) for first, second in pairs for third in printable]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = (pairs + triples)[: size - len(specials) - len(alphabet)]
+    entries = [*specials, *alphabet, *(left + right for left, right in merges)]
+    tokenizer = Tokenizer(models.BPE(vocab={entry: index for index, entry in enumerate(entries)}, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(specials)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
 def byte_fallback(specials: list[str], **names: str) -> PreTrainedTokenizerFast:
     """Llama's kind: words marked by a leading space, rare characters as bytes."""
     words = Tokenizer(models.BPE(unk_token="<unk>"))

@@ -25,10 +25,18 @@ def root(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def server() -> Iterator[HubServer]:
+@pytest.fixture(scope="session")
+def hub_server() -> Iterator[HubServer]:
     with HubServer().running() as running:
         yield running
+
+
+@pytest.fixture
+def server(hub_server: HubServer) -> Iterator[HubServer]:
+    """A hub with no repositories, no faults and no past."""
+    hub_server.reset()
+    yield hub_server
+    hub_server.release_all()
 
 
 @pytest.fixture

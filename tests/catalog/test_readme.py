@@ -23,9 +23,7 @@ license: mit
 
 
 def test_takes_what_the_catalog_needs() -> None:
-    assert parse_front_matter(CARD) == FrontMatter(
-        "text-generation", "transformers", "apache-2.0", ("exbert", "conversational")
-    )
+    assert parse_front_matter(CARD) == FrontMatter("text-generation", "apache-2.0", ("exbert", "conversational"))
 
 
 def test_tags_on_one_line() -> None:

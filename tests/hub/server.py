@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 LARGE = (".safetensors", ".bin", ".gguf", ".onnx", ".h5", ".msgpack", ".pt")
-PIECE_BYTES = 16 * 1024
+PIECE_BYTES = 64 * 1024
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -87,6 +87,11 @@ class HubServer:
         self.url = ""
         self._port = 0
         self._gates: dict[str, tuple[int, threading.Event, threading.Event]] = {}
+
+    def reset(self) -> None:
+        """As newly started, but for the address."""
+        self.release_all()
+        self.repos, self.requests, self.faults = {}, [], Faults()
 
     def hold(self, name: str, at: int) -> tuple[threading.Event, threading.Event]:
         """Answers with this file pause after `at` bytes. Returns (set when one has come there, set it to go on)."""

@@ -17,9 +17,8 @@ from modelyard.catalog.download import OnProgress
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.found import Found
 from modelyard.catalog.hub import Hub
-from modelyard.catalog.names import is_model_id
 from modelyard.catalog.nearest import nearest_names
-from modelyard.errors import DownloadFailed, ModelRefused, UnknownModel
+from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
 from modelyard.types import ModelCard, Source, check_model_id
 
 Learned = Callable[[Sequence[str]], Mapping[str, int]]
@@ -57,17 +56,32 @@ class Catalog:
         return self._cards_of([found])[0] if found else None
 
     async def get(self, model_id: str) -> ModelCard:
-        """The model's card. Raises UnknownModel with the nearest names, and what `find` raises."""
-        card = await self.find(model_id)
-        if card is not None:
-            return card
-        near = await asyncio.to_thread(lambda: nearest_names(model_id, self._known_ids()))
-        raise UnknownModel(self._unknown(model_id, near), model=model_id, nearest=near)
+        """The model's card. Raises UnknownModel with the nearest names, and what `find` raises.
+
+        DownloadFailed only for a model that this server has met before: then it is known to be there.
+        """
+        unasked = ""
+        try:
+            card = await self.find(model_id)
+        except DownloadFailed as error:
+            if self._hub is not None and model_id in self._hub.known_ids():
+                raise
+            # Never heard of, and nobody to ask: for this server there is no such model, and a guess helps more.
+            card, unasked = None, f" ({error.message})"
+        if card is None:
+            guess, near = await self._guess(model_id)
+            raise UnknownModel(
+                f"There is no model {model_id}; looked in {self._places()}{unasked}.{guess}",
+                model=model_id,
+                nearest=near,
+            )
+        return card
 
     async def list(self, task: str | None = None, model_id: str | None = None) -> builtins.list[ModelCard]:
         """The cards of local folders, of complete downloads and of hub models looked up of late, by id.
 
-        `model_id` narrows to that one model, wherever it is; an empty list when it is nowhere, or no model id at all.
+        `model_id` narrows to that one model, wherever it is. The list is empty when it is nowhere, cannot be asked
+        for, or is no model id at all: a list never fails.
         """
         if model_id is None:
             local = await asyncio.to_thread(self._folders.list)
@@ -75,8 +89,7 @@ class Catalog:
             merged = {found.model_id: found for found in [*remote, *local]}
             cards = self._cards_of([merged[name] for name in sorted(merged)])
         else:
-            card = await self.find(model_id) if is_model_id(model_id) else None
-            cards = [card] if card else []
+            cards = await self._list_one(model_id)
         return [card for card in cards if task is None or card.task == task]
 
     async def ensure_files(self, card: ModelCard, on_progress: OnProgress | None = None) -> Path:
@@ -106,12 +119,23 @@ class Catalog:
             for card in cards
         ]
 
+    async def _list_one(self, model_id: str) -> builtins.list[ModelCard]:
+        try:
+            card = await self.find(model_id)
+        except (InvalidRequest, DownloadFailed):
+            return []
+        return [card] if card else []
+
+    async def _guess(self, model_id: str) -> tuple[str, builtins.list[str]]:
+        """What else may have been meant: as the end of a sentence, and as names."""
+        near = await asyncio.to_thread(lambda: nearest_names(model_id, self._known_ids()))
+        return (f" Did you mean {' or '.join(near)}?" if near else ""), near
+
     def _known_ids(self) -> set[str]:
         return {*self._folders.ids(), *(self._hub.known_ids() if self._hub else ())}
 
-    def _unknown(self, model_id: str, near: Sequence[str]) -> str:
+    def _places(self) -> str:
         places = [str(root) if root.is_dir() else f"{root} (no such directory)" for root in self._folders.roots]
         if self._hub:
             places.append(str(self._hub))
-        guess = f" Did you mean {' or '.join(near)}?" if near else ""
-        return f"There is no model {model_id}; looked in {', '.join(places) or 'no place: none is configured'}.{guess}"
+        return ", ".join(places) or "no place: none is configured"

@@ -53,15 +53,14 @@ def _walk(folder: str, prefix: str, depth: int) -> Iterator[tuple[str, int, int]
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
-                if depth > 1:
-                    yield from _walk(entry.path, f"{prefix}{entry.name}/", depth - 1)
-            else:
-                try:
-                    status = entry.stat()
-                except OSError:  # a link to nowhere, as an interrupted copy of a hub cache leaves it
-                    continue
+            try:
+                is_folder, status = entry.is_dir(), entry.stat()
+            except OSError:  # a link to nowhere or in a circle, as an interrupted copy of a hub cache leaves it
+                continue
+            if not is_folder:
                 yield prefix + entry.name, status.st_size, status.st_mtime_ns
+            elif depth > 1:
+                yield from _walk(entry.path, f"{prefix}{entry.name}/", depth - 1)
 
 
 class FolderFiles:

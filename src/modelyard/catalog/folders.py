@@ -29,19 +29,27 @@ class Inspections:
 
     def get(self, path: Path) -> Inspection | None:
         """What the model in the folder is; None when there is no such folder, or nothing in it."""
-        fingerprint = _fingerprint(path)
-        if not fingerprint:
+        try:
+            fingerprint = scan_folder(path)
+            known = self._known.get(path)
+            if known is None or known[0] != fingerprint:
+                known = self._known[path] = fingerprint, inspect_files(FolderFiles(path, fingerprint))
+        except (FileNotFoundError, NotADirectoryError):
             self._known.pop(path, None)
             return None
-        known = self._known.get(path)
-        if known is None or known[0] != fingerprint:
-            known = self._known[path] = fingerprint, _inspect(path, fingerprint)
-        return known[1]
+        except OSError as error:
+            return Inspection(problem=f"cannot be read: {error}")
+        return known[1] if fingerprint else None
 
     def find_known(self, path: Path) -> Inspection | None:
         """The same, only if it is known and still true: one directory scan, quick enough for an event loop."""
         known = self._known.get(path)
-        return known[1] if known is not None and known[0] == _fingerprint(path) else None
+        if known is None or not known[0]:
+            return None
+        try:
+            return known[1] if known[0] == scan_folder(path) else None
+        except OSError:
+            return None
 
 
 class Folders:
@@ -100,18 +108,3 @@ class Folders:
             return ()
         self._listings[path] = (changed_ns, listed_ns, names)
         return names
-
-
-def _inspect(path: Path, fingerprint: Fingerprint) -> Inspection:
-    try:
-        return inspect_files(FolderFiles(path, fingerprint))
-    except OSError as error:
-        return Inspection(problem=f"cannot be read: {error}")
-
-
-def _fingerprint(path: Path) -> Fingerprint:
-    """Empty when there is no such folder."""
-    try:
-        return scan_folder(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return ()

@@ -72,8 +72,8 @@ class Hub:
 
         Answers are remembered: found for 5 min, missing for 30 s, failed for 5 s. Callers who ask at once share one
         question. A found model whose answer has expired is returned at once and asked about behind the scenes, so
-        that a model in use never waits for the hub. Raises InvalidRequest, ModelRefused (gated, private),
-        DownloadFailed (the hub cannot be asked, and the cache does not hold the model).
+        that a model in use never waits for the hub. Offline, the cache is all there is. Raises InvalidRequest,
+        ModelRefused (gated, private), DownloadFailed (the hub does not answer, and the cache does not hold the model).
         """
         check_model_id(model_id)
         expires_at_s, answer = self._answers.get(model_id, (0.0, None))
@@ -179,6 +179,7 @@ class Hub:
         return self._cache.snapshot_path(download.model_id, plan.repository.commit)
 
     async def _report_until(self, work: asyncio.Future[builtins.list[Path]], download: Download) -> None:
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, should nobody wait by then
         while not work.done():
             await asyncio.wait([work], timeout=self._progress_interval_s)
             download.report()

@@ -90,7 +90,6 @@ class _Info(msgspec.Struct):
     sha: str
     siblings: list[_Sibling] = []
     pipeline_tag: str | None = None
-    library_name: str | None = None
     tags: list[str] = []
     safetensors: _Safetensors | None = None
 
@@ -113,7 +112,7 @@ class HubClient:
         Raises RepositoryMissing, ModelRefused (access denied), HubUnreachable.
         """
         at = f"/revision/{quote(revision, safe='')}" if revision else ""
-        with self._request("GET", f"/api/models/{model_id}{at}?blobs=true", model_id) as response:
+        with self._request(f"/api/models/{model_id}{at}?blobs=true", model_id) as response:
             try:
                 body = response.read()
                 info = msgspec.json.decode(body, type=_Info)
@@ -123,7 +122,7 @@ class HubClient:
             raise HubUnreachable(f"{self.endpoint} names no valid commit for {model_id}.")
         files = {sibling.rfilename: file for sibling in info.siblings if (file := _remote_file(sibling))}
         license = next((tag.removeprefix("license:") for tag in info.tags if tag.startswith("license:")), None)
-        front = FrontMatter(info.pipeline_tag, info.library_name, license, tuple(info.tags))
+        front = FrontMatter(info.pipeline_tag, license, tuple(info.tags))
         return Repository(model_id, info.sha, files, front, info.safetensors.parameters if info.safetensors else {})
 
     def read(self, repository: Repository, name: str, first: int, last: int) -> bytes:
@@ -143,7 +142,7 @@ class HubClient:
         path = f"/{repository.model_id}/resolve/{repository.commit}/{quote(name)}"
         headers = {"range": f"bytes={first}-{'' if last is None else last}"} if first or last is not None else {}
         try:
-            with self._request("GET", path, repository.model_id, headers) as response:
+            with self._request(path, repository.model_id, headers) as response:
                 yield response
         except RepositoryMissing as error:
             raise DownloadFailed(f"{repository.model_id} has gone from {self.endpoint} meanwhile.") from error
@@ -171,13 +170,11 @@ class HubClient:
         )
 
     @contextmanager
-    def _request(
-        self, method: str, path: str, model_id: str, headers: Mapping[str, str] | None = None
-    ) -> Iterator[httpx.Response]:
+    def _request(self, path: str, model_id: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
         import httpx
 
         try:
-            with self._http.stream(method, path, headers=headers) as response:
+            with self._http.stream("GET", path, headers=headers) as response:
                 if response.is_error:
                     raise self._failure(response, model_id)
                 yield response

@@ -74,8 +74,7 @@ class HubLookup:
     def look(self, model_id: str, known: Answer | None = None) -> Answer:
         """What there is to say of the model. `known`: the last answer, whose inspection holds while the commit does."""
         if self._offline:
-            sentence = f"{model_id} is not in the cache {self._cache.root}, and HF_HUB_OFFLINE forbids to ask the hub."
-            return self._from_cache(model_id, None, Answer(MISSING_TTL_S, error=DownloadFailed(sentence)))
+            return self._from_cache(model_id, None, Answer(MISSING_TTL_S))
         try:
             repository = self._client.describe(model_id)
             inspection = self._inspect(repository, known)

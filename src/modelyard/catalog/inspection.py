@@ -85,10 +85,14 @@ def inspect_files(files: Files, front: FrontMatter | None = None) -> Inspection:
     if front is None:
         front = _read_front_matter(files)
     try:
-        manifest = _read_manifest(files)
-        weights = find_weights(files, manifest.folders)
+        return _inspect(files, front)
     except CorruptText as error:
         return Inspection(license=front.license, pipeline_tag=front.pipeline_tag, problem=f"cannot be read: {error}")
+
+
+def _inspect(files: Files, front: FrontMatter) -> Inspection:
+    manifest = _read_manifest(files)
+    weights = find_weights(files, manifest.folders)
     header, damage = _read_header(files, weights)
     stored_bytes = sum(files.sizes[name] for name in weights.files)
     task = _task(files, front, manifest)

@@ -1,4 +1,4 @@
-"""The four facts the catalog wants from a model card's front matter, the YAML between the `---` lines of README.md.
+"""The three facts the catalog wants from a model card's front matter, the YAML between the `---` lines of README.md.
 
 Not a YAML parser: those need seconds for the megabytes of benchmark results that some cards carry, and the facts are
 top-level scalars and one flat list.
@@ -18,7 +18,6 @@ class FrontMatter:
     """`tags` keeps the card's order."""
 
     pipeline_tag: str | None = None
-    library_name: str | None = None
     license: str | None = None
     tags: tuple[str, ...] = ()
 
@@ -37,7 +36,7 @@ def parse_front_matter(readme: str) -> FrontMatter:
                 scalars.setdefault(key, value)
         elif key == "tags" and (item := _ITEM.match(line)):
             tags.append(_unquoted(item[1]))
-    return FrontMatter(scalars.get("pipeline_tag"), scalars.get("library_name"), scalars.get("license"), tuple(tags))
+    return FrontMatter(scalars.get("pipeline_tag"), scalars.get("license"), tuple(tags))
 
 
 def _front_matter_lines(readme: str) -> list[str]:

@@ -102,7 +102,7 @@ class Transfer:
                 if offset and response.status_code != 206:  # the server ignores ranges: all over again
                     self._discard(file)
                     digest, offset = _new_digest(expected), 0
-                for chunk in response.iter_bytes(READ_BYTES):
+                for chunk in response.iter_bytes():  # as it arrives: a cut connection loses nothing
                     if self._stop.is_set():
                         raise Stopped
                     file.write(chunk)
@@ -121,10 +121,11 @@ class Transfer:
         """Reads what an earlier attempt left into `digest`; its length."""
         if file.seek(0, os.SEEK_END) > limit:
             self._discard(file)
+        here = file.seek(0, os.SEEK_END)
         file.seek(0)
-        while chunk := file.read(READ_BYTES):
+        while (left := here - file.tell()) and (chunk := file.read(min(left, READ_BYTES))):
             digest.update(chunk)
-        return file.tell()
+        return here
 
     def _discard(self, file: BinaryIO) -> None:
         self._count(-file.seek(0, os.SEEK_END))
