@@ -6,12 +6,12 @@ Owns the order flag > environment (`MODELYARD_*`) > config file > default. Reads
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from modelyard.errors import InvalidRequest
@@ -19,14 +19,19 @@ from modelyard.errors import InvalidRequest
 CONFIG_NAME = "modelyard.toml"
 
 
-def setting(default: Any, description: str) -> Any:
-    """A settings field with its one-line description."""
-    return field(default=default, metadata={"description": description})
+LOG_LEVELS = ("debug", "info", "warning", "error")
+WORDS_FOR = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
-def default_data_dir() -> Path:
+def setting(default: Any, description: str, *, most: int | None = None, choices: tuple[str, ...] = ()) -> Any:
+    """A settings field with its one-line description. Numbers go from 0 to `most`; `choices`: the words there are."""
+    return field(default=default, metadata={"description": description, "most": most, "choices": choices})
+
+
+def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """Where data goes when nobody says: `$XDG_DATA_HOME/modelyard`, by default ~/.local/share/modelyard."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "modelyard"
+    return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "modelyard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +39,9 @@ class Settings:
     """Everything that can be set. Durations are in seconds and say so in their names."""
 
     host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 opens the server to other machines")
-    port: int = setting(8080, "port to listen on; the hosted service's clients expect 8080 in their dev mode")
+    port: int = setting(
+        8080, "port to listen on; the hosted service's clients expect 8080 in their dev mode", most=65535
+    )
     data_dir: Path = field(
         default_factory=default_data_dir,
         metadata={"description": "folder for the database, logs and everything else the server keeps"},
@@ -46,7 +53,9 @@ class Settings:
     allow_unsafe: tuple[str, ...] = setting(
         (), "org/name of a model whose pickle weights or own code may be loaded; may be given several times"
     )
-    hub: bool = setting(True, "look for models on the Hugging Face hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE)")
+    hub: bool = setting(
+        True, "look for models on the Hugging Face hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE)"
+    )
     admin_key: str = setting("", "key of the first account; empty: the first start makes one and prints it")
     default_timeout_s: int = setting(1800, "idle seconds after which a cluster that names no timeout scales to its min")
     queue_limit: int = setting(1000, "requests that may wait per cluster; more get 429")
@@ -57,7 +66,7 @@ class Settings:
     max_body_mb: int = setting(64, "largest request body, in MB")
     rate_limit: int = setting(6000, "requests a key may make per minute; 0: no limit")
     price_per_gb_s: float = setting(0.0000166667, "US dollars per GB of required memory and second")
-    log_level: str = setting("info", "debug, info, warning or error")
+    log_level: str = setting("info", "debug, info, warning or error", choices=LOG_LEVELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +82,27 @@ def load_settings(
 ) -> Resolved:
     """Resolves every setting.
 
-    `flags`: by field name; None means not given. `config_path`: a TOML file; by default $MODELYARD_CONFIG, else
-    modelyard.toml in the data folder, if it is there. Raises InvalidRequest naming the setting and its source.
+    `flags`: by field name; None means not given, as an empty variable does. `config_path`: a TOML file; by default
+    $MODELYARD_CONFIG, else modelyard.toml in the data folder, if it is there. Raises InvalidRequest naming the setting
+    and its source.
     """
-    values: dict[str, Any] = {}
-    sources = {each.name: "default" for each in dataclasses.fields(Settings)}
-    early = flags.get("data_dir") or environ.get("MODELYARD_DATA_DIR") or default_data_dir()
-    path = config_path or Path(environ.get("MODELYARD_CONFIG") or Path(early) / CONFIG_NAME)
-    layers: list[tuple[Mapping[str, Any], str]] = [
-        (read_file(path, required=config_path is not None or "MODELYARD_CONFIG" in environ), str(path)),
-        ({name: environ[variable(name)] for name in sources if variable(name) in environ}, "environment"),
-        ({name: value for name, value in flags.items() if value is not None and value != ()}, "flag"),
-    ]
+    fields = {each.name: each for each in dataclasses.fields(Settings)}
+    variables = {name: environ[variable(name)] for name in fields if environ.get(variable(name))}
+    given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    named = config_path or environ.get("MODELYARD_CONFIG")
+    data_dir = given.get("data_dir") or variables.get("data_dir") or default_data_dir(environ)
+    path = Path(named or Path(data_dir) / CONFIG_NAME).expanduser()
+
+    values: dict[str, Any] = {"data_dir": default_data_dir(environ)}
+    sources = dict.fromkeys(fields, "default")
+    layers = [(read_file(path, required=bool(named)), str(path)), (variables, "environment"), (given, "flag")]
     types = get_type_hints(Settings)
     for layer, source in layers:
         for name, raw in layer.items():
-            if name not in sources:
-                raise InvalidRequest(field=f"{name} ({source})", got=raw, accepted=f"one of {', '.join(sources)}")
+            if name not in fields:
+                raise InvalidRequest(field=f"{name} ({source})", got=raw, accepted=f"one of {', '.join(fields)}")
             where = variable(name) if source == "environment" else f"{name} ({source})"
-            values[name] = parse(raw, types[name], where)
+            values[name] = check(parse(raw, types[name], where), fields[name].metadata, where)
             sources[name] = variable(name) if source == "environment" else source
     return Resolved(Settings(**values), sources)
 
@@ -111,24 +122,41 @@ def read_file(path: Path, *, required: bool) -> Mapping[str, Any]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{path} is not valid TOML: {error}", field="config file") from error
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be read: {error.strerror}", field="config file") from error
 
 
 def parse(raw: Any, kind: Any, where: str) -> Any:
-    """`raw`, a string or a TOML value, as the setting's type. Raises InvalidRequest."""
+    """`raw`, a flag's value, a variable's text or a TOML value, as the setting's type. Raises InvalidRequest."""
+    if get_origin(kind) is tuple:
+        parts = raw.split(",") if isinstance(raw, str) else raw
+        if not isinstance(parts, list | tuple):
+            raise InvalidRequest(field=where, got=raw, accepted="a list, or text with commas")
+        return tuple(parse(part, get_args(kind)[0], where) for part in parts if part != "")
     try:
-        if get_origin(kind) is tuple:
-            parts = raw.split(",") if isinstance(raw, str) else raw
-            inner = get_args(kind)[0]
-            return tuple(inner(part) for part in parts if str(part))
-        if isinstance(kind, UnionType):
-            kind = get_args(kind)[0]
-        if kind is bool:
-            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
-                str(raw).lower()
-            ]
-        if kind is Path:
-            return Path(raw).expanduser()
-        return kind(raw)
+        return parse_one(raw, kind)
     except (ValueError, KeyError, TypeError):
-        name = getattr(kind, "__name__", str(kind))
-        raise InvalidRequest(field=where, got=raw, accepted={"int": "a whole number", "float": "a number", "bool": "true or false"}.get(name, name)) from None
+        raise InvalidRequest(field=where, got=raw, accepted=WORDS_FOR[kind]) from None
+
+
+def parse_one(raw: Any, kind: type) -> Any:
+    """`raw` as `kind` when it is that, or text that says it. Raises ValueError, KeyError or TypeError."""
+    if kind is bool:
+        return raw if isinstance(raw, bool) else BOOLEANS[raw.lower() if isinstance(raw, str) else raw]
+    if kind is Path and isinstance(raw, str | Path):
+        return Path(raw).expanduser()
+    takes = {int: int | str, float: float | int | str, str: str}[kind]
+    if isinstance(raw, bool) or not isinstance(raw, takes):
+        raise TypeError
+    return kind(raw)
+
+
+def check(value: Any, metadata: Mapping[str, Any], where: str) -> Any:
+    """`value` itself when it is within its bounds. Raises InvalidRequest."""
+    most = metadata.get("most")
+    if isinstance(value, int | float) and not (0 <= value < math.inf and (most is None or value <= most)):
+        raise InvalidRequest(field=where, got=value, accepted="0 or more" if most is None else f"0 to {most}")
+    choices = metadata.get("choices")
+    if choices and value not in choices:
+        raise InvalidRequest(field=where, got=value, accepted=", ".join(choices))
+    return value

@@ -10,6 +10,8 @@ from modelyard.clock import Clock
 from modelyard.errors import RateLimited
 
 WINDOW_S = 60.0
+SWEEP_AT_LEAST = 1000
+"""Keys whose windows are kept without looking which of them have gone quiet."""
 
 
 @dataclass(eq=False, slots=True)
@@ -28,6 +30,7 @@ class RateLimiter:
         self._limit = per_minute
         self._clock = clock
         self._windows: dict[str, Window] = {}
+        self._sweep_at = SWEEP_AT_LEAST
 
     def take(self, key_id: str) -> Mapping[str, str]:
         """Counts one request; returns the `ratelimit-*` headers. Raises RateLimited.
@@ -54,6 +57,7 @@ class RateLimiter:
         }
 
     def _sweep(self, now: float) -> None:
-        """Forgets keys that have gone quiet, so that the table stays as large as the traffic."""
-        if len(self._windows) > 1000:
+        """Forgets keys that have gone quiet, each time the table has doubled: it stays as large as the traffic."""
+        if len(self._windows) >= self._sweep_at:
             self._windows = {key: w for key, w in self._windows.items() if now - w.started < WINDOW_S}
+            self._sweep_at = max(SWEEP_AT_LEAST, 2 * len(self._windows))

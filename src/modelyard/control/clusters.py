@@ -4,10 +4,11 @@ making it so is the reconciler's work."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,6 +22,8 @@ from modelyard.control.states import ClusterStatus
 from modelyard.errors import InvalidRequest, ModelRefused, UnknownCluster
 from modelyard.store.store import Store
 from modelyard.types import Capacity, Cluster, ModelCard
+
+T = TypeVar("T")
 
 MAX_REPLICAS = 1000
 MAX_TIMEOUT_S = 365 * 24 * 3600
@@ -76,7 +79,8 @@ class Clusters:
         self._clock = clock
         self._default_timeout_s = default_timeout_s
         self._index: dict[tuple[str, str], str] = {}
-        self._changing = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
         """Learns which clusters there are from the reconciler, once it has started."""
@@ -118,16 +122,8 @@ class Clusters:
 
     async def put(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
         """Creates the cluster, or updates and wakes it. Raises InvalidRequest, and what `model` raises."""
-        existing = self.find(account_id, model_id)
-        base = existing.cluster if existing else None
-        capacity = check_capacity(base.capacity if base else Capacity(), changes)
-        timeout_s = check_timeout(base.timeout_s if base else self._default_timeout_s, changes)
         await self.model(model_id)
-        async with self._changing:
-            cluster, created = await asyncio.to_thread(
-                self._store.clusters.put, account_id, model_id, capacity, timeout_s, self._clock.now()
-            )
-            return self._took_effect(cluster, "created" if created else "updated")
+        return await self._change(partial(self._put, account_id, model_id, changes))
 
     async def ensure(self, account_id: str, model_id: str) -> Supervised:
         """The account's cluster, made with defaults when there is none."""
@@ -135,39 +131,62 @@ class Clusters:
         if existing is not None:
             return existing
         await self.model(model_id)
-        async with self._changing:
-            if (existing := self.find(account_id, model_id)) is not None:
-                return existing
-            cluster, _ = await asyncio.to_thread(
-                self._store.clusters.put, account_id, model_id, Capacity(), self._default_timeout_s, self._clock.now()
-            )
-            return self._took_effect(cluster, "created for a request")
+        return await self._change(partial(self._ensure, account_id, model_id))
 
     async def patch(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
-        """Changes a cluster. Raises UnknownCluster, InvalidRequest."""
-        async with self._changing:
-            current = self.get(account_id, model_id).cluster
-            cluster = await asyncio.to_thread(
-                self._store.clusters.update,
-                current.id,
-                capacity=check_capacity(current.capacity, changes),
-                timeout_s=check_timeout(current.timeout_s, changes),
-                enabled=changes.enabled,
-                now=self._clock.now(),
-            )
-            if cluster is None:
-                raise UnknownCluster(f"The cluster of {model_id} was deleted a moment ago.", model=model_id)
-            return self._took_effect(cluster, "updated")
+        """Changes a cluster; it wakes unless only its timeout changes. Raises UnknownCluster, InvalidRequest."""
+        return await self._change(partial(self._patch, account_id, model_id, changes))
 
     async def delete(self, account_id: str, model_id: str) -> None:
         """Stops every instance and removes the cluster; returns when they are gone. Raises UnknownCluster."""
-        async with self._changing:
-            cluster = self.get(account_id, model_id).cluster
-            await asyncio.to_thread(self._store.clusters.delete, cluster.id)
-            del self._index[account_id, model_id]
-            self._reconciler.remove(cluster.id)
-            self._journal.event(account_id, model_id, cluster.id, "deleted", "cluster deleted")
+        cluster = await self._change(partial(self._delete, account_id, model_id))
         await self._reconciler.wait_until_gone(cluster.id, DELETE_DEADLINE_S)
+
+    async def _change(self, change: Callable[[], Awaitable[T]]) -> T:
+        """Makes a change in its turn, and to its end even when its client leaves: store and reconciler must agree."""
+        task = asyncio.create_task(self._in_turn(change), name="change a cluster")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def _in_turn(self, change: Callable[[], Awaitable[T]]) -> T:
+        async with self._turn:
+            return await change()
+
+    async def _put(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
+        existing = self.find(account_id, model_id)
+        base = existing.cluster if existing else None
+        capacity = check_capacity(base.capacity if base else Capacity(), changes)
+        timeout_s = check_timeout(base.timeout_s if base else self._default_timeout_s, changes)
+        cluster, created = await asyncio.to_thread(
+            self._store.clusters.put, account_id, model_id, capacity, timeout_s, self._clock.now()
+        )
+        return self._took_effect(cluster, "created" if created else "updated")
+
+    async def _ensure(self, account_id: str, model_id: str) -> Supervised:
+        return self.find(account_id, model_id) or await self._put(account_id, model_id, Changes())
+
+    async def _patch(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
+        current = self.get(account_id, model_id).cluster
+        cluster = await asyncio.to_thread(
+            self._store.clusters.update,
+            current.id,
+            capacity=check_capacity(current.capacity, changes),
+            timeout_s=check_timeout(current.timeout_s, changes),
+            enabled=changes.enabled,
+            now=self._clock.now(),
+        )
+        if cluster is None:
+            raise UnknownCluster(f"The cluster of {model_id} was deleted a moment ago.", model=model_id)
+        return self._took_effect(cluster, "updated", wake=changes != Changes(timeout_s=changes.timeout_s))
+
+    async def _delete(self, account_id: str, model_id: str) -> Cluster:
+        cluster = self.get(account_id, model_id).cluster
+        await asyncio.to_thread(self._store.clusters.delete, cluster.id)
+        del self._index[account_id, model_id]
+        self._reconciler.remove(cluster.id)
+        self._journal.event(account_id, model_id, cluster.id, "deleted", "cluster deleted")
+        return cluster
 
     def report(self, supervised: Supervised) -> Report:
         """The cluster as it is now."""
@@ -190,15 +209,15 @@ class Clusters:
             error=supervised.failure.message if supervised.failure else None,
         )
 
-    def _took_effect(self, cluster: Cluster, verb: str) -> Supervised:
+    def _took_effect(self, cluster: Cluster, verb: str, *, wake: bool = True) -> Supervised:
         capacity = cluster.capacity
         words = (
             f"cluster {verb}: min {capacity.min}, desired {capacity.desired}, max {capacity.max}, "
             f"timeout {cluster.timeout_s} s{'' if cluster.enabled else ', off'}"
         )
-        self._journal.event(cluster.account_id, cluster.model_id, cluster.id, verb.split()[0], words)
+        self._journal.event(cluster.account_id, cluster.model_id, cluster.id, verb, words)
         self._index[cluster.account_id, cluster.model_id] = cluster.id
-        return self._reconciler.adopt(cluster)
+        return self._reconciler.adopt(cluster, wake=wake)
 
 
 def read_changes(body: dict[str, Any], *, allow_status: bool) -> Changes:
@@ -211,10 +230,13 @@ def read_changes(body: dict[str, Any], *, allow_status: bool) -> Changes:
     if capacity is None:
         capacity = {}
     if not isinstance(capacity, dict):
-        raise InvalidRequest(field="capacity", got=capacity, accepted='an object such as {"min": 0, "desired": 1, "max": 2}')
+        example = '{"min": 0, "desired": 1, "max": 2}'
+        raise InvalidRequest(field="capacity", got=capacity, accepted=f"an object such as {example}")
     for name, value in capacity.items():
         if name not in ("min", "desired", "max"):
-            raise InvalidRequest(field=f"capacity.{name}", got=value, accepted="no such field; one of min, desired, max")
+            raise InvalidRequest(
+                field=f"capacity.{name}", got=value, accepted="no such field; one of min, desired, max"
+            )
     status = body.get("status")
     if status not in (None, "on", "off"):
         raise InvalidRequest(field="status", got=status, accepted='"on" or "off"')
@@ -250,7 +272,7 @@ def check_capacity(base: Capacity, changes: Changes) -> Capacity:
             raise InvalidRequest(
                 f"capacity.{low}: {value[low]}{source[low]} is above capacity.{high}: {value[high]}{source[high]}; "
                 "accepted: 0 ≤ min ≤ desired ≤ max. Send the bounds that must change together.",
-                field=f"capacity.{low}",
+                field=f"capacity.{high if given[low] is None else low}",
             )
     return Capacity(**value)
 

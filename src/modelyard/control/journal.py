@@ -21,14 +21,16 @@ log = logging.getLogger(__name__)
 
 Write = Callable[[], object]
 RETRY_DELAY_S = 1.0
+CLOSE_DEADLINE_S = 10.0
 
 
 class Journal:
     """One writer task; writes are kept in order and retried while the store is away."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, *, retry_delay_s: float = RETRY_DELAY_S) -> None:
         self._store = store
         self._clock = clock
+        self._retry_delay_s = retry_delay_s
         self._queue: asyncio.Queue[Write | Event] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
@@ -36,11 +38,15 @@ class Journal:
         """Starts the writer."""
         self._task = asyncio.create_task(self._write_forever(), name="journal")
 
-    async def close(self) -> None:
-        """Writes what is queued and stops."""
+    async def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> None:
+        """Writes what is queued and stops; what the store has not taken within `deadline_s` is lost. Idempotent."""
         if self._task is None:
             return
-        await self.flush()
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self.flush()
+        except TimeoutError:
+            log.error("the store stayed away: about %d records are lost", self._queue.qsize() + 1)  # noqa: TRY400
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
@@ -81,7 +87,7 @@ class Journal:
                     log.error("a record could not be written: %s", error.message)  # noqa: TRY400 - a sentence, no trace
                     return
                 log.warning("the store is away, trying again: %s", error.message)
-                await asyncio.sleep(RETRY_DELAY_S)
+                await asyncio.sleep(self._retry_delay_s)
             except Exception:
                 log.exception("a record could not be written")
                 return

@@ -11,12 +11,15 @@ from modelyard.control.states import LIVE, ReplicaState
 @dataclass(frozen=True, slots=True)
 class ReplicaView:
     """One replica as it is now. `age_s`: how long it has been in its state, except that STARTING and LOADING count
-    from the launch."""
+    from the launch. `stopping`: its end was asked for already.
+    `failing`: it is being ended as a failed boot; what comes in its place is decided when that is counted."""
 
     id: str
     state: ReplicaState
     in_flight: int = 0
     age_s: float = 0.0
+    stopping: bool = False
+    failing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def plan_cluster(view: ClusterView, limits: Limits) -> list[Action]:
     for replica in view.replicas:
         if replica.id in overdue:
             actions.append(Stop(replica.id, f"not ready after {limits.boot_s:.0f} s", failed=True))
-        elif replica.state is ReplicaState.DRAINING:
+        elif replica.state is ReplicaState.DRAINING and not replica.stopping:
             if replica.in_flight == 0:
                 actions.append(Stop(replica.id, "drained"))
             elif view.at_once or replica.age_s > limits.drain_s:
@@ -87,7 +90,7 @@ def plan_cluster(view: ClusterView, limits: Limits) -> list[Action]:
 
     live = [replica for replica in view.replicas if replica.state in LIVE and replica.id not in overdue]
 
-    # STEP 2: too many: the cheapest to lose go first; among the ready the idlest.
+    # STEP 2: too many: the cheapest to lose go first; among the ready the idlest, of those the newest.
     surplus = sorted(live, key=lambda replica: (_GIVE_UP_ORDER[replica.state], replica.in_flight, replica.age_s))
     for replica in surplus[: max(0, len(live) - view.wanted)]:
         if replica.state is ReplicaState.READY and not view.at_once:
@@ -96,7 +99,8 @@ def plan_cluster(view: ClusterView, limits: Limits) -> list[Action]:
             actions.append(Stop(replica.id, "no longer needed"))
 
     # STEP 3: too few.
-    missing = view.wanted - len(live)
+    failing = sum(replica.failing or replica.id in overdue for replica in view.replicas)
+    missing = view.wanted - len(live) - failing
     if missing > 0 and not view.backing_off:
         actions.extend(Launch() for _ in range(missing))
     return actions

@@ -6,14 +6,17 @@ Owns the tasks and their outcome. Does not decide who needs a model.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from modelyard.catalog.download import Progress
 from modelyard.catalog.catalog import Catalog
+from modelyard.catalog.download import Progress
 from modelyard.clock import Clock
-from modelyard.errors import ModelRefused, ModelyardError
+from modelyard.errors import DownloadFailed, ModelyardError
 from modelyard.types import ModelCard
+
+log = logging.getLogger(__name__)
 
 FAILURE_KEPT_S = 30.0
 """A failed preparation is remembered this long, then tried again by the next who asks."""
@@ -63,7 +66,7 @@ class Preparations:
     def ensure(self, model_id: str) -> Preparation:
         """How far the model has got; starts preparing it when nobody has."""
         state = self._states.get(model_id)
-        if isinstance(state, NotPrepared) and self._clock.monotonic() - state.at > FAILURE_KEPT_S:
+        if isinstance(state, NotPrepared) and self._clock.monotonic() - state.at >= FAILURE_KEPT_S:
             state = None
         if state is None:
             state = self._states[model_id] = Preparing()
@@ -79,6 +82,11 @@ class Preparations:
         if model_id not in self._tasks:
             self._states.pop(model_id, None)
 
+    def forgive(self, model_id: str) -> None:
+        """Tries a model that could not be had again as soon as somebody asks."""
+        if isinstance(self._states.get(model_id), NotPrepared):
+            del self._states[model_id]
+
     async def close(self) -> None:
         """Cancels what is under way; a download resumes where it stopped when somebody asks again."""
         for task in list(self._tasks.values()):
@@ -88,15 +96,18 @@ class Preparations:
     async def _prepare(self, model_id: str) -> None:
         try:
             card = await self._catalog.get(model_id)
-            if card.refusal is not None:
-                raise ModelRefused(card.refusal)
             path = await self._catalog.ensure_files(card, self._on_progress)
             self._states[model_id] = Prepared(replace(card, path=path))
         except ModelyardError as error:
             self._states[model_id] = NotPrepared(error, self._clock.monotonic())
+        except Exception:  # a bug; without an outcome the cluster would wait for ever
+            log.exception("%s could not be prepared", model_id)
+            failure = DownloadFailed(f"{model_id} could not be prepared; the server's log says why.", model=model_id)
+            self._states[model_id] = NotPrepared(failure, self._clock.monotonic())
         finally:
             self._tasks.pop(model_id, None)
             self.on_change()
 
     def _on_progress(self, progress: Progress) -> None:
-        self._states[progress.model_id] = Preparing(progress.done_bytes, progress.total_bytes)
+        if progress.model_id in self._tasks:  # a late report must not undo the outcome
+            self._states[progress.model_id] = Preparing(progress.done_bytes, progress.total_bytes)

@@ -10,50 +10,33 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modelyard.clock import Clock
+from modelyard.control.failures import GiveUp, Retry
 from modelyard.control.journal import Journal
-from modelyard.control.placement import Evict, Never, Placed, Tenant, Wait, gigabytes, place
+from modelyard.control.placement import Evict, Never, Placed, Tenant, Wait, gigabytes
 from modelyard.control.plan import Action, Drain, Launch, Limits, Stop, plan_cluster
+from modelyard.control.policy import Policy
 from modelyard.control.preparation import NotPrepared, Preparations, Prepared, Preparing
+from modelyard.control.records import Records
 from modelyard.control.replicas import Replica, Supervised
+from modelyard.control.room import Room, name_for
 from modelyard.control.routes import Routes
-from modelyard.control.states import ReplicaState
+from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.engine.base import Engine, Phase, Sighting
 from modelyard.errors import BootFailed, ClusterOff, ModelyardError, NoCapacity
 from modelyard.store.store import Store
-from modelyard.types import Cluster, Instance, ModelCard, ReplicaSpec
+from modelyard.types import Cluster, ModelCard, ReplicaSpec
 
 log = logging.getLogger(__name__)
 
-_HOLDS_MEMORY = frozenset({ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY, ReplicaState.DRAINING})
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The loop's numbers. Seconds unless named otherwise."""
-
-    boot_s: float = 600.0
-    drain_s: float = 120.0
-    stop_grace_s: float = 5.0
-    stable_window_s: float = 60.0
-    tick_s: float = 1.0
-    heartbeat_s: float = 10.0
-    count_s: float = 2.0
-    back_off_s: float = 0.5
-    back_off_max_s: float = 30.0
-    max_failed_boots: int = 3
-    max_crashes: int = 5
-    crash_window_s: float = 600.0
-    failure_kept_s: float = 30.0
-    slots_per_target: int = 4
-    """A replica that batches is worth a second one beside it when a quarter of its slots are taken: beyond that, a
-    larger batch adds more waiting than throughput (see benchmarks)."""
+REST_PER_STEP = 4
+"""After a step the loop rests this many times as long as the step took, so that requests, which poke it, come first."""
 
 
 class Reconciler:
@@ -73,15 +56,15 @@ class Reconciler:
         self._engine = engine
         self._routes = routes
         self._preparations = preparations
-        self._journal = journal
         self._store = store
         self._clock = clock
         self._policy = policy
+        self._records = Records(journal, store, clock)
         self._limits = Limits(boot_s=policy.boot_s, drain_s=policy.drain_s)
         self._log_dir = log_dir
         self._clusters: dict[str, Supervised] = {}
+        self._gone: dict[str, asyncio.Event] = {}
         self._poke = asyncio.Event()
-        self._stepped = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
         self._stops: set[asyncio.Task[None]] = set()
         self._heartbeat_at = self._count_at = clock.monotonic()
@@ -90,21 +73,28 @@ class Reconciler:
 
     async def start(self) -> None:
         """Heals what an earlier server left behind, takes up the stored clusters, and starts the loop."""
-        node = self._engine.nodes()[0].name
-        left = await asyncio.to_thread(self._store.instances.list_open, node)
-        strays = self._engine.end_strays((i.pid, i.pid_started) for i in left if i.pid and i.pid_started)
-        if strays:
-            log.warning("ended %d worker processes left over from an earlier server", strays)
-        for instance in left:
-            self._journal.submit(
-                partial(self._store.instances.end, instance.id, instance.heartbeat_at, "the server was killed")
-            )
-        for cluster in await asyncio.to_thread(self._store.clusters.list):
-            self._supervise(cluster, in_use=self._was_in_use(cluster))
+        await self.recover()
         self._engine.watch(self.poke)
         self._routes.on_demand = self.poke
         self._preparations.on_change = self.poke
         self._task = asyncio.create_task(self._run(), name="reconciler")
+
+    async def recover(self) -> None:
+        """Ends the processes and closes the ledger of an earlier server; takes up the stored clusters.
+
+        A store belongs to one server, so whatever life is open was that server's, even if it called its node by
+        another name (a container has a new one each time). A process is looked for on the node it ran on only.
+        """
+        here = {node.name for node in self._engine.nodes()}
+        left = await asyncio.to_thread(self._store.instances.list_open)
+        strays = self._engine.end_strays(
+            (i.pid, i.pid_started) for i in left if i.node in here and i.pid and i.pid_started
+        )
+        if strays:
+            log.warning("ended %d worker processes left over from an earlier server", strays)
+        self._records.killed(left)
+        for cluster in await asyncio.to_thread(self._store.clusters.list):
+            self._supervise(cluster, in_use=self._was_in_use(cluster))
 
     async def close(self) -> None:
         """Stops the loop, then every replica, and records their ends. Desired state stays as it is."""
@@ -112,11 +102,11 @@ class Reconciler:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         for supervised in self._clusters.values():
-            self._routes.fail(supervised.cluster.id, ClusterOff("The server is shutting down."))
+            self._routes.publish(supervised.cluster.id, {}, ClusterOff("The server is shutting down."))
             for replica in supervised.replicas.values():
-                replica.stopping = "the server was stopped"
-        await asyncio.gather(*self._stops, return_exceptions=True)
+                replica.stopping = replica.stopping or "the server was stopped"
         await self._engine.close()
+        await asyncio.gather(*self._stops, return_exceptions=True)
         self._observe(self._clock.monotonic())
         self._count_inferences()
 
@@ -127,12 +117,12 @@ class Reconciler:
     async def _run(self) -> None:
         while True:
             self._poke.clear()
+            began = time.perf_counter()
             try:
                 self.step()
-            except Exception:  # a bug must not stop the supervision of every other cluster
+            except Exception:  # a bug must not end the supervision
                 log.exception("the reconciler stumbled")
-            async with self._stepped:
-                self._stepped.notify_all()
+            await asyncio.sleep(REST_PER_STEP * (time.perf_counter() - began))
             try:
                 async with asyncio.timeout(self._policy.tick_s):
                     await self._poke.wait()
@@ -147,21 +137,23 @@ class Reconciler:
         self._observe(now)
 
         for supervised in list(self._clusters.values()):
-            # STEP 2: how many should there be?
-            self._consider_idling(supervised, now)
-            supervised.aim(now, self._target(supervised), self._policy.stable_window_s)
-            # STEP 3: plan and act.
-            for action in plan_cluster(supervised.view(now), self._limits):
-                self._act(supervised, action, now)
+            with self._guarding(supervised):
+                # STEP 2: how many should there be?
+                self._consider_use(supervised, now)
+                supervised.aim(now, self._policy.slots_per_target, self._policy.stable_window_s)
+                # STEP 3: plan and act.
+                for action in plan_cluster(supervised.view(now), self._limits):
+                    self._act(supervised, action, now)
 
         # STEP 4: find room for those that wait for it, the oldest first.
         self._place_queued(now)
 
         # STEP 5: tell the gateway who is ready.
         for supervised in list(self._clusters.values()):
-            self._publish(supervised)
-            if supervised.removed and not supervised.replicas:
-                self._forget(supervised)
+            with self._guarding(supervised):
+                self._publish(supervised)
+                if supervised.removed and not supervised.replicas:
+                    self._forget(supervised)
 
         # STEP 6: record that they live, and what they did.
         if now - self._heartbeat_at >= self._policy.heartbeat_s:
@@ -170,6 +162,14 @@ class Reconciler:
         if now - self._count_at >= self._policy.count_s:
             self._count_at = now
             self._count_inferences()
+
+    @contextmanager
+    def _guarding(self, supervised: Supervised) -> Iterator[None]:
+        """A bug that one cluster meets must not stop the supervision of the others."""
+        try:
+            yield
+        except Exception:
+            log.exception("the reconciler stumbled over the cluster of %s", supervised.cluster.model_id)
 
     # --- what the gateway may ask ---
 
@@ -181,65 +181,76 @@ class Reconciler:
         """All of them, those being deleted included."""
         return self._clusters.values()
 
-    def adopt(self, cluster: Cluster) -> Supervised:
-        """Takes new desired state; a cluster that had idled out or failed starts anew."""
+    def adopt(self, cluster: Cluster, *, wake: bool = True) -> Supervised:
+        """Takes new desired state. `wake`: a cluster that had idled out or failed starts anew."""
+        now = self._clock.monotonic()
         supervised = self._clusters.get(cluster.id)
         if supervised is None:
             supervised = self._supervise(cluster, in_use=True)
         else:
-            supervised.cluster = replace(cluster, inferences=max(cluster.inferences, supervised.cluster.inferences))
-            supervised.wake()
-            supervised.needed.clear()
-            self._routes.fail(cluster.id, None)
-        supervised.route.last_activity = self._clock.monotonic()
-        if not cluster.enabled:
-            self._routes.fail(cluster.id, off_error(cluster.model_id))
+            known = supervised.cluster  # the store's counts lag behind
+            supervised.cluster = replace(
+                cluster, inferences=known.inferences, last_inference_at=known.last_inference_at
+            )
+            if wake:
+                self._wake(supervised)
+                supervised.route.last_activity = now
+        supervised.aim(now, self._policy.slots_per_target, self._policy.stable_window_s)
+        self._publish(supervised)
         self.poke()
         return supervised
 
     def revive(self, cluster_id: str) -> None:
         """A request has come for a cluster that was given up: after a while it is worth another try."""
         supervised = self._clusters[cluster_id]
-        if supervised.failure is not None and (
-            self._clock.monotonic() - supervised.failed_at >= self._policy.failure_kept_s
-        ):
-            supervised.wake()
-            self._routes.fail(cluster_id, None)
+        kept_s = self._clock.monotonic() - supervised.failed_at
+        if supervised.failure is not None and kept_s >= self._policy.failure_kept_s:
+            self._wake(supervised)
+            self._publish(supervised)
             self.poke()
 
     def remove(self, cluster_id: str) -> None:
-        """Begins to take a cluster down: no new requests, every replica stopped."""
+        """Begins to take a cluster down: no more requests, those that wait fail, every replica is stopped."""
         supervised = self._clusters[cluster_id]
         supervised.removed = True
-        self._routes.fail(cluster_id, ClusterOff("The cluster was deleted while this request waited."))
+        self._gone[cluster_id] = asyncio.Event()
+        self._publish(supervised)
         self.poke()
 
     async def wait_until_gone(self, cluster_id: str, deadline_s: float) -> None:
         """Returns when a removed cluster has no replica left, or after `deadline_s`."""
+        gone = self._gone.get(cluster_id)
+        if gone is None:
+            return
         try:
-            async with asyncio.timeout(deadline_s), self._stepped:
-                await self._stepped.wait_for(lambda: cluster_id not in self._clusters)
+            async with asyncio.timeout(deadline_s):
+                await gone.wait()
         except TimeoutError:
             log.warning("cluster %s is still stopping after %.0f s", cluster_id, deadline_s)
 
     def is_downloading(self, model_id: str) -> bool:
-        """Whether the model's files are on their way."""
-        return isinstance(self._preparations.find(model_id), Preparing)
+        """Whether the model's files are on their way; looking for them is quick and does not count."""
+        state = self._preparations.find(model_id)
+        return isinstance(state, Preparing) and state.total_bytes > 0
 
     # --- STEP 1: observe ---
 
     def _observe(self, now: float) -> None:
         sightings = self._engine.sightings()
-        for supervised in self._clusters.values():
-            for replica in list(supervised.replicas.values()):
-                if sighting := sightings.get(replica.id):
-                    self._fold_in(supervised, replica, sighting, now)
+        for supervised in list(self._clusters.values()):
+            with self._guarding(supervised):
+                for replica in list(supervised.replicas.values()):
+                    if replica.state in HOLDS_MEMORY:
+                        unseen = Sighting(replica.id, Phase.GONE, reason="the engine does not know it")
+                        self._fold_in(supervised, replica, sightings.get(replica.id, unseen), now)
 
     def _fold_in(self, supervised: Supervised, replica: Replica, sighting: Sighting, now: float) -> None:
+        if sighting.pid is not None and replica.pid is None:
+            replica.pid = sighting.pid
+            self._records.process(replica.id, sighting.pid, sighting.pid_started)
         match sighting.phase:
             case Phase.LOADING if replica.state is ReplicaState.STARTING:
                 replica.move(ReplicaState.LOADING, now)
-                self._enter_process(replica, sighting)
             case Phase.READY if replica.state in (ReplicaState.STARTING, ReplicaState.LOADING):
                 self._became_ready(supervised, replica, sighting, now)
             case Phase.GONE:
@@ -247,49 +258,42 @@ class Reconciler:
 
     def _became_ready(self, supervised: Supervised, replica: Replica, sighting: Sighting, now: float) -> None:
         took_s = now - replica.since
-        if replica.state is ReplicaState.STARTING:
-            self._enter_process(replica, sighting)
         replica.move(ReplicaState.READY, now)
+        replica.was_ready = True
         replica.link, replica.slots = sighting.link, sighting.slots
         supervised.slots = sighting.slots
         supervised.ready_at = now
-        supervised.failed_boots = 0
-        self._journal.submit(partial(self._store.instances.update, replica.id, ready_at=self._clock.now()))
+        supervised.failures.boot_succeeded()
+        self._records.ready(replica.id)
         self._event(supervised, "ready", f"{replica.id} is ready after {took_s:.2f} s")
 
     def _ended(self, supervised: Supervised, replica: Replica, sighting: Sighting, now: float) -> None:
         supervised.replicas.pop(replica.id)
         self._engine.forget(replica.id)
         reason = replica.stopping or sighting.reason or "ended"
-        expected = replica.stopping is not None and not replica.counts_as_failure
-        was_ready = replica.state is ReplicaState.READY
-        replica.move(ReplicaState.STOPPED if expected else ReplicaState.FAILED, now)
-        self._journal.submit(partial(self._store.instances.end, replica.id, self._clock.now(), reason))
-        if expected:
+        self._records.ended(replica.id, reason)
+        if replica.stopping is not None and not replica.counts_as_failure:
+            replica.move(ReplicaState.STOPPED, now)
             self._event(supervised, "stopped", f"{replica.id} stopped: {reason}")
-        else:
-            self._event(supervised, "failed", f"{replica.id} failed: {reason}")
-            self._failed(supervised, reason, now, was_ready=was_ready, permanent=sighting.refused)
+            return
+        replica.move(ReplicaState.FAILED, now)
+        self._event(supervised, "failed", f"{replica.id} failed: {reason}")
+        if not supervised.off:
+            self._failed(supervised, replica, reason, now, permanent=sighting.refused)
 
-    def _failed(self, supervised: Supervised, reason: str, now: float, *, was_ready: bool, permanent: bool) -> None:
-        policy = self._policy
-        self._preparations.forget(supervised.cluster.model_id)
-        supervised.crashes = [at for at in supervised.crashes if at > now - policy.crash_window_s] + [now]
-        supervised.failed_boots += not was_ready
-        if permanent or supervised.failed_boots >= policy.max_failed_boots:
-            tries = "" if permanent else f" ({supervised.failed_boots} tries)"
-            self._give_up(supervised, BootFailed(f"{supervised.cluster.model_id} did not start{tries}: {reason}"), now)
-        elif len(supervised.crashes) > policy.max_crashes:
-            minutes = policy.crash_window_s / 60
-            said = f"crashed {len(supervised.crashes)} times within {minutes:.0f} minutes, last: {reason}"
-            self._give_up(supervised, BootFailed(f"{supervised.cluster.model_id} {said}"), now)
-        elif supervised.failed_boots:
-            delay_s = min(policy.back_off_max_s, policy.back_off_s * 2 ** (supervised.failed_boots - 1))
-            supervised.retry_at = now + delay_s
-            asyncio.get_running_loop().call_later(delay_s, self.poke)
+    def _failed(self, supervised: Supervised, replica: Replica, reason: str, now: float, *, permanent: bool) -> None:
+        model_id = supervised.cluster.model_id
+        self._preparations.forget(model_id)
+        match supervised.failures.add(now, self._policy, was_ready=replica.was_ready, permanent=permanent):
+            case GiveUp(because):
+                self._give_up(supervised, BootFailed(f"{model_id} {because}: {reason}"), now)
+            case Retry(delay_s):
+                supervised.retry_at = now + delay_s
+                asyncio.get_running_loop().call_later(delay_s, self.poke)
 
     def _give_up(self, supervised: Supervised, error: ModelyardError, now: float) -> None:
         """Stops trying to boot. A cluster with replicas that work keeps them, and tries to add more later."""
+        self._drop_queued(supervised, now)
         if ReplicaState.READY in supervised.states():
             supervised.retry_at = now + self._policy.failure_kept_s
             self._event(supervised, "cannot scale", error.message)
@@ -297,24 +301,21 @@ class Reconciler:
         supervised.failure = error
         supervised.failed_at = now
         self._event(supervised, "gave up", error.message)
-        self._routes.fail(supervised.cluster.id, error)
+        self._publish(supervised)
 
     # --- STEP 2: how many ---
 
-    def _consider_idling(self, supervised: Supervised, now: float) -> None:
-        load = supervised.route.load()
-        if load.total:
-            supervised.resting = False
-            if load.queued and not supervised.live():
-                supervised.floor = max(supervised.floor, supervised.cluster.capacity.desired)
+    def _consider_use(self, supervised: Supervised, now: float) -> None:
+        if supervised.off:
+            return
+        cluster = supervised.cluster
+        if supervised.route.load().queued and not supervised.live():
+            supervised.use()
         idle_s = supervised.idle_s(now)
-        if idle_s is not None and idle_s >= supervised.cluster.timeout_s and not supervised.resting:
-            if supervised.live() > supervised.cluster.capacity.min:
-                self._event(supervised, "idle", f"no request for {supervised.cluster.timeout_s} s")
-            supervised.rest()
-
-    def _target(self, supervised: Supervised) -> int:
-        return max(1, supervised.slots // self._policy.slots_per_target)
+        if idle_s is not None and idle_s >= cluster.timeout_s:
+            if supervised.live() > cluster.capacity.min:
+                self._event(supervised, "idle", f"no request for {cluster.timeout_s} s")
+            supervised.rest(cluster.capacity.min)
 
     # --- STEP 3: act ---
 
@@ -324,113 +325,91 @@ class Reconciler:
                 replica = Replica(f"in_{secrets.token_hex(8)}", since=now)
                 supervised.replicas[replica.id] = replica
             case Drain(replica_id, reason):
-                replica = supervised.replicas[replica_id]
-                replica.move(ReplicaState.DRAINING, now)
-                self._event(supervised, "draining", f"{replica_id}: {reason}")
-                if self._leave_routes(supervised, replica) == 0:
-                    self._stop(supervised, replica, reason)
+                self._drain(supervised, supervised.replicas[replica_id], reason, now)
             case Stop(replica_id, reason, failed):
-                replica = supervised.replicas[replica_id]
-                replica.counts_as_failure = failed
-                self._leave_routes(supervised, replica)
-                self._stop(supervised, replica, reason)
-                if replica.state not in (ReplicaState.QUEUED, ReplicaState.DRAINING):
-                    replica.move(ReplicaState.DRAINING, now)
+                self._stop(supervised, supervised.replicas[replica_id], reason, now, failed=failed)
 
-    def _leave_routes(self, supervised: Supervised, replica: Replica) -> int:
-        """Takes a replica out of the routes at once; returns what it still has in flight."""
+    def _drain(self, supervised: Supervised, replica: Replica, reason: str, now: float) -> None:
+        replica.move(ReplicaState.DRAINING, now)
+        self._event(supervised, "draining", f"{replica.id}: {reason}")
         self._publish(supervised)
-        return supervised.route.in_flight(replica.id)
+        if supervised.route.in_flight(replica.id) == 0:
+            self._stop(supervised, replica, reason, now)
 
-    def _stop(self, supervised: Supervised, replica: Replica, reason: str) -> None:
+    def _stop(self, supervised: Supervised, replica: Replica, reason: str, now: float, *, failed: bool = False) -> None:
+        """Takes it out of the routes, then asks for its end. Once asked, the first reason stands."""
         if replica.state is ReplicaState.QUEUED:
+            replica.move(ReplicaState.STOPPED, now)
             supervised.replicas.pop(replica.id)
         elif replica.stopping is None:
-            replica.stopping = reason
-            grace_s = 0.5 if supervised.off else self._policy.stop_grace_s
+            replica.stopping, replica.counts_as_failure = reason, failed
+            if replica.state is not ReplicaState.DRAINING:
+                replica.move(ReplicaState.DRAINING, now)
+                self._publish(supervised)
+            grace_s = self._policy.stop_at_once_grace_s if supervised.off else self._policy.stop_grace_s
             self._beside(self._engine.stop(replica.id, grace_s), f"stop {replica.id}")
+
+    def _drop_queued(self, supervised: Supervised, now: float) -> None:
+        for replica in list(supervised.replicas.values()):
+            if replica.state is ReplicaState.QUEUED:
+                self._stop(supervised, replica, "given up", now)
 
     # --- STEP 4: place ---
 
     def _place_queued(self, now: float) -> None:
+        room = Room(self._engine.nodes()[0], self._clusters.values(), now)
         queued = [
             (supervised, replica)
             for supervised in self._clusters.values()
             for replica in supervised.replicas.values()
             if replica.state is ReplicaState.QUEUED
         ]
+        out_of_luck: set[str] = set()  # the other replicas of a cluster need just as much
         for supervised, replica in sorted(queued, key=lambda pair: pair[1].since):
-            match self._preparations.ensure(supervised.cluster.model_id):
-                case Prepared(card):
-                    self._place(supervised, replica, card, now)
-                case NotPrepared(error):
-                    supervised.replicas.pop(replica.id, None)
-                    if supervised.failure is None:
-                        self._give_up(supervised, error, now)
-                case Preparing() as preparing:
-                    self._say_once(supervised, "downloading", download_words(preparing))
+            if supervised.cluster.id not in out_of_luck:
+                with self._guarding(supervised):
+                    if not self._try_to_start(supervised, replica, room, now):
+                        out_of_luck.add(supervised.cluster.id)
 
-    def _place(self, supervised: Supervised, replica: Replica, card: ModelCard, now: float) -> None:
-        node = self._engine.nodes()[0]
-        first = not any(state in _HOLDS_MEMORY for state in supervised.states())
-        tenants = list(self._tenants(supervised, now))
-        match place(card.memory_bytes, node.memory_bytes, tenants, may_evict=first):
+    def _try_to_start(self, supervised: Supervised, replica: Replica, room: Room, now: float) -> bool:
+        """Launches a queued replica if its files are here and there is room; whether it did."""
+        match self._preparations.ensure(supervised.cluster.model_id):
+            case Prepared(card):
+                return self._place(supervised, replica, card, room, now)
+            case NotPrepared(error):
+                self._give_up(supervised, error, now)
+            case Preparing() as preparing:
+                self._say_once(supervised, "downloading", download_words(preparing))
+        return False
+
+    def _place(self, supervised: Supervised, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
+        match room.find(supervised, card.memory_bytes):
             case Placed():
-                self._launch(supervised, replica, card, node.name, now)
-            case Evict(victims):
+                self._launch(supervised, replica, card, now)
+                return True
+            case Evict(victims, reason):
                 for victim in victims:
                     self._evict(victim, supervised, now)
-                self._say_once(supervised, "queued", f"waiting for {', '.join(v.model_id for v in victims)} to leave")
+                self._say_once(supervised, "queued", reason)
             case Wait(reason):
                 self._say_once(supervised, "queued", reason)
             case Never(reason):
-                supervised.replicas.pop(replica.id)
                 self._give_up(supervised, NoCapacity(f"{card.model_id} {reason}"), now)
-
-    def _tenants(self, asking: Supervised, now: float) -> Iterable[Tenant]:
-        for supervised in self._clusters.values():
-            idle_s = supervised.idle_s(now) if supervised is not asking else None
-            spare = supervised.live() - supervised.bounds().min
-            for replica in supervised.replicas.values():
-                if replica.state in _HOLDS_MEMORY:
-                    evictable = idle_s is not None and replica.state is ReplicaState.READY and spare > 0
-                    spare -= evictable
-                    yield Tenant(
-                        replica.id,
-                        supervised.cluster.model_id,
-                        replica.reserved_bytes,
-                        idle_s if evictable else None,
-                    )
+        return False
 
     def _evict(self, victim: Tenant, to_make_room_for: Supervised, now: float) -> None:
-        for supervised in self._clusters.values():
-            if replica := supervised.replicas.get(victim.replica_id):
-                supervised.rest()
-                supervised.floor = min(supervised.floor, supervised.live() - 1)
-                reason = f"evicted after {victim.idle_s:.0f} s idle, to make room for {to_make_room_for.cluster.model_id}"
-                self._act(supervised, Drain(replica.id, reason), now)
+        supervised = next(each for each in self._clusters.values() if victim.replica_id in each.replicas)
+        name = name_for(supervised, to_make_room_for)
+        supervised.rest(supervised.live() - 1)
+        reason = f"evicted after {victim.idle_s or 0:.0f} s idle, to make room for {name}"
+        self._drain(supervised, supervised.replicas[victim.replica_id], reason, now)
 
-    def _launch(self, supervised: Supervised, replica: Replica, card: ModelCard, node: str, now: float) -> None:
+    def _launch(self, supervised: Supervised, replica: Replica, card: ModelCard, now: float) -> None:
+        cluster = supervised.cluster
         replica.move(ReplicaState.STARTING, now)
         replica.reserved_bytes = card.memory_bytes
         supervised.waiting_for = None
-        moment = self._clock.now()
-        cluster = supervised.cluster
-        self._journal.submit(
-            partial(
-                self._store.instances.open,
-                Instance(
-                    id=replica.id,
-                    cluster_id=cluster.id,
-                    account_id=cluster.account_id,
-                    model_id=cluster.model_id,
-                    node=node,
-                    memory_bytes=card.memory_bytes,
-                    created_at=moment,
-                    heartbeat_at=moment,
-                ),
-            )
-        )
+        self._records.opened(cluster, replica.id, self._engine.nodes()[0].name, card.memory_bytes)
         self._event(supervised, "booting", f"{replica.id} starts, {gigabytes(card.memory_bytes)} reserved")
         self._engine.launch(
             ReplicaSpec(
@@ -445,14 +424,6 @@ class Reconciler:
             )
         )
 
-    def _enter_process(self, replica: Replica, sighting: Sighting) -> None:
-        if sighting.pid is not None:
-            self._journal.submit(
-                partial(
-                    self._store.instances.update, replica.id, pid=sighting.pid, pid_started=sighting.pid_started
-                )
-            )
-
     # --- STEP 5: publish ---
 
     def _publish(self, supervised: Supervised) -> None:
@@ -461,54 +432,53 @@ class Reconciler:
             for replica in supervised.replicas.values()
             if replica.state is ReplicaState.READY and replica.link is not None and not supervised.off
         }
-        self._routes.publish(supervised.cluster.id, links)
+        self._routes.publish(supervised.cluster.id, links, supervised.refusal())
 
     # --- STEP 6: record ---
 
     def _heartbeat(self) -> None:
-        alive = [
-            replica.id
-            for supervised in self._clusters.values()
-            for replica in supervised.replicas.values()
-            if replica.state in _HOLDS_MEMORY
-        ]
-        if alive:
-            self._journal.submit(partial(self._store.instances.heartbeat, alive, self._clock.now()))
+        self._records.alive(
+            [
+                replica.id
+                for supervised in self._clusters.values()
+                for replica in supervised.replicas.values()
+                if replica.state in HOLDS_MEMORY
+            ]
+        )
 
     def _count_inferences(self) -> None:
         counts = {}
+        now = self._clock.now()
         for supervised in self._clusters.values():
             finished, supervised.route.finished = supervised.route.finished, 0
             if finished:
-                moment = self._clock.now()
-                cluster = supervised.cluster
-                supervised.cluster = replace(
-                    cluster, inferences=cluster.inferences + finished, last_inference_at=moment
-                )
-                counts[cluster.id] = (finished, moment)
-        if counts:
-            self._journal.submit(partial(self._store.clusters.add_inferences, counts))
+                total = supervised.cluster.inferences + finished
+                supervised.cluster = replace(supervised.cluster, inferences=total, last_inference_at=now)
+                counts[supervised.cluster.id] = (finished, now)
+        self._records.inferences(counts)
 
     # --- small things ---
 
     def _supervise(self, cluster: Cluster, *, in_use: bool) -> Supervised:
-        capacity = cluster.capacity
-        supervised = Supervised(
-            cluster, self._routes.ensure(cluster.id), floor=capacity.desired if in_use else capacity.min
-        )
+        floor = cluster.capacity.desired if in_use else cluster.capacity.min
+        supervised = Supervised(cluster, self._routes.ensure(cluster.id), floor)
         self._clusters[cluster.id] = supervised
-        if not cluster.enabled:
-            self._routes.fail(cluster.id, off_error(cluster.model_id))
+        self._publish(supervised)
         return supervised
 
     def _was_in_use(self, cluster: Cluster) -> bool:
         last = max(filter(None, (cluster.modified_at, cluster.last_inference_at)))
         return (self._clock.now() - last).total_seconds() < cluster.timeout_s
 
+    def _wake(self, supervised: Supervised) -> None:
+        supervised.wake()
+        self._preparations.forgive(supervised.cluster.model_id)
+
     def _forget(self, supervised: Supervised) -> None:
         self._count_inferences()
         del self._clusters[supervised.cluster.id]
-        self._routes.remove(supervised.cluster.id, ClusterOff("The cluster was deleted while this request waited."))
+        self._routes.remove(supervised.cluster.id, supervised.refusal() or ClusterOff())
+        self._gone.pop(supervised.cluster.id).set()
 
     def _say_once(self, supervised: Supervised, kind: str, reason: str) -> None:
         if supervised.waiting_for != reason:
@@ -516,18 +486,18 @@ class Reconciler:
             self._event(supervised, kind, reason)
 
     def _event(self, supervised: Supervised, kind: str, message: str) -> None:
-        cluster = supervised.cluster
-        self._journal.event(cluster.account_id, cluster.model_id, cluster.id, kind, message)
+        self._records.event(supervised.cluster, kind, message)
 
     def _beside(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._stops.add(task)
-        task.add_done_callback(self._stops.discard)
+        task.add_done_callback(self._stopped)
 
-
-def off_error(model_id: str) -> ClusterOff:
-    """What a request to a switched-off cluster gets."""
-    return ClusterOff(f'The cluster of {model_id} is off. Switch it on with PATCH {{"status": "on"}}.')
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        self._stops.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
+        self.poke()
 
 
 def download_words(preparing: Preparing) -> str:
@@ -542,5 +512,3 @@ def log_path(log_dir: Path, cluster: Cluster, replica_id: str) -> Path:
     """Where a replica's output goes: a folder per account and model, a file per replica, in order of time."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     return log_dir / cluster.account_id / cluster.model_id.replace("/", "--") / f"{stamp}-{replica_id}.log"
-
-

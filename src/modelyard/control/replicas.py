@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
-from modelyard.control.autoscaler import wanted_replicas
+from modelyard.control.autoscaler import Peak, replicas_for, wanted_replicas
+from modelyard.control.failures import Failures
 from modelyard.control.plan import ClusterView, ReplicaView
 from modelyard.control.routes import Route
 from modelyard.control.states import LIVE, ClusterStatus, ReplicaState, check_move, cluster_status
 from modelyard.engine.link import Link
-from modelyard.errors import ModelyardError
+from modelyard.errors import ClusterOff, ModelyardError
 from modelyard.types import Capacity, Cluster
 
 
 @dataclass(eq=False, slots=True)
 class Replica:
     """One replica. `since`: monotonic time its state began (STARTING and LOADING share one). `reserved_bytes` counts
-    against the node from STARTING to the end. `stopping`: its end was asked for, with this reason."""
+    against the node from STARTING to the end. `stopping`: its end was asked for, with this reason.
+    `was_ready`: it has served; its death is no failed boot. `pid`: its process, as the ledger knows it."""
 
     id: str
     since: float
@@ -27,6 +28,8 @@ class Replica:
     slots: int = 1
     stopping: str | None = None
     counts_as_failure: bool = False
+    was_ready: bool = False
+    pid: int | None = None
 
     def move(self, state: ReplicaState, now: float) -> None:
         """Changes state. Raises IllegalMove."""
@@ -40,22 +43,19 @@ class Replica:
 class Supervised:
     """One cluster: what is wanted of it, its replicas, and its recent past.
 
-    `floor`: replicas kept without load: `desired` while in use, `min` once idled out or evicted (`resting`).
-    `needed`: (monotonic time, replicas the load called for) over the stable window.
-    `failed_boots`: since the last success. `crashes`: monotonic times of deaths. `failure`: why it was given up, at
-    `failed_at`. `ready_at`: when a replica last became ready. `removed`: being deleted.
+    `floor`: replicas kept without load: `desired` while in use, `min` once idled out, fewer than before once evicted.
+    `peak`: what the load called for over the stable window. `failure`: why it was given up, at `failed_at`.
+    `retry_at`: launch nothing before. `ready_at`: when a replica last became ready. `removed`: being deleted.
     """
 
     cluster: Cluster
     route: Route
     floor: int
     replicas: dict[str, Replica] = field(default_factory=dict)
-    needed: deque[tuple[float, int]] = field(default_factory=deque)
-    resting: bool = False
+    peak: Peak = field(default_factory=Peak)
     wanted: int = 0
     slots: int = 1
-    failed_boots: int = 0
-    crashes: list[float] = field(default_factory=list)
+    failures: Failures = field(default_factory=Failures)
     retry_at: float = 0.0
     failure: ModelyardError | None = None
     failed_at: float = 0.0
@@ -66,11 +66,23 @@ class Supervised:
     @property
     def off(self) -> bool:
         """Whether nothing may run."""
-        return self.removed or not self.cluster.enabled
+        return self.removed or not self.cluster.enabled or self.cluster.capacity.max == 0
 
     def bounds(self) -> Capacity:
         """The capacity in force at this moment."""
         return Capacity(0, 0, 0) if self.off or self.failure is not None else self.cluster.capacity
+
+    def refusal(self) -> ModelyardError | None:
+        """What a request gets instead of a place in the queue; None while waiting makes sense."""
+        model_id = self.cluster.model_id
+        if self.removed:
+            return ClusterOff(f"The cluster of {model_id} was deleted while this request waited.")
+        if not self.cluster.enabled:
+            return ClusterOff(f'The cluster of {model_id} is off. Switch it on with PATCH {{"status": "on"}}.')
+        if self.cluster.capacity.max == 0:
+            said = f"capacity.max of the cluster of {model_id} is 0, so nothing may run."
+            return ClusterOff(f'{said} Raise it with PATCH {{"capacity": {{"max": 1}}}}.')
+        return self.failure
 
     def states(self) -> list[ReplicaState]:
         """Every replica's state."""
@@ -81,33 +93,33 @@ class Supervised:
         return sum(replica.state in LIVE for replica in self.replicas.values())
 
     def idle_s(self, now: float) -> float | None:
-        """Seconds since it last had anything to do; None while it has, or while nothing is ready yet."""
-        if self.route.load().total or ReplicaState.READY not in self.states():
+        """Seconds since it last had anything to do; None while it has, while one boots, or before one is ready."""
+        states = self.states()
+        if ReplicaState.READY not in states or ReplicaState.STARTING in states or ReplicaState.LOADING in states:
             return None
-        return now - max(self.route.last_activity, self.ready_at)
+        return None if self.route.load().total else now - max(self.route.last_activity, self.ready_at)
 
-    def aim(self, now: float, target: int, window_s: float) -> int:
-        """Updates and returns `wanted` for the load of this moment, at `target` requests per replica."""
-        self.needed.append((now, -(-self.route.load().total // target)))
-        while self.needed[0][0] < now - window_s:
-            self.needed.popleft()
-        self.wanted = wanted_replicas(self.bounds(), self.floor, (count for _, count in self.needed))
+    def aim(self, now: float, slots_per_target: int, window_s: float) -> int:
+        """Updates and returns `wanted` for the load of this moment; a replica is full at slots / `slots_per_target`."""
+        needed = replicas_for(self.route.load().total, target=max(1, self.slots // slots_per_target))
+        self.wanted = wanted_replicas(self.bounds(), self.floor, self.peak.add(now, needed, window_s))
         return self.wanted
 
     def wake(self) -> None:
-        """Back in use: start with `desired` again, and let bygone failures be bygone."""
+        """Back in use by its owner's wish: start with `desired` again, and let bygone failures be bygone."""
         self.floor = self.cluster.capacity.desired
-        self.resting = False
         self.failure = None
-        self.failed_boots = 0
-        self.crashes.clear()
+        self.failures.clear()
         self.retry_at = 0.0
 
-    def rest(self) -> None:
-        """Out of use: keep `min` only, from now on."""
-        self.floor = self.cluster.capacity.min
-        self.resting = True
-        self.needed.clear()
+    def use(self) -> None:
+        """Back in use by a request: one replica at least stays until the cluster has idled out."""
+        self.floor = max(1, self.cluster.capacity.desired)
+
+    def rest(self, keep: int) -> None:
+        """Out of use: no more than `keep` replicas without load, from now on."""
+        self.floor = min(self.floor, keep)
+        self.peak.clear()
 
     def view(self, now: float) -> ClusterView:
         """What `plan_cluster` looks at."""
@@ -115,7 +127,12 @@ class Supervised:
             wanted=self.wanted,
             replicas=tuple(
                 ReplicaView(
-                    replica.id, replica.state, self.route.in_flight(replica.id), age_s=now - replica.since
+                    replica.id,
+                    replica.state,
+                    self.route.in_flight(replica.id),
+                    age_s=now - replica.since,
+                    stopping=replica.stopping is not None,
+                    failing=replica.counts_as_failure,
                 )
                 for replica in self.replicas.values()
             ),

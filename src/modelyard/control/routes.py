@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from modelyard.clock import Clock
 from modelyard.control.autoscaler import Load
 from modelyard.engine.link import Link
-from modelyard.errors import DeadlineExceeded, ModelyardError, QueueFull
+from modelyard.errors import DeadlineExceeded, ModelyardError, QueueFull, from_wire
 
 
 @dataclass(eq=False, slots=True)
@@ -31,7 +31,9 @@ class Target:
 
 @dataclass(eq=False, slots=True)
 class Route:
-    """One cluster's replicas and queue."""
+    """One cluster's replicas and queue. `leaving`: take no new requests, but still hold some.
+    `failure`: what requests get while there is no replica; None: a place in the queue.
+    Whenever control returns to the event loop, either nobody waits or no replica has a free slot."""
 
     cluster_id: str
     targets: dict[str, Target] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class Routes:
             target.in_flight += 1
             return target
         if route.failure is not None:
-            raise route.failure
+            raise fresh(route.failure)
         if len(route.waiting) >= self._max_queued:
             raise QueueFull(
                 f"{self._max_queued} requests wait for this model already. Try again shortly, or raise capacity.max.",
@@ -112,51 +114,56 @@ class Routes:
         self._serve_queue(route)
 
     def lose(self, route: Route, target: Target) -> None:
-        """Takes a replica whose link broke out of the route at once, before the reconciler has noticed."""
+        """Takes a replica whose link broke out of the route at once, before the reconciler has noticed.
+
+        For the holder of one of its slots, which it releases afterwards.
+        """
         if route.targets.get(target.replica_id) is target:
             route.leaving[target.replica_id] = route.targets.pop(target.replica_id)
         self.on_demand()
 
-    def publish(self, cluster_id: str, links: Mapping[str, tuple[Link, int]]) -> None:
-        """From now on exactly these replicas (id → link, slots) take the cluster's new requests."""
+    def publish(
+        self, cluster_id: str, links: Mapping[str, tuple[Link, int]], failure: ModelyardError | None = None
+    ) -> None:
+        """From now on exactly these replicas (id → link, slots) take the cluster's new requests.
+
+        `failure`: what everyone gets who waits, or comes, while there is none of them; None: they wait. Idempotent.
+        """
         route = self.ensure(cluster_id)
-        for replica_id in route.targets.keys() - links.keys():
-            target = route.targets.pop(replica_id)
+        for gone_id in route.targets.keys() - links.keys():
+            target = route.targets.pop(gone_id)
             if target.in_flight:
-                route.leaving[replica_id] = target
+                route.leaving[gone_id] = target
         for replica_id, (link, slots) in links.items():
             if replica_id not in route.targets and not link.closed:
-                route.targets[replica_id] = Target(replica_id, link, slots)
-        if route.targets:
-            route.failure = None
+                # One that was lost by mistake comes back with what it holds, so that no request is counted twice.
+                known = route.leaving.pop(replica_id, None)
+                route.targets[replica_id] = known or Target(replica_id, link, slots)
+        route.failure = failure if not route.targets else None
         self._serve_queue(route)
 
-    def fail(self, cluster_id: str, error: ModelyardError | None) -> None:
-        """Fails everyone who waits, and every later request that finds no replica, with `error`; None: no longer."""
-        route = self.ensure(cluster_id)
-        route.failure = error
-        if error is not None and not route.targets:
-            while route.waiting:
-                waiter = route.waiting.popleft()
-                if not waiter.done():
-                    waiter.set_exception(error)
-
     def remove(self, cluster_id: str, error: ModelyardError) -> None:
-        """Forgets a cluster; who waits gets `error`."""
-        if (route := self._routes.get(cluster_id)) is not None:
-            route.targets.clear()
-            self.fail(cluster_id, error)
+        """Forgets a cluster; who waits, or still holds its route and comes later, gets `error`. Idempotent."""
+        if cluster_id in self._routes:
+            self.publish(cluster_id, {}, error)
             del self._routes[cluster_id]
 
     def _serve_queue(self, route: Route) -> None:
-        while route.waiting and (target := pick(route)) is not None:
+        while route.waiting:
+            target = pick(route)
+            if target is None and route.failure is None:
+                return
             waiter = route.waiting.popleft()
-            if not waiter.done():
+            if waiter.done():
+                continue
+            if target is not None:
                 target.in_flight += 1
                 waiter.set_result(target)
+            elif route.failure is not None:
+                waiter.set_exception(fresh(route.failure))
 
     def _leave_queue(self, route: Route, waiter: asyncio.Future[Target]) -> None:
-        """For a waiter that gave up: out of the queue, or, when it was given a slot at that very moment, gives it back."""
+        """For a waiter that gave up: out of the queue, or, when it was given a slot in that moment, gives it back."""
         if waiter in route.waiting:
             route.waiting.remove(waiter)
         if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
@@ -170,3 +177,8 @@ def pick(route: Route) -> Target | None:
         if target.in_flight < target.slots and (best is None or target.in_flight < best.in_flight):
             best = target
     return best
+
+
+def fresh(error: ModelyardError) -> ModelyardError:
+    """An equal error: one instance raised again and again would keep every stack it ever passed through."""
+    return from_wire(error.to_wire())

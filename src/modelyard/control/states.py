@@ -30,6 +30,8 @@ TRANSITIONS: dict[ReplicaState, frozenset[ReplicaState]] = {
 }
 LIVE = frozenset({S.QUEUED, S.STARTING, S.LOADING, S.READY})
 """States that count towards the replicas a cluster wants."""
+HOLDS_MEMORY = frozenset({S.STARTING, S.LOADING, S.READY, S.DRAINING})
+"""States in which the engine knows of it."""
 
 
 class IllegalMove(Exception):

@@ -189,7 +189,7 @@ def build() -> dict[str, Any]:
     fields = {"capacity": {"$ref": REF.format(name="Capacity")}, "timeout": TIMEOUT}
     change = {"type": "object", "properties": fields}
     switch = {"status": described("string", "on or off.", enum=["on", "off"])}
-    return {
+    document: dict[str, Any] = {
         "openapi": "3.0.3",
         "info": {
             "title": "Modelyard",
@@ -275,6 +275,20 @@ def build() -> dict[str, Any]:
             "/readyz": {"get": {**operation("Requests are taken", {"type": "object"}), "security": []}},
         },
     }
+    for path, methods in document["paths"].items():
+        for method, described_operation in methods.items():
+            if method != "parameters":
+                described_operation["tags"] = [tag_of(path, method)]
+    return document
+
+
+def tag_of(path: str, method: str) -> str:
+    """The heading an operation stands under."""
+    if "/list/" in path:
+        return "lists"
+    if not path.startswith("/models"):
+        return "health"
+    return "inference" if method == "post" else "clusters"
 
 
 def operation(

@@ -1,0 +1,28 @@
+"""The numbers the control loop goes by. Owns their defaults and their reasons; decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Seconds unless named otherwise."""
+
+    boot_s: float = 600.0
+    drain_s: float = 120.0
+    stop_grace_s: float = 5.0
+    stop_at_once_grace_s: float = 0.5
+    stable_window_s: float = 60.0
+    tick_s: float = 1.0
+    heartbeat_s: float = 10.0
+    count_s: float = 2.0
+    back_off_s: float = 0.5
+    back_off_max_s: float = 30.0
+    max_failed_boots: int = 3
+    max_crashes: int = 5
+    crash_window_s: float = 600.0
+    failure_kept_s: float = 30.0
+    slots_per_target: int = 4
+    """A replica that batches is worth a second one beside it when a quarter of its slots are taken: beyond that, a
+    larger batch adds more waiting than throughput (see benchmarks)."""

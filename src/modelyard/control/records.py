@@ -1,0 +1,71 @@
+"""What the control loop writes down: the ledger of instances, the counts, each cluster's log.
+
+Owns the form of the records; the journal owns their way to the store. Every method returns at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from functools import partial
+
+from modelyard.clock import Clock
+from modelyard.control.journal import Journal
+from modelyard.store.store import Store
+from modelyard.types import Cluster, Instance
+
+
+class Records:
+    """Takes notes for one reconciler."""
+
+    def __init__(self, journal: Journal, store: Store, clock: Clock) -> None:
+        self._journal = journal
+        self._store = store
+        self._clock = clock
+
+    def event(self, cluster: Cluster, kind: str, message: str) -> None:
+        """Adds a line to the cluster's log."""
+        self._journal.event(cluster.account_id, cluster.model_id, cluster.id, kind, message)
+
+    def opened(self, cluster: Cluster, replica_id: str, node: str, memory_bytes: int) -> None:
+        """A replica's life begins."""
+        now = self._clock.now()
+        instance = Instance(
+            id=replica_id,
+            cluster_id=cluster.id,
+            account_id=cluster.account_id,
+            model_id=cluster.model_id,
+            node=node,
+            memory_bytes=memory_bytes,
+            created_at=now,
+            heartbeat_at=now,
+        )
+        self._journal.submit(partial(self._store.instances.open, instance))
+
+    def process(self, replica_id: str, pid: int, pid_started: int | None) -> None:
+        """A replica runs as this process."""
+        self._journal.submit(partial(self._store.instances.update, replica_id, pid=pid, pid_started=pid_started))
+
+    def ready(self, replica_id: str) -> None:
+        """A replica became ready."""
+        self._journal.submit(partial(self._store.instances.update, replica_id, ready_at=self._clock.now()))
+
+    def alive(self, replica_ids: Collection[str]) -> None:
+        """These replicas live."""
+        if replica_ids:
+            self._journal.submit(partial(self._store.instances.heartbeat, replica_ids, self._clock.now()))
+
+    def ended(self, replica_id: str, reason: str) -> None:
+        """A replica's life is over."""
+        self._journal.submit(partial(self._store.instances.end, replica_id, self._clock.now(), reason))
+
+    def killed(self, instances: Iterable[Instance]) -> None:
+        """These lives were cut off with their server: each ends where it was last known to go on."""
+        for instance in instances:
+            end = partial(self._store.instances.end, instance.id, instance.heartbeat_at, "the server was killed")
+            self._journal.submit(end)
+
+    def inferences(self, counts: Mapping[str, tuple[int, datetime]]) -> None:
+        """Cluster id → how many more inferences it answered, and when the last one was."""
+        if counts:
+            self._journal.submit(partial(self._store.clusters.add_inferences, counts))

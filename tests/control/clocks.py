@@ -1,0 +1,23 @@
+"""A clock for tests of the control plane."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+START = datetime(2026, 5, 1, 8, 0, tzinfo=UTC)
+
+
+class HandClock:
+    """Stands still until moved; both its clocks move together."""
+
+    def __init__(self) -> None:
+        self.passed_s = 0.0
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.passed_s)
+
+    def monotonic(self) -> float:
+        return 1000.0 + self.passed_s
+
+    def advance(self, seconds: float) -> None:
+        self.passed_s += seconds

@@ -1,0 +1,135 @@
+"""Records reach the store in order, also when it is away for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from modelyard.control.journal import Journal
+from modelyard.errors import NotFound, Unavailable
+from modelyard.store.store import Store
+from tests.control.clocks import HandClock
+from tests.control.running import on_a_loop, turns
+
+
+def open_store(database: Path, lock_timeout_s: float = 10.0) -> Store:
+    return Store.open(f"sqlite:///{database}", lock_timeout_s=lock_timeout_s)
+
+
+@pytest.fixture
+def own_database(database: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "own.db"
+    path.write_bytes(database.read_bytes())
+    return path
+
+
+@on_a_loop
+async def test_records_are_written_in_the_order_they_came(own_database: Path) -> None:
+    with open_store(own_database) as store:
+        account = store.accounts.create("ada", HandClock().now()).id
+        seen: list[str] = []
+
+        def note_events() -> None:
+            seen.append(",".join(line.message for line in store.events.list(account)))
+
+        journal = Journal(store, HandClock())
+        for message in ("a", "b"):
+            journal.event(account, "org/name", None, "note", message)
+        journal.submit(note_events)
+        journal.event(account, "org/name", None, "note", "c", bytes=3)
+        journal.submit(note_events)
+        journal.start()
+        await journal.close()
+        assert seen == ["a,b", "a,b,c"]
+        assert store.events.list(account)[-1].data == {"bytes": 3}
+
+
+@on_a_loop
+async def test_a_record_is_tried_again_while_the_store_is_away_and_the_others_wait(own_database: Path) -> None:
+    with open_store(own_database, lock_timeout_s=0.01) as store:
+        account = store.accounts.create("ada", HandClock().now()).id
+        blocker = sqlite3.connect(own_database, isolation_level=None, check_same_thread=False)
+        blocker.execute("BEGIN IMMEDIATE")
+        away = threading.Event()
+        journal = Journal(store, HandClock(), retry_delay_s=0)
+
+        def third_try() -> None:
+            attempts.append(1)
+            if len(attempts) == 3:
+                blocker.execute("ROLLBACK")
+                away.set()
+
+        attempts: list[int] = []
+
+        def write() -> None:
+            third_try()
+            store.accounts.ensure("bob", HandClock().now())
+
+        journal.submit(write)
+        journal.event(account, "org/name", None, "note", "after")
+        journal.start()
+        await journal.flush()
+        assert away.is_set()
+        assert len(attempts) == 3
+        assert store.accounts.find_by_name("bob") is not None
+        assert [line.message for line in store.events.list(account)] == ["after"]
+        await journal.close()
+        blocker.close()
+
+
+@pytest.mark.parametrize("error", [NotFound("No such account."), ValueError("a bug")])
+@on_a_loop
+async def test_a_record_that_can_never_be_written_does_not_hold_up_the_others(
+    own_database: Path, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_store(own_database) as store:
+        journal = Journal(store, HandClock())
+        done: list[str] = []
+
+        def fail() -> None:
+            raise error
+
+        journal.start()
+        journal.submit(fail)
+        journal.submit(lambda: done.append("next"))
+        await journal.close()
+        assert done == ["next"]
+        assert "a record could not be written" in caplog.text
+
+
+@on_a_loop
+async def test_a_close_does_not_wait_for_ever_for_a_store_that_stays_away(
+    own_database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_store(own_database) as store:
+        journal = Journal(store, HandClock(), retry_delay_s=0)
+
+        def stay_away() -> None:
+            raise Unavailable("The database is away.")
+
+        journal.submit(stay_away)
+        journal.start()
+        await journal.close(deadline_s=0.02)
+        assert "records are lost" in caplog.text
+        await journal.close()
+
+
+@on_a_loop
+async def test_submitting_never_waits(own_database: Path) -> None:
+    with open_store(own_database) as store:
+        journal = Journal(store, HandClock())
+        held = threading.Event()
+        journal.submit(lambda: held.wait(5))
+        journal.start()
+        for _ in range(1000):
+            journal.submit(lambda: None)
+        flushing = asyncio.create_task(journal.flush())
+        await turns()
+        assert not flushing.done()
+        held.set()
+        await flushing
+        await journal.close()

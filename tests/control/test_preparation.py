@@ -1,0 +1,202 @@
+"""Models get onto this machine once, however many ask, and every outcome is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from modelyard.catalog.catalog import Catalog
+from modelyard.catalog.download import Progress
+from modelyard.catalog.folders import Folders
+from modelyard.catalog.hub import Hub
+from modelyard.catalog.hub_settings import HubSettings
+from modelyard.catalog.transfer import Patience
+from modelyard.control.preparation import FAILURE_KEPT_S, NotPrepared, Preparations, Prepared, Preparing
+from modelyard.control.reconciler import download_words
+from modelyard.control.states import ClusterStatus as Word
+from modelyard.errors import DownloadFailed, UnknownModel
+from tests.catalog.models import model, weights
+from tests.control.clocks import HandClock
+from tests.control.running import on_a_loop, turns
+from tests.control.yard import SMALL, MakeYard
+from tests.hub.server import HubServer, Repo
+
+REMOTE = "acme/m"
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture
+def server() -> Iterator[HubServer]:
+    with HubServer().running() as running:
+        running.repos[REMOTE] = Repo({**model(), WEIGHTS: weights(1_000_000)}, {"pipeline_tag": "text-generation"})
+        yield running
+
+
+def open_hub(server: HubServer, folder: Path) -> Hub:
+    return Hub(
+        HubSettings(server.url, folder / "cache", None, False),
+        patience=Patience(attempts=1, wait_s=0.01),
+        progress_interval_s=0.01,
+    )
+
+
+async def outcome(preparations: Preparations, model_id: str) -> Prepared | NotPrepared:
+    """What became of a preparation that is under way."""
+    changed = asyncio.Event()
+    preparations.on_change = changed.set
+    while isinstance(state := preparations.ensure(model_id), Preparing):
+        changed.clear()
+        async with asyncio.timeout(10):
+            await changed.wait()
+    return state
+
+
+@on_a_loop
+async def test_a_local_model_is_prepared_once_for_all_who_ask(models: Path) -> None:
+    preparations = Preparations(Catalog(Folders([models])), HandClock())
+    assert preparations.find(SMALL) is None
+    assert {type(preparations.ensure(SMALL)) for _ in range(10)} == {Preparing}
+    assert len(preparations._tasks) == 1
+    state = await outcome(preparations, SMALL)
+    assert isinstance(state, Prepared)
+    assert state.card.path == models / SMALL
+    assert preparations.ensure(SMALL) is state
+
+
+@on_a_loop
+async def test_a_card_that_was_looked_up_needs_no_task(models: Path) -> None:
+    catalog = Catalog(Folders([models]))
+    preparations = Preparations(catalog, HandClock())
+    preparations.offer(await catalog.get(SMALL))
+    assert isinstance(preparations.ensure(SMALL), Prepared)
+    assert not preparations._tasks
+
+
+@on_a_loop
+async def test_a_failure_is_kept_for_a_while_and_forgiven_when_asked(models: Path) -> None:
+    clock = HandClock()
+    preparations = Preparations(Catalog(Folders([models])), clock)
+    failed = await outcome(preparations, "org/none")
+    assert isinstance(failed, NotPrepared)
+    assert isinstance(failed.error, UnknownModel)
+    clock.advance(FAILURE_KEPT_S - 0.1)
+    assert preparations.ensure("org/none") is failed
+    preparations.forgive("org/none")
+    assert isinstance(preparations.ensure("org/none"), Preparing)
+    again = await outcome(preparations, "org/none")
+    clock.advance(FAILURE_KEPT_S)
+    assert isinstance(preparations.ensure("org/none"), Preparing)
+    assert again is not failed
+    await preparations.close()
+
+
+@on_a_loop
+async def test_what_is_prepared_is_looked_up_afresh_once_forgotten(models: Path) -> None:
+    preparations = Preparations(Catalog(Folders([models])), HandClock())
+    await outcome(preparations, SMALL)
+    preparations.forgive(SMALL)
+    assert isinstance(preparations.ensure(SMALL), Prepared)
+    preparations.forget(SMALL)
+    under_way = preparations.ensure(SMALL)
+    preparations.forget(SMALL)
+    assert preparations.find(SMALL) is under_way, "what is under way goes on"
+    await outcome(preparations, SMALL)
+
+
+@on_a_loop
+async def test_a_bug_in_the_catalogue_is_an_outcome_too(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def explode(ids: object) -> dict[str, int]:
+        raise ValueError("a bug")
+
+    preparations = Preparations(Catalog(Folders([models]), learned=explode), HandClock())
+    state = await outcome(preparations, SMALL)
+    assert isinstance(state, NotPrepared)
+    assert isinstance(state.error, DownloadFailed)
+    assert "a bug" not in state.error.message
+    assert "ValueError: a bug" in caplog.text
+
+
+@on_a_loop
+async def test_a_late_report_of_progress_does_not_undo_the_outcome(models: Path) -> None:
+    preparations = Preparations(Catalog(Folders([models])), HandClock())
+    state = await outcome(preparations, SMALL)
+    preparations._on_progress(Progress(SMALL, 1, 2))
+    assert preparations.ensure(SMALL) is state
+
+
+@on_a_loop
+async def test_a_close_ends_what_is_under_way(server: HubServer, models: Path, tmp_path: Path) -> None:
+    hub = open_hub(server, tmp_path)
+    reached, _ = server.hold(WEIGHTS, at=1_000_000)
+    preparations = Preparations(Catalog(Folders([models]), hub), HandClock())
+    preparations.ensure(REMOTE)
+    assert await asyncio.to_thread(reached.wait, 10)
+    await preparations.close()
+    assert not preparations._tasks
+    server.release_all()
+    await hub.aclose()
+
+
+@on_a_loop
+async def test_two_clusters_share_a_download_and_both_logs_tell_of_it(
+    make_yard: MakeYard, server: HubServer, tmp_path: Path
+) -> None:
+    hub = open_hub(server, tmp_path)
+    reached, release = server.hold(WEIGHTS, at=2_200_000)
+    async with make_yard(hub=hub) as yard:
+        mine = await yard.put(REMOTE)
+        theirs = await yard.put(REMOTE, yard.other_account)
+        waiting = await yard.ask(REMOTE)
+        yard.step()
+        assert await asyncio.to_thread(reached.wait, 10)
+        await yard.until(lambda: "50 % done" in str(mine.waiting_for))
+        assert yard.report(mine).status is yard.report(theirs).status is Word.DOWNLOADING
+        for _ in range(5):
+            yard.step(after_s=1)
+        release.set()
+        await waiting.done()
+        await yard.until(lambda: yard.ready(theirs))
+        whole = server.ranges(WEIGHTS).count(None)
+        assert whole == 2, "fetched once: the hub's answer, and the content it points to"
+        for account in (yard.account, yard.other_account):
+            words = await yard.events(REMOTE, account)
+            assert words.count("downloading 4 MB, 50 % done") == 1
+        assert yard.engine.launched[0].path.startswith(str(tmp_path / "cache"))
+        await turns()
+    await hub.aclose()
+
+
+@on_a_loop
+async def test_a_download_that_fails_fails_who_waits_and_a_put_tries_again_at_once(
+    make_yard: MakeYard, server: HubServer, tmp_path: Path
+) -> None:
+    hub = open_hub(server, tmp_path)
+    async with make_yard(hub=hub) as yard:
+        await yard.clusters.model(REMOTE)
+        server.faults.cut_at[WEIGHTS] = [100_000]
+        supervised = await yard.put(REMOTE)
+        waiting = await yard.ask(REMOTE)
+        await yard.until(lambda: supervised.failure)
+        with pytest.raises(DownloadFailed):
+            await waiting.task
+        assert yard.report(supervised).status is Word.FAILED
+        await yard.put(REMOTE)
+        await (await yard.ask(REMOTE)).done()
+    await hub.aclose()
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (Preparing(), "looking for the model's files"),
+        (Preparing(0, 2 * 1024**3), "downloading 2.0 GB, 0 % done"),
+        (Preparing(1024**3, 2 * 1024**3), "downloading 2.0 GB, 50 % done"),
+        (Preparing(1024**3 + 99_999_999, 2 * 1024**3), "downloading 2.0 GB, 50 % done"),
+        (Preparing(2 * 1024**3, 2 * 1024**3), "downloading 2.0 GB, 100 % done"),
+    ],
+)
+def test_progress_is_told_in_tenths(state: Preparing, words: str) -> None:
+    assert download_words(state) == words

@@ -1,0 +1,432 @@
+"""Who takes a request, who waits, and that no slot is ever lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from modelyard.control.autoscaler import Load
+from modelyard.control.routes import Route, Routes, Target, pick
+from modelyard.engine.link import Link
+from modelyard.errors import BootFailed, ClusterOff, DeadlineExceeded, ModelyardError, QueueFull
+from tests.control.clocks import HandClock
+from tests.control.running import on_a_loop, turns
+
+CLUSTER = "cl_1"
+
+
+class Wire:
+    """All that routes look at of a link: whether it is closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+
+def link() -> Link:
+    return cast(Link, Wire())
+
+
+class Bench:
+    """Routes with one cluster, and how often they asked the loop to look."""
+
+    def __init__(self, max_queued: int = 1000) -> None:
+        self.clock = HandClock()
+        self.routes = Routes(self.clock, max_queued=max_queued)
+        self.route = self.routes.ensure(CLUSTER)
+        self.links: dict[str, tuple[Link, int]] = {}
+        self.pokes = 0
+        self.routes.on_demand = self.poke
+
+    def poke(self) -> None:
+        self.pokes += 1
+
+    def publish(self, failure: ModelyardError | None = None, **slots: int) -> None:
+        """Names the ready replicas and their slots."""
+        self.links = {name: (self.links.get(name, (link(), 0))[0], count) for name, count in slots.items()}
+        self.routes.publish(CLUSTER, self.links, failure)
+
+    async def acquire(self, deadline_s: float = 30.0) -> Target:
+        return await self.routes.acquire(self.route, deadline_s)
+
+    def ask(self, deadline_s: float = 30.0) -> asyncio.Task[Target]:
+        return asyncio.create_task(self.acquire(deadline_s))
+
+    def release(self, target: Target) -> None:
+        self.routes.release(self.route, target)
+
+
+@on_a_loop
+async def test_the_replica_with_the_fewest_in_flight_wins() -> None:
+    bench = Bench()
+    bench.publish(a=2, b=3)
+    taken = [(await bench.acquire()).replica_id for _ in range(5)]
+    assert sorted(taken[:2]) == sorted(taken[2:4]) == ["a", "b"]
+    assert taken[4] == "b"
+    assert bench.route.load() == Load(in_flight=5)
+    assert (bench.route.in_flight("a"), bench.route.in_flight("b"), bench.route.in_flight("c")) == (2, 3, 0)
+
+
+def test_a_full_replica_is_never_picked() -> None:
+    assert pick(Route("c", targets={"a": Target("a", link(), slots=1, in_flight=1)})) is None
+    assert pick(Route("c")) is None
+
+
+@on_a_loop
+async def test_requests_that_wait_are_served_in_the_order_they_came() -> None:
+    bench = Bench()
+    asked = [bench.ask() for _ in range(5)]
+    await turns()
+    assert bench.route.load() == Load(queued=5)
+    assert bench.pokes == 5
+    bench.publish(a=2)
+    for served in range(2, 6):
+        await turns()
+        assert [task.done() for task in asked] == [n < served for n in range(5)]
+        bench.release(asked[served - 2].result())
+    bench.release(asked[4].result())
+    assert bench.route.load() == Load()
+
+
+@on_a_loop
+async def test_a_newcomer_does_not_overtake_who_waits() -> None:
+    bench = Bench()
+    bench.publish(a=1)
+    held = await bench.acquire()
+    first = bench.ask()
+    await turns()
+    bench.release(held)  # handed to `first`, which has not run yet
+    second = bench.ask()
+    await turns()
+    assert first.done()
+    assert not second.done()
+    bench.release(first.result())
+    bench.release(await second)
+
+
+@on_a_loop
+async def test_a_full_queue_turns_away_and_says_when_to_come_back() -> None:
+    bench = Bench(max_queued=2)
+    waiting = [bench.ask(), bench.ask()]
+    await turns()
+    with pytest.raises(QueueFull, match="2 requests wait") as refusal:
+        await bench.acquire()
+    assert refusal.value.data["retry_after_s"] > 0
+    bench.publish(a=2)
+    for task in waiting:
+        bench.release(await task)
+    bench.release(await bench.acquire())
+
+
+@on_a_loop
+async def test_a_wait_that_runs_out_leaves_the_queue() -> None:
+    bench = Bench()
+    with pytest.raises(DeadlineExceeded):
+        await bench.acquire(deadline_s=0)
+    assert bench.route.load() == Load()
+    assert not bench.route.waiting
+    bench.publish(a=1)
+    bench.release(await bench.acquire())
+
+
+@on_a_loop
+async def test_a_waiter_that_was_cancelled_keeps_no_slot() -> None:
+    bench = Bench()
+    tasks = [bench.ask(), bench.ask()]
+    await turns()
+    tasks[0].cancel()
+    await turns()
+    bench.publish(a=1)
+    await turns()
+    assert tasks[0].cancelled()
+    assert tasks[1].done()
+    bench.release(tasks[1].result())
+    assert bench.route.load() == Load()
+
+
+@pytest.mark.parametrize("first", ["slot", "cancel"])
+@on_a_loop
+async def test_a_waiter_cancelled_in_the_tick_it_gets_a_slot_passes_it_on(first: str) -> None:
+    bench = Bench()
+    leaver, stayer = bench.ask(), bench.ask()
+    await turns()
+    if first == "slot":
+        bench.publish(a=1)
+        leaver.cancel()
+    else:
+        leaver.cancel()
+        bench.publish(a=1)
+    await turns()
+    assert leaver.cancelled()
+    assert stayer.done()
+    assert bench.route.load() == Load(in_flight=1)
+    bench.release(stayer.result())
+    assert bench.route.load() == Load()
+
+
+@on_a_loop
+async def test_a_failure_wakes_everyone_who_waits_and_refuses_who_comes() -> None:
+    bench = Bench()
+    waiting = [bench.ask() for _ in range(3)]
+    await turns()
+    bench.publish(BootFailed("no such file"))
+    for task in [*waiting, bench.ask()]:
+        with pytest.raises(BootFailed, match="no such file"):
+            await task
+    assert bench.route.load() == Load()
+    bench.publish()
+    later = bench.ask()
+    await turns()
+    assert not later.done(), "the failure is over: it may wait again"
+    bench.publish(a=1)
+    bench.release(await later)
+
+
+@on_a_loop
+async def test_a_failure_does_not_concern_a_cluster_that_has_a_replica() -> None:
+    bench = Bench()
+    bench.publish(BootFailed("the second did not start"), a=1)
+    held = await bench.acquire()
+    waiter = bench.ask()
+    await turns()
+    bench.release(held)
+    bench.release(await waiter)
+
+
+@on_a_loop
+async def test_a_kept_failure_does_not_collect_the_stacks_it_is_raised_through() -> None:
+    bench = Bench()
+    failure = BootFailed("no such file", model="org/name")
+    bench.publish(failure)
+    raised = []
+    for _ in range(3):
+        with pytest.raises(BootFailed) as caught:
+            await bench.acquire()
+        raised.append(caught.value)
+    assert failure.__traceback__ is None
+    assert len({id(error) for error in [failure, *raised]}) == 4
+    assert {(error.message, error.data["model"]) for error in raised} == {("no such file", "org/name")}
+
+
+@on_a_loop
+async def test_a_replica_that_leaves_keeps_what_it_has_and_gets_no_more() -> None:
+    bench = Bench()
+    bench.publish(a=2)
+    held = await bench.acquire()
+    bench.publish()
+    waiter = bench.ask()
+    await turns()
+    assert not waiter.done()
+    assert bench.route.in_flight("a") == 1
+    assert bench.route.load() == Load(in_flight=1, queued=1)
+    pokes = bench.pokes
+    bench.release(held)
+    assert bench.pokes == pokes + 1, "it can be stopped now"
+    assert bench.route.load() == Load(queued=1)
+    bench.publish(b=1)
+    assert (await waiter).replica_id == "b"
+
+
+@on_a_loop
+async def test_a_lost_replica_is_out_at_once_and_does_not_come_back_while_its_link_is_closed() -> None:
+    bench = Bench()
+    bench.publish(a=2, b=1)
+    target = bench.route.targets["a"]
+    held = [await bench.acquire() for _ in range(3)]
+    cast(Wire, target.link).closed = True
+    bench.routes.lose(bench.route, target)
+    bench.routes.lose(bench.route, target)
+    bench.publish(a=2, b=1)
+    assert list(bench.route.targets) == ["b"]
+    for each in held:
+        bench.release(each)
+    assert bench.route.load() == Load()
+    assert not bench.route.leaving
+
+
+@on_a_loop
+async def test_a_replica_that_was_lost_by_mistake_comes_back_with_what_it_holds() -> None:
+    bench = Bench()
+    bench.publish(a=2)
+    held = await bench.acquire()
+    bench.routes.lose(bench.route, held)
+    bench.publish(a=2)
+    assert bench.route.targets["a"] is held
+    assert bench.route.in_flight("a") == 1
+    bench.release(held)
+    assert bench.route.load() == Load()
+
+
+@on_a_loop
+async def test_a_removed_cluster_fails_who_waits_and_who_still_holds_its_route() -> None:
+    bench = Bench()
+    bench.publish(a=1)
+    held = await bench.acquire()
+    waiter = bench.ask()
+    await turns()
+    bench.routes.remove(CLUSTER, ClusterOff("deleted"))
+    bench.routes.remove(CLUSTER, ClusterOff("deleted"))
+    for task in (waiter, bench.ask()):
+        with pytest.raises(ClusterOff, match="deleted"):
+            await task
+    bench.release(held)
+    assert bench.route.load() == Load()
+    assert bench.routes.ensure(CLUSTER) is not bench.route
+
+
+@on_a_loop
+async def test_every_request_and_every_answer_is_activity() -> None:
+    bench = Bench()
+    bench.publish(a=1)
+    bench.clock.advance(10)
+    held = await bench.acquire()
+    assert bench.route.last_activity == bench.clock.monotonic()
+    bench.clock.advance(10)
+    bench.release(held)
+    assert bench.route.last_activity == bench.clock.monotonic()
+
+
+@on_a_loop
+async def test_the_totals_are_those_of_all_clusters() -> None:
+    bench = Bench()
+    bench.publish(a=1)
+    held = await bench.acquire()
+    other = asyncio.create_task(bench.routes.acquire(bench.routes.ensure("cl_2"), 30))
+    await turns()
+    assert bench.routes.totals() == Load(in_flight=1, queued=1)
+    bench.release(held)
+    bench.routes.remove("cl_2", ClusterOff("deleted"))
+    with pytest.raises(ClusterOff):
+        await other
+    assert bench.routes.totals() == Load()
+
+
+@on_a_loop
+async def test_counters_are_exactly_zero_after_ten_thousand_random_operations() -> None:
+    dice = random.Random(20260501)
+    bench = Bench(max_queued=50)
+    asked: list[asyncio.Task[Target]] = []
+    held: list[Target] = []
+
+    def collect() -> None:
+        for task in [task for task in asked if task.done()]:
+            asked.remove(task)
+            if not task.cancelled() and task.exception() is None:
+                held.append(task.result())
+
+    for _ in range(10_000):
+        match dice.randrange(12):
+            case 0 | 1 | 2 | 3:
+                asked.append(bench.ask(deadline_s=dice.choice([0, 30, 30, 30])))
+            case 4 | 5 | 6 if held:
+                bench.release(held.pop(dice.randrange(len(held))))
+            case 7 | 8 if asked:
+                dice.choice(asked).cancel()
+            case 9:
+                failure = BootFailed("no") if dice.random() < 0.2 else None
+                bench.publish(failure, **{name: dice.randrange(1, 4) for name in "abcd" if dice.random() < 0.6})
+            case 10 if held:
+                bench.routes.lose(bench.route, dice.choice(held))
+            case _:
+                await turns(dice.randrange(3))
+                collect()
+    bench.publish(e=sys.maxsize)
+    await turns()
+    collect()
+    assert not asked
+    for target in held:
+        bench.release(target)
+    assert bench.route.load() == Load()
+    assert not bench.route.leaving
+    assert not bench.route.waiting
+
+
+class RoutesMachine(RuleBasedStateMachine):
+    """Any order of asking, leaving, answering, publishing and losing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.bench = self.runner.run(self.make())
+        self.asked: list[asyncio.Task[Target]] = []
+        self.held: list[Target] = []
+
+    async def make(self) -> Bench:
+        return Bench(max_queued=3)
+
+    def call(self, method: Any, *args: Any, **options: Any) -> Any:
+        async def on_the_loop() -> Any:
+            return method(*args, **options)
+
+        return self.runner.run(on_the_loop())
+
+    @rule()
+    def ask(self) -> None:
+        self.asked.append(self.call(self.bench.ask))
+
+    @rule()
+    def wait(self) -> None:
+        self.runner.run(turns())
+        for task in [task for task in self.asked if task.done()]:
+            self.asked.remove(task)
+            if not task.cancelled() and task.exception() is None:
+                self.held.append(task.result())
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        self.call(self.bench.release, self.held.pop(data.draw(st.integers(0, len(self.held) - 1))))
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        self.call(data.draw(st.sampled_from(self.asked)).cancel)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        self.call(self.bench.routes.lose, self.bench.route, data.draw(st.sampled_from(self.held)))
+
+    @rule(slots=st.dictionaries(st.sampled_from("abc"), st.integers(1, 3)), fails=st.booleans())
+    def publish(self, slots: dict[str, int], fails: bool) -> None:
+        self.call(self.bench.publish, BootFailed("no") if fails else None, **slots)
+
+    @invariant()
+    def counts_are_those_of_the_holders(self) -> None:
+        unseen = [task for task in self.asked if task.done() and not task.cancelled() and task.exception() is None]
+        route = self.bench.route
+        handed = 0  # to waiters that have not run yet; they are still among those asked
+        in_flight = route.load().in_flight
+        assert len(self.held) + len(unseen) <= in_flight
+        handed = in_flight - len(self.held) - len(unseen)
+        assert handed <= len(self.asked)
+        assert all(0 <= target.in_flight <= target.slots for target in route.targets.values())
+        assert all(target.in_flight > 0 for target in route.leaving.values())
+        assert not (route.targets.keys() & route.leaving.keys())
+
+    @invariant()
+    def nobody_waits_beside_a_free_slot(self) -> None:
+        route = self.bench.route
+        assert route.load().queued == 0 or pick(route) is None
+
+    def teardown(self) -> None:
+        self.call(self.bench.publish, last=sys.maxsize)
+        self.wait()
+        while self.held:
+            self.call(self.bench.release, self.held.pop())
+        assert not self.asked
+        assert self.bench.route.load() == Load()
+        assert not self.bench.route.leaving
+        self.runner.close()
+
+
+RoutesMachine.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestRoutesInAnyOrder = RoutesMachine.TestCase

@@ -1,0 +1,270 @@
+"""A whole control plane without a server: real store, catalog and journal, a fake engine, a clock moved by hand.
+
+The loop is turned by the test: `step` once, or `until` something is so. Requests are made on the routes, as the
+gateway does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from modelyard.catalog.catalog import Catalog
+from modelyard.catalog.folders import Folders
+from modelyard.catalog.hub import Hub
+from modelyard.control.clusters import Clusters, Report, read_changes
+from modelyard.control.journal import Journal
+from modelyard.control.policy import Policy
+from modelyard.control.preparation import Preparations
+from modelyard.control.reconciler import Reconciler
+from modelyard.control.replicas import Replica, Supervised
+from modelyard.control.routes import Routes, Target
+from modelyard.control.states import ReplicaState
+from modelyard.store.store import Store
+from modelyard.types import GIB, Instance
+from tests.catalog.models import model, write
+from tests.control.clocks import HandClock
+from tests.control.running import turns
+from tests.engine.fake import FakeEngine
+
+MIB = 1024**2
+SMALL = "tiny/small"
+SMALL_BYTES = 92 * MIB + 20_000
+"""A little more than each small model needs."""
+TWIN = "tiny/twin"
+THIRD = "tiny/third"
+BIG = "tiny/big"
+"""Needs more than one small one, less than two."""
+DEADLINE_S = 10.0
+
+
+def make_models(root: Path) -> Path:
+    """The models of these tests: files as `save_pretrained` writes them, with next to nothing in them."""
+    for model_id in (SMALL, TWIN, THIRD):
+        write(root / model_id, model(parameters=1000))
+    write(root / BIG, model(parameters=10_000_000, config={"n_layer": 2}))
+    return root
+
+
+@dataclass(eq=False)
+class Request:
+    """One request from its arrival to its answer."""
+
+    yard: Yard
+    supervised: Supervised
+    task: asyncio.Task[Target]
+    target: Target | None = None
+
+    @property
+    def waits(self) -> bool:
+        return not self.task.done()
+
+    async def served(self) -> Target:
+        """Turns the loop until it has a replica."""
+        await self.yard.until(self.task.done)
+        self.target = await self.task
+        return self.target
+
+    def answer(self) -> None:
+        """It was answered."""
+        assert self.target is not None
+        self.supervised.route.finished += 1
+        self.yard.routes.release(self.supervised.route, self.target)
+
+    async def done(self) -> None:
+        await self.served()
+        self.answer()
+
+
+@dataclass(eq=False)
+class Yard:
+    """One server's control plane. `folder` survives it: another Yard on the same folder is the next server."""
+
+    folder: Path
+    models: Path
+    database: Path
+    memory_bytes: int = 8 * GIB
+    policy: Policy = field(default_factory=Policy)
+    clock: HandClock = field(default_factory=HandClock)
+    make_engine: Callable[..., FakeEngine] = FakeEngine
+    node: str = "fake"
+    hub: Hub | None = None
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        file = self.folder / "modelyard.db"
+        if not file.exists():
+            shutil.copyfile(self.database, file)
+        self.store = Store.open(f"sqlite:///{file}")
+        stack.callback(self.store.close)
+        self.account = self.store.accounts.ensure("ada", self.clock.now()).id
+        self.other_account = self.store.accounts.ensure("bob", self.clock.now()).id
+        self.catalog = Catalog(Folders([self.models]), self.hub)
+        self.preparations = Preparations(self.catalog, self.clock)
+        stack.push_async_callback(self.preparations.close)
+        self.journal = Journal(self.store, self.clock, retry_delay_s=0)
+        self.journal.start()
+        stack.push_async_callback(self.journal.close)
+        self.engine = self.make_engine(memory_bytes=self.memory_bytes, node=self.node)
+        await self.engine.start()
+        stack.push_async_callback(self.engine.close)
+        self.routes = Routes(self.clock, max_queued=100)
+        self.reconciler = Reconciler(
+            self.engine,
+            self.routes,
+            self.preparations,
+            self.journal,
+            self.store,
+            self.clock,
+            self.policy,
+            self.folder / "logs",
+        )
+        self.changed = asyncio.Event()
+        self.engine.watch(self.changed.set)
+        self.routes.on_demand = self.changed.set
+        self.preparations.on_change = self.changed.set
+        await self.reconciler.recover()
+        stack.push_async_callback(self.reconciler.close)
+        self.clusters = Clusters(
+            self.store,
+            self.catalog,
+            self.preparations,
+            self.reconciler,
+            self.journal,
+            self.clock,
+            default_timeout_s=1800,
+        )
+        self.clusters.start()
+        self._asked: list[asyncio.Task[Target]] = []
+        stack.push_async_callback(self._leave)
+
+    async def _leave(self) -> None:
+        """Every client goes."""
+        for task in self._asked:
+            task.cancel()
+        await asyncio.gather(*self._asked, return_exceptions=True)
+
+    async def kill(self) -> None:
+        """What is left of a server after SIGKILL: nothing is recorded any more, nothing is stopped in order."""
+        await self.journal.flush()
+        await self.journal.close()
+        self.store.close()
+
+    # --- the loop ---
+
+    def step(self, after_s: float = 0.0) -> None:
+        """One turn of the loop, some time later."""
+        self.clock.advance(after_s)
+        self.reconciler.step()
+
+    async def settle(self) -> None:
+        """Turns the loop until nothing is going on that ends by itself."""
+        quiet = 0
+        while quiet < 3:
+            self.changed.clear()
+            self.step()
+            await turns(20)
+            await self.journal.flush()
+            quiet = 0 if self.changed.is_set() else quiet + 1
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """Turns the loop until `condition` holds, whenever something changed."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not condition():
+                self.changed.clear()
+                self.step()
+                if not condition() and not self.changed.is_set():
+                    change = asyncio.create_task(self.changed.wait())
+                    await asyncio.wait({change}, timeout=0.02)  # what changes nothing that is watched: a cancelled task
+                    change.cancel()
+
+    # --- what clients do ---
+
+    async def put(self, model_id: str = SMALL, account: str | None = None, /, **body: Any) -> Supervised:
+        """PUT; `min`, `desired` and `max` are the capacity's."""
+        return await self.clusters.put(account or self.account, model_id, self._changes(body))
+
+    async def patch(self, model_id: str = SMALL, /, **body: Any) -> Supervised:
+        return await self.clusters.patch(self.account, model_id, self._changes(body))
+
+    async def delete(self, model_id: str = SMALL) -> None:
+        """DELETE, with the loop turning meanwhile."""
+        task = asyncio.create_task(self.clusters.delete(self.account, model_id))
+        task.add_done_callback(lambda _: self.changed.set())
+        await self.until(task.done)
+        await task
+
+    async def up(self, model_id: str = SMALL, account: str | None = None, /, **body: Any) -> Supervised:
+        """PUT, and wait until all the replicas it wants are ready."""
+        supervised = await self.put(model_id, account, **body)
+        await self.until(lambda: len(supervised.route.targets) == supervised.cluster.capacity.desired)
+        return supervised
+
+    async def ask(self, model_id: str = SMALL, account: str | None = None, deadline_s: float = 30.0) -> Request:
+        """POST: a request that has arrived and holds a slot, or waits for one."""
+        supervised = await self.clusters.ensure(account or self.account, model_id)
+        if supervised.failure is not None:
+            self.reconciler.revive(supervised.cluster.id)
+        task = asyncio.create_task(self.routes.acquire(supervised.route, deadline_s))
+        task.add_done_callback(lambda _: self.changed.set())
+        self._asked.append(task)
+        await turns(2)
+        request = Request(self, supervised, task)
+        if task.done() and not task.cancelled() and task.exception() is None:
+            request.target = task.result()
+        return request
+
+    async def requests(self, count: int, model_id: str = SMALL) -> list[Request]:
+        return [await self.ask(model_id) for _ in range(count)]
+
+    def report(self, supervised: Supervised) -> Report:
+        return self.clusters.report(supervised)
+
+    # --- what there is to see ---
+
+    def states(self, supervised: Supervised) -> list[str]:
+        return sorted(supervised.states())
+
+    def only(self, supervised: Supervised) -> Replica:
+        """Its one replica."""
+        (replica,) = supervised.replicas.values()
+        return replica
+
+    def ready(self, supervised: Supervised) -> list[str]:
+        """The ids of its ready replicas."""
+        return [each.id for each in supervised.replicas.values() if each.state is ReplicaState.READY]
+
+    def reserved_bytes(self) -> int:
+        """What all replicas hold."""
+        return sum(r.reserved_bytes for s in self.reconciler.clusters() for r in s.replicas.values())
+
+    async def events(self, model_id: str = SMALL, account: str | None = None) -> list[str]:
+        """The cluster's log."""
+        await self.journal.flush()
+        return [event.message for event in self.store.events.list(account or self.account, model_id, limit=1000)]
+
+    async def ledger(self) -> list[Instance]:
+        """Every life there was."""
+        await self.journal.flush()
+        return list(self.store.instances.list(None))
+
+    @staticmethod
+    def _changes(body: dict[str, Any]) -> Any:
+        capacity = {name: body.pop(name) for name in ("min", "desired", "max") if name in body}
+        return read_changes({"capacity": capacity, **body}, allow_status=True)
+
+
+MakeYard = Callable[..., Yard]
