@@ -16,6 +16,8 @@ import msgspec
 _LENGTH = struct.Struct(">I")
 MAX_FRAME_BYTES = 256 * 1024**2
 """Larger than any body the gateway accepts; a longer length means the stream is out of step."""
+MAX_GREETING_BYTES = 4096
+"""The first frame of a peer that has proved nothing yet."""
 
 
 class Kind(IntEnum):
@@ -42,30 +44,38 @@ class Frame(NamedTuple):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder()
+_decoder = msgspec.msgpack.Decoder(tuple[Kind, int, Any])
 
 
 class BrokenStream(Exception):
     """The peer sent something that is not a frame; the connection cannot be used further."""
 
 
+class Unsendable(Exception):
+    """This body does not go into a frame: too large, or of a type that msgpack does not know. Nothing was sent."""
+
+
 def encode(frame: Frame) -> bytes:
-    """The frame's bytes, length first."""
-    payload = _encoder.encode((int(frame.kind), frame.id, frame.body))
+    """The frame's bytes, length first. Raises Unsendable."""
+    try:
+        payload = _encoder.encode((int(frame.kind), frame.id, frame.body))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise Unsendable(f"cannot be sent: {error}") from error
+    if len(payload) > MAX_FRAME_BYTES:
+        raise Unsendable(f"too large to be sent: {len(payload)} bytes, at most {MAX_FRAME_BYTES}")
     return _LENGTH.pack(len(payload)) + payload
 
 
 def decode(payload: bytes) -> Frame:
     """The inverse of `encode` for one frame, without its length. Raises BrokenStream."""
     try:
-        kind, request_id, body = _decoder.decode(payload)
-        return Frame(Kind(kind), request_id, body)
-    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        return Frame(*_decoder.decode(payload))
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
         raise BrokenStream(f"not a frame: {error}") from error
 
 
-async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
-    """The next frame, or None when the peer closed the connection between frames.
+async def read_frame(reader: asyncio.StreamReader, max_bytes: int = MAX_FRAME_BYTES) -> Frame | None:
+    """The next frame, of at most `max_bytes`, or None when the peer closed the connection between frames.
 
     Raises: BrokenStream when it closed inside one, or sent something else.
     """
@@ -77,8 +87,8 @@ async def read_frame(reader: asyncio.StreamReader) -> Frame | None:
         return None
     except ConnectionError:
         return None
-    if length > MAX_FRAME_BYTES:
-        raise BrokenStream(f"frame of {length} bytes; at most {MAX_FRAME_BYTES}")
+    if length > max_bytes:
+        raise BrokenStream(f"frame of {length} bytes; at most {max_bytes}")
     try:
         return decode(await reader.readexactly(length))
     except (asyncio.IncompleteReadError, ConnectionError) as error:

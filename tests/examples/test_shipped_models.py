@@ -108,7 +108,7 @@ def test_sampled_story(stories: LoadedModel):
     assert_is_a_good_story(told_story(stories, "Once upon a time there was a", do_sample=True, temperature=0.8))
 
 
-@pytest.mark.parametrize("prompt", ["There once was a robot", "Lily was a little girl", "Long ago, there lived a"])
+@pytest.mark.parametrize("prompt", ["There once was a robot", "Lily was a little girl"])
 def test_story_from_another_opening(stories: LoadedModel, prompt: str):
     assert_is_a_good_story(told_story(stories, prompt, do_sample=False))
 

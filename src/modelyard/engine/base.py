@@ -24,7 +24,8 @@ class Phase(StrEnum):
 class Sighting:
     """What the engine knows of one replica.
 
-    `link` is usable while READY. `memory_bytes` is what the process held when its model had loaded. `slots`: how many
+    `link` is usable while READY. `memory_bytes` is what it holds, its share of what it shares included: told when the
+    model has loaded, and again as requests touch more of it; `peak_bytes` is the most it has held. `slots`: how many
     requests it takes at once. `reason`, when GONE: the worker's own last words, else how it ended.
     `refused`: the worker itself said that this model cannot be loaded; trying again would end the same way.
     `pid` and `pid_started` name its process where there is one on this machine.
@@ -34,6 +35,7 @@ class Sighting:
     phase: Phase
     link: Link | None = None
     memory_bytes: int | None = None
+    peak_bytes: int | None = None
     slots: int = 1
     reason: str | None = None
     refused: bool = False
@@ -71,13 +73,16 @@ class Engine(ABC):
 
     @abstractmethod
     def launch(self, spec: ReplicaSpec) -> None:
-        """Begins to start a replica; what becomes of it is told by `sightings`. Launching an id again does nothing."""
+        """Begins to start a replica; what becomes of it is told by `sightings`.
+
+        Launching an id again, or anything after `close`, does nothing.
+        """
 
     @abstractmethod
     async def stop(self, replica_id: str, grace_s: float) -> None:
         """Ends a replica: asks, waits up to `grace_s`, then kills its whole process group. Returns when it is GONE.
 
-        A replica that is GONE or was never launched: returns at once.
+        A replica that is GONE or was never launched: returns at once. One that has no process yet is GONE at once.
         """
 
     @abstractmethod

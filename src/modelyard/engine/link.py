@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from modelyard.errors import ReplicaLost, from_wire
-from modelyard.wire import BrokenStream, Frame, Kind, encode, read_frame
+from modelyard.errors import InvalidRequest, ReplicaLost, from_wire
+from modelyard.wire import BrokenStream, Frame, Kind, Unsendable, encode, read_frame
+
+log = logging.getLogger(__name__)
 
 CONNECT_DEADLINE_S = 10.0
+
+OnStatus = Callable[[Mapping[str, Any]], None]
 
 
 class Exchange:
@@ -52,12 +57,7 @@ class Exchange:
 class Link:
     """A greeted connection. Requests, cancels and pings may be sent at any time from the loop's thread."""
 
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        on_status: Callable[[Mapping[str, Any]], None],
-    ) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_status: OnStatus) -> None:
         self._reader = reader
         self._writer = writer
         self._on_status = on_status
@@ -68,24 +68,29 @@ class Link:
         self._task = asyncio.create_task(self._read(), name="link")
 
     @classmethod
-    async def connect(cls, address: str, secret: str, on_status: Callable[[Mapping[str, Any]], None]) -> Link:
+    async def connect(
+        cls, address: str, secret: str, on_status: OnStatus, deadline_s: float = CONNECT_DEADLINE_S
+    ) -> Link:
         """Connects to `unix:/path` or `tcp://host:port` and greets. `on_status` gets every STATUS body.
 
-        Raises: ReplicaLost when nobody answers there, or the secret is refused.
+        Raises: ReplicaLost when nobody answers there within `deadline_s`, or the secret is refused.
         """
+        writer = None
+        greeted = False
         try:
-            async with asyncio.timeout(CONNECT_DEADLINE_S):
-                if address.startswith("unix:"):
-                    reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
-                else:
-                    host, _, port = address.removeprefix("tcp://").rpartition(":")
-                    reader, writer = await asyncio.open_connection(host, int(port))
+            async with asyncio.timeout(deadline_s):
+                reader, writer = await open_stream(address)
                 writer.write(encode(Frame(Kind.HELLO, 0, secret)))
                 answer = await read_frame(reader)
-        except (OSError, TimeoutError, BrokenStream) as error:
+            greeted = answer is not None and answer.kind is Kind.HELLO
+        except TimeoutError:
+            raise ReplicaLost(f"The replica at {address} did not answer within {deadline_s:.0f} s.") from None
+        except (OSError, BrokenStream) as error:
             raise ReplicaLost(f"Cannot connect to the replica at {address}: {error}") from error
-        if answer is None or answer.kind is not Kind.HELLO:
-            writer.close()
+        finally:
+            if writer is not None and not greeted:
+                writer.close()
+        if not greeted:
             raise ReplicaLost(f"The replica at {address} refused the connection.")
         return cls(reader, writer, on_status)
 
@@ -95,17 +100,24 @@ class Link:
         return self._closed
 
     def request(self, fields: Mapping[str, Any], params: Mapping[str, Any], *, stream: bool) -> Exchange:
-        """Sends a request. Raises ReplicaLost when the connection is gone: the request has not started."""
+        """Sends a request.
+
+        Raises: ReplicaLost when the connection is gone: the request has not started; InvalidRequest when it holds
+        something that cannot be sent, e.g. an integer of more than 64 bits.
+        """
         if self._closed:
             raise ReplicaLost()
         exchange = Exchange(self, next(self._ids))
+        try:
+            self._send(Frame(Kind.REQUEST, exchange.id, {"fields": fields, "params": params, "stream": stream}))
+        except Unsendable as error:
+            raise InvalidRequest(f"The request {error}.", field="body") from error
         self._exchanges[exchange.id] = exchange
-        self._send(Frame(Kind.REQUEST, exchange.id, {"fields": fields, "params": params, "stream": stream}))
         return exchange
 
     def abandon(self, exchange: Exchange) -> None:
         """Forgets an exchange and cancels its work."""
-        if self._exchanges.pop(exchange.id, None) is not None and not exchange.finished:
+        if self._exchanges.pop(exchange.id, None) is not None:
             self._send(Frame(Kind.CANCEL, exchange.id))
 
     def configure(self, **settings: Any) -> None:
@@ -113,13 +125,16 @@ class Link:
         self._send(Frame(Kind.CONFIGURE, 0, settings))
 
     async def ping(self, deadline_s: float) -> bool:
-        """Whether the worker's loop answers within `deadline_s`."""
+        """Whether the worker's loop answers within `deadline_s`. A link that closes meanwhile answers at once: no."""
+        if self._closed:
+            return False
         request_id = next(self._ids)
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pings[request_id] = answered
         self._send(Frame(Kind.PING, request_id))
         try:
-            await asyncio.wait_for(answered, deadline_s)
+            async with asyncio.timeout(deadline_s):
+                await answered
         except TimeoutError:
             return False
         finally:
@@ -132,9 +147,14 @@ class Link:
         return self._closed
 
     async def close(self) -> None:
-        """Closes the connection; what still waits on it gets ReplicaLost."""
+        """Closes the connection; what still waits on it gets ReplicaLost. Idempotent."""
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.wait({self._task})
+        self._hang_up()  # the task may have been cancelled before it ever ran
+        try:
+            await self._writer.wait_closed()
+        except OSError as error:
+            log.debug("a connection had broken before it was closed: %s", error)
 
     def _send(self, frame: Frame) -> None:
         if not self._closed:
@@ -144,17 +164,22 @@ class Link:
         try:
             while (frame := await read_frame(self._reader)) is not None:
                 self._dispatch(frame)
-        except BrokenStream:
-            pass  # the same as an end: whoever waits is told below
+        except BrokenStream as error:
+            log.debug("a link broke: %s", error)  # the same as an end: whoever waits is told below
+        except Exception:
+            log.exception("a link stumbled over a frame")
         finally:
-            self._closed = True
-            self._writer.close()
-            for exchange in self._exchanges.values():
-                exchange.feed(None)
-            self._exchanges.clear()
-            for answered in self._pings.values():
-                if not answered.done():
-                    answered.set_result(None)
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._closed = True
+        self._writer.close()
+        for exchange in self._exchanges.values():
+            exchange.feed(None)
+        self._exchanges.clear()
+        for answered in self._pings.values():
+            if not answered.done():
+                answered.set_result(None)
 
     def _dispatch(self, frame: Frame) -> None:
         match frame.kind:
@@ -172,3 +197,11 @@ class Link:
                     answered.set_result(None)
             case _:
                 raise BrokenStream(f"unexpected frame {frame.kind.name}")
+
+
+async def open_stream(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to `unix:/path` or `tcp://host:port`."""
+    if address.startswith("unix:"):
+        return await asyncio.open_unix_connection(address.removeprefix("unix:"))
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    return await asyncio.open_connection(host, int(port))

@@ -1,7 +1,7 @@
 """Replicas as processes on this machine, forked from a nursery.
 
-Owns the nursery process, the replicas' sockets and links, and how many threads each replica gets. Decides nothing
-about which replica should exist.
+Owns the replicas' processes, sockets and links, and how many threads each replica gets. Decides nothing about which
+replica should exist.
 """
 
 from __future__ import annotations
@@ -9,80 +9,115 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import socket
-import sys
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psutil
 
 from modelyard.engine.base import Engine, Node, Phase, Sighting
+from modelyard.engine.keeper import NURSERY, Keeper, describe_status
 from modelyard.engine.link import Link
+from modelyard.engine.rundir import RunDir
+from modelyard.engine.strays import end_strays
 from modelyard.errors import ReplicaLost
 from modelyard.types import ReplicaSpec
 from modelyard.worker.memory import start_ticks
-from modelyard.worker.nursery import SINGLE_THREADED, kill_group
+from modelyard.worker.nursery import kill_group
 
 log = logging.getLogger(__name__)
 
 PING_EVERY_S = 10.0
 PING_DEADLINE_S = 30.0
 """A worker whose loop does not answer for this long is stuck and is killed."""
-NURSERY_RESTART_DELAY_S = 1.0
+LAST_FRAMES_S = 1.0
+"""How long the last frames of a process that has ended may take to be read."""
+EXIT_S = 5.0
+"""How long a worker that has closed its connection may take to exit."""
+CLOSE_GRACE_S = 2.0
 LAST_LINES_BYTES = 4096
+
+
+@dataclass(eq=False, slots=True)
+class LocalReplica:
+    """One worker process. `said`: why it ends, in the first words anyone had for it. `exited`: its wait status, or
+    None when its nursery died with it."""
+
+    spec: ReplicaSpec
+    socket: Path
+    threads: int
+    pid: int | None = None
+    link: Link | None = None
+    said: str | None = None
+    exited: asyncio.Future[int | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def say(self, reason: str) -> None:
+        """Notes why it ends, unless that is known already."""
+        self.said = self.said or reason
+
+    def signal(self, number: int) -> None:
+        """Signals its process group."""
+        if self.pid is not None and not self.exited.done():
+            kill_group(self.pid, number)
 
 
 class LocalEngine(Engine):
     """One nursery, many forked workers."""
 
-    def __init__(self, memory_bytes: int, *, node: str | None = None, cores: int | None = None) -> None:
-        """`memory_bytes`: what all replicas together may hold; `cores`: how many their threads may use."""
+    def __init__(
+        self,
+        memory_bytes: int,
+        *,
+        node: str | None = None,
+        cores: int | None = None,
+        ping_every_s: float = PING_EVERY_S,
+        ping_deadline_s: float = PING_DEADLINE_S,
+        nursery: Sequence[str] = NURSERY,
+    ) -> None:
+        """`memory_bytes`: what all replicas together may hold; `cores`: how many their threads may use.
+
+        A worker is asked for a sign of life every `ping_every_s`, and killed when it gives none for `ping_deadline_s`.
+        """
         self._node = Node(node or socket.gethostname(), memory_bytes)
         self._cores = cores or usable_cores()
-        self._specs: dict[str, ReplicaSpec] = {}
+        self._ping_every_s = ping_every_s
+        self._ping_deadline_s = ping_deadline_s
+        self._keeper = Keeper(self._hear, self._nursery_died, nursery)
+        self._replicas: dict[str, LocalReplica] = {}
+        self._by_pid: dict[int, LocalReplica] = {}
         self._sightings: dict[str, Sighting] = {}
-        self._said: dict[str, str] = {}
-        self._gone: dict[str, asyncio.Event] = {}
         self._on_change: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._run_dir: Path | None = None
-        self._nursery: asyncio.subprocess.Process | None = None
-        self._to_nursery: asyncio.StreamWriter | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._ready = asyncio.Event()
+        self._launches = 0
+        self._run_dir: RunDir | None = None
         self._closing = False
 
     async def start(self) -> None:
-        # A short path: a Unix socket's name has room for about 100 bytes.
-        self._run_dir = Path(tempfile.mkdtemp(prefix="modelyard-", dir=os.environ.get("XDG_RUNTIME_DIR")))
-        await self._start_nursery()
-        self._keeper = asyncio.create_task(self._keep_nursery(), name="nursery keeper")
-
-    @property
-    def warm(self) -> bool:
-        return self._ready.is_set()
+        self._run_dir = RunDir()
+        self._keeper.start()
 
     async def close(self) -> None:
         self._closing = True
-        await asyncio.gather(*(self.stop(replica_id, grace_s=2.0) for replica_id in list(self._sightings)))
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-        if self._to_nursery is not None:
-            self._to_nursery.close()  # the nursery ends when its owner's socket closes
-        if self._nursery is not None:
-            await end_process(self._nursery)
+        await asyncio.gather(*(self.stop(replica_id, CLOSE_GRACE_S) for replica_id in list(self._replicas)))
+        await self._keeper.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._run_dir is not None:
-            shutil.rmtree(self._run_dir, ignore_errors=True)
+            self._run_dir.close()
+
+    @property
+    def warm(self) -> bool:
+        return self._keeper.ready
+
+    @property
+    def nursery_pid(self) -> int | None:
+        """The process that replicas are forked from, while there is one."""
+        return self._keeper.pid
 
     def nodes(self) -> tuple[Node, ...]:
         return (self._node,)
@@ -94,223 +129,202 @@ class LocalEngine(Engine):
         return self._sightings
 
     def forget(self, replica_id: str) -> None:
-        sighting = self._sightings.get(replica_id)
-        if sighting is not None and sighting.phase is Phase.GONE:
-            for table in (self._sightings, self._specs, self._said, self._gone):
-                table.pop(replica_id, None)
+        replica = self._replicas.get(replica_id)
+        if replica is not None and replica.gone.is_set():
+            del self._replicas[replica_id], self._sightings[replica_id]
 
     def launch(self, spec: ReplicaSpec) -> None:
-        if spec.replica_id in self._sightings:
+        if spec.replica_id in self._replicas or self._closing:
             return
-        spec = replace(spec, threads=self._share(extra=1))
-        self._specs[spec.replica_id] = spec
-        self._gone[spec.replica_id] = asyncio.Event()
+        assert self._run_dir is not None, "start() first"  # noqa: S101
+        self._launches += 1
+        threads = self._share(extra=1)
+        path = self._run_dir.path / f"{self._launches}.sock"
+        self._replicas[spec.replica_id] = LocalReplica(spec, path, threads)
+        self._keeper.send(spawn=replace(spec, threads=threads), socket=str(path))
         self._see(Sighting(spec.replica_id, Phase.STARTING))
-        self._command(spawn=spec, socket=str(self._socket_path(spec.replica_id)))
         self._share_cores()
 
     async def stop(self, replica_id: str, grace_s: float) -> None:
-        sighting = self._sightings.get(replica_id)
-        if sighting is None or sighting.phase is Phase.GONE:
-            return
-        if sighting.pid is None:  # not forked yet: the nursery forks in order, so it will be killed as it starts
-            self._said.setdefault(replica_id, "stopped before it started")
-            return await self._wait_gone(replica_id, None)
-        kill_group(sighting.pid, signal.SIGTERM)
-        await self._wait_gone(replica_id, grace_s)
+        replica = self._replicas.get(replica_id)
+        if replica is None or replica.gone.is_set():
+            return None
+        if replica.pid is None:  # not forked yet; should it be forked after all, it will be killed as it starts
+            return self._bury(replica, "stopped before it started")
+        replica.say("stopped")
+        replica.signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace_s):
+                await replica.gone.wait()
+        except TimeoutError:
+            log.warning("replica %s did not stop within %.1f s: killing it", replica_id, grace_s)
+            replica.signal(signal.SIGKILL)
+            await replica.gone.wait()
 
     def end_strays(self, processes: Iterable[tuple[int, int]]) -> int:
-        ended = 0
-        for pid, ticks in processes:
-            if start_ticks(pid) == ticks:
-                kill_group(pid, signal.SIGKILL)
-                ended += 1
-        return ended
+        return end_strays(processes)
 
-    async def _wait_gone(self, replica_id: str, grace_s: float | None) -> None:
-        gone = self._gone[replica_id]
-        try:
-            await asyncio.wait_for(gone.wait(), grace_s)
-        except TimeoutError:
-            pid = self._sightings[replica_id].pid
-            log.warning("replica %s ignored SIGTERM for %.1f s: killing it", replica_id, grace_s)
-            if pid is not None:
-                kill_group(pid, signal.SIGKILL)
-            await gone.wait()
-
-    # --- the nursery ---
-
-    async def _start_nursery(self) -> None:
-        ours, theirs = socket.socketpair()
-        self._nursery = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "modelyard.worker.nursery", str(theirs.fileno()),
-            pass_fds=[theirs.fileno()],
-            stdin=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, **SINGLE_THREADED, "HF_HUB_OFFLINE": "1"},
-        )  # fmt: skip
-        theirs.close()
-        reader, self._to_nursery = await asyncio.open_connection(sock=ours)
-        self._reader = reader
-
-    async def _keep_nursery(self) -> None:
-        """Reads what the nursery says; when it dies, counts its replicas as gone and starts another."""
-        while True:
-            async for line in self._reader:
-                self._hear(msgspec.json.decode(line))
-            self._ready.clear()
-            log.error("the nursery died; starting another")
-            for replica_id, sighting in list(self._sightings.items()):
-                if sighting.phase is not Phase.GONE:
-                    if sighting.pid is not None:
-                        kill_group(sighting.pid, signal.SIGKILL)
-                    self._bury(replica_id, "its nursery died")
-            if self._to_nursery is not None:
-                self._to_nursery.close()
-            if self._nursery is not None:
-                await end_process(self._nursery)
-            await asyncio.sleep(NURSERY_RESTART_DELAY_S)
-            await self._start_nursery()
-
-    def _command(self, **message: Any) -> None:
-        if self._to_nursery is not None:
-            self._to_nursery.write(msgspec.json.encode(message) + b"\n")
+    # --- what the nursery says ---
 
     def _hear(self, message: dict[str, Any]) -> None:
         match message:
-            case {"ready": milliseconds}:
-                log.info("nursery ready after %d ms", milliseconds)
-                self._ready.set()
-            case {"started": replica_id, "pid": pid}:
-                self._started(replica_id, pid)
+            case {"started": replica_id, "pid": pid, "socket": path}:
+                self._started(replica_id, pid, Path(path))
             case {"refused": replica_id, "reason": reason}:
-                self._bury(replica_id, reason)
+                replica = self._replicas.get(replica_id)
+                if replica is not None and not replica.gone.is_set():
+                    self._bury(replica, reason)
             case {"exited": pid, "status": status}:
-                for replica_id, sighting in list(self._sightings.items()):
-                    if sighting.pid == pid and sighting.phase is not Phase.GONE:
-                        self._bury(replica_id, self._said.get(replica_id) or self._describe_end(replica_id, status))
+                if (replica := self._by_pid.pop(pid, None)) is not None:
+                    self._exited(replica, status)
+
+    def _started(self, replica_id: str, pid: int, path: Path) -> None:
+        replica = self._replicas.get(replica_id)
+        if replica is None or replica.gone.is_set() or replica.socket != path:  # stopped before it started
+            path.unlink(missing_ok=True)
+            return kill_group(pid, signal.SIGKILL)
+        replica.pid = pid
+        self._by_pid[pid] = replica
+        self._see(replace(self._sightings[replica_id], pid=pid, pid_started=start_ticks(pid)))
+        return self._spawn(self._attend(replica), f"replica {replica_id}")
+
+    def _exited(self, replica: LocalReplica, status: int | None) -> None:
+        replica.exited.set_result(status)
+        if replica.link is not None:  # else it is still connecting, and will fail to
+            self._spawn(hang_up(replica.link), f"last frames of {replica.spec.replica_id}")
+
+    def _nursery_died(self, how: str) -> None:
+        """What it had forked dies with it; what it was asked to fork will not come."""
+        for replica in list(self._replicas.values()):
+            if replica.gone.is_set():
+                continue
+            replica.say(how)
+            if replica.pid is None:
+                self._bury(replica, how)
+            elif not replica.exited.done():
+                replica.signal(signal.SIGKILL)
+                self._exited(replica, None)
+        self._by_pid.clear()
 
     # --- replicas ---
 
-    def _started(self, replica_id: str, pid: int) -> None:
-        if replica_id not in self._sightings:
-            return kill_group(pid, signal.SIGKILL)
-        self._see(Sighting(replica_id, Phase.STARTING, pid=pid, pid_started=start_ticks(pid)))
-        if replica_id in self._said:  # stopped before it started
-            return kill_group(pid, signal.SIGKILL)
-        self._spawn(self._attend(replica_id), f"replica {replica_id}")
-
-    async def _attend(self, replica_id: str) -> None:
-        """Connects to a new worker and watches over it until its link closes."""
-        spec = self._specs[replica_id]
-        address = f"unix:{self._socket_path(replica_id)}"
-        link: Link | None = None
-
-        def on_status(status: Mapping[str, Any]) -> None:
-            self._heard_status(replica_id, link, status)
-
+    async def _attend(self, replica: LocalReplica) -> None:
+        """A replica's life from its fork to its end."""
         try:
-            link = await Link.connect(address, spec.secret, on_status)
+            replica.link = link = await Link.connect(
+                f"unix:{replica.socket}",
+                replica.spec.secret,
+                lambda status: self._heard_status(replica, status),
+                self._ping_deadline_s,
+            )
         except ReplicaLost as error:
-            log.warning("%s", error)  # its exit, or the start deadline, is what counts
-            return
-        try:
-            while not link.closed:
-                if not await link.ping(PING_DEADLINE_S) and not link.closed:
-                    self._said[replica_id] = f"stuck: no sign of life for {PING_DEADLINE_S:.0f} s"
-                    pid = self._sightings[replica_id].pid
-                    if pid is not None:
-                        kill_group(pid, signal.SIGKILL)
-                    return
-                await link.wait_closed(PING_EVERY_S)
-        finally:
+            why = error.message
+            log.warning("replica %s: %s", replica.spec.replica_id, why)
+        else:
+            replica.socket.unlink(missing_ok=True)  # nobody else is to connect
+            why = await self._watch_over(replica, link)
             await link.close()
+        try:
+            async with asyncio.timeout(EXIT_S):
+                await asyncio.shield(replica.exited)
+        except TimeoutError:
+            replica.say(why)
+            replica.signal(signal.SIGKILL)
+        status = await replica.exited
+        self._bury(replica, self._describe_end(replica, status))
 
-    def _heard_status(self, replica_id: str, link: Link | None, status: Mapping[str, Any]) -> None:
-        sighting = self._sightings.get(replica_id)
-        if sighting is None or sighting.phase is Phase.GONE:
+    async def _watch_over(self, replica: LocalReplica, link: Link) -> str:
+        """Returns, with what was the matter, when the link has closed; that of a stuck worker is closed for it."""
+        while not link.closed:
+            if not await link.ping(self._ping_deadline_s) and not link.closed:
+                replica.say(f"stuck: no sign of life for {self._ping_deadline_s:g} s")
+                replica.signal(signal.SIGKILL)
+                break
+            await link.wait_closed(self._ping_every_s)
+        return "its connection broke"
+
+    def _heard_status(self, replica: LocalReplica, status: Mapping[str, Any]) -> None:
+        sighting = self._sightings.get(replica.spec.replica_id)
+        if sighting is None or replica.gone.is_set():
             return
-        match status["phase"]:
-            case "loading":
+        match status:
+            case {"phase": "loading"}:
                 self._see(replace(sighting, phase=Phase.LOADING))
-            case "ready":
+            case {"phase": "ready", "memory_bytes": memory_bytes, "peak_bytes": peak_bytes, "slots": slots}:
                 self._see(
                     replace(
                         sighting,
                         phase=Phase.READY,
-                        link=link,
-                        memory_bytes=status["memory_bytes"],
-                        slots=status["slots"],
+                        link=replica.link,
+                        memory_bytes=memory_bytes,
+                        peak_bytes=peak_bytes,
+                        slots=slots,
                     )
                 )
                 self._share_cores()
-            case "failed":
-                self._said[replica_id] = status["reason"]
-                self._see(replace(sighting, refused=True))
+            case {"phase": "failed", "reason": reason, "permanent": permanent}:
+                replica.say(reason)
+                self._see(replace(sighting, refused=permanent))
 
-    def _bury(self, replica_id: str, reason: str) -> None:
-        sighting = self._sightings[replica_id]
+    def _bury(self, replica: LocalReplica, reason: str) -> None:
+        replica.socket.unlink(missing_ok=True)
+        replica.gone.set()
+        sighting = self._sightings[replica.spec.replica_id]
         self._see(replace(sighting, phase=Phase.GONE, link=None, reason=reason))
-        self._gone[replica_id].set()
-        self._socket_path(replica_id).unlink(missing_ok=True)
         self._share_cores()
 
     def _see(self, sighting: Sighting) -> None:
         self._sightings[sighting.replica_id] = sighting
         self._on_change()
 
-    def _describe_end(self, replica_id: str, status: int) -> str:
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            name = signal.Signals(number).name
-            hint = " (the machine may have run out of memory)" if number == signal.SIGKILL else ""
-            return f"killed by {name}{hint}"
-        code = os.waitstatus_to_exitcode(status)
-        return "stopped" if code == 0 else f"exited with code {code}: {self._last_line(replica_id)}"
-
-    def _last_line(self, replica_id: str) -> str:
-        path = self._specs[replica_id].log_path
-        if path is None or not Path(path).exists():
-            return "no log"
-        with open(path, "rb") as file:
-            file.seek(max(0, Path(path).stat().st_size - LAST_LINES_BYTES))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "its log is empty"
+    def _describe_end(self, replica: LocalReplica, status: int | None) -> str:
+        if replica.said is not None:
+            return replica.said
+        code = os.waitstatus_to_exitcode(status or 0)
+        if code < 0:
+            hint = " (the machine may have run out of memory)" if code == -signal.SIGKILL else ""
+            return describe_status(code).removeprefix("was ") + hint
+        return f"{describe_status(code)}: {last_line(replica.spec.log_path)}"
 
     # --- threads ---
 
-    def _live(self) -> int:
-        return sum(1 for sighting in self._sightings.values() if sighting.phase is not Phase.GONE)
-
     def _share(self, extra: int = 0) -> int:
         """Threads per replica: too many at once are several times slower than too few."""
-        return max(1, self._cores // max(1, self._live() + extra))
+        live = sum(not replica.gone.is_set() for replica in self._replicas.values())
+        return max(1, self._cores // max(1, live + extra))
 
     def _share_cores(self) -> None:
         threads = self._share()
-        for replica_id, sighting in self._sightings.items():
-            spec = self._specs[replica_id]
-            if sighting.link is not None and spec.threads != threads:
-                sighting.link.configure(threads=threads)
-                self._specs[replica_id] = replace(spec, threads=threads)
+        for replica in self._replicas.values():
+            if replica.link is not None and replica.threads != threads:
+                replica.threads = threads
+                replica.link.configure(threads=threads)
 
-    def _socket_path(self, replica_id: str) -> Path:
-        assert self._run_dir is not None, "start() first"  # noqa: S101
-        return self._run_dir / f"{replica_id}.sock"
-
-    def _spawn(self, coroutine: Any, name: str) -> None:
-        task = asyncio.create_task(coroutine, name=name)
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
 
 
-async def end_process(process: asyncio.subprocess.Process, grace_s: float = 2.0) -> None:
-    """Waits for a process that was told to end; kills it after `grace_s`."""
-    try:
-        await asyncio.wait_for(process.wait(), grace_s)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+async def hang_up(link: Link) -> None:
+    """Closes a link whose worker has ended, once what it sent before that was read."""
+    await link.wait_closed(LAST_FRAMES_S)
+    await link.close()
+
+
+def last_line(path: str | None) -> str:
+    """The last line of a worker's log."""
+    if path is None or not Path(path).exists():
+        return "no log"
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_LINES_BYTES))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "its log is empty"
 
 
 def usable_cores() -> int:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from modelyard.errors import InferenceFailed, ModelyardError
+from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 
@@ -27,14 +26,15 @@ LENGTH_SLACK = 64
 Deliver = Callable[[Any | ModelyardError], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Pending:
-    """A call that waits, and where its answer goes. `deliver` is called once, on the model's thread."""
+    """A call that waits, and where its answer goes. `deliver` is called once. `started`: the client has seen a part."""
 
     call: Call[Any, Any]
     deliver: Deliver
     key: Hashable
     length: int
+    started: bool = False
 
 
 def choose_batch(waiting: Sequence[Pending], max_batch: int) -> list[Pending]:
@@ -55,78 +55,105 @@ def choose_batch(waiting: Sequence[Pending], max_batch: int) -> list[Pending]:
     return batch
 
 
+def nothing() -> None:
+    """Does it."""
+
+
 class Batcher:
     """Runs one task on one model, on a thread of its own.
 
-    Any thread may `submit`; answers are delivered on the model's thread.
+    Any thread may `submit`; answers are delivered on the model's thread, and on `close`'s for what never started.
     """
 
-    def __init__(self, task: Task, model: Model, on_idle: Callable[[], None] | None = None) -> None:
-        """`on_idle` runs on the model's thread between batches when nothing waits (e.g. to apply new settings)."""
-        self._task = task
+    def __init__(self, task: Task, model: Model, between: Callable[[], None] = nothing) -> None:
+        """`between` runs on the model's thread before every batch and after a `poke` (e.g. to apply new settings)."""
+        self.task = task
         self._model = model
-        self._on_idle = on_idle
-        self._waiting: deque[Pending] = deque()
+        self._between = between
+        self._waiting: list[Pending] = []
         self._changed = threading.Condition()
+        self._poked = False
         self._closed = False
 
     def submit(self, call: Call[Any, Any], deliver: Deliver) -> None:
-        """Queues `call`; `deliver` gets its output, or the ModelyardError it met, exactly once."""
-        pending = Pending(call, deliver, self._task.batch_key(call), self._task.length(call))
+        """Queues `call`; `deliver` gets its output, or the ModelyardError it met, exactly once.
+
+        Raises ReplicaLost after `close`.
+        """
+        pending = Pending(call, deliver, self.task.batch_key(call), self.task.length(call))
+        if (emit := call.emit) is not None:
+
+            def noted(text: str) -> None:
+                pending.started = True
+                emit(text)
+
+            pending.call = replace(call, emit=noted)
         with self._changed:
             if self._closed:
-                raise InferenceFailed("The replica is stopping.")
+                raise ReplicaLost("The replica is stopping.")
             self._waiting.append(pending)
             self._changed.notify()
 
     def poke(self) -> None:
-        """Wakes the model's thread so that `on_idle` runs soon."""
+        """Has `between` run soon, also when no call comes."""
         with self._changed:
+            self._poked = True
             self._changed.notify()
 
     def close(self) -> None:
-        """Lets `run` return after the batch in progress; what still waits fails."""
+        """Lets `run` return after the batch in progress; what still waits fails with ReplicaLost, now. Idempotent."""
         with self._changed:
             self._closed = True
+            left, self._waiting = self._waiting, []
             self._changed.notify()
+        for pending in left:
+            pending.deliver(ReplicaLost("The replica stopped before this request started."))
 
     def run(self) -> None:
         """The model thread's loop; returns after `close`."""
         while (batch := self._take()) is not None:
+            self._between()
             if batch:
                 self._answer(batch)
-            elif self._on_idle is not None:
-                self._on_idle()
-        for pending in self._waiting:
-            pending.deliver(InferenceFailed("The replica stopped before this request started."))
-        self._waiting.clear()
 
     def _take(self) -> list[Pending] | None:
         """Blocks for work. Returns a batch, an empty list when only poked, None when closed."""
         with self._changed:
-            if not self._waiting and not self._closed:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._waiting or self._poked or self._closed)
             if self._closed:
                 return None
-            batch = choose_batch(self._waiting, self._task.max_batch)
-            chosen = {id(pending) for pending in batch}
-            self._waiting = deque(pending for pending in self._waiting if id(pending) not in chosen)
-        left = [pending for pending in batch if pending.call.cancelled()]
+            self._poked = False
+            left = [pending for pending in self._waiting if pending.call.cancelled()]
+            waiting = [pending for pending in self._waiting if pending not in left] if left else self._waiting
+            batch = choose_batch(waiting, self.task.max_batch)
+            self._waiting = [pending for pending in waiting if pending not in batch]
         for pending in left:
             pending.deliver(InferenceFailed("Cancelled before it started."))
-        return [pending for pending in batch if pending not in left]
+        return batch
 
     def _answer(self, batch: list[Pending]) -> None:
         try:
-            outputs = self._task.run(self._model, [pending.call for pending in batch])
-        except ModelyardError as error:
-            outputs = [error] * len(batch)
+            outputs = self.task.run(self._model, [pending.call for pending in batch])
+            answers = list(zip(batch, outputs, strict=True))
         except Exception as error:  # noqa: BLE001 - model code may raise anything; it must not end the thread
-            log.exception("task %s failed on a batch of %d", self._task.id, len(batch))
-            if len(batch) > 1:  # one bad input must not fail its neighbours: try each alone
-                for pending in batch:
+            if len(batch) == 1:
+                return batch[0].deliver(as_answer(error, self.task))
+            log.warning("%s failed on a batch of %d; trying each alone: %s", self.task.id, len(batch), error)
+            # One bad input must not fail its neighbours. What a client has seen a part of cannot begin again.
+            for pending in batch:
+                if pending.started:
+                    pending.deliver(as_answer(error, self.task))
+                else:
                     self._answer([pending])
-                return
-            outputs = [InferenceFailed(f"The model failed on this input: {type(error).__name__}: {error}")]
-        for pending, output in zip(batch, outputs, strict=True):
+            return None
+        for pending, output in answers:
             pending.deliver(output)
+        return None
+
+
+def as_answer(error: Exception, task: Task) -> ModelyardError:
+    """What the client gets for what model code raised; the trace of anything unforeseen goes to the log."""
+    if isinstance(error, ModelyardError):
+        return error
+    log.error("%s failed", task.id, exc_info=error)
+    return InferenceFailed(f"The model failed on this input: {type(error).__name__}: {error}")

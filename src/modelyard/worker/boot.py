@@ -9,42 +9,84 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from modelyard.errors import ModelyardError
+from modelyard.tasks.base import Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
 from modelyard.types import ReplicaSpec
 from modelyard.worker.batcher import Batcher
-from modelyard.worker.memory import pss_bytes
+from modelyard.worker.memory import Memory, measure
+from modelyard.worker.nursery import exit_at_once
 from modelyard.worker.server import Phase, WorkerServer
 
 log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
 """Exit code of a worker whose model could not be loaded; it has said why in its last STATUS frame."""
+LAST_WORDS_S = 10.0
+"""How long a worker that has failed waits for someone to hear why."""
+MEMORY_EVERY_S = 2.0
+"""A worker that answers requests says this often, at most, what it holds: weights that are mapped count once read."""
+MEMORY_STEP_BYTES = 1024**2
+"""Smaller changes are not worth a frame."""
+
+
+class Workshop(Protocol):
+    """What a replica needs from outside to have a model. Its methods run on the model's thread."""
+
+    def find_task(self, spec: ReplicaSpec) -> Task:
+        """The task to serve. Raises ModelyardError."""
+
+    def set_threads(self, count: int) -> None:
+        """Sets how many threads one operation of the model may use."""
+
+    def load(self, spec: ReplicaSpec, task: Task) -> Model:
+        """The model. May raise anything; ModelyardError in particular."""
+
+
+class Runtimes:
+    """The workshop of real workers: tasks from the registry, models from the runtimes."""
+
+    def find_task(self, spec: ReplicaSpec) -> Task:
+        """See Workshop."""
+        return get_task(spec.task)
+
+    def set_threads(self, count: int) -> None:
+        """See Workshop."""
+        from modelyard.worker.runtimes.threads import set_threads
+
+        set_threads(count)
+
+    def load(self, spec: ReplicaSpec, task: Task) -> Model:
+        """See Workshop."""
+        from modelyard.worker.runtimes.base import load_model
+
+        return load_model(spec.runtime, Path(spec.path), task.heads, device=spec.device, remote_code=spec.remote_code)
 
 
 class Replica:
     """Ties the frame server (loop thread) to the model (its own thread)."""
 
-    def __init__(self, spec: ReplicaSpec) -> None:
+    def __init__(self, spec: ReplicaSpec, workshop: Workshop) -> None:
         self._spec = spec
-        self._task = get_task(spec.task)
-        self._threads = spec.threads
+        self._workshop = workshop
+        self._threads = self._threads_set = spec.threads
         self._stop = asyncio.Event()
+        self._answered = asyncio.Event()
         self._exit_code = 0
-        self._server = WorkerServer(self._task, spec.secret, self._configure)
+        self._server = WorkerServer(spec.secret, self._configure, on_answer=self._answered.set)
         self._batcher: Batcher | None = None
 
     async def run(self, listener: socket.socket) -> int:
@@ -54,13 +96,50 @@ class Replica:
             loop.add_signal_handler(number, self._stop.set)
         await self._server.listen(listener)
         self._server.report(phase=Phase.LOADING)
-        thread = threading.Thread(target=self._model_thread, name="model", daemon=True)
-        thread.start()
+        threading.Thread(target=self._model_thread, name="model", daemon=True).start()
         await self._stop.wait()
+        if self._exit_code:  # a load can fail before anyone has connected to hear of it
+            await self._server.wait_greeted(LAST_WORDS_S)
         if self._batcher is not None:
             self._batcher.close()
         await self._server.close()
         return self._exit_code
+
+    # --- on the model's thread ---
+
+    def _model_thread(self) -> None:
+        try:
+            batcher = self._load()
+        except BaseException as error:
+            log.exception("loading %s failed", self._spec.model_id)
+            self._server.call(self._fail, Failure(last_words(error), permanent=is_permanent(error)))
+            return
+        self._server.call(self._serve, batcher, measure())
+        try:
+            batcher.run()
+        except BaseException as error:  # e.g. a model that calls sys.exit(): without its thread the replica is useless
+            log.exception("the model's thread ended")
+            self._server.call(self._fail, Failure(last_words(error), permanent=False))
+            raise
+
+    def _load(self) -> Batcher:
+        started = time.perf_counter()
+        spec = self._spec
+        task = self._workshop.find_task(spec)
+        self._workshop.set_threads(self._threads_set)
+        model = self._workshop.load(spec, task)
+        log.info("loaded %s in %.0f ms", spec.model_id, (time.perf_counter() - started) * 1000)
+        # What was allocated so far lives as long as the process: keep it out of every later collection.
+        gc.collect()
+        gc.freeze()
+        return Batcher(task, model, between=self._apply_threads)
+
+    def _apply_threads(self) -> None:
+        if self._threads_set != self._threads:
+            self._threads_set = self._threads
+            self._workshop.set_threads(self._threads_set)
+
+    # --- on the loop's thread ---
 
     def _configure(self, settings: Mapping[str, Any]) -> None:
         """Takes new settings while running; `threads` is applied between batches, by the thread it concerns."""
@@ -68,46 +147,57 @@ class Replica:
         if self._batcher is not None:
             self._batcher.poke()
 
-    def _model_thread(self) -> None:
-        try:
-            model = self._load()
-        except Exception as error:  # noqa: BLE001 - whatever stops a load becomes the replica's last words
-            log.exception("loading %s failed", self._spec.model_id)
-            self._server.call(self._fail, last_words(error))
-            return
-        batcher = Batcher(self._task, model, on_idle=self._apply_threads)
-        self._server.call(self._serve, batcher, pss_bytes())
-        batcher.run()
-
-    def _load(self) -> Model:
-        from modelyard.worker.runtimes.base import load_model
-
-        self._apply_threads()
-        started = time.perf_counter()
-        spec = self._spec
-        model = load_model(
-            spec.runtime, Path(spec.path), self._task.heads, device=spec.device, remote_code=spec.remote_code
-        )
-        log.info("loaded %s in %.0f ms", self._spec.model_id, (time.perf_counter() - started) * 1000)
-        # What was allocated so far lives as long as the process: keep it out of every later collection.
-        gc.collect()
-        gc.freeze()
-        return model
-
-    def _apply_threads(self) -> None:
-        from modelyard.worker.runtimes.threads import set_threads
-
-        set_threads(self._threads)
-
-    def _serve(self, batcher: Batcher, memory_bytes: int | None) -> None:
+    def _serve(self, batcher: Batcher, memory: Memory | None) -> None:
         self._batcher = batcher
         self._server.accept_calls(batcher)
-        self._server.report(phase=Phase.READY, memory_bytes=memory_bytes, slots=self._task.max_batch)
+        self._report_ready(batcher, memory)
+        self._reporter = asyncio.create_task(self._follow_memory(batcher, memory), name="memory")
 
-    def _fail(self, reason: str) -> None:
+    async def _follow_memory(self, batcher: Batcher, said: Memory | None) -> None:
+        while said is not None:
+            await self._answered.wait()
+            self._answered.clear()
+            memory = await asyncio.to_thread(measure)  # the kernel walks the page tables: some ms per GB
+            if memory is not None and differs(memory, said):
+                said = memory
+                self._report_ready(batcher, memory)
+            await asyncio.sleep(MEMORY_EVERY_S)
+
+    def _report_ready(self, batcher: Batcher, memory: Memory | None) -> None:
+        self._server.report(
+            phase=Phase.READY,
+            memory_bytes=memory.held_bytes if memory else None,
+            peak_bytes=memory.peak_bytes if memory else None,
+            slots=batcher.task.max_batch,
+        )
+
+    def _fail(self, failure: Failure) -> None:
         self._exit_code = EXIT_FAILED
-        self._server.report(phase=Phase.FAILED, reason=reason)
+        self._server.report(phase=Phase.FAILED, reason=failure.reason, permanent=failure.permanent)
         self._stop.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a replica ends. `permanent`: trying again would end the same way."""
+
+    reason: str
+    permanent: bool
+
+
+def differs(now: Memory, before: Memory) -> bool:
+    """Whether the change is worth telling."""
+    return (
+        abs(now.held_bytes - before.held_bytes) >= MEMORY_STEP_BYTES
+        or abs(now.peak_bytes - before.peak_bytes) >= MEMORY_STEP_BYTES
+    )
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether a load that failed so would fail again: memory and files may come back, a model stays as it is."""
+    if isinstance(error, ModelyardError):
+        return not error.retryable
+    return not isinstance(error, MemoryError | OSError)
 
 
 def last_words(error: BaseException) -> str:
@@ -120,38 +210,22 @@ def last_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line}"
 
 
-def serve_replica(spec: ReplicaSpec, listener: socket.socket) -> int:
-    """Runs a replica to its end in this process; returns its exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True)
+def serve_replica(spec: ReplicaSpec, listener: socket.socket, workshop: Workshop | None = None) -> int:
+    """Runs a replica to its end in this process; returns its exit code. `workshop`: by default the real one."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
+    )
 
     async def main() -> int:
-        return await Replica(spec).run(listener)
+        return await Replica(spec, workshop or Runtimes()).run(listener)
 
     return asyncio.run(main())
-
-
-def redirect_output(log_path: str | None) -> None:
-    """Sends standard output and error to the replica's log and detaches standard input."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    if log_path is not None:
-        Path(log_path).parent.mkdir(parents=True, exist_ok=True)
-        target = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-        os.dup2(target, 1)
-        os.dup2(target, 2)
-        os.close(target)
-    os.close(null)
 
 
 def main() -> None:
     """Entry of a worker started as a fresh process: argv[1] is the listening socket's descriptor."""
     spec = msgspec.json.decode(sys.stdin.buffer.read(), type=ReplicaSpec)
-    listener = socket.socket(fileno=int(sys.argv[1]))
-    redirect_output(spec.log_path)
-    code = serve_replica(spec, listener)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # a model's own threads and exit handlers must not hold up the end
+    exit_at_once(serve_replica(spec, socket.socket(fileno=int(sys.argv[1]))))
 
 
 if __name__ == "__main__":

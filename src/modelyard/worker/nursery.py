@@ -3,9 +3,9 @@
 Single-threaded; runs no tensor operation and opens no device: a fork of a process that has done either hangs or
 breaks. Talks to its owner in lines of JSON over an inherited socket; when that closes, everything it started dies.
 
-Owner → nursery:  {"spawn": <ReplicaSpec>, "socket": "/path"}   {"signal": 15, "pid": 123}
-Nursery → owner:  {"ready": <ms>}   {"started": "<replica id>", "pid": 123}   {"exited": 123, "status": <wait status>}
-                  {"refused": "<replica id>", "reason": "..."}
+Owner → nursery:  {"spawn": <ReplicaSpec>, "socket": "/path"}
+Nursery → owner:  {"ready": <ms>}   {"started": "<replica id>", "pid": 123, "socket": "/path"}
+                  {"refused": "<replica id>", "reason": "..."}   {"exited": 123, "status": <wait status>}
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -30,32 +33,42 @@ PR_SET_PDEATHSIG = 1  # Source: prctl(2)
 CAN_FORK = sys.platform == "linux"
 """Elsewhere system libraries start threads behind one's back and a forked child may hang: start fresh processes."""
 PRELOAD = ("modelyard.worker.boot", "modelyard.worker.runtimes.preload")
-SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+SINGLE_THREADED = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 """Environment that keeps the native libraries from starting threads at import. Workers raise their count later."""
+
+Serve = Callable[[ReplicaSpec, socket.socket], int]
+"""A worker's whole life in a fork: serves on the socket, returns the exit code."""
 
 
 class Nursery:
     """The loop: commands from the owner, deaths of children."""
 
-    def __init__(self, owner: socket.socket) -> None:
+    def __init__(self, owner: socket.socket, serve: Serve | None) -> None:
+        """`serve` runs in each fork; None: workers are fresh processes."""
         self._owner = owner
+        self._serve = serve
         self._children: set[int] = set()
         self._buffer = b""
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
+        self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
         """Serves until the owner's socket closes, then kills every child's process group."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        selector = selectors.DefaultSelector()
-        selector.register(self._owner, selectors.EVENT_READ)
-        selector.register(self._wake_read, selectors.EVENT_READ)
+        self._selector.register(self._owner, selectors.EVENT_READ)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
         alive = True
         while alive:
-            for key, _ in selector.select():
+            for key, _ in self._selector.select():
                 if key.fileobj is self._owner:
                     alive = self._read_commands()
                 else:
@@ -81,65 +94,57 @@ class Nursery:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             command = msgspec.json.decode(line)
-            if "spawn" in command:
-                self._spawn(msgspec.convert(command["spawn"], ReplicaSpec), command["socket"])
-            elif command["pid"] in self._children:
-                kill_group(command["pid"], command["signal"])
+            self._spawn(msgspec.convert(command["spawn"], ReplicaSpec), command["socket"])
         return True
 
     def _spawn(self, spec: ReplicaSpec, path: str) -> None:
-        # Bound before the worker exists, so that its owner can connect at once, with nothing to poll for.
-        try:
-            listener = socket.socket(socket.AF_UNIX)
-            listener.bind(path)
-            os.chmod(path, 0o600)
-            listener.listen()
-            pid = self._fork(spec, listener) if CAN_FORK else start_fresh(spec, listener)
-        except OSError as error:
-            self.tell(refused=spec.replica_id, reason=f"cannot start a process: {error}")
-            return
-        listener.close()
+        with ExitStack() as held:  # the worker gets copies
+            try:
+                # Bound before the worker exists, so that its owner can connect at once, with nothing to poll for.
+                listener = held.enter_context(socket.socket(socket.AF_UNIX))
+                listen(listener, path)
+                output = open_log(spec.log_path)
+                held.callback(os.close, output)
+                pid = self._fork(spec, listener, output) if self._serve else start_fresh(spec, listener, output)
+            except OSError as error:
+                self.tell(refused=spec.replica_id, reason=f"cannot start a process: {error}")
+                return
         self._children.add(pid)
-        self.tell(started=spec.replica_id, pid=pid)
+        self.tell(started=spec.replica_id, pid=pid, socket=path)
 
-    def _fork(self, spec: ReplicaSpec, listener: socket.socket) -> int:
+    def _fork(self, spec: ReplicaSpec, listener: socket.socket, output: int) -> int:
+        assert self._serve is not None  # noqa: S101
         nursery_pid = os.getpid()
-        settled_read, settled_write = os.pipe()
         pid = os.fork()
         if pid:
-            # Until the worker leads its own process group, a signal to that group would reach nobody: wait for it.
-            os.close(settled_write)
-            os.read(settled_read, 1)
-            os.close(settled_read)
+            lead_group(pid)
             return pid
         code = 1
         try:
-            os.close(settled_read)
-            self._become_worker(spec, nursery_pid)
-            os.close(settled_write)
-            from modelyard.worker.boot import serve_replica
-
-            code = serve_replica(spec, listener)
+            lead_group(0)
+            die_with_parent(nursery_pid)
+            self._leave(output)
+            code = self._serve(spec, listener)
         except BaseException as error:  # noqa: BLE001 - a fork must never return into the nursery's loop
             sys.stderr.write(f"worker ended: {type(error).__name__}: {error}\n")
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+            exit_at_once(code)
 
-    def _become_worker(self, spec: ReplicaSpec, nursery_pid: int) -> None:
-        """Cuts the fork loose from the nursery: own session, own signals, own output; dies with the nursery."""
-        from modelyard.worker.boot import redirect_output
-
-        os.setsid()
-        die_with_parent(nursery_pid)
+    def _leave(self, output: int) -> None:
+        """Cuts the fork loose from the nursery: own signals, own output, none of the nursery's descriptors."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self._selector.close()
         self._owner.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
-        redirect_output(spec.log_path)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(null)
+        os.close(output)
 
     def _reap(self) -> None:
         while True:
@@ -147,16 +152,31 @@ class Nursery:
                 os.read(self._wake_read, 4096)
             except BlockingIOError:
                 break
-        while self._children:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            self._children.discard(pid)
-            kill_group(pid, signal.SIGKILL)  # whatever the worker itself had started
-            self.tell(exited=pid, status=status)
+        while (pid := find_dead_child()) is not None:
+            if pid in self._children:
+                # Whatever the worker itself had started. Its pid is its own until it is reaped, so do it before.
+                kill_group(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            if pid in self._children:
+                self._children.discard(pid)
+                self.tell(exited=pid, status=status)
+
+
+def find_dead_child() -> int | None:
+    """A child that has ended and waits to be reaped, or None."""
+    try:
+        dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return dead.si_pid if dead is not None else None
+
+
+def lead_group(pid: int) -> None:
+    """Makes a fork the leader of its own process group. Both sides call it, so that neither can be too early."""
+    try:
+        os.setpgid(pid, pid)
+    except ProcessLookupError:  # it has ended already
+        return
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -174,33 +194,71 @@ def kill_group(pid: int, number: int) -> None:
         return
 
 
-def start_fresh(spec: ReplicaSpec, listener: socket.socket) -> int:
+def exit_at_once(code: int) -> NoReturn:
+    """Ends this process at once: neither a model's own threads nor its exit handlers may hold up the end."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def listen(listener: socket.socket, path: str) -> None:
+    """Binds a Unix socket that only this user may connect to."""
+    before = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
+    listener.listen()
+
+
+def open_log(path: str | None) -> int:
+    """A descriptor for a worker's output: its log, else this process's own standard error."""
+    if path is None:
+        return os.dup(2)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+
+
+def start_fresh(spec: ReplicaSpec, listener: socket.socket, output: int) -> int:
     """Starts a worker as a new interpreter, where forking is unsafe."""
     process = subprocess.Popen(
         [sys.executable, "-m", "modelyard.worker.boot", str(listener.fileno())],
         stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
         pass_fds=[listener.fileno()],
-        start_new_session=True,
+        process_group=0,
     )
     assert process.stdin is not None  # noqa: S101 - asked for above
     process.stdin.write(msgspec.json.encode(spec))
     process.stdin.close()
-    process.returncode = 0  # reaped by waitpid(-1); Popen must not wait for it as well
+    process.returncode = 0  # `_reap` waits for it; Popen must not do so as well
     return process.pid
 
 
 def main() -> None:
     """Entry: argv[1] is the descriptor of the socket to the owner."""
     owner = socket.socket(fileno=int(sys.argv[1]))
-    owner.setblocking(True)
     started = time.perf_counter()
+    serve = None
     if CAN_FORK:
         for name in PRELOAD:
             importlib.import_module(name)
-        # Collections in the children would touch, and so copy, every shared page.
-        gc.collect()
-        gc.freeze()
-    nursery = Nursery(owner)
+        from modelyard.worker.boot import serve_replica
+
+        serve = serve_replica
+    run_nursery(owner, serve, started)
+
+
+def run_nursery(owner: socket.socket, serve: Serve | None, started: float) -> None:
+    """Runs a nursery that has imported what it wants to share. `started`: perf_counter() when it began to."""
+    owner.setblocking(True)
+    # Collections in the children would touch, and so copy, every shared page.
+    gc.collect()
+    gc.freeze()
+    nursery = Nursery(owner, serve)
     nursery.tell(ready=round((time.perf_counter() - started) * 1000))
     nursery.run()
 

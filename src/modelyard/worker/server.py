@@ -14,11 +14,10 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from modelyard.errors import InferenceFailed, ModelyardError, Unauthorized
+from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost, Unauthorized
 from modelyard.tasks import body
-from modelyard.tasks.base import Task
-from modelyard.wire import BrokenStream, Frame, Kind, encode, read_frame
-from modelyard.worker.batcher import Batcher
+from modelyard.wire import MAX_GREETING_BYTES, BrokenStream, Frame, Kind, Unsendable, encode, read_frame
+from modelyard.worker.batcher import Batcher, nothing
 
 log = logging.getLogger(__name__)
 
@@ -35,16 +34,29 @@ class Phase(StrEnum):
 
 
 class Connection:
-    """One peer. Sends are thread-safe through `WorkerServer.call`; requests still running end with the connection."""
+    """One peer, and its requests that still run: they end with it. Loop thread only."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self.running: dict[int, RunningCall] = {}
+        self.greeted = False
 
     def send(self, frame: Frame) -> None:
-        """Queues a frame; a peer that is gone is no error, its requests are cancelled elsewhere. Loop thread only."""
+        """Queues a frame; a peer that is gone is no error, its requests are cancelled elsewhere. Raises Unsendable."""
         if not self._writer.is_closing():
             self._writer.write(encode(frame))
+
+    async def close(self) -> None:
+        """Flushes what was sent, then closes."""
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except OSError as error:
+            log.debug("the peer left before the last frame: %s", error)
+
+    def abort(self) -> None:
+        """Breaks the connection; what was not sent yet is lost."""
+        self._writer.transport.abort()
 
 
 class RunningCall:
@@ -63,13 +75,22 @@ class RunningCall:
 class WorkerServer:
     """Serves frames on a listening socket until `close`."""
 
-    def __init__(self, task: Task, secret: str, on_configure: Callable[[Mapping[str, Any]], None]) -> None:
-        """`on_configure` gets the body of CONFIGURE frames, on the loop's thread."""
-        self._task = task
+    def __init__(
+        self,
+        secret: str,
+        on_configure: Callable[[Mapping[str, Any]], None],
+        *,
+        on_answer: Callable[[], None] = nothing,
+        hello_deadline_s: float = HELLO_DEADLINE_S,
+    ) -> None:
+        """`on_configure` gets the body of CONFIGURE frames, `on_answer` is called after each answer; loop thread."""
         self._secret = secret
         self._on_configure = on_configure
+        self._on_answer = on_answer
+        self._hello_deadline_s = hello_deadline_s
         self._loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
+        self._greeted = asyncio.Event()
         self._status: dict[str, Any] = {"phase": Phase.STARTING}
         self._batcher: Batcher | None = None
         self._server: asyncio.Server | None = None
@@ -80,8 +101,11 @@ class WorkerServer:
         self._server = await start(self._serve, sock=listener)
 
     def call(self, function: Callable[..., None], *args: Any) -> None:
-        """Runs `function` on the loop's thread soon; callable from any thread."""
-        self._loop.call_soon_threadsafe(function, *args)
+        """Runs `function` on the loop's thread soon; callable from any thread. Does nothing once the loop has ended."""
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:  # the loop is closed: the process is ending while the model still works
+            log.debug("the loop has ended before %s", function)
 
     def accept_calls(self, batcher: Batcher) -> None:
         """From now on requests go to `batcher`. Loop thread only."""
@@ -91,31 +115,46 @@ class WorkerServer:
         """Tells every peer, present and future, the replica's state. Loop thread only."""
         self._status = status
         for connection in self._connections:
-            connection.send(Frame(Kind.STATUS, 0, status))
+            if connection.greeted:
+                connection.send(Frame(Kind.STATUS, 0, status))
 
-    async def close(self) -> None:
-        """Stops accepting and flushes what was sent."""
+    async def wait_greeted(self, deadline_s: float) -> None:
+        """Returns when a peer has been told the state, or after `deadline_s`."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._greeted.wait()
+        except TimeoutError:
+            log.warning("nobody has asked for this replica's state")
+
+    def abort(self) -> None:
+        """Stops accepting and breaks every connection at once, as the death of the process would."""
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):
-            writer = connection._writer  # noqa: SLF001
-            writer.close()
-            try:
-                await writer.wait_closed()
-            except ConnectionError:
-                log.debug("peer left before the last frame")
+            connection.abort()
+
+    async def close(self) -> None:
+        """Stops accepting and flushes what was sent, also by `call` before this."""
+        if self._server is not None:
+            self._server.close()
+        await asyncio.sleep(0)
+        await asyncio.gather(*(connection.close() for connection in list(self._connections)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(writer)
+        self._connections.add(connection)
         try:
-            if not await self._greet(reader, connection):
-                return
-            self._connections.add(connection)
-            connection.send(Frame(Kind.STATUS, 0, self._status))
-            while (frame := await read_frame(reader)) is not None:
-                self._handle(connection, frame)
+            if await self._greet(reader, connection):
+                connection.send(Frame(Kind.HELLO, 0))
+                connection.send(Frame(Kind.STATUS, 0, self._status))
+                connection.greeted = True
+                self._greeted.set()
+                while (frame := await read_frame(reader)) is not None:
+                    self._handle(connection, frame)
         except BrokenStream as error:
             log.warning("dropping a connection: %s", error)
+        except Exception:
+            log.exception("dropping a connection")
         finally:
             self._connections.discard(connection)
             for call in connection.running.values():
@@ -123,9 +162,10 @@ class WorkerServer:
             writer.close()
 
     async def _greet(self, reader: asyncio.StreamReader, connection: Connection) -> bool:
-        """Whether the peer's first frame carries the secret."""
+        """Whether the peer's first frame carries the secret; one that does not is told."""
         try:
-            frame = await asyncio.wait_for(read_frame(reader), HELLO_DEADLINE_S)
+            async with asyncio.timeout(self._hello_deadline_s):
+                frame = await read_frame(reader, MAX_GREETING_BYTES)
         except TimeoutError:
             frame = None
         known = (
@@ -134,54 +174,62 @@ class WorkerServer:
             and isinstance(frame.body, str)
             and hmac.compare_digest(frame.body.encode(), self._secret.encode())
         )
-        if known:
-            connection.send(Frame(Kind.HELLO, 0))
-        else:
+        if not known:
             connection.send(Frame(Kind.ERROR, 0, Unauthorized("Wrong replica secret.").to_wire()))
         return known
 
     def _handle(self, connection: Connection, frame: Frame) -> None:
-        match frame.kind:
-            case Kind.REQUEST:
-                self._start(connection, frame)
-            case Kind.CANCEL:
-                if call := connection.running.get(frame.id):
+        match frame:
+            case Frame(Kind.REQUEST, request_id, {"fields": dict(fields), "params": dict(params), **rest}) if (
+                request_id not in connection.running
+            ):
+                self._start(connection, request_id, fields, params, stream=rest.get("stream") is True)
+            case Frame(Kind.CANCEL, request_id):
+                if call := connection.running.get(request_id):
                     call.is_cancelled = True
-            case Kind.PING:
-                connection.send(Frame(Kind.PONG, frame.id))
-            case Kind.CONFIGURE:
-                self._on_configure(frame.body)
+            case Frame(Kind.PING, request_id):
+                connection.send(Frame(Kind.PONG, request_id))
+            case Frame(Kind.CONFIGURE, _, dict(settings)):
+                self._on_configure(settings)
             case _:
-                log.warning("unexpected frame %s", frame.kind.name)
+                raise BrokenStream(f"a {frame.kind.name} frame that makes no sense here")
 
-    def _start(self, connection: Connection, frame: Frame) -> None:
-        """Hands a request `{"fields", "params", "stream"}` to the batcher, or answers with the error that stops it."""
+    def _start(
+        self, connection: Connection, request_id: int, fields: dict[str, Any], params: dict[str, Any], *, stream: bool
+    ) -> None:
+        """Hands a request to the batcher, or answers with the error that stops it."""
         running = RunningCall()
 
         def emit(text: str) -> None:
-            self.call(connection.send, Frame(Kind.CHUNK, frame.id, text))
+            self.call(connection.send, Frame(Kind.CHUNK, request_id, text))
 
         def deliver(output: Any) -> None:
-            self.call(self._finish, connection, frame.id, output)
+            self.call(self._finish, connection, request_id, output)
 
+        if self._batcher is None:
+            return self._finish(connection, request_id, ReplicaLost("The replica is not ready."))
         try:
-            if self._batcher is None:
-                raise InferenceFailed("The replica is not ready.")
             call = body.to_call(
-                self._task,
-                frame.body["fields"],
-                frame.body["params"],
-                emit=emit if frame.body.get("stream") else None,
-                cancelled=running.cancelled,
+                self._batcher.task, fields, params, emit=emit if stream else None, cancelled=running.cancelled
             )
-            connection.running[frame.id] = running
+            connection.running[request_id] = running
             self._batcher.submit(call, deliver)
         except ModelyardError as error:
-            self._finish(connection, frame.id, error)
+            self._finish(connection, request_id, error)
+        except Exception as error:
+            log.exception("a request could not be queued")
+            self._finish(connection, request_id, InferenceFailed(f"The request could not be read: {error}"))
+        return None
 
     def _finish(self, connection: Connection, request_id: int, output: Any) -> None:
         connection.running.pop(request_id, None)
-        if isinstance(output, ModelyardError):
-            connection.send(Frame(Kind.ERROR, request_id, output.to_wire()))
-        else:
-            connection.send(Frame(Kind.DONE, request_id, {"output": output}))
+        try:
+            if isinstance(output, ModelyardError):
+                connection.send(Frame(Kind.ERROR, request_id, output.to_wire()))
+            else:
+                connection.send(Frame(Kind.DONE, request_id, {"output": output}))
+        except Unsendable as error:
+            log.error("an answer %s", error)  # noqa: TRY400 - the trace says nothing
+            message = output.message if isinstance(output, ModelyardError) else f"The answer {error}."
+            connection.send(Frame(Kind.ERROR, request_id, InferenceFailed(message).to_wire()))
+        self._on_answer()

@@ -1,0 +1,105 @@
+"""`modelyard keys`: API keys, in the database itself, so that they work without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelyard.cli import output
+from modelyard.cli.flags import with_settings
+from modelyard.cli.options import Json
+from modelyard.clock import SystemClock, iso
+from modelyard.config import Resolved, Settings
+from modelyard.errors import InvalidRequest, NotFound
+
+if TYPE_CHECKING:
+    from modelyard.store.store import Store
+    from modelyard.types import Key
+
+FIRST_ACCOUNT = "admin"
+COLUMNS = ("id", "account", "name", "key", "created", "revoked")
+
+app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys. Works with and without a running server.")
+
+
+@app.command()
+@with_settings("data_dir", "database_url")
+def create(
+    resolved: Resolved,
+    name: Annotated[str, typer.Argument(help="what to call it, e.g. who or what will use it", show_default=False)],
+    account: Annotated[str, typer.Option(help="whose key it is; a new name makes a new account")] = FIRST_ACCOUNT,
+) -> None:
+    """Make a key and print it, and nothing else, on standard output. It is shown this once."""
+    from modelyard.accounts.keys import hash_key, new_key, shown_prefix
+
+    for field, value in (("name", name), ("account", account)):
+        if not value.strip():
+            raise InvalidRequest(field=field, got=value, accepted="at least one letter")
+    key = new_key()
+    with open_store(resolved.settings) as store:
+        now = SystemClock().now()
+        owner = store.accounts.ensure(account, now)
+        store.keys.create(owner.id, name, hash_key(key), shown_prefix(key), now)
+    typer.echo(key)
+
+
+@app.command("ls")
+@with_settings("data_dir", "database_url")
+def list_keys(
+    resolved: Resolved,
+    account: Annotated[str | None, typer.Option(help="only this account's keys")] = None,
+    json: Json = False,
+) -> None:
+    """List the keys: their first characters only, for the keys themselves are not stored."""
+    with open_store(resolved.settings) as store:
+        names = {each.id: each.name for each in store.accounts.list()}
+        if account is not None and account not in names.values():
+            others = ", ".join(sorted(names.values())) or "none yet"
+            raise NotFound(f"No account is called {account}; there are {others}.")
+        found = [key for key in store.keys.list() if account in (None, names[key.account_id])]
+    if json:
+        return output.print_json([describe(key, names[key.account_id]) for key in found])
+    output.print_table(
+        COLUMNS,
+        ([*describe(key, names[key.account_id]).values()] for key in found),
+        empty="There are no keys yet. `modelyard keys create NAME` makes one.",
+    )
+    return None
+
+
+@app.command()
+@with_settings("data_dir", "database_url")
+def revoke(
+    resolved: Resolved,
+    key: Annotated[str, typer.Argument(metavar="ID", help="the key's id, or what `keys ls` shows of it")],
+) -> None:
+    """End a key; a running server refuses it within seconds."""
+    with open_store(resolved.settings) as store:
+        if not store.keys.revoke(key, SystemClock().now()):
+            raise NotFound(f"No key that is in use has the id {key}. `modelyard keys ls` lists them.")
+    typer.echo(f"{key} is revoked.", err=True)
+
+
+@contextmanager
+def open_store(settings: Settings) -> Iterator[Store]:
+    """The database these settings name, made where there is none."""
+    from modelyard.store.store import Store
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with Store.open(settings.database_url or f"sqlite:///{settings.data_dir / 'modelyard.db'}") as store:
+        yield store
+
+
+def describe(key: Key, account: str) -> dict[str, str | None]:
+    """A key as it may be shown."""
+    return {
+        "id": key.id,
+        "account": account,
+        "name": key.name,
+        "prefix": key.prefix,
+        "created": iso(key.created_at),
+        "revoked": None if key.revoked_at is None else iso(key.revoked_at),
+    }

@@ -1,0 +1,69 @@
+"""Models without a server: the catalog in this process, with its work shown on standard error. Imports no gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelyard.config import Settings
+from modelyard.errors import InvalidRequest, ModelRefused
+from modelyard.types import ModelCard, Source
+
+if TYPE_CHECKING:
+    from modelyard.catalog.catalog import Catalog
+
+FOLDER_ORG = "folder"
+"""The organisation in the id of a model that was named by its path."""
+
+
+@asynccontextmanager
+async def open_catalog(settings: Settings) -> AsyncIterator[Catalog]:
+    """The catalog these settings describe; its downloads and lookups end with the context."""
+    from modelyard.catalog.catalog import Catalog
+    from modelyard.catalog.folders import Folders
+    from modelyard.catalog.hub import Hub
+
+    catalog = Catalog(
+        Folders(settings.models_dir), Hub() if settings.hub else None, allow_unsafe=frozenset(settings.allow_unsafe)
+    )
+    try:
+        yield catalog
+    finally:
+        await catalog.aclose()
+
+
+async def find_model(catalog: Catalog, settings: Settings, name: str) -> ModelCard:
+    """The card of a model named by its id or by the path of its folder. Raises UnknownModel, ModelRefused."""
+    card = card_of_folder(Path(name), settings) if is_path(name) else await catalog.get(name)
+    if card.refusal is not None:
+        raise ModelRefused(card.refusal, model=card.model_id)
+    return card
+
+
+async def fetch(catalog: Catalog, card: ModelCard, on_progress: Callable[[int, int], None]) -> Path:
+    """The folder with the model's files, downloaded first where they are on the hub.
+
+    `on_progress` gets the bytes done and in all.
+    """
+    return await catalog.ensure_files(card, lambda progress: on_progress(progress.done_bytes, progress.total_bytes))
+
+
+def is_path(name: str) -> bool:
+    """Whether a model is named by its folder: a model id has exactly one slash and no leading dot."""
+    return name.startswith((".", "/", "~")) or (Path(name) / "config.json").is_file()
+
+
+def card_of_folder(path: Path, settings: Settings) -> ModelCard:
+    """The card of the model in one folder, wherever it lies. Raises InvalidRequest."""
+    from modelyard.catalog.cards import make_card
+    from modelyard.catalog.files import FolderFiles, scan_folder
+    from modelyard.catalog.found import Found
+    from modelyard.catalog.inspection import inspect_files
+
+    path = path.expanduser().resolve()
+    if not path.is_dir():
+        raise InvalidRequest(field="model", got=str(path), accepted="org/name, or a model folder that exists")
+    inspection = inspect_files(FolderFiles(path, scan_folder(path)))
+    return make_card(Found(f"{FOLDER_ORG}/{path.name}", Source.FOLDER, inspection, path), settings.allow_unsafe)

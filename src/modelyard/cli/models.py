@@ -1,0 +1,100 @@
+"""`modelyard ls` and `pull`: which models there are, and getting one onto this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelyard.cli import output
+from modelyard.cli.client import Client, open_client
+from modelyard.cli.flags import with_settings
+from modelyard.cli.options import Json, ModelId, Url
+from modelyard.config import Resolved, Settings
+from modelyard.types import GIB
+
+if TYPE_CHECKING:
+    from modelyard.types import ModelCard
+
+COLUMNS = ("model", "task", "#params", "#RAM", "measured", "licence", "problem")
+
+
+@with_settings("data_dir", "models_dir", "allow_unsafe", "hub")
+def ls(
+    resolved: Resolved,
+    task: Annotated[str | None, typer.Option(help="only models for this task")] = None,
+    url: Url = None,
+    json: Json = False,
+) -> None:
+    """List the models a running server knows; without one, those on this machine."""
+    import asyncio
+
+    with open_client(url, resolved.settings) as client:
+        models = ask(client, task) if url or client.is_up() else asyncio.run(look_here(resolved.settings, task))
+    if json:
+        return output.print_json(models)
+    empty = "There are no models here yet. `modelyard pull MODEL` fetches one from the hub."
+    output.print_table(COLUMNS, map(row, models), empty=empty)
+    return None
+
+
+@with_settings("models_dir", "allow_unsafe", "hub")
+def pull(resolved: Resolved, model: ModelId) -> None:
+    """Download a model's files, so that its first start need not. Prints their folder."""
+    import asyncio
+
+    typer.echo(asyncio.run(download(resolved.settings, model)))
+
+
+def ask(client: Client, task: str | None) -> list[dict[str, Any]]:
+    """The server's list."""
+    models: list[dict[str, Any]] = client.ask("GET", "list/models", query={} if task is None else {"task": task})
+    return models
+
+
+async def look_here(settings: Settings, task: str | None) -> list[dict[str, Any]]:
+    """The list that a server with these settings would give, without prices."""
+    from modelyard.cli.local import open_catalog
+
+    async with open_catalog(settings) as catalog:
+        return [describe(card) for card in await catalog.list(task=task)]
+
+
+async def download(settings: Settings, model_id: str) -> str:
+    """The folder with the model's files, once they are here."""
+    from modelyard.cli.local import fetch, find_model, open_catalog
+    from modelyard.cli.progress import Progress
+
+    async with open_catalog(settings) as catalog:
+        with Progress(f"looking for {model_id}") as progress:
+            card = await find_model(catalog, settings, model_id)
+            return str(await fetch(catalog, card, progress.downloaded))
+
+
+def describe(card: ModelCard) -> dict[str, Any]:
+    """A card with the names that the server's list has."""
+    return {
+        "modelId": card.model_id,
+        "task": card.task,
+        "params": None if card.parameters is None else round(card.parameters / 1e9, 6),
+        "ramRequired": round(card.memory_bytes / GIB, 4),
+        "benchmarked": card.measured,
+        "architecture": card.architecture,
+        "source": str(card.source),
+        "revision": card.revision,
+        "license": card.license,
+        "error": card.refusal,
+    }
+
+
+def row(model: dict[str, Any]) -> tuple[object, ...]:
+    """A model as a line of the table."""
+    return (
+        model["modelId"],
+        model["task"],
+        output.count(None if model["params"] is None else model["params"] * 1e9),
+        output.gigabytes(model["ramRequired"]),
+        "yes" if model["benchmarked"] else "estimate",
+        model["license"],
+        model["error"],
+    )

@@ -1,0 +1,21 @@
+"""Options that several commands share, so that they are called and explained the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+Url = Annotated[
+    str | None,
+    typer.Option("--url", envvar="MODELYARD_URL", help="the server to ask", show_default=DEFAULT_URL),
+]
+"""The key that goes with it is $MODELYARD_API_KEY, else the one a local server keeps in its data folder."""
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+
+ModelId = Annotated[str, typer.Argument(help="org/name", show_default=False)]
+
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="go on printing what is new, until Ctrl-C")]

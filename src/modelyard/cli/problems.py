@@ -1,0 +1,93 @@
+"""The one place where an error becomes what a person reads in a terminal: a sentence, and the command that fixes it.
+
+Owns the wording of fixes and the exit code. Errors themselves are raised elsewhere and carry data only.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from modelyard import errors
+from modelyard.cli import output
+
+EXIT_FAILED = 1
+
+
+class ServerUnreachable(Exception):
+    """No server answers at `url`."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url = url
+        self.reason = reason
+        super().__init__(f"No server answers at {url}: {reason}")
+
+
+class ServerRefused(Exception):
+    """A server answered with an error. `model_id` is what the request was about, if it was about a model."""
+
+    def __init__(self, status: int, message: str, model_id: str | None = None) -> None:
+        self.status = status
+        self.message = message
+        self.model_id = model_id
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What to tell: `sentence`, and `fix`, a command or a step, where one is known."""
+
+    sentence: str
+    fix: str | None = None
+
+
+NEW_KEY = 'export MODELYARD_API_KEY="$(modelyard keys create NAME)"'
+
+_BY_STATUS: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: NEW_KEY,
+    HTTPStatus.NOT_FOUND: "modelyard ls    (the models; modelyard ps: your clusters)",
+    HTTPStatus.TOO_MANY_REQUESTS: "modelyard ps",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "modelyard logs {model}",
+    HTTPStatus.SERVICE_UNAVAILABLE: "modelyard start {model}    (tries again; modelyard events {model} says why)",
+    HTTPStatus.GATEWAY_TIMEOUT: "modelyard events {model}",
+}
+
+_BY_KIND: tuple[tuple[type[errors.ModelyardError], str], ...] = (
+    (errors.Unauthorized, NEW_KEY),
+    (errors.UnknownModel, "modelyard ls"),
+    (errors.DownloadFailed, "modelyard doctor"),
+)
+"""For errors raised in this process; the first class that fits counts. The others' own messages say what to do."""
+
+
+def describe(error: BaseException) -> Problem:
+    """What a person should be told of `error`. Pure."""
+    match error:
+        case ServerUnreachable():
+            return Problem(str(error), "modelyard serve    (or name another server with --url or MODELYARD_URL)")
+        case ServerRefused():
+            fix = _BY_STATUS.get(error.status)
+            return Problem(error.message, None if fix is None else fix.format(model=error.model_id or "MODEL"))
+        case errors.ModelyardError():
+            fix = next((command for kind, command in _BY_KIND if isinstance(error, kind)), None)
+            return Problem(error.message, fix)
+        case OSError():
+            where = f": {error.filename}" if error.filename else ""
+            return Problem(f"{error.strerror or error}{where}", "modelyard doctor")
+    said = str(error).strip() or "no message"
+    return Problem(f"{type(error).__name__}: {said}", "run it again with `modelyard --debug ...` and report the trace")
+
+
+def report(error: BaseException, *, debug: bool) -> int:
+    """Tells the error on standard error, with its trace when `debug`; returns the exit code."""
+    problem = describe(error)
+    console = output.stderr()
+    if debug:
+        console.print("".join(traceback.format_exception(error)), end="", highlight=False, markup=False)
+    console.print("[bold red]error:[/] ", end="")
+    console.print(problem.sentence, markup=False)
+    if problem.fix is not None:
+        console.print("  [bold]fix:[/] ", end="")
+        console.print(problem.fix, markup=False)
+    return EXIT_FAILED

@@ -1,0 +1,120 @@
+"""`modelyard serve`: the server, and what it says as it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelyard.cli import output
+from modelyard.cli.examples import example_models_dir
+from modelyard.cli.flags import with_settings
+from modelyard.config import Resolved
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from rich.console import Console
+
+    from modelyard.gateway.services import Services
+    from modelyard.types import ModelCard
+
+SHOWN_MODELS = 10
+
+
+@with_settings()
+def serve(
+    resolved: Resolved,
+    example_models: Annotated[
+        bool, typer.Option("--example-models", help="also serve the small models that come with Modelyard")
+    ] = False,
+) -> None:
+    """Start the server. Stop it with Ctrl-C: requests in progress are finished first."""
+    import asyncio
+
+    from modelyard.gateway.server import serve as serve_gateway
+
+    settings = resolved.settings
+    if example_models:
+        settings = dataclasses.replace(settings, models_dir=(*settings.models_dir, example_models_dir()))
+    # uvicorn raises again the signal that ended it: let SIGTERM then be what Ctrl-C is, an orderly end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    announcing: set[asyncio.Task[None]] = set()
+
+    def on_start(services: Services, url: str) -> None:
+        console = output.stdout()
+        announce(console, services, url)
+        # Looking through large folders must not keep the server from answering.
+        announcing.add(asyncio.get_running_loop().create_task(announce_models(console, services, url), name="announce"))
+
+    try:
+        serve_gateway(settings, on_start)
+    except KeyboardInterrupt:
+        output.stderr().print("stopped")
+
+
+def announce(console: Console, services: Services, url: str) -> None:
+    """Where the server listens, where it keeps its data, and the first key, if it was just made."""
+    console.print(f"[bold]Modelyard[/] is listening on [bold]{url}[/]")
+    console.print(f"Data is in {services.settings.data_dir}", markup=False)
+    if services.first_key is not None:
+        console.print(f"Your API key: [bold green]{services.first_key}[/]")
+        console.print("This key is shown once. Keep it; `modelyard keys create NAME` makes another.")
+    sys.stdout.flush()
+
+
+async def announce_models(console: Console, services: Services, url: str) -> None:
+    """The models there are, and a line to paste that calls the first of them."""
+    try:
+        cards = [card for card in await services.catalog.list() if card.refusal is None]
+    except Exception as error:  # noqa: BLE001 - the server works; only its greeting is shorter
+        console.print(f"The models cannot be listed: {error}", markup=False)
+        return
+    for line in model_lines(cards):
+        console.print(line, markup=False)
+    example = next(filter(None, (curl_line(card, services, url) for card in cards)), None)
+    if example is not None:
+        console.print("Try:")
+        console.print(f"  {example}", markup=False)
+    sys.stdout.flush()
+
+
+def model_lines(cards: Sequence[ModelCard]) -> list[str]:
+    """The models, a line each, cut after the first few."""
+    if not cards:
+        return ["No model is on this machine yet; any model of the hub is fetched when it is first called."]
+    lines = [f"Models ({len(cards)}):"]
+    width = max(len(card.model_id) for card in cards[:SHOWN_MODELS])
+    lines += [f"  {card.model_id:{width}}  {card.task}" for card in cards[:SHOWN_MODELS]]
+    if len(cards) > SHOWN_MODELS:
+        lines.append(f"  ... and {len(cards) - SHOWN_MODELS} more: modelyard ls")
+    return lines
+
+
+def curl_line(card: ModelCard, services: Services, url: str) -> str | None:
+    """A shell line that calls the model with its task's example; None for a task this server cannot run."""
+    from modelyard.gateway.services import CLI_KEY_FILE
+    from modelyard.tasks.registry import find_task
+
+    task = find_task(card.task)
+    if task is None:
+        return None
+    key = services.first_key or f"$(cat {shlex.quote(str(services.settings.data_dir / CLI_KEY_FILE))})"
+    return curl("POST", f"{url}/models/v2/{card.model_id}", key, task.example)
+
+
+def curl(method: str, url: str, key: str, body: dict[str, Any] | None = None, *more: str) -> str:
+    """A request as a shell line that works when it is pasted. `key` may be a `$(...)` or a `$VARIABLE`."""
+    words = ["curl", *more]
+    if method != ("GET" if body is None else "POST"):
+        words += ["-X", method]
+    words += [shlex.quote(url), "-H", f'"Authorization: Key {key}"']
+    if body is not None:
+        words += ["-d", shlex.quote(json.dumps(body, ensure_ascii=False))]
+    return " ".join(words)

@@ -1,0 +1,84 @@
+"""`modelyard worker`: one model alone behind plain HTTP, for a container or for curl."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from typing import Annotated
+
+import typer
+
+from modelyard.cli import output
+from modelyard.cli.flags import with_settings
+from modelyard.config import Resolved, Settings
+from modelyard.errors import Unavailable
+from modelyard.types import ReplicaSpec
+
+
+@with_settings("host", "models_dir", "allow_unsafe", "hub", "log_level")
+def worker(
+    resolved: Resolved,
+    model: Annotated[str, typer.Argument(help="org/name, or the path of a model folder", show_default=False)],
+    port: Annotated[int, typer.Option(envvar="PORT", help="port to listen on")] = 8000,
+    device: Annotated[str, typer.Option(envvar="DEVICE", help="auto, cpu, cuda or cuda:N")] = "auto",
+) -> None:
+    """Serve one model alone: `POST /run` takes the inference body, `GET /health` is 503 until it is ready."""
+    from modelyard.worker.http import serve
+    from modelyard.worker.nursery import exit_at_once
+
+    settings = resolved.settings
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logging.getLogger("modelyard").setLevel(settings.log_level.upper())
+    # OpenMP threads that spin while they wait make a small model 10 times slower on a machine that has other work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # uvicorn raises again the signal that ended it: let SIGTERM then be what Ctrl-C is, an orderly end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with listen(settings.host, port) as listener:
+        url = f"http://{settings.host}:{listener.getsockname()[1]}"
+        typer.echo(f"Listening on {url}; {model} is being prepared")
+
+        async def prepare() -> ReplicaSpec:
+            return await prepare_replica(settings, model, device)
+
+        def on_ready(spec: ReplicaSpec) -> None:
+            typer.echo(f"Ready: {spec.model_id} ({spec.task}) at POST {url}/run")
+
+        try:
+            serve(prepare, listener, on_ready)
+        except KeyboardInterrupt:
+            output.stderr().print("stopped")
+    exit_at_once(0)
+
+
+async def prepare_replica(settings: Settings, name: str, device: str) -> ReplicaSpec:
+    """Finds the model, downloads it where needed, and says how to load it. Raises what the catalog raises."""
+    from modelyard.cli.local import fetch, find_model, open_catalog
+    from modelyard.cli.progress import Progress
+    from modelyard.engine.local import usable_cores
+
+    async with open_catalog(settings) as catalog:
+        with Progress(f"looking for {name}") as progress:
+            card = await find_model(catalog, settings, name)
+            path = await fetch(catalog, card, progress.downloaded)
+    return ReplicaSpec(
+        replica_id="solo",
+        model_id=card.model_id,
+        path=str(path),
+        task=card.task,
+        runtime=card.library,
+        device=device,
+        threads=usable_cores(),
+        remote_code=card.remote_code,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket. Raises Unavailable, saying what to do."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise Unavailable(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another address with --host or --port."
+        ) from error

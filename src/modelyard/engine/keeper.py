@@ -1,0 +1,175 @@
+"""Keeps one nursery process running: starts it, talks to it, starts another when it dies, ends it.
+
+Knows nothing of replicas; what its death means for them is told by a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from modelyard.worker.nursery import SINGLE_THREADED
+
+log = logging.getLogger(__name__)
+
+NURSERY = (sys.executable, "-m", "modelyard.worker.nursery")
+RESTART_AFTER_S = 0.2
+RESTART_AFTER_MAX_S = 30.0
+STEADY_S = 60.0
+"""A nursery that lived this long did not die of its start: the next death counts as the first."""
+END_GRACE_S = 2.0
+
+_KEPT_FROM_WORKERS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "ACCESS_KEY", "DATABASE_URL")
+
+
+class Keeper:
+    """One nursery at a time. All methods belong to one event loop's thread."""
+
+    def __init__(
+        self,
+        hear: Callable[[dict[str, Any]], None],
+        died: Callable[[str], None],
+        command: Sequence[str] = NURSERY,
+        *,
+        restart_after_s: float = RESTART_AFTER_S,
+    ) -> None:
+        """`hear` gets every message but `ready`; `died` is told how the nursery ended, once it has.
+
+        `command`: the program; it gets the descriptor of its socket as one more argument. `restart_after_s` doubles
+        with every death soon after a start.
+        """
+        self._hear = hear
+        self._died = died
+        self._command = command
+        self._restart_after_s = restart_after_s
+        self._unsent: list[bytes] = []
+        self._writer: asyncio.StreamWriter | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self.ready = False
+        self.pid: int | None = None
+
+    def start(self) -> None:
+        """Starts the first nursery, soon."""
+        self._task = asyncio.create_task(self._keep(), name="nursery keeper")
+
+    async def close(self) -> None:
+        """Ends the nursery, and with it whatever it has started. Idempotent."""
+        self._closing = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def send(self, **message: Any) -> None:
+        """Sends a command; while there is no nursery it waits for the next one."""
+        line = msgspec.json.encode(message) + b"\n"
+        if self._writer is None:
+            self._unsent.append(line)
+        else:
+            self._writer.write(line)
+
+    async def _keep(self) -> None:
+        quick_deaths = 0
+        while True:
+            born = time.monotonic()
+            try:
+                how = await self._live()
+            except OSError as error:
+                how = f"the nursery cannot be started: {error}"
+            quick_deaths = 0 if time.monotonic() - born >= STEADY_S else quick_deaths + 1
+            delay_s = min(RESTART_AFTER_MAX_S, self._restart_after_s * 2.0 ** min(quick_deaths, 10))
+            log.error("%s; starting another in %.1f s", how, delay_s)
+            self._died(how)
+            await asyncio.sleep(delay_s)
+
+    async def _live(self) -> str:
+        """One nursery's life; returns how it ended."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            reader, writer = await asyncio.open_connection(sock=ours)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    str(theirs.fileno()),
+                    pass_fds=[theirs.fileno()],
+                    stdin=asyncio.subprocess.DEVNULL,
+                    start_new_session=True,  # a Ctrl-C in the terminal is for the server, which then ends its workers
+                    env=worker_environment(os.environ),
+                )
+            except BaseException:
+                writer.close()
+                raise
+        self._writer, self.pid = writer, process.pid
+        try:
+            for line in self._unsent:
+                writer.write(line)
+            self._unsent.clear()
+            await self._listen(reader)
+        finally:
+            # One that still imports would only notice when it is done; it has no children yet.
+            grace_s = 0.0 if self._closing and not self.ready else END_GRACE_S
+            self._writer, self.pid, self.ready = None, None, False
+            writer.close()  # the nursery ends its children, then itself, when its owner's socket closes
+            await end_process(process, grace_s)
+        return f"the nursery {describe_status(process.returncode)}"
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        try:
+            async for line in reader:
+                match msgspec.json.decode(line):
+                    case {"ready": milliseconds}:
+                        log.info("nursery ready after %d ms", milliseconds)
+                        self.ready = True
+                    case message:
+                        self._hear(message)
+        except ConnectionError as error:
+            log.debug("the nursery's socket broke: %s", error)
+        except Exception:  # a bug; a nursery that nobody listens to is of no use
+            log.exception("the nursery said something that could not be handled")
+
+
+def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What workers see of the server's environment: no settings, no credentials, no network for the model library."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("MODELYARD_") and not any(part in name.upper() for part in _KEPT_FROM_WORKERS)
+    }
+    return {**kept, **SINGLE_THREADED, "HF_HUB_OFFLINE": "1"}
+
+
+def describe_status(returncode: int | None) -> str:
+    """How a process ended, from `Popen.returncode`."""
+    if returncode is not None and returncode < 0:
+        return f"was killed by {signal_name(-returncode)}"
+    return f"exited with code {returncode}"
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL for 9."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+async def end_process(process: asyncio.subprocess.Process, grace_s: float) -> None:
+    """Waits for a process that was told to end; kills it after `grace_s`."""
+    try:
+        async with asyncio.timeout(grace_s):
+            await process.wait()
+    except TimeoutError:
+        # Not process.kill(): it may reap a process that has just ended, behind the back of asyncio's own watcher.
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        await process.wait()

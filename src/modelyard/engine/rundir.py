@@ -1,0 +1,65 @@
+"""The folder that holds a server's sockets, and the removal of those that killed servers left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+PREFIX = "modelyard-"
+MAX_FOLDER_BYTES = 80
+"""A Unix socket's path has room for about 100 bytes, 92 on some systems. Source: unix(7)."""
+
+
+class RunDir:
+    """A folder of this user's alone, removed by `close`, or by the next server when this one is killed.
+
+    It is locked for as long as it is in use: the kernel drops the lock of a process that dies.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
+        """`parent`: by default the user's runtime folder, else the one for temporary files."""
+        parent = parent or short_parent()
+        remove_abandoned(parent)
+        # Locked before it has a name by which another server would take it for abandoned.
+        new = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
+        self._lock = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.path = new.rename(parent / new.name.removeprefix("."))
+
+    def close(self) -> None:
+        """Removes the folder. Idempotent."""
+        if self._lock >= 0:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = -1
+
+
+def short_parent() -> Path:
+    """Where run folders go: the first place whose name leaves room for a socket's."""
+    places = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]  # noqa: S108 - mkdtemp does the rest
+    fitting = [place for place in places if place and os.path.isdir(place) and len(place) < MAX_FOLDER_BYTES]
+    return Path(fitting[0] if fitting else tempfile.gettempdir())
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Removes this user's run folders that no living process has locked."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # not a folder, another user's, or gone by now
+            continue
+        try:
+            if os.fstat(lock).st_uid == os.geteuid():
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+                log.info("removed %s, left behind by a server that was killed", folder)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)

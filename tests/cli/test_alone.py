@@ -1,0 +1,167 @@
+"""Commands that bring their own server, or do without one."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.cli.conftest import Terminal, clean_environ
+from tests.serving import wait_until
+
+GPT2 = "tiny/gpt2"
+
+
+@pytest.fixture
+def alone(tmp_path: Path, zoo: Path) -> Terminal:
+    """A terminal on a machine with models and no server."""
+    return Terminal(clean_environ(tmp_path, MODELYARD_HUB="off", MODELYARD_MODELS_DIR=str(zoo)))
+
+
+def test_run_boots_a_replica_for_the_call_and_leaves_nothing(alone: Terminal) -> None:
+    process = alone.start("run", GPT2, "Once", "-p", "max_new_tokens=6")
+    family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True), 30.0)
+    out, said = process.communicate()
+    assert process.returncode == 0, said
+    assert out.startswith("Once")
+    assert len(out) > len("Once\n")
+    assert said == ""
+    assert not any(child.is_running() for child in family)
+
+
+def test_interrupting_a_boot_leaves_nothing(alone: Terminal) -> None:
+    process = alone.start("run", GPT2, "Once")
+    family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True), 30.0)
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate()
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in said
+    assert not any(child.is_running() for child in family)
+
+
+def test_run_says_why_a_model_cannot_be_run(alone: Terminal) -> None:
+    assert "Did you mean tiny/gpt2" in alone.problem("run", "tiny/gtp2", "Once")
+    assert "model: got '/no/such/folder'" in alone.problem("run", "/no/such/folder", "Once")
+    assert "params.max_new_tokens" in alone.problem("run", GPT2, "Once", "-p", "max_new_tokens=many")
+
+
+def test_ls_and_pull_without_a_server(alone: Terminal, zoo: Path) -> None:
+    assert "tiny/gpt2" in {model["modelId"] for model in json.loads(alone.ok("ls", "--json"))}
+    assert alone.ok("pull", GPT2).strip() == str(zoo / GPT2)
+
+
+@pytest.fixture(scope="module")
+def worker(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A worker's URL from the moment it listens."""
+    environ = clean_environ(tmp_path_factory.mktemp("home"), MODELYARD_HUB="off", PORT="0", DEVICE="cpu")
+    process = Terminal(environ).start("worker", str(zoo / GPT2))
+    try:
+        assert process.stdout is not None
+        listening = re.search(r"http://\S+(?=;)", process.stdout.readline())
+        assert listening is not None
+        yield listening[0]
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 0, said
+    finally:
+        process.kill()
+
+
+def test_worker_is_healthy_only_once_its_model_is_loaded(worker: str) -> None:
+    early = httpx.get(f"{worker}/health")
+    assert early.status_code == 503
+    assert early.json()["status"] in ("preparing", "loading")
+    refused = httpx.post(f"{worker}/run", json={"text": "Once"})
+    assert refused.status_code == 503
+    assert refused.json()["output"] is None
+    wait_until(lambda: httpx.get(f"{worker}/health").status_code == 200, 90.0)
+    assert httpx.get(f"{worker}/health").json()["task"] == "text-generation"
+
+
+def test_worker_answers_like_v2(worker: str) -> None:
+    wait_until(lambda: httpx.get(f"{worker}/health").status_code == 200, 90.0)
+    body = {"text": "Once", "params": {"max_new_tokens": 12}}
+    whole = httpx.post(f"{worker}/run", json=body)
+    assert whole.status_code == 200
+    assert whole.json()["error"] is None
+    with httpx.stream("POST", f"{worker}/run", json={**body, "stream": True}) as response:
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        pieces = list(response.iter_text())
+    assert len(pieces) > 1
+    assert "".join(pieces) == whole.json()["output"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status", "words"),
+    [
+        ("POST", "/run", '{"txt": "Once"}', 422, "txt: got 'Once'"),
+        ("POST", "/run", '{"text": "Once", "params": {"max_new_tokens": -1}}', 422, "params.max_new_tokens: got -1"),
+        ("POST", "/run", "{", 400, "not valid JSON"),
+        ("GET", "/elsewhere", None, 404, "POST /run and GET /health"),
+    ],
+)
+def test_worker_says_what_is_wrong(
+    worker: str, method: str, path: str, content: str | None, status: int, words: str
+) -> None:
+    wait_until(lambda: httpx.get(f"{worker}/health").status_code == 200, 90.0)
+    answer = httpx.request(method, worker + path, content=content)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+    assert answer.json()["output"] is None
+
+
+def test_worker_of_a_model_that_is_not_there_ends_with_the_reason(alone: Terminal) -> None:
+    done = alone.run("worker", "tiny/gtp2", PORT="0")
+    assert done.returncode == 1
+    assert "error: There is no model tiny/gtp2" in done.stderr
+
+
+def test_serve_announces_where_it_is_its_key_and_a_line_that_works(alone: Terminal, tmp_path: Path) -> None:
+    process = alone.start("serve", "--port", "0", "--data-dir", str(tmp_path / "yard"))
+    try:
+        assert process.stdout is not None
+        said = ""
+        while "Try:" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        line = process.stdout.readline().strip()
+        key = re.search(r"Your API key: (\S+)", said)
+        assert key is not None
+        assert "shown once" in said
+        assert str(tmp_path / "yard") in said
+        assert GPT2 in said
+        done = subprocess.run(["sh", "-c", f"{line} -sS"], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["error"] is None
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=30)
+        assert process.returncode == 0, log
+    finally:
+        process.kill()
+
+
+def test_a_taken_address_is_named_with_the_fix(alone: Terminal, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = alone.problem("serve", "--port", str(taken.getsockname()[1]), "--data-dir", str(tmp_path / "yard"))
+    assert "--port" in said
+
+
+def test_demo_shows_the_main_job_and_leaves_nothing(terminal: Terminal) -> None:
+    process = terminal.start("demo")
+    family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True), 30.0)
+    shown, said = process.communicate()
+    assert process.returncode == 0, said
+    assert re.search(r"cold boot: \d+\.\d\d s", shown)
+    for title in ("List the models", "Create a cluster", "Run it", "Stream it", "Chat", "Classify", "Scale", "Delete"):
+        assert title in shown
+    assert shown.count("$ curl") == 10
+    assert "\x1b" not in shown, "no colour in a pipe"
+    assert not any(child.is_running() for child in family)

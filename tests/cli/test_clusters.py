@@ -1,0 +1,164 @@
+"""Commands against a running server with real models."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Inside, Terminal, clean_environ
+from tests.serving import KEY, Server, wait_until
+
+GPT2 = "tiny/gpt2"
+
+
+@pytest.fixture
+def shell(server: Server, tmp_path: Path) -> Terminal:
+    """A terminal whose commands ask the test server."""
+    return Terminal(clean_environ(tmp_path, MODELYARD_URL=server.url, MODELYARD_API_KEY=KEY))
+
+
+@pytest.fixture
+def yard(inside: Inside, server: Server) -> Inside:
+    """The same in this process."""
+    return Inside({**inside.environ, "MODELYARD_URL": server.url, "MODELYARD_API_KEY": KEY})
+
+
+@pytest.fixture
+def cluster(server: Server) -> Iterator[str]:
+    """A model with a ready replica."""
+    server.put(GPT2)
+    server.wait_for(GPT2, ready=1)
+    yield GPT2
+    server.delete(GPT2)
+
+
+def test_ls_shows_the_servers_models(shell: Terminal) -> None:
+    models = {model["modelId"]: model for model in json.loads(shell.ok("ls", "--json"))}
+    assert models[GPT2]["task"] == "text-generation"
+    lines = shell.ok("ls", "--task", "chat").splitlines()
+    assert lines[0].split() == ["MODEL", "TASK", "PARAMS", "RAM", "MEASURED", "LICENCE", "PROBLEM"]
+    assert [line.split()[0] for line in lines[1:]] == ["tiny/chat"]
+
+
+def test_ps_shows_load_and_when_a_cluster_idles_out(yard: Inside, cluster: str) -> None:
+    (shown,) = json.loads(yard.ok("ps", "--json"))
+    assert (shown["modelId"], shown["status"], shown["ready"]) == (cluster, "running", 1)
+    line = next(line for line in yard.ok("ps").splitlines() if line.startswith(cluster))
+    assert "running" in line
+    assert "0/1/1" in line
+    assert "in 30 min" in line
+
+
+def test_stop_switches_off_and_start_on_again(yard: Inside, server: Server, cluster: str) -> None:
+    yard.ok("stop", cluster)
+    server.wait_for(cluster, instances=0)
+    assert "is off" in yard.problem("run", cluster, "Once")
+    yard.ok("start", cluster)
+    server.wait_for(cluster, ready=1)
+
+
+def test_start_creates_and_rm_deletes_a_cluster(yard: Inside, server: Server) -> None:
+    yard.ok("start", "tiny/classifier")
+    server.wait_for("tiny/classifier", ready=1)
+    yard.ok("rm", "tiny/classifier")
+    assert "tiny/classifier" not in yard.ok("ps")
+    assert "You have no cluster of tiny/classifier" in yard.problem("rm", "tiny/classifier")
+
+
+def test_events_tell_what_happened(yard: Inside, cluster: str) -> None:
+    kinds = [line.split()[1] for line in yard.ok("events", cluster).splitlines()]
+    assert kinds[-1] == "ready"
+    assert len(yard.ok("events", cluster, "--limit", "1").splitlines()) == 1
+    last = json.loads(yard.ok("events", cluster, "--json").splitlines()[-1])
+    assert last["kind"] == "ready"
+
+
+def test_events_are_followed_until_interrupted(shell: Terminal, server: Server, cluster: str) -> None:
+    process = shell.start("events", cluster, "--follow", "--limit", "1")
+    assert process.stdout is not None
+    assert "ready" in process.stdout.readline()
+    server.client.patch(f"/models/v2/{cluster}", json={"timeout": 1234})
+    assert "timeout 1234 s" in process.stdout.readline()
+    process.terminate()
+    process.communicate()
+
+
+def test_logs_are_what_the_replica_wrote(yard: Inside, cluster: str) -> None:
+    assert f"loaded {cluster}" in yard.ok("logs", cluster)
+    assert "No replica of tiny/t5" in yard.problem("logs", "tiny/t5")
+
+
+def test_run_prints_text_and_other_outputs_as_json(shell: Terminal, server: Server, cluster: str) -> None:
+    whole = server.run(cluster, text="Once", params={"max_new_tokens": 6})
+    words = ["run", cluster, "-p", "max_new_tokens=6"]
+    assert shell.ok(*words, "Once").removesuffix("\n") == whole
+    assert shell.ok(*words, "-", "--no-stream", typed="Once\n").removesuffix("\n") == whole
+    assert shell.ok(*words, typed="Once\n").removesuffix("\n") == whole
+    assert json.loads(shell.ok(*words, "Once", "--json")) == whole
+    labels = json.loads(shell.ok("run", "tiny/classifier", "a wonderful story"))
+    assert {each["label"] for each in labels} == {"negative", "neutral", "positive"}
+    server.delete("tiny/classifier")
+
+
+def test_run_takes_json_input(yard: Inside, server: Server) -> None:
+    asked = json.dumps({"question": "Who lives in Paris?", "context": "Angela lives in Paris."})
+    assert json.loads(yard.ok("run", "tiny/qa", asked)).keys() == {"score", "start", "end", "answer"}
+    server.delete("tiny/qa")
+
+
+def test_a_stream_arrives_in_pieces(shell: Terminal, cluster: str) -> None:
+    process = shell.start("run", cluster, "Once", "-p", "max_new_tokens=40")
+    assert process.stdout is not None
+    pieces = []
+    while piece := os.read(process.stdout.fileno(), 4096):
+        pieces.append((time.monotonic(), piece))
+    process.communicate()
+    assert process.returncode == 0
+    assert len(pieces) > 3
+    assert pieces[0][1].startswith(b"Once")
+    assert pieces[-1][0] > pieces[0][0]
+
+
+def test_interrupting_a_run_cancels_the_work(shell: Terminal, server: Server, cluster: str) -> None:
+    process = shell.start("run", cluster, "Once", "-p", "max_new_tokens=100")
+    assert process.stdout is not None
+    assert process.stdout.read(4) == "Once"
+    process.send_signal(2)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    wait_until(lambda: server.load() == (0, 0))
+
+
+def test_wrong_params_are_named(yard: Inside, cluster: str) -> None:
+    assert "params.max_new_tokens: got 'many'" in yard.problem("run", cluster, "Once", "-p", "max_new_tokens=many")
+    assert "--param: got 'x'" in yard.problem("run", cluster, "Once", "-p", "x")
+
+
+def test_an_unknown_model_gets_the_nearest_names_and_the_fix(yard: Inside) -> None:
+    said = yard.problem("run", "tiny/gtp2", "Once")
+    assert "Did you mean tiny/gpt2" in said
+    assert "fix: modelyard ls" in said
+
+
+def test_a_wrong_key_is_told_how_to_get_one(yard: Inside) -> None:
+    assert "modelyard keys create" in yard.problem("ps", MODELYARD_API_KEY="wrong")
+
+
+def test_without_a_key_the_local_servers_own_is_sent(yard: Inside, server: Server) -> None:
+    done: subprocess.CompletedProcess[str] = yard.run(
+        "ps", MODELYARD_API_KEY="", MODELYARD_DATA_DIR=str(server.data_dir)
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_server_is_told_how_to_start_one(terminal: Terminal) -> None:
+    said = terminal.problem("ps", "--url", "http://127.0.0.1:1")
+    assert "No server answers at http://127.0.0.1:1: connection refused" in said
+    assert "fix: modelyard serve" in said

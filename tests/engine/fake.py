@@ -1,0 +1,260 @@
+"""An engine whose replicas live in this process: real frames, real batches, a task that echoes; a test holds the reins.
+
+    engine = FakeEngine()
+    engine.hold_boots = True            # launched replicas stay STARTING ...
+    engine.hold_loads = True            # ... or LOADING ...
+    engine.release()                    # ... until this (one id, or all; later launches are held again)
+    engine.refuse_next("no such file")  # the next launch to load ends GONE with refused=True
+    engine.fail_next("exited with 1")   # the next launch to load ends GONE with refused=False
+    engine.hold_stops = True            # replicas ignore being asked to stop, until their grace has run out
+    engine.hold_answers()               # requests that start wait in the "model" ...
+    engine.release_answers()            # ... until this
+    engine.die(replica_id, "killed by SIGKILL")
+
+It keeps `launched` (specs) and `stopped` (ids), in order. The echo: see `echo.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modelyard.engine.base import Engine, Node, Phase, Sighting
+from modelyard.engine.link import Link
+from modelyard.engine.strays import end_strays
+from modelyard.tasks.base import Task
+from modelyard.types import GIB, ReplicaSpec
+from modelyard.worker import server
+from modelyard.worker.batcher import Batcher
+from modelyard.worker.server import WorkerServer
+from tests.engine.echo import ECHO, EchoModel
+
+MIB = 1024**2
+
+
+class FakeEngine(Engine):
+    """The Engine contract on one event loop, without processes."""
+
+    def __init__(
+        self,
+        memory_bytes: int = 8 * GIB,
+        node: str = "fake",
+        *,
+        task: Task = ECHO,
+        replica_memory_bytes: int = 100 * MIB,
+    ) -> None:
+        """`replica_memory_bytes`: what every replica reports to hold."""
+        self._node = Node(node, memory_bytes)
+        self._task = task
+        self.replica_memory_bytes = replica_memory_bytes
+        self._replicas: dict[str, FakeReplica] = {}
+        self._forgotten: list[FakeReplica] = []
+        self._sightings: dict[str, Sighting] = {}
+        self._on_change: Callable[[], None] = lambda: None
+        self._ends: list[tuple[str, bool]] = []
+        self._run_dir: Path | None = None
+        self._closed = False
+        self.answers = threading.Event()
+        self.answers.set()
+        self.hold_boots = False
+        self.hold_loads = False
+        self.hold_stops = False
+        self.is_warm = True
+        self.launched: list[ReplicaSpec] = []
+        self.stopped: list[str] = []
+
+    # --- what a test does ---
+
+    def release(self, replica_id: str | None = None) -> None:
+        """Lets a replica, or all there are, go on to READY."""
+        for replica in [self._replicas[replica_id]] if replica_id else list(self._replicas.values()):
+            replica.may_load.set()
+            replica.may_serve.set()
+
+    def release_boots(self) -> None:
+        """Lets every replica there is go on from STARTING; `hold_loads` still holds them at LOADING."""
+        for replica in self._replicas.values():
+            replica.may_load.set()
+
+    def die(self, replica_id: str, reason: str = "killed by SIGKILL") -> None:
+        """Ends a replica as a crash does: its connections break, what it held is lost. GONE when this returns."""
+        self._end(replica_id, reason)
+
+    def refuse_next(self, reason: str) -> None:
+        """The next replica that begins to load finds that its model cannot be loaded, ever."""
+        self._ends.append((reason, True))
+
+    def fail_next(self, reason: str) -> None:
+        """The next replica that begins to load crashes there."""
+        self._ends.append((reason, False))
+
+    def hold_answers(self) -> None:
+        """From now on calls wait inside the model; one whose client has left ends."""
+        self.answers.clear()
+
+    def release_answers(self) -> None:
+        """Lets held and later calls go on."""
+        self.answers.set()
+
+    def model(self, replica_id: str) -> EchoModel:
+        """A replica's model: `seen` lists the texts it was asked."""
+        return self._replicas[replica_id].model
+
+    def settings(self, replica_id: str) -> list[Mapping[str, Any]]:
+        """Every CONFIGURE a replica got."""
+        return self._replicas[replica_id].settings
+
+    # --- the contract ---
+
+    async def start(self) -> None:
+        self._run_dir = Path(tempfile.mkdtemp(prefix="fake-"))
+
+    async def close(self) -> None:
+        self._closed = True
+        for replica_id in list(self._replicas):
+            self._end(replica_id, "stopped")
+        await asyncio.gather(*(replica.closed() for replica in [*self._replicas.values(), *self._forgotten]))
+        if self._run_dir is not None:
+            shutil.rmtree(self._run_dir, ignore_errors=True)
+
+    @property
+    def warm(self) -> bool:
+        return self.is_warm
+
+    def nodes(self) -> tuple[Node, ...]:
+        return (self._node,)
+
+    def launch(self, spec: ReplicaSpec) -> None:
+        if spec.replica_id in self._replicas or self._closed:
+            return
+        assert self._run_dir is not None, "start() first"
+        self.launched.append(spec)
+        model = EchoModel(self.answers)
+        replica = FakeReplica(spec, model, self._task, str(self._run_dir / f"{len(self.launched)}.sock"))
+        self._replicas[spec.replica_id] = replica
+        if not self.hold_boots:
+            replica.may_load.set()
+        if not self.hold_loads and not self.hold_boots:
+            replica.may_serve.set()
+        self._see(Sighting(spec.replica_id, Phase.STARTING))
+        replica.task = asyncio.create_task(self._boot(replica), name=f"fake {spec.replica_id}")
+
+    async def stop(self, replica_id: str, grace_s: float) -> None:
+        replica = self._replicas.get(replica_id)
+        if replica is None:
+            return
+        self.stopped.append(replica_id)
+        if self.hold_stops:
+            await asyncio.wait({asyncio.ensure_future(replica.gone.wait())}, timeout=grace_s)
+        if replica_id in self._replicas:  # it may have died and been forgotten meanwhile
+            self._end(replica_id, "stopped")
+        await replica.closed()
+
+    def sightings(self) -> Mapping[str, Sighting]:
+        return self._sightings
+
+    def forget(self, replica_id: str) -> None:
+        sighting = self._sightings.get(replica_id)
+        if sighting is not None and sighting.phase is Phase.GONE:
+            del self._sightings[replica_id]
+            self._forgotten.append(self._replicas.pop(replica_id))
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
+
+    def end_strays(self, processes: Iterable[tuple[int, int]]) -> int:
+        return end_strays(processes)
+
+    # --- inside ---
+
+    async def _boot(self, replica: FakeReplica) -> None:
+        replica_id = replica.spec.replica_id
+        await replica.may_load.wait()
+        replica.link = await replica.open(lambda status: self._heard(replica_id, status))
+        replica.server.report(phase=server.Phase.LOADING)
+        if self._ends:
+            reason, refused = self._ends.pop(0)
+            self._sightings[replica_id] = replace(self._sightings[replica_id], refused=refused)
+            self._end(replica_id, reason)
+        else:
+            await replica.may_serve.wait()
+            replica.serve(self.replica_memory_bytes)
+
+    def _heard(self, replica_id: str, status: Mapping[str, Any]) -> None:
+        sighting = self._sightings.get(replica_id)
+        if sighting is None or sighting.phase is Phase.GONE:
+            return
+        if status["phase"] == server.Phase.LOADING:
+            self._see(replace(sighting, phase=Phase.LOADING))
+        elif status["phase"] == server.Phase.READY:
+            link = self._replicas[replica_id].link
+            figures = {name: status[name] for name in ("memory_bytes", "peak_bytes", "slots")}
+            self._see(replace(sighting, phase=Phase.READY, link=link, **figures))
+
+    def _end(self, replica_id: str, reason: str) -> None:
+        replica = self._replicas[replica_id]
+        if not replica.gone.is_set():
+            replica.end()
+            self._see(replace(self._sightings[replica_id], phase=Phase.GONE, link=None, reason=reason))
+
+    def _see(self, sighting: Sighting) -> None:
+        self._sightings[sighting.replica_id] = sighting
+        self._on_change()
+
+
+class FakeReplica:
+    """A worker's frame server and model thread, in this process."""
+
+    def __init__(self, spec: ReplicaSpec, model: EchoModel, task: Task, path: str) -> None:
+        self.spec = spec
+        self.model = model
+        self.settings: list[Mapping[str, Any]] = []
+        self.server = WorkerServer(spec.secret, self.settings.append)
+        self.link: Link | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.may_load, self.may_serve, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._path = path
+        self._slots = task.max_batch
+        self._batcher = Batcher(task, model)
+        self._thread = threading.Thread(target=self._batcher.run, name=f"model of {spec.replica_id}")
+
+    async def open(self, on_status: Callable[[Mapping[str, Any]], None]) -> Link:
+        """Listens, and connects to itself as an engine does."""
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self._path)
+        await self.server.listen(listener)
+        return await Link.connect(f"unix:{self._path}", self.spec.secret, on_status)
+
+    def serve(self, memory_bytes: int) -> None:
+        """Takes requests from now on."""
+        self._thread.start()
+        self.server.accept_calls(self._batcher)
+        self.server.report(
+            phase=server.Phase.READY, memory_bytes=memory_bytes, peak_bytes=memory_bytes, slots=self._slots
+        )
+
+    def end(self) -> None:
+        """Breaks every connection, at once."""
+        self.gone.set()
+        self.model.abandoned.set()
+        self._batcher.close()
+        self.server.abort()
+        if self.task is not None and self.task is not asyncio.current_task():
+            self.task.cancel()
+
+    async def closed(self) -> None:
+        """Returns when nothing of it is left: no task, thread or socket."""
+        if self.task is not None:
+            await asyncio.wait({self.task})
+        if self.link is not None:
+            await self.link.close()
+        await self.server.close()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)

@@ -1,0 +1,233 @@
+"""What every engine promises, asked of each implementation: the fake, processes that echo, processes with a model."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+
+import pytest
+
+from modelyard.engine.base import Phase, Sighting
+from modelyard.errors import InvalidRequest, ReplicaLost
+from modelyard.worker.memory import start_ticks
+from tests.engine.harness import Harness, ask, eventually, finish, first_piece, is_alive
+
+Open = Callable[[], AbstractAsyncContextManager[Harness]]
+
+
+async def test_a_launch_leads_to_ready_with_a_usable_link(any_engine: Harness, runner: asyncio.Runner) -> None:
+    spec = any_engine.good()
+    any_engine.engine.launch(spec)
+    assert any_engine.engine.sightings()[spec.replica_id] == Sighting(spec.replica_id, Phase.STARTING)
+    sighting = await any_engine.until_phase(spec.replica_id, Phase.READY)
+    # A replica that loads quickly may be READY before anyone has seen it LOADING.
+    assert any_engine.phases(spec.replica_id) in (
+        [Phase.STARTING, Phase.LOADING, Phase.READY],
+        [Phase.STARTING, Phase.READY],
+    )
+    assert sighting.link is not None
+    assert not sighting.link.closed
+    assert sighting.slots > 1
+    assert sighting.memory_bytes is not None
+    assert sighting.peak_bytes is not None
+    assert 1024**2 < sighting.memory_bytes <= sighting.peak_bytes
+    assert (await ask(sighting.link, "hello", max_new_tokens=2)).startswith("hello")
+
+
+async def test_launching_an_id_again_does_nothing(any_engine: Harness, runner: asyncio.Runner) -> None:
+    spec = any_engine.good()
+    any_engine.engine.launch(spec)
+    any_engine.engine.launch(spec)
+    link = await any_engine.boot(spec)
+    any_engine.engine.launch(spec)
+    await ask(link, "hello", max_new_tokens=2)
+    assert any_engine.engine.sightings()[spec.replica_id].link is link
+    assert len(any_engine.engine.sightings()) == 1
+
+
+async def test_a_stream_adds_up_to_the_answer(any_engine: Harness, runner: asyncio.Runner) -> None:
+    link = await any_engine.boot()
+    params = {"max_new_tokens": 8, "do_sample": False}
+    *pieces, output = await finish(link.request({"text": "one two three"}, params, stream=True))
+    assert len(pieces) > 1
+    assert "".join(pieces) == output == await ask(link, "one two three", **params)
+
+
+async def test_many_requests_share_a_link(any_engine: Harness, runner: asyncio.Runner) -> None:
+    link = await any_engine.boot()
+    texts = [f"this is number {number}." for number in range(40)]
+    answers = await asyncio.gather(*(ask(link, text, max_new_tokens=2) for text in texts))
+    assert all(answer.startswith(text) for answer, text in zip(answers, texts, strict=True))
+
+
+async def test_a_request_that_is_wrong_fails_alone(any_engine: Harness, runner: asyncio.Runner) -> None:
+    link = await any_engine.boot()
+    right = asyncio.create_task(ask(link, "hello", max_new_tokens=2))
+    with pytest.raises(InvalidRequest, match="text") as caught:
+        await ask(link, {"neither": "text nor list"})
+    assert caught.value.data["field"].startswith("text")
+    with pytest.raises(InvalidRequest, match="cannot be sent"):
+        await ask(link, 1 << 70)
+    assert (await right).startswith("hello")
+
+
+async def test_cancelling_frees_the_replica(any_engine: Harness, runner: asyncio.Runner) -> None:
+    link = await any_engine.boot()
+    exchange = link.request(*any_engine.slow, stream=True)
+    await first_piece(exchange)
+    exchange.cancel()
+    exchange.cancel()
+    assert (await ask(link, "hello", max_new_tokens=2)).startswith("hello")
+    assert not exchange.finished
+
+
+async def test_a_stopped_replica_is_gone_when_stop_returns(any_engine: Harness, runner: asyncio.Runner) -> None:
+    link = await any_engine.boot()
+    replica_id = any_engine.id_of(link)
+    exchange = link.request(*any_engine.slow, stream=True)
+    await first_piece(exchange)
+    await asyncio.gather(any_engine.engine.stop(replica_id, 5.0), any_engine.engine.stop(replica_id, 5.0))
+    sighting = any_engine.engine.sightings()[replica_id]
+    assert (sighting.phase, sighting.reason, sighting.link) == (Phase.GONE, "stopped", None)
+    assert not sighting.refused
+    with pytest.raises(ReplicaLost):
+        await finish(exchange)
+    assert link.closed
+    with pytest.raises(ReplicaLost):
+        link.request({"text": "too late"}, {}, stream=False)
+    await any_engine.engine.stop(replica_id, 5.0)
+    await any_engine.engine.stop("in_never_launched", 5.0)
+    assert any_engine.engine.sightings()[replica_id] == sighting
+
+
+async def test_a_replica_can_be_stopped_before_it_has_started(any_engine: Harness, runner: asyncio.Runner) -> None:
+    spec = any_engine.good()
+    any_engine.engine.launch(spec)
+    await any_engine.engine.stop(spec.replica_id, 5.0)
+    assert any_engine.engine.sightings()[spec.replica_id].phase is Phase.GONE
+    await ask(await any_engine.boot(), "hello", max_new_tokens=2)
+    assert any_engine.phases(spec.replica_id) == [Phase.STARTING, Phase.GONE]
+
+
+async def test_a_replica_can_be_stopped_while_it_boots(any_engine: Harness, runner: asyncio.Runner) -> None:
+    spec = any_engine.good()
+    any_engine.engine.launch(spec)
+    history = any_engine.history[spec.replica_id]
+    await any_engine.until(lambda: len(history) > 1)  # its process has begun
+    await any_engine.engine.stop(spec.replica_id, 5.0)
+    assert any_engine.engine.sightings()[spec.replica_id].phase is Phase.GONE
+
+
+async def test_death_is_seen_and_fails_what_was_in_flight(any_engine: Harness, runner: asyncio.Runner) -> None:
+    link, other = await asyncio.gather(any_engine.boot(), any_engine.boot())
+    replica_id = any_engine.id_of(link)
+    exchange = link.request(*any_engine.slow, stream=True)
+    waiting = link.request({"text": "not begun"}, {}, stream=False)
+    await first_piece(exchange)
+    any_engine.kill(replica_id)
+    for lost in (exchange, waiting):
+        with pytest.raises(ReplicaLost):
+            await finish(lost)
+    sighting = await any_engine.until_phase(replica_id, Phase.GONE)
+    assert sighting.reason is not None
+    assert "SIGKILL" in sighting.reason
+    assert not sighting.refused
+    assert (await ask(other, "unharmed", max_new_tokens=2)).startswith("unharmed")
+
+
+async def test_a_model_that_cannot_load_is_refused(any_engine: Harness, runner: asyncio.Runner) -> None:
+    spec = any_engine.bad()
+    any_engine.engine.launch(spec)
+    sighting = await any_engine.until_phase(spec.replica_id, Phase.GONE)
+    assert sighting.refused
+    assert sighting.reason is not None
+    assert any_engine.bad_words in sighting.reason
+    assert Phase.READY not in any_engine.phases(spec.replica_id)
+
+
+async def test_only_what_is_gone_can_be_forgotten(any_engine: Harness, runner: asyncio.Runner) -> None:
+    replica_id = any_engine.id_of(await any_engine.boot())
+    any_engine.engine.forget(replica_id)
+    assert replica_id in any_engine.engine.sightings()
+    await any_engine.engine.stop(replica_id, 5.0)
+    any_engine.engine.forget(replica_id)
+    any_engine.engine.forget(replica_id)
+    assert replica_id not in any_engine.engine.sightings()
+
+
+async def test_every_change_is_told(any_engine: Harness, runner: asyncio.Runner) -> None:
+    told: list[dict[str, Sighting]] = []
+    any_engine.engine.watch(lambda: (told.append(dict(any_engine.engine.sightings())), any_engine._note())[0])
+    replica_id = any_engine.id_of(await any_engine.boot())
+    await any_engine.engine.stop(replica_id, 5.0)
+    assert told[-1] == any_engine.engine.sightings()
+    phases = [sightings[replica_id].phase for sightings in told]
+    assert {Phase.STARTING, Phase.READY, Phase.GONE} <= set(phases)
+    assert phases == sorted(phases, key=list(Phase).index)
+
+
+async def test_strays_are_ended_by_pid_and_start(any_engine: Harness, runner: asyncio.Runner) -> None:
+    processes = [subprocess.Popen(["sleep", "1000"], process_group=0) for _ in range(2)]
+    stray, other = (process.pid for process in processes)
+    ticks = [start_ticks(pid) for pid in (stray, other)]
+    assert ticks[0] is not None
+    assert ticks[1] is not None
+    try:
+        # The second pid was once that of another process.
+        assert any_engine.engine.end_strays([(stray, ticks[0]), (other, ticks[1] - 1), (2**22 + 1, 5)]) == 1
+        assert processes[0].wait(10) == -9
+        assert is_alive(other)
+        assert any_engine.engine.end_strays([(stray, ticks[0])]) == 0
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait(10)
+
+
+async def test_closing_ends_everything(own_engine: Open) -> None:
+    async with own_engine() as harness:
+        links = [await harness.boot() for _ in range(3)]
+        exchange = links[0].request(*harness.slow, stream=True)
+        await first_piece(exchange)
+        unborn = harness.good()
+        harness.engine.launch(unborn)
+        pids = [sighting.pid for sighting in harness.engine.sightings().values() if sighting.pid is not None]
+        await harness.engine.close()
+        assert {sighting.phase for sighting in harness.engine.sightings().values()} == {Phase.GONE}
+        with pytest.raises(ReplicaLost):
+            await finish(exchange)
+        await eventually(lambda: not any(map(is_alive, pids)))
+        late = harness.good()
+        harness.engine.launch(late)
+        assert late.replica_id not in harness.engine.sightings()
+        await harness.engine.close()
+        assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_node_says_what_it_may_hold(own_engine: Open) -> None:
+    async with own_engine() as harness:
+        (node,) = harness.engine.nodes()
+        assert node.name
+        assert node.memory_bytes >= 1024**3
+        await harness.boot()
+        assert harness.engine.warm
+
+
+async def test_an_engine_that_never_launched_closes(own_engine: Open) -> None:
+    async with own_engine() as harness:
+        assert dict(harness.engine.sightings()) == {}
+
+
+async def test_a_crash_while_loading_is_no_refusal(own_engine: Open) -> None:
+    async with own_engine() as harness:
+        spec = replace(harness.good(), path="crash")
+        if hasattr(harness.engine, "fail_next"):
+            harness.engine.fail_next("exited with code 7")
+        harness.engine.launch(spec)
+        sighting = await harness.until_phase(spec.replica_id, Phase.GONE)
+        assert sighting.reason is not None
+        assert "exited with code 7" in sighting.reason
+        assert not sighting.refused

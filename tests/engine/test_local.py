@@ -1,0 +1,406 @@
+"""What LocalEngine promises about processes: none outlives its owner, none is lost, none is left stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import os
+import signal
+import stat
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.engine.base import Phase
+from modelyard.engine.keeper import Keeper, worker_environment
+from modelyard.engine.link import Link
+from modelyard.engine.local import LocalEngine
+from modelyard.engine.rundir import RunDir
+from modelyard.errors import ReplicaLost
+from modelyard.types import GIB
+from tests.engine.conftest import model_spec
+from tests.engine.harness import Harness, ask, echo_spec, eventually, finish, first_piece, is_alive
+from tests.engine.unruly import build_unruly
+from tests.engine.workers import ECHO_NURSERY
+
+OWNER = Path(__file__).with_name("owner.py")
+
+
+@asynccontextmanager
+async def local(**options: Any) -> AsyncIterator[Harness]:
+    """An engine of the test's own, with workers that echo."""
+    engine = LocalEngine(GIB, **{"nursery": ECHO_NURSERY, **options})
+    await engine.start()
+    try:
+        yield Harness(engine)
+    finally:
+        await engine.close()
+
+
+def pid_of(harness: Harness, link: Link) -> int:
+    pid = harness.engine.sightings()[harness.id_of(link)].pid
+    assert pid is not None
+    return pid
+
+
+async def facts(link: Link) -> dict[str, Any]:
+    return dict(json.loads(await ask(link, "facts")))
+
+
+def nursery_of(harness: Harness) -> int:
+    assert isinstance(harness.engine, LocalEngine)
+    assert harness.engine.nursery_pid is not None
+    return harness.engine.nursery_pid
+
+
+# --- ends ---
+
+
+async def test_a_worker_that_ignores_sigterm_is_killed_with_its_children(echo: Harness, runner: asyncio.Runner) -> None:
+    link = await echo.boot(echo_spec("deaf parent"))
+    pid, child = pid_of(echo, link), (await facts(link))["child"]
+    await echo.engine.stop(echo.id_of(link), 0.2)
+    assert not is_alive(pid)
+    await eventually(lambda: not is_alive(child))
+
+
+async def test_a_killed_worker_takes_its_children_along(echo: Harness, runner: asyncio.Runner) -> None:
+    link = await echo.boot(echo_spec("parent"))
+    replica_id, pid, child = echo.id_of(link), pid_of(echo, link), (await facts(link))["child"]
+    os.kill(pid, signal.SIGKILL)
+    sighting = await echo.until_phase(replica_id, Phase.GONE)
+    assert sighting.reason == "killed by SIGKILL (the machine may have run out of memory)"
+    await eventually(lambda: not is_alive(child))
+
+
+async def test_a_worker_that_stops_politely_takes_its_children_along(echo: Harness, runner: asyncio.Runner) -> None:
+    link = await echo.boot(echo_spec("parent"))
+    child = (await facts(link))["child"]
+    await echo.engine.stop(echo.id_of(link), 5.0)
+    await eventually(lambda: not is_alive(child))
+
+
+async def test_a_child_that_keeps_the_sockets_does_not_hide_a_death(echo: Harness, runner: asyncio.Runner) -> None:
+    link = await echo.boot(echo_spec("linger"))
+    replica_id, child = echo.id_of(link), (await facts(link))["child"]
+    exchange = link.request({"text": "hold"}, {}, stream=True)
+    await first_piece(exchange)
+    os.kill(pid_of(echo, link), signal.SIGKILL)
+    with pytest.raises(ReplicaLost):
+        await finish(exchange)
+    await echo.until_phase(replica_id, Phase.GONE)
+    os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("path", "words", "refused"),
+    [
+        ("refuse", "there are no weights in it", True),
+        ("no-memory", "Out of memory while loading.", False),
+        ("crash", "exited with code 7: something went very wrong", False),
+    ],
+)
+async def test_last_words(
+    echo: Harness, runner: asyncio.Runner, tmp_path: Path, path: str, words: str, refused: bool
+) -> None:
+    spec = echo_spec(path, log_path=str(tmp_path / "logs" / "worker.log"))
+    echo.engine.launch(spec)
+    sighting = await echo.until_phase(spec.replica_id, Phase.GONE)
+    assert (sighting.reason, sighting.refused) == (words, refused)
+
+
+async def test_a_model_that_leaves_is_a_crash(echo: Harness, runner: asyncio.Runner) -> None:
+    link = await echo.boot()
+    replica_id = echo.id_of(link)
+    with pytest.raises(ReplicaLost):
+        await ask(link, "leave")
+    sighting = await echo.until_phase(replica_id, Phase.GONE)
+    assert sighting.reason == "SystemExit: the model has had enough"
+    assert not sighting.refused
+
+
+async def test_a_worker_without_a_log_or_a_socket_is_said_to_be(
+    echo: Harness, runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    spec = echo_spec(log_path=str(tmp_path / "file" / "worker.log"))
+    echo.engine.launch(spec)
+    sighting = await echo.until_phase(spec.replica_id, Phase.GONE)
+    assert sighting.reason is not None
+    assert sighting.reason.startswith("cannot start a process: ")
+    assert not sighting.refused
+    await echo.boot()
+
+
+@pytest.mark.parametrize("how", ["stopped by a signal", "stuck in native code"])
+async def test_a_worker_that_gives_no_sign_of_life_counts_as_dead(how: str) -> None:
+    async with local(ping_every_s=0.02, ping_deadline_s=0.3) as harness:
+        stuck, other = await asyncio.gather(harness.boot(), harness.boot())
+        replica_id, pid = harness.id_of(stuck), pid_of(harness, stuck)
+        if how == "stopped by a signal":
+            os.kill(pid, signal.SIGSTOP)
+        exchange = stuck.request({"text": "freeze"}, {}, stream=False)
+        with pytest.raises(ReplicaLost):
+            await finish(exchange)
+        sighting = await harness.until_phase(replica_id, Phase.GONE)
+        assert sighting.reason == "stuck: no sign of life for 0.3 s"
+        assert not is_alive(pid)
+        assert await ask(other, "hello") == "hello"
+
+
+# --- owners ---
+
+
+async def test_nothing_outlives_a_killed_owner(tmp_path: Path) -> None:
+    environ = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    owner = await asyncio.create_subprocess_exec(sys.executable, OWNER, stdout=asyncio.subprocess.PIPE, env=environ)
+    assert owner.stdout is not None
+    pids = json.loads(await owner.stdout.readline())
+    everyone = [pids["nursery"], pids["child"], *pids["workers"]]
+    assert all(map(is_alive, everyone))
+    owner.kill()
+    await owner.communicate()
+    await eventually(lambda: not any(map(is_alive, everyone)))
+    # Its sockets' folder is still there, until the next server starts.
+    assert len(list(tmp_path.iterdir())) == 1
+    RunDir(tmp_path).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_killed_nursery_is_replaced() -> None:
+    async with local() as harness:
+        link = await harness.boot(echo_spec("parent"))
+        replica_id, pid, child = harness.id_of(link), pid_of(harness, link), (await facts(link))["child"]
+        exchange = link.request({"text": "hold"}, {}, stream=True)
+        await first_piece(exchange)
+        nursery = nursery_of(harness)
+        os.kill(nursery, signal.SIGKILL)
+        with pytest.raises(ReplicaLost):
+            await finish(exchange)
+        sighting = await harness.until_phase(replica_id, Phase.GONE)
+        assert sighting.reason == "the nursery was killed by SIGKILL"
+        await eventually(lambda: not is_alive(pid) and not is_alive(child))
+        # Between two nurseries: a launch waits for the next, a stop does not.
+        waiting, stopped = echo_spec(), echo_spec()
+        harness.engine.launch(waiting)
+        harness.engine.launch(stopped)
+        await harness.engine.stop(stopped.replica_id, 5.0)
+        assert harness.engine.sightings()[stopped.replica_id].phase is Phase.GONE
+        again = await harness.until_phase(waiting.replica_id, Phase.READY)
+        assert again.link is not None
+        assert await ask(again.link, "hello") == "hello"
+        assert nursery_of(harness) != nursery
+        assert harness.phases(stopped.replica_id) == [Phase.STARTING, Phase.GONE]
+
+
+async def test_stopping_while_the_nursery_dies_ends() -> None:
+    async with local() as harness:
+        link = await harness.boot(echo_spec("deaf"))
+        replica_id = harness.id_of(link)
+        stop = asyncio.create_task(harness.engine.stop(replica_id, 60.0))
+        await asyncio.sleep(0)
+        os.kill(nursery_of(harness), signal.SIGKILL)
+        await stop
+        assert harness.engine.sightings()[replica_id].reason == "stopped"
+
+
+async def test_a_nursery_that_keeps_dying_is_started_ever_more_slowly() -> None:
+    loop = asyncio.get_running_loop()
+    deaths: list[tuple[float, str]] = []
+    enough = asyncio.Event()
+
+    def died(how: str) -> None:
+        deaths.append((loop.time(), how))
+        if len(deaths) == 5:
+            enough.set()
+
+    keeper = Keeper(lambda message: None, died, ["false"], restart_after_s=0.01)
+    keeper.start()
+    await asyncio.wait_for(enough.wait(), 20)
+    await keeper.close()
+    assert {how for _, how in deaths} == {"the nursery exited with code 1"}
+    gaps = [after - before for (before, _), (after, _) in itertools.pairwise(deaths)]
+    assert all(gap >= planned for gap, planned in zip(gaps, (0.02, 0.04, 0.08, 0.16), strict=True)), gaps
+
+
+async def test_a_nursery_that_cannot_be_started_is_said_to_be() -> None:
+    async with local(nursery=["/no/such/program"]) as harness:
+        spec = echo_spec()
+        harness.engine.launch(spec)
+        sighting = await harness.until_phase(spec.replica_id, Phase.GONE)
+        assert sighting.reason is not None
+        assert sighting.reason.startswith("the nursery cannot be started: ")
+        assert not harness.engine.warm
+
+
+async def test_a_bug_in_an_engine_task_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with local() as harness:
+        link = await harness.boot()
+        harness.engine.watch(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+        os.kill(pid_of(harness, link), signal.SIGKILL)
+        with caplog.at_level(logging.ERROR):
+            await eventually(lambda: "ZeroDivisionError" in caplog.text)
+        harness.engine.watch(lambda: None)
+
+
+# --- what workers get ---
+
+
+async def test_cores_are_shared_anew_when_replicas_come_and_go() -> None:
+    async with local(cores=8) as harness:
+        first = await harness.boot()
+        assert (await facts(first))["threads"] == [8]
+        second = await harness.boot()
+        assert (await facts(second))["threads"] == [4]
+        assert (await facts(first))["threads"] == [8, 4]
+        third = await harness.boot()
+        assert (await facts(third))["threads"] == [2]
+        await asyncio.gather(*(harness.engine.stop(harness.id_of(link), 5.0) for link in (second, third)))
+        assert (await facts(first))["threads"][-1] == 8
+
+
+async def test_a_worker_gets_little_of_its_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MODELYARD_ADMIN_KEY", "my-secret")
+    monkeypatch.setenv("HF_TOKEN", "my-secret")
+    async with local() as harness:
+        links = [await harness.boot(echo_spec(log_path=str(tmp_path / "log"))) for _ in range(2)]
+        for link in links:
+            told = await facts(link)
+            assert "my-secret" not in told["environment"].values()
+            assert told["frozen"] > 1000
+            assert told["group"] == pid_of(harness, link)
+            # Input, output and error; the loop with its pair to wake it; the listener, the connection.
+            assert told["descriptors"] == sorted(
+                ["/dev/null", str(tmp_path / "log"), str(tmp_path / "log"), "anon_inode", *["socket"] * 4]
+            )
+        assert len({(await facts(link))["random"] for link in links}) == 2
+
+
+def test_credentials_are_kept_from_workers() -> None:
+    environ = {
+        "PATH": "/bin", "HF_HOME": "/hub", "HF_TOKEN": "x", "AWS_SECRET_ACCESS_KEY": "x", "MODELYARD_DATABASE_URL": "x",
+        "PGPASSWORD": "x", "database_url": "x", "OPENAI_API_KEY": "x", "OMP_NUM_THREADS": "16",
+    }  # fmt: skip
+    assert worker_environment(environ) == {
+        "PATH": "/bin",
+        "HF_HOME": "/hub",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+async def test_fifty_launches_leave_nothing_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    async with local() as harness:
+        (run_dir,) = tmp_path.iterdir()
+        assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
+
+        def open_files() -> tuple[int, int]:
+            return tuple(len(os.listdir(f"/proc/{pid}/fd")) for pid in (os.getpid(), nursery_of(harness)))  # type: ignore[return-value]
+
+        async def launch_ten() -> None:
+            paths = ["echo", "refuse", "crash", "parent", "no-memory"] * 2
+            specs = [echo_spec(path, log_path=str(tmp_path.parent / "worker.log")) for path in paths]
+            for spec in specs:
+                harness.engine.launch(spec)
+            settled = (Phase.READY, Phase.GONE)
+            await harness.until(lambda: all(harness.engine.sightings()[s.replica_id].phase in settled for s in specs))
+            assert list(run_dir.iterdir()) == []
+            await harness.clear()
+
+        await launch_ten()
+        before = open_files()
+        for _ in range(5):
+            await launch_ten()
+        await eventually(lambda: open_files() == before)
+        await eventually(lambda: len(asyncio.all_tasks()) == 2)  # this one and the nursery's keeper
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the sockets' folder ---
+
+
+def test_abandoned_folders_are_removed_and_no_others(tmp_path: Path) -> None:
+    abandoned = tmp_path / "modelyard-abandoned"
+    abandoned.mkdir()
+    (abandoned / "1.sock").write_text("")
+    elsewhere = tmp_path / "precious"
+    elsewhere.mkdir()
+    (tmp_path / "modelyard-link").symlink_to(elsewhere)
+    (tmp_path / "modelyard-file").write_text("")
+    first = RunDir(tmp_path)
+    second = RunDir(tmp_path)
+    assert not abandoned.exists()
+    assert elsewhere.exists()
+    assert first.path.is_dir()
+    assert second.path.is_dir()
+    first.close()
+    first.close()
+    assert not first.path.exists()
+    assert second.path.is_dir()
+    second.close()
+
+
+# --- with the model libraries ---
+
+
+async def test_the_nursery_has_one_thread_when_it_forks(real: Harness, runner: asyncio.Runner) -> None:
+    await real.boot()
+    assert os.listdir(f"/proc/{nursery_of(real)}/task") == [str(nursery_of(real))]
+
+
+async def test_forks_draw_different_random_numbers(real: Harness, runner: asyncio.Runner, tmp_path: Path) -> None:
+    code = (
+        "import random, numpy, torch\n"
+        "raise ValueError(f'drew {random.random()} {numpy.random.random()} {torch.rand(1, dtype=torch.double).item()}')"
+    )
+    folder = build_unruly(tmp_path / "gambler", code)
+    drawn = []
+    for _ in range(2):
+        spec = replace(model_spec(folder, tmp_path / "log"), remote_code=True)
+        real.engine.launch(spec)
+        sighting = await real.until_phase(spec.replica_id, Phase.GONE)
+        assert sighting.reason is not None
+        drawn.append(sighting.reason.partition("drew ")[2].split())
+    assert [len(numbers) for numbers in drawn] == [3, 3]
+    assert all(one != other for one, other in zip(*drawn, strict=True))
+
+
+async def test_a_model_that_hangs_while_it_loads_is_stopped_with_its_children(
+    real: Harness, runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    mark = tmp_path / "child"
+    code = (
+        "import ctypes, pathlib, subprocess\n"
+        f"pathlib.Path({str(tmp_path / 'new')!r}).write_text(str(subprocess.Popen(['sleep', '1000']).pid))\n"
+        f"pathlib.Path({str(tmp_path / 'new')!r}).rename({str(mark)!r})\n"
+        "ctypes.PyDLL(None).sleep(1000)  # with the interpreter's lock held: nothing else runs\n"
+    )
+    folder = build_unruly(tmp_path / "sleeper", code)
+    spec = replace(model_spec(folder, tmp_path / "log"), remote_code=True)
+    real.engine.launch(spec)
+    await eventually(mark.exists)
+    pid, child = real.engine.sightings()[spec.replica_id].pid, int(mark.read_text())
+    assert pid is not None
+    await real.engine.stop(spec.replica_id, 0.2)
+    assert not is_alive(pid)
+    await eventually(lambda: not is_alive(child))
+
+
+async def test_an_unknown_task_is_refused(real: Harness, runner: asyncio.Runner) -> None:
+    spec = replace(real.good(), task="text-generatoin")
+    real.engine.launch(spec)
+    sighting = await real.until_phase(spec.replica_id, Phase.GONE)
+    assert sighting.refused
+    assert sighting.reason is not None
+    assert "text-generation" in sighting.reason

@@ -1,0 +1,124 @@
+"""A nursery whose workers echo: real processes, sockets and signals, without the seconds that model libraries take.
+
+What a worker does wrong is asked for by words in its spec's `path`: `refuse`, `no-memory`, `crash`, `deaf` (ignores
+SIGTERM), `parent` (starts a process of its own), `linger` (that one keeps the worker's sockets). Texts that do more
+than echo: `facts` (JSON about the process), `freeze` (native code that never lets go of the interpreter), `leave`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modelyard.errors import ModelRefused
+from modelyard.tasks.base import Call, Task
+from modelyard.types import ReplicaSpec
+from modelyard.worker.boot import serve_replica
+from modelyard.worker.nursery import run_nursery
+from tests.engine.echo import ECHO, EchoModel
+from tests.engine.echo import run as echo
+
+ROOT = Path(__file__).parents[2]
+ECHO_NURSERY = (
+    sys.executable,
+    "-c",
+    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.engine.workers import main; main()",
+)
+"""The command that LocalEngine takes as `nursery`."""
+SIG_IGN = ctypes.c_void_p(1)
+
+
+class EchoWorkshop:
+    """The Workshop of these workers."""
+
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+        self.child: int | None = None
+
+    def find_task(self, spec: ReplicaSpec) -> Task:
+        return replace(ECHO, run=self.run)
+
+    def set_threads(self, count: int) -> None:
+        self.threads.append(count)
+
+    def load(self, spec: ReplicaSpec, task: Task) -> Any:
+        wishes = spec.path.split()
+        if "deaf" in wishes:
+            ctypes.CDLL(None).signal(signal.SIGTERM, SIG_IGN)
+        if "parent" in wishes:
+            self.child = subprocess.Popen(["sleep", "1000"]).pid
+        if "linger" in wishes:
+            self.child = linger()
+        if "refuse" in wishes:
+            raise ModelRefused("there are no weights in it")
+        if "no-memory" in wishes:
+            raise MemoryError
+        if "crash" in wishes:
+            sys.stderr.write("something went very wrong\n")
+            sys.stderr.flush()
+            os._exit(7)
+        answers = threading.Event()
+        answers.set()
+        return EchoModel(answers)
+
+    def run(self, model: Any, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+        match calls[0].inputs.text:
+            case "facts":
+                return [json.dumps(self.facts())] * len(calls)
+            case "freeze":
+                ctypes.PyDLL(None).sleep(1000)
+            case "leave":
+                sys.exit("the model has had enough")
+        return echo(model, calls)
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "child": self.child,
+            "threads": self.threads,
+            "frozen": gc.get_freeze_count(),
+            "random": random.random(),
+            "descriptors": sorted(filter(None, map(read_link, os.listdir("/proc/self/fd")))),
+            "environment": dict(os.environ),
+            "group": os.getpgid(0),
+        }
+
+
+def read_link(descriptor: str) -> str | None:
+    """What a descriptor is open on, without the number that tells two of a kind apart."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}").partition("[")[0].rstrip(":")
+    except FileNotFoundError:  # the one that listed them
+        return None
+
+
+def linger() -> int:
+    """Forks, sockets and all, into a session of its own, where no signal to the worker's group can reach it."""
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        time.sleep(20)
+        os._exit(0)
+    return pid
+
+
+def serve(spec: ReplicaSpec, listener: socket.socket) -> int:
+    """What each fork does."""
+    return serve_replica(spec, listener, EchoWorkshop())
+
+
+def main() -> None:
+    """Entry: argv[1] is the descriptor of the socket to the owner."""
+    run_nursery(socket.socket(fileno=int(sys.argv[1])), serve, time.perf_counter())

@@ -1,0 +1,143 @@
+"""Frames survive the way, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from modelyard import wire
+from modelyard.wire import BrokenStream, Frame, Kind, Unsendable, decode, encode, read_frame
+
+integers = st.integers(-(2**63), 2**64 - 1)
+scalars = st.none() | st.booleans() | integers | st.floats(allow_nan=False) | st.text() | st.binary()
+bodies = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12
+)
+frames = st.builds(Frame, st.sampled_from(Kind), st.integers(0, 2**63 - 1), bodies)
+
+
+async def read_all(data: bytes, **options: int) -> list[Frame]:
+    """Every frame of a connection that carried `data` and was then closed by the peer."""
+    reader = asyncio.StreamReader()
+    reader.feed_data(data)
+    reader.feed_eof()
+    found = []
+    while (frame := await read_frame(reader, **options)) is not None:
+        found.append(frame)
+    return found
+
+
+@given(frames)
+@example(Frame(Kind.DONE, 1, {"output": "\N{PILE OF POO}" * 3}))
+def test_a_frame_survives_the_way(frame: Frame) -> None:
+    assert decode(encode(frame)[4:]) == frame
+    assert isinstance(decode(encode(frame)[4:]).kind, Kind)
+
+
+@given(st.lists(frames, max_size=5), st.data())
+def test_frames_arrive_in_order_however_they_are_cut(sent: list[Frame], data: st.DataObject) -> None:
+    stream = b"".join(map(encode, sent))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+
+    async def arrive() -> list[Frame]:
+        reader = asyncio.StreamReader()
+
+        async def feed() -> None:
+            for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+                reader.feed_data(stream[start:end])
+                await asyncio.sleep(0)
+            reader.feed_eof()
+
+        feeding = asyncio.create_task(feed())
+        found = []
+        while (frame := await read_frame(reader)) is not None:
+            found.append(frame)
+        await feeding
+        return found
+
+    assert asyncio.run(arrive()) == sent
+
+
+@given(frames, st.data())
+def test_a_stream_that_ends_inside_a_frame_is_broken(frame: Frame, data: st.DataObject) -> None:
+    stream = encode(frame)
+    cut = data.draw(st.integers(1, len(stream) - 1))
+    with pytest.raises(BrokenStream, match="closed inside a frame"):
+        asyncio.run(read_all(stream[:cut]))
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_no_frame_or_one_that_can_be_sent_again(noise: bytes) -> None:
+    try:
+        frame = decode(noise)
+    except BrokenStream:
+        return
+    assert isinstance(frame.kind, Kind)
+    assert isinstance(frame.id, int)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xc1",
+        msgspec.msgpack.encode("a text"),
+        msgspec.msgpack.encode([2, 1]),
+        msgspec.msgpack.encode([2, 1, None, None]),
+        msgspec.msgpack.encode([99, 1, None]),
+        msgspec.msgpack.encode([True, 1, None]),
+        msgspec.msgpack.encode([2, "1", None]),
+        msgspec.msgpack.encode([2, [], None]),
+        msgspec.msgpack.encode([2, 1, None]) + b"\x00",
+        b"\x93\x02\x01" + b"\x91" * 100_000 + b"\xc0",  # nested deeper than any stack
+    ],
+)
+def test_what_is_no_frame(payload: bytes) -> None:
+    with pytest.raises(BrokenStream, match="not a frame"):
+        decode(payload)
+
+
+async def test_a_length_out_of_bounds_is_refused_before_anything_is_read() -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(struct.pack(">I", wire.MAX_FRAME_BYTES + 1))
+    with pytest.raises(BrokenStream, match="at most 268435456"):
+        await read_frame(reader)  # would wait for more, were the length believed
+
+
+async def test_a_reader_may_ask_for_less() -> None:
+    hello = encode(Frame(Kind.HELLO, 0, "x" * 100))
+    assert await read_all(hello, max_bytes=len(hello) - 4) == [Frame(Kind.HELLO, 0, "x" * 100)]
+    with pytest.raises(BrokenStream, match="at most 103"):
+        await read_all(hello, max_bytes=103)
+
+
+def test_a_body_that_is_too_large_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_FRAME_BYTES", 1000)
+    assert len(encode(Frame(Kind.DONE, 1, "x" * 990))) <= 1004
+    with pytest.raises(Unsendable, match=r"too large to be sent: 1006 bytes, at most 1000"):
+        encode(Frame(Kind.DONE, 1, "x" * 1000))
+
+
+@pytest.mark.parametrize("body", [1 << 64, object(), "\ud800"])
+def test_a_body_that_msgpack_does_not_know_is_not_sent(body: object) -> None:
+    with pytest.raises(Unsendable, match="cannot be sent"):
+        encode(Frame(Kind.DONE, 1, body))
+
+
+def test_a_body_nested_deeper_than_any_stack_is_not_sent() -> None:
+    body: list[object] = []
+    for _ in range(100_000):
+        body = [body]
+    with pytest.raises(Unsendable, match="cannot be sent"):
+        encode(Frame(Kind.DONE, 1, body))
+
+
+async def test_a_closed_connection_is_an_end_only_between_frames() -> None:
+    assert await read_all(b"") == []
+    with pytest.raises(BrokenStream):
+        await read_all(b"\x00\x00")

@@ -1,0 +1,341 @@
+"""The frame server of a replica, talked to over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from modelyard import wire
+from modelyard.tasks.base import Task
+from modelyard.wire import Frame, Kind, encode, read_frame
+from modelyard.worker.batcher import Batcher
+from modelyard.worker.server import Phase, WorkerServer
+from tests.engine.echo import ECHO, EchoModel
+from tests.engine.harness import eventually
+
+SECRET = "open sesame"
+DEADLINE_S = 10.0
+
+
+class Peer:
+    """A connection that says exactly what a test wants."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, kind: Kind, request_id: int = 0, body: Any = None) -> Self:
+        self.writer.write(encode(Frame(kind, request_id, body)))
+        return self
+
+    def request(self, request_id: int, text: Any, *, stream: bool = False, **params: Any) -> Self:
+        return self.send(Kind.REQUEST, request_id, {"fields": {"text": text}, "params": params, "stream": stream})
+
+    async def next(self) -> Frame | None:
+        async with asyncio.timeout(DEADLINE_S):
+            return await read_frame(self.reader)
+
+    async def close(self) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+class Served:
+    """A listening WorkerServer with an echoing model behind it."""
+
+    def __init__(self, path: Path, task: Task, **options: Any) -> None:
+        self.settings: list[Mapping[str, Any]] = []
+        self.answers = 0
+        self.path = path
+        self.gate = threading.Event()
+        self.gate.set()
+        self.model = EchoModel(self.gate)
+        self.batcher = Batcher(task, self.model)
+        self.thread = threading.Thread(target=self.batcher.run)
+        self.server = WorkerServer(SECRET, self.settings.append, on_answer=self._count, **options)
+        self._peers: list[Peer] = []
+
+    def _count(self) -> None:
+        self.answers += 1
+
+    async def connect(self) -> Peer:
+        self._peers.append(Peer(*await asyncio.open_unix_connection(self.path)))
+        return self._peers[-1]
+
+    async def greeted(self) -> Peer:
+        """A peer that knows the secret and has been told the state."""
+        peer = (await self.connect()).send(Kind.HELLO, 0, SECRET)
+        hello, status = await peer.next(), await peer.next()
+        assert hello == Frame(Kind.HELLO, 0)
+        assert status is not None
+        assert status.kind is Kind.STATUS
+        return peer
+
+    def ready(self) -> None:
+        self.thread.start()
+        self.server.accept_calls(self.batcher)
+
+    async def close(self) -> None:
+        self.model.abandoned.set()
+        self.batcher.close()
+        await self.server.close()
+        for peer in self._peers:
+            await peer.close()
+        if self.thread.ident is not None:
+            await asyncio.to_thread(self.thread.join, DEADLINE_S)
+
+
+@asynccontextmanager
+async def serving(tmp_path: Path, *, ready: bool = True, task: Task = ECHO, **options: Any) -> AsyncIterator[Served]:
+    served = Served(tmp_path / "s.sock", task, **options)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(served.path))
+    await served.server.listen(listener)
+    if ready:
+        served.ready()
+    try:
+        yield served
+    finally:
+        await served.close()
+
+
+# --- greeting ---
+
+
+async def test_the_first_frame_must_carry_the_secret(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        for body in ("wrong", "", None, 7, SECRET + "x", [SECRET]):
+            peer = (await served.connect()).send(Kind.HELLO, 0, body).request(1, "hello")
+            refusal = await peer.next()
+            assert refusal is not None
+            assert (refusal.kind, refusal.id, refusal.body["code"]) == (Kind.ERROR, 0, "unauthorized")
+            assert await peer.next() is None
+        assert served.model.seen == []
+
+
+async def test_nothing_is_done_before_the_greeting(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        peer = (await served.connect()).request(1, "hello")
+        refusal = await peer.next()
+        assert refusal is not None
+        assert refusal.kind is Kind.ERROR
+        assert await peer.next() is None
+        assert served.model.seen == []
+
+
+async def test_a_peer_that_says_nothing_is_dropped(tmp_path: Path) -> None:
+    async with serving(tmp_path, hello_deadline_s=0.05) as served:
+        peer = await served.connect()
+        refusal = await peer.next()
+        assert refusal is not None
+        assert refusal.kind is Kind.ERROR
+        assert await peer.next() is None
+
+
+async def test_a_stranger_cannot_send_much(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        peer = await served.connect()
+        peer.writer.write((wire.MAX_GREETING_BYTES + 1).to_bytes(4, "big"))
+        assert await peer.next() is None
+
+
+async def test_a_stranger_is_told_nothing(tmp_path: Path) -> None:
+    async with serving(tmp_path, ready=False) as served:
+        peer = await served.connect()
+        await eventually(lambda: served.server._connections)
+        served.server.report(phase=Phase.LOADING)
+        peer.send(Kind.HELLO, 0, SECRET)
+        assert [await peer.next(), await peer.next()] == [
+            Frame(Kind.HELLO, 0),
+            Frame(Kind.STATUS, 0, {"phase": "loading"}),
+        ]
+
+
+# --- state ---
+
+
+async def test_everyone_is_told_the_state(tmp_path: Path) -> None:
+    async with serving(tmp_path, ready=False) as served:
+        early = await served.greeted()
+        served.server.report(phase=Phase.LOADING)
+        assert await early.next() == Frame(Kind.STATUS, 0, {"phase": "loading"})
+        late = (await served.connect()).send(Kind.HELLO, 0, SECRET)
+        assert [await late.next(), await late.next()] == [
+            Frame(Kind.HELLO, 0),
+            Frame(Kind.STATUS, 0, {"phase": "loading"}),
+        ]
+        await served.server.wait_greeted(0.0)
+
+
+async def test_a_request_before_it_is_ready_counts_as_not_begun(tmp_path: Path) -> None:
+    async with serving(tmp_path, ready=False) as served:
+        answer = await (await served.greeted()).request(1, "hello").next()
+        assert answer is not None
+        assert (answer.kind, answer.id, answer.body["code"]) == (Kind.ERROR, 1, "replica_lost")
+
+
+async def test_pings_and_settings(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        peer = await served.greeted()
+        peer.send(Kind.CONFIGURE, 0, {"threads": 3}).send(Kind.PING, 17)
+        assert await peer.next() == Frame(Kind.PONG, 17)
+        assert served.settings == [{"threads": 3}]
+
+
+# --- requests ---
+
+
+async def test_answers_and_streams(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        peer = await served.greeted()
+        assert await peer.request(1, "hello").next() == Frame(Kind.DONE, 1, {"output": "hello"})
+        peer.request(2, "a stream of words", stream=True)
+        frames = [await peer.next() for _ in range(5)]
+        assert [frame.body for frame in frames if frame][:4] == ["a", " stream", " of", " words"]
+        assert frames[4] == Frame(Kind.DONE, 2, {"output": "a stream of words"})
+        assert served.answers == 2
+
+
+async def test_a_request_that_is_wrong_names_the_field(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        answer = await (await served.greeted()).request(1, 5).next()
+        assert answer is not None
+        assert (answer.kind, answer.body["code"], answer.body["data"]["field"]) == (
+            Kind.ERROR,
+            "invalid_request",
+            "text",
+        )
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x00\x00\x00\x01\xc1",
+        b"\xff\xff\xff\xff",
+        encode(Frame(Kind.REQUEST, 1, None)),
+        encode(Frame(Kind.REQUEST, 1, {"fields": {}})),
+        encode(Frame(Kind.REQUEST, 1, {"fields": [], "params": {}})),
+        encode(Frame(Kind.REQUEST, 1, {"fields": {}, "params": None})),
+        encode(Frame(Kind.CONFIGURE, 0, "threads")),
+        encode(Frame(Kind.DONE, 1, None)),
+        encode(Frame(Kind.HELLO, 0, SECRET)),
+    ],
+)
+async def test_a_bad_frame_drops_that_connection_only(tmp_path: Path, sent: bytes) -> None:
+    async with serving(tmp_path) as served:
+        other, peer = await served.greeted(), await served.greeted()
+        peer.writer.write(sent)
+        assert await peer.next() is None
+        assert await other.request(1, "hello").next() == Frame(Kind.DONE, 1, {"output": "hello"})
+
+
+async def test_an_id_that_is_in_use_drops_the_connection(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        peer = await served.greeted()
+        peer.request(1, "hold").request(1, "hold")
+        assert await peer.next() is None
+
+
+async def test_ids_belong_to_connections(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        one, two = await served.greeted(), await served.greeted()
+        one.request(1, "from one")
+        two.request(1, "from two")
+        assert await one.next() == Frame(Kind.DONE, 1, {"output": "from one"})
+        assert await two.next() == Frame(Kind.DONE, 1, {"output": "from two"})
+
+
+async def test_cancelling_ends_a_running_call(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        peer = await served.greeted()
+        peer.request(1, "hold on", stream=True).request(2, "next")
+        assert await peer.next() == Frame(Kind.CHUNK, 1, "hold")
+        peer.send(Kind.CANCEL, 1).send(Kind.CANCEL, 99)
+        ended = await peer.next()
+        assert ended is not None
+        assert (ended.kind, ended.id) == (Kind.ERROR, 1)
+        assert await peer.next() == Frame(Kind.DONE, 2, {"output": "next"})
+
+
+async def test_leaving_cancels_what_runs_and_what_waits(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        other, peer = await served.greeted(), await served.greeted()
+        peer.request(1, "hold on", stream=True)
+        await peer.next()
+        peer.request(2, "never begun").send(Kind.PING, 3)
+        await peer.next()  # it has been queued behind the first
+        await peer.close()
+        assert await other.request(1, "hello").next() == Frame(Kind.DONE, 1, {"output": "hello"})
+        assert served.model.cancelled == ["hold on"]
+        assert "never begun" not in served.model.seen
+
+
+@pytest.mark.parametrize("output", [object(), 1 << 70, "x" * 2000])
+async def test_an_answer_that_cannot_be_sent_is_an_error(
+    tmp_path: Path, output: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = replace(ECHO, run=lambda model, calls: [output] * len(calls))
+    async with serving(tmp_path, task=task) as served:
+        peer = await served.greeted()
+        monkeypatch.setattr(wire, "MAX_FRAME_BYTES", 1000)
+        answer = await peer.request(1, "hello").next()
+        assert answer is not None
+        assert (answer.kind, answer.id, answer.body["code"]) == (Kind.ERROR, 1, "inference_failed")
+        assert "sent" in answer.body["message"]
+
+
+async def test_an_error_that_cannot_be_sent_whole_is_sent_without_its_data(tmp_path: Path) -> None:
+    from modelyard.errors import InferenceFailed
+
+    task = replace(ECHO, run=lambda model, calls: [InferenceFailed("too bad", culprit=object())] * len(calls))
+    async with serving(tmp_path, task=task) as served:
+        answer = await (await served.greeted()).request(1, "hello").next()
+        assert answer is not None
+        assert answer.body["message"] == "too bad"
+
+
+async def test_a_task_that_cannot_measure_a_call_fails_that_call(tmp_path: Path) -> None:
+    task = replace(ECHO, length=lambda call: 1 // len(call.inputs.text))
+    async with serving(tmp_path, task=task) as served:
+        peer = await served.greeted()
+        answer = await peer.request(1, "").next()
+        assert answer is not None
+        assert (answer.kind, answer.body["code"]) == (Kind.ERROR, "inference_failed")
+        assert await peer.request(1, "again").next() == Frame(Kind.DONE, 1, {"output": "again"})
+
+
+# --- the end ---
+
+
+async def test_closing_sends_what_was_said_and_fails_what_waits(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        peer = await served.greeted()
+        peer.request(1, "hold", stream=True)
+        assert await peer.next() == Frame(Kind.CHUNK, 1, "hold")
+        peer.request(2, "waiting").send(Kind.PING, 3)
+        assert await peer.next() == Frame(Kind.PONG, 3)
+        served.batcher.close()
+        served.server.report(phase=Phase.FAILED, reason="it is over", permanent=False)
+        await served.server.close()
+        frames = [await peer.next(), await peer.next()]
+        assert {frame.kind for frame in frames if frame} == {Kind.ERROR, Kind.STATUS}
+        assert [frame.body["code"] for frame in frames if frame and frame.kind is Kind.ERROR] == ["replica_lost"]
+        assert await peer.next() is None
+
+
+async def test_aborting_breaks_connections_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        peer = await served.greeted()
+        served.server.abort()
+        assert await peer.next() is None
+        with pytest.raises(ConnectionRefusedError):
+            await served.connect()
+        await eventually(lambda: not served.server._connections)
