@@ -55,13 +55,13 @@ for _ in range(int(sys.argv[4])):
 
 def run() -> bool:
     """Runs the rounds and prints both promises."""
-    from modelyard.worker.nursery import SINGLE_THREADED
+    from modelyard.worker.nursery import QUIET_LIBRARIES
     from tests.serving import Server
 
     models = ensure_model(MODEL, "gpt2_124m")
     path = str(models / MODEL)
     threads = str(len(os.sched_getaffinity(0)))
-    quiet = {**os.environ, **SINGLE_THREADED, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    quiet = {**os.environ, **QUIET_LIBRARIES, "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     http, forked, fresh = [], [], []
     command = [sys.executable, "-c", FORKED, path, threads, PROMPT, str(ROUNDS + 1)]
     with (

@@ -20,6 +20,7 @@ ZOO = {
     "tiny/qa": "bert_qa",
     "tiny/nli": "bert_nli",
     "tiny/encoder": "bert_encoder",
+    "tiny/sentences": "sentence_transformer",
 }
 """Model id → the builder that makes it."""
 

@@ -126,6 +126,7 @@ class ModelCard:
 
     `memory_bytes` is the measured peak when `measured`, else an estimate from the weights.
     `path` is the folder that holds the files when they are on this machine, else None.
+    `remote_code`: loading runs code from its repository; `pickled`: its weights are pickle files only.
     `refusal` says why the model must not be served (pickle weights, remote code, no weights), with the remedy.
     """
 
@@ -144,12 +145,21 @@ class ModelCard:
     revision: str | None = None
     license: str | None = None
     remote_code: bool = False
+    pickled: bool = False
     refusal: str | None = None
+
+    @property
+    def runtime(self) -> str:
+        """The runtime that holds such a model in a worker. sentence-transformers folders are transformers inside."""
+        return "diffusers" if self.library == "diffusers" else "transformers"
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSpec:
-    """Everything a worker needs to serve one model. `secret` authenticates the connection to it."""
+    """Everything a worker needs to serve one model. `secret` authenticates the connection to it.
+
+    `remote_code` and `pickled`: the model needs it, and the operator has allowed it.
+    """
 
     replica_id: str
     model_id: str
@@ -159,5 +169,6 @@ class ReplicaSpec:
     device: str = "auto"
     threads: int = 1
     remote_code: bool = False
+    pickled: bool = False
     secret: str = ""
     log_path: str | None = None

@@ -25,6 +25,7 @@ GREEDY = {"max_new_tokens": 12, "do_sample": False}
         ("tiny/qa", {"question": "who?", "context": "the cat sat"}, lambda out: len(out) == 4 and out["answer"]),
         ("tiny/nli", {"text": "the cat", "candidate_labels": ["a", "b"]}, lambda out: len(out["scores"]) == 2),
         ("tiny/encoder", {"text": "the cat"}, lambda out: isinstance(out[0], float)),
+        ("tiny/sentences", {"text": "the cat"}, lambda out: isinstance(out[0], float)),
         ("tiny/encoder", {"text": ["the cat", "a dog"]}, lambda out: len(out) == 2 and isinstance(out[0][0], float)),
     ],
 )  # fmt: skip

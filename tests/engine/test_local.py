@@ -22,7 +22,7 @@ from modelyard.engine.base import Phase
 from modelyard.engine.keeper import Keeper, worker_environment
 from modelyard.engine.link import Link
 from modelyard.engine.local import LocalEngine
-from modelyard.engine.rundir import RunDir
+from modelyard.engine.rundir import MARKER, PREFIX, RunDir
 from modelyard.errors import ReplicaLost
 from modelyard.types import GIB
 from tests.engine.conftest import model_spec
@@ -331,16 +331,20 @@ async def test_fifty_launches_leave_nothing_open(monkeypatch: pytest.MonkeyPatch
 
 
 def test_abandoned_folders_are_removed_and_no_others(tmp_path: Path) -> None:
-    abandoned = tmp_path / "modelyard-abandoned"
+    abandoned = tmp_path / f"{PREFIX}abandoned"
     abandoned.mkdir()
+    (abandoned / MARKER).write_text("")
+    unmarked = tmp_path / f"{PREFIX}like-ours"
+    unmarked.mkdir()
     (abandoned / "1.sock").write_text("")
     elsewhere = tmp_path / "precious"
     elsewhere.mkdir()
-    (tmp_path / "modelyard-link").symlink_to(elsewhere)
-    (tmp_path / "modelyard-file").write_text("")
+    (tmp_path / f"{PREFIX}link").symlink_to(elsewhere)
+    (tmp_path / f"{PREFIX}file").write_text("")
     first = RunDir(tmp_path)
     second = RunDir(tmp_path)
     assert not abandoned.exists()
+    assert unmarked.exists()
     assert elsewhere.exists()
     assert first.path.is_dir()
     assert second.path.is_dir()

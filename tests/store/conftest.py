@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.store.program import Program
-from tests.store.samples import at
 
 from modelyard.store import Store
 from modelyard.types import Account
+from tests.store.program import Program
+from tests.store.samples import at
 
 _numbers = count(1)
 

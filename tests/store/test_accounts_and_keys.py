@@ -1,9 +1,9 @@
 import pytest
-from tests.store.samples import at
 
 from modelyard.errors import InvalidRequest, NotFound
 from modelyard.store import Store
 from modelyard.types import Account
+from tests.store.samples import at
 
 
 def test_account_comes_back_as_it_was_made(store: Store) -> None:

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy.exc import IntegrityError
-from tests.store.samples import CAPACITY, MODEL, at, life, line
 
 from modelyard.errors import NotFound, UnknownCluster
 from modelyard.store import Store
 from modelyard.types import Account, Capacity
+from tests.store.samples import CAPACITY, MODEL, at, life, line
 
 
 def test_put_makes_an_enabled_cluster(store: Store, account: Account) -> None:

@@ -2,11 +2,11 @@ from collections.abc import Sequence
 
 import pytest
 from sqlalchemy.exc import StatementError
-from tests.store.samples import MODEL, at, line
 
 from modelyard.errors import NotFound
 from modelyard.store import Store
 from modelyard.types import Account, Event
+from tests.store.samples import MODEL, at, line
 
 
 def messages(events: Sequence[Event]) -> list[str]:

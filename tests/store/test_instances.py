@@ -3,11 +3,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy.exc import StatementError
-from tests.store.samples import at, life
 
 from modelyard.errors import NotFound
 from modelyard.store import Store
 from modelyard.types import Account
+from tests.store.samples import at, life
 
 
 def test_a_life_is_listed_as_it_was_entered(store: Store, account: Account) -> None:

@@ -2,7 +2,6 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect, text
-from tests.store.samples import at
 
 from modelyard.errors import Unavailable
 from modelyard.store import Store
@@ -10,6 +9,7 @@ from modelyard.store.database import Database
 from modelyard.store.migrate import current_revision, migrate
 from modelyard.store.tables import REVISION, metadata
 from modelyard.store.upgrade import known_revisions
+from tests.store.samples import at
 
 
 def test_migrations_end_at_the_tables_the_program_expects(store: Store) -> None:

@@ -1,8 +1,8 @@
 import pytest
-from tests.store.samples import MODEL, at
 
 from modelyard.errors import NotFound
 from modelyard.store import ModelFacts, Store
+from tests.store.samples import MODEL, at
 
 
 def test_a_measurement_is_remembered(store: Store) -> None:

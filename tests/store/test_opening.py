@@ -8,11 +8,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.store.samples import CAPACITY, MODEL, at, line
 
 from modelyard.errors import InvalidRequest, Unavailable
 from modelyard.store import Store
 from modelyard.types import Account
+from tests.store.samples import CAPACITY, MODEL, at, line
 
 
 @contextmanager

@@ -3,11 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
-from tests.store.program import Program, run_together
-from tests.store.samples import CAPACITY, MODEL, at, life, line
-
 from modelyard.store import Store
 from modelyard.types import Account, Capacity
+from tests.store.program import Program, run_together
+from tests.store.samples import CAPACITY, MODEL, at, life, line
 
 
 def test_processes_may_open_a_new_store_at_once(url: str, processes: list[Program]) -> None:

@@ -5,10 +5,10 @@ from uuid import uuid4
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.store.samples import at, life
 
 from modelyard.store import Store
 from modelyard.types import Capacity
+from tests.store.samples import at, life
 
 quick = settings(
     max_examples=15,

@@ -31,6 +31,7 @@ def make_card(found: Found, allow_unsafe: Collection[str] = ()) -> ModelCard:
         revision=found.revision,
         license=what.license,
         remote_code=what.remote_code,
+        pickled=what.pickle_only,
         refusal=find_refusal(found.model_id, what, allow_unsafe),
     )
 

@@ -63,8 +63,9 @@ async def boot(card: ModelCard, path: Path, deadline_s: float, on_warm: Callable
         model_id=card.model_id,
         path=str(path),
         task=card.task,
-        runtime=card.library,
+        runtime=card.runtime,
         remote_code=card.remote_code,
+        pickled=card.pickled,
         secret=secrets.token_hex(16),
     )
     engine = LocalEngine(usable_memory_bytes())

@@ -417,8 +417,9 @@ class Reconciler:
                 model_id=card.model_id,
                 path=str(card.path),
                 task=card.task,
-                runtime=card.library,
+                runtime=card.runtime,
                 remote_code=card.remote_code,
+                pickled=card.pickled,
                 secret=secrets.token_hex(16),
                 log_path=str(log_path(self._log_dir, cluster, replica.id)),
             )

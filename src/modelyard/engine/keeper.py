@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from modelyard.worker.nursery import SINGLE_THREADED
+from modelyard.worker.nursery import QUIET_LIBRARIES
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if not name.startswith("MODELYARD_") and not any(part in name.upper() for part in _KEPT_FROM_WORKERS)
     }
-    return {**kept, **SINGLE_THREADED, "HF_HUB_OFFLINE": "1"}
+    return {**kept, **QUIET_LIBRARIES}
 
 
 def describe_status(returncode: int | None) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-PREFIX = "modelyard-"
+PREFIX = "modelyard-sockets-"
+"""Of the folders with this prefix, only those that hold MARKER are ours to remove."""
+MARKER = ".modelyard-run-folder"
 MAX_FOLDER_BYTES = 80
 """A Unix socket's path has room for about 100 bytes, 92 on some systems. Source: unix(7)."""
 
@@ -26,10 +28,11 @@ class RunDir:
         """`parent`: by default the user's runtime folder, else the one for temporary files."""
         parent = parent or short_parent()
         remove_abandoned(parent)
-        # Locked before it has a name by which another server would take it for abandoned.
+        # Marked and locked before it has a name by which another server would take it for abandoned.
         new = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
         self._lock = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        (new / MARKER).touch()
         self.path = new.rename(parent / new.name.removeprefix("."))
 
     def close(self) -> None:
@@ -55,7 +58,7 @@ def remove_abandoned(parent: Path) -> None:
         except OSError:  # not a folder, another user's, or gone by now
             continue
         try:
-            if os.fstat(lock).st_uid == os.geteuid():
+            if os.fstat(lock).st_uid == os.geteuid() and (folder / MARKER).is_file():
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
                 log.info("removed %s, left behind by a server that was killed", folder)

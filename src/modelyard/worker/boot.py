@@ -73,7 +73,14 @@ class Runtimes:
         """See Workshop."""
         from modelyard.worker.runtimes.base import load_model
 
-        return load_model(spec.runtime, Path(spec.path), task.heads, device=spec.device, remote_code=spec.remote_code)
+        return load_model(
+            spec.runtime,
+            Path(spec.path),
+            task.heads,
+            device=spec.device,
+            remote_code=spec.remote_code,
+            pickled=spec.pickled,
+        )
 
 
 class Replica:

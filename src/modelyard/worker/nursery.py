@@ -33,13 +33,18 @@ PR_SET_PDEATHSIG = 1  # Source: prctl(2)
 CAN_FORK = sys.platform == "linux"
 """Elsewhere system libraries start threads behind one's back and a forked child may hang: start fresh processes."""
 PRELOAD = ("modelyard.worker.boot", "modelyard.worker.runtimes.preload")
-SINGLE_THREADED = {
+QUIET_LIBRARIES = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-"""Environment that keeps the native libraries from starting threads at import. Workers raise their count later."""
+"""Environment that keeps the native libraries from starting threads at import (workers raise their count later), from
+spinning while they wait (on a machine with other work a spinning thread makes an operation ten times slower), and from
+opening connections."""
 
 Serve = Callable[[ReplicaSpec, socket.socket], int]
 """A worker's whole life in a fork: serves on the socket, returns the exit code."""

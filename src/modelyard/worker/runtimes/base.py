@@ -20,8 +20,10 @@ RUNTIMES = {
 class Loader(Protocol):
     """What every runtime module offers as `load_model`."""
 
-    def __call__(self, path: Path, heads: tuple[Head, ...], *, device: str, remote_code: bool) -> Model:
+    def __call__(self, path: Path, heads: tuple[Head, ...], *, device: str, remote_code: bool, pickled: bool) -> Model:
         """Loads the model in the folder `path` under the first of `heads` that fits it.
+
+        `remote_code`, `pickled`: run the repository's code, read pickled weights; the operator has allowed it.
 
         Raises: ModelRefused when the files must not or cannot be served; BootFailed when loading went wrong.
         """
@@ -34,7 +36,13 @@ def find_loader(runtime: str) -> Callable[[], Loader] | None:
 
 
 def load_model(
-    runtime: str, path: Path, heads: tuple[Head, ...], *, device: str = "auto", remote_code: bool = False
+    runtime: str,
+    path: Path,
+    heads: tuple[Head, ...],
+    *,
+    device: str = "auto",
+    remote_code: bool = False,
+    pickled: bool = False,
 ) -> Model:
     """The model in the folder `path`, held by `runtime`, under the first of `heads` that fits it.
 
@@ -43,4 +51,4 @@ def load_model(
     loader = find_loader(runtime)
     if loader is None:
         raise BootFailed(f"No runtime is called {runtime!r}; there are {', '.join(RUNTIMES)}.")
-    return loader()(path, heads, device=device, remote_code=remote_code)
+    return loader()(path, heads, device=device, remote_code=remote_code, pickled=pickled)

@@ -57,11 +57,16 @@ _UNSET_LENGTHS = {"max_length": None, "max_new_tokens": None, "min_length": None
 
 
 def load_model(
-    path: Path, heads: tuple[Head, ...], *, device: str = "auto", remote_code: bool = False
+    path: Path,
+    heads: tuple[Head, ...],
+    *,
+    device: str = "auto",
+    remote_code: bool = False,
+    pickled: bool = False,
 ) -> TransformersModel:
     """The model in the folder `path`, in eval mode on `device`, under the first of `heads` that fits it.
 
-    Reads local files only, and weights from safetensors only: a pickle could run anything. On CUDA the weights keep
+    Reads local files only, and weights from safetensors only unless `pickled`: a pickle could run anything. On CUDA the weights keep
     their stored dtype. On the CPU they become float32: float16 has hardly any CPU kernels, bfloat16 is emulated on
     most machines, and a request should get the same answer on every node.
 
@@ -80,13 +85,13 @@ def load_model(
                 config=config,
                 dtype="auto" if where.type == "cuda" else torch.float32,
                 local_files_only=True,
-                use_safetensors=True,
+                use_safetensors=not pickled,
                 output_loading_info=True,
                 **({"trust_remote_code": True} if remote_code else {}),
             )
-    except torch.OutOfMemoryError as error:
-        raise BootFailed(f"The model does not fit into the memory of {where}: {first_line(error)}") from error
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise BootFailed(f"The model does not fit into the memory of {where}: {first_line(error)}") from error
         raise ModelRefused(f"{path.name} cannot be loaded: {first_line(error)}", path=str(path)) from error
     refuse_missing_weights(head, info["missing_keys"])
     if head == "base" and config.is_encoder_decoder:
