@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from modelyard.errors import ModelyardError
+from modelyard.media.media import Kind
 from modelyard.tasks.model import Model
 
 Head = Literal[
@@ -80,6 +81,8 @@ class Task:
     `example` is a body that validates; `output` is the type of the answer. `heads`: the output layers to try, in
     order of preference. `batch_key`: calls whose keys are equal may share a batch. `length`: a measure of input
     size, so that batches hold inputs of similar length. `max_batch`: most calls in one batch.
+    `media`: what the field `media` of its inputs holds; clients send it as url, image_url, audio_url, video_url,
+    base64, or `input`. `makes`: its output is a `Made` of this kind, which clients get as a URL or as bytes.
     """
 
     id: str
@@ -91,6 +94,8 @@ class Task:
     heads: tuple[Head, ...]
     example: dict[str, Any]
     streams: bool = False
+    media: Kind | None = None
+    makes: Kind | None = None
     wildcard: str = "text"
     list_wildcard: str = "text"
     max_batch: int = 32

@@ -17,6 +17,8 @@ from modelyard.errors import InvalidRequest, MalformedBody
 from modelyard.tasks.base import Call, Inputs, Params, Task
 
 ALIASES = {"prompt": "text"}
+MEDIA_FIELDS = ("base64", "url", "image_url", "audio_url", "video_url")
+"""Fields that carry the one piece of media of a task that reads one, the first that is there wins."""
 FIELDS = frozenset(
     {
         "text", "messages", "question", "context", "candidate_labels", "sentences", "url", "image_url", "audio_url",
@@ -24,7 +26,6 @@ FIELDS = frozenset(
     }
 )  # fmt: skip
 """Every field of the unified body that carries input, for any task. A task reads some and ignores the others."""
-CONTROLS = frozenset({"params", "stream", "json", "input", "model", *ALIASES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,8 @@ def spread(task: Task, body: Mapping[str, Any]) -> dict[str, Any]:
             fields.setdefault(name, fields.pop(alias))
             fields.pop(alias, None)
     fields = {name: value for name, value in fields.items() if value is not None}
+    if task.media is not None and "media" not in fields and (media := find_media(fields)) is not None:
+        fields["media"] = media
     known = FIELDS | set(task.inputs.__struct_fields__)
     for name, value in fields.items():
         if name not in known:
@@ -117,6 +120,24 @@ def spread(task: Task, body: Mapping[str, Any]) -> dict[str, Any]:
                 field=name, got=value, accepted=f"no such field; {task.id} takes {describe_fields(task.inputs)}"
             )
     return fields
+
+
+def find_media(fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The media that the body's fields name, as `Media` reads it; a data URL in a URL field counts as base64."""
+    for name in MEDIA_FIELDS:
+        if name in fields:
+            return media_reference(fields[name], name)
+    return None
+
+
+def media_reference(value: Any, where: str) -> dict[str, Any]:
+    """One reference to media, as `Media` reads it. Raises InvalidRequest."""
+    if isinstance(value, dict):  # OpenAI writes {"url": ...}
+        value = value.get("url")
+    if not isinstance(value, str) or not value:
+        raise InvalidRequest(field=where, got=value, accepted="an http(s) URL, a data URL, or base64")
+    kind = "url" if value[:8].lower().startswith(("http://", "https://")) else "base64"
+    return {"where": where, kind: value}
 
 
 def is_messages(items: list[Any]) -> bool:
