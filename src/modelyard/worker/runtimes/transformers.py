@@ -67,8 +67,8 @@ def load_model(
     """The model in the folder `path`, in eval mode on `device`, under the first of `heads` that fits it.
 
     Reads local files only, and weights from safetensors only unless `pickled`: a pickle could run anything. On CUDA
-    the weights keep their stored dtype. On the CPU they become float32: float16 has hardly any CPU kernels, bfloat16 is emulated on
-    most machines, and a request should get the same answer on every node.
+    the weights keep their stored dtype. On the CPU they become float32: float16 has hardly any CPU kernels, bfloat16
+    is emulated on most machines, and a request should get the same answer on every node.
 
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
