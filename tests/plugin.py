@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,17 @@ def server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
     """A warm server for tests that leave nothing behind but clusters of their own models."""
     with Server(tmp_path_factory.mktemp("server"), zoo) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def task_zoo(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with one model per registered task, `tasks/<task id>`, each with a card that names its task."""
+    from modelyard.tasks.registry import TASKS
+    from tests.builders.fixtures import FAMILY_OF_TASK
+
+    folder = tmp_path_factory.mktemp("task-zoo")
+    for task in TASKS:
+        model = folder / "tasks" / task.id
+        shutil.copytree(model_folder(FAMILY_OF_TASK[task.id]), model)
+        (model / "README.md").write_text(f"---\npipeline_tag: {task.id}\n---\n")
+    return folder

@@ -40,14 +40,17 @@ def wait_until(condition: Callable[[], Any], deadline_s: float = 20.0, every_s: 
 class Server:
     """One `modelyard serve` process and a client with its key."""
 
-    def __init__(self, folder: Path, models_dir: Path, *flags: str, port: int | None = None, **environ: str) -> None:
+    def __init__(
+        self, folder: Path, models_dir: Path, *flags: str, port: int | None = None, hub: bool = False, **environ: str
+    ) -> None:
+        """`environ` is added to the server's environment; `hub` lets it look where HF_ENDPOINT points."""
         self.data_dir = folder / "data"
         self.log = folder / "server.log"
         self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
         self._command = [
             sys.executable, "-m", "modelyard", "serve", "--port", str(self.port), "--data-dir", str(self.data_dir),
-            "--models-dir", str(models_dir), "--no-hub", *flags,
+            "--models-dir", str(models_dir), *([] if hub else ["--no-hub"]), *flags,
         ]  # fmt: skip
         self._environ = {**os.environ, "MODELYARD_ADMIN_KEY": KEY, **environ}
         self.client = httpx.Client(base_url=self.url, headers={"authorization": f"Key {KEY}"}, timeout=60.0)
@@ -65,7 +68,11 @@ class Server:
         """Starts the process and waits until it answers; `warm`: until boots are quick."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._environ, stdout=log, stderr=log)
-        wait_until(lambda: self.is_up(warm=warm), START_DEADLINE_S)
+        try:
+            wait_until(lambda: self.is_up(warm=warm), START_DEADLINE_S)
+        except AssertionError as error:
+            self.stop()
+            raise AssertionError(f"the server did not start: {self.log.read_text()[-2000:]}") from error
 
     def is_up(self, *, warm: bool) -> bool:
         """Whether it answers; fails when the process has ended."""

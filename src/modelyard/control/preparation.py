@@ -111,3 +111,4 @@ class Preparations:
     def _on_progress(self, progress: Progress) -> None:
         if progress.model_id in self._tasks:  # a late report must not undo the outcome
             self._states[progress.model_id] = Preparing(progress.done_bytes, progress.total_bytes)
+            self.on_change()

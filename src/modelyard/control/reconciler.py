@@ -13,6 +13,7 @@ import time
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -511,5 +512,6 @@ def download_words(preparing: Preparing) -> str:
 
 def log_path(log_dir: Path, cluster: Cluster, replica_id: str) -> Path:
     """Where a replica's output goes: a folder per account and model, a file per replica, in order of time."""
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    now = datetime.now(UTC)
+    stamp = f"{now:%Y%m%d-%H%M%S}-{now.microsecond:06d}"
     return log_dir / cluster.account_id / cluster.model_id.replace("/", "--") / f"{stamp}-{replica_id}.log"

