@@ -1,0 +1,1 @@
+"""Everything examples/train.py needs: the grammars, the tokenizers and one module per model."""
