@@ -63,7 +63,14 @@ class Settings:
     boot_deadline_s: float = setting(600.0, "seconds a replica may take to become ready")
     drain_s: float = setting(120.0, "seconds a replica that is no longer needed may take to finish its requests")
     stable_window_s: float = setting(60.0, "seconds of lower load before a replica is taken away")
-    max_body_mb: int = setting(64, "largest request body, in MB")
+    max_body_mb: int = setting(64, "largest request body, in MB; media in base64 takes a third more than its file")
+    max_media_mb: int = setting(64, "largest image, sound or video fetched from a URL, in MB")
+    fetch_timeout_s: float = setting(30.0, "seconds that fetching a URL may take, redirects included")
+    allow_private_media: bool = setting(False, "fetch media from private and loopback addresses too")
+    public_url: str = setting(
+        "", "where clients reach this server, for links to files it makes; empty: the address each request came to"
+    )
+    artefact_ttl_s: int = setting(3600, "seconds for which a file that a model has made can be fetched")
     rate_limit: int = setting(6000, "requests a key may make per minute; 0: no limit")
     price_per_gb_s: float = setting(0.0000166667, "US dollars per GB of required memory and second")
     log_level: str = setting("info", "debug, info, warning or error", choices=LOG_LEVELS)

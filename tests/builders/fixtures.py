@@ -25,6 +25,28 @@ FAMILY_OF_TASK = {
     "zero-shot-classification": "bert_nli",
     "feature-extraction": "bert_encoder",
     "sentence-similarity": "sentence_transformer",
+    "image-classification": "vit_classifier",
+    "object-detection": "yolos",
+    "image-segmentation": "segformer",
+    "depth-estimation": "dpt",
+    "zero-shot-image-classification": "clip",
+    "zero-shot-object-detection": "owlvit",
+    "image-feature-extraction": "vit_encoder",
+    "mask-generation": "sam",
+    "audio-classification": "wav2vec2_classifier",
+    "automatic-speech-recognition": "whisper",
+    "image-to-text": "vit_gpt2",
+    "image-text-to-text": "llava",
+    "video-classification": "videomae",
+    "video-text-to-text": "llava",
+    "audio-text-to-text": "qwen2_audio",
+    "document-question-answering": "layoutlm_qa",
+    "visual-question-answering": "vilt_vqa",
+    "text-to-image": "stable_diffusion",
+    "unconditional-image-generation": "ddpm",
+    "text-to-video": "text_to_video_sd",
+    "text-to-speech": "vits",
+    "text-to-audio": "musicgen",
 }
 """A family of tests.builders that serves each task."""
 
@@ -56,7 +78,8 @@ def load(model_folder: Callable[[str], Path]) -> Callable[[str, Head], Model]:
 
         torch.set_num_threads(1)
         if (family, head) not in models:
-            models[family, head] = load_model("transformers", model_folder(family), (head,), device="cpu")
+            runtime = "diffusers" if head.endswith("-pipeline") else "transformers"
+            models[family, head] = load_model(runtime, model_folder(family), (head,), device="cpu")
         return models[family, head]
 
     return loaded

@@ -188,7 +188,7 @@ def test_unknown_paths_and_methods_answer_in_the_envelope(server: Server):
 
 
 def test_other_content_types_are_refused(server: Server):
-    response = server.client.post("/models/v2/tiny/gpt2", content=b"x", headers={"content-type": "image/png"})
+    response = server.client.post("/models/v2/tiny/gpt2", content=b"x", headers={"content-type": "application/xml"})
     assert response.status_code == 415
 
 

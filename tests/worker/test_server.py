@@ -204,6 +204,23 @@ async def test_answers_and_streams(tmp_path: Path) -> None:
         assert served.answers == 2
 
 
+async def test_steps_of_a_call_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def step(model: Any, calls: Any) -> list[str]:
+        for call in calls:
+            call.progress(1, 2)
+            call.progress(2, 2)
+        return [""] * len(calls)
+
+    caplog.set_level("INFO")
+    async with serving(tmp_path, task=replace(ECHO, run=step)) as served:
+        await (await served.greeted()).request(7, "hello").next()
+    said = [record.getMessage() for record in caplog.records]
+    assert [line for line in said if "step" in line] == [
+        f"{ECHO.id} (request 7): step 1/2",
+        f"{ECHO.id} (request 7): step 2/2",
+    ]
+
+
 async def test_a_request_that_is_wrong_names_the_field(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         answer = await (await served.greeted()).request(1, 5).next()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelyard.errors import InvalidRequest, ReplicaLost, from_wire
-from modelyard.wire import BrokenStream, Frame, Kind, Unsendable, encode, read_frame
+from modelyard.wire import BrokenStream, Frame, Kind, Unsendable, encode, encode_pieces, read_frame
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Link:
 
     def _send(self, frame: Frame) -> None:
         if not self._closed:
-            self._writer.write(encode(frame))
+            self._writer.writelines(encode_pieces(frame))
 
     async def _read(self) -> None:
         try:

@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 
 from modelyard import __version__
 from modelyard.errors import ModelyardError
-from modelyard.gateway import openapi, problem
+from modelyard.gateway import artefacts, openapi, problem
 from modelyard.gateway.exchange import Receive, Scope, Send
 from modelyard.gateway.services import Services
 from modelyard.gateway.v2 import V2
@@ -44,6 +44,7 @@ class App:
                 Route("/livez", self.livez),
                 Route("/readyz", self.readyz),
                 *self._v2.routes(),
+                Route(artefacts.PREFIX + "{name}", artefacts.serve(services.artefacts), methods=["GET", "HEAD"]),
                 Route("/openapi.json", openapi.document),
                 Route("/docs", openapi.page),
                 Mount("/docs/assets", openapi.assets()),

@@ -6,19 +6,19 @@ Owns reading the body within a limit, sending JSON or a stream, and noticing tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Self
 
-from modelyard.errors import BodyTooLarge, UnsupportedMediaType
+from modelyard.errors import BodyTooLarge
 from modelyard.gateway.problem import JSON
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-READABLE = ("application/json", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream")
-"""Content types whose body is read as JSON. Forms are what curl claims to send when nobody tells it otherwise."""
+SAFE = {"x-content-type-options": "nosniff"}
+"""Headers of an answer that holds what a model or a client made: a browser must not take it for a page."""
 
 
 class ClientLeft(Exception):
@@ -41,30 +41,61 @@ class HttpExchange:
                 return bytes(value).decode("latin-1")
         return None
 
-    async def body(self, limit_bytes: int) -> bytes:
-        """The whole body. Raises BodyTooLarge, UnsupportedMediaType, ClientLeft."""
-        kind = (self.header(b"content-type") or READABLE[0]).partition(";")[0].strip().lower()
-        if kind not in READABLE and not kind.endswith("+json"):
-            raise UnsupportedMediaType(field="content-type", got=kind, accepted="application/json")
+    @property
+    def query(self) -> str:
+        """The query string, as sent."""
+        return bytes(self._scope.get("query_string", b"")).decode("latin-1")
+
+    @property
+    def base_url(self) -> str:
+        """The scheme and host that the request came to."""
+        host = self.header(b"host") or "localhost"
+        return f"{self._scope.get('scheme', 'http')}://{host}"
+
+    async def body(self, limit_bytes: int) -> bytes | bytearray:
+        """The whole body. Raises BodyTooLarge, ClientLeft."""
+        self._check_length(limit_bytes)
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            whole = bytes(message.get("body", b""))
+            if len(whole) > limit_bytes:
+                raise too_large(len(whole), limit_bytes)
+            return whole
+        data = bytearray()  # grows in place: joining 40 MB of pieces would hold up everyone for 20 ms
+        async for piece in self._pieces(message, limit_bytes):
+            data += piece
+        return data
+
+    async def pieces(self, limit_bytes: int) -> AsyncIterator[bytes]:
+        """The body, piece by piece. Raises BodyTooLarge, ClientLeft."""
+        self._check_length(limit_bytes)
+        async for piece in self._pieces(await self._receive(), limit_bytes):
+            yield piece
+
+    async def _pieces(self, message: MutableMapping[str, Any], limit_bytes: int) -> AsyncIterator[bytes]:
+        size = 0
+        while message["type"] == "http.request":
+            piece = bytes(message.get("body", b""))
+            size += len(piece)
+            if size > limit_bytes:
+                raise too_large(size, limit_bytes)
+            yield piece
+            if not message.get("more_body"):
+                return
+            message = await self._receive()
+        raise ClientLeft
+
+    def _check_length(self, limit_bytes: int) -> None:
+        """Raises BodyTooLarge before a byte is read, where the header tells."""
         length = self.header(b"content-length")
         if length is not None and length.isdigit() and int(length) > limit_bytes:
             raise too_large(int(length), limit_bytes)
-        message = await self._receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            data = message.get("body", b"")
-            if len(data) > limit_bytes:
-                raise too_large(len(data), limit_bytes)
-            return bytes(data)
-        parts, size = [], 0
-        while message["type"] == "http.request":
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit_bytes:
-                raise too_large(size, limit_bytes)
-            if not message.get("more_body"):
-                return b"".join(parts)
-            message = await self._receive()
-        raise ClientLeft
+
+    async def send_bytes(self, content_type: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        """Sends a whole answer of any type."""
+        length = str(len(payload))
+        await self._start(200, {"content-type": content_type, "content-length": length, **SAFE, **headers})
+        await self._send({"type": "http.response.body", "body": payload})
 
     async def send_json(self, status: int, payload: bytes, headers: Mapping[str, str]) -> None:
         """Sends a whole JSON answer."""

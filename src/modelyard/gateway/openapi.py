@@ -17,7 +17,9 @@ from starlette.staticfiles import StaticFiles
 
 from modelyard import __version__
 from modelyard.control.states import ClusterStatus
+from modelyard.gateway import artefacts
 from modelyard.gateway.problem import JSON
+from modelyard.media.artefacts import ENDINGS
 from modelyard.tasks.registry import TASKS
 
 REF = "#/components/schemas/{name}"
@@ -132,6 +134,7 @@ ERRORS = {
     401: "No valid key.",
     404: "No such model or cluster; the nearest names are offered.",
     413: "The body is too large.",
+    415: "The body's content type is not accepted.",
     422: "A field is wrong: the message names it, what was got and what is accepted.",
     429: "Rate limit or full queue; see Retry-After.",
     503: "No capacity, or the boot failed, with the reason.",
@@ -146,6 +149,37 @@ HEADERS = {
     "inference-meter-price": "US dollars per second.",
     "inference-time": "Seconds an instance worked on it; 0 on streams, where it is not known up front.",
     "inference-cost": "US dollars for that time.",
+}
+
+
+BINARY = {"type": "string", "format": "binary"}
+FILES = {media_type: {"schema": BINARY} for media_type in ENDINGS}
+MADE_URL = described(
+    "string", "Where the file can be fetched, without a key, until it expires. With json=false: the file.", format="uri"
+)
+MEDIA = {
+    name: described("string", f"The {kind} a task reads: an http(s) URL, a data URL, or base64.")
+    for name, kind in (
+        ("image_url", "image"), ("audio_url", "sound"), ("video_url", "video"), ("url", "image, sound or video"),
+        ("base64", "image, sound or video"),
+    )
+}  # fmt: skip
+UPLOADS = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "description": "One file under any name, and the other fields as text; params as JSON.",
+            "properties": {
+                "file": {**BINARY, "description": "The image, sound or video."},
+                "text": described("string", "Beside it, where the task reads text."),
+                "params": described("string", 'The task\'s settings, as JSON: {"top_k": 3}.'),
+            },
+        }
+    },
+    **{
+        f"{kind}/*": {"schema": {**BINARY, "description": f"The {kind} itself; params in the query string."}}
+        for kind in ("image", "audio", "video")
+    },
 }
 
 
@@ -166,20 +200,28 @@ def build() -> dict[str, Any]:
             schemas.setdefault(part, nullable(schema))
         schemas[f"{name}Params"] = {**nullable(parts[task.params.__name__]), "title": f"params of {task.id}"}
         for field, schema in nullable(parts[task.inputs.__name__])["properties"].items():
-            inputs.setdefault(field, schema)
+            if field != "media":  # what clients call by the names in MEDIA
+                inputs.setdefault(field, schema)
         params.append({"$ref": REF.format(name=f"{name}Params")})
-        outputs.append({"title": task.id, "allOf": [nullable(output_ref)], "description": task.summary})
+        output = nullable(output_ref) if task.makes is None else MADE_URL
+        outputs.append({"title": task.id, "allOf": [output], "description": task.summary})
         examples[task.id] = {"summary": task.summary, "value": task.example}
     inference = {
         "type": "object",
         "description": "One format for every task; a task reads its own fields and ignores the others.",
         "properties": {
             **inputs,
-            "input": {"description": "Wild card: a text, a list, or an object whose fields are spread."},
+            **MEDIA,
+            "input": {
+                "description": "Wild card: a text (for tasks that read media, a URL or base64), a list, or an object "
+                "whose fields are spread."
+            },
             "prompt": described("string", "The same as text."),
             "params": {"description": "The task's settings.", "anyOf": params},
             "stream": described("boolean", "Send the answer as plain text chunks as they are made.", default=False),
-            "json": described("boolean", "False: raw bytes of generated media.", default=True),
+            "json": described(
+                "boolean", "False: answer with the file a model made itself, rather than with its URL.", default=True
+            ),
         },
     }
     schemas["Inference"] = inference
@@ -234,7 +276,25 @@ def build() -> dict[str, Any]:
                         {"$ref": REF.format(name="Inference")},
                         examples=examples,
                         headers=HEADERS,
-                    )
+                        uploads=UPLOADS,
+                        files=True,
+                    ),
+                    "parameters": [
+                        query("params", "string", "For a body that is a bare file: the task's params, as JSON.")
+                    ],
+                },
+            },
+            artefacts.PREFIX + "{name}": {
+                "parameters": [path_parameter("name", "From the URL that an inference answered with.")],
+                "get": {
+                    "summary": "Fetch a file that a model has made, whole or in ranges; no key is needed",
+                    "security": [],
+                    "responses": {
+                        "200": {"description": "The file.", "content": FILES},
+                        "206": {"description": "The range asked for.", "content": FILES},
+                        "404": {"description": "There is no such file, or it has expired."},
+                        "416": {"description": "The file has no such range."},
+                    },
                 },
             },
             "/models/v2/list/models": {
@@ -286,6 +346,8 @@ def tag_of(path: str, method: str) -> str:
     """The heading an operation stands under."""
     if "/list/" in path:
         return "lists"
+    if path.startswith(artefacts.PREFIX):
+        return "artefacts"
     if not path.startswith("/models"):
         return "health"
     return "inference" if method == "post" else "clusters"
@@ -299,9 +361,13 @@ def operation(
     *,
     examples: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
+    uploads: dict[str, Any] | None = None,
+    files: bool = False,
 ) -> dict[str, Any]:
-    """One method of a path."""
+    """One method of a path. `uploads`: other content types its body may have; `files`: it may answer with a file."""
     success: dict[str, Any] = {"description": "Done.", "content": {"application/json": {"schema": output}}}
+    if files:
+        success["content"] |= FILES
     if headers:
         success["headers"] = {
             name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
@@ -315,7 +381,7 @@ def operation(
         media: dict[str, Any] = {"schema": body}
         if examples:
             media["examples"] = examples
-        result["requestBody"] = {"content": {"application/json": media}}
+        result["requestBody"] = {"content": {"application/json": media, **(uploads or {})}}
     return result
 
 

@@ -28,6 +28,8 @@ from modelyard.engine.base import Engine
 from modelyard.engine.local import LocalEngine, usable_memory_bytes
 from modelyard.errors import InvalidRequest, Unavailable
 from modelyard.gateway.forward import Forwarder
+from modelyard.media.artefacts import Artefacts
+from modelyard.media.fetch import Fetcher, FetchLimits
 from modelyard.store.store import Store
 from modelyard.types import GIB
 
@@ -68,6 +70,12 @@ class Services:
         self.first_key = await asyncio.to_thread(self._ensure_keys)
         self.authenticator = Authenticator(self.store, clock)
         self.limiter = RateLimiter(settings.rate_limit, clock)
+
+        self.fetcher = open_fetcher(settings)
+        self.artefacts = Artefacts(settings.data_dir / "artefacts", settings.artefact_ttl_s, clock)
+        await asyncio.to_thread(self.artefacts.open)
+        sweeper = asyncio.create_task(self.artefacts.sweep_forever(), name="artefacts")
+        stack.push_async_callback(end, sweeper)
 
         self.catalog = open_catalog(settings)
         stack.push_async_callback(self.catalog.aclose)
@@ -132,6 +140,23 @@ def open_catalog(settings: Settings) -> Catalog:
         Hub() if settings.hub else None,
         allow_unsafe=frozenset(settings.allow_unsafe),
     )
+
+
+def open_fetcher(settings: Settings) -> Fetcher:
+    """The fetcher these settings describe; no fetch outlasts the wait that a request has."""
+    return Fetcher(
+        FetchLimits(
+            max_bytes=settings.max_media_mb * 1024 * 1024,
+            total_s=min(settings.fetch_timeout_s, settings.queue_wait_s),
+            allow_private=settings.allow_private_media,
+        )
+    )
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancels a background task and waits until it has ended."""
+    task.cancel()
+    await asyncio.wait({task})
 
 
 def open_engine(settings: Settings) -> Engine:

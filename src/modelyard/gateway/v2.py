@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from modelyard.clock import iso
 from modelyard.control.clusters import Report, read_changes
 from modelyard.control.preparation import Prepared
 from modelyard.control.replicas import Supervised
-from modelyard.errors import InvalidRequest, MalformedBody, ModelyardError, NotFound
-from modelyard.gateway import problem
+from modelyard.errors import InferenceFailed, InvalidRequest, MalformedBody, ModelyardError, NotFound
+from modelyard.gateway import artefacts, problem
 from modelyard.gateway.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
-from modelyard.gateway.forward import Result
+from modelyard.gateway.resolve import needs_resolving, resolve
 from modelyard.gateway.services import Services
+from modelyard.gateway.uploads import read_body
+from modelyard.media.media import Made
 from modelyard.tasks import body as bodies
 from modelyard.tasks.base import Task
 from modelyard.tasks.registry import TASKS, find_task
@@ -163,10 +166,16 @@ class V2:
         keys = services.authenticator
         key = keys.recognise(authorization) or await keys.authenticate(authorization)
         headers |= services.limiter.take(key.id)
-        body = bodies.decode_object(await http.body(self._max_body))
+        body = await read_body(http, self._max_body)
         check_model_id(model_id)
         card = self._known_card(model_id) or await services.clusters.model(model_id)
-        inference = bodies.read(served_task(card), body)
+        task = served_task(card)
+        inference = bodies.read(task, body)
+        del body  # an upload is not held twice while it waits
+        if needs_resolving(inference.fields):
+            async with http.until_client_leaves():
+                fields = await resolve(inference.fields, task.media, services.fetcher)
+            inference = replace(inference, fields=fields)
         supervised = await services.clusters.ensure(key.account_id, model_id)
         if supervised.failure is not None:
             services.reconciler.revive(supervised.cluster.id)
@@ -179,10 +188,22 @@ class V2:
 
         async with http.until_client_leaves():
             result = await services.forwarder.run(supervised, inference, sink if inference.stream else None)
+            headers |= meter_headers(cost, result.took_s)
             if http.started:
                 await http.end_stream()
+            elif task.makes is not None:
+                await self._send_made(http, read_made(result.output), headers, as_bytes=not inference.json)
             else:
-                await http.send_json(200, envelope(result), {**headers, **meter_headers(cost, result.took_s)})
+                await http.send_json(200, envelope(result.output), headers)
+
+    async def _send_made(self, http: HttpExchange, made: Made, headers: Mapping[str, str], *, as_bytes: bool) -> None:
+        """Answers with the file itself, or with where it can be fetched."""
+        if as_bytes:
+            await http.send_bytes(made.media_type, made.data, headers)
+            return
+        name = await asyncio.to_thread(self._services.artefacts.keep, made.data, made.media_type)
+        base = self._services.settings.public_url.rstrip("/") or http.base_url
+        await http.send_json(200, envelope(f"{base}{artefacts.PREFIX}{name}"), headers)
 
     def _known_card(self, model_id: str) -> ModelCard | None:
         """The card of a model whose files are in use, without asking the disk."""
@@ -234,9 +255,17 @@ def answer(output: Any, *, status: int = 200, **beside: Any) -> Response:
     return Response(payload, status, media_type=problem.JSON)
 
 
-def envelope(result: Result) -> bytes:
+def envelope(output: Any) -> bytes:
     """An inference's output in the v2 envelope."""
-    return msgspec.json.encode({"error": None, "output": result.output})
+    return msgspec.json.encode({"error": None, "output": output})
+
+
+def read_made(output: Any) -> Made:
+    """The media that a worker answered with. Raises InferenceFailed when it is none."""
+    try:
+        return msgspec.convert(output, Made)
+    except msgspec.ValidationError as error:
+        raise InferenceFailed(f"The model made no media: {error}") from error
 
 
 def meter_headers(cost: Price, took_s: float) -> Mapping[str, str]:

@@ -13,7 +13,6 @@ import msgspec
 
 from modelyard.errors import ModelyardError
 from modelyard.media.media import Kind
-from modelyard.tasks.model import Model
 
 Head = Literal[
     "base",
@@ -23,8 +22,32 @@ Head = Literal[
     "sequence-classification",
     "token-classification",
     "question-answering",
+    "image-classification",
+    "object-detection",
+    "image-segmentation",
+    "semantic-segmentation",
+    "instance-segmentation",
+    "universal-segmentation",
+    "depth-estimation",
+    "mask-generation",
+    "zero-shot-image-classification",
+    "zero-shot-object-detection",
+    "image-text-to-text",
+    "multimodal-lm",
+    "vision-encoder-decoder",
+    "visual-question-answering",
+    "document-question-answering",
+    "ctc",
+    "speech-seq2seq",
+    "audio-classification",
+    "video-classification",
+    "text-to-waveform",
+    "text-to-spectrogram",
+    "image-pipeline",
+    "video-pipeline",
+    "audio-pipeline",
 ]
-"""Which output layer the runtime loads on top of the architecture."""
+"""Which output layer the runtime loads on top of the architecture; a `...-pipeline` is a whole diffusers folder."""
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,17 +73,22 @@ class Call(Generic[I, P]):
     """One request inside a batch.
 
     `emit`, when the client streams, takes the next piece of text: the pieces put together equal the output.
-    `cancelled` turns True when the client has left; a task that loops looks at it at every step.
+    `cancelled` turns True when the client has left; a task that loops looks at it at every step. `progress`, where
+    somebody listens, is told of a media task's steps: (steps done, steps in all).
     """
 
     inputs: I
     params: P
     emit: Callable[[str], None] | None = None
     cancelled: Callable[[], bool] = never
+    progress: Callable[[int, int], None] | None = None
 
 
-Run = Callable[[Model, Sequence[Call[Any, Any]]], Sequence[Any | ModelyardError]]
-"""Answers a batch: one output per call, in order. A call that fails alone gets its ModelyardError in its place."""
+Run = Callable[[Any, Sequence[Call[Any, Any]]], Sequence[Any | ModelyardError]]
+"""Answers a batch on a model that offers the task's `heads`: a `Model`, or a `Maker` where the task `makes` media.
+
+One output per call, in order. A call that fails alone gets its ModelyardError in its place.
+"""
 
 
 def same_params(call: Call[Any, Any]) -> Hashable:
@@ -83,6 +111,7 @@ class Task:
     size, so that batches hold inputs of similar length. `max_batch`: most calls in one batch.
     `media`: what the field `media` of its inputs holds; clients send it as url, image_url, audio_url, video_url,
     base64, or `input`. `makes`: its output is a `Made` of this kind, which clients get as a URL or as bytes.
+    `prepare`, where given, brings a client's fields into the form that `inputs` reads; done again, it changes nothing.
     """
 
     id: str
@@ -96,6 +125,7 @@ class Task:
     streams: bool = False
     media: Kind | None = None
     makes: Kind | None = None
+    prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     wildcard: str = "text"
     list_wildcard: str = "text"
     max_batch: int = 32

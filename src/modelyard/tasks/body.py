@@ -48,7 +48,7 @@ def decode_object(raw: bytes) -> dict[str, Any]:
         return {}
     try:
         body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody(
             f'The body is not valid JSON: {error}. Send an object such as {{"text": "..."}}.'
         ) from error
@@ -111,6 +111,8 @@ def spread(task: Task, body: Mapping[str, Any]) -> dict[str, Any]:
             fields.setdefault(name, fields.pop(alias))
             fields.pop(alias, None)
     fields = {name: value for name, value in fields.items() if value is not None}
+    if task.prepare is not None:
+        fields = task.prepare(fields)
     if task.media is not None and "media" not in fields and (media := find_media(fields)) is not None:
         fields["media"] = media
     known = FIELDS | set(task.inputs.__struct_fields__)

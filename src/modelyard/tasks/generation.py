@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from msgspec import Meta
 
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Params
 from modelyard.tasks.detokenizer import Detokenizer
 from modelyard.tasks.encoding import Row, collate
-from modelyard.tasks.model import Model
+from modelyard.tasks.model import Array, Model
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -265,13 +266,15 @@ def longest_overlap(text: str, stops: Sequence[str]) -> int:
 class Prompt:
     """One row to generate for. `shown`: text that the answer begins with (the prompt itself, where it is part of it).
 
-    `context`: the ids that the new ones continue, when their text runs on from the prompt's.
+    `context`: the ids that the new ones continue, when their text runs on from the prompt's. `media`: what the model
+    reads besides, by its own argument names (`pixel_values`, ...); then `row` may be empty.
     """
 
     call: Call[Any, Any]
     row: Row
     shown: str = ""
     context: Sequence[int] = ()
+    media: Mapping[str, Array] = field(default_factory=dict)
 
 
 def write(
@@ -294,7 +297,33 @@ def write(
 
 
 def write_all(model: Model, prompts: Sequence[Prompt], *, left: bool, **extra: Any) -> list[str | list[str]]:
-    """`write` for prompts of which none has failed."""
+    """`write` for prompts of which none has failed. Prompts share a batch when their media have the same shapes."""
+    texts: dict[int, str | list[str]] = {}
+    for group in alike([prompt.media for prompt in prompts]):
+        written = write_together(model, [prompts[index] for index in group], left=left, **extra)
+        texts.update(zip(group, written, strict=True))
+    return [texts[index] for index in range(len(prompts))]
+
+
+def alike(rows: Sequence[Mapping[str, Array]]) -> list[list[int]]:
+    """The rows' indices, grouped: those of one group have arrays of equal shapes, one entry each. A row with several
+    entries in an array (patches, several images) cannot be told apart from its neighbours' and stays alone.
+    """
+    groups: dict[Any, list[int]] = {}
+    for index, row in enumerate(rows):
+        shapes = tuple((name, array.shape) for name, array in row.items())
+        single = all(len(array) == 1 for array in row.values())
+        groups.setdefault(shapes if single else index, []).append(index)
+    return list(groups.values())
+
+
+def stack(rows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """The arrays of rows that are `alike`, as one batch."""
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def write_together(model: Model, prompts: Sequence[Prompt], *, left: bool, **extra: Any) -> list[str | list[str]]:
+    """`write_all` for prompts that fit into one batch."""
     params: GenerationParams = prompts[0].call.params
     several = (params.num_return_sequences or 1) > 1
     answers = [open_answer(model, prompt, streams=not several) for prompt in prompts]
@@ -302,8 +331,9 @@ def write_all(model: Model, prompts: Sequence[Prompt], *, left: bool, **extra: A
     def on_tokens(row: int, tokens: Sequence[int]) -> bool:
         return answers[row].take(tokens) or prompts[row].call.cancelled()
 
+    tokens = collate(model, [prompt.row for prompt in prompts], left=left) if prompts[0].row else {}
     rows = model.generate(
-        collate(model, [prompt.row for prompt in prompts], left=left),
+        {**tokens, **stack([prompt.media for prompt in prompts])},
         {**options_of(params, model), **extra},
         on_tokens,
     )

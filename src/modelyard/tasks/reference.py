@@ -12,9 +12,13 @@ from typing import Any
 
 import msgspec
 
+from modelyard.media.media import Kind
 from modelyard.tasks.base import Task
 from modelyard.tasks.body import description
 from modelyard.tasks.registry import TASKS
+
+MADE: dict[Kind, str] = {"image": "a PNG image", "audio": "a WAV file", "video": "an MP4 video (H.264)"}
+"""What a task that makes media makes, in words."""
 
 
 def render(task: Task) -> str:
@@ -32,6 +36,8 @@ def render(task: Task) -> str:
 
 def render_fields(kind: type[msgspec.Struct]) -> str:
     """A table of the struct's fields."""
+    if not kind.__struct_fields__:
+        return "None: an empty body is valid."
     rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
     for field in msgspec.structs.fields(kind):
         shape = describe(msgspec.json.schema(field.type))
@@ -48,7 +54,9 @@ def default_of(field: msgspec.structs.FieldInfo) -> str:
 
 
 def render_output(task: Task) -> str:
-    """The output's schema, and how it streams."""
+    """The output's schema, and how it streams; of media, what clients get in its place."""
+    if task.makes is not None:
+        return f"The URL of {MADE[task.makes]} on this server; with `json: false`, its bytes."
     streaming = "Streams its text as it is written." if task.streams else "Arrives in one piece."
     return f"{streaming}\n\n```json\n{json.dumps(msgspec.json.schema(task.output), indent=2)}\n```"
 

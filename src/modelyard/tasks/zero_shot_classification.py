@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.candidates import CandidateLabels, check_template, split_labels
 from modelyard.tasks.encoding import encode, forward_each, read_logits
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.scores import softmax
@@ -23,11 +24,7 @@ from modelyard.tasks.texts import TextInputs, answer_each, text_length
 class ZeroShotClassificationInputs(TextInputs, frozen=True, kw_only=True):
     """The text to classify, or several, and the labels to choose from."""
 
-    candidate_labels: Annotated[
-        Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=256)]
-        | Annotated[str, Meta(min_length=1)],
-        Meta(description="the labels to choose from: a list of 1 to 256, or one string with commas between them"),
-    ]
+    candidate_labels: CandidateLabels
 
 
 class ZeroShotClassificationParams(Params, frozen=True, kw_only=True):
@@ -42,10 +39,7 @@ class ZeroShotClassificationParams(Params, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raises InvalidRequest when the label would not show in the hypothesis."""
-        if "{}" not in self.hypothesis_template:
-            raise InvalidRequest(
-                field="params.hypothesis_template", got=self.hypothesis_template, accepted="a sentence with {} in it"
-            )
+        check_template(self.hypothesis_template)
 
 
 class ZeroShotAnswer(msgspec.Struct, frozen=True):
@@ -87,7 +81,7 @@ def classify(
     model: Model, rows: Sequence[tuple[Call[Any, Any], str]], entails: int, contradicts: int
 ) -> list[ZeroShotAnswer | InvalidRequest]:
     """Each row's answer. All pairs of all rows share batches."""
-    labels = [labels_of(call.inputs) for call, _ in rows]
+    labels = [split_labels(call.inputs.candidate_labels) for call, _ in rows]
     texts = [text for (_, text), own in zip(rows, labels, strict=True) for _ in own]
     hypotheses = [
         call.params.hypothesis_template.replace("{}", label)
@@ -108,12 +102,6 @@ def classify(
         pairs = np.stack([next(logits)[[contradicts, entails]] for _ in own])
         answers.append(rank(text, own, label_scores(pairs, multi_label=call.params.multi_label)))
     return answers
-
-
-def labels_of(inputs: ZeroShotClassificationInputs) -> list[str]:
-    """The candidate labels as a list."""
-    given = inputs.candidate_labels
-    return [label.strip() for label in given.split(",") if label.strip()] if isinstance(given, str) else given
 
 
 def label_scores(pairs: Array, *, multi_label: bool) -> Array:

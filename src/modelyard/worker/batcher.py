@@ -14,7 +14,7 @@ from typing import Any
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.model import Model
+from modelyard.tasks.maker import Loaded
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Batcher:
     Any thread may `submit`; answers are delivered on the model's thread, and on `close`'s for what never started.
     """
 
-    def __init__(self, task: Task, model: Model, between: Callable[[], None] = nothing) -> None:
+    def __init__(self, task: Task, model: Loaded, between: Callable[[], None] = nothing) -> None:
         """`between` runs on the model's thread before every batch and after a `poke` (e.g. to apply new settings)."""
         self.task = task
         self._model = model

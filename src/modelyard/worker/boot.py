@@ -23,7 +23,7 @@ import msgspec
 
 from modelyard.errors import ModelyardError
 from modelyard.tasks.base import Task
-from modelyard.tasks.model import Model
+from modelyard.tasks.maker import Loaded
 from modelyard.tasks.registry import get_task
 from modelyard.types import ReplicaSpec
 from modelyard.worker.batcher import Batcher
@@ -52,7 +52,7 @@ class Workshop(Protocol):
     def set_threads(self, count: int) -> None:
         """Sets how many threads one operation of the model may use."""
 
-    def load(self, spec: ReplicaSpec, task: Task) -> Model:
+    def load(self, spec: ReplicaSpec, task: Task) -> Loaded:
         """The model. May raise anything; ModelyardError in particular."""
 
 
@@ -69,7 +69,7 @@ class Runtimes:
 
         set_threads(count)
 
-    def load(self, spec: ReplicaSpec, task: Task) -> Model:
+    def load(self, spec: ReplicaSpec, task: Task) -> Loaded:
         """See Workshop."""
         from modelyard.worker.runtimes.base import load_model
 

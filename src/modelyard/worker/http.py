@@ -25,6 +25,7 @@ from modelyard.tasks.registry import get_task
 from modelyard.types import ReplicaSpec
 from modelyard.worker.batcher import Batcher
 from modelyard.worker.boot import Runtimes, last_words
+from modelyard.worker.progress import StepLog
 from modelyard.worker.server import RunningCall
 
 log = logging.getLogger(__name__)
@@ -185,6 +186,7 @@ class SoloApp:
             inference.params,
             emit=emit if inference.stream else None,
             cancelled=running.cancelled,
+            progress=StepLog(task.id),
         )
         watch = asyncio.create_task(tell_when_left(receive, events), name="client")
         try:

@@ -18,6 +18,7 @@ from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost, Unaut
 from modelyard.tasks import body
 from modelyard.wire import MAX_GREETING_BYTES, BrokenStream, Frame, Kind, Unsendable, encode, read_frame
 from modelyard.worker.batcher import Batcher, nothing
+from modelyard.worker.progress import StepLog
 
 log = logging.getLogger(__name__)
 
@@ -209,8 +210,14 @@ class WorkerServer:
         if self._batcher is None:
             return self._finish(connection, request_id, ReplicaLost("The replica is not ready."))
         try:
+            task = self._batcher.task
             call = body.to_call(
-                self._batcher.task, fields, params, emit=emit if stream else None, cancelled=running.cancelled
+                task,
+                fields,
+                params,
+                emit=emit if stream else None,
+                cancelled=running.cancelled,
+                progress=StepLog(task.id, request_id),
             )
             connection.running[request_id] = running
             self._batcher.submit(call, deliver)

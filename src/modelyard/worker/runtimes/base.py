@@ -7,20 +7,30 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from modelyard.errors import BootFailed
+from modelyard.errors import BootFailed, ModelRefused
 from modelyard.tasks.base import Head
-from modelyard.tasks.model import Model
+from modelyard.tasks.maker import Loaded
 
 RUNTIMES = {
     "transformers": "modelyard.worker.runtimes.transformers",
+    "diffusers": "modelyard.worker.runtimes.diffusers",
 }
 """Runtime name → the module whose `load_model` loads for it."""
+
+HEADS: dict[tuple[str, Head], str] = {
+    ("transformers", "text-to-waveform"): "modelyard.worker.runtimes.voices",
+    ("transformers", "text-to-spectrogram"): "modelyard.worker.runtimes.voices",
+}
+"""(runtime, head) → a module of its own for what the runtime's own module does not load."""
+
+PIPELINES: frozenset[Head] = frozenset({"image-pipeline", "video-pipeline", "audio-pipeline"})
+"""The heads that only diffusers offers; it offers no other."""
 
 
 class Loader(Protocol):
     """What every runtime module offers as `load_model`."""
 
-    def __call__(self, path: Path, heads: tuple[Head, ...], *, device: str, remote_code: bool, pickled: bool) -> Model:
+    def __call__(self, path: Path, heads: tuple[Head, ...], *, device: str, remote_code: bool, pickled: bool) -> Loaded:
         """Loads the model in the folder `path` under the first of `heads` that fits it.
 
         `remote_code`, `pickled`: run the repository's code, read pickled weights; the operator has allowed it.
@@ -29,9 +39,9 @@ class Loader(Protocol):
         """
 
 
-def find_loader(runtime: str) -> Callable[[], Loader] | None:
-    """The function that imports `runtime` and returns its loader, or None when there is no such runtime."""
-    module = RUNTIMES.get(runtime)
+def find_loader(runtime: str, heads: tuple[Head, ...] = ()) -> Callable[[], Loader] | None:
+    """The function that imports `runtime` and returns its loader for `heads`, or None when there is no such runtime."""
+    module = next((HEADS[runtime, head] for head in heads if (runtime, head) in HEADS), RUNTIMES.get(runtime))
     return None if module is None else lambda: import_module(module).load_model
 
 
@@ -43,12 +53,15 @@ def load_model(
     device: str = "auto",
     remote_code: bool = False,
     pickled: bool = False,
-) -> Model:
+) -> Loaded:
     """The model in the folder `path`, held by `runtime`, under the first of `heads` that fits it.
 
     `device`: `auto`, `cpu`, `cuda` or `cuda:N`. Raises: BootFailed, ModelRefused.
     """
-    loader = find_loader(runtime)
+    offered = tuple(head for head in heads if (head in PIPELINES) == (runtime == "diffusers"))
+    loader = find_loader(runtime, offered)
     if loader is None:
         raise BootFailed(f"No runtime is called {runtime!r}; there are {', '.join(RUNTIMES)}.")
-    return loader()(path, heads, device=device, remote_code=remote_code, pickled=pickled)
+    if not offered:
+        raise ModelRefused(f"{path.name} is a model for {runtime}, which offers none of: {', '.join(heads)}.")
+    return loader()(path, offered, device=device, remote_code=remote_code, pickled=pickled)

@@ -1,4 +1,4 @@
-"""Models held by transformers on torch: loading a folder, one forward pass, generation step by step.
+"""Models held by transformers on torch: loading a folder, one pass, generation step by step, postprocessing.
 
 Owns the device, the dtype, and the merge of a request's generation settings with the model's own. Speaks numpy and
 plain lists outwards. Not thread-safe: one thread at a time may call a model.
@@ -24,6 +24,8 @@ from transformers.utils import logging as library_logging
 from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, OnTokens
+from modelyard.worker.runtimes.whisper import find_generate, time_mark_rules
+from modelyard.worker.runtimes.processors import load_without_video
 from modelyard.worker.runtimes.stepping import MinimumLengths, Rows, trim
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,27 @@ _HEADS: dict[Head, Any] = {
     "sequence-classification": modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     "token-classification": modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     "question-answering": modeling_auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING,
+    "image-classification": modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    "object-detection": modeling_auto.MODEL_FOR_OBJECT_DETECTION_MAPPING,
+    "image-segmentation": modeling_auto.MODEL_FOR_IMAGE_SEGMENTATION_MAPPING,
+    "semantic-segmentation": modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING,
+    "instance-segmentation": modeling_auto.MODEL_FOR_INSTANCE_SEGMENTATION_MAPPING,
+    "universal-segmentation": modeling_auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING,
+    "depth-estimation": modeling_auto.MODEL_FOR_DEPTH_ESTIMATION_MAPPING,
+    "mask-generation": modeling_auto.MODEL_FOR_MASK_GENERATION_MAPPING,
+    "zero-shot-image-classification": modeling_auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING,
+    "zero-shot-object-detection": modeling_auto.MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING,
+    "image-text-to-text": modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    "multimodal-lm": modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING,
+    "vision-encoder-decoder": modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    "visual-question-answering": modeling_auto.MODEL_FOR_VISUAL_QUESTION_ANSWERING_MAPPING,
+    "document-question-answering": modeling_auto.MODEL_FOR_DOCUMENT_QUESTION_ANSWERING_MAPPING,
+    "ctc": modeling_auto.MODEL_FOR_CTC_MAPPING,
+    "speech-seq2seq": modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING,
+    "audio-classification": modeling_auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
+    "video-classification": modeling_auto.MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING,
+    "text-to-waveform": modeling_auto.MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING,
+    "text-to-spectrogram": modeling_auto.MODEL_FOR_TEXT_TO_SPECTROGRAM_MAPPING,
 }
 """Head → the library's table from config class to model class. Looking a class up imports that architecture only."""
 
@@ -47,8 +70,49 @@ _REMOTE_CLASSES: dict[Head, str] = {
     "sequence-classification": "AutoModelForSequenceClassification",
     "token-classification": "AutoModelForTokenClassification",
     "question-answering": "AutoModelForQuestionAnswering",
+    "image-classification": "AutoModelForImageClassification",
+    "object-detection": "AutoModelForObjectDetection",
+    "image-segmentation": "AutoModelForImageSegmentation",
+    "semantic-segmentation": "AutoModelForSemanticSegmentation",
+    "instance-segmentation": "AutoModelForInstanceSegmentation",
+    "universal-segmentation": "AutoModelForUniversalSegmentation",
+    "depth-estimation": "AutoModelForDepthEstimation",
+    "mask-generation": "AutoModelForMaskGeneration",
+    "zero-shot-image-classification": "AutoModelForZeroShotImageClassification",
+    "zero-shot-object-detection": "AutoModelForZeroShotObjectDetection",
+    "image-text-to-text": "AutoModelForImageTextToText",
+    "multimodal-lm": "AutoModelForMultimodalLM",
+    "vision-encoder-decoder": "AutoModelForImageTextToText",
+    "visual-question-answering": "AutoModelForVisualQuestionAnswering",
+    "document-question-answering": "AutoModelForDocumentQuestionAnswering",
+    "ctc": "AutoModelForCTC",
+    "speech-seq2seq": "AutoModelForSpeechSeq2Seq",
+    "audio-classification": "AutoModelForAudioClassification",
+    "video-classification": "AutoModelForVideoClassification",
+    "text-to-waveform": "AutoModelForTextToWaveform",
+    "text-to-spectrogram": "AutoModelForTextToSpectrogram",
 }
 """Head → the name under which a repository's own code (`auto_map`) registers a class for it."""
+
+_TEXT_HEADS: frozenset[Head] = frozenset(
+    {
+        "causal-lm", "seq2seq-lm", "masked-lm", "sequence-classification", "token-classification",
+        "question-answering",
+    }
+)  # fmt: skip
+"""Heads that read text alone: the folder's processor, if it has one, is of no use to them."""
+
+_IMAGE_HEADS: frozenset[Head] = frozenset(
+    {
+        "image-classification", "object-detection", "image-segmentation", "semantic-segmentation",
+        "instance-segmentation", "universal-segmentation", "depth-estimation", "mask-generation",
+        "zero-shot-image-classification", "zero-shot-object-detection",
+    }
+)  # fmt: skip
+"""Heads that cannot do without the folder's image processor."""
+
+_PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "*.model")
 
 DEFAULT_NEW_TOKENS = 256
 """Tokens made when a request gives no length, and the model's own files give none either."""
@@ -76,10 +140,18 @@ def load_model(
     try:
         with quiet_library():
             config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=remote_code)
-            tokenizer = AutoTokenizer.from_pretrained(
-                path, config=config, local_files_only=True, trust_remote_code=remote_code
-            )
             head, kind = choose_class(config, heads, remote_code=remote_code)
+            processor = None if head in _TEXT_HEADS else find_processor(path, config, remote_code=remote_code)
+            if processor is None and head in _IMAGE_HEADS:
+                raise ModelRefused(
+                    f"{path.name} has no preprocessor_config.json, so nothing says how it wants images scaled.",
+                    path=str(path),
+                )
+            tokenizer = None
+            if processor is None or any(any(path.glob(pattern)) for pattern in _TOKENIZER_FILES):
+                tokenizer = AutoTokenizer.from_pretrained(
+                    path, config=config, local_files_only=True, trust_remote_code=remote_code
+                )
             model, info = kind.from_pretrained(
                 path,
                 config=config,
@@ -94,10 +166,37 @@ def load_model(
             raise BootFailed(f"The model does not fit into the memory of {where}: {first_line(error)}") from error
         raise ModelRefused(f"{path.name} cannot be loaded: {first_line(error)}", path=str(path)) from error
     refuse_missing_weights(head, info["missing_keys"])
-    if head == "base" and config.is_encoder_decoder:
+    if head == "base" and tokenizer is not None and config.is_encoder_decoder:
         model = model.get_encoder()
-    ensure_pad_token(tokenizer, model)
-    return TransformersModel(path, model.eval().to(where), tokenizer)
+    if tokenizer is not None:
+        ensure_pad_token(tokenizer, model)
+    untrained = frozenset({"pooler_output"}) if any("pooler" in key for key in info["missing_keys"]) else frozenset()
+    return TransformersModel(path, model.eval().to(where), tokenizer, processor, untrained)
+
+
+def find_processor(path: Path, config: Any, *, remote_code: bool) -> Any | None:
+    """The processor in the folder: for all of a model's inputs, else for images, else for sound; None when it has none.
+
+    A whole processor may want what this machine lacks (torchvision, for its part that reads videos) while the part
+    that a task needs does not, so a failure moves on. Raises ModelRefused when every kind failed.
+    """
+    if not any((path / name).exists() for name in _PROCESSOR_FILES):
+        return None
+    from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, PreTrainedTokenizerBase
+
+    failures = []
+    for kind in (AutoProcessor, AutoImageProcessor, AutoFeatureExtractor):
+        more = {"config": config} if kind is AutoProcessor else {}
+        try:
+            found = kind.from_pretrained(path, local_files_only=True, trust_remote_code=remote_code, **more)
+        except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError, RuntimeError) as error:
+            failures.append(first_line(error))
+            if kind is AutoProcessor and (rest := load_without_video(path, config)) is not None:
+                return rest
+            continue
+        if not isinstance(found, PreTrainedTokenizerBase):
+            return found
+    raise ModelRefused(f"{path.name}'s processor cannot be loaded: {failures[0]}", path=str(path))
 
 
 def choose_device(device: str) -> torch.device:
@@ -168,30 +267,65 @@ def ensure_pad_token(tokenizer: Any, model: Any) -> None:
 class TransformersModel:
     """One model on torch; see `tasks.model.Model`."""
 
-    def __init__(self, path: Path, model: Any, tokenizer: Any) -> None:
-        """`model` is in eval mode and on its device already."""
+    def __init__(
+        self, path: Path, model: Any, tokenizer: Any, processor: Any = None, untrained: frozenset[str] = frozenset()
+    ) -> None:
+        """`model` is in eval mode and on its device. `untrained`: outputs that its files hold no weights for."""
         self.path = path
         self.tokenizer = tokenizer
+        self.processor = processor
         self.config: Mapping[str, Any] = model.config.to_dict()
-        self.labels: Mapping[int, str] = {int(index): label for index, label in model.config.id2label.items()}
+        labels = getattr(model.config, "id2label", None) or {}
+        self.labels: Mapping[int, str] = {int(index): label for index, label in labels.items()}
         self.max_length = find_max_length(model, tokenizer)
         self._window = find_positions(model)
         self.device: torch.device = model.device
         self._model = model
+        self._untrained = untrained
         self._seq2seq = bool(model.config.is_encoder_decoder)
-        self._accepted = frozenset(inspect.signature(model.forward).parameters)
+        self._accepted: dict[str, frozenset[str]] = {}
         self._defaults = take_generation_defaults(model)
 
-    def forward(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        """See `tasks.model.Model.forward`. Arguments that this architecture does not take are left out."""
-        arguments: dict[str, Any] = {
-            name: self._tensor(array) for name, array in inputs.items() if name in self._accepted
-        }
-        if "use_cache" in self._accepted:
+    def forward(self, inputs: Mapping[str, Array], *, method: str = "forward", **settings: Any) -> Mapping[str, Any]:
+        """See `tasks.model.Model.forward`."""
+        accepted = self._arguments(method)
+        arguments: dict[str, Any] = {name: self._tensor(array) for name, array in inputs.items() if name in accepted}
+        if "use_cache" in accepted:
             arguments["use_cache"] = False
+        if method == "forward":
+            settings["return_dict"] = True
+        run = self._model if method == "forward" else getattr(self._model, method)
         with foreign_errors(inputs), torch.inference_mode():
-            outputs = self._model(**arguments, return_dict=True)
-            return {name: to_numpy(value) for name, value in outputs.items() if isinstance(value, torch.Tensor)}
+            outputs = to_plain(run(**arguments, **settings))
+        if not isinstance(outputs, dict):
+            return {"output": outputs}
+        return {name: value for name, value in outputs.items() if name not in self._untrained}
+
+    def postprocess(self, method: str, outputs: Any, *more: Any, **options: Any) -> Any:
+        """See `tasks.model.Model.postprocess`. Runs on the CPU."""
+        run = getattr(self._postprocessor(method), method)
+        given = {"outputs": outputs} if not isinstance(outputs, Mapping) else outputs
+        with foreign_errors(given), torch.inference_mode():
+            return to_plain(run(*to_tensors([outputs, *more]), **dict(to_tensors(options))))
+
+    def can_postprocess(self, method: str) -> bool:
+        """See `tasks.model.Model.can_postprocess`."""
+        return self._postprocessor(method) is not None
+
+    def _postprocessor(self, method: str) -> Any:
+        """The processor, or the part of it, that has `method`; None when nothing has."""
+        parts = (self.processor, getattr(self.processor, "image_processor", None))
+        return next((part for part in parts if hasattr(part, method)), None)
+
+    def _arguments(self, method: str) -> frozenset[str]:
+        """The names that one of the model's passes takes."""
+        if method not in self._accepted:
+            run = getattr(self._model, method, None)
+            if run is None:
+                raise InferenceFailed(f"{self.config['model_type']} models have no {method}, which this task needs.")
+            run = run.forward if isinstance(run, torch.nn.Module) else run
+            self._accepted[method] = frozenset(inspect.signature(run).parameters)
+        return self._accepted[method]
 
     def generate(
         self, inputs: Mapping[str, Array], options: Mapping[str, Any], on_tokens: OnTokens
@@ -202,7 +336,7 @@ class TransformersModel:
         show in the answer: seeded sampling, and settings that read the prompt (padding would count as prompt).
         """
         config, seed = self._resolve(options)
-        lengths = inputs["attention_mask"].sum(axis=1)
+        lengths = prompt_lengths(inputs)
         answers: list[Sequence[Sequence[int]]] = [()] * len(lengths)
         for rows in groups(lengths, config, seeded=seed is not None, seq2seq=self._seq2seq, window=self._window):
             with foreign_errors(inputs), torch.inference_mode():
@@ -220,7 +354,7 @@ class TransformersModel:
                 vars(config).update(dict.fromkeys(limits))
         vars(config).update(settings)
         vars(config).update(eos_token_id=sorted({*as_list(config.eos_token_id), *extra_ends}) or None)
-        if config.pad_token_id is None:
+        if config.pad_token_id is None and self.tokenizer is not None:
             config.pad_token_id = self.tokenizer.pad_token_id
         drop_unused(config)
         check_sequences(config)
@@ -235,7 +369,10 @@ class TransformersModel:
     ) -> Sequence[Sequence[Sequence[int]]]:
         """Generates for `rows`, which fit into one batch of the library."""
         tensors = {name: self._tensor(cut_padding(inputs, name, rows)) for name in inputs}
-        prompts = [1] * len(rows) if self._seq2seq else inputs["attention_mask"][list(rows)].sum(axis=1).tolist()
+        if self._seq2seq:
+            prompts = [tensors["decoder_input_ids"].shape[1] if "decoder_input_ids" in tensors else 1] * len(rows)
+        else:
+            prompts = prompt_lengths(inputs)[list(rows)].tolist()
         longest = [new_token_limit(config, prompt, self._window) for prompt in prompts]
         shortest = [new_token_minimum(config, prompt, self._window) for prompt in prompts]
         ends = config.eos_token_id or []
@@ -247,18 +384,21 @@ class TransformersModel:
         if config.do_sample:
             # Every call seeds: replicas forked from one process would otherwise all draw the same numbers.
             torch.manual_seed(secrets.randbits(63) if seed is None else seed)
-        sequences = self._model.generate(
+        rules = [MinimumLengths(shortest, ends)] if ends and any(shortest) else []
+        sequences = find_generate(self._model)(
             **tensors,
             generation_config=config,
             stopping_criteria=[stepper],
-            logits_processor=[MinimumLengths(shortest, ends)] if ends and any(shortest) else None,
+            logits_processor=[*rules, *time_mark_rules(config, prompts[0])] or None,
         )
         if stepper.steps_rows:
             return [[tokens] for tokens in stepper.tokens]
         return trim(sequences[:, stepper.prompt_width :].tolist(), len(rows), ends, config.pad_token_id)
 
     def _tensor(self, array: Array) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+        """The array on the device; floating point in the weights' own type."""
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        return tensor.to(self.device, self._model.dtype if tensor.is_floating_point() else None)
 
 
 def find_positions(model: Any) -> int | None:
@@ -267,7 +407,8 @@ def find_positions(model: Any) -> int | None:
         # RoBERTa and its kin start counting positions after the padding index, so some of the table is never used.
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             return int(module.num_embeddings) - int(module.padding_idx) - 1
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    text = model.config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None) or getattr(text, "max_target_positions", None)
     return positions if isinstance(positions, int) and positions > 0 else None
 
 
@@ -275,6 +416,8 @@ def find_max_length(model: Any, tokenizer: Any) -> int | None:
     """The longest input in tokens. A tokenizer may ask for less than the positions allow; decoders do not care."""
     positions = find_positions(model)
     decoder_only = model.can_generate() and not model.config.is_encoder_decoder
+    if tokenizer is None:
+        return None
     stated = tokenizer.model_max_length if tokenizer.model_max_length < _NO_LIMIT else None
     if positions is None or stated is None or decoder_only:
         return positions or stated
@@ -373,10 +516,27 @@ def new_token_minimum(config: Any, prompt: int, window: int | None) -> int:
     return max(0, min(int(least), most if config.forced_eos_token_id is None else most - 1))
 
 
+def prompt_lengths(inputs: Mapping[str, Array]) -> Array:
+    """Tokens in each row's prompt: (rows,). A row without a prompt counts as one token, the one it starts from."""
+    if "attention_mask" in inputs:
+        lengths: Array = inputs["attention_mask"].sum(axis=1)
+        return lengths
+    first = inputs["input_ids"] if "input_ids" in inputs else next(iter(inputs.values()))
+    return np.full(len(first), first.shape[1] if "input_ids" in inputs else 1)
+
+
 def cut_padding(inputs: Mapping[str, Array], name: str, rows: Sequence[int]) -> Array:
-    """The array `name` for `rows` only, without the columns that are padding in all of them."""
-    kept = inputs["attention_mask"][list(rows)].any(axis=0)
-    return inputs[name][list(rows)][:, kept]
+    """The array `name` for `rows` only; where it goes along with the tokens, without the columns that are padding in
+    all of them. Raises ValueError for several rows of which each has no entry of its own."""
+    array, count = inputs[name], len(prompt_lengths(inputs))
+    if len(array) != count:
+        if count == 1:
+            return array
+        raise ValueError(f"{name} has {len(array)} entries for {count} rows")
+    mask = inputs.get("attention_mask")
+    if mask is None or array.shape[:2] != mask.shape or array.ndim > 3:
+        return array[list(rows)]
+    return array[list(rows)][:, mask[list(rows)].any(axis=0)]
 
 
 def as_list(value: int | Sequence[int] | None) -> list[int]:
@@ -393,23 +553,60 @@ def to_numpy(tensor: torch.Tensor) -> Array:
     return array
 
 
+def to_plain(value: Any) -> Any:
+    """`value` with every tensor in it as an array, names as dicts, tuples as lists; None in a mapping is left out."""
+    if isinstance(value, torch.Tensor):
+        return to_numpy(value)
+    if isinstance(value, Mapping):
+        return {name: to_plain(item) for name, item in value.items() if item is not None}
+    return [to_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+class Named(dict[str, Any]):
+    """Outputs by name, as the library's processors read them: `outputs.logits` as well as `outputs["logits"]`.
+
+    A name that is not there is None, as in the library's own outputs.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self.get(name)
+
+
+def to_tensors(value: Any) -> Any:
+    """`value` with every array in it as a tensor on the CPU, and mappings as `Named`."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(value))
+    if isinstance(value, Mapping):
+        return Named({name: to_tensors(item) for name, item in value.items()})
+    return type(value)(to_tensors(item) for item in value) if isinstance(value, list | tuple) else value
+
+
 @contextmanager
-def foreign_errors(inputs: Mapping[str, Array]) -> Iterator[None]:
+def foreign_errors(inputs: Mapping[str, Any]) -> Iterator[None]:
     """Turns what torch and the library raise into InferenceFailed; the traceback goes to the replica's log."""
     try:
         yield
     except (RuntimeError, IndexError, ValueError, KeyError, TypeError, MemoryError) as error:
-        shape = " × ".join(str(size) for size in inputs["input_ids"].shape)
+        shape = describe_batch(inputs)
         if is_out_of_memory(error):
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            log.warning("out of memory on a batch of %s tokens", shape)
+            log.warning("out of memory on a batch of %s", shape)
             raise InferenceFailed(
-                f"The model ran out of memory on a batch of {shape} tokens. Send a shorter input, or less at once.",
+                f"The model ran out of memory on a batch of {shape}. Send a shorter input, or less at once.",
                 out_of_memory=True,
             ) from error
-        log.exception("the model failed on a batch of %s tokens", shape)
+        log.exception("the model failed on a batch of %s", shape)
         raise InferenceFailed(f"The model failed on this input: {first_line(error)}") from error
+
+
+def describe_batch(inputs: Mapping[str, Any]) -> str:
+    """The batch's size, for messages: tokens when it has any, else its first array."""
+    name = "input_ids" if "input_ids" in inputs else next(iter(inputs), "nothing")
+    shape = " × ".join(str(size) for size in getattr(inputs.get(name), "shape", ()))
+    return f"{shape} {'tokens' if name == 'input_ids' else name}".strip()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,0 +1,86 @@
+"""Sound as models read it. Called in workers; imports PyAV and numpy only when called."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from modelyard.errors import InvalidRequest
+from modelyard.media import containers, sniff
+from modelyard.media.content import content
+from modelyard.media.media import Media
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Samples = np.ndarray[Any, np.dtype[np.float32]]
+
+MAX_SOUND_S = 2 * 60 * 60.0
+"""Longer recordings are refused."""
+MIN_RATE, MAX_RATE = 1_000, 768_000
+"""Samples per second that a recording may claim to have."""
+
+STREAMED_BYTES = 0x7FFFFFFF
+"""Programs that write a WAV to a pipe cannot know its size, and say this or more."""
+
+
+def decode_sound(media: Media, rate: int) -> Samples:
+    """The sound as float32 (samples,) at `rate` per second, about -1 to 1, channels averaged; also of a video.
+
+    Resampled through FFmpeg's band-limited filter. Raises InvalidRequest naming `media.where`.
+    """
+    import numpy as np
+
+    data = content(media)
+    found = sniff.check(data, "audio", media.where)
+    if found is sniff.WAV:
+        check_wav(data, media.where)
+    with containers.reading(data, found, media.where) as container:
+        containers.check_track(container.streams.audio, "sound", found, media.where)
+        containers.check_duration(container, MAX_SOUND_S, media.where)
+        pieces = list(resampled(container, rate, media.where))
+        samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+        if not samples.size:
+            raise InvalidRequest(f"{media.where}: this {found.name} file holds no samples", field=media.where)
+        # The duration of an MP3 is often an estimate.
+        if found is not sniff.MP3:
+            containers.check_whole(container.streams.audio[0], samples.size / rate, found, media.where)
+    return samples
+
+
+def check_wav(data: bytes, where: str) -> None:
+    """Raises InvalidRequest when a WAV's samples end before its header says. FFmpeg would take what is there."""
+    position = 12
+    while (header := data[position : position + 8]) and len(header) == 8:
+        name, (size,) = header[:4], struct.unpack("<I", header[4:])
+        position += 8
+        if name == b"data":
+            there = len(data) - position
+            if size > there and size < STREAMED_BYTES:
+                raise InvalidRequest(
+                    f"{where}: this WAV file is cut off: {there} of {size} bytes of samples are there", field=where
+                )
+            return
+        position += size + size % 2
+
+
+def resampled(container: Any, rate: int, where: str) -> Iterator[Samples]:
+    """The first sound track, piece by piece, mono at `rate`. Raises InvalidRequest when it is too long."""
+    from av import AudioResampler
+
+    stream = container.streams.audio[0]
+    if not MIN_RATE <= stream.rate <= MAX_RATE:
+        raise InvalidRequest(field=where, got=f"{stream.rate} samples per second", accepted=f"{MIN_RATE} to {MAX_RATE}")
+    resampler = AudioResampler(format="fltp", rate=rate)  # channels stay: FFmpeg's own mono is 3 dB louder
+    room = int(MAX_SOUND_S * rate)
+    deadline = containers.Deadline(where)
+    for frame in containers.frames(container, stream):
+        deadline.check()
+        for piece in resampler.resample(frame):
+            room -= piece.samples
+            if room < 0:
+                raise containers.too_long(where, None, MAX_SOUND_S)
+            yield piece.to_ndarray().mean(axis=0)
+    for piece in resampler.resample(None):
+        yield piece.to_ndarray().mean(axis=0)

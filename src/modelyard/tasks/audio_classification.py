@@ -1,0 +1,72 @@
+"""audio-classification: how well each of the model's labels fits a sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.model import Array, Model
+from modelyard.tasks.scores import Label, best_labels, to_scores
+from modelyard.tasks.sounds import EXAMPLE, SoundInputs, features_of, forward_alike, hear, sound_length
+
+
+class AudioClassificationInputs(SoundInputs, frozen=True, kw_only=True):
+    """The sound to classify."""
+
+
+class AudioClassificationParams(Params, frozen=True, kw_only=True):
+    """What to do with the scores."""
+
+    top_k: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="how many labels to answer, best first; 5 by default")
+    ] = 5
+    function_to_apply: Annotated[
+        Literal["softmax", "sigmoid", "none"] | None,
+        Meta(description="softmax, sigmoid or none; by default what the model was trained with"),
+    ] = None
+
+
+AudioClassificationOutput = list[Label]
+"""Labels with their scores, best first."""
+
+
+def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+    """Scores each sound against the model's labels. Sounds of one length share a pass."""
+    rows = [encode(model, call) for call in calls]
+    heard = iter(forward_alike(model, [row for row in rows if isinstance(row, dict)]))
+    return [
+        label(model, call, next(heard)) if isinstance(row, dict) else row for call, row in zip(calls, rows, strict=True)
+    ]
+
+
+def encode(model: Model, call: Call[AudioClassificationInputs, Any]) -> dict[str, Array] | ModelyardError:
+    """The sound's features, or why there are none."""
+    try:
+        return features_of(model, hear(model, call.inputs.media))
+    except InvalidRequest as error:
+        return error
+
+
+def label(model: Model, call: Call[Any, AudioClassificationParams], logits: Array) -> list[Label]:
+    """The labels of one sound's (labels,) logits."""
+    return best_labels(to_scores(logits, model, call.params.function_to_apply), model.labels, call.params.top_k)
+
+
+TASK = Task(
+    id="audio-classification",
+    summary="Say which of the model's labels fit a sound.",
+    inputs=AudioClassificationInputs,
+    params=AudioClassificationParams,
+    output=AudioClassificationOutput,
+    run=run,
+    heads=("audio-classification",),
+    example={"base64": EXAMPLE},
+    media="audio",
+    wildcard="url",
+    max_batch=8,
+    length=sound_length,
+)

@@ -1,0 +1,107 @@
+"""depth-estimation: how far away each pixel of an image is, by the model's own measure.
+
+Some models give depth (larger is farther, metres where the model is metric), most give inverse depth (larger is
+nearer); the numbers are passed on as they are.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from modelyard.media.encode import encode_png
+from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.images import EXAMPLE, ImageInputs, answer_images, height_and_width, image_processor
+from modelyard.tasks.model import Array, Model
+
+
+class DepthEstimationInputs(ImageInputs, frozen=True, kw_only=True):
+    """The image to measure."""
+
+
+class DepthEstimationParams(Params, frozen=True, kw_only=True):
+    """There is nothing to set."""
+
+
+class Depth(msgspec.Struct, frozen=True):
+    """The depth of every pixel, in the size of the image as sent."""
+
+    depth_png: Annotated[
+        str, Meta(description="PNG in base64, 8-bit grey: the least value is black, the greatest white")
+    ]
+    formatted_predicted_depth_array: Annotated[
+        list[list[float]], Meta(description="the model's own numbers: a list of rows, from the top")
+    ]
+
+
+DepthEstimationOutput = Depth
+"""A picture of the depths, and the depths."""
+
+
+def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+    """Measures each image."""
+
+    def read(_call: Call[Any, Any], image: Any, outputs: Mapping[str, Any]) -> Depth:
+        size = height_and_width(image)
+        if model.config.get("model_type") == "zoedepth":
+            depth = unpad(outputs["predicted_depth"][0], size, padded=image_processor(model).do_pad)
+        else:
+            (found,) = model.postprocess("post_process_depth_estimation", outputs, [size])
+            depth = found["predicted_depth"]
+        return Depth(base64.b64encode(encode_png(to_grey(depth))).decode(), depth.tolist())
+
+    return answer_images(model, calls, read)
+
+
+def unpad(depth: Array, size: tuple[int, int], *, padded: bool) -> Array:
+    """ZoeDepth's depths, (h, w), scaled to the image's `size` and what was padded around it.
+
+    The library does this with torchvision, which this server does without.
+    Source: the library's `ZoeDepthImageProcessor.post_process_depth_estimation`.
+    """
+    margins = [int(np.sqrt(side / 2) * 3) if padded else 0 for side in size]
+    above, left = margins
+    rows, columns = (side + 2 * margin for side, margin in zip(size, margins, strict=True))
+    scaled: Array = cubic(depth.shape[0], rows) @ depth @ cubic(depth.shape[1], columns).T
+    return scaled[above : above + size[0], left : left + size[1]]
+
+
+def cubic(few: int, many: int) -> Array:
+    """The matrix, (many, few), that scales an axis by cubic convolution as torch does: a = -0.75, edges repeated."""
+    weights = np.zeros((many, few), dtype=np.float32)
+    centres = (np.arange(many) + 0.5) * few / many - 0.5
+    for tap in range(-1, 3):
+        places = np.floor(centres) + tap
+        away = np.abs(centres - places)
+        near = (1.25 * away - 2.25) * away**2 + 1
+        far = -0.75 * (((away - 5) * away + 8) * away - 4)
+        np.add.at(weights, (np.arange(many), places.clip(0, few - 1).astype(int)), np.where(away <= 1, near, far))
+    return weights
+
+
+def to_grey(depth: Array) -> Array:
+    """The depths as 0 to 255, (h, w) uint8; the same everywhere is black."""
+    low, high = depth.min(), depth.max()
+    share = (depth - low) / (high - low) if high > low else np.zeros_like(depth)
+    grey: Array = (share * 255).astype(np.uint8)
+    return grey
+
+
+TASK = Task(
+    id="depth-estimation",
+    summary="Say how far away each pixel of an image is.",
+    inputs=DepthEstimationInputs,
+    params=DepthEstimationParams,
+    output=DepthEstimationOutput,
+    run=run,
+    heads=("depth-estimation",),
+    example={"base64": EXAMPLE},
+    media="image",
+    wildcard="url",
+    max_batch=4,
+)

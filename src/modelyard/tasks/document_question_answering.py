@@ -1,0 +1,254 @@
+"""document-question-answering: answers a question about a page, from its words and where they are (LayoutLM), or from
+its image alone (Donut).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from modelyard.errors import InvalidRequest, ModelRefused
+from modelyard.media.images import decode_image
+from modelyard.media.media import Media
+from modelyard.tasks.base import Call, Inputs, Task
+from modelyard.tasks.generation import GenerationParams, Prompt, alike, refuse_long_prompt, stack, write
+from modelyard.tasks.images import EXAMPLE, attempt, pixels_of
+from modelyard.tasks.model import Array, Model
+from modelyard.tasks.scores import softmax
+from modelyard.tasks.sizes import media_size
+from modelyard.tasks.windows import check_shared
+
+Coordinate = Annotated[float, Meta(ge=0, le=1000)]
+Box = Annotated[list[Coordinate], Meta(min_length=4, max_length=4)]
+PAGE = 1000
+"""Boxes are in thousandths of the page's width and height."""
+
+
+class DocumentQuestionAnsweringInputs(Inputs, frozen=True, kw_only=True):
+    """A question, and the page that answers it."""
+
+    question: Annotated[str, Meta(min_length=1, description="what to find out")]
+    media: Annotated[
+        Media | None, Meta(description="the page: image_url, url or base64; models that read word_boxes do without")
+    ] = None
+    word_boxes: Annotated[
+        Annotated[list[tuple[str, Box]], Meta(min_length=1, max_length=100_000)] | None,
+        Meta(
+            description="the page's words in reading order, for LayoutLM: [[word, [left, top, right, bottom]], ...] in "
+            "thousandths of the page's width and height"
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest when there is no page."""
+        if self.media is None and self.word_boxes is None:
+            raise InvalidRequest("media: missing; accepted: image_url, url or base64, or word_boxes", field="media")
+
+
+class DocumentQuestionAnsweringParams(GenerationParams, frozen=True, kw_only=True):
+    """How many answers, how long; the settings of generation apply to models that write their answer (Donut)."""
+
+    top_k: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)] | None,
+        Meta(
+            description="models that find: how many answers, best first; 1 by default; models that write: sample among "
+            "the k likeliest tokens"
+        ),
+    ] = None
+    doc_stride: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="tokens that neighbouring windows share; by default 128, or half a window if that is less"),
+    ] = None
+    max_answer_len: Annotated[Annotated[int, Meta(ge=1)], Meta(description="most tokens in an answer; 15")] = 15
+    max_seq_len: Annotated[
+        Annotated[int, Meta(ge=8)] | None,
+        Meta(description="most tokens in a window, the question included; 384, or the model's limit if that is less"),
+    ] = None
+
+
+class DocumentAnswer(msgspec.Struct, frozen=True):
+    """An answer. Models that write (Donut) know neither its probability nor its place."""
+
+    score: Annotated[float | None, Meta(description="its probability, 0 to 1; null from models that write")]
+    answer: Annotated[str, Meta(description="its text")]
+    start: Annotated[int | None, Meta(description="its first word in word_boxes; null from models that write")]
+    end: Annotated[int | None, Meta(description="its last word in word_boxes; null from models that write")]
+
+
+DocumentQuestionAnsweringOutput = list[DocumentAnswer]
+"""The answers, best first."""
+
+
+def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+    """Answers each question, by the way that the model knows."""
+    kind = model.config["model_type"]
+    if kind == "vision-encoder-decoder":
+        return write_answers(model, calls)
+    if kind == "layoutlm":
+        return [attempt(find_answers, model, call) for call in calls]
+    raise ModelRefused(f"{kind} models are not served for document-question-answering; LayoutLM and Donut are.")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of the page behind the question. `words`: each token's word in the page, None outside the page."""
+
+    arguments: Mapping[str, Array]
+    words: Sequence[int | None]
+
+
+def find_answers(
+    model: Model, call: Call[DocumentQuestionAnsweringInputs, DocumentQuestionAnsweringParams]
+) -> list[DocumentAnswer]:
+    """The likeliest stretches of the page's words over all its windows. Raises InvalidRequest."""
+    if call.inputs.word_boxes is None:
+        raise InvalidRequest(
+            "word_boxes: missing; accepted: the page's words with their boxes, as an OCR program finds them: "
+            '[["Total", [100, 200, 180, 220]], ...]. A Donut model reads the image alone',
+            field="word_boxes",
+        )
+    words = [word for word, _ in call.inputs.word_boxes]
+    windows = windows_of(model, call)
+    found: dict[tuple[int, int], float] = {}
+    for group in alike([window.arguments for window in windows]):
+        outputs = model.forward(stack([windows[index].arguments for index in group]))
+        for place, index in enumerate(group):
+            logits = [outputs[name][place] for name in ("start_logits", "end_logits")]
+            for score, first, last in spans(windows[index], logits, call.params):
+                found[first, last] = max(score, found.get((first, last), 0.0))
+    best = sorted(found.items(), key=lambda item: -item[1])[: call.params.top_k or 1]
+    return [DocumentAnswer(score, " ".join(words[first : last + 1]), first, last) for (first, last), score in best]
+
+
+def windows_of(
+    model: Model, call: Call[DocumentQuestionAnsweringInputs, DocumentQuestionAnsweringParams]
+) -> list[Window]:
+    """The page's windows, each behind the question. Raises InvalidRequest when they leave it no room."""
+    word_boxes = call.inputs.word_boxes or []
+    limit = min(limit for limit in (call.params.max_seq_len or 384, model.max_length) if limit)
+    asked = call.inputs.question.split()
+    most = limit - model.tokenizer.num_special_tokens_to_add(pair=True)
+    room = most - len(model.tokenizer(asked, is_split_into_words=True, add_special_tokens=False)["input_ids"])
+    if room < 1:
+        raise InvalidRequest(field="question", got=call.inputs.question, accepted=f"fewer than {most} tokens")
+    shared = call.params.doc_stride
+    if shared is not None:
+        check_shared(shared, room, "params.doc_stride")
+    batch = model.tokenizer(
+        asked,
+        [word for word, _ in word_boxes],
+        is_split_into_words=True,
+        truncation="only_second",
+        max_length=limit,
+        stride=min(128, limit // 2, room // 2) if shared is None else shared,
+        return_overflowing_tokens=True,
+        return_token_type_ids=True,
+    )
+    windows = []
+    for index, ids in enumerate(batch["input_ids"]):
+        words = [
+            word if part == 1 else None
+            for part, word in zip(batch.sequence_ids(index), batch.word_ids(index), strict=True)
+        ]
+        places = [
+            box_of(word_boxes, word, token == model.tokenizer.sep_token_id)
+            for word, token in zip(words, ids, strict=True)
+        ]
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        arguments = {name: np.array([batch[name][index]], dtype=np.int64) for name in names}
+        windows.append(Window({**arguments, "bbox": np.array([places], dtype=np.int64)}, words))
+    return windows
+
+
+def box_of(word_boxes: Sequence[tuple[str, Sequence[float]]], word: int | None, separates: bool) -> list[int]:
+    """Where a token is on the page. By the model's training, what separates is in its far corner, the rest at its
+    origin.
+    """
+    if word is None:
+        return [PAGE] * 4 if separates else [0] * 4
+    return [int(value) for value in word_boxes[word][1]]
+
+
+def spans(
+    window: Window, logits: Sequence[Array], params: DocumentQuestionAnsweringParams
+) -> list[tuple[float, int, int]]:
+    """A window's likeliest stretches as (probability, first word, last word). `logits`: (tokens,) for begin and end.
+
+    The first token, [CLS], has a share of the probability as well: it stands for no answer.
+    """
+    page = np.flatnonzero([word is not None for word in window.words])
+    kept = [0, *page]
+    start, end = (softmax(one[kept])[1:] for one in logits)
+    pairs = np.outer(start, end)
+    pairs = np.triu(pairs) - np.triu(pairs, params.max_answer_len)
+    found = []
+    for place in np.argsort(-pairs, axis=None, kind="stable")[: params.top_k or 1]:
+        first, last = divmod(int(place), len(page))
+        begin, end_word = window.words[page[first]], window.words[page[last]]
+        if first <= last and begin is not None and end_word is not None:
+            found.append((float(pairs[first, last]), begin, end_word))
+    return found
+
+
+def write_answers(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+    """By a decoder that starts from the question and writes the answer between marks."""
+    prompts = [attempt(prompt_of, model, call) for call in calls]
+    end = model.tokenizer.get_vocab().get("</s_answer>")
+    texts = write(model, prompts, left=True, stop_token_ids=() if end is None else (end,))
+    answers: list[Any] = []
+    for text in texts:
+        if isinstance(text, str | list):
+            written = [text] if isinstance(text, str) else text
+            answers.append([DocumentAnswer(None, one.strip(), None, None) for one in written])
+        else:
+            answers.append(text)
+    return answers
+
+
+def prompt_of(model: Model, call: Call[DocumentQuestionAnsweringInputs, DocumentQuestionAnsweringParams]) -> Prompt:
+    """The page for the encoder, the question for the decoder to start from. Raises InvalidRequest."""
+    if call.inputs.media is None:
+        raise InvalidRequest(
+            "media: missing; accepted: image_url, url or base64: this model reads the page's image", field="media"
+        )
+    pixels = pixels_of(model, call, decode_image(call.inputs.media))["pixel_values"]
+    asked = f"<s_docvqa><s_question>{call.inputs.question}</s_question><s_answer>"
+    ids = model.tokenizer(asked, add_special_tokens=False)["input_ids"]
+    refuse_long_prompt(len(ids), model, call.params, "question")
+    return Prompt(call, {}, media={"pixel_values": pixels, "decoder_input_ids": np.array([ids], dtype=np.int64)})
+
+
+def page_length(call: Call[Any, Any]) -> int:
+    """Characters of the question and the words, and bytes of the image."""
+    inputs = call.inputs
+    page = 0 if inputs.media is None else media_size(inputs.media)
+    return page + len(inputs.question) + sum(len(word) for word, _ in inputs.word_boxes or ())
+
+
+TASK = Task(
+    id="document-question-answering",
+    summary="Answer a question about a page.",
+    inputs=DocumentQuestionAnsweringInputs,
+    params=DocumentQuestionAnsweringParams,
+    output=DocumentQuestionAnsweringOutput,
+    run=run,
+    heads=("document-question-answering", "vision-encoder-decoder"),
+    example={
+        "base64": EXAMPLE,
+        "question": "What is the total?",
+        "word_boxes": [
+            ["Invoice", [80, 60, 300, 100]],
+            ["Total", [80, 700, 200, 740]],
+            ["42.00", [700, 700, 860, 740]],
+        ],
+    },
+    media="image",
+    wildcard="url",
+    max_batch=8,
+    length=page_length,
+)

@@ -1,0 +1,107 @@
+"""image-to-text: puts an image into words, by encoder-decoders (ViT with GPT-2, TrOCR, Donut), captioners (BLIP) and
+models that talk about images. A text, where given, is what the answer goes on from, or what such a model is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from msgspec import Meta
+
+from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.media.images import decode_image
+from modelyard.tasks.base import Call, Task
+from modelyard.tasks.dialogue import encode, refuse_without_prompt, render, turn_ends
+from modelyard.tasks.generation import GenerationParams, Prompt, refuse_long_prompt, refuse_streamed_list, write
+from modelyard.tasks.images import EXAMPLE, ImageInputs, attempt, pixels_of
+from modelyard.tasks.model import Model
+from modelyard.tasks.sizes import media_size
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class ImageToTextInputs(ImageInputs, frozen=True, kw_only=True):
+    """The image, and how the text begins."""
+
+    text: Annotated[
+        str | None,
+        Meta(
+            description="captioners: how the caption begins; encoder-decoders: what the decoder starts from; "
+            "models that talk: what to say about the image"
+        ),
+    ] = None
+
+
+class ImageToTextParams(GenerationParams, frozen=True, kw_only=True):
+    """How the text is generated."""
+
+
+ImageToTextOutput = str | list[str]
+"""The text; a list when several sequences were asked for."""
+
+CONTINUES = ("blip", "git")
+"""Architectures whose text runs on from the prompt, which is then part of it."""
+
+
+def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+    """Puts each image into words."""
+    prompts = [attempt(prompt_of, model, call) for call in calls]
+    return list(write(model, prompts, left=True, stop_token_ids=ends(model)))
+
+
+def ends(model: Model) -> tuple[int, ...]:
+    """Ids that end a text besides the model's own: BLIP's decoder is BERT, whose texts end with [SEP]."""
+    if model.config["model_type"] == "blip":
+        return (int(model.tokenizer.sep_token_id),)
+    return turn_ends(model)
+
+
+def prompt_of(model: Model, call: Call[ImageToTextInputs, ImageToTextParams]) -> Prompt | ModelyardError:
+    """What the model reads for one call. Raises InvalidRequest."""
+    refuse_streamed_list(call)
+    image, text = decode_image(call.inputs.media), call.inputs.text
+    kind = model.config["model_type"]
+    if kind == "vision-encoder-decoder":
+        return see(model, call, image)
+    if kind in CONTINUES:
+        arrays = encode(model, text or None, images=[image])
+        context = arrays["input_ids"][0, :-1].tolist() if text else []
+        return Prompt(call, {}, shown=text or "", context=context, media=arrays)
+    blocks = [{"type": "image"}, {"type": "text", "text": text or ""}]
+    arrays = encode(model, render(model, [{"role": "user", "content": blocks}], "text"), images=[image])
+    refuse_without_prompt(model, arrays, "text")
+    refuse_long_prompt(arrays["input_ids"].shape[1], model, call.params, "text")
+    return Prompt(call, {}, media=arrays)
+
+
+def see(model: Model, call: Call[ImageToTextInputs, Any], image: Image) -> Prompt:
+    """The image for an encoder, and the text, where given, for its decoder to start from. Raises InvalidRequest."""
+    arrays = pixels_of(model, call, image)
+    arrays = {"pixel_values": arrays["pixel_values"]}
+    if call.inputs.text:
+        ids = model.tokenizer(call.inputs.text, add_special_tokens=False)["input_ids"]
+        most = (model.max_length or 10**9) - 1
+        if not 0 < len(ids) <= most:
+            raise InvalidRequest(field="text", got=call.inputs.text, accepted=f"1 to {most} tokens")
+        arrays["decoder_input_ids"] = np.array([ids], dtype=np.int64)
+    return Prompt(call, {}, media=arrays)
+
+
+TASK = Task(
+    id="image-to-text",
+    summary="Put an image into words.",
+    inputs=ImageToTextInputs,
+    params=ImageToTextParams,
+    output=ImageToTextOutput,
+    run=run,
+    heads=("vision-encoder-decoder", "image-text-to-text"),
+    example={"base64": EXAMPLE},
+    streams=True,
+    media="image",
+    wildcard="url",
+    max_batch=8,
+    length=lambda call: media_size(call.inputs.media),
+)

@@ -1,0 +1,38 @@
+"""What a loaded model offers to a task that makes pictures, films or sound. Arrays are numpy; no framework is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from modelyard.tasks.model import Array, Model
+
+OnStep = Callable[[int, int], bool]
+"""Called on the model's thread after each step: (steps done, steps in all). Returns True to end the work now."""
+
+
+class Maker(Protocol):
+    """One loaded model that makes media.
+
+    `path` is its folder. `settings`: which settings this model reads, by the names of the tasks' params. `rate`:
+    samples in a second of its sound, 0 when it makes none.
+    """
+
+    path: Path
+    settings: frozenset[str]
+    rate: int
+
+    def make(self, options: Mapping[str, Any], on_step: OnStep) -> Array | None:
+        """One picture, film or sound. `options`: `text` where the model reads one, and some of `settings`.
+
+        Returns, depending on what the model makes, a picture as uint8 (height, width, 3), a film as uint8
+        (frames, height, width, 3), or sound as float32 (samples,) or (samples, channels), from -1 to 1. The same
+        `seed` gives the same answer on the same machine. None when `on_step` has ended the work.
+
+        Raises: InvalidRequest for settings that this model cannot follow, InferenceFailed.
+        """
+
+
+Loaded = Model | Maker
+"""What a runtime loads: which of the two depends on the task's heads."""

@@ -1,0 +1,119 @@
+"""What the tasks that make media share: settings, progress, cancellation, one call after the other.
+
+Calls are not batched. A batch would have to be stopped as a whole when one client leaves, multiplies the memory of what
+is mostly a large model at its limit, and changes the last bits of each answer; on the CPU it is no faster either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from modelyard.errors import InferenceFailed, InvalidRequest, ModelyardError
+from modelyard.media.media import Made
+from modelyard.tasks.base import Call, Inputs, Params
+from modelyard.tasks.maker import Maker, OnStep
+from modelyard.tasks.model import Array
+
+MOST_CHARACTERS = 4096
+"""In one prompt. Models cut a longer one, or need memory that grows with its square."""
+
+Prompt = Annotated[str, Meta(max_length=MOST_CHARACTERS)]
+
+Seed = Annotated[
+    Annotated[int, Meta(ge=0, le=2**63 - 1)] | None,
+    Meta(description="makes the answer repeatable on the same machine; without it every call differs"),
+]
+Steps = Annotated[
+    Annotated[int, Meta(ge=1, le=1000)] | None,
+    Meta(description="steps from noise to the answer: more are slower and mostly better; by default the model's own"),
+]
+Guidance = Annotated[
+    Annotated[float, Meta(ge=0, le=100)] | None,
+    Meta(description="higher follows the text more closely, at the price of variety; 1 or less is off on most models"),
+]
+Avoided = Annotated[Prompt | None, Meta(description="what the answer should not show, where guidance is on")]
+
+Pixels = Annotated[int, Meta(ge=8, le=2048, multiple_of=8)]
+"""A height or a width."""
+
+
+class SizedParams(Params, frozen=True, kw_only=True):
+    """Settings with the size of a picture."""
+
+    height: Annotated[
+        Pixels | None, Meta(description="in pixels, a multiple of 8, beside width; by default the model's own")
+    ] = None
+    width: Annotated[
+        Pixels | None, Meta(description="in pixels, a multiple of 8, beside height; by default the model's own")
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for one without the other: many pipelines would ignore it."""
+        for one, other in (("height", "width"), ("width", "height")):
+            if getattr(self, one) is not None and getattr(self, other) is None:
+                raise InvalidRequest(
+                    field=f"params.{other}", got=None, accepted=f"a number of pixels, as {one} has one"
+                )
+
+
+def prompt_length(call: Call[Any, Any]) -> int:
+    """Characters in the call's text."""
+    return len(call.inputs.text)
+
+
+def make_each(
+    model: Maker, calls: Sequence[Call[Any, Any]], finish: Callable[[Array, Call[Any, Any]], Made]
+) -> list[Made | ModelyardError]:
+    """Runs the calls one by one; `finish` turns what the model has made into a file."""
+    return [make_one(model, call, finish) for call in calls]
+
+
+def make_one(
+    model: Maker, call: Call[Any, Any], finish: Callable[[Array, Call[Any, Any]], Made]
+) -> Made | ModelyardError:
+    """One call's file, or the error it met."""
+    try:
+        made = model.make(options_of(call, model), watch(call))
+        if made is None:
+            return InferenceFailed("Cancelled before it was done.")
+        return finish(made, call)
+    except ModelyardError as error:
+        return error
+
+
+def options_of(call: Call[Inputs, Params], model: Maker) -> dict[str, Any]:
+    """The call's text and those of its params that are set, less the ones about the file alone.
+
+    Raises InvalidRequest for a param that this model does not read, and for a text when it reads none.
+    """
+    names = [name for name in call.params.__struct_fields__ if name not in OF_THE_FILE]
+    options = {name: value for name in names if (value := getattr(call.params, name)) is not None}
+    for name, value in options.items():
+        if name not in model.settings:
+            own = ", ".join(known for known in names if known in model.settings)
+            raise InvalidRequest(
+                field=f"params.{name}", got=value, accepted=f"not set: this model has no such setting; it has {own}"
+            )
+    if (text := getattr(call.inputs, "text", None)) is not None:
+        if "text" not in model.settings:
+            raise InvalidRequest(field="text", got=text, accepted="another model: this one reads no text")
+        options["text"] = text
+    return options
+
+
+OF_THE_FILE = frozenset({"fps"})
+"""Settings that change how the answer is written, not what the model makes."""
+
+
+def watch(call: Call[Any, Any]) -> OnStep:
+    """Tells the call's listener of each step, and the model when the client has left."""
+
+    def on_step(done: int, total: int) -> bool:
+        if call.progress is not None:
+            call.progress(done, total)
+        return call.cancelled()
+
+    return on_step

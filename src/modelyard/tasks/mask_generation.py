@@ -1,0 +1,215 @@
+"""mask-generation: the outlines of things in an image, whatever they are: those pointed at, or all that can be found.
+
+With points or boxes every thing gets the model's masks for it. Without, a grid of points is asked one after the
+other, and what is certain, clear-cut and not a repetition is kept, best first.
+Source: the paper "Segment Anything", and the library's pipeline, whose names and defaults the settings have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.images import EXAMPLE, ImageInputs, answer_each, pixels_of
+from modelyard.tasks.masks import boxes_around, distinct, stability, to_png
+from modelyard.tasks.model import Array, Model
+from modelyard.tasks.pointing import Pointing, read_pointing
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Prompts = Annotated[list[Any], Meta(min_length=1, max_length=256)]
+MASKS_AT_ONCE = 16
+"""Masks scaled to the image's size together: each is 4 bytes per pixel while it is looked at."""
+
+
+class MaskGenerationInputs(ImageInputs, frozen=True, kw_only=True):
+    """The image to outline things in."""
+
+
+class MaskGenerationParams(Params, frozen=True, kw_only=True):
+    """What to outline; without points and boxes, everything, and then how to look for it."""
+
+    input_points: Annotated[
+        Prompts | None,
+        Meta(description="points on one thing as [[x, y], ...], or a list of such lists for several; pixels as sent"),
+    ] = None
+    input_labels: Annotated[
+        Prompts | None,
+        Meta(description="for each point 1 (on the thing) or 0 (beside it), nested like input_points; 1 by default"),
+    ] = None
+    input_boxes: Annotated[
+        Prompts | None,
+        Meta(description="the box around a thing as [xmin, ymin, xmax, ymax], or a list of such; pixels as sent"),
+    ] = None
+    multimask_output: Annotated[
+        bool, Meta(description="points and boxes: three masks for each thing, from part to whole, or the one best")
+    ] = True
+    mask_threshold: Annotated[
+        Annotated[float, Meta(ge=-100, le=100)],
+        Meta(description="how sure the model must be that a pixel belongs to a mask; 0 is even odds"),
+    ] = 0.0
+    points_per_side: Annotated[
+        Annotated[int, Meta(ge=1, le=128)], Meta(description="without points and boxes: the grid is this many squared")
+    ] = 32
+    points_per_batch: Annotated[
+        Annotated[int, Meta(ge=1, le=1024)], Meta(description="grid points that the model sees together")
+    ] = 64
+    pred_iou_thresh: Annotated[
+        Share, Meta(description="grid: keep masks with a score above this, 0 to 1; 0 keeps all")
+    ] = 0.88
+    stability_score_thresh: Annotated[
+        Share, Meta(description="grid: keep masks that stay this much the same when the threshold moves; 0 keeps all")
+    ] = 0.95
+    stability_score_offset: Annotated[
+        Annotated[float, Meta(gt=0, le=100)], Meta(description="grid: how far the threshold moves for that")
+    ] = 1.0
+    crops_nms_thresh: Annotated[
+        Share, Meta(description="grid: of masks whose boxes overlap by more than this, only the best is kept")
+    ] = 0.7
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for points and boxes that are none."""
+        read_pointing(self.input_points, self.input_labels, self.input_boxes)
+
+
+class Dimensions(msgspec.Struct, frozen=True):
+    """A size in pixels."""
+
+    width: Annotated[int, Meta(description="pixels from left to right")]
+    height: Annotated[int, Meta(description="pixels from top to bottom")]
+
+
+class Masks(msgspec.Struct, frozen=True):
+    """The outlines that were found."""
+
+    input_image_dimensions: Annotated[Dimensions, Meta(description="the size of the image, upright, and of each mask")]
+    masks: Annotated[list[str], Meta(description="each mask as a PNG in base64, white where the thing is")]
+    scores: Annotated[list[float], Meta(description="how good the model thinks each mask is, about 0 to 1")]
+
+
+MaskGenerationOutput = Masks
+"""Masks with their scores: thing by thing as pointed at, or best first."""
+
+
+def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+    """Outlines things in each image, one image at a time: each is many passes anyway."""
+    return answer_each(calls, lambda call, image: outline(model, call, image))
+
+
+def outline(model: Model, call: Call[Any, MaskGenerationParams], image: Any) -> Masks:
+    """The answer for one image. Raises InvalidRequest."""
+    params = call.params
+    pointing = read_pointing(params.input_points, params.input_labels, params.input_boxes)
+    if pointing is not None:
+        pointing.check_inside(image.width, image.height)
+    view = View(model, pixels_of(model, call, image))
+    found = everything(view, call) if pointing is None else list(pointed_at(view, pointing, params))
+    return Masks(
+        Dimensions(image.width, image.height), [to_png(mask) for mask, _ in found], [score for _, score in found]
+    )
+
+
+class View:
+    """One image as the model sees it, encoded once and asked about many times."""
+
+    def __init__(self, model: Model, pixels: Mapping[str, Array]) -> None:
+        """`pixels`: what the image processor made of the image."""
+        self.model = model
+        self.height, self.width = (int(side) for side in pixels["original_sizes"][0])
+        self._sizes = {name: pixels[name].tolist() for name in ("original_sizes", "reshaped_input_sizes")}
+        seen_height, seen_width = pixels["reshaped_input_sizes"][0]
+        self._scale = np.array([seen_width / self.width, seen_height / self.height])
+        self._arguments: dict[str, Array] = {"pixel_values": pixels["pixel_values"]}
+        encoded = model.forward(self._arguments, method="get_image_embeddings")["output"]
+        if isinstance(encoded, np.ndarray):  # SAM-HQ also gives what lies between, and reads the pixels anew
+            self._arguments = {"image_embeddings": encoded}
+
+    def ask(self, pointing: Pointing, *, several: bool) -> tuple[Array, Array]:
+        """The model's own masks, (things, masks, h, w) logits, and their scores, (things, masks)."""
+        prompts: dict[str, Array] = {}
+        if pointing.points is not None and pointing.labels is not None:
+            prompts = {"input_points": (pointing.points * self._scale)[None], "input_labels": pointing.labels[None]}
+        if pointing.boxes is not None:
+            prompts["input_boxes"] = (pointing.boxes * np.tile(self._scale, 2))[None]
+        outputs = self.model.forward({**self._arguments, **prompts}, multimask_output=several)
+        return outputs["pred_masks"][0], outputs["iou_scores"][0]
+
+    def scale(self, masks: Array) -> Array:
+        """Masks, (n, h, w) logits, in the image's own size."""
+        (scaled,) = self.model.postprocess("post_process_masks", [masks[:, None]], **self._sizes, binarize=False)
+        full: Array = scaled[:, 0]
+        return full
+
+
+def pointed_at(view: View, pointing: Pointing, params: MaskGenerationParams) -> Iterator[tuple[Array, float]]:
+    """Each mask, (h, w) bool, of each thing with its score, in the model's order."""
+    masks, scores = view.ask(pointing, several=params.multimask_output)
+    masks, scores = masks.reshape(-1, *masks.shape[-2:]), scores.reshape(-1)
+    for start in range(0, len(masks), MASKS_AT_ONCE):
+        part = slice(start, start + MASKS_AT_ONCE)
+        yield from zip(view.scale(masks[part]) > params.mask_threshold, map(float, scores[part]), strict=True)
+
+
+def everything(view: View, call: Call[Any, MaskGenerationParams]) -> list[tuple[Array, float]]:
+    """Each mask, (h, w) bool, that a grid of points finds, with its score; best first, none twice.
+
+    A client that leaves gets what was found so far.
+    """
+    params = call.params
+    packed: list[Array] = []  # an eighth of a byte per pixel: there can be thousands
+    boxes, scores = [np.zeros((0, 4))], [np.zeros(0)]
+    points = grid(params.points_per_side) * [view.width, view.height]
+    for start in range(0, len(points), params.points_per_batch):
+        if call.cancelled():
+            break
+        some = points[start : start + params.points_per_batch, None]
+        found = view.ask(Pointing(some, np.ones(some.shape[:2], dtype=np.int64), None), several=True)
+        for masks, own in certain(view, *found, params):
+            packed.extend(np.packbits(mask) for mask in masks)
+            boxes.append(boxes_around(masks))
+            scores.append(own)
+    all_scores = np.concatenate(scores)
+    size = (view.height, view.width)
+    return [
+        (np.unpackbits(packed[index], count=size[0] * size[1]).reshape(size).astype(bool), float(all_scores[index]))
+        for index in distinct(np.concatenate(boxes), all_scores, params.crops_nms_thresh)
+    ]
+
+
+def certain(view: View, masks: Array, scores: Array, params: MaskGenerationParams) -> Iterator[tuple[Array, Array]]:
+    """The masks, (n, h, w) bool in the image's size, that pass the thresholds, with their scores, (n,), in parts."""
+    masks, scores = masks.reshape(-1, *masks.shape[-2:]), scores.reshape(-1)
+    good = np.flatnonzero((scores > params.pred_iou_thresh) | (params.pred_iou_thresh == 0))
+    for start in range(0, len(good), MASKS_AT_ONCE):
+        part = good[start : start + MASKS_AT_ONCE]
+        scaled, own = view.scale(masks[part]), scores[part]
+        if params.stability_score_thresh > 0:
+            stable = stability(scaled, params.mask_threshold, params.stability_score_offset)
+            kept = stable > params.stability_score_thresh
+            scaled, own = scaled[kept], own[kept]
+        yield scaled > params.mask_threshold, own
+
+
+def grid(side: int) -> Array:
+    """Points, (side × side, 2), in the middles of equal cells of a unit square, row by row."""
+    middles = (np.arange(side) + 0.5) / side
+    return np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
+
+
+TASK = Task(
+    id="mask-generation",
+    summary="Outline the things in an image: those you point at, or all of them.",
+    inputs=MaskGenerationInputs,
+    params=MaskGenerationParams,
+    output=MaskGenerationOutput,
+    run=run,
+    heads=("mask-generation",),
+    example={"base64": EXAMPLE, "params": {"input_points": [[16, 12]]}},
+    media="image",
+    wildcard="url",
+    max_batch=4,
+)

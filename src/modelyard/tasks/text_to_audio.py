@@ -1,0 +1,83 @@
+"""text-to-audio: music or sounds that a text describes, as a WAV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.media.encode import made_wav
+from modelyard.media.media import Made
+from modelyard.tasks.base import Call, Inputs, Params, Task
+from modelyard.tasks.maker import Maker
+from modelyard.tasks.making import Avoided, Guidance, Prompt, Seed, Steps, make_each, prompt_length
+
+
+class TextToAudioInputs(Inputs, frozen=True, kw_only=True):
+    """What it sounds like."""
+
+    text: Annotated[Prompt, Meta(description="what the sound is like; models cut what is beyond their own limit")]
+
+
+class TextToAudioParams(Params, frozen=True, kw_only=True):
+    """How to make it. Each model has some of these settings."""
+
+    duration: Annotated[
+        Annotated[float, Meta(gt=0, le=300)] | None,
+        Meta(description="seconds of sound; by default the model's own, 30 on published MusicGen models"),
+    ] = None
+    max_new_tokens: Annotated[
+        Annotated[int, Meta(ge=1, le=15000)] | None,
+        Meta(description="length in the model's own steps instead of seconds (MusicGen: 50 a second)"),
+    ] = None
+    guidance_scale: Guidance = None
+    do_sample: Annotated[
+        bool | None, Meta(description="draw each step at random; by default the model's own choice (MusicGen)")
+    ] = None
+    temperature: Annotated[
+        Annotated[float, Meta(gt=0, le=100)] | None,
+        Meta(description="above 1 draws more freely, below 1 more predictably (MusicGen)"),
+    ] = None
+    top_k: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="draw from this many likeliest codes; 0 is all (MusicGen)")
+    ] = None
+    top_p: Annotated[
+        Annotated[float, Meta(gt=0, le=1)] | None,
+        Meta(description="draw from the likeliest codes that together have this probability (MusicGen)"),
+    ] = None
+    num_inference_steps: Steps = None
+    negative_prompt: Avoided = None
+    seed: Seed = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for settings that contradict each other."""
+        if self.duration is not None and self.max_new_tokens is not None:
+            raise InvalidRequest(
+                field="params.max_new_tokens", got=self.max_new_tokens, accepted="not set beside duration: give one"
+            )
+
+
+TextToAudioOutput = Made
+"""A WAV."""
+
+
+def run(model: Maker, calls: Sequence[Call[Any, Any]]) -> list[Made | ModelyardError]:
+    """Makes the sound of each call."""
+    return make_each(model, calls, lambda samples, _: made_wav(samples, model.rate))
+
+
+TASK = Task(
+    id="text-to-audio",
+    summary="Make music or sounds that a text describes.",
+    inputs=TextToAudioInputs,
+    params=TextToAudioParams,
+    output=TextToAudioOutput,
+    run=run,
+    heads=("text-to-waveform", "audio-pipeline"),
+    example={"text": "A calm tune on a wooden flute", "params": {"duration": 5, "seed": 7}},
+    makes="audio",
+    max_batch=1,
+    length=prompt_length,
+)

@@ -1,0 +1,54 @@
+"""text-to-image: a picture of what a text says, as a PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from modelyard.errors import ModelyardError
+from modelyard.media.encode import made_png
+from modelyard.media.media import Made
+from modelyard.tasks.base import Call, Inputs, Task
+from modelyard.tasks.maker import Maker
+from modelyard.tasks.making import Avoided, Guidance, Prompt, Seed, SizedParams, Steps, make_each, prompt_length
+
+
+class TextToImageInputs(Inputs, frozen=True, kw_only=True):
+    """What to paint."""
+
+    text: Annotated[Prompt, Meta(description="what the picture shows; models cut what is beyond their own limit")]
+
+
+class TextToImageParams(SizedParams, frozen=True, kw_only=True):
+    """How to paint it."""
+
+    negative_prompt: Avoided = None
+    num_inference_steps: Steps = None
+    guidance_scale: Guidance = None
+    seed: Seed = None
+
+
+TextToImageOutput = Made
+"""A PNG."""
+
+
+def run(model: Maker, calls: Sequence[Call[Any, Any]]) -> list[Made | ModelyardError]:
+    """Paints one picture for each call."""
+    return make_each(model, calls, lambda pixels, _: made_png(pixels))
+
+
+TASK = Task(
+    id="text-to-image",
+    summary="Paint what a text says.",
+    inputs=TextToImageInputs,
+    params=TextToImageParams,
+    output=TextToImageOutput,
+    run=run,
+    heads=("image-pipeline",),
+    example={"text": "A small fox by the river, watercolour", "params": {"num_inference_steps": 20}},
+    makes="image",
+    max_batch=1,
+    length=prompt_length,
+)

@@ -1,0 +1,58 @@
+"""text-to-video: a film of what a text says, as an MP4 without sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from modelyard.errors import ModelyardError
+from modelyard.media.encode import made_mp4
+from modelyard.media.media import Made
+from modelyard.tasks.base import Call, Inputs, Task
+from modelyard.tasks.maker import Maker
+from modelyard.tasks.making import Avoided, Guidance, Prompt, Seed, SizedParams, Steps, make_each, prompt_length
+
+
+class TextToVideoInputs(Inputs, frozen=True, kw_only=True):
+    """What to film."""
+
+    text: Annotated[Prompt, Meta(description="what the film shows; models cut what is beyond their own limit")]
+
+
+class TextToVideoParams(SizedParams, frozen=True, kw_only=True):
+    """How to film it."""
+
+    negative_prompt: Avoided = None
+    num_inference_steps: Steps = None
+    guidance_scale: Guidance = None
+    num_frames: Annotated[
+        Annotated[int, Meta(ge=1, le=257)] | None, Meta(description="pictures in the film; by default the model's own")
+    ] = None
+    fps: Annotated[float, Meta(ge=1, le=60, description="pictures shown per second")] = 8.0
+    seed: Seed = None
+
+
+TextToVideoOutput = Made
+"""An MP4, H.264."""
+
+
+def run(model: Maker, calls: Sequence[Call[Any, Any]]) -> list[Made | ModelyardError]:
+    """Makes one film for each call."""
+    return make_each(model, calls, lambda frames, call: made_mp4(frames, call.params.fps))
+
+
+TASK = Task(
+    id="text-to-video",
+    summary="Film what a text says.",
+    inputs=TextToVideoInputs,
+    params=TextToVideoParams,
+    output=TextToVideoOutput,
+    run=run,
+    heads=("video-pipeline",),
+    example={"text": "A small fox runs along the river", "params": {"num_frames": 16, "num_inference_steps": 20}},
+    makes="video",
+    max_batch=1,
+    length=prompt_length,
+)

@@ -1,0 +1,58 @@
+"""unconditional-image-generation: a picture like those the model was trained on, as a PNG. Takes no input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from modelyard.errors import ModelyardError
+from modelyard.media.encode import made_png
+from modelyard.media.media import Made
+from modelyard.tasks.base import Call, Inputs, Params, Task
+from modelyard.tasks.maker import Maker
+from modelyard.tasks.making import Guidance, Seed, Steps, make_each
+
+
+class UnconditionalImageGenerationInputs(Inputs, frozen=True, kw_only=True):
+    """Nothing: an empty body is valid."""
+
+
+class UnconditionalImageGenerationParams(Params, frozen=True, kw_only=True):
+    """How to paint."""
+
+    num_inference_steps: Steps = None
+    eta: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="fresh noise in each step of DDIM: 0 is none, 1 as much as DDPM; on DDIM models"),
+    ] = None
+    class_label: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="number of the class to paint, on models that were trained with classes"),
+    ] = None
+    guidance_scale: Guidance = None
+    seed: Seed = None
+
+
+UnconditionalImageGenerationOutput = Made
+"""A PNG."""
+
+
+def run(model: Maker, calls: Sequence[Call[Any, Any]]) -> list[Made | ModelyardError]:
+    """Paints one picture for each call."""
+    return make_each(model, calls, lambda pixels, _: made_png(pixels))
+
+
+TASK = Task(
+    id="unconditional-image-generation",
+    summary="Paint a picture like those the model was trained on.",
+    inputs=UnconditionalImageGenerationInputs,
+    params=UnconditionalImageGenerationParams,
+    output=UnconditionalImageGenerationOutput,
+    run=run,
+    heads=("image-pipeline",),
+    example={"params": {"num_inference_steps": 50, "seed": 7}},
+    makes="image",
+    max_batch=1,
+)

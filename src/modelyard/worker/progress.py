@@ -1,0 +1,29 @@
+"""How far a call has got, in the worker's log, for `modelyard logs`. Owns the rate at which it is said."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+SAY_EVERY_S = 2.0
+"""Steps of a small model take milliseconds: a line for each would bury everything else."""
+
+
+class StepLog:
+    """The `progress` of one call: says its first and last step, and others at most every `SAY_EVERY_S`."""
+
+    def __init__(self, task: str, request: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """`request`: the id the call has on its connection, where it has one. `clock`: seconds, only ever growing."""
+        self._name = task if request is None else f"{task} (request {request})"
+        self._clock = clock
+        self._said_at: float | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Notes that `done` of `total` steps are done."""
+        now = self._clock()
+        if self._said_at is None or done >= total or now - self._said_at >= SAY_EVERY_S:
+            self._said_at = now
+            log.info("%s: step %d/%d", self._name, done, total)

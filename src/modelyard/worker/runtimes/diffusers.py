@@ -1,0 +1,282 @@
+"""Pipelines held by diffusers: loading a folder, running one call step by step.
+
+Owns the device, the dtype, and which of a pipeline's arguments a task's settings are. Speaks numpy outwards. Not
+thread-safe: one thread at a time may call a pipeline.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from safetensors import safe_open
+
+from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused
+from modelyard.tasks.base import Head
+from modelyard.tasks.maker import OnStep
+from modelyard.tasks.model import Array
+from modelyard.worker.runtimes.making import Stopped, choose_seed, foreign_errors
+from modelyard.worker.runtimes.transformers import choose_device, first_line, is_out_of_memory, quiet_library
+
+with quiet_library():  # which tells at length that there is no torchvision
+    from diffusers import DiffusionPipeline
+    from diffusers.utils import logging as library_logging
+
+log = logging.getLogger(__name__)
+
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "text": ("prompt",),
+    "negative_prompt": ("negative_prompt",),
+    "num_inference_steps": ("num_inference_steps",),
+    "guidance_scale": ("guidance_scale",),
+    "height": ("height",),
+    "width": ("width",),
+    "num_frames": ("num_frames",),
+    "eta": ("eta",),
+    "class_label": ("class_labels",),
+    "duration": ("audio_length_in_s", "audio_end_in_s"),
+    "seed": ("generator",),
+}
+"""A task's setting → what pipelines call it; the first name that a pipeline's call takes."""
+
+_OUTPUTS: Mapping[Head, str] = {"image-pipeline": "images", "video-pipeline": "frames", "audio-pipeline": "audios"}
+"""Head → the field of a pipeline's result that holds what it made."""
+
+_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
+"""Stored types that a pipeline may run in on CUDA. Source: the safetensors format's names."""
+
+
+def load_model(
+    path: Path,
+    heads: tuple[Head, ...],
+    *,
+    device: str = "auto",
+    remote_code: bool = False,
+    pickled: bool = False,
+) -> DiffusersPipeline:
+    """The pipeline in the folder `path`, on `device`, with every part that the folder has, its safety checker included.
+
+    Reads local files only, and weights from safetensors only unless `pickled`. On the CPU all is float32; on CUDA the
+    pipeline keeps the type that most of its weights are stored in.
+
+    Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
+    """
+    where = choose_device(device)
+    index = read_index(path)
+    if not remote_code:
+        refuse_own_code(path, index)
+    how = {
+        "dtype": find_dtype(path) if where.type == "cuda" else torch.float32,
+        "local_files_only": True,
+        "use_safetensors": None if pickled else True,
+    }
+    try:
+        with quiet_library(), quiet_diffusers():
+            readers = load_readers(path, index, how)
+            pipeline = DiffusionPipeline.from_pretrained(path, trust_remote_code=remote_code, **how, **readers)
+            pipeline = pipeline.to(where)
+    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, AttributeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise BootFailed(f"The model does not fit into the memory of {where}: {first_line(error)}") from error
+        if "meta tensor" in str(error):  # a place that was made for a weight, and never filled
+            raise ModelRefused(f"{path.name} is not complete: its files lack some of the weights.") from error
+        raise ModelRefused(f"{path.name} cannot be loaded: {first_line(error)}", path=str(path)) from error
+    return DiffusersPipeline(path, pipeline, heads[0])
+
+
+def read_index(path: Path) -> Mapping[str, Any]:
+    """The list of the folder's parts, part → [library, class] among other settings. Raises ModelRefused."""
+    try:
+        index = json.loads((path / "model_index.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelRefused(f"{path.name} cannot be loaded: model_index.json: {first_line(error)}") from error
+    if not isinstance(index, dict):
+        raise ModelRefused(f"{path.name} cannot be loaded: model_index.json is not an object.")
+    return index
+
+
+def load_readers(path: Path, index: Mapping[str, Any], how: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts that are transformers models: what reads the text, mostly.
+
+    Loaded here, as diffusers would not say which of their weights are missing and filled in with noise. Raises
+    ModelRefused when some are.
+    """
+    readers = {}
+    parts = [(name, part[1]) for name, part in index.items() if isinstance(part, list) and part[0] == "transformers"]
+    for name, kind_name in parts:
+        kind = getattr(transformers, str(kind_name), None)
+        if kind is not None and transformers.PreTrainedModel in getattr(kind, "__mro__", ()):
+            readers[name], info = kind.from_pretrained(path / name, output_loading_info=True, **how)
+            if missing := sorted(info["missing_keys"]):
+                raise ModelRefused(f"{path.name} is not complete: {name}/ holds no weights for {missing[0]}.")
+    return readers
+
+
+def refuse_own_code(path: Path, index: Mapping[str, Any]) -> None:
+    """Raises ModelRefused when loading the folder would run Python that came with it."""
+    parts = [(name, part[0]) for name, part in index.items() if isinstance(part, list) and part]
+    own = [name for name, module in parts if name == "_class_name" or (path / name / f"{module}.py").exists()]
+    if own:
+        raise ModelRefused(f"{path.name} brings its own code for {own[0]}; allow remote code to run it.")
+
+
+def find_dtype(path: Path) -> torch.dtype:
+    """The type of the folder's largest file of weights, float32 unless it is a shorter one."""
+    largest = max(path.glob("*/*.safetensors"), key=lambda file: file.stat().st_size, default=None)
+    if largest is None:
+        return torch.float32
+    with safe_open(largest, framework="pt") as file:
+        names = list(file.keys())
+        return _DTYPES.get(file.get_slice(names[0]).get_dtype(), torch.float32) if names else torch.float32
+
+
+@contextmanager
+def quiet_diffusers() -> Iterator[None]:
+    """Keeps the library's progress bars and advice off the log."""
+    verbosity = library_logging.get_verbosity()
+    bars = library_logging.is_progress_bar_enabled()
+    library_logging.set_verbosity_error()
+    library_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library_logging.set_verbosity(verbosity)
+        if bars:
+            library_logging.enable_progress_bar()
+
+
+class DiffusersPipeline:
+    """One pipeline; see `tasks.maker.Maker`."""
+
+    def __init__(self, path: Path, pipeline: Any, head: Head) -> None:
+        """`pipeline` is on its device already."""
+        self.path = path
+        taken = inspect.signature(pipeline.__call__).parameters
+        self._needed = find_needed(taken)
+        self._names = {
+            setting: name for setting, names in _ARGUMENTS.items() for name in reversed(names) if name in taken
+        }
+        self.settings = frozenset(self._names)
+        if strange := self._needed - set(self._names.values()):
+            raise ModelRefused(
+                f"{type(pipeline).__name__} needs {', '.join(sorted(strange))}, which no task here sends."
+            )
+        self.rate = find_rate(pipeline) if head == "audio-pipeline" else 0
+        self._output = _OUTPUTS[head]
+        self._most_steps = find_most_steps(pipeline)
+        self._as_arrays = {"output_type": "np"} if "output_type" in taken else {}
+        self._pipeline = pipeline
+        pipeline.set_progress_bar_config(disable=True)  # of pipelines inside this one
+
+    def make(self, options: Mapping[str, Any], on_step: OnStep) -> Array | None:
+        """See `tasks.maker.Maker.make`. The noise is drawn on the CPU: a seed means the same there and on CUDA."""
+        self._check(options)
+        arguments = {self._names[name]: value for name, value in options.items()}
+        if "seed" in self._names:
+            arguments[self._names["seed"]] = torch.Generator().manual_seed(choose_seed(options.get("seed")))
+        if "class_label" in options:
+            arguments[self._names["class_label"]] = [options["class_label"]]
+        self._pipeline.progress_bar = lambda iterable=None, total=None: Steps(on_step, iterable, total)
+        try:
+            with foreign_errors(self._output, value_errors_are_the_clients=True), quiet_diffusers():
+                result = self._pipeline(**arguments, **self._as_arrays)
+                return self._read(result)
+        except Stopped:
+            return None
+
+    def _check(self, options: Mapping[str, Any]) -> None:
+        """Raises InvalidRequest for options that the pipeline would stumble over only on its way."""
+        for setting, name in self._names.items():
+            if name in self._needed and setting not in options:
+                raise InvalidRequest(
+                    f"params.{setting}: missing; accepted: a value, which this model needs", field=f"params.{setting}"
+                )
+        steps = options.get("num_inference_steps", 0)
+        if self._most_steps is not None and steps > self._most_steps:
+            raise InvalidRequest(
+                field="params.num_inference_steps",
+                got=steps,
+                accepted=f"at most {self._most_steps}, as many as the model was trained with",
+            )
+
+    def _read(self, result: Any) -> Array:
+        """What the call has made. Raises InferenceFailed when the pipeline makes something else."""
+        made = getattr(result, self._output, None)
+        if made is None:
+            raise InferenceFailed(f"{type(self._pipeline).__name__} does not make {self._output}.")
+        if any(getattr(result, "nsfw_content_detected", None) or ()):
+            log.warning("the model's safety checker has blackened the answer")
+        array = np.asarray(made[0])
+        if self._output == "audios":
+            return array.T.astype(np.float32) if array.ndim == 2 else array.astype(np.float32)
+        if array.dtype != np.uint8:  # from 0 to 1, as the library's own conversion to pictures reads it
+            array = (array * 255).round().astype(np.uint8)
+        return array if array.shape[-1] == 3 else np.repeat(array[..., :1], 3, axis=-1)
+
+
+def find_needed(parameters: Mapping[str, inspect.Parameter]) -> set[str]:
+    """The arguments that a call cannot do without."""
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty and parameter.kind not in several
+    }
+
+
+class Steps:
+    """What a pipeline takes for its progress bar: tells `on_step` of each step, and leaves the loop when told to."""
+
+    def __init__(self, on_step: OnStep, steps: Iterable[Any] | None, total: int | None) -> None:
+        """`steps`: what the pipeline iterates over, when it does so through its bar; else it counts up to `total`."""
+        self._on_step = on_step
+        self._steps = [] if steps is None else list(steps)
+        self._total = len(self._steps) if total is None else total
+        self._done = 0
+
+    def update(self, count: int = 1) -> None:
+        """Notes that `count` more steps are done. Raises Stopped."""
+        self._done += count
+        if self._on_step(self._done, self._total):
+            raise Stopped
+
+    def __iter__(self) -> Iterator[Any]:
+        for step in self._steps:
+            yield step
+            self.update()
+
+    def __enter__(self) -> Steps:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def close(self) -> None:
+        """A bar's end; nothing to do."""
+
+    def set_description(self, *_: object, **__: object) -> None:
+        """A bar's label; not shown."""
+
+
+def find_most_steps(pipeline: Any) -> int | None:
+    """Most steps that a pipeline's schedule can be cut into; None when it does not say."""
+    config = getattr(getattr(pipeline, "scheduler", None), "config", {})
+    trained = config.get("num_train_timesteps")
+    return None if trained is None else int(trained) - int(config.get("steps_offset") or 0)
+
+
+def find_rate(pipeline: Any) -> int:
+    """Samples per second of a pipeline's sound. Raises ModelRefused when its parts do not tell."""
+    for part in (getattr(pipeline, "vocoder", None), getattr(pipeline, "vae", None)):
+        rate = getattr(getattr(part, "config", None), "sampling_rate", None)
+        if rate:
+            return int(rate)
+    raise ModelRefused(f"{type(pipeline).__name__} does not say how many samples a second of its sound has.")

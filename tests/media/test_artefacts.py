@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from modelyard.errors import NotFound
+from modelyard.media.artefacts import NAME, Artefacts
+
+
+class HandClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def artefacts(tmp_path: Path, clock: HandClock) -> Artefacts:
+    kept = Artefacts(tmp_path / "artefacts", 60, clock)
+    kept.open()
+    return kept
+
+
+def test_a_kept_file_is_found_by_its_name_until_it_expires(artefacts: Artefacts, clock: HandClock):
+    name = artefacts.keep(b"data", "audio/wav")
+    assert artefacts.get(name).path.read_bytes() == b"data"
+    assert artefacts.get(name).media_type == "audio/wav"
+    assert artefacts.get(name).left_s == 60
+    clock.at += timedelta(seconds=59)
+    assert artefacts.get(name).left_s == 1
+    clock.at += timedelta(seconds=1)
+    with pytest.raises(NotFound):
+        artefacts.get(name)
+
+
+def test_names_differ_and_say_the_type(artefacts: Artefacts):
+    names = {artefacts.keep(b"", kind) for kind in ("image/png", "video/mp4", "image/x-new") for _ in range(50)}
+    assert len(names) == 150
+    assert {name[-4:] for name in names} == {".png", ".mp4", ".bin"}
+    assert all(NAME.fullmatch(name) for name in names)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc/passwd", "a" * 32 + ".wav", "\0", "x" * 5000, "é.wav"])
+def test_other_names_lead_nowhere(artefacts: Artefacts, name: str):
+    with pytest.raises(NotFound):
+        artefacts.get(name)
+
+
+def test_sweeping_removes_what_has_expired_and_nothing_else(artefacts: Artefacts, clock: HandClock):
+    old = artefacts.keep(b"old", "image/png")
+    clock.at += timedelta(seconds=40)
+    new = artefacts.keep(b"new", "image/png")
+    assert artefacts.sweep() == 0
+    clock.at += timedelta(seconds=30)
+    assert artefacts.sweep() == 1
+    assert artefacts.get(new).path.read_bytes() == b"new"
+    with pytest.raises(NotFound):
+        artefacts.get(old)

@@ -1,0 +1,81 @@
+import pytest
+import torch
+from transformers import AutoProcessor
+
+from modelyard.errors import InvalidRequest
+from modelyard.tasks.audio_text_to_text import TASK
+from modelyard.tasks.body import read
+from tests.builders.recordings import in_base64, noise, wav
+from tests.builders.reference import library_model
+
+SHORT = {"max_new_tokens": 8}
+SOUND, OTHER = noise(0.7), noise(1.4, seed=1)
+HEARD = {"type": "audio", "base64": in_base64(wav(SOUND))}
+ASKED = {"type": "text", "text": "What is said?"}
+
+
+def talk(*contents, **params):
+    roles = ("user", "assistant", "user")
+    messages = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
+    return {"messages": messages, "params": {**SHORT, **params}}
+
+
+@pytest.fixture
+def model(load):
+    return load("qwen2_audio", "multimodal-lm")
+
+
+def reference(model, prompt, sounds):
+    """The answer by the library alone."""
+    library = library_model("Qwen2AudioForConditionalGeneration", model.path)
+    processor = AutoProcessor.from_pretrained(model.path)
+    inputs = processor(text=prompt, audio=sounds, sampling_rate=16_000, return_tensors="pt")
+    end = processor.tokenizer.convert_tokens_to_ids("<|end|>")
+    with torch.inference_mode():
+        ids = library.generate(**inputs, **SHORT, do_sample=False, eos_token_id=[2, end])[0]
+    return processor.decode(ids[inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+MARK = "<|audio_bos|><|AUDIO|><|audio_eos|>"
+
+
+def test_answer_is_what_the_library_generates(model, ask):
+    expected = reference(model, f"<|user|>{MARK}What is said?<|end|><|assistant|>", [SOUND])
+    answer = ask(TASK, model, talk([HEARD, ASKED]))
+    assert answer == {"role": "assistant", "content": [{"type": "text", "text": expected}]}
+    assert expected
+
+
+def test_sounds_go_where_their_blocks_are(model, ask):
+    other = {"type": "input_audio", "input_audio": {"data": in_base64(wav(OTHER)), "format": "wav"}}
+    prompt = f"<|user|>{MARK}What is said?<|end|><|assistant|>Hi.<|end|><|user|>{MARK}<|end|><|assistant|>"
+    answer = ask(TASK, model, talk([HEARD, ASKED], "Hi.", [other]))
+    assert answer["content"][0]["text"] == reference(model, prompt, [SOUND, OTHER])
+
+
+def test_text_beside_a_sound_is_one_user_message(model, ask):
+    answer = ask(TASK, model, {"text": "What is said?", "audio_url": HEARD["base64"], "params": SHORT})
+    assert answer["content"] == ask(TASK, model, talk([HEARD, ASKED]))["content"][0]["text"]
+
+
+def test_stream_is_the_unstreamed_text(model, ask):
+    pieces = []
+    answer = ask(TASK, model, talk([HEARD, ASKED]), emit=pieces.append)
+    assert "".join(pieces) == answer["content"][0]["text"]
+    assert len(pieces) > 1
+
+
+def test_batch_answers_as_one_by_one(model, ask):
+    other = {"type": "audio", "base64": in_base64(wav(OTHER))}
+    bodies = [talk([HEARD, ASKED]), talk([other, ASKED]), talk("Hi"), talk([HEARD, ASKED])]
+    assert ask(TASK, model, *bodies) == [ask(TASK, model, one) for one in bodies]
+
+
+def test_block_of_another_kind_is_named(model, ask):
+    error = ask(TASK, model, talk([{"type": "video", "base64": "AAAA"}]))
+    assert error.data["field"] == "messages[0].content[0].type"
+
+
+def test_wrong_params_are_named():
+    with pytest.raises(InvalidRequest, match=r"params\.top_p"):
+        read(TASK, talk("Hi", top_p=2))

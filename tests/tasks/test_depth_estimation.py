@@ -1,0 +1,84 @@
+"""depth-estimation: the pipeline's depths, in the size of the image as sent."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+
+from modelyard.errors import InvalidRequest
+from modelyard.tasks.body import read
+from modelyard.tasks.registry import get_task
+from tests.builders.pictures import SIZES, picture, to_base64, turned
+from tests.builders.reference import library_model
+
+TASK = get_task("depth-estimation")
+
+
+FAMILIES = ["dpt", "glpn", "depth_anything"]
+
+
+@pytest.fixture(params=[*FAMILIES, "zoedepth"])
+def model(request, load):
+    return load(request.param, "depth-estimation")
+
+
+def depths(answer):
+    return np.array(answer["formatted_predicted_depth_array"])
+
+
+def assert_close(answer, expected):
+    assert np.abs(answer - expected).max() < 1e-4 * max(1, np.abs(expected).max())
+
+
+def grey(answer):
+    image = Image.open(io.BytesIO(base64.b64decode(answer["depth_png"])))
+    assert image.mode == "L"
+    return np.asarray(image).astype(int)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_pipelines_depths(load, ask, family, size):
+    model, image = load(family, "depth-estimation"), picture(size)
+    expected = transformers.pipeline("depth-estimation", model=str(model.path))(image)
+    answer = ask(TASK, model, {"base64": to_base64(image)})
+    assert depths(answer).shape == size[::-1]
+    assert np.ptp(depths(answer)) > 0
+    assert_close(depths(answer), expected["predicted_depth"].numpy())
+    assert np.abs(grey(answer) - np.asarray(expected["depth"])).max() <= 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_zoedepth_is_scaled_and_freed_of_its_padding(load, ask, size):
+    """The library's own step needs torchvision: this is what it does, on torch alone."""
+    model, image = load("zoedepth", "depth-estimation"), picture(size)
+    library = library_model("AutoModelForDepthEstimation", model.path)
+    with torch.inference_mode():
+        depth = library(**model.processor(image, return_tensors="pt")).predicted_depth
+    (width, height), (left, above) = size, (int(np.sqrt(side / 2) * 3) for side in size)
+    depth = torch.nn.functional.interpolate(depth[None], (height + 2 * above, width + 2 * left), mode="bicubic")
+    answer = ask(TASK, model, {"base64": to_base64(image)})
+    assert_close(depths(answer), depth[0, 0, above : above + height, left : left + width].numpy())
+    assert (grey(answer).min(), grey(answer).max()) == (0, 255)
+
+
+def test_batch_of_many_shapes_answers_as_one_by_one(model, ask):
+    bodies = [{"base64": to_base64(picture(size, seed))} for seed, size in enumerate(SIZES * 2)]
+    for one, alone in zip(ask(TASK, model, *bodies), [ask(TASK, model, body) for body in bodies], strict=True):
+        assert_close(depths(one), depths(alone))
+        assert np.abs(grey(one) - grey(alone)).max() <= 1
+
+
+def test_depths_are_those_of_the_upright_image(model, ask):
+    image = picture((41, 73))
+    upright, lying = ask(TASK, model, {"base64": to_base64(image)}, {"base64": turned(image)})
+    assert_close(depths(lying), depths(upright))
+
+
+def test_there_are_no_params():
+    with pytest.raises(InvalidRequest, match=r"params\.threshold"):
+        read(TASK, {"base64": "AAAA", "params": {"threshold": 1}})

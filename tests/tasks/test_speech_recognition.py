@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+import torch
+from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer, pipeline
+
+from modelyard.errors import InvalidRequest
+from modelyard.tasks.automatic_speech_recognition import TASK
+from modelyard.tasks.body import read
+from tests.builders.recordings import in_base64, noise, wav
+from tests.builders.reference import library_model
+
+RATE = 16_000
+SHORT, WINDOW, LONG = noise(0.8), noise(2.0, seed=1), noise(6.3, seed=2)
+
+
+@pytest.fixture
+def speller(load):
+    return load("wav2vec2_ctc", "ctc")
+
+
+@pytest.fixture
+def whisper(load):
+    return load("whisper", "speech-seq2seq")
+
+
+def body(sound, **params):
+    return {"base64": in_base64(wav(sound)), "params": params}
+
+
+def library_pipeline(folder, auto):
+    processor = AutoProcessor.from_pretrained(folder)
+    return pipeline(
+        "automatic-speech-recognition",
+        model=library_model(auto, folder),
+        tokenizer=processor.tokenizer,
+        feature_extractor=processor.feature_extractor,
+    )
+
+
+@pytest.mark.parametrize("unit", ["char", "word"])
+@pytest.mark.parametrize("chunk_length_s", [0, 1.5])
+def test_spelling_and_its_times_are_the_librarys(speller, ask, unit, chunk_length_s):
+    expected = library_pipeline(speller.path, "AutoModelForCTC")(
+        LONG.copy(), return_timestamps=unit, chunk_length_s=chunk_length_s
+    )
+    answer = ask(TASK, speller, body(LONG, return_timestamps=unit, chunk_length_s=chunk_length_s))
+    assert answer["text"] == expected["text"]
+    assert [chunk["text"] for chunk in answer["chunks"]] == [chunk["text"] for chunk in expected["chunks"]]
+    times = np.array([chunk["timestamp"] for chunk in answer["chunks"]])
+    np.testing.assert_allclose(times, np.array([chunk["timestamp"] for chunk in expected["chunks"]]), atol=1e-6)
+    assert 5 < times.max() <= 6.3
+    assert ask(TASK, speller, body(LONG, chunk_length_s=chunk_length_s)) == expected["text"]
+
+
+def test_true_means_words_for_models_that_spell(speller, ask):
+    assert ask(TASK, speller, body(SHORT, return_timestamps=True)) == ask(
+        TASK, speller, body(SHORT, return_timestamps="word")
+    )
+
+
+@pytest.mark.parametrize("params", [{}, {"language": "de"}, {"task": "translate", "language": "<|fr|>"}], ids=str)
+def test_whisper_writes_what_the_library_writes(whisper, ask, params):
+    library = library_model("AutoModelForSpeechSeq2Seq", whisper.path)
+    processor = AutoProcessor.from_pretrained(whisper.path)
+    features = processor(SHORT, sampling_rate=RATE, return_tensors="pt").input_features
+    with torch.inference_mode():
+        # One call: without time marks to go by, the library's walk through the window would be led by random ones.
+        ids = library.generate(
+            features, max_new_tokens=20, force_unique_generate_call=True, **{"task": "transcribe", **params}
+        )
+    expected = processor.batch_decode(ids, skip_special_tokens=True)[0]
+    assert ask(TASK, whisper, body(SHORT, max_new_tokens=20, **params)) == expected
+    assert expected
+
+
+@pytest.mark.parametrize("sound", [WINDOW, LONG], ids=["one window", "several"])
+def test_whispers_times_are_the_librarys(whisper, ask, sound):
+    library = library_model("AutoModelForSpeechSeq2Seq", whisper.path)
+    processor = AutoProcessor.from_pretrained(whisper.path)
+    features = processor(
+        sound, sampling_rate=RATE, return_tensors="pt", truncation=False, padding="longest"
+    ).input_features
+    with torch.inference_mode():
+        written = library.generate(
+            features, language="en", task="transcribe", return_timestamps=True, return_segments=True
+        )
+    segments = written["segments"][0]
+    answer = ask(TASK, whisper, body(sound, language="en", return_timestamps=True))
+    assert [chunk["text"] for chunk in answer["chunks"]] == [
+        processor.decode(segment["tokens"], skip_special_tokens=True) for segment in segments
+    ]
+    for chunk, segment in zip(answer["chunks"], segments, strict=True):
+        bounds = [min(float(segment[name]), len(sound) / RATE) for name in ("start", "end")]  # not after the sound
+        assert list(chunk["timestamp"]) == pytest.approx(bounds, abs=1e-6)
+    assert answer["text"] == "".join(chunk["text"] for chunk in answer["chunks"])
+    assert len(segments) > 1
+
+
+def test_long_sound_is_written_whole_without_times_too(whisper, ask):
+    timed = ask(TASK, whisper, body(LONG, return_timestamps=True))
+    assert timed["chunks"][-1]["timestamp"][1] > 4
+    assert ask(TASK, whisper, body(LONG)) == timed["text"]
+
+
+@pytest.mark.parametrize("sound", [SHORT, LONG], ids=["short", "long"])
+@pytest.mark.parametrize("family", ["whisper", "wav2vec2_ctc"])
+def test_stream_is_the_unstreamed_text(load, ask, sound, family):
+    model = load(family, "ctc" if "ctc" in family else "speech-seq2seq")
+    pieces = []
+    answer = ask(TASK, model, body(sound), emit=pieces.append)
+    assert "".join(pieces) == answer == ask(TASK, model, body(sound))
+    assert family == "wav2vec2_ctc" or len(pieces) > 1
+
+
+@pytest.mark.parametrize("family", ["whisper", "wav2vec2_ctc"])
+@pytest.mark.parametrize("params", [{}, {"return_timestamps": True}], ids=str)
+def test_batch_answers_as_one_by_one(load, ask, family, params):
+    model = load(family, "ctc" if "ctc" in family else "speech-seq2seq")
+    bodies = [body(sound, **params) for sound in (LONG, SHORT, WINDOW, SHORT)]
+    assert ask(TASK, model, *bodies) == [ask(TASK, model, one) for one in bodies]
+
+
+def test_writer_without_marks_writes_what_the_library_writes(load, ask):
+    model = load("moonshine", "speech-seq2seq")
+    library = library_model("AutoModelForSpeechSeq2Seq", model.path)
+    inputs = AutoFeatureExtractor.from_pretrained(model.path)(SHORT, sampling_rate=RATE, return_tensors="pt")
+    with torch.inference_mode():
+        ids = library.generate(**inputs, max_new_tokens=12, do_sample=False)[0]
+    expected = AutoTokenizer.from_pretrained(model.path).decode(ids, skip_special_tokens=True)
+    pieces = []
+    assert ask(TASK, model, body(SHORT, max_new_tokens=12), emit=pieces.append) == expected == "".join(pieces)
+    assert expected
+    for name, value in (("return_timestamps", True), ("language", "en"), ("task", "transcribe")):
+        assert ask(TASK, model, body(SHORT, **{name: value})).data["field"] == f"params.{name}"
+
+
+def test_stop_string_and_length_hold_for_speech(whisper, ask):
+    whole = ask(TASK, whisper, body(SHORT))
+    assert ask(TASK, whisper, body(SHORT, stop=whole[3:5])) == whole[: whole.find(whole[3:5])]
+    assert whole.startswith(ask(TASK, whisper, body(SHORT, max_new_tokens=3)))
+
+
+@pytest.mark.parametrize(
+    ("family", "params", "field"),
+    [
+        ("whisper", {"language": "xx"}, "params.language"),
+        ("whisper", {"return_timestamps": "char"}, "params.return_timestamps"),
+        ("wav2vec2_ctc", {"chunk_length_s": 1e-5, "stride_length_s": 0}, None),
+    ],
+)
+def test_params_that_a_model_cannot_obey_are_named(load, ask, family, params, field):
+    model = load(family, "ctc" if "ctc" in family else "speech-seq2seq")
+    answer = ask(TASK, model, body(SHORT, **params))
+    if field is None:
+        assert isinstance(answer, str)
+    else:
+        assert answer.data["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({"chunk_length_s": -1}, "params.chunk_length_s"),
+        ({"chunk_length_s": 2, "stride_length_s": 1}, "params.stride_length_s"),
+        ({"return_timestamps": "letters"}, "params.return_timestamps"),
+        ({"task": "sing"}, "params.task"),
+        ({"num_return_sequences": 2, "do_sample": True}, "params.num_return_sequences"),
+    ],
+)
+def test_wrong_params_are_named(params, field):
+    with pytest.raises(InvalidRequest) as raised:
+        read(TASK, body(SHORT, **params))
+    assert raised.value.data["field"] == field

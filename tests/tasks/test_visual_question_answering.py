@@ -1,0 +1,82 @@
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoProcessor
+
+from modelyard.errors import InvalidRequest
+from modelyard.tasks.body import read
+from modelyard.tasks.visual_question_answering import TASK
+from tests.builders.recordings import in_base64, picture, png
+from tests.builders.reference import library_model
+
+QUESTIONS = ["Is it sunny?", "Who lives in the old forest by the river?", "Is it sunny?"]
+
+
+@pytest.fixture
+def model(load, family):
+    return load(family, TASK.heads[0])
+
+
+def body(question=QUESTIONS[0], seed=0, **params):
+    return {"base64": in_base64(png(picture(seed=seed))), "question": question, "params": params}
+
+
+def inputs_of(model, question):
+    return AutoProcessor.from_pretrained(model.path)(Image.fromarray(picture()), question, return_tensors="pt")
+
+
+@pytest.mark.parametrize("family", ["vilt_vqa"])
+@pytest.mark.parametrize("question", QUESTIONS[:2])
+def test_chosen_answers_are_the_librarys_best_first(model, ask, question):
+    library = library_model("AutoModelForVisualQuestionAnswering", model.path)
+    with torch.inference_mode():
+        scores = library(**inputs_of(model, question)).logits[0].sigmoid()
+    expected = sorted(((score, model.labels[at]) for at, score in enumerate(scores.tolist())), reverse=True)
+    answers = ask(TASK, model, body(question))
+    assert [one["answer"] for one in answers] == [label for _, label in expected]
+    assert [one["score"] for one in answers] == pytest.approx([score for score, _ in expected], abs=1e-5)
+    best = ask(TASK, model, body(question, top_k=2))
+    assert [one["answer"] for one in best] == [label for _, label in expected[:2]]
+
+
+@pytest.mark.parametrize("family", ["blip_vqa"])
+@pytest.mark.parametrize("question", QUESTIONS[:2])
+def test_written_answer_is_the_librarys_and_has_no_score(model, ask, question):
+    library = library_model("BlipForQuestionAnswering", model.path)
+    with torch.inference_mode():
+        ids = library.generate(**inputs_of(model, question), max_new_tokens=8, do_sample=False)[0]
+    expected = AutoProcessor.from_pretrained(model.path).decode(ids, skip_special_tokens=True)
+    assert ask(TASK, model, body(question, max_new_tokens=8)) == [{"score": None, "answer": expected}]
+    assert expected or question != QUESTIONS[0]
+
+
+@pytest.mark.parametrize("family", ["blip_vqa"])
+def test_several_written_answers_are_asked_for_by_name(model, ask):
+    answers = ask(TASK, model, body(max_new_tokens=8, num_beams=3, num_return_sequences=2))
+    assert len(answers) == 2
+
+
+@pytest.mark.parametrize("family", ["vilt_vqa", "blip_vqa"])
+def test_batch_answers_as_one_by_one(model, ask, family):
+    params = {"max_new_tokens": 8}
+    bodies = [body(question, seed, **params) for seed, question in enumerate(QUESTIONS)]
+    for answer, expected in zip(ask(TASK, model, *bodies), [ask(TASK, model, one) for one in bodies], strict=True):
+        assert [one["answer"] for one in answer] == [one["answer"] for one in expected]
+        if family == "vilt_vqa":
+            assert [one["score"] for one in answer] == pytest.approx([one["score"] for one in expected], abs=1e-5)
+
+
+@pytest.mark.parametrize("family", ["vilt_vqa"])
+def test_damaged_image_fails_alone(model, ask):
+    error, answer = ask(TASK, model, {**body(), "base64": in_base64(b"no image")}, body())
+    assert error.data["field"] == "base64"
+    assert len(answer) == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "field"), [({"params": {"top_k": 0}}, "params.top_k"), ({"question": ""}, "question")]
+)
+def test_wrong_fields_are_named(change, field):
+    with pytest.raises(InvalidRequest) as raised:
+        read(TASK, {**body(), **change})
+    assert raised.value.data["field"] == field
