@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import MBartTokenizer, PreTrainedTokenizerFast
@@ -55,8 +56,17 @@ def byte_level_of_size(size: int, specials: list[str], **names: str) -> PreTrain
 def byte_fallback(specials: list[str], **names: str) -> PreTrainedTokenizerFast:
     """Llama's kind: words marked by a leading space, rare characters as bytes."""
     words = Tokenizer(models.BPE(unk_token="<unk>"))
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=specials, limit_alphabet=60, show_progress=False)
-    words.train_from_iterator(["▁" + line.replace(" ", "▁") for line in CORPUS], trainer)
+    lines = ["▁" + line.replace(" ", "▁") for line in CORPUS]
+    # Chosen here: among equally frequent characters the trainer would keep others each time it runs.
+    common = sorted(Counter("".join(lines)).items(), key=lambda pair: (-pair[1], pair[0]))[:60]
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=specials,
+        initial_alphabet=[character for character, _ in common],
+        limit_alphabet=len(common),
+        show_progress=False,
+    )
+    words.train_from_iterator(lines, trainer)
     learnt = json.loads(words.to_str())["model"]
     pieces = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), *list(learnt["vocab"])[len(specials) :]]
     merges = [tuple(merge) for merge in learnt["merges"]]

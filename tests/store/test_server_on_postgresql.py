@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import psycopg
+
 from tests.serving import Server
 
 

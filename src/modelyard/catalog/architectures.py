@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from modelyard.tasks.registry import find_task
+
 TASKS = frozenset(
     {
         "chat", "image-text-to-text", "audio-text-to-text", "video-text-to-text",
@@ -150,12 +152,17 @@ def detect_task(
         return "chat"
     if by_shape in REFINEMENTS.get(tag or "", ()):
         return by_shape
-    return tag if tag in TASKS else by_shape
+    return tag if is_task(tag) else by_shape
+
+
+def is_task(tag: str | None) -> bool:
+    """Whether it is the id of a task: of the contract, or of another installed package."""
+    return tag is not None and (tag in TASKS or find_task(tag) is not None)
 
 
 def detect_pipeline_task(*, tag: str | None, pipeline: str) -> str | None:
     """The task of a diffusers pipeline class, or None when it needs inputs that no task here has."""
-    if tag in TASKS:
+    if is_task(tag):
         return tag
     return next((task for words, task in PIPELINES if any(word in pipeline for word in words)), "text-to-image")
 

@@ -14,6 +14,7 @@ from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, 
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
 from modelyard.catalog.weights import Format, Weights, find_weights
+from modelyard.tasks.registry import find_task
 
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions")
@@ -108,7 +109,7 @@ def _inspect(files: Files, front: FrontMatter) -> Inspection:
         pipeline_tag=front.pipeline_tag,
         remote_code=_needs_remote_code(files, manifest),
         pickle_only=weights.format is Format.PICKLE,
-        problem=_problem(files, manifest, weights, damage) or (None if task else _taskless(front, manifest)),
+        problem=_problem(files, manifest, weights, damage, task) or (None if task else _taskless(front, manifest)),
         weight_files=weights.files,
     )
 
@@ -144,6 +145,8 @@ def _read_header(files: Files, weights: Weights) -> tuple[Header | None, str | N
 
 
 def _task(files: Files, front: FrontMatter, manifest: _Manifest) -> str | None:
+    if needs_no_model(front.pipeline_tag):
+        return front.pipeline_tag
     if manifest.pipeline:
         return detect_pipeline_task(tag=front.pipeline_tag, pipeline=_architecture(manifest) or "")
     template = "chat_template" in manifest.tokenizer or any(name in files.sizes for name in _CHAT_TEMPLATES)
@@ -154,6 +157,12 @@ def _task(files: Files, front: FrontMatter, manifest: _Manifest) -> str | None:
         chat_template=template,
         embeds_sentences=bool(manifest.modules),
     )
+
+
+def needs_no_model(task_id: str | None) -> bool:
+    """Whether it is the id of a task that runs without a model, so that its folder needs no weights."""
+    task = find_task(task_id) if task_id else None
+    return task is not None and not task.heads
 
 
 def _architecture(manifest: _Manifest) -> str | None:
@@ -199,8 +208,10 @@ def _is_native(manifest: _Manifest) -> bool:
     return manifest.config.get("model_type") in library.native_model_types()
 
 
-def _problem(files: Files, manifest: _Manifest, weights: Weights, damage: str | None) -> str | None:
+def _problem(files: Files, manifest: _Manifest, weights: Weights, damage: str | None, task: str | None) -> str | None:
     """Why the model cannot be loaded, whatever the operator allows; None when nothing speaks against it."""
+    if needs_no_model(task):
+        return None
     if not (manifest.config or manifest.pipeline or manifest.modules):
         if "adapter_config.json" in files.sizes:
             base = read_json(files, "adapter_config.json").get("base_model_name_or_path")

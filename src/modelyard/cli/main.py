@@ -8,7 +8,21 @@ import typer
 from typer.core import TyperGroup
 
 from modelyard import __version__
-from modelyard.cli import clusters, config, demo, doctor, events, keys, logs, models, problems, run, serve, worker
+from modelyard.cli import (
+    clusters,
+    config,
+    demo,
+    doctor,
+    events,
+    keys,
+    logs,
+    models,
+    problems,
+    run,
+    serve,
+    tasks,
+    worker,
+)
 
 SERVING = "Serve"
 USING = "Use models"
@@ -77,6 +91,7 @@ app.command(rich_help_panel=LOOKING)(clusters.stop)
 app.command(rich_help_panel=LOOKING)(clusters.rm)
 app.command(rich_help_panel=LOOKING)(logs.logs)
 app.command(rich_help_panel=LOOKING)(events.events)
+app.add_typer(tasks.app, name="tasks", rich_help_panel=LOOKING)
 app.add_typer(keys.app, name="keys", rich_help_panel=ADMINISTRATION)
 app.add_typer(config.app, name="config", rich_help_panel=ADMINISTRATION)
 app.command(rich_help_panel=ADMINISTRATION)(doctor.doctor)

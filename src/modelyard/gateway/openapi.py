@@ -309,6 +309,10 @@ def build() -> dict[str, Any]:
             "/models/v2/list/tasks": {
                 "get": operation("List tasks", envelope({"type": "array", "items": {"type": "string"}}))
             },
+            "/models/v2/list/tasks/{task}": {
+                "parameters": [path_parameter("task", "The task's name.")],
+                "get": operation("Describe a task: JSON schemas and an example", envelope({"type": "object"})),
+            },
             "/models/v2/list/clusters": {"get": operation("List your clusters", envelope(array("Cluster")))},
             "/models/v2/events/{org}/{model}": {
                 "parameters": model,

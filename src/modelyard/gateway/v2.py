@@ -31,7 +31,8 @@ from modelyard.gateway.uploads import read_body
 from modelyard.media.media import Made
 from modelyard.tasks import body as bodies
 from modelyard.tasks.base import Task
-from modelyard.tasks.registry import TASKS, find_task
+from modelyard.tasks.reference import as_schemas
+from modelyard.tasks.registry import TASKS, find_task, get_task
 from modelyard.types import GIB, Event, Key, ModelCard, check_model_id
 
 STREAM = "text/event-stream; charset=utf-8"
@@ -52,6 +53,7 @@ class V2:
         return [
             Route(f"{base}/list/models", self._wrap(self.list_models), methods=["GET"]),
             Route(f"{base}/list/tasks", self._wrap(self.list_tasks), methods=["GET"]),
+            Route(f"{base}/list/tasks/{{task}}", self._wrap(self.describe_task), methods=["GET"]),
             Route(f"{base}/list/clusters", self._wrap(self.list_clusters), methods=["GET"]),
             Route(f"{base}/events/{{org}}/{{model}}", self._wrap(self.events), methods=["GET"]),
             Route(f"{base}/logs/{{org}}/{{model}}", self._wrap(self.logs), methods=["GET"]),
@@ -123,6 +125,10 @@ class V2:
     async def list_tasks(self, request: Request, key: Key) -> Response:
         """The names of the tasks this server can run."""
         return answer([task.id for task in TASKS])
+
+    async def describe_task(self, request: Request, key: Key) -> Response:
+        """One task: its inputs, params and output as JSON schemas, and an example."""
+        return answer(as_schemas(get_task(request.path_params["task"])))
 
     async def list_clusters(self, request: Request, key: Key) -> Response:
         """The account's clusters."""

@@ -107,8 +107,9 @@ class Task:
 
     `wildcard` names the field that a bare string in `input` means; `list_wildcard` the one a bare list means.
     `example` is a body that validates; `output` is the type of the answer. `heads`: the output layers to try, in
-    order of preference. `batch_key`: calls whose keys are equal may share a batch. `length`: a measure of input
-    size, so that batches hold inputs of similar length. `max_batch`: most calls in one batch.
+    order of preference; none for a task that needs no model. `batch_key`: calls whose keys are equal may share a
+    batch. `length`: a measure of input size, so that batches hold inputs of similar length. `max_batch`: most calls
+    in one batch.
     `media`: what the field `media` of its inputs holds; clients send it as url, image_url, audio_url, video_url,
     base64, or `input`. `makes`: its output is a `Made` of this kind, which clients get as a URL or as bytes.
     `prepare`, where given, brings a client's fields into the form that `inputs` reads; done again, it changes nothing.

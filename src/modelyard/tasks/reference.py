@@ -21,6 +21,33 @@ MADE: dict[Kind, str] = {"image": "a PNG image", "audio": "a WAV file", "video":
 """What a task that makes media makes, in words."""
 
 
+def as_schemas(task: Task) -> dict[str, Any]:
+    """The same for programs: JSON schemas of what a task takes and answers."""
+    output = (
+        {"type": "string", "format": "uri", "description": f"URL of {MADE[task.makes]} on this server"}
+        if task.makes is not None
+        else msgspec.json.schema(task.output)
+    )
+    return {
+        "task": task.id,
+        "summary": task.summary,
+        "input": unfold(msgspec.json.schema(task.inputs)),
+        "params": unfold(msgspec.json.schema(task.params)),
+        "output": output,
+        "example": task.example,
+        "streams": task.streams,
+        "media": task.media,
+        "makes": task.makes,
+    }
+
+
+def unfold(schema: dict[str, Any]) -> dict[str, Any]:
+    """A struct's schema with the struct itself at the top; schemas it refers to stay under `$defs`."""
+    definitions = dict(schema["$defs"])
+    top = definitions.pop(schema["$ref"].rsplit("/", 1)[-1])
+    return {**top, **({"$defs": definitions} if definitions else {})}
+
+
 def render(task: Task) -> str:
     """The page in Markdown."""
     parts = [

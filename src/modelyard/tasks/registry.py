@@ -1,8 +1,14 @@
-"""Every task there is, in one table. To add one: write its file, then name it here."""
+"""Every task there is: ours in one table, and those of other packages.
+
+To add one to ours: write its file, then name it here. A package of its own adds one without touching ours, by an entry
+point in the group `modelyard.tasks` that leads to a `Task`.
+"""
 
 from __future__ import annotations
 
 import difflib
+import logging
+from importlib.metadata import entry_points
 
 from modelyard.errors import NotFound
 from modelyard.tasks import (
@@ -43,7 +49,11 @@ from modelyard.tasks import (
 )
 from modelyard.tasks.base import Task
 
-TASKS: tuple[Task, ...] = (
+log = logging.getLogger(__name__)
+
+GROUP = "modelyard.tasks"
+
+OURS: tuple[Task, ...] = (
     text_generation.TASK,
     chat.TASK,
     text2text_generation.TASK,
@@ -79,6 +89,28 @@ TASKS: tuple[Task, ...] = (
     video_text_to_text.TASK,
     audio_text_to_text.TASK,
 )
+
+
+def added_tasks(taken: frozenset[str]) -> tuple[Task, ...]:
+    """The tasks that other installed packages add. One that cannot be had is left out, and the log says why.
+
+    `taken`: ids that are spoken for; the first package that brings another keeps it.
+    """
+    added: dict[str, Task] = {}
+    for entry in entry_points(group=GROUP):
+        try:
+            task = entry.load()
+        except Exception:  # another package's code may raise anything; ours must still start
+            log.exception("the task %s of %s cannot be imported", entry.name, entry.value)
+            continue
+        if not isinstance(task, Task) or task.id in taken or task.id in added:
+            log.error("%s is left out: it is no Task, or its id is taken", entry.value)
+            continue
+        added[task.id] = task
+    return tuple(added.values())
+
+
+TASKS: tuple[Task, ...] = (*OURS, *added_tasks(frozenset(task.id for task in OURS)))
 
 _BY_ID = {task.id: task for task in TASKS}
 

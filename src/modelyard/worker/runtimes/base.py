@@ -10,6 +10,7 @@ from typing import Protocol
 from modelyard.errors import BootFailed, ModelRefused
 from modelyard.tasks.base import Head
 from modelyard.tasks.maker import Loaded
+from modelyard.worker.runtimes.absent import NoModel
 
 RUNTIMES = {
     "transformers": "modelyard.worker.runtimes.transformers",
@@ -56,8 +57,10 @@ def load_model(
 ) -> Loaded:
     """The model in the folder `path`, held by `runtime`, under the first of `heads` that fits it.
 
-    `device`: `auto`, `cpu`, `cuda` or `cuda:N`. Raises: BootFailed, ModelRefused.
+    `device`: `auto`, `cpu`, `cuda` or `cuda:N`. No heads: the task needs no model. Raises: BootFailed, ModelRefused.
     """
+    if not heads:
+        return NoModel(path)
     offered = tuple(head for head in heads if (head in PIPELINES) == (runtime == "diffusers"))
     loader = find_loader(runtime, offered)
     if loader is None:

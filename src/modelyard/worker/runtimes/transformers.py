@@ -24,9 +24,9 @@ from transformers.utils import logging as library_logging
 from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, OnTokens
-from modelyard.worker.runtimes.whisper import find_generate, time_mark_rules
 from modelyard.worker.runtimes.processors import load_without_video
 from modelyard.worker.runtimes.stepping import MinimumLengths, Rows, trim
+from modelyard.worker.runtimes.whisper import find_generate, time_mark_rules
 
 log = logging.getLogger(__name__)
 

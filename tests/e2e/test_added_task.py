@@ -1,0 +1,48 @@
+"""A task that another package adds by its entry point, without a line of ours: installed, listed, served."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving import Server
+
+ECHO = Path(__file__).parents[2] / "benchmarks" / "echo"
+
+
+@pytest.fixture(scope="module")
+def echo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server in whose environment the package is installed, with a folder that names its task."""
+    folder = tmp_path_factory.mktemp("added")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", "--target", str(folder / "site"), str(ECHO)], check=True)
+    model = folder / "models" / "bench" / "echo"
+    model.mkdir(parents=True)
+    (model / "README.md").write_text("---\npipeline_tag: echo\n---\n")
+    with Server(folder, folder / "models", PYTHONPATH=str(folder / "site")) as running:
+        yield running
+
+
+def test_the_added_task_is_listed_and_described(echo_server: Server):
+    assert "echo" in echo_server.client.get("/models/v2/list/tasks").json()["output"]
+    described = echo_server.client.get("/models/v2/list/tasks/echo").json()["output"]
+    assert described["params"]["properties"]["times"]["maximum"] == 100
+    (model,) = echo_server.client.get("/models/v2/list/models").json()["output"]
+    assert (model["modelId"], model["task"], model["error"]) == ("bench/echo", "echo", None)
+
+
+def test_the_added_task_is_served_and_streamed(echo_server: Server):
+    assert echo_server.run("bench/echo", input="hello", params={"times": 3}) == "hellohellohello"
+    body = {"text": "hello", "params": {"times": 3}, "stream": True}
+    with echo_server.client.stream("POST", "/models/v2/bench/echo", json=body) as response:
+        assert b"".join(response.iter_raw()) == b"hellohellohello"
+
+
+def test_its_wrong_params_are_named(echo_server: Server):
+    response = echo_server.post("bench/echo", text="hello", params={"times": 1000})
+    assert response.status_code == 422
+    assert "params.times" in response.json()["error"]
