@@ -26,5 +26,5 @@ class Media(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """Media that a task has made: `data` in the format that `media_type` names, e.g. image/png."""
 
-    data: bytes
-    media_type: str
+    data: Annotated[bytes, Meta(description="its bytes; over HTTP a client gets them, or a URL of them")]
+    media_type: Annotated[str, Meta(description="its format, e.g. image/png")]
