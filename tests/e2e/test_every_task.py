@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from modelyard.tasks.base import Task
-from modelyard.tasks.registry import TASKS
+from modelyard.tasks.registry import TASKS, get_task
 from tests.serving import Server
 
 MEDIA_TYPES = {"image": "image/png", "audio": "audio/wav", "video": "video/mp4"}
@@ -45,6 +45,17 @@ def test_json_false_answers_with_the_bytes_themselves(task_server: Server, task:
     assert response.headers["content-type"] == MEDIA_TYPES[task.makes]
     assert "inference-cost" in response.headers
     task_server.delete(f"tasks/{task.id}")
+
+
+def test_a_stream_of_a_diffusion_tells_its_steps_and_then_the_url(task_server: Server):
+    task = get_task("text-to-image")
+    body = {**task.example, "params": {**task.example.get("params", {}), "num_inference_steps": 3}, "stream": True}
+    with task_server.client.stream("POST", "/models/v2/tasks/text-to-image", json=body) as response:
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        lines = b"".join(response.iter_raw()).decode().split("\n")
+    assert lines[:-1] == ["step 1/3", "step 2/3", "step 3/3"]
+    assert httpx.get(lines[-1]).headers["content-type"] == "image/png"
+    task_server.delete("tasks/text-to-image")
 
 
 def test_every_task_of_the_contract_is_registered(task_server: Server):

@@ -195,6 +195,8 @@ class V2:
         async with http.until_client_leaves():
             result = await services.forwarder.run(supervised, inference, sink if inference.stream else None)
             headers |= meter_headers(cost, result.took_s)
+            if task.makes is not None and inference.stream:  # after a line for each step, where the file is
+                await sink(await self._keep(http, read_made(result.output)))
             if http.started:
                 await http.end_stream()
             elif task.makes is not None:
@@ -206,10 +208,14 @@ class V2:
         """Answers with the file itself, or with where it can be fetched."""
         if as_bytes:
             await http.send_bytes(made.media_type, made.data, headers)
-            return
+        else:
+            await http.send_json(200, envelope(await self._keep(http, made)), headers)
+
+    async def _keep(self, http: HttpExchange, made: Made) -> str:
+        """Keeps a file for a while; the URL it can be fetched from."""
         name = await asyncio.to_thread(self._services.artefacts.keep, made.data, made.media_type)
         base = self._services.settings.public_url.rstrip("/") or http.base_url
-        await http.send_json(200, envelope(f"{base}{artefacts.PREFIX}{name}"), headers)
+        return f"{base}{artefacts.PREFIX}{name}"
 
     def _known_card(self, model_id: str) -> ModelCard | None:
         """The card of a model whose files are in use, without asking the disk."""

@@ -60,7 +60,7 @@ def decode_object(raw: bytes) -> dict[str, Any]:
 def read(task: Task, body: Mapping[str, Any]) -> Inference:
     """Checks a decoded request body against `task`. Raises InvalidRequest naming the field."""
     stream, as_json = flag(body, "stream", default=False), flag(body, "json", default=True)
-    if stream and not task.streams:
+    if not task.streams and not (task.makes and as_json):
         stream = False  # the answer of such a task is one piece, whichever way it is sent
     fields = spread(task, body)
     params = body.get("params")

@@ -83,7 +83,10 @@ def default_of(field: msgspec.structs.FieldInfo) -> str:
 def render_output(task: Task) -> str:
     """The output's schema, and how it streams; of media, what clients get in its place."""
     if task.makes is not None:
-        return f"The URL of {MADE[task.makes]} on this server; with `json: false`, its bytes."
+        return (
+            f"The URL of {MADE[task.makes]} on this server; with `json: false`, its bytes. "
+            "With `stream: true`, a line such as `step 3/20` for each step, where there are steps, and then the URL."
+        )
     streaming = "Streams its text as it is written." if task.streams else "Arrives in one piece."
     return f"{streaming}\n\n```json\n{json.dumps(msgspec.json.schema(task.output), indent=2)}\n```"
 

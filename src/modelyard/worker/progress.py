@@ -1,4 +1,7 @@
-"""How far a call has got, in the worker's log, for `modelyard logs`. Owns the rate at which it is said."""
+"""How far a call has got: in the worker's log, for `modelyard logs`, and to a client that streams.
+
+Owns the words, and the rate at which they are logged.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,26 @@ SAY_EVERY_S = 2.0
 class StepLog:
     """The `progress` of one call: says its first and last step, and others at most every `SAY_EVERY_S`."""
 
-    def __init__(self, task: str, request: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """`request`: the id the call has on its connection, where it has one. `clock`: seconds, only ever growing."""
+    def __init__(
+        self,
+        task: str,
+        request: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        """`request`: the id the call has on its connection, where it has one. `clock`: seconds, only ever growing.
+
+        `tell` gets a line for every step.
+        """
+        self._tell = tell
         self._name = task if request is None else f"{task} (request {request})"
         self._clock = clock
         self._said_at: float | None = None
 
     def __call__(self, done: int, total: int) -> None:
         """Notes that `done` of `total` steps are done."""
+        if self._tell is not None:
+            self._tell(f"step {done}/{total}\n")
         now = self._clock()
         if self._said_at is None or done >= total or now - self._said_at >= SAY_EVERY_S:
             self._said_at = now

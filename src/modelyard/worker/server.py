@@ -215,9 +215,9 @@ class WorkerServer:
                 task,
                 fields,
                 params,
-                emit=emit if stream else None,
+                emit=emit if stream and task.streams else None,
                 cancelled=running.cancelled,
-                progress=StepLog(task.id, request_id),
+                progress=StepLog(task.id, request_id, tell=emit if stream and task.makes else None),
             )
             connection.running[request_id] = running
             self._batcher.submit(call, deliver)
