@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ ECHO = Path(__file__).parents[2] / "benchmarks" / "echo"
 def echo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server in whose environment the package is installed, with a folder that names its task."""
     folder = tmp_path_factory.mktemp("added")
+    shutil.copytree(ECHO, folder / "echo")  # building leaves files behind
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*pip, "--no-build-isolation", "--target", str(folder / "site"), str(ECHO)], check=True)
+    subprocess.run([*pip, "--no-build-isolation", "--target", str(folder / "site"), str(folder / "echo")], check=True)
     model = folder / "models" / "bench" / "echo"
     model.mkdir(parents=True)
     (model / "README.md").write_text("---\npipeline_tag: echo\n---\n")

@@ -19,8 +19,10 @@ from modelyard.errors import ModelyardError
 from modelyard.gateway import artefacts, openapi, problem
 from modelyard.gateway.exchange import Receive, Scope, Send
 from modelyard.gateway.services import Services
+from modelyard.gateway.v1 import V1
 from modelyard.gateway.v2 import V2
 
+V1_RUN = "/model/run"
 V2_PREFIX = "/models/v2/"
 RESERVED = frozenset({"list", "events", "logs", "request", "usage", "openai"})
 """First path parts under /models/v2 that are no organisation."""
@@ -38,12 +40,14 @@ class App:
         """`services`: open, and kept open for as long as requests come."""
         self._services = services
         self._v2 = V2(services)
+        self._v1 = V1(services)
         self._rest = Starlette(
             routes=[
                 Route("/health", self.health),
                 Route("/livez", self.livez),
                 Route("/readyz", self.readyz),
                 *self._v2.routes(),
+                *self._v1.routes(),
                 Route(artefacts.PREFIX + "{name}", artefacts.serve(services.artefacts), methods=["GET", "HEAD"]),
                 Route("/openapi.json", openapi.document),
                 Route("/docs", openapi.page),
@@ -59,6 +63,9 @@ class App:
             if slash and model and "/" not in model and org not in RESERVED:
                 await self._v2.infer(scope, receive, send, f"{org}/{model}")
                 return
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == V1_RUN:
+            await self._v1.run(scope, receive, send)
+            return
         await self._rest(scope, receive, send)
 
     async def livez(self, request: Request) -> Response:

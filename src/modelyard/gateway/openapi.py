@@ -19,6 +19,7 @@ from modelyard import __version__
 from modelyard.control.states import ClusterStatus
 from modelyard.gateway import artefacts
 from modelyard.gateway.problem import JSON
+from modelyard.gateway.v1 import STATUS as V1_WORDS
 from modelyard.media.artefacts import ENDINGS
 from modelyard.tasks.registry import TASKS
 
@@ -334,6 +335,7 @@ def build() -> dict[str, Any]:
                     "parameters": [query("replicas", "integer", "Of how many workers (1).")],
                 },
             },
+            **v1_paths(),
             "/health": {"get": {**operation("What the server is doing", {"type": "object"}), "security": []}},
             "/livez": {"get": {**operation("The process answers", {"type": "object"}), "security": []}},
             "/readyz": {"get": {**operation("Requests are taken", {"type": "object"}), "security": []}},
@@ -346,8 +348,50 @@ def build() -> dict[str, Any]:
     return document
 
 
+V1_MODEL = {"model": described("string", "The model, org/name.")}
+V1_BODY = {"type": "object", "required": ["model"], "properties": V1_MODEL}
+V1_STATUS = {
+    "type": "object",
+    "properties": {
+        "model": described("string", "The model."),
+        "status": described("string", "What it is doing.", enum=sorted(set(V1_WORDS.values()))),
+        "concurrency": described("integer", "Most instances."),
+        "inferences": described("integer", "Requests answered since it was loaded."),
+        "expirationPeriodSeconds": described("integer", "Idle seconds after which it is stopped."),
+        "expirationPeriodMinutes": described("number", "The same in minutes."),
+        "expiresAt": described("string", f"When it is stopped unless it is run before. {MOMENT}", nullable=True),
+        "created": described("string", f"When it was loaded first. {MOMENT}"),
+        "modified": described("string", f"When it was last changed. {MOMENT}"),
+        "error": described("string", "Why it failed."),
+    },
+}
+
+
+def v1_paths() -> dict[str, Any]:
+    """The older calls, `/model/*`; their bodies have no envelope."""
+    load = {
+        **V1_MODEL,
+        "concurrency": described("integer", "Most instances.", minimum=1, default=1),
+        "expirationPeriodSeconds": described("integer", "Idle seconds after which it is stopped.", default=1800),
+    }
+    inference = {"allOf": [{"$ref": REF.format(name="Inference")}, V1_BODY]}
+    models = {"type": "array", "items": {"type": "object"}}
+    return {
+        "/model/list": {"get": operation("List models", models)},
+        "/model/load": {"post": operation("Load a model", {"type": "object"}, {**V1_BODY, "properties": load})},
+        "/model/status": {"post": operation("Check a loaded model", V1_STATUS, V1_BODY)},
+        "/model/run": {"post": operation("Run a loaded model", {"type": "object"}, inference)},
+        "/model/instances": {
+            "get": operation("List your loaded models", {"type": "array", "items": V1_STATUS}),
+        },
+        "/model/delete": {"post": operation("Stop a loaded model", {"type": "object"}, V1_BODY)},
+    }
+
+
 def tag_of(path: str, method: str) -> str:
     """The heading an operation stands under."""
+    if path.startswith("/model/"):
+        return "v1"
     if "/list/" in path:
         return "lists"
     if path.startswith(artefacts.PREFIX):

@@ -6,9 +6,7 @@ Owns the shapes of its bodies and headers. The inference path is a plain ASGI fu
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +15,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from modelyard.accounts.pricing import Price, price
+from modelyard.accounts.pricing import price
 from modelyard.clock import iso
 from modelyard.control.clusters import Report, read_changes
 from modelyard.control.preparation import Prepared
 from modelyard.control.replicas import Supervised
 from modelyard.errors import InferenceFailed, InvalidRequest, MalformedBody, ModelyardError, NotFound
 from modelyard.gateway import artefacts, problem
+from modelyard.gateway.asked import admit, meter_headers, understand
 from modelyard.gateway.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
-from modelyard.gateway.resolve import needs_resolving, resolve
+from modelyard.gateway.requests import new_request_id
 from modelyard.gateway.services import Services
 from modelyard.gateway.uploads import read_body
 from modelyard.media.media import Made
 from modelyard.tasks import body as bodies
-from modelyard.tasks.base import Task
 from modelyard.tasks.reference import as_schemas
-from modelyard.tasks.registry import TASKS, find_task, get_task
+from modelyard.tasks.registry import TASKS, get_task
 from modelyard.types import GIB, Event, Key, ModelCard, check_model_id
 
 STREAM = "text/event-stream; charset=utf-8"
@@ -168,24 +166,12 @@ class V2:
 
     async def _infer(self, http: HttpExchange, model_id: str, headers: dict[str, str]) -> None:
         services = self._services
-        authorization = http.header(b"authorization")
-        keys = services.authenticator
-        key = keys.recognise(authorization) or await keys.authenticate(authorization)
-        headers |= services.limiter.take(key.id)
-        body = await read_body(http, self._max_body)
-        check_model_id(model_id)
-        card = self._known_card(model_id) or await services.clusters.model(model_id)
-        task = served_task(card)
-        inference = bodies.read(task, body)
-        del body  # an upload is not held twice while it waits
-        if needs_resolving(inference.fields):
-            async with http.until_client_leaves():
-                fields = await resolve(inference.fields, task.media, services.fetcher)
-            inference = replace(inference, fields=fields)
+        key = await admit(services, http, headers)
+        asked = await understand(services, http, model_id, await read_body(http, self._max_body))
+        task, inference, cost = asked.task, asked.inference, asked.cost
         supervised = await services.clusters.ensure(key.account_id, model_id)
         if supervised.failure is not None:
             services.reconciler.revive(supervised.cluster.id)
-        cost = price(card.memory_bytes, services.settings.price_per_gb_s)
 
         async def sink(text: str) -> None:
             if not http.started:
@@ -216,11 +202,6 @@ class V2:
         name = await asyncio.to_thread(self._services.artefacts.keep, made.data, made.media_type)
         base = self._services.settings.public_url.rstrip("/") or http.base_url
         return f"{base}{artefacts.PREFIX}{name}"
-
-    def _known_card(self, model_id: str) -> ModelCard | None:
-        """The card of a model whose files are in use, without asking the disk."""
-        state = self._services.preparations.find(model_id)
-        return state.card if isinstance(state, Prepared) else None
 
     # --- shapes ---
 
@@ -278,27 +259,6 @@ def read_made(output: Any) -> Made:
         return msgspec.convert(output, Made)
     except msgspec.ValidationError as error:
         raise InferenceFailed(f"The model made no media: {error}") from error
-
-
-def meter_headers(cost: Price, took_s: float) -> Mapping[str, str]:
-    """What an inference cost, as headers; a stream's are sent before it is known."""
-    return {
-        "inference-meter": cost.meter,
-        "inference-meter-price": f"{cost.usd_per_s:.12f}",
-        "inference-time": f"{took_s:.6f}",
-        "inference-cost": f"{cost.usd_per_s * took_s:.12f}",
-    }
-
-
-def served_task(card: ModelCard) -> Task:
-    """The adapter of a model's task. Raises NotFound."""
-    task = find_task(card.task)
-    if task is None:
-        raise NotFound(
-            f"{card.model_id} is a model for {card.task}, which this server cannot run yet; it runs: "
-            f"{', '.join(each.id for each in TASKS)}."
-        )
-    return task
 
 
 def cluster_json(report: Report, memory_bytes: int | None) -> dict[str, Any]:
@@ -359,8 +319,3 @@ def read_logs(folder: Path, count: int) -> list[dict[str, str]]:
             file.seek(max(0, path.stat().st_size - LOG_BYTES))
             logs.append({"replica": path.stem, "text": file.read().decode(errors="replace")})
     return logs
-
-
-def new_request_id() -> str:
-    """Names one request in headers and logs."""
-    return f"req_{secrets.token_hex(12)}"

@@ -1,0 +1,84 @@
+"""From an HTTP request to a checked inference, the same for every surface: who asks, of which model, for what.
+
+Owns the order of the checks: key, rate, body, model, task, fields, media. Nothing is queued before all of them hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from modelyard.accounts.pricing import Price, price
+from modelyard.control.preparation import Prepared
+from modelyard.errors import NotFound
+from modelyard.gateway.exchange import HttpExchange
+from modelyard.gateway.resolve import needs_resolving, resolve
+from modelyard.gateway.services import Services
+from modelyard.tasks import body as bodies
+from modelyard.tasks.base import Task
+from modelyard.tasks.body import Inference
+from modelyard.tasks.registry import TASKS, find_task
+from modelyard.types import Key, ModelCard, check_model_id
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that has passed every check. Its media has been fetched."""
+
+    card: ModelCard
+    task: Task
+    inference: Inference
+    cost: Price
+
+
+async def admit(services: Services, http: HttpExchange, headers: dict[str, str]) -> Key:
+    """The key the request comes with, counted against its rate; adds the `ratelimit-*` headers.
+
+    Raises Unauthorized, RateLimited.
+    """
+    authorization = http.header(b"authorization")
+    keys = services.authenticator
+    key = keys.recognise(authorization) or await keys.authenticate(authorization)
+    headers |= services.limiter.take(key.id)
+    return key
+
+
+async def understand(services: Services, http: HttpExchange, model_id: str, body: Mapping[str, Any]) -> Asked:
+    """What a body asks of a model. Raises UnknownModel, ModelRefused, InvalidRequest, ClientLeft."""
+    check_model_id(model_id)
+    card = known_card(services, model_id) or await services.clusters.model(model_id)
+    task = served_task(card)
+    inference = bodies.read(task, body)
+    if needs_resolving(inference.fields):
+        async with http.until_client_leaves():
+            fields = await resolve(inference.fields, task.media, services.fetcher)
+        inference = replace(inference, fields=fields)
+    return Asked(card, task, inference, price(card.memory_bytes, services.settings.price_per_gb_s))
+
+
+def known_card(services: Services, model_id: str) -> ModelCard | None:
+    """The card of a model whose files are in use, without asking the disk."""
+    state = services.preparations.find(model_id)
+    return state.card if isinstance(state, Prepared) else None
+
+
+def served_task(card: ModelCard) -> Task:
+    """The adapter of a model's task. Raises NotFound."""
+    task = find_task(card.task)
+    if task is None:
+        raise NotFound(
+            f"{card.model_id} is a model for {card.task}, which this server cannot run; it runs: "
+            f"{', '.join(each.id for each in TASKS)}."
+        )
+    return task
+
+
+def meter_headers(cost: Price, took_s: float) -> Mapping[str, str]:
+    """What an inference cost, as headers; a stream's are sent before it is known."""
+    return {
+        "inference-meter": cost.meter,
+        "inference-meter-price": f"{cost.usd_per_s:.12f}",
+        "inference-time": f"{took_s:.6f}",
+        "inference-cost": f"{cost.usd_per_s * took_s:.12f}",
+    }

@@ -1,0 +1,44 @@
+"""The published clients of v1, unmodified: list, load, run, stream, stop."""
+
+from typing import Any
+
+from tests.clients.programs import run_node, run_python
+from tests.plugin import ZOO
+from tests.serving import Server
+
+GREEDY = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}
+
+
+def check(server: Server, told: dict[str, Any]) -> None:
+    """What both clients must have been told."""
+    assert {model["name"] for model in told["models"]} == set(ZOO)
+    assert [model["name"] for model in told["chat models"]] == ["tiny/chat"]
+    assert told["status"]["status"] == "RUNNING"
+    assert told["status"]["concurrency"] == 1
+    assert [each["model"] for each in told["instances"]] == ["tiny/gpt2"]
+    story = server.run("tiny/gpt2", text="Once upon a time", params=GREEDY)
+    assert told["run"] == {"output": [{"generated_text": story}]}
+    assert told["stream"].replace("\n", "") == story.replace("\n", "")
+    assert "/model/load" in told["not loaded"]
+    assert told["stop"] == {"model": "tiny/gpt2", "status": "stopped"}
+    assert told["instances after"] == []
+    server.delete("tiny/gpt2")
+
+
+def test_python_client(dev_server: Server):
+    told = run_python("v1_client.py", "0.2.26")
+    assert told["loaded"] is told["loaded again"] is None
+    check(dev_server, told)
+
+
+def test_javascript_client(dev_server: Server):
+    told = run_node("v1_client.mjs", "bytez-0.4.2")
+    check(
+        dev_server,
+        {
+            **told,
+            "chat models": told["chatModels"],
+            "not loaded": told["notLoaded"]["error"],
+            "instances after": told["instancesAfter"],
+        },
+    )
