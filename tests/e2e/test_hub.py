@@ -21,7 +21,7 @@ def test_a_request_for_a_hub_model_downloads_boots_and_answers(zoo: Path, tmp_pa
     (tmp_path / "models").mkdir()
     with HubServer().running() as hub:
         hub.repos["acme/classifier"] = published(zoo / "tiny/classifier")
-        environ = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": ""}
+        environ = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": "", "HF_HUB_OFFLINE": "0"}
         with Server(tmp_path, tmp_path / "models", hub=True, **environ) as server:
             (listed,) = server.client.get("/models/v2/list/models?modelId=acme/classifier").json()["output"]
             assert listed["task"] == "text-classification"

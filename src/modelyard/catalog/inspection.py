@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.catalog import library
-from modelyard.catalog.architectures import architecture, detect_pipeline_task, detect_task
+from modelyard.catalog.architectures import added_task, architecture, detect_pipeline_task, detect_task
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, read_json_list, scan_folder
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
 from modelyard.catalog.weights import Format, Weights, find_weights
-from modelyard.tasks.registry import find_task
 
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions")
@@ -161,7 +160,7 @@ def _task(files: Files, front: FrontMatter, manifest: _Manifest) -> str | None:
 
 def needs_no_model(task_id: str | None) -> bool:
     """Whether it is the id of a task that runs without a model, so that its folder needs no weights."""
-    task = find_task(task_id) if task_id else None
+    task = added_task(task_id) if task_id else None
     return task is not None and not task.heads
 
 
