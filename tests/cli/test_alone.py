@@ -37,6 +37,12 @@ def test_run_boots_a_replica_for_the_call_and_leaves_nothing(alone: Terminal) ->
     assert not any(child.is_running() for child in family)
 
 
+def test_without_any_models_folder_the_example_models_are_there(terminal: Terminal) -> None:
+    story = terminal.ok("run", "modelyard/tiny-stories", "Once upon a time there was a")
+    assert story.startswith("Once upon a time there was a ")
+    assert len(story.split()) > 20
+
+
 def test_interrupting_a_boot_leaves_nothing(alone: Terminal) -> None:
     process = alone.start("run", GPT2, "Once")
     family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True), 30.0)

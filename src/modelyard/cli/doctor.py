@@ -171,7 +171,7 @@ def check_models(settings: Settings) -> Finding:
             "models", Level.FAIL, f"no such folder: {', '.join(missing)}", "correct --models-dir, or make it"
         )
     if not settings.models_dir:
-        return Finding("models", Level.OK, "no models folder given; models come from the hub")
+        return Finding("models", Level.OK, "no models folder given: the example models, and the hub")
     found = Folders(settings.models_dir).list()
     broken = [each for each in found if each.inspection.problem]
     words = f"{len(found)} models in {', '.join(map(str, settings.models_dir))}"

@@ -1,10 +1,12 @@
-"""Where the small models that come with Modelyard are. Owns nothing else."""
+"""Where the small models that come with Modelyard are, and when they are served. Owns nothing else."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import modelyard
+from modelyard.config import Settings
 from modelyard.errors import NotFound
 
 STORIES = "modelyard/tiny-stories"
@@ -23,3 +25,16 @@ def example_models_dir() -> Path:
         f"The example models are not there; looked in {' and '.join(map(str, candidates))}. "
         "In a checkout, `python examples/train.py` makes them."
     )
+
+
+def with_examples(settings: Settings, *, asked: bool = False) -> Settings:
+    """The settings with the shipped models among the models folders: when `asked` for, or when no folder is named,
+    so that there is something to run at once. Raises NotFound when they are asked for and not there."""
+    if settings.models_dir and not asked:
+        return settings
+    try:
+        return dataclasses.replace(settings, models_dir=(*settings.models_dir, example_models_dir()))
+    except NotFound:
+        if asked:
+            raise
+        return settings

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelyard.cli.examples import with_examples
 from modelyard.config import Settings
 from modelyard.errors import InvalidRequest, ModelRefused
 from modelyard.types import ModelCard, Source
@@ -25,9 +26,8 @@ async def open_catalog(settings: Settings) -> AsyncIterator[Catalog]:
     from modelyard.catalog.folders import Folders
     from modelyard.catalog.hub import Hub
 
-    catalog = Catalog(
-        Folders(settings.models_dir), Hub() if settings.hub else None, allow_unsafe=frozenset(settings.allow_unsafe)
-    )
+    folders = Folders(with_examples(settings).models_dir)
+    catalog = Catalog(folders, Hub() if settings.hub else None, allow_unsafe=frozenset(settings.allow_unsafe))
     try:
         yield catalog
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 import signal
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelyard.cli import output
-from modelyard.cli.examples import example_models_dir
+from modelyard.cli.examples import with_examples
 from modelyard.cli.flags import with_settings
 from modelyard.config import Resolved
 
@@ -32,7 +31,11 @@ SHOWN_MODELS = 10
 def serve(
     resolved: Resolved,
     example_models: Annotated[
-        bool, typer.Option("--example-models", help="also serve the small models that come with Modelyard")
+        bool,
+        typer.Option(
+            "--example-models",
+            help="also serve the small models that come with Modelyard; without --models-dir they always are",
+        ),
     ] = False,
 ) -> None:
     """Start the server. Stop it with Ctrl-C: requests in progress are finished first."""
@@ -40,10 +43,8 @@ def serve(
 
     from modelyard.gateway.server import serve as serve_gateway
 
-    settings = resolved.settings
-    if example_models:
-        settings = dataclasses.replace(settings, models_dir=(*settings.models_dir, example_models_dir()))
-    # uvicorn raises again the signal that ended it: let SIGTERM then be what Ctrl-C is, an orderly end.
+    settings = with_examples(resolved.settings, asked=example_models)
+    # Until the server listens and takes signals itself, SIGTERM is what Ctrl-C is: an orderly end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     announcing: set[asyncio.Task[None]] = set()
 
