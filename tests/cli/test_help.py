@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from modelyard import __version__
 from modelyard.cli.main import app
 from modelyard.cli.reference import leaves, pages
 from modelyard.config import Settings, variable
-from tests.cli.conftest import Terminal
+from tests.cli.conftest import Inside, Terminal
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 COMMANDS: dict[str, Any] = dict(leaves(get_command(app), "modelyard"))
@@ -87,3 +88,11 @@ def test_asking_for_help_imports_nothing_slow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_tasks_are_listed_and_shown(inside: Inside) -> None:
+    assert {"chat", "text-to-image"} <= {task["task"] for task in json.loads(inside.ok("tasks", "ls", "--json"))}
+    assert "`top_k`" in inside.ok("tasks", "show", "text-classification")
+    schemas = json.loads(inside.ok("tasks", "show", "text-classification", "--json"))
+    assert schemas["params"]["properties"]["top_k"]["description"]
+    assert "text-classification" in inside.problem("tasks", "show", "text-clasification")
