@@ -17,6 +17,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 from modelyard.errors import InvalidRequest
 
 CONFIG_NAME = "modelyard.toml"
+DATABASE_NAME = "modelyard.db"
+CLI_KEY_FILE = "cli.key"
+"""In the data folder, readable by its owner only: the key that `modelyard` commands on this machine use."""
+FIRST_ACCOUNT = "admin"
+"""The account that the first start makes."""
 
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -74,6 +79,11 @@ class Settings:
     rate_limit: int = setting(6000, "requests a key may make per minute; 0: no limit")
     price_per_gb_s: float = setting(0.0000166667, "US dollars per GB of required memory and second")
     log_level: str = setting("info", "debug, info, warning or error", choices=LOG_LEVELS)
+
+    @property
+    def store_url(self) -> str:
+        """The database in use: the one that is named, else a file in the data folder."""
+        return self.database_url or f"sqlite:///{self.data_dir / DATABASE_NAME}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from modelyard.catalog.folders import Folders
 from modelyard.catalog.found import Found
 from modelyard.catalog.hub import Hub
 from modelyard.catalog.nearest import nearest_names
+from modelyard.config import Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
 from modelyard.types import ModelCard, Source, check_model_id
 
@@ -139,3 +140,12 @@ class Catalog:
         if self._hub:
             places.append(str(self._hub))
         return ", ".join(places) or "no place: none is configured"
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """The catalog these settings describe; close it with `aclose`."""
+    return Catalog(
+        Folders(settings.models_dir),
+        Hub() if settings.hub else None,
+        allow_unsafe=frozenset(settings.allow_unsafe),
+    )

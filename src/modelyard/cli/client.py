@@ -16,13 +16,11 @@ from urllib.parse import urlsplit
 
 from modelyard.cli.options import DEFAULT_URL
 from modelyard.cli.problems import ServerRefused, ServerUnreachable
-from modelyard.config import Settings
+from modelyard.config import CLI_KEY_FILE, Settings
 
 if TYPE_CHECKING:
     import httpx
 
-CLI_KEY_FILE = "cli.key"
-"""In the data folder of a server on this machine: the key it keeps for commands like these."""
 CONNECT_S = 5.0
 ASK_AGAIN_S = 0.02
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})

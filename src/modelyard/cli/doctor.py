@@ -21,7 +21,7 @@ from modelyard.cli import output
 from modelyard.cli.client import Client, find_key
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json
-from modelyard.config import Resolved, Settings
+from modelyard.config import DATABASE_NAME, Resolved, Settings
 from modelyard.errors import ModelyardError
 
 LIBRARIES_S = 180.0
@@ -130,11 +130,11 @@ def check_database(settings: Settings) -> Finding:
 
     from modelyard.store.database import Database
 
-    file = settings.data_dir / "modelyard.db"
+    file = settings.data_dir / DATABASE_NAME
     if not settings.database_url and not file.exists():
         return Finding("database", Level.OK, f"{file} (made at the first start)")
     try:
-        database = Database(settings.database_url or f"sqlite:///{file}")
+        database = Database(settings.store_url)
         try:
             with database.read() as connection:
                 connection.execute(text("SELECT 1"))

@@ -12,14 +12,13 @@ from modelyard.cli import output
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json
 from modelyard.clock import SystemClock, iso
-from modelyard.config import Resolved, Settings
+from modelyard.config import FIRST_ACCOUNT, Resolved, Settings
 from modelyard.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from modelyard.store.store import Store
     from modelyard.types import Key
 
-FIRST_ACCOUNT = "admin"
 COLUMNS = ("id", "account", "name", "key", "created", "revoked")
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys. Works with and without a running server.")
@@ -89,7 +88,7 @@ def open_store(settings: Settings) -> Iterator[Store]:
     from modelyard.store.store import Store
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with Store.open(settings.database_url or f"sqlite:///{settings.data_dir / 'modelyard.db'}") as store:
+    with Store.open(settings.store_url) as store:
         yield store
 
 

@@ -22,12 +22,9 @@ FOLDER_ORG = "folder"
 @asynccontextmanager
 async def open_catalog(settings: Settings) -> AsyncIterator[Catalog]:
     """The catalog these settings describe; its downloads and lookups end with the context."""
-    from modelyard.catalog.catalog import Catalog
-    from modelyard.catalog.folders import Folders
-    from modelyard.catalog.hub import Hub
+    from modelyard.catalog import catalog as catalogs
 
-    folders = Folders(with_examples(settings).models_dir)
-    catalog = Catalog(folders, Hub() if settings.hub else None, allow_unsafe=frozenset(settings.allow_unsafe))
+    catalog = catalogs.open_catalog(with_examples(settings))
     try:
         yield catalog
     finally:

@@ -14,7 +14,7 @@ import typer
 from modelyard.cli import output
 from modelyard.cli.examples import with_examples
 from modelyard.cli.flags import with_settings
-from modelyard.config import Resolved
+from modelyard.config import CLI_KEY_FILE, Resolved
 
 if TYPE_CHECKING:
     import asyncio
@@ -100,7 +100,6 @@ def model_lines(cards: Sequence[ModelCard]) -> list[str]:
 
 def curl_line(card: ModelCard, services: Services, url: str) -> str | None:
     """A shell line that calls the model with its task's example; None for a task this server cannot run."""
-    from modelyard.gateway.services import CLI_KEY_FILE
     from modelyard.tasks.registry import find_task
 
     task = find_task(card.task)

@@ -13,11 +13,9 @@ from typing import Self
 
 from modelyard.accounts.keys import Authenticator, hash_key, new_key, shown_prefix
 from modelyard.accounts.rates import RateLimiter
-from modelyard.catalog.catalog import Catalog
-from modelyard.catalog.folders import Folders
-from modelyard.catalog.hub import Hub
+from modelyard.catalog.catalog import open_catalog
 from modelyard.clock import Clock, SystemClock
-from modelyard.config import Settings
+from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT, Settings
 from modelyard.control.clusters import Clusters
 from modelyard.control.journal import Journal
 from modelyard.control.policy import Policy
@@ -34,10 +32,6 @@ from modelyard.store.store import Store
 from modelyard.types import GIB
 
 log = logging.getLogger(__name__)
-
-FIRST_ACCOUNT = "admin"
-CLI_KEY_FILE = "cli.key"
-"""In the data folder, readable by its owner only: the key that `modelyard` commands on this machine use."""
 
 
 class Services:
@@ -65,7 +59,7 @@ class Services:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         stack.callback(os.close, lock_data_dir(settings.data_dir))
 
-        self.store = await asyncio.to_thread(Store.open, database_url(settings))
+        self.store = await asyncio.to_thread(Store.open, settings.store_url)
         stack.callback(self.store.close)
         self.first_key = await asyncio.to_thread(self._ensure_keys)
         self.authenticator = Authenticator(self.store, clock)
@@ -133,15 +127,6 @@ class Services:
         return shown
 
 
-def open_catalog(settings: Settings) -> Catalog:
-    """The catalog these settings describe."""
-    return Catalog(
-        Folders([path.expanduser() for path in settings.models_dir]),
-        Hub() if settings.hub else None,
-        allow_unsafe=frozenset(settings.allow_unsafe),
-    )
-
-
 def open_fetcher(settings: Settings) -> Fetcher:
     """The fetcher these settings describe; no fetch outlasts the wait that a request has."""
     return Fetcher(
@@ -165,11 +150,6 @@ def open_engine(settings: Settings) -> Engine:
         raise InvalidRequest(field="engine", got=settings.engine, accepted="local")
     memory = int(settings.memory_gb * GIB) if settings.memory_gb else usable_memory_bytes()
     return LocalEngine(memory)
-
-
-def database_url(settings: Settings) -> str:
-    """Where the store is."""
-    return settings.database_url or f"sqlite:///{settings.data_dir / 'modelyard.db'}"
 
 
 def ensure_cli_key(data_dir: Path) -> str:

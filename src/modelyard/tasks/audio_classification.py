@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
-
-from msgspec import Meta
+from typing import Any
 
 from modelyard.errors import InvalidRequest, ModelyardError
-from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.scores import Label, best_labels, to_scores
+from modelyard.tasks.scores import Label, LabelParams, label
 from modelyard.tasks.sounds import EXAMPLE, SoundInputs, features_of, forward_alike, hear, sound_length
 
 
@@ -18,16 +16,8 @@ class AudioClassificationInputs(SoundInputs, frozen=True, kw_only=True):
     """The sound to classify."""
 
 
-class AudioClassificationParams(Params, frozen=True, kw_only=True):
+class AudioClassificationParams(LabelParams, frozen=True, kw_only=True):
     """What to do with the scores."""
-
-    top_k: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="how many labels to answer, best first; 5 by default")
-    ] = 5
-    function_to_apply: Annotated[
-        Literal["softmax", "sigmoid", "none"] | None,
-        Meta(description="softmax, sigmoid or none; by default what the model was trained with"),
-    ] = None
 
 
 AudioClassificationOutput = list[Label]
@@ -39,7 +29,8 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     rows = [encode(model, call) for call in calls]
     heard = iter(forward_alike(model, [row for row in rows if isinstance(row, dict)]))
     return [
-        label(model, call, next(heard)) if isinstance(row, dict) else row for call, row in zip(calls, rows, strict=True)
+        label(model, call.params, next(heard)) if isinstance(row, dict) else row
+        for call, row in zip(calls, rows, strict=True)
     ]
 
 
@@ -49,11 +40,6 @@ def encode(model: Model, call: Call[AudioClassificationInputs, Any]) -> dict[str
         return features_of(model, hear(model, call.inputs.media))
     except InvalidRequest as error:
         return error
-
-
-def label(model: Model, call: Call[Any, AudioClassificationParams], logits: Array) -> list[Label]:
-    """The labels of one sound's (labels,) logits."""
-    return best_labels(to_scores(logits, model, call.params.function_to_apply), model.labels, call.params.top_k)
 
 
 TASK = Task(

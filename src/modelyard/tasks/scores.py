@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
+from modelyard.tasks.base import Params
 from modelyard.tasks.model import Array, Model
 
 
@@ -52,3 +53,20 @@ def best_labels(scores: Array, labels: Mapping[int, str], top_k: int | None = No
     """The `top_k` labels, best first; equal scores in the model's order. `scores`: (labels,)."""
     order = np.argsort(-scores, kind="stable")[:top_k]
     return [Label(labels.get(int(index), f"LABEL_{index}"), float(scores[index])) for index in order]
+
+
+class LabelParams(Params, frozen=True, kw_only=True):
+    """How many labels to answer, and how their scores are made."""
+
+    top_k: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="how many labels to answer, best first; 5 by default")
+    ] = 5
+    function_to_apply: Annotated[
+        Literal["softmax", "sigmoid", "none"] | None,
+        Meta(description="softmax, sigmoid or none; by default what the model was trained with"),
+    ] = None
+
+
+def label(model: Model, params: LabelParams, logits: Array) -> list[Label]:
+    """The labels of (labels,) logits, as the params want them."""
+    return best_labels(to_scores(logits, model, params.function_to_apply), model.labels, params.top_k)

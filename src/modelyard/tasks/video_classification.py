@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from msgspec import Meta
 
-from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.base import Call, Task
 from modelyard.tasks.images import attempt
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.scores import Label, best_labels, to_scores
+from modelyard.tasks.scores import Label, LabelParams, label
 from modelyard.tasks.sizes import media_size
 from modelyard.tasks.sounds import forward_alike
 from modelyard.tasks.videos import EXAMPLE, VideoInputs, watch
@@ -21,16 +20,8 @@ class VideoClassificationInputs(VideoInputs, frozen=True, kw_only=True):
     """The video to classify."""
 
 
-class VideoClassificationParams(Params, frozen=True, kw_only=True):
+class VideoClassificationParams(LabelParams, frozen=True, kw_only=True):
     """What to do with the scores."""
-
-    top_k: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="how many labels to answer, best first; 5 by default")
-    ] = 5
-    function_to_apply: Annotated[
-        Literal["softmax", "sigmoid", "none"] | None,
-        Meta(description="softmax, sigmoid or none; by default what the model was trained with"),
-    ] = None
 
 
 VideoClassificationOutput = list[Label]
@@ -42,7 +33,7 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     rows = [attempt(encode, model, call) for call in calls]
     logits = iter(forward_alike(model, [row for row in rows if isinstance(row, dict)]))
     return [
-        label(model, call, next(logits)) if isinstance(row, dict) else row
+        label(model, call.params, next(logits)) if isinstance(row, dict) else row
         for call, row in zip(calls, rows, strict=True)
     ]
 
@@ -53,11 +44,6 @@ def encode(model: Model, call: Call[VideoClassificationInputs, Any]) -> dict[str
     pixels = model.processor(list(frames), return_tensors="np", input_data_format="channels_last")["pixel_values"]
     pixels = np.asarray(pixels)
     return {"pixel_values": pixels if pixels.ndim == 5 else pixels[None]}
-
-
-def label(model: Model, call: Call[Any, VideoClassificationParams], logits: Array) -> list[Label]:
-    """The labels of one video's (labels,) logits."""
-    return best_labels(to_scores(logits, model, call.params.function_to_apply), model.labels, call.params.top_k)
 
 
 TASK = Task(
