@@ -32,16 +32,30 @@ def check_model_id(model_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who owns keys, clusters and bills."""
+    """Who owns keys, clusters and bills. Limits that are None do not exist.
+
+    `max_instances`, `max_memory_bytes`: of its replicas together; `max_concurrent`: its requests under way at once;
+    `max_models`: its clusters. Money is in billionths of a US dollar: `credit_nano` is all that was ever paid in
+    advance (None: billed afterwards), `monthly_limit_nano` the most it may spend in a calendar month (UTC).
+    """
 
     id: str
     name: str
     created_at: datetime
+    max_instances: int | None = None
+    max_memory_bytes: int | None = None
+    max_concurrent: int | None = None
+    max_models: int | None = None
+    credit_nano: int | None = None
+    monthly_limit_nano: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An API key as stored: never the key itself. `prefix` is its first characters, to recognise it by."""
+    """An API key as stored: never the key itself. `prefix` is its first characters, to recognise it by.
+
+    `rate_limit`: requests it may make per minute; None: what the server's settings say, 0: no limit.
+    """
 
     id: str
     account_id: str
@@ -49,6 +63,7 @@ class Key:
     prefix: str
     created_at: datetime
     revoked_at: datetime | None = None
+    rate_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +92,28 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
+class Tariff:
+    """The terms an instance is billed under, kept with it so that its bill can be computed again at any time.
+
+    `pico_per_gb_s`: US dollars × 10^12 for one GB of required memory (2^30 bytes) and second. What counts is billed for
+    `minimum_s` at least and then rounded up to a multiple of `round_s`, in seconds (0: neither). `counts`: `ready`, the
+    time from ready to end; `life`, from launch to end; `inference`, only the seconds that requests took (then the
+    instance itself costs nothing, its requests do).
+    """
+
+    pico_per_gb_s: int
+    minimum_s: int = 60
+    round_s: int = 60
+    counts: str = "ready"
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One replica's life as the ledger sees it. `ended_at` None: still running, or the server was killed.
 
     `heartbeat_at` is the last moment it was known alive; after a crash the interval is closed there.
     `pid` and `pid_started` (clock ticks since boot, from /proc) name the process, for finding strays.
+    `tariff` None: it is nobody's bill.
     """
 
     id: str
@@ -97,6 +129,7 @@ class Instance:
     end_reason: str | None = None
     pid: int | None = None
     pid_started: int | None = None
+    tariff: Tariff | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,4 +67,4 @@ class Accounts:
 
 
 def _account(row: Row[tuple[object, ...]]) -> Account:
-    return Account(id=row.id, name=row.name, created_at=row.created_at)
+    return Account(**row._mapping)

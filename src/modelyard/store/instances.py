@@ -13,7 +13,7 @@ from sqlalchemy import Row, Select, bindparam, case, or_, select, update
 
 from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import instances
-from modelyard.types import Instance
+from modelyard.types import Instance, Tariff
 
 
 class Instances:
@@ -147,4 +147,5 @@ def _instance(row: Row[tuple[object, ...]]) -> Instance:
         end_reason=row.end_reason,
         pid=row.pid,
         pid_started=row.pid_started,
+        tariff=None if row.tariff is None else Tariff(**row.tariff),
     )

@@ -99,4 +99,5 @@ def _key(row: Row[tuple[object, ...]]) -> Key:
         prefix=row.prefix,
         created_at=row.created_at,
         revoked_at=row.revoked_at,
+        rate_limit=row.rate_limit,
     )

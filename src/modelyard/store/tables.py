@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0001"  # the migration that ends at these tables
+REVISION = "v0002"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -87,6 +87,13 @@ accounts = Table(
     Column("id", CleanText, primary_key=True),
     Column("name", CleanText, nullable=False, unique=True),
     Column("created_at", UtcDateTime, nullable=False),
+    # None, in each of these: no limit. Money is in billionths of a US dollar.
+    Column("max_instances", Integer),
+    Column("max_memory_bytes", BigInteger),
+    Column("max_concurrent", Integer),
+    Column("max_models", Integer),
+    Column("credit_nano", BigInteger),
+    Column("monthly_limit_nano", BigInteger),
 )
 
 keys = Table(
@@ -99,6 +106,7 @@ keys = Table(
     Column("prefix", CleanText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("revoked_at", UtcDateTime),
+    Column("rate_limit", Integer),
 )
 
 clusters = Table(
@@ -140,6 +148,7 @@ instances = Table(
     Column("end_reason", CleanText),
     Column("pid", BigInteger),
     Column("pid_started", BigInteger),
+    Column("tariff", JSON),
     CheckConstraint("ended_at IS NULL OR ended_at >= created_at", name="ends_after_start"),
 )
 Index(None, instances.c.account_id, instances.c.created_at)
@@ -169,11 +178,67 @@ events = Table(
 )
 Index(None, events.c.account_id, events.c.model_id, events.c.id)
 
+# One row for each request that a replica was asked to answer: what it was metered at. `charged_nano` is its part of the
+# bill (0 where the bill is for the instances' time); `reserved_nano` counts as spent until it is settled.
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("key_id", CleanText),
+    Column("model_id", CleanText, nullable=False),
+    Column("instance_id", CleanText),
+    Column("memory_bytes", BigInteger, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("settled_at", UtcDateTime),
+    Column("outcome", CleanText),
+    Column("took_us", BigInteger, nullable=False),
+    Column("reserved_nano", BigInteger, nullable=False),
+    Column("cost_nano", BigInteger, nullable=False),
+    Column("charged_nano", BigInteger, nullable=False),
+)
+Index(None, requests.c.account_id, requests.c.at)
+
+# What is known of each model, whoever said so: its files, a published list, a measurement.
 models = Table(
     "models",
     metadata,
     Column("model_id", CleanText, primary_key=True),
-    Column("memory_bytes", BigInteger, nullable=False),
+    Column("task", CleanText),
+    Column("source", CleanText, nullable=False),
+    Column("memory_bytes", BigInteger),
+    Column("memory_source", CleanText),
+    Column("parameters", BigInteger),
+    Column("architecture", CleanText),
+    Column("revision", CleanText),
+    Column("license", CleanText),
+    Column("variant_of", CleanText),
+    Column("refusal", CleanText),
     Column("facts", JSON, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+)
+Index(None, models.c.task, models.c.model_id)
+Index(None, models.c.variant_of)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("model_id", CleanText, primary_key=True),
+    Column("state", CleanText, nullable=False),
+    Column("message", CleanText, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("modified_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+)
+Index(None, jobs.c.state, jobs.c.created_at)
+
+# Several accounts may ask for one model; it is measured once.
+job_askers = Table(
+    "job_askers",
+    metadata,
+    Column("model_id", ForeignKey("jobs.model_id"), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), primary_key=True),
+    Column("asked_at", UtcDateTime, nullable=False),
 )
