@@ -132,6 +132,41 @@ class Instance:
     tariff: Tariff | None = None
 
 
+class JobState(StrEnum):
+    """How far a job has got."""
+
+    QUEUED = "queued"
+    DOWNLOADING = "downloading"
+    INSPECTING = "inspecting"
+    EXPORTING = "exporting"
+    BENCHMARKING = "benchmarking"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The work of making one model available: its files fetched, its memory and speed measured.
+
+    `message`: what it is doing, or, when FAILED, why it failed and what to do. `attempts`: how often it was begun.
+    `started_at` and `ended_at` are of the latest attempt.
+    """
+
+    model_id: str
+    state: JobState
+    message: str
+    attempts: int
+    created_at: datetime
+    modified_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen unless somebody asks."""
+        return self.state in (JobState.DONE, JobState.FAILED)
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One line of a cluster's log, written for a person to read."""

@@ -112,6 +112,13 @@ def learn_facts(store: Any, model_id: str, number: int) -> list[str]:
     return names
 
 
+def claim_jobs(store: Any) -> list[str]:
+    claimed = []
+    while (job := store.jobs.claim(NOW)) is not None:
+        claimed.append(job.model_id)
+    return claimed
+
+
 def write_until_killed(store: Any, account_id: str, cluster_ids: list[str]) -> None:
     """Says a number once everything of that round is committed."""
     from modelyard.types import Event
@@ -135,6 +142,7 @@ TASKS: dict[str, Callable[..., Any]] = {
         count_inferences,
         write_events,
         learn_facts,
+        claim_jobs,
         write_until_killed,
     )
 }

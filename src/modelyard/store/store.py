@@ -10,6 +10,7 @@ from modelyard.store.clusters import Clusters
 from modelyard.store.database import LOCK_TIMEOUT_S, Database
 from modelyard.store.events import Events
 from modelyard.store.instances import Instances
+from modelyard.store.jobs import Jobs
 from modelyard.store.keys import Keys
 from modelyard.store.migrate import migrate
 from modelyard.store.models import Models
@@ -31,6 +32,7 @@ class Store:
         self.instances = Instances(database)
         self.events = Events(database)
         self.models = Models(database)
+        self.jobs = Jobs(database)
 
     @classmethod
     def open(cls, url: str, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Store:

@@ -1,0 +1,130 @@
+"""Jobs: models that somebody asked to be made available. One row for each model, however many accounts asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Row, Select, false, select, update
+
+from modelyard.store.database import Database, insert_into
+from modelyard.store.tables import job_askers, jobs
+from modelyard.types import Job, JobState
+
+OVER = (JobState.DONE, JobState.FAILED)
+_QUEUED = {"state": JobState.QUEUED, "message": "Job queued"}
+
+
+class Jobs:
+    """The queue, and what became of every job."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def ask(self, model_id: str, account_id: str, now: datetime, *, again: bool = False) -> tuple[Job, bool]:
+        """The model's job, queued when there is none; True when this call queued it. The account sees it from now on.
+
+        `again`: a job that is over is queued once more. Atomic: of several at once exactly one queues it. Raises
+        NotFound when there is no such account.
+        """
+        fresh = {
+            "model_id": model_id,
+            **_QUEUED,
+            "attempts": 0,
+            "created_at": now,
+            "modified_at": now,
+        }
+        with self._database.write() as connection:
+            statement = (
+                insert_into(connection, jobs)
+                .values(fresh)
+                .on_conflict_do_update(
+                    index_elements=["model_id"],
+                    set_={**_QUEUED, "modified_at": now, "started_at": None, "ended_at": None},
+                    where=jobs.c.state.in_(OVER) if again else false(),
+                )
+                .returning(jobs.c.model_id)
+            )
+            queued = connection.execute(statement).one_or_none() is not None
+            asker = {"model_id": model_id, "account_id": account_id, "asked_at": now}
+            connection.execute(insert_into(connection, job_askers).values(asker).on_conflict_do_nothing())
+            row = connection.execute(select(jobs).where(jobs.c.model_id == model_id)).one()
+        return _job(row), queued
+
+    def claim(self, now: datetime) -> Job | None:
+        """Begins the job that has waited longest; None when none waits. Of several processes one gets it."""
+        oldest = (
+            select(jobs.c.model_id)
+            .where(jobs.c.state == JobState.QUEUED)
+            .order_by(jobs.c.modified_at, jobs.c.model_id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+            .scalar_subquery()
+        )
+        statement = (
+            update(jobs)
+            .where(jobs.c.model_id == oldest, jobs.c.state == JobState.QUEUED)
+            .values(
+                state=JobState.DOWNLOADING,
+                message="Looking for the model's files",
+                attempts=jobs.c.attempts + 1,
+                started_at=now,
+                ended_at=None,
+                modified_at=now,
+            )
+            .returning(jobs)
+        )
+        with self._database.write() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else _job(row)
+
+    def move(self, model_id: str, state: JobState, message: str, now: datetime) -> None:
+        """Notes how far a job under way has got; DONE and FAILED end it. One that is over, or queued, stays so."""
+        ended_at = now if state in OVER else None
+        with self._database.write() as connection:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.model_id == model_id, jobs.c.state.not_in((*OVER, JobState.QUEUED)))
+                .values(state=state, message=message, modified_at=now, ended_at=ended_at)
+            )
+
+    def requeue_interrupted(self, now: datetime) -> int:
+        """Queues what was under way when its server ended, ahead of what was queued; how many that were."""
+        under_way = jobs.c.state.not_in((*OVER, JobState.QUEUED))
+        with self._database.write() as connection:
+            return connection.execute(
+                update(jobs)
+                .where(under_way)
+                .values(
+                    state=JobState.QUEUED,
+                    message="Queued again: the server was stopped while it worked on this",
+                    modified_at=jobs.c.started_at,
+                    started_at=None,
+                )
+            ).rowcount
+
+    def find(self, model_id: str, account_id: str | None = None) -> Job | None:
+        """The model's job; with an account, only if it asked for it."""
+        statement = select(jobs).where(jobs.c.model_id == model_id)
+        if account_id is not None:
+            statement = statement.where(jobs.c.model_id.in_(_asked_by(account_id)))
+        with self._database.read() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else _job(row)
+
+    def list(self, account_id: str | None = None, limit: int = 100) -> Sequence[Job]:
+        """The jobs one account asked for (None: all), those that changed last first."""
+        statement = select(jobs).order_by(jobs.c.modified_at.desc(), jobs.c.model_id).limit(limit)
+        if account_id is not None:
+            statement = statement.where(jobs.c.model_id.in_(_asked_by(account_id)))
+        with self._database.read() as connection:
+            return [_job(row) for row in connection.execute(statement)]
+
+
+def _asked_by(account_id: str) -> Select[tuple[str]]:
+    return select(job_askers.c.model_id).where(job_askers.c.account_id == account_id)
+
+
+def _job(row: Row[tuple[object, ...]]) -> Job:
+    fields = dict(row._mapping)
+    return Job(**{**fields, "state": JobState(fields["state"])})

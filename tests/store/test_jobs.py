@@ -1,0 +1,92 @@
+import pytest
+
+from modelyard.errors import NotFound
+from modelyard.store import Store
+from modelyard.types import Account, JobState
+from tests.store.program import Program, run_together
+from tests.store.samples import MODEL, at
+
+
+def test_the_first_who_asks_queues_the_job(store: Store, account: Account) -> None:
+    first, queued = store.jobs.ask(MODEL, account.id, at(1))
+    second, queued_again = store.jobs.ask(MODEL, account.id, at(2))
+
+    assert (queued, queued_again) == (True, False)
+    assert first == second
+    assert (first.state, first.attempts, first.started_at) == (JobState.QUEUED, 0, None)
+
+
+def test_an_account_sees_the_jobs_it_asked_for(store: Store, account: Account) -> None:
+    other = store.accounts.create("grace", at(0))
+    store.jobs.ask(MODEL, account.id, at(1))
+
+    assert store.jobs.find(MODEL, other.id) is None
+    assert store.jobs.list(other.id) == []
+
+    store.jobs.ask(MODEL, other.id, at(2))
+
+    assert store.jobs.find(MODEL, other.id) == store.jobs.find(MODEL, account.id) == store.jobs.find(MODEL)
+    assert len(store.jobs.list(other.id)) == 1
+
+
+def test_a_stranger_cannot_ask(store: Store) -> None:
+    with pytest.raises(NotFound):
+        store.jobs.ask(MODEL, "acc_none", at(1))
+
+    assert store.jobs.find(MODEL) is None
+
+
+def test_jobs_are_claimed_in_the_order_they_came(store: Store, account: Account) -> None:
+    for second, name in enumerate(("org/b", "org/a"), start=1):
+        store.jobs.ask(name, account.id, at(second))
+
+    claimed = [store.jobs.claim(at(10)), store.jobs.claim(at(11)), store.jobs.claim(at(12))]
+
+    assert [job and job.model_id for job in claimed] == ["org/b", "org/a", None]
+    assert claimed[0] is not None
+    assert (claimed[0].attempts, claimed[0].started_at) == (1, at(10))
+
+
+def test_a_job_that_is_over_stays_so_until_somebody_asks_again(store: Store, account: Account) -> None:
+    store.jobs.ask(MODEL, account.id, at(1))
+    store.jobs.claim(at(2))
+    store.jobs.move(MODEL, JobState.FAILED, "no weights", at(3))
+
+    store.jobs.move(MODEL, JobState.BENCHMARKING, "late news", at(4))
+    kept, queued = store.jobs.ask(MODEL, account.id, at(5))
+
+    assert (kept.state, kept.message, kept.ended_at, queued) == (JobState.FAILED, "no weights", at(3), False)
+
+    again, queued = store.jobs.ask(MODEL, account.id, at(6), again=True)
+
+    assert (again.state, again.ended_at, again.attempts, queued) == (JobState.QUEUED, None, 1, True)
+
+
+def test_asking_again_leaves_a_job_under_way_alone(store: Store, account: Account) -> None:
+    store.jobs.ask(MODEL, account.id, at(1))
+    under_way = store.jobs.claim(at(2))
+
+    assert store.jobs.ask(MODEL, account.id, at(3), again=True) == (under_way, False)
+
+
+def test_what_a_dead_server_was_at_comes_first(store: Store, account: Account) -> None:
+    store.jobs.ask(MODEL, account.id, at(1))
+    store.jobs.claim(at(2))
+    store.jobs.move(MODEL, JobState.BENCHMARKING, "measuring", at(5))
+    store.jobs.ask("org/later", account.id, at(4))
+
+    assert store.jobs.requeue_interrupted(at(6)) == 1
+
+    job = store.jobs.claim(at(7))
+    assert job is not None
+    assert (job.model_id, job.attempts) == (MODEL, 2)
+
+
+def test_processes_share_the_queue(store: Store, account: Account, url: str, processes: list[Program]) -> None:
+    names = [f"org/{number:02}" for number in range(20)]
+    for name in names:
+        store.jobs.ask(name, account.id, at(1))
+
+    claimed = run_together(processes, url, "claim_jobs")
+
+    assert sorted(name for each in claimed for name in each) == names
