@@ -223,6 +223,46 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
+class Measurement:
+    """A model's peak memory as measured. `weight_bytes`: of the weights it was measured with; None: not known.
+
+    It says nothing of weights of another size: then the model is another one under the same name.
+    """
+
+    memory_bytes: int
+    weight_bytes: int | None = None
+
+    def holds_for(self, weight_bytes: int | None) -> bool:
+        """Whether it was made with weights of this size, as far as is known."""
+        return self.weight_bytes is None or weight_bytes is None or self.weight_bytes == weight_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A model's line in the catalogue: what its files, a published list or a measurement say of it.
+
+    `source`: folder, hub, published (a shipped list, files unseen), requested (asked for, files unseen) or variant.
+    `memory_source`: measured, estimated or published; only the first two say what this server's replicas need.
+    `refusal` says why it must not be served, with the remedy. `facts` is plain JSON, such as `{"load_ms": 412}`;
+    its `weight_bytes` tells which weights a measurement was made with.
+    """
+
+    model_id: str
+    source: str
+    updated_at: datetime
+    task: str | None = None
+    memory_bytes: int | None = None
+    memory_source: str | None = None
+    parameters: int | None = None
+    architecture: str | None = None
+    revision: str | None = None
+    license: str | None = None
+    variant_of: str | None = None
+    refusal: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaSpec:
     """Everything a worker needs to serve one model. `secret` authenticates the connection to it.
 

@@ -108,7 +108,7 @@ def write_events(store: Any, account_id: str, batches: int, size: int) -> None:
 def learn_facts(store: Any, model_id: str, number: int) -> list[str]:
     names = [f"fact_{os.getpid()}_{n}" for n in range(number)]
     for name in names:
-        store.models.put(model_id, memory_bytes=1, measured_at=NOW, **{name: True})
+        store.models.measure(model_id, memory_bytes=1, measured_at=NOW, **{name: True})
     return names
 
 

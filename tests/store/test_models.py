@@ -1,47 +1,207 @@
-import pytest
+from dataclasses import replace
+from typing import Any
 
-from modelyard.errors import NotFound
-from modelyard.store import ModelFacts, Store
+from modelyard.store import Store
+from modelyard.types import Listing, Measurement
 from tests.store.samples import MODEL, at
 
 
-def test_a_measurement_is_remembered(store: Store) -> None:
-    put = store.models.put(MODEL, memory_bytes=2**41, measured_at=at(1), task="text-generation", load_ms=412)
+def listing(model_id: str = MODEL, **fields: Any) -> Listing:
+    """A model as its folder describes it."""
+    given = {
+        "task": "text-generation",
+        "memory_bytes": 500,
+        "memory_source": "estimated",
+        "facts": {"weight_bytes": 400, "dtype": "F32"},
+        **fields,
+    }
+    return Listing(model_id, "folder", at(1), **given)
 
-    assert put == ModelFacts(MODEL, 2**41, at(1), {"task": "text-generation", "load_ms": 412})
-    assert store.models.get(MODEL) == put
+
+def test_what_files_say_is_kept_whole(store: Store) -> None:
+    full = replace(
+        listing(parameters=2**41, architecture="GPT2LMHeadModel", license="mit"),
+        revision="abc",
+        variant_of="org/other",
+        refusal="org/name has no weights.",
+    )
+
+    store.models.put([full])
+
+    assert store.models.find(MODEL) == full
+
+
+def test_what_files_say_now_replaces_what_they_said(store: Store) -> None:
+    store.models.put([listing(license="mit")])
+    changed = replace(listing(task="chat", memory_bytes=900, facts={"weight_bytes": 800}), updated_at=at(2))
+
+    store.models.put([changed])
+
+    assert store.models.find(MODEL) == changed
+
+
+def test_a_measurement_stays_while_the_weights_do(store: Store) -> None:
+    store.models.put([listing()])
+    measured = store.models.measure(MODEL, memory_bytes=700, measured_at=at(2), load_ms=412)
+    assert (measured.memory_bytes, measured.memory_source) == (700, "measured")
+    assert measured.facts == {"weight_bytes": 400, "dtype": "F32", "load_ms": 412}
+
+    store.models.put([replace(listing(task="chat"), updated_at=at(3))])
+
+    assert store.models.find(MODEL) == replace(measured, task="chat", updated_at=at(3))
+
+
+def test_other_weights_end_a_measurement(store: Store) -> None:
+    store.models.put([listing()])
+    store.models.measure(MODEL, memory_bytes=700, measured_at=at(2), load_ms=412)
+    other = listing(memory_bytes=9000, facts={"weight_bytes": 8000})
+
+    store.models.put([other])
+
+    assert store.models.find(MODEL) == other
+    assert store.models.measured() == {}
+
+
+def test_a_measurement_without_known_weights_stays(store: Store) -> None:
+    store.models.measure(MODEL, memory_bytes=700, measured_at=at(1), load_ms=412)
+
+    store.models.put([listing()])
+
+    found = store.models.find(MODEL)
+    assert found is not None
+    assert (found.source, found.memory_bytes, found.memory_source) == ("folder", 700, "measured")
+    assert found.facts == {"weight_bytes": 400, "dtype": "F32", "load_ms": 412}
+
+
+def test_a_model_measured_before_its_files_were_seen_is_a_requested_one(store: Store) -> None:
+    put = store.models.measure(MODEL, memory_bytes=2**41, measured_at=at(1), load_ms=412)
+
+    assert put == Listing(
+        MODEL, "requested", at(1), memory_bytes=2**41, memory_source="measured", facts={"load_ms": 412}
+    )
     assert store.models.find(MODEL) == put
 
 
 def test_facts_are_merged_by_name(store: Store) -> None:
-    store.models.put(MODEL, memory_bytes=1, measured_at=at(1), task="fill-mask", load_ms=412, error="too big")
+    store.models.measure(MODEL, memory_bytes=1, measured_at=at(1), kind="fill-mask", load_ms=412, error="too big")
 
-    put = store.models.put(MODEL, memory_bytes=2, measured_at=at(2), load_ms=300, error=None, batch={"knee": 8})
+    put = store.models.measure(MODEL, memory_bytes=2, measured_at=at(2), load_ms=300, error=None, batch={"knee": 8})
 
-    assert put == ModelFacts(MODEL, 2, at(2), {"task": "fill-mask", "load_ms": 300, "batch": {"knee": 8}})
-    assert store.models.get(MODEL) == put
+    assert put.facts == {"kind": "fill-mask", "load_ms": 300, "batch": {"knee": 8}}
+    assert (put.memory_bytes, put.updated_at) == (2, at(2))
+    assert store.models.find(MODEL) == put
 
 
-def test_a_model_never_measured_is_unknown(store: Store) -> None:
-    assert store.models.find(MODEL) is None
-    with pytest.raises(NotFound, match=MODEL):
-        store.models.get(MODEL)
+def test_memory_seen_in_use_only_ever_raises_the_figure(store: Store) -> None:
+    store.models.put([listing()])
+
+    assert not store.models.raise_memory(MODEL, 500, at(2))
+    assert store.models.find(MODEL) == listing()
+    assert store.models.raise_memory(MODEL, 501, at(3))
+    assert not store.models.raise_memory(MODEL, 400, at(4))
+
+    found = store.models.find(MODEL)
+    assert found is not None
+    assert (found.memory_bytes, found.memory_source, found.updated_at) == (501, "measured", at(3))
+    assert found.facts == {"weight_bytes": 400, "dtype": "F32", "observed_bytes": 501}
+
+
+def test_memory_seen_in_use_replaces_a_published_figure(store: Store) -> None:
+    store.models.publish([listing(memory_source="published", memory_bytes=9000)])
+
+    assert store.models.raise_memory(MODEL, 300, at(2))
+    assert store.models.measured() == {MODEL: Measurement(300, 400)}
+
+
+def test_publishing_adds_and_changes_nothing(store: Store) -> None:
+    store.models.put([listing()])
+    published = listing("org/new", memory_source="published", memory_bytes=7)
+
+    store.models.publish([published, listing(memory_source="published", memory_bytes=7)])
+
+    assert store.models.page(limit=10) == [listing(), published]
+
+
+def test_files_replace_what_was_published(store: Store) -> None:
+    store.models.publish([listing(memory_source="published", memory_bytes=7)])
+
+    store.models.put([listing()])
+
+    assert store.models.find(MODEL) == listing()
+
+
+def test_removed_models_are_unknown(store: Store) -> None:
+    store.models.put([listing("org/one"), listing("org/two")])
+
+    store.models.remove(["org/one", "org/none"])
+    store.models.remove([])
+
+    assert store.models.find("org/one") is None
+    assert store.models.ids_of("folder") == ["org/two"]
+    assert store.models.ids_of("hub") == []
 
 
 def test_several_are_got_at_once(store: Store) -> None:
-    one, two = (store.models.put(name, memory_bytes=1, measured_at=at(1)) for name in ("org/one", "org/two"))
+    store.models.put([listing("org/one"), listing("org/two"), listing("org/three")])
 
-    assert store.models.get_many(["org/two", "org/none", "org/one"]) == {"org/one": one, "org/two": two}
+    assert store.models.get_many(["org/two", "org/none", "org/one"]) == {
+        "org/one": listing("org/one"),
+        "org/two": listing("org/two"),
+    }
     assert store.models.get_many([]) == {}
+
+
+def test_measurements_are_told_with_the_weights_they_were_made_with(store: Store) -> None:
+    store.models.put([listing("org/one"), listing("org/two")])
+    store.models.measure("org/one", memory_bytes=1, measured_at=at(2))
+    store.models.measure("org/three", memory_bytes=3, measured_at=at(2))
+
+    assert store.models.measured() == {"org/one": Measurement(1, 400), "org/three": Measurement(3)}
 
 
 def test_models_are_paged_in_order_of_code_points(store: Store) -> None:
     names = ["a/a", "org/x", "Org/B", "org/X-2", "org/é", "org/x-1"]
-    for name in names:
-        store.models.put(name, memory_bytes=1, measured_at=at(1))
+    store.models.put([listing(name) for name in names])
     seen: list[str] = []
 
-    while page := store.models.list(limit=4, after=seen[-1] if seen else None):
-        seen += [facts.model_id for facts in page]
+    while page := store.models.page(limit=4, after=seen[-1] if seen else None):
+        seen += [each.model_id for each in page]
 
     assert seen == sorted(names)
+
+
+def test_more_models_than_one_transaction_takes_are_put_and_paged(store: Store) -> None:
+    names = [f"org/model-{number:04}" for number in range(2100)]
+    store.models.put([listing(name) for name in names])
+    store.models.put([listing(name, task="chat") for name in names])
+
+    assert [each.model_id for each in store.models.page(task="chat", limit=3000)] == names
+    store.models.remove(names[1:])
+    assert store.models.ids_of("folder") == names[:1]
+
+
+def test_pages_are_narrowed_by_task_text_variants_and_refusals(store: Store) -> None:
+    store.models.put(
+        [
+            listing("Org/Chatty_7B", task="chat"),
+            listing("org/chattyx7b", task="chat"),
+            listing("org/100%", refusal="no weights"),
+            listing("org/base"),
+            listing("org/base.onnx", variant_of="org/base"),
+        ]
+    )
+
+    def ids(**narrow: Any) -> list[str]:
+        return [each.model_id for each in store.models.page(limit=10, **narrow)]
+
+    assert ids(task="chat") == ["Org/Chatty_7B", "org/chattyx7b"]
+    assert ids(task="chat", after="Org/Chatty_7B") == ["org/chattyx7b"]
+    assert ids(task="none") == []
+    assert ids(text="CHATTY") == ["Org/Chatty_7B", "org/chattyx7b"]
+    assert ids(text="y_7") == ["Org/Chatty_7B"]
+    assert ids(text="%") == ["org/100%"]
+    assert ids(text="org/base", task="text-generation") == ["org/base", "org/base.onnx"]
+    assert ids(variant_of=["org/base", "org/none"]) == ["org/base.onnx"]
+    assert ids(variant_of=[]) == []
+    assert "org/100%" not in ids(servable=True)
+    assert len(ids(servable=True)) == 4

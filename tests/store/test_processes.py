@@ -61,7 +61,9 @@ def test_a_reader_misses_no_line_that_is_written_meanwhile(
 def test_processes_learning_of_one_model_lose_no_fact(store: Store, url: str, processes: list[Program]) -> None:
     names = run_together(processes, url, "learn_facts", MODEL, 20)
 
-    assert store.models.get(MODEL).facts == dict.fromkeys(chain.from_iterable(names), True)
+    found = store.models.find(MODEL)
+    assert found is not None
+    assert found.facts == dict.fromkeys(chain.from_iterable(names), True)
 
 
 def test_threads_share_a_store(store: Store, account: Account) -> None:

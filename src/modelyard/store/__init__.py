@@ -4,7 +4,6 @@ Owns every SQL statement of the program. Decides nothing: it keeps what it is to
 """
 
 from modelyard.store.ids import new_id
-from modelyard.store.models import ModelFacts
 from modelyard.store.store import Store
 
-__all__ = ["ModelFacts", "Store", "new_id"]
+__all__ = ["Store", "new_id"]

@@ -1,80 +1,212 @@
-"""What has been learnt of each model by running it: measured memory first of all, then whatever facts came up.
+"""The catalogue as it lasts: a row for each model that is known, whoever said so, and what was measured of it.
 
-Measurements only; what the files say of a model is the catalogue's.
+Owns what becomes of a measurement when files change. Whose word wins otherwise is for the callers to decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
-from modelyard.errors import NotFound
 from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import models
+from modelyard.types import Listing, Measurement
 
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """The latest measurement of a model. `facts` is plain JSON, such as `{"task": "fill-mask", "load_ms": 412}`."""
-
-    model_id: str
-    memory_bytes: int
-    updated_at: datetime
-    facts: Mapping[str, Any] = field(default_factory=dict)
+MEASURED = "measured"
+PUBLISHED = "published"
+REQUESTED = "requested"
+CHUNK = 1000
+"""Rows in one transaction: a writer with many must not keep the others waiting."""
 
 
 class Models:
-    """One row for each model that was ever measured."""
+    """One row for each model. Lists are in order of model id, by code point."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, model_id: str, *, memory_bytes: int, measured_at: datetime, **facts: Any) -> ModelFacts:
-        """Records a measurement; what is known then.
+    def put(self, listings: Collection[Listing]) -> None:
+        """Records what files say of models, at most one listing for each.
+
+        What was measured stays while the weights are as large as they were, or nobody knows: the memory, and the facts
+        beside those given. Otherwise everything known before is replaced.
+        """
+        for chunk in _chunks(sorted(listings, key=lambda listing: listing.model_id)):
+            with self._database.write() as connection:
+                made = _insert_absent(connection, chunk)
+                fresh = {listing.model_id: listing for listing in chunk if listing.model_id not in made}
+                known = _lock(connection, fresh)
+                _update(connection, [_refreshed(known[model_id], listing) for model_id, listing in fresh.items()])
+
+    def publish(self, listings: Collection[Listing]) -> None:
+        """Adds those models that are not known yet; leaves the others as they are."""
+        for chunk in _chunks(sorted(listings, key=lambda listing: listing.model_id)):
+            with self._database.write() as connection:
+                _insert_absent(connection, chunk)
+
+    def measure(self, model_id: str, *, memory_bytes: int, measured_at: datetime, **facts: Any) -> Listing:
+        """Records a measurement; what is known then. A model nobody knows yet becomes a requested one.
 
         Facts are merged by name: those given replace their namesakes, a None forgets one, the others stay. Two
-        processes that put different facts at once lose neither.
+        processes that measure different facts at once lose neither.
         """
         with self._database.write() as connection:
-            fresh = {"model_id": model_id, "memory_bytes": memory_bytes, "facts": {}, "updated_at": measured_at}
-            connection.execute(
-                insert_into(connection, models).values(fresh).on_conflict_do_nothing(index_elements=["model_id"])
-            )
-            # The row is there now, and locked until the end: on SQLite by the transaction, on PostgreSQL by this.
-            is_it = models.c.model_id == model_id
-            known = connection.scalars(select(models.c.facts).where(is_it).with_for_update()).one()
-            merged = {name: value for name, value in {**known, **facts}.items() if value is not None}
-            statement = update(models).where(is_it).returning(models)
-            changed = statement.values(memory_bytes=memory_bytes, updated_at=measured_at, facts=merged)
-            return _facts(connection.execute(changed).one())
+            known = _ensure(connection, model_id, measured_at)
+            return _measured(connection, known, memory_bytes, measured_at, facts)
 
-    def find(self, model_id: str) -> ModelFacts | None:
+    def raise_memory(self, model_id: str, memory_bytes: int, at: datetime) -> bool:
+        """Records that a replica has used this much; False when as much was known to be needed, and nothing changed.
+
+        What it replaces may have been measured or estimated; a published figure is another server's and always gives
+        way.
+        """
+        with self._database.write() as connection:
+            known = _ensure(connection, model_id, at)
+            ours = known.memory_bytes if known.memory_source != PUBLISHED else None
+            if ours is not None and ours >= memory_bytes:
+                return False
+            _measured(connection, known, memory_bytes, at, {"observed_bytes": memory_bytes})
+            return True
+
+    def remove(self, model_ids: Collection[str]) -> None:
+        """Forgets these models, their measurements too; passes over those that are not there."""
+        for chunk in _chunks(sorted(model_ids)):
+            with self._database.write() as connection:
+                connection.execute(delete(models).where(models.c.model_id.in_(chunk)))
+
+    def find(self, model_id: str) -> Listing | None:
         return self.get_many([model_id]).get(model_id)
 
-    def get(self, model_id: str) -> ModelFacts:
-        """Raises NotFound when the model was never measured."""
-        if (found := self.find(model_id)) is None:
-            raise NotFound(f"{model_id} has not been measured yet.")
-        return found
-
-    def get_many(self, model_ids: Collection[str]) -> Mapping[str, ModelFacts]:
-        """By model id, those of them that were measured. Up to 30,000 ids."""
+    def get_many(self, model_ids: Collection[str]) -> Mapping[str, Listing]:
+        """By model id, those of them that are known."""
         with self._database.read() as connection:
-            rows = connection.execute(select(models).where(models.c.model_id.in_(model_ids)))
-            return {row.model_id: _facts(row) for row in rows}
+            found = [
+                _listing(row)
+                for chunk in _chunks(list(model_ids))
+                for row in connection.execute(select(models).where(models.c.model_id.in_(chunk)))
+            ]
+        return {listing.model_id: listing for listing in found}
 
-    def list(self, limit: int = 100, after: str | None = None) -> Sequence[ModelFacts]:
-        """At most `limit`, in order of model id, from the one that follows `after`."""
+    def ids_of(self, source: str) -> Sequence[str]:
+        """The models from one source, sorted."""
+        statement = select(models.c.model_id).where(models.c.source == source).order_by(models.c.model_id)
+        with self._database.read() as connection:
+            return connection.scalars(statement).all()
+
+    def measured(self) -> Mapping[str, Measurement]:
+        """By model id, every measurement there is."""
+        statement = select(models.c.model_id, models.c.memory_bytes, models.c.facts).where(
+            models.c.memory_source == MEASURED
+        )
+        with self._database.read() as connection:
+            return {
+                row.model_id: Measurement(row.memory_bytes, row.facts.get("weight_bytes"))
+                for row in connection.execute(statement)
+            }
+
+    def page(
+        self,
+        *,
+        task: str | None = None,
+        text: str | None = None,
+        variant_of: Collection[str] | None = None,
+        servable: bool = False,
+        after: str | None = None,
+        limit: int,
+    ) -> Sequence[Listing]:
+        """At most `limit` models, from the one that follows `after`.
+
+        `text`: a part of the id, in any case. `variant_of`: only variants of these models. `servable`: none with a
+        refusal.
+        """
         statement = select(models).order_by(models.c.model_id).limit(limit)
+        if task is not None:
+            statement = statement.where(models.c.task == task)
+        if text:
+            statement = statement.where(models.c.model_id.icontains(text, autoescape=True))
+        if variant_of is not None:
+            statement = statement.where(models.c.variant_of.in_(variant_of))
+        if servable:
+            statement = statement.where(models.c.refusal.is_(None))
         if after is not None:
             statement = statement.where(models.c.model_id > after)
         with self._database.read() as connection:
-            return [_facts(row) for row in connection.execute(statement)]
+            return [_listing(row) for row in connection.execute(statement)]
 
 
-def _facts(row: Row[tuple[object, ...]]) -> ModelFacts:
-    return ModelFacts(model_id=row.model_id, memory_bytes=row.memory_bytes, updated_at=row.updated_at, facts=row.facts)
+def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
+
+
+def _insert_absent(connection: Connection, listings: Sequence[Listing]) -> set[str]:
+    """Adds the rows that are not there; their ids."""
+    statement = insert_into(connection, models).on_conflict_do_nothing(index_elements=["model_id"])
+    made = connection.scalars(statement.returning(models.c.model_id), [_columns(each) for each in listings])
+    return {str(model_id) for model_id in made}
+
+
+def _lock(connection: Connection, model_ids: Collection[str]) -> Mapping[str, Listing]:
+    """The rows, which nobody else changes until the transaction ends: on SQLite because it writes, elsewhere by this.
+
+    In order of id: two processes that lock the same rows in the same order cannot deadlock.
+    """
+    if not model_ids:
+        return {}
+    statement = select(models).where(models.c.model_id.in_(model_ids)).order_by(models.c.model_id).with_for_update()
+    return {row.model_id: _listing(row) for row in connection.execute(statement)}
+
+
+def _ensure(connection: Connection, model_id: str, at: datetime) -> Listing:
+    """The model's row, made when there is none, and locked."""
+    _insert_absent(connection, [Listing(model_id, REQUESTED, at)])
+    return _lock(connection, [model_id])[model_id]
+
+
+def _update(connection: Connection, listings: Sequence[Listing]) -> None:
+    if listings:
+        names = [column.name for column in models.c if column.name != "model_id"]
+        statement = update(models).where(models.c.model_id == bindparam("row_id"))
+        rows = [{**_columns(listing), "row_id": listing.model_id} for listing in listings]
+        connection.execute(statement.values({name: bindparam(name) for name in names}), rows)
+
+
+def _measured(
+    connection: Connection, known: Listing, memory_bytes: int, at: datetime, facts: Mapping[str, Any]
+) -> Listing:
+    changed = replace(
+        known,
+        memory_bytes=memory_bytes,
+        memory_source=MEASURED,
+        facts=_merged(known.facts, facts),
+        updated_at=at,
+    )
+    _update(connection, [changed])
+    return changed
+
+
+def _refreshed(known: Listing, fresh: Listing) -> Listing:
+    """What files say now, with what was measured before where that still holds."""
+    if known.memory_source != MEASURED or known.memory_bytes is None:
+        return fresh
+    measurement = Measurement(known.memory_bytes, known.facts.get("weight_bytes"))
+    if not measurement.holds_for(fresh.facts.get("weight_bytes")):
+        return fresh
+    return replace(
+        fresh, memory_bytes=known.memory_bytes, memory_source=MEASURED, facts=_merged(known.facts, fresh.facts)
+    )
+
+
+def _merged(known: Mapping[str, Any], fresh: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in {**known, **fresh}.items() if value is not None}
+
+
+def _columns(listing: Listing) -> dict[str, Any]:
+    return {column.name: getattr(listing, column.name) for column in models.c} | {"facts": dict(listing.facts)}
+
+
+def _listing(row: Row[tuple[object, ...]]) -> Listing:
+    return Listing(**row._mapping)
