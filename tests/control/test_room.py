@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from modelyard.control.placement import Placed, Wait
 from modelyard.control.states import ClusterStatus as Word
 from tests.control.running import on_a_loop
 from tests.control.yard import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, MakeYard, Yard
@@ -234,3 +235,27 @@ async def test_whatever_happens_memory_and_bounds_hold_and_the_ledger_is_in_orde
         assert all(life.ended_at is not None and life.created_at <= life.ended_at for life in lives)
         assert yard.routes.totals().total == 0
         assert yard.engine.sightings() == {}
+
+
+@on_a_loop
+async def test_a_replica_that_holds_more_than_was_thought_counts_with_all_it_holds(make_yard: MakeYard) -> None:
+    async with make_yard(memory_bytes=THREE) as yard:
+        yard.engine.replica_memory_bytes = ONE + 5_000_000
+        grown: list[tuple[str, int]] = []
+        yard.reconciler.on_growth = lambda model_id, peak_bytes: grown.append((model_id, peak_bytes))
+        await yard.up(SMALL)
+        assert yard.reserved_bytes() == ONE + 5_000_000
+        assert grown == [(SMALL, ONE + 5_000_000)]
+
+
+@on_a_loop
+async def test_memory_held_for_other_work_is_free_for_nobody(make_yard: MakeYard) -> None:
+    async with make_yard(memory_bytes=TWO) as yard:
+        assert yard.reconciler.hold("an export", ONE) == Placed()
+        assert isinstance(yard.reconciler.hold("another", TWO), Wait)
+        await yard.up(SMALL, min=1)
+        second = await yard.put(TWIN)
+        await yard.settle()
+        assert yard.states(second) == ["queued"]
+        yard.reconciler.let_go("an export")
+        await yard.until(lambda: yard.ready(second))

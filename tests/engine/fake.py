@@ -48,7 +48,7 @@ class FakeEngine(Engine):
         node: str = "fake",
         *,
         task: Task = ECHO,
-        replica_memory_bytes: int = 100 * MIB,
+        replica_memory_bytes: int = 90 * MIB,
     ) -> None:
         """`replica_memory_bytes`: what every replica reports to hold."""
         self._node = Node(node, memory_bytes)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,12 +20,12 @@ from typing import Any
 from modelyard.clock import Clock
 from modelyard.control.failures import GiveUp, Retry
 from modelyard.control.journal import Journal
-from modelyard.control.placement import Evict, Never, Placed, Tenant, Wait, gigabytes
+from modelyard.control.placement import Evict, Never, Placed, Placement, Tenant, Wait, gigabytes
 from modelyard.control.plan import Action, Drain, Launch, Limits, Stop, plan_cluster
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import NotPrepared, Preparations, Prepared, Preparing
 from modelyard.control.records import Records
-from modelyard.control.replicas import Replica, Supervised
+from modelyard.control.replicas import Replica, Supervised, Terms
 from modelyard.control.room import Room, name_for
 from modelyard.control.routes import Routes
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 REST_PER_STEP = 4
 """After a step the loop rests this many times as long as the step took, so that requests, which poke it, come first."""
+
+ORDINARY = Terms()
+"""The terms of every cluster that a client made."""
 
 
 class Reconciler:
@@ -69,6 +72,8 @@ class Reconciler:
         self._task: asyncio.Task[None] | None = None
         self._stops: set[asyncio.Task[None]] = set()
         self._heartbeat_at = self._count_at = clock.monotonic()
+        self._held: dict[str, Tenant] = {}
+        self.on_growth: Callable[[str, int], None] = lambda model_id, peak_bytes: None
 
     # --- life ---
 
@@ -172,6 +177,23 @@ class Reconciler:
         except Exception:
             log.exception("the reconciler stumbled over the cluster of %s", supervised.cluster.model_id)
 
+    # --- memory for other work ---
+
+    def hold(self, name: str, need_bytes: int) -> Placement:
+        """Sets memory aside for work that is no replica, if it is free now; `let_go` gives it back."""
+        free = self._room(self._clock.monotonic()).look(need_bytes)
+        if isinstance(free, Placed):
+            self._held[name] = Tenant(name, name, need_bytes, idle_s=None)
+        return free
+
+    def let_go(self, name: str) -> None:
+        """Gives back what `hold` set aside. Idempotent."""
+        if self._held.pop(name, None) is not None:
+            self.poke()
+
+    def _room(self, now: float) -> Room:
+        return Room(self._engine.nodes()[0], self._clusters.values(), now, tuple(self._held.values()))
+
     # --- what the gateway may ask ---
 
     def supervised(self, cluster_id: str) -> Supervised:
@@ -182,12 +204,12 @@ class Reconciler:
         """All of them, those being deleted included."""
         return self._clusters.values()
 
-    def adopt(self, cluster: Cluster, *, wake: bool = True) -> Supervised:
+    def adopt(self, cluster: Cluster, *, wake: bool = True, terms: Terms = ORDINARY) -> Supervised:
         """Takes new desired state. `wake`: a cluster that had idled out or failed starts anew."""
         now = self._clock.monotonic()
         supervised = self._clusters.get(cluster.id)
         if supervised is None:
-            supervised = self._supervise(cluster, in_use=True)
+            supervised = self._supervise(cluster, in_use=True, terms=terms)
         else:
             known = supervised.cluster  # the store's counts lag behind
             supervised.cluster = replace(
@@ -249,6 +271,8 @@ class Reconciler:
         if sighting.pid is not None and replica.pid is None:
             replica.pid = sighting.pid
             self._records.process(replica.id, sighting.pid, sighting.pid_started)
+        if sighting.peak_bytes is not None and sighting.peak_bytes > replica.peak_bytes:
+            self._grew(supervised, replica, sighting.peak_bytes)
         match sighting.phase:
             case Phase.LOADING if replica.state is ReplicaState.STARTING:
                 replica.move(ReplicaState.LOADING, now)
@@ -257,6 +281,13 @@ class Reconciler:
             case Phase.GONE:
                 self._ended(supervised, replica, sighting, now)
 
+    def _grew(self, supervised: Supervised, replica: Replica, peak_bytes: int) -> None:
+        """What a replica was seen to hold counts, also where its model's figure said less."""
+        replica.peak_bytes = peak_bytes
+        if peak_bytes > replica.reserved_bytes and supervised.terms is ORDINARY:
+            replica.reserved_bytes = peak_bytes
+            self.on_growth(supervised.cluster.model_id, peak_bytes)
+
     def _became_ready(self, supervised: Supervised, replica: Replica, sighting: Sighting, now: float) -> None:
         took_s = now - replica.since
         replica.move(ReplicaState.READY, now)
@@ -264,6 +295,7 @@ class Reconciler:
         replica.link, replica.slots = sighting.link, sighting.slots
         supervised.slots = sighting.slots
         supervised.ready_at = now
+        supervised.boot_s = took_s
         supervised.failures.boot_succeeded()
         self._records.ready(replica.id)
         self._event(supervised, "ready", f"{replica.id} is ready after {took_s:.2f} s")
@@ -358,7 +390,7 @@ class Reconciler:
     # --- STEP 4: place ---
 
     def _place_queued(self, now: float) -> None:
-        room = Room(self._engine.nodes()[0], self._clusters.values(), now)
+        room = self._room(now)
         queued = [
             (supervised, replica)
             for supervised in self._clusters.values()
@@ -384,9 +416,10 @@ class Reconciler:
         return False
 
     def _place(self, supervised: Supervised, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
-        match room.find(supervised, card.memory_bytes):
+        need_bytes = supervised.terms.reserve_bytes or card.memory_bytes
+        match room.find(supervised, need_bytes):
             case Placed():
-                self._launch(supervised, replica, card, now)
+                self._launch(supervised, replica, card, need_bytes, now)
                 return True
             case Evict(victims, reason):
                 for victim in victims:
@@ -405,13 +438,15 @@ class Reconciler:
         reason = f"evicted after {victim.idle_s or 0:.0f} s idle, to make room for {name}"
         self._drain(supervised, supervised.replicas[victim.replica_id], reason, now)
 
-    def _launch(self, supervised: Supervised, replica: Replica, card: ModelCard, now: float) -> None:
+    def _launch(
+        self, supervised: Supervised, replica: Replica, card: ModelCard, reserved_bytes: int, now: float
+    ) -> None:
         cluster = supervised.cluster
         replica.move(ReplicaState.STARTING, now)
-        replica.reserved_bytes = card.memory_bytes
+        replica.reserved_bytes = reserved_bytes
         supervised.waiting_for = None
-        self._records.opened(cluster, replica.id, self._engine.nodes()[0].name, card.memory_bytes)
-        self._event(supervised, "booting", f"{replica.id} starts, {gigabytes(card.memory_bytes)} reserved")
+        self._records.opened(cluster, replica.id, self._engine.nodes()[0].name, reserved_bytes)
+        self._event(supervised, "booting", f"{replica.id} starts, {gigabytes(reserved_bytes)} reserved")
         self._engine.launch(
             ReplicaSpec(
                 replica_id=replica.id,
@@ -461,9 +496,9 @@ class Reconciler:
 
     # --- small things ---
 
-    def _supervise(self, cluster: Cluster, *, in_use: bool) -> Supervised:
+    def _supervise(self, cluster: Cluster, *, in_use: bool, terms: Terms = ORDINARY) -> Supervised:
         floor = cluster.capacity.desired if in_use else cluster.capacity.min
-        supervised = Supervised(cluster, self._routes.ensure(cluster.id), floor)
+        supervised = Supervised(cluster, self._routes.ensure(cluster.id), floor, terms)
         self._clusters[cluster.id] = supervised
         self._publish(supervised)
         return supervised

@@ -14,16 +14,31 @@ from modelyard.errors import ClusterOff, ModelyardError
 from modelyard.types import Capacity, Cluster
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is asked of a cluster's replicas beyond their model's card; None: what the card says.
+
+    `max_batch`: most requests in one batch. `reserve_bytes`: counted against the node in place of the model's memory.
+    `limit_bytes`: what each may allocate before it is refused more; None: no limit.
+    """
+
+    max_batch: int | None = None
+    reserve_bytes: int | None = None
+    limit_bytes: int | None = None
+
+
 @dataclass(eq=False, slots=True)
 class Replica:
     """One replica. `since`: monotonic time its state began (STARTING and LOADING share one). `reserved_bytes` counts
-    against the node from STARTING to the end. `stopping`: its end was asked for, with this reason.
-    `was_ready`: it has served; its death is no failed boot. `pid`: its process, as the ledger knows it."""
+    against the node from STARTING to the end; `peak_bytes` is the most it was seen to hold.
+    `stopping`: its end was asked for, with this reason. `was_ready`: it has served; its death is no failed boot.
+    `pid`: its process, as the ledger knows it."""
 
     id: str
     since: float
     state: ReplicaState = ReplicaState.QUEUED
     reserved_bytes: int = 0
+    peak_bytes: int = 0
     link: Link | None = None
     slots: int = 1
     stopping: str | None = None
@@ -45,12 +60,14 @@ class Supervised:
 
     `floor`: replicas kept without load: `desired` while in use, `min` once idled out, fewer than before once evicted.
     `peak`: what the load called for over the stable window. `failure`: why it was given up, at `failed_at`.
-    `retry_at`: launch nothing before. `ready_at`: when a replica last became ready. `removed`: being deleted.
+    `retry_at`: launch nothing before. `ready_at`: when a replica last became ready, `boot_s` after its launch.
+    `removed`: being deleted.
     """
 
     cluster: Cluster
     route: Route
     floor: int
+    terms: Terms = Terms()
     replicas: dict[str, Replica] = field(default_factory=dict)
     peak: Peak = field(default_factory=Peak)
     wanted: int = 0
@@ -60,6 +77,7 @@ class Supervised:
     failure: ModelyardError | None = None
     failed_at: float = 0.0
     ready_at: float = 0.0
+    boot_s: float = 0.0
     waiting_for: str | None = None
     removed: bool = False
 

@@ -20,18 +20,25 @@ STRANGER = "a model of another account"
 class Room:
     """Asked for one replica after the other, the longest waiting first."""
 
-    def __init__(self, node: Node, clusters: Collection[Supervised], now: float) -> None:
+    def __init__(self, node: Node, clusters: Collection[Supervised], now: float, held: Collection[Tenant] = ()) -> None:
+        """`held`: memory that is set aside for other work than replicas."""
         self._node = node
         self._clusters = clusters
         self._now = now
+        self._held = held
         self._claimed_bytes = 0
+
+    def look(self, need_bytes: int) -> Placement:
+        """Whether there is room for other work than a replica, without asking anybody to leave."""
+        tenants = [*self._held, *self._tenants(None)]
+        return place(need_bytes, self._node.memory_bytes, tenants, may_evict=False, claimed_bytes=self._claimed_bytes)
 
     def find(self, asking: Supervised, need_bytes: int) -> Placement:
         """Whether a replica fits. One that is told to evict is promised the room: who asks later cannot take it."""
         placement = place(
             need_bytes,
             self._node.memory_bytes,
-            list(self._tenants(asking)),
+            [*self._held, *self._tenants(asking)],
             may_evict=may_evict(asking),
             claimed_bytes=self._claimed_bytes,
         )
@@ -39,7 +46,7 @@ class Room:
             self._claimed_bytes += need_bytes
         return placement
 
-    def _tenants(self, asking: Supervised) -> Iterator[Tenant]:
+    def _tenants(self, asking: Supervised | None) -> Iterator[Tenant]:
         for supervised in self._clusters:
             idle_s = supervised.idle_s(self._now) if supervised is not asking else None
             spare = supervised.states().count(ReplicaState.READY) - supervised.bounds().min
@@ -62,7 +69,7 @@ def may_evict(asking: Supervised) -> bool:
     return booted < max(1, asking.bounds().min)
 
 
-def name_for(reader: Supervised, supervised: Supervised) -> str:
+def name_for(reader: Supervised | None, supervised: Supervised) -> str:
     """A cluster's model, as the account of `reader` may know it."""
-    same_account = reader.cluster.account_id == supervised.cluster.account_id
+    same_account = reader is not None and reader.cluster.account_id == supervised.cluster.account_id
     return supervised.cluster.model_id if same_account else STRANGER
