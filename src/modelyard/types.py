@@ -51,6 +51,17 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """What one account may have at once; None: as much as there is. `instances` and `memory_bytes` are of all its
+    replicas together, `models` its clusters, `concurrent` its requests under way."""
+
+    instances: int | None = None
+    memory_bytes: int | None = None
+    concurrent: int | None = None
+    models: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
     """An API key as stored: never the key itself. `prefix` is its first characters, to recognise it by.
 

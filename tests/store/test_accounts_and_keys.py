@@ -1,7 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from modelyard.errors import InvalidRequest, NotFound
 from modelyard.store import Store
+from modelyard.store.accounts import MOST_CREDIT_NANO
 from modelyard.types import Account
 from tests.store.samples import at
 
@@ -107,3 +110,88 @@ def test_keys_are_listed_by_account(store: Store, account: Account) -> None:
 
     assert store.keys.list(account.id) == [mine]
     assert store.keys.list() == [theirs, mine]
+
+
+def test_only_the_limits_that_are_named_change(store: Store, account: Account) -> None:
+    store.accounts.set_limits(account.id, max_instances=2, max_memory_bytes=3 * 2**40, monthly_limit_nano=10**15)
+
+    changed = store.accounts.set_limits(account.id, max_instances=None, max_models=0, max_concurrent=7)
+
+    assert changed == store.accounts.get(account.id)
+    assert (changed.max_instances, changed.max_memory_bytes, changed.monthly_limit_nano) == (None, 3 * 2**40, 10**15)
+    assert (changed.max_models, changed.max_concurrent, changed.credit_nano) == (0, 7, None)
+    assert store.accounts.set_limits(account.id) == changed
+
+
+def test_limits_of_nobody_and_limits_below_zero_are_refused(store: Store, account: Account) -> None:
+    with pytest.raises(NotFound, match="acc_0"):
+        store.accounts.set_limits("acc_0", max_models=1)
+    with pytest.raises(InvalidRequest, match="max_models: got -1"):
+        store.accounts.set_limits(account.id, max_models=-1)
+
+    assert store.accounts.get(account.id) == account
+
+
+@pytest.mark.parametrize("name", ["max_instances", "max_memory_bytes", "max_concurrent", "max_models"])
+def test_accounts_with_a_quota_are_found(store: Store, account: Account, name: str) -> None:
+    store.accounts.set_limits(account.id, monthly_limit_nano=1)
+    assert store.accounts.list_with_quota() == []
+
+    limited = store.accounts.set_limits(account.id, **{name: 0})
+
+    assert store.accounts.list_with_quota() == [limited]
+
+
+def test_credit_is_added_and_taken_back_exactly(store: Store, account: Account) -> None:
+    assert account.credit_nano is None
+    assert store.accounts.add_credit(account.id, 1).credit_nano == 1
+    assert store.accounts.add_credit(account.id, 10**18).credit_nano == 10**18 + 1
+    assert store.accounts.add_credit(account.id, -(10**18) - 2).credit_nano == -1
+    assert store.accounts.get(account.id).credit_nano == -1
+
+
+def test_credit_that_is_added_at_once_is_all_there(store: Store, account: Account) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: store.accounts.add_credit(account.id, n), range(50)))
+
+    assert store.accounts.get(account.id).credit_nano == sum(range(50))
+
+
+def test_credit_of_nobody_and_more_than_can_be_stored_are_refused(store: Store, account: Account) -> None:
+    with pytest.raises(NotFound, match="acc_0"):
+        store.accounts.add_credit("acc_0", 1)
+    store.accounts.add_credit(account.id, MOST_CREDIT_NANO)
+    with pytest.raises(InvalidRequest, match="credit"):
+        store.accounts.add_credit(account.id, 1)
+
+    assert store.accounts.get(account.id).credit_nano == MOST_CREDIT_NANO
+
+
+@pytest.mark.parametrize("by", ["id", "prefix"])
+def test_a_keys_rate_limit_is_made_with_it_and_changed(store: Store, account: Account, by: str) -> None:
+    plain = store.keys.create(account.id, "plain", "hash-1", "my_1", at(1))
+    key = store.keys.create(account.id, "laptop", "hash-2", "my_2", at(1), rate_limit=30)
+    assert (plain.rate_limit, key.rate_limit) == (None, 30)
+
+    for limit in (0, 7, None):
+        assert store.keys.set_rate_limit(getattr(key, by), limit)
+        found = store.keys.find_by_hash("hash-2")
+        assert found is not None
+        assert found.rate_limit == limit
+    assert store.keys.find_by_hash("hash-1") == plain
+
+
+def test_the_rate_limit_of_a_key_that_is_not_live_or_not_alone_stays(store: Store, account: Account) -> None:
+    for n in range(2):
+        store.keys.create(account.id, "twin", f"hash-{n}", "my_12", at(n))
+    ended = store.keys.create(account.id, "ended", "hash-3", "my_3", at(3))
+    store.keys.revoke(ended.id, at(4))
+
+    assert not store.keys.set_rate_limit(ended.id, 5)
+    assert not store.keys.set_rate_limit("key_0", 5)
+    with pytest.raises(InvalidRequest, match="one of the ids"):
+        store.keys.set_rate_limit("my_12", 5)
+    with pytest.raises(InvalidRequest, match="rate_limit: got -1"):
+        store.keys.set_rate_limit("my_12", -1)
+
+    assert {key.rate_limit for key in store.keys.list()} == {None}

@@ -1,17 +1,31 @@
-"""Accounts: who owns keys, clusters and bills. Their names are unique."""
+"""Accounts: who owns keys, clusters and bills, and what each may have. Their names are unique."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypedDict, Unpack
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, or_, select, update
 
 from modelyard.errors import InvalidRequest, NotFound
 from modelyard.store.database import Database, insert_into
 from modelyard.store.ids import new_id
 from modelyard.store.tables import accounts
 from modelyard.types import Account
+
+MOST_CREDIT_NANO = 9 * 10**18
+"""What a signed column of 64 bits holds, rounded down: nine billion US dollars."""
+
+
+class Limits(TypedDict, total=False):
+    """The limits of an account, as `Account` explains them; None: no limit."""
+
+    max_instances: int | None
+    max_memory_bytes: int | None
+    max_concurrent: int | None
+    max_models: int | None
+    monthly_limit_nano: int | None
 
 
 class Accounts:
@@ -35,7 +49,7 @@ class Accounts:
         with self._database.read() as connection:
             row = connection.execute(select(accounts).where(accounts.c.id == account_id)).one_or_none()
         if row is None:
-            raise NotFound(f"No account has the id {account_id}.")
+            raise _unknown(account_id)
         return _account(row)
 
     def find_by_name(self, name: str) -> Account | None:
@@ -48,6 +62,45 @@ class Accounts:
         with self._database.read() as connection:
             rows = connection.execute(select(accounts).order_by(accounts.c.created_at, accounts.c.id))
             return [_account(row) for row in rows]
+
+    def list_with_quota(self) -> Sequence[Account]:
+        """Those that may not have as many instances, bytes, requests or models as they like; in no order."""
+        columns = (accounts.c.max_instances, accounts.c.max_memory_bytes, accounts.c.max_concurrent)
+        limited = or_(*(column.is_not(None) for column in (*columns, accounts.c.max_models)))
+        with self._database.read() as connection:
+            return [_account(row) for row in connection.execute(select(accounts).where(limited))]
+
+    def set_limits(self, account_id: str, **limits: Unpack[Limits]) -> Account:
+        """Changes the limits that are named, and only those; None lifts one. Raises NotFound, InvalidRequest."""
+        for name, value in limits.items():
+            if isinstance(value, int) and value < 0:
+                raise InvalidRequest(field=name, got=value, accepted="0 or more")
+        if not limits:
+            return self.get(account_id)
+        statement = update(accounts).where(accounts.c.id == account_id).values(**limits).returning(accounts)
+        with self._database.write() as connection:
+            row = connection.execute(statement).one_or_none()
+        if row is None:
+            raise _unknown(account_id)
+        return _account(row)
+
+    def add_credit(self, account_id: str, amount_nano: int) -> Account:
+        """Adds to what was paid in advance, or takes from it; an account that had none begins at 0. Atomic.
+
+        Raises NotFound, InvalidRequest for a sum that cannot be stored.
+        """
+        named = accounts.c.id == account_id
+        with self._database.write() as connection:
+            row = connection.execute(select(accounts.c.credit_nano).where(named).with_for_update()).one_or_none()
+            if row is None:
+                raise _unknown(account_id)
+            total = (row.credit_nano or 0) + amount_nano
+            if abs(total) > MOST_CREDIT_NANO:
+                raise InvalidRequest(
+                    field="credit", got=total, accepted=f"at most {MOST_CREDIT_NANO} billionths of a US dollar in all"
+                )
+            changed = update(accounts).where(named).values(credit_nano=total).returning(accounts)
+            return _account(connection.execute(changed).one())
 
     def _insert(self, name: str, now: datetime) -> Account | None:
         with self._database.write() as connection:
@@ -64,6 +117,10 @@ class Accounts:
         if (found := self.find_by_name(name)) is None:
             raise NotFound(f"No account has the name {name}.")
         return found
+
+
+def _unknown(account_id: str) -> NotFound:
+    return NotFound(f"No account has the id {account_id}.")
 
 
 def _account(row: Row[tuple[object, ...]]) -> Account:

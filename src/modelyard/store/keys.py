@@ -20,9 +20,18 @@ class Keys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, account_id: str, name: str, key_hash: str, prefix: str, now: datetime) -> Key:
+    def create(
+        self,
+        account_id: str,
+        name: str,
+        key_hash: str,
+        prefix: str,
+        now: datetime,
+        *,
+        rate_limit: int | None = None,
+    ) -> Key:
         """A new key. Raises NotFound when there is no such account, InvalidRequest when the hash is stored already."""
-        if (made := self._insert(account_id, name, key_hash, prefix, now)) is None:
+        if (made := self._insert(account_id, name, key_hash, prefix, now, rate_limit)) is None:
             raise InvalidRequest(field="key", got=prefix, accepted="a key that was not given out before")
         return made
 
@@ -53,13 +62,26 @@ class Keys:
 
         Raises InvalidRequest, and revokes nothing, when several live keys share the prefix.
         """
+        return self._change(id_or_prefix, revoked_at=now)
+
+    def set_rate_limit(self, id_or_prefix: str, rate_limit: int | None) -> bool:
+        """Sets how many requests a minute a live key may make, as `Key` explains it; False when no live key has it.
+
+        Named as in `revoke`. Raises InvalidRequest as that does, and for a number below 0.
+        """
+        if rate_limit is not None and rate_limit < 0:
+            raise InvalidRequest(field="rate_limit", got=rate_limit, accepted="0 (no limit) or more")
+        return self._change(id_or_prefix, rate_limit=rate_limit)
+
+    def _change(self, id_or_prefix: str, **values: object) -> bool:
+        """Changes the one live key that has this id or prefix, if there is one."""
         named = or_(keys.c.id == id_or_prefix, keys.c.prefix == id_or_prefix)
         live = select(keys.c.id).where(named, keys.c.revoked_at.is_(None)).with_for_update()
         with self._database.write() as connection:
             ids = connection.scalars(live).all()
             if len(ids) > 1:
                 raise InvalidRequest(field="key", got=id_or_prefix, accepted=f"one of the ids {', '.join(sorted(ids))}")
-            connection.execute(update(keys).where(keys.c.id.in_(ids)).values(revoked_at=now))
+            connection.execute(update(keys).where(keys.c.id.in_(ids)).values(**values))
         return bool(ids)
 
     def _find(self, key_hash: str) -> Key | None:
@@ -72,7 +94,15 @@ class Keys:
             raise NotFound("No such key.")
         return found
 
-    def _insert(self, account_id: str, name: str, key_hash: str, prefix: str, now: datetime) -> Key | None:
+    def _insert(
+        self,
+        account_id: str,
+        name: str,
+        key_hash: str,
+        prefix: str,
+        now: datetime,
+        rate_limit: int | None = None,
+    ) -> Key | None:
         with self._database.write() as connection:
             statement = (
                 insert_into(connection, keys)
@@ -83,6 +113,7 @@ class Keys:
                     key_hash=key_hash,
                     prefix=prefix,
                     created_at=now,
+                    rate_limit=rate_limit,
                 )
                 .on_conflict_do_nothing(index_elements=["key_hash"])
                 .returning(keys)
