@@ -7,11 +7,13 @@ ModelyardError
 │   ├── UnsupportedMediaType 415
 │   └── ModelRefused 422          the model's files cannot be served safely, or at all
 ├── Unauthorized 401
+├── QuotaExceeded 403             the account has all it may have; waiting does not help
 ├── NotFound 404
 │   ├── UnknownModel              offers the nearest names
 │   └── UnknownCluster
 ├── Throttled 429                 carries retry_after_s
-│   ├── RateLimited
+│   ├── RateLimited           a key's requests per minute; carries the limit
+│   ├── TooManyAtOnce         an account's requests under way at once
 │   └── QueueFull
 ├── Unavailable 503
 │   ├── NoCapacity
@@ -102,6 +104,13 @@ class Unauthorized(ModelyardError):
     status = 401
 
 
+class QuotaExceeded(ModelyardError):
+    """The account has all it may have."""
+
+    code = "quota_exceeded"
+    status = 403
+
+
 class NotFound(ModelyardError):
     """Nothing is there."""
 
@@ -137,6 +146,16 @@ class RateLimited(Throttled):
     """This key has used up its requests for now."""
 
     code = "rate_limited"
+
+    def __init__(self, message: str | None = None, *, limit: int, retry_after_s: float, **data: Any) -> None:
+        """`limit`: requests the key may make in a minute."""
+        super().__init__(message, limit=limit, retry_after_s=retry_after_s, **data)
+
+
+class TooManyAtOnce(Throttled):
+    """The account has as many requests under way as it may have at once."""
+
+    code = "too_many_at_once"
 
 
 class QueueFull(Throttled):

@@ -77,7 +77,11 @@ class App:
         return json_response(200, {"status": "ready"})
 
     async def health(self, request: Request) -> Response:
-        """What the server is doing: `warm` once boots are quick."""
+        """What the server is doing: `warm` once boots are quick.
+
+        `underWay`: inferences from admission to the end of their answer; of them, `inFlight` are on a replica and
+        `queued` wait for one.
+        """
         load = self._services.routes.totals()
         return json_response(
             200,
@@ -85,6 +89,7 @@ class App:
                 "status": "ok",
                 "version": __version__,
                 "warm": self._services.engine.warm,
+                "underWay": self._services.quotas.under_way(),
                 "inFlight": load.in_flight,
                 "queued": load.queued,
                 "clusters": len(self._services.clusters.all()),

@@ -1,6 +1,7 @@
 """From an HTTP request to a checked inference, the same for every surface: who asks, of which model, for what.
 
-Owns the order of the checks: key, rate, body, model, task, fields, media. Nothing is queued before all of them hold.
+Owns the order of the checks: key, rate, requests at once (by the surfaces, around all that follows), body, model,
+task, fields, media. Nothing is queued before all of them hold.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ async def admit(services: Services, http: HttpExchange, headers: dict[str, str])
     authorization = http.header(b"authorization")
     keys = services.authenticator
     key = keys.recognise(authorization) or await keys.authenticate(authorization)
-    headers |= services.limiter.take(key.id)
+    headers |= services.limiter.take(key)
     return key
 
 

@@ -133,11 +133,12 @@ ERROR = {
 ERRORS = {
     400: "The body is not valid JSON.",
     401: "No valid key.",
+    403: "Your account has as many models as it may have; the message says which could be deleted.",
     404: "No such model or cluster; the nearest names are offered.",
     413: "The body is too large.",
     415: "The body's content type is not accepted.",
     422: "A field is wrong: the message names it, what was got and what is accepted.",
-    429: "Rate limit or full queue; see Retry-After.",
+    429: "Rate limit of the key, requests at once of the account, or full queue; see Retry-After.",
     503: "No capacity, or the boot failed, with the reason.",
     504: "The wait for an instance ran out.",
 }

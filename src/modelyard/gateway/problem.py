@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from modelyard.errors import ModelyardError, Throttled, Unauthorized
+from modelyard.accounts import rates
+from modelyard.errors import ModelyardError, RateLimited, Throttled, Unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,9 @@ def message_of(error: BaseException, request_id: str) -> str:
 def headers_of(error: BaseException) -> dict[str, str]:
     """Headers that belong to an error."""
     if isinstance(error, Throttled):
-        return {"retry-after": str(math.ceil(error.data["retry_after_s"]))}
+        wait_s = math.ceil(error.data["retry_after_s"])
+        limits = rates.headers(error.data["limit"], 0, wait_s) if isinstance(error, RateLimited) else {}
+        return {"retry-after": str(wait_s), **limits}
     if isinstance(error, Unauthorized):
         return {"www-authenticate": 'Key realm="modelyard"'}
     return {}

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from modelyard.accounts.keys import Authenticator, hash_key, new_key, shown_prefix
+from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.catalog.catalog import open_catalog
 from modelyard.clock import Clock, SystemClock
@@ -64,6 +65,10 @@ class Services:
         self.first_key = await asyncio.to_thread(self._ensure_keys)
         self.authenticator = Authenticator(self.store, clock)
         self.limiter = RateLimiter(settings.rate_limit, clock)
+        self.quotas = Quotas(self.store.accounts.list_with_quota)
+        await asyncio.to_thread(self.quotas.read)
+        reader = asyncio.create_task(self.quotas.read_forever(), name="quotas")
+        stack.push_async_callback(end, reader)
 
         self.fetcher = open_fetcher(settings)
         self.artefacts = Artefacts(settings.data_dir / "artefacts", settings.artefact_ttl_s, clock)

@@ -165,8 +165,12 @@ class V1:
             # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
 
     async def _run(self, http: HttpExchange, headers: dict[str, str]) -> None:
+        key = await admit(self._services, http, headers)
+        with self._services.quotas.request(key.account_id):
+            await self._answer(http, key, headers)
+
+    async def _answer(self, http: HttpExchange, key: Key, headers: dict[str, str]) -> None:
         services = self._services
-        key = await admit(services, http, headers)
         body = await read_body(http, self._max_body)
         supervised = self._loaded(key, model_of(body))
         asked = await understand(services, http, supervised.cluster.model_id, body)

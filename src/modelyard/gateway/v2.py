@@ -165,8 +165,12 @@ class V2:
             # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
 
     async def _infer(self, http: HttpExchange, model_id: str, headers: dict[str, str]) -> None:
+        key = await admit(self._services, http, headers)
+        with self._services.quotas.request(key.account_id):
+            await self._answer(http, key, model_id, headers)
+
+    async def _answer(self, http: HttpExchange, key: Key, model_id: str, headers: dict[str, str]) -> None:
         services = self._services
-        key = await admit(services, http, headers)
         asked = await understand(services, http, model_id, await read_body(http, self._max_body))
         task, inference, cost = asked.task, asked.inference, asked.cost
         supervised = await services.clusters.ensure(key.account_id, model_id)

@@ -1,0 +1,79 @@
+"""What each account may have at once, and how many requests it has under way.
+
+Owns a copy of the accounts' quotas that is read again every few seconds, so that nobody else has to ask the database,
+and the count of requests. Enforces only that count; `control` keeps to the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from modelyard.errors import TooManyAtOnce, Unavailable
+from modelyard.types import Account, Quota
+
+log = logging.getLogger(__name__)
+
+READ_EVERY_S = 2.0
+"""A change takes effect this much later at most, whichever process made it."""
+RETRY_AFTER_S = 1.0
+UNLIMITED = Quota()
+
+
+class Quotas:
+    """The quotas of every account. All methods but `read` belong to the event loop's thread and return at once."""
+
+    def __init__(self, list_accounts: Callable[[], Sequence[Account]]) -> None:
+        """`list_accounts`: those with a quota, from the store. Knows of none before `read` was called."""
+        self._list_accounts = list_accounts
+        self._quotas: Mapping[str, Quota] = {}
+        self._under_way: dict[str, int] = {}
+
+    def of(self, account_id: str) -> Quota:
+        """What the account may have."""
+        return self._quotas.get(account_id, UNLIMITED)
+
+    def read(self) -> None:
+        """Reads the quotas from the store; blocks. Raises Unavailable."""
+        self._quotas = {
+            account.id: Quota(
+                instances=account.max_instances,
+                memory_bytes=account.max_memory_bytes,
+                concurrent=account.max_concurrent,
+                models=account.max_models,
+            )
+            for account in self._list_accounts()
+        }
+
+    async def read_forever(self) -> None:
+        """Reads them every few seconds; while the database does not answer, those that were known stay in force."""
+        while True:
+            await asyncio.sleep(READ_EVERY_S)
+            try:
+                await asyncio.to_thread(self.read)
+            except Unavailable as error:
+                log.warning("the accounts' quotas could not be read: %s", error.message)
+
+    @contextmanager
+    def request(self, account_id: str) -> Iterator[None]:
+        """Counts one request of the account for as long as the block runs, however it ends. Raises TooManyAtOnce."""
+        count, most = self._under_way.get(account_id, 0), self.of(account_id).concurrent
+        if most is not None and count >= most:
+            raise TooManyAtOnce(
+                f"Your account may have {most} requests under way at once, and has {count}. Try again when one of "
+                "them has ended.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self._under_way[account_id] = count + 1
+        try:
+            yield
+        finally:
+            self._under_way[account_id] -= 1
+            if not self._under_way[account_id]:
+                del self._under_way[account_id]
+
+    def under_way(self) -> int:
+        """Requests that were admitted and have not ended, of all accounts."""
+        return sum(self._under_way.values())
