@@ -91,7 +91,7 @@ async def test_while_the_database_does_not_answer_what_was_known_stays(
 def test_one_request_too_many_is_refused_and_told_the_limit(store: Store) -> None:
     quotas, account_id = limited(store, 2)
     with quotas.request(account_id), quotas.request(account_id), quotas.request("acc_other"):
-        with pytest.raises(TooManyAtOnce, match="may have 2 requests under way at once, and has 2") as refusal:
+        with pytest.raises(TooManyAtOnce, match="under way at once are limited to 2, and there are 2") as refusal:
             quotas.request(account_id).__enter__()
         assert (refusal.value.status, problem.headers_of(refusal.value)) == (429, {"retry-after": "1"})
         assert quotas.under_way() == 3

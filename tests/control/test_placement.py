@@ -4,12 +4,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.control.placement import Evict, Never, Placed, Tenant, Wait, choose_victims, gigabytes, place
+from modelyard.control.placement import (
+    ACCOUNT_INSTANCES,
+    ACCOUNT_MEMORY,
+    Bound,
+    Evict,
+    Never,
+    Placed,
+    Tenant,
+    Wait,
+    choose_victims,
+    gigabytes,
+    instances,
+    place,
+    place_within,
+)
 from modelyard.types import GIB
 
 
-def tenant(name: str, size: int, idle_s: float | None = None, *, leaving: bool = False) -> Tenant:
-    return Tenant(name, f"org/{name}", size, idle_s, leaving)
+def tenant(name: str, size: int, idle_s: float | None = None, *, leaving: bool = False, own: bool = False) -> Tenant:
+    return Tenant(name, f"org/{name}", size, idle_s, leaving, own)
+
+
+def within(machine: int, *, memory: int, number: int) -> list[Bound]:
+    """The bounds of an account on a machine."""
+    return [Bound(memory, limit=ACCOUNT_MEMORY), Bound(number, limit=ACCOUNT_INSTANCES), Bound(machine)]
 
 
 def ids(tenants: tuple[Tenant, ...]) -> list[str]:
@@ -24,8 +43,10 @@ tenants_lists = st.lists(
         memory_bytes=st.integers(1, 40),
         idle_s=st.none() | st.floats(0, 1000),
         leaving=st.booleans(),
+        own=st.booleans(),
     ),
     max_size=8,
+    unique_by=lambda each: each.replica_id,
 )
 
 
@@ -34,7 +55,7 @@ def test_memory_is_never_overcommitted(need: int, tenants: list[Tenant], may_evi
     node = 100
     free = node - sum(each.memory_bytes for each in tenants)
     soon = free + sum(each.memory_bytes for each in tenants if each.leaving) - claimed
-    match place(need, node, tenants, may_evict=may_evict, claimed_bytes=claimed):
+    match place(need, Bound(node, claimed), tenants, may_evict=may_evict):
         case Placed():
             assert need <= free
             assert need <= soon
@@ -54,14 +75,14 @@ def test_memory_is_never_overcommitted(need: int, tenants: list[Tenant], may_evi
 
 @given(st.integers(1, 200), tenants_lists)
 def test_planning_again_while_the_evicted_leave_evicts_nobody_else(need: int, tenants: list[Tenant]) -> None:
-    first = place(need, 100, tenants, may_evict=True)
+    first = place(need, Bound(100), tenants, may_evict=True)
     if isinstance(first, Evict):
         victims = set(ids(first.tenants))
         after = [
             tenant(each.replica_id, each.memory_bytes, None, leaving=True) if each.replica_id in victims else each
             for each in tenants
         ]
-        again = place(need, 100, after, may_evict=True)
+        again = place(need, Bound(100), after, may_evict=True)
         assert isinstance(again, Evict)
         assert again.tenants == ()
 
@@ -91,17 +112,17 @@ def test_a_small_idle_one_is_spared_when_a_larger_one_must_go_anyway() -> None:
 
 def test_what_is_leaving_anyway_is_waited_for_and_nobody_else_goes() -> None:
     tenants = [tenant("leaving", 50, None, leaving=True), tenant("idle", 50, 500)]
-    assert place(40, 100, tenants, may_evict=True) == Evict((), "waiting for org/leaving to leave")
+    assert place(40, Bound(100), tenants, may_evict=True) == Evict((), "waiting for org/leaving to leave")
 
 
 def test_what_was_promised_to_another_is_not_given_away() -> None:
     tenants = [tenant("leaving", 50, None, leaving=True), tenant("busy", 20)]
-    assert place(30, 100, tenants, may_evict=False) == Placed()
-    assert isinstance(place(30, 100, tenants, may_evict=False, claimed_bytes=60), Wait)
+    assert place(30, Bound(100), tenants, may_evict=False) == Placed()
+    assert isinstance(place(30, Bound(100, claimed=60), tenants, may_evict=False), Wait)
 
 
 def test_too_large_for_the_machine_is_told_at_once_with_both_sizes() -> None:
-    verdict = place(3 * GIB, 2 * GIB, [], may_evict=True)
+    verdict = place(3 * GIB, Bound(2 * GIB), [], may_evict=True)
     assert isinstance(verdict, Never)
     assert "needs 3.0 GB" in verdict.reason
     assert "2.0 GB in all" in verdict.reason
@@ -110,10 +131,84 @@ def test_too_large_for_the_machine_is_told_at_once_with_both_sizes() -> None:
 
 def test_who_must_wait_is_told_for_what_and_for_whom() -> None:
     tenants = [tenant("b", 3 * GIB), tenant("a", 3 * GIB), tenant("idle", GIB, 9)]
-    assert place(2 * GIB, 8 * GIB, tenants, may_evict=False) == Wait(
+    assert place(2 * GIB, Bound(8 * GIB), tenants, may_evict=False) == Wait(
         "waiting for 2.0 GB, 1.0 GB free; busy: org/a, org/b"
     )
 
 
 def test_a_size_is_written_for_people() -> None:
     assert [gigabytes(n) for n in (0, 50 * 1024**2, GIB // 2, 3 * GIB)] == ["0 MB", "50 MB", "0.5 GB", "3.0 GB"]
+    assert [instances(n) for n in (0, 1, 2)] == ["0 instances", "1 instance", "2 instances"]
+
+
+@given(st.integers(1, 120), tenants_lists, st.booleans(), st.integers(0, 120), st.integers(0, 5))
+def test_no_bound_is_ever_broken_and_no_stranger_goes_for_an_accounts_limit(
+    need: int, tenants: list[Tenant], may_evict: bool, memory: int, number: int
+) -> None:
+    own = [each for each in tenants if each.own]
+    match place_within(need, within(100, memory=memory, number=number), tenants, may_evict=may_evict):
+        case Placed():
+            assert need + sum(each.memory_bytes for each in tenants) <= 100
+            assert need + sum(each.memory_bytes for each in own) <= memory
+            assert 1 + len(own) <= number
+        case Evict(victims):
+            assert len({each.replica_id for each in victims}) == len(victims)
+            assert all(each.idle_s is not None and not each.leaving for each in victims)
+            left = [each for each in tenants if not each.leaving and each not in victims]
+            assert need + sum(each.memory_bytes for each in left) <= 100
+            assert need + sum(each.memory_bytes for each in left if each.own) <= memory
+            assert 1 + sum(each.own for each in left) <= number
+            if need + sum(each.memory_bytes for each in tenants if not each.leaving) <= 100:
+                assert all(each.own for each in victims), "the machine had room"
+        case Never():
+            assert need > min(100, memory) or number == 0
+
+
+@pytest.mark.parametrize(
+    ("memory", "number", "expected"),
+    [
+        (100, 9, Placed()),
+        (100, 2, Evict((), "waiting for org/old to leave: your account may hold 2 instances at once")),
+        (40, 9, Evict((), "waiting for org/old to leave: your account may hold 0 MB at once")),
+        (100, 1, Wait("waiting for 1 instance: your account may hold 1 instance at once; busy: org/busy")),
+        (25, 9, Wait("waiting for 0 MB: your account may hold 0 MB at once, 0 MB of it free; busy: org/busy")),
+    ],
+)
+def test_an_accounts_own_idle_replicas_go_for_its_limits(
+    memory: int, number: int, expected: Placed | Evict | Wait
+) -> None:
+    tenants = [tenant("stranger", 30, 900), tenant("old", 10, 300, own=True), tenant("busy", 20, own=True)]
+    verdict = place_within(20, within(100, memory=memory, number=number), tenants, may_evict=True)
+    if isinstance(expected, Evict):
+        assert isinstance(verdict, Evict)
+        assert ids(verdict.tenants) == ["old"]
+        assert verdict.reason == expected.reason
+    else:
+        assert verdict == expected
+
+
+def test_nobody_of_ones_own_goes_when_the_machine_has_no_room_anyway() -> None:
+    tenants = [tenant("stranger", 80), tenant("old", 10, 300, own=True)]
+    assert isinstance(place_within(30, within(100, memory=30, number=1), tenants, may_evict=True), Wait)
+
+
+def test_what_goes_for_the_account_counts_as_room_on_the_machine() -> None:
+    tenants = [tenant("stranger", 50, 900), tenant("old", 40, 300, own=True)]
+    verdict = place_within(50, within(100, memory=60, number=9), tenants, may_evict=True)
+    assert isinstance(verdict, Evict)
+    assert ids(verdict.tenants) == ["old"]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        (within(8 * GIB, memory=GIB, number=5), ["needs 2.0 GB", "your account may hold 1.0 GB", "--max-memory-gb"]),
+        (within(8 * GIB, memory=4 * GIB, number=0), ["your account may hold 0 instances", "--max-instances"]),
+        (within(GIB, memory=4 * GIB, number=5), ["needs 2.0 GB", "on this machine", "--memory-gb"]),
+    ],
+)
+def test_too_large_for_the_account_is_told_at_once(bounds: list[Bound], words: list[str]) -> None:
+    busy = tenant("busy", 4 * GIB, own=True)
+    verdict = place_within(2 * GIB, bounds, [busy], may_evict=True)
+    assert isinstance(verdict, Never)
+    assert all(word in verdict.reason for word in words), verdict.reason

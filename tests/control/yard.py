@@ -26,7 +26,7 @@ from modelyard.control.replicas import Replica, Supervised
 from modelyard.control.routes import Routes, Target
 from modelyard.control.states import ReplicaState
 from modelyard.store.store import Store
-from modelyard.types import GIB, Instance
+from modelyard.types import GIB, Instance, Quota
 from tests.catalog.models import model, write
 from tests.control.clocks import HandClock
 from tests.control.running import turns
@@ -94,6 +94,7 @@ class Yard:
     make_engine: Callable[..., FakeEngine] = FakeEngine
     node: str = "fake"
     hub: Hub | None = None
+    quotas: dict[str, Quota] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -131,6 +132,7 @@ class Yard:
             self.clock,
             self.policy,
             self.folder / "logs",
+            self.quota_of,
         )
         self.changed = asyncio.Event()
         self.engine.watch(self.changed.set)
@@ -145,11 +147,16 @@ class Yard:
             self.reconciler,
             self.journal,
             self.clock,
+            quota_of=self.quota_of,
             default_timeout_s=1800,
         )
         self.clusters.start()
         self._asked: list[asyncio.Task[Target]] = []
         stack.push_async_callback(self._leave)
+
+    def quota_of(self, account_id: str) -> Quota:
+        """What is in `quotas`; else no limit."""
+        return self.quotas.get(account_id, Quota())
 
     async def _leave(self) -> None:
         """Every client goes."""

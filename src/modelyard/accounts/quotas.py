@@ -62,8 +62,8 @@ class Quotas:
         count, most = self._under_way.get(account_id, 0), self.of(account_id).concurrent
         if most is not None and count >= most:
             raise TooManyAtOnce(
-                f"Your account may have {most} requests under way at once, and has {count}. Try again when one of "
-                "them has ended.",
+                f"Your account's requests under way at once are limited to {most}, and there are {count}. Try again "
+                "when one of them has ended.",
                 retry_after_s=RETRY_AFTER_S,
             )
         self._under_way[account_id] = count + 1

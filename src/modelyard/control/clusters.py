@@ -15,11 +15,13 @@ import msgspec
 from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
+from modelyard.control.placement import instances
 from modelyard.control.preparation import Preparations
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.replicas import Supervised
+from modelyard.control.room import QuotaOf
 from modelyard.control.states import ClusterStatus
-from modelyard.errors import InvalidRequest, ModelRefused, UnknownCluster
+from modelyard.errors import InvalidRequest, ModelRefused, QuotaExceeded, UnknownCluster
 from modelyard.store.store import Store
 from modelyard.types import Capacity, Cluster, ModelCard
 
@@ -28,6 +30,8 @@ T = TypeVar("T")
 MAX_REPLICAS = 1000
 MAX_TIMEOUT_S = 365 * 24 * 3600
 DELETE_DEADLINE_S = 10.0
+MODELS_NAMED = 10
+"""Of an account that has too many; the others are in its list of clusters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Clusters:
         journal: Journal,
         clock: Clock,
         *,
+        quota_of: QuotaOf,
         default_timeout_s: int,
     ) -> None:
         self._store = store
@@ -77,6 +82,7 @@ class Clusters:
         self._reconciler = reconciler
         self._journal = journal
         self._clock = clock
+        self._quota_of = quota_of
         self._default_timeout_s = default_timeout_s
         self._index: dict[tuple[str, str], str] = {}
         self._turn = asyncio.Lock()
@@ -121,12 +127,12 @@ class Clusters:
         return card
 
     async def put(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
-        """Creates the cluster, or updates and wakes it. Raises InvalidRequest, and what `model` raises."""
+        """Creates the cluster, or updates and wakes it. Raises InvalidRequest, QuotaExceeded, and as `model` does."""
         await self.model(model_id)
         return await self._change(partial(self._put, account_id, model_id, changes))
 
     async def ensure(self, account_id: str, model_id: str) -> Supervised:
-        """The account's cluster, made with defaults when there is none."""
+        """The account's cluster, made with defaults when there is none. Raises QuotaExceeded, and as `model` does."""
         existing = self.find(account_id, model_id)
         if existing is not None:
             return existing
@@ -156,7 +162,10 @@ class Clusters:
     async def _put(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
         existing = self.find(account_id, model_id)
         base = existing.cluster if existing else None
+        if base is None:
+            self._check_models(account_id)
         capacity = check_capacity(base.capacity if base else Capacity(), changes)
+        self._check_min(account_id, base, capacity)
         timeout_s = check_timeout(base.timeout_s if base else self._default_timeout_s, changes)
         cluster, created = await asyncio.to_thread(
             self._store.clusters.put, account_id, model_id, capacity, timeout_s, self._clock.now()
@@ -168,10 +177,12 @@ class Clusters:
 
     async def _patch(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
         current = self.get(account_id, model_id).cluster
+        capacity = check_capacity(current.capacity, changes)
+        self._check_min(account_id, current, capacity)
         cluster = await asyncio.to_thread(
             self._store.clusters.update,
             current.id,
-            capacity=check_capacity(current.capacity, changes),
+            capacity=capacity,
             timeout_s=check_timeout(current.timeout_s, changes),
             enabled=changes.enabled,
             now=self._clock.now(),
@@ -179,6 +190,40 @@ class Clusters:
         if cluster is None:
             raise UnknownCluster(f"The cluster of {model_id} was deleted a moment ago.", model=model_id)
         return self._took_effect(cluster, "updated", wake=changes != Changes(timeout_s=changes.timeout_s))
+
+    def _check_models(self, account_id: str) -> None:
+        """Whether the account may have one more cluster. Raises QuotaExceeded."""
+        most = self._quota_of(account_id).models
+        if most is None:
+            return
+        there = [each.cluster.model_id for each in self.list(account_id)]
+        if len(there) >= most:
+            named = ", ".join(there[:MODELS_NAMED]) + (", ..." if len(there) > MODELS_NAMED else "")
+            raise QuotaExceeded(
+                f"Your account's models are limited to {most}, and there are {len(there)}: {named or 'none'}. "
+                "Delete one (DELETE /models/v2/org/model), or have the limit raised: "
+                "`modelyard accounts set NAME --max-models N`.",
+                limit=most,
+            )
+
+    def _check_min(self, account_id: str, base: Cluster | None, capacity: Capacity) -> None:
+        """Whether replicas that must always run are no more than the account may hold. Raises InvalidRequest.
+
+        Not asked of a cluster whose `min` does not rise: it can be changed even when the limit has been lowered since.
+        """
+        most = self._quota_of(account_id).instances
+        if most is None or capacity.min <= (base.capacity.min if base else 0):
+            return
+        others = sum(
+            each.cluster.capacity.min for each in self.list(account_id) if base is None or each.cluster.id != base.id
+        )
+        if capacity.min + others > most:
+            taken = f", and the min of its other clusters takes {others}" if others else ""
+            raise InvalidRequest(
+                field="capacity.min",
+                got=capacity.min,
+                accepted=f"at most {max(0, most - others)}: your account may hold {instances(most)} at once{taken}",
+            )
 
     async def _delete(self, account_id: str, model_id: str) -> Cluster:
         cluster = self.get(account_id, model_id).cluster

@@ -26,7 +26,7 @@ from modelyard.control.policy import Policy
 from modelyard.control.preparation import NotPrepared, Preparations, Prepared, Preparing
 from modelyard.control.records import Records
 from modelyard.control.replicas import Replica, Supervised, Terms
-from modelyard.control.room import Room, name_for
+from modelyard.control.room import QuotaOf, Room, name_for
 from modelyard.control.routes import Routes
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.engine.base import Engine, Phase, Sighting
@@ -56,6 +56,7 @@ class Reconciler:
         clock: Clock,
         policy: Policy,
         log_dir: Path,
+        quota_of: QuotaOf,
     ) -> None:
         self._engine = engine
         self._routes = routes
@@ -66,6 +67,7 @@ class Reconciler:
         self._records = Records(journal, store, clock)
         self._limits = Limits(boot_s=policy.boot_s, drain_s=policy.drain_s)
         self._log_dir = log_dir
+        self._quota_of = quota_of
         self._clusters: dict[str, Supervised] = {}
         self._gone: dict[str, asyncio.Event] = {}
         self._poke = asyncio.Event()
@@ -192,7 +194,8 @@ class Reconciler:
             self.poke()
 
     def _room(self, now: float) -> Room:
-        return Room(self._engine.nodes()[0], self._clusters.values(), now, tuple(self._held.values()))
+        held = tuple(self._held.values())
+        return Room(self._engine.nodes()[0], self._clusters.values(), self._quota_of, now, held)
 
     # --- what the gateway may ask ---
 

@@ -100,6 +100,7 @@ class Services:
             clock,
             policy,
             settings.data_dir / "logs",
+            self.quotas.of,
         )
         await self.reconciler.start()
         stack.push_async_callback(self.reconciler.close)
@@ -110,6 +111,7 @@ class Services:
             self.reconciler,
             self.journal,
             clock,
+            quota_of=self.quotas.of,
             default_timeout_s=settings.default_timeout_s,
         )
         self.clusters.start()
