@@ -27,9 +27,14 @@ FIXED = ["serve", "run", "ls", "ps", "pull", "stop", "rm", "logs", "events", "do
 def test_every_fixed_command_is_there() -> None:
     assert {f"modelyard {name}" for name in FIXED} <= COMMANDS.keys()
     assert {
+        "modelyard accounts create",
+        "modelyard accounts credit",
+        "modelyard accounts ls",
+        "modelyard accounts set",
         "modelyard keys create",
         "modelyard keys ls",
         "modelyard keys revoke",
+        "modelyard keys set",
         "modelyard config show",
     } <= COMMANDS.keys()
 

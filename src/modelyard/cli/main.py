@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from modelyard import __version__
 from modelyard.cli import (
+    accounts,
     clusters,
     config,
     demo,
@@ -92,6 +93,7 @@ app.command(rich_help_panel=LOOKING)(clusters.rm)
 app.command(rich_help_panel=LOOKING)(logs.logs)
 app.command(rich_help_panel=LOOKING)(events.events)
 app.add_typer(tasks.app, name="tasks", rich_help_panel=LOOKING)
+app.add_typer(accounts.app, name="accounts", rich_help_panel=ADMINISTRATION)
 app.add_typer(keys.app, name="keys", rich_help_panel=ADMINISTRATION)
 app.add_typer(config.app, name="config", rich_help_panel=ADMINISTRATION)
 app.command(rich_help_panel=ADMINISTRATION)(doctor.doctor)

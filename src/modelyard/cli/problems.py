@@ -46,6 +46,7 @@ NEW_KEY = 'export MODELYARD_API_KEY="$(modelyard keys create NAME)"'
 
 _BY_STATUS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: NEW_KEY,
+    HTTPStatus.FORBIDDEN: "modelyard ps    (your clusters; modelyard rm MODEL deletes one)",
     HTTPStatus.NOT_FOUND: "modelyard ls    (the models; modelyard ps: your clusters)",
     HTTPStatus.TOO_MANY_REQUESTS: "modelyard ps",
     HTTPStatus.INTERNAL_SERVER_ERROR: "modelyard logs {model}",

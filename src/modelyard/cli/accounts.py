@@ -1,0 +1,144 @@
+"""`modelyard accounts`: who there is and what each may have, in the database itself, so that it needs no server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelyard.cli import limits, output
+from modelyard.cli.flags import with_settings
+from modelyard.cli.keys import open_store
+from modelyard.cli.money import parse_usd, show_usd
+from modelyard.cli.options import Json
+from modelyard.clock import SystemClock, iso
+from modelyard.config import Resolved
+from modelyard.errors import InvalidRequest, NotFound
+from modelyard.types import GIB
+
+if TYPE_CHECKING:
+    from modelyard.store.accounts import Limits
+    from modelyard.store.store import Store
+    from modelyard.types import Account
+
+COLUMNS = (
+    "name", "id", "#keys", "#instances", "#memory gb", "#at once", "#models", "#credit usd", "#monthly usd",
+)  # fmt: skip
+TAKES_NEGATIVE = {"ignore_unknown_options": True}
+"""An amount such as -5 is no option."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Make and list accounts, limit what they may have. Works with and without a running server, which heeds a "
+    "change within seconds.",
+)
+
+Name = Annotated[str, typer.Argument(help="the account's name, or its id", show_default=False)]
+
+
+@app.command("ls")
+@with_settings("data_dir", "database_url")
+def list_accounts(resolved: Resolved, json: Json = False) -> None:
+    """List the accounts with their limits; a dash is no limit, and no credit: billed afterwards."""
+    with open_store(resolved.settings) as store:
+        live = Counter(key.account_id for key in store.keys.list() if key.revoked_at is None)
+        shown = [describe(account, live[account.id]) for account in store.accounts.list()]
+    if json:
+        return output.print_json(shown)
+    rows = ([value for name, value in each.items() if name != "created"] for each in shown)
+    output.print_table(COLUMNS, rows, empty="There are no accounts yet. `modelyard accounts create NAME` makes one.")
+    return None
+
+
+@app.command()
+@with_settings("data_dir", "database_url")
+def create(
+    resolved: Resolved, name: Annotated[str, typer.Argument(help="what to call it", show_default=False)]
+) -> None:
+    """Make an account, without limits, and print its id. `modelyard keys create --account NAME` gives it a key."""
+    if not name.strip():
+        raise InvalidRequest(field="name", got=name, accepted="at least one letter")
+    with open_store(resolved.settings) as store:
+        made = store.accounts.create(name, SystemClock().now())
+    typer.echo(made.id)
+
+
+@app.command("set")
+@with_settings("data_dir", "database_url")
+def set_limits(
+    resolved: Resolved,
+    name: Name,
+    max_instances: Annotated[
+        str | None, typer.Option(metavar="N", help="instances that may run at once, of all its models; none: no limit")
+    ] = None,
+    max_memory_gb: Annotated[
+        str | None, typer.Option(metavar="X", help="memory they may hold together, in GB; none: no limit")
+    ] = None,
+    max_concurrent: Annotated[
+        str | None, typer.Option(metavar="N", help="inferences it may have under way at once; none: no limit")
+    ] = None,
+    max_models: Annotated[
+        str | None, typer.Option(metavar="N", help="clusters it may have, running or not; none: no limit")
+    ] = None,
+    monthly_limit: Annotated[
+        str | None, typer.Option(metavar="USD", help="what it may spend in a calendar month (UTC); none: no limit")
+    ] = None,
+) -> None:
+    """Change an account's limits; those that are not named stay. What runs already is not ended."""
+    changes: Limits = {}
+    if max_instances is not None:
+        changes["max_instances"] = limits.parse_count(max_instances, "--max-instances")
+    if max_memory_gb is not None:
+        changes["max_memory_bytes"] = limits.parse_gigabytes(max_memory_gb, "--max-memory-gb")
+    if max_concurrent is not None:
+        changes["max_concurrent"] = limits.parse_count(max_concurrent, "--max-concurrent")
+    if max_models is not None:
+        changes["max_models"] = limits.parse_count(max_models, "--max-models")
+    if monthly_limit is not None:
+        changes["monthly_limit_nano"] = limits.parse_money(monthly_limit, "--monthly-limit")
+    if not changes:
+        raise InvalidRequest("Nothing to change: name a limit, such as --max-instances 2.")
+    with open_store(resolved.settings) as store:
+        changed = store.accounts.set_limits(find_account(store, name).id, **changes)
+    typer.echo(f"The limits of {changed.name} are changed.", err=True)
+
+
+@app.command(context_settings=TAKES_NEGATIVE)
+@with_settings("data_dir", "database_url")
+def credit(
+    resolved: Resolved,
+    name: Name,
+    usd: Annotated[str, typer.Argument(metavar="USD", help="what to add, such as 12.50; below 0: what to take back")],
+) -> None:
+    """Add to what an account has paid in advance, and print the new total in US dollars."""
+    amount = parse_usd(usd, "USD")
+    with open_store(resolved.settings) as store:
+        changed = store.accounts.add_credit(find_account(store, name).id, amount)
+    typer.echo(show_usd(changed.credit_nano or 0))
+
+
+def find_account(store: Store, name: str) -> Account:
+    """The account of that name, else of that id. Raises NotFound naming those there are."""
+    accounts = store.accounts.list()
+    found = [each for each in accounts if each.name == name] or [each for each in accounts if each.id == name]
+    if not found:
+        others = ", ".join(sorted(each.name for each in accounts)) or "none yet"
+        raise NotFound(f"No account is called {name}; there are {others}.")
+    return found[0]
+
+
+def describe(account: Account, keys: int) -> dict[str, Any]:
+    """An account as it may be shown. Amounts of money are text, so that they stay exact; None: no limit."""
+    return {
+        "name": account.name,
+        "id": account.id,
+        "created": iso(account.created_at),
+        "keys": keys,
+        "max_instances": account.max_instances,
+        "max_memory_gb": None if account.max_memory_bytes is None else round(account.max_memory_bytes / GIB, 9),
+        "max_concurrent": account.max_concurrent,
+        "max_models": account.max_models,
+        "credit_usd": None if account.credit_nano is None else show_usd(account.credit_nano),
+        "monthly_limit_usd": None if account.monthly_limit_nano is None else show_usd(account.monthly_limit_nano),
+    }
