@@ -10,11 +10,16 @@ from typing import Any
 from tests.serving import KEY
 
 
-def encode(model_id: str, body: dict[str, Any]) -> bytes:
+def encode(model_id: str, body: dict[str, Any], key: str = KEY) -> bytes:
     """A POST as it goes over the wire."""
+    return encode_to(f"/models/v2/{model_id}", body, key)
+
+
+def encode_to(path: str, body: dict[str, Any], key: str = KEY) -> bytes:
+    """A POST to any path as it goes over the wire."""
     payload = json.dumps(body).encode()
     head = (
-        f"POST /models/v2/{model_id} HTTP/1.1\r\nhost: localhost\r\nauthorization: {KEY}\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: {key}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(payload)}\r\n\r\n"
     )
     return head.encode() + payload
@@ -22,10 +27,15 @@ def encode(model_id: str, body: dict[str, Any]) -> bytes:
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     """Status and body of an answer that has a content-length."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    lines = head.split(b"\r\n")
-    length = next(int(line.split(b":")[1]) for line in lines if line.lower().startswith(b"content-length"))
-    return int(lines[0].split()[1]), await reader.readexactly(length)
+    status, headers = await read_head(reader)
+    return status, await reader.readexactly(int(headers["content-length"]))
+
+
+async def read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
+    """Status and headers of an answer, by their lower-case names."""
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
+    pairs = (line.partition(":") for line in lines)
+    return int(first.split()[1]), {name.lower(): value.strip() for name, _, value in pairs}
 
 
 async def post_each(
