@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -25,6 +25,22 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+class SteadyClock:
+    """The wall clock as it was when this was made, carried on by the monotonic one: setting the machine's clock moves
+    nothing, so that the difference of two moments is the time that passed between them. What is billed goes by it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began_at = clock.now()
+        self._began = clock.monotonic()
+
+    def now(self) -> datetime:
+        return self._began_at + timedelta(seconds=self._clock.monotonic() - self._began)
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
 
 
 def iso(moment: datetime) -> str:

@@ -25,6 +25,7 @@ FIRST_ACCOUNT = "admin"
 
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+BILLING_COUNTS = ("ready", "life", "inference")
 WORDS_FOR = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -78,6 +79,17 @@ class Settings:
     artefact_ttl_s: int = setting(3600, "seconds for which a file that a model has made can be fetched")
     rate_limit: int = setting(6000, "requests a key may make per minute; 0: no limit")
     price_per_gb_s: float = setting(0.0000166667, "US dollars per GB of required memory and second")
+    billing_counts: str = setting(
+        "ready",
+        "what is billed. ready: an instance's time from ready to end; life: from launch to end; inference: the time "
+        "that requests took",
+        choices=BILLING_COUNTS,
+    )
+    billing_minimum_s: int = setting(60, "seconds of an instance that are billed at least")
+    billing_round_s: int = setting(60, "an instance's billed seconds are rounded up to a multiple of this; 0: exact")
+    billing_reserve_s: int = setting(
+        10, "seconds set aside before each request of an account with credit or a limit, where requests are billed"
+    )
     log_level: str = setting("info", "debug, info, warning or error", choices=LOG_LEVELS)
 
     @property

@@ -7,6 +7,7 @@ ModelyardError
 │   ├── UnsupportedMediaType 415
 │   └── ModelRefused 422          the model's files cannot be served safely, or at all
 ├── Unauthorized 401
+├── PaymentRequired 402           the account's credit or monthly limit is used up
 ├── QuotaExceeded 403             the account has all it may have; waiting does not help
 ├── NotFound 404
 │   ├── UnknownModel              offers the nearest names
@@ -109,6 +110,13 @@ class QuotaExceeded(ModelyardError):
 
     code = "quota_exceeded"
     status = 403
+
+
+class PaymentRequired(ModelyardError):
+    """This account's credit is spent."""
+
+    code = "payment_required"
+    status = 402
 
 
 class NotFound(ModelyardError):

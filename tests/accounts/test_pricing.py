@@ -1,13 +1,21 @@
-"""What a model's meter and price are."""
+"""What a model's meter and price are, exactly."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.accounts.pricing import METERS, Price, price
-from modelyard.types import GIB
+from modelyard.accounts.pricing import METERS, Price, price, tariff_of
+from modelyard.config import Settings
+from modelyard.errors import InvalidRequest, PaymentRequired
+from modelyard.money import amount_nano, check_funds, decimal, dollars, pico_per_gb_s
+from modelyard.types import GIB, Account, Tariff
 
 RATE = 0.0000166667
+ADA = Account("acc_1", "ada", datetime(2026, 5, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -30,9 +38,11 @@ def test_a_meter_covers_models_up_to_its_size(gigabytes: float, meter: str) -> N
 
 
 def test_the_price_is_memory_times_rate() -> None:
-    assert price(GIB // 2, RATE) == Price("xs", pytest.approx(0.5 * RATE))
-    two_minutes_of_gpt2 = price(GIB // 2, RATE).usd_per_s * 120
-    assert two_minutes_of_gpt2 == pytest.approx(0.001000002)
+    gpt2 = price(GIB // 2, RATE)
+    assert gpt2 == Price("xs", GIB // 2, 16_666_700)
+    assert decimal(gpt2.nano(120_000_000)) == "0.001000002"
+    assert decimal(gpt2.pico_per_s, 12) == "0.000008333350"
+    assert gpt2.usd_per_s == 0.00000833335
     assert price(GIB, 0.0).usd_per_s == 0.0
 
 
@@ -42,3 +52,66 @@ def test_more_memory_never_costs_less(one: int, other: int) -> None:
     small, large = price(min(one, other), RATE), price(max(one, other), RATE)
     assert small.usd_per_s <= large.usd_per_s
     assert names.index(small.meter) <= names.index(large.meter)
+
+
+@given(st.integers(0, 10**9).map(lambda pico: f"{pico / 10**12:.12f}"))
+def test_a_rate_is_the_decimal_that_was_written(text: str) -> None:
+    assert pico_per_gb_s(float(text)) == Fraction(text) * 10**12
+
+
+def test_a_rate_finer_than_what_is_counted_in_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match=r"price_per_gb_s: got 1e-13; accepted: .* 12 decimals"):
+        tariff_of(replace(Settings(), price_per_gb_s=1e-13))
+
+
+def test_the_terms_are_what_is_set() -> None:
+    assert tariff_of(Settings()) == Tariff(16_666_700, 60, 60, "ready")
+    chosen = replace(Settings(), billing_minimum_s=1, billing_round_s=0, billing_counts="life", price_per_gb_s=1.0)
+    assert tariff_of(chosen) == Tariff(10**12, 1, 0, "life")
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**13), st.integers(0, 10**12))
+def test_an_amount_is_rounded_half_up(memory_bytes: int, took_us: int, pico: int) -> None:
+    exact = Fraction(memory_bytes, GIB) * Fraction(took_us, 10**6) * Fraction(pico, 1000)
+    assert -Fraction(1, 2) < amount_nano(memory_bytes, took_us, pico) - exact <= Fraction(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("nano", "plain", "words"),
+    [
+        (0, "0.000000000", "$0.00"),
+        (1, "0.000000001", "$0.000000001"),
+        (1_000_002, "0.001000002", "$0.001000002"),
+        (12_500_000_000, "12.500000000", "$12.50"),
+        (-1, "-0.000000001", "$-0.000000001"),
+    ],
+)
+def test_money_is_written_without_noise(nano: int, plain: str, words: str) -> None:
+    assert decimal(nano) == plain
+    assert dollars(nano) == words
+
+
+@pytest.mark.parametrize(
+    ("credit", "limit", "spent", "month", "need", "refused"),
+    [
+        (None, None, 10**18, 10**18, 10**9, False),
+        (100, None, 99, 99, 0, False),
+        (100, None, 100, 0, 0, True),
+        (0, None, 0, 0, 0, True),
+        (100, None, 60, 0, 40, False),
+        (100, None, 60, 0, 41, True),
+        (None, 100, 500, 99, 0, False),
+        (None, 100, 500, 100, 0, True),
+        (None, 100, 500, 60, 41, True),
+        (1000, 100, 500, 100, 0, True),
+    ],
+)
+def test_funds_are_used_up_at_exactly_zero(
+    credit: int | None, limit: int | None, spent: int, month: int, need: int, refused: bool
+) -> None:
+    account = replace(ADA, credit_nano=credit, monthly_limit_nano=limit)
+    if refused:
+        with pytest.raises(PaymentRequired, match=r"ada has spent \$.*modelyard accounts"):
+            check_funds(account, spent_nano=spent, month_nano=month, need_nano=need)
+    else:
+        check_funds(account, spent_nano=spent, month_nano=month, need_nano=need)
