@@ -129,6 +129,34 @@ def write_until_killed(store: Any, account_id: str, cluster_ids: list[str]) -> N
         _say(number)
 
 
+def reserve_until_refused(store: Any, account_id: str, amount_nano: int) -> int:
+    """How often it could set that much aside."""
+    from modelyard.errors import PaymentRequired
+    from modelyard.store.requests import Past
+    from modelyard.types import RequestRecord
+
+    for number in count():
+        record = RequestRecord(f"req_{os.getpid()}_{number}", account_id, "org/name", 1, NOW, reserved_nano=amount_nano)
+        try:
+            store.requests.reserve(record, Past(NOW, 0, NOW, 0))
+        except PaymentRequired:
+            return number
+    raise AssertionError
+
+
+def settle_each(store: Any, account_id: str, request_ids: list[str], times: int) -> None:
+    """Settles every request, in an order of its own, so many times."""
+    from modelyard.types import RequestRecord
+
+    for _ in range(times):
+        records = [
+            RequestRecord(id_, account_id, "org/name", 1, NOW, settled_at=NOW, outcome="answered", charged_nano=7)
+            for id_ in (request_ids if os.getpid() % 2 else request_ids[::-1])
+        ]
+        for start in range(0, len(records), 7):
+            store.requests.settle(records[start : start + 7])
+
+
 def _say(answer: Any) -> None:
     print(json.dumps(answer), flush=True)
 
@@ -144,6 +172,8 @@ TASKS: dict[str, Callable[..., Any]] = {
         learn_facts,
         claim_jobs,
         write_until_killed,
+        reserve_until_refused,
+        settle_each,
     )
 }
 

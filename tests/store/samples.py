@@ -2,7 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from modelyard.store import new_id
+from sqlalchemy import update
+
+from modelyard.store import Store, new_id
+from modelyard.store.tables import accounts
 from modelyard.types import Account, Capacity, Event, Instance
 
 START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -32,3 +35,9 @@ def life(account: Account, begin: float = 0, *, model_id: str = MODEL, node: str
 def line(account: Account, message: str, seconds: float = 0, *, model_id: str = MODEL) -> Event:
     """A line of a cluster's log."""
     return Event(account.id, model_id, at(seconds), "note", message)
+
+
+def fund(store: Store, account: Account, **funds: int | None) -> None:
+    """Gives an account a credit or a limit by SQL: `credit_nano`, `monthly_limit_nano`."""
+    with store._database.write() as connection:
+        connection.execute(update(accounts).where(accounts.c.id == account.id).values(funds))

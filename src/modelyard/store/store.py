@@ -14,6 +14,7 @@ from modelyard.store.jobs import Jobs
 from modelyard.store.keys import Keys
 from modelyard.store.migrate import migrate
 from modelyard.store.models import Models
+from modelyard.store.requests import Requests
 
 
 class Store:
@@ -30,6 +31,7 @@ class Store:
         self.keys = Keys(database)
         self.clusters = Clusters(database)
         self.instances = Instances(database)
+        self.requests = Requests(database)
         self.events = Events(database)
         self.models = Models(database)
         self.jobs = Jobs(database)

@@ -1,0 +1,194 @@
+"""What each request was metered at: reserved before it ran where that is needed, settled once it is over.
+
+A request that was settled is never changed again. What somebody is charged for is kept for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, select, update
+
+from modelyard.errors import NotFound
+from modelyard.money import check_funds
+from modelyard.store.database import Database, insert_into
+from modelyard.store.tables import accounts, requests
+from modelyard.types import Account, RequestRecord
+
+SETTLED = ("instance_id", "settled_at", "outcome", "took_us", "cost_nano", "charged_nano")
+"""What a settlement says of a request that was reserved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What an account has spent beside its requests that came from `since` on: in all its time, and since
+    `month_start`, in billionths of a US dollar."""
+
+    since: datetime
+    spent_nano: int
+    month_start: datetime
+    month_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTotals:
+    """The settled requests of one account, model and UTC day."""
+
+    account_id: str
+    model_id: str
+    day: date
+    requests: int
+    took_us: int
+    cost_nano: int
+    charged_nano: int
+
+
+class Requests:
+    """Every account's requests."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def reserve(self, record: RequestRecord, past: Past) -> None:
+        """Sets `record.reserved_nano` aside if the account's credit and monthly limit cover it. Idempotent by id.
+
+        One transaction that holds the account's row, so that no number of requests at once, from any number of
+        processes, sets aside more than there is. Raises PaymentRequired, NotFound.
+        """
+        with self._database.write() as connection:
+            owner = select(accounts).where(accounts.c.id == record.account_id).with_for_update()
+            row = connection.execute(owner).one_or_none()
+            if row is None:
+                raise NotFound(f"No account has the id {record.account_id}.")
+            if connection.execute(select(requests.c.id).where(requests.c.id == record.id)).first() is not None:
+                return
+            in_month = max(past.since, past.month_start)
+            check_funds(
+                Account(**row._mapping),
+                spent_nano=past.spent_nano + _spent(connection, record.account_id, past.since),
+                month_nano=past.month_nano + _spent(connection, record.account_id, in_month),
+                need_nano=record.reserved_nano,
+            )
+            connection.execute(insert_into(connection, requests).values(asdict(record)))
+
+    def settle(self, records: Collection[RequestRecord]) -> None:
+        """Enters what requests came to, all in one transaction; what was set aside for them is free again.
+
+        The first settlement of an id wins, a later one changes nothing. It needs no reservation.
+        """
+        if not records:
+            return
+        # In order of id: two processes that lock the same rows in the same order cannot deadlock.
+        rows = [asdict(record) for record in sorted(records, key=lambda record: record.id)]
+        with self._database.write() as connection:
+            insertion = insert_into(connection, requests)
+            statement = insertion.on_conflict_do_update(
+                index_elements=["id"],
+                set_={name: insertion.excluded[name] for name in SETTLED},
+                where=requests.c.settled_at.is_(None),
+            )
+            connection.execute(statement, rows)
+
+    def settle_left_over(self, now: datetime) -> int:
+        """Settles at zero what an earlier server had set aside and never settled; how many there were."""
+        statement = update(requests).where(requests.c.settled_at.is_(None)).values(settled_at=now, outcome="lost")
+        with self._database.write() as connection:
+            return connection.execute(statement).rowcount
+
+    def find(self, request_id: str) -> RequestRecord | None:
+        with self._database.read() as connection:
+            row = connection.execute(select(requests).where(requests.c.id == request_id)).one_or_none()
+        return None if row is None else _record(row)
+
+    def spent_nano(self, account_id: str, since: datetime | None = None, until: datetime | None = None) -> int:
+        """What an account is charged for its requests that came from `since` up to, not including, `until`, and what
+        is set aside for those under way."""
+        with self._database.read() as connection:
+            return _spent(connection, account_id, since, until)
+
+    def oldest_open(self, account_id: str) -> datetime | None:
+        """When the oldest request of an account that is not settled came."""
+        statement = select(func.min(requests.c.at)).where(
+            requests.c.account_id == account_id, requests.c.settled_at.is_(None)
+        )
+        with self._database.read() as connection:
+            found: datetime | None = connection.execute(statement).scalar_one()
+        return found
+
+    def totals(
+        self,
+        account_id: str | None,
+        model_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Sequence[RequestTotals]:
+        """The settled requests of one account (None: of all) that came from `since` up to, not including, `until`,
+        summed for each account, model and UTC day, in this order."""
+        with self._database.read() as connection:
+            day = _day(connection)
+            statement = (
+                select(
+                    requests.c.account_id,
+                    requests.c.model_id,
+                    day.label("day"),
+                    func.count().label("requests"),
+                    *(func.sum(requests.c[name]).label(name) for name in ("took_us", "cost_nano", "charged_nano")),
+                )
+                .where(requests.c.settled_at.is_not(None), *_within(account_id, since, until))
+                .group_by(requests.c.account_id, requests.c.model_id, day)
+                .order_by(requests.c.account_id, requests.c.model_id, day)
+            )
+            if model_id is not None:
+                statement = statement.where(requests.c.model_id == model_id)
+            return [_totals(row) for row in connection.execute(statement)]
+
+    def prune(self, before: datetime) -> int:
+        """Deletes the settled requests from before `before` that nobody is charged for; how many there were."""
+        old = (requests.c.at < before) & requests.c.settled_at.is_not(None) & (requests.c.charged_nano == 0)
+        with self._database.write() as connection:
+            return connection.execute(delete(requests).where(old)).rowcount
+
+
+def _within(account_id: str | None, since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if account_id is not None:
+        conditions.append(requests.c.account_id == account_id)
+    if since is not None:
+        conditions.append(requests.c.at >= since)
+    if until is not None:
+        conditions.append(requests.c.at < until)
+    return conditions
+
+
+def _spent(
+    connection: Connection, account_id: str, since: datetime | None = None, until: datetime | None = None
+) -> int:
+    counts = case((requests.c.settled_at.is_(None), requests.c.reserved_nano), else_=requests.c.charged_nano)
+    statement = select(func.coalesce(func.sum(counts), 0)).where(*_within(account_id, since, until))
+    return int(connection.execute(statement).scalar_one())
+
+
+def _day(connection: Connection) -> ColumnElement[str]:
+    """A request's UTC day, as text. The two databases have no function for it in common."""
+    if connection.dialect.name == "sqlite":
+        return func.date(requests.c.at)
+    return func.to_char(func.timezone("UTC", requests.c.at), "YYYY-MM-DD")
+
+
+def _totals(row: Row[tuple[object, ...]]) -> RequestTotals:
+    # PostgreSQL sums whole numbers to decimals.
+    return RequestTotals(
+        row.account_id,
+        row.model_id,
+        date.fromisoformat(row.day),
+        row.requests,
+        int(row.took_us),
+        int(row.cost_nano),
+        int(row.charged_nano),
+    )
+
+
+def _record(row: Row[tuple[object, ...]]) -> RequestRecord:
+    return RequestRecord(**row._mapping)
