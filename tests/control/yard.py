@@ -17,16 +17,19 @@ from typing import Any, Self
 from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.hub import Hub
+from modelyard.clock import SteadyClock
 from modelyard.control.clusters import Clusters, Report, read_changes
 from modelyard.control.journal import Journal
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations
 from modelyard.control.reconciler import Reconciler
+from modelyard.control.records import Records
 from modelyard.control.replicas import Replica, Supervised
 from modelyard.control.routes import Routes, Target
 from modelyard.control.states import ReplicaState
+from modelyard.errors import ModelyardError
 from modelyard.store.store import Store
-from modelyard.types import GIB, Instance, Quota
+from modelyard.types import GIB, Instance, Quota, Tariff
 from tests.catalog.models import model, write
 from tests.control.clocks import HandClock
 from tests.control.running import turns
@@ -95,6 +98,8 @@ class Yard:
     node: str = "fake"
     hub: Hub | None = None
     quotas: dict[str, Quota] = field(default_factory=dict)
+    tariff: Tariff | None = None
+    refusals: dict[str, ModelyardError] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -127,12 +132,13 @@ class Yard:
             self.engine,
             self.routes,
             self.preparations,
-            self.journal,
+            Records(self.journal, self.store, SteadyClock(self.clock), self.tariff),
             self.store,
             self.clock,
             self.policy,
             self.folder / "logs",
             self.quota_of,
+            self.refusals.get,
         )
         self.changed = asyncio.Event()
         self.engine.watch(self.changed.set)

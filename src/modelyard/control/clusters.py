@@ -236,6 +236,7 @@ class Clusters:
     def report(self, supervised: Supervised) -> Report:
         """The cluster as it is now."""
         cluster = supervised.cluster
+        problem = supervised.problem()
         now = self._clock.monotonic()
         load = supervised.route.load()
         idle_s = supervised.idle_s(now)
@@ -251,7 +252,7 @@ class Clusters:
             queued=load.queued,
             inferences=cluster.inferences + supervised.route.finished,
             expires_at=expires_at,
-            error=supervised.failure.message if supervised.failure else None,
+            error=None if problem is None else problem.message,
         )
 
     def _took_effect(self, cluster: Cluster, verb: str, *, wake: bool = True) -> Supervised:

@@ -10,16 +10,18 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
 from modelyard.clock import Clock
 from modelyard.errors import ModelyardError
 from modelyard.store.store import Store
-from modelyard.types import Event
+from modelyard.types import Event, RequestRecord
 
 log = logging.getLogger(__name__)
 
 Write = Callable[[], object]
+Entry = Write | Event | RequestRecord
 RETRY_DELAY_S = 1.0
 CLOSE_DEADLINE_S = 10.0
 
@@ -31,7 +33,7 @@ class Journal:
         self._store = store
         self._clock = clock
         self._retry_delay_s = retry_delay_s
-        self._queue: asyncio.Queue[Write | Event] = asyncio.Queue()
+        self._queue: asyncio.Queue[Entry] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -68,6 +70,10 @@ class Journal:
             Event(account_id, model_id, self._clock.now(), kind, message, cluster_id=cluster_id, data=data)
         )
 
+    def settle(self, record: RequestRecord) -> None:
+        """Queues what a request came to. Loop thread only."""
+        self._queue.put_nowait(record)
+
     async def _write_forever(self) -> None:
         while True:
             entries = [await self._queue.get()]
@@ -95,21 +101,19 @@ class Journal:
                 return
 
 
-def to_writes(entries: list[Write | Event], store: Store) -> list[Write]:
-    """The entries as store calls in the same order, neighbouring events as one."""
+def to_writes(entries: list[Entry], store: Store) -> list[Write]:
+    """The entries as store calls in the same order, neighbouring events as one and neighbouring requests as one."""
     writes: list[Write] = []
-    events: list[Event] = []
-
-    def end_run() -> None:
-        if events:
-            writes.append(partial(store.events.add, list(events)))
-            events.clear()
-
-    for entry in entries:
-        if isinstance(entry, Event):
-            events.append(entry)
+    for kind, run in groupby(entries, kind_of):
+        if kind is Event:
+            writes.append(partial(store.events.add, cast(list[Event], list(run))))
+        elif kind is RequestRecord:
+            writes.append(partial(store.requests.settle, cast(list[RequestRecord], list(run))))
         else:
-            end_run()
-            writes.append(entry)
-    end_run()
+            writes.extend(cast(list[Write], list(run)))
     return writes
+
+
+def kind_of(entry: Entry) -> type:
+    """What an entry is, among those that are written together."""
+    return type(entry) if isinstance(entry, Event | RequestRecord) else object

@@ -19,7 +19,6 @@ from typing import Any
 
 from modelyard.clock import Clock
 from modelyard.control.failures import GiveUp, Retry
-from modelyard.control.journal import Journal
 from modelyard.control.placement import Evict, Never, Placed, Placement, Tenant, Wait, gigabytes
 from modelyard.control.plan import Action, Drain, Launch, Limits, Stop, plan_cluster
 from modelyard.control.policy import Policy
@@ -51,20 +50,23 @@ class Reconciler:
         engine: Engine,
         routes: Routes,
         preparations: Preparations,
-        journal: Journal,
+        records: Records,
         store: Store,
         clock: Clock,
         policy: Policy,
         log_dir: Path,
         quota_of: QuotaOf,
+        unpaid: Callable[[str], ModelyardError | None] = lambda account_id: None,
     ) -> None:
+        """`unpaid`: why an account may run nothing for now, None when it may; asked at every step."""
         self._engine = engine
         self._routes = routes
         self._preparations = preparations
         self._store = store
         self._clock = clock
         self._policy = policy
-        self._records = Records(journal, store, clock)
+        self._records = records
+        self._unpaid = unpaid
         self._limits = Limits(boot_s=policy.boot_s, drain_s=policy.drain_s)
         self._log_dir = log_dir
         self._quota_of = quota_of
@@ -147,6 +149,7 @@ class Reconciler:
         for supervised in list(self._clusters.values()):
             with self._guarding(supervised):
                 # STEP 2: how many should there be?
+                self._consider_funds(supervised)
                 self._consider_use(supervised, now)
                 supervised.aim(now, self._policy.slots_per_target, self._policy.stable_window_s)
                 # STEP 3: plan and act.
@@ -340,6 +343,15 @@ class Reconciler:
         self._publish(supervised)
 
     # --- STEP 2: how many ---
+
+    def _consider_funds(self, supervised: Supervised) -> None:
+        """Without funds nothing new is begun: what is running drains, what waits is told why."""
+        unpaid = self._unpaid(supervised.cluster.account_id)
+        if unpaid is not None and supervised.unpaid is None:
+            self._event(supervised, "unpaid", unpaid.message)
+        elif unpaid is None and supervised.unpaid is not None:
+            self._event(supervised, "paid", "there are funds again")
+        supervised.unpaid = unpaid
 
     def _consider_use(self, supervised: Supervised, now: float) -> None:
         if supervised.off:

@@ -12,16 +12,19 @@ from functools import partial
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
 from modelyard.store.store import Store
-from modelyard.types import Cluster, Instance
+from modelyard.types import Cluster, Instance, Tariff
 
 
 class Records:
     """Takes notes for one reconciler."""
 
-    def __init__(self, journal: Journal, store: Store, clock: Clock) -> None:
+    def __init__(self, journal: Journal, store: Store, clock: Clock, tariff: Tariff | None = None) -> None:
+        """`clock`: a steady one, for bills are made of its moments. `tariff`: the terms of what is launched from now
+        on; None: nobody is billed."""
         self._journal = journal
         self._store = store
         self._clock = clock
+        self._tariff = tariff
 
     def event(self, cluster: Cluster, kind: str, message: str) -> None:
         """Adds a line to the cluster's log."""
@@ -39,6 +42,7 @@ class Records:
             memory_bytes=memory_bytes,
             created_at=now,
             heartbeat_at=now,
+            tariff=self._tariff,
         )
         self._journal.submit(partial(self._store.instances.open, instance))
 
@@ -48,7 +52,8 @@ class Records:
 
     def ready(self, replica_id: str) -> None:
         """A replica became ready."""
-        self._journal.submit(partial(self._store.instances.update, replica_id, ready_at=self._clock.now()))
+        now = self._clock.now()
+        self._journal.submit(partial(self._store.instances.update, replica_id, ready_at=now, heartbeat_at=now))
 
     def alive(self, replica_ids: Collection[str]) -> None:
         """These replicas live."""
@@ -60,10 +65,12 @@ class Records:
         self._journal.submit(partial(self._store.instances.end, replica_id, self._clock.now(), reason))
 
     def killed(self, instances: Iterable[Instance]) -> None:
-        """These lives were cut off with their server: each ends where it was last known to go on."""
+        """These lives were cut off with their server: each ends where it was last known to go on. What that server had
+        set aside for its requests is free again."""
         for instance in instances:
             end = partial(self._store.instances.end, instance.id, instance.heartbeat_at, "the server was killed")
             self._journal.submit(end)
+        self._journal.submit(partial(self._store.requests.settle_left_over, self._clock.now()))
 
     def inferences(self, counts: Mapping[str, tuple[int, datetime]]) -> None:
         """Cluster id → how many more inferences it answered, and when the last one was."""

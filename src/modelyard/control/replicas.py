@@ -60,6 +60,7 @@ class Supervised:
 
     `floor`: replicas kept without load: `desired` while in use, `min` once idled out, fewer than before once evicted.
     `peak`: what the load called for over the stable window. `failure`: why it was given up, at `failed_at`.
+    `unpaid`: why its account may run nothing for now; what is in flight is finished.
     `retry_at`: launch nothing before. `ready_at`: when a replica last became ready, `boot_s` after its launch.
     `removed`: being deleted.
     """
@@ -76,6 +77,7 @@ class Supervised:
     retry_at: float = 0.0
     failure: ModelyardError | None = None
     failed_at: float = 0.0
+    unpaid: ModelyardError | None = None
     ready_at: float = 0.0
     boot_s: float = 0.0
     waiting_for: str | None = None
@@ -88,7 +90,8 @@ class Supervised:
 
     def bounds(self) -> Capacity:
         """The capacity in force at this moment."""
-        return Capacity(0, 0, 0) if self.off or self.failure is not None else self.cluster.capacity
+        stays_down = self.off or self.unpaid is not None or self.failure is not None
+        return Capacity(0, 0, 0) if stays_down else self.cluster.capacity
 
     def refusal(self) -> ModelyardError | None:
         """What a request gets instead of a place in the queue; None while waiting makes sense."""
@@ -100,7 +103,11 @@ class Supervised:
         if self.cluster.capacity.max == 0:
             said = f"capacity.max of the cluster of {model_id} is 0, so nothing may run."
             return ClusterOff(f'{said} Raise it with PATCH {{"capacity": {{"max": 1}}}}.')
-        return self.failure
+        return self.unpaid or self.failure
+
+    def problem(self) -> ModelyardError | None:
+        """Why it cannot run although its owner wants it to."""
+        return self.unpaid or self.failure
 
     def states(self) -> list[ReplicaState]:
         """Every replica's state."""

@@ -1,7 +1,7 @@
 """From an HTTP request to a checked inference, the same for every surface: who asks, of which model, for what.
 
-Owns the order of the checks: key, rate, requests at once (by the surfaces, around all that follows), body, model,
-task, fields, media. Nothing is queued before all of them hold.
+Owns the order of the checks: key, rate, funds, requests at once (by the surfaces, around all that follows), body,
+model, task, fields, media. Nothing is queued before all of them hold.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from modelyard.errors import NotFound
 from modelyard.gateway.exchange import HttpExchange
 from modelyard.gateway.resolve import needs_resolving, resolve
 from modelyard.gateway.services import Services
+from modelyard.money import decimal
 from modelyard.tasks import body as bodies
 from modelyard.tasks.base import Task
 from modelyard.tasks.body import Inference
@@ -36,12 +37,13 @@ class Asked:
 async def admit(services: Services, http: HttpExchange, headers: dict[str, str]) -> Key:
     """The key the request comes with, counted against its rate; adds the `ratelimit-*` headers.
 
-    Raises Unauthorized, RateLimited.
+    Raises Unauthorized, RateLimited, PaymentRequired.
     """
     authorization = http.header(b"authorization")
     keys = services.authenticator
     key = keys.recognise(authorization) or await keys.authenticate(authorization)
     headers |= services.limiter.take(key)
+    services.funds.check(key.account_id)
     return key
 
 
@@ -75,11 +77,11 @@ def served_task(card: ModelCard) -> Task:
     return task
 
 
-def meter_headers(cost: Price, took_s: float) -> Mapping[str, str]:
+def meter_headers(cost: Price, took_us: int) -> Mapping[str, str]:
     """What an inference cost, as headers; a stream's are sent before it is known."""
     return {
         "inference-meter": cost.meter,
-        "inference-meter-price": f"{cost.usd_per_s:.12f}",
-        "inference-time": f"{took_s:.6f}",
-        "inference-cost": f"{cost.usd_per_s * took_s:.12f}",
+        "inference-meter-price": decimal(cost.pico_per_s, 12),
+        "inference-time": decimal(took_us, 6),
+        "inference-cost": decimal(cost.nano(took_us)),
     }

@@ -14,6 +14,7 @@ from typing import Any
 from modelyard.control.replicas import Supervised
 from modelyard.control.routes import Routes, Target
 from modelyard.errors import ReplicaLost
+from modelyard.gateway.metering import Work
 from modelyard.tasks.body import Inference
 from modelyard.wire import Kind
 
@@ -25,10 +26,10 @@ Sink = Callable[[str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An inference's output and the seconds a replica spent on it."""
+    """An inference's output and the microseconds a replica spent on it."""
 
     output: Any
-    took_s: float
+    took_us: int
 
 
 class Forwarder:
@@ -38,9 +39,10 @@ class Forwarder:
         self._routes = routes
         self._queue_wait_s = queue_wait_s
 
-    async def run(self, supervised: Supervised, inference: Inference, sink: Sink | None = None) -> Result:
+    async def run(self, supervised: Supervised, inference: Inference, work: Work, sink: Sink | None = None) -> Result:
         """Runs the inference; with a `sink`, pieces of the output go there as they are made.
 
+        `work` is told what it takes of a replica, however it ends; the time of one that died is nobody's.
         Cancelling it cancels the work on the replica. Raises what the model answered, QueueFull, DeadlineExceeded,
         ReplicaLost when no try succeeded or a stream broke off.
         """
@@ -52,10 +54,12 @@ class Forwarder:
             try:
                 return await attempt.run(target, inference)
             except ReplicaLost:
+                attempt.took_us = 0
                 self._routes.lose(route, target)
                 if attempt.started:
                     raise
             finally:
+                work.instance_id, work.took_us = target.replica_id, attempt.took_us
                 route.finished += attempt.finished
                 self._routes.release(route, target)
         raise ReplicaLost(
@@ -64,16 +68,18 @@ class Forwarder:
 
 
 class Attempt:
-    """One try on one replica. `started`: the client has seen part of the answer; `finished`: it was answered."""
+    """One try on one replica. `started`: the client has seen part of the answer; `finished`: it was answered;
+    `took_us`: microseconds it held the replica."""
 
     def __init__(self, sink: Sink | None) -> None:
         self._sink = sink
         self.started = False
         self.finished = False
+        self.took_us = 0
 
     async def run(self, target: Target, inference: Inference) -> Result:
         """Sends the request and passes on what comes back."""
-        began = time.perf_counter()
+        began = time.perf_counter_ns()
         exchange = target.link.request(inference.fields, inference.params, stream=self._sink is not None)
         try:
             while (frame := await exchange.next()).kind is Kind.CHUNK:
@@ -82,5 +88,6 @@ class Attempt:
                     await self._sink(frame.body)
         finally:
             exchange.cancel()
+            self.took_us = (time.perf_counter_ns() - began) // 1000
         self.finished = True
-        return Result(frame.body["output"], time.perf_counter() - began)
+        return Result(frame.body["output"], self.took_us)

@@ -11,22 +11,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from modelyard.accounts.funds import Funds
 from modelyard.accounts.keys import Authenticator, hash_key, new_key, shown_prefix
+from modelyard.accounts.pricing import tariff_of
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.catalog.catalog import open_catalog
-from modelyard.clock import Clock, SystemClock
+from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT, Settings
 from modelyard.control.clusters import Clusters
 from modelyard.control.journal import Journal
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations
 from modelyard.control.reconciler import Reconciler
+from modelyard.control.records import Records
 from modelyard.control.routes import Routes
 from modelyard.engine.base import Engine
 from modelyard.engine.local import LocalEngine, usable_memory_bytes
 from modelyard.errors import InvalidRequest, Unavailable
 from modelyard.gateway.forward import Forwarder
+from modelyard.gateway.metering import Metering
 from modelyard.media.artefacts import Artefacts
 from modelyard.media.fetch import Fetcher, FetchLimits
 from modelyard.store.store import Store
@@ -57,6 +61,7 @@ class Services:
 
     async def _open(self, stack: AsyncExitStack) -> None:
         settings, clock = self.settings, self.clock
+        tariff = tariff_of(settings)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         stack.callback(os.close, lock_data_dir(settings.data_dir))
 
@@ -83,6 +88,9 @@ class Services:
         self.journal = Journal(self.store, clock)
         self.journal.start()
         stack.push_async_callback(self.journal.close)
+        self.ledger_clock = SteadyClock(clock)
+        self.funds = Funds(self.store, self.ledger_clock)
+        await self.funds.open()
 
         self.engine = open_engine(settings)
         await self.engine.start()
@@ -95,15 +103,19 @@ class Services:
             self.engine,
             self.routes,
             self.preparations,
-            self.journal,
+            Records(self.journal, self.store, self.ledger_clock, tariff),
             self.store,
             clock,
             policy,
             settings.data_dir / "logs",
             self.quotas.of,
+            self.funds.refusal,
         )
         await self.reconciler.start()
         stack.push_async_callback(self.reconciler.close)
+        await self.journal.flush()  # what an earlier server left open is closed: funds count it as closed
+        self.funds.start()
+        stack.push_async_callback(self.funds.close)
         self.clusters = Clusters(
             self.store,
             self.catalog,
@@ -116,6 +128,9 @@ class Services:
         )
         self.clusters.start()
         self.forwarder = Forwarder(self.routes, queue_wait_s=settings.queue_wait_s)
+        self.metering = Metering(
+            self.store, self.journal, self.funds, self.ledger_clock, tariff, settings.billing_reserve_s
+        )
 
     def _ensure_keys(self) -> str | None:
         """Makes the first account and its keys where there are none; returns a key that must be shown now."""

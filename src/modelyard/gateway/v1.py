@@ -123,6 +123,7 @@ class V1:
                 "concurrency": existing.cluster.capacity.max,
                 "message": message,
             }
+        self._services.funds.check(key.account_id)
         changes = Changes(
             min=0,
             desired=concurrency,
@@ -177,11 +178,15 @@ class V1:
 
         async def sink(text: str) -> None:
             if not http.started:
-                await http.start_stream(STREAM, {**headers, **meter_headers(asked.cost, 0.0)})
+                await http.start_stream(STREAM, {**headers, **meter_headers(asked.cost, 0)})
             await http.send_chunk(text.encode())
 
+        metered = services.metering.request(headers["x-request-id"], key, asked.card.model_id, asked.cost)
         async with http.until_client_leaves():
-            result = await services.forwarder.run(supervised, asked.inference, sink if asked.inference.stream else None)
+            async with metered as work:
+                result = await services.forwarder.run(
+                    supervised, asked.inference, work, sink if asked.inference.stream else None
+                )
             if http.started and asked.task.makes is None:
                 await http.end_stream()
                 return
@@ -190,7 +195,7 @@ class V1:
                 await http.send_chunk(payload)
                 await http.end_stream()
             else:
-                await http.send_json(200, payload, {**headers, **meter_headers(asked.cost, result.took_s)})
+                await http.send_json(200, payload, {**headers, **meter_headers(asked.cost, result.took_us)})
 
     def _loaded(self, key: Key, model_id: str) -> Supervised:
         """The caller's cluster of a model that is loaded. Raises NotFound naming /model/load, BootFailed."""

@@ -81,6 +81,7 @@ class V2:
 
     async def put(self, request: Request, key: Key) -> Response:
         """Creates or updates a cluster."""
+        self._services.funds.check(key.account_id)
         changes = read_changes(await self._json(request), allow_status=False)
         await self._services.clusters.put(key.account_id, model_id_of(request), changes)
         return answer("Loading", status=202)
@@ -179,12 +180,14 @@ class V2:
 
         async def sink(text: str) -> None:
             if not http.started:
-                await http.start_stream(STREAM, {**headers, **meter_headers(cost, 0.0)})
+                await http.start_stream(STREAM, {**headers, **meter_headers(cost, 0)})
             await http.send_chunk(text.encode())
 
+        metered = services.metering.request(headers["x-request-id"], key, model_id, cost)
         async with http.until_client_leaves():
-            result = await services.forwarder.run(supervised, inference, sink if inference.stream else None)
-            headers |= meter_headers(cost, result.took_s)
+            async with metered as work:
+                result = await services.forwarder.run(supervised, inference, work, sink if inference.stream else None)
+            headers |= meter_headers(cost, result.took_us)
             if task.makes is not None and inference.stream:  # after a line for each step, where the file is
                 await sink(await self._keep(http, read_made(result.output)))
             if http.started:

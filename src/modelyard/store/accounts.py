@@ -102,6 +102,12 @@ class Accounts:
             changed = update(accounts).where(named).values(credit_nano=total).returning(accounts)
             return _account(connection.execute(changed).one())
 
+    def list_funded(self) -> Sequence[Account]:
+        """Those with a credit or a monthly limit."""
+        is_funded = accounts.c.credit_nano.is_not(None) | accounts.c.monthly_limit_nano.is_not(None)
+        with self._database.read() as connection:
+            return [_account(row) for row in connection.execute(select(accounts).where(is_funded))]
+
     def _insert(self, name: str, now: datetime) -> Account | None:
         with self._database.write() as connection:
             statement = (

@@ -1,0 +1,110 @@
+"""What each inference takes and costs: set aside before it runs where that is needed, settled when it is over, however
+it ends. Owns the record of a request from its admission to the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from modelyard.accounts.funds import Funds
+from modelyard.accounts.pricing import Price
+from modelyard.clock import Clock
+from modelyard.control.journal import Journal
+from modelyard.errors import ReplicaLost
+from modelyard.gateway.exchange import ClientLeft
+from modelyard.money import US
+from modelyard.store.store import Store
+from modelyard.types import Key, RequestRecord, Tariff
+
+
+@dataclass(eq=False, slots=True)
+class Work:
+    """What one request took of replicas, written down by whoever sends it there."""
+
+    instance_id: str | None = None
+    took_us: int = 0
+
+
+class Metering:
+    """Meters the requests of one server."""
+
+    def __init__(
+        self, store: Store, journal: Journal, funds: Funds, clock: Clock, tariff: Tariff, reserve_s: int
+    ) -> None:
+        """`clock`: the one the ledger goes by; `reserve_s`: what is set aside before each request that is billed."""
+        self.store = store
+        self.journal = journal
+        self.funds = funds
+        self.clock = clock
+        self.bills_requests = tariff.counts == "inference"
+        self.reserve_us = reserve_s * US
+
+    def request(self, request_id: str, key: Key, model_id: str, cost: Price) -> MeteredRequest:
+        """A context for the run of one request; what it took is settled at its end."""
+        return MeteredRequest(
+            self, RequestRecord(request_id, key.account_id, model_id, cost.memory_bytes, self.clock.now(), key.id), cost
+        )
+
+
+class MeteredRequest:
+    """See `Metering.request`. Entering it raises PaymentRequired."""
+
+    def __init__(self, metering: Metering, record: RequestRecord, cost: Price) -> None:
+        self._metering = metering
+        self._record = record
+        self._cost = cost
+        self._work = Work()
+
+    async def __aenter__(self) -> Work:
+        metering, account_id = self._metering, self._record.account_id
+        if metering.bills_requests and (standing := metering.funds.find(account_id)) is not None:
+            self._record = replace(self._record, reserved_nano=self._cost.nano(metering.reserve_us))
+            # To its end even when the client leaves, or nobody would settle it.
+            reserving = asyncio.ensure_future(
+                asyncio.to_thread(metering.store.requests.reserve, self._record, standing.elsewhere)
+            )
+            try:
+                await asyncio.shield(reserving)
+            except asyncio.CancelledError:
+                reserving.add_done_callback(self._abandon)
+                raise
+        return self._work
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._work.instance_id is not None or self._record.reserved_nano:
+            self._settle(outcome_of(error))
+
+    def _abandon(self, reserving: asyncio.Future[None]) -> None:
+        if not reserving.cancelled() and reserving.exception() is None:
+            self._settle("cancelled")
+
+    def _settle(self, outcome: str) -> None:
+        metering, work = self._metering, self._work
+        cost_nano = self._cost.nano(work.took_us)
+        metering.journal.settle(
+            replace(
+                self._record,
+                instance_id=work.instance_id,
+                settled_at=metering.clock.now(),
+                outcome=outcome,
+                took_us=work.took_us,
+                cost_nano=cost_nano,
+                charged_nano=cost_nano if metering.bills_requests else 0,
+            )
+        )
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """How a request ended, in one word."""
+    match error:
+        case None:
+            return "answered"
+        case asyncio.CancelledError() | ClientLeft():
+            return "cancelled"
+        case ReplicaLost():
+            return "lost"
+    return "failed"
