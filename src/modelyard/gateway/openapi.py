@@ -133,6 +133,7 @@ ERROR = {
 ERRORS = {
     400: "The body is not valid JSON.",
     401: "No valid key.",
+    402: "The account's credit is spent, or its monthly limit reached.",
     403: "Your account has as many models as it may have; the message says which could be deleted.",
     404: "No such model or cluster; the nearest names are offered.",
     413: "The body is too large.",
@@ -149,7 +150,7 @@ HEADERS = {
     "ratelimit-reset": "Seconds until the minute is over.",
     "inference-meter": "The model's price tier.",
     "inference-meter-price": "US dollars per second.",
-    "inference-time": "Seconds an instance worked on it; 0 on streams, where it is not known up front.",
+    "inference-time": "Seconds an instance worked on it; 0 on streams: see /models/v2/usage/{request_id} afterwards.",
     "inference-cost": "US dollars for that time.",
 }
 
@@ -336,6 +337,7 @@ def build() -> dict[str, Any]:
                     "parameters": [query("replicas", "integer", "Of how many workers (1).")],
                 },
             },
+            **usage_paths(),
             **v1_paths(),
             "/health": {"get": {**operation("What the server is doing", {"type": "object"}), "security": []}},
             "/livez": {"get": {**operation("The process answers", {"type": "object"}), "security": []}},
@@ -347,6 +349,83 @@ def build() -> dict[str, Any]:
             if method != "parameters":
                 described_operation["tags"] = [tag_of(path, method)]
     return document
+
+
+USED = {
+    "instances": described("integer", "Instances that are billed in it."),
+    "seconds": described("number", "Their time that counts."),
+    "billedSeconds": described("number", "With the minimum, rounded up."),
+    "gbSeconds": described("number", "Billed seconds × GB of required memory."),
+    "requests": described("integer", "Requests that instances worked on."),
+    "inferenceSeconds": described("number", "The time they took."),
+    "cost": described("number", "US dollars."),
+    "costNano": described("integer", "The same in billionths of a US dollar, exactly."),
+}
+USAGE = {
+    "type": "object",
+    "properties": {
+        "since": described("string", MOMENT),
+        "until": described("string", MOMENT),
+        "rows": {
+            "type": "array",
+            "description": "What was used, by UTC day and model.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "day": described("string", "YYYY-MM-DD."),
+                    "modelId": described("string", "The model."),
+                    **USED,
+                },
+            },
+        },
+        "total": {"type": "object", "description": "All rows together.", "properties": USED},
+        "funds": described("object", "Credit, limit, what is spent and left; null without either.", nullable=True),
+        "lines": {
+            "type": "array",
+            "description": "With ?lines=true: each instance, its interval (from, to) and its cost.",
+            "items": {"type": "object"},
+        },
+    },
+}
+REQUEST_USAGE = {
+    "type": "object",
+    "properties": {
+        "requestId": described("string", "From the header x-request-id."),
+        "modelId": described("string", "The model."),
+        "instanceId": described("string", "The instance that worked on it last.", nullable=True),
+        "at": described("string", f"When it came. {MOMENT}"),
+        "outcome": described("string", "How it ended.", enum=["answered", "failed", "cancelled", "lost"]),
+        "meter": described("string", "The model's price tier."),
+        "meterPrice": described("number", "US dollars per second, today."),
+        "time": described("number", "Seconds an instance worked on it."),
+        "cost": described("number", "US dollars for that time."),
+        "costNano": described("integer", "The same in billionths of a US dollar, exactly."),
+        "charged": described("number", "What of it is on the bill; 0 where instances are billed."),
+        "chargedNano": described("integer", "The same in billionths of a US dollar, exactly."),
+    },
+}
+
+
+def usage_paths() -> dict[str, Any]:
+    """What was used and what it costs."""
+    return {
+        "/models/v2/usage": {
+            "get": {
+                **operation("Read what your account has used, and what it costs", envelope(USAGE)),
+                "parameters": [
+                    query("since", "string", "From this ISO date or time on (UTC); by default this month."),
+                    query("until", "string", "Up to, not including, this date or time; by default now."),
+                    query("modelId", "string", "Only this model."),
+                    query("groupBy", "string", "day or model; without it, rows are for both."),
+                    query("lines", "boolean", "Add a line for each instance."),
+                ],
+            }
+        },
+        "/models/v2/usage/{request_id}": {
+            "parameters": [path_parameter("request_id", "From the header x-request-id of an inference.")],
+            "get": operation("Read what one request took and cost", envelope(REQUEST_USAGE)),
+        },
+    }
 
 
 V1_MODEL = {"model": described("string", "The model, org/name.")}
@@ -393,6 +472,8 @@ def tag_of(path: str, method: str) -> str:
     """The heading an operation stands under."""
     if path.startswith("/model/"):
         return "v1"
+    if path.startswith("/models/v2/usage"):
+        return "usage"
     if "/list/" in path:
         return "lists"
     if path.startswith(artefacts.PREFIX):

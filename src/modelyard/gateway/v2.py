@@ -21,7 +21,7 @@ from modelyard.control.clusters import Report, read_changes
 from modelyard.control.preparation import Prepared
 from modelyard.control.replicas import Supervised
 from modelyard.errors import InferenceFailed, InvalidRequest, MalformedBody, ModelyardError, NotFound
-from modelyard.gateway import artefacts, problem
+from modelyard.gateway import artefacts, problem, usage
 from modelyard.gateway.asked import admit, meter_headers, understand
 from modelyard.gateway.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
 from modelyard.gateway.requests import new_request_id
@@ -55,6 +55,8 @@ class V2:
             Route(f"{base}/list/clusters", self._wrap(self.list_clusters), methods=["GET"]),
             Route(f"{base}/events/{{org}}/{{model}}", self._wrap(self.events), methods=["GET"]),
             Route(f"{base}/logs/{{org}}/{{model}}", self._wrap(self.logs), methods=["GET"]),
+            Route(f"{base}/usage", self._wrap(self.usage), methods=["GET"]),
+            Route(f"{base}/usage/{{request_id}}", self._wrap(self.request_usage), methods=["GET"]),
             Route(f"{base}/{{org}}/{{model}}", self._wrap(self.put), methods=["PUT"]),
             Route(f"{base}/{{org}}/{{model}}", self._wrap(self.get), methods=["GET"]),
             Route(f"{base}/{{org}}/{{model}}", self._wrap(self.patch), methods=["PATCH"]),
@@ -148,6 +150,16 @@ class V2:
         if not found:
             raise NotFound(f"No replica of {model_id} has run yet for your account.", model=model_id)
         return answer(found)
+
+    # --- usage ---
+
+    async def usage(self, request: Request, key: Key) -> Response:
+        """What the account has used, and what it costs."""
+        return answer(await usage.show_usage(self._services, request, key))
+
+    async def request_usage(self, request: Request, key: Key) -> Response:
+        """What one request took and cost."""
+        return answer(await usage.show_one(self._services, request, key))
 
     # --- inference ---
 

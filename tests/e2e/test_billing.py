@@ -1,0 +1,260 @@
+"""The bill over HTTP: what a request cost, what an account used, and what happens when its money is spent."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from modelyard.accounts.keys import hash_key, shown_prefix
+from modelyard.accounts.ledger import lines, total
+from modelyard.accounts.usage import read_moment
+from modelyard.money import decimal
+from modelyard.store.store import Store
+from modelyard.types import GIB, Account, Instance
+from tests.serving import Server, wait_until
+from tests.store.samples import fund
+
+LONG = {"max_new_tokens": 100, "min_new_tokens": 100, "do_sample": False}
+SHORT = {"max_new_tokens": 3}
+STRANGER = "key-of-a-stranger"
+
+
+@pytest.fixture(scope="module")
+def billed(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose instances are billed by the second, ten at least, and at a price that leaves no zeros."""
+    terms = ("--billing-minimum-s", "10", "--billing-round-s", "1", "--price-per-gb-s", "0.1")
+    with Server(tmp_path_factory.mktemp("billing"), zoo, *terms) as running:
+        with open_store(running) as store:
+            stranger = store.accounts.ensure("stranger", datetime.now(UTC))
+            store.keys.ensure(stranger.id, "theirs", hash_key(STRANGER), shown_prefix(STRANGER), datetime.now(UTC))
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def clean(billed: Server) -> Iterator[None]:
+    yield
+    with open_store(billed) as store:
+        fund(store, admin(store), credit_nano=None, monthly_limit_nano=None)
+    for cluster in billed.client.get("/models/v2/list/clusters").json()["output"]:
+        billed.delete(cluster["modelId"])
+
+
+def open_store(server: Server) -> Store:
+    return Store.open(f"sqlite:///{server.data_dir}/modelyard.db")
+
+
+def admin(store: Store) -> Account:
+    account = store.accounts.find_by_name("admin")
+    assert account is not None
+    return account
+
+
+def lives(server: Server) -> list[Instance]:
+    with open_store(server) as store:
+        return list(store.instances.list(admin(store).id))
+
+
+def read(server: Server, path: str, **query: Any) -> Any:
+    response = server.client.get(f"/models/v2/{path}", params=query)
+    assert response.status_code == 200, response.text
+    return response.json()["output"]
+
+
+def test_the_headers_are_exact_and_say_what_is_recorded(billed: Server) -> None:
+    headers = billed.post("tiny/gpt2", text="the cat", params=SHORT).headers
+    seen = read(billed, f"usage/{headers['x-request-id']}")
+    (life,) = [each for each in lives(billed) if each.ended_at is None]
+    assert (seen["modelId"], seen["outcome"], seen["instanceId"]) == ("tiny/gpt2", "answered", life.id)
+    assert seen["meter"] == headers["inference-meter"] == "xs"
+    assert seen["time"] == float(headers["inference-time"]) > 0
+    assert decimal(seen["costNano"]) == headers["inference-cost"]
+    exact = Decimal(life.memory_bytes) / GIB * Decimal(headers["inference-time"]) * Decimal("0.1")
+    assert abs(Decimal(headers["inference-cost"]) - exact) <= Decimal("0.5e-9")
+    assert abs(Decimal(headers["inference-meter-price"]) - Decimal(life.memory_bytes) / GIB / 10) <= Decimal("0.5e-12")
+    assert seen["chargedNano"] == 0, "the instance's time is what is billed"
+
+
+@pytest.mark.parametrize("surface", ["v1", "v2"])
+def test_a_streams_true_figures_are_known_afterwards(billed: Server, surface: str) -> None:
+    billed.run("tiny/gpt2", text="warm", params=SHORT)
+    if surface == "v1":
+        body = {"model": "tiny/gpt2", "prompt": "the cat", "params": LONG, "stream": True}
+        response = billed.client.post("/model/run", json=body)
+    else:
+        response = billed.post("tiny/gpt2", text="the cat", stream=True, params=LONG)
+    assert response.headers["inference-cost"] == "0.000000000"
+    seen = read(billed, f"usage/{response.headers['x-request-id']}")
+    assert (seen["outcome"], seen["time"] > 0, seen["costNano"] > 0) == ("answered", True, True)
+
+
+def test_a_request_that_was_left_is_metered_for_the_time_it_took(billed: Server) -> None:
+    billed.run("tiny/gpt2", text="warm", params=SHORT)
+    body = {"text": "the cat", "stream": True, "params": LONG}
+    (pid,) = billed.worker_pids()
+    with billed.client.stream("POST", "/models/v2/tiny/gpt2", json=body) as response:
+        request_id = response.headers["x-request-id"]
+        next(response.iter_raw())
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: billed.load() == (0, 0))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    seen = read(billed, f"usage/{request_id}")
+    assert (seen["outcome"], seen["costNano"] > 0) == ("cancelled", True)
+
+
+def test_a_request_that_an_instance_refuses_is_metered(billed: Server) -> None:
+    refused = billed.post("tiny/gpt2", text="the cat " * 500, params=SHORT)
+    assert 400 <= refused.status_code < 600
+    seen = read(billed, f"usage/{refused.headers['x-request-id']}")
+    assert (seen["outcome"], seen["time"] > 0) == ("failed", True)
+
+
+def test_nobody_sees_the_requests_of_others(billed: Server) -> None:
+    request_id = billed.post("tiny/gpt2", text="the cat", params=SHORT).headers["x-request-id"]
+    for url, key in ((request_id, STRANGER), ("req_0", "test-key")):
+        answer = httpx.get(f"{billed.url}/models/v2/usage/{url}", headers={"authorization": key})
+        assert answer.status_code == 404
+        assert url in answer.json()["error"]
+    theirs = httpx.get(f"{billed.url}/models/v2/usage?lines=1", headers={"authorization": STRANGER}).json()["output"]
+    assert (theirs["rows"], theirs["lines"], theirs["total"]["costNano"]) == ([], [], 0)
+
+
+def test_usage_can_be_computed_again_from_its_lines(billed: Server) -> None:
+    billed.run("tiny/gpt2", text="the cat", params=SHORT)
+    billed.run("tiny/classifier", text="the cat")
+    for model_id in ("tiny/gpt2", "tiny/classifier"):
+        billed.delete(model_id)
+    usage = read(billed, "usage", lines="true")
+    assert usage["funds"] is None
+    assert sum(row["costNano"] for row in usage["rows"]) == usage["total"]["costNano"]
+    assert sum(line["costNano"] for line in usage["lines"]) == usage["total"]["costNano"]
+    assert usage["total"]["costNano"] == total(lines(lives(billed))).amount_nano > 0
+    for line in usage["lines"]:
+        took = (read_moment(line["to"], "to") - read_moment(line["from"], "from")).total_seconds()
+        assert line["seconds"] == pytest.approx(took, abs=1e-9)
+        assert line["billedSeconds"] == max(10, -(-line["seconds"] // 1))
+        assert line["cost"] == pytest.approx(line["ramRequired"] * line["billedSeconds"] * 0.1, abs=1e-9)
+    by_model = {row["modelId"]: row for row in read(billed, "usage", groupBy="model")["rows"]}
+    assert by_model["tiny/classifier"]["requests"] >= 1
+    only = read(billed, "usage", modelId="tiny/classifier")
+    assert only["total"]["costNano"] == by_model["tiny/classifier"]["costNano"]
+    assert read(billed, "usage", since="2020-01-01", until="2020-02-01")["rows"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"since": "yesterday"}, ["since", "yesterday", "ISO"]),
+        ({"since": "2026-05-02", "until": "2026-05-01"}, ["until", "2026-05-01", "after since"]),
+        ({"groupBy": "year"}, ["groupBy", "year", "day or model"]),
+        ({"lines": "perhaps"}, ["lines", "perhaps", "true or false"]),
+        ({"modelId": "gpt2"}, ["model", "gpt2", "org/name"]),
+    ],
+)
+def test_a_wrong_question_names_the_field(billed: Server, query: dict[str, str], words: list[str]) -> None:
+    response = billed.client.get("/models/v2/usage", params=query)
+    assert response.status_code == 422
+    assert all(word in response.json()["error"] for word in words)
+
+
+def test_the_command_prints_the_same_bill(billed: Server) -> None:
+    billed.run("tiny/gpt2", text="the cat", params=SHORT)
+    billed.delete("tiny/gpt2")
+
+    def command(*flags: str, code: int = 0) -> str:
+        line = [sys.executable, "-m", "modelyard", "usage", "--data-dir", str(billed.data_dir), *flags]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        return done.stdout or done.stderr
+
+    served = read(billed, "usage")["total"]
+    rows = json.loads(command("--account", "admin", "--json"))
+    assert sum(Decimal(row["cost_usd"]) for row in rows) * 10**9 == served["costNano"]
+    assert sum(row["requests"] for row in rows) == served["requests"]
+    assert list(csv.DictReader(io.StringIO(command("--csv")))) == [
+        {name: str(value) for name, value in row.items()} for row in rows
+    ]
+    per_life = list(csv.DictReader(io.StringIO(command("--lines", "--csv"))))
+    assert {row["instance"] for row in per_life} == {life.id for life in lives(billed)}
+    assert sum(Decimal(row["cost_usd"]) for row in per_life) * 10**9 == served["costNano"]
+    assert "tiny/gpt2" in command()
+    assert "Nothing was used" in command("--account", "stranger")
+    assert "No account is called nobody; there are admin, stranger" in command("--account", "nobody", code=1)
+
+
+@pytest.mark.parametrize("kind", ["credit_nano", "monthly_limit_nano"])
+def test_at_zero_streams_finish_clusters_stop_and_money_brings_them_back(billed: Server, kind: str) -> None:
+    billed.put("tiny/gpt2", capacity={"min": 1})
+    billed.wait_for("tiny/gpt2", ready=1)
+    (pid,) = billed.worker_pids()
+    body = {"text": "the cat", "stream": True, "params": LONG}
+    expected = billed.run("tiny/gpt2", text="the cat", params=LONG)
+    with open_store(billed) as store:
+        account = admin(store)
+        with billed.client.stream("POST", "/models/v2/tiny/gpt2", json=body) as response:
+            pieces = response.iter_raw()
+            first = next(pieces)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                fund(store, account, **{kind: 1})
+                refused = wait_until(lambda: (r := billed.post("tiny/classifier", text="x")).status_code == 402 and r)
+                assert "admin has spent $" in refused.json()["error"]
+                assert "$0.000000001" in refused.json()["error"]
+                assert billed.put("tiny/gpt2", capacity={"min": 1}).status_code == 402
+                loading = billed.client.post("/model/load", json={"model": "tiny/t5"})
+                assert (loading.status_code, "error" in loading.json()) == (402, True)
+                billed.wait_for("tiny/gpt2", status="stopping", inFlight=1, ready=0)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert (first + b"".join(pieces)).decode() == expected
+        cluster = billed.wait_for("tiny/gpt2", status="stopped", instances=0)
+        assert cluster["error"].startswith("admin has spent $")
+        assert read(billed, "usage")["funds"]["leftNano"] == 0
+        assert any("has spent" in line for line in billed.events("tiny/gpt2"))
+        if kind == "credit_nano":
+            store.accounts.add_credit(account.id, 10**12)
+        else:
+            fund(store, account, **{kind: 10**12})
+    billed.wait_for("tiny/gpt2", ready=1, error=None)
+    assert billed.run("tiny/gpt2", text="the cat", params=LONG) == expected
+    funds = read(billed, "usage")["funds"]
+    assert 0 < funds["left"] < 1000
+
+
+def test_after_a_kill_the_ledger_ends_at_the_last_heartbeat_and_charges_nothing_twice(billed: Server) -> None:
+    billed.put("tiny/gpt2", capacity={"min": 1})
+    billed.wait_for("tiny/gpt2", ready=1)
+    billed.run("tiny/gpt2", text="the cat", params=SHORT)
+    (before,) = [life for life in lives(billed) if life.ended_at is None]
+    billed.kill()
+    died = datetime.now(UTC)
+    (left,) = [life for life in lives(billed) if life.ended_at is None]
+    billed.start()
+    billed.wait_for("tiny/gpt2", ready=1)
+    (closed,) = [life for life in lives(billed) if life.id == before.id]
+    (open_now,) = [life for life in lives(billed) if life.ended_at is None]
+    assert open_now.id != closed.id
+    assert closed.ended_at == left.heartbeat_at
+    assert 0 <= (died - closed.ended_at).total_seconds() < 12
+    assert closed.end_reason == "the server was killed"
+    assert open_now.ready_at is not None
+    assert open_now.ready_at > closed.ended_at
+    billed.delete("tiny/gpt2")
+    usage = read(billed, "usage", lines="true")
+    ids = [line["instanceId"] for line in usage["lines"]]
+    assert len(ids) == len(set(ids))
+    assert usage["total"]["costNano"] == total(lines(lives(billed))).amount_nano
