@@ -201,7 +201,29 @@ def test_pages_are_narrowed_by_task_text_variants_and_refusals(store: Store) -> 
     assert ids(text="y_7") == ["Org/Chatty_7B"]
     assert ids(text="%") == ["org/100%"]
     assert ids(text="org/base", task="text-generation") == ["org/base", "org/base.onnx"]
-    assert ids(variant_of=["org/base", "org/none"]) == ["org/base.onnx"]
-    assert ids(variant_of=[]) == []
+    assert ids(text="\0") == []
+    assert ids(variant_of="org/base") == ["org/base.onnx"]
+    assert ids(variant_of="org/none") == []
+    assert ids(sources=["hub"]) == []
+    assert len(ids(sources=["hub", "folder"])) == 5
     assert "org/100%" not in ids(servable=True)
     assert len(ids(servable=True)) == 4
+
+
+def test_variants_are_told_by_their_model(store: Store) -> None:
+    store.models.put([listing("org/base"), listing("org/other")])
+    assert store.models.variants(["org/base", "org/other"]) == {}
+
+    store.models.put([listing(f"org/base.{kind}", variant_of="org/base") for kind in ("onnx.8-bit", "onnx")])
+
+    assert store.models.variants(["org/base", "org/other"]) == {"org/base": ["org/base.onnx", "org/base.onnx.8-bit"]}
+    assert store.models.variants([]) == {}
+
+
+def test_models_are_counted_by_source(store: Store) -> None:
+    store.models.put([listing("org/one"), listing("org/two")])
+    store.models.measure("org/three", memory_bytes=1, measured_at=at(1))
+
+    assert store.models.count(["folder"]) == 2
+    assert store.models.count(["folder", "requested"]) == 3
+    assert store.models.count(["hub"]) == 0

@@ -6,11 +6,11 @@ Owns what becomes of a measurement when files change. Whose word wins otherwise 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, select, update
 
 from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import models
@@ -19,6 +19,7 @@ from modelyard.types import Listing, Measurement
 MEASURED = "measured"
 PUBLISHED = "published"
 REQUESTED = "requested"
+COLUMNS = [models.c[each.name] for each in fields(Listing)]
 CHUNK = 1000
 """Rows in one transaction: a writer with many must not keep the others waiting."""
 
@@ -87,7 +88,7 @@ class Models:
             found = [
                 _listing(row)
                 for chunk in _chunks(list(model_ids))
-                for row in connection.execute(select(models).where(models.c.model_id.in_(chunk)))
+                for row in connection.execute(select(*COLUMNS).where(models.c.model_id.in_(chunk)))
             ]
         return {listing.model_id: listing for listing in found}
 
@@ -113,29 +114,56 @@ class Models:
         *,
         task: str | None = None,
         text: str | None = None,
-        variant_of: Collection[str] | None = None,
+        variant_of: str | None = None,
+        sources: Collection[str] | None = None,
         servable: bool = False,
         after: str | None = None,
         limit: int,
     ) -> Sequence[Listing]:
         """At most `limit` models, from the one that follows `after`.
 
-        `text`: a part of the id, in any case. `variant_of`: only variants of these models. `servable`: none with a
-        refusal.
+        `text`: a part of the id, in any case. `variant_of`: only variants of that model. `sources`: only what came
+        from these. `servable`: none with a refusal.
         """
-        statement = select(models).order_by(models.c.model_id).limit(limit)
+        # Ids first: they are in an index, and a search that finds little reads all of it but few rows.
+        matching = select(models.c.model_id).order_by(models.c.model_id).limit(limit)
         if task is not None:
-            statement = statement.where(models.c.task == task)
+            matching = matching.where(models.c.task == task)
         if text:
-            statement = statement.where(models.c.model_id.icontains(text, autoescape=True))
+            matching = matching.where(self._contains(models.c.model_id, text))
         if variant_of is not None:
-            statement = statement.where(models.c.variant_of.in_(variant_of))
+            matching = matching.where(models.c.variant_of == variant_of)
+        if sources is not None:
+            matching = matching.where(models.c.source.in_(sources))
         if servable:
-            statement = statement.where(models.c.refusal.is_(None))
+            matching = matching.where(models.c.refusal.is_(None))
         if after is not None:
-            statement = statement.where(models.c.model_id > after)
+            matching = matching.where(models.c.model_id > after)
+        statement = select(*COLUMNS).where(models.c.model_id.in_(matching)).order_by(models.c.model_id)
         with self._database.read() as connection:
             return [_listing(row) for row in connection.execute(statement)]
+
+    def variants(self, model_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
+        """By model id, the ids of its variants; models without any are left out."""
+        found: dict[str, list[str]] = {}
+        with self._database.read() as connection:
+            for chunk in _chunks(list(model_ids)):
+                statement = select(models.c.variant_of, models.c.model_id).where(models.c.variant_of.in_(chunk))
+                for base, variant in connection.execute(statement.order_by(models.c.model_id)):
+                    found.setdefault(base, []).append(variant)
+        return found
+
+    def count(self, sources: Collection[str]) -> int:
+        """How many models came from these sources. Reads the whole table."""
+        statement = select(func.count()).select_from(models).where(models.c.source.in_(sources))
+        with self._database.read() as connection:
+            return connection.execute(statement).scalar_one()
+
+    def _contains(self, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+        """Whether a text of ASCII letters holds another, in any case."""
+        if self._database.is_sqlite:  # its LIKE looks at no case, and `icontains` would be twice as slow
+            return column.contains(text, autoescape=True)
+        return column.icontains(text, autoescape=True)
 
 
 def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -156,7 +184,7 @@ def _lock(connection: Connection, model_ids: Collection[str]) -> Mapping[str, Li
     """
     if not model_ids:
         return {}
-    statement = select(models).where(models.c.model_id.in_(model_ids)).order_by(models.c.model_id).with_for_update()
+    statement = select(*COLUMNS).where(models.c.model_id.in_(model_ids)).order_by(models.c.model_id).with_for_update()
     return {row.model_id: _listing(row) for row in connection.execute(statement)}
 
 
