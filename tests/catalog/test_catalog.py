@@ -11,7 +11,7 @@ from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.hub import Hub
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
-from modelyard.types import Source
+from modelyard.types import Measurement, Source
 from tests.catalog.models import diffusers, model, weights, write
 from tests.hub.server import HubServer, Repo
 
@@ -35,9 +35,9 @@ async def test_what_was_measured_replaces_the_estimate(root: Path) -> None:
     write(root / "acme" / "b", model())
     asked: list[Sequence[str]] = []
 
-    def learned(ids: Sequence[str]) -> Mapping[str, int]:
+    def learned(ids: Sequence[str]) -> Mapping[str, Measurement]:
         asked.append(ids)
-        return {"acme/a": 123_456_789}
+        return {"acme/a": Measurement(123_456_789, 4000)}
 
     catalog = Catalog(Folders([root]), learned=learned)
     a, b = await catalog.list()
@@ -46,6 +46,44 @@ async def test_what_was_measured_replaces_the_estimate(root: Path) -> None:
     assert not b.measured
     assert asked == [["acme/a", "acme/b"]]
     assert (await catalog.get("acme/a")).measured
+
+
+async def test_what_was_measured_with_other_weights_says_nothing(root: Path) -> None:
+    write(root / "acme" / "a", model(parameters=1000))
+    catalog = Catalog(Folders([root]), learned=lambda ids: {"acme/a": Measurement(123_456_789, 4004)})
+
+    card = await catalog.get("acme/a")
+
+    assert not card.measured
+    assert card.memory_bytes != 123_456_789
+
+
+async def test_a_survey_tells_of_folders_that_changed_and_of_no_others(root: Path) -> None:
+    write(root / "acme" / "a", model(parameters=10))
+    write(root / "acme" / "b", model())
+    (root / "acme" / "empty").mkdir()
+    catalog = Catalog(Folders([root]))
+    first = await catalog.survey(dict.fromkeys(await catalog.folder_ids(), ""))
+    assert [each.card.parameters if each.card else None for each in first] == [10, 1000, None]
+    stamps = {each.model_id: each.stamp for each in first}
+    assert await catalog.survey(stamps) == []
+
+    write(root / "acme" / "a", model(parameters=20))
+    (root / "acme" / "b").rename(root / "b")
+
+    a, b = await catalog.survey(stamps)
+    assert a.card is not None
+    assert (a.model_id, a.card.parameters) == ("acme/a", 20)
+    assert (b.model_id, b.stamp, b.card) == ("acme/b", None, None)
+
+
+async def test_a_survey_notices_the_operators_consent(root: Path) -> None:
+    write(root / "acme" / "a", model())
+    (surveyed,) = await Catalog(Folders([root])).survey({"acme/a": ""})
+    stamps = {"acme/a": surveyed.stamp}
+
+    assert await Catalog(Folders([root])).survey(stamps) == []
+    assert len(await Catalog(Folders([root]), allow_unsafe=frozenset({"acme/a"})).survey(stamps)) == 1
 
 
 async def test_an_unknown_model_is_answered_with_near_names_and_places(root: Path, tmp_path: Path) -> None:

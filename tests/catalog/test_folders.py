@@ -57,6 +57,33 @@ def test_a_new_folder_is_seen_in_a_directory_that_had_settled(root: Path) -> Non
     assert folders.ids() == ["acme/new", "acme/old"]
 
 
+def test_the_list_of_ids_is_the_same_object_while_nothing_changes(root: Path) -> None:
+    write(root / "acme" / "m", model())
+    folders = Folders([root])
+    ids = folders.ids()
+    assert folders.ids() is ids
+
+    write(root / "acme" / "n", model())
+
+    assert folders.ids() == ["acme/m", "acme/n"]
+    assert ids == ["acme/m"]
+
+
+def test_a_stamp_changes_with_the_files_only(tmp_path: Path) -> None:
+    path = write(tmp_path / "a" / "acme" / "m", model())
+    (tmp_path / "b" / "acme" / "empty").mkdir(parents=True)
+    folders = Folders([tmp_path / "b", tmp_path / "a"])
+    stamp = folders.stamp("acme/m")
+    assert stamp is not None
+    assert folders.stamp("acme/m") == stamp
+    assert folders.stamp("acme/empty") is None
+    assert folders.stamp("acme/none") is None
+
+    write(path, {"README.md": b"new"})
+
+    assert folders.stamp("acme/m") != stamp
+
+
 def test_a_changed_file_is_inspected_again(root: Path) -> None:
     path = write(root / "acme" / "m", model(parameters=10))
     folders = Folders([root])

@@ -33,7 +33,7 @@ def test_the_added_task_is_listed_and_described(echo_server: Server):
     assert "echo" in echo_server.client.get("/models/v2/list/tasks").json()["output"]
     described = echo_server.client.get("/models/v2/list/tasks/echo").json()["output"]
     assert described["params"]["properties"]["times"]["maximum"] == 100
-    (model,) = echo_server.client.get("/models/v2/list/models").json()["output"]
+    (model,) = echo_server.client.get("/models/v2/list/models?task=echo").json()["output"]
     assert (model["modelId"], model["task"], model["error"]) == ("bench/echo", "echo", None)
 
 

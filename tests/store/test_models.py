@@ -134,11 +134,21 @@ def test_removed_models_are_unknown(store: Store) -> None:
     store.models.put([listing("org/one"), listing("org/two")])
 
     store.models.remove(["org/one", "org/none"])
+    store.models.remove(["org/two"], source="hub")
     store.models.remove([])
 
     assert store.models.find("org/one") is None
-    assert store.models.ids_of("folder") == ["org/two"]
-    assert store.models.ids_of("hub") == []
+    assert store.models.page(limit=10) == [listing("org/two")]
+    store.models.remove(["org/two"], source="folder")
+    assert store.models.page(limit=10) == []
+
+
+def test_one_fact_of_every_model_of_a_source_is_got_at_once(store: Store) -> None:
+    store.models.put([listing("org/one", facts={"stamp": "abc"}), listing("org/two")])
+    store.models.measure("org/three", memory_bytes=1, measured_at=at(1), stamp="def")
+
+    assert store.models.texts_of("folder", "stamp") == {"org/one": "abc", "org/two": None}
+    assert store.models.texts_of("hub", "stamp") == {}
 
 
 def test_several_are_got_at_once(store: Store) -> None:
@@ -177,7 +187,7 @@ def test_more_models_than_one_transaction_takes_are_put_and_paged(store: Store) 
 
     assert [each.model_id for each in store.models.page(task="chat", limit=3000)] == names
     store.models.remove(names[1:])
-    assert store.models.ids_of("folder") == names[:1]
+    assert store.models.page(limit=3000) == [listing(names[0], task="chat")]
 
 
 def test_pages_are_narrowed_by_task_text_variants_and_refusals(store: Store) -> None:
@@ -220,8 +230,8 @@ def test_variants_are_told_by_their_model(store: Store) -> None:
     assert store.models.variants([]) == {}
 
 
-def test_models_are_counted_by_source(store: Store) -> None:
-    store.models.put([listing("org/one"), listing("org/two")])
+def test_servable_models_are_counted_by_source(store: Store) -> None:
+    store.models.put([listing("org/one"), listing("org/two"), listing("org/broken", refusal="no weights")])
     store.models.measure("org/three", memory_bytes=1, measured_at=at(1))
 
     assert store.models.count(["folder"]) == 2

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from modelyard.catalog.found import Found
 from modelyard.catalog.inspection import Inspection
 from modelyard.catalog.memory import estimate_memory_bytes
-from modelyard.types import ModelCard
+from modelyard.types import Measurement, ModelCard
 
 UNKNOWN_TASK = "unknown"
 """The task of a card whose files do not tell it; such a card always carries a refusal."""
@@ -34,6 +35,13 @@ def make_card(found: Found, allow_unsafe: Collection[str] = ()) -> ModelCard:
         pickled=what.pickle_only,
         refusal=find_refusal(found.model_id, what, allow_unsafe),
     )
+
+
+def apply_measurement(card: ModelCard, measurement: Measurement | None) -> ModelCard:
+    """The card with its measured memory; as it is, when there is none or it was made with other weights."""
+    if measurement is None or not measurement.holds_for(card.weight_bytes):
+        return card
+    return replace(card, memory_bytes=measurement.memory_bytes, measured=True)
 
 
 def find_refusal(model_id: str, inspection: Inspection, allow_unsafe: Collection[str]) -> str | None:

@@ -9,22 +9,33 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from modelyard.catalog.cards import make_card
+from modelyard import __version__
+from modelyard.catalog.cards import apply_measurement, make_card
 from modelyard.catalog.download import OnProgress
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.found import Found
 from modelyard.catalog.hub import Hub
+from modelyard.catalog.library import transformers_version
 from modelyard.catalog.nearest import nearest_names
 from modelyard.config import Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
-from modelyard.types import ModelCard, Source, check_model_id
+from modelyard.types import Measurement, ModelCard, Source, check_model_id
 
-Learned = Callable[[Sequence[str]], Mapping[str, int]]
-"""Model ids → measured peak memory in bytes of those that have been measured. Called on every lookup, on the event
-loop: it must answer from memory or by one indexed read."""
+Learned = Callable[[Sequence[str]], Mapping[str, Measurement]]
+"""Model ids → what was measured of those that have been measured. Called on every lookup, on the event loop: it must
+answer from memory or by one indexed read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """What became of one local folder. `card` and `stamp` None: it is gone, or empty."""
+
+    model_id: str
+    stamp: str | None
+    card: ModelCard | None
 
 
 class Catalog:
@@ -42,6 +53,7 @@ class Catalog:
         self._hub = hub
         self._learned = learned
         self._allow_unsafe = allow_unsafe
+        self._readers = f"modelyard {__version__}, transformers {transformers_version()}"
 
     async def find(self, model_id: str) -> ModelCard | None:
         """The model's card, or None when no source has it. A model that must not be served has a `refusal`.
@@ -93,6 +105,24 @@ class Catalog:
             cards = await self._list_one(model_id)
         return [card for card in cards if task is None or card.task == task]
 
+    async def folder_ids(self) -> Sequence[str]:
+        """The ids of local folders, sorted; the very same object while none came or went."""
+        return await asyncio.to_thread(self._folders.ids)
+
+    async def survey(self, stamps: Mapping[str, str | None]) -> builtins.list[Surveyed]:
+        """Looks at local folders again: those for which there is news since they were stamped.
+
+        `stamps`: model id → the stamp of the last survey. A stamp also changes with the programs that read the files,
+        and with the operator's consent.
+        """
+        news = await asyncio.to_thread(self._changed, stamps)
+        cards = iter(self._cards_of([found for _, _, found in news if found]))
+        return [Surveyed(model_id, stamp, next(cards) if found else None) for model_id, stamp, found in news]
+
+    async def hub_cards(self) -> builtins.list[ModelCard]:
+        """The cards of complete downloads and of hub models looked up of late, in no order."""
+        return self._cards_of(await self._hub.list()) if self._hub else []
+
     async def ensure_files(self, card: ModelCard, on_progress: OnProgress | None = None) -> Path:
         """The folder with all the files that serving needs; a hub model is downloaded first, with progress reports.
 
@@ -115,10 +145,24 @@ class Catalog:
     def _cards_of(self, models: Sequence[Found]) -> builtins.list[ModelCard]:
         measured = self._learned([found.model_id for found in models])
         cards = (make_card(found, self._allow_unsafe) for found in models)
-        return [
-            replace(card, memory_bytes=measured[card.model_id], measured=True) if card.model_id in measured else card
-            for card in cards
-        ]
+        return [apply_measurement(card, measured.get(card.model_id)) for card in cards]
+
+    def _changed(self, stamps: Mapping[str, str | None]) -> builtins.list[tuple[str, str | None, Found | None]]:
+        """(model id, its new stamp, what it is now) of the folders whose stamp is another one."""
+        changed = []
+        for model_id, known in stamps.items():
+            stamp = self._stamp(model_id)
+            if stamp != known:
+                found = self._folders.find(model_id) if stamp else None
+                changed.append((model_id, stamp if found else None, found))
+        return changed
+
+    def _stamp(self, model_id: str) -> str | None:
+        stamp = self._folders.stamp(model_id)
+        if stamp is None:
+            return None
+        allowed = " allowed" if model_id in self._allow_unsafe else ""
+        return f"{stamp} {self._readers}{allowed}"
 
     async def _list_one(self, model_id: str) -> builtins.list[ModelCard]:
         try:
@@ -142,10 +186,11 @@ class Catalog:
         return ", ".join(places) or "no place: none is configured"
 
 
-def open_catalog(settings: Settings) -> Catalog:
+def open_catalog(settings: Settings, learned: Learned = lambda ids: {}) -> Catalog:
     """The catalog these settings describe; close it with `aclose`."""
     return Catalog(
         Folders(settings.models_dir),
         Hub() if settings.hub else None,
+        learned=learned,
         allow_unsafe=frozenset(settings.allow_unsafe),
     )

@@ -9,6 +9,7 @@ import builtins
 import os
 import time
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 from modelyard.catalog.files import Fingerprint, FolderFiles, scan_folder
@@ -59,6 +60,7 @@ class Folders:
         self.roots = tuple(Path(root).expanduser().absolute() for root in roots)
         self._inspections = Inspections()
         self._listings: dict[Path, tuple[int, int, tuple[str, ...]]] = {}
+        self._listed: tuple[builtins.list[tuple[str, tuple[str, ...]]], Sequence[str]] = ([], [])
 
     def find(self, model_id: str) -> Found | None:
         """The model as it is now. Raises InvalidRequest for an ill-formed id."""
@@ -79,15 +81,35 @@ class Folders:
                 return None
         return None
 
-    def ids(self) -> builtins.list[str]:
-        """Every `org/name` folder with a well-formed name, sorted. Reads only directories that changed since."""
-        names = (
-            f"{org}/{name}"
-            for root in self.roots
-            for org in self._subfolders(root)
-            for name in self._subfolders(root / org)
-        )
-        return sorted({model_id for model_id in names if is_model_id(model_id)})
+    def stamp(self, model_id: str) -> str | None:
+        """A short text that changes whenever `find` would have to look again; None when there is no such model.
+
+        Raises InvalidRequest for an ill-formed id.
+        """
+        check_model_id(model_id)
+        for root in self.roots:
+            try:
+                state: object = scan_folder(root / model_id)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                state = error.errno
+            if state:
+                return blake2b(repr((str(root), state)).encode(), digest_size=8).hexdigest()
+        return None
+
+    def ids(self) -> Sequence[str]:
+        """Every `org/name` folder with a well-formed name, sorted; the very same object while nothing has changed.
+
+        Reads only directories that changed since.
+        """
+        parts = [(org, self._subfolders(root / org)) for root in self.roots for org in self._subfolders(root)]
+        known, ids = self._listed
+        if parts != known:
+            names = {f"{org}/{name}" for org, names in parts for name in names}
+            ids = sorted(model_id for model_id in names if is_model_id(model_id))
+            self._listed = (parts, ids)
+        return ids
 
     def list(self) -> builtins.list[Found]:
         """Every model, by id."""

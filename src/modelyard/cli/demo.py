@@ -84,8 +84,9 @@ class Tour:
 
     def list_models(self) -> None:
         """Which models there are."""
-        with self._step("List the models", "GET", "list/models"):
-            models = self._client.ask("GET", "list/models")
+        path = f"list/models?search={STORIES.partition('/')[0]}/"
+        with self._step("List the models", "GET", path):
+            models = self._client.ask("GET", path)
         width = max((len(model["modelId"]) for model in models), default=0)
         for model in models:
             size = output.count(None if model["params"] is None else model["params"] * 1e9)

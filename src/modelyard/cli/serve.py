@@ -15,6 +15,7 @@ from modelyard.cli import output
 from modelyard.cli.examples import with_examples
 from modelyard.cli.flags import with_settings
 from modelyard.config import CLI_KEY_FILE, Resolved
+from modelyard.types import Source
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from modelyard.gateway.services import Services
-    from modelyard.types import ModelCard
+    from modelyard.types import Listing
 
 SHOWN_MODELS = 10
+SEEN = (Source.FOLDER, Source.HUB)
+"""The sources that have seen a model's files."""
 
 
 @with_settings()
@@ -72,41 +75,50 @@ def announce(console: Console, services: Services, url: str) -> None:
 
 async def announce_models(console: Console, services: Services, url: str) -> None:
     """The models there are, and a line to paste that calls the first of them."""
+    import asyncio
+
     try:
-        cards = [card for card in await services.catalog.list() if card.refusal is None]
+        await services.index.refresh()
+        models, count = await asyncio.to_thread(first_models, services)
     except Exception as error:  # noqa: BLE001 - the server works; only its greeting is shorter
         console.print(f"The models cannot be listed: {error}", markup=False)
         return
-    for line in model_lines(cards):
+    for line in model_lines(models, count):
         console.print(line, markup=False)
-    example = next(filter(None, (curl_line(card, services, url) for card in cards)), None)
+    example = next(filter(None, (curl_line(model, services, url) for model in models)), None)
     if example is not None:
         console.print("Try:")
         console.print(f"  {example}", markup=False)
     sys.stdout.flush()
 
 
-def model_lines(cards: Sequence[ModelCard]) -> list[str]:
-    """The models, a line each, cut after the first few."""
-    if not cards:
+def first_models(services: Services) -> tuple[Sequence[Listing], int]:
+    """The first of the models whose files are known and that can be served, and how many there are."""
+    models = services.store.models
+    return models.page(sources=SEEN, servable=True, limit=SHOWN_MODELS), models.count(SEEN)
+
+
+def model_lines(models: Sequence[Listing], count: int) -> list[str]:
+    """The models, a line each, and how many more there are of the `count`."""
+    if not models:
         return ["No model is on this machine yet; any model of the hub is fetched when it is first called."]
-    lines = [f"Models ({len(cards)}):"]
-    width = max(len(card.model_id) for card in cards[:SHOWN_MODELS])
-    lines += [f"  {card.model_id:{width}}  {card.task}" for card in cards[:SHOWN_MODELS]]
-    if len(cards) > SHOWN_MODELS:
-        lines.append(f"  ... and {len(cards) - SHOWN_MODELS} more: modelyard ls")
+    lines = [f"Models ({count}):"]
+    width = max(len(model.model_id) for model in models)
+    lines += [f"  {model.model_id:{width}}  {model.task}" for model in models]
+    if count > len(models):
+        lines.append(f"  ... and {count - len(models)} more: modelyard ls")
     return lines
 
 
-def curl_line(card: ModelCard, services: Services, url: str) -> str | None:
+def curl_line(model: Listing, services: Services, url: str) -> str | None:
     """A shell line that calls the model with its task's example; None for a task this server cannot run."""
     from modelyard.tasks.registry import find_task
 
-    task = find_task(card.task)
+    task = None if model.task is None else find_task(model.task)
     if task is None:
         return None
     key = services.first_key or f"$(cat {shlex.quote(str(services.settings.data_dir / CLI_KEY_FILE))})"
-    return curl("POST", f"{url}/models/v2/{card.model_id}", key, task.example)
+    return curl("POST", f"{url}/models/v2/{model.model_id}", key, task.example)
 
 
 def curl(method: str, url: str, key: str, body: dict[str, Any] | None = None, *more: str) -> str:

@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from modelyard import __version__
 from modelyard.control.states import ClusterStatus
 from modelyard.gateway import artefacts
+from modelyard.gateway.listing import DEFAULT_LIMIT, MAX_LIMIT
 from modelyard.gateway.problem import JSON
 from modelyard.gateway.v1 import STATUS as V1_WORDS
 from modelyard.media.artefacts import ENDINGS
@@ -110,16 +111,33 @@ MODEL = {
     "description": "A model this server can run, or says why not.",
     "properties": {
         "modelId": described("string", "org/name."),
-        "task": described("string", "What it does."),
+        "task": described("string", "What it does.", nullable=True),
         "params": described("number", "Parameters, in billions.", nullable=True),
-        "ramRequired": described("number", "GB of memory one instance needs."),
-        "meter": described("string", "Price tier, by required memory."),
-        "meterPrice": described("number", "US dollars per second of one instance."),
-        "benchmarked": described("boolean", "Whether ramRequired was measured; else it is an estimate."),
+        "ramRequired": described("number", "GB of memory one instance needs.", nullable=True),
+        "memorySource": described(
+            "string",
+            "How ramRequired is known: measured or estimated here, or published by the hosted service.",
+            enum=["measured", "estimated", "published"],
+            nullable=True,
+        ),
+        "meter": described("string", "Price tier, by required memory.", nullable=True),
+        "meterPrice": described("number", "US dollars per second of one instance.", nullable=True),
+        "benchmarked": described("boolean", "Whether ramRequired was measured, by whomever; else it is an estimate."),
         "architecture": described("string", "The model class its config names.", nullable=True),
-        "source": described("string", "folder or hub."),
+        "source": described(
+            "string",
+            "Who says so: its files in a folder or on the hub, the list of published models, or a request for it; "
+            "variant: it was made here from another model.",
+            enum=["folder", "hub", "published", "requested", "variant"],
+        ),
         "revision": described("string", "The hub's commit.", nullable=True),
         "license": described("string", "As its card says.", nullable=True),
+        "variants": {
+            "type": "array",
+            "description": "The models made from it, such as org/name.onnx.8-bit.",
+            "items": {"type": "string"},
+        },
+        "variantOf": described("string", "The model it was made from.", nullable=True),
         "error": described("string", "Why it cannot be served, and what to do.", nullable=True),
     },
 }
@@ -230,6 +248,8 @@ def build() -> dict[str, Any]:
     schemas["Inference"] = inference
     model = [path_parameter("org", "The model's organisation or user."), path_parameter("model", "The model's name.")]
     path = "/models/v2/{org}/{model}"
+    models = envelope(array("Model"))
+    models["properties"]["next"] = described("string", "Where there are more models: the id to send as `after`.")
     cluster = envelope({"$ref": REF.format(name="Cluster")})
     fields = {"capacity": {"$ref": REF.format(name="Capacity")}, "timeout": TIMEOUT}
     change = {"type": "object", "properties": fields}
@@ -302,10 +322,10 @@ def build() -> dict[str, Any]:
             },
             "/models/v2/list/models": {
                 "get": {
-                    **operation("List models", envelope(array("Model"))),
+                    **operation("List models by id, in pages; a Link header leads to the next", models),
                     "parameters": [
-                        query("task", "string", "Only models of this task."),
-                        query("modelId", "string", "Only this model; an unknown one gives an empty list."),
+                        *paging(),
+                        query("modelId", "string", "Only this model, wherever it is; an unknown one: an empty list."),
                     ],
                 }
             },
@@ -428,6 +448,16 @@ def usage_paths() -> dict[str, Any]:
     }
 
 
+def paging() -> list[dict[str, Any]]:
+    """What lists of models can be narrowed by, and how they are paged."""
+    return [
+        query("task", "string", "Only models of this task."),
+        query("search", "string", "Only models whose id contains this, in any case."),
+        query("limit", "integer", f"At most this many, from 1 to {MAX_LIMIT:,}; by default {DEFAULT_LIMIT:,}."),
+        query("after", "string", "Only models that follow this id."),
+    ]
+
+
 V1_MODEL = {"model": described("string", "The model, org/name.")}
 V1_BODY = {"type": "object", "required": ["model"], "properties": V1_MODEL}
 V1_STATUS = {
@@ -457,7 +487,12 @@ def v1_paths() -> dict[str, Any]:
     inference = {"allOf": [{"$ref": REF.format(name="Inference")}, V1_BODY]}
     models = {"type": "array", "items": {"type": "object"}}
     return {
-        "/model/list": {"get": operation("List models", models)},
+        "/model/list": {
+            "get": {
+                **operation("List models by id, in pages; a Link header leads to the next", models),
+                "parameters": paging(),
+            }
+        },
         "/model/load": {"post": operation("Load a model", {"type": "object"}, {**V1_BODY, "properties": load})},
         "/model/status": {"post": operation("Check a loaded model", V1_STATUS, V1_BODY)},
         "/model/run": {"post": operation("Run a loaded model", {"type": "object"}, inference)},

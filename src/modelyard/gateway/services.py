@@ -20,7 +20,9 @@ from modelyard.catalog.catalog import open_catalog
 from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT, Settings
 from modelyard.control.clusters import Clusters
+from modelyard.control.index import Index
 from modelyard.control.journal import Journal
+from modelyard.control.measurements import Measurements
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations
 from modelyard.control.reconciler import Reconciler
@@ -81,8 +83,12 @@ class Services:
         sweeper = asyncio.create_task(self.artefacts.sweep_forever(), name="artefacts")
         stack.push_async_callback(end, sweeper)
 
-        self.catalog = open_catalog(settings)
+        self.measurements = Measurements(await asyncio.to_thread(self.store.models.measured))
+        self.catalog = open_catalog(settings, learned=self.measurements.of)
         stack.push_async_callback(self.catalog.aclose)
+        self.index = Index(self.catalog, self.store, clock)
+        self.index.start()
+        stack.push_async_callback(self.index.close)
         self.preparations = Preparations(self.catalog, clock)
         stack.push_async_callback(self.preparations.close)
         self.journal = Journal(self.store, clock)

@@ -23,11 +23,12 @@ from modelyard.errors import BootFailed, InvalidRequest, NotFound
 from modelyard.gateway import problem
 from modelyard.gateway.asked import Asked, admit, meter_headers, understand
 from modelyard.gateway.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
+from modelyard.gateway.listing import Page, is_benchmarked, next_link, read_page
 from modelyard.gateway.requests import new_request_id
 from modelyard.gateway.services import Services
 from modelyard.gateway.uploads import read_body
 from modelyard.tasks import body as bodies
-from modelyard.types import GIB, Key, ModelCard, check_model_id
+from modelyard.types import GIB, Key, Listing, check_model_id
 
 PREFIX = "/model/"
 STREAM = "text/plain; charset=utf-8"
@@ -84,6 +85,9 @@ class V1:
             try:
                 key = await self._services.authenticator.authenticate(request.headers.get("authorization"))
                 status, data = 200, await handler(request, key)
+                if isinstance(data, Response):
+                    data.headers["x-request-id"] = request_id
+                    return data
             except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
                 problem.note(error, request_id)
                 status, data = problem.status_of(error), {"error": problem.message_of(error, request_id)}
@@ -94,9 +98,10 @@ class V1:
     # --- what there is ---
 
     async def list(self, request: Request, key: Key) -> Any:
-        """The models that can be loaded, `?task=` only those of a task."""
-        cards = await self._services.catalog.list(task=request.query_params.get("task"))
-        return [show_model(card) for card in cards if card.refusal is None]
+        """The models that can be loaded, in pages; `?task=` only those of a task, `?search=` of a part of their id."""
+        page = await read_page(self._services, request, servable=True)
+        payload = await asyncio.to_thread(encode_models, page)
+        return Response(payload, headers=next_link(request, page), media_type=problem.JSON)
 
     async def instances(self, request: Request, key: Key) -> Any:
         """The caller's models that are loaded or on their way."""
@@ -212,16 +217,21 @@ class V1:
         return STATUS[self._services.clusters.report(supervised).status]
 
 
-def show_model(card: ModelCard) -> dict[str, Any]:
+def encode_models(page: Page) -> bytes:
+    """A page of models. May be long: for a thread."""
+    return msgspec.json.encode([show_model(listing) for listing in page.listings])
+
+
+def show_model(listing: Listing) -> dict[str, Any]:
     """A model as v1 lists it, and, beside them, the same facts by v2's names."""
-    gigabytes = card.memory_bytes / GIB
+    gigabytes = None if listing.memory_bytes is None else round(listing.memory_bytes / GIB, 6)
     return {
-        "name": card.model_id,
+        "name": listing.model_id,
         "requiredRAM": gigabytes,
-        "benchmarked": card.measured,
-        "modelId": card.model_id,
+        "benchmarked": is_benchmarked(listing),
+        "modelId": listing.model_id,
         "ramRequired": gigabytes,
-        "task": card.task,
+        "task": listing.task,
     }
 
 

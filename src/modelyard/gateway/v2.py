@@ -6,7 +6,7 @@ Owns the shapes of its bodies and headers. The inference path is a plain ASGI fu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,19 @@ from modelyard.clock import iso
 from modelyard.control.clusters import Report, read_changes
 from modelyard.control.preparation import Prepared
 from modelyard.control.replicas import Supervised
-from modelyard.errors import InferenceFailed, InvalidRequest, MalformedBody, ModelyardError, NotFound
+from modelyard.errors import InferenceFailed, MalformedBody, NotFound
 from modelyard.gateway import artefacts, problem, usage
 from modelyard.gateway.asked import admit, meter_headers, understand
 from modelyard.gateway.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
-from modelyard.gateway.requests import new_request_id
+from modelyard.gateway.listing import Page, is_benchmarked, next_link, read_one, read_page
+from modelyard.gateway.requests import new_request_id, whole_query
 from modelyard.gateway.services import Services
 from modelyard.gateway.uploads import read_body
 from modelyard.media.media import Made
 from modelyard.tasks import body as bodies
 from modelyard.tasks.reference import as_schemas
 from modelyard.tasks.registry import TASKS, get_task
-from modelyard.types import GIB, Event, Key, ModelCard, check_model_id
+from modelyard.types import GIB, Event, Key, Listing, check_model_id
 
 STREAM = "text/event-stream; charset=utf-8"
 MAX_EVENTS = 1000
@@ -111,17 +112,14 @@ class V2:
     # --- lists ---
 
     async def list_models(self, request: Request, key: Key) -> Response:
-        """The catalogue, filtered by `task` and `modelId`."""
+        """The catalogue in pages, filtered by `task` and `search`; or the one model of `modelId`."""
         model_id = request.query_params.get("modelId")
-        try:
-            cards = await self._services.catalog.list(task=request.query_params.get("task"), model_id=model_id)
-        except ModelyardError:
-            # Clients ask for a model before they run it, to learn its task. An id that leads nowhere is an empty list
-            # here; the run that follows says what is wrong.
-            if model_id is None:
-                raise
-            cards = []
-        return answer([self._show_model(card) for card in cards])
+        if model_id is None:
+            page = await read_page(self._services, request, servable=False)
+        else:
+            page = await read_one(self._services, model_id, request.query_params.get("task"))
+        payload = await asyncio.to_thread(self._encode_models, page)
+        return Response(payload, headers=next_link(request, page), media_type=problem.JSON)
 
     async def list_tasks(self, request: Request, key: Key) -> Response:
         """The names of the tasks this server can run."""
@@ -236,21 +234,30 @@ class V2:
         ram = state.card.memory_bytes if isinstance(state, Prepared) else None
         return cluster_json(report, ram)
 
-    def _show_model(self, card: ModelCard) -> dict[str, Any]:
-        cost = price(card.memory_bytes, self._services.settings.price_per_gb_s)
+    def _encode_models(self, page: Page) -> bytes:
+        """A page in the envelope; `next` beside it when there is more. May be long: for a thread."""
+        shown = [self._show_model(each, page.variants.get(each.model_id, ())) for each in page.listings]
+        return envelope(shown, **({} if page.following is None else {"next": page.following}))
+
+    def _show_model(self, listing: Listing, variants: Sequence[str]) -> dict[str, Any]:
+        memory_bytes, parameters = listing.memory_bytes, listing.parameters
+        cost = None if memory_bytes is None else price(memory_bytes, self._services.settings.price_per_gb_s)
         return {
-            "modelId": card.model_id,
-            "task": card.task,
-            "params": None if card.parameters is None else round(card.parameters / 1e9, 6),
-            "ramRequired": round(card.memory_bytes / GIB, 4),
-            "meter": cost.meter,
-            "meterPrice": cost.usd_per_s,
-            "benchmarked": card.measured,
-            "architecture": card.architecture,
-            "source": card.source,
-            "revision": card.revision,
-            "license": card.license,
-            "error": card.refusal,
+            "modelId": listing.model_id,
+            "task": listing.task,
+            "params": None if parameters is None else round(parameters / 1e9, 6),
+            "ramRequired": None if memory_bytes is None else round(memory_bytes / GIB, 4),
+            "memorySource": listing.memory_source,
+            "meter": None if cost is None else cost.meter,
+            "meterPrice": None if cost is None else cost.usd_per_s,
+            "benchmarked": is_benchmarked(listing),
+            "architecture": listing.architecture,
+            "source": listing.source,
+            "revision": listing.revision,
+            "license": listing.license,
+            "variants": variants,
+            "variantOf": listing.variant_of,
+            "error": listing.refusal,
         }
 
     async def _read_events(self, key: Key, model_id: str, after: int | None, limit: int) -> list[dict[str, Any]]:
@@ -263,13 +270,12 @@ class V2:
 
 def answer(output: Any, *, status: int = 200, **beside: Any) -> Response:
     """A JSON answer in the v2 envelope."""
-    payload = msgspec.json.encode({"error": None, "output": output, **beside})
-    return Response(payload, status, media_type=problem.JSON)
+    return Response(envelope(output, **beside), status, media_type=problem.JSON)
 
 
-def envelope(output: Any) -> bytes:
-    """An inference's output in the v2 envelope."""
-    return msgspec.json.encode({"error": None, "output": output})
+def envelope(output: Any, **beside: Any) -> bytes:
+    """An output in the v2 envelope."""
+    return msgspec.json.encode({"error": None, "output": output, **beside})
 
 
 def read_made(output: Any) -> Made:
@@ -317,16 +323,6 @@ def event_json(event: Event) -> dict[str, Any]:
 def model_id_of(request: Request) -> str:
     """The model a path names. Raises InvalidRequest."""
     return check_model_id(f"{request.path_params['org']}/{request.path_params['model']}")
-
-
-def whole_query(request: Request, name: str, default: int, maximum: int) -> int:
-    """A whole number in the query string. Raises InvalidRequest."""
-    raw = request.query_params.get(name)
-    if raw is None:
-        return default
-    if not raw.isdigit() or int(raw) > maximum:
-        raise InvalidRequest(field=name, got=raw, accepted=f"a whole number from 0 to {maximum}")
-    return int(raw)
 
 
 def read_logs(folder: Path, count: int) -> list[dict[str, str]]:

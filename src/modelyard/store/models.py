@@ -73,11 +73,12 @@ class Models:
             _measured(connection, known, memory_bytes, at, {"observed_bytes": memory_bytes})
             return True
 
-    def remove(self, model_ids: Collection[str]) -> None:
-        """Forgets these models, their measurements too; passes over those that are not there."""
+    def remove(self, model_ids: Collection[str], *, source: str | None = None) -> None:
+        """Forgets these models, their measurements too. Passes over those not there, and those of another `source`."""
         for chunk in _chunks(sorted(model_ids)):
+            statement = delete(models).where(models.c.model_id.in_(chunk))
             with self._database.write() as connection:
-                connection.execute(delete(models).where(models.c.model_id.in_(chunk)))
+                connection.execute(statement if source is None else statement.where(models.c.source == source))
 
     def find(self, model_id: str) -> Listing | None:
         return self.get_many([model_id]).get(model_id)
@@ -92,11 +93,11 @@ class Models:
             ]
         return {listing.model_id: listing for listing in found}
 
-    def ids_of(self, source: str) -> Sequence[str]:
-        """The models from one source, sorted."""
-        statement = select(models.c.model_id).where(models.c.source == source).order_by(models.c.model_id)
+    def texts_of(self, source: str, fact: str) -> Mapping[str, str | None]:
+        """By model id, for every model from one source, one of its facts that is a text; None where there is none."""
+        statement = select(models.c.model_id, models.c.facts[fact].as_string()).where(models.c.source == source)
         with self._database.read() as connection:
-            return connection.scalars(statement).all()
+            return {str(model_id): text for model_id, text in connection.execute(statement)}
 
     def measured(self) -> Mapping[str, Measurement]:
         """By model id, every measurement there is."""
@@ -154,8 +155,9 @@ class Models:
         return found
 
     def count(self, sources: Collection[str]) -> int:
-        """How many models came from these sources. Reads the whole table."""
-        statement = select(func.count()).select_from(models).where(models.c.source.in_(sources))
+        """How many models of these sources can be served. Reads the whole table."""
+        is_counted = models.c.source.in_(sources), models.c.refusal.is_(None)
+        statement = select(func.count()).select_from(models).where(*is_counted)
         with self._database.read() as connection:
             return connection.execute(statement).scalar_one()
 
