@@ -154,10 +154,11 @@ class Server:
         return health["inFlight"], health["queued"]
 
     def worker_pids(self) -> list[int]:
-        """The processes that serve models: the nursery's children."""
+        """The processes that serve models: the forks of the nursery, and of its annex."""
         return [
             child.pid
             for nursery in self.descendants()
             if "modelyard.worker.nursery" in " ".join(nursery.cmdline())
             for child in nursery.children()
+            if child.cmdline() == nursery.cmdline()
         ]

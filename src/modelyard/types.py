@@ -254,7 +254,7 @@ class ModelCard:
     @property
     def runtime(self) -> str:
         """The runtime that holds such a model in a worker. sentence-transformers folders are transformers inside."""
-        return "diffusers" if self.library == "diffusers" else "transformers"
+        return self.library if self.library in ("diffusers", "onnx") else "transformers"
 
 
 @dataclass(frozen=True, slots=True)

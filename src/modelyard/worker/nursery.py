@@ -6,6 +6,8 @@ breaks. Talks to its owner in lines of JSON over an inherited socket; when that 
 Owner → nursery:  {"spawn": <ReplicaSpec>, "socket": "/path"}
 Nursery → owner:  {"ready": <ms>}   {"started": "<replica id>", "pid": 123, "socket": "/path"}
                   {"refused": "<replica id>", "reason": "..."}   {"exited": 123, "status": <wait status>}
+
+Models that need no torch are forked by its annex: a second nursery, the first one's child, whose owner the first is.
 """
 
 from __future__ import annotations
@@ -28,11 +30,14 @@ from typing import Any, NoReturn
 import msgspec
 
 from modelyard.types import ReplicaSpec
+from modelyard.worker.annex import Annex
 
 PR_SET_PDEATHSIG = 1  # Source: prctl(2)
 CAN_FORK = sys.platform == "linux"
 """Elsewhere system libraries start threads behind one's back and a forked child may hang: start fresh processes."""
 PRELOAD = ("modelyard.worker.boot", "modelyard.worker.runtimes.preload")
+PRELOAD_OF_ANNEX = ("modelyard.worker.boot", "modelyard.worker.runtimes.light")
+ANNEX = (sys.executable, "-m", "modelyard.worker.nursery", "--annex")
 QUIET_LIBRARIES = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -53,10 +58,11 @@ Serve = Callable[[ReplicaSpec, socket.socket], int]
 class Nursery:
     """The loop: commands from the owner, deaths of children."""
 
-    def __init__(self, owner: socket.socket, serve: Serve | None) -> None:
-        """`serve` runs in each fork; None: workers are fresh processes."""
+    def __init__(self, owner: socket.socket, serve: Serve | None, annex: Annex | None = None) -> None:
+        """`serve` runs in each fork; None: workers are fresh processes. `annex`: where some are forked instead."""
         self._owner = owner
         self._serve = serve
+        self._annex = annex
         self._children: set[int] = set()
         self._buffer = b""
         self._wake_read, self._wake_write = os.pipe()
@@ -76,10 +82,14 @@ class Nursery:
             for key, _ in self._selector.select():
                 if key.fileobj is self._owner:
                     alive = self._read_commands()
-                else:
+                elif key.fileobj is self._wake_read:
                     self._reap()
+                else:
+                    self._hear_annex()
         for pid in self._children:
             kill_group(pid, signal.SIGKILL)
+        if self._annex is not None:
+            self._annex.close()
 
     def tell(self, **message: Any) -> None:
         """Sends one line to the owner."""
@@ -99,8 +109,31 @@ class Nursery:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             command = msgspec.json.decode(line)
-            self._spawn(msgspec.convert(command["spawn"], ReplicaSpec), command["socket"])
+            spec = msgspec.convert(command["spawn"], ReplicaSpec)
+            if self._annex is not None and self._annex.takes(spec):
+                self._ask_annex(self._annex, spec, line)
+            else:
+                self._spawn(spec, command["socket"])
         return True
+
+    def _ask_annex(self, annex: Annex, spec: ReplicaSpec, line: bytes) -> None:
+        try:
+            if annex.socket is None:
+                self._selector.register(annex.open(), selectors.EVENT_READ)
+        except OSError as error:
+            self.tell(refused=spec.replica_id, reason=f"cannot start a process: {error}")
+        else:
+            annex.send(spec.replica_id, line)
+
+    def _hear_annex(self) -> None:
+        """Passes on what the annex says, and on its end what that means for its workers."""
+        assert self._annex is not None  # noqa: S101 - nothing else is registered
+        heard = self._annex.socket
+        for message in self._annex.receive():
+            self.tell(**message)
+        if self._annex.socket is None:
+            self._selector.unregister(heard)  # type: ignore[arg-type]  # it was open before
+            heard.close()  # type: ignore[union-attr]
 
     def _spawn(self, spec: ReplicaSpec, path: str) -> None:
         with ExitStack() as held:  # the worker gets copies
@@ -142,6 +175,8 @@ class Nursery:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         self._selector.close()
         self._owner.close()
+        if self._annex is not None:
+            self._annex.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
         null = os.open(os.devnull, os.O_RDONLY)
@@ -244,26 +279,27 @@ def start_fresh(spec: ReplicaSpec, listener: socket.socket, output: int) -> int:
 
 
 def main() -> None:
-    """Entry: argv[1] is the descriptor of the socket to the owner."""
-    owner = socket.socket(fileno=int(sys.argv[1]))
+    """Entry: the last argument is the descriptor of the socket to the owner; `--annex` before it makes this one."""
+    is_annex = sys.argv[1] == ANNEX[-1]
+    owner = socket.socket(fileno=int(sys.argv[-1]))
     started = time.perf_counter()
     serve = None
     if CAN_FORK:
-        for name in PRELOAD:
+        for name in PRELOAD_OF_ANNEX if is_annex else PRELOAD:
             importlib.import_module(name)
         from modelyard.worker.boot import serve_replica
 
         serve = serve_replica
-    run_nursery(owner, serve, started)
+    run_nursery(owner, serve, started, None if is_annex or serve is None else Annex(ANNEX))
 
 
-def run_nursery(owner: socket.socket, serve: Serve | None, started: float) -> None:
+def run_nursery(owner: socket.socket, serve: Serve | None, started: float, annex: Annex | None = None) -> None:
     """Runs a nursery that has imported what it wants to share. `started`: perf_counter() when it began to."""
     owner.setblocking(True)
     # Collections in the children would touch, and so copy, every shared page.
     gc.collect()
     gc.freeze()
-    nursery = Nursery(owner, serve)
+    nursery = Nursery(owner, serve, annex)
     nursery.tell(ready=round((time.perf_counter() - started) * 1000))
     nursery.run()
 

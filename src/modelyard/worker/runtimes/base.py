@@ -15,6 +15,7 @@ from modelyard.worker.runtimes.absent import NoModel
 RUNTIMES = {
     "transformers": "modelyard.worker.runtimes.transformers",
     "diffusers": "modelyard.worker.runtimes.diffusers",
+    "onnx": "modelyard.worker.runtimes.onnx",
 }
 """Runtime name → the module whose `load_model` loads for it."""
 

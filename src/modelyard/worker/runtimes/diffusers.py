@@ -24,7 +24,8 @@ from modelyard.tasks.base import Head
 from modelyard.tasks.maker import OnStep
 from modelyard.tasks.model import Array
 from modelyard.worker.runtimes.making import Stopped, choose_seed, foreign_errors
-from modelyard.worker.runtimes.transformers import choose_device, first_line, is_out_of_memory, quiet_library
+from modelyard.worker.runtimes.processors import first_line, quiet_library
+from modelyard.worker.runtimes.transformers import choose_device, is_out_of_memory
 
 with quiet_library():  # which tells at length that there is no torchvision
     from diffusers import DiffusionPipeline

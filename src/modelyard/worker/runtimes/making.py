@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import torch
 
 from modelyard.errors import InferenceFailed, InvalidRequest
-from modelyard.worker.runtimes.transformers import first_line, is_out_of_memory
+from modelyard.worker.runtimes.processors import first_line
+from modelyard.worker.runtimes.transformers import is_out_of_memory
 
 log = logging.getLogger(__name__)
 

@@ -1,17 +1,35 @@
-"""Processors that the library refuses to load because one part of them wants torchvision, which is not installed.
+"""Tokenizers and processors as a folder holds them, for every runtime that reads such folders. Imports no torch.
 
-That part reads videos; tasks here show a video as its frames, so it is never asked. The rest is put together by hand.
+The library refuses to load some processors because one part of them wants torchvision, which is not installed. That
+part reads videos; tasks here show a video as its frames, so it is never asked. The rest is put together by hand.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import transformers
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+from transformers.utils import logging as library_logging
+
+from modelyard.errors import ModelRefused
+from modelyard.tasks.base import Head
+
+TEXT_HEADS: frozenset[Head] = frozenset(
+    {
+        "causal-lm", "seq2seq-lm", "masked-lm", "sequence-classification", "token-classification",
+        "question-answering",
+    }
+)  # fmt: skip
+"""Heads that read text alone: the folder's processor, if it has one, is of no use to them."""
+
+_PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "*.model")
 
 _PARTS = {
     "image_processor": "AutoImageProcessor",
@@ -47,3 +65,59 @@ def read_settings(path: Path, accepted: frozenset[str]) -> dict[str, Any]:
     file = path / "processor_config.json"
     stored = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     return {name: value for name, value in stored.items() if name in accepted and not isinstance(value, dict)}
+
+
+def has_tokenizer(path: Path) -> bool:
+    """Whether the folder holds one."""
+    return any(any(path.glob(pattern)) for pattern in _TOKENIZER_FILES)
+
+
+def ensure_tokenizer_pads(tokenizer: Any) -> None:
+    """Gives it a padding token. Which one does not matter, as padding is always masked, but it has to exist."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+
+
+def find_processor(path: Path, config: Any, *, remote_code: bool) -> Any | None:
+    """The processor in the folder: for all of a model's inputs, else for images, else for sound; None when it has none.
+
+    A whole processor may want what this machine lacks (torchvision, for its part that reads videos) while the part
+    that a task needs does not, so a failure moves on. Raises ModelRefused when every kind failed.
+    """
+    if not any((path / name).exists() for name in _PROCESSOR_FILES):
+        return None
+    from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, PreTrainedTokenizerBase
+
+    failures = []
+    for kind in (AutoProcessor, AutoImageProcessor, AutoFeatureExtractor):
+        more = {"config": config} if kind is AutoProcessor else {}
+        try:
+            found = kind.from_pretrained(path, local_files_only=True, trust_remote_code=remote_code, **more)
+        except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError, RuntimeError) as error:
+            failures.append(first_line(error))
+            if kind is AutoProcessor and (rest := load_without_video(path, config)) is not None:
+                return rest
+            continue
+        if not isinstance(found, PreTrainedTokenizerBase):
+            return found
+    raise ModelRefused(f"{path.name}'s processor cannot be loaded: {failures[0]}", path=str(path))
+
+
+@contextmanager
+def quiet_library() -> Iterator[None]:
+    """Keeps the library's progress bars and load reports off the log: what matters is raised."""
+    verbosity, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
+    library_logging.set_verbosity_error()
+    library_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library_logging.set_verbosity(verbosity)
+        if bars:
+            library_logging.enable_progress_bar()
+
+
+def first_line(error: BaseException) -> str:
+    """The error's first line of text, or its class when it has none."""
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__

@@ -19,12 +19,18 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.models.auto import modeling_auto
-from transformers.utils import logging as library_logging
 
 from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, OnTokens
-from modelyard.worker.runtimes.processors import load_without_video
+from modelyard.worker.runtimes.processors import (
+    TEXT_HEADS,
+    ensure_tokenizer_pads,
+    find_processor,
+    first_line,
+    has_tokenizer,
+    quiet_library,
+)
 from modelyard.worker.runtimes.stepping import MinimumLengths, Rows, trim
 from modelyard.worker.runtimes.whisper import find_generate, time_mark_rules
 
@@ -94,14 +100,6 @@ _REMOTE_CLASSES: dict[Head, str] = {
 }
 """Head → the name under which a repository's own code (`auto_map`) registers a class for it."""
 
-_TEXT_HEADS: frozenset[Head] = frozenset(
-    {
-        "causal-lm", "seq2seq-lm", "masked-lm", "sequence-classification", "token-classification",
-        "question-answering",
-    }
-)  # fmt: skip
-"""Heads that read text alone: the folder's processor, if it has one, is of no use to them."""
-
 _IMAGE_HEADS: frozenset[Head] = frozenset(
     {
         "image-classification", "object-detection", "image-segmentation", "semantic-segmentation",
@@ -110,9 +108,6 @@ _IMAGE_HEADS: frozenset[Head] = frozenset(
     }
 )  # fmt: skip
 """Heads that cannot do without the folder's image processor."""
-
-_PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "*.model")
 
 DEFAULT_NEW_TOKENS = 256
 """Tokens made when a request gives no length, and the model's own files give none either."""
@@ -141,14 +136,14 @@ def load_model(
         with quiet_library():
             config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=remote_code)
             head, kind = choose_class(config, heads, remote_code=remote_code)
-            processor = None if head in _TEXT_HEADS else find_processor(path, config, remote_code=remote_code)
+            processor = None if head in TEXT_HEADS else find_processor(path, config, remote_code=remote_code)
             if processor is None and head in _IMAGE_HEADS:
                 raise ModelRefused(
                     f"{path.name} has no preprocessor_config.json, so nothing says how it wants images scaled.",
                     path=str(path),
                 )
             tokenizer = None
-            if processor is None or any(any(path.glob(pattern)) for pattern in _TOKENIZER_FILES):
+            if processor is None or has_tokenizer(path):
                 tokenizer = AutoTokenizer.from_pretrained(
                     path, config=config, local_files_only=True, trust_remote_code=remote_code
                 )
@@ -174,31 +169,6 @@ def load_model(
     return TransformersModel(path, model.eval().to(where), tokenizer, processor, untrained)
 
 
-def find_processor(path: Path, config: Any, *, remote_code: bool) -> Any | None:
-    """The processor in the folder: for all of a model's inputs, else for images, else for sound; None when it has none.
-
-    A whole processor may want what this machine lacks (torchvision, for its part that reads videos) while the part
-    that a task needs does not, so a failure moves on. Raises ModelRefused when every kind failed.
-    """
-    if not any((path / name).exists() for name in _PROCESSOR_FILES):
-        return None
-    from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, PreTrainedTokenizerBase
-
-    failures = []
-    for kind in (AutoProcessor, AutoImageProcessor, AutoFeatureExtractor):
-        more = {"config": config} if kind is AutoProcessor else {}
-        try:
-            found = kind.from_pretrained(path, local_files_only=True, trust_remote_code=remote_code, **more)
-        except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError, RuntimeError) as error:
-            failures.append(first_line(error))
-            if kind is AutoProcessor and (rest := load_without_video(path, config)) is not None:
-                return rest
-            continue
-        if not isinstance(found, PreTrainedTokenizerBase):
-            return found
-    raise ModelRefused(f"{path.name}'s processor cannot be loaded: {failures[0]}", path=str(path))
-
-
 def choose_device(device: str) -> torch.device:
     """The device to load onto; `auto` is CUDA where there is one. Raises BootFailed."""
     if device == "auto":
@@ -206,20 +176,6 @@ def choose_device(device: str) -> torch.device:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise BootFailed(f"Device {device} was asked for, but this machine offers no CUDA. Use auto or cpu.")
     return torch.device(device)
-
-
-@contextmanager
-def quiet_library() -> Iterator[None]:
-    """Keeps the library's progress bars and load reports off the log: `refuse_missing_weights` says what matters."""
-    verbosity, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
-    library_logging.set_verbosity_error()
-    library_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        library_logging.set_verbosity(verbosity)
-        if bars:
-            library_logging.enable_progress_bar()
 
 
 def choose_class(config: Any, heads: Sequence[Head], *, remote_code: bool) -> tuple[Head, Any]:
@@ -258,8 +214,7 @@ def refuse_missing_weights(head: Head, missing: Sequence[str]) -> None:
 
 def ensure_pad_token(tokenizer: Any, model: Any) -> None:
     """Gives both a padding token. Which one does not matter, as padding is always masked, but it has to exist."""
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+    ensure_tokenizer_pads(tokenizer)
     if model.config.get_text_config().pad_token_id is None:
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
 
@@ -285,6 +240,11 @@ class TransformersModel:
         self._seq2seq = bool(model.config.is_encoder_decoder)
         self._accepted: dict[str, frozenset[str]] = {}
         self._defaults = take_generation_defaults(model)
+
+    @property
+    def module(self) -> Any:
+        """The library's model, for those who export it."""
+        return self._model
 
     def forward(self, inputs: Mapping[str, Array], *, method: str = "forward", **settings: Any) -> Mapping[str, Any]:
         """See `tasks.model.Model.forward`."""
@@ -612,9 +572,3 @@ def describe_batch(inputs: Mapping[str, Any]) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory ran out; on the CPU torch has no class for it."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def first_line(error: BaseException) -> str:
-    """The error's first line of text, or its class when it has none."""
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__

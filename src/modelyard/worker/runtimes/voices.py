@@ -21,13 +21,12 @@ from modelyard.tasks.base import Head
 from modelyard.tasks.maker import OnStep
 from modelyard.tasks.model import Array
 from modelyard.worker.runtimes.making import Stopped, choose_seed, foreign_errors
+from modelyard.worker.runtimes.processors import first_line, quiet_library
 from modelyard.worker.runtimes.transformers import (
     choose_class,
     choose_device,
     drop_unused,
-    first_line,
     is_out_of_memory,
-    quiet_library,
     refuse_missing_weights,
     to_numpy,
 )

@@ -1,0 +1,104 @@
+"""A nursery's annex: a second nursery, its child, for models that need no torch. Owns that process and its socket.
+
+A fork of the nursery starts with half of torch's pages to its name, 150 MB; a fork of the annex with 50. It starts when
+the first such model is asked for, and then stays.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from modelyard.types import ReplicaSpec
+
+GENERATES = frozenset({"causal-lm"})
+"""Heads whose generation is the torch runtime's."""
+
+
+class Annex:
+    """Started by `open`, gone when `socket` is None again. Used by the nursery's one thread."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        """`command`: the program; it gets the descriptor of its socket as one more argument."""
+        self._command = command
+        self._buffer = b""
+        self._asked: set[str] = set()
+        self._pids: set[int] = set()
+        self.socket: socket.socket | None = None
+
+    def takes(self, spec: ReplicaSpec) -> bool:
+        """Whether a replica is to be forked there."""
+        if spec.runtime != "onnx":
+            return False
+        from modelyard.tasks.registry import find_task
+
+        task = find_task(spec.task)
+        return task is not None and not GENERATES.intersection(task.heads)
+
+    def open(self) -> socket.socket:
+        """Starts the process; returns the socket to it, to listen on. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = subprocess.Popen(
+                    [*self._command, str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                )
+            except OSError:
+                ours.close()
+                raise
+        process.returncode = 0  # the nursery reaps it; Popen must not do so as well
+        self.socket = ours
+        return ours
+
+    def send(self, replica_id: str, line: bytes) -> None:
+        """Passes on the command to spawn a replica. If the annex has just died, `receive` will say so."""
+        assert self.socket is not None, "open() first"  # noqa: S101
+        self._asked.add(replica_id)
+        try:
+            self.socket.sendall(line + b"\n")
+        except OSError:
+            return
+
+    def receive(self) -> list[dict[str, Any]]:
+        """What it says, for the nursery's owner. When it has ended, that its workers have ended too; `socket` is then
+        None, and the caller closes the old one."""
+        assert self.socket is not None, "open() first"  # noqa: S101
+        try:
+            data = self.socket.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            return self._end()
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        return [message for line in lines if "ready" not in (message := self._noted(msgspec.json.decode(line)))]
+
+    def close(self) -> None:
+        """Hangs up, upon which the annex kills its workers and ends. In a fork: lets go of the socket."""
+        if self.socket is not None:
+            self.socket.close()
+
+    def _noted(self, message: dict[str, Any]) -> dict[str, Any]:
+        match message:
+            case {"started": replica_id, "pid": pid}:
+                self._asked.discard(replica_id)
+                self._pids.add(pid)
+            case {"refused": replica_id}:
+                self._asked.discard(replica_id)
+            case {"exited": pid}:
+                self._pids.discard(pid)
+        return message
+
+    def _end(self) -> list[dict[str, Any]]:
+        """Its workers die with it, by their parent-death signal."""
+        ended: list[dict[str, Any]] = [{"exited": pid, "status": int(signal.SIGKILL)} for pid in self._pids]
+        ended += [{"refused": replica_id, "reason": "the nursery's annex ended"} for replica_id in self._asked]
+        self._asked.clear()
+        self._pids.clear()
+        self._buffer = b""
+        self.socket = None
+        return ended

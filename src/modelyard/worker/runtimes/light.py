@@ -1,0 +1,23 @@
+"""Imports, for its side effect, what models without torch need, and sees to it that nothing imports torch.
+
+For the nursery's annex; importing is all it may do, as in `preload`. The model library works without torch, as long as
+it does not find it: then it offers configs, tokenizers and processors, which is all that is wanted here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+# The documented way to make a module unfindable. The library imports torch, 180 MB, wherever it can.
+sys.modules["torch"] = None  # type: ignore[assignment]
+os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
+
+import numpy as np  # noqa: E402
+
+# Forks would otherwise all draw the same random numbers. (The standard library's generator sees to itself.)
+os.register_at_fork(after_in_child=np.random.seed)
+
+importlib.import_module("modelyard.worker.runtimes.onnx")
+importlib.import_module("transformers.tokenization_utils_tokenizers")

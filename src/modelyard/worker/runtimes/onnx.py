@@ -1,0 +1,148 @@
+"""Variants in ONNX format, held by ONNX Runtime. Owns what is the same for all of them: loading, one pass.
+
+Imports no torch: a worker that holds such a model alone is several times smaller without. Models that generate are in
+`onnx_generation`, which does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoConfig, AutoTokenizer
+
+from modelyard.errors import BootFailed, InferenceFailed, ModelRefused
+from modelyard.tasks.base import Head
+from modelyard.tasks.model import Array, Model, OnTokens
+from modelyard.worker.manifest import MODEL_FILE, Manifest, read_manifest
+from modelyard.worker.runtimes.onnx_session import Session
+from modelyard.worker.runtimes.processors import (
+    TEXT_HEADS,
+    ensure_tokenizer_pads,
+    find_processor,
+    first_line,
+    has_tokenizer,
+    quiet_library,
+)
+
+log = logging.getLogger(__name__)
+
+
+def load_model(
+    path: Path,
+    heads: tuple[Head, ...],
+    *,
+    device: str = "auto",
+    remote_code: bool = False,
+    pickled: bool = False,
+) -> Model:
+    """The variant in the folder `path`, on the CPU. `remote_code`, `pickled`: such folders hold neither.
+
+    Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
+    """
+    if device.startswith("cuda"):
+        raise BootFailed(f"Device {device} was asked for, but ONNX variants run on the CPU only. Use auto or cpu.")
+    manifest = read_manifest(path)
+    if manifest.head not in heads:
+        raise ModelRefused(f"{path.name} was exported for {manifest.head}; the task needs one of: {', '.join(heads)}.")
+    try:
+        if manifest.cache is not None:
+            from modelyard.worker.runtimes.onnx_generation import load_generator
+
+            return load_generator(path, manifest.cache)
+        return load_one_pass(path, manifest)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+            raise BootFailed(f"The model does not fit into the memory: {first_line(error)}") from error
+        raise ModelRefused(f"{path.name} cannot be loaded: {first_line(error)}", path=str(path)) from error
+
+
+def load_one_pass(path: Path, manifest: Manifest) -> OnnxModel:
+    """A model that answers in one pass. Raises what the libraries raise."""
+    session = Session(path / MODEL_FILE)
+    with quiet_library():
+        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        processor = None if manifest.head in TEXT_HEADS else find_processor(path, config, remote_code=False)
+        tokenizer = None
+        if processor is None or has_tokenizer(path):
+            tokenizer = AutoTokenizer.from_pretrained(path, config=config, local_files_only=True)
+            ensure_tokenizer_pads(tokenizer)
+    return OnnxModel(path, manifest, config, session, tokenizer, processor)
+
+
+class OnnxModel:
+    """One exported model without a cache; see `tasks.model.Model`."""
+
+    def __init__(
+        self, path: Path, manifest: Manifest, config: Any, session: Session, tokenizer: Any, processor: Any
+    ) -> None:
+        self.path = path
+        self.tokenizer = tokenizer
+        self.processor = processor
+        self.config: Mapping[str, Any] = config.to_dict()
+        self.labels: Mapping[int, str] = {int(index): label for index, label in (config.id2label or {}).items()}
+        self.max_length = manifest.max_length
+        self._session = session
+
+    def forward(self, inputs: Mapping[str, Array], *, method: str = "forward", **settings: Any) -> Mapping[str, Any]:
+        """See `tasks.model.Model.forward`. Exported is the plain pass alone: no other `method`, no `settings`."""
+        if method != "forward" or settings:
+            raise InferenceFailed(f"This variant has no {method} with {settings or 'no settings'}: use the original.")
+        given = {name: prepare(array) for name, array in inputs.items() if name in self._session.inputs}
+        for name in self._session.inputs:
+            if name not in given:
+                given[name] = assume(name, inputs)
+        shape = describe(given)
+        try:
+            outputs = self._session.run(given)
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise as_failure(error, shape) from error
+        return dict(zip(self._session.outputs, outputs, strict=True))
+
+    def postprocess(self, method: str, outputs: Any, *more: Any, **options: Any) -> Any:
+        """See `tasks.model.Model.postprocess`. The tasks that variants are made for need none."""
+        raise InferenceFailed(f"This variant's processor has no {method}: use the original.")
+
+    def can_postprocess(self, method: str) -> bool:
+        """See `tasks.model.Model.can_postprocess`."""
+        return False
+
+    def generate(
+        self, inputs: Mapping[str, Array], options: Mapping[str, Any], on_tokens: OnTokens
+    ) -> Sequence[Sequence[Sequence[int]]]:
+        """See `tasks.model.Model.generate`."""
+        raise InferenceFailed("This model answers in one pass; it does not generate.")
+
+
+def prepare(array: Array) -> Array:
+    """The array in the type that exported graphs take: 64-bit ids, 32-bit floats."""
+    return np.ascontiguousarray(array, np.float32 if np.issubdtype(array.dtype, np.floating) else np.int64)
+
+
+def assume(name: str, inputs: Mapping[str, Array]) -> Array:
+    """What the original assumes for an input that was not given: no padding, one segment. Raises InferenceFailed."""
+    ids = inputs.get("input_ids")
+    if ids is None or name not in ("attention_mask", "token_type_ids"):
+        raise InferenceFailed(f"The model needs {name}, which this task does not give.")
+    return np.full(ids.shape, int(name == "attention_mask"), np.int64)
+
+
+def describe(inputs: Mapping[str, Array]) -> str:
+    """The batch's size, for messages."""
+    name = "input_ids" if "input_ids" in inputs else next(iter(inputs))
+    return f"{' × '.join(map(str, inputs[name].shape))} {'tokens' if name == 'input_ids' else name}"
+
+
+def as_failure(error: Exception, shape: str) -> InferenceFailed:
+    """What the client gets for what ONNX Runtime raised; the traceback goes to the replica's log."""
+    if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "Failed to allocate memory" in str(error):
+        log.warning("out of memory on a batch of %s", shape)
+        return InferenceFailed(
+            f"The model ran out of memory on a batch of {shape}. Send a shorter input, or less at once.",
+            out_of_memory=True,
+        )
+    log.error("the model failed on a batch of %s", shape, exc_info=error)
+    return InferenceFailed(f"The model failed on this input: {first_line(error)}")

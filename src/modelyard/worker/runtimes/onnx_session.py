@@ -1,0 +1,58 @@
+"""One ONNX graph, ready to run: its session, and the threads it may use. Speaks numpy; knows no model.
+
+Not thread-safe: one thread at a time may run it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import onnxruntime
+
+from modelyard.tasks.model import Array
+from modelyard.worker.runtimes.threads import get_threads
+
+FATAL_ONLY = 4
+
+
+class Session:
+    """A graph and its weights in memory.
+
+    ONNX Runtime fixes its threads when a session is made. When the worker's number has changed since, the next run
+    makes the session anew first: tens of milliseconds, as the weights are mapped and their pages still there.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Raises what the library raises for files that it cannot read."""
+        self._file = file
+        self._open()
+        self.inputs: tuple[str, ...] = tuple(node.name for node in self._session.get_inputs())
+        self.outputs: tuple[str, ...] = tuple(node.name for node in self._session.get_outputs())
+
+    def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
+        """The graph's outputs, in the order of `outputs`. `inputs`: exactly the graph's own."""
+        if self._threads != get_threads():
+            del self._session  # first, so that the weights are never held twice
+            self._open()
+        outputs: Sequence[Array] = self._session.run(None, dict(inputs))
+        return outputs
+
+    def _open(self) -> None:
+        self._threads = get_threads()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = FATAL_ONLY  # what goes wrong is raised as well
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        # The machine is shared. A pool that spins while it waits was no faster here, and took a whole core.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(self._file, options, providers=["CPUExecutionProvider"])
+        release_freed_memory()
+
+
+def release_freed_memory() -> None:
+    """Gives what was freed back to the machine: reading a graph leaves a tenth of a small worker's memory behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)

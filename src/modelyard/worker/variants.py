@@ -1,0 +1,238 @@
+"""Makes an ONNX variant of a model: a program of its own, since it needs much memory once and then none.
+
+`python -m modelyard.worker.variants` reads one order, a JSON object, from standard input and writes JSON lines to
+standard output: {"step": "exporting" | "folding" | "quantising" | "checking", "message": "..."}, and last either
+{"done": {...}} and exit code 0, or {"failed": "why, and what to do"} and exit code 1. Everything else that is printed
+goes to standard error.
+
+The variant appears under `target` whole or not at all: it is made in a hidden folder beside it and renamed. What a
+killed run has left there is removed by the next run for the same target.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from modelyard.errors import ModelRefused, ModelyardError
+from modelyard.tasks.registry import get_task
+from modelyard.worker.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
+from modelyard.worker.memory import read_kilobytes
+
+TASKS = (
+    "text-classification", "token-classification", "zero-shot-classification", "feature-extraction",
+    "sentence-similarity", "fill-mask", "question-answering", "text-generation", "chat", "image-classification",
+)  # fmt: skip
+"""The tasks that variants are made for."""
+LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
+KEPT_ENDINGS = (".json", ".txt", ".model", ".jinja", ".md")
+"""Of the original's own folder, what is no weights; the folders of its modules are kept whole."""
+LEFT_OUT = ("trainer_state.json", MANIFEST_FILE)
+
+Step = Literal["exporting", "folding", "quantising", "checking"]
+Say = Callable[[Step, str], None]
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What to make. `path`: the original's folder. `target`: the variant's, which is replaced when it is there.
+
+    `memory_limit_bytes`: what may be allocated beyond the program and its libraries.
+    """
+
+    path: str
+    task: str
+    kind: Literal["onnx", "onnx.8-bit"]
+    target: str
+    model_id: str
+    revision: str | None = None
+    threads: int = 1
+    memory_limit_bytes: int | None = None
+
+
+def make_variant(order: Order, say: Say) -> dict[str, Any]:
+    """Makes the variant; returns its facts. Raises ModelyardError, MemoryError, OSError."""
+    started = time.perf_counter()
+    source, target = Path(order.path), Path(order.target)
+    refuse_others(order, source)
+    say("exporting", f"Loading {order.model_id} and tracing it")
+    from modelyard.worker.runtimes import exporting, threads, transformers
+
+    limit_memory(order.memory_limit_bytes)
+    threads.set_threads(order.threads)
+    heads = get_task(order.task).heads
+    model = transformers.load_model(source, heads, device="cpu")
+    head, _ = transformers.choose_class(model.module.config, heads, remote_code=False)
+    export = exporting.plan_export(model, head)
+    making = target.with_name(f".{target.name}.making")
+    shutil.rmtree(making, ignore_errors=True)
+    try:
+        making.mkdir(parents=True)
+        copy_files(source, making)
+        exporting.write_graph(export, making / "exported.onnx")
+        logit_error, shapes = build_graph(order, export, making, model.max_length, say)
+        manifest = Manifest(
+            variant_of=order.model_id,
+            kind=order.kind,
+            task=order.task,
+            head=head,
+            revision=order.revision,
+            parameters=sum(parameter.numel() for parameter in model.module.parameters()),
+            logit_error=logit_error,
+            bound=find_bound(order.kind),
+            max_length=model.max_length,
+            versions={name: importlib.metadata.version(name) for name in LIBRARIES},
+            cache=export.cache,
+        )
+        manifest.write(making)
+        replace_folder(making, target)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return {
+        "parameters": manifest.parameters,
+        "weight_bytes": sum(file.stat().st_size for file in target.glob(f"{MODEL_FILE}*")),
+        "logit_error": logit_error,
+        "bound": manifest.bound,
+        "shapes": list(shapes),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def refuse_others(order: Order, source: Path) -> None:
+    """Raises ModelRefused for what no variant is made of, before anything is loaded."""
+    if order.task not in TASKS:
+        raise ModelRefused(f"{order.model_id} is for {order.task}, and variants are made for {', '.join(TASKS)} only. "
+                           "Use the original.")  # fmt: skip
+    if (source / "model_index.json").is_file():
+        raise ModelRefused(f"{order.model_id} is a diffusers pipeline of several models, which cannot be exported as "
+                           "one. Use the original.")  # fmt: skip
+    if (source / MANIFEST_FILE).is_file():
+        raise ModelRefused(f"{order.model_id} is a variant itself. Ask for a variant of its original.")
+    if not (source / "config.json").is_file():
+        raise ModelRefused(f"{order.model_id} has no config.json in its own folder, so it cannot be exported. "
+                           "Use the original.")  # fmt: skip
+    if "auto_map" in msgspec.json.decode((source / "config.json").read_bytes()):
+        raise ModelRefused(f"{order.model_id} needs Python code from its own repository, which is not run to make "
+                           "variants. Use the original.")  # fmt: skip
+
+
+def build_graph(
+    order: Order, export: Any, folder: Path, longest: int | None, say: Say
+) -> tuple[float, tuple[str, ...]]:
+    """Makes `model.onnx` of `exported.onnx`; returns its logit error and the shapes that were compared.
+
+    Raises ModelRefused when the error is over the bound.
+    """
+    from modelyard.worker.runtimes import checking, quantising
+
+    bound = find_bound(order.kind)
+    say("folding", "Computing once what does not depend on the input")
+    quantising.fold(folder / "exported.onnx", folder / "folded.onnx")
+    candidates = [folder / "folded.onnx"]
+    if order.kind == "onnx.8-bit":
+        candidates = [folder / "all.onnx", folder / "layers.onnx"]
+    verdict = None
+    for candidate in candidates:
+        if order.kind == "onnx.8-bit":
+            what = "all weights" if candidate.stem == "all" else "all weights but the embeddings"
+            say("quantising", f"Storing {what} in 8 bits")
+            quantising.quantise(folder / "folded.onnx", candidate, embeddings=candidate.stem == "all")
+        say("checking", "Comparing it with the original at other shapes")
+        verdict = checking.check(export, candidate, longest)
+        if verdict.logit_error <= bound:
+            quantising.store(candidate, folder, MODEL_FILE)
+            break
+    assert verdict is not None  # noqa: S101 - there is a candidate
+    for left in (*folder.glob("exported.*"), *folder.glob("folded.*"), *folder.glob("all.*"), *folder.glob("layers.*")):
+        left.unlink()
+    if not verdict.logit_error <= bound:
+        raise ModelRefused(
+            f"The variant's answers are too far from the original's: an error of {verdict.logit_error:.3g} (root mean "
+            f"square over standard deviation), where at most {bound:g} is allowed. Use the original"
+            f"{', or ask for .onnx' if order.kind == 'onnx.8-bit' else ''}."
+        )
+    return verdict.logit_error, verdict.shapes
+
+
+def find_bound(kind: str) -> float:
+    """The largest logit error of a variant of this kind."""
+    from modelyard.worker.runtimes.checking import BOUNDS
+
+    return BOUNDS[kind]
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copies what the variant needs beside its graph: config, tokenizer, processor, card, the modules after it."""
+    for file in source.iterdir():
+        kept = file.suffix in KEPT_ENDINGS and not file.name.endswith(".index.json") and file.name not in LEFT_OUT
+        if file.is_file() and kept:
+            shutil.copyfile(file, target / file.name)
+    modules = source / "modules.json"
+    for module in msgspec.json.decode(modules.read_bytes()) if modules.is_file() else []:
+        if module.get("path") and (source / module["path"]).is_dir():
+            shutil.copytree(source / module["path"], target / module["path"])
+
+
+def replace_folder(made: Path, target: Path) -> None:
+    """Puts `made` where `target` is."""
+    if target.exists():
+        old = target.with_name(f".{target.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+        made.rename(target)
+        shutil.rmtree(old)
+    else:
+        made.rename(target)
+
+
+def limit_memory(limit_bytes: int | None) -> None:
+    """Lets this process allocate `limit_bytes` beyond what it has. Linux only; None: no limit."""
+    held = read_kilobytes("/proc/self/status", "VmData:")
+    if limit_bytes is not None and held is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (held + limit_bytes, resource.RLIM_INFINITY))
+
+
+def explain(error: BaseException, order: Order) -> str:
+    """One sentence or two about why there is no variant, for the user."""
+    if isinstance(error, ModelyardError):
+        return error.message
+    if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "can't allocate memory" in str(error):
+        limit = order.memory_limit_bytes
+        allowed = "the machine has" if limit is None else f"the {limit / 1024**3:.1f} GiB it may use"
+        return f"Making a variant of {order.model_id} needs more memory than {allowed}. Raise it, or use the original."
+    if isinstance(error, OSError):
+        return f"The variant's files cannot be written or read: {error}."
+    line = (str(error).strip().splitlines() or ["no message"])[0]
+    return f"{order.model_id} cannot be exported: {type(error).__name__}: {line[:300]}. Use the original."
+
+
+def main() -> int:
+    """Runs one order; returns the exit code."""
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # libraries print
+
+    def write(**message: Any) -> None:
+        output.write(msgspec.json.encode(message).decode() + "\n")
+        output.flush()
+
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+    try:
+        facts = make_variant(order, lambda step, message: write(step=step, message=message))
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, the one who asked gets a sentence
+        sys.excepthook(type(error), error, error.__traceback__)
+        write(failed=explain(error, order))
+        return 1
+    write(done=facts)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
