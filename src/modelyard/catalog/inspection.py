@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from modelyard.catalog import library
 from modelyard.catalog.architectures import added_task, architecture, detect_pipeline_task, detect_task
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, read_json_list, scan_folder
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
-from modelyard.catalog.weights import Format, Weights, find_weights
+from modelyard.catalog.weights import Format, Weights, find_variant, find_weights
+from modelyard.worker.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
 
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions")
@@ -91,6 +94,8 @@ def inspect_files(files: Files, front: FrontMatter | None = None) -> Inspection:
 
 
 def _inspect(files: Files, front: FrontMatter) -> Inspection:
+    if MANIFEST_FILE in files.sizes:
+        return _inspect_variant(files, front)
     manifest = _read_manifest(files)
     weights = find_weights(files, manifest.folders)
     header, damage = _read_header(files, weights)
@@ -109,6 +114,31 @@ def _inspect(files: Files, front: FrontMatter) -> Inspection:
         remote_code=_needs_remote_code(files, manifest),
         pickle_only=weights.format is Format.PICKLE,
         problem=_problem(files, manifest, weights, damage, task) or (None if task else _taskless(front, manifest)),
+        weight_files=weights.files,
+    )
+
+
+def _inspect_variant(files: Files, front: FrontMatter) -> Inspection:
+    """A variant, by what was written down when it was made."""
+    manifest, weights = _read_manifest(files), find_variant(files)
+    try:
+        variant = msgspec.json.decode(files.read(MANIFEST_FILE), type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorruptText(f"{MANIFEST_FILE} is not what a variant has ({error}); make it again") from error
+    problem = weights.problem and f"cannot be loaded: {weights.problem}; make the variant again"
+    if weights.format is Format.NONE:
+        problem = f"has no weights: there is no {MODEL_FILE}; make the variant again"
+    return Inspection(
+        task=variant.task,
+        architecture=_architecture(manifest),
+        library="onnx",
+        parameters=variant.parameters,
+        weight_bytes=sum(files.sizes[name] for name in weights.files) or None,
+        dtype="I8" if variant.kind.endswith("8-bit") else "F32",
+        max_length=variant.max_length or _max_length(manifest),
+        license=front.license,
+        pipeline_tag=front.pipeline_tag,
+        problem=problem,
         weight_files=weights.files,
     )
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from modelyard.catalog.files import Files, read_json
+from modelyard.worker.manifest import DATA_FILE, MODEL_FILE
 
 SAFETENSORS_STEMS = ("model", "diffusion_pytorch_model")
 """The names that `from_pretrained` looks for, without what follows the first dot."""
@@ -29,8 +30,10 @@ _TRAINING_STATE = ("training_args", "optimizer", "scheduler", "rng_state", "scal
 
 
 class Format(StrEnum):
-    """`PICKLE` files run code when they are opened; `FOREIGN` ones belong to another runtime."""
+    """`ONNX`: a variant that was made here. `PICKLE` files run code when they are opened; `FOREIGN` ones belong to
+    another runtime."""
 
+    ONNX = "onnx"
     SAFETENSORS = "safetensors"
     PICKLE = "pickle"
     FOREIGN = "foreign"
@@ -59,6 +62,14 @@ def find_weights(files: Files, folders: Iterable[str]) -> Weights:
     worst = max(found, key=lambda weights: _BADNESS.index(weights.format))
     names = tuple(name for weights in found if weights.format is not Format.FOREIGN for name in weights.files)
     return Weights(worst.format, names, problem or worst.problem)
+
+
+def find_variant(files: Files) -> Weights:
+    """The weights of a folder with a `variant.json`: the graph, and the file beside it that holds most of them."""
+    if MODEL_FILE not in files.sizes:
+        return Weights(Format.NONE)
+    problem = None if DATA_FILE in files.sizes else f"{DATA_FILE}, which holds its weights, is missing"
+    return Weights(Format.ONNX, tuple(name for name in (MODEL_FILE, DATA_FILE) if name in files.sizes), problem)
 
 
 _BADNESS = (Format.NONE, Format.SAFETENSORS, Format.PICKLE, Format.FOREIGN)
