@@ -1,0 +1,92 @@
+"""What a benchmark asks: legal for every task, answered by real models, and always the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from modelyard.catalog.inspection import inspect_folder
+from modelyard.errors import ModelyardError
+from modelyard.tasks import samples
+from modelyard.tasks.body import to_call
+from modelyard.tasks.registry import OURS, TASKS, get_task
+from modelyard.tasks.workload import SIZES, Size, new_tokens, workload
+from tests.builders.fixtures import FAMILY_OF_TASK
+
+every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
+
+
+@every_task
+@pytest.mark.parametrize("max_length", [None, 16, 512, 100_000])
+def test_every_request_is_legal(task, max_length):
+    sizes = workload(task, max_length)
+    assert sizes
+    assert len({size.name for size in sizes}) == len(sizes)
+    for size in sizes:
+        call = to_call(task, size.fields, size.params)
+        assert task.max_batch == 1 or task.batch_key(call) == task.batch_key(to_call(task, size.fields, size.params))
+
+
+@every_task
+def test_requests_grow(task):
+    lengths = [task.length(to_call(task, size.fields, size.params)) for size in workload(task, 512)]
+    assert lengths == sorted(lengths)
+
+
+@every_task
+def test_a_tiny_model_answers_every_request(task, load, model_folder):
+    model = load(FAMILY_OF_TASK[task.id], task.heads[0])
+    max_length = inspect_folder(model_folder(FAMILY_OF_TASK[task.id])).max_length
+    for size in workload(task, max_length):
+        (answer,) = task.run(model, [to_call(task, size.fields, size.params)])
+        assert not isinstance(answer, ModelyardError), f"{size.name}: {answer}"
+
+
+def test_each_of_our_tasks_has_sizes_of_its_own():
+    assert set(SIZES) == {task.id for task in OURS}
+
+
+def test_a_task_of_another_package_is_asked_its_example():
+    task = replace(get_task("text-classification"), id="sentiment")
+    assert workload(task, None) == [Size("its example", {"text": "I love this film!"}, {})]
+
+
+def test_texts_reach_the_models_limit_and_no_further():
+    task = get_task("text-classification")
+    assert [size.tokens for size in workload(task, None)] == [16, 128, 512]
+    assert [size.tokens for size in workload(task, 256)] == [16, 128, 256]
+    assert [size.tokens for size in workload(task, 8192)] == [16, 128, 512]
+
+
+def test_prompts_leave_room_for_the_answer():
+    task = get_task("text-generation")
+    for max_length in (8, 64, 128, 1024):
+        for size in workload(task, max_length):
+            assert size.tokens is not None
+            assert size.params["max_new_tokens"] == new_tokens(max_length)
+            assert size.tokens + new_tokens(max_length) <= max_length
+
+
+def test_diffusion_of_sound_is_asked_few_steps():
+    (size,) = workload(get_task("text-to-audio"), None, "diffusers")
+    assert size.params["num_inference_steps"] == 2
+
+
+def test_the_passage_is_no_repeated_word():
+    text = samples.words(512).split()
+    assert len(text) == 512
+    assert len(set(text[:300])) > 150
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [
+        (samples.picture, (64, 48)),
+        (samples.page, (96, 128, "one two three")),
+        (samples.sound, (0.5,)),
+        (samples.film, (4, 64, 48)),
+    ],
+)
+def test_samples_are_always_the_same(make, arguments):
+    assert make.__wrapped__(*arguments) == make.__wrapped__(*arguments)
