@@ -36,7 +36,7 @@ to take the children out to look at the stars. Some said it was a waste of time.
 daughters had never before come home with so many questions. When the last of them had left, she turned the sign on \
 the door, counted the coins, and went down to the water to see what the boat had brought.
 """
-"""Plain English, 324 words."""
+"""Plain English, 323 words."""
 
 
 @cache
