@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine.conftest import model_spec
 from tests.engine.harness import Harness, ask
-from tests.engine.sharing import build_weighty, costs_of
+from tests.engine.sharing import build_weighty, costs_of, touch
 
 MOST_EXTRA = 0.20
 MIB = 1024**2
@@ -46,3 +46,28 @@ async def test_reported_memory_follows_what_is_touched(
     assert sighting.peak_bytes is not None
     assert sighting.memory_bytes is not None
     assert sighting.peak_bytes >= sighting.memory_bytes
+
+
+async def test_the_figure_does_not_depend_on_how_many_replicas_share_the_weights(
+    real: Harness, runner: asyncio.Runner, weighty: Path, tmp_path: Path
+) -> None:
+    sightings = real.engine.sightings()
+    weight_bytes = (weighty / "model.safetensors").stat().st_size
+
+    async def figures(count: int) -> list[int]:
+        """What each replica says that it holds, once all have read their weights."""
+        await real.clear()
+        ids = []
+        for _ in range(count):
+            link = await real.boot(model_spec(weighty, tmp_path / "log"))
+            ids.append(real.id_of(link))
+        for replica_id in ids:
+            link = sightings[replica_id].link
+            assert link is not None
+            await touch(link)
+        await real.until(lambda: all((sightings[each].memory_bytes or 0) > weight_bytes for each in ids))
+        return [sightings[each].memory_bytes or 0 for each in ids]
+
+    (alone,) = await figures(1)
+    for shared in await figures(3):
+        assert shared == pytest.approx(alone, rel=0.05)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.worker.memory import measure, peak_resident_bytes, pss_bytes, resident_bytes, start_ticks
+from modelyard.worker.memory import Gauge, mapped_files, peak_resident_bytes, pss_bytes, resident_bytes, start_ticks
 
 MIB = 1024**2
 NOBODY = 2**22 + 1
@@ -39,7 +39,7 @@ def test_what_a_process_allocates_counts() -> None:
         program(WAIT) as small,
         program("x = b'x' * (64 << 20); print(flush=True); input()") as large,
     ):
-        held = [measure(process.pid) for process in (small, large)]
+        held = [Gauge(process.pid).measure() for process in (small, large)]
         assert held[0] is not None
         assert held[1] is not None
         assert 60 * MIB < held[1].held_bytes - held[0].held_bytes < 70 * MIB
@@ -48,7 +48,7 @@ def test_what_a_process_allocates_counts() -> None:
 
 def test_what_was_given_back_counts_towards_the_peak() -> None:
     with program(f"x = b'x' * (64 << 20); del x; {WAIT}") as process:
-        memory = measure(process.pid)
+        memory = Gauge(process.pid).measure()
         assert memory is not None
         assert memory.peak_bytes - memory.held_bytes > 60 * MIB
         assert memory.held_bytes < 40 * MIB
@@ -69,6 +69,46 @@ def test_shared_pages_are_shared_out(tmp_path: Path) -> None:
             assert resident_bytes(one.pid) == pytest.approx(resident, rel=0.05)
 
 
+OPEN = "import mmap; f = open({!r}, 'rb'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); sum(m[::4096])"
+
+
+def test_files_that_a_process_maps_itself_count_in_full_whoever_else_maps_them(tmp_path: Path) -> None:
+    file = tmp_path / "weights (2)"
+    file.write_bytes(os.urandom(32 * MIB))
+    step = f"print(flush=True); input(); {OPEN.format(str(file))}; {WAIT}"
+    with program(f"{OPEN.format(str(file))}; {WAIT}"), program(step) as one:
+        gauge = Gauge(one.pid)
+        before = gauge.measure()
+        assert one.stdin is not None
+        assert one.stdout is not None
+        one.stdin.write(b"\n")
+        one.stdin.flush()
+        one.stdout.readline()
+        after = gauge.measure()
+        assert before is not None
+        assert after is not None
+        assert 31 * MIB < after.held_bytes - before.held_bytes < 36 * MIB
+
+
+def test_files_that_were_mapped_before_count_as_far_as_they_are_read_later(tmp_path: Path) -> None:
+    file = tmp_path / "library"
+    file.write_bytes(os.urandom(32 * MIB))
+    half = f"{OPEN.format(str(file)).replace('sum(m[::4096])', 'sum(m[: 16 << 20 : 4096])')}; print(flush=True)"
+    with program(f"{half}; input(); sum(m[16 << 20 :: 4096]); {WAIT}") as one:
+        gauge = Gauge(one.pid)
+        assert str(file).encode() in mapped_files(one.pid)
+        before = gauge.measure()
+        assert one.stdin is not None
+        assert one.stdout is not None
+        one.stdin.write(b"\n")
+        one.stdin.flush()
+        one.stdout.readline()
+        after = gauge.measure()
+        assert before is not None
+        assert after is not None
+        assert 14 * MIB < after.held_bytes - before.held_bytes < 20 * MIB
+
+
 def test_this_process_can_measure_itself() -> None:
     region = mmap.mmap(-1, 16 * MIB)
     before = pss_bytes()
@@ -81,7 +121,8 @@ def test_this_process_can_measure_itself() -> None:
 
 
 def test_a_process_that_is_gone_has_no_figures() -> None:
-    assert measure(NOBODY) is None
+    assert Gauge(NOBODY).measure() is None
+    assert mapped_files(NOBODY) == frozenset()
     assert pss_bytes(NOBODY) is None
     assert peak_resident_bytes(NOBODY) is None
     assert start_ticks(NOBODY) is None

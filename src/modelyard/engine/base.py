@@ -24,8 +24,9 @@ class Phase(StrEnum):
 class Sighting:
     """What the engine knows of one replica.
 
-    `link` is usable while READY. `memory_bytes` is what it holds, its share of what it shares included: told when the
-    model has loaded, and again as requests touch more of it; `peak_bytes` is the most it has held. `slots`: how many
+    `link` is usable while READY. `memory_bytes` is what it holds, its model's weights in full and nothing of what all
+    replicas share: told when the model has loaded, and again as requests touch more of it; `peak_bytes` is the most it
+    has held. `slots`: how many
     requests it takes at once. `reason`, when GONE: the worker's own last words, else how it ended.
     `refused`: the worker itself said that this model cannot be loaded; trying again would end the same way.
     `pid` and `pid_started` name its process where there is one on this machine.

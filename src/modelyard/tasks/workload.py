@@ -21,6 +21,8 @@ from modelyard.tasks.body import read
 
 MOST_TOKENS = 512
 TEXT_TOKENS = (16, 128, MOST_TOKENS)
+PROMPT_TOKENS = (16, 128, 256, MOST_TOKENS)
+"""Closer together: a model that refuses the longest is then measured with one half as long."""
 NEW_TOKENS = 64
 STEPS = 2
 """One step is not legal for every scheduler."""
@@ -66,19 +68,19 @@ def workload(task: Task, max_length: int | None, library: str = "transformers") 
 # --- texts ---
 
 
-def text_tokens(max_length: int | None) -> list[int]:
+def text_tokens(max_length: int | None, steps: Sequence[int] = TEXT_TOKENS) -> list[int]:
     """Lengths of texts that may be cut, ascending."""
     most = MOST_TOKENS if max_length is None else max(1, min(max_length, MOST_TOKENS))
-    return [*(tokens for tokens in TEXT_TOKENS if tokens < most), most]
+    return [*(tokens for tokens in steps if tokens < most), most]
 
 
 def prompt_tokens(max_length: int | None) -> list[int]:
     """Lengths of texts that the model refuses when they are too long, ascending."""
     if max_length is None:
-        return text_tokens(None)
+        return text_tokens(None, PROMPT_TOKENS)
     room = max_length - new_tokens(max_length)
     # Models with a short context mostly have a small vocabulary too, with up to three tokens to a word.
-    return text_tokens(room // 3 if max_length < MOST_TOKENS else room * 2 // 3)
+    return text_tokens(room // 3 if max_length < MOST_TOKENS else room * 2 // 3, PROMPT_TOKENS)
 
 
 def new_tokens(max_length: int | None) -> int:

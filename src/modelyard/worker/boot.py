@@ -27,7 +27,7 @@ from modelyard.tasks.maker import Loaded
 from modelyard.tasks.registry import get_task
 from modelyard.types import ReplicaSpec
 from modelyard.worker.batcher import Batcher
-from modelyard.worker.memory import Memory, measure
+from modelyard.worker.memory import Gauge, Memory
 from modelyard.worker.nursery import exit_at_once
 from modelyard.worker.server import Phase, WorkerServer
 
@@ -93,6 +93,7 @@ class Replica:
         self._stop = asyncio.Event()
         self._answered = asyncio.Event()
         self._exit_code = 0
+        self._gauge = Gauge()
         self._server = WorkerServer(spec.secret, self._configure, on_answer=self._answered.set)
         self._batcher: Batcher | None = None
 
@@ -121,7 +122,7 @@ class Replica:
             log.exception("loading %s failed", self._spec.model_id)
             self._server.call(self._fail, Failure(last_words(error), permanent=is_permanent(error)))
             return
-        self._server.call(self._serve, batcher, measure())
+        self._server.call(self._serve, batcher, self._gauge.measure())
         try:
             batcher.run()
         except BaseException as error:  # e.g. a model that calls sys.exit(): without its thread the replica is useless
@@ -139,7 +140,7 @@ class Replica:
         # What was allocated so far lives as long as the process: keep it out of every later collection.
         gc.collect()
         gc.freeze()
-        return Batcher(task, model, between=self._apply_threads)
+        return Batcher(task, model, between=self._apply_threads, max_batch=spec.max_batch)
 
     def _apply_threads(self) -> None:
         if self._threads_set != self._threads:
@@ -164,7 +165,7 @@ class Replica:
         while said is not None:
             await self._answered.wait()
             self._answered.clear()
-            memory = await asyncio.to_thread(measure)  # the kernel walks the page tables: some ms per GB
+            memory = await asyncio.to_thread(self._gauge.measure)  # the kernel walks the page tables
             if memory is not None and differs(memory, said):
                 said = memory
                 self._report_ready(batcher, memory)
@@ -175,7 +176,7 @@ class Replica:
             phase=Phase.READY,
             memory_bytes=memory.held_bytes if memory else None,
             peak_bytes=memory.peak_bytes if memory else None,
-            slots=batcher.task.max_batch,
+            slots=batcher.max_batch,
         )
 
     def _fail(self, failure: Failure) -> None:
