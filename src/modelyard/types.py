@@ -230,6 +230,7 @@ class ModelCard:
     `memory_bytes` is the measured peak when `measured`, else an estimate from the weights.
     `path` is the folder that holds the files when they are on this machine, else None.
     `remote_code`: loading runs code from its repository; `pickled`: its weights are pickle files only.
+    `max_batch`: most requests in one batch, as far as that was measured to pay; None: the task's own.
     `refusal` says why the model must not be served (pickle weights, remote code, no weights), with the remedy.
     """
 
@@ -249,6 +250,7 @@ class ModelCard:
     license: str | None = None
     remote_code: bool = False
     pickled: bool = False
+    max_batch: int | None = None
     refusal: str | None = None
 
     @property
@@ -301,7 +303,9 @@ class Listing:
 class ReplicaSpec:
     """Everything a worker needs to serve one model. `secret` authenticates the connection to it.
 
-    `remote_code` and `pickled`: the model needs it, and the operator has allowed it.
+    `remote_code` and `pickled`: the model needs it, and the operator has allowed it. `max_batch`: most calls in one
+    batch, at least 1; None: the task's own. `memory_limit_bytes`: what the worker may allocate for its
+    model, weights included; None: as much as there is.
     """
 
     replica_id: str
@@ -315,3 +319,5 @@ class ReplicaSpec:
     pickled: bool = False
     secret: str = ""
     log_path: str | None = None
+    max_batch: int | None = None
+    memory_limit_bytes: int | None = None

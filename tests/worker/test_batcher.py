@@ -11,7 +11,7 @@ import pytest
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.tasks.base import Call, Task
-from modelyard.worker.batcher import Batcher, Pending, choose_batch
+from modelyard.worker.batcher import Batcher, Pending, as_answer, choose_batch
 from tests.engine.echo import ECHO, EchoInputs, EchoParams
 
 DEADLINE_S = 10.0
@@ -274,3 +274,14 @@ def test_what_cannot_be_keyed_is_the_callers_error(bench: Callable[..., Bench]) 
 def test_the_task_is_for_all_to_see() -> None:
     task: Task = ECHO
     assert Batcher(task, None).task is task  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("told", "kept"), [(None, 8), (3, 3), (64, 8), (0, 1)])
+def test_a_batch_may_be_smaller_than_the_task_allows(told: int | None, kept: int) -> None:
+    assert Batcher(ECHO, None, max_batch=told).max_batch == kept  # type: ignore[arg-type]
+
+
+def test_running_out_of_memory_is_told_as_such() -> None:
+    answer = as_answer(MemoryError(), ECHO)
+    assert isinstance(answer, InferenceFailed)
+    assert answer.data == {"out_of_memory": True}

@@ -1,7 +1,7 @@
 """Turns a stream of calls into batches for the one thread that may touch the model.
 
 Owns the waiting calls and that thread. Never waits for company: an idle model takes what there is; what arrives while
-it is busy forms the next batch (same batch key, similar length, at most the task's `max_batch`).
+it is busy forms the next batch (same batch key, similar length, at most `max_batch`).
 """
 
 from __future__ import annotations
@@ -65,9 +65,15 @@ class Batcher:
     Any thread may `submit`; answers are delivered on the model's thread, and on `close`'s for what never started.
     """
 
-    def __init__(self, task: Task, model: Loaded, between: Callable[[], None] = nothing) -> None:
-        """`between` runs on the model's thread before every batch and after a `poke` (e.g. to apply new settings)."""
+    def __init__(
+        self, task: Task, model: Loaded, between: Callable[[], None] = nothing, max_batch: int | None = None
+    ) -> None:
+        """`between` runs on the model's thread before every batch and after a `poke` (e.g. to apply new settings).
+
+        `max_batch`: most calls in one batch; None, or more than the task allows: the task's own.
+        """
         self.task = task
+        self.max_batch = task.max_batch if max_batch is None else max(1, min(max_batch, task.max_batch))
         self._model = model
         self._between = between
         self._waiting: list[Pending] = []
@@ -125,7 +131,7 @@ class Batcher:
             self._poked = False
             left = [pending for pending in self._waiting if pending.call.cancelled()]
             waiting = [pending for pending in self._waiting if pending not in left] if left else self._waiting
-            batch = choose_batch(waiting, self.task.max_batch)
+            batch = choose_batch(waiting, self.max_batch)
             self._waiting = [pending for pending in waiting if pending not in batch]
         for pending in left:
             pending.deliver(InferenceFailed("Cancelled before it started."))
@@ -155,5 +161,7 @@ def as_answer(error: Exception, task: Task) -> ModelyardError:
     """What the client gets for what model code raised; the trace of anything unforeseen goes to the log."""
     if isinstance(error, ModelyardError):
         return error
+    if isinstance(error, MemoryError):
+        return InferenceFailed("Out of memory on this input.", out_of_memory=True)
     log.error("%s failed", task.id, exc_info=error)
     return InferenceFailed(f"The model failed on this input: {type(error).__name__}: {error}")

@@ -27,6 +27,7 @@ from modelyard.tasks.maker import Loaded
 from modelyard.tasks.registry import get_task
 from modelyard.types import ReplicaSpec
 from modelyard.worker.batcher import Batcher
+from modelyard.worker.limits import limit_memory
 from modelyard.worker.memory import Gauge, Memory
 from modelyard.worker.nursery import exit_at_once
 from modelyard.worker.server import Phase, WorkerServer
@@ -135,6 +136,8 @@ class Replica:
         spec = self._spec
         task = self._workshop.find_task(spec)
         self._workshop.set_threads(self._threads_set)
+        if spec.memory_limit_bytes is not None:
+            limit_memory(spec.memory_limit_bytes)
         model = self._workshop.load(spec, task)
         log.info("loaded %s in %.0f ms", spec.model_id, (time.perf_counter() - started) * 1000)
         # What was allocated so far lives as long as the process: keep it out of every later collection.

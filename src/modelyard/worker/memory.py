@@ -97,6 +97,11 @@ def peak_resident_bytes(pid: int | str = "self") -> int | None:
     return read_kilobytes(f"/proc/{pid}/status", "VmHWM:")
 
 
+def data_bytes(pid: int | str = "self") -> int | None:
+    """Private writable memory as it was reserved. None where the kernel does not tell. Source: proc_pid_status(5)."""
+    return read_kilobytes(f"/proc/{pid}/status", "VmData:")
+
+
 def read_kilobytes(path: str, name: str) -> int | None:
     """The value, in bytes, of the line that begins with `name`; None when the file or the line is not there."""
     try:

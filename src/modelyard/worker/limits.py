@@ -1,0 +1,29 @@
+"""How much a worker may allocate. Owns the limit that the kernel keeps; what exceeds it gets an error, not a kill."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from modelyard.worker.memory import data_bytes
+
+log = logging.getLogger(__name__)
+
+
+def limit_memory(more_bytes: int) -> None:
+    """Lets this process allocate so many bytes beyond what it has now. Beyond, allocations fail: MemoryError in Python,
+    "can't allocate memory" from the frameworks.
+
+    Counts private writable memory as it is reserved, touched or not: heap, buffers, thread stacks, and files mapped
+    for copying on write, as torch maps weights. Does nothing where the kernel keeps no such limit.
+    Source: getrlimit(2), RLIMIT_DATA (since Linux 4.7).
+    """
+    held = data_bytes()
+    if sys.platform != "linux" or held is None:
+        log.warning("this system cannot limit the memory of a process")
+        return
+    import resource  # not everywhere
+
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = held + more_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))

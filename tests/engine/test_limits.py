@@ -1,0 +1,44 @@
+"""Real workers that may hold and batch only so much."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from modelyard.engine.base import Phase
+from modelyard.errors import InferenceFailed
+from tests.engine.conftest import model_spec
+from tests.engine.harness import Harness, ask
+
+MIB = 1024**2
+LONG = "Once upon a time there was a small fox. " * 3
+
+
+async def test_a_replica_takes_as_many_requests_as_it_may_batch(
+    real: Harness, runner: asyncio.Runner, tiny_gpt2: Path
+) -> None:
+    spec = replace(model_spec(tiny_gpt2), max_batch=3)
+    await real.boot(spec)
+    assert real.engine.sightings()[spec.replica_id].slots == 3
+
+
+async def test_a_model_above_its_memory_limit_says_so(real: Harness, runner: asyncio.Runner, tiny_gpt2: Path) -> None:
+    spec = replace(model_spec(tiny_gpt2), memory_limit_bytes=MIB // 16)
+    real.engine.launch(spec)
+    sighting = await real.until_phase(spec.replica_id, Phase.GONE)
+    assert sighting.reason is not None
+    assert "memory" in sighting.reason
+    assert not sighting.refused
+
+
+async def test_an_inference_above_the_memory_limit_fails_alone(
+    real: Harness, runner: asyncio.Runner, tiny_gpt2: Path
+) -> None:
+    link = await real.boot(replace(model_spec(tiny_gpt2), memory_limit_bytes=160 * MIB))
+    with pytest.raises(InferenceFailed) as raised:
+        await ask(link, [LONG] * 1000, max_new_tokens=2)
+    assert raised.value.data["out_of_memory"] is True
+    assert await ask(link, "Once upon", max_new_tokens=2)
