@@ -77,6 +77,9 @@ class Settings:
         "", "where clients reach this server, for links to files it makes; empty: the address each request came to"
     )
     artefact_ttl_s: int = setting(3600, "seconds for which a file that a model has made can be fetched")
+    job_benchmark_s: float = setting(
+        60.0, "seconds that measuring a requested model may take; a large model is asked once at each size in any case"
+    )
     rate_limit: int = setting(6000, "requests a key may make per minute; 0: no limit")
     price_per_gb_s: float = setting(0.0000166667, "US dollars per GB of required memory and second")
     billing_counts: str = setting(

@@ -262,12 +262,14 @@ class ModelCard:
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """A model's peak memory as measured. `weight_bytes`: of the weights it was measured with; None: not known.
+    `max_batch`: the most requests in one batch while it was measured; None: the task's own limit.
 
     It says nothing of weights of another size: then the model is another one under the same name.
     """
 
     memory_bytes: int
     weight_bytes: int | None = None
+    max_batch: int | None = None
 
     def holds_for(self, weight_bytes: int | None) -> bool:
         """Whether it was made with weights of this size, as far as is known."""

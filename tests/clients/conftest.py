@@ -21,5 +21,5 @@ def dev_port() -> int:
 @pytest.fixture(scope="module")
 def dev_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serves the zoo on that port, for one module: there can be only one such server at a time."""
-    with Server(tmp_path_factory.mktemp("dev-server"), zoo, port=DEV_PORT) as running:
+    with Server(tmp_path_factory.mktemp("dev-server"), zoo, "--job-benchmark-s", "2", port=DEV_PORT) as running:
         yield running

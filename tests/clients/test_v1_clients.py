@@ -11,9 +11,13 @@ GREEDY = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}
 
 def check(server: Server, told: dict[str, Any]) -> None:
     """What both clients must have been told."""
-    assert {model["name"] for model in told["models"]} >= set(ZOO)
-    assert {model["task"] for model in told["chat models"]} == {"chat"}
+    assert all(answer["success"] for answer in told["processed"])
+    assert told["processed"][-1]["message"] == "Model available"
+    listed = {model["name"]: model for model in told["models"]}
+    assert listed.keys() >= set(ZOO)
+    assert listed[told["processed"][0]["model"]]["benchmarked"] is True
     assert "tiny/chat" in [model["name"] for model in told["chat models"]]
+    assert {model["task"] for model in told["chat models"]} == {"chat"}
     assert told["status"]["status"] == "RUNNING"
     assert told["status"]["concurrency"] == 1
     assert [each["model"] for each in told["instances"]] == ["tiny/gpt2"]

@@ -17,7 +17,12 @@ async function read(stream) {
   return text;
 }
 
-const told = { models: await client.list.models.all(), chatModels: await client.list.models.byTask("chat") };
+const processed = [await client.process("tiny/encoder")];
+while (processed.at(-1).message !== "Model available" && processed.at(-1).success) {
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  processed.push(await client.process("tiny/encoder"));
+}
+const told = { processed, models: await client.list.models.all(), chatModels: await client.list.models.byTask("chat") };
 await model.load({ concurrency: 1, timeout: 300 });
 await model.load();
 told.status = await model.status();

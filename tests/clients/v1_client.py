@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 from bytez import Bytez
 
@@ -11,7 +12,11 @@ client = Bytez(sys.argv[1], dev=True)
 model = client.model("tiny/gpt2")
 output = sys.stdout
 sys.stdout = sys.stderr  # the client prints each status while it loads
-told = {"models": client.list_models(), "chat models": client.list_models("chat")}
+told = {"processed": [client.process("tiny/classifier")]}
+while told["processed"][-1].get("message") != "Model available" and told["processed"][-1]["success"]:
+    time.sleep(0.2)
+    told["processed"].append(client.process("tiny/classifier"))
+told |= {"models": client.list_models(), "chat models": client.list_models("chat")}
 told["loaded"] = model.load({"concurrency": 1, "timeout": 300})
 told["loaded again"] = model.load()
 told["status"] = model.status()

@@ -242,7 +242,7 @@ async def test_a_replica_that_holds_more_than_was_thought_counts_with_all_it_hol
     async with make_yard(memory_bytes=THREE) as yard:
         yard.engine.replica_memory_bytes = ONE + 5_000_000
         grown: list[tuple[str, int]] = []
-        yard.reconciler.on_growth = lambda model_id, peak_bytes: grown.append((model_id, peak_bytes))
+        yard.reconciler.on_growth = lambda card, held_bytes: grown.append((card.model_id, held_bytes))
         await yard.up(SMALL)
         assert yard.reserved_bytes() == ONE + 5_000_000
         assert grown == [(SMALL, ONE + 5_000_000)]

@@ -20,6 +20,8 @@ from modelyard.catalog.found import Found
 from modelyard.catalog.hub import Hub
 from modelyard.catalog.library import transformers_version
 from modelyard.catalog.nearest import nearest_names
+from modelyard.catalog.variants import FOLDER as VARIANTS
+from modelyard.catalog.variants import split_variant
 from modelyard.config import Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
 from modelyard.types import Measurement, ModelCard, Source, check_model_id
@@ -82,6 +84,14 @@ class Catalog:
             # Never heard of, and nobody to ask: for this server there is no such model, and a guess helps more.
             card, unasked = None, f" ({error.message})"
         if card is None:
+            base_id, kind = split_variant(model_id)
+            if kind is not None and await self.find(base_id) is not None:
+                raise UnknownModel(
+                    f"{model_id} has not been made yet. Ask for it with POST /models/v2/request/{model_id} "
+                    "or `modelyard request`.",
+                    model=model_id,
+                    nearest=[base_id],
+                )
             guess, near = await self._guess(model_id)
             raise UnknownModel(
                 f"There is no model {model_id}; looked in {self._places()}{unasked}.{guess}",
@@ -188,8 +198,9 @@ class Catalog:
 
 def open_catalog(settings: Settings, learned: Learned = lambda ids: {}) -> Catalog:
     """The catalog these settings describe; close it with `aclose`."""
+    variants = settings.data_dir / VARIANTS
     return Catalog(
-        Folders(settings.models_dir),
+        Folders([*settings.models_dir, *([variants] if variants.is_dir() else [])]),
         Hub() if settings.hub else None,
         learned=learned,
         allow_unsafe=frozenset(settings.allow_unsafe),

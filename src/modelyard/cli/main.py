@@ -15,6 +15,7 @@ from modelyard.cli import (
     demo,
     doctor,
     events,
+    jobs,
     keys,
     logs,
     models,
@@ -87,6 +88,8 @@ app.command(rich_help_panel=SERVING)(demo.demo)
 app.command(rich_help_panel=USING)(run.run)
 app.command(rich_help_panel=USING)(models.ls)
 app.command(rich_help_panel=USING)(models.pull)
+app.command(rich_help_panel=USING)(jobs.request)
+app.command(rich_help_panel=USING)(jobs.jobs)
 app.command(rich_help_panel=LOOKING)(clusters.ps)
 app.command(rich_help_panel=LOOKING)(clusters.start)
 app.command(rich_help_panel=LOOKING)(clusters.stop)

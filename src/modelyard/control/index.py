@@ -14,6 +14,7 @@ from itertools import islice
 
 from modelyard.catalog.catalog import Catalog, Surveyed
 from modelyard.catalog.published import read_published
+from modelyard.catalog.variants import split_variant
 from modelyard.clock import Clock
 from modelyard.errors import ModelyardError
 from modelyard.store.store import Store
@@ -213,6 +214,7 @@ def listing_of(card: ModelCard, now: datetime, **facts: str | None) -> Listing:
         architecture=card.architecture,
         revision=card.revision,
         license=card.license,
+        variant_of=split_variant(card.model_id)[0] if card.runtime == "onnx" else None,
         refusal=card.refusal,
         facts={name: value for name, value in told.items() if value is not None},
     )

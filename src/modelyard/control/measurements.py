@@ -17,6 +17,6 @@ class Measurements:
         """Those of the models that have been measured."""
         return {model_id: self._known[model_id] for model_id in model_ids if model_id in self._known}
 
-    def learn(self, model_id: str, memory_bytes: int, weight_bytes: int | None = None) -> None:
-        """Takes a measurement that counts from now on. `weight_bytes`: of the weights it was made with."""
-        self._known[model_id] = Measurement(memory_bytes, weight_bytes)
+    def learn(self, model_id: str, measurement: Measurement) -> None:
+        """Takes a measurement that counts from now on."""
+        self._known[model_id] = measurement

@@ -77,7 +77,7 @@ class Reconciler:
         self._stops: set[asyncio.Task[None]] = set()
         self._heartbeat_at = self._count_at = clock.monotonic()
         self._held: dict[str, Tenant] = {}
-        self.on_growth: Callable[[str, int], None] = lambda model_id, peak_bytes: None
+        self.on_growth: Callable[[ModelCard, int], None] = lambda card, held_bytes: None
 
     # --- life ---
 
@@ -183,6 +183,11 @@ class Reconciler:
             log.exception("the reconciler stumbled over the cluster of %s", supervised.cluster.model_id)
 
     # --- memory for other work ---
+
+    @property
+    def memory_bytes(self) -> int:
+        """What may be held on this machine in all."""
+        return self._engine.nodes()[0].memory_bytes
 
     def hold(self, name: str, need_bytes: int) -> Placement:
         """Sets memory aside for work that is no replica, if it is free now; `let_go` gives it back."""
@@ -292,7 +297,8 @@ class Reconciler:
         replica.peak_bytes = peak_bytes
         if peak_bytes > replica.reserved_bytes and supervised.terms is ORDINARY:
             replica.reserved_bytes = peak_bytes
-            self.on_growth(supervised.cluster.model_id, peak_bytes)
+            if isinstance(prepared := self._preparations.find(supervised.cluster.model_id), Prepared):
+                self.on_growth(prepared.card, peak_bytes)
 
     def _became_ready(self, supervised: Supervised, replica: Replica, sighting: Sighting, now: float) -> None:
         took_s = now - replica.since
@@ -460,7 +466,9 @@ class Reconciler:
         replica.move(ReplicaState.STARTING, now)
         replica.reserved_bytes = reserved_bytes
         supervised.waiting_for = None
-        self._records.opened(cluster, replica.id, self._engine.nodes()[0].name, reserved_bytes)
+        self._records.opened(
+            cluster, replica.id, self._engine.nodes()[0].name, reserved_bytes, billed=supervised.terms.billed
+        )
         self._event(supervised, "booting", f"{replica.id} starts, {gigabytes(reserved_bytes)} reserved")
         self._engine.launch(
             ReplicaSpec(
@@ -471,6 +479,8 @@ class Reconciler:
                 runtime=card.runtime,
                 remote_code=card.remote_code,
                 pickled=card.pickled,
+                max_batch=supervised.terms.max_batch or card.max_batch,
+                memory_limit_bytes=supervised.terms.limit_bytes,
                 secret=secrets.token_hex(16),
                 log_path=str(log_path(self._log_dir, cluster, replica.id)),
             )

@@ -30,8 +30,8 @@ class Records:
         """Adds a line to the cluster's log."""
         self._journal.event(cluster.account_id, cluster.model_id, cluster.id, kind, message)
 
-    def opened(self, cluster: Cluster, replica_id: str, node: str, memory_bytes: int) -> None:
-        """A replica's life begins."""
+    def opened(self, cluster: Cluster, replica_id: str, node: str, memory_bytes: int, *, billed: bool = True) -> None:
+        """A replica's life begins. `billed`: it goes on its account's bill."""
         now = self._clock.now()
         instance = Instance(
             id=replica_id,
@@ -42,7 +42,7 @@ class Records:
             memory_bytes=memory_bytes,
             created_at=now,
             heartbeat_at=now,
-            tariff=self._tariff,
+            tariff=self._tariff if billed else None,
         )
         self._journal.submit(partial(self._store.instances.open, instance))
 

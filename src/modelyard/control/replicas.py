@@ -19,12 +19,13 @@ class Terms:
     """What is asked of a cluster's replicas beyond their model's card; None: what the card says.
 
     `max_batch`: most requests in one batch. `reserve_bytes`: counted against the node in place of the model's memory.
-    `limit_bytes`: what each may allocate before it is refused more; None: no limit.
+    `limit_bytes`: what each may allocate before it is refused more; None: no limit. `billed`: its account pays.
     """
 
     max_batch: int | None = None
     reserve_bytes: int | None = None
     limit_bytes: int | None = None
+    billed: bool = True
 
 
 @dataclass(eq=False, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from starlette.datastructures import URL
 from starlette.requests import Request
@@ -16,7 +17,7 @@ from modelyard.control.index import listing_of
 from modelyard.errors import ModelyardError
 from modelyard.gateway.requests import whole_query
 from modelyard.gateway.services import Services
-from modelyard.store.models import MEASURED, PUBLISHED
+from modelyard.store.models import PUBLISHED
 from modelyard.types import Listing, Source
 
 DEFAULT_LIMIT = 1000
@@ -76,7 +77,9 @@ async def read_one(services: Services, model_id: str, task: str | None) -> Page:
         card = None
     row = await asyncio.to_thread(services.store.models.find, model_id)
     if card is not None:
-        listing = replace(listing_of(card, services.clock.now()), variant_of=row.variant_of if row else None)
+        listing = listing_of(card, services.clock.now())
+        if row is not None and card.measured:
+            listing = replace(listing, facts=row.facts)
     elif row is not None and row.source != Source.FOLDER:
         listing = row
     else:
@@ -95,5 +98,24 @@ def next_link(request: Request, page: Page) -> dict[str, str]:
 
 
 def is_benchmarked(listing: Listing) -> bool:
-    """Whether somebody has measured the model's memory: this server, or the one that published it."""
-    return listing.memory_source in (MEASURED, PUBLISHED)
+    """Whether somebody has benchmarked the model: this server, or the one that published its memory."""
+    return listing.memory_source == PUBLISHED or "benchmark" in listing.facts
+
+
+def benchmark_of(listing: Listing) -> dict[str, Any] | None:
+    """What this server's benchmark found, None where there was none. Seconds; latencies by size of request."""
+    found = listing.facts.get("benchmark")
+    if found is None:
+        return None
+    return {
+        "loadTime": found["load_s"],
+        "latency": {name: milliseconds / 1000 for name, milliseconds in found["latency_ms"].items()},
+        "largest": found["largest"],
+        "requestsPerSecond": found["requests_per_s"],
+        "requestsPerSecondBatched": found["requests_per_s_at_knee"],
+        "batch": found["knee"],
+        "tokensPerSecond": found["tokens_per_s"],
+        "firstToken": None if found["first_token_ms"] is None else found["first_token_ms"] / 1000,
+        "streams": found["streams"],
+        "notes": found["notes"],
+    }

@@ -23,6 +23,7 @@ from modelyard.gateway.problem import JSON
 from modelyard.gateway.v1 import STATUS as V1_WORDS
 from modelyard.media.artefacts import ENDINGS
 from modelyard.tasks.registry import TASKS
+from modelyard.types import JobState
 
 REF = "#/components/schemas/{name}"
 
@@ -337,6 +338,21 @@ def build() -> dict[str, Any]:
                 "get": operation("Describe a task: JSON schemas and an example", envelope({"type": "object"})),
             },
             "/models/v2/list/clusters": {"get": operation("List your clusters", envelope(array("Cluster")))},
+            "/models/v2/list/jobs": {
+                "get": {
+                    **operation("List the models you asked for", envelope({"type": "array", "items": JOB})),
+                    "parameters": [query("limit", "integer", "At most this many, those that changed last first.")],
+                }
+            },
+            "/models/v2/request/{org}/{model}": {
+                "parameters": model,
+                "post": operation(
+                    "Have a model fetched and measured, or a variant of it (`.onnx`, `.onnx.8-bit`) made",
+                    envelope(described("string", "Job queued, or how far the job has got.")),
+                    {"type": "object", "properties": RETRY},
+                ),
+                "get": operation("Read how far that has got", envelope(JOB)),
+            },
             "/models/v2/events/{org}/{model}": {
                 "parameters": model,
                 "get": {
@@ -458,6 +474,32 @@ def paging() -> list[dict[str, Any]]:
     ]
 
 
+RETRY = {"retry": described("boolean", "Do it once more, though the last job failed or is done.", default=False)}
+JOB = {
+    "type": "object",
+    "properties": {
+        "modelId": described("string", "The model."),
+        "status": described("string", "How far it has got.", enum=[state.value for state in JobState]),
+        "message": described("string", "What it is doing; when it failed, why, and what to do."),
+        "attempts": described("integer", "How often it was begun."),
+        "created": described("string", f"When it was asked for first. {MOMENT}"),
+        "modified": described("string", f"When it last changed. {MOMENT}"),
+        "startTime": described("string", f"When the latest attempt began. {MOMENT}", nullable=True),
+        "endTime": described("string", f"When it was over. {MOMENT}", nullable=True),
+    },
+}
+V1_JOB = {
+    "type": "object",
+    "properties": {
+        "model": described("string", "The model."),
+        "success": described("boolean", "False when the job failed."),
+        "message": described("string", "How far it has got; `Model available` in the end. Not in the first answer."),
+        "startTime": described("string", f"When the work began. {MOMENT}", nullable=True),
+        "endTime": described("string", f"When it was over. {MOMENT}"),
+        "modified": described("string", f"When it last changed. {MOMENT}"),
+        "error": described("string", "Why it failed."),
+    },
+}
 V1_MODEL = {"model": described("string", "The model, org/name.")}
 V1_BODY = {"type": "object", "required": ["model"], "properties": V1_MODEL}
 V1_STATUS = {
@@ -493,6 +535,13 @@ def v1_paths() -> dict[str, Any]:
                 "parameters": paging(),
             }
         },
+        "/model/job": {
+            "post": operation(
+                "Have a model fetched and measured; call it again to see how far that has got",
+                V1_JOB,
+                {**V1_BODY, "properties": {**V1_MODEL, **RETRY}},
+            )
+        },
         "/model/load": {"post": operation("Load a model", {"type": "object"}, {**V1_BODY, "properties": load})},
         "/model/status": {"post": operation("Check a loaded model", V1_STATUS, V1_BODY)},
         "/model/run": {"post": operation("Run a loaded model", {"type": "object"}, inference)},
@@ -511,6 +560,8 @@ def tag_of(path: str, method: str) -> str:
         return "usage"
     if "/list/" in path:
         return "lists"
+    if "/request/" in path:
+        return "jobs"
     if path.startswith(artefacts.PREFIX):
         return "artefacts"
     if not path.startswith("/models"):

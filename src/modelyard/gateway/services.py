@@ -17,10 +17,12 @@ from modelyard.accounts.pricing import tariff_of
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.catalog.catalog import open_catalog
+from modelyard.catalog.variants import FOLDER as VARIANTS
 from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT, Settings
 from modelyard.control.clusters import Clusters
 from modelyard.control.index import Index
+from modelyard.control.jobs import OWNER, Jobs, Limits
 from modelyard.control.journal import Journal
 from modelyard.control.measurements import Measurements
 from modelyard.control.policy import Policy
@@ -65,6 +67,7 @@ class Services:
         settings, clock = self.settings, self.clock
         tariff = tariff_of(settings)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
+        (settings.data_dir / VARIANTS).mkdir(exist_ok=True)
         stack.callback(os.close, lock_data_dir(settings.data_dir))
 
         self.store = await asyncio.to_thread(Store.open, settings.store_url)
@@ -133,6 +136,22 @@ class Services:
             default_timeout_s=settings.default_timeout_s,
         )
         self.clusters.start()
+        owner = await asyncio.to_thread(self.store.accounts.ensure, OWNER, clock.now())
+        self.jobs = Jobs(
+            self.store,
+            self.catalog,
+            self.preparations,
+            self.measurements,
+            self.reconciler,
+            self.routes,
+            self.journal,
+            clock,
+            owner_id=owner.id,
+            data_dir=settings.data_dir,
+            limits=Limits(benchmark_s=settings.job_benchmark_s),
+        )
+        await self.jobs.start()
+        stack.push_async_callback(self.jobs.close)
         self.forwarder = Forwarder(self.routes, queue_wait_s=settings.queue_wait_s)
         self.metering = Metering(
             self.store, self.journal, self.funds, self.ledger_clock, tariff, settings.billing_reserve_s

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from modelyard.errors import BootFailed, InvalidRequest, NotFound
 from modelyard.gateway import problem
 from modelyard.gateway.asked import Asked, admit, meter_headers, understand
 from modelyard.gateway.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
+from modelyard.gateway.jobs import v1_shape
 from modelyard.gateway.listing import Page, is_benchmarked, next_link, read_page
 from modelyard.gateway.requests import new_request_id
 from modelyard.gateway.services import Services
@@ -72,13 +74,14 @@ class V1:
         return [
             Route("/model/list", self._wrap(self.list), methods=["GET", "POST"]),
             Route("/model/instances", self._wrap(self.instances), methods=["GET", "POST"]),
+            Route("/model/job", self._wrap(self.job, success=False), methods=["POST"]),
             Route("/model/load", self._wrap(self.load), methods=["POST"]),
             Route("/model/status", self._wrap(self.status), methods=["POST"]),
             Route("/model/delete", self._wrap(self.delete), methods=["POST"]),
         ]
 
-    def _wrap(self, handler: Any) -> Any:
-        """Authenticates, reads the body, runs the handler, and turns errors into `{"error": ...}`."""
+    def _wrap(self, handler: Any, **beside: Any) -> Any:
+        """Authenticates, runs the handler, and turns errors into `{"error": ...}` with what goes `beside`."""
 
         async def endpoint(request: Request) -> Response:
             request_id = new_request_id()
@@ -90,7 +93,7 @@ class V1:
                     return data
             except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
                 problem.note(error, request_id)
-                status, data = problem.status_of(error), {"error": problem.message_of(error, request_id)}
+                status, data = problem.status_of(error), {**beside, "error": problem.message_of(error, request_id)}
             return Response(msgspec.json.encode(data), status, {"x-request-id": request_id}, media_type=problem.JSON)
 
         return endpoint
@@ -106,9 +109,18 @@ class V1:
     async def instances(self, request: Request, key: Key) -> Any:
         """The caller's models that are loaded or on their way."""
         reports = (self._services.clusters.report(each) for each in self._services.clusters.list(key.account_id))
-        return [show_status(report) for report in reports if report.instances]
+        return [show_status(report, self._services.clock.now()) for report in reports if report.instances]
 
     # --- one model ---
+
+    async def job(self, request: Request, key: Key) -> Any:
+        """Asks for a model to be measured and listed; repeated, tells how far that has got. `retry`: once more."""
+        body = await read_object(request)
+        retry = body.get("retry", False)
+        if not isinstance(retry, bool):
+            raise InvalidRequest(field="retry", got=retry, accepted="true or false")
+        job, queued = await self._services.jobs.ask(key.account_id, model_of(body), again=retry)
+        return v1_shape(job, queued=queued)
 
     async def load(self, request: Request, key: Key) -> Any:
         """Loads a model; when it is there already, says so and changes nothing."""
@@ -144,7 +156,7 @@ class V1:
         supervised = self._services.clusters.find(key.account_id, model_id)
         if supervised is None:
             raise not_loaded(model_id)
-        return show_status(self._services.clusters.report(supervised))
+        return show_status(self._services.clusters.report(supervised), self._services.clock.now())
 
     async def delete(self, request: Request, key: Key) -> Any:
         """Stops a model at once; one that is not loaded is stopped already."""
@@ -235,9 +247,15 @@ def show_model(listing: Listing) -> dict[str, Any]:
     }
 
 
-def show_status(report: Report) -> dict[str, Any]:
-    """A model's status. `error` only when it failed."""
+def show_status(report: Report, now: datetime) -> dict[str, Any]:
+    """A model's status. `error` only when it failed.
+
+    A model that loads or works does not expire before it has been idle for its whole period, from now at the earliest.
+    """
     cluster = report.cluster
+    expires_at = report.expires_at
+    if expires_at is None and report.instances > cluster.capacity.min:
+        expires_at = now + timedelta(seconds=cluster.timeout_s)
     shown = {
         "model": cluster.model_id,
         "status": STATUS[report.status],
@@ -245,7 +263,7 @@ def show_status(report: Report) -> dict[str, Any]:
         "inferences": report.inferences,
         "expirationPeriodSeconds": cluster.timeout_s,
         "expirationPeriodMinutes": tidy(cluster.timeout_s / 60),
-        "expiresAt": None if report.expires_at is None else iso(report.expires_at),
+        "expiresAt": None if expires_at is None else iso(expires_at),
         "created": iso(cluster.created_at),
         "modified": iso(cluster.modified_at),
     }

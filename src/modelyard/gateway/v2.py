@@ -20,11 +20,12 @@ from modelyard.clock import iso
 from modelyard.control.clusters import Report, read_changes
 from modelyard.control.preparation import Prepared
 from modelyard.control.replicas import Supervised
-from modelyard.errors import InferenceFailed, MalformedBody, NotFound
+from modelyard.errors import InferenceFailed, InvalidRequest, MalformedBody, NotFound
 from modelyard.gateway import artefacts, problem, usage
 from modelyard.gateway.asked import admit, meter_headers, understand
 from modelyard.gateway.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
-from modelyard.gateway.listing import Page, is_benchmarked, next_link, read_one, read_page
+from modelyard.gateway.jobs import v2_shape, words
+from modelyard.gateway.listing import Page, benchmark_of, is_benchmarked, next_link, read_one, read_page
 from modelyard.gateway.requests import new_request_id, whole_query
 from modelyard.gateway.services import Services
 from modelyard.gateway.uploads import read_body
@@ -36,6 +37,7 @@ from modelyard.types import GIB, Event, Key, Listing, check_model_id
 
 STREAM = "text/event-stream; charset=utf-8"
 MAX_EVENTS = 1000
+MAX_JOBS = 1000
 LOG_BYTES = 64 * 1024
 
 
@@ -54,6 +56,9 @@ class V2:
             Route(f"{base}/list/tasks", self._wrap(self.list_tasks), methods=["GET"]),
             Route(f"{base}/list/tasks/{{task}}", self._wrap(self.describe_task), methods=["GET"]),
             Route(f"{base}/list/clusters", self._wrap(self.list_clusters), methods=["GET"]),
+            Route(f"{base}/list/jobs", self._wrap(self.list_jobs), methods=["GET"]),
+            Route(f"{base}/request/{{org}}/{{model}}", self._wrap(self.request_model), methods=["POST"]),
+            Route(f"{base}/request/{{org}}/{{model}}", self._wrap(self.describe_job), methods=["GET"]),
             Route(f"{base}/events/{{org}}/{{model}}", self._wrap(self.events), methods=["GET"]),
             Route(f"{base}/logs/{{org}}/{{model}}", self._wrap(self.logs), methods=["GET"]),
             Route(f"{base}/usage", self._wrap(self.usage), methods=["GET"]),
@@ -132,6 +137,35 @@ class V2:
     async def list_clusters(self, request: Request, key: Key) -> Response:
         """The account's clusters."""
         return answer([await self._show(each) for each in self._services.clusters.list(key.account_id)])
+
+    # --- jobs ---
+
+    async def request_model(self, request: Request, key: Key) -> Response:
+        """Asks for a model to be measured and listed; `{"retry": true}` once more."""
+        body = await self._json(request)
+        for name, value in body.items():
+            if name != "retry" or not isinstance(value, bool):
+                raise InvalidRequest(field=name, got=value, accepted='at most {"retry": true}')
+        job, queued = await self._services.jobs.ask(
+            key.account_id, model_id_of(request), again=body.get("retry", False)
+        )
+        return answer("Job queued" if queued else words(job), job=v2_shape(job))
+
+    async def describe_job(self, request: Request, key: Key) -> Response:
+        """How far a job of the account's has got."""
+        model_id = model_id_of(request)
+        job = await asyncio.to_thread(self._services.store.jobs.find, model_id, key.account_id)
+        if job is None:
+            raise NotFound(
+                f"You have not asked for {model_id}. Ask with POST /models/v2/request/{model_id}.", model=model_id
+            )
+        return answer(v2_shape(job))
+
+    async def list_jobs(self, request: Request, key: Key) -> Response:
+        """The account's jobs, those that changed last first; `?limit=`."""
+        limit = whole_query(request, "limit", 100, MAX_JOBS)
+        jobs = await asyncio.to_thread(self._services.store.jobs.list, key.account_id, limit)
+        return answer([v2_shape(job) for job in jobs])
 
     async def events(self, request: Request, key: Key) -> Response:
         """A cluster's log, oldest first; `?limit=`, `?after=` an event's id."""
@@ -251,6 +285,7 @@ class V2:
             "meter": None if cost is None else cost.meter,
             "meterPrice": None if cost is None else cost.usd_per_s,
             "benchmarked": is_benchmarked(listing),
+            "benchmark": benchmark_of(listing),
             "architecture": listing.architecture,
             "source": listing.source,
             "revision": listing.revision,

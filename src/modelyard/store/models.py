@@ -106,7 +106,7 @@ class Models:
         )
         with self._database.read() as connection:
             return {
-                row.model_id: Measurement(row.memory_bytes, row.facts.get("weight_bytes"))
+                row.model_id: Measurement(row.memory_bytes, row.facts.get("weight_bytes"), row.facts.get("max_batch"))
                 for row in connection.execute(statement)
             }
 

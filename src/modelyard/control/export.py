@@ -1,0 +1,74 @@
+"""Exports: a variant is made by a program of its own, `modelyard.worker.variants`; this is the side that asks it to.
+
+Owns the process from its start to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+
+from modelyard.errors import ModelRefused
+from modelyard.worker.nursery import QUIET_LIBRARIES, kill_group
+
+PROGRAM = "modelyard.worker.variants"
+LINE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to make of what. `path`, `target`: folders. `memory_limit_bytes`: what the program may allocate."""
+
+    path: str
+    task: str
+    kind: str
+    target: str
+    model_id: str
+    revision: str | None
+    threads: int
+    memory_limit_bytes: int | None
+
+
+async def make_variant(order: Order, on_step: Callable[[str], Awaitable[None]]) -> dict[str, Any]:
+    """Makes the variant; the facts the program found out. `on_step` gets a sentence for each step.
+
+    Cancelling ends the program; it leaves no half variant. Raises ModelRefused with the program's own words.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        PROGRAM,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        limit=LINE_BYTES,
+        env={**os.environ, **QUIET_LIBRARIES},
+        start_new_session=True,
+    )
+    assert process.stdin is not None  # noqa: S101 - both were asked for
+    assert process.stdout is not None  # noqa: S101
+    try:
+        process.stdin.write(msgspec.json.encode(asdict(order)))
+        process.stdin.close()
+        last: dict[str, Any] = {}
+        async for line in process.stdout:
+            last = msgspec.json.decode(line, type=dict[str, Any])
+            if "step" in last:
+                await on_step(str(last.get("message") or last["step"]))
+        status = await process.wait()
+    finally:
+        if process.returncode is None:
+            kill_group(process.pid, signal.SIGKILL)
+            await process.wait()
+    if "done" in last:
+        return dict(last["done"])
+    why = last.get("failed") or f"the export ended with status {status} (the machine may have run out of memory)"
+    raise ModelRefused(f"{order.model_id} cannot be made into {order.kind}: {why}", model=order.model_id)
