@@ -1,0 +1,57 @@
+"""A benchmark of a real model in real workers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from modelyard.control.benchmark import asker, conclude, confirm, sweep
+from modelyard.tasks.registry import get_task
+from modelyard.tasks.workload import workload
+from tests.engine.conftest import model_spec
+from tests.engine.harness import Harness
+
+BUDGET_S = 3.0
+
+
+async def test_a_tiny_model_is_measured_from_end_to_end(real: Harness, runner: asyncio.Runner, tiny_gpt2: Path) -> None:
+    task = get_task("text-generation")
+    told: list[str] = []
+    spec = model_spec(tiny_gpt2)
+    found = await sweep(
+        asker(await real.boot(spec)),
+        workload(task, 128),
+        streams=task.streams,
+        max_batch=real.engine.sightings()[spec.replica_id].slots,
+        budget_s=BUDGET_S,
+        on_progress=told.append,
+    )
+    await real.clear()
+    fresh = replace(model_spec(tiny_gpt2), max_batch=found.knee)
+    link = await real.boot(fresh)
+    at_first = real.engine.sightings()[fresh.replica_id].peak_bytes
+    peak = await confirm(
+        asker(link),
+        found,
+        memory=lambda: real.engine.sightings()[fresh.replica_id].peak_bytes,
+        budget_s=BUDGET_S,
+        on_progress=told.append,
+    )
+    measured = conclude(found, load_s=0.2, peak_bytes=peak)
+    assert list(measured.latency_ms) == ["16 tokens", "32 tokens"]
+    assert measured.largest == "32 tokens"
+    assert measured.streams
+    assert measured.first_token_ms is not None
+    assert measured.first_token_ms > 0
+    assert measured.tokens_per_s is not None
+    assert measured.tokens_per_s >= 32 * measured.requests_per_s
+    assert measured.knee in (1, 2, 4, 8, 16)
+    assert measured.peak_bytes is not None
+    assert at_first is not None
+    assert measured.peak_bytes > at_first
+    assert real.engine.sightings()[fresh.replica_id].slots == measured.knee
+    assert json.loads(json.dumps(asdict(measured)))["notes"] == []
+    assert told[0] == "trying 16 tokens"
+    assert told[-1].startswith("measuring memory: 32 tokens")
