@@ -1,4 +1,4 @@
-"""Real workers that may hold and batch only so much."""
+"""Real workers that may hold and batch only so much, and what they say of an accelerator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from modelyard.engine.base import Phase
 from modelyard.errors import InferenceFailed
 from tests.engine.conftest import model_spec
-from tests.engine.harness import Harness, ask
+from tests.engine.harness import Harness, ask, echo_spec
 
 MIB = 1024**2
 LONG = "Once upon a time there was a small fox. " * 3
@@ -23,6 +23,15 @@ async def test_a_replica_takes_as_many_requests_as_it_may_batch(
     spec = replace(model_spec(tiny_gpt2), max_batch=3)
     await real.boot(spec)
     assert real.engine.sightings()[spec.replica_id].slots == 3
+
+
+async def test_what_a_worker_holds_on_an_accelerator_is_told(echo: Harness, runner: asyncio.Runner) -> None:
+    plain, accelerated = echo_spec(), echo_spec("accelerated")
+    for spec in (plain, accelerated):
+        await echo.boot(spec)
+    sightings = echo.engine.sightings()
+    assert sightings[plain.replica_id].device_bytes is None
+    assert sightings[accelerated.replica_id].device_bytes == 5 * 1024**3
 
 
 async def test_a_model_above_its_memory_limit_says_so(real: Harness, runner: asyncio.Runner, tiny_gpt2: Path) -> None:

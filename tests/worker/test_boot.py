@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from modelyard.errors import BootFailed, ModelRefused, NotFound
@@ -39,3 +41,9 @@ def test_last_words(error: BaseException, words: str, permanent: bool) -> None:
 def test_only_changes_that_matter_are_told(held: int, peak: int, worth_telling: bool) -> None:
     before = Memory(100 * MEMORY_STEP_BYTES, 200 * MEMORY_STEP_BYTES)
     assert differs(Memory(before.held_bytes + held, before.peak_bytes + peak), before) is worth_telling
+
+
+def test_more_memory_on_an_accelerator_is_told() -> None:
+    before = Memory(100 * MEMORY_STEP_BYTES, 200 * MEMORY_STEP_BYTES)
+    assert differs(replace(before, device_bytes=MEMORY_STEP_BYTES), before)
+    assert not differs(replace(before, device_bytes=MEMORY_STEP_BYTES - 1), before)

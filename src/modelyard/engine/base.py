@@ -26,7 +26,7 @@ class Sighting:
 
     `link` is usable while READY. `memory_bytes` is what it holds, its model's weights in full and nothing of what all
     replicas share: told when the model has loaded, and again as requests touch more of it; `peak_bytes` is the most it
-    has held. `slots`: how many
+    has held, and `device_bytes` the most it has held on an accelerator, None when it uses none. `slots`: how many
     requests it takes at once. `reason`, when GONE: the worker's own last words, else how it ended.
     `refused`: the worker itself said that this model cannot be loaded; trying again would end the same way.
     `pid` and `pid_started` name its process where there is one on this machine.
@@ -37,6 +37,7 @@ class Sighting:
     link: Link | None = None
     memory_bytes: int | None = None
     peak_bytes: int | None = None
+    device_bytes: int | None = None
     slots: int = 1
     reason: str | None = None
     refused: bool = False

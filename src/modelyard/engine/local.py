@@ -258,6 +258,7 @@ class LocalEngine(Engine):
                         link=replica.link,
                         memory_bytes=memory_bytes,
                         peak_bytes=peak_bytes,
+                        device_bytes=status.get("device_bytes"),
                         slots=slots,
                     )
                 )

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +56,9 @@ class Workshop(Protocol):
     def load(self, spec: ReplicaSpec, task: Task) -> Loaded:
         """The model. May raise anything; ModelyardError in particular."""
 
+    def device_bytes(self) -> int | None:
+        """The most that this process has held on an accelerator; None: it uses none. On any thread."""
+
 
 class Runtimes:
     """The workshop of real workers: tasks from the registry, models from the runtimes."""
@@ -82,6 +85,12 @@ class Runtimes:
             remote_code=spec.remote_code,
             pickled=spec.pickled,
         )
+
+    def device_bytes(self) -> int | None:
+        """See Workshop."""
+        from modelyard.worker.runtimes.device import peak_device_bytes
+
+        return peak_device_bytes()
 
 
 class Replica:
@@ -123,7 +132,7 @@ class Replica:
             log.exception("loading %s failed", self._spec.model_id)
             self._server.call(self._fail, Failure(last_words(error), permanent=is_permanent(error)))
             return
-        self._server.call(self._serve, batcher, self._gauge.measure())
+        self._server.call(self._serve, batcher, self._measure())
         try:
             batcher.run()
         except BaseException as error:  # e.g. a model that calls sys.exit(): without its thread the replica is useless
@@ -144,6 +153,11 @@ class Replica:
         gc.collect()
         gc.freeze()
         return Batcher(task, model, between=self._apply_threads, max_batch=spec.max_batch)
+
+    def _measure(self) -> Memory | None:
+        """What this process holds, on its machine and on an accelerator. On any thread, but one at a time."""
+        memory = self._gauge.measure()
+        return None if memory is None else replace(memory, device_bytes=self._workshop.device_bytes())
 
     def _apply_threads(self) -> None:
         if self._threads_set != self._threads:
@@ -168,7 +182,7 @@ class Replica:
         while said is not None:
             await self._answered.wait()
             self._answered.clear()
-            memory = await asyncio.to_thread(self._gauge.measure)  # the kernel walks the page tables
+            memory = await asyncio.to_thread(self._measure)  # the kernel walks the page tables
             if memory is not None and differs(memory, said):
                 said = memory
                 self._report_ready(batcher, memory)
@@ -179,6 +193,7 @@ class Replica:
             phase=Phase.READY,
             memory_bytes=memory.held_bytes if memory else None,
             peak_bytes=memory.peak_bytes if memory else None,
+            device_bytes=memory.device_bytes if memory else None,
             slots=batcher.max_batch,
         )
 
@@ -201,6 +216,7 @@ def differs(now: Memory, before: Memory) -> bool:
     return (
         abs(now.held_bytes - before.held_bytes) >= MEMORY_STEP_BYTES
         or abs(now.peak_bytes - before.peak_bytes) >= MEMORY_STEP_BYTES
+        or abs((now.device_bytes or 0) - (before.device_bytes or 0)) >= MEMORY_STEP_BYTES
     )
 
 

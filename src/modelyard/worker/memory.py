@@ -18,10 +18,14 @@ _MAPPING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a process costs its machine, whoever runs beside it. `held_bytes`: now; `peak_bytes`: at its highest."""
+    """What a process costs its machine, whoever runs beside it. `held_bytes`: now; `peak_bytes`: at its highest.
+
+    `device_bytes`: the most it has held on an accelerator; None: it uses none.
+    """
 
     held_bytes: int
     peak_bytes: int
+    device_bytes: int | None = None
 
 
 class Gauge:
