@@ -55,6 +55,8 @@ class Quotas:
                 await asyncio.to_thread(self.read)
             except Unavailable as error:
                 log.warning("the accounts' quotas could not be read: %s", error.message)
+            except Exception:  # a bug must not leave the quotas as they are for ever
+                log.exception("the accounts' quotas could not be read")
 
     @contextmanager
     def request(self, account_id: str) -> Iterator[None]:

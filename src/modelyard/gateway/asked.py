@@ -1,12 +1,13 @@
 """From an HTTP request to a checked inference, the same for every surface: who asks, of which model, for what.
 
-Owns the order of the checks: key, rate, funds, requests at once (by the surfaces, around all that follows), body,
-model, task, fields, media. Nothing is queued before all of them hold.
+Owns the order of the checks: key, rate, funds, requests at once, body, model, task, fields, media. Nothing is queued
+before all of them hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,17 +35,20 @@ class Asked:
     cost: Price
 
 
-async def admit(services: Services, http: HttpExchange, headers: dict[str, str]) -> Key:
+@asynccontextmanager
+async def admit(services: Services, http: HttpExchange, headers: dict[str, str]) -> AsyncIterator[Key]:
     """The key the request comes with, counted against its rate; adds the `ratelimit-*` headers.
 
-    Raises Unauthorized, RateLimited, PaymentRequired.
+    Everything until the end of the answer belongs inside: for so long the request is one of its account's under way.
+    Raises Unauthorized, RateLimited, PaymentRequired, TooManyAtOnce.
     """
     authorization = http.header(b"authorization")
     keys = services.authenticator
     key = keys.recognise(authorization) or await keys.authenticate(authorization)
     headers |= services.limiter.take(key)
     services.funds.check(key.account_id)
-    return key
+    with services.quotas.request(key.account_id):
+        yield key
 
 
 async def understand(services: Services, http: HttpExchange, model_id: str, body: Mapping[str, Any]) -> Asked:

@@ -183,8 +183,7 @@ class V1:
             # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
 
     async def _run(self, http: HttpExchange, headers: dict[str, str]) -> None:
-        key = await admit(self._services, http, headers)
-        with self._services.quotas.request(key.account_id):
+        async with admit(self._services, http, headers) as key:
             await self._answer(http, key, headers)
 
     async def _answer(self, http: HttpExchange, key: Key, headers: dict[str, str]) -> None:

@@ -210,8 +210,7 @@ class V2:
             # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
 
     async def _infer(self, http: HttpExchange, model_id: str, headers: dict[str, str]) -> None:
-        key = await admit(self._services, http, headers)
-        with self._services.quotas.request(key.account_id):
+        async with admit(self._services, http, headers) as key:
             await self._answer(http, key, model_id, headers)
 
     async def _answer(self, http: HttpExchange, key: Key, model_id: str, headers: dict[str, str]) -> None:
