@@ -61,6 +61,8 @@ def test_run_says_why_a_model_cannot_be_run(alone: Terminal) -> None:
 
 def test_ls_and_pull_without_a_server(alone: Terminal, zoo: Path) -> None:
     assert "tiny/gpt2" in {model["modelId"] for model in json.loads(alone.ok("ls", "--json"))}
+    narrowed = json.loads(alone.ok("ls", "GPT", "--limit", "1", "--json"))
+    assert [(model["modelId"], model["memorySource"]) for model in narrowed] == [(GPT2, "estimated")]
     assert alone.ok("pull", GPT2).strip() == str(zoo / GPT2)
 
 

@@ -41,9 +41,20 @@ def cluster(server: Server) -> Iterator[str]:
 def test_ls_shows_the_servers_models(shell: Terminal) -> None:
     models = {model["modelId"]: model for model in json.loads(shell.ok("ls", "--json"))}
     assert models[GPT2]["task"] == "text-generation"
-    lines = shell.ok("ls", "--task", "chat").splitlines()
-    assert lines[0].split() == ["MODEL", "TASK", "PARAMS", "RAM", "MEASURED", "LICENCE", "PROBLEM"]
+    lines = shell.ok("ls", "--task", "chat", "TINY/").splitlines()
+    assert lines[0].split() == ["MODEL", "TASK", "PARAMS", "RAM", "KNOWN", "LICENCE", "PROBLEM"]
     assert [line.split()[0] for line in lines[1:]] == ["tiny/chat"]
+    assert "estimated" in lines[1]
+
+
+def test_ls_reads_on_until_it_has_what_was_asked_for(yard: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [model["modelId"] for model in json.loads(yard.ok("ls", "--json"))]
+    monkeypatch.setattr("modelyard.cli.client.MAX_PAGE", 7)
+
+    assert [model["modelId"] for model in json.loads(yard.ok("ls", "--json"))] == every
+    assert [model["modelId"] for model in json.loads(yard.ok("ls", "--json", "--limit", "9"))] == every[:9]
+    assert len(every) > 21
+    assert "no such models" in yard.run("ls", "no-such-model").stderr
 
 
 def test_ps_shows_load_and_when_a_cluster_idles_out(yard: Inside, cluster: str) -> None:

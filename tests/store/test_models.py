@@ -222,12 +222,13 @@ def test_pages_are_narrowed_by_task_text_variants_and_refusals(store: Store) -> 
 
 def test_variants_are_told_by_their_model(store: Store) -> None:
     store.models.put([listing("org/base"), listing("org/other")])
-    assert store.models.variants(["org/base", "org/other"]) == {}
+    assert store.models.variants("org/base", "org/other") == {}
 
     store.models.put([listing(f"org/base.{kind}", variant_of="org/base") for kind in ("onnx.8-bit", "onnx")])
+    store.models.put([listing("org/z.onnx", variant_of="org/z")])
 
-    assert store.models.variants(["org/base", "org/other"]) == {"org/base": ["org/base.onnx", "org/base.onnx.8-bit"]}
-    assert store.models.variants([]) == {}
+    assert store.models.variants("org/base", "org/other") == {"org/base": ["org/base.onnx", "org/base.onnx.8-bit"]}
+    assert store.models.variants("org/c", "org/d") == {}
 
 
 def test_servable_models_are_counted_by_source(store: Store) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 ASK_AGAIN_S = 0.02
+MAX_PAGE = 1000
+"""Entries of a list asked for at a time."""
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -70,6 +72,20 @@ class Client:
         with self._errors(model_id):
             response = self._http.request(method, f"/models/v2/{path}", json=body, params=query)
         return read_output(response, model_id)
+
+    def pages(self, path: str, query: Mapping[str, Any], most: int | None = None) -> Iterator[Any]:
+        """The entries of a list that comes in pages, in order; at most `most`, if given."""
+        asked = dict(query)
+        while most is None or most > 0:
+            asked["limit"] = MAX_PAGE if most is None else min(most, MAX_PAGE)
+            with self._errors(None):
+                response = self._http.get(f"/models/v2/{path}", params=asked)
+            entries = read_output(response, None)
+            yield from entries
+            most = None if most is None else most - len(entries)
+            if (after := read_object(response).get("next")) is None:
+                return
+            asked["after"] = after
 
     @contextmanager
     def run(self, model_id: str, body: Mapping[str, Any]) -> Iterator[Any]:

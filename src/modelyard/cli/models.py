@@ -16,24 +16,32 @@ from modelyard.types import GIB
 if TYPE_CHECKING:
     from modelyard.types import ModelCard
 
-COLUMNS = ("model", "task", "#params", "#RAM", "measured", "licence", "problem")
+COLUMNS = ("model", "task", "#params", "#RAM", "known", "licence", "problem")
 
 
 @with_settings("data_dir", "models_dir", "allow_unsafe", "hub")
 def ls(
     resolved: Resolved,
+    text: Annotated[str | None, typer.Argument(help="only models whose id contains this, in any case")] = None,
     task: Annotated[str | None, typer.Option(help="only models for this task")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="at most this many; by default all")] = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """List the models a running server knows; without one, those on this machine."""
+    """List the models a running server knows; without one, those on this machine.
+
+    KNOWN tells where the required RAM comes from: measured or estimated here, or published by the hosted service.
+    """
     import asyncio
 
     with open_client(url, resolved.settings) as client:
-        models = ask(client, task) if url or client.is_up() else asyncio.run(look_here(resolved.settings, task))
+        if url or client.is_up():
+            models = ask(client, task, text, limit)
+        else:
+            models = asyncio.run(look_here(resolved.settings, task, text))[:limit]
     if json:
         return output.print_json(models)
-    empty = "There are no models here yet. `modelyard pull MODEL` fetches one from the hub."
+    empty = "There are no such models here. `modelyard pull MODEL` fetches one from the hub."
     output.print_table(COLUMNS, map(row, models), empty=empty)
     return None
 
@@ -46,18 +54,19 @@ def pull(resolved: Resolved, model: ModelId) -> None:
     typer.echo(asyncio.run(download(resolved.settings, model)))
 
 
-def ask(client: Client, task: str | None) -> list[dict[str, Any]]:
+def ask(client: Client, task: str | None, text: str | None, limit: int | None) -> list[dict[str, Any]]:
     """The server's list."""
-    models: list[dict[str, Any]] = client.ask("GET", "list/models", query={} if task is None else {"task": task})
-    return models
+    query = {name: value for name, value in (("task", task), ("search", text)) if value is not None}
+    return list(client.pages("list/models", query, limit))
 
 
-async def look_here(settings: Settings, task: str | None) -> list[dict[str, Any]]:
-    """The list that a server with these settings would give, without prices."""
+async def look_here(settings: Settings, task: str | None, text: str | None) -> list[dict[str, Any]]:
+    """The list that a server with these settings would give of the models on this machine, without prices."""
     from modelyard.cli.local import open_catalog
 
     async with open_catalog(settings) as catalog:
-        return [describe(card) for card in await catalog.list(task=task)]
+        cards = await catalog.list(task=task)
+    return [describe(card) for card in cards if text is None or text.lower() in card.model_id.lower()]
 
 
 async def download(settings: Settings, model_id: str) -> str:
@@ -78,6 +87,7 @@ def describe(card: ModelCard) -> dict[str, Any]:
         "task": card.task,
         "params": None if card.parameters is None else round(card.parameters / 1e9, 6),
         "ramRequired": round(card.memory_bytes / GIB, 4),
+        "memorySource": "measured" if card.measured else "estimated",
         "benchmarked": card.measured,
         "architecture": card.architecture,
         "source": str(card.source),
@@ -94,7 +104,7 @@ def row(model: dict[str, Any]) -> tuple[object, ...]:
         model["task"],
         output.count(None if model["params"] is None else model["params"] * 1e9),
         output.gigabytes(model["ramRequired"]),
-        "yes" if model["benchmarked"] else "estimate",
+        model["memorySource"],
         model["license"],
         model["error"],
     )
