@@ -79,6 +79,16 @@ def gpt2_script(folder: Path) -> None:
     save(folder, tokenizer, model)
 
 
+def bert_23m(folder: Path) -> None:
+    """A classifier in the shape of the smallest published BERTs with 12 heads, 22.7M parameters, random: for timing."""
+    config = library.BertConfig(
+        vocab_size=30522, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
+    )
+    tokenizer = tokenizers.wordpiece()
+    tokenizer.model_max_length = 512
+    save(folder, tokenizer, library.BertForSequenceClassification(config))
+
+
 def gpt2_124m(folder: Path) -> None:
     """The published GPT-2's shape and vocabulary size with random weights, to time loading."""
     config = library.GPT2Config(bos_token_id=0, eos_token_id=0)
@@ -219,6 +229,36 @@ def bert_qa(folder: Path) -> None:
     save(folder, tokenizers.wordpiece(), spread(library.BertForQuestionAnswering(bert_config())))
 
 
+def distilbert_qa(folder: Path) -> None:
+    """DistilBERT that finds answers in a text: no segments among its inputs."""
+    config = library.DistilBertConfig(
+        vocab_size=400, dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=64
+    )
+    save(folder, tokenizers.wordpiece(), spread(library.DistilBertForQuestionAnswering(config)))
+
+
+def roberta_token_classifier(folder: Path) -> None:
+    """RoBERTa that marks people, places and organisations: its positions start behind the padding index."""
+    tokenizer = tokenizers.byte_level(
+        ["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        bos_token="<s>", pad_token="<pad>", eos_token="</s>", unk_token="<unk>", mask_token="<mask>",
+        model_input_names=["input_ids", "attention_mask"],
+    )  # fmt: skip
+    config = library.RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=66,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        **labelled(NER_LABELS),
+    )
+    save(folder, tokenizer, spread(library.RobertaForTokenClassification(config)))
+
+
 def bert_nli(folder: Path) -> None:
     """BERT that says whether one sentence follows from another."""
     config = bert_config(**labelled(["contradiction", "neutral", "entailment"]))
@@ -268,6 +308,7 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "gpt2": gpt2,
     "gpt2_script": gpt2_script,
     "gpt2_124m": gpt2_124m,
+    "bert_23m": bert_23m,
     "llama_chat": llama_chat,
     "t5": t5,
     "bart": bart,
@@ -276,6 +317,8 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "bert_classifier": bert_classifier,
     "bert_token_classifier": bert_token_classifier,
     "bert_qa": bert_qa,
+    "distilbert_qa": distilbert_qa,
+    "roberta_token_classifier": roberta_token_classifier,
     "bert_nli": bert_nli,
     "bert_encoder": bert_encoder,
     "sentence_transformer": sentence_transformer,

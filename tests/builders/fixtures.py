@@ -85,6 +85,29 @@ def load(model_folder: Callable[[str], Path]) -> Callable[[str, Head], Model]:
     return loaded
 
 
+@pytest.fixture(scope="session")
+def variant_folder(
+    model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str, str], Path]:
+    """(family, task, kind) → the folder of its ONNX variant, made the first time it is asked for."""
+    folders: dict[tuple[str, str, str], Path] = {}
+
+    def folder(family: str, task: str, kind: str) -> Path:
+        from modelyard.worker.variants import Order, make_variant
+
+        key = family, task, kind
+        if key not in folders:
+            source, target = model_folder(family), tmp_path_factory.mktemp("variants") / "tests" / f"{family}.{kind}"
+            order = Order(
+                path=str(source), task=task, kind=kind, target=str(target), model_id=f"tests/{family}", revision="abc"
+            )
+            make_variant(order, lambda _step, _message: None)
+            folders[key] = target
+        return folders[key]
+
+    return folder
+
+
 @pytest.fixture
 def ask() -> Callable[..., Any]:
     """(task, model, body, **sinks) → the answer as plain data, by way of the body as a client would send it."""

@@ -46,6 +46,7 @@ QUIET_LIBRARIES = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
 }
 """Environment that keeps the native libraries from starting threads at import (workers raise their count later), from
 spinning while they wait (on a machine with other work a spinning thread makes an operation ten times slower), and from

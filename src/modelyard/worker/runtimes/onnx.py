@@ -55,7 +55,7 @@ def load_model(
             return load_generator(path, manifest.cache)
         return load_one_pass(path, manifest)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+        if isinstance(error, MemoryError):
             raise BootFailed(f"The model does not fit into the memory: {first_line(error)}") from error
         raise ModelRefused(f"{path.name} cannot be loaded: {first_line(error)}", path=str(path)) from error
 
@@ -138,7 +138,7 @@ def describe(inputs: Mapping[str, Array]) -> str:
 
 def as_failure(error: Exception, shape: str) -> InferenceFailed:
     """What the client gets for what ONNX Runtime raised; the traceback goes to the replica's log."""
-    if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "Failed to allocate memory" in str(error):
+    if isinstance(error, MemoryError):
         log.warning("out of memory on a batch of %s", shape)
         return InferenceFailed(
             f"The model ran out of memory on a batch of {shape}. Send a shorter input, or less at once.",

@@ -13,9 +13,11 @@ from pathlib import Path
 import onnxruntime
 
 from modelyard.tasks.model import Array
+from modelyard.worker.runtimes.processors import first_line
 from modelyard.worker.runtimes.threads import get_threads
 
 FATAL_ONLY = 4
+_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "Available memory")
 
 
 class Session:
@@ -26,18 +28,24 @@ class Session:
     """
 
     def __init__(self, file: Path) -> None:
-        """Raises what the library raises for files that it cannot read."""
+        """Raises RuntimeError for files that the library cannot read, MemoryError when they do not fit."""
         self._file = file
         self._open()
         self.inputs: tuple[str, ...] = tuple(node.name for node in self._session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(node.name for node in self._session.get_outputs())
 
     def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
-        """The graph's outputs, in the order of `outputs`. `inputs`: exactly the graph's own."""
+        """The graph's outputs, in the order of `outputs`. `inputs`: exactly the graph's own.
+
+        Raises RuntimeError when the graph cannot take them, MemoryError.
+        """
         if self._threads != get_threads():
             del self._session  # first, so that the weights are never held twice
             self._open()
-        outputs: Sequence[Array] = self._session.run(None, dict(inputs))
+        try:
+            outputs: Sequence[Array] = self._session.run(None, dict(inputs))
+        except Exception as error:  # the library's own kinds share no other base
+            raise translated(error) from error
         return outputs
 
     def _open(self) -> None:
@@ -48,8 +56,17 @@ class Session:
         options.inter_op_num_threads = 1
         # The machine is shared. A pool that spins while it waits was no faster here, and took a whole core.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(self._file, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(self._file, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # as above
+            raise translated(error) from error
         release_freed_memory()
+
+
+def translated(error: Exception) -> MemoryError | RuntimeError:
+    """What the library raised, as one of Python's own kinds."""
+    line = first_line(error)
+    return MemoryError(line) if any(words in line for words in _OUT_OF_MEMORY) else RuntimeError(line)
 
 
 def release_freed_memory() -> None:

@@ -1,0 +1,75 @@
+"""ONNX variants in models folders: recognised by what was written down when they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from modelyard.catalog.cards import make_card
+from modelyard.catalog.folders import Folders
+from modelyard.catalog.inspection import inspect_folder
+from modelyard.worker.manifest import Manifest
+from tests.catalog.models import model, write
+
+MANIFEST = Manifest(
+    variant_of="org/name", kind="onnx.8-bit", task="text-classification", head="sequence-classification",
+    parameters=1234, logit_error=0.03, bound=0.06, versions={}, max_length=64,
+)  # fmt: skip
+
+
+@pytest.fixture
+def variant(tmp_path: Path) -> Path:
+    """A variant's folder, as far as the catalogue looks into it."""
+    files = model("BertForSequenceClassification", "bert", readme="---\nlicense: mit\n---\n")
+    del files["model.safetensors"]
+    folder = write(
+        tmp_path / "org" / "name.onnx.8-bit", {**files, "model.onnx": b"g" * 10, "model.onnx.data": b"w" * 90}
+    )
+    MANIFEST.write(folder)
+    return folder
+
+
+def test_a_variant_is_a_model_of_the_onnx_runtime(variant: Path) -> None:
+    found = Folders([variant.parents[1]]).find("org/name.onnx.8-bit")
+
+    assert found is not None
+    card = make_card(found)
+    assert (card.runtime, card.library, card.task) == ("onnx", "onnx", "text-classification")
+    assert (card.parameters, card.weight_bytes, card.dtype, card.max_length) == (1234, 100, "I8", 64)
+    assert (card.license, card.architecture) == ("mit", "BertForSequenceClassification")
+    assert card.refusal is None
+    assert found.inspection.weight_files == ("model.onnx", "model.onnx.data")
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [("model.onnx", "there is no model.onnx"), ("model.onnx.data", "model.onnx.data, which holds its weights")],
+)
+def test_a_variant_that_is_not_whole_is_refused_with_the_remedy(variant: Path, missing: str, words: str) -> None:
+    (variant / missing).unlink()
+
+    problem = inspect_folder(variant).problem
+
+    assert problem is not None
+    assert words in problem
+    assert "make the variant again" in problem
+
+
+def test_a_damaged_manifest_is_said_so(variant: Path) -> None:
+    (variant / "variant.json").write_text('{"kind": 1}')
+
+    assert "variant.json is not what a variant has" in (inspect_folder(variant).problem or "")
+
+
+def test_a_graph_without_a_manifest_is_another_runtimes_model(variant: Path) -> None:
+    (variant / "variant.json").unlink()
+
+    assert "ONNX format only" in (inspect_folder(variant).problem or "")
+
+
+def test_what_the_program_makes_is_recognised(variant_folder: Callable[..., Path]) -> None:
+    found = inspect_folder(variant_folder("bert_classifier", "text-classification", "onnx.8-bit"))
+
+    assert (found.library, found.task, found.parameters, found.problem) == ("onnx", "text-classification", 33219, None)
