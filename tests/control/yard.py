@@ -86,7 +86,10 @@ class Request:
 
 @dataclass(eq=False)
 class Yard:
-    """One server's control plane. `folder` survives it: another Yard on the same folder is the next server."""
+    """One server's control plane. `folder` survives it: another Yard on the same folder is the next server.
+
+    `url`: a database to use rather than a file in the folder; `refusals`: account id → why it may run nothing.
+    """
 
     folder: Path
     models: Path
@@ -99,6 +102,7 @@ class Yard:
     hub: Hub | None = None
     quotas: dict[str, Quota] = field(default_factory=dict)
     tariff: Tariff | None = None
+    url: str | None = None
     refusals: dict[str, ModelyardError] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
@@ -112,9 +116,9 @@ class Yard:
 
     async def _open(self, stack: AsyncExitStack) -> None:
         file = self.folder / "modelyard.db"
-        if not file.exists():
+        if self.url is None and not file.exists():
             shutil.copyfile(self.database, file)
-        self.store = Store.open(f"sqlite:///{file}")
+        self.store = Store.open(self.url or f"sqlite:///{file}")
         stack.callback(self.store.close)
         self.account = self.store.accounts.ensure("ada", self.clock.now()).id
         self.other_account = self.store.accounts.ensure("bob", self.clock.now()).id

@@ -95,3 +95,9 @@ def processes() -> Iterator[list[Program]]:
     """Three other processes, each a `Program`, started once because imports take longer than any test."""
     with ExitStack() as stack:
         yield [stack.enter_context(Program()) for _ in range(3)]
+
+
+@pytest.fixture
+def ledger_writers(processes: list[Program]) -> list[Program]:
+    """Two of the other processes."""
+    return processes[:2]

@@ -5,10 +5,12 @@ It reads one JSON command for each line, `{"url", "task", "args"}`, and answers 
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
@@ -157,6 +159,61 @@ def settle_each(store: Any, account_id: str, request_ids: list[str], times: int)
             store.requests.settle(records[start : start + 7])
 
 
+def keep_a_ledger(store: Any, account_id: str, seed: int) -> dict[str, dict[str, int]]:
+    """Writes lives and requests through a journal, as a server does: its own, whose figures are random, and shared
+    ones, which are the same in every process. Instance id → µs that count; request id → what is charged."""
+    import asyncio
+    from dataclasses import replace
+    from datetime import timedelta
+
+    from modelyard.clock import SystemClock
+    from modelyard.control.journal import Journal
+    from modelyard.types import Instance, RequestRecord, Tariff
+
+    chance = random.Random(seed)
+    shared = random.Random(2026)
+    truth: dict[str, dict[str, int]] = {"lives": {}, "requests": {}}
+
+    def plan(name: str, dice: random.Random, number: int) -> tuple[Instance, int, RequestRecord]:
+        life = Instance(
+            f"in_{name}_{number}", "cl", account_id, "org/name", name, dice.randint(1, 2**34), NOW, NOW,
+            tariff=Tariff(16_666_700),
+        )  # fmt: skip
+        charged = dice.randint(0, 10**6)
+        record = RequestRecord(
+            f"req_{name}_{number}", account_id, "org/name", 1, NOW, settled_at=NOW, outcome="answered",
+            cost_nano=charged, charged_nano=charged,
+        )  # fmt: skip
+        truth["requests"][record.id] = charged
+        took_us = truth["lives"][life.id] = dice.randint(0, 10**9)
+        return life, took_us, record
+
+    async def write() -> None:
+        journal = Journal(store, SystemClock())
+        journal.start()
+        plans = [plan(f"of{seed}", chance, number) for number in range(30)]
+        plans += [plan("shared", shared, number) for number in range(20)]
+        chance.shuffle(plans)
+        for life, took_us, record in plans:
+            ready, end = NOW + timedelta(seconds=3), NOW + timedelta(seconds=3, microseconds=took_us)
+            journal.submit(partial(store.instances.open, replace(life, ready_at=ready)))
+            for _ in range(chance.randint(0, 2)):  # of moments that lie within its life, in any order
+                beat = NOW + timedelta(microseconds=chance.randint(0, took_us))
+                journal.submit(partial(store.instances.heartbeat, [life.id], beat))
+            journal.settle(record)
+            if chance.random() < 0.3:
+                journal.settle(replace(record, charged_nano=10**9) if "shared" not in life.id else record)
+            journal.submit(partial(store.instances.end, life.id, end, "idle"))
+            if chance.random() < 0.3:  # a second server that finds it open, too late
+                journal.submit(partial(store.instances.end, life.id, NOW + timedelta(days=9), "the server was killed"))
+            if chance.random() < 0.2:
+                await journal.flush()
+        await journal.close()
+
+    asyncio.run(write())
+    return truth
+
+
 def _say(answer: Any) -> None:
     print(json.dumps(answer), flush=True)
 
@@ -174,6 +231,7 @@ TASKS: dict[str, Callable[..., Any]] = {
         write_until_killed,
         reserve_until_refused,
         settle_each,
+        keep_a_ledger,
     )
 }
 
