@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 
-NAMES = ("cold_boot", "replica_memory", "gateway_overhead", "upload_stall", "catalogue")
+NAMES = ("cold_boot", "replica_memory", "gateway_overhead", "upload_stall", "catalogue", "measured_memory")
 
 
 def main() -> int:

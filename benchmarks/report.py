@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+MIB = 1024**2
+
 
 def spread(values: Sequence[float], unit: str = "ms") -> str:
     """Median with its range."""
@@ -19,3 +21,13 @@ def ratio(name: str, ours: Sequence[float], theirs: Sequence[float], *, at_most:
     )
     print(f"{name:58} {value:8.2f} x{promised}", flush=True)
     return at_most is None or value <= at_most
+
+
+def within(name: str, value: float, most: float) -> bool:
+    """Prints how far `value` is from 1; returns whether that is at most `most`."""
+    kept = abs(value - 1) <= most
+    print(
+        f"{name:58} {100 * (value - 1):+7.1f} %  (promised: {100 * most:g} %: {'kept' if kept else 'MISSED'})",
+        flush=True,
+    )
+    return kept

@@ -47,7 +47,7 @@ class Gauge:
         self._read_at_first: int | None = None
 
     def measure(self) -> Memory | None:
-        """None where the kernel does not tell (not Linux, or the process is gone). 10 ms for 900 mappings.
+        """None where the kernel does not tell (not Linux, or the process is gone). Some 25 ms for 900 mappings.
 
         The kernel keeps a high-water mark of the resident set. What that has shrunk by since then is what a forward
         pass has allocated and freed, and counts towards the peak.

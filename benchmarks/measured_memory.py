@@ -1,0 +1,112 @@
+"""The peak that a worker reports against what it has really added to the machine's memory, for five kinds of models."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from benchmarks.kinds import KINDS, ensure_kind
+from benchmarks.report import MIB, within
+
+BATCH = 4
+SECONDS = 10.0
+SAMPLE_EVERY_S = 0.01
+
+
+class Watch(threading.Thread):
+    """Samples the proportional set sizes of some processes until told to stop; `peak_bytes`: their highest sum."""
+
+    def __init__(self, pids: list[int]) -> None:
+        super().__init__(daemon=True)
+        self._pids = pids
+        self._ended = threading.Event()
+        self.peak_bytes = 0
+
+    def run(self) -> None:
+        """Samples."""
+        while not self._ended.wait(SAMPLE_EVERY_S):
+            self.peak_bytes = max(self.peak_bytes, total_bytes(self._pids))
+
+    def finish(self) -> int:
+        """The peak."""
+        self._ended.set()
+        self.join()
+        return self.peak_bytes
+
+
+def total_bytes(pids: list[int]) -> int:
+    """What the processes hold together: their proportional set sizes add up."""
+    from modelyard.worker.memory import pss_bytes
+
+    return sum(pss_bytes(pid) or 0 for pid in pids)
+
+
+def run() -> bool:
+    """Prints both figures of each model."""
+    return asyncio.run(compare())
+
+
+async def compare() -> bool:
+    """One model after another, each alone in a worker of a nursery that has forked before."""
+    from modelyard.engine.local import LocalEngine
+    from modelyard.types import GIB
+    from tests.engine.harness import Harness
+
+    engine = LocalEngine(64 * GIB)
+    await engine.start()
+    try:
+        while not engine.warm:
+            await asyncio.sleep(SAMPLE_EVERY_S)
+        harness = Harness(engine)
+        await measure(harness, "classifier")  # so that the nursery has done all it does once
+        return all([report(name, *await measure(harness, name)) for name in KINDS])
+    finally:
+        await engine.close()
+
+
+async def measure(harness: object, name: str) -> tuple[int, int]:
+    """(reported, real) peak in bytes, in batches of the largest size that the model takes."""
+    from dataclasses import replace
+
+    from modelyard.catalog.inspection import inspect_folder
+    from modelyard.control.benchmark import Sweep, asker, confirm
+    from modelyard.errors import InvalidRequest
+    from modelyard.tasks.registry import get_task
+    from modelyard.tasks.workload import workload
+    from modelyard.types import ReplicaSpec
+    from tests.engine.harness import Harness, new_id
+
+    assert isinstance(harness, Harness)
+    task, folder = get_task(KINDS[name][0]), ensure_kind(name)
+    what = inspect_folder(folder)
+    batch = min(BATCH, task.max_batch)
+    spec = ReplicaSpec(new_id(), f"kinds/{name}", str(folder), task.id, max_batch=batch, log_path="/dev/null")
+    nursery = harness.engine.nursery_pid  # type: ignore[attr-defined]
+    before = 0 if nursery is None else total_bytes([nursery])
+    harness.engine.launch(replace(spec, runtime="diffusers" if what.library == "diffusers" else "transformers"))
+    sightings = harness.engine.sightings()
+    await harness.until(lambda: sightings[spec.replica_id].pid)
+    watch = Watch([pid for pid in (nursery, sightings[spec.replica_id].pid) if pid is not None])
+    watch.start()
+    await harness.until(lambda: sightings[spec.replica_id].link)
+    ask = asker(sightings[spec.replica_id].link)  # type: ignore[arg-type]
+    for size in reversed(workload(task, what.max_length, what.library)):
+        try:
+            reported = await confirm(
+                ask,
+                Sweep(size, {}, {}, batch),
+                memory=lambda: sightings[spec.replica_id].peak_bytes,
+                budget_s=SECONDS,
+            )
+            break
+        except InvalidRequest:  # a prompt that is too long for this tokenizer
+            continue
+    real = watch.finish() - before
+    await harness.clear()
+    return reported or 0, real
+
+
+def report(name: str, reported: int, real: int) -> bool:
+    """Prints one comparison; whether it is as promised."""
+    figures = f"{name:12} reported {reported / MIB:7.0f} MB, real {real / MIB:7.0f} MB"
+    return within(figures, reported / real, 0.10)
