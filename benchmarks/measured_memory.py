@@ -3,42 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 
 from benchmarks.kinds import KINDS, ensure_kind
 from benchmarks.report import MIB, within
 
 BATCH = 4
 SECONDS = 10.0
-SAMPLE_EVERY_S = 0.01
-
-
-class Watch(threading.Thread):
-    """Samples the proportional set sizes of some processes until told to stop; `peak_bytes`: their highest sum."""
-
-    def __init__(self, pids: list[int]) -> None:
-        super().__init__(daemon=True)
-        self._pids = pids
-        self._ended = threading.Event()
-        self.peak_bytes = 0
-
-    def run(self) -> None:
-        """Samples."""
-        while not self._ended.wait(SAMPLE_EVERY_S):
-            self.peak_bytes = max(self.peak_bytes, total_bytes(self._pids))
-
-    def finish(self) -> int:
-        """The peak."""
-        self._ended.set()
-        self.join()
-        return self.peak_bytes
-
-
-def total_bytes(pids: list[int]) -> int:
-    """What the processes hold together: their proportional set sizes add up."""
-    from modelyard.worker.memory import pss_bytes
-
-    return sum(pss_bytes(pid) or 0 for pid in pids)
+LOOK_EVERY_S = 0.01
 
 
 def run() -> bool:
@@ -56,7 +27,7 @@ async def compare() -> bool:
     await engine.start()
     try:
         while not engine.warm:
-            await asyncio.sleep(SAMPLE_EVERY_S)
+            await asyncio.sleep(LOOK_EVERY_S)
         harness = Harness(engine)
         await measure(harness, "classifier")  # so that the nursery has done all it does once
         return all([report(name, *await measure(harness, name)) for name in KINDS])
@@ -75,6 +46,7 @@ async def measure(harness: object, name: str) -> tuple[int, int]:
     from modelyard.tasks.workload import workload
     from modelyard.types import ReplicaSpec
     from tests.engine.harness import Harness, new_id
+    from tests.peaks import Watch, total_bytes
 
     assert isinstance(harness, Harness)
     task, folder = get_task(KINDS[name][0]), ensure_kind(name)
@@ -86,7 +58,8 @@ async def measure(harness: object, name: str) -> tuple[int, int]:
     harness.engine.launch(replace(spec, runtime="diffusers" if what.library == "diffusers" else "transformers"))
     sightings = harness.engine.sightings()
     await harness.until(lambda: sightings[spec.replica_id].pid)
-    watch = Watch([pid for pid in (nursery, sightings[spec.replica_id].pid) if pid is not None])
+    pids = [pid for pid in (nursery, sightings[spec.replica_id].pid) if pid is not None]
+    watch = Watch(lambda: pids)
     watch.start()
     await harness.until(lambda: sightings[spec.replica_id].link)
     ask = asker(sightings[spec.replica_id].link)  # type: ignore[arg-type]

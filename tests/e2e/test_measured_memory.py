@@ -1,0 +1,153 @@
+"""What a job measures is what a replica then really holds, for models of five kinds, one of them an 8-bit variant.
+
+The truth is taken from outside: what the server's processes hold together while the replica works at full batches, as
+proportional set sizes, less what they held without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from modelyard.catalog.inspection import inspect_folder
+from modelyard.tasks.registry import get_task
+from modelyard.tasks.workload import Size, workload
+from modelyard.types import GIB
+from tests.peaks import Watch, total_bytes
+from tests.serving import KEY, Server, wait_until
+
+LABELS = {"id2label": {0: "no", 1: "yes"}, "label2id": {"no": 0, "yes": 1}}
+WAVES = 3
+WITHIN = 0.10
+
+
+def text(folder: Path) -> None:
+    """BERT, 11 million parameters."""
+    import transformers as library
+
+    from tests.builders import tokenizers
+    from tests.builders.families import save
+
+    config = library.BertConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=6, intermediate_size=1536, **LABELS
+    )
+    save(folder, tokenizers.wordpiece(), library.BertForSequenceClassification(config))
+
+
+def image(folder: Path) -> None:
+    """ViT, 11 million parameters."""
+    import transformers as library
+
+    from tests.builders.families import save
+
+    config = library.ViTConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=6, intermediate_size=1536, **LABELS
+    )
+    save(folder, library.ViTImageProcessorPil(), library.ViTForImageClassification(config))
+
+
+def audio(folder: Path) -> None:
+    """Wav2Vec2, 8 million parameters."""
+    import transformers as library
+
+    from tests.builders.families import save
+
+    extractor = library.Wav2Vec2FeatureExtractor(sampling_rate=16_000, return_attention_mask=False)
+    config = library.Wav2Vec2Config(
+        hidden_size=256,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        intermediate_size=1024,
+        conv_dim=(96,) * 7,
+        **LABELS,
+    )
+    save(folder, extractor, library.Wav2Vec2ForSequenceClassification(config))
+
+
+def diffusion(folder: Path) -> None:
+    """A tiny Stable Diffusion."""
+    from tests.builders import build
+
+    build("stable_diffusion", folder)
+
+
+KINDS: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "kinds/text": ("text-classification", text),
+    "kinds/image": ("image-classification", image),
+    "kinds/audio": ("audio-classification", audio),
+    "kinds/diffusion": ("text-to-image", diffusion),
+    "kinds/text.onnx.8-bit": ("text-classification", text),
+}
+"""Model id → its task, and what builds it, or the model it is a variant of."""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kinds")
+    for model_id, (_, build) in KINDS.items():
+        if not model_id.endswith(".8-bit"):
+            build(folder / model_id)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own_server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("measured"), models, "--job-benchmark-s", "8") as running:
+        yield running
+
+
+@pytest.mark.parametrize("model_id", KINDS)
+def test_the_measured_memory_is_what_a_replica_holds(own_server: Server, models: Path, model_id: str) -> None:
+    task = get_task(KINDS[model_id][0])
+    own_server.client.post(f"/models/v2/request/{model_id}", json={})
+    job: dict[str, Any] = {}
+
+    def over() -> bool:
+        job.update(own_server.client.get(f"/models/v2/request/{model_id}").json()["output"])
+        return job["endTime"] is not None
+
+    wait_until(over, 120, every_s=0.1)
+    assert job["status"] == "done", job["message"]
+    (row,) = own_server.client.get("/models/v2/list/models", params={"modelId": model_id}).json()["output"]
+    sizes = workload(task, inspect_folder(models / model_id.removesuffix(".onnx.8-bit")).max_length)
+    size = next(size for size in sizes if size.name == row["benchmark"]["largest"])
+    before = total_bytes(pids(own_server))
+
+    watch = Watch(lambda: pids(own_server))
+    watch.start()
+    own_server.put(model_id, capacity={"min": 1, "desired": 1, "max": 1})
+    asyncio.run(work(own_server, model_id, size, row["benchmark"]["batch"]))
+    real = watch.finish() - before
+    own_server.delete(model_id)
+
+    measured = row["ramRequired"] * GIB
+    assert measured == pytest.approx(real, rel=WITHIN), (
+        f"measured {measured / 2**20:.0f} MB, real {real / 2**20:.0f} MB"
+    )
+
+
+def pids(server: Server) -> list[int]:
+    return [process.pid for process in server.descendants()]
+
+
+async def work(server: Server, model_id: str, size: Size, batch: int) -> None:
+    """Full batches, one behind the other, as clients send them."""
+    body = {**{name: value for name, value in size.fields.items() if name != "media"}, "params": size.params}
+    if "media" in size.fields:
+        body["base64"] = base64.b64encode(size.fields["media"]["data"]).decode()
+    limits = httpx.Limits(max_connections=2 * batch + 1)
+    headers = {"authorization": f"Key {KEY}"}
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, limits=limits, timeout=120) as client:
+
+        async def send() -> None:
+            response = await client.post(f"/models/v2/{model_id}", json=body)
+            assert response.status_code == 200, response.text
+
+        await send()
+        await asyncio.gather(*(send() for _ in range(1 + WAVES * batch)))
