@@ -6,7 +6,9 @@ import argparse
 import importlib
 import sys
 
-NAMES = ("cold_boot", "replica_memory", "gateway_overhead", "upload_stall", "catalogue", "measured_memory")
+NAMES = (
+    "cold_boot", "replica_memory", "gateway_overhead", "upload_stall", "catalogue", "measured_memory", "quantised",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -13,14 +13,21 @@ def spread(values: Sequence[float], unit: str = "ms") -> str:
     return f"{median(values):8.1f} {unit} [{min(values):.1f}-{max(values):.1f}]"
 
 
-def ratio(name: str, ours: Sequence[float], theirs: Sequence[float], *, at_most: float | None = None) -> bool:
+def ratio(
+    name: str,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+) -> bool:
     """Prints the median of the pairwise ratios; returns whether the promised bound holds."""
     value = median(a / b for a, b in zip(ours, theirs, strict=True))
-    promised = (
-        "" if at_most is None else f"  (promised: at most {at_most:g}: {'kept' if value <= at_most else 'MISSED'})"
-    )
+    kept = (at_most is None or value <= at_most) and (at_least is None or value >= at_least)
+    bounds = [f"{words} {bound:g}" for words, bound in (("at most", at_most), ("at least", at_least)) if bound]
+    promised = f"  (promised: {' and '.join(bounds)}: {'kept' if kept else 'MISSED'})" if bounds else ""
     print(f"{name:58} {value:8.2f} x{promised}", flush=True)
-    return at_most is None or value <= at_most
+    return kept
 
 
 def within(name: str, value: float, most: float) -> bool:

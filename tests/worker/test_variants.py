@@ -45,7 +45,8 @@ def start(wanted: Mapping[str, Any]) -> subprocess.Popen[str]:
 def finish(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]]]:
     """Its exit code and the lines it still said, every one of them JSON."""
     assert process.stdout is not None
-    lines = [json.loads(line) for line in process.stdout]
+    with process.stdout:
+        lines = [json.loads(line) for line in process.stdout]
     return process.wait(DEADLINE_S), lines
 
 

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from modelyard.errors import ModelRefused, ModelyardError
+from modelyard.errors import BootFailed, ModelRefused, ModelyardError
 from modelyard.tasks.registry import get_task
 from modelyard.worker.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
 from modelyard.worker.memory import read_kilobytes
@@ -37,6 +37,9 @@ LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 KEPT_ENDINGS = (".json", ".txt", ".model", ".jinja", ".md")
 """Of the original's own folder, what is no weights; the folders of its modules are kept whole."""
 LEFT_OUT = ("trainer_state.json", MANIFEST_FILE)
+
+OUT_OF_MEMORY = ("bad_alloc", "allocate memory")
+"""What the libraries' errors say when memory ran out; they have no class for it."""
 
 Step = Literal["exporting", "folding", "quantising", "checking"]
 Say = Callable[[Step, str], None]
@@ -203,12 +206,12 @@ def limit_memory(limit_bytes: int | None) -> None:
 
 def explain(error: BaseException, order: Order) -> str:
     """One sentence or two about why there is no variant, for the user."""
-    if isinstance(error, ModelyardError):
-        return error.message
-    if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError | BootFailed) or any(words in str(error) for words in OUT_OF_MEMORY):
         limit = order.memory_limit_bytes
         allowed = "the machine has" if limit is None else f"the {limit / 1024**3:.1f} GiB it may use"
         return f"Making a variant of {order.model_id} needs more memory than {allowed}. Raise it, or use the original."
+    if isinstance(error, ModelyardError):
+        return error.message
     if isinstance(error, OSError):
         return f"The variant's files cannot be written or read: {error}."
     line = (str(error).strip().splitlines() or ["no message"])[0]

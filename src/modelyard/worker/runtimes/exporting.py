@@ -22,7 +22,7 @@ from modelyard.tasks.base import Head
 from modelyard.worker.manifest import Cache
 from modelyard.worker.runtimes.onnx_generation import IDS, MASK, POSITIONS, cache_names, positions_of
 from modelyard.worker.runtimes.processors import first_line
-from modelyard.worker.runtimes.transformers import TransformersModel
+from modelyard.worker.runtimes.transformers import TransformersModel, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -252,7 +252,7 @@ def write_graph(export: Export, file: Path) -> None:
         raise
     except Exception as error:  # the exporter raises dozens of kinds, as varied as the models
         log.exception("the export failed")
-        if "can't allocate memory" in str(error) or "bad_alloc" in str(error):
+        if is_out_of_memory(error):
             raise MemoryError(first_line(error)) from error
         raise ModelRefused(f"The model cannot be exported: {reason(error)} Use the original.") from error
 
