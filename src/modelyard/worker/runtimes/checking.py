@@ -81,7 +81,7 @@ def check_passes(export: Export, session: Session, longest: int, errors: dict[st
         seen = masks[0].numpy().astype(bool) if masks else None
         for name, own, theirs in zip(export.outputs, got, wanted, strict=True):
             errors.setdefault(name, Errors()).add(own, theirs, seen)
-        yield f"{rows} × {length}" if masks else f"{rows}"
+        yield f"{rows} × {length}" if masks else f"{rows} of {export.image_size}"
 
 
 def check_steps(export: Export, session: Session, longest: int, errors: dict[str, Errors]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import onnx
@@ -39,7 +38,6 @@ def quantise(source: Path, target: Path, *, embeddings: bool) -> None:
     model = onnx.load(source)
     # The shapes noted in the graph are the exported ones; the quantiser would believe them at every other shape.
     del model.graph.value_info[:]
-    logging.getLogger().setLevel(max(logging.getLogger().level, logging.WARNING))
     quantize_dynamic(
         model,
         str(target),
