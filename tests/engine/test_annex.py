@@ -43,6 +43,7 @@ def folder(variant_folder: Callable[[str, str, str], Path]) -> Path:
 
 
 async def test_replicas_without_torch_live_in_the_annex_and_die_with_it(folder: Path, real: Harness) -> None:
+    other = await real.boot()  # one with torch: neither minds the other
     spec = spec_of(folder, "text-classification")
     link = await real.boot(spec)
     answer = await ask(link, TEXT)
@@ -60,3 +61,4 @@ async def test_replicas_without_torch_live_in_the_annex_and_die_with_it(folder: 
     assert not is_alive(pid)
     again = await real.boot(spec_of(folder, "text-classification"))
     assert await ask(again, TEXT) == answer
+    assert not other.closed

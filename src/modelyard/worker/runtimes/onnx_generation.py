@@ -28,7 +28,7 @@ def load_generator(path: Path, cache: Cache) -> TransformersModel:
     with quiet_library():
         config = AutoConfig.from_pretrained(path, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(path, config=config, local_files_only=True)
-        module = CausalGraph(config, Session(path / MODEL_FILE), cache)
+        module = CausalGraph(config, Session(path / MODEL_FILE, gives_back=False), cache)
         if (path / "generation_config.json").is_file():
             module.generation_config = GenerationConfig.from_pretrained(path, local_files_only=True)
     ensure_pad_token(tokenizer, module)
