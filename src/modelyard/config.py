@@ -93,6 +93,9 @@ class Settings:
     billing_reserve_s: int = setting(
         10, "seconds set aside before each request of an account with credit or a limit, where requests are billed"
     )
+    usage_days: int = setting(
+        90, "days for which the time and cost of a single request can be read; what is billed is kept for ever"
+    )
     log_level: str = setting("info", "debug, info, warning or error", choices=LOG_LEVELS)
 
     @property

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.control.journal import Journal
+from modelyard.control.journal import Journal, to_writes
 from modelyard.errors import NotFound, Unavailable
 from modelyard.store.store import Store
-from tests.control.clocks import HandClock
+from modelyard.types import Event, RequestRecord
+from tests.control.clocks import START, HandClock
 from tests.control.running import on_a_loop, turns
 
 
@@ -133,3 +134,47 @@ async def test_submitting_never_waits(own_database: Path) -> None:
         held.set()
         await flushing
         await journal.close()
+
+
+def test_neighbouring_lines_and_requests_are_each_one_transaction(own_database: Path) -> None:
+    with open_store(own_database) as store:
+        account = store.accounts.create("ada", START).id
+        lines = [Event(account, "org/name", START, "note", str(n)) for n in range(3)]
+        asked = [RequestRecord(f"req_{n}", account, "org/name", 1, START, settled_at=START) for n in range(3)]
+        seen: list[int] = []
+
+        def count_events() -> None:
+            seen.append(len(store.events.list(account)))
+
+        writes = to_writes(
+            [lines[0], lines[1], asked[0], asked[1], count_events, count_events, asked[2], lines[2]], store
+        )
+        assert len(writes) == 6
+        for write in writes:
+            write()
+        assert seen == [2, 2]
+        assert [line.message for line in store.events.list(account)] == ["0", "1", "2"]
+        assert [store.requests.find(each.id) for each in asked] == asked
+
+
+@on_a_loop
+async def test_a_flush_waits_for_what_was_submitted_before_it_and_no_longer(own_database: Path) -> None:
+    with open_store(own_database) as store:
+        journal = Journal(store, HandClock())
+        done: list[int] = []
+        held = [threading.Event() for _ in range(3)]
+        journal.start()
+        for number in range(3):
+            journal.submit(lambda number=number: held[number].wait(5) and done.append(number))
+            await turns()
+            if number == 0:
+                flushing = asyncio.create_task(journal.flush())
+                await turns()
+        assert not flushing.done()
+        held[0].set()
+        await flushing
+        assert done == [0]
+        for each in held:
+            each.set()
+        await journal.close()
+        assert done == [0, 1, 2]

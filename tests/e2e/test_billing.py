@@ -258,3 +258,66 @@ def test_after_a_kill_the_ledger_ends_at_the_last_heartbeat_and_charges_nothing_
     ids = [line["instanceId"] for line in usage["lines"]]
     assert len(ids) == len(set(ids))
     assert usage["total"]["costNano"] == total(lines(lives(billed))).amount_nano
+
+
+@pytest.fixture(scope="module")
+def by_request(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server where requests are billed and instances are not."""
+    terms = ("--billing-counts", "inference", "--billing-reserve-s", "5", "--price-per-gb-s", "0.1")
+    with Server(tmp_path_factory.mktemp("by-request"), zoo, *terms) as running:
+        yield running
+
+
+def test_where_requests_are_billed_each_is_charged_what_its_headers_say(by_request: Server) -> None:
+    costs = [
+        by_request.post("tiny/gpt2", text=f"the cat {n}", params=SHORT).headers["inference-cost"] for n in range(5)
+    ]
+    usage = read(by_request, "usage", lines="true")
+    assert (usage["lines"], usage["total"]["instances"], usage["total"]["requests"]) == ([], 0, 5)
+    assert usage["total"]["costNano"] == sum(Decimal(cost) for cost in costs) * 10**9 > 0
+
+
+def test_no_request_begins_that_the_credit_does_not_cover(by_request: Server) -> None:
+    by_request.run("tiny/gpt2", text="warm", params=SHORT)
+    with open_store(by_request) as store:
+        account = admin(store)
+        spent = store.requests.spent_nano(account.id)
+        set_aside = round(lives(by_request)[0].memory_bytes / GIB * 5 * 0.1 * 10**9)
+        fund(store, account, credit_nano=spent + set_aside // 2)
+        wait_until(lambda: read(by_request, "usage")["funds"])
+        refused = by_request.post("tiny/gpt2", text="the cat", params=SHORT)
+        assert refused.status_code == 402
+        assert "needs $" in refused.json()["error"]
+        assert store.requests.spent_nano(account.id) == spent, "nothing stays set aside"
+        store.accounts.add_credit(account.id, 3 * set_aside)
+        answer = wait_until(
+            lambda: (r := by_request.post("tiny/gpt2", text="the cat", params=SHORT)).status_code == 200 and r
+        )
+        seen = read(by_request, f"usage/{answer.headers['x-request-id']}")
+        assert decimal(seen["chargedNano"]) == answer.headers["inference-cost"]
+        assert store.requests.spent_nano(account.id) == spent + seen["chargedNano"]
+        by_request.post("tiny/gpt2", text="the cat", wrong=1)
+        assert store.requests.oldest_open(account.id) is None
+
+
+def test_what_was_set_aside_when_the_server_was_killed_is_free_again(by_request: Server) -> None:
+    with open_store(by_request) as store:
+        account = admin(store)
+        fund(store, account, credit_nano=10**12)
+        by_request.run("tiny/gpt2", text="warm", params=SHORT)
+        wait_until(lambda: read(by_request, "usage")["funds"])
+        (pid,) = by_request.worker_pids()
+        body = {"text": "the cat", "stream": True, "params": LONG}
+        with by_request.client.stream("POST", "/models/v2/tiny/gpt2", json=body) as response:
+            request_id = response.headers["x-request-id"]
+            next(response.iter_raw())
+            os.kill(pid, signal.SIGSTOP)
+            spent = store.requests.spent_nano(account.id)
+            by_request.kill()
+        left = store.requests.find(request_id)
+        assert left is not None
+        assert (left.settled_at, left.reserved_nano > 0) == (None, True)
+        by_request.start(warm=False)
+        after = wait_until(lambda: (r := store.requests.find(request_id)) and r.settled_at and r)
+        assert (after.outcome, after.charged_nano) == ("lost", 0)
+        assert store.requests.spent_nano(account.id) == spent - left.reserved_nano

@@ -35,6 +35,8 @@ class Journal:
         self._retry_delay_s = retry_delay_s
         self._queue: asyncio.Queue[Entry] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._submitted = self._written = 0
+        self._progress = asyncio.Event()
 
     def start(self) -> None:
         """Starts the writer."""
@@ -48,31 +50,35 @@ class Journal:
             async with asyncio.timeout(deadline_s):
                 await self.flush()
         except TimeoutError:
-            log.error("the store stayed away: about %d records are lost", self._queue.qsize() + 1)  # noqa: TRY400
+            log.error("the store stayed away: up to %d records are lost", self._submitted - self._written)  # noqa: TRY400
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
 
     async def flush(self) -> None:
-        """Returns when everything submitted so far is in the store."""
-        await self._queue.join()
+        """Returns when everything submitted so far is in the store, however much comes after it."""
+        submitted = self._submitted
+        while self._written < submitted:
+            await self._progress.wait()
 
     def submit(self, write: Write) -> None:
         """Queues a call into the store. Loop thread only."""
-        self._queue.put_nowait(write)
+        self._put(write)
 
     def event(
         self, account_id: str, model_id: str, cluster_id: str | None, kind: str, message: str, **data: Any
     ) -> None:
         """Queues one line of a cluster's log."""
         log.info("%s: %s", model_id, message)
-        self._queue.put_nowait(
-            Event(account_id, model_id, self._clock.now(), kind, message, cluster_id=cluster_id, data=data)
-        )
+        self._put(Event(account_id, model_id, self._clock.now(), kind, message, cluster_id=cluster_id, data=data))
 
     def settle(self, record: RequestRecord) -> None:
         """Queues what a request came to. Loop thread only."""
-        self._queue.put_nowait(record)
+        self._put(record)
+
+    def _put(self, entry: Entry) -> None:
+        self._submitted += 1
+        self._queue.put_nowait(entry)
 
     async def _write_forever(self) -> None:
         while True:
@@ -81,8 +87,9 @@ class Journal:
                 entries.append(self._queue.get_nowait())
             for write in to_writes(entries, self._store):
                 await self._write(write)
-            for _ in entries:
-                self._queue.task_done()
+            self._written += len(entries)
+            self._progress.set()
+            self._progress = asyncio.Event()  # who waits for more waits for the next turn
 
     async def _write(self, write: Write) -> None:
         while True:

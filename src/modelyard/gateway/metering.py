@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
 from types import TracebackType
 
 from modelyard.accounts.funds import Funds
@@ -17,6 +19,8 @@ from modelyard.gateway.exchange import ClientLeft
 from modelyard.money import US
 from modelyard.store.store import Store
 from modelyard.types import Key, RequestRecord, Tariff
+
+PRUNE_S = 3600.0
 
 
 @dataclass(eq=False, slots=True)
@@ -46,6 +50,13 @@ class Metering:
         return MeteredRequest(
             self, RequestRecord(request_id, key.account_id, model_id, cost.memory_bytes, self.clock.now(), key.id), cost
         )
+
+    async def prune_forever(self, keep_days: int) -> None:
+        """Deletes what nobody is charged for once it is so old."""
+        while True:
+            before = self.clock.now() - timedelta(days=keep_days)
+            self.journal.submit(partial(self.store.requests.prune, before))
+            await asyncio.sleep(PRUNE_S)
 
 
 class MeteredRequest:

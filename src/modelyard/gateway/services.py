@@ -156,6 +156,8 @@ class Services:
         self.metering = Metering(
             self.store, self.journal, self.funds, self.ledger_clock, tariff, settings.billing_reserve_s
         )
+        pruner = asyncio.create_task(self.metering.prune_forever(settings.usage_days), name="prune usage")
+        stack.push_async_callback(end, pruner)
 
     def _ensure_keys(self) -> str | None:
         """Makes the first account and its keys where there are none; returns a key that must be shown now."""
