@@ -228,7 +228,7 @@ def test_the_bill_is_the_formula_on_the_true_lives(store: Store, url: str, tmp_p
 
     played: list[Game] = []
 
-    @settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(moves, st.sampled_from(TARIFFS))
     @example(BOOT_CUT_SHORT, TARIFFS[0])
     @example(BOOT_CUT_SHORT, TARIFFS[1])

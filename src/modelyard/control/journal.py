@@ -1,7 +1,7 @@
 """Writes what happened to the store, in order, without making the event loop wait.
 
 Owns the queue between the loop and the store. Records survive everything but a crash within the moment between
-`submit` and the writer's next turn; what must not be lost even then is awaited with `flush`.
+`submit` and the writer's next turn (for requests, `GATHER_S`); what must not be lost even then is awaited with `flush`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
 from typing import Any, cast
@@ -24,6 +25,9 @@ Write = Callable[[], object]
 Entry = Write | Event | RequestRecord
 RETRY_DELAY_S = 1.0
 CLOSE_DEADLINE_S = 10.0
+GATHER_S = 0.25
+"""How long a request's record may wait for others: one transaction for each request would cost more than the request
+costs the gateway."""
 
 
 class Journal:
@@ -37,6 +41,7 @@ class Journal:
         self._task: asyncio.Task[None] | None = None
         self._submitted = self._written = 0
         self._progress = asyncio.Event()
+        self._hurry = asyncio.Event()
 
     def start(self) -> None:
         """Starts the writer."""
@@ -58,11 +63,13 @@ class Journal:
     async def flush(self) -> None:
         """Returns when everything submitted so far is in the store, however much comes after it."""
         submitted = self._submitted
+        self._hurry.set()
         while self._written < submitted:
             await self._progress.wait()
 
     def submit(self, write: Write) -> None:
         """Queues a call into the store. Loop thread only."""
+        self._hurry.set()
         self._put(write)
 
     def event(
@@ -70,6 +77,7 @@ class Journal:
     ) -> None:
         """Queues one line of a cluster's log."""
         log.info("%s: %s", model_id, message)
+        self._hurry.set()
         self._put(Event(account_id, model_id, self._clock.now(), kind, message, cluster_id=cluster_id, data=data))
 
     def settle(self, record: RequestRecord) -> None:
@@ -83,6 +91,9 @@ class Journal:
     async def _write_forever(self) -> None:
         while True:
             entries = [await self._queue.get()]
+            if isinstance(entries[0], RequestRecord):
+                await self._gather()
+            self._hurry.clear()
             while not self._queue.empty():
                 entries.append(self._queue.get_nowait())
             for write in to_writes(entries, self._store):
@@ -90,6 +101,12 @@ class Journal:
             self._written += len(entries)
             self._progress.set()
             self._progress = asyncio.Event()  # who waits for more waits for the next turn
+
+    async def _gather(self) -> None:
+        """Lets more requests come, unless somebody waits or something else is to be written."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_S):
+                await self._hurry.wait()
 
     async def _write(self, write: Write) -> None:
         while True:
