@@ -6,8 +6,9 @@ A request that was settled is never changed again. What somebody is charged for 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, select, update
 
@@ -17,6 +18,7 @@ from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import accounts, requests
 from modelyard.types import Account, RequestRecord
 
+COLUMNS = tuple(field.name for field in fields(RequestRecord))
 SETTLED = ("instance_id", "settled_at", "outcome", "took_us", "cost_nano", "charged_nano")
 """What a settlement says of a request that was reserved."""
 
@@ -71,7 +73,7 @@ class Requests:
                 month_nano=past.month_nano + _spent(connection, record.account_id, in_month),
                 need_nano=record.reserved_nano,
             )
-            connection.execute(insert_into(connection, requests).values(asdict(record)))
+            connection.execute(insert_into(connection, requests).values(_columns(record)))
 
     def settle(self, records: Collection[RequestRecord]) -> None:
         """Enters what requests came to, all in one transaction; what was set aside for them is free again.
@@ -81,7 +83,7 @@ class Requests:
         if not records:
             return
         # In order of id: two processes that lock the same rows in the same order cannot deadlock.
-        rows = [asdict(record) for record in sorted(records, key=lambda record: record.id)]
+        rows = [_columns(record) for record in sorted(records, key=lambda record: record.id)]
         with self._database.write() as connection:
             insertion = insert_into(connection, requests)
             statement = insertion.on_conflict_do_update(
@@ -193,6 +195,11 @@ def _totals(row: Row[tuple[object, ...]]) -> RequestTotals:
         int(row.cost_nano),
         int(row.charged_nano),
     )
+
+
+def _columns(record: RequestRecord) -> dict[str, Any]:
+    # `asdict` copies deeply, which takes longer than all the rest of writing a row.
+    return {name: getattr(record, name) for name in COLUMNS}
 
 
 def _record(row: Row[tuple[object, ...]]) -> RequestRecord:
