@@ -10,21 +10,25 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from modelyard.accounts.keys import hash_key, shown_prefix
 from modelyard.accounts.ledger import lines, total
 from modelyard.accounts.usage import read_moment
 from modelyard.money import decimal
 from modelyard.store.store import Store
+from modelyard.store.tables import requests
 from modelyard.types import GIB, Account, Instance
-from tests.serving import Server, wait_until
+from tests.serving import KEY, Server, wait_until
 from tests.store.samples import fund
 
 LONG = {"max_new_tokens": 100, "min_new_tokens": 100, "do_sample": False}
@@ -73,6 +77,28 @@ def read(server: Server, path: str, **query: Any) -> Any:
     return response.json()["output"]
 
 
+@contextmanager
+def held_by_its_worker(server: Server, **body: Any) -> Iterator[HTTPConnection]:
+    """A request to tiny/gpt2 that its worker has not begun to answer and goes on with afterwards."""
+    (pid,) = server.worker_pids()
+    os.kill(pid, signal.SIGSTOP)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+    try:
+        connection.request("POST", "/models/v2/tiny/gpt2", json.dumps(body), {"authorization": KEY})
+        wait_until(lambda: server.load()[0] == 1)
+        yield connection
+    finally:
+        with suppress(ProcessLookupError):  # the test may have ended it
+            os.kill(pid, signal.SIGCONT)
+
+
+def newest_request_id(server: Server) -> str:
+    read(server, "usage")  # asking writes down what is over
+    newest = select(requests.c.id).order_by(requests.c.at.desc()).limit(1)
+    with open_store(server) as store, store._database.read() as connection:
+        return str(connection.execute(newest).scalar_one())
+
+
 def test_the_headers_are_exact_and_say_what_is_recorded(billed: Server) -> None:
     headers = billed.post("tiny/gpt2", text="the cat", params=SHORT).headers
     seen = read(billed, f"usage/{headers['x-request-id']}")
@@ -102,17 +128,10 @@ def test_a_streams_true_figures_are_known_afterwards(billed: Server, surface: st
 
 def test_a_request_that_was_left_is_metered_for_the_time_it_took(billed: Server) -> None:
     billed.run("tiny/gpt2", text="warm", params=SHORT)
-    body = {"text": "the cat", "stream": True, "params": LONG}
-    (pid,) = billed.worker_pids()
-    with billed.client.stream("POST", "/models/v2/tiny/gpt2", json=body) as response:
-        request_id = response.headers["x-request-id"]
-        next(response.iter_raw())
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with held_by_its_worker(billed, text="the cat", stream=True, params=LONG) as connection:
+        connection.close()
         wait_until(lambda: billed.load() == (0, 0))
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    seen = read(billed, f"usage/{request_id}")
+    seen = read(billed, f"usage/{newest_request_id(billed)}")
     assert (seen["outcome"], seen["costNano"] > 0) == ("cancelled", True)
 
 
@@ -200,27 +219,20 @@ def test_the_command_prints_the_same_bill(billed: Server) -> None:
 def test_at_zero_streams_finish_clusters_stop_and_money_brings_them_back(billed: Server, kind: str) -> None:
     billed.put("tiny/gpt2", capacity={"min": 1})
     billed.wait_for("tiny/gpt2", ready=1)
-    (pid,) = billed.worker_pids()
-    body = {"text": "the cat", "stream": True, "params": LONG}
     expected = billed.run("tiny/gpt2", text="the cat", params=LONG)
     with open_store(billed) as store:
         account = admin(store)
-        with billed.client.stream("POST", "/models/v2/tiny/gpt2", json=body) as response:
-            pieces = response.iter_raw()
-            first = next(pieces)
-            os.kill(pid, signal.SIGSTOP)
-            try:
-                fund(store, account, **{kind: 1})
-                refused = wait_until(lambda: (r := billed.post("tiny/classifier", text="x")).status_code == 402 and r)
-                assert "admin has spent $" in refused.json()["error"]
-                assert "$0.000000001" in refused.json()["error"]
-                assert billed.put("tiny/gpt2", capacity={"min": 1}).status_code == 402
-                loading = billed.client.post("/model/load", json={"model": "tiny/t5"})
-                assert (loading.status_code, "error" in loading.json()) == (402, True)
-                billed.wait_for("tiny/gpt2", status="stopping", inFlight=1, ready=0)
-            finally:
-                os.kill(pid, signal.SIGCONT)
-            assert (first + b"".join(pieces)).decode() == expected
+        with held_by_its_worker(billed, text="the cat", stream=True, params=LONG) as connection:
+            fund(store, account, **{kind: 1})
+            refused = wait_until(lambda: (r := billed.post("tiny/classifier", text="x")).status_code == 402 and r)
+            assert "admin has spent $" in refused.json()["error"]
+            assert "$0.000000001" in refused.json()["error"]
+            assert billed.put("tiny/gpt2", capacity={"min": 1}).status_code == 402
+            loading = billed.client.post("/model/load", json={"model": "tiny/t5"})
+            assert (loading.status_code, "error" in loading.json()) == (402, True)
+            billed.wait_for("tiny/gpt2", status="stopping", inFlight=1, ready=0)
+        assert connection.getresponse().read().decode() == expected
+        connection.close()
         cluster = billed.wait_for("tiny/gpt2", status="stopped", instances=0)
         assert cluster["error"].startswith("admin has spent $")
         assert read(billed, "usage")["funds"]["leftNano"] == 0
@@ -279,6 +291,7 @@ def test_where_requests_are_billed_each_is_charged_what_its_headers_say(by_reque
 
 def test_no_request_begins_that_the_credit_does_not_cover(by_request: Server) -> None:
     by_request.run("tiny/gpt2", text="warm", params=SHORT)
+    assert read(by_request, "usage")["funds"] is None  # asking writes down what is under way
     with open_store(by_request) as store:
         account = admin(store)
         spent = store.requests.spent_nano(account.id)
@@ -306,18 +319,14 @@ def test_what_was_set_aside_when_the_server_was_killed_is_free_again(by_request:
         fund(store, account, credit_nano=10**12)
         by_request.run("tiny/gpt2", text="warm", params=SHORT)
         wait_until(lambda: read(by_request, "usage")["funds"])
-        (pid,) = by_request.worker_pids()
-        body = {"text": "the cat", "stream": True, "params": LONG}
-        with by_request.client.stream("POST", "/models/v2/tiny/gpt2", json=body) as response:
-            request_id = response.headers["x-request-id"]
-            next(response.iter_raw())
-            os.kill(pid, signal.SIGSTOP)
+        with held_by_its_worker(by_request, text="the cat", stream=True, params=LONG) as connection:
             spent = store.requests.spent_nano(account.id)
             by_request.kill()
-        left = store.requests.find(request_id)
-        assert left is not None
-        assert (left.settled_at, left.reserved_nano > 0) == (None, True)
+        connection.close()
+        with store._database.read() as rows:
+            left = rows.execute(select(requests).where(requests.c.settled_at.is_(None))).one()
+        assert left.reserved_nano > 0
         by_request.start(warm=False)
-        after = wait_until(lambda: (r := store.requests.find(request_id)) and r.settled_at and r)
+        after = wait_until(lambda: (r := store.requests.find(left.id)) and r.settled_at and r)
         assert (after.outcome, after.charged_nano) == ("lost", 0)
         assert store.requests.spent_nano(account.id) == spent - left.reserved_nano
