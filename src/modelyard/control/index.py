@@ -133,9 +133,9 @@ class Index:
         self._opened = True
 
     async def _compare(self, ids: Sequence[str]) -> None:
-        there = set(ids)
-        await self._drop([model_id for model_id in self._stamps if model_id not in there])
-        fresh = iter([model_id for model_id in ids if model_id not in self._stamps])
+        gone, new = await asyncio.to_thread(differences, self._stamps, ids)
+        await self._drop(gone)
+        fresh = iter(new)
         while chunk := list(islice(fresh, INSPECTED_AT_ONCE)):
             begun_at = self._clock.monotonic()
             await self._check(chunk)
@@ -192,6 +192,12 @@ class Index:
 
     async def _publish(self) -> None:
         await asyncio.to_thread(self._store.models.publish, read_published(self._clock.now()))
+
+
+def differences(known: Collection[str], there: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is known and gone, and what is there and new. Pure; for a thread, since there may be very many."""
+    present = set(there)
+    return [each for each in known if each not in present], [each for each in there if each not in known]
 
 
 def listing_of(card: ModelCard, now: datetime, **facts: str | None) -> Listing:
