@@ -128,11 +128,12 @@ class Replica:
     def _model_thread(self) -> None:
         try:
             batcher = self._load()
+            memory = self._measure()
         except BaseException as error:
             log.exception("loading %s failed", self._spec.model_id)
             self._server.call(self._fail, Failure(last_words(error), permanent=is_permanent(error)))
             return
-        self._server.call(self._serve, batcher, self._measure())
+        self._server.call(self._serve, batcher, memory)
         try:
             batcher.run()
         except BaseException as error:  # e.g. a model that calls sys.exit(): without its thread the replica is useless
