@@ -71,17 +71,23 @@ def audio(folder: Path) -> None:
 
 
 def diffusion(folder: Path) -> None:
-    """A tiny Stable Diffusion."""
-    from tests.builders import build
+    """A DDPM of 14 million parameters that paints 64 × 64 pixels."""
+    import diffusers
 
-    build("stable_diffusion", folder)
+    unet = diffusers.UNet2DModel(
+        sample_size=64,
+        block_out_channels=(64, 128, 256),
+        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+    )
+    diffusers.DDPMPipeline(unet=unet, scheduler=diffusers.DDPMScheduler()).save_pretrained(folder)
 
 
 KINDS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "kinds/text": ("text-classification", text),
     "kinds/image": ("image-classification", image),
     "kinds/audio": ("audio-classification", audio),
-    "kinds/diffusion": ("text-to-image", diffusion),
+    "kinds/diffusion": ("unconditional-image-generation", diffusion),
     "kinds/text.onnx.8-bit": ("text-classification", text),
 }
 """Model id → its task, and what builds it, or the model it is a variant of."""
