@@ -212,7 +212,7 @@ def test_the_command_prints_the_same_bill(billed: Server) -> None:
     assert sum(Decimal(row["cost_usd"]) for row in per_life) * 10**9 == served["costNano"]
     assert "tiny/gpt2" in command()
     assert "Nothing was used" in command("--account", "stranger")
-    assert "No account is called nobody; there are admin, stranger" in command("--account", "nobody", code=1)
+    assert "No account is called nobody; there are admin, modelyard, stranger" in command("--account", "nobody", code=1)
 
 
 @pytest.mark.parametrize("kind", ["credit_nano", "monthly_limit_nano"])

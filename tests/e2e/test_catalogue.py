@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modelyard.types import GIB
+from modelyard.control.benchmark import Measurement
+from modelyard.store import Store
+from modelyard.types import GIB, Listing
 from tests.catalog.models import diffusers, model, write
 from tests.serving import Server, wait_until
 
@@ -140,17 +144,24 @@ def test_files_replace_a_published_model_and_placement_never_uses_its_figure(yar
     assert back["ramRequired"] == 0.5
 
 
+FIGURES = Measurement(
+    load_s=0.2,
+    peak_bytes=GIB,
+    latency_ms={"16 tokens": 5.0},
+    largest="16 tokens",
+    requests_per_s=200.0,
+    requests_per_s_at_knee=300.0,
+    knee=4,
+    streams=False,
+)
+
+
 def test_variants_and_measurements_of_the_store_are_shown(root: Path, tmp_path: Path) -> None:
-    from datetime import UTC, datetime
-
-    from modelyard.store import Store
-    from modelyard.types import Listing
-
     now = datetime.now(UTC)
     (tmp_path / "data").mkdir()
     with Store.open(f"sqlite:///{tmp_path}/data/modelyard.db") as store:
         store.models.put([Listing(f"{NAMES[0]}.onnx.8-bit", "variant", now, "text-generation", variant_of=NAMES[0])])
-        store.models.measure(NAMES[0], memory_bytes=GIB, measured_at=now)
+        store.models.measure(NAMES[0], memory_bytes=GIB, measured_at=now, benchmark=asdict(FIGURES))
     server = Server(tmp_path, root)
     server.start(warm=False)
     try:
