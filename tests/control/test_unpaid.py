@@ -36,6 +36,20 @@ async def test_what_is_in_flight_finishes_and_what_waits_is_told_why(make_yard: 
 
 
 @on_a_loop
+async def test_a_stream_without_funds_may_take_longer_than_a_drain(make_yard: MakeYard) -> None:
+    async with make_yard() as yard:
+        supervised = await yard.up()
+        (stream,) = await yard.requests(1)
+        yard.refusals[yard.account] = SPENT
+        await yard.settle()
+        yard.step(after_s=10 * yard.policy.drain_s)
+        await yard.settle()
+        assert yard.states(supervised) == ["draining"]
+        stream.answer()
+        await yard.until(lambda: not supervised.replicas)
+
+
+@on_a_loop
 async def test_nothing_boots_and_what_boots_is_stopped(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.engine.hold_boots = True

@@ -25,12 +25,14 @@ class ReplicaView:
 @dataclass(frozen=True, slots=True)
 class ClusterView:
     """One cluster as it is now. `backing_off`: a boot failed a moment ago; launch nothing yet.
-    `at_once`: it was deleted or switched off: stop, do not drain."""
+    `at_once`: it was deleted or switched off: stop, do not drain. `patient`: what is in flight may take as long as it
+    takes."""
 
     wanted: int
     replicas: tuple[ReplicaView, ...]
     backing_off: bool = False
     at_once: bool = False
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def plan_cluster(view: ClusterView, limits: Limits) -> list[Action]:
         elif replica.state is ReplicaState.DRAINING and not replica.stopping:
             if replica.in_flight == 0:
                 actions.append(Stop(replica.id, "drained"))
-            elif view.at_once or replica.age_s > limits.drain_s:
+            elif view.at_once or (replica.age_s > limits.drain_s and not view.patient):
                 actions.append(Stop(replica.id, f"stopped with {replica.in_flight} requests in flight"))
 
     live = [replica for replica in view.replicas if replica.state in LIVE and replica.id not in overdue]

@@ -164,6 +164,7 @@ class Supervised:
             ),
             backing_off=now < self.retry_at,
             at_once=self.off,
+            patient=self.unpaid is not None,
         )
 
     def status(self, *, downloading: bool) -> ClusterStatus:
