@@ -228,8 +228,9 @@ def test_at_zero_streams_finish_clusters_stop_and_money_brings_them_back(billed:
             assert "admin has spent $" in refused.json()["error"]
             assert "$0.000000001" in refused.json()["error"]
             assert billed.put("tiny/gpt2", capacity={"min": 1}).status_code == 402
-            loading = billed.client.post("/model/load", json={"model": "tiny/t5"})
-            assert (loading.status_code, "error" in loading.json()) == (402, True)
+            for path in ("/model/load", "/model/job", "/models/v2/request/tiny/t5"):
+                asked = billed.client.post(path, json={"model": "tiny/t5"} if path.startswith("/model/") else {})
+                assert (asked.status_code, "error" in asked.json()) == (402, True)
             billed.wait_for("tiny/gpt2", status="stopping", inFlight=1, ready=0)
         assert connection.getresponse().read().decode() == expected
         connection.close()

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class Order:
     memory_limit_bytes: int | None
 
 
-async def make_variant(order: Order, on_step: Callable[[str], Awaitable[None]]) -> dict[str, Any]:
+async def make_variant(order: Order, on_step: Callable[[str], None]) -> dict[str, Any]:
     """Makes the variant; the facts the program found out. `on_step` gets a sentence for each step.
 
     Cancelling ends the program; it leaves no half variant. Raises ModelRefused with the program's own words.
@@ -62,7 +62,7 @@ async def make_variant(order: Order, on_step: Callable[[str], Awaitable[None]]) 
         async for line in process.stdout:
             last = msgspec.json.decode(line, type=dict[str, Any])
             if "step" in last:
-                await on_step(str(last.get("message") or last["step"]))
+                on_step(str(last.get("message") or last["step"]))
         status = await process.wait()
     finally:
         if process.returncode is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -118,6 +118,7 @@ class Jobs:
                 job = None
             if job is not None:
                 await self._run(job)
+                await self._journal.flush()  # what came of it is written before the next one begins
                 continue
             try:
                 async with asyncio.timeout(POLL_S):
@@ -168,19 +169,21 @@ class Jobs:
     async def _run(self, job: Job) -> None:
         try:
             await self._make_available(job)
-            await self._move(job, JobState.DONE, AVAILABLE)
         except ModelyardError as error:
-            await self._fail(job, error.message)
+            self._fail(job, error.message)
         except Exception:  # a bug must not end the work on other jobs
             log.exception("the job of %s failed", job.model_id)
-            await self._fail(job, "It could not be measured; the server's log says why.")
+            self._fail(job, "It could not be measured; the server's log says why.")
+        else:
+            self._move(job, JobState.DONE, AVAILABLE)
 
-    async def _fail(self, job: Job, why: str) -> None:
+    def _fail(self, job: Job, why: str) -> None:
         log.warning("the job of %s failed: %s", job.model_id, why)
-        await self._move(job, JobState.FAILED, f"{why} {RETRY}")
+        self._move(job, JobState.FAILED, f"{why.rstrip('.')}. {RETRY}")
 
-    async def _move(self, job: Job, state: JobState, message: str) -> None:
-        await asyncio.to_thread(self._store.jobs.move, job.model_id, state, message, self._clock.now())
+    def _move(self, job: Job, state: JobState, message: str) -> None:
+        """Notes how far a job has got. Returns at once; a store that is away learns it when it is back."""
+        self._journal.submit(partial(self._store.jobs.move, job.model_id, state, message, self._clock.now()))
 
     async def _make_available(self, job: Job) -> None:
         """All stages of a job. Raises ModelyardError with what to tell whoever asked."""
@@ -189,7 +192,7 @@ class Jobs:
         card = await self._find(job.model_id) or await self._catalog.get(base_id)
         card = await self._fetch(job, card)
         # STEP 2: they are of a kind that this server runs.
-        await self._move(job, JobState.INSPECTING, "Looking at the model's files")
+        self._move(job, JobState.INSPECTING, "Looking at the model's files")
         task = find_task(card.task)
         if task is None:
             raise ModelRefused(f"{card.model_id} is a model for {card.task}, which this server cannot run.")
@@ -203,32 +206,16 @@ class Jobs:
 
     async def _fetch(self, job: Job, card: ModelCard) -> ModelCard:
         """The card with the folder of its files, which are downloaded if they are not here."""
-        async with self._news(job, JobState.DOWNLOADING) as tell:
+        said = ""
 
-            def on_progress(progress: Progress) -> None:
-                tell(download_words(Preparing(progress.done_bytes, progress.total_bytes)))
+        def on_progress(progress: Progress) -> None:
+            nonlocal said
+            words = download_words(Preparing(progress.done_bytes, progress.total_bytes))
+            if words != said:
+                said = words
+                self._move(job, JobState.DOWNLOADING, words)
 
-            return replace(card, path=await self._catalog.ensure_files(card, on_progress))
-
-    @asynccontextmanager
-    async def _news(self, job: Job, state: JobState) -> AsyncIterator[Callable[[str], None]]:
-        """A function that takes news of the job from wherever work is done; each is written down in its turn."""
-        news: asyncio.Queue[str] = asyncio.Queue()
-
-        async def write() -> None:
-            said = ""
-            while True:
-                words = await news.get()
-                if words != said:
-                    said = words
-                    await self._move(job, state, words)
-
-        writer = asyncio.create_task(write(), name=f"news of {job.model_id}")
-        try:
-            yield news.put_nowait
-        finally:
-            writer.cancel()
-            await asyncio.wait({writer})
+        return replace(card, path=await self._catalog.ensure_files(card, on_progress))
 
     async def _export(self, job: Job, card: ModelCard, kind: str) -> ModelCard:
         """Makes the variant; its card."""
@@ -256,7 +243,7 @@ class Jobs:
                 raise NoCapacity(f"Making {job.model_id} {found.reason}")
             if found.reason != said:
                 said = found.reason
-                await self._move(job, JobState.EXPORTING, said)
+                self._move(job, JobState.EXPORTING, said)
             await asyncio.sleep(POLL_S)
         try:
             yield
@@ -272,22 +259,22 @@ class Jobs:
         self._preparations.offer(card)
         room_bytes = min(self._reconciler.memory_bytes, int(ROOM_FACTOR * card.memory_bytes) + ROOM_BYTES)
         terms = Terms(max_batch=task.max_batch, reserve_bytes=room_bytes, limit_bytes=room_bytes)
-        async with self._news(job, JobState.BENCHMARKING) as tell:
-            tell("waiting for a worker to measure it in")
-            async with self._trial(card, terms) as worker:
-                found = await sweep(
-                    worker.ask,
-                    sizes,
-                    streams=task.streams,
-                    max_batch=task.max_batch,
-                    budget_s=self._limits.benchmark_s,
-                    on_progress=tell,
-                )
-            async with self._trial(card, replace(terms, max_batch=found.knee)) as worker:
-                peak_bytes = await confirm(
-                    worker.ask, found, memory=worker.peak_bytes, budget_s=self._limits.benchmark_s, on_progress=tell
-                )
-                return conclude(found, load_s=worker.load_s, peak_bytes=peak_bytes)
+        tell = partial(self._move, job, JobState.BENCHMARKING)
+        tell("waiting for a worker to measure it in")
+        async with self._trial(card, terms) as worker:
+            found = await sweep(
+                worker.ask,
+                sizes,
+                streams=task.streams,
+                max_batch=task.max_batch,
+                budget_s=self._limits.benchmark_s,
+                on_progress=tell,
+            )
+        async with self._trial(card, replace(terms, max_batch=found.knee)) as worker:
+            peak_bytes = await confirm(
+                worker.ask, found, memory=worker.peak_bytes, budget_s=self._limits.benchmark_s, on_progress=tell
+            )
+            return conclude(found, load_s=worker.load_s, peak_bytes=peak_bytes)
 
     def _trial(self, card: ModelCard, terms: Terms) -> Trial:
         return Trial(

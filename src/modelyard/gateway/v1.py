@@ -119,6 +119,7 @@ class V1:
         retry = body.get("retry", False)
         if not isinstance(retry, bool):
             raise InvalidRequest(field="retry", got=retry, accepted="true or false")
+        self._services.funds.check(key.account_id)
         job, queued = await self._services.jobs.ask(key.account_id, model_of(body), again=retry)
         return v1_shape(job, queued=queued)
 

@@ -146,6 +146,7 @@ class V2:
         for name, value in body.items():
             if name != "retry" or not isinstance(value, bool):
                 raise InvalidRequest(field=name, got=value, accepted='at most {"retry": true}')
+        self._services.funds.check(key.account_id)
         job, queued = await self._services.jobs.ask(
             key.account_id, model_id_of(request), again=body.get("retry", False)
         )

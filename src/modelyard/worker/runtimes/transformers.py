@@ -569,8 +569,12 @@ def describe_batch(inputs: Mapping[str, Any]) -> str:
     return f"{shape} {'tokens' if name == 'input_ids' else name}".strip()
 
 
+OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "can't start new thread")
+"""What torch, the system and Python say of it: a thread cannot start where there is no room for its stack."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory ran out; on the CPU torch has no class for it."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return any(words in str(error) for words in ("can't allocate memory", "Cannot allocate memory"))
+    return any(words in str(error) for words in OUT_OF_MEMORY)
