@@ -1,4 +1,4 @@
-"""Models on request: queued once, measured in workers of their own, listed with what they need; variants made."""
+"""Models on request: queued once, measured in workers of their own, listed with what they need."""
 
 from __future__ import annotations
 
@@ -110,13 +110,11 @@ def test_a_benchmark_is_nobodys_cluster_and_leaves_nothing(own_server: Server) -
 def test_a_job_survives_the_servers_death(models: Path, tmp_path: Path) -> None:
     with Server(tmp_path, models, *QUICKLY) as server:
         request(server.client, "tiny/t5")
-        request(server.client, "tiny/ner")
         wait_until(lambda: job(server.client, "tiny/t5")["status"] == "benchmarking", JOB_S)
         server.kill()
         server.start()
         assert until_over(server.client, "tiny/t5")["attempts"] == 2
         assert job(server.client, "tiny/t5")["status"] == "done"
-        assert until_over(server.client, "tiny/ner")["status"] == "done"
 
 
 def test_a_job_that_fails_says_why_and_can_be_tried_again(own_server: Server, models: Path) -> None:
@@ -163,28 +161,6 @@ def test_a_model_that_never_fits_is_not_measured(models: Path, tmp_path: Path) -
         assert failed["status"] == "failed"
         assert "memory" in failed["message"]
         assert listed(server, "tiny/bart")["benchmarked"] is False
-
-
-def test_a_variant_is_made_measured_and_run(own_server: Server) -> None:
-    model_id, variant_id = "tiny/classifier", "tiny/classifier.onnx.8-bit"
-    unmade = own_server.put(variant_id)
-    assert unmade.status_code == 404
-    assert f"/models/v2/request/{variant_id}" in unmade.json()["error"]
-
-    request(own_server.client, variant_id)
-    done = until_over(own_server.client, variant_id)
-    assert done["status"] == "done", done["message"]
-
-    row = listed(own_server, variant_id)
-    assert (row["benchmarked"], row["variantOf"], row["task"]) == (True, model_id, "text-classification")
-    assert variant_id in listed(own_server, model_id)["variants"]
-    assert variant_id in [each["name"] for each in own_server.client.get("/model/list").json()]
-    labels, expected = (own_server.run(each, text="a fine day") for each in (variant_id, model_id))
-    assert {label["label"] for label in labels} == {label["label"] for label in expected}
-    scores = {label["label"]: label["score"] for label in expected}
-    assert all(abs(label["score"] - scores[label["label"]]) < 0.05 for label in labels)
-    for each in (variant_id, model_id):
-        own_server.delete(each)
 
 
 def test_a_variant_that_cannot_be_made_says_so(own_server: Server) -> None:

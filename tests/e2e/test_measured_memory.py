@@ -88,17 +88,16 @@ KINDS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "kinds/image": ("image-classification", image),
     "kinds/audio": ("audio-classification", audio),
     "kinds/diffusion": ("unconditional-image-generation", diffusion),
-    "kinds/text.onnx.8-bit": ("text-classification", text),
 }
-"""Model id → its task, and what builds it, or the model it is a variant of."""
+"""Model id → its task, and what builds it."""
+VARIANT = "kinds/text.onnx.8-bit"
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kinds")
     for model_id, (_, build) in KINDS.items():
-        if not model_id.endswith(".8-bit"):
-            build(folder / model_id)
+        build(folder / model_id)
     return folder
 
 
@@ -108,9 +107,14 @@ def own_server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield running
 
 
-@pytest.mark.parametrize("model_id", KINDS)
+@pytest.mark.parametrize("model_id", [*KINDS, VARIANT])
 def test_the_measured_memory_is_what_a_replica_holds(own_server: Server, models: Path, model_id: str) -> None:
-    task = get_task(KINDS[model_id][0])
+    original_id = model_id.removesuffix(".onnx.8-bit")
+    task = get_task(KINDS[original_id][0])
+    if model_id == VARIANT:
+        unmade = own_server.put(VARIANT)
+        assert unmade.status_code == 404
+        assert f"/models/v2/request/{VARIANT}" in unmade.json()["error"]
     own_server.client.post(f"/models/v2/request/{model_id}", json={})
     job: dict[str, Any] = {}
 
@@ -121,7 +125,7 @@ def test_the_measured_memory_is_what_a_replica_holds(own_server: Server, models:
     wait_until(over, 120, every_s=0.1)
     assert job["status"] == "done", job["message"]
     (row,) = own_server.client.get("/models/v2/list/models", params={"modelId": model_id}).json()["output"]
-    sizes = workload(task, inspect_folder(models / model_id.removesuffix(".onnx.8-bit")).max_length)
+    sizes = workload(task, inspect_folder(models / original_id).max_length)
     size = next(size for size in sizes if size.name == row["benchmark"]["largest"])
     before = total_bytes(pids(own_server))
 
@@ -136,6 +140,21 @@ def test_the_measured_memory_is_what_a_replica_holds(own_server: Server, models:
     assert measured == pytest.approx(real, rel=WITHIN), (
         f"measured {measured / 2**20:.0f} MB, real {real / 2**20:.0f} MB"
     )
+
+
+def test_the_variant_is_a_model_like_any_other(own_server: Server) -> None:
+    original_id = VARIANT.removesuffix(".onnx.8-bit")
+    listed = {row["modelId"]: row for row in own_server.client.get("/models/v2/list/models").json()["output"]}
+    row = listed[VARIANT]
+    assert (row["benchmarked"], row["variantOf"], row["task"]) == (True, original_id, "text-classification")
+    assert row["ramRequired"] < listed[original_id]["ramRequired"]
+    assert listed[original_id]["variants"] == [VARIANT]
+    assert VARIANT in [each["name"] for each in own_server.client.get("/model/list").json()]
+    labels, expected = (own_server.run(each, text="a fine day") for each in (VARIANT, original_id))
+    scores = {label["label"]: label["score"] for label in expected}
+    assert {label["label"]: label["score"] for label in labels} == pytest.approx(scores, abs=0.05)
+    for each in (VARIANT, original_id):
+        own_server.delete(each)
 
 
 def pids(server: Server) -> list[int]:

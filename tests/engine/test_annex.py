@@ -58,7 +58,7 @@ async def test_replicas_without_torch_live_in_the_annex_and_die_with_it(folder: 
     os.kill(annex, signal.SIGKILL)
 
     await real.until(lambda: real.engine.sightings()[spec.replica_id].phase == "gone")
-    assert not is_alive(pid)
+    await real.until(lambda: not is_alive(pid))
     again = await real.boot(spec_of(folder, "text-classification"))
     assert await ask(again, TEXT) == answer
     assert not other.closed

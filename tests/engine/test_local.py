@@ -298,6 +298,7 @@ def test_credentials_are_kept_from_workers() -> None:
         "HF_HUB_OFFLINE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
     }
 
 

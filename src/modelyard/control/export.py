@@ -16,8 +16,9 @@ from typing import Any
 
 import msgspec
 
+from modelyard.engine.keeper import worker_environment
 from modelyard.errors import ModelRefused
-from modelyard.worker.nursery import QUIET_LIBRARIES, kill_group
+from modelyard.worker.nursery import kill_group
 
 PROGRAM = "modelyard.worker.variants"
 LINE_BYTES = 1024 * 1024
@@ -50,7 +51,7 @@ async def make_variant(order: Order, on_step: Callable[[str], None]) -> dict[str
         stdout=PIPE,
         stderr=DEVNULL,
         limit=LINE_BYTES,
-        env={**os.environ, **QUIET_LIBRARIES},
+        env=worker_environment(os.environ),
         start_new_session=True,
     )
     assert process.stdin is not None  # noqa: S101 - both were asked for

@@ -37,14 +37,15 @@ class Gauge:
 
     - private pages that it has written;
     - pages of files that it has mapped itself, in full: the weights, and libraries that the nursery did not have;
-    - pages of libraries that the nursery has mapped too, as far as they came in after the first measurement, which is
-      when the model has loaded: the code that computes, which the nursery never runs.
+    - pages of libraries that the nursery has mapped too, all but those that others were seen to hold as well at the
+      first measurement, which is when the model has loaded: what is left is the code that computes, which the nursery
+      never runs.
     """
 
     def __init__(self, pid: int | str = "self") -> None:
         self._pid = pid
         self._inherited = mapped_files(pid)
-        self._read_at_first: int | None = None
+        self._shared_at_first: int | None = None
 
     def measure(self) -> Memory | None:
         """None where the kernel does not tell (not Linux, or the process is gone). Some 25 ms for 900 mappings.
@@ -59,18 +60,19 @@ class Gauge:
             return None
         if resident is None or peak is None:
             return None
-        held = libraries = 0
+        held = libraries = shared = 0
         for path, rss, clean, dirty in mappings:
             if not path.startswith(b"/"):
                 held += int(clean) + int(dirty)
             elif path in self._inherited:
                 held += int(dirty)
                 libraries += int(rss) - int(dirty)
+                shared += int(rss) - int(dirty) - int(clean)
             else:
                 held += int(rss)
-        if self._read_at_first is None:
-            self._read_at_first = libraries
-        held = (held + max(0, libraries - self._read_at_first)) * 1024
+        if self._shared_at_first is None:
+            self._shared_at_first = shared
+        held = (held + max(0, libraries - self._shared_at_first)) * 1024
         return Memory(held, held + max(0, peak - resident))
 
 
