@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from modelyard.worker.memory import pss_bytes
 
@@ -16,22 +16,23 @@ def total_bytes(pids: Iterable[int]) -> int:
 
 
 class Watch(threading.Thread):
-    """Samples the sum until told to stop; `peak_bytes`: the highest so far."""
+    """Samples the sum until told to stop."""
 
-    def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
-        """`pids`: the processes there are at this moment."""
+    def __init__(self, pids: Callable[[], Sequence[int]]) -> None:
+        """`pids`: the processes there are at this moment, the youngest last."""
         super().__init__(daemon=True)
         self._pids = pids
         self._ended = threading.Event()
-        self.peak_bytes = 0
+        self._peaks: dict[int, int] = {}
 
     def run(self) -> None:
         """Samples."""
         while not self._ended.wait(SAMPLE_EVERY_S):
-            self.peak_bytes = max(self.peak_bytes, total_bytes(self._pids()))
+            if pids := self._pids():
+                self._peaks[pids[-1]] = max(self._peaks.get(pids[-1], 0), total_bytes(pids))
 
     def finish(self) -> int:
-        """The peak."""
+        """The peak while the process that came last was there."""
         self._ended.set()
         self.join()
-        return self.peak_bytes
+        return list(self._peaks.values())[-1]
