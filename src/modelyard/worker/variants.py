@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import resource
 import shutil
 import sys
 import time
@@ -25,8 +24,8 @@ import msgspec
 
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError
 from modelyard.tasks.registry import get_task
+from modelyard.worker.limits import limit_memory
 from modelyard.worker.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
-from modelyard.worker.memory import read_kilobytes
 
 TASKS = (
     "text-classification", "token-classification", "zero-shot-classification", "feature-extraction",
@@ -69,7 +68,8 @@ def make_variant(order: Order, say: Say) -> dict[str, Any]:
     say("exporting", f"Loading {order.model_id} and tracing it")
     from modelyard.worker.runtimes import exporting, threads, transformers
 
-    limit_memory(order.memory_limit_bytes)
+    if order.memory_limit_bytes is not None:
+        limit_memory(order.memory_limit_bytes)
     threads.set_threads(order.threads)
     heads = get_task(order.task).heads
     model = transformers.load_model(source, heads, device="cpu")
@@ -195,13 +195,6 @@ def replace_folder(made: Path, target: Path) -> None:
         shutil.rmtree(old)
     else:
         made.rename(target)
-
-
-def limit_memory(limit_bytes: int | None) -> None:
-    """Lets this process allocate `limit_bytes` beyond what it has. Linux only; None: no limit."""
-    held = read_kilobytes("/proc/self/status", "VmData:")
-    if limit_bytes is not None and held is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (held + limit_bytes, resource.RLIM_INFINITY))
 
 
 def explain(error: BaseException, order: Order) -> str:
