@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -169,6 +170,14 @@ def test_a_variant_that_cannot_be_made_says_so(own_server: Server) -> None:
     failed = until_over(own_server.client, variant_id)
     assert failed["status"] == "failed"
     assert "tiny/t5" in failed["message"]
+
+
+def test_nobody_pays_for_a_benchmark(own_server: Server) -> None:
+    request(own_server.client, "tiny/bart")
+    assert until_over(own_server.client, "tiny/bart")["status"] == "done"
+    command = [sys.executable, "-m", "modelyard", "usage", "--data-dir", str(own_server.data_dir), "--json"]
+    used = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert [row for row in used if row["account"] == "modelyard" or row["model"] == "tiny/bart"] == []
 
 
 def test_the_command_line_asks_waits_and_lists(own_server: Server) -> None:

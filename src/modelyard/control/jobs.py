@@ -258,7 +258,7 @@ class Jobs:
         sizes = workload(task, card.max_length, card.library)
         self._preparations.offer(card)
         room_bytes = min(self._reconciler.memory_bytes, int(ROOM_FACTOR * card.memory_bytes) + ROOM_BYTES)
-        terms = Terms(max_batch=task.max_batch, reserve_bytes=room_bytes, limit_bytes=room_bytes)
+        terms = Terms(max_batch=task.max_batch, reserve_bytes=room_bytes, limit_bytes=room_bytes, billed=False)
         tell = partial(self._move, job, JobState.BENCHMARKING)
         tell("waiting for a worker to measure it in")
         async with self._trial(card, terms) as worker:
