@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
+import psutil
+
 from modelyard.worker.memory import pss_bytes
 
 SAMPLE_EVERY_S = 0.01
@@ -28,7 +30,11 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Samples."""
         while not self._ended.wait(SAMPLE_EVERY_S):
-            if pids := self._pids():
+            try:
+                pids = self._pids()
+            except psutil.NoSuchProcess:  # it ended while it was looked at
+                continue
+            if pids:
                 self._peaks[pids[-1]] = max(self._peaks.get(pids[-1], 0), total_bytes(pids))
 
     def finish(self) -> int:
