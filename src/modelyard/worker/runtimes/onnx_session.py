@@ -17,6 +17,7 @@ from modelyard.worker.runtimes.processors import first_line
 from modelyard.worker.runtimes.threads import get_threads
 
 FATAL_ONLY = 4
+SPIN_US = "50"
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "Available memory")
 
 
@@ -60,8 +61,10 @@ class Session:
         options.log_severity_level = FATAL_ONLY  # what goes wrong is raised as well
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        # On a machine with other work a pool that spins while it waits was four times slower.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Between two operations the threads wait some microseconds. Sleeping there makes a second thread worth nothing;
+        # spinning without end was four times slower on a machine with other work. So they spin, but not for long.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+        options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
         try:
             self._session = onnxruntime.InferenceSession(self._file, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # as above
