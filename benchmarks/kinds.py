@@ -7,44 +7,26 @@ from pathlib import Path
 
 from benchmarks.models import cache_dir
 
-LABELS = {"id2label": {0: "no", 1: "yes"}, "label2id": {"no": 0, "yes": 1}}
-
 
 def classifier(folder: Path) -> None:
     """BERT of 23M parameters that reads 512 tokens."""
-    import transformers as library
+    from tests.builders.sized import text_classifier
 
-    from tests.builders import tokenizers
-    from tests.builders.families import save
-
-    tokenizer = tokenizers.wordpiece()
-    tokenizer.model_max_length = 512
-    config = library.BertConfig(
-        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536, **LABELS
-    )
-    save(folder, tokenizer, library.BertForSequenceClassification(config))
+    text_classifier(folder, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
 
 
 def vit(folder: Path) -> None:
     """ViT-S of 22M parameters, 224 × 224 pixels."""
-    import transformers as library
+    from tests.builders.sized import image_classifier
 
-    from tests.builders.families import save
-
-    config = library.ViTConfig(
-        hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536, **LABELS
-    )
-    save(folder, library.ViTImageProcessorPil(), library.ViTForImageClassification(config))
+    image_classifier(folder, hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536)
 
 
 def wav2vec2(folder: Path) -> None:
     """Wav2Vec2-base of 95M parameters that tells two kinds of sound apart."""
-    import transformers as library
+    from tests.builders.sized import sound_classifier
 
-    from tests.builders.families import save
-
-    extractor = library.Wav2Vec2FeatureExtractor(sampling_rate=16_000, return_attention_mask=False)
-    save(folder, extractor, library.Wav2Vec2ForSequenceClassification(library.Wav2Vec2Config(**LABELS)))
+    sound_classifier(folder)
 
 
 def gpt2(folder: Path) -> None:

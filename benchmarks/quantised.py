@@ -124,7 +124,7 @@ async def compare_memory(harness: Any) -> bool:
 
 def own_memory(side: Side) -> float:
     """The worker's PSS in MB."""
-    from modelyard.worker.memory import pss_bytes
+    from tests.peaks import pss_bytes
 
     return (pss_bytes(side.pid) or 0) / 1024**2
 

@@ -15,7 +15,7 @@ REPLICAS = 3
 
 def run() -> bool:
     """Adds one replica at a time and prints the total after each."""
-    from modelyard.worker.memory import pss_bytes
+    from tests.peaks import pss_bytes
     from tests.serving import Server
 
     models = ensure_model(MODEL, "gpt2_124m")

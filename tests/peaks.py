@@ -7,9 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 import psutil
 
-from modelyard.worker.memory import pss_bytes
+from modelyard.worker.memory import read_kilobytes
 
 SAMPLE_EVERY_S = 0.01
+
+
+def pss_bytes(pid: int | str = "self") -> int | None:
+    """Proportional set size: private pages, plus each shared page divided by the processes that share it.
+
+    None where the kernel does not tell. Source: proc_pid_smaps_rollup(5).
+    """
+    return read_kilobytes(f"/proc/{pid}/smaps_rollup", "Pss:")
 
 
 def total_bytes(pids: Iterable[int]) -> int:

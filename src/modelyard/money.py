@@ -45,10 +45,15 @@ def decimal(units: int, digits: int = 9) -> str:
     return f"{'-' if units < 0 else ''}{whole}.{rest:0{digits}d}"
 
 
-def dollars(nano: int) -> str:
-    """An amount for people: no more decimals than it has, two at least."""
+def usd(nano: int) -> str:
+    """An amount in dollars, exactly: no more decimals than it has, two at least."""
     whole, rest = decimal(nano).split(".")
-    return f"${whole}.{rest.rstrip('0'):0<2}"
+    return f"{whole}.{rest.rstrip('0'):0<2}"
+
+
+def dollars(nano: int) -> str:
+    """The same for people."""
+    return f"${usd(nano)}"
 
 
 def check_funds(account: Account, *, spent_nano: int, month_nano: int, need_nano: int = 0) -> None:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from modelyard.accounts.keys import hash_key
 from modelyard.cli.limits import parse_count, parse_gigabytes, parse_money
-from modelyard.cli.money import parse_usd, show_usd
+from modelyard.cli.money import parse_usd
 from modelyard.config import DATABASE_NAME
 from modelyard.errors import InvalidRequest
+from modelyard.money import usd
 from modelyard.store.store import Store
 from modelyard.types import GIB, Account
 from tests.cli.conftest import Inside, Terminal
@@ -132,14 +133,14 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
 
 @given(st.integers(-(10**18), 10**18))
 def test_an_amount_that_is_shown_can_be_read_again(nano: int) -> None:
-    assert parse_usd(show_usd(nano), "USD") == nano
+    assert parse_usd(usd(nano), "USD") == nano
 
 
 @pytest.mark.parametrize(
     ("nano", "text"), [(0, "0.00"), (5 * 10**9, "5.00"), (-1, "-0.000000001"), (10**18, f"{10**9}.00")]
 )
 def test_amounts_are_shown_with_two_decimals_at_least(nano: int, text: str) -> None:
-    assert show_usd(nano) == text
+    assert usd(nano) == text
 
 
 @pytest.mark.parametrize(

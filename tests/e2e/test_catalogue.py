@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.control.benchmark import Measurement
+from modelyard.control.benchmark import Figures
 from modelyard.store import Store
 from modelyard.types import GIB, Listing
 from tests.catalog.models import diffusers, model, write
@@ -144,7 +144,7 @@ def test_files_replace_a_published_model_and_placement_never_uses_its_figure(yar
     assert back["ramRequired"] == 0.5
 
 
-FIGURES = Measurement(
+FIGURES = Figures(
     load_s=0.2,
     peak_bytes=GIB,
     latency_ms={"16 tokens": 5.0},

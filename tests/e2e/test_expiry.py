@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from modelyard.worker.memory import pss_bytes
 from tests.engine.sharing import build_weighty
+from tests.peaks import pss_bytes
 from tests.serving import Server, wait_until
 
 WEIGHTY = "tiny/weighty"

@@ -16,7 +16,6 @@ from modelyard.types import GIB
 from tests.peaks import Watch, total_bytes
 from tests.serving import Server, wait_until
 
-LABELS = {"id2label": {0: "no", 1: "yes"}, "label2id": {"no": 0, "yes": 1}}
 WITHIN = 0.10
 
 
@@ -25,45 +24,24 @@ def text(folder: Path) -> None:
 
     So many that what its variant's library shares with other workers on the machine, some 6 MB, is a small part.
     """
-    import transformers as library
+    from tests.builders.sized import text_classifier
 
-    from tests.builders import tokenizers
-    from tests.builders.families import save
-
-    config = library.BertConfig(
-        hidden_size=768, num_hidden_layers=8, num_attention_heads=12, intermediate_size=3072, **LABELS
-    )
-    save(folder, tokenizers.wordpiece(), library.BertForSequenceClassification(config))
+    text_classifier(folder, hidden_size=768, num_hidden_layers=8, num_attention_heads=12, intermediate_size=3072)
 
 
 def image(folder: Path) -> None:
     """ViT, 11 million parameters."""
-    import transformers as library
+    from tests.builders.sized import image_classifier
 
-    from tests.builders.families import save
-
-    config = library.ViTConfig(
-        hidden_size=384, num_hidden_layers=6, num_attention_heads=6, intermediate_size=1536, **LABELS
-    )
-    save(folder, library.ViTImageProcessorPil(), library.ViTForImageClassification(config))
+    image_classifier(folder, hidden_size=384, num_hidden_layers=6, num_attention_heads=6, intermediate_size=1536)
 
 
 def audio(folder: Path) -> None:
     """Wav2Vec2, 8 million parameters."""
-    import transformers as library
+    from tests.builders.sized import sound_classifier
 
-    from tests.builders.families import save
-
-    extractor = library.Wav2Vec2FeatureExtractor(sampling_rate=16_000, return_attention_mask=False)
-    config = library.Wav2Vec2Config(
-        hidden_size=256,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        intermediate_size=1024,
-        conv_dim=(96,) * 7,
-        **LABELS,
-    )
-    save(folder, extractor, library.Wav2Vec2ForSequenceClassification(config))
+    sizes = {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 1024}
+    sound_classifier(folder, **sizes, conv_dim=(96,) * 7)
 
 
 def diffusion(folder: Path) -> None:

@@ -9,10 +9,10 @@ import transformers as library
 
 from modelyard.engine.link import Link
 from modelyard.engine.local import LocalEngine
-from modelyard.worker.memory import pss_bytes
 from tests.builders import tokenizers
 from tests.builders.families import save
 from tests.engine.harness import Harness, ask
+from tests.peaks import pss_bytes
 
 
 def build_weighty(folder: Path) -> Path:

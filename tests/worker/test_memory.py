@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.worker.memory import Gauge, mapped_files, peak_resident_bytes, pss_bytes, resident_bytes, start_ticks
+from modelyard.worker.memory import Gauge, mapped_files, peak_resident_bytes, resident_bytes, start_ticks
+from tests.peaks import pss_bytes
 
 MIB = 1024**2
 NOBODY = 2**22 + 1

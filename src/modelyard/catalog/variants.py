@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-KINDS = ("onnx.8-bit", "onnx")
+from modelyard.types import VariantKind
+
+KINDS: tuple[VariantKind, ...] = ("onnx.8-bit", "onnx")
 """Every kind of variant, the longer endings first: `org/name.onnx.8-bit` is not an `8-bit` of something."""
 FOLDER = "variants"
 """In the data folder: where variants lie, as `org/name.<kind>/`, like the models of any other folder."""
 
 
-def split_variant(model_id: str) -> tuple[str, str | None]:
+def split_variant(model_id: str) -> tuple[str, VariantKind | None]:
     """The model a name means and, when it names a variant of it, the variant's kind."""
     for kind in KINDS:
         if model_id.endswith(f".{kind}") and not model_id.removesuffix(f".{kind}").endswith("/"):
             return model_id.removesuffix(f".{kind}"), kind
     return model_id, None
-
-
-def variant_id(model_id: str, kind: str) -> str:
-    """The name of a model's variant."""
-    return f"{model_id}.{kind}"

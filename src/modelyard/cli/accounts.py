@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelyard.cli import limits, output
+from modelyard.cli.database import no_account, open_store
 from modelyard.cli.flags import with_settings
-from modelyard.cli.keys import open_store
-from modelyard.cli.money import parse_usd, show_usd
+from modelyard.cli.money import parse_usd
 from modelyard.cli.options import Json
 from modelyard.clock import SystemClock, iso
 from modelyard.config import Resolved
-from modelyard.errors import InvalidRequest, NotFound
+from modelyard.errors import InvalidRequest
+from modelyard.money import usd
 from modelyard.types import GIB
 
 if TYPE_CHECKING:
@@ -109,13 +110,15 @@ def set_limits(
 def credit(
     resolved: Resolved,
     name: Name,
-    usd: Annotated[str, typer.Argument(metavar="USD", help="what to add, such as 12.50; below 0: what to take back")],
+    amount: Annotated[
+        str, typer.Argument(metavar="USD", help="what to add, such as 12.50; below 0: what to take back")
+    ],
 ) -> None:
     """Add to what an account has paid in advance, and print the new total in US dollars."""
-    amount = parse_usd(usd, "USD")
+    amount_nano = parse_usd(amount, "USD")
     with open_store(resolved.settings) as store:
-        changed = store.accounts.add_credit(find_account(store, name).id, amount)
-    typer.echo(show_usd(changed.credit_nano or 0))
+        changed = store.accounts.add_credit(find_account(store, name).id, amount_nano)
+    typer.echo(usd(changed.credit_nano or 0))
 
 
 def find_account(store: Store, name: str) -> Account:
@@ -123,8 +126,7 @@ def find_account(store: Store, name: str) -> Account:
     accounts = store.accounts.list()
     found = [each for each in accounts if each.name == name] or [each for each in accounts if each.id == name]
     if not found:
-        others = ", ".join(sorted(each.name for each in accounts)) or "none yet"
-        raise NotFound(f"No account is called {name}; there are {others}.")
+        raise no_account(name, accounts)
     return found[0]
 
 
@@ -139,6 +141,6 @@ def describe(account: Account, keys: int) -> dict[str, Any]:
         "max_memory_gb": None if account.max_memory_bytes is None else round(account.max_memory_bytes / GIB, 9),
         "max_concurrent": account.max_concurrent,
         "max_models": account.max_models,
-        "credit_usd": None if account.credit_nano is None else show_usd(account.credit_nano),
-        "monthly_limit_usd": None if account.monthly_limit_nano is None else show_usd(account.monthly_limit_nano),
+        "credit_usd": None if account.credit_nano is None else usd(account.credit_nano),
+        "monthly_limit_usd": None if account.monthly_limit_nano is None else usd(account.monthly_limit_nano),
     }

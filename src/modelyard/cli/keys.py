@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelyard.cli import output
+from modelyard.cli.database import no_account, open_store
 from modelyard.cli.flags import with_settings
 from modelyard.cli.limits import parse_count
 from modelyard.cli.options import Json
 from modelyard.clock import SystemClock, iso
-from modelyard.config import FIRST_ACCOUNT, Resolved, Settings
+from modelyard.config import FIRST_ACCOUNT, Resolved
 from modelyard.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
-    from modelyard.store.store import Store
     from modelyard.types import Key
 
 COLUMNS = ("id", "account", "name", "key", "created", "revoked", "#per minute")
@@ -68,10 +66,10 @@ def list_keys(
 ) -> None:
     """List the keys: their first characters only, for the keys themselves are not stored."""
     with open_store(resolved.settings) as store:
-        names = {each.id: each.name for each in store.accounts.list()}
+        accounts = store.accounts.list()
+        names = {each.id: each.name for each in accounts}
         if account is not None and account not in names.values():
-            others = ", ".join(sorted(names.values())) or "none yet"
-            raise NotFound(f"No account is called {account}; there are {others}.")
+            raise no_account(account, accounts)
         found = [key for key in store.keys.list() if account in (None, names[key.account_id])]
     if json:
         return output.print_json([describe(key, names[key.account_id]) for key in found])
@@ -112,16 +110,6 @@ def set_limit(resolved: Resolved, key: KeyId, rate_limit: RateLimit = None) -> N
 def unknown(key: str) -> NotFound:
     """The error for an id or prefix that no live key has."""
     return NotFound(f"No key that is in use has the id {key}. `modelyard keys ls` lists them.")
-
-
-@contextmanager
-def open_store(settings: Settings) -> Iterator[Store]:
-    """The database these settings name, made where there is none."""
-    from modelyard.store.store import Store
-
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with Store.open(settings.store_url) as store:
-        yield store
 
 
 def describe(key: Key, account: str) -> dict[str, str | int | None]:

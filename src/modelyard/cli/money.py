@@ -1,4 +1,4 @@
-"""US dollars as people write them on a command line, to and from the billionths that are stored. Exact: no floats."""
+"""US dollars as people write them on a command line, as the billionths that are stored. Exact: no floats."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from decimal import Decimal
 
 from modelyard.errors import InvalidRequest
+from modelyard.money import NANO
 
-NANO = Decimal(10**9)
 MOST_USD = 10**9
 _AMOUNT = re.compile(r"[+-]?[0-9]+(\.[0-9]{1,9})?")
 
@@ -21,10 +21,3 @@ def parse_usd(text: str, field: str) -> int:
             accepted=f"US dollars such as 12.50, with at most 9 decimals, up to {MOST_USD:,} (no commas)",
         )
     return int(Decimal(text) * NANO)
-
-
-def show_usd(nano: int) -> str:
-    """The exact amount with two decimals, or as many as it has."""
-    text = f"{Decimal(nano) / NANO:.9f}"
-    whole, _, decimals = text.partition(".")
-    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"

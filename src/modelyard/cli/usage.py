@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelyard.cli import output
+from modelyard.cli.database import no_account, open_store
 from modelyard.cli.flags import with_settings
-from modelyard.cli.keys import open_store
 from modelyard.cli.options import Json
 from modelyard.clock import SystemClock
 from modelyard.config import Resolved
-from modelyard.errors import InvalidRequest, NotFound
+from modelyard.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from modelyard.accounts.ledger import Line
@@ -70,8 +70,7 @@ def account_id(store: Store, name: str | None) -> str | None:
     if name is None:
         return None
     if (found := store.accounts.find_by_name(name)) is None:
-        others = ", ".join(sorted(each.name for each in store.accounts.list())) or "none yet"
-        raise NotFound(f"No account is called {name}; there are {others}.")
+        raise no_account(name, store.accounts.list())
     return found.id
 
 

@@ -72,7 +72,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class Figures:
     """A benchmark's figures, ready for JSON. `peak_bytes`: None where the system does not tell; `requests_per_s`: of
     the largest size, one by one, and `requests_per_s_at_knee` in batches of `knee`.
     """
@@ -90,9 +90,9 @@ class Measurement:
     notes: tuple[str, ...] = ()
 
 
-def conclude(sweep: Sweep, *, load_s: float, peak_bytes: int | None) -> Measurement:
+def conclude(sweep: Sweep, *, load_s: float, peak_bytes: int | None) -> Figures:
     """Both phases' figures. `load_s`: from launch to ready; `peak_bytes`: what `confirm` returned."""
-    return Measurement(
+    return Figures(
         load_s=load_s,
         peak_bytes=peak_bytes,
         latency_ms=sweep.latency_ms,

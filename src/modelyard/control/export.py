@@ -11,7 +11,6 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
@@ -19,23 +18,10 @@ import msgspec
 from modelyard.engine.keeper import worker_environment
 from modelyard.errors import ModelRefused
 from modelyard.worker.nursery import kill_group
+from modelyard.worker.variants import Order
 
 PROGRAM = "modelyard.worker.variants"
 LINE_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to make of what. `path`, `target`: folders. `memory_limit_bytes`: what the program may allocate."""
-
-    path: str
-    task: str
-    kind: str
-    target: str
-    model_id: str
-    revision: str | None
-    threads: int
-    memory_limit_bytes: int | None
 
 
 async def make_variant(order: Order, on_step: Callable[[str], None]) -> dict[str, Any]:
@@ -57,7 +43,7 @@ async def make_variant(order: Order, on_step: Callable[[str], None]) -> dict[str
     assert process.stdin is not None  # noqa: S101 - both were asked for
     assert process.stdout is not None  # noqa: S101
     try:
-        process.stdin.write(msgspec.json.encode(asdict(order)))
+        process.stdin.write(msgspec.json.encode(order))
         process.stdin.close()
         last: dict[str, Any] = {}
         async for line in process.stdout:

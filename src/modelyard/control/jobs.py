@@ -18,9 +18,8 @@ from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.download import Progress
 from modelyard.catalog.variants import FOLDER, split_variant
 from modelyard.clock import Clock
-from modelyard.control.benchmark import Measurement as Figures
-from modelyard.control.benchmark import conclude, confirm, sweep
-from modelyard.control.export import Order, make_variant
+from modelyard.control.benchmark import Figures, conclude, confirm, sweep
+from modelyard.control.export import make_variant
 from modelyard.control.index import listing_of
 from modelyard.control.journal import Journal
 from modelyard.control.measurements import Measurements
@@ -36,7 +35,8 @@ from modelyard.store.store import Store
 from modelyard.tasks.base import Task
 from modelyard.tasks.registry import find_task
 from modelyard.tasks.workload import workload
-from modelyard.types import Job, JobState, Measurement, ModelCard
+from modelyard.types import Job, JobState, Measurement, ModelCard, VariantKind
+from modelyard.worker.variants import Order
 
 log = logging.getLogger(__name__)
 
@@ -136,22 +136,23 @@ class Jobs:
         """
         card = await self._find(model_id)
         known = await asyncio.to_thread(self._store.jobs.find, model_id)
-        outdated = known is not None and known.state is JobState.DONE and (card is None or not card.measured)
+        available = card.model_id == model_id and card.measured
+        outdated = known is not None and known.state is JobState.DONE and not available
         job, queued = await asyncio.to_thread(
             self._store.jobs.ask, model_id, account_id, self._clock.now(), again=again or outdated
         )
         self._poke.set()
         return job, queued
 
-    async def _find(self, model_id: str) -> ModelCard | None:
-        """The model's card; None for a variant that is yet to be made of a model that is there."""
+    async def _find(self, model_id: str) -> ModelCard:
+        """The model's card; for a variant that is yet to be made, the card of what it is made of."""
         base_id, kind = split_variant(model_id)
         card = await self._catalog.find(model_id) if kind is not None else None
         if card is None:
             card = await self._catalog.get(base_id)
         if card.refusal is not None:
             raise ModelRefused(card.refusal, model=model_id)
-        return card if card.model_id == model_id else None
+        return card
 
     # --- what running replicas teach ---
 
@@ -187,16 +188,15 @@ class Jobs:
 
     async def _make_available(self, job: Job) -> None:
         """All stages of a job. Raises ModelyardError with what to tell whoever asked."""
-        base_id, kind = split_variant(job.model_id)
         # STEP 1: the files are on this machine.
-        card = await self._find(job.model_id) or await self._catalog.get(base_id)
-        card = await self._fetch(job, card)
+        card = await self._fetch(job, await self._find(job.model_id))
         # STEP 2: they are of a kind that this server runs.
         self._move(job, JobState.INSPECTING, "Looking at the model's files")
         task = find_task(card.task)
         if task is None:
             raise ModelRefused(f"{card.model_id} is a model for {card.task}, which this server cannot run.")
         # STEP 3: a variant is made of them.
+        _, kind = split_variant(job.model_id)
         if kind is not None and card.model_id != job.model_id:
             card = await self._export(job, card, kind)
         # STEP 4: it is measured, in workers of its own.
@@ -217,7 +217,7 @@ class Jobs:
 
         return replace(card, path=await self._catalog.ensure_files(card, on_progress))
 
-    async def _export(self, job: Job, card: ModelCard, kind: str) -> ModelCard:
+    async def _export(self, job: Job, card: ModelCard, kind: VariantKind) -> ModelCard:
         """Makes the variant; its card."""
         need_bytes = int(EXPORT_FACTOR * (card.weight_bytes or card.memory_bytes)) + ROOM_BYTES
         async with self._memory_for(job, need_bytes):

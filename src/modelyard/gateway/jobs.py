@@ -1,6 +1,6 @@
 """Jobs as both surfaces show them: a model asked for, how far it has got, why it failed.
 
-Owns the words and shapes; the work is `control.jobs`'.
+Owns the checks, words and shapes; the work is `control.jobs`'.
 """
 
 from __future__ import annotations
@@ -8,7 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard.clock import iso
-from modelyard.types import Job, JobState
+from modelyard.errors import InvalidRequest
+from modelyard.gateway.services import Services
+from modelyard.types import Job, JobState, Key
+
+
+async def ask(services: Services, key: Key, model_id: str, retry: Any) -> tuple[Job, bool]:
+    """The model's job; True when this call has queued it. Raises InvalidRequest, PaymentRequired, UnknownModel, ..."""
+    if not isinstance(retry, bool):
+        raise InvalidRequest(field="retry", got=retry, accepted="true or false")
+    services.funds.check(key.account_id)
+    return await services.jobs.ask(key.account_id, model_id, again=retry)
 
 
 def v1_shape(job: Job, *, queued: bool) -> dict[str, Any]:

@@ -21,10 +21,9 @@ from modelyard.control.clusters import MAX_REPLICAS, MAX_TIMEOUT_S, Changes, Rep
 from modelyard.control.replicas import Supervised
 from modelyard.control.states import ClusterStatus
 from modelyard.errors import BootFailed, InvalidRequest, NotFound
-from modelyard.gateway import problem
+from modelyard.gateway import jobs, problem
 from modelyard.gateway.asked import Asked, admit, meter_headers, understand
 from modelyard.gateway.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
-from modelyard.gateway.jobs import v1_shape
 from modelyard.gateway.listing import Page, is_benchmarked, next_link, read_page
 from modelyard.gateway.requests import new_request_id
 from modelyard.gateway.services import Services
@@ -116,12 +115,8 @@ class V1:
     async def job(self, request: Request, key: Key) -> Any:
         """Asks for a model to be measured and listed; repeated, tells how far that has got. `retry`: once more."""
         body = await read_object(request)
-        retry = body.get("retry", False)
-        if not isinstance(retry, bool):
-            raise InvalidRequest(field="retry", got=retry, accepted="true or false")
-        self._services.funds.check(key.account_id)
-        job, queued = await self._services.jobs.ask(key.account_id, model_of(body), again=retry)
-        return v1_shape(job, queued=queued)
+        job, queued = await jobs.ask(self._services, key, model_of(body), body.get("retry", False))
+        return jobs.v1_shape(job, queued=queued)
 
     async def load(self, request: Request, key: Key) -> Any:
         """Loads a model; when it is there already, says so and changes nothing."""

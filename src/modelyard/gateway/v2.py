@@ -21,10 +21,9 @@ from modelyard.control.clusters import Report, read_changes
 from modelyard.control.preparation import Prepared
 from modelyard.control.replicas import Supervised
 from modelyard.errors import InferenceFailed, InvalidRequest, MalformedBody, NotFound
-from modelyard.gateway import artefacts, problem, usage
+from modelyard.gateway import artefacts, jobs, problem, usage
 from modelyard.gateway.asked import admit, meter_headers, understand
 from modelyard.gateway.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
-from modelyard.gateway.jobs import v2_shape, words
 from modelyard.gateway.listing import Page, benchmark_of, is_benchmarked, next_link, read_one, read_page
 from modelyard.gateway.requests import new_request_id, whole_query
 from modelyard.gateway.services import Services
@@ -144,13 +143,10 @@ class V2:
         """Asks for a model to be measured and listed; `{"retry": true}` once more."""
         body = await self._json(request)
         for name, value in body.items():
-            if name != "retry" or not isinstance(value, bool):
-                raise InvalidRequest(field=name, got=value, accepted='at most {"retry": true}')
-        self._services.funds.check(key.account_id)
-        job, queued = await self._services.jobs.ask(
-            key.account_id, model_id_of(request), again=body.get("retry", False)
-        )
-        return answer("Job queued" if queued else words(job), job=v2_shape(job))
+            if name != "retry":
+                raise InvalidRequest(field=name, got=value, accepted='no such field; at most {"retry": true}')
+        job, queued = await jobs.ask(self._services, key, model_id_of(request), body.get("retry", False))
+        return answer("Job queued" if queued else jobs.words(job), job=jobs.v2_shape(job))
 
     async def describe_job(self, request: Request, key: Key) -> Response:
         """How far a job of the account's has got."""
@@ -160,13 +156,13 @@ class V2:
             raise NotFound(
                 f"You have not asked for {model_id}. Ask with POST /models/v2/request/{model_id}.", model=model_id
             )
-        return answer(v2_shape(job))
+        return answer(jobs.v2_shape(job))
 
     async def list_jobs(self, request: Request, key: Key) -> Response:
         """The account's jobs, those that changed last first; `?limit=`."""
         limit = whole_query(request, "limit", 100, MAX_JOBS)
-        jobs = await asyncio.to_thread(self._services.store.jobs.list, key.account_id, limit)
-        return answer([v2_shape(job) for job in jobs])
+        found = await asyncio.to_thread(self._services.store.jobs.list, key.account_id, limit)
+        return answer([jobs.v2_shape(job) for job in found])
 
     async def events(self, request: Request, key: Key) -> Response:
         """A cluster's log, oldest first; `?limit=`, `?after=` an event's id."""

@@ -9,6 +9,15 @@ from modelyard.worker.memory import data_bytes
 
 log = logging.getLogger(__name__)
 
+OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "Available memory", "can't start new thread")
+"""What torch, ONNX Runtime, the system and Python say of it, where they have no class of error for it. (A thread cannot
+start where there is no room for its stack.)"""
+
+
+def says_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
 
 def limit_memory(more_bytes: int) -> None:
     """Lets this process allocate so many bytes beyond what it has now. Beyond, allocations fail: MemoryError in Python,

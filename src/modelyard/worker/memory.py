@@ -85,14 +85,6 @@ def mapped_files(pid: int | str = "self") -> frozenset[bytes]:
     return frozenset(b"/" + path for line in lines if (path := line.partition(b"/")[2]))
 
 
-def pss_bytes(pid: int | str = "self") -> int | None:
-    """Proportional set size: private pages, plus each shared page divided by the processes that share it.
-
-    None where the kernel does not tell. Source: proc_pid_smaps_rollup(5).
-    """
-    return read_kilobytes(f"/proc/{pid}/smaps_rollup", "Pss:")
-
-
 def resident_bytes(pid: int | str = "self") -> int | None:
     """The resident set size. None where the kernel does not tell. Source: proc_pid_status(5)."""
     return read_kilobytes(f"/proc/{pid}/status", "VmRSS:")

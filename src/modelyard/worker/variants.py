@@ -24,7 +24,8 @@ import msgspec
 
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError
 from modelyard.tasks.registry import get_task
-from modelyard.worker.limits import limit_memory
+from modelyard.types import VariantKind
+from modelyard.worker.limits import limit_memory, says_out_of_memory
 from modelyard.worker.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
 
 TASKS = (
@@ -36,9 +37,6 @@ LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 KEPT_ENDINGS = (".json", ".txt", ".model", ".jinja", ".md")
 """Of the original's own folder, what is no weights; the folders of its modules are kept whole."""
 LEFT_OUT = ("trainer_state.json", MANIFEST_FILE)
-
-OUT_OF_MEMORY = ("bad_alloc", "allocate memory")
-"""What the libraries' errors say when memory ran out; they have no class for it."""
 
 Step = Literal["exporting", "folding", "quantising", "checking"]
 Say = Callable[[Step, str], None]
@@ -52,7 +50,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     task: str
-    kind: Literal["onnx", "onnx.8-bit"]
+    kind: VariantKind
     target: str
     model_id: str
     revision: str | None = None
@@ -199,7 +197,7 @@ def replace_folder(made: Path, target: Path) -> None:
 
 def explain(error: BaseException, order: Order) -> str:
     """One sentence or two about why there is no variant, for the user."""
-    if isinstance(error, MemoryError | BootFailed) or any(words in str(error) for words in OUT_OF_MEMORY):
+    if isinstance(error, BootFailed) or says_out_of_memory(error):
         limit = order.memory_limit_bytes
         allowed = "the machine has" if limit is None else f"the {limit / 1024**3:.1f} GiB it may use"
         return f"Making a variant of {order.model_id} needs more memory than {allowed}. Raise it, or use the original."

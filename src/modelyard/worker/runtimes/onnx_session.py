@@ -13,12 +13,12 @@ from pathlib import Path
 import onnxruntime
 
 from modelyard.tasks.model import Array
+from modelyard.worker.limits import says_out_of_memory
 from modelyard.worker.runtimes.processors import first_line
 from modelyard.worker.runtimes.threads import get_threads
 
 FATAL_ONLY = 4
 SPIN_US = "50"
-_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "Available memory")
 
 
 class Session:
@@ -75,7 +75,7 @@ class Session:
 def translated(error: Exception) -> MemoryError | RuntimeError:
     """What the library raised, as one of Python's own kinds."""
     line = first_line(error)
-    return MemoryError(line) if any(words in line for words in _OUT_OF_MEMORY) else RuntimeError(line)
+    return MemoryError(line) if says_out_of_memory(error) else RuntimeError(line)
 
 
 def release_freed_memory() -> None:

@@ -23,6 +23,7 @@ from transformers.models.auto import modeling_auto
 from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, OnTokens
+from modelyard.worker.limits import says_out_of_memory
 from modelyard.worker.runtimes.processors import (
     TEXT_HEADS,
     ensure_tokenizer_pads,
@@ -569,12 +570,6 @@ def describe_batch(inputs: Mapping[str, Any]) -> str:
     return f"{shape} {'tokens' if name == 'input_ids' else name}".strip()
 
 
-OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "can't start new thread")
-"""What torch, the system and Python say of it: a thread cannot start where there is no room for its stack."""
-
-
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out; on the CPU torch has no class for it."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return any(words in str(error) for words in OUT_OF_MEMORY)
+    """Whether `error` says that memory ran out, a device's or the machine's."""
+    return isinstance(error, torch.OutOfMemoryError) or says_out_of_memory(error)
