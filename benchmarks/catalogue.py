@@ -60,8 +60,8 @@ def run() -> bool:
 def fill(data_dir: Path) -> None:
     """A database whose catalogue has ROWS models of the hub."""
     from modelyard.config import DATABASE_NAME
+    from modelyard.records.models import Listing
     from modelyard.store import Store
-    from modelyard.types import Listing
 
     data_dir.mkdir()
     now = datetime.now(UTC)

@@ -20,7 +20,7 @@ def run() -> bool:
 async def compare() -> bool:
     """One model after another, each alone in a worker of a nursery that has forked before."""
     from modelyard.engine.local import LocalEngine
-    from modelyard.types import GIB
+    from modelyard.units import GIB
     from tests.engine.harness import Harness
 
     engine = LocalEngine(64 * GIB)
@@ -40,11 +40,11 @@ async def measure(harness: object, name: str) -> tuple[int, int]:
     from dataclasses import replace
 
     from modelyard.catalog.inspection import inspect_folder
-    from modelyard.control.benchmark import Sweep, asker, confirm
     from modelyard.errors import InvalidRequest
+    from modelyard.jobs.benchmark import Sweep, asker, confirm
+    from modelyard.records.replicas import ReplicaSpec
     from modelyard.tasks.registry import get_task
-    from modelyard.tasks.workload import workload
-    from modelyard.types import ReplicaSpec
+    from modelyard.tasks.shared.workload import workload
     from tests.engine.harness import Harness, new_id
     from tests.peaks import Watch, total_bytes
 

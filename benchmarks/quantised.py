@@ -89,7 +89,7 @@ async def compare() -> bool:
 
 async def boot(harness: Any, model_id: str, task: str, *, variant: bool) -> Side:
     """A worker that is ready."""
-    from modelyard.types import ReplicaSpec
+    from modelyard.records.replicas import ReplicaSpec
     from tests.engine.harness import SECRET, new_id
 
     path = variant_of(model_id) if variant else cache_dir() / model_id

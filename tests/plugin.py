@@ -56,3 +56,13 @@ def task_zoo(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempP
         shutil.copytree(model_folder(FAMILY_OF_TASK[task.id]), model)
         (model / "README.md").write_text(f"---\npipeline_tag: {task.id}\n---\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with all its tables, to be copied."""
+    from modelyard.store.store import Store
+
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+    Store.open(f"sqlite:///{path}").close()
+    return path

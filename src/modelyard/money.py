@@ -9,7 +9,8 @@ from decimal import Decimal
 from functools import lru_cache
 
 from modelyard.errors import InvalidRequest, PaymentRequired
-from modelyard.types import GIB, Account
+from modelyard.records.accounts import Account
+from modelyard.units import GIB
 
 NANO = 10**9
 PICO = 10**12

@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from modelyard.accounts.funds import COUNT_S, RECOUNT_S, Funds
 from modelyard.accounts.ledger import lines, month_start, total
 from modelyard.errors import PaymentRequired
+from modelyard.records.accounts import Account
+from modelyard.records.instances import Instance, Tariff
+from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
-from modelyard.types import GIB, Account, Instance, RequestRecord, Tariff
+from modelyard.units import GIB
 from tests.control.clocks import START, HandClock
 from tests.control.running import on_a_loop
 from tests.store.samples import fund

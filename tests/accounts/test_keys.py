@@ -19,8 +19,8 @@ from modelyard.accounts.keys import (
     shown_prefix,
 )
 from modelyard.errors import Unauthorized
+from modelyard.records.accounts import Key
 from modelyard.store.store import Store
-from modelyard.types import Key
 from tests.control.clocks import HandClock
 from tests.control.running import on_a_loop
 

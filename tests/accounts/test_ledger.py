@@ -15,7 +15,8 @@ from modelyard.accounts.ledger import by_day, line, lines, month_start, total
 from modelyard.accounts.pricing import tariff_of
 from modelyard.config import Settings
 from modelyard.money import decimal
-from modelyard.types import GIB, Instance, Tariff
+from modelyard.records.instances import Instance, Tariff
+from modelyard.units import GIB
 
 START = datetime(2026, 5, 1, 8, 0, tzinfo=UTC)
 USUAL = tariff_of(Settings())

@@ -12,7 +12,9 @@ from modelyard.accounts.pricing import METERS, Price, price, tariff_of
 from modelyard.config import Settings
 from modelyard.errors import InvalidRequest, PaymentRequired
 from modelyard.money import amount_nano, check_funds, decimal, dollars, pico_per_gb_s
-from modelyard.types import GIB, Account, Tariff
+from modelyard.records.accounts import Account
+from modelyard.records.instances import Tariff
+from modelyard.units import GIB
 
 RATE = 0.0000166667
 ADA = Account("acc_1", "ada", datetime(2026, 5, 1, tzinfo=UTC))

@@ -15,8 +15,8 @@ from modelyard.accounts import quotas as module
 from modelyard.accounts.quotas import READ_EVERY_S, Quotas
 from modelyard.errors import TooManyAtOnce
 from modelyard.gateway import problem
+from modelyard.records.accounts import Account, Quota
 from modelyard.store.store import Store
-from modelyard.types import Account, Quota
 from tests.control.clocks import START
 from tests.control.running import on_a_loop
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from modelyard.accounts.rates import SWEEP_AT_LEAST, WINDOW_S, RateLimiter
 from modelyard.errors import RateLimited
 from modelyard.gateway import problem
-from modelyard.types import Key
+from modelyard.records.accounts import Key
 from tests.control.clocks import START, HandClock
 
 

@@ -11,7 +11,7 @@ from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.hub import Hub
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
-from modelyard.types import Measurement, Source
+from modelyard.records.models import Measurement, Source
 from tests.catalog.models import diffusers, model, weights, write
 from tests.hub.server import HubServer, Repo
 

@@ -7,7 +7,7 @@ import pytest
 from modelyard.catalog import hub as hub_module
 from modelyard.catalog.hub import Hub
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused
-from modelyard.types import Source
+from modelyard.records.models import Source
 from tests.catalog.clocks import HandClock
 from tests.catalog.conftest import OpenHub
 from tests.catalog.models import diffusers, model, sentence_transformer, sharded, text, weights

@@ -2,8 +2,9 @@ from datetime import UTC, datetime
 
 from modelyard.catalog.names import is_model_id
 from modelyard.catalog.published import read_published
+from modelyard.records.models import Listing
 from modelyard.tasks.registry import find_task
-from modelyard.types import GIB, Listing
+from modelyard.units import GIB
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

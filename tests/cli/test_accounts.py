@@ -17,8 +17,9 @@ from modelyard.cli.money import parse_usd
 from modelyard.config import DATABASE_NAME
 from modelyard.errors import InvalidRequest
 from modelyard.money import usd
+from modelyard.records.accounts import Account
 from modelyard.store.store import Store
-from modelyard.types import GIB, Account
+from modelyard.units import GIB
 from tests.cli.conftest import Inside, Terminal
 
 

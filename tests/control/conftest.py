@@ -1,25 +1,16 @@
-"""What the tests of the control plane share: its models, an empty database, and yards made of them."""
+"""What the tests of the control plane share: its models, and yards made of them."""
 
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from modelyard.store.store import Store
 from tests.control.yard import MakeYard, Yard, make_models
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with all its tables, to be copied."""
-    path = tmp_path_factory.mktemp("database") / "empty.db"
-    Store.open(f"sqlite:///{path}").close()
-    return path
 
 
 @pytest.fixture

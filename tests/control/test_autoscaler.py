@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.control.autoscaler import Load, Peak, replicas_for, wanted_replicas
-from modelyard.types import Capacity
+from modelyard.records.clusters import Capacity
 
 WINDOW_S = 60.0
 counts = st.integers(0, 50)

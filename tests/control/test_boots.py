@@ -7,7 +7,7 @@ import pytest
 from modelyard.control.policy import Policy
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import BootFailed, ModelRefused, NoCapacity, UnknownModel
-from modelyard.types import ReplicaSpec
+from modelyard.records.replicas import ReplicaSpec
 from tests.catalog.models import model, write
 from tests.control.running import on_a_loop
 from tests.control.yard import BIG, SMALL, SMALL_BYTES, TWIN, MakeYard, Yard

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from modelyard.control.clusters import Changes, check_capacity, check_timeout, read_changes
 from modelyard.errors import InvalidRequest
-from modelyard.types import Capacity
+from modelyard.records.clusters import Capacity
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from modelyard.control.clusters import Changes
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import ClusterOff, InvalidRequest, NotFound, UnknownCluster
-from modelyard.types import Capacity
+from modelyard.records.clusters import Capacity
 from tests.control.running import on_a_loop, turns
 from tests.control.yard import SMALL, SMALL_BYTES, TWIN, MakeYard
 

@@ -11,8 +11,9 @@ import pytest
 
 from modelyard.control.journal import Journal, to_writes
 from modelyard.errors import NotFound, Unavailable
+from modelyard.records.clusters import Event
+from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
-from modelyard.types import Event, RequestRecord
 from tests.control.clocks import START, HandClock
 from tests.control.running import on_a_loop, turns
 

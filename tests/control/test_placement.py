@@ -19,7 +19,7 @@ from modelyard.control.placement import (
     place,
     place_within,
 )
-from modelyard.types import GIB
+from modelyard.units import GIB
 
 
 def tenant(name: str, size: int, idle_s: float | None = None, *, leaving: bool = False, own: bool = False) -> Tenant:

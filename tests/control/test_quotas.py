@@ -10,7 +10,7 @@ import pytest
 from modelyard.control.states import HOLDS_MEMORY
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import InvalidRequest, NoCapacity, QuotaExceeded
-from modelyard.types import Quota
+from modelyard.records.accounts import Quota
 from tests.control.running import on_a_loop
 from tests.control.yard import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, MakeYard, Yard
 

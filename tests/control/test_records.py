@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from modelyard.errors import ClusterOff
-from modelyard.types import Instance
+from modelyard.records.instances import Instance
 from modelyard.worker.memory import start_ticks
 from tests.control.clocks import START
 from tests.control.running import on_a_loop

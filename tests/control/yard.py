@@ -28,8 +28,10 @@ from modelyard.control.replicas import Replica, Supervised
 from modelyard.control.routes import Routes, Target
 from modelyard.control.states import ReplicaState
 from modelyard.errors import ModelyardError
+from modelyard.records.accounts import Quota
+from modelyard.records.instances import Instance, Tariff
 from modelyard.store.store import Store
-from modelyard.types import GIB, Instance, Quota, Tariff
+from modelyard.units import GIB
 from tests.catalog.models import model, write
 from tests.control.clocks import HandClock
 from tests.control.running import turns

@@ -25,9 +25,11 @@ from modelyard.accounts.keys import hash_key, shown_prefix
 from modelyard.accounts.ledger import lines, total
 from modelyard.accounts.usage import read_moment
 from modelyard.money import decimal
+from modelyard.records.accounts import Account
+from modelyard.records.instances import Instance
 from modelyard.store.store import Store
 from modelyard.store.tables import requests
-from modelyard.types import GIB, Account, Instance
+from modelyard.units import GIB
 from tests.serving import KEY, Server, wait_until
 from tests.store.samples import fund
 

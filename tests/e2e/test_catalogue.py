@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from modelyard.control.benchmark import Figures
+from modelyard.jobs.benchmark import Figures
+from modelyard.records.models import Listing
 from modelyard.store import Store
-from modelyard.types import GIB, Listing
+from modelyard.units import GIB
 from tests.catalog.models import diffusers, model, write
 from tests.serving import Server, wait_until
 

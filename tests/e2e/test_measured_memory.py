@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.types import GIB
+from modelyard.units import GIB
 from tests.peaks import Watch, total_bytes
 from tests.serving import Server, wait_until
 

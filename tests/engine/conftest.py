@@ -11,7 +11,8 @@ import pytest
 
 from modelyard.engine.base import Engine
 from modelyard.engine.local import LocalEngine
-from modelyard.types import GIB, ReplicaSpec
+from modelyard.records.replicas import ReplicaSpec
+from modelyard.units import GIB
 from tests.builders import build
 from tests.engine.aio import run_async_test
 from tests.engine.fake import FakeEngine

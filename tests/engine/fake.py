@@ -29,10 +29,11 @@ from typing import Any
 from modelyard.engine.base import Engine, Node, Phase, Sighting
 from modelyard.engine.link import Link
 from modelyard.engine.strays import end_strays
+from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Task
-from modelyard.types import GIB, ReplicaSpec
+from modelyard.units import GIB
 from modelyard.worker import server
-from modelyard.worker.batcher import Batcher
+from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.server import WorkerServer
 from tests.engine.echo import ECHO, EchoModel
 

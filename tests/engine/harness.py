@@ -12,7 +12,7 @@ from typing import Any
 
 from modelyard.engine.base import Engine, Phase, Sighting
 from modelyard.engine.link import Exchange, Link
-from modelyard.types import ReplicaSpec
+from modelyard.records.replicas import ReplicaSpec
 from modelyard.wire import Kind
 from modelyard.worker.memory import start_ticks
 

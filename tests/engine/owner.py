@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from modelyard.engine.local import LocalEngine
-from modelyard.types import GIB
+from modelyard.units import GIB
 from tests.engine.harness import Harness, ask, echo_spec
 from tests.engine.workers import ECHO_NURSERY
 

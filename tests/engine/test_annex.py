@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from modelyard.types import ReplicaSpec
+from modelyard.records.replicas import ReplicaSpec
 from modelyard.worker.annex import Annex
 from tests.engine.conftest import Harness
 from tests.engine.harness import SECRET, ask, is_alive, new_id

@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from modelyard.control.benchmark import asker, conclude, confirm, sweep
+from modelyard.jobs.benchmark import asker, conclude, confirm, sweep
 from modelyard.tasks.registry import get_task
-from modelyard.tasks.workload import workload
+from modelyard.tasks.shared.workload import workload
 from tests.engine.conftest import model_spec
 from tests.engine.harness import Harness
 

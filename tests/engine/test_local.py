@@ -24,7 +24,7 @@ from modelyard.engine.link import Link
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.rundir import MARKER, PREFIX, RunDir
 from modelyard.errors import ReplicaLost
-from modelyard.types import GIB
+from modelyard.units import GIB
 from tests.engine.conftest import model_spec
 from tests.engine.harness import Harness, ask, echo_spec, eventually, finish, first_piece, is_alive
 from tests.engine.unruly import build_unruly

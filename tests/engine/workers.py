@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.errors import ModelRefused
+from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Call, Task
-from modelyard.types import ReplicaSpec
 from modelyard.worker.boot import serve_replica
 from modelyard.worker.nursery import run_nursery
 from tests.engine.echo import ECHO, EchoModel

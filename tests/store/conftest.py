@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from modelyard.records.accounts import Account
 from modelyard.store import Store
-from modelyard.types import Account
 from tests.store.program import Program
 from tests.store.samples import at
 

@@ -88,7 +88,7 @@ def ensure_account(store: Any, name: str) -> list[str]:
 
 
 def put_cluster(store: Any, account_id: str, model_id: str) -> bool:
-    from modelyard.types import Capacity
+    from modelyard.records.clusters import Capacity
 
     return bool(store.clusters.put(account_id, model_id, Capacity(), 60, NOW)[1])
 
@@ -100,7 +100,7 @@ def count_inferences(store: Any, cluster_ids: list[str], times: int) -> None:
 
 
 def write_events(store: Any, account_id: str, batches: int, size: int) -> None:
-    from modelyard.types import Event
+    from modelyard.records.clusters import Event
 
     lines = [Event(account_id, "org/name", NOW, "note", f"from {os.getpid()}") for _ in range(size)]
     for _ in range(batches):
@@ -123,7 +123,7 @@ def claim_jobs(store: Any) -> list[str]:
 
 def write_until_killed(store: Any, account_id: str, cluster_ids: list[str]) -> None:
     """Says a number once everything of that round is committed."""
-    from modelyard.types import Event
+    from modelyard.records.clusters import Event
 
     for number in count(1):
         store.clusters.add_inferences(dict.fromkeys(cluster_ids, (1, NOW)))
@@ -134,8 +134,8 @@ def write_until_killed(store: Any, account_id: str, cluster_ids: list[str]) -> N
 def reserve_until_refused(store: Any, account_id: str, amount_nano: int) -> int:
     """How often it could set that much aside."""
     from modelyard.errors import PaymentRequired
+    from modelyard.records.requests import RequestRecord
     from modelyard.store.requests import Past
-    from modelyard.types import RequestRecord
 
     for number in count():
         record = RequestRecord(f"req_{os.getpid()}_{number}", account_id, "org/name", 1, NOW, reserved_nano=amount_nano)
@@ -148,7 +148,7 @@ def reserve_until_refused(store: Any, account_id: str, amount_nano: int) -> int:
 
 def settle_each(store: Any, account_id: str, request_ids: list[str], times: int) -> None:
     """Settles every request, in an order of its own, so many times."""
-    from modelyard.types import RequestRecord
+    from modelyard.records.requests import RequestRecord
 
     for _ in range(times):
         records = [
@@ -168,7 +168,8 @@ def keep_a_ledger(store: Any, account_id: str, seed: int) -> dict[str, dict[str,
 
     from modelyard.clock import SystemClock
     from modelyard.control.journal import Journal
-    from modelyard.types import Instance, RequestRecord, Tariff
+    from modelyard.records.instances import Instance, Tariff
+    from modelyard.records.requests import RequestRecord
 
     chance = random.Random(seed)
     shared = random.Random(2026)

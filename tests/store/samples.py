@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import update
 
+from modelyard.records.accounts import Account
+from modelyard.records.clusters import Capacity, Event
+from modelyard.records.instances import Instance
 from modelyard.store import Store, new_id
 from modelyard.store.tables import accounts
-from modelyard.types import Account, Capacity, Event, Instance
 
 START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 MODEL = "openai-community/gpt2"

@@ -3,9 +3,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from modelyard.errors import InvalidRequest, NotFound
+from modelyard.records.accounts import Account
 from modelyard.store import Store
 from modelyard.store.accounts import MOST_CREDIT_NANO
-from modelyard.types import Account
 from tests.store.samples import at
 
 

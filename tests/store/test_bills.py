@@ -25,8 +25,10 @@ from modelyard.accounts.pricing import price
 from modelyard.clock import SteadyClock
 from modelyard.engine.base import Phase
 from modelyard.gateway.metering import Metering
+from modelyard.records.accounts import Key
+from modelyard.records.instances import Instance, Tariff
 from modelyard.store import Store
-from modelyard.types import GIB, Instance, Key, Tariff
+from modelyard.units import GIB
 from tests.control.clocks import START, HandClock
 from tests.control.yard import SMALL, TWIN, Yard, make_models
 from tests.store.program import Program

@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from modelyard.errors import NotFound, UnknownCluster
+from modelyard.records.accounts import Account
+from modelyard.records.clusters import Capacity
 from modelyard.store import Store
-from modelyard.types import Account, Capacity
 from tests.store.samples import CAPACITY, MODEL, at, life, line
 
 

@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy.exc import StatementError
 
 from modelyard.errors import NotFound
+from modelyard.records.accounts import Account
+from modelyard.records.clusters import Event
 from modelyard.store import Store
-from modelyard.types import Account, Event
 from tests.store.samples import MODEL, at, line
 
 

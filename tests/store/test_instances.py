@@ -5,8 +5,8 @@ import pytest
 from sqlalchemy.exc import StatementError
 
 from modelyard.errors import NotFound
+from modelyard.records.accounts import Account
 from modelyard.store import Store
-from modelyard.types import Account
 from tests.store.samples import at, life
 
 

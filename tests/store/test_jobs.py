@@ -1,8 +1,9 @@
 import pytest
 
 from modelyard.errors import NotFound
+from modelyard.records.accounts import Account
+from modelyard.records.jobs import JobState
 from modelyard.store import Store
-from modelyard.types import Account, JobState
 from tests.store.program import Program, run_together
 from tests.store.samples import MODEL, at
 

@@ -1,8 +1,8 @@
 from dataclasses import replace
 from typing import Any
 
+from modelyard.records.models import Listing, Measurement
 from modelyard.store import Store
-from modelyard.types import Listing, Measurement
 from tests.store.samples import MODEL, at
 
 

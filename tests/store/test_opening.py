@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from modelyard.errors import InvalidRequest, Unavailable
+from modelyard.records.accounts import Account
 from modelyard.store import Store
-from modelyard.types import Account
 from tests.store.samples import CAPACITY, MODEL, at, line
 
 

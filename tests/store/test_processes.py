@@ -3,8 +3,9 @@
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
+from modelyard.records.accounts import Account
+from modelyard.records.clusters import Capacity
 from modelyard.store import Store
-from modelyard.types import Account, Capacity
 from tests.store.program import Program, run_together
 from tests.store.samples import CAPACITY, MODEL, at, life, line
 

@@ -6,8 +6,8 @@ from uuid import uuid4
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from modelyard.records.clusters import Capacity
 from modelyard.store import Store
-from modelyard.types import Capacity
 from tests.store.samples import at, life
 
 quick = settings(

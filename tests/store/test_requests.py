@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.errors import NotFound, PaymentRequired
+from modelyard.records.accounts import Account
+from modelyard.records.requests import RequestRecord
 from modelyard.store import Store
 from modelyard.store.requests import Past, RequestTotals
-from modelyard.types import Account, RequestRecord
 from tests.store.program import Program, run_together
 from tests.store.samples import MODEL, START, at, fund
 from tests.store.test_properties import quick

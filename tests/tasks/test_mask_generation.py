@@ -10,8 +10,8 @@ from PIL import Image
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
-from modelyard.tasks.masks import boxes_around, distinct
 from modelyard.tasks.registry import get_task
+from modelyard.tasks.shared.masks import boxes_around, distinct
 from tests.builders.pictures import SIZES, picture, to_base64, turned
 from tests.builders.reference import library_model
 

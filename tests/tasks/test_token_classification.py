@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from modelyard.tasks.entities import Piece, aggregate
 from modelyard.tasks.registry import get_task
+from modelyard.tasks.shared.entities import Piece, aggregate
 from tests.builders.reference import library_model
 
 TASK = get_task("token-classification")

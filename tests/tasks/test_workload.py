@@ -8,10 +8,10 @@ import pytest
 
 from modelyard.catalog.inspection import inspect_folder
 from modelyard.errors import ModelyardError
-from modelyard.tasks import samples
 from modelyard.tasks.body import to_call
 from modelyard.tasks.registry import OURS, TASKS, get_task
-from modelyard.tasks.workload import SIZES, Size, new_tokens, workload
+from modelyard.tasks.shared import samples
+from modelyard.tasks.shared.workload import SIZES, Size, new_tokens, workload
 from tests.builders.fixtures import FAMILY_OF_TASK
 
 every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from modelyard.engine.link import Link
-from modelyard.types import ReplicaSpec
+from modelyard.records.replicas import ReplicaSpec
 from tests.engine.harness import ask, echo_spec, eventually, is_alive
 from tests.engine.workers import ECHO_NURSERY, ROOT
 

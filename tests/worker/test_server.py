@@ -16,7 +16,7 @@ import pytest
 from modelyard import wire
 from modelyard.tasks.base import Task
 from modelyard.wire import Frame, Kind, encode, read_frame
-from modelyard.worker.batcher import Batcher
+from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.server import Phase, WorkerServer
 from tests.engine.echo import ECHO, EchoModel
 from tests.engine.harness import eventually

@@ -16,9 +16,10 @@ from modelyard.accounts.ledger import MICROSECOND, lines, month_start, total
 from modelyard.clock import Clock
 from modelyard.errors import ModelyardError, PaymentRequired
 from modelyard.money import check_funds
+from modelyard.records.accounts import Account
+from modelyard.records.instances import Instance
 from modelyard.store.requests import Past
 from modelyard.store.store import Store
-from modelyard.types import Account, Instance
 
 log = logging.getLogger(__name__)
 

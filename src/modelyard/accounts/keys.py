@@ -9,8 +9,8 @@ from collections import OrderedDict
 
 from modelyard.clock import Clock
 from modelyard.errors import Unauthorized
+from modelyard.records.accounts import Key
 from modelyard.store.store import Store
-from modelyard.types import Key
 
 PREFIX = "my-"
 SHOWN = 8

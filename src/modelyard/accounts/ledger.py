@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from modelyard.money import US, amount_nano
-from modelyard.types import Instance, Tariff
+from modelyard.records.instances import Instance, Tariff
 
 MICROSECOND = timedelta(microseconds=1)
 

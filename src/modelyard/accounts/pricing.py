@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from modelyard.config import Settings
 from modelyard.money import PICO, amount_nano, half_up, pico_per_gb_s
-from modelyard.types import GIB, Tariff
+from modelyard.records.instances import Tariff
+from modelyard.units import GIB
 
 METERS = (("xs", 1), ("sm", 4), ("md", 16), ("lg", 40), ("xl", 80), ("xxl", 160))
 """Meter name → the most GB of required memory it covers; anything above is `super`."""

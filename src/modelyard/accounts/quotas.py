@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from modelyard.errors import TooManyAtOnce, Unavailable
-from modelyard.types import Account, Quota
+from modelyard.records.accounts import Account, Quota
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from modelyard.clock import Clock
 from modelyard.errors import RateLimited
-from modelyard.types import Key
+from modelyard.records.accounts import Key
 
 WINDOW_S = 60.0
 UNLIMITED = 1_000_000

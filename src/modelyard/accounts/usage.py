@@ -16,9 +16,10 @@ from modelyard.accounts.pricing import meter_of, price
 from modelyard.clock import iso
 from modelyard.errors import InvalidRequest
 from modelyard.money import NANO, PICO, US
+from modelyard.records.requests import RequestRecord
 from modelyard.store.requests import RequestTotals
 from modelyard.store.store import Store
-from modelyard.types import GIB, RequestRecord
+from modelyard.units import GIB
 
 Part = Literal["account_id", "day", "model_id"]
 Group = tuple[date | str, ...]

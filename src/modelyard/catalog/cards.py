@@ -8,7 +8,7 @@ from dataclasses import replace
 from modelyard.catalog.found import Found
 from modelyard.catalog.inspection import Inspection
 from modelyard.catalog.memory import estimate_memory_bytes
-from modelyard.types import Measurement, ModelCard
+from modelyard.records.models import Measurement, ModelCard
 
 UNKNOWN_TASK = "unknown"
 """The task of a card whose files do not tell it; such a card always carries a refusal."""

@@ -24,7 +24,7 @@ from modelyard.catalog.variants import FOLDER as VARIANTS
 from modelyard.catalog.variants import split_variant
 from modelyard.config import Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
-from modelyard.types import Measurement, ModelCard, Source, check_model_id
+from modelyard.records.models import Measurement, ModelCard, Source, check_model_id
 
 Learned = Callable[[Sequence[str]], Mapping[str, Measurement]]
 """Model ids → what was measured of those that have been measured. Called on every lookup, on the event loop: it must

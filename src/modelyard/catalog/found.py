@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard.catalog.inspection import Inspection
-from modelyard.types import Source
+from modelyard.records.models import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from modelyard.catalog.hub_lookup import Answer, HubLookup, Plan
 from modelyard.catalog.hub_settings import HubSettings, read_hub_settings
 from modelyard.catalog.transfer import Patience, Transfer
 from modelyard.clock import Clock, SystemClock
-from modelyard.types import check_model_id
+from modelyard.records.models import check_model_id
 
 __all__ = ["Hub", "OnProgress", "Progress"]
 

@@ -17,7 +17,7 @@ from modelyard.catalog.hub_files import HubFiles
 from modelyard.catalog.inspection import Inspection, inspect_files
 from modelyard.catalog.selection import select_files
 from modelyard.errors import DownloadFailed, ModelRefused, ModelyardError
-from modelyard.types import Source
+from modelyard.records.models import Source
 
 FOUND_TTL_S = 300.0
 MISSING_TTL_S = 30.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelyard.errors import InvalidRequest
-from modelyard.types import check_model_id
+from modelyard.records.models import check_model_id
 
 
 def is_model_id(text: str) -> bool:

@@ -9,7 +9,8 @@ import tomllib
 from datetime import datetime
 from importlib.resources import files
 
-from modelyard.types import GIB, Listing
+from modelyard.records.models import Listing
+from modelyard.units import GIB
 
 FILE = "published.toml"
 

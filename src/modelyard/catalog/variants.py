@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelyard.types import VariantKind
+from modelyard.records.models import VariantKind
 
 KINDS: tuple[VariantKind, ...] = ("onnx.8-bit", "onnx")
 """Every kind of variant, the longer endings first: `org/name.onnx.8-bit` is not an `8-bit` of something."""

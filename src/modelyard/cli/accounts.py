@@ -16,12 +16,12 @@ from modelyard.clock import SystemClock, iso
 from modelyard.config import Resolved
 from modelyard.errors import InvalidRequest
 from modelyard.money import usd
-from modelyard.types import GIB
+from modelyard.units import GIB
 
 if TYPE_CHECKING:
+    from modelyard.records.accounts import Account
     from modelyard.store.accounts import Limits
     from modelyard.store.store import Store
-    from modelyard.types import Account
 
 COLUMNS = (
     "name", "id", "#keys", "#instances", "#memory gb", "#at once", "#models", "#credit usd", "#monthly usd",

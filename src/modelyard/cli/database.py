@@ -10,8 +10,8 @@ from modelyard.config import Settings
 from modelyard.errors import NotFound
 
 if TYPE_CHECKING:
+    from modelyard.records.accounts import Account
     from modelyard.store.store import Store
-    from modelyard.types import Account
 
 
 @contextmanager

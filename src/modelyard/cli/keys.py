@@ -16,7 +16,7 @@ from modelyard.config import FIRST_ACCOUNT, Resolved
 from modelyard.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
-    from modelyard.types import Key
+    from modelyard.records.accounts import Key
 
 COLUMNS = ("id", "account", "name", "key", "created", "revoked", "#per minute")
 AS_THE_SERVER_SAYS = "what the server's --rate-limit says"

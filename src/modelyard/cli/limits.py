@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from modelyard.cli.money import parse_usd
 from modelyard.errors import InvalidRequest
-from modelyard.types import GIB
+from modelyard.units import GIB
 
 NONE = "none"
 """The word that lifts a limit."""

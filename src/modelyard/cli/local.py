@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from modelyard.cli.examples import with_examples
 from modelyard.config import Settings
 from modelyard.errors import InvalidRequest, ModelRefused
-from modelyard.types import ModelCard, Source
+from modelyard.records.models import ModelCard, Source
 
 if TYPE_CHECKING:
     from modelyard.catalog.catalog import Catalog

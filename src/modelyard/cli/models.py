@@ -11,10 +11,10 @@ from modelyard.cli.client import Client, open_client
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json, ModelId, Url
 from modelyard.config import Resolved, Settings
-from modelyard.types import GIB
+from modelyard.units import GIB
 
 if TYPE_CHECKING:
-    from modelyard.types import ModelCard
+    from modelyard.records.models import ModelCard
 
 COLUMNS = ("model", "task", "#params", "#RAM", "known", "licence", "problem")
 

@@ -17,9 +17,10 @@ from modelyard.config import Settings
 from modelyard.engine.base import Phase
 from modelyard.engine.local import LocalEngine, usable_memory_bytes
 from modelyard.errors import BootFailed, DeadlineExceeded
+from modelyard.records.models import ModelCard
+from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks import body as bodies
 from modelyard.tasks.registry import get_task
-from modelyard.types import ModelCard, ReplicaSpec
 from modelyard.wire import Kind
 
 if TYPE_CHECKING:

@@ -15,15 +15,15 @@ from modelyard.cli import output
 from modelyard.cli.examples import with_examples
 from modelyard.cli.flags import with_settings
 from modelyard.config import CLI_KEY_FILE, Resolved
-from modelyard.types import Source
+from modelyard.records.models import Source
 
 if TYPE_CHECKING:
     import asyncio
 
     from rich.console import Console
 
-    from modelyard.gateway.services import Services
-    from modelyard.types import Listing
+    from modelyard.records.models import Listing
+    from modelyard.serving import Services
 
 SHOWN_MODELS = 10
 SEEN = (Source.FOLDER, Source.HUB)

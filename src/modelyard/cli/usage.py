@@ -77,7 +77,7 @@ def account_id(store: Store, name: str | None) -> str | None:
 def row_cells(account: str, day: str, model_id: str, row: Row) -> list[Any]:
     """A row, as text where a number would lose digits."""
     from modelyard.money import US, decimal
-    from modelyard.types import GIB
+    from modelyard.units import GIB
 
     return [
         account,
@@ -97,7 +97,7 @@ def line_cells(line: Line, account: str) -> list[Any]:
     """A line of the bill, as text where a number would lose digits."""
     from modelyard.accounts.usage import exact
     from modelyard.money import US, decimal
-    from modelyard.types import GIB
+    from modelyard.units import GIB
 
     return [
         account,

@@ -14,7 +14,7 @@ from modelyard.cli import output
 from modelyard.cli.flags import with_settings
 from modelyard.config import Resolved, Settings
 from modelyard.errors import Unavailable
-from modelyard.types import ReplicaSpec
+from modelyard.records.replicas import ReplicaSpec
 
 
 @with_settings("host", "models_dir", "allow_unsafe", "hub", "log_level")

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from modelyard.types import Capacity
+from modelyard.records.clusters import Capacity
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ from modelyard.control.replicas import Supervised
 from modelyard.control.room import QuotaOf
 from modelyard.control.states import ClusterStatus
 from modelyard.errors import InvalidRequest, ModelRefused, QuotaExceeded, UnknownCluster
+from modelyard.records.clusters import Capacity, Cluster
+from modelyard.records.models import ModelCard
 from modelyard.store.store import Store
-from modelyard.types import Capacity, Cluster, ModelCard
 
 T = TypeVar("T")
 

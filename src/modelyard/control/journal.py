@@ -16,8 +16,9 @@ from typing import Any, cast
 
 from modelyard.clock import Clock
 from modelyard.errors import ModelyardError
+from modelyard.records.clusters import Event
+from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
-from modelyard.types import Event, RequestRecord
 
 log = logging.getLogger(__name__)
 

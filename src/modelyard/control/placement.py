@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from modelyard.types import GIB
+from modelyard.units import GIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.download import Progress
 from modelyard.clock import Clock
 from modelyard.errors import DownloadFailed, ModelyardError
-from modelyard.types import ModelCard
+from modelyard.records.models import ModelCard
 
 log = logging.getLogger(__name__)
 

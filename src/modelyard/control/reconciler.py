@@ -30,8 +30,10 @@ from modelyard.control.routes import Routes
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.engine.base import Engine, Phase, Sighting
 from modelyard.errors import BootFailed, ClusterOff, ModelyardError, NoCapacity
+from modelyard.records.clusters import Cluster
+from modelyard.records.models import ModelCard
+from modelyard.records.replicas import ReplicaSpec
 from modelyard.store.store import Store
-from modelyard.types import Cluster, ModelCard, ReplicaSpec
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ from functools import partial
 
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
+from modelyard.records.clusters import Cluster
+from modelyard.records.instances import Instance, Tariff
 from modelyard.store.store import Store
-from modelyard.types import Cluster, Instance, Tariff
 
 
 class Records:

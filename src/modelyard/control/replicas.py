@@ -11,7 +11,7 @@ from modelyard.control.routes import Route
 from modelyard.control.states import LIVE, ClusterStatus, ReplicaState, check_move, cluster_status
 from modelyard.engine.link import Link
 from modelyard.errors import ClusterOff, ModelyardError
-from modelyard.types import Capacity, Cluster
+from modelyard.records.clusters import Capacity, Cluster
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from modelyard.control.placement import (
 from modelyard.control.replicas import Supervised
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.engine.base import Node
-from modelyard.types import Quota
+from modelyard.records.accounts import Quota
 
 QuotaOf = Callable[[str], Quota]
 """What an account may have, by its id, as far as it is known at this moment."""

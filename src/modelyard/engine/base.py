@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from modelyard.engine.link import Link
-from modelyard.types import ReplicaSpec
+from modelyard.records.replicas import ReplicaSpec
 
 
 class Phase(StrEnum):

@@ -24,7 +24,7 @@ from modelyard.engine.link import Link
 from modelyard.engine.rundir import RunDir
 from modelyard.engine.strays import end_strays
 from modelyard.errors import ReplicaLost
-from modelyard.types import ReplicaSpec
+from modelyard.records.replicas import ReplicaSpec
 from modelyard.worker.memory import start_ticks
 from modelyard.worker.nursery import kill_group
 

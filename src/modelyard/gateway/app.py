@@ -18,9 +18,9 @@ from modelyard import __version__
 from modelyard.errors import ModelyardError
 from modelyard.gateway import artefacts, openapi, problem
 from modelyard.gateway.exchange import Receive, Scope, Send
-from modelyard.gateway.services import Services
-from modelyard.gateway.v1 import V1
-from modelyard.gateway.v2 import V2
+from modelyard.gateway.surfaces.v1 import V1
+from modelyard.gateway.surfaces.v2 import V2
+from modelyard.serving import Services
 
 V1_RUN = "/model/run"
 V2_PREFIX = "/models/v2/"

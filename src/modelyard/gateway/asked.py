@@ -15,14 +15,15 @@ from modelyard.accounts.pricing import Price, price
 from modelyard.control.preparation import Prepared
 from modelyard.errors import NotFound
 from modelyard.gateway.exchange import HttpExchange
-from modelyard.gateway.resolve import needs_resolving, resolve
-from modelyard.gateway.services import Services
+from modelyard.gateway.media import needs_resolving, resolve
 from modelyard.money import decimal
+from modelyard.records.accounts import Key
+from modelyard.records.models import ModelCard, check_model_id
+from modelyard.serving import Services
 from modelyard.tasks import body as bodies
 from modelyard.tasks.base import Task
 from modelyard.tasks.body import Inference
 from modelyard.tasks.registry import TASKS, find_task
-from modelyard.types import Key, ModelCard, check_model_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from typing import Any
 
 from modelyard.clock import iso
 from modelyard.errors import InvalidRequest
-from modelyard.gateway.services import Services
-from modelyard.types import Job, JobState, Key
+from modelyard.records.accounts import Key
+from modelyard.records.jobs import Job, JobState
+from modelyard.serving import Services
 
 
 async def ask(services: Services, key: Key, model_id: str, retry: Any) -> tuple[Job, bool]:

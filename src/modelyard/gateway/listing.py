@@ -13,12 +13,12 @@ from typing import Any
 from starlette.datastructures import URL
 from starlette.requests import Request
 
-from modelyard.control.index import listing_of
+from modelyard.catalog.index import listing_of
 from modelyard.errors import ModelyardError
 from modelyard.gateway.requests import whole_query
-from modelyard.gateway.services import Services
+from modelyard.records.models import Listing, Source
+from modelyard.serving import Services
 from modelyard.store.models import PUBLISHED
-from modelyard.types import Listing, Source
 
 DEFAULT_LIMIT = 250
 """As many as are read, shaped and sent within 20 ms; `benchmarks/catalogue.py` measures it."""

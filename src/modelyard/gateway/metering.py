@@ -17,8 +17,10 @@ from modelyard.control.journal import Journal
 from modelyard.errors import ReplicaLost
 from modelyard.gateway.exchange import ClientLeft
 from modelyard.money import US
+from modelyard.records.accounts import Key
+from modelyard.records.instances import Tariff
+from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
-from modelyard.types import Key, RequestRecord, Tariff
 
 PRUNE_S = 3600.0
 

@@ -15,7 +15,7 @@ import uvloop
 from modelyard.config import Settings
 from modelyard.errors import Unavailable
 from modelyard.gateway.app import App
-from modelyard.gateway.services import Services
+from modelyard.serving import Services
 
 GRACEFUL_S = 10
 """How long requests in progress may take once the server was told to stop."""

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from modelyard.errors import InvalidRequest, MalformedBody, UnsupportedMediaType
-from modelyard.gateway.carried import Carried, decode_body
+from modelyard.gateway.deferred import Carried, decode_body
 from modelyard.gateway.exchange import HttpExchange
 from modelyard.media import sniff
 from modelyard.tasks.body import MEDIA_FIELDS, decode_object

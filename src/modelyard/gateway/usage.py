@@ -11,9 +11,10 @@ from modelyard.accounts.funds import Standing
 from modelyard.accounts.usage import Part, read_period, read_usage, show_line, show_request, show_row, show_rows
 from modelyard.clock import iso
 from modelyard.errors import InvalidRequest, NotFound
-from modelyard.gateway.services import Services
 from modelyard.money import NANO
-from modelyard.types import Key, check_model_id
+from modelyard.records.accounts import Key
+from modelyard.records.models import check_model_id
+from modelyard.serving import Services
 
 GROUPS: dict[str | None, dict[Part, str]] = {
     None: {"day": "day", "model_id": "modelId"},

@@ -9,10 +9,10 @@ from typing import TypedDict, Unpack
 from sqlalchemy import Row, or_, select, update
 
 from modelyard.errors import InvalidRequest, NotFound
+from modelyard.records.accounts import Account
 from modelyard.store.database import Database, insert_into
 from modelyard.store.ids import new_id
 from modelyard.store.tables import accounts
-from modelyard.types import Account
 
 MOST_CREDIT_NANO = 9 * 10**18
 """What a signed column of 64 bits holds, rounded down: nine billion US dollars."""

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Row, bindparam, case, delete, or_, select, update
 
 from modelyard.errors import UnknownCluster
+from modelyard.records.clusters import Capacity, Cluster
 from modelyard.store.database import Database, insert_into
 from modelyard.store.ids import new_id
 from modelyard.store.tables import clusters
-from modelyard.types import Capacity, Cluster
 
 
 class Clusters:

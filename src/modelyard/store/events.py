@@ -7,9 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, text
 
+from modelyard.records.clusters import Event
 from modelyard.store.database import Database
 from modelyard.store.tables import events
-from modelyard.types import Event
 
 # Any fixed number, shared by all Modelyard programs on one PostgreSQL database.
 _EVENTS_LOCK = 7_405_118_002

@@ -11,9 +11,9 @@ from datetime import datetime
 
 from sqlalchemy import Row, Select, bindparam, case, or_, select, update
 
+from modelyard.records.instances import Instance, Tariff
 from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import instances
-from modelyard.types import Instance, Tariff
 
 
 class Instances:

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import Row, Select, false, select, update
 
+from modelyard.records.jobs import Job, JobState
 from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import job_askers, jobs
-from modelyard.types import Job, JobState
 
 OVER = (JobState.DONE, JobState.FAILED)
 _QUEUED = {"state": JobState.QUEUED, "message": "Job queued"}

@@ -8,10 +8,10 @@ from datetime import datetime
 from sqlalchemy import Row, or_, select, update
 
 from modelyard.errors import InvalidRequest, NotFound
+from modelyard.records.accounts import Key
 from modelyard.store.database import Database, insert_into
 from modelyard.store.ids import new_id
 from modelyard.store.tables import keys
-from modelyard.types import Key
 
 
 class Keys:

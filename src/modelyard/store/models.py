@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, select, update
 
+from modelyard.records.models import Listing, Measurement
 from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import models
-from modelyard.types import Listing, Measurement
 
 MEASURED = "measured"
 PUBLISHED = "published"

@@ -14,9 +14,10 @@ from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, selec
 
 from modelyard.errors import NotFound
 from modelyard.money import check_funds
+from modelyard.records.accounts import Account
+from modelyard.records.requests import RequestRecord
 from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import accounts, requests
-from modelyard.types import Account, RequestRecord
 
 COLUMNS = tuple(field.name for field in fields(RequestRecord))
 SETTLED = ("instance_id", "settled_at", "outcome", "took_us", "cost_nano", "charged_nano")

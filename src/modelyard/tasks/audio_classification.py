@@ -8,8 +8,8 @@ from typing import Any
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.scores import Label, LabelParams, label
-from modelyard.tasks.sounds import EXAMPLE, SoundInputs, features_of, forward_alike, hear, sound_length
+from modelyard.tasks.shared.scores import Label, LabelParams, label
+from modelyard.tasks.shared.sounds import EXAMPLE, SoundInputs, features_of, forward_alike, hear, sound_length
 
 
 class AudioClassificationInputs(SoundInputs, frozen=True, kw_only=True):

@@ -7,12 +7,12 @@ from typing import Any
 
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.dictation import dictate
-from modelyard.tasks.generation import Prompt, write
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.sounds import EXAMPLE, SoundInputs, features_of, hear, sound_length
-from modelyard.tasks.spelling import spell
-from modelyard.tasks.transcripts import SpeechParams, TimedText, Transcript
+from modelyard.tasks.shared.ctc import spell
+from modelyard.tasks.shared.generation import Prompt, write
+from modelyard.tasks.shared.sounds import EXAMPLE, SoundInputs, features_of, hear, sound_length
+from modelyard.tasks.shared.transcripts import SpeechParams, TimedText, Transcript
+from modelyard.tasks.shared.whisper import dictate
 
 
 class AutomaticSpeechRecognitionInputs(SoundInputs, frozen=True, kw_only=True):

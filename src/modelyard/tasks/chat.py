@@ -11,15 +11,15 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Inputs, Task
-from modelyard.tasks.conversation import (
+from modelyard.tasks.model import Model
+from modelyard.tasks.shared.conversation import (
     ChatAnswer,
     Message,
     mirror,
     refuse_long_conversation,
     spoken_messages,
 )
-from modelyard.tasks.generation import GenerationParams, Prompt, refuse_streamed_list, write
-from modelyard.tasks.model import Model
+from modelyard.tasks.shared.generation import GenerationParams, Prompt, refuse_streamed_list, write
 
 
 class ChatInputs(Inputs, frozen=True, kw_only=True):

@@ -16,8 +16,8 @@ from msgspec import Meta
 
 from modelyard.media.encode import encode_png
 from modelyard.tasks.base import Call, Params, Task
-from modelyard.tasks.images import EXAMPLE, ImageInputs, answer_images, height_and_width, image_processor
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, height_and_width, image_processor
 
 
 class DepthEstimationInputs(ImageInputs, frozen=True, kw_only=True):

@@ -16,12 +16,12 @@ from modelyard.errors import InvalidRequest, ModelRefused
 from modelyard.media.images import decode_image
 from modelyard.media.media import Media
 from modelyard.tasks.base import Call, Inputs, Task
-from modelyard.tasks.generation import GenerationParams, Prompt, alike, refuse_long_prompt, stack, write
-from modelyard.tasks.images import EXAMPLE, attempt, pixels_of
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.scores import softmax
-from modelyard.tasks.sizes import media_size
-from modelyard.tasks.windows import check_shared
+from modelyard.tasks.shared.generation import GenerationParams, Prompt, alike, refuse_long_prompt, stack, write
+from modelyard.tasks.shared.images import EXAMPLE, attempt, pixels_of
+from modelyard.tasks.shared.scores import softmax
+from modelyard.tasks.shared.sizes import media_size
+from modelyard.tasks.shared.windows import check_shared
 
 Coordinate = Annotated[float, Meta(ge=0, le=1000)]
 Box = Annotated[list[Coordinate], Meta(min_length=4, max_length=4)]

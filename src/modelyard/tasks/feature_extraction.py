@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.embedding import EmbeddingParams, Vectors, embed
 from modelyard.tasks.model import Model
-from modelyard.tasks.texts import TextInputs, answer_each, text_length
+from modelyard.tasks.shared.embedding import EmbeddingParams, Vectors, embed
+from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
 
 
 class FeatureExtractionInputs(TextInputs, frozen=True, kw_only=True):

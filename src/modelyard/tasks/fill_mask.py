@@ -11,10 +11,10 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Params, Task
-from modelyard.tasks.encoding import Row, encode, forward_each
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.scores import softmax
-from modelyard.tasks.texts import TextInputs, answer_each, text_length
+from modelyard.tasks.shared.encoding import Row, encode, forward_each
+from modelyard.tasks.shared.scores import softmax
+from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
 
 
 class FillMaskInputs(TextInputs, frozen=True, kw_only=True):

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from modelyard.tasks.base import Call, Params, Task
-from modelyard.tasks.images import EXAMPLE, ImageInputs, answer_images
 from modelyard.tasks.model import Model
-from modelyard.tasks.scores import Label, best_labels, to_scores
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images
+from modelyard.tasks.shared.scores import Label, best_labels, to_scores
 
 
 class ImageClassificationInputs(ImageInputs, frozen=True, kw_only=True):

@@ -9,8 +9,8 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
-from modelyard.tasks.images import EXAMPLE, ImageInputs, answer_images
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images
 
 
 class ImageFeatureExtractionInputs(ImageInputs, frozen=True, kw_only=True):

@@ -15,10 +15,10 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
-from modelyard.tasks.images import EXAMPLE, ImageInputs, answer_images, height_and_width, pixels_of
-from modelyard.tasks.masks import to_png
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.scores import sigmoid, softmax
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, height_and_width, pixels_of
+from modelyard.tasks.shared.masks import to_png
+from modelyard.tasks.shared.scores import sigmoid, softmax
 
 Subtask = Literal["panoptic", "instance", "semantic"]
 SUBTASKS: tuple[Subtask, ...] = ("panoptic", "instance", "semantic")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.dialogue import (
+from modelyard.tasks.model import Model
+from modelyard.tasks.shared.dialogue import (
     DialogueInputs,
     DialogueOutput,
     DialogueParams,
@@ -14,8 +15,7 @@ from modelyard.tasks.dialogue import (
     dialogue_length,
     name_media,
 )
-from modelyard.tasks.images import EXAMPLE
-from modelyard.tasks.model import Model
+from modelyard.tasks.shared.images import EXAMPLE
 
 
 class ImageTextToTextInputs(DialogueInputs, frozen=True, kw_only=True):

@@ -13,11 +13,11 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.media.images import decode_image
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.dialogue import encode, refuse_without_prompt, render, turn_ends
-from modelyard.tasks.generation import GenerationParams, Prompt, refuse_long_prompt, refuse_streamed_list, write
-from modelyard.tasks.images import EXAMPLE, ImageInputs, attempt, pixels_of
 from modelyard.tasks.model import Model
-from modelyard.tasks.sizes import media_size
+from modelyard.tasks.shared.dialogue import encode, refuse_without_prompt, render, turn_ends
+from modelyard.tasks.shared.generation import GenerationParams, Prompt, refuse_long_prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, attempt, pixels_of
+from modelyard.tasks.shared.sizes import media_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image

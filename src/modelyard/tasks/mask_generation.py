@@ -15,10 +15,10 @@ import numpy as np
 from msgspec import Meta
 
 from modelyard.tasks.base import Call, Params, Task
-from modelyard.tasks.images import EXAMPLE, ImageInputs, answer_each, pixels_of
-from modelyard.tasks.masks import boxes_around, distinct, stability, to_png
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.pointing import Pointing, read_pointing
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_each, pixels_of
+from modelyard.tasks.shared.masks import boxes_around, distinct, stability, to_png
+from modelyard.tasks.shared.points import Pointing, read_pointing
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Prompts = Annotated[list[Any], Meta(min_length=1, max_length=256)]

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from modelyard.tasks.base import Call, Params, Task
-from modelyard.tasks.boxes import Detection, to_box
-from modelyard.tasks.images import EXAMPLE, ImageInputs, answer_images, height_and_width
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared.boxes import Detection, to_box
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, height_and_width
 
 
 class ObjectDetectionInputs(ImageInputs, frozen=True, kw_only=True):

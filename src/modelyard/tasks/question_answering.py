@@ -9,10 +9,10 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Inputs, Params, Task
-from modelyard.tasks.encoding import Row, forward_each
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.spans import Span, best_spans, score_window
-from modelyard.tasks.windows import Window, check_shared, encode_windows, room_for
+from modelyard.tasks.shared.encoding import Row, forward_each
+from modelyard.tasks.shared.spans import Span, best_spans, score_window
+from modelyard.tasks.shared.windows import Window, check_shared, encode_windows, room_for
 
 
 class QuestionAnsweringInputs(Inputs, frozen=True, kw_only=True):

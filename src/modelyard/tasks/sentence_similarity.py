@@ -10,9 +10,9 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.embedding import EmbeddingParams, Vectors, embed
 from modelyard.tasks.model import Model
-from modelyard.tasks.texts import MOST_TEXTS, TextInputs, answer_each, text_length
+from modelyard.tasks.shared.embedding import EmbeddingParams, Vectors, embed
+from modelyard.tasks.shared.texts import MOST_TEXTS, TextInputs, answer_each, text_length
 
 
 class SentenceSimilarityInputs(TextInputs, frozen=True, kw_only=True):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.generation import GenerationParams
 from modelyard.tasks.model import Model
-from modelyard.tasks.rewriting import RewrittenText, find_prefix, rewrite
-from modelyard.tasks.texts import TextInputs, text_length
+from modelyard.tasks.shared.generation import GenerationParams
+from modelyard.tasks.shared.rewriting import RewrittenText, find_prefix, rewrite
+from modelyard.tasks.shared.texts import TextInputs, text_length
 
 
 class SummarizationInputs(TextInputs, frozen=True, kw_only=True):

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from modelyard.tasks.base import Call, Params, Task
-from modelyard.tasks.encoding import encode, forward_each, read_logits
 from modelyard.tasks.model import Model
-from modelyard.tasks.scores import Label, best_labels, to_scores
-from modelyard.tasks.texts import TextInputs, answer_each, text_length
+from modelyard.tasks.shared.encoding import encode, forward_each, read_logits
+from modelyard.tasks.shared.scores import Label, best_labels, to_scores
+from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
 
 
 class TextClassificationInputs(TextInputs, frozen=True, kw_only=True):

@@ -7,9 +7,9 @@ from typing import Any
 
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.generation import GenerationParams, Prompt, refuse_long_prompt, refuse_streamed_list, write
 from modelyard.tasks.model import Model
-from modelyard.tasks.texts import TextInputs, answer_each, text_length
+from modelyard.tasks.shared.generation import GenerationParams, Prompt, refuse_long_prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
 
 
 class TextGenerationInputs(TextInputs, frozen=True, kw_only=True):

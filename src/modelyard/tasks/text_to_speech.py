@@ -12,7 +12,7 @@ from modelyard.media.encode import made_wav
 from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Params, Task
 from modelyard.tasks.maker import Maker
-from modelyard.tasks.making import MOST_CHARACTERS, Seed, make_each, prompt_length
+from modelyard.tasks.shared.media_making import MOST_CHARACTERS, Seed, make_each, prompt_length
 
 Noise = Annotated[float, Meta(ge=0, le=2)]
 

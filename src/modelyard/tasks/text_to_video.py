@@ -12,7 +12,16 @@ from modelyard.media.encode import made_mp4
 from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.maker import Maker
-from modelyard.tasks.making import Avoided, Guidance, Prompt, Seed, SizedParams, Steps, make_each, prompt_length
+from modelyard.tasks.shared.media_making import (
+    Avoided,
+    Guidance,
+    Prompt,
+    Seed,
+    SizedParams,
+    Steps,
+    make_each,
+    prompt_length,
+)
 
 
 class TextToVideoInputs(Inputs, frozen=True, kw_only=True):

@@ -10,12 +10,12 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
-from modelyard.tasks.encoding import Row, forward_each
-from modelyard.tasks.entities import Entity, Piece, aggregate
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.scores import softmax
-from modelyard.tasks.texts import TextInputs, answer_each, text_length
-from modelyard.tasks.windows import Window, check_shared, encode_windows, room_for
+from modelyard.tasks.shared.encoding import Row, forward_each
+from modelyard.tasks.shared.entities import Entity, Piece, aggregate
+from modelyard.tasks.shared.scores import softmax
+from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
+from modelyard.tasks.shared.windows import Window, check_shared, encode_windows, room_for
 
 
 class TokenClassificationInputs(TextInputs, frozen=True, kw_only=True):

@@ -9,11 +9,11 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.generation import GenerationParams
-from modelyard.tasks.languages import Direction, find_direction, source_language
 from modelyard.tasks.model import Model
-from modelyard.tasks.rewriting import RewrittenText, rewrite
-from modelyard.tasks.texts import TextInputs, text_length
+from modelyard.tasks.shared.generation import GenerationParams
+from modelyard.tasks.shared.languages import Direction, find_direction, source_language
+from modelyard.tasks.shared.rewriting import RewrittenText, rewrite
+from modelyard.tasks.shared.texts import TextInputs, text_length
 
 
 class TranslationInputs(TextInputs, frozen=True, kw_only=True):

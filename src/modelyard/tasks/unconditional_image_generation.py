@@ -12,7 +12,7 @@ from modelyard.media.encode import made_png
 from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Params, Task
 from modelyard.tasks.maker import Maker
-from modelyard.tasks.making import Guidance, Seed, Steps, make_each
+from modelyard.tasks.shared.media_making import Guidance, Seed, Steps, make_each
 
 
 class UnconditionalImageGenerationInputs(Inputs, frozen=True, kw_only=True):

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.images import attempt
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.scores import Label, LabelParams, label
-from modelyard.tasks.sizes import media_size
-from modelyard.tasks.sounds import forward_alike
-from modelyard.tasks.videos import EXAMPLE, VideoInputs, watch
+from modelyard.tasks.shared.images import attempt
+from modelyard.tasks.shared.scores import Label, LabelParams, label
+from modelyard.tasks.shared.sizes import media_size
+from modelyard.tasks.shared.sounds import forward_alike
+from modelyard.tasks.shared.videos import EXAMPLE, VideoInputs, watch
 
 
 class VideoClassificationInputs(VideoInputs, frozen=True, kw_only=True):

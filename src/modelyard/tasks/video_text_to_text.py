@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.dialogue import (
+from modelyard.tasks.model import Model
+from modelyard.tasks.shared.dialogue import (
     DialogueInputs,
     DialogueOutput,
     DialogueParams,
@@ -16,8 +17,7 @@ from modelyard.tasks.dialogue import (
     dialogue_length,
     name_media,
 )
-from modelyard.tasks.model import Model
-from modelyard.tasks.videos import EXAMPLE, MOST_FRAMES
+from modelyard.tasks.shared.videos import EXAMPLE, MOST_FRAMES
 
 
 class VideoTextToTextInputs(DialogueInputs, frozen=True, kw_only=True):

@@ -12,13 +12,13 @@ from msgspec import Meta
 
 from modelyard.media.images import decode_image
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.dialogue import encode, turn_ends
-from modelyard.tasks.generation import GenerationParams, Prompt, write
-from modelyard.tasks.images import EXAMPLE, ImageInputs, attempt
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.scores import best_labels, sigmoid
-from modelyard.tasks.sizes import media_size
-from modelyard.tasks.sounds import forward_alike
+from modelyard.tasks.shared.dialogue import encode, turn_ends
+from modelyard.tasks.shared.generation import GenerationParams, Prompt, write
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, attempt
+from modelyard.tasks.shared.scores import best_labels, sigmoid
+from modelyard.tasks.shared.sizes import media_size
+from modelyard.tasks.shared.sounds import forward_alike
 
 
 class VisualQuestionAnsweringInputs(ImageInputs, frozen=True, kw_only=True):

@@ -14,11 +14,11 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
-from modelyard.tasks.candidates import CandidateLabels, check_template, split_labels
-from modelyard.tasks.encoding import encode, forward_each, read_logits
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.scores import softmax
-from modelyard.tasks.texts import TextInputs, answer_each, text_length
+from modelyard.tasks.shared.candidates import CandidateLabels, check_template, split_labels
+from modelyard.tasks.shared.encoding import encode, forward_each, read_logits
+from modelyard.tasks.shared.scores import softmax
+from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
 
 
 class ZeroShotClassificationInputs(TextInputs, frozen=True, kw_only=True):

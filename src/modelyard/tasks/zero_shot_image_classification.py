@@ -13,10 +13,10 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
-from modelyard.tasks.candidates import CandidateLabels, check_template, split_labels, tokens_of
-from modelyard.tasks.images import EXAMPLE, ImageInputs, answer_images, attempt
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.scores import Label, best_labels, sigmoid, softmax
+from modelyard.tasks.shared.candidates import CandidateLabels, check_template, split_labels, tokens_of
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, attempt
+from modelyard.tasks.shared.scores import Label, best_labels, sigmoid, softmax
 
 
 class ZeroShotImageClassificationInputs(ImageInputs, frozen=True, kw_only=True):

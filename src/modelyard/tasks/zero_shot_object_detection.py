@@ -14,10 +14,10 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
-from modelyard.tasks.boxes import Detection, to_box
-from modelyard.tasks.candidates import CandidateLabels, split_labels, tokens_of
-from modelyard.tasks.images import EXAMPLE, ImageInputs, answer_images, height_and_width, pixels_of
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared.boxes import Detection, to_box
+from modelyard.tasks.shared.candidates import CandidateLabels, split_labels, tokens_of
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, height_and_width, pixels_of
 
 
 class ZeroShotObjectDetectionInputs(ImageInputs, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from modelyard.types import ReplicaSpec
+from modelyard.records.replicas import ReplicaSpec
 
 GENERATES = frozenset({"causal-lm"})
 """Heads whose generation is the torch runtime's."""

@@ -22,14 +22,14 @@ from typing import Any, Protocol
 import msgspec
 
 from modelyard.errors import ModelyardError
+from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Task
 from modelyard.tasks.maker import Loaded
 from modelyard.tasks.registry import get_task
-from modelyard.types import ReplicaSpec
-from modelyard.worker.batcher import Batcher
 from modelyard.worker.limits import limit_memory
 from modelyard.worker.memory import Gauge, Memory
 from modelyard.worker.nursery import exit_at_once
+from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.server import Phase, WorkerServer
 
 log = logging.getLogger(__name__)

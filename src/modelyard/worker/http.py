@@ -19,13 +19,13 @@ import msgspec
 import uvicorn
 
 from modelyard.errors import BodyTooLarge, ModelyardError, NotFound, Unavailable
+from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks import body as bodies
 from modelyard.tasks.base import Task
 from modelyard.tasks.registry import get_task
-from modelyard.types import ReplicaSpec
-from modelyard.worker.batcher import Batcher
 from modelyard.worker.boot import Runtimes, last_words
 from modelyard.worker.progress import StepLog
+from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.server import RunningCall
 
 log = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from modelyard.types import ReplicaSpec
+from modelyard.records.replicas import ReplicaSpec
 from modelyard.worker.annex import Annex
 
 PR_SET_PDEATHSIG = 1  # Source: prctl(2)

@@ -17,8 +17,8 @@ from typing import Any
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost, Unauthorized
 from modelyard.tasks import body
 from modelyard.wire import MAX_GREETING_BYTES, BrokenStream, Frame, Kind, Unsendable, encode, read_frame
-from modelyard.worker.batcher import Batcher, nothing
 from modelyard.worker.progress import StepLog
+from modelyard.worker.schedulers.batches import Batcher, nothing
 
 log = logging.getLogger(__name__)
 

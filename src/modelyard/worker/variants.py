@@ -23,8 +23,8 @@ from typing import Any, Literal
 import msgspec
 
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError
+from modelyard.records.models import VariantKind
 from modelyard.tasks.registry import get_task
-from modelyard.types import VariantKind
 from modelyard.worker.limits import limit_memory, says_out_of_memory
 from modelyard.worker.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
 

@@ -1,0 +1,1 @@
+"""Where an inference can be sent."""

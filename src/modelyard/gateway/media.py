@@ -1,0 +1,91 @@
+"""Media in a request that has been read: URLs fetched, base64 decoded, before the request waits for a replica.
+
+Owns finding it and the order of work; guards nothing itself (`media.fetch` does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from modelyard.errors import InvalidRequest, MalformedBody
+from modelyard.gateway.deferred import Carried, has_carried, restore
+from modelyard.media import sniff
+from modelyard.media.content import decode_base64
+from modelyard.media.fetch import Fetcher
+from modelyard.media.media import Kind
+from modelyard.wire import Blob
+
+FIELD = "media"
+"""The key under which a task's fields hold a `Media`, at any depth."""
+MAX_MEDIA = 64
+"""Pieces of media in one request."""
+FETCHES = 4
+"""How many URLs of one request are fetched at a time."""
+BLOB_BYTES = 64 * 1024
+"""Larger media goes to the worker without being copied into a frame."""
+KINDS: dict[str, Kind] = {"image": "image", "audio": "audio", "video": "video"}
+
+Found = tuple[dict[str, Any], Kind | None]
+
+
+def find_media(value: Any, kind: Kind | None = None) -> Iterator[Found]:
+    """Every dict under the key `media`, and what it must hold: what the `type` beside it says, else `kind`."""
+    if isinstance(value, dict):
+        own = value.get("type")
+        beside = KINDS.get(own, kind) if isinstance(own, str) else kind
+        for name, each in value.items():
+            if name == FIELD and isinstance(each, dict):
+                yield each, beside
+            else:
+                yield from find_media(each, kind)
+    elif isinstance(value, list):
+        for each in value:
+            yield from find_media(each, kind)
+
+
+def needs_resolving(fields: dict[str, Any]) -> bool:
+    """Whether there is media, or text that was carried as if it were. Raises MalformedBody."""
+    try:
+        return next(find_media(fields), None) is not None or has_carried(fields)
+    except RecursionError as error:
+        raise MalformedBody("The body is nested too deeply.", field="body") from error
+
+
+async def resolve(fields: dict[str, Any], kind: Kind | None, fetcher: Fetcher) -> dict[str, Any]:
+    """`fields` with `{"where", "data"}` for every piece of media, ready for a frame. `kind`: what the task reads.
+
+    Cancelling it cancels the fetches. Raises InvalidRequest naming the field of the first piece that is no such media.
+    """
+    found = list(find_media(fields, kind))
+    if len(found) > MAX_MEDIA:
+        raise InvalidRequest(field="messages", got=f"{len(found)} pieces of media", accepted=f"at most {MAX_MEDIA}")
+    turn = asyncio.Semaphore(FETCHES)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for media, wanted in found:
+                group.create_task(resolve_one(media, wanted, fetcher, turn), name="media")
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    restored: dict[str, Any] = restore(fields)
+    return restored
+
+
+async def resolve_one(media: dict[str, Any], kind: Kind | None, fetcher: Fetcher, turn: asyncio.Semaphore) -> None:
+    """Puts `data` in place of a URL or base64, and checks that it is a `kind`. Raises InvalidRequest."""
+    where = str(media["where"])
+    url, text = media.pop("url", None), media.pop("base64", None)
+    if url is not None:
+        async with turn:
+            data: bytes | bytearray = await fetcher.fetch(url, where)
+    elif isinstance(text, Carried):
+        where = media["where"] = text.where or where
+        data = await text.decode(where)
+    elif isinstance(text, str):
+        data = decode_base64(text, where)
+    else:
+        raise InvalidRequest(f"{where}: missing; accepted: an http(s) URL, a data URL, or base64", field=where)
+    if kind is not None:
+        sniff.check(data, kind, where)
+    media["data"] = Blob(data) if len(data) > BLOB_BYTES else data

@@ -1,0 +1,1 @@
+"""One file per API that clients speak: its bodies, answers, stream pieces and errors."""

@@ -1,0 +1,314 @@
+"""The v1 surface, `/model/*`: load, run and stop one model at a time, with bare bodies (seed 003).
+
+Owns its words and shapes; works on the same clusters as v2, so each surface shows what the other did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from modelyard.clock import iso
+from modelyard.control.clusters import MAX_REPLICAS, MAX_TIMEOUT_S, Changes, Report, whole_number
+from modelyard.control.replicas import Supervised
+from modelyard.control.states import ClusterStatus
+from modelyard.errors import BootFailed, InvalidRequest, NotFound
+from modelyard.gateway import jobs, problem
+from modelyard.gateway.asked import Asked, admit, meter_headers, understand
+from modelyard.gateway.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
+from modelyard.gateway.listing import Page, is_benchmarked, next_link, read_page
+from modelyard.gateway.requests import new_request_id
+from modelyard.gateway.uploads import read_body
+from modelyard.records.accounts import Key
+from modelyard.records.models import Listing, check_model_id
+from modelyard.serving import Services
+from modelyard.tasks import body as bodies
+from modelyard.units import GIB
+
+PREFIX = "/model/"
+STREAM = "text/plain; charset=utf-8"
+DEFAULT_EXPIRATION_S = 1800
+
+STATUS = {
+    ClusterStatus.QUEUED: "STARTING",
+    ClusterStatus.DOWNLOADING: "STARTING",
+    ClusterStatus.BOOTING: "INSTANTIATING",
+    ClusterStatus.LOADING: "INSTANTIATING",
+    ClusterStatus.RUNNING: "RUNNING",
+    ClusterStatus.SCALING: "RUNNING",
+    ClusterStatus.STOPPING: "STOPPING",
+    ClusterStatus.STOPPED: "STOPPED",
+    ClusterStatus.FAILED: "FAILED",
+}
+"""A cluster's status in the words of v1."""
+LOADED = frozenset({"STARTING", "INSTANTIATING", "RUNNING"})
+"""The statuses in which a model runs requests, or soon will."""
+
+TEXT_KEYS = {
+    "text-generation": "generated_text",
+    "text2text-generation": "generated_text",
+    "image-to-text": "generated_text",
+    "summarization": "summary_text",
+    "translation": "translation_text",
+}
+"""Task → the key under which the library's own pipeline gives its text."""
+MADE_KEYS = {"image": "output_png", "audio": "output_wav", "video": "output_mp4"}
+
+
+class V1:
+    """Handlers over one server's services."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._max_body = services.settings.max_body_mb * 1024 * 1024
+
+    def routes(self) -> list[Route]:
+        """Every route but `run`."""
+        return [
+            Route("/model/list", self._wrap(self.list), methods=["GET", "POST"]),
+            Route("/model/instances", self._wrap(self.instances), methods=["GET", "POST"]),
+            Route("/model/job", self._wrap(self.job, success=False), methods=["POST"]),
+            Route("/model/load", self._wrap(self.load), methods=["POST"]),
+            Route("/model/status", self._wrap(self.status), methods=["POST"]),
+            Route("/model/delete", self._wrap(self.delete), methods=["POST"]),
+        ]
+
+    def _wrap(self, handler: Any, **beside: Any) -> Any:
+        """Authenticates, runs the handler, and turns errors into `{"error": ...}` with what goes `beside`."""
+
+        async def endpoint(request: Request) -> Response:
+            request_id = new_request_id()
+            try:
+                key = await self._services.authenticator.authenticate(request.headers.get("authorization"))
+                status, data = 200, await handler(request, key)
+                if isinstance(data, Response):
+                    data.headers["x-request-id"] = request_id
+                    return data
+            except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
+                problem.note(error, request_id)
+                status, data = problem.status_of(error), {**beside, "error": problem.message_of(error, request_id)}
+            return Response(msgspec.json.encode(data), status, {"x-request-id": request_id}, media_type=problem.JSON)
+
+        return endpoint
+
+    # --- what there is ---
+
+    async def list(self, request: Request, key: Key) -> Any:
+        """The models that can be loaded, in pages; `?task=` only those of a task, `?search=` of a part of their id."""
+        page = await read_page(self._services, request, servable=True)
+        payload = await asyncio.to_thread(encode_models, page)
+        return Response(payload, headers=next_link(request, page), media_type=problem.JSON)
+
+    async def instances(self, request: Request, key: Key) -> Any:
+        """The caller's models that are loaded or on their way."""
+        reports = (self._services.clusters.report(each) for each in self._services.clusters.list(key.account_id))
+        return [show_status(report, self._services.clock.now()) for report in reports if report.instances]
+
+    # --- one model ---
+
+    async def job(self, request: Request, key: Key) -> Any:
+        """Asks for a model to be measured and listed; repeated, tells how far that has got. `retry`: once more."""
+        body = await read_object(request)
+        job, queued = await jobs.ask(self._services, key, model_of(body), body.get("retry", False))
+        return jobs.v1_shape(job, queued=queued)
+
+    async def load(self, request: Request, key: Key) -> Any:
+        """Loads a model; when it is there already, says so and changes nothing."""
+        body = await read_object(request)
+        model_id = model_of(body)
+        concurrency = whole_number(body.get("concurrency"), "concurrency", MAX_REPLICAS)
+        concurrency = 1 if concurrency is None else concurrency
+        if concurrency < 1:
+            raise InvalidRequest(field="concurrency", got=0, accepted=f"a whole number from 1 to {MAX_REPLICAS}")
+        timeout_s = whole_number(body.get("expirationPeriodSeconds"), "expirationPeriodSeconds", MAX_TIMEOUT_S)
+        existing = self._services.clusters.find(key.account_id, model_id)
+        if existing is not None and (status := self._status_of(existing)) in LOADED:
+            message = "already loaded" if status == "RUNNING" else "operation already in progress: load"
+            return {
+                "model": model_id,
+                "status": status,
+                "concurrency": existing.cluster.capacity.max,
+                "message": message,
+            }
+        self._services.funds.check(key.account_id)
+        changes = Changes(
+            min=0,
+            desired=concurrency,
+            max=concurrency,
+            timeout_s=DEFAULT_EXPIRATION_S if timeout_s is None else timeout_s,
+        )
+        await self._services.clusters.put(key.account_id, model_id, changes)
+        return {"model": model_id, "status": "started", "concurrency": concurrency}
+
+    async def status(self, request: Request, key: Key) -> Any:
+        """How a model is doing."""
+        model_id = model_of(await read_object(request))
+        supervised = self._services.clusters.find(key.account_id, model_id)
+        if supervised is None:
+            raise not_loaded(model_id)
+        return show_status(self._services.clusters.report(supervised), self._services.clock.now())
+
+    async def delete(self, request: Request, key: Key) -> Any:
+        """Stops a model at once; one that is not loaded is stopped already."""
+        model_id = model_of(await read_object(request))
+        if self._services.clusters.find(key.account_id, model_id) is not None:
+            await self._services.clusters.delete(key.account_id, model_id)
+        return {"model": model_id, "status": "stopped"}
+
+    # --- inference ---
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /model/run: runs a loaded model. Plain ASGI, as v2's."""
+        http = HttpExchange(scope, receive, send)
+        headers = {"x-request-id": new_request_id()}
+        try:
+            await self._run(http, headers)
+        except ClientLeft:
+            return
+        except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
+            problem.note(error, headers["x-request-id"])
+            if not http.started:
+                payload = msgspec.json.encode({"error": problem.message_of(error, headers["x-request-id"])})
+                await http.send_json(problem.status_of(error), payload, {**headers, **problem.headers_of(error)})
+            # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
+
+    async def _run(self, http: HttpExchange, headers: dict[str, str]) -> None:
+        async with admit(self._services, http, headers) as key:
+            await self._answer(http, key, headers)
+
+    async def _answer(self, http: HttpExchange, key: Key, headers: dict[str, str]) -> None:
+        services = self._services
+        body = await read_body(http, self._max_body)
+        supervised = self._loaded(key, model_of(body))
+        asked = await understand(services, http, supervised.cluster.model_id, body)
+
+        async def sink(text: str) -> None:
+            if not http.started:
+                await http.start_stream(STREAM, {**headers, **meter_headers(asked.cost, 0)})
+            await http.send_chunk(text.encode())
+
+        metered = services.metering.request(headers["x-request-id"], key, asked.card.model_id, asked.cost)
+        async with http.until_client_leaves():
+            async with metered as work:
+                result = await services.forwarder.run(
+                    supervised, asked.inference, work, sink if asked.inference.stream else None
+                )
+            if http.started and asked.task.makes is None:
+                await http.end_stream()
+                return
+            payload = await asyncio.to_thread(encode_output, asked, body, result.output)
+            if http.started:  # after a line for each step, the file itself
+                await http.send_chunk(payload)
+                await http.end_stream()
+            else:
+                await http.send_json(200, payload, {**headers, **meter_headers(asked.cost, result.took_us)})
+
+    def _loaded(self, key: Key, model_id: str) -> Supervised:
+        """The caller's cluster of a model that is loaded. Raises NotFound naming /model/load, BootFailed."""
+        supervised = self._services.clusters.find(key.account_id, model_id)
+        if supervised is None:
+            raise not_loaded(model_id)
+        if supervised.failure is not None:
+            raise BootFailed(supervised.failure.message)
+        if self._status_of(supervised) not in LOADED:
+            raise not_loaded(model_id)
+        return supervised
+
+    def _status_of(self, supervised: Supervised) -> str:
+        return STATUS[self._services.clusters.report(supervised).status]
+
+
+def encode_models(page: Page) -> bytes:
+    """A page of models. May be long: for a thread."""
+    return msgspec.json.encode([show_model(listing) for listing in page.listings])
+
+
+def show_model(listing: Listing) -> dict[str, Any]:
+    """A model as v1 lists it, and, beside them, the same facts by v2's names."""
+    gigabytes = None if listing.memory_bytes is None else round(listing.memory_bytes / GIB, 6)
+    return {
+        "name": listing.model_id,
+        "requiredRAM": gigabytes,
+        "benchmarked": is_benchmarked(listing),
+        "modelId": listing.model_id,
+        "ramRequired": gigabytes,
+        "task": listing.task,
+    }
+
+
+def show_status(report: Report, now: datetime) -> dict[str, Any]:
+    """A model's status. `error` only when it failed.
+
+    A model that loads or works does not expire before it has been idle for its whole period, from now at the earliest.
+    """
+    cluster = report.cluster
+    expires_at = report.expires_at
+    if expires_at is None and report.instances > cluster.capacity.min:
+        expires_at = now + timedelta(seconds=cluster.timeout_s)
+    shown = {
+        "model": cluster.model_id,
+        "status": STATUS[report.status],
+        "concurrency": cluster.capacity.max,
+        "inferences": report.inferences,
+        "expirationPeriodSeconds": cluster.timeout_s,
+        "expirationPeriodMinutes": tidy(cluster.timeout_s / 60),
+        "expiresAt": None if expires_at is None else iso(expires_at),
+        "created": iso(cluster.created_at),
+        "modified": iso(cluster.modified_at),
+    }
+    return shown if report.error is None else {**shown, "error": report.error}
+
+
+def tidy(number: float) -> int | float:
+    """A whole number as one."""
+    return int(number) if number == int(number) else round(number, 4)
+
+
+def encode_output(asked: Asked, body: Mapping[str, Any], output: Any) -> bytes:
+    """An output as JSON in the shape of the library's own pipelines."""
+    return msgspec.json.encode({"output": pipeline_shape(asked, body, output)})
+
+
+def pipeline_shape(asked: Asked, body: Mapping[str, Any], output: Any) -> Any:
+    """An output as users of v1 read it; tasks without a shape of their own answer as in v2."""
+    if asked.task.makes is not None:
+        return {MADE_KEYS[asked.task.makes]: base64.b64encode(output["data"]).decode("ascii")}
+    if (name := TEXT_KEYS.get(asked.task.id)) is not None:
+        return [{name: text} for text in (output if isinstance(output, list) else [output])]
+    if isinstance(output, dict) and output.get("role") == "assistant":
+        return [{"generated_text": [*messages_of(asked, body), output]}]
+    return output
+
+
+def messages_of(asked: Asked, body: Mapping[str, Any]) -> list[Any]:
+    """The conversation that was sent, in the client's own words; a text stands for one user message."""
+    fields = bodies.spread(asked.task, body)
+    return list(fields.get("messages") or [{"role": "user", "content": fields.get("text")}])
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """The body as a JSON object. Raises MalformedBody."""
+    return bodies.decode_object(await request.body())
+
+
+def model_of(body: Mapping[str, Any]) -> str:
+    """The model a body names. Raises InvalidRequest."""
+    model_id = body.get("model")
+    if not isinstance(model_id, str):
+        raise InvalidRequest(field="model", got=model_id, accepted="org/name")
+    return check_model_id(model_id)
+
+
+def not_loaded(model_id: str) -> NotFound:
+    """The error for a model that nobody has loaded, or that has expired since."""
+    return NotFound(
+        f'{model_id} is not loaded. Load it first: POST /model/load {{"model": "{model_id}"}}.', model=model_id
+    )

@@ -1,0 +1,327 @@
+"""What a model can do, found out by asking it: how fast, how many at once, how large, how much memory.
+
+In two phases, each on a worker of its own. `sweep` goes up to the limits, and finds the knee: the batch beyond which
+larger ones hardly pay. `confirm` then works at the knee in a fresh worker that batches no more than that, as replicas
+will; the most that worker has held is what the model needs. Owns the order of requests and the arithmetic; starts no
+worker and knows no task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from modelyard.engine.link import Link
+from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
+from modelyard.tasks.shared.workload import Size
+from modelyard.wire import Kind
+
+BUDGET_S = 60.0
+"""For both phases together; a model that needs longer is still asked once in each."""
+SWEEP_SHARE = 2 / 3
+ALONE_SHARE = 0.4
+"""Of the sweep's time, for requests that run alone."""
+MOST_RUNS = 5
+MOST_WAVES = 3
+WORTHWHILE = 1.15
+"""A batch twice as large pays when it answers this much more per second."""
+SETTLE_S = 3.0
+"""A worker says what it holds at most this long after an answer (see `worker.boot.MEMORY_EVERY_S`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How one request went. `pieces`: what was streamed, each with its seconds since the request."""
+
+    seconds: float
+    pieces: tuple[tuple[float, str], ...] = ()
+
+
+Ask = Callable[[Mapping[str, Any], Mapping[str, Any], bool], Awaitable[Reply]]
+"""Sends fields and params, streamed or not. Raises what the model answered; ReplicaLost when the worker has died."""
+OnProgress = Callable[[str], None]
+"""Told, in a few words, what is being tried."""
+Clock = Callable[[], float]
+"""Seconds that pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What the first phase found. `latency_ms`: by size, alone, smallest first; `rates`: requests per second of the
+    largest size, by batch. `streams`: an answer came in more than one piece. Speeds of words are those of the largest
+    size, and None where nothing says how many there were.
+    """
+
+    largest: Size
+    latency_ms: dict[str, float]
+    rates: dict[int, float]
+    knee: int
+    streams: bool = False
+    first_token_ms: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """New tokens per second in batches of the knee."""
+        made = self.largest.new_tokens
+        return None if made is None else made * self.rates[self.knee]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A benchmark's figures, ready for JSON. `peak_bytes`: None where the system does not tell; `requests_per_s`: of
+    the largest size, one by one, and `requests_per_s_at_knee` in batches of `knee`.
+    """
+
+    load_s: float
+    peak_bytes: int | None
+    latency_ms: dict[str, float]
+    largest: str
+    requests_per_s: float
+    requests_per_s_at_knee: float
+    knee: int
+    streams: bool
+    tokens_per_s: float | None = None
+    first_token_ms: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def conclude(sweep: Sweep, *, load_s: float, peak_bytes: int | None) -> Figures:
+    """Both phases' figures. `load_s`: from launch to ready; `peak_bytes`: what `confirm` returned."""
+    return Figures(
+        load_s=load_s,
+        peak_bytes=peak_bytes,
+        latency_ms=sweep.latency_ms,
+        largest=sweep.largest.name,
+        requests_per_s=sweep.rates[1],
+        requests_per_s_at_knee=sweep.rates[sweep.knee],
+        knee=sweep.knee,
+        streams=sweep.streams,
+        tokens_per_s=sweep.tokens_per_s,
+        first_token_ms=sweep.first_token_ms,
+        notes=sweep.notes,
+    )
+
+
+def asker(link: Link) -> Ask:
+    """Asks the worker at the other end of `link`. Cancelling it cancels the work there."""
+
+    async def ask(fields: Mapping[str, Any], params: Mapping[str, Any], stream: bool) -> Reply:
+        began = time.perf_counter()
+        pieces = []
+        exchange = link.request(fields, params, stream=stream)
+        try:
+            while (frame := await exchange.next()).kind is Kind.CHUNK:
+                pieces.append((time.perf_counter() - began, str(frame.body)))
+        finally:
+            exchange.cancel()
+        return Reply(time.perf_counter() - began, tuple(pieces))
+
+    return ask
+
+
+def quietly(_: str) -> None:
+    """Tells nobody."""
+
+
+async def sweep(
+    ask: Ask,
+    sizes: Sequence[Size],
+    *,
+    streams: bool,
+    max_batch: int,
+    budget_s: float = BUDGET_S,
+    on_progress: OnProgress = quietly,
+    clock: Clock = time.perf_counter,
+) -> Sweep:
+    """The first phase. `sizes`: smallest first, at least one; `streams`: the task can; `max_batch`: the worker's.
+
+    What does not fit ends the search there, and a note says so. A size that the model refuses is left out.
+
+    Raises: the model's own error when no size works; InferenceFailed, with what to do, when not even the smallest fits.
+    """
+    return await _Search(ask, streams, max_batch, clock, clock() + budget_s * SWEEP_SHARE, on_progress).run(sizes)
+
+
+async def confirm(
+    ask: Ask,
+    found: Sweep,
+    *,
+    memory: Callable[[], int | None],
+    budget_s: float = BUDGET_S,
+    settle_s: float = SETTLE_S,
+    on_progress: OnProgress = quietly,
+    clock: Clock = time.perf_counter,
+) -> int | None:
+    """The second phase, on a fresh worker that batches at most `found.knee`: full batches of the largest size.
+
+    `memory`: the most that this worker has held, by its own words, None when it does not know; read `settle_s` after
+    the last answer. Raises what the model answers, InferenceFailed with `out_of_memory` when it does not fit here.
+    """
+    size, batch = found.largest, found.knee
+    on_progress(f"measuring memory: {size.name}, {batch} at once")
+    end = clock() + budget_s * (1 - SWEEP_SHARE)
+    await ask(size.fields, size.params, False)
+    await keep_busy(ask, size, batch, end, clock)
+    await asyncio.sleep(settle_s)
+    return memory()
+
+
+@dataclass(slots=True)
+class _Search:
+    """A sweep in progress: the time it has, and what it has noted."""
+
+    ask: Ask
+    streams: bool
+    max_batch: int
+    clock: Clock
+    end: float
+    on_progress: OnProgress
+    notes: list[str] = field(default_factory=list)
+
+    async def run(self, sizes: Sequence[Size]) -> Sweep:
+        """See `sweep`."""
+        alone = await self._alone(sizes)
+        smallest, (largest, seconds) = alone[0][0], alone[-1]
+        streamed = await self._streamed(smallest) if self.streams else None
+        rates = {1: 1 / seconds, **await self._together(largest, 1 / seconds)}
+        return Sweep(
+            largest=largest,
+            latency_ms={size.name: taken * 1000 for size, taken in alone},
+            rates=rates,
+            knee=find_knee(rates),
+            streams=streamed is not None and len(streamed.pieces) > 1,
+            first_token_ms=None if streamed is None else first_token_ms(streamed, smallest),
+            notes=tuple(self.notes),
+        )
+
+    async def _alone(self, sizes: Sequence[Size]) -> list[tuple[Size, float]]:
+        """The sizes that work, smallest first, each with its median seconds."""
+        worked: list[tuple[Size, float]] = []
+        refusal: ModelyardError | None = None
+        share_s = self._left() * ALONE_SHARE / len(sizes)
+        for size in sizes:
+            if worked and self._left() <= 0:
+                self.notes.append(f"{size.name}: not tried, there was no time left")
+                break
+            self.on_progress(f"trying {size.name}")
+            try:
+                if not worked:
+                    await self.ask(size.fields, size.params, False)  # warms up
+                worked.append((size, await self._median(size, share_s)))
+            except ModelyardError as error:
+                if is_too_much(error):
+                    if not worked:
+                        raise does_not_fit(size, error) from error
+                    self.notes.append(f"{size.name}: {error.message}")
+                    break
+                refusal = refusal or error
+                self.notes.append(f"{size.name}: {error.message}")
+        if not worked:
+            assert refusal is not None, "at least one size"  # noqa: S101
+            raise refusal
+        return worked
+
+    async def _median(self, size: Size, share_s: float) -> float:
+        """Seconds of one request, the median of as many as there is time for."""
+        taken: list[float] = []
+        while not taken or (len(taken) < MOST_RUNS and sum(taken) + median(taken) <= share_s):
+            taken.append((await self.ask(size.fields, size.params, False)).seconds)
+        return median(taken)
+
+    async def _streamed(self, size: Size) -> Reply | None:
+        self.on_progress("trying to stream")
+        try:
+            return await self.ask(size.fields, size.params, True)
+        except ModelyardError as error:
+            self.notes.append(f"streamed: {error.message}")
+            return None
+
+    async def _together(self, size: Size, rate: float) -> dict[int, float]:
+        """Requests per second by batch, doubled until that no longer pays. `rate`: one by one."""
+        rates: dict[int, float] = {}
+        batch = 2
+        while batch <= self.max_batch:
+            if self._left() < (batch + 1) / rate:
+                self.notes.append(f"{batch} at once: not tried, there was no time left")
+                break
+            self.on_progress(f"trying {size.name}, {batch} at once")
+            try:
+                until = self.clock() + self._left() / 3
+                rates[batch] = await keep_busy(self.ask, size, batch, until, self.clock)
+            except ModelyardError as error:
+                self.notes.append(f"{batch} at once: {error.message}")
+                break
+            if rates[batch] < rate * WORTHWHILE:
+                break
+            rate, batch = rates[batch], 2 * batch
+        return rates
+
+    def _left(self) -> float:
+        """Seconds left."""
+        return self.end - self.clock()
+
+
+async def keep_busy(ask: Ask, size: Size, batch: int, until: float, clock: Clock) -> float:
+    """Requests per second in full batches. One wave at least, MOST_WAVES at most, no new one after `until`.
+
+    A worker batches what has arrived while it was busy. So one request runs ahead, and from then on a whole wave waits
+    whenever the one before is done; no batch is larger than a wave. Raises what the model answers.
+    """
+
+    def send(count: int) -> asyncio.Future[list[Reply]]:
+        return asyncio.gather(*(ask(size.fields, size.params, False) for _ in range(count)))
+
+    running, waiting = send(1), send(batch)
+    waves = 0
+    try:
+        await running
+        began = clock()
+        while True:
+            more = waves + 1 < MOST_WAVES and clock() < until
+            running, waiting = waiting, send(batch if more else 0)
+            await running
+            waves += 1
+            if not more:
+                return waves * batch / max(clock() - began, 1e-6)
+    finally:
+        for wave in (running, waiting):
+            wave.cancel()
+        await asyncio.gather(running, waiting, return_exceptions=True)
+
+
+def find_knee(rates: Mapping[int, float]) -> int:
+    """The smallest batch beyond which one twice as large does not pay. `rates`: requests per second by batch."""
+    batch = 1
+    while 2 * batch in rates and rates[2 * batch] >= rates[batch] * WORTHWHILE:
+        batch *= 2
+    return batch
+
+
+def first_token_ms(reply: Reply, size: Size) -> float | None:
+    """When the first new words came. A stream that begins with the prompt has new ones only behind it."""
+    prompt = size.fields.get("text")
+    said = ""
+    for seconds, piece in reply.pieces:
+        said += piece
+        if not (isinstance(prompt, str) and prompt.startswith(said)):
+            return seconds * 1000
+    return None
+
+
+def is_too_much(error: ModelyardError) -> bool:
+    """Whether the worker ran out of memory. One that has died was most likely killed for it."""
+    return error.data.get("out_of_memory") is True or isinstance(error, ReplicaLost)
+
+
+def does_not_fit(size: Size, error: ModelyardError) -> InferenceFailed:
+    """What to say when nothing works."""
+    return InferenceFailed(
+        f"Not even the smallest request ({size.name}) fits into the memory: {error.message} "
+        "Choose a smaller model, or give this one more memory.",
+        out_of_memory=True,
+    )

@@ -1,0 +1,305 @@
+"""Jobs: a model that somebody asked for is fetched, inspected, made into a variant if that is what it is, and measured.
+
+Owns the order of the stages, one job at a time, and what the catalogue learns from them. The queue itself is in the
+store, so that it outlives the server; a job that was under way is begun again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from modelyard.catalog.catalog import Catalog
+from modelyard.catalog.download import Progress
+from modelyard.catalog.index import listing_of
+from modelyard.catalog.variants import FOLDER, split_variant
+from modelyard.clock import Clock
+from modelyard.control.journal import Journal
+from modelyard.control.placement import Never, Placed
+from modelyard.control.preparation import Preparations, Preparing
+from modelyard.control.reconciler import Reconciler, download_words
+from modelyard.control.replicas import Terms
+from modelyard.control.routes import Routes
+from modelyard.engine.local import usable_cores
+from modelyard.errors import ModelRefused, ModelyardError, NoCapacity
+from modelyard.jobs.benchmark import Figures, conclude, confirm, sweep
+from modelyard.jobs.export import make_variant
+from modelyard.jobs.measurements import Measurements
+from modelyard.jobs.trial import Trial
+from modelyard.records.jobs import Job, JobState
+from modelyard.records.models import Measurement, ModelCard, VariantKind
+from modelyard.store.store import Store
+from modelyard.tasks.base import Task
+from modelyard.tasks.registry import find_task
+from modelyard.tasks.shared.workload import workload
+from modelyard.worker.variants import Order
+
+log = logging.getLogger(__name__)
+
+OWNER = "modelyard"
+"""The account in whose name benchmarks run: their instances are in the ledger, on nobody's bill."""
+AVAILABLE = "Model available"
+RETRY = 'Ask again with "retry": true (or `modelyard request --retry`) once that has changed.'
+POLL_S = 2.0
+"""How soon a job is seen that another process has queued, and how often memory is looked for."""
+ROOM_FACTOR = 1.5
+ROOM_BYTES = 512 * 1024**2
+"""A trial may take the estimate times the factor, and this much more: batches of long inputs need room to compute."""
+EXPORT_FACTOR = 6.0
+"""What an export may hold, as a multiple of the original's weights: the model twice, the graph, the quantised graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a job's parts may take, in seconds. `room_s`: to find room and boot; `benchmark_s`: each measuring."""
+
+    room_s: float = 1800.0
+    benchmark_s: float = 60.0
+
+
+class Jobs:
+    """One server's jobs; one of them runs at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        preparations: Preparations,
+        measurements: Measurements,
+        reconciler: Reconciler,
+        routes: Routes,
+        journal: Journal,
+        clock: Clock,
+        *,
+        owner_id: str,
+        data_dir: Path,
+        limits: Limits,
+    ) -> None:
+        """`owner_id`: the account of OWNER. `data_dir`: where variants are made."""
+        self._store = store
+        self._catalog = catalog
+        self._preparations = preparations
+        self._measurements = measurements
+        self._reconciler = reconciler
+        self._routes = routes
+        self._journal = journal
+        self._clock = clock
+        self._owner_id = owner_id
+        self._variants = data_dir / FOLDER
+        self._limits = limits
+        self._poke = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Queues what an earlier server was at once more, begins to work, and to learn from what runs."""
+        self._reconciler.on_growth = self.grew
+        await asyncio.to_thread(self._store.jobs.requeue_interrupted, self._clock.now())
+        self._task = asyncio.create_task(self._work(), name="jobs")
+
+    async def close(self) -> None:
+        """Stops working; what is under way is begun again by the next server."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _work(self) -> None:
+        while True:
+            self._poke.clear()
+            try:
+                job = await asyncio.to_thread(self._store.jobs.claim, self._clock.now())
+            except ModelyardError as error:
+                log.warning("the queue of jobs cannot be read: %s", error.message)
+                job = None
+            if job is not None:
+                await self._run(job)
+                await self._journal.flush()  # what came of it is written before the next one begins
+                continue
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._poke.wait()
+            except TimeoutError:
+                continue
+
+    # --- what the gateway asks ---
+
+    async def ask(self, account_id: str, model_id: str, *, again: bool = False) -> tuple[Job, bool]:
+        """The model's job, queued when it is needed; True when this call queued it.
+
+        One that is over is queued once more when `again`, or when the model's files have changed since. Raises
+        UnknownModel, ModelRefused, and what the catalog raises.
+        """
+        card = await self._find(model_id)
+        known = await asyncio.to_thread(self._store.jobs.find, model_id)
+        available = card.model_id == model_id and card.measured
+        outdated = known is not None and known.state is JobState.DONE and not available
+        job, queued = await asyncio.to_thread(
+            self._store.jobs.ask, model_id, account_id, self._clock.now(), again=again or outdated
+        )
+        self._poke.set()
+        return job, queued
+
+    async def _find(self, model_id: str) -> ModelCard:
+        """The model's card; for a variant that is yet to be made, the card of what it is made of."""
+        base_id, kind = split_variant(model_id)
+        card = await self._catalog.find(model_id) if kind is not None else None
+        if card is None:
+            card = await self._catalog.get(base_id)
+        if card.refusal is not None:
+            raise ModelRefused(card.refusal, model=model_id)
+        return card
+
+    # --- what running replicas teach ---
+
+    def grew(self, card: ModelCard, held_bytes: int) -> None:
+        """Takes it that a replica held more than its model was thought to need. Returns at once."""
+        known = self._measurements.of([card.model_id]).get(card.model_id, Measurement(0, card.weight_bytes))
+        if held_bytes > known.memory_bytes:
+            self._measurements.learn(card.model_id, replace(known, memory_bytes=held_bytes))
+            self._preparations.offer(replace(card, memory_bytes=held_bytes, measured=True))
+            raising = partial(self._store.models.raise_memory, card.model_id, held_bytes, self._clock.now())
+            self._journal.submit(raising)
+
+    # --- one job ---
+
+    async def _run(self, job: Job) -> None:
+        try:
+            await self._make_available(job)
+        except ModelyardError as error:
+            self._fail(job, error.message)
+        except Exception:  # a bug must not end the work on other jobs
+            log.exception("the job of %s failed", job.model_id)
+            self._fail(job, "It could not be measured; the server's log says why.")
+        else:
+            self._move(job, JobState.DONE, AVAILABLE)
+
+    def _fail(self, job: Job, why: str) -> None:
+        log.warning("the job of %s failed: %s", job.model_id, why)
+        self._move(job, JobState.FAILED, f"{why.rstrip('.')}. {RETRY}")
+
+    def _move(self, job: Job, state: JobState, message: str) -> None:
+        """Notes how far a job has got. Returns at once; a store that is away learns it when it is back."""
+        self._journal.submit(partial(self._store.jobs.move, job.model_id, state, message, self._clock.now()))
+
+    async def _make_available(self, job: Job) -> None:
+        """All stages of a job. Raises ModelyardError with what to tell whoever asked."""
+        # STEP 1: the files are on this machine.
+        card = await self._fetch(job, await self._find(job.model_id))
+        # STEP 2: they are of a kind that this server runs.
+        self._move(job, JobState.INSPECTING, "Looking at the model's files")
+        task = find_task(card.task)
+        if task is None:
+            raise ModelRefused(f"{card.model_id} is a model for {card.task}, which this server cannot run.")
+        # STEP 3: a variant is made of them.
+        _, kind = split_variant(job.model_id)
+        if kind is not None and card.model_id != job.model_id:
+            card = await self._export(job, card, kind)
+        # STEP 4: it is measured, in workers of its own.
+        figures = await self._benchmark(job, card, task)
+        # STEP 5: the catalogue knows.
+        await self._learn(card, figures)
+
+    async def _fetch(self, job: Job, card: ModelCard) -> ModelCard:
+        """The card with the folder of its files, which are downloaded if they are not here."""
+        said = ""
+
+        def on_progress(progress: Progress) -> None:
+            nonlocal said
+            words = download_words(Preparing(progress.done_bytes, progress.total_bytes))
+            if words != said:
+                said = words
+                self._move(job, JobState.DOWNLOADING, words)
+
+        return replace(card, path=await self._catalog.ensure_files(card, on_progress))
+
+    async def _export(self, job: Job, card: ModelCard, kind: VariantKind) -> ModelCard:
+        """Makes the variant; its card."""
+        need_bytes = int(EXPORT_FACTOR * (card.weight_bytes or card.memory_bytes)) + ROOM_BYTES
+        async with self._memory_for(job, need_bytes):
+            order = Order(
+                path=str(card.path),
+                task=card.task,
+                kind=kind,
+                target=str(self._variants / job.model_id),
+                model_id=card.model_id,
+                revision=card.revision,
+                threads=usable_cores(),
+                memory_limit_bytes=need_bytes,
+            )
+            await make_variant(order, partial(self._move, job, JobState.EXPORTING))
+        return await self._catalog.get(job.model_id)
+
+    @asynccontextmanager
+    async def _memory_for(self, job: Job, need_bytes: int) -> AsyncIterator[None]:
+        """Sets memory aside, once it is free. Raises NoCapacity when the machine never has as much."""
+        said = None
+        while not isinstance(found := self._reconciler.hold(job.model_id, need_bytes), Placed):
+            if isinstance(found, Never):
+                raise NoCapacity(f"Making {job.model_id} {found.reason}")
+            if found.reason != said:
+                said = found.reason
+                self._move(job, JobState.EXPORTING, said)
+            await asyncio.sleep(POLL_S)
+        try:
+            yield
+        finally:
+            self._reconciler.let_go(job.model_id)
+
+    # --- measuring ---
+
+    async def _benchmark(self, job: Job, card: ModelCard, task: Task) -> Figures:
+        """Two workers, one after the other: the first finds how many requests make the best batch, the second shows
+        what a worker that goes no further than that holds."""
+        sizes = workload(task, card.max_length, card.library)
+        self._preparations.offer(card)
+        room_bytes = min(self._reconciler.memory_bytes, int(ROOM_FACTOR * card.memory_bytes) + ROOM_BYTES)
+        terms = Terms(max_batch=task.max_batch, reserve_bytes=room_bytes, limit_bytes=room_bytes, billed=False)
+        tell = partial(self._move, job, JobState.BENCHMARKING)
+        tell("waiting for a worker to measure it in")
+        async with self._trial(card, terms) as worker:
+            found = await sweep(
+                worker.ask,
+                sizes,
+                streams=task.streams,
+                max_batch=task.max_batch,
+                budget_s=self._limits.benchmark_s,
+                on_progress=tell,
+            )
+        async with self._trial(card, replace(terms, max_batch=found.knee)) as worker:
+            peak_bytes = await confirm(
+                worker.ask, found, memory=worker.peak_bytes, budget_s=self._limits.benchmark_s, on_progress=tell
+            )
+            return conclude(found, load_s=worker.load_s, peak_bytes=peak_bytes)
+
+    def _trial(self, card: ModelCard, terms: Terms) -> Trial:
+        return Trial(
+            self._reconciler,
+            self._routes,
+            self._clock,
+            self._owner_id,
+            card.model_id,
+            terms,
+            wait_s=self._limits.room_s,
+        )
+
+    async def _learn(self, card: ModelCard, figures: Figures) -> None:
+        """Records what was measured, for the catalogue and for every replica that boots from now on."""
+        now, memory_bytes = self._clock.now(), figures.peak_bytes or card.memory_bytes
+        await asyncio.to_thread(self._store.models.put, [listing_of(card, now)])
+        await asyncio.to_thread(
+            self._store.models.measure,
+            card.model_id,
+            memory_bytes=memory_bytes,
+            measured_at=now,
+            weight_bytes=card.weight_bytes,
+            max_batch=figures.knee,
+            benchmark=asdict(figures),
+        )
+        self._measurements.learn(card.model_id, Measurement(memory_bytes, card.weight_bytes, figures.knee))
+        self._preparations.forget(card.model_id)

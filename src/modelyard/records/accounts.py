@@ -1,0 +1,53 @@
+"""Accounts, their keys and what they may have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who owns keys, clusters and bills. Limits that are None do not exist.
+
+    `max_instances`, `max_memory_bytes`: of its replicas together; `max_concurrent`: its requests under way at once;
+    `max_models`: its clusters. Money is in billionths of a US dollar: `credit_nano` is all that was ever paid in
+    advance (None: billed afterwards), `monthly_limit_nano` the most it may spend in a calendar month (UTC).
+    """
+
+    id: str
+    name: str
+    created_at: datetime
+    max_instances: int | None = None
+    max_memory_bytes: int | None = None
+    max_concurrent: int | None = None
+    max_models: int | None = None
+    credit_nano: int | None = None
+    monthly_limit_nano: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What one account may have at once; None: as much as there is. `instances` and `memory_bytes` are of all its
+    replicas together, `models` its clusters, `concurrent` its requests under way."""
+
+    instances: int | None = None
+    memory_bytes: int | None = None
+    concurrent: int | None = None
+    models: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key as stored: never the key itself. `prefix` is its first characters, to recognise it by.
+
+    `rate_limit`: requests it may make per minute; None: what the server's settings say, 0: no limit.
+    """
+
+    id: str
+    account_id: str
+    name: str
+    prefix: str
+    created_at: datetime
+    revoked_at: datetime | None = None
+    rate_limit: int | None = None

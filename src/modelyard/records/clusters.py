@@ -1,0 +1,47 @@
+"""Clusters as they are wanted, and the lines of their logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many replicas a cluster may and should have: 0 ≤ min ≤ desired ≤ max."""
+
+    min: int = 0
+    desired: int = 1
+    max: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Desired state of one model for one account, as stored."""
+
+    id: str
+    account_id: str
+    model_id: str
+    capacity: Capacity
+    timeout_s: int
+    enabled: bool
+    created_at: datetime
+    modified_at: datetime
+    inferences: int = 0
+    last_inference_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a cluster's log, written for a person to read."""
+
+    account_id: str
+    model_id: str
+    at: datetime
+    kind: str
+    message: str
+    cluster_id: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    id: int | None = None

@@ -1,0 +1,42 @@
+"""The work of making a model available."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """How far a job has got."""
+
+    QUEUED = "queued"
+    DOWNLOADING = "downloading"
+    INSPECTING = "inspecting"
+    EXPORTING = "exporting"
+    BENCHMARKING = "benchmarking"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The work of making one model available: its files fetched, its memory and speed measured.
+
+    `message`: what it is doing, or, when FAILED, why it failed and what to do. `attempts`: how often it was begun.
+    `started_at` and `ended_at` are of the latest attempt.
+    """
+
+    model_id: str
+    state: JobState
+    message: str
+    attempts: int
+    created_at: datetime
+    modified_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen unless somebody asks."""
+        return self.state in (JobState.DONE, JobState.FAILED)

@@ -1,0 +1,117 @@
+"""A model: its name, what is known of it, what was measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from modelyard.errors import InvalidRequest
+
+# The hub's own rule for repository names: 1-96 of [A-Za-z0-9_.-], no leading or trailing dot or dash, no "..".
+_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+_MODEL_ID = re.compile(rf"{_NAME}/{_NAME}")
+
+
+def check_model_id(model_id: str) -> str:
+    """`model_id` itself when it is a well-formed `org/name`. Raises InvalidRequest otherwise."""
+    if not _MODEL_ID.fullmatch(model_id) or ".." in model_id or "--" in model_id:
+        raise InvalidRequest(
+            field="model",
+            got=model_id,
+            accepted="org/name, each 1-96 letters, digits, '-', '_' or '.', not starting or ending with '-' or '.'",
+        )
+    return model_id
+
+
+VariantKind = Literal["onnx", "onnx.8-bit"]
+"""The forms a model can be made into; each is the ending of the variant's name."""
+
+
+class Source(StrEnum):
+    """Where a model's files come from."""
+
+    FOLDER = "folder"
+    HUB = "hub"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What is known of a model without loading it.
+
+    `memory_bytes` is the measured peak when `measured`, else an estimate from the weights.
+    `path` is the folder that holds the files when they are on this machine, else None.
+    `remote_code`: loading runs code from its repository; `pickled`: its weights are pickle files only.
+    `max_batch`: most requests in one batch, as far as that was measured to pay; None: the task's own.
+    `refusal` says why the model must not be served (pickle weights, remote code, no weights), with the remedy.
+    """
+
+    model_id: str
+    task: str
+    source: Source
+    memory_bytes: int
+    measured: bool = False
+    path: Path | None = None
+    architecture: str | None = None
+    library: str = "transformers"
+    parameters: int | None = None
+    weight_bytes: int | None = None
+    dtype: str | None = None
+    max_length: int | None = None
+    revision: str | None = None
+    license: str | None = None
+    remote_code: bool = False
+    pickled: bool = False
+    max_batch: int | None = None
+    refusal: str | None = None
+
+    @property
+    def runtime(self) -> str:
+        """The runtime that holds such a model in a worker. sentence-transformers folders are transformers inside."""
+        return self.library if self.library in ("diffusers", "onnx") else "transformers"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A model's peak memory as measured. `weight_bytes`: of the weights it was measured with; None: not known.
+    `max_batch`: the most requests in one batch while it was measured; None: the task's own limit.
+
+    It says nothing of weights of another size: then the model is another one under the same name.
+    """
+
+    memory_bytes: int
+    weight_bytes: int | None = None
+    max_batch: int | None = None
+
+    def holds_for(self, weight_bytes: int | None) -> bool:
+        """Whether it was made with weights of this size, as far as is known."""
+        return self.weight_bytes is None or weight_bytes is None or self.weight_bytes == weight_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A model's line in the catalogue: what its files, a published list or a measurement say of it.
+
+    `source`: folder, hub, published (a shipped list, files unseen), requested (asked for, files unseen) or variant.
+    `memory_source`: measured, estimated or published; only the first two say what this server's replicas need.
+    `refusal` says why it must not be served, with the remedy. `facts` is plain JSON, such as `{"load_ms": 412}`;
+    its `weight_bytes` tells which weights a measurement was made with.
+    """
+
+    model_id: str
+    source: str
+    updated_at: datetime
+    task: str | None = None
+    memory_bytes: int | None = None
+    memory_source: str | None = None
+    parameters: int | None = None
+    architecture: str | None = None
+    revision: str | None = None
+    license: str | None = None
+    variant_of: str | None = None
+    refusal: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,29 @@
+"""What a worker is told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSpec:
+    """Everything a worker needs to serve one model. `secret` authenticates the connection to it.
+
+    `remote_code` and `pickled`: the model needs it, and the operator has allowed it. `max_batch`: most calls in one
+    batch, at least 1; None: the task's own. `memory_limit_bytes`: what the worker may allocate for its
+    model, weights included; None: as much as there is.
+    """
+
+    replica_id: str
+    model_id: str
+    path: str
+    task: str
+    runtime: str = "transformers"
+    device: str = "auto"
+    threads: int = 1
+    remote_code: bool = False
+    pickled: bool = False
+    secret: str = ""
+    log_path: str | None = None
+    max_batch: int | None = None
+    memory_limit_bytes: int | None = None

@@ -1,0 +1,227 @@
+"""What every surface is built on, put together once. Owns the order of starting and stopping; holds no logic."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from modelyard.accounts.funds import Funds
+from modelyard.accounts.keys import Authenticator, hash_key, new_key, shown_prefix
+from modelyard.accounts.pricing import tariff_of
+from modelyard.accounts.quotas import Quotas
+from modelyard.accounts.rates import RateLimiter
+from modelyard.catalog.catalog import open_catalog
+from modelyard.catalog.index import Index
+from modelyard.catalog.variants import FOLDER as VARIANTS
+from modelyard.clock import Clock, SteadyClock, SystemClock
+from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT, Settings
+from modelyard.control.clusters import Clusters
+from modelyard.control.journal import Journal
+from modelyard.control.policy import Policy
+from modelyard.control.preparation import Preparations
+from modelyard.control.reconciler import Reconciler
+from modelyard.control.records import Records
+from modelyard.control.routes import Routes
+from modelyard.engine.base import Engine
+from modelyard.engine.local import LocalEngine, usable_memory_bytes
+from modelyard.errors import InvalidRequest, Unavailable
+from modelyard.gateway.destinations.replicas import Forwarder
+from modelyard.gateway.metering import Metering
+from modelyard.jobs.measurements import Measurements
+from modelyard.jobs.queue import OWNER, Jobs, Limits
+from modelyard.media.artefacts import Artefacts
+from modelyard.media.fetch import Fetcher, FetchLimits
+from modelyard.store.store import Store
+from modelyard.units import GIB
+
+log = logging.getLogger(__name__)
+
+
+class Services:
+    """Opened by `async with Services(settings)`; closed in reverse order."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.first_key: str | None = None
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        settings, clock = self.settings, self.clock
+        tariff = tariff_of(settings)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        (settings.data_dir / VARIANTS).mkdir(exist_ok=True)
+        stack.callback(os.close, lock_data_dir(settings.data_dir))
+
+        self.store = await asyncio.to_thread(Store.open, settings.store_url)
+        stack.callback(self.store.close)
+        self.first_key = await asyncio.to_thread(self._ensure_keys)
+        self.authenticator = Authenticator(self.store, clock)
+        self.limiter = RateLimiter(settings.rate_limit, clock)
+        self.quotas = Quotas(self.store.accounts.list_with_quota)
+        await asyncio.to_thread(self.quotas.read)
+        reader = asyncio.create_task(self.quotas.read_forever(), name="quotas")
+        stack.push_async_callback(end, reader)
+
+        self.fetcher = open_fetcher(settings)
+        self.artefacts = Artefacts(settings.data_dir / "artefacts", settings.artefact_ttl_s, clock)
+        await asyncio.to_thread(self.artefacts.open)
+        sweeper = asyncio.create_task(self.artefacts.sweep_forever(), name="artefacts")
+        stack.push_async_callback(end, sweeper)
+
+        self.measurements = Measurements(await asyncio.to_thread(self.store.models.measured))
+        self.catalog = open_catalog(settings, learned=self.measurements.of)
+        stack.push_async_callback(self.catalog.aclose)
+        self.index = Index(self.catalog, self.store, clock)
+        self.index.start()
+        stack.push_async_callback(self.index.close)
+        self.preparations = Preparations(self.catalog, clock)
+        stack.push_async_callback(self.preparations.close)
+        self.journal = Journal(self.store, clock)
+        self.journal.start()
+        stack.push_async_callback(self.journal.close)
+        self.ledger_clock = SteadyClock(clock)
+        self.funds = Funds(self.store, self.ledger_clock)
+        await self.funds.open()
+
+        self.engine = open_engine(settings)
+        await self.engine.start()
+        stack.push_async_callback(self.engine.close)
+        self.routes = Routes(clock, max_queued=settings.queue_limit)
+        policy = Policy(
+            boot_s=settings.boot_deadline_s, drain_s=settings.drain_s, stable_window_s=settings.stable_window_s
+        )
+        self.reconciler = Reconciler(
+            self.engine,
+            self.routes,
+            self.preparations,
+            Records(self.journal, self.store, self.ledger_clock, tariff),
+            self.store,
+            clock,
+            policy,
+            settings.data_dir / "logs",
+            self.quotas.of,
+            self.funds.refusal,
+        )
+        await self.reconciler.start()
+        stack.push_async_callback(self.reconciler.close)
+        await self.journal.flush()  # what an earlier server left open is closed: funds count it as closed
+        self.funds.start()
+        stack.push_async_callback(self.funds.close)
+        self.clusters = Clusters(
+            self.store,
+            self.catalog,
+            self.preparations,
+            self.reconciler,
+            self.journal,
+            clock,
+            quota_of=self.quotas.of,
+            default_timeout_s=settings.default_timeout_s,
+        )
+        self.clusters.start()
+        owner = await asyncio.to_thread(self.store.accounts.ensure, OWNER, clock.now())
+        self.jobs = Jobs(
+            self.store,
+            self.catalog,
+            self.preparations,
+            self.measurements,
+            self.reconciler,
+            self.routes,
+            self.journal,
+            clock,
+            owner_id=owner.id,
+            data_dir=settings.data_dir,
+            limits=Limits(benchmark_s=settings.job_benchmark_s),
+        )
+        await self.jobs.start()
+        stack.push_async_callback(self.jobs.close)
+        self.forwarder = Forwarder(self.routes, queue_wait_s=settings.queue_wait_s)
+        self.metering = Metering(
+            self.store, self.journal, self.funds, self.ledger_clock, tariff, settings.billing_reserve_s
+        )
+        pruner = asyncio.create_task(self.metering.prune_forever(settings.usage_days), name="prune usage")
+        stack.push_async_callback(end, pruner)
+
+    def _ensure_keys(self) -> str | None:
+        """Makes the first account and its keys where there are none; returns a key that must be shown now."""
+        now = self.clock.now()
+        fresh = not self.store.accounts.list()
+        account = self.store.accounts.ensure(FIRST_ACCOUNT, now)
+        shown = None
+        if self.settings.admin_key:
+            key = self.settings.admin_key
+            self.store.keys.ensure(account.id, "MODELYARD_ADMIN_KEY", hash_key(key), shown_prefix(key), now)
+        elif fresh:
+            shown = new_key()
+            self.store.keys.create(account.id, "first", hash_key(shown), shown_prefix(shown), now)
+        cli_key = ensure_cli_key(self.settings.data_dir)
+        self.store.keys.ensure(account.id, "cli", hash_key(cli_key), shown_prefix(cli_key), now)
+        return shown
+
+
+def open_fetcher(settings: Settings) -> Fetcher:
+    """The fetcher these settings describe; no fetch outlasts the wait that a request has."""
+    return Fetcher(
+        FetchLimits(
+            max_bytes=settings.max_media_mb * 1024 * 1024,
+            total_s=min(settings.fetch_timeout_s, settings.queue_wait_s),
+            allow_private=settings.allow_private_media,
+        )
+    )
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancels a background task and waits until it has ended."""
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def open_engine(settings: Settings) -> Engine:
+    """The engine these settings name. Raises InvalidRequest."""
+    if settings.engine != "local":
+        raise InvalidRequest(field="engine", got=settings.engine, accepted="local")
+    memory = int(settings.memory_gb * GIB) if settings.memory_gb else usable_memory_bytes()
+    return LocalEngine(memory)
+
+
+def ensure_cli_key(data_dir: Path) -> str:
+    """The key for commands on this machine, made on the first call."""
+    path = data_dir / CLI_KEY_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    key = new_key()
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(key + "\n")
+    return key
+
+
+def lock_data_dir(data_dir: Path) -> int:
+    """A descriptor that holds the data folder for this server until it is closed. Raises Unavailable."""
+    descriptor = os.open(data_dir / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Unavailable(
+            f"Another modelyard server uses {data_dir}. Stop it, or give this one its own folder with --data-dir."
+        ) from None
+    return descriptor

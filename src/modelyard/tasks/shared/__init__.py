@@ -1,0 +1,1 @@
+"""What several tasks have in common: inputs they read alike, settings, decoding, scores."""

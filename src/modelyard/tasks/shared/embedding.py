@@ -1,0 +1,118 @@
+"""One vector per text from a model's states per token. Owns pooling and scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from msgspec import Meta
+
+from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.tasks.base import Call, Params
+from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared.encoding import Row, encode, forward_each
+from modelyard.tasks.shared.sentence_folder import Head, read_head
+
+Pooling = Literal["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"]
+Vectors = list[float | list[float]]
+"""One vector, or a list of vectors."""
+
+
+class EmbeddingParams(Params, frozen=True, kw_only=True):
+    """How to make one vector of a text. What is not given is as the model's own files say."""
+
+    pooling: Annotated[
+        Pooling | None,
+        Meta(description="how the tokens' vectors become one: mean, cls (the first), max, lasttoken, weightedmean or "
+             "mean_sqrt_len_tokens; by default as the model says, else mean"),
+    ] = None  # fmt: skip
+    normalize: Annotated[
+        bool | None, Meta(description="scale the vector to length 1; by default as the model says, else no")
+    ] = None
+    truncate: Annotated[
+        bool, Meta(description="cut a text longer than the model's limit at its end; false makes it an error")
+    ] = True
+    prompt_name: Annotated[
+        str | None, Meta(description="which of the model's own prompts (query, document, ...) to put before the text")
+    ] = None
+
+
+def embed(model: Model, rows: Sequence[tuple[Call[Any, EmbeddingParams], str]]) -> list[list[float] | ModelyardError]:
+    """Each row's vector, or why it has none."""
+    if not rows:
+        return []
+    head = read_head(model.path)
+    results: list[Any] = [None] * len(rows)
+    encoded: list[tuple[int, Row]] = []
+    for index, (call, text) in enumerate(rows):
+        try:
+            encoded.append((index, encode_text(model, head, call.params, text)))
+        except InvalidRequest as error:
+            results[index] = error
+    states = forward_each(model, [row for _, row in encoded], read_states)
+    for (index, _), own in zip(encoded, states, strict=True):
+        results[index] = to_vector(own, head, rows[index][0].params).tolist()
+    return results
+
+
+def read_states(outputs: Mapping[str, Array], place: int, row: Row) -> Array:
+    """One row's states, (tokens, width), without padding."""
+    states: Array = outputs["last_hidden_state"][place, : len(row["input_ids"])]
+    return states
+
+
+def encode_text(model: Model, head: Head, params: EmbeddingParams, text: str) -> Row:
+    """The text with its prompt as a row. Raises InvalidRequest when it is too long, empty, or the prompt unknown."""
+    limits = [limit for limit in (head.max_length, model.max_length) if limit]
+    name = params.prompt_name or head.default_prompt
+    if name is not None and name not in head.prompts:
+        known = ", ".join(head.prompts) or "nothing: this model has no prompts"
+        raise InvalidRequest(field="params.prompt_name", got=name, accepted=known)
+    text = head.prompts.get(name, "") + text if name else text
+    text = text.lower() if head.lower_case else text
+    settings: dict[str, Any] = {"truncation": params.truncate, "max_length": min(limits)} if limits else {}
+    (row,) = encode(model, [text], **settings, verbose=False)
+    if not row["input_ids"]:
+        raise InvalidRequest(field="text", got=text, accepted="a text that is not empty")
+    if limits and len(row["input_ids"]) > min(limits):
+        raise InvalidRequest(
+            f"text: got {len(row['input_ids'])} tokens; accepted: at most {min(limits)}, or params.truncate true",
+            field="text",
+        )
+    return row
+
+
+def pool(states: Array, poolings: Sequence[str]) -> Array:
+    """One vector from (tokens, width) states without padding; several poolings' vectors follow one another."""
+    return np.concatenate([pool_one(states, pooling) for pooling in poolings])
+
+
+def pool_one(states: Array, pooling: str) -> Array:
+    """One vector, (width,), from (tokens, width) states."""
+    tokens = len(states)
+    pooled: Array
+    match pooling:
+        case "cls":
+            pooled = states[0]
+        case "lasttoken":
+            pooled = states[-1]
+        case "max":
+            pooled = states.max(axis=0)
+        case "weightedmean":
+            pooled = np.average(states, axis=0, weights=np.arange(1, tokens + 1)).astype(states.dtype)
+        case "mean_sqrt_len_tokens":
+            pooled = states.sum(axis=0) / np.sqrt(tokens, dtype=states.dtype)
+        case _:
+            pooled = states.mean(axis=0)
+    return pooled
+
+
+def to_vector(states: Array, head: Head, params: EmbeddingParams) -> Array:
+    """States pooled, put through the folder's dense layers and, where asked for, scaled to length 1."""
+    vector = pool(states, head.poolings if params.pooling is None else [params.pooling])
+    for layer in head.layers:
+        vector = layer.apply(vector)
+    if head.normalize if params.normalize is None else params.normalize:
+        vector = vector / max(float(np.linalg.norm(vector)), 1e-12)
+    return vector

@@ -1,0 +1,69 @@
+"""Sounds as models hear them: decoded at the model's own rate, then its features. Owns no task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from msgspec import Meta
+
+from modelyard.media.media import Media
+from modelyard.media.sounds import decode_sound
+from modelyard.tasks.base import Call, Inputs
+from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared.generation import alike, stack
+from modelyard.tasks.shared.sizes import media_size
+
+EXAMPLE = (
+    "UklGRrQBAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YZABAACAj5ykqKScj4BxZFxYXGRxgI+cpKiknI+AcWRcWFxkcYCPnKSopJ"
+    "yPgHFkXFhcZHGAj5ykqKScj4BxZFxYXGRxgI+cpKiknI+AcWRcWFxkcYCPnKSopJyPgHFkXFhcZHGAj5ykqKScj4BxZFxYXGRxgI+cpKiknI+A"
+    "cWRcWFxkcYCPnKSopJyPgHFkXFhcZHGAj5ykqKScj4BxZFxYXGRxgI+cpKiknI+AcWRcWFxkcYCPnKSopJyPgHFkXFhcZHGAj5ykqKScj4BxZF"
+    "xYXGRxgI+cpKiknI+AcWRcWFxkcYCPnKSopJyPgHFkXFhcZHGAj5ykqKScj4BxZFxYXGRxgI+cpKiknI+AcWRcWFxkcYCPnKSopJyPgHFkXFhc"
+    "ZHGAj5ykqKScj4BxZFxYXGRxgI+cpKiknI+AcWRcWFxkcYCPnKSopJyPgHFkXFhcZHGAj5ykqKScj4BxZFxYXGRxgI+cpKiknI+AcWRcWFxkcY"
+    "CPnKSopJyPgHFkXFhcZHGAj5ykqKScj4BxZFxYXGRx"
+)
+"""A WAV file of 50 ms, for examples."""
+
+
+class SoundInputs(Inputs, frozen=True, kw_only=True):
+    """One sound."""
+
+    media: Annotated[Media, Meta(description="the sound: audio_url, url or base64 (WAV, FLAC, OGG, MP3, M4A)")]
+
+
+def sound_length(call: Call[Any, Any]) -> int:
+    """Bytes of the sound: near enough to seconds to put similar lengths together."""
+    return media_size(call.inputs.media)
+
+
+def feature_extractor(model: Model) -> Any:
+    """What turns samples into the model's features: the processor itself, or the part of it that hears."""
+    return getattr(model.processor, "feature_extractor", model.processor)
+
+
+def sampling_rate(model: Model) -> int:
+    """Samples per second that the model wants."""
+    return int(feature_extractor(model).sampling_rate)
+
+
+def hear(model: Model, media: Media) -> Array:
+    """The samples, (n,) float32, mono, at the model's rate. Raises InvalidRequest."""
+    return decode_sound(media, sampling_rate(model))
+
+
+def features_of(model: Model, sound: Array, **settings: Any) -> dict[str, Array]:
+    """The model's arguments for one sound, a batch of one. `settings` go to the feature extractor."""
+    features = feature_extractor(model)(sound, sampling_rate=sampling_rate(model), return_tensors="np", **settings)
+    return {name: np.asarray(array) for name, array in features.items()}
+
+
+def forward_alike(model: Model, rows: Sequence[Mapping[str, Array]], output: str = "logits") -> list[Array]:
+    """Each row's `output`, without the batch axis; rows are batches of one. Rows of one shape run together; nothing
+    is padded, as many models that hear or watch have no mask and would take padding for silence.
+    """
+    results: dict[int, Array] = {}
+    for group in alike(rows):
+        found = model.forward(stack([rows[index] for index in group]))[output]
+        results.update(zip(group, found, strict=True))
+    return [results[index] for index in range(len(rows))]

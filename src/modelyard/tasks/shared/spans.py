@@ -1,0 +1,75 @@
+"""Spans of a text as answers: scores for where an answer begins and ends, and the best pairs of the two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from modelyard.tasks.model import Array
+from modelyard.tasks.shared.scores import softmax
+from modelyard.tasks.shared.windows import Window
+
+
+class Span(msgspec.Struct, frozen=True):
+    """An answer: its probability, its characters in the context (end exclusive), its text."""
+
+    score: Annotated[float, Meta(description="its probability, 0 to 1")]
+    start: Annotated[int, Meta(description="its first character in the context")]
+    end: Annotated[int, Meta(description="the character after its last")]
+    answer: Annotated[str, Meta(description="its text")]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A window's probabilities: of each context token to begin and to end the answer, and of there being none."""
+
+    start: Array
+    end: Array
+    context: Array
+    nothing: float
+
+
+def score_window(window: Window, start: Array, end: Array, cls: int | None) -> Scored:
+    """Probabilities from (tokens,) logits, over the context and the [CLS] token, which stands for no answer."""
+    context = np.array([part == 1 for part in window.parts])
+    none = np.array([token == cls for token in window.row["input_ids"]])
+    start, end = softmax(np.where(context | none, start, -np.inf)), softmax(np.where(context | none, end, -np.inf))
+    nothing = float((start * end)[none].sum())
+    where = np.flatnonzero(context)
+    return Scored(start[where], end[where], where, nothing)
+
+
+def best_spans(
+    window: Window, scored: Scored, context: str, top_k: int, most_tokens: int, whole_words: bool
+) -> list[Span]:
+    """The window's `top_k` likeliest spans of at most `most_tokens` tokens, best first."""
+    pairs = np.outer(scored.start, scored.end)
+    pairs = np.triu(pairs) - np.triu(pairs, most_tokens)
+    order = np.argsort(-pairs, axis=None, kind="stable")[:top_k]
+    spans = []
+    for begin, end in zip(*np.unravel_index(order, pairs.shape), strict=True):
+        first, last = characters(window, int(scored.context[begin]), int(scored.context[end]), whole_words)
+        if end >= begin:
+            spans.append(Span(float(pairs[begin, end]), first, last, context[first:last]))
+    return spans
+
+
+def characters(window: Window, begin: int, end: int, whole_words: bool) -> tuple[int, int]:
+    """The characters of the tokens `begin` to `end`, widened to whole words where asked for."""
+    if not whole_words:
+        return window.offsets[begin][0], window.offsets[end][1]
+    first = next(
+        place
+        for place in range(len(window.words))
+        if window.parts[place] == 1 and window.words[place] == window.words[begin]
+    )
+    last = next(
+        place
+        for place in reversed(range(len(window.words)))
+        if window.parts[place] == 1 and window.words[place] == window.words[end]
+    )
+    return window.offsets[first][0], window.offsets[last][1]

@@ -1,0 +1,99 @@
+"""What was said, with the settings of saying it: shared by every way of turning speech into text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from modelyard.errors import InvalidRequest
+from modelyard.tasks.shared.generation import GenerationParams
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A stretch of speech."""
+
+    timestamp: Annotated[
+        tuple[float, float], Meta(description="its begin and end in the sound, in seconds from the start")
+    ]
+    text: Annotated[str, Meta(description="what is said in it")]
+
+
+class TimedText(msgspec.Struct, frozen=True):
+    """A transcript that knows when each part was said."""
+
+    text: Annotated[str, Meta(description="the whole transcript")]
+    chunks: Annotated[list[Chunk], Meta(description="its parts, in order")]
+
+
+class SpeechParams(GenerationParams, frozen=True, kw_only=True):
+    """How speech becomes text. The settings of generation apply to models that generate (Whisper and its kin)."""
+
+    return_timestamps: Annotated[
+        bool | Literal["word", "char"],
+        Meta(
+            description="true: the output has the parts of the text with their times: phrases (Whisper) or words "
+            "(CTC); word, char: parts of that size, from CTC models"
+        ),
+    ] = False
+    language: Annotated[
+        str | None,
+        Meta(description="the language spoken, for multilingual Whisper: en, de, ...; by default it is detected"),
+    ] = None
+    task: Annotated[
+        Literal["transcribe", "translate"] | None,
+        Meta(description="for multilingual Whisper: transcribe, or translate into English; transcribe by default"),
+    ] = None
+    chunk_length_s: Annotated[
+        Annotated[float, Meta(ge=0, le=600)] | None,
+        Meta(
+            description="CTC models: seconds of sound in one pass, longer sound runs in overlapping passes; 30 by "
+            "default, 0 is all at once. Whisper has windows of its own length"
+        ),
+    ] = None
+    # A list of two, not a tuple: with a union of a bounded float and a tuple, msgspec 0.22 crashes in the garbage
+    # collector once a value was refused.
+    stride_length_s: Annotated[
+        Annotated[float, Meta(ge=0, le=300)]
+        | Annotated[list[Annotated[float, Meta(ge=0, le=300)]], Meta(min_length=2, max_length=2)]
+        | None,
+        Meta(
+            description="CTC models: seconds at either end of a pass that only give context, one number or "
+            "[left, right]; a sixth of chunk_length_s by default"
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for settings that contradict each other."""
+        super().__post_init__()
+        if (self.num_return_sequences or 1) > 1:
+            raise InvalidRequest(field="params.num_return_sequences", got=self.num_return_sequences, accepted="1")
+        length, (left, right) = self.passes()
+        if length and left + right >= length:
+            raise InvalidRequest(
+                field="params.stride_length_s",
+                got=self.stride_length_s,
+                accepted=f"less than the {length:g} s of chunk_length_s, both ends together",
+            )
+
+    def passes(self) -> tuple[float, tuple[float, float]]:
+        """Seconds in a pass, 0 for all at once, and seconds of context at its left and right end."""
+        length = 30.0 if self.chunk_length_s is None else self.chunk_length_s
+        stride = length / 6 if self.stride_length_s is None else self.stride_length_s
+        left, right = stride if isinstance(stride, list) else (stride, stride)
+        return length, (left, right)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A transcript; `chunks` when times were asked for."""
+
+    text: str
+    chunks: Sequence[Chunk] | None = None
+
+    def output(self) -> Any:
+        """What the client gets."""
+        return self.text if self.chunks is None else TimedText(self.text, list(self.chunks))

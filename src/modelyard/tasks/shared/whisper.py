@@ -1,0 +1,240 @@
+"""Speech to text by Whisper: windows of 30 seconds, each written by a decoder that may mark times as it goes.
+
+Long sound, and sound whose times are asked for, is written with time marks; the next window begins where the last
+whole phrase ended, so that no word is cut in two. Other sound is one window.
+
+Source: A. Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, 2022, section 3.8 and its code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelyard.errors import InvalidRequest
+from modelyard.tasks.base import Call
+from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared.detokenizer import Detokenizer
+from modelyard.tasks.shared.generation import Answer, options_of
+from modelyard.tasks.shared.sounds import feature_extractor, features_of, sampling_rate
+from modelyard.tasks.shared.transcripts import Chunk, SpeechParams, Transcript
+
+FRAMES_PER_TIME = 2
+"""Spectrogram frames between two time marks: the encoder halves the rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Ids of the tokens that steer Whisper. `times`: the mark of second 0; None when the model has no marks.
+
+    `languages`: code → id; empty for a model of English alone, which has no `tasks` either.
+    """
+
+    start: int
+    no_times: int | None
+    languages: dict[str, int]
+    tasks: dict[str, int]
+
+    @property
+    def times(self) -> int | None:
+        """The id of the time mark for 0 seconds; later ones follow."""
+        return None if self.no_times is None else self.no_times + 1
+
+
+@lru_cache(maxsize=4)
+def read_marks(path: Path, tokenizer: Any) -> Marks:
+    """The marks, by the model's generation settings, and by its tokenizer where older settings do not say."""
+    file = path / "generation_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    vocabulary = tokenizer.get_vocab()
+    start = settings.get("decoder_start_token_id", vocabulary.get("<|startoftranscript|>"))
+    tasks = {name: vocabulary[f"<|{name}|>"] for name in ("transcribe", "translate") if f"<|{name}|>" in vocabulary}
+    named = settings.get("lang_to_id") or {
+        token: index for token, index in vocabulary.items() if start < index < min(tasks.values(), default=0)
+    }
+    languages = {token.strip("<|>"): index for token, index in named.items()}
+    if not settings.get("is_multilingual", bool(languages)):
+        languages = tasks = {}
+    return Marks(start, settings.get("no_timestamps_token_id", vocabulary.get("<|notimestamps|>")), languages, tasks)
+
+
+@dataclass(slots=True)
+class Dictation:
+    """One sound on its way to text: which frame comes next, and what has been written so far.
+
+    `frames`: (mels, frames) of the whole sound, `end` how many of them are sound. `prefix`: the ids that steer the
+    decoder. `timed`: whether it marks times.
+    """
+
+    frames: Array
+    end: int
+    prefix: list[int]
+    timed: bool
+    answer: Answer
+    chunks: list[Chunk] = field(default_factory=list)
+    seek: int = 0
+    ended: bool = False
+
+    def window(self, size: int) -> Array:
+        """The next (1, mels, size) frames; silence after the end."""
+        piece = self.frames[:, self.seek : self.seek + size]
+        return np.pad(piece, ((0, 0), (0, size - piece.shape[1])))[None]
+
+
+def dictate(model: Model, calls: Sequence[Call[Any, Any]], sounds: Sequence[Array]) -> list[Transcript]:
+    """Each sound's transcript. `sounds`: (n,) each, at the model's rate; the calls' params are equal.
+
+    Streams a window's text as it is written, or phrase by phrase where times are marked. Raises InvalidRequest about
+    the params.
+    """
+    params: SpeechParams = calls[0].params
+    marks, size = read_marks(model.path, model.tokenizer), window_frames(model)
+    language, task = known_language(marks, params), known_task(marks, params)
+    refuse_unknown_times(marks, params)
+    dictations = [open_dictation(model, *pair, marks, size) for pair in zip(calls, sounds, strict=True)]
+    if marks.languages and language is None:
+        heard = detect_languages(model, [one.window(size) for one in dictations], marks)
+    else:
+        heard = [] if language is None else [language] * len(dictations)
+    for index, one in enumerate(dictations):
+        last = None if one.timed else marks.no_times
+        one.prefix = [token for token in (marks.start, *heard[index : index + 1], task, last) if token is not None]
+    while unfinished := [index for index, one in enumerate(dictations) if not one.ended]:
+        for timed in (False, True):
+            group = [index for index in unfinished if dictations[index].timed is timed]
+            if group:
+                write_windows(model, [calls[index] for index in group], [dictations[index] for index in group], marks)
+    wants_times = params.return_timestamps is not False
+    return [Transcript(one.answer.finish(), one.chunks if wants_times else None) for one in dictations]
+
+
+def open_dictation(model: Model, call: Call[Any, Any], sound: Array, marks: Marks, size: int) -> Dictation:
+    """The dictation of one sound, before its first window."""
+    hop = int(feature_extractor(model).hop_length)
+    long = len(sound) > size * hop
+    frames = features_of(model, sound, **({"truncation": False, "padding": "longest"} if long else {}))
+    timed = marks.times is not None and (long or call.params.return_timestamps is not False)
+    features = frames["input_features"][0]
+    end = features.shape[1] if long else min(size, -(-len(sound) // hop))
+    return Dictation(features, end, [], timed, Answer(call, Detokenizer(model.tokenizer), streams=True))
+
+
+def window_frames(model: Model) -> int:
+    """Spectrogram frames in a window: 3000 for 30 seconds."""
+    return int(model.config["max_source_positions"]) * FRAMES_PER_TIME
+
+
+def known_language(marks: Marks, params: SpeechParams) -> int | None:
+    """The token of the language asked for; None to detect it. Raises InvalidRequest."""
+    if params.language is None:
+        return None
+    code = params.language.lower().strip("<|>")
+    if code not in marks.languages:
+        known = ", ".join(sorted(marks.languages))
+        raise InvalidRequest(
+            field="params.language",
+            got=params.language,
+            accepted=f"a code this model knows: {known}" if known else "none: this model knows one language",
+        )
+    return marks.languages[code]
+
+
+def known_task(marks: Marks, params: SpeechParams) -> int | None:
+    """The token of the task asked for; None where the model has one task only. Raises InvalidRequest."""
+    if marks.tasks:
+        return marks.tasks.get(params.task or "transcribe")
+    if params.task == "translate":
+        raise InvalidRequest(field="params.task", got=params.task, accepted="transcribe: this model knows one language")
+    return None
+
+
+def refuse_unknown_times(marks: Marks, params: SpeechParams) -> None:
+    """Raises InvalidRequest for times of a kind that the model does not mark."""
+    if params.return_timestamps in ("word", "char"):
+        raise InvalidRequest(
+            field="params.return_timestamps",
+            got=params.return_timestamps,
+            accepted="true or false: this model marks the times of phrases; CTC models know those of words and letters",
+        )
+    if params.return_timestamps and marks.times is None:
+        raise InvalidRequest(field="params.return_timestamps", got=True, accepted="false: this model marks no times")
+
+
+def detect_languages(model: Model, windows: Sequence[Array], marks: Marks) -> list[int]:
+    """The language token that the model finds likeliest at the start of each window."""
+    starts = np.full((len(windows), 1), marks.start, dtype=np.int64)
+    logits = model.forward({"input_features": np.concatenate(windows), "decoder_input_ids": starts})["logits"][:, -1]
+    known = sorted(marks.languages.values())
+    return [known[int(best)] for best in logits[:, known].argmax(axis=1)]
+
+
+def write_windows(model: Model, calls: Sequence[Call[Any, Any]], dictations: Sequence[Dictation], marks: Marks) -> None:
+    """Writes the next window of each dictation, all in one batch. All are timed, or none is."""
+    timed, size = dictations[0].timed, window_frames(model)
+
+    def on_tokens(row: int, tokens: Sequence[int]) -> bool:
+        stopped = not timed and dictations[row].answer.take(tokens)
+        return stopped or calls[row].cancelled()
+
+    rows = model.generate(
+        {
+            "input_features": np.concatenate([one.window(size) for one in dictations]),
+            "decoder_input_ids": np.array([one.prefix for one in dictations], dtype=np.int64),
+        },
+        {**options_of(calls[0].params, model), "return_timestamps": timed},
+        on_tokens,
+    )
+    for call, one, (tokens,) in zip(calls, dictations, rows, strict=True):
+        if timed:
+            take_phrases(model, one, tokens, marks)
+        else:
+            one.answer.take(tokens[one.answer.tokens :])
+            one.seek = one.end
+        one.ended = one.ended or one.seek >= one.end or call.cancelled()
+
+
+def take_phrases(model: Model, one: Dictation, tokens: Sequence[int], marks: Marks) -> None:
+    """Adds a timed window's whole phrases, and moves on to where the last of them ended."""
+    times = marks.times or 0
+    hop_s = feature_extractor(model).hop_length / sampling_rate(model)
+    left = min(window_frames(model), one.end - one.seek)
+    phrases, read = split_phrases(tokens, times, left)
+    for begin, end, words in phrases:
+        bounds = [min((one.seek + frame) * hop_s, one.end * hop_s) for frame in (begin, end)]
+        text = model.tokenizer.decode(list(words), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        one.chunks.append(Chunk((bounds[0], bounds[1]), text))
+        one.ended = one.answer.take(words) or one.ended
+    one.seek += read or left
+
+
+def split_phrases(tokens: Sequence[int], times: int, left: int) -> tuple[list[tuple[int, int, list[int]]], int]:
+    """A window's phrases as (begin, end, words), and how far the window has been read, all in frames.
+
+    Two time marks in a row end a phrase and begin the next. Words after the last such pair are cut off mid-phrase, as
+    the window ended, and are left to the next window, unless a single mark ends them: then nothing comes after it.
+    `times`: the id of the mark for 0 s. `left`: frames of sound in the window.
+    """
+    marked = [token >= times for token in tokens]
+    cuts = [index + 1 for index in range(len(tokens) - 1) if marked[index] and marked[index + 1]]
+    if not cuts:
+        last = next((token for token in reversed(tokens) if token >= times), times)
+        end = (last - times) * FRAMES_PER_TIME or left
+        return [(0, end, [token for token in tokens if token < times])], left
+    whole = marked[-2:] == [False, True]
+    bounds = [0, *cuts, len(tokens)] if whole else [0, *cuts]
+    phrases = [
+        (
+            (tokens[first] - times) * FRAMES_PER_TIME,
+            (tokens[last - 1] - times) * FRAMES_PER_TIME,
+            [token for token in tokens[first:last] if token < times],
+        )
+        for first, last in pairwise(bounds)
+    ]
+    return phrases, left if whole else (tokens[cuts[-1] - 1] - times) * FRAMES_PER_TIME

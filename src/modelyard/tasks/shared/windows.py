@@ -1,0 +1,74 @@
+"""Texts longer than a model's limit, as overlapping windows whose tokens know their place in the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.errors import InvalidRequest, ModelRefused
+from modelyard.tasks.model import Model
+from modelyard.tasks.shared.encoding import NAMES, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One stretch of one text (with its pair), as the model sees it. Lists have one entry per token of `row`.
+
+    `source`: which of the texts it is from. `first`: how many of that text's tokens come before it. `offsets`: each
+    token's characters, start and end, in its own text. `parts`: 0 for the text, 1 for the pair, None for special
+    tokens. `words`: which word of its part a token belongs to.
+    """
+
+    source: int
+    first: int
+    row: Row
+    offsets: Sequence[tuple[int, int]]
+    parts: Sequence[int | None]
+    words: Sequence[int | None]
+
+
+def encode_windows(
+    model: Model, texts: Sequence[str], pairs: Sequence[str] | None, *, limit: int | None, shared: int
+) -> list[Window]:
+    """The texts' windows, in order: each of at most `limit` tokens, with `shared` tokens in common with the one before.
+
+    With `pairs`, it is the pair that is windowed, behind its whole text. The caller makes sure that `shared` fits.
+    Raises: ModelRefused when the tokenizer cannot tell where its tokens are in the text.
+    """
+    if not model.tokenizer.is_fast:
+        raise ModelRefused(
+            "The model's tokenizer cannot tell where its tokens are in the text; it needs tokenizer.json."
+        )
+    cut: dict[str, Any] = {}
+    if limit is not None:
+        truncation = "longest_first" if pairs is None else "only_second"
+        cut = {"truncation": truncation, "max_length": limit, "stride": shared, "return_overflowing_tokens": True}
+    batch = model.tokenizer(list(texts), None if pairs is None else list(pairs), return_offsets_mapping=True, **cut)
+    windows: list[Window] = []
+    for index, offsets in enumerate(batch["offset_mapping"]):
+        source = batch["overflow_to_sample_mapping"][index] if cut else index
+        before = windows[-1] if windows and windows[-1].source == source else None
+        part = 0 if pairs is None else 1
+        first = 0 if before is None else before.first + before.parts.count(part) - shared
+        row = {name: batch[name][index] for name in NAMES if name in batch}
+        windows.append(Window(source, first, row, offsets, batch.sequence_ids(index), batch.word_ids(index)))
+    return windows
+
+
+def room_for(model: Model, limit: int | None, beside: int, *, pair: bool) -> int | None:
+    """Tokens that fit into a window beside `beside` tokens and the special ones; None without a limit."""
+    if limit is None:
+        return None
+    return int(limit - beside - model.tokenizer.num_special_tokens_to_add(pair=pair))
+
+
+def check_shared(shared: int | None, room: int | None, name: str) -> int:
+    """Tokens that neighbours share: `shared`, or a quarter of `room`. Raises InvalidRequest naming the param `name`."""
+    if room is None:
+        return 0
+    if shared is None:
+        return room // 4
+    if shared >= room:
+        raise InvalidRequest(field=name, got=shared, accepted=f"less than {room}, the tokens in a window")
+    return shared

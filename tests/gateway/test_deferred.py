@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from modelyard.errors import InvalidRequest, MalformedBody
+from modelyard.gateway.deferred import MAX_STRINGS, Carried, decode_body, restore
+from modelyard.gateway.media import needs_resolving, resolve
+from modelyard.media.fetch import Fetcher, FetchLimits
+from modelyard.tasks.body import decode_object
+from modelyard.wire import Blob, BrokenStream, Frame, Kind, Unsendable, decode, encode, encode_pieces
+
+FILE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 2000
+TEXT = base64.b64encode(FILE).decode()
+
+
+def decoded(raw: bytes) -> dict[str, Any]:
+    return asyncio.run(decode_body(raw))
+
+
+def test_a_large_file_is_carried_and_everything_else_is_as_ever():
+    body = {"base64": TEXT, "params": {"top_k": 1, 'a"b': 'c\\"d'}, "list": [1, None, "é", f"data:x;base64,{TEXT}"]}
+    for raw in (json.dumps(body).encode(), json.dumps(body, ensure_ascii=False, indent=2).encode()):
+        read = decoded(raw)
+        assert isinstance(read["base64"], Carried)
+        assert TEXT.startswith(read["base64"])
+        assert isinstance(read["list"][3], Carried)
+        assert restore(read) == body
+        assert asyncio.run(read["base64"].decode("x")) == FILE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"text": "the cat " * 50_000}, {"text": "A" * 400_000}, {"text": '"\\' * 200_000}, {"texts": ["a"] * 100_000},
+        {"text": "\\" * 300_001}, {TEXT: 1}, {"messages": [{"role": "user", "content": "x " * 200_000}]},
+        {"a": "http://x/" + "y" * 300_000},
+    ],
+)  # fmt: skip
+def test_what_is_no_file_is_parsed_as_ever(body: dict[str, Any]):
+    raw = json.dumps(body).encode()
+    read = decoded(raw)
+    if TEXT in body:
+        return
+    assert read == decode_object(raw) == body
+    assert not needs_resolving(read)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        f'{{"base64": "{TEXT}', f'{{"base64": "{TEXT}"', f'{{"base64" "{TEXT}"}}', f'["{TEXT}"]', f'"{TEXT}"',
+        "[" * 400_000, '{"a":' * 100_000, f'{{"base64": "{TEXT}"}} {{}}',
+        f'{{"base64": "{TEXT}", "b": ' + "[" * 900 + "]" * 900 + "}",
+    ],
+    ids=range(9),
+)  # fmt: skip
+def test_a_large_body_that_is_no_object_is_malformed(raw: str):
+    with pytest.raises(MalformedBody):
+        decoded(raw.encode())
+
+
+def test_a_mark_sent_by_a_client_is_only_text():
+    raw = json.dumps({"base64": TEXT, "text": "lifted-0", "many": ["a"] * MAX_STRINGS})
+    assert decoded(raw.encode())["text"] == "lifted-0"
+
+
+def resolved(fields: dict[str, Any], kind: Any = "image") -> dict[str, Any]:
+    return asyncio.run(resolve(fields, kind, Fetcher(FetchLimits())))
+
+
+def test_media_is_resolved_at_any_depth_and_text_is_whole_again():
+    text = decoded(json.dumps({"base64": TEXT}).encode())["base64"]
+    fields = {
+        "media": {"where": "url", "base64": TEXT},
+        "text": text,
+        "messages": [{"content": [{"type": "image", "media": {"where": "messages[0].content[0]", "base64": text}}]}],
+    }
+    assert needs_resolving(fields)
+    read = resolved(fields)
+    assert read["text"] == TEXT
+    assert type(read["text"]) is str
+    for media in (read["media"], read["messages"][0]["content"][0]["media"]):
+        assert bytes(media["data"].data) == FILE
+        assert set(media) == {"where", "data"}
+
+
+def test_a_block_of_another_kind_is_refused_by_its_place():
+    block = {"type": "audio", "media": {"where": "messages[0].content[1]", "base64": TEXT}}
+    with pytest.raises(InvalidRequest, match=r"^messages\[0\]\.content\[1\]: got a PNG file; accepted: audio"):
+        resolved({"messages": [{"content": [block]}]}, None)
+
+
+def test_too_much_media_is_refused():
+    blocks = [{"type": "image", "media": {"where": "x", "base64": TEXT}} for _ in range(65)]
+    with pytest.raises(InvalidRequest, match="65 pieces of media"):
+        resolved({"messages": blocks})
+
+
+# --- frames ---
+
+
+def test_a_blob_arrives_as_the_bytes_it_is():
+    body = {"fields": {"a": Blob(FILE), "b": ["x", Blob(bytearray(b"yz"))]}, "params": {"n": 1}}
+    whole = b"".join(encode_pieces(Frame(Kind.REQUEST, 7, body)))
+    plain = {"fields": {"a": FILE, "b": ["x", b"yz"]}, "params": {"n": 1}}
+    assert int.from_bytes(whole[:4], "big") == len(whole) - 4
+    assert decode(whole[4:]) == Frame(Kind.REQUEST, 7, plain)
+
+
+def test_a_frame_without_blobs_is_encoded_as_ever():
+    frame = Frame(Kind.REQUEST, 7, {"fields": {"text": "a"}})
+    assert encode_pieces(frame) == [encode(frame)]
+    for body in ({"a": object()}, {"a": 2**70}):
+        with pytest.raises(Unsendable):
+            encode_pieces(Frame(Kind.REQUEST, 1, body))
+    with pytest.raises(BrokenStream):
+        decode(b"\xc1")
