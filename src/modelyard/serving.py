@@ -23,6 +23,7 @@ from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT, Settings
 from modelyard.control.clusters import Clusters
 from modelyard.control.journal import Journal
+from modelyard.control.plane import Plane
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations
 from modelyard.control.reconciler import Reconciler
@@ -136,6 +137,16 @@ class Services:
             default_timeout_s=settings.default_timeout_s,
         )
         self.clusters.start()
+        self.plane = Plane(
+            self.clusters,
+            self.reconciler,
+            self.routes,
+            self.preparations,
+            self.engine,
+            self.store,
+            self.journal,
+            settings.data_dir / "logs",
+        )
         owner = await asyncio.to_thread(self.store.accounts.ensure, OWNER, clock.now())
         self.jobs = Jobs(
             self.store,

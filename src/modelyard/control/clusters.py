@@ -16,7 +16,7 @@ from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
 from modelyard.control.placement import instances
-from modelyard.control.preparation import Preparations
+from modelyard.control.preparation import Preparations, Prepared
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.replicas import Supervised
 from modelyard.control.room import QuotaOf
@@ -49,7 +49,8 @@ class Changes:
 @dataclass(frozen=True, slots=True)
 class Report:
     """A cluster at one moment. `instances`: replicas that exist or are on their way. `expires_at`: when it will idle
-    out unless used; None while busy, booting, or with nothing to expire."""
+    out unless used; None while busy, booting, or with nothing to expire. `memory_bytes`: what one replica needs, as far
+    as is known."""
 
     cluster: Cluster
     status: ClusterStatus
@@ -60,6 +61,7 @@ class Report:
     inferences: int
     expires_at: datetime | None
     error: str | None
+    memory_bytes: int | None = None
 
 
 class Clusters:
@@ -238,6 +240,7 @@ class Clusters:
         """The cluster as it is now."""
         cluster = supervised.cluster
         problem = supervised.problem()
+        prepared = self._preparations.find(cluster.model_id)
         now = self._clock.monotonic()
         load = supervised.route.load()
         idle_s = supervised.idle_s(now)
@@ -254,6 +257,7 @@ class Clusters:
             inferences=cluster.inferences + supervised.route.finished,
             expires_at=expires_at,
             error=None if problem is None else problem.message,
+            memory_bytes=prepared.card.memory_bytes if isinstance(prepared, Prepared) else None,
         )
 
     def _took_effect(self, cluster: Cluster, verb: str, *, wake: bool = True) -> Supervised:
