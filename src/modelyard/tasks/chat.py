@@ -19,7 +19,8 @@ from modelyard.tasks.shared.conversation import (
     refuse_long_conversation,
     spoken_messages,
 )
-from modelyard.tasks.shared.generation import GenerationParams, Prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.generation import Prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.generation_params import GenerationParams
 
 
 class ChatInputs(Inputs, frozen=True, kw_only=True):

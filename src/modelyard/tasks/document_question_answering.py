@@ -17,7 +17,9 @@ from modelyard.media.images import decode_image
 from modelyard.media.media import Media
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.shared.generation import GenerationParams, Prompt, alike, refuse_long_prompt, stack, write
+from modelyard.tasks.shared.arrays import group_by_shape, stack_rows
+from modelyard.tasks.shared.generation import Prompt, refuse_long_prompt, write
+from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.images import EXAMPLE, attempt, pixels_of
 from modelyard.tasks.shared.scores import softmax
 from modelyard.tasks.shared.sizes import media_size
@@ -115,8 +117,8 @@ def find_answers(
     words = [word for word, _ in call.inputs.word_boxes]
     windows = windows_of(model, call)
     found: dict[tuple[int, int], float] = {}
-    for group in alike([window.arguments for window in windows]):
-        outputs = model.forward(stack([windows[index].arguments for index in group]))
+    for group in group_by_shape([window.arguments for window in windows]):
+        outputs = model.forward(stack_rows([windows[index].arguments for index in group]))
         for place, index in enumerate(group):
             logits = [outputs[name][place] for name in ("start_logits", "end_logits")]
             for score, first, last in spans(windows[index], logits, call.params):

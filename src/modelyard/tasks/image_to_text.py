@@ -15,7 +15,8 @@ from modelyard.media.images import decode_image
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared.dialogue import encode, refuse_without_prompt, render, turn_ends
-from modelyard.tasks.shared.generation import GenerationParams, Prompt, refuse_long_prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.generation import Prompt, refuse_long_prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, attempt, pixels_of
 from modelyard.tasks.shared.sizes import media_size
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
-from modelyard.tasks.shared.generation import GenerationParams
+from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.rewriting import RewrittenText, rewrite
 from modelyard.tasks.shared.texts import TextInputs, text_length
 

@@ -8,7 +8,8 @@ from typing import Any
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
-from modelyard.tasks.shared.generation import GenerationParams, Prompt, refuse_long_prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.generation import Prompt, refuse_long_prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
 
 

@@ -10,7 +10,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
-from modelyard.tasks.shared.generation import GenerationParams
+from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.languages import Direction, find_direction, source_language
 from modelyard.tasks.shared.rewriting import RewrittenText, rewrite
 from modelyard.tasks.shared.texts import TextInputs, text_length

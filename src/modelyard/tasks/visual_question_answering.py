@@ -14,7 +14,8 @@ from modelyard.media.images import decode_image
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared.dialogue import encode, turn_ends
-from modelyard.tasks.shared.generation import GenerationParams, Prompt, write
+from modelyard.tasks.shared.generation import Prompt, write
+from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, attempt
 from modelyard.tasks.shared.scores import best_labels, sigmoid
 from modelyard.tasks.shared.sizes import media_size

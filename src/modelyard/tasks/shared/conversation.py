@@ -10,7 +10,8 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.model import Model
-from modelyard.tasks.shared.generation import GenerationParams, refuse_long_prompt
+from modelyard.tasks.shared.generation import refuse_long_prompt
+from modelyard.tasks.shared.generation_params import GenerationParams
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 

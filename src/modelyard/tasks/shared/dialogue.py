@@ -22,7 +22,8 @@ from modelyard.tasks.base import Call, Inputs
 from modelyard.tasks.body import convert, media_reference
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared.conversation import ChatAnswer, Message, mirror, refuse_long_conversation, spoken_message
-from modelyard.tasks.shared.generation import GenerationParams, Prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.generation import Prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.images import attempt
 from modelyard.tasks.shared.sizes import media_size
 from modelyard.tasks.shared.sounds import hear, sampling_rate

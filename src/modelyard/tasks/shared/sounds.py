@@ -12,7 +12,7 @@ from modelyard.media.media import Media
 from modelyard.media.sounds import decode_sound
 from modelyard.tasks.base import Call, Inputs
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.shared.generation import alike, stack
+from modelyard.tasks.shared.arrays import group_by_shape, stack_rows
 from modelyard.tasks.shared.sizes import media_size
 
 EXAMPLE = (
@@ -63,7 +63,7 @@ def forward_alike(model: Model, rows: Sequence[Mapping[str, Array]], output: str
     is padded, as many models that hear or watch have no mask and would take padding for silence.
     """
     results: dict[int, Array] = {}
-    for group in alike(rows):
-        found = model.forward(stack([rows[index] for index in group]))[output]
+    for group in group_by_shape(rows):
+        found = model.forward(stack_rows([rows[index] for index in group]))[output]
         results.update(zip(group, found, strict=True))
     return [results[index] for index in range(len(rows))]

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
-from modelyard.tasks.shared.generation import GenerationParams
+from modelyard.tasks.shared.generation_params import GenerationParams
 
 
 class Chunk(msgspec.Struct, frozen=True):

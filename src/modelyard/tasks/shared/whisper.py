@@ -22,7 +22,8 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared.detokenizer import Detokenizer
-from modelyard.tasks.shared.generation import Answer, options_of
+from modelyard.tasks.shared.generated_text import GeneratedText
+from modelyard.tasks.shared.generation_params import options_of
 from modelyard.tasks.shared.sounds import feature_extractor, features_of, sampling_rate
 from modelyard.tasks.shared.transcripts import Chunk, SpeechParams, Transcript
 
@@ -77,7 +78,7 @@ class Dictation:
     end: int
     prefix: list[int]
     timed: bool
-    answer: Answer
+    answer: GeneratedText
     chunks: list[Chunk] = field(default_factory=list)
     seek: int = 0
     ended: bool = False
@@ -123,7 +124,7 @@ def open_dictation(model: Model, call: Call[Any, Any], sound: Array, marks: Mark
     timed = marks.times is not None and (long or call.params.return_timestamps is not False)
     features = frames["input_features"][0]
     end = features.shape[1] if long else min(size, -(-len(sound) // hop))
-    return Dictation(features, end, [], timed, Answer(call, Detokenizer(model.tokenizer), streams=True))
+    return Dictation(features, end, [], timed, GeneratedText(call, Detokenizer(model.tokenizer), streams=True))
 
 
 def window_frames(model: Model) -> int:

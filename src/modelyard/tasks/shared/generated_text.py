@@ -1,0 +1,69 @@
+"""One sequence's text as it grows: decoded, cut at the stop strings, sent on to whoever streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from modelyard.tasks.base import Call
+from modelyard.tasks.shared.detokenizer import Detokenizer
+from modelyard.tasks.shared.generation_params import GenerationParams
+
+
+class GeneratedText:
+    """One sequence's text as it grows: decoded, cut at the stop strings, sent on to whoever streams."""
+
+    def __init__(self, call: Call[Any, GenerationParams], detokenizer: Detokenizer, *, streams: bool) -> None:
+        """`streams` False keeps the call's `emit` out of it."""
+        stop = call.params.stop
+        self._stops = [stop] if isinstance(stop, str) else list(stop or ())
+        self._detokenizer = detokenizer
+        self._emit = call.emit if streams else None
+        self._sent: list[str] = []
+        self._held = ""
+        self._stopped = False
+        self.tokens = 0
+
+    def take(self, tokens: Sequence[int]) -> bool:
+        """Adds tokens; True when a stop string has ended the text."""
+        for token in tokens:
+            if self._stopped:
+                break
+            self.tokens += 1
+            self._add(self._detokenizer.push((token,)))
+        return self._stopped
+
+    def finish(self) -> str:
+        """The whole text, after the last token."""
+        if not self._stopped:
+            self._add(self._detokenizer.finish())
+        if not self._stopped:
+            self._send(self._held)
+        self._held = ""
+        return "".join(self._sent)
+
+    def _add(self, piece: str) -> None:
+        """Sends what cannot be part of a stop string any more and holds the rest."""
+        if not piece:
+            return
+        text = self._held + piece
+        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        self._stopped = bool(found)
+        kept = len(text) - longest_overlap(text, self._stops)
+        end = min(found) if found else kept
+        self._send(text[:end])
+        self._held = text[end:]
+
+    def _send(self, text: str) -> None:
+        if text:
+            self._sent.append(text)
+            if self._emit is not None:
+                self._emit(text)
+
+
+def longest_overlap(text: str, stops: Sequence[str]) -> int:
+    """The length of the longest end of `text` that a stop string begins with."""
+    return max(
+        (size for stop in stops for size in range(1, min(len(stop), len(text) + 1)) if text.endswith(stop[:size])),
+        default=0,
+    )
