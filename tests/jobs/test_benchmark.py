@@ -12,7 +12,7 @@ import pytest
 
 from modelyard.errors import InferenceFailed, InvalidRequest, ModelyardError, ReplicaLost
 from modelyard.jobs.benchmark import Reply, Sweep, conclude, confirm, find_knee, first_token_ms, sweep
-from modelyard.tasks.shared.workload import Size
+from modelyard.tasks.base import Size
 
 SIZES = [Size(f"{count} tokens", {"text": "word " * count}, tokens=count, new_tokens=10) for count in (10, 100, 1000)]
 

@@ -6,25 +6,11 @@ Pure: knows no files. Follows the hub's `pipeline_tag` where the author set one,
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 if TYPE_CHECKING:
     from modelyard.tasks.base import Task
 
-TASKS = frozenset(
-    {
-        "chat", "image-text-to-text", "audio-text-to-text", "video-text-to-text",
-        "text-generation", "text2text-generation", "summarization", "translation", "automatic-speech-recognition",
-        "image-to-text", "text-classification", "image-classification", "audio-classification",
-        "video-classification", "zero-shot-image-classification", "zero-shot-classification",
-        "token-classification", "fill-mask", "question-answering", "document-question-answering",
-        "visual-question-answering", "feature-extraction", "sentence-similarity", "image-feature-extraction",
-        "object-detection", "zero-shot-object-detection", "image-segmentation", "depth-estimation",
-        "mask-generation", "text-to-image", "unconditional-image-generation", "text-to-speech", "text-to-audio",
-        "text-to-video",
-    }
-)  # fmt: skip
-"""The task ids of the wire contract."""
 
 TAG_ALIASES = {"conversational": "chat", "ner": "token-classification", "sentiment-analysis": "text-classification"}
 
@@ -156,18 +142,16 @@ def detect_task(
     return tag if is_task(tag) else by_shape
 
 
-def is_task(tag: str | None) -> bool:
-    """Whether it is the id of a task: of the contract, or of another installed package."""
-    return tag is not None and (tag in TASKS or added_task(tag) is not None)
+def is_task(tag: str | None) -> TypeGuard[str]:
+    """Whether it is the id of a task, ours or one of another installed package."""
+    return tag is not None and known_task(tag) is not None
 
 
-def added_task(tag: str) -> Task | None:
-    """The task of that id that another installed package adds. The registry is read only when somebody names one."""
-    if tag in TASKS:
-        return None
+def known_task(task_id: str) -> Task | None:
+    """The task of that id, or None. Imports the registry, and with it numpy, only when somebody asks."""
     from modelyard.tasks.registry import find_task
 
-    return find_task(tag)
+    return find_task(task_id)
 
 
 def detect_pipeline_task(*, tag: str | None, pipeline: str) -> str | None:

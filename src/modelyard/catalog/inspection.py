@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from modelyard.catalog import library
-from modelyard.catalog.architectures import added_task, architecture, detect_pipeline_task, detect_task
+from modelyard.catalog.architectures import architecture, detect_pipeline_task, detect_task, known_task
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, read_json_list, scan_folder
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
@@ -190,7 +190,7 @@ def _task(files: Files, front: FrontMatter, manifest: _Manifest) -> str | None:
 
 def needs_no_model(task_id: str | None) -> bool:
     """Whether it is the id of a task that runs without a model, so that its folder needs no weights."""
-    task = added_task(task_id) if task_id else None
+    task = known_task(task_id) if task_id else None
     return task is not None and not task.heads
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from modelyard.engine.link import Link
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
-from modelyard.tasks.shared.workload import Size
+from modelyard.tasks.base import Size
 from modelyard.wire import Kind
 
 BUDGET_S = 60.0

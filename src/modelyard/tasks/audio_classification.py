@@ -8,6 +8,7 @@ from typing import Any
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.scores import Label, LabelParams, label
 from modelyard.tasks.shared.sounds import EXAMPLE, SoundInputs, features_of, forward_alike, hear, sound_length
 
@@ -55,4 +56,5 @@ TASK = Task(
     wildcard="url",
     max_batch=8,
     length=sound_length,
+    sizes=sizes.sounds,
 )

@@ -8,6 +8,7 @@ from typing import Any
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.ctc import spell
 from modelyard.tasks.shared.generation import Prompt, write
 from modelyard.tasks.shared.sounds import EXAMPLE, SoundInputs, features_of, hear, sound_length
@@ -106,4 +107,5 @@ TASK = Task(
     wildcard="url",
     max_batch=8,
     length=sound_length,
+    sizes=sizes.sounds_to_transcribe,
 )

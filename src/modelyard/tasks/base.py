@@ -101,6 +101,22 @@ def alone(_call: Call[Any, Any]) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """One request as a worker takes it, and what its size is called. `tokens`: about how many the model reads, for
+    texts. `new_tokens`: how many it writes, where the request says so."""
+
+    name: str
+    fields: dict[str, Any]
+    params: dict[str, Any] = field(default_factory=dict)
+    tokens: int | None = None
+    new_tokens: int | None = None
+
+
+Sizes = Callable[[int | None], list[Size]]
+"""A task's sizes for a model with such a `max_length`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One machine-learning task.
@@ -112,6 +128,10 @@ class Task:
     in one batch.
     `media`: what the field `media` of its inputs holds; clients send it as url, image_url, audio_url, video_url,
     base64, or `input`. `makes`: its output is a `Made` of this kind, which clients get as a URL or as bytes.
+    `sizes`: the requests that a benchmark asks its models; `pipeline_sizes`: the same for diffusers pipelines, where
+    they read other settings. Without them a benchmark asks the `example`.
+    `pipeline_key`: the key under which the library's own pipeline gives its text (`generated_text`).
+    `has_variants`: whether ONNX variants are made of its models.
     `prepare`, where given, brings a client's fields into the form that `inputs` reads; done again, it changes nothing.
     """
 
@@ -132,3 +152,7 @@ class Task:
     max_batch: int = 32
     batch_key: Callable[[Call[Any, Any]], Hashable] = field(default=same_params)
     length: Callable[[Call[Any, Any]], int] = field(default=alone)
+    sizes: Sizes | None = None
+    pipeline_sizes: Sizes | None = None
+    pipeline_key: str | None = None
+    has_variants: bool = False

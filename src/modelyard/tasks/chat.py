@@ -12,6 +12,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.conversation import (
     ChatAnswer,
     Message,
@@ -148,4 +149,6 @@ TASK = Task(
     list_wildcard="messages",
     max_batch=16,
     length=chat_length,
+    sizes=sizes.conversations,
+    has_variants=True,
 )

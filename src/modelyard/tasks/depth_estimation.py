@@ -17,6 +17,7 @@ from msgspec import Meta
 from modelyard.media.encode import encode_png
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, height_and_width, image_processor
 
 
@@ -40,7 +41,7 @@ class Depth(msgspec.Struct, frozen=True):
 
 
 DepthEstimationOutput = Depth
-"""A picture of the depths, and the depths."""
+"""An image of the depths, and the depths."""
 
 
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
@@ -104,4 +105,5 @@ TASK = Task(
     media="image",
     wildcard="url",
     max_batch=4,
+    sizes=sizes.images,
 )

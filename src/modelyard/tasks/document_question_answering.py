@@ -17,12 +17,13 @@ from modelyard.media.images import decode_image
 from modelyard.media.media import Media
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.arrays import group_by_shape, stack_rows
 from modelyard.tasks.shared.generation import Prompt, refuse_long_prompt, write
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.images import EXAMPLE, attempt, pixels_of
+from modelyard.tasks.shared.lengths import media_size
 from modelyard.tasks.shared.scores import softmax
-from modelyard.tasks.shared.sizes import media_size
 from modelyard.tasks.shared.windows import check_shared
 
 Coordinate = Annotated[float, Meta(ge=0, le=1000)]
@@ -253,4 +254,5 @@ TASK = Task(
     wildcard="url",
     max_batch=8,
     length=page_length,
+    sizes=sizes.pages,
 )

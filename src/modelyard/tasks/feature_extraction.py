@@ -7,6 +7,7 @@ from typing import Any
 
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.embedding import EmbeddingParams, Vectors, embed
 from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
 
@@ -38,4 +39,6 @@ TASK = Task(
     heads=("base",),
     example={"text": "The weather is lovely today."},
     length=text_length,
+    sizes=sizes.texts,
+    has_variants=True,
 )

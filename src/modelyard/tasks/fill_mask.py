@@ -12,6 +12,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.encoding import Row, encode, forward_each
 from modelyard.tasks.shared.scores import softmax
 from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
@@ -140,4 +141,6 @@ TASK = Task(
     heads=("masked-lm",),
     example={"text": "The capital of France is [MASK]."},
     length=text_length,
+    sizes=sizes.texts_with_a_mask,
+    has_variants=True,
 )

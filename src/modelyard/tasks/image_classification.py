@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images
 from modelyard.tasks.shared.scores import Label, best_labels, to_scores
 
@@ -54,4 +55,6 @@ TASK = Task(
     example={"base64": EXAMPLE},
     media="image",
     wildcard="url",
+    sizes=sizes.images,
+    has_variants=True,
 )

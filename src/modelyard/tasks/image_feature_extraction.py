@@ -10,6 +10,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images
 
 
@@ -66,4 +67,5 @@ TASK = Task(
     example={"base64": EXAMPLE},
     media="image",
     wildcard="url",
+    sizes=sizes.images,
 )

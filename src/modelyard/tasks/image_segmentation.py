@@ -16,6 +16,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, height_and_width, pixels_of
 from modelyard.tasks.shared.masks import to_png
 from modelyard.tasks.shared.scores import sigmoid, softmax
@@ -172,4 +173,5 @@ TASK = Task(
     media="image",
     wildcard="url",
     max_batch=4,
+    sizes=sizes.images,
 )

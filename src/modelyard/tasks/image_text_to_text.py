@@ -7,6 +7,7 @@ from typing import Any
 
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.dialogue import (
     DialogueInputs,
     DialogueOutput,
@@ -57,4 +58,5 @@ TASK = Task(
     list_wildcard="messages",
     max_batch=8,
     length=dialogue_length,
+    sizes=sizes.with_a_question(sizes.images),
 )

@@ -14,11 +14,12 @@ from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.media.images import decode_image
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.dialogue import encode, refuse_without_prompt, render, turn_ends
 from modelyard.tasks.shared.generation import Prompt, refuse_long_prompt, refuse_streamed_list, write
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, attempt, pixels_of
-from modelyard.tasks.shared.sizes import media_size
+from modelyard.tasks.shared.lengths import media_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -105,4 +106,6 @@ TASK = Task(
     wildcard="url",
     max_batch=8,
     length=lambda call: media_size(call.inputs.media),
+    sizes=sizes.images_to_describe,
+    pipeline_key="generated_text",
 )

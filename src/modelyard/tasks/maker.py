@@ -1,4 +1,4 @@
-"""What a loaded model offers to a task that makes pictures, films or sound. Arrays are numpy; no framework is named."""
+"""What a loaded model offers to a task that makes images, videos or sound. Arrays are numpy; no framework is named."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Maker(Protocol):
     rate: int
 
     def make(self, options: Mapping[str, Any], on_step: OnStep) -> Array | None:
-        """One picture, film or sound. `options`: `text` where the model reads one, and some of `settings`.
+        """One image, video or sound. `options`: `text` where the model reads one, and some of `settings`.
 
-        Returns, depending on what the model makes, a picture as uint8 (height, width, 3), a film as uint8
+        Returns, depending on what the model makes, an image as uint8 (height, width, 3), a video as uint8
         (frames, height, width, 3), or sound as float32 (samples,) or (samples, channels), from -1 to 1. The same
         `seed` gives the same answer on the same machine. None when `on_step` has ended the work.
 

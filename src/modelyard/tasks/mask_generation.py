@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_each, pixels_of
 from modelyard.tasks.shared.masks import boxes_around, distinct, stability, to_png
 from modelyard.tasks.shared.points import Pointing, read_pointing
@@ -212,4 +213,5 @@ TASK = Task(
     media="image",
     wildcard="url",
     max_batch=4,
+    sizes=sizes.images_with_a_point,
 )

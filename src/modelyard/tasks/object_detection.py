@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.boxes import Detection, to_box
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, height_and_width
 
@@ -59,4 +60,5 @@ TASK = Task(
     media="image",
     wildcard="url",
     max_batch=8,
+    sizes=sizes.images,
 )

@@ -10,6 +10,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Inputs, Params, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.encoding import Row, forward_each
 from modelyard.tasks.shared.spans import Span, best_spans, score_window
 from modelyard.tasks.shared.windows import Window, check_shared, encode_windows, room_for
@@ -134,4 +135,6 @@ TASK = Task(
     example={"question": "Where does Angela live?", "context": "Angela lives in Paris and works in Berlin."},
     wildcard="question",
     length=lambda call: len(call.inputs.question) + len(call.inputs.context),
+    sizes=sizes.questions_about_texts,
+    has_variants=True,
 )

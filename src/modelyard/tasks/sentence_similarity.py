@@ -11,6 +11,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.embedding import EmbeddingParams, Vectors, embed
 from modelyard.tasks.shared.texts import MOST_TEXTS, TextInputs, answer_each, text_length
 
@@ -72,4 +73,6 @@ TASK = Task(
     heads=("base",),
     example={"text": ["That is a happy person.", "That is a very happy person."]},
     length=text_length,
+    sizes=sizes.texts,
+    has_variants=True,
 )

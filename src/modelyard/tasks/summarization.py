@@ -7,6 +7,7 @@ from typing import Any
 
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.rewriting import RewrittenText, find_prefix, rewrite
 from modelyard.tasks.shared.texts import TextInputs, text_length
@@ -45,4 +46,6 @@ TASK = Task(
     streams=True,
     max_batch=16,
     length=text_length,
+    sizes=sizes.texts_to_rewrite,
+    pipeline_key="summary_text",
 )

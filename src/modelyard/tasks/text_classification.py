@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.encoding import encode, forward_each, read_logits
 from modelyard.tasks.shared.scores import Label, best_labels, to_scores
 from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
@@ -59,4 +60,6 @@ TASK = Task(
     heads=("sequence-classification",),
     example={"text": "I love this film!"},
     length=text_length,
+    sizes=sizes.texts,
+    has_variants=True,
 )

@@ -8,6 +8,7 @@ from typing import Any
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.generation import Prompt, refuse_long_prompt, refuse_streamed_list, write
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
@@ -61,4 +62,7 @@ TASK = Task(
     streams=True,
     max_batch=16,
     length=text_length,
+    sizes=sizes.texts_to_continue,
+    pipeline_key="generated_text",
+    has_variants=True,
 )

@@ -12,6 +12,7 @@ from modelyard.media.encode import made_wav
 from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Params, Task
 from modelyard.tasks.maker import Maker
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.media_making import Avoided, Guidance, Prompt, Seed, Steps, make_each, prompt_length
 
 
@@ -80,4 +81,6 @@ TASK = Task(
     makes="audio",
     max_batch=1,
     length=prompt_length,
+    sizes=sizes.music_to_make,
+    pipeline_sizes=sizes.sound_by_diffusion,
 )

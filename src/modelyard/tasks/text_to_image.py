@@ -1,4 +1,4 @@
-"""text-to-image: a picture of what a text says, as a PNG."""
+"""text-to-image: an image of what a text says, as a PNG."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from modelyard.media.encode import made_png
 from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.maker import Maker
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.media_making import (
     Avoided,
     Guidance,
@@ -27,7 +28,7 @@ from modelyard.tasks.shared.media_making import (
 class TextToImageInputs(Inputs, frozen=True, kw_only=True):
     """What to paint."""
 
-    text: Annotated[Prompt, Meta(description="what the picture shows; models cut what is beyond their own limit")]
+    text: Annotated[Prompt, Meta(description="what the image shows; models cut what is beyond their own limit")]
 
 
 class TextToImageParams(SizedParams, frozen=True, kw_only=True):
@@ -44,13 +45,13 @@ TextToImageOutput = Made
 
 
 def run(model: Maker, calls: Sequence[Call[Any, Any]]) -> list[Made | ModelyardError]:
-    """Paints one picture for each call."""
+    """Makes one image for each call."""
     return make_each(model, calls, lambda pixels, _: made_png(pixels))
 
 
 TASK = Task(
     id="text-to-image",
-    summary="Paint what a text says.",
+    summary="Make an image of what a text says.",
     inputs=TextToImageInputs,
     params=TextToImageParams,
     output=TextToImageOutput,
@@ -60,4 +61,5 @@ TASK = Task(
     makes="image",
     max_batch=1,
     length=prompt_length,
+    sizes=sizes.images_to_make,
 )

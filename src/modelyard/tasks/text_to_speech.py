@@ -12,6 +12,7 @@ from modelyard.media.encode import made_wav
 from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Params, Task
 from modelyard.tasks.maker import Maker
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.media_making import MOST_CHARACTERS, Seed, make_each, prompt_length
 
 Noise = Annotated[float, Meta(ge=0, le=2)]
@@ -71,4 +72,5 @@ TASK = Task(
     makes="audio",
     max_batch=1,
     length=prompt_length,
+    sizes=sizes.speech_to_make,
 )

@@ -1,4 +1,4 @@
-"""text-to-video: a film of what a text says, as an MP4 without sound."""
+"""text-to-video: a video of what a text says, as an MP4 without sound."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from modelyard.media.encode import made_mp4
 from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.maker import Maker
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.media_making import (
     Avoided,
     Guidance,
@@ -25,21 +26,21 @@ from modelyard.tasks.shared.media_making import (
 
 
 class TextToVideoInputs(Inputs, frozen=True, kw_only=True):
-    """What to film."""
+    """What to show."""
 
-    text: Annotated[Prompt, Meta(description="what the film shows; models cut what is beyond their own limit")]
+    text: Annotated[Prompt, Meta(description="what the video shows; models cut what is beyond their own limit")]
 
 
 class TextToVideoParams(SizedParams, frozen=True, kw_only=True):
-    """How to film it."""
+    """How to make it."""
 
     negative_prompt: Avoided = None
     num_inference_steps: Steps = None
     guidance_scale: Guidance = None
     num_frames: Annotated[
-        Annotated[int, Meta(ge=1, le=257)] | None, Meta(description="pictures in the film; by default the model's own")
+        Annotated[int, Meta(ge=1, le=257)] | None, Meta(description="frames in the video; by default the model's own")
     ] = None
-    fps: Annotated[float, Meta(ge=1, le=60, description="pictures shown per second")] = 8.0
+    fps: Annotated[float, Meta(ge=1, le=60, description="frames shown per second")] = 8.0
     seed: Seed = None
 
 
@@ -48,13 +49,13 @@ TextToVideoOutput = Made
 
 
 def run(model: Maker, calls: Sequence[Call[Any, Any]]) -> list[Made | ModelyardError]:
-    """Makes one film for each call."""
+    """Makes one video for each call."""
     return make_each(model, calls, lambda frames, call: made_mp4(frames, call.params.fps))
 
 
 TASK = Task(
     id="text-to-video",
-    summary="Film what a text says.",
+    summary="Make a video of what a text says.",
     inputs=TextToVideoInputs,
     params=TextToVideoParams,
     output=TextToVideoOutput,
@@ -64,4 +65,5 @@ TASK = Task(
     makes="video",
     max_batch=1,
     length=prompt_length,
+    sizes=sizes.images_to_make,
 )

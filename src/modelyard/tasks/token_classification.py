@@ -11,6 +11,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.encoding import Row, forward_each
 from modelyard.tasks.shared.entities import Entity, Piece, aggregate
 from modelyard.tasks.shared.scores import softmax
@@ -119,4 +120,6 @@ TASK = Task(
     heads=("token-classification",),
     example={"text": "Angela lives in Paris.", "params": {"aggregation_strategy": "simple"}},
     length=text_length,
+    sizes=sizes.texts,
+    has_variants=True,
 )

@@ -10,6 +10,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.languages import Direction, find_direction, source_language
 from modelyard.tasks.shared.rewriting import RewrittenText, rewrite
@@ -65,4 +66,6 @@ TASK = Task(
     streams=True,
     max_batch=16,
     length=text_length,
+    sizes=sizes.texts_to_rewrite,
+    pipeline_key="translation_text",
 )

@@ -12,6 +12,7 @@ from modelyard.media.encode import made_png
 from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Params, Task
 from modelyard.tasks.maker import Maker
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.media_making import Guidance, Seed, Steps, make_each
 
 
@@ -46,7 +47,7 @@ def run(model: Maker, calls: Sequence[Call[Any, Any]]) -> list[Made | ModelyardE
 
 TASK = Task(
     id="unconditional-image-generation",
-    summary="Paint a picture like those the model was trained on.",
+    summary="Make an image like those the model was trained on.",
     inputs=UnconditionalImageGenerationInputs,
     params=UnconditionalImageGenerationParams,
     output=UnconditionalImageGenerationOutput,
@@ -55,4 +56,5 @@ TASK = Task(
     example={"params": {"num_inference_steps": 50, "seed": 7}},
     makes="image",
     max_batch=1,
+    sizes=sizes.images_without_input,
 )

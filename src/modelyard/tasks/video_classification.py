@@ -9,9 +9,10 @@ import numpy as np
 
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.images import attempt
+from modelyard.tasks.shared.lengths import media_size
 from modelyard.tasks.shared.scores import Label, LabelParams, label
-from modelyard.tasks.shared.sizes import media_size
 from modelyard.tasks.shared.sounds import forward_alike
 from modelyard.tasks.shared.videos import EXAMPLE, VideoInputs, watch
 
@@ -59,4 +60,5 @@ TASK = Task(
     wildcard="url",
     max_batch=4,
     length=lambda call: media_size(call.inputs.media),
+    sizes=sizes.videos,
 )

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.dialogue import (
     DialogueInputs,
     DialogueOutput,
@@ -64,4 +65,5 @@ TASK = Task(
     list_wildcard="messages",
     max_batch=8,
     length=dialogue_length,
+    sizes=sizes.with_a_question(sizes.videos),
 )

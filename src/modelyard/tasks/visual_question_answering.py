@@ -13,12 +13,13 @@ from msgspec import Meta
 from modelyard.media.images import decode_image
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.dialogue import encode, turn_ends
 from modelyard.tasks.shared.generation import Prompt, write
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, attempt
+from modelyard.tasks.shared.lengths import media_size
 from modelyard.tasks.shared.scores import best_labels, sigmoid
-from modelyard.tasks.shared.sizes import media_size
 from modelyard.tasks.shared.sounds import forward_alike
 
 
@@ -113,4 +114,5 @@ TASK = Task(
     wildcard="url",
     max_batch=8,
     length=lambda call: media_size(call.inputs.media) + len(call.inputs.question),
+    sizes=sizes.images_with_a_question,
 )

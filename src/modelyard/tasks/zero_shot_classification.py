@@ -15,6 +15,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.candidates import CandidateLabels, check_template, split_labels
 from modelyard.tasks.shared.encoding import encode, forward_each, read_logits
 from modelyard.tasks.shared.scores import softmax
@@ -131,4 +132,6 @@ TASK = Task(
         "candidate_labels": ["sports", "politics", "science"],
     },
     length=text_length,
+    sizes=sizes.texts_with_labels,
+    has_variants=True,
 )

@@ -14,6 +14,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.candidates import CandidateLabels, check_template, split_labels, tokens_of
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, attempt
 from modelyard.tasks.shared.scores import Label, best_labels, sigmoid, softmax
@@ -85,4 +86,5 @@ TASK = Task(
     example={"base64": EXAMPLE, "candidate_labels": ["a square", "a cat", "the sea"]},
     media="image",
     wildcard="url",
+    sizes=sizes.images_with_labels,
 )

@@ -15,6 +15,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.boxes import Detection, to_box
 from modelyard.tasks.shared.candidates import CandidateLabels, split_labels, tokens_of
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, height_and_width, pixels_of
@@ -117,4 +118,5 @@ TASK = Task(
     media="image",
     wildcard="url",
     max_batch=8,
+    sizes=sizes.images_with_labels,
 )

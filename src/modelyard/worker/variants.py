@@ -24,15 +24,10 @@ import msgspec
 
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError
 from modelyard.records.models import VariantKind
-from modelyard.tasks.registry import get_task
+from modelyard.tasks.registry import TASKS, get_task
 from modelyard.worker.limits import limit_memory, says_out_of_memory
 from modelyard.worker.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
 
-TASKS = (
-    "text-classification", "token-classification", "zero-shot-classification", "feature-extraction",
-    "sentence-similarity", "fill-mask", "question-answering", "text-generation", "chat", "image-classification",
-)  # fmt: skip
-"""The tasks that variants are made for."""
 LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 KEPT_ENDINGS = (".json", ".txt", ".model", ".jinja", ".md")
 """Of the original's own folder, what is no weights; the folders of its modules are kept whole."""
@@ -110,8 +105,9 @@ def make_variant(order: Order, say: Say) -> dict[str, Any]:
 
 def refuse_others(order: Order, source: Path) -> None:
     """Raises ModelRefused for what no variant is made of, before anything is loaded."""
-    if order.task not in TASKS:
-        raise ModelRefused(f"{order.model_id} is for {order.task}, and variants are made for {', '.join(TASKS)} only. "
+    if not get_task(order.task).has_variants:
+        others = ", ".join(task.id for task in TASKS if task.has_variants)
+        raise ModelRefused(f"{order.model_id} is for {order.task}, and variants are made for {others} only. "
                            "Use the original.")  # fmt: skip
     if (source / "model_index.json").is_file():
         raise ModelRefused(f"{order.model_id} is a diffusers pipeline of several models, which cannot be exported as "

@@ -52,14 +52,6 @@ STATUS = {
 LOADED = frozenset({"STARTING", "INSTANTIATING", "RUNNING"})
 """The statuses in which a model runs requests, or soon will."""
 
-TEXT_KEYS = {
-    "text-generation": "generated_text",
-    "text2text-generation": "generated_text",
-    "image-to-text": "generated_text",
-    "summarization": "summary_text",
-    "translation": "translation_text",
-}
-"""Task → the key under which the library's own pipeline gives its text."""
 MADE_KEYS = {"image": "output_png", "audio": "output_wav", "video": "output_mp4"}
 
 
@@ -281,7 +273,7 @@ def pipeline_shape(asked: Asked, body: Mapping[str, Any], output: Any) -> Any:
     """An output as users of v1 read it; tasks without a shape of their own answer as in v2."""
     if asked.task.makes is not None:
         return {MADE_KEYS[asked.task.makes]: base64.b64encode(output["data"]).decode("ascii")}
-    if (name := TEXT_KEYS.get(asked.task.id)) is not None:
+    if (name := asked.task.pipeline_key) is not None:
         return [{name: text} for text in (output if isinstance(output, list) else [output])]
     if isinstance(output, dict) and output.get("role") == "assistant":
         return [{"generated_text": [*messages_of(asked, body), output]}]

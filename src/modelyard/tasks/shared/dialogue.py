@@ -25,7 +25,7 @@ from modelyard.tasks.shared.conversation import ChatAnswer, Message, mirror, ref
 from modelyard.tasks.shared.generation import Prompt, refuse_streamed_list, write
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.images import attempt
-from modelyard.tasks.shared.sizes import media_size
+from modelyard.tasks.shared.lengths import media_size
 from modelyard.tasks.shared.sounds import hear, sampling_rate
 
 DialogueOutput = ChatAnswer | list[ChatAnswer]

@@ -41,7 +41,7 @@ Pixels = Annotated[int, Meta(ge=8, le=2048, multiple_of=8)]
 
 
 class SizedParams(Params, frozen=True, kw_only=True):
-    """Settings with the size of a picture."""
+    """Settings with the size of an image."""
 
     height: Annotated[
         Pixels | None, Meta(description="in pixels, a multiple of 8, beside width; by default the model's own")

@@ -1,4 +1,4 @@
-"""Texts, pictures, sounds and films to try a model on: made on the spot, always the same, as files a client would send.
+"""Texts, images, sounds and videos to try a model on: made on the spot, always the same, as files a client would send.
 
 Owns what they look like. Imports Pillow and PyAV only when called.
 """
@@ -17,7 +17,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 RATE = 16_000
 """Samples per second of the sounds."""
-FILM_FPS = 8.0
+VIDEO_FPS = 8.0
 
 PASSAGE = """\
 The old boat came back to the harbour just after the rain had stopped. Two men stood on the deck and threw a rope to \
@@ -47,7 +47,7 @@ def words(count: int) -> str:
 
 
 @cache
-def picture(width: int, height: int) -> bytes:
+def image(width: int, height: int) -> bytes:
     """A JPEG of soft colours with a few shapes in it."""
     from PIL import Image
 
@@ -90,14 +90,14 @@ def sound(seconds: float) -> bytes:
 
 
 @cache
-def film(frames: int, width: int, height: int) -> bytes:
-    """An MP4 in which a picture drifts to the left."""
+def video(frames: int, width: int, height: int) -> bytes:
+    """An MP4 in which a scene drifts to the left."""
     ground = scene(width, height)
-    return encode_mp4([np.roll(ground, -4 * at, axis=1) for at in range(frames)], FILM_FPS)
+    return encode_mp4([np.roll(ground, -4 * at, axis=1) for at in range(frames)], VIDEO_FPS)
 
 
 def scene(width: int, height: int) -> Array:
-    """The picture's pixels, uint8 (height, width, 3)."""
+    """Its pixels, uint8 (height, width, 3)."""
     down, across = np.mgrid[0:height, 0:width]
     x, y = across / width, down / height
     waves = [np.sin(6 * x + 2 * channel) * np.cos(5 * y - channel) for channel in range(3)]

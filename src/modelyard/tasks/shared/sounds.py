@@ -13,7 +13,7 @@ from modelyard.media.sounds import decode_sound
 from modelyard.tasks.base import Call, Inputs
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared.arrays import group_by_shape, stack_rows
-from modelyard.tasks.shared.sizes import media_size
+from modelyard.tasks.shared.lengths import media_size
 
 EXAMPLE = (
     "UklGRrQBAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YZABAACAj5ykqKScj4BxZFxYXGRxgI+cpKiknI+AcWRcWFxkcYCPnKSopJ"
