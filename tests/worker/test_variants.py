@@ -146,7 +146,7 @@ def test_what_no_variant_is_made_of_is_refused_at_once(
 def test_models_that_read_with_one_half_and_write_with_the_other_are_refused(
     model_folder: Callable[[str], Path],
 ) -> None:
-    from modelyard.worker.runtimes.exporting import plan_export
+    from modelyard.worker.runtimes.export import plan_export
     from modelyard.worker.runtimes.transformers import load_model
 
     model = load_model(model_folder("t5"), ("seq2seq-lm",), device="cpu")

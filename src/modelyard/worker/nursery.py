@@ -36,7 +36,7 @@ PR_SET_PDEATHSIG = 1  # Source: prctl(2)
 CAN_FORK = sys.platform == "linux"
 """Elsewhere system libraries start threads behind one's back and a forked child may hang: start fresh processes."""
 PRELOAD = ("modelyard.worker.boot", "modelyard.worker.runtimes.preload")
-PRELOAD_OF_ANNEX = ("modelyard.worker.boot", "modelyard.worker.runtimes.light")
+PRELOAD_OF_ANNEX = ("modelyard.worker.boot", "modelyard.worker.runtimes.preload_without_torch")
 ANNEX = (sys.executable, "-m", "modelyard.worker.nursery", "--annex")
 QUIET_LIBRARIES = {
     "OMP_NUM_THREADS": "1",

@@ -59,22 +59,24 @@ def make_variant(order: Order, say: Say) -> dict[str, Any]:
     source, target = Path(order.path), Path(order.target)
     refuse_others(order, source)
     say("exporting", f"Loading {order.model_id} and tracing it")
-    from modelyard.worker.runtimes import exporting, threads, transformers
+    from modelyard.worker.runtimes import export as exports
+    from modelyard.worker.runtimes import heads as model_heads
+    from modelyard.worker.runtimes import threads, transformers
 
     if order.memory_limit_bytes is not None:
         limit_memory(order.memory_limit_bytes)
     threads.set_threads(order.threads)
     heads = get_task(order.task).heads
     model = transformers.load_model(source, heads, device="cpu")
-    head, _ = transformers.choose_class(model.module.config, heads, remote_code=False)
+    head, _ = model_heads.choose_class(model.module.config, heads, remote_code=False)
     model.module.set_attn_implementation("eager")  # the others' guards against empty rows cost operations
-    export = exporting.plan_export(model, head)
+    export = exports.plan_export(model, head)
     making = target.with_name(f".{target.name}.making")
     shutil.rmtree(making, ignore_errors=True)
     try:
         making.mkdir(parents=True)
         copy_files(source, making)
-        exporting.write_graph(export, making / "exported.onnx")
+        exports.write_graph(export, making / "exported.onnx")
         logit_error, shapes = build_graph(order, export, making, model.max_length, say)
         manifest = Manifest(
             variant_of=order.model_id,
@@ -129,11 +131,11 @@ def build_graph(
 
     Raises ModelRefused when the error is over the bound.
     """
-    from modelyard.worker.runtimes import checking, quantising
+    from modelyard.worker.runtimes import comparison, quantisation
 
     bound = find_bound(order.kind)
     say("folding", "Computing once what does not depend on the input")
-    quantising.fold(folder / "exported.onnx", folder / "folded.onnx")
+    quantisation.fold(folder / "exported.onnx", folder / "folded.onnx")
     candidates = [folder / "folded.onnx"]
     if order.kind == "onnx.8-bit":
         candidates = [folder / "all.onnx", folder / "layers.onnx"]
@@ -142,11 +144,11 @@ def build_graph(
         if order.kind == "onnx.8-bit":
             what = "all weights" if candidate.stem == "all" else "all weights but the embeddings"
             say("quantising", f"Storing {what} in 8 bits")
-            quantising.quantise(folder / "folded.onnx", candidate, embeddings=candidate.stem == "all")
+            quantisation.quantise(folder / "folded.onnx", candidate, embeddings=candidate.stem == "all")
         say("checking", "Comparing it with the original at other shapes")
-        verdict = checking.check(export, candidate, longest)
+        verdict = comparison.check(export, candidate, longest)
         if verdict.logit_error <= bound:
-            quantising.store(candidate, folder, MODEL_FILE)
+            quantisation.store(candidate, folder, MODEL_FILE)
             break
     assert verdict is not None  # noqa: S101 - there is a candidate
     for left in (*folder.glob("exported.*"), *folder.glob("folded.*"), *folder.glob("all.*"), *folder.glob("layers.*")):
@@ -162,7 +164,7 @@ def build_graph(
 
 def find_bound(kind: str) -> float:
     """The largest logit error of a variant of this kind."""
-    from modelyard.worker.runtimes.checking import BOUNDS
+    from modelyard.worker.runtimes.comparison import BOUNDS
 
     return BOUNDS[kind]
 

@@ -261,7 +261,7 @@ def test_a_worker_without_torch_holds_every_model_that_answers_in_one_pass(varia
 import os, sys
 import modelyard.worker.nursery as nursery
 os.environ.update(nursery.QUIET_LIBRARIES)
-import modelyard.worker.boot, modelyard.worker.runtimes.light
+import modelyard.worker.boot, modelyard.worker.runtimes.preload_without_torch
 assert len(os.listdir("/proc/self/task")) == 1
 from pathlib import Path
 from modelyard.worker.runtimes.base import load_model

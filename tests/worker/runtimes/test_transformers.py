@@ -12,7 +12,8 @@ import torch
 
 from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused
 from modelyard.worker.runtimes.base import load_model
-from modelyard.worker.runtimes.transformers import groups, new_token_limit
+from modelyard.worker.runtimes.generation_batches import groups
+from modelyard.worker.runtimes.generation_settings import new_token_limit
 
 IDS = np.array([[5, 6, 7, 8]], dtype=np.int64)
 INPUTS = {"input_ids": IDS, "attention_mask": np.ones_like(IDS)}

@@ -10,7 +10,7 @@ from typing import Protocol
 from modelyard.errors import BootFailed, ModelRefused
 from modelyard.tasks.base import Head
 from modelyard.tasks.maker import Loaded
-from modelyard.worker.runtimes.absent import NoModel
+from modelyard.worker.runtimes.no_model import NoModel
 
 RUNTIMES = {
     "transformers": "modelyard.worker.runtimes.transformers",
@@ -20,8 +20,8 @@ RUNTIMES = {
 """Runtime name → the module whose `load_model` loads for it."""
 
 HEADS: dict[tuple[str, Head], str] = {
-    ("transformers", "text-to-waveform"): "modelyard.worker.runtimes.voices",
-    ("transformers", "text-to-spectrogram"): "modelyard.worker.runtimes.voices",
+    ("transformers", "text-to-waveform"): "modelyard.worker.runtimes.text_to_sound",
+    ("transformers", "text-to-spectrogram"): "modelyard.worker.runtimes.text_to_sound",
 }
 """(runtime, head) → a module of its own for what the runtime's own module does not load."""
 

@@ -10,7 +10,6 @@ import inspect
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,14 @@ import torch
 import transformers
 from safetensors import safe_open
 
-from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused
+from modelyard.errors import InferenceFailed, InvalidRequest, ModelRefused
 from modelyard.tasks.base import Head
 from modelyard.tasks.maker import OnStep
 from modelyard.tasks.model import Array
-from modelyard.worker.runtimes.making import Stopped, choose_seed, foreign_errors
-from modelyard.worker.runtimes.processors import first_line, quiet_library
-from modelyard.worker.runtimes.transformers import choose_device, is_out_of_memory
+from modelyard.worker.runtimes.device import choose_device
+from modelyard.worker.runtimes.failures import first_line, loading_errors, making_errors
+from modelyard.worker.runtimes.library_logs import quiet_library
+from modelyard.worker.runtimes.making import Stopped, choose_seed
 
 with quiet_library():  # which tells at length that there is no torchvision
     from diffusers import DiffusionPipeline
@@ -79,18 +79,22 @@ def load_model(
         "local_files_only": True,
         "use_safetensors": None if pickled else True,
     }
+    with loading_errors(path, str(where)), quiet_library(), quiet_library(library_logging):
+        pipeline = load_pipeline(path, index, how, where, remote_code=remote_code)
+    return DiffusersPipeline(path, pipeline, heads[0])
+
+
+def load_pipeline(
+    path: Path, index: Mapping[str, Any], how: Mapping[str, Any], where: torch.device, *, remote_code: bool
+) -> Any:
+    """The library's pipeline, on `where`. Raises ModelRefused when weights are missing, and what the library raises."""
+    readers = load_readers(path, index, how)
     try:
-        with quiet_library(), quiet_diffusers():
-            readers = load_readers(path, index, how)
-            pipeline = DiffusionPipeline.from_pretrained(path, trust_remote_code=remote_code, **how, **readers)
-            pipeline = pipeline.to(where)
-    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, AttributeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise BootFailed(f"The model does not fit into the memory of {where}: {first_line(error)}") from error
+        return DiffusionPipeline.from_pretrained(path, trust_remote_code=remote_code, **how, **readers).to(where)
+    except (RuntimeError, NotImplementedError, ValueError) as error:
         if "meta tensor" in str(error):  # a place that was made for a weight, and never filled
             raise ModelRefused(f"{path.name} is not complete: its files lack some of the weights.") from error
-        raise ModelRefused(f"{path.name} cannot be loaded: {first_line(error)}", path=str(path)) from error
-    return DiffusersPipeline(path, pipeline, heads[0])
+        raise
 
 
 def read_index(path: Path) -> Mapping[str, Any]:
@@ -139,21 +143,6 @@ def find_dtype(path: Path) -> torch.dtype:
         return _DTYPES.get(file.get_slice(names[0]).get_dtype(), torch.float32) if names else torch.float32
 
 
-@contextmanager
-def quiet_diffusers() -> Iterator[None]:
-    """Keeps the library's progress bars and advice off the log."""
-    verbosity = library_logging.get_verbosity()
-    bars = library_logging.is_progress_bar_enabled()
-    library_logging.set_verbosity_error()
-    library_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        library_logging.set_verbosity(verbosity)
-        if bars:
-            library_logging.enable_progress_bar()
-
-
 class DiffusersPipeline:
     """One pipeline; see `tasks.maker.Maker`."""
 
@@ -187,7 +176,7 @@ class DiffusersPipeline:
             arguments[self._names["class_label"]] = [options["class_label"]]
         self._pipeline.progress_bar = lambda iterable=None, total=None: Steps(on_step, iterable, total)
         try:
-            with foreign_errors(self._output, value_errors_are_the_clients=True), quiet_diffusers():
+            with making_errors(self._output, value_errors_are_the_clients=True), quiet_library(library_logging):
                 result = self._pipeline(**arguments, **self._as_arrays)
                 return self._read(result)
         except Stopped:

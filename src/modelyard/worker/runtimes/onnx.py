@@ -6,29 +6,21 @@ Imports no torch: a worker that holds such a model alone is several times smalle
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from modelyard.errors import BootFailed, InferenceFailed, ModelRefused
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, Model, OnTokens
 from modelyard.worker.manifest import MODEL_FILE, Manifest, read_manifest
+from modelyard.worker.runtimes.failures import batch_errors, loading_errors
+from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.onnx_session import Session
-from modelyard.worker.runtimes.processors import (
-    TEXT_HEADS,
-    ensure_tokenizer_pads,
-    find_processor,
-    first_line,
-    has_tokenizer,
-    quiet_library,
-)
-
-log = logging.getLogger(__name__)
+from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
 
 
 def load_model(
@@ -48,28 +40,21 @@ def load_model(
     manifest = read_manifest(path)
     if manifest.head not in heads:
         raise ModelRefused(f"{path.name} was exported for {manifest.head}; the task needs one of: {', '.join(heads)}.")
-    try:
+    with loading_errors(path, "cpu"), quiet_library():
         if manifest.cache is not None:
             from modelyard.worker.runtimes.onnx_generation import load_generator
 
             return load_generator(path, manifest.cache)
         return load_one_pass(path, manifest)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, MemoryError) as error:
-        if isinstance(error, MemoryError):
-            raise BootFailed(f"The model does not fit into the memory: {first_line(error)}") from error
-        raise ModelRefused(f"{path.name} cannot be loaded: {first_line(error)}", path=str(path)) from error
 
 
 def load_one_pass(path: Path, manifest: Manifest) -> OnnxModel:
     """A model that answers in one pass. Raises what the libraries raise."""
     session = Session(path / MODEL_FILE)
-    with quiet_library():
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
-        processor = None if manifest.head in TEXT_HEADS else find_processor(path, config, remote_code=False)
-        tokenizer = None
-        if processor is None or has_tokenizer(path):
-            tokenizer = AutoTokenizer.from_pretrained(path, config=config, local_files_only=True)
-            ensure_tokenizer_pads(tokenizer)
+    config = AutoConfig.from_pretrained(path, local_files_only=True)
+    tokenizer, processor = load_parts(path, manifest.head, config, remote_code=False)
+    if tokenizer is not None:
+        ensure_tokenizer_pads(tokenizer)
     return OnnxModel(path, manifest, config, session, tokenizer, processor)
 
 
@@ -95,11 +80,8 @@ class OnnxModel:
         for name in self._session.inputs:
             if name not in given:
                 given[name] = assume(name, inputs)
-        shape = describe(given)
-        try:
+        with batch_errors(given):
             outputs = self._session.run(given)
-        except (RuntimeError, ValueError, MemoryError) as error:
-            raise as_failure(error, shape) from error
         return dict(zip(self._session.outputs, outputs, strict=True))
 
     def postprocess(self, method: str, outputs: Any, *more: Any, **options: Any) -> Any:
@@ -128,21 +110,3 @@ def assume(name: str, inputs: Mapping[str, Array]) -> Array:
     if ids is None or name not in ("attention_mask", "token_type_ids"):
         raise InferenceFailed(f"The model needs {name}, which this task does not give.")
     return np.full(ids.shape, int(name == "attention_mask"), np.int64)
-
-
-def describe(inputs: Mapping[str, Array]) -> str:
-    """The batch's size, for messages."""
-    name = "input_ids" if "input_ids" in inputs else next(iter(inputs))
-    return f"{' × '.join(map(str, inputs[name].shape))} {'tokens' if name == 'input_ids' else name}"
-
-
-def as_failure(error: Exception, shape: str) -> InferenceFailed:
-    """What the client gets for what ONNX Runtime raised; the traceback goes to the replica's log."""
-    if isinstance(error, MemoryError):
-        log.warning("out of memory on a batch of %s", shape)
-        return InferenceFailed(
-            f"The model ran out of memory on a batch of {shape}. Send a shorter input, or less at once.",
-            out_of_memory=True,
-        )
-    log.error("the model failed on a batch of %s", shape, exc_info=error)
-    return InferenceFailed(f"The model failed on this input: {first_line(error)}")

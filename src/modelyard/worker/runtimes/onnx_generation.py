@@ -17,7 +17,6 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from modelyard.worker.manifest import MODEL_FILE, Cache
 from modelyard.worker.runtimes.onnx_session import Session
-from modelyard.worker.runtimes.processors import quiet_library
 from modelyard.worker.runtimes.transformers import TransformersModel, ensure_pad_token
 
 IDS, MASK, POSITIONS = "input_ids", "attention_mask", "position_ids"
@@ -25,12 +24,11 @@ IDS, MASK, POSITIONS = "input_ids", "attention_mask", "position_ids"
 
 def load_generator(path: Path, cache: Cache) -> TransformersModel:
     """The causal language model in the folder `path`. Raises what the libraries raise."""
-    with quiet_library():
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(path, config=config, local_files_only=True)
-        module = CausalGraph(config, Session(path / MODEL_FILE, gives_back=False), cache)
-        if (path / "generation_config.json").is_file():
-            module.generation_config = GenerationConfig.from_pretrained(path, local_files_only=True)
+    config = AutoConfig.from_pretrained(path, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(path, config=config, local_files_only=True)
+    module = CausalGraph(config, Session(path / MODEL_FILE, gives_back=False), cache)
+    if (path / "generation_config.json").is_file():
+        module.generation_config = GenerationConfig.from_pretrained(path, local_files_only=True)
     ensure_pad_token(tokenizer, module)
     return TransformersModel(path, module.eval(), tokenizer)
 

@@ -14,7 +14,7 @@ import onnxruntime
 
 from modelyard.tasks.model import Array
 from modelyard.worker.limits import says_out_of_memory
-from modelyard.worker.runtimes.processors import first_line
+from modelyard.worker.runtimes.failures import first_line
 from modelyard.worker.runtimes.threads import get_threads
 
 FATAL_ONLY = 4

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import transformers
+from transformers import AutoTokenizer
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
-from transformers.utils import logging as library_logging
 
 from modelyard.errors import ModelRefused
 from modelyard.tasks.base import Head
+from modelyard.worker.runtimes.failures import first_line
 
 TEXT_HEADS: frozenset[Head] = frozenset(
     {
@@ -28,6 +27,15 @@ TEXT_HEADS: frozenset[Head] = frozenset(
 )  # fmt: skip
 """Heads that read text alone: the folder's processor, if it has one, is of no use to them."""
 
+IMAGE_HEADS: frozenset[Head] = frozenset(
+    {
+        "image-classification", "object-detection", "image-segmentation", "semantic-segmentation",
+        "instance-segmentation", "universal-segmentation", "depth-estimation", "mask-generation",
+        "zero-shot-image-classification", "zero-shot-object-detection",
+    }
+)  # fmt: skip
+"""Heads that cannot do without the folder's image processor."""
+
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "*.model")
 
@@ -36,6 +44,22 @@ _PARTS = {
     "feature_extractor": "AutoFeatureExtractor",
     "tokenizer": "AutoTokenizer",
 }
+
+
+def load_parts(path: Path, head: str, config: Any, *, remote_code: bool) -> tuple[Any | None, Any | None]:
+    """The folder's tokenizer and processor, each as far as a model under `head` has one.
+
+    Raises ModelRefused when the head needs one that the folder lacks, and what the library raises.
+    """
+    processor = None if head in TEXT_HEADS else find_processor(path, config, remote_code=remote_code)
+    if processor is None and head in IMAGE_HEADS:
+        raise ModelRefused(
+            f"{path.name} has no preprocessor_config.json, so nothing says how it wants images scaled.", path=str(path)
+        )
+    if processor is not None and not has_tokenizer(path):
+        return None, processor
+    tokenizer = AutoTokenizer.from_pretrained(path, config=config, local_files_only=True, trust_remote_code=remote_code)
+    return tokenizer, processor
 
 
 def load_without_video(path: Path, config: Any) -> Any | None:
@@ -101,23 +125,3 @@ def find_processor(path: Path, config: Any, *, remote_code: bool) -> Any | None:
         if not isinstance(found, PreTrainedTokenizerBase):
             return found
     raise ModelRefused(f"{path.name}'s processor cannot be loaded: {failures[0]}", path=str(path))
-
-
-@contextmanager
-def quiet_library() -> Iterator[None]:
-    """Keeps the library's progress bars and load reports off the log: what matters is raised."""
-    verbosity, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
-    library_logging.set_verbosity_error()
-    library_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        library_logging.set_verbosity(verbosity)
-        if bars:
-            library_logging.enable_progress_bar()
-
-
-def first_line(error: BaseException) -> str:
-    """The error's first line of text, or its class when it has none."""
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__

@@ -6,7 +6,7 @@ from typing import Any
 
 try:
     import torch
-except ModuleNotFoundError:  # in a worker that holds none: see `light`
+except ModuleNotFoundError:  # in a worker that holds none: see `preload_without_torch`
     _torch: Any = None
 else:
     _torch = torch

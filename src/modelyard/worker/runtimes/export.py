@@ -20,9 +20,9 @@ from transformers import DynamicCache
 from modelyard.errors import ModelRefused
 from modelyard.tasks.base import Head
 from modelyard.worker.manifest import Cache
+from modelyard.worker.runtimes.failures import first_line, is_out_of_memory
 from modelyard.worker.runtimes.onnx_generation import IDS, MASK, POSITIONS, cache_names, positions_of
-from modelyard.worker.runtimes.processors import first_line
-from modelyard.worker.runtimes.transformers import TransformersModel, is_out_of_memory
+from modelyard.worker.runtimes.transformers import TransformersModel
 
 log = logging.getLogger(__name__)
 

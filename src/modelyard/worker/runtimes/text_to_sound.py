@@ -16,20 +16,18 @@ from transformers import AutoConfig, AutoProcessor, AutoTokenizer, SpeechT5HifiG
 from transformers.generation import StoppingCriteria
 from transformers.utils import is_phonemizer_available, is_uroman_available
 
-from modelyard.errors import BootFailed, InvalidRequest, ModelRefused
+from modelyard.errors import InvalidRequest, ModelRefused
 from modelyard.tasks.base import Head
 from modelyard.tasks.maker import OnStep
 from modelyard.tasks.model import Array
-from modelyard.worker.runtimes.making import Stopped, choose_seed, foreign_errors
-from modelyard.worker.runtimes.processors import first_line, quiet_library
-from modelyard.worker.runtimes.transformers import (
-    choose_class,
-    choose_device,
-    drop_unused,
-    is_out_of_memory,
-    refuse_missing_weights,
-    to_numpy,
-)
+from modelyard.worker.runtimes.device import choose_device
+from modelyard.worker.runtimes.failures import loading_errors, making_errors
+from modelyard.worker.runtimes.generation_settings import drop_unused
+from modelyard.worker.runtimes.heads import choose_class, refuse_missing_weights
+from modelyard.worker.runtimes.library_logs import quiet_library
+from modelyard.worker.runtimes.making import Stopped, choose_seed
+from modelyard.worker.runtimes.tensors import to_numpy
+from modelyard.worker.runtimes.transformers import load_weights
 
 
 def load_model(
@@ -39,7 +37,7 @@ def load_model(
     device: str = "auto",
     remote_code: bool = False,
     pickled: bool = False,
-) -> Speaker:
+) -> SoundModel:
     """The model in the folder `path`, in eval mode on `device`.
 
     Reads local files only, and weights from safetensors only unless `pickled`. On CUDA the weights keep their stored
@@ -48,30 +46,18 @@ def load_model(
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
     where = choose_device(device)
-    try:
-        with quiet_library():
-            config = AutoConfig.from_pretrained(path, local_files_only=True)
-            family = FAMILIES.get(config.model_type)
-            if family is None:
-                raise ModelRefused(f"{config.model_type} models are not served; of those with sound, {served()} are.")
-            head, kind = choose_class(config, heads, remote_code=False)
-            model, info = kind.from_pretrained(
-                path,
-                config=config,
-                dtype="auto" if where.type == "cuda" else torch.float32,
-                local_files_only=True,
-                use_safetensors=not pickled,
-                output_loading_info=True,
-            )
-            refuse_missing_weights(head, info["missing_keys"])
-            return family(path, model.eval().to(where))
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise BootFailed(f"The model does not fit into the memory of {where}: {first_line(error)}") from error
-        raise ModelRefused(f"{path.name} cannot be loaded: {first_line(error)}", path=str(path)) from error
+    with loading_errors(path, str(where)), quiet_library():
+        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        family = FAMILIES.get(config.model_type)
+        if family is None:
+            raise ModelRefused(f"{config.model_type} models are not served; of those with sound, {served()} are.")
+        head, kind = choose_class(config, heads, remote_code=False)
+        model, missing = load_weights(kind, path, config, where, pickled=pickled)
+        refuse_missing_weights(head, missing)
+        return family(path, model.eval().to(where))
 
 
-class Speaker:
+class SoundModel:
     """One model; see `tasks.maker.Maker`. A family says in `speak` how it is asked."""
 
     settings: frozenset[str]
@@ -85,7 +71,7 @@ class Speaker:
     def make(self, options: Mapping[str, Any], on_step: OnStep) -> Array | None:
         """See `tasks.maker.Maker.make`."""
         try:
-            with foreign_errors("sound"), torch.inference_mode():
+            with making_errors("sound"), torch.inference_mode():
                 torch.manual_seed(choose_seed(options.get("seed")))
                 return self.speak(options["text"], options, on_step)
         except Stopped:
@@ -100,7 +86,7 @@ class Speaker:
         return {name: tensor.to(self.model.device) for name, tensor in encoded.items()}
 
 
-class Vits(Speaker):
+class Vits(SoundModel):
     """VITS: the whole sound in one pass."""
 
     def __init__(self, path: Path, model: Any) -> None:
@@ -121,7 +107,7 @@ class Vits(Speaker):
                 raise ModelRefused(f"{path.name} reads text by way of {package}, which is not installed here.")
 
     def speak(self, text: str, options: Mapping[str, Any], on_step: OnStep) -> Array:
-        """See Speaker."""
+        """See SoundModel."""
         arguments = self.tensors(self._tokenizer(text, return_tensors="pt"))
         if not arguments["input_ids"].shape[1]:
             raise InvalidRequest(field="text", got=text, accepted="a text with letters that this voice can read")
@@ -139,7 +125,7 @@ class Vits(Speaker):
         return speaker
 
 
-class SpeechT5(Speaker):
+class SpeechT5(SoundModel):
     """SpeechT5: a spectrogram, a few frames a step, that the vocoder in the folder `vocoder/` turns into sound."""
 
     settings = frozenset({"text", "seed", "speaker_embedding"})
@@ -159,7 +145,7 @@ class SpeechT5(Speaker):
         self.rate = int(self._vocoder.config.sampling_rate)
 
     def speak(self, text: str, options: Mapping[str, Any], on_step: OnStep) -> Array:
-        """See Speaker."""
+        """See SoundModel."""
         inputs = self.tensors(self._processor(text=text, return_tensors="pt"))
         most = int(inputs["input_ids"].shape[1] * 20 / self.model.config.reduction_factor)  # the library's own limit
         done = 0
@@ -189,7 +175,7 @@ class SpeechT5(Speaker):
         return torch.tensor([embedding], dtype=self.model.dtype, device=self.model.device)
 
 
-class Musicgen(Speaker):
+class Musicgen(SoundModel):
     """MusicGen: a few codes a step, several of which lie one step apart, then all of them decoded to sound."""
 
     settings = frozenset(
@@ -206,7 +192,7 @@ class Musicgen(Speaker):
         self._codebooks = int(model.config.decoder.num_codebooks)
 
     def speak(self, text: str, options: Mapping[str, Any], on_step: OnStep) -> Array:
-        """See Speaker. `duration` is kept to the sample."""
+        """See SoundModel. `duration` is kept to the sample."""
         config = copy.deepcopy(self.model.generation_config)
         vars(config).update(
             {
@@ -256,7 +242,7 @@ class CountSteps(StoppingCriteria):  # type: ignore[misc]
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 
-FAMILIES: dict[str, type[Speaker]] = {"vits": Vits, "speecht5": SpeechT5, "musicgen": Musicgen}
+FAMILIES: dict[str, type[SoundModel]] = {"vits": Vits, "speecht5": SpeechT5, "musicgen": Musicgen}
 """The config's model_type → how such a model is asked."""
 
 

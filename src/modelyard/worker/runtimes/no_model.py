@@ -1,4 +1,4 @@
-"""What stands in for the model of a task that needs none."""
+"""The model of a task that needs none: a folder, and a refusal to compute."""
 
 from __future__ import annotations
 

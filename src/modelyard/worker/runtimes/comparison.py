@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from modelyard.tasks.model import Array
-from modelyard.worker.runtimes.exporting import Export, random_cache
+from modelyard.worker.runtimes.export import Export, random_cache
 from modelyard.worker.runtimes.onnx_session import Session
 
 BOUNDS = {"onnx": 1e-3, "onnx.8-bit": 0.06}
