@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+from modelyard.protocol import FinishReason
 
 Array = np.ndarray[Any, np.dtype[Any]]
 OnTokens = Callable[[int, Sequence[int]], bool]
@@ -14,6 +16,19 @@ OnTokens = Callable[[int, Sequence[int]], bool]
 
 Returns True to end that row now.
 """
+
+
+class GeneratedTokens(NamedTuple):
+    """One sequence that a model has made.
+
+    `tokens`: its ids, without the prompt, padding and the end token. `new_tokens`: how many were made, the end token
+    included, as servers of OpenAI's shape count them. `finish_reason`: STOP for an end token, CANCELLED where
+    `on_tokens` ended it, LENGTH also where the end token was forced at the most length.
+    """
+
+    tokens: Sequence[int]
+    new_tokens: int
+    finish_reason: FinishReason
 
 
 class Model(Protocol):
@@ -52,7 +67,7 @@ class Model(Protocol):
 
     def generate(
         self, inputs: Mapping[str, Array], options: Mapping[str, Any], on_tokens: OnTokens
-    ) -> Sequence[Sequence[Sequence[int]]]:
+    ) -> Sequence[Sequence[GeneratedTokens]]:
         """Generates for a batch. `inputs`: `input_ids` and `attention_mask`, (rows, length) int64; causal models
         want padding on the left. Models that read more take more: `pixel_values`, `input_features`, ..., one entry per
         row (arrays that are not, such as flattened patches, go with a batch of one row); encoder-decoders may have
@@ -60,7 +75,7 @@ class Model(Protocol):
         plus `seed` and `stop_token_ids` (ids that end a row besides the model's own). `max_length` and `min_length`
         count each row's own prompt, as if it ran alone.
 
-        Returns, per row, `num_return_sequences` lists of the new token ids: no prompt, no padding, no end token.
+        Returns, per row, `num_return_sequences` sequences.
         `on_tokens` sees each row's tokens step by step, except under beam search or several sequences per row,
         where it is called with no tokens at each step, so that it can still end the row.
         """

@@ -178,8 +178,8 @@ def test_tokens_are_seen_as_they_are_made_and_a_row_can_be_ended(pair):
         return row == 0 and len([one for one in seen if one[0] == 0]) == 2
 
     ((first,), (second,), _) = variant.generate(LEFT_PADDED, {"max_new_tokens": 6, "min_new_tokens": 6}, two_tokens)
-    assert (len(first), len(second)) == (2, 6)
-    assert [token for row, token in seen if row == 1] == second
+    assert (len(first.tokens), len(second.tokens)) == (2, 6)
+    assert [token for row, token in seen if row == 1] == second.tokens
 
 
 def test_streamed_text_adds_up_to_the_answer(pair, ask):

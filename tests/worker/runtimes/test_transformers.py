@@ -183,7 +183,7 @@ def test_end_and_padding_are_not_in_the_rows(load):
         {"input_ids": np.array([[0, 5], [5, 5]]), "attention_mask": np.array([[0, 1], [1, 1]])}, {}, nothing
     )
     whole = script.tokenizer(" Hi 🦊☕ 火星 ok.")["input_ids"]
-    assert rows == [[whole], [whole[1:]]]
+    assert [row.tokens for (row,) in rows] == [whole, whole[1:]]
 
 
 def test_the_models_own_sampling_settings_are_followed_and_can_be_overruled(model_folder, tmp_path):

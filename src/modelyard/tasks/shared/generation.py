@@ -75,9 +75,11 @@ def write_together(model: Model, prompts: Sequence[Prompt], *, left: bool, **ext
         on_tokens,
     )
     if several:
-        return [[read_sequence(model, prompt, ids) for ids in row] for prompt, row in zip(prompts, rows, strict=True)]
+        return [
+            [read_sequence(model, prompt, one.tokens) for one in row] for prompt, row in zip(prompts, rows, strict=True)
+        ]
     for answer, row in zip(answers, rows, strict=True):
-        answer.take(row[0][answer.tokens :])
+        answer.take(row[0].tokens[answer.tokens :])
     return [prompt.shown + answer.finish() for prompt, answer in zip(prompts, answers, strict=True)]
 
 

@@ -192,11 +192,11 @@ def write_windows(model: Model, calls: Sequence[Call[Any, Any]], dictations: Seq
         {**options_of(calls[0].params, model), "return_timestamps": timed},
         on_tokens,
     )
-    for call, one, (tokens,) in zip(calls, dictations, rows, strict=True):
+    for call, one, (made,) in zip(calls, dictations, rows, strict=True):
         if timed:
-            take_phrases(model, one, tokens, marks)
+            take_phrases(model, one, made.tokens, marks)
         else:
-            one.answer.take(tokens[one.answer.tokens :])
+            one.answer.take(made.tokens[one.answer.tokens :])
             one.seek = one.end
         one.ended = one.ended or one.seek >= one.end or call.cancelled()
 

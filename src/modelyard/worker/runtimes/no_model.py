@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from modelyard.errors import InferenceFailed
-from modelyard.tasks.model import Array, OnTokens
+from modelyard.tasks.model import Array, GeneratedTokens, OnTokens
 
 
 class NoModel:
@@ -32,7 +32,7 @@ class NoModel:
 
     def generate(
         self, inputs: Mapping[str, Array], options: Mapping[str, Any], on_tokens: OnTokens
-    ) -> Sequence[Sequence[Sequence[int]]]:
+    ) -> Sequence[Sequence[GeneratedTokens]]:
         refuse()
 
 

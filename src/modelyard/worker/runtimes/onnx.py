@@ -15,7 +15,7 @@ from transformers import AutoConfig
 
 from modelyard.errors import BootFailed, InferenceFailed, ModelRefused
 from modelyard.tasks.base import Head
-from modelyard.tasks.model import Array, Model, OnTokens
+from modelyard.tasks.model import Array, GeneratedTokens, Model, OnTokens
 from modelyard.worker.manifest import MODEL_FILE, Manifest, read_manifest
 from modelyard.worker.runtimes.failures import batch_errors, loading_errors
 from modelyard.worker.runtimes.library_logs import quiet_library
@@ -94,7 +94,7 @@ class OnnxModel:
 
     def generate(
         self, inputs: Mapping[str, Array], options: Mapping[str, Any], on_tokens: OnTokens
-    ) -> Sequence[Sequence[Sequence[int]]]:
+    ) -> Sequence[Sequence[GeneratedTokens]]:
         """See `tasks.model.Model.generate`."""
         raise InferenceFailed("This model answers in one pass; it does not generate.")
 

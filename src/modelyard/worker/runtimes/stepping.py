@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
-from modelyard.tasks.model import OnTokens
+from modelyard.protocol import FinishReason
+from modelyard.tasks.model import GeneratedTokens, OnTokens
 
 
 class Rows(StoppingCriteria):  # type: ignore[misc]  # the library is untyped
@@ -22,17 +23,29 @@ class Rows(StoppingCriteria):  # type: ignore[misc]  # the library is untyped
     """
 
     def __init__(
-        self, rows: Sequence[int], longest: Sequence[int], ends: Sequence[int], on_tokens: OnTokens, *, sequences: int
+        self,
+        rows: Sequence[int],
+        longest: Sequence[int],
+        ends: Sequence[int],
+        on_tokens: OnTokens,
+        *,
+        sequences: int,
+        forces_end: bool = False,
     ) -> None:
-        """`rows`: what `on_tokens` calls each row. `longest`: most new tokens of each. `ends`: ids that end a row."""
-        self.tokens: list[list[int]] = [[] for _ in rows]
+        """`rows`: what `on_tokens` calls each row. `longest`: most new tokens of each. `ends`: ids that end a row.
+
+        `forces_end`: the last token at the most length is an end token, whatever the model wanted.
+        """
         self.steps_rows = sequences == 1
         self.prompt_width = 0
         self._rows = rows
         self._longest = longest
         self._ends = frozenset(ends)
         self._on_tokens = on_tokens
-        self._done = [False] * len(rows)
+        self._forces_end = forces_end
+        self._tokens: list[list[int]] = [[] for _ in rows]
+        self._made = [0] * len(rows)
+        self._reasons: list[FinishReason | None] = [None] * len(rows)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """The done mask after a step. `input_ids`: (rows × sequences, prompt + new tokens)."""
@@ -41,19 +54,55 @@ class Rows(StoppingCriteria):  # type: ignore[misc]  # the library is untyped
         made = input_ids.shape[1] - self.prompt_width
         newest = input_ids[:, -1].tolist() if self.steps_rows else [None] * len(self._rows)
         for index, token in enumerate(newest):
-            if not self._done[index]:
-                self._done[index] = self._step(index, token) or made >= self._longest[index]
-        done = torch.tensor(self._done, device=input_ids.device)
+            if self._reasons[index] is None:
+                self._made[index] = made
+                self._reasons[index] = self._step(index, token)
+        done = torch.tensor([reason is not None for reason in self._reasons], device=input_ids.device)
         return done.repeat_interleave(input_ids.shape[0] // len(self._rows))
 
-    def _step(self, index: int, token: int | None) -> bool:
-        """Whether the row ends with this token; None: there is no one token."""
-        if token is None:
-            return self._on_tokens(self._rows[index], ())
-        if token in self._ends:
-            return True
-        self.tokens[index].append(token)
-        return self._on_tokens(self._rows[index], (token,))
+    def _step(self, index: int, token: int | None) -> FinishReason | None:
+        """Why the row ends with this token, if it does; a token of None: there is no one token."""
+        if token is not None and token in self._ends:
+            return self._reason_of_end(index, self._made[index])
+        if token is not None:
+            self._tokens[index].append(token)
+        if self._on_tokens(self._rows[index], () if token is None else (token,)):
+            return FinishReason.CANCELLED
+        return FinishReason.LENGTH if self._made[index] >= self._longest[index] else None
+
+    def _reason_of_end(self, index: int, made: int) -> FinishReason:
+        """Why a sequence of `made` tokens has ended in an end token."""
+        forced = self._forces_end and made >= self._longest[index]
+        return FinishReason.LENGTH if forced else FinishReason.STOP
+
+    def _reason_of(self, index: int) -> FinishReason:
+        """Why a row without an end token has ended; only `max_time` ends rows without asking here."""
+        return self._reasons[index] or FinishReason.TIME
+
+    def take_rows(self) -> list[list[GeneratedTokens]]:
+        """What each row has made, where rows were stepped one token at a time."""
+        return [
+            [GeneratedTokens(tokens, self._made[index], self._reason_of(index))]
+            for index, tokens in enumerate(self._tokens)
+        ]
+
+    def take_sequences(self, sequences: Sequence[Sequence[int]], padding: int | None) -> list[list[GeneratedTokens]]:
+        """What each row has made, from new tokens as the library returns them: rows in order, all of equal length."""
+        each = len(sequences) // len(self._rows)
+        return [
+            [self._trim(index, sequence, padding) for sequence in sequences[index * each : (index + 1) * each]]
+            for index in range(len(self._rows))
+        ]
+
+    def _trim(self, index: int, sequence: Sequence[int], padding: int | None) -> GeneratedTokens:
+        """One sequence up to its first end token, or without its trailing padding."""
+        end = next((place for place, token in enumerate(sequence) if token in self._ends), None)
+        length = len(sequence) if end is None else end
+        while length and sequence[length - 1] == padding:
+            length -= 1
+        if end is None:
+            return GeneratedTokens(sequence[:length], length, self._reason_of(index))
+        return GeneratedTokens(sequence[:length], end + 1, self._reason_of_end(index, end + 1))
 
 
 class MinimumLengths(LogitsProcessor):  # type: ignore[misc]
@@ -80,18 +129,3 @@ class MinimumLengths(LogitsProcessor):  # type: ignore[misc]
         for end in self._ends:
             scores[early, end] = -torch.inf
         return scores
-
-
-def trim(sequences: Sequence[list[int]], rows: int, ends: Sequence[int], padding: int | None) -> list[list[list[int]]]:
-    """New tokens as the library returns them, grouped by row, each cut at its end token and without padding."""
-    each = len(sequences) // rows
-    cut = [trim_one(sequence, ends, padding) for sequence in sequences]
-    return [cut[row * each : (row + 1) * each] for row in range(rows)]
-
-
-def trim_one(sequence: list[int], ends: Sequence[int], padding: int | None) -> list[int]:
-    """One sequence, up to its first end token, without trailing padding."""
-    length = next((index for index, token in enumerate(sequence) if token in ends), len(sequence))
-    while length and sequence[length - 1] == padding:
-        length -= 1
-    return sequence[:length]

@@ -19,7 +19,7 @@ from transformers import AutoConfig
 
 from modelyard.errors import InferenceFailed
 from modelyard.tasks.base import Head
-from modelyard.tasks.model import Array, OnTokens
+from modelyard.tasks.model import Array, GeneratedTokens, OnTokens
 from modelyard.worker.runtimes.device import choose_device
 from modelyard.worker.runtimes.failures import batch_errors, loading_errors
 from modelyard.worker.runtimes.generation_batches import cut_padding, groups, prompt_lengths
@@ -33,7 +33,7 @@ from modelyard.worker.runtimes.generation_settings import (
 from modelyard.worker.runtimes.heads import choose_class, refuse_missing_weights
 from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
-from modelyard.worker.runtimes.stepping import MinimumLengths, Rows, trim
+from modelyard.worker.runtimes.stepping import MinimumLengths, Rows
 from modelyard.worker.runtimes.tensors import to_plain, to_tensors
 from modelyard.worker.runtimes.whisper import find_generate, time_mark_rules
 
@@ -168,7 +168,7 @@ class TransformersModel:
 
     def generate(
         self, inputs: Mapping[str, Array], options: Mapping[str, Any], on_tokens: OnTokens
-    ) -> Sequence[Sequence[Sequence[int]]]:
+    ) -> Sequence[Sequence[GeneratedTokens]]:
         """See `tasks.model.Model.generate`.
 
         Rows run together when each gets what it would get alone. They run one after the other where the batch would
@@ -177,7 +177,7 @@ class TransformersModel:
         pad_token_id = None if self.tokenizer is None else self.tokenizer.pad_token_id
         config, seed = resolve_settings(self._defaults, options, pad_token_id)
         lengths = prompt_lengths(inputs)
-        answers: list[Sequence[Sequence[int]]] = [()] * len(lengths)
+        answers: list[Sequence[GeneratedTokens]] = [()] * len(lengths)
         for rows in groups(lengths, config, seeded=seed is not None, seq2seq=self._seq2seq, window=self._window):
             with batch_errors(inputs), torch.inference_mode():
                 for row, answer in zip(rows, self._generate(inputs, rows, config, seed, on_tokens), strict=True):
@@ -186,7 +186,7 @@ class TransformersModel:
 
     def _generate(
         self, inputs: Mapping[str, Array], rows: Sequence[int], config: Any, seed: int | None, on_tokens: OnTokens
-    ) -> Sequence[Sequence[Sequence[int]]]:
+    ) -> Sequence[Sequence[GeneratedTokens]]:
         """Generates for `rows`, which fit into one batch of the library."""
         tensors = {name: self._tensor(cut_padding(inputs, name, rows)) for name in inputs}
         if self._seq2seq:
@@ -199,7 +199,12 @@ class TransformersModel:
         config = copy.deepcopy(config)
         vars(config).update(UNSET_LENGTHS, max_new_tokens=max(longest))
         stepper = Rows(
-            rows, longest, ends, on_tokens, sequences=max(config.num_beams or 1, config.num_return_sequences or 1)
+            rows,
+            longest,
+            ends,
+            on_tokens,
+            sequences=max(config.num_beams or 1, config.num_return_sequences or 1),
+            forces_end=config.forced_eos_token_id is not None,
         )
         if config.do_sample:
             # Every call seeds: replicas forked from one process would otherwise all draw the same numbers.
@@ -212,8 +217,8 @@ class TransformersModel:
             logits_processor=[*rules, *time_mark_rules(config, prompts[0])] or None,
         )
         if stepper.steps_rows:
-            return [[tokens] for tokens in stepper.tokens]
-        return trim(sequences[:, stepper.prompt_width :].tolist(), len(rows), ends, config.pad_token_id)
+            return stepper.take_rows()
+        return stepper.take_sequences(sequences[:, stepper.prompt_width :].tolist(), config.pad_token_id)
 
     def _tensor(self, array: Array) -> torch.Tensor:
         """The array on the device; floating point in the weights' own type."""
