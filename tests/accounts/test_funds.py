@@ -19,8 +19,7 @@ from modelyard.records.instances import Instance, Tariff
 from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
 from modelyard.units import GIB
-from tests.control.clocks import START, HandClock
-from tests.control.running import on_a_loop
+from tests.clock import START, HandClock
 from tests.store.samples import fund
 
 PER_S = Tariff(10**3, minimum_s=0, round_s=1)
@@ -47,7 +46,6 @@ def begin(store: Store, account: Account, clock: HandClock) -> Instance:
     return life
 
 
-@on_a_loop
 async def test_an_account_without_credit_or_limit_costs_nothing_to_ask(store: Store, account: Account) -> None:
     funds = Funds(store, HandClock())
     await funds.open()
@@ -57,7 +55,6 @@ async def test_an_account_without_credit_or_limit_costs_nothing_to_ask(store: St
 
 
 @pytest.mark.parametrize("kind", ["credit_nano", "monthly_limit_nano"])
-@on_a_loop
 async def test_an_open_life_uses_it_up_and_more_of_it_counts_at_once(store: Store, account: Account, kind: str) -> None:
     clock = HandClock()
     fund(store, account, **{kind: 100})
@@ -80,14 +77,12 @@ async def test_an_open_life_uses_it_up_and_more_of_it_counts_at_once(store: Stor
     assert funds.refusal(account.id) is None
 
 
-@on_a_loop
 async def test_credit_is_added_to_what_there_is(store: Store, account: Account) -> None:
     assert store.accounts.add_credit(account.id, 5).credit_nano == 5
     assert store.accounts.add_credit(account.id, 7).credit_nano == 12
     assert account.id in {each.id for each in store.accounts.list_funded()}
 
 
-@on_a_loop
 async def test_a_new_month_begins_at_zero_for_the_limit_and_not_for_the_credit(store: Store, account: Account) -> None:
     clock = HandClock()
     fund(store, account, credit_nano=10**9, monthly_limit_nano=100)
@@ -105,7 +100,6 @@ async def test_a_new_month_begins_at_zero_for_the_limit_and_not_for_the_credit(s
     assert funds.refusal(account.id) is None
 
 
-@on_a_loop
 async def test_after_a_crash_the_time_without_a_server_is_nobodys(store: Store, account: Account) -> None:
     clock = HandClock()
     fund(store, account, credit_nano=100)
@@ -138,7 +132,7 @@ moves = st.lists(
 
 @settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(moves)
-def test_counting_bit_by_bit_is_counting_at_once(store: Store, steps: list[tuple[str, float]]) -> None:
+async def test_counting_bit_by_bit_is_counting_at_once(store: Store, steps: list[tuple[str, float]]) -> None:
     """Lives may end late: recorded now, at a moment long past, as after an outage of the database."""
     clock = HandClock()
     owner = store.accounts.create(f"ada {next(_numbers)}", START)
@@ -146,39 +140,32 @@ def test_counting_bit_by_bit_is_counting_at_once(store: Store, steps: list[tuple
     funds = Funds(store, clock)
     open_lives: list[Instance] = []
     open_requests: list[RequestRecord] = []
-
-    @on_a_loop
-    async def play() -> None:
-        await funds.open()
-        for what, number in steps:
-            match what:
-                case "begin":
-                    open_lives.append(begin(store, owner, clock))
-                case "end" if open_lives:
-                    life = open_lives.pop(0)
-                    store.instances.end(life.id, max(life.created_at, clock.now() - timedelta(seconds=number)), "idle")
-                case "request":
-                    record = RequestRecord(f"req_{next(_numbers)}", owner.id, "org/a", 1, clock.now())
-                    record = replace(record, reserved_nano=int(number))
-                    store.requests.settle([record])
-                    open_requests.append(record)
-                case "settle" if open_requests:
-                    settled = replace(open_requests.pop(0), settled_at=clock.now(), charged_nano=int(number))
-                    store.requests.settle([settled])
-                case "wait":
-                    clock.advance(number)
-            clock.advance(COUNT_S)
-            await funds.refresh()
-            standing = funds.find(owner.id)
-            assert standing is not None
-            now = clock.now()
-            lives, month = store.instances.list(owner.id), month_start(now)
-            assert standing.spent_nano == (
-                total(lines(lives, now=now)).amount_nano + store.requests.spent_nano(owner.id)
-            )
-            assert standing.month_nano == (
-                total(lines(lives, month, now=now)).amount_nano + store.requests.spent_nano(owner.id, since=month)
-            )
-
-    play()
+    await funds.open()
+    for what, number in steps:
+        match what:
+            case "begin":
+                open_lives.append(begin(store, owner, clock))
+            case "end" if open_lives:
+                life = open_lives.pop(0)
+                store.instances.end(life.id, max(life.created_at, clock.now() - timedelta(seconds=number)), "idle")
+            case "request":
+                record = RequestRecord(f"req_{next(_numbers)}", owner.id, "org/a", 1, clock.now())
+                record = replace(record, reserved_nano=int(number))
+                store.requests.settle([record])
+                open_requests.append(record)
+            case "settle" if open_requests:
+                settled = replace(open_requests.pop(0), settled_at=clock.now(), charged_nano=int(number))
+                store.requests.settle([settled])
+            case "wait":
+                clock.advance(number)
+        clock.advance(COUNT_S)
+        await funds.refresh()
+        standing = funds.find(owner.id)
+        assert standing is not None
+        now = clock.now()
+        lives, month = store.instances.list(owner.id), month_start(now)
+        assert standing.spent_nano == (total(lines(lives, now=now)).amount_nano + store.requests.spent_nano(owner.id))
+        assert standing.month_nano == (
+            total(lines(lives, month, now=now)).amount_nano + store.requests.spent_nano(owner.id, since=month)
+        )
     fund(store, owner, credit_nano=None, monthly_limit_nano=None)  # the next example need not count it

@@ -21,8 +21,7 @@ from modelyard.accounts.keys import (
 from modelyard.errors import Unauthorized
 from modelyard.records.accounts import Key
 from modelyard.store.store import Store
-from tests.control.clocks import HandClock
-from tests.control.running import on_a_loop
+from tests.clock import HandClock
 
 
 class Gate:
@@ -71,7 +70,6 @@ def test_a_key_may_be_sent_in_three_ways(header: str | None, key: str | None) ->
 
 
 @pytest.mark.parametrize("form", ["Key {}", "Bearer {}", "{}"])
-@on_a_loop
 async def test_a_known_key_is_recognised_in_every_form(gate: Gate, form: str) -> None:
     header = form.format(gate.secret)
     assert gate.authenticator.recognise(header) is None
@@ -80,7 +78,6 @@ async def test_a_known_key_is_recognised_in_every_form(gate: Gate, form: str) ->
 
 
 @pytest.mark.parametrize("header", [None, "", "Key", "Key my-nobody", "Basic abc", "Bearer ü"])
-@on_a_loop
 async def test_without_a_known_key_nobody_enters(gate: Gate, header: str | None) -> None:
     with pytest.raises(Unauthorized) as refusal:
         await gate.authenticator.authenticate(header)
@@ -89,7 +86,6 @@ async def test_without_a_known_key_nobody_enters(gate: Gate, header: str | None)
     assert gate.authenticator.recognise(header) is None
 
 
-@on_a_loop
 async def test_a_revoked_key_works_for_five_seconds_at_most(gate: Gate) -> None:
     header = f"Key {gate.secret}"
     await gate.authenticator.authenticate(header)
@@ -104,7 +100,6 @@ async def test_a_revoked_key_works_for_five_seconds_at_most(gate: Gate) -> None:
     assert CACHED_S <= 5
 
 
-@on_a_loop
 async def test_the_time_the_store_takes_counts(gate: Gate) -> None:
     header = f"Key {gate.secret}"
     asking = asyncio.create_task(gate.authenticator.authenticate(header))
@@ -115,7 +110,6 @@ async def test_the_time_the_store_takes_counts(gate: Gate) -> None:
     assert gate.authenticator.recognise(header) is None
 
 
-@on_a_loop
 async def test_a_key_that_is_used_all_the_time_is_checked_again(gate: Gate) -> None:
     header = f"Key {gate.secret}"
     for _ in range(10):
@@ -132,7 +126,6 @@ async def test_a_key_that_is_used_all_the_time_is_checked_again(gate: Gate) -> N
         await gate.authenticator.authenticate(header)
 
 
-@on_a_loop
 async def test_the_memory_of_keys_is_bounded_and_keeps_the_latest(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelyard.accounts.keys.CACHE_SIZE", 3)
     secrets = [new_key() for _ in range(5)]

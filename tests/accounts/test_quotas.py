@@ -17,8 +17,7 @@ from modelyard.errors import TooManyAtOnce
 from modelyard.gateway import problem
 from modelyard.records.accounts import Account, Quota
 from modelyard.store.store import Store
-from tests.control.clocks import START
-from tests.control.running import on_a_loop
+from tests.clock import START
 
 
 @pytest.fixture
@@ -53,7 +52,6 @@ def test_every_limit_is_known(store: Store) -> None:
     assert quotas.of(account_id) == Quota(instances=1, memory_bytes=2, concurrent=3, models=4)
 
 
-@on_a_loop
 async def test_what_another_process_changes_takes_effect_by_itself(
     store: Store, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,7 +69,6 @@ async def test_what_another_process_changes_takes_effect_by_itself(
     await asyncio.wait({reading})
 
 
-@on_a_loop
 async def test_while_the_database_does_not_answer_what_was_known_stays(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

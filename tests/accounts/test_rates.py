@@ -10,7 +10,7 @@ from modelyard.accounts.rates import SWEEP_AT_LEAST, WINDOW_S, RateLimiter
 from modelyard.errors import RateLimited
 from modelyard.gateway import problem
 from modelyard.records.accounts import Key
-from tests.control.clocks import START, HandClock
+from tests.clock import START, HandClock
 
 
 def key(name: str = "k", limit: int | None = None) -> Key:

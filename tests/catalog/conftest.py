@@ -8,13 +8,8 @@ import pytest
 from modelyard.catalog.hub import Hub
 from modelyard.catalog.hub_settings import HubSettings
 from modelyard.catalog.transfer import Patience
-from tests.catalog.clocks import HandClock
+from tests.clock import HandClock
 from tests.hub.server import HubServer
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture

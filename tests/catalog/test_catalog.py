@@ -15,8 +15,6 @@ from modelyard.records.models import Measurement, Source
 from tests.catalog.models import diffusers, model, weights, write
 from tests.hub.server import HubServer, Repo
 
-pytestmark = pytest.mark.anyio
-
 
 async def test_a_local_model_has_a_card(root: Path) -> None:
     path = write(root / "acme" / "m", model(parameters=1000, readme="---\nlicense: mit\n---\n"))

@@ -15,8 +15,6 @@ from tests.catalog.conftest import OpenHub
 from tests.catalog.models import diffusers, model, sharded, text, weights
 from tests.hub.server import HubServer, Repo
 
-pytestmark = pytest.mark.anyio
-
 BIG = weights(1_000_000)
 """4 MB: several network reads."""
 

@@ -8,12 +8,10 @@ from modelyard.catalog import hub as hub_module
 from modelyard.catalog.hub import Hub
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused
 from modelyard.records.models import Source
-from tests.catalog.clocks import HandClock
 from tests.catalog.conftest import OpenHub
 from tests.catalog.models import diffusers, model, sentence_transformer, sharded, text, weights
+from tests.clock import HandClock
 from tests.hub.server import HubServer, Repo
-
-pytestmark = pytest.mark.anyio
 
 ABSENT = "http://127.0.0.1:9"  # the discard port: nothing listens
 

@@ -18,18 +18,12 @@ from modelyard.jobs.measurements import Measurements
 from modelyard.records.models import Listing
 from modelyard.store.store import Store
 from tests.catalog.models import model, write
-from tests.control.clocks import HandClock
+from tests.clock import HandClock
 from tests.hub.server import HubServer, Repo
 
-pytestmark = pytest.mark.anyio
 GPT2 = "openai-community/gpt2"
 
 Run = Callable[..., object]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import BootFailed, ModelRefused, NoCapacity, UnknownModel
 from modelyard.records.replicas import ReplicaSpec
 from tests.catalog.models import model, write
-from tests.control.running import on_a_loop
 from tests.control.yard import BIG, SMALL, SMALL_BYTES, TWIN, MakeYard, Yard
 from tests.engine.fake import FakeEngine
 
@@ -25,7 +24,6 @@ async def fail_boots(yard: Yard, count: int, reason: str = "out of memory") -> N
     await yard.settle()
 
 
-@on_a_loop
 async def test_a_crashed_replica_is_replaced_at_once(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up()
@@ -37,7 +35,6 @@ async def test_a_crashed_replica_is_replaced_at_once(make_yard: MakeYard) -> Non
         assert f"{dead} failed: killed by SIGSEGV" in await yard.events()
 
 
-@on_a_loop
 async def test_requests_wait_through_a_crash(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up()
@@ -54,7 +51,6 @@ async def test_requests_wait_through_a_crash(make_yard: MakeYard) -> None:
         assert supervised.route.load().total == 0
 
 
-@on_a_loop
 async def test_a_boot_that_fails_is_tried_again_after_a_growing_pause(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.engine.fail_next("exited with code 1")
@@ -71,7 +67,6 @@ async def test_a_boot_that_fails_is_tried_again_after_a_growing_pause(make_yard:
         assert yard.ready(supervised)
 
 
-@on_a_loop
 async def test_a_model_that_never_boots_is_given_up_with_its_last_words(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.put()
@@ -91,7 +86,6 @@ async def test_a_model_that_never_boots_is_given_up_with_its_last_words(make_yar
         assert len(yard.engine.launched) == 3, "nobody asked again"
 
 
-@on_a_loop
 async def test_a_cluster_that_was_given_up_is_tried_again_for_a_request_after_a_while(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.put()
@@ -105,7 +99,6 @@ async def test_a_cluster_that_was_given_up_is_tried_again_for_a_request_after_a_
         assert yard.report(supervised).error is None
 
 
-@on_a_loop
 async def test_a_put_tries_again_at_once(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.put()
@@ -115,7 +108,6 @@ async def test_a_put_tries_again_at_once(make_yard: MakeYard) -> None:
         await (await yard.ask()).done()
 
 
-@on_a_loop
 async def test_a_new_timeout_does_not_hide_a_failure(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.put()
@@ -124,7 +116,6 @@ async def test_a_new_timeout_does_not_hide_a_failure(make_yard: MakeYard) -> Non
         assert yard.report(supervised).status is Word.FAILED
 
 
-@on_a_loop
 async def test_a_model_that_its_worker_refuses_is_given_up_at_once(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.engine.refuse_next("unsupported architecture Foo")
@@ -136,7 +127,6 @@ async def test_a_model_that_its_worker_refuses_is_given_up_at_once(make_yard: Ma
         assert len(yard.engine.launched) == 1
 
 
-@on_a_loop
 async def test_a_replica_that_dies_again_and_again_uses_up_its_budget(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up()
@@ -149,7 +139,6 @@ async def test_a_replica_that_dies_again_and_again_uses_up_its_budget(make_yard:
         assert len(yard.engine.launched) == 6
 
 
-@on_a_loop
 async def test_a_replica_that_dies_while_it_drains_is_no_failed_boot(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(desired=2, max=2)
@@ -164,7 +153,6 @@ async def test_a_replica_that_dies_while_it_drains_is_no_failed_boot(make_yard: 
             request.answer()
 
 
-@on_a_loop
 async def test_a_cluster_that_works_survives_an_additional_replica_that_does_not_boot(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(max=3)
@@ -185,7 +173,6 @@ async def test_a_cluster_that_works_survives_an_additional_replica_that_does_not
         assert yard.report(supervised).error is None
 
 
-@on_a_loop
 async def test_a_boot_that_takes_too_long_counts_as_failed(make_yard: MakeYard) -> None:
     async with make_yard(policy=Policy(boot_s=60)) as yard:
         yard.engine.hold_boots = True
@@ -202,7 +189,6 @@ async def test_a_boot_that_takes_too_long_counts_as_failed(make_yard: MakeYard) 
         assert len(yard.engine.stopped) == 3
 
 
-@on_a_loop
 async def test_a_stop_that_takes_its_time_still_counts_as_a_failed_boot(make_yard: MakeYard) -> None:
     async with make_yard(policy=Policy(boot_s=60)) as yard:
         yard.engine.hold_boots = yard.engine.hold_stops = True
@@ -218,7 +204,6 @@ async def test_a_stop_that_takes_its_time_still_counts_as_a_failed_boot(make_yar
         assert supervised.failures.boots == 1
 
 
-@on_a_loop
 async def test_a_replica_may_end_before_anything_was_seen_of_it(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.engine.hold_boots = True
@@ -229,7 +214,6 @@ async def test_a_replica_may_end_before_anything_was_seen_of_it(make_yard: MakeY
         assert (supervised.replicas, supervised.failures.boots) == ({}, 1)
 
 
-@on_a_loop
 async def test_a_replica_that_dies_after_its_cluster_was_switched_off_fails_nothing(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up()
@@ -248,7 +232,6 @@ class Clumsy(FakeEngine):
         super().launch(spec)
 
 
-@on_a_loop
 async def test_a_bug_met_in_one_cluster_leaves_the_others_alone(
     make_yard: MakeYard, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -268,7 +251,6 @@ async def test_a_bug_met_in_one_cluster_leaves_the_others_alone(
         assert ends == ["the engine does not know it"] * 3
 
 
-@on_a_loop
 async def test_a_model_larger_than_the_machine_is_told_so_once(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=SMALL_BYTES) as yard:
         supervised = await yard.put(BIG, desired=2, max=2)
@@ -281,7 +263,6 @@ async def test_a_model_larger_than_the_machine_is_told_so_once(make_yard: MakeYa
         assert yard.engine.launched == []
 
 
-@on_a_loop
 async def test_a_model_whose_files_go_missing_is_given_up_and_comes_back_with_them(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.models = yard.folder / "own"
@@ -303,7 +284,6 @@ async def test_a_model_whose_files_go_missing_is_given_up_and_comes_back_with_th
         await yard.until(lambda: yard.ready(supervised))
 
 
-@on_a_loop
 async def test_a_refused_model_gets_no_cluster(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         folder = yard.models / "tiny" / "pickled"

@@ -10,11 +10,10 @@ from modelyard.control.clusters import Changes
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import ClusterOff, InvalidRequest, NotFound, UnknownCluster
 from modelyard.records.clusters import Capacity
-from tests.control.running import on_a_loop, turns
 from tests.control.yard import SMALL, SMALL_BYTES, TWIN, MakeYard
+from tests.loop import turns
 
 
-@on_a_loop
 async def test_a_put_makes_a_cluster_and_the_next_one_changes_it(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         made = await yard.put()
@@ -30,7 +29,6 @@ async def test_a_put_makes_a_cluster_and_the_next_one_changes_it(make_yard: Make
         assert "cluster updated: min 0, desired 2, max 2, timeout 60 s" in words
 
 
-@on_a_loop
 async def test_two_puts_at_once_both_count(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         await asyncio.gather(yard.put(max=5), yard.put(desired=3, max=5), yard.put(timeout=7))
@@ -39,7 +37,6 @@ async def test_two_puts_at_once_both_count(make_yard: MakeYard) -> None:
         assert yard.clusters.get(yard.account, SMALL).cluster.capacity == stored.capacity
 
 
-@on_a_loop
 async def test_two_patches_at_once_do_not_undo_each_other(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         await yard.put(max=4)
@@ -48,7 +45,6 @@ async def test_two_patches_at_once_do_not_undo_each_other(make_yard: MakeYard) -
         assert (stored.capacity, stored.timeout_s) == (Capacity(1, 2, 4), 9)
 
 
-@on_a_loop
 async def test_two_hundred_first_requests_make_one_cluster(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         found = await asyncio.gather(*(yard.clusters.ensure(yard.account, SMALL) for _ in range(200)))
@@ -58,7 +54,6 @@ async def test_two_hundred_first_requests_make_one_cluster(make_yard: MakeYard) 
         assert len(yard.engine.launched) == 1
 
 
-@on_a_loop
 async def test_what_is_wrong_changes_nothing(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         with pytest.raises(InvalidRequest):
@@ -74,7 +69,6 @@ async def test_what_is_wrong_changes_nothing(make_yard: MakeYard) -> None:
             await yard.clusters.delete(yard.account, TWIN)
 
 
-@on_a_loop
 async def test_a_client_that_leaves_does_not_leave_half_a_change_behind(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         await yard.clusters.model(SMALL)
@@ -92,7 +86,6 @@ async def test_a_client_that_leaves_does_not_leave_half_a_change_behind(make_yar
         assert made is not None
 
 
-@on_a_loop
 async def test_a_delete_stops_everything_and_tells_who_waits(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(desired=2, max=2)
@@ -116,7 +109,6 @@ async def test_a_delete_stops_everything_and_tells_who_waits(make_yard: MakeYard
 
 
 @pytest.mark.parametrize("when", ["queued", "starting", "loading", "gone"])
-@on_a_loop
 async def test_a_cluster_may_be_deleted_at_any_moment(make_yard: MakeYard, when: str) -> None:
     async with make_yard(memory_bytes=SMALL_BYTES) as yard:
         if when == "queued":
@@ -135,7 +127,6 @@ async def test_a_cluster_may_be_deleted_at_any_moment(make_yard: MakeYard, when:
         assert supervised.cluster.id not in [s.cluster.id for s in yard.reconciler.clusters()]
 
 
-@on_a_loop
 async def test_a_delete_answers_in_time_and_goes_on_stopping(
     make_yard: MakeYard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +143,6 @@ async def test_a_delete_answers_in_time_and_goes_on_stopping(
         assert list(yard.reconciler.clusters()) == []
 
 
-@on_a_loop
 async def test_a_cluster_made_anew_while_the_old_one_stops_is_another(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.engine.hold_stops = True
@@ -172,7 +162,6 @@ async def test_a_cluster_made_anew_while_the_old_one_stops_is_another(make_yard:
         assert yard.report(new).status is Word.RUNNING
 
 
-@on_a_loop
 async def test_an_account_reaches_only_its_own(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         mine = await yard.up(SMALL)
@@ -190,7 +179,6 @@ async def test_an_account_reaches_only_its_own(make_yard: MakeYard) -> None:
         assert not any("tiny/twin" in line for line in await yard.events(TWIN))
 
 
-@on_a_loop
 async def test_a_report_counts_inferences_without_waiting_for_the_store(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up()

@@ -14,8 +14,8 @@ from modelyard.errors import NotFound, Unavailable
 from modelyard.records.clusters import Event
 from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
-from tests.control.clocks import START, HandClock
-from tests.control.running import on_a_loop, turns
+from tests.clock import START, HandClock
+from tests.loop import turns
 
 
 def open_store(database: Path, lock_timeout_s: float = 10.0) -> Store:
@@ -29,7 +29,6 @@ def own_database(database: Path, tmp_path: Path) -> Path:
     return path
 
 
-@on_a_loop
 async def test_records_are_written_in_the_order_they_came(own_database: Path) -> None:
     with open_store(own_database) as store:
         account = store.accounts.create("ada", HandClock().now()).id
@@ -50,7 +49,6 @@ async def test_records_are_written_in_the_order_they_came(own_database: Path) ->
         assert store.events.list(account)[-1].data == {"bytes": 3}
 
 
-@on_a_loop
 async def test_a_record_is_tried_again_while_the_store_is_away_and_the_others_wait(own_database: Path) -> None:
     with open_store(own_database, lock_timeout_s=0.01) as store:
         account = store.accounts.create("ada", HandClock().now()).id
@@ -84,7 +82,6 @@ async def test_a_record_is_tried_again_while_the_store_is_away_and_the_others_wa
 
 
 @pytest.mark.parametrize("error", [NotFound("No such account."), ValueError("a bug")])
-@on_a_loop
 async def test_a_record_that_can_never_be_written_does_not_hold_up_the_others(
     own_database: Path, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -103,7 +100,6 @@ async def test_a_record_that_can_never_be_written_does_not_hold_up_the_others(
         assert "a record could not be written" in caplog.text
 
 
-@on_a_loop
 async def test_a_close_does_not_wait_for_ever_for_a_store_that_stays_away(
     own_database: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -120,7 +116,6 @@ async def test_a_close_does_not_wait_for_ever_for_a_store_that_stays_away(
         await journal.close()
 
 
-@on_a_loop
 async def test_submitting_never_waits(own_database: Path) -> None:
     with open_store(own_database) as store:
         journal = Journal(store, HandClock())
@@ -158,7 +153,6 @@ def test_neighbouring_lines_and_requests_are_each_one_transaction(own_database: 
         assert [store.requests.find(each.id) for each in asked] == asked
 
 
-@on_a_loop
 async def test_a_flush_waits_for_what_was_submitted_before_it_and_no_longer(own_database: Path) -> None:
     with open_store(own_database) as store:
         journal = Journal(store, HandClock())

@@ -19,10 +19,10 @@ from modelyard.control.reconciler import download_words
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import DownloadFailed, UnknownModel
 from tests.catalog.models import model, weights
-from tests.control.clocks import HandClock
-from tests.control.running import on_a_loop, turns
+from tests.clock import HandClock
 from tests.control.yard import SMALL, MakeYard
 from tests.hub.server import HubServer, Repo
+from tests.loop import turns
 
 REMOTE = "acme/m"
 WEIGHTS = "model.safetensors"
@@ -54,7 +54,6 @@ async def outcome(preparations: Preparations, model_id: str) -> Prepared | NotPr
     return state
 
 
-@on_a_loop
 async def test_a_local_model_is_prepared_once_for_all_who_ask(models: Path) -> None:
     preparations = Preparations(Catalog(Folders([models])), HandClock())
     assert preparations.find(SMALL) is None
@@ -66,7 +65,6 @@ async def test_a_local_model_is_prepared_once_for_all_who_ask(models: Path) -> N
     assert preparations.ensure(SMALL) is state
 
 
-@on_a_loop
 async def test_a_card_that_was_looked_up_needs_no_task(models: Path) -> None:
     catalog = Catalog(Folders([models]))
     preparations = Preparations(catalog, HandClock())
@@ -75,7 +73,6 @@ async def test_a_card_that_was_looked_up_needs_no_task(models: Path) -> None:
     assert not preparations._tasks
 
 
-@on_a_loop
 async def test_a_failure_is_kept_for_a_while_and_forgiven_when_asked(models: Path) -> None:
     clock = HandClock()
     preparations = Preparations(Catalog(Folders([models])), clock)
@@ -93,7 +90,6 @@ async def test_a_failure_is_kept_for_a_while_and_forgiven_when_asked(models: Pat
     await preparations.close()
 
 
-@on_a_loop
 async def test_what_is_prepared_is_looked_up_afresh_once_forgotten(models: Path) -> None:
     preparations = Preparations(Catalog(Folders([models])), HandClock())
     await outcome(preparations, SMALL)
@@ -106,7 +102,6 @@ async def test_what_is_prepared_is_looked_up_afresh_once_forgotten(models: Path)
     await outcome(preparations, SMALL)
 
 
-@on_a_loop
 async def test_a_bug_in_the_catalogue_is_an_outcome_too(models: Path, caplog: pytest.LogCaptureFixture) -> None:
     def explode(ids: object) -> dict[str, int]:
         raise ValueError("a bug")
@@ -119,7 +114,6 @@ async def test_a_bug_in_the_catalogue_is_an_outcome_too(models: Path, caplog: py
     assert "ValueError: a bug" in caplog.text
 
 
-@on_a_loop
 async def test_a_late_report_of_progress_does_not_undo_the_outcome(models: Path) -> None:
     preparations = Preparations(Catalog(Folders([models])), HandClock())
     state = await outcome(preparations, SMALL)
@@ -127,7 +121,6 @@ async def test_a_late_report_of_progress_does_not_undo_the_outcome(models: Path)
     assert preparations.ensure(SMALL) is state
 
 
-@on_a_loop
 async def test_a_close_ends_what_is_under_way(server: HubServer, models: Path, tmp_path: Path) -> None:
     hub = open_hub(server, tmp_path)
     reached, _ = server.hold(WEIGHTS, at=1_000_000)
@@ -140,7 +133,6 @@ async def test_a_close_ends_what_is_under_way(server: HubServer, models: Path, t
     await hub.aclose()
 
 
-@on_a_loop
 async def test_two_clusters_share_a_download_and_both_logs_tell_of_it(
     make_yard: MakeYard, server: HubServer, tmp_path: Path
 ) -> None:
@@ -169,7 +161,6 @@ async def test_two_clusters_share_a_download_and_both_logs_tell_of_it(
     await hub.aclose()
 
 
-@on_a_loop
 async def test_a_download_that_fails_fails_who_waits_and_a_put_tries_again_at_once(
     make_yard: MakeYard, server: HubServer, tmp_path: Path
 ) -> None:

@@ -11,7 +11,6 @@ from modelyard.control.states import HOLDS_MEMORY
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import InvalidRequest, NoCapacity, QuotaExceeded
 from modelyard.records.accounts import Quota
-from tests.control.running import on_a_loop
 from tests.control.yard import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, MakeYard, Yard
 
 ONE, TWO = SMALL_BYTES, 2 * SMALL_BYTES
@@ -31,7 +30,6 @@ def held(yard: Yard, account_id: str) -> tuple[int, int]:
 # --- models ---
 
 
-@on_a_loop
 async def test_one_model_too_many_is_refused_and_the_others_can_be_used_and_changed(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         await yard.put(SMALL)
@@ -48,7 +46,6 @@ async def test_one_model_too_many_is_refused_and_the_others_can_be_used_and_chan
         await yard.put(TWIN, yard.other_account)
 
 
-@on_a_loop
 async def test_a_deleted_model_or_a_raised_limit_makes_room_for_another(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.quotas[yard.account] = Quota(models=1)
@@ -63,7 +60,6 @@ async def test_a_deleted_model_or_a_raised_limit_makes_room_for_another(make_yar
         await yard.put(SMALL)
 
 
-@on_a_loop
 async def test_of_many_first_requests_at_once_only_as_many_models_pass_as_may(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.quotas[yard.account] = Quota(models=2)
@@ -76,7 +72,6 @@ async def test_of_many_first_requests_at_once_only_as_many_models_pass_as_may(ma
 # --- instances ---
 
 
-@on_a_loop
 async def test_scaling_stops_at_the_quota_and_says_so_once(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.quotas[yard.account] = Quota(instances=2)
@@ -96,7 +91,6 @@ async def test_scaling_stops_at_the_quota_and_says_so_once(make_yard: MakeYard) 
             await request.done()
 
 
-@on_a_loop
 async def test_an_accounts_own_idle_model_leaves_for_its_next_and_no_strangers(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.quotas[yard.account] = Quota(instances=1)
@@ -112,7 +106,6 @@ async def test_an_accounts_own_idle_model_leaves_for_its_next_and_no_strangers(m
         assert (len(first.replicas), len(second.replicas), len(theirs.replicas)) == (1, 0, 1)
 
 
-@on_a_loop
 async def test_two_idle_models_of_one_account_do_not_push_each_other_out_for_ever(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.quotas[yard.account] = Quota(instances=1)
@@ -124,7 +117,6 @@ async def test_two_idle_models_of_one_account_do_not_push_each_other_out_for_eve
         assert len(yard.engine.launched) == 2
 
 
-@on_a_loop
 async def test_a_busy_account_waits_for_itself_while_others_start(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.quotas[yard.account] = Quota(instances=1)
@@ -142,7 +134,6 @@ async def test_a_busy_account_waits_for_itself_while_others_start(make_yard: Mak
 @pytest.mark.parametrize(
     ("others", "asked", "accepted"), [(0, 3, "at most 2"), (1, 2, "at most 1"), (2, 1, "at most 0")]
 )
-@on_a_loop
 async def test_a_minimum_that_can_never_be_kept_is_refused(
     make_yard: MakeYard, others: int, asked: int, accepted: str
 ) -> None:
@@ -160,7 +151,6 @@ async def test_a_minimum_that_can_never_be_kept_is_refused(
         assert yard.clusters.find(yard.account, THIRD) is None
 
 
-@on_a_loop
 async def test_a_cluster_from_before_the_limit_can_still_be_changed(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(SMALL, min=3, desired=3, max=4)
@@ -176,7 +166,6 @@ async def test_a_cluster_from_before_the_limit_can_still_be_changed(make_yard: M
 # --- memory ---
 
 
-@on_a_loop
 async def test_the_bytes_of_an_account_stay_within_its_quota(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.quotas[yard.account] = Quota(memory_bytes=TWO)
@@ -192,7 +181,6 @@ async def test_the_bytes_of_an_account_stay_within_its_quota(make_yard: MakeYard
         )
 
 
-@on_a_loop
 async def test_a_model_larger_than_the_accounts_memory_is_given_up_until_the_limit_is_lifted(
     make_yard: MakeYard,
 ) -> None:
@@ -206,7 +194,6 @@ async def test_a_model_larger_than_the_accounts_memory_is_given_up_until_the_lim
         await yard.up(BIG)
 
 
-@on_a_loop
 async def test_no_instance_at_all_is_told_at_once(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.quotas[yard.account] = Quota(instances=0)
@@ -215,7 +202,6 @@ async def test_no_instance_at_all_is_told_at_once(make_yard: MakeYard) -> None:
             await request.served()
 
 
-@on_a_loop
 async def test_whatever_happens_no_account_holds_more_than_its_quota(make_yard: MakeYard) -> None:
     dice = random.Random(11)
     async with make_yard(memory_bytes=5 * ONE) as yard:

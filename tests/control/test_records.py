@@ -11,12 +11,10 @@ import pytest
 from modelyard.errors import ClusterOff
 from modelyard.records.instances import Instance
 from modelyard.worker.memory import start_ticks
-from tests.control.clocks import START
-from tests.control.running import on_a_loop
+from tests.clock import START
 from tests.control.yard import SMALL, THIRD, TWIN, MakeYard
 
 
-@on_a_loop
 async def test_a_life_is_opened_became_ready_and_ended_once_each(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.engine.hold_boots = True
@@ -45,7 +43,6 @@ async def test_a_life_is_opened_became_ready_and_ended_once_each(make_yard: Make
         ]
 
 
-@on_a_loop
 async def test_a_replica_that_never_started_leaves_no_life(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=1) as yard:
         await yard.put()
@@ -53,7 +50,6 @@ async def test_a_replica_that_never_started_leaves_no_life(make_yard: MakeYard) 
         assert await yard.ledger() == []
 
 
-@on_a_loop
 async def test_lives_are_confirmed_every_ten_seconds(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(min=1)
@@ -64,7 +60,6 @@ async def test_lives_are_confirmed_every_ten_seconds(make_yard: MakeYard) -> Non
         assert yard.ready(supervised)
 
 
-@on_a_loop
 async def test_inferences_are_counted_in_the_store(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         await yard.up()
@@ -82,7 +77,6 @@ async def test_inferences_are_counted_in_the_store(make_yard: MakeYard) -> None:
         assert yard.store.clusters.list()[0].inferences == 3
 
 
-@on_a_loop
 async def test_a_close_ends_every_life_and_refuses_who_waits(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         await yard.up(SMALL)
@@ -99,7 +93,6 @@ async def test_a_close_ends_every_life_and_refuses_who_waits(make_yard: MakeYard
         assert stored == {SMALL: 1, TWIN: 0}, "desired state stays"
 
 
-@on_a_loop
 async def test_a_restart_brings_back_what_was_in_use_and_nothing_else(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         await yard.up(TWIN, timeout=100)
@@ -119,7 +112,6 @@ async def test_a_restart_brings_back_what_was_in_use_and_nothing_else(make_yard:
         await (await yard.ask(TWIN)).done()
 
 
-@on_a_loop
 async def test_a_cluster_that_was_off_stays_off_after_a_restart(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         await yard.put(min=1)
@@ -132,7 +124,6 @@ async def test_a_cluster_that_was_off_stays_off_after_a_restart(make_yard: MakeY
 
 
 @pytest.mark.parametrize("node", ["fake", "another name for the same container"])
-@on_a_loop
 async def test_after_a_kill_lives_end_where_they_were_last_confirmed(make_yard: MakeYard, node: str) -> None:
     async with make_yard() as yard:
         await yard.up(min=1)
@@ -151,7 +142,6 @@ async def test_after_a_kill_lives_end_where_they_were_last_confirmed(make_yard: 
 
 
 @pytest.mark.parametrize(("node", "ends"), [("fake", True), ("elsewhere", False)])
-@on_a_loop
 async def test_a_process_left_over_on_this_node_is_ended(make_yard: MakeYard, node: str, ends: bool) -> None:
     command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
@@ -178,7 +168,6 @@ async def test_a_process_left_over_on_this_node_is_ended(make_yard: MakeYard, no
         process.wait(10)
 
 
-@on_a_loop
 async def test_the_loop_turns_by_itself_whenever_something_changes(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         await yard.reconciler.start()

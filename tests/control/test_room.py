@@ -6,13 +6,11 @@ import random
 
 from modelyard.control.placement import Placed, Wait
 from modelyard.control.states import ClusterStatus as Word
-from tests.control.running import on_a_loop
 from tests.control.yard import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, MakeYard, Yard
 
 ONE, TWO, THREE = SMALL_BYTES, 2 * SMALL_BYTES, 3 * SMALL_BYTES
 
 
-@on_a_loop
 async def test_the_longest_idle_leaves_for_a_newcomer(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=TWO) as yard:
         old = await yard.up(SMALL)
@@ -26,7 +24,6 @@ async def test_the_longest_idle_leaves_for_a_newcomer(make_yard: MakeYard) -> No
         assert "waiting for tiny/small to leave" in await yard.events(THIRD)
 
 
-@on_a_loop
 async def test_an_evicted_cluster_comes_back_for_a_request_only(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=ONE) as yard:
         first = await yard.up(SMALL)
@@ -43,7 +40,6 @@ async def test_an_evicted_cluster_comes_back_for_a_request_only(make_yard: MakeY
         assert (len(first.replicas), len(second.replicas)) == (1, 0)
 
 
-@on_a_loop
 async def test_two_clusters_without_requests_do_not_push_each_other_out_for_ever(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=ONE) as yard:
         await yard.put(SMALL)
@@ -54,7 +50,6 @@ async def test_two_clusters_without_requests_do_not_push_each_other_out_for_ever
         assert len(yard.engine.launched) == 2
 
 
-@on_a_loop
 async def test_only_as_many_leave_as_are_needed_however_often_the_loop_turns(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=THREE) as yard:
         for model_id in (SMALL, TWIN, THIRD):
@@ -72,7 +67,6 @@ async def test_only_as_many_leave_as_are_needed_however_often_the_loop_turns(mak
         assert len(yard.engine.launched) == 4
 
 
-@on_a_loop
 async def test_room_that_was_made_for_one_is_not_taken_by_another(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=TWO) as yard:
         await yard.up(SMALL)
@@ -91,7 +85,6 @@ async def test_room_that_was_made_for_one_is_not_taken_by_another(make_yard: Mak
         assert (yard.states(big), yard.states(late)) == (["ready"], ["queued"])
 
 
-@on_a_loop
 async def test_the_busy_stay_and_the_log_says_once_for_whom_one_waits(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=TWO) as yard:
         await yard.up(SMALL)
@@ -109,7 +102,6 @@ async def test_the_busy_stay_and_the_log_says_once_for_whom_one_waits(make_yard:
         assert yard.ready(yard.clusters.get(yard.account, SMALL))
 
 
-@on_a_loop
 async def test_a_minimum_is_not_taken_away_and_may_take(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=THREE) as yard:
         kept = await yard.up(SMALL, min=1, desired=2, max=2)
@@ -124,7 +116,6 @@ async def test_a_minimum_is_not_taken_away_and_may_take(make_yard: MakeYard) -> 
         assert yard.states(greedy) == ["queued", "ready", "ready"]
 
 
-@on_a_loop
 async def test_replicas_added_for_speed_push_nobody_out(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=TWO) as yard:
         idle = await yard.up(SMALL)
@@ -138,7 +129,6 @@ async def test_replicas_added_for_speed_push_nobody_out(make_yard: MakeYard) -> 
             request.answer()
 
 
-@on_a_loop
 async def test_one_of_two_idle_replicas_may_go_and_the_other_stays(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=TWO) as yard:
         pair = await yard.up(SMALL, desired=2, max=2)
@@ -151,7 +141,6 @@ async def test_one_of_two_idle_replicas_may_go_and_the_other_stays(make_yard: Ma
         assert len(yard.engine.launched) == 3
 
 
-@on_a_loop
 async def test_memory_is_shared_between_accounts_but_names_are_not(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=ONE) as yard:
         theirs = await yard.up(SMALL, yard.other_account)
@@ -171,7 +160,6 @@ async def test_memory_is_shared_between_accounts_but_names_are_not(make_yard: Ma
         assert "tiny/twin" not in words
 
 
-@on_a_loop
 async def test_a_draining_replica_holds_its_memory_until_it_is_gone(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=ONE) as yard:
         yard.engine.hold_stops = True
@@ -215,7 +203,6 @@ async def shuffle(yard: Yard, dice: random.Random) -> None:
             await yard.settle()
 
 
-@on_a_loop
 async def test_whatever_happens_memory_and_bounds_hold_and_the_ledger_is_in_order(make_yard: MakeYard) -> None:
     dice = random.Random(7)
     async with make_yard(memory_bytes=THREE) as yard:
@@ -237,7 +224,6 @@ async def test_whatever_happens_memory_and_bounds_hold_and_the_ledger_is_in_orde
         assert yard.engine.sightings() == {}
 
 
-@on_a_loop
 async def test_a_replica_that_holds_more_than_was_thought_counts_with_all_it_holds(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=THREE) as yard:
         yard.engine.replica_memory_bytes = ONE + 5_000_000
@@ -248,7 +234,6 @@ async def test_a_replica_that_holds_more_than_was_thought_counts_with_all_it_hol
         assert grown == [(SMALL, ONE + 5_000_000)]
 
 
-@on_a_loop
 async def test_memory_held_for_other_work_is_free_for_nobody(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=TWO) as yard:
         assert yard.reconciler.hold("an export", ONE) == Placed()

@@ -16,8 +16,8 @@ from modelyard.control.autoscaler import Load
 from modelyard.control.routes import Route, Routes, Target, pick
 from modelyard.engine.link import Link
 from modelyard.errors import BootFailed, ClusterOff, DeadlineExceeded, ModelyardError, QueueFull
-from tests.control.clocks import HandClock
-from tests.control.running import on_a_loop, turns
+from tests.clock import HandClock
+from tests.loop import turns
 
 CLUSTER = "cl_1"
 
@@ -62,7 +62,6 @@ class Bench:
         self.routes.release(self.route, target)
 
 
-@on_a_loop
 async def test_the_replica_with_the_fewest_in_flight_wins() -> None:
     bench = Bench()
     bench.publish(a=2, b=3)
@@ -78,7 +77,6 @@ def test_a_full_replica_is_never_picked() -> None:
     assert pick(Route("c")) is None
 
 
-@on_a_loop
 async def test_requests_that_wait_are_served_in_the_order_they_came() -> None:
     bench = Bench()
     asked = [bench.ask() for _ in range(5)]
@@ -94,7 +92,6 @@ async def test_requests_that_wait_are_served_in_the_order_they_came() -> None:
     assert bench.route.load() == Load()
 
 
-@on_a_loop
 async def test_a_newcomer_does_not_overtake_who_waits() -> None:
     bench = Bench()
     bench.publish(a=1)
@@ -110,7 +107,6 @@ async def test_a_newcomer_does_not_overtake_who_waits() -> None:
     bench.release(await second)
 
 
-@on_a_loop
 async def test_a_full_queue_turns_away_and_says_when_to_come_back() -> None:
     bench = Bench(max_queued=2)
     waiting = [bench.ask(), bench.ask()]
@@ -124,7 +120,6 @@ async def test_a_full_queue_turns_away_and_says_when_to_come_back() -> None:
     bench.release(await bench.acquire())
 
 
-@on_a_loop
 async def test_a_wait_that_runs_out_leaves_the_queue() -> None:
     bench = Bench()
     with pytest.raises(DeadlineExceeded):
@@ -135,7 +130,6 @@ async def test_a_wait_that_runs_out_leaves_the_queue() -> None:
     bench.release(await bench.acquire())
 
 
-@on_a_loop
 async def test_a_waiter_that_was_cancelled_keeps_no_slot() -> None:
     bench = Bench()
     tasks = [bench.ask(), bench.ask()]
@@ -151,7 +145,6 @@ async def test_a_waiter_that_was_cancelled_keeps_no_slot() -> None:
 
 
 @pytest.mark.parametrize("first", ["slot", "cancel"])
-@on_a_loop
 async def test_a_waiter_cancelled_in_the_tick_it_gets_a_slot_passes_it_on(first: str) -> None:
     bench = Bench()
     leaver, stayer = bench.ask(), bench.ask()
@@ -170,7 +163,6 @@ async def test_a_waiter_cancelled_in_the_tick_it_gets_a_slot_passes_it_on(first:
     assert bench.route.load() == Load()
 
 
-@on_a_loop
 async def test_a_failure_wakes_everyone_who_waits_and_refuses_who_comes() -> None:
     bench = Bench()
     waiting = [bench.ask() for _ in range(3)]
@@ -188,7 +180,6 @@ async def test_a_failure_wakes_everyone_who_waits_and_refuses_who_comes() -> Non
     bench.release(await later)
 
 
-@on_a_loop
 async def test_a_failure_does_not_concern_a_cluster_that_has_a_replica() -> None:
     bench = Bench()
     bench.publish(BootFailed("the second did not start"), a=1)
@@ -199,7 +190,6 @@ async def test_a_failure_does_not_concern_a_cluster_that_has_a_replica() -> None
     bench.release(await waiter)
 
 
-@on_a_loop
 async def test_a_kept_failure_does_not_collect_the_stacks_it_is_raised_through() -> None:
     bench = Bench()
     failure = BootFailed("no such file", model="org/name")
@@ -214,7 +204,6 @@ async def test_a_kept_failure_does_not_collect_the_stacks_it_is_raised_through()
     assert {(error.message, error.data["model"]) for error in raised} == {("no such file", "org/name")}
 
 
-@on_a_loop
 async def test_a_replica_that_leaves_keeps_what_it_has_and_gets_no_more() -> None:
     bench = Bench()
     bench.publish(a=2)
@@ -233,7 +222,6 @@ async def test_a_replica_that_leaves_keeps_what_it_has_and_gets_no_more() -> Non
     assert (await waiter).replica_id == "b"
 
 
-@on_a_loop
 async def test_a_lost_replica_is_out_at_once_and_does_not_come_back_while_its_link_is_closed() -> None:
     bench = Bench()
     bench.publish(a=2, b=1)
@@ -250,7 +238,6 @@ async def test_a_lost_replica_is_out_at_once_and_does_not_come_back_while_its_li
     assert not bench.route.leaving
 
 
-@on_a_loop
 async def test_a_replica_that_was_lost_by_mistake_comes_back_with_what_it_holds() -> None:
     bench = Bench()
     bench.publish(a=2)
@@ -263,7 +250,6 @@ async def test_a_replica_that_was_lost_by_mistake_comes_back_with_what_it_holds(
     assert bench.route.load() == Load()
 
 
-@on_a_loop
 async def test_a_removed_cluster_fails_who_waits_and_who_still_holds_its_route() -> None:
     bench = Bench()
     bench.publish(a=1)
@@ -280,7 +266,6 @@ async def test_a_removed_cluster_fails_who_waits_and_who_still_holds_its_route()
     assert bench.routes.ensure(CLUSTER) is not bench.route
 
 
-@on_a_loop
 async def test_every_request_and_every_answer_is_activity() -> None:
     bench = Bench()
     bench.publish(a=1)
@@ -292,7 +277,6 @@ async def test_every_request_and_every_answer_is_activity() -> None:
     assert bench.route.last_activity == bench.clock.monotonic()
 
 
-@on_a_loop
 async def test_the_totals_are_those_of_all_clusters() -> None:
     bench = Bench()
     bench.publish(a=1)
@@ -307,7 +291,6 @@ async def test_the_totals_are_those_of_all_clusters() -> None:
     assert bench.routes.totals() == Load()
 
 
-@on_a_loop
 async def test_counters_are_exactly_zero_after_ten_thousand_random_operations() -> None:
     dice = random.Random(20260501)
     bench = Bench(max_queued=50)

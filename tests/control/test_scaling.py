@@ -4,14 +4,13 @@ import pytest
 
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import ClusterOff
-from tests.control.running import on_a_loop, turns
 from tests.control.yard import SMALL, MakeYard
+from tests.loop import turns
 
 TARGET = 2
 """Requests per replica: a quarter of the eight slots a fake replica has."""
 
 
-@on_a_loop
 async def test_a_new_cluster_gets_the_replicas_it_desires(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.put(min=1, desired=2, max=3)
@@ -23,7 +22,6 @@ async def test_a_new_cluster_gets_the_replicas_it_desires(make_yard: MakeYard) -
         assert len(yard.engine.launched) == 2
 
 
-@on_a_loop
 async def test_a_boot_shows_how_far_it_is(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.engine.hold_boots = yard.engine.hold_loads = True
@@ -39,7 +37,6 @@ async def test_a_boot_shows_how_far_it_is(make_yard: MakeYard) -> None:
         assert (report.status, report.instances, report.ready) == (Word.RUNNING, 1, 1)
 
 
-@on_a_loop
 async def test_a_spec_says_all_a_worker_needs(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(desired=2, max=2)
@@ -51,7 +48,6 @@ async def test_a_spec_says_all_a_worker_needs(make_yard: MakeYard) -> None:
         assert str(first.log_path).startswith(str(yard.folder / "logs" / yard.account / "tiny--small"))
 
 
-@on_a_loop
 async def test_load_adds_replicas_up_to_the_maximum_and_never_more(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(max=3)
@@ -67,7 +63,6 @@ async def test_load_adds_replicas_up_to_the_maximum_and_never_more(make_yard: Ma
         assert yard.report(supervised).queued == 43 - 24
 
 
-@on_a_loop
 async def test_queued_requests_count_as_load(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(max=4, timeout=10)
@@ -79,7 +74,6 @@ async def test_queued_requests_count_as_load(make_yard: MakeYard) -> None:
         assert supervised.wanted == 3
 
 
-@on_a_loop
 async def test_replicas_go_after_the_stable_window_and_one_stays_while_in_use(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(max=3)
@@ -96,7 +90,6 @@ async def test_replicas_go_after_the_stable_window_and_one_stays_while_in_use(ma
         assert yard.states(supervised) == ["ready"]
 
 
-@on_a_loop
 async def test_load_that_comes_and_goes_does_not_make_replicas_come_and_go(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(max=2)
@@ -111,7 +104,6 @@ async def test_load_that_comes_and_goes_does_not_make_replicas_come_and_go(make_
         assert yard.engine.stopped == []
 
 
-@on_a_loop
 async def test_a_replica_that_is_not_needed_finishes_what_it_has(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(desired=2, max=2)
@@ -130,7 +122,6 @@ async def test_a_replica_that_is_not_needed_finishes_what_it_has(make_yard: Make
         assert yard.states(supervised) == ["ready"]
 
 
-@on_a_loop
 async def test_a_replica_that_does_not_finish_is_cut_off(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(desired=2, max=2)
@@ -151,7 +142,6 @@ async def test_a_replica_that_does_not_finish_is_cut_off(make_yard: MakeYard) ->
 # --- idling ---
 
 
-@on_a_loop
 async def test_an_idle_cluster_goes_to_zero_and_the_clock_starts_when_it_is_ready(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.engine.hold_boots = True
@@ -174,7 +164,6 @@ async def test_an_idle_cluster_goes_to_zero_and_the_clock_starts_when_it_is_read
         assert (await yard.events()).count("no request for 100 s") == 1
 
 
-@on_a_loop
 async def test_every_request_and_every_answer_starts_the_idle_clock_anew(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(timeout=100)
@@ -190,7 +179,6 @@ async def test_every_request_and_every_answer_starts_the_idle_clock_anew(make_ya
         assert not yard.ready(supervised)
 
 
-@on_a_loop
 async def test_an_idle_cluster_keeps_its_minimum(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(min=1, desired=3, max=3, timeout=10)
@@ -203,7 +191,6 @@ async def test_an_idle_cluster_keeps_its_minimum(make_yard: MakeYard) -> None:
         assert (await yard.events()).count("no request for 10 s") == 1
 
 
-@on_a_loop
 async def test_a_cluster_does_not_idle_out_while_another_of_its_replicas_boots(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(timeout=10, max=2)
@@ -218,7 +205,6 @@ async def test_a_cluster_does_not_idle_out_while_another_of_its_replicas_boots(m
         assert not yard.ready(supervised)
 
 
-@on_a_loop
 async def test_with_a_timeout_of_zero_a_replica_goes_with_its_last_request(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.put(timeout=0, desired=0)
@@ -233,7 +219,6 @@ async def test_with_a_timeout_of_zero_a_replica_goes_with_its_last_request(make_
         assert supervised.replicas == {}
 
 
-@on_a_loop
 async def test_a_request_wakes_an_idle_cluster_with_all_it_desires(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(desired=2, max=3, timeout=10)
@@ -246,7 +231,6 @@ async def test_a_request_wakes_an_idle_cluster_with_all_it_desires(make_yard: Ma
         await yard.until(lambda: len(yard.ready(supervised)) == 2)
 
 
-@on_a_loop
 async def test_a_cluster_that_desires_none_boots_for_a_request_and_stays_until_it_is_idle(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.put(desired=0, timeout=1000)
@@ -261,7 +245,6 @@ async def test_a_cluster_that_desires_none_boots_for_a_request_and_stays_until_i
         assert supervised.replicas == {}
 
 
-@on_a_loop
 async def test_a_cluster_of_none_at_most_refuses_at_once(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.put(desired=0, max=0)
@@ -276,7 +259,6 @@ async def test_a_cluster_of_none_at_most_refuses_at_once(make_yard: MakeYard) ->
 # --- live changes ---
 
 
-@on_a_loop
 async def test_a_patch_takes_effect_while_the_cluster_runs(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(max=1)
@@ -291,7 +273,6 @@ async def test_a_patch_takes_effect_while_the_cluster_runs(make_yard: MakeYard) 
         assert supervised.replicas == {}
 
 
-@on_a_loop
 async def test_a_patch_under_load_does_not_take_replicas_away_early(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(max=3)
@@ -304,7 +285,6 @@ async def test_a_patch_under_load_does_not_take_replicas_away_early(make_yard: M
         assert len(yard.ready(supervised)) == 3
 
 
-@on_a_loop
 async def test_a_new_timeout_alone_does_not_boot_an_idle_cluster(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(timeout=10)
@@ -317,7 +297,6 @@ async def test_a_new_timeout_alone_does_not_boot_an_idle_cluster(make_yard: Make
         await yard.until(lambda: yard.ready(supervised))
 
 
-@on_a_loop
 async def test_a_cluster_that_is_switched_off_stops_and_refuses_until_it_is_on_again(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(min=1)
@@ -341,7 +320,6 @@ async def test_a_cluster_that_is_switched_off_stops_and_refuses_until_it_is_on_a
         assert yard.report(supervised).status is Word.RUNNING
 
 
-@on_a_loop
 async def test_a_cluster_may_be_switched_on_while_it_still_stops(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.engine.hold_stops = True
@@ -358,7 +336,6 @@ async def test_a_cluster_may_be_switched_on_while_it_still_stops(make_yard: Make
         assert yard.states(supervised) == ["ready"]
 
 
-@on_a_loop
 async def test_a_boot_that_is_not_wanted_any_more_is_stopped(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.engine.hold_boots = True
@@ -372,7 +349,6 @@ async def test_a_boot_that_is_not_wanted_any_more_is_stopped(make_yard: MakeYard
         assert (await yard.events())[-1].endswith("stopped: no longer needed")
 
 
-@on_a_loop
 async def test_a_replica_that_becomes_ready_while_it_is_stopped_gets_no_requests(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.engine.hold_boots = yard.engine.hold_stops = True

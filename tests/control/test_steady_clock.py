@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from modelyard.clock import SteadyClock
-from tests.control.clocks import START, HandClock
+from tests.clock import START, HandClock
 
 
 def test_setting_the_clock_moves_neither_past_nor_future_moments() -> None:

@@ -6,13 +6,11 @@ import pytest
 
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import PaymentRequired
-from tests.control.running import on_a_loop
 from tests.control.yard import SMALL, TWIN, MakeYard
 
 SPENT = PaymentRequired("ada has spent all of it.")
 
 
-@on_a_loop
 async def test_what_is_in_flight_finishes_and_what_waits_is_told_why(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(min=1)
@@ -35,7 +33,6 @@ async def test_what_is_in_flight_finishes_and_what_waits_is_told_why(make_yard: 
         assert len(yard.engine.launched) == 1
 
 
-@on_a_loop
 async def test_a_stream_without_funds_may_take_longer_than_a_drain(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up()
@@ -49,7 +46,6 @@ async def test_a_stream_without_funds_may_take_longer_than_a_drain(make_yard: Ma
         await yard.until(lambda: not supervised.replicas)
 
 
-@on_a_loop
 async def test_nothing_boots_and_what_boots_is_stopped(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         yard.engine.hold_boots = True
@@ -63,7 +59,6 @@ async def test_nothing_boots_and_what_boots_is_stopped(make_yard: MakeYard) -> N
         assert len(yard.engine.launched) == 1
 
 
-@on_a_loop
 async def test_other_accounts_go_on(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         mine, theirs = await yard.up(SMALL), await yard.up(SMALL, yard.other_account)
@@ -72,7 +67,6 @@ async def test_other_accounts_go_on(make_yard: MakeYard) -> None:
         assert (yard.states(mine), yard.states(theirs)) == ([], ["ready"])
 
 
-@on_a_loop
 async def test_with_funds_again_the_clusters_come_back_by_themselves(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         supervised = await yard.up(min=1)
@@ -88,7 +82,6 @@ async def test_with_funds_again_the_clusters_come_back_by_themselves(make_yard: 
         assert sum("funds again" in line for line in words) == 1
 
 
-@on_a_loop
 async def test_a_new_server_boots_nothing_that_is_not_paid_for(make_yard: MakeYard) -> None:
     async with make_yard() as yard:
         await yard.up(min=1)

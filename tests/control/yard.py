@@ -33,9 +33,9 @@ from modelyard.records.instances import Instance, Tariff
 from modelyard.store.store import Store
 from modelyard.units import GIB
 from tests.catalog.models import model, write
-from tests.control.clocks import HandClock
-from tests.control.running import turns
+from tests.clock import HandClock
 from tests.engine.fake import FakeEngine
+from tests.loop import turns
 
 MIB = 1024**2
 SMALL = "tiny/small"

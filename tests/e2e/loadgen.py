@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from tests.serving import KEY
@@ -38,9 +39,7 @@ async def read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
     return int(first.split()[1]), {name.lower(): value.strip() for name, _, value in pairs}
 
 
-async def post_each(
-    port: int, model_id: str, bodies: list[dict[str, Any]], connections: int
-) -> list[tuple[int, bytes]]:
+def post_each(port: int, model_id: str, bodies: list[dict[str, Any]], connections: int) -> list[tuple[int, bytes]]:
     """Sends every body, at most `connections` at once on as many connections; the answers in the bodies' order."""
     answers: list[tuple[int, bytes]] = [(0, b"")] * len(bodies)
     left = iter(enumerate(bodies))
@@ -53,11 +52,11 @@ async def post_each(
         writer.close()
         await writer.wait_closed()
 
-    await asyncio.gather(*(work() for _ in range(connections)))
+    run_together(work() for _ in range(connections))
     return answers
 
 
-async def leave_at_random(port: int, model_id: str, bodies: list[dict[str, Any]], longest_s: float, seed: int) -> None:
+def leave_at_random(port: int, model_id: str, bodies: list[dict[str, Any]], longest_s: float, seed: int) -> None:
     """Sends every body on a connection of its own and hangs up at a random moment before `longest_s`."""
     chance = random.Random(seed)
 
@@ -72,4 +71,13 @@ async def leave_at_random(port: int, model_id: str, bodies: list[dict[str, Any]]
             pass
         writer.transport.abort()
 
-    await asyncio.gather(*(one(body, chance.uniform(0, longest_s)) for body in bodies))
+    run_together(one(body, chance.uniform(0, longest_s)) for body in bodies)
+
+
+def run_together(clients: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Runs clients at the same time, to their ends."""
+
+    async def run_all() -> None:
+        await asyncio.gather(*clients)
+
+    asyncio.run(run_all())

@@ -1,6 +1,5 @@
 """What is promised when things break: nothing unstarted is lost, started streams break loudly, no process stays."""
 
-import asyncio
 import os
 import shutil
 import signal
@@ -36,7 +35,7 @@ def test_200_requests_at_once_to_a_cold_cluster_all_succeed(own_server: Server):
     own_server.put("tiny/gpt2", capacity={"min": 0, "desired": 0, "max": 2})
     assert own_server.cluster("tiny/gpt2")["instances"] == 0
     bodies = [{"text": f"number {n}", "params": {"max_new_tokens": 5}} for n in range(200)]
-    answers = asyncio.run(post_each(own_server.port, "tiny/gpt2", bodies, connections=200))
+    answers = post_each(own_server.port, "tiny/gpt2", bodies, connections=200)
     assert [status for status, _ in answers] == [200] * 200
     for body, (_, answer) in zip(bodies, answers, strict=True):
         assert body["text"].encode() in answer
@@ -46,7 +45,7 @@ def test_200_requests_at_once_to_a_cold_cluster_all_succeed(own_server: Server):
 
 def test_200_requests_at_once_without_a_cluster_make_one_cluster(own_server: Server):
     bodies = [{"text": f"number {n}"} for n in range(200)]
-    answers = asyncio.run(post_each(own_server.port, "tiny/classifier", bodies, connections=200))
+    answers = post_each(own_server.port, "tiny/classifier", bodies, connections=200)
     assert [status for status, _ in answers] == [200] * 200
     (cluster,) = own_server.client.get("/models/v2/list/clusters").json()["output"]
     assert cluster["inferences"] == 200
@@ -67,7 +66,7 @@ def test_killing_a_replica_under_load_fails_no_unstarted_request(own_server: Ser
 
     killer = threading.Thread(target=kill_two)
     killer.start()
-    answers = asyncio.run(post_each(own_server.port, "tiny/gpt2", bodies, connections=40))
+    answers = post_each(own_server.port, "tiny/gpt2", bodies, connections=40)
     killer.join()
     assert len(killed) == 2
     assert [status for status, _ in answers] == [200] * 300
@@ -94,7 +93,7 @@ def test_500_clients_that_leave_at_random_moments_leave_nothing_behind(own_serve
     own_server.put("tiny/gpt2", capacity={"min": 1, "desired": 1, "max": 2})
     own_server.wait_for("tiny/gpt2", ready=1)
     bodies = [{"text": f"number {n}", "stream": n % 2 == 0, "params": LONG} for n in range(500)]
-    asyncio.run(leave_at_random(own_server.port, "tiny/gpt2", bodies, longest_s=2.0, seed=7))
+    leave_at_random(own_server.port, "tiny/gpt2", bodies, longest_s=2.0, seed=7)
     wait_until(lambda: own_server.load() == (0, 0), deadline_s=10)
     assert own_server.run("tiny/gpt2", text="still here", params={"max_new_tokens": 1}).startswith("still here")
     assert own_server.load() == (0, 0)

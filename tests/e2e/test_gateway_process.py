@@ -1,6 +1,5 @@
 """What the gateway's own process must and must not do: no model code in it, no growth, no lost count."""
 
-import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,7 +35,7 @@ def test_memory_stays_flat_over_20_000_requests(busy_server: Server):
     sizes = []
     for start in range(0, REQUESTS, ROUND):
         bodies = [{"text": f"number {n}"} for n in range(start, start + ROUND)]
-        answers = asyncio.run(post_each(busy_server.port, "tiny/classifier", bodies, CONNECTIONS))
+        answers = post_each(busy_server.port, "tiny/classifier", bodies, CONNECTIONS)
         assert {status for status, _ in answers} == {200}
         sizes.append(resident_bytes(busy_server))
     assert busy_server.load() == (0, 0)

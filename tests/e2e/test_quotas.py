@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from modelyard.cli.main import app
-from tests.e2e.loadgen import encode, encode_to, read_head
+from tests.e2e.loadgen import encode, encode_to, read_head, run_together
 from tests.serving import Server, wait_until
 
 SHORT = {"max_new_tokens": 3, "do_sample": False}
@@ -312,11 +312,8 @@ def test_1000_requests_of_limited_and_unlimited_keys_are_counted_exactly(yard: Y
         headers = {"authorization": tenant.key}
         assert httpx.put(f"{yard.server.url}/models/v2/tiny/gpt2", headers=headers, json={}).status_code == 202
 
-    async def all_at_once() -> None:
-        chance = random.Random(3)
-        await asyncio.gather(*(tenant.run(yard.server.port, chance) for tenant in tenants))
-
-    asyncio.run(all_at_once())
+    chance = random.Random(3)
+    run_together(tenant.run(yard.server.port, chance) for tenant in tenants)
     assert sum(tenant.requests for tenant in tenants) == 1000
     for tenant in tenants:
         if tenant.limit is None:

@@ -1,6 +1,5 @@
 """Inference over HTTP: every task, input form, header, stream and error a client can meet."""
 
-import asyncio
 import threading
 import time
 
@@ -104,7 +103,7 @@ def test_a_client_that_leaves_frees_its_slot(server: Server, stream: bool):
     server.run("tiny/gpt2", text="warm", params=GREEDY)
     text = "the cat" if stream else ["the cat"] * 16
     body = {"text": text, "stream": stream, "params": {"max_new_tokens": 110, "min_new_tokens": 110}}
-    asyncio.run(leave_at_random(server.port, "tiny/gpt2", [body], longest_s=0.05, seed=1))
+    leave_at_random(server.port, "tiny/gpt2", [body], longest_s=0.05, seed=1)
     wait_until(lambda: server.load() == (0, 0), deadline_s=5)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +42,7 @@ def test_a_classifier_answers_many_at_once(variants_server: Server) -> None:
     alone = variants_server.run(CLASSIFIER, text="a wonderful story")
     assert {entry["label"] for entry in alone} <= {"negative", "neutral", "positive"}
     bodies = [{"text": f"number {number}"} for number in range(24)]
-    asyncio.run(post_each(variants_server.port, CLASSIFIER, bodies, connections=12))
+    post_each(variants_server.port, CLASSIFIER, bodies, connections=12)
 
 
 def test_a_generator_writes_and_streams_what_its_original_does(variants_server: Server) -> None:

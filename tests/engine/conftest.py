@@ -1,11 +1,11 @@
-"""The engines under test, each started once, all on one event loop."""
+"""The engines under test, each started once, all on one event loop that lives as long as they."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -14,55 +14,39 @@ from modelyard.engine.local import LocalEngine
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.units import GIB
 from tests.builders import build
-from tests.engine.aio import run_async_test
 from tests.engine.fake import FakeEngine
 from tests.engine.harness import SECRET, Harness, new_id
 from tests.engine.workers import ECHO_NURSERY
 
-Specs = Callable[[Path], ReplicaSpec]
+E = TypeVar("E", bound=Engine)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    return run_async_test(pyfuncitem)
+@asynccontextmanager
+async def started(engine: E) -> AsyncIterator[E]:
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.close()
 
 
-@pytest.fixture(scope="session")
-def runner() -> Iterator[asyncio.Runner]:
-    """The loop that the engines live on; tests that use one of them run there."""
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@contextmanager
-def started(runner: asyncio.Runner, make: Callable[[], Engine]) -> Iterator[Engine]:
-    async def start() -> Engine:
-        engine = make()
-        await engine.start()
-        return engine
-
-    engine = runner.run(start())
-    yield engine
-    runner.run(engine.close())
-
-
-@pytest.fixture(scope="session")
-def fake_engine(runner: asyncio.Runner) -> Iterator[Engine]:
-    with started(runner, FakeEngine) as engine:
+@pytest.fixture(scope="package")
+async def fake_engine() -> AsyncIterator[FakeEngine]:
+    async with started(FakeEngine()) as engine:
         yield engine
 
 
-@pytest.fixture(scope="session")
-def echo_engine(runner: asyncio.Runner) -> Iterator[Engine]:
+@pytest.fixture(scope="package")
+async def echo_engine() -> AsyncIterator[LocalEngine]:
     """Processes that echo."""
-    with started(runner, lambda: LocalEngine(GIB, nursery=ECHO_NURSERY)) as engine:
+    async with started(LocalEngine(GIB, nursery=ECHO_NURSERY)) as engine:
         yield engine
 
 
-@pytest.fixture(scope="session")
-def real_engine(runner: asyncio.Runner) -> Iterator[Engine]:
+@pytest.fixture(scope="package")
+async def real_engine() -> AsyncIterator[LocalEngine]:
     """Processes as in production: a nursery with the model libraries in it, workers that load models."""
-    with started(runner, lambda: LocalEngine(GIB)) as engine:
+    async with started(LocalEngine(GIB)) as engine:
         yield engine
 
 
@@ -89,22 +73,23 @@ def model_spec(folder: Path, log_path: Path | None = None) -> ReplicaSpec:
 
 
 @pytest.fixture
-def fake(fake_engine: Engine, runner: asyncio.Runner) -> Iterator[Harness]:
-    with cleared(runner, fake_engine) as harness:
+async def fake(fake_engine: FakeEngine) -> AsyncIterator[Harness]:
+    async with cleared(fake_engine) as harness:
+        harness.bad = lambda: refused(fake_engine, harness)
         yield harness
 
 
 @pytest.fixture
-def echo(echo_engine: Engine, runner: asyncio.Runner) -> Iterator[Harness]:
-    with cleared(runner, echo_engine) as harness:
+async def echo(echo_engine: LocalEngine) -> AsyncIterator[Harness]:
+    async with cleared(echo_engine) as harness:
         yield harness
 
 
 @pytest.fixture
-def real(
-    real_engine: Engine, runner: asyncio.Runner, tiny_gpt2: Path, without_weights: Path, tmp_path: Path
-) -> Iterator[Harness]:
-    with cleared(runner, real_engine) as harness:
+async def real(
+    real_engine: LocalEngine, tiny_gpt2: Path, without_weights: Path, tmp_path: Path
+) -> AsyncIterator[Harness]:
+    async with cleared(real_engine) as harness:
         harness.good = lambda: model_spec(tiny_gpt2, tmp_path / "worker.log")
         harness.bad = lambda: model_spec(without_weights, tmp_path / "worker.log")
         harness.bad_words = "empty cannot be loaded"
@@ -112,16 +97,11 @@ def real(
         yield harness
 
 
-@contextmanager
-def cleared(runner: asyncio.Runner, engine: Engine) -> Iterator[Harness]:
-    async def make() -> Harness:
-        return Harness(engine)
-
-    harness = runner.run(make())
-    if isinstance(engine, FakeEngine):
-        harness.bad = lambda: refused(engine, harness)
+@asynccontextmanager
+async def cleared(engine: Engine) -> AsyncIterator[Harness]:
+    harness = Harness(engine)
     yield harness
-    runner.run(harness.clear())
+    await harness.clear()
 
 
 def refused(engine: FakeEngine, harness: Harness) -> ReplicaSpec:
@@ -138,15 +118,11 @@ def any_engine(request: pytest.FixtureRequest) -> Harness:
 
 @pytest.fixture(params=[FakeEngine, lambda: LocalEngine(GIB, nursery=ECHO_NURSERY)], ids=["fake", "echo"])
 def own_engine(request: pytest.FixtureRequest) -> Callable[[], object]:
-    """Makes an engine of the test's own, for tests that end it. The test starts and closes it on its own loop."""
+    """Makes an engine of the test's own, for tests that end it."""
 
     @asynccontextmanager
     async def open_engine() -> AsyncIterator[Harness]:
-        engine = request.param()
-        await engine.start()
-        try:
+        async with started(request.param()) as engine:
             yield Harness(engine)
-        finally:
-            await engine.close()
 
     return open_engine

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from tests.engine.harness import Harness
 BUDGET_S = 3.0
 
 
-async def test_a_tiny_model_is_measured_from_end_to_end(real: Harness, runner: asyncio.Runner, tiny_gpt2: Path) -> None:
+async def test_a_tiny_model_is_measured_from_end_to_end(real: Harness, tiny_gpt2: Path) -> None:
     task = get_task("text-generation")
     told: list[str] = []
     spec = model_spec(tiny_gpt2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +16,13 @@ MIB = 1024**2
 LONG = "Once upon a time there was a small fox. " * 3
 
 
-async def test_a_replica_takes_as_many_requests_as_it_may_batch(
-    real: Harness, runner: asyncio.Runner, tiny_gpt2: Path
-) -> None:
+async def test_a_replica_takes_as_many_requests_as_it_may_batch(real: Harness, tiny_gpt2: Path) -> None:
     spec = replace(model_spec(tiny_gpt2), max_batch=3)
     await real.boot(spec)
     assert real.engine.sightings()[spec.replica_id].slots == 3
 
 
-async def test_what_a_worker_holds_on_an_accelerator_is_told(echo: Harness, runner: asyncio.Runner) -> None:
+async def test_what_a_worker_holds_on_an_accelerator_is_told(echo: Harness) -> None:
     plain, accelerated = echo_spec(), echo_spec("accelerated")
     for spec in (plain, accelerated):
         await echo.boot(spec)
@@ -34,7 +31,7 @@ async def test_what_a_worker_holds_on_an_accelerator_is_told(echo: Harness, runn
     assert sightings[accelerated.replica_id].device_bytes == 5 * 1024**3
 
 
-async def test_a_model_above_its_memory_limit_says_so(real: Harness, runner: asyncio.Runner, tiny_gpt2: Path) -> None:
+async def test_a_model_above_its_memory_limit_says_so(real: Harness, tiny_gpt2: Path) -> None:
     spec = replace(model_spec(tiny_gpt2), memory_limit_bytes=MIB // 16)
     real.engine.launch(spec)
     sighting = await real.until_phase(spec.replica_id, Phase.GONE)
@@ -43,9 +40,7 @@ async def test_a_model_above_its_memory_limit_says_so(real: Harness, runner: asy
     assert not sighting.refused
 
 
-async def test_an_inference_above_the_memory_limit_fails_alone(
-    real: Harness, runner: asyncio.Runner, tiny_gpt2: Path
-) -> None:
+async def test_an_inference_above_the_memory_limit_fails_alone(real: Harness, tiny_gpt2: Path) -> None:
     link = await real.boot(replace(model_spec(tiny_gpt2), memory_limit_bytes=160 * MIB))
     with pytest.raises(InferenceFailed) as raised:
         await ask(link, [LONG] * 1000, max_new_tokens=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -20,9 +19,7 @@ def weighty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_weighty(tmp_path_factory.mktemp("models") / "weighty")
 
 
-async def test_a_second_replica_costs_little(
-    real: Harness, runner: asyncio.Runner, weighty: Path, tmp_path: Path
-) -> None:
+async def test_a_second_replica_costs_little(real: Harness, weighty: Path, tmp_path: Path) -> None:
     real.good = lambda: model_spec(weighty, tmp_path / "log")
     weight_bytes = (weighty / "model.safetensors").stat().st_size
     first, second = await costs_of(real, 2)
@@ -30,9 +27,7 @@ async def test_a_second_replica_costs_little(
     assert second < MOST_EXTRA * first, f"first {first / MIB:.0f} MiB, second {second / MIB:.0f} MiB"
 
 
-async def test_reported_memory_follows_what_is_touched(
-    real: Harness, runner: asyncio.Runner, weighty: Path, tmp_path: Path
-) -> None:
+async def test_reported_memory_follows_what_is_touched(real: Harness, weighty: Path, tmp_path: Path) -> None:
     link = await real.boot(model_spec(weighty, tmp_path / "log"))
     replica_id = real.id_of(link)
     weight_bytes = (weighty / "model.safetensors").stat().st_size
@@ -49,7 +44,7 @@ async def test_reported_memory_follows_what_is_touched(
 
 
 async def test_the_figure_does_not_depend_on_how_many_replicas_share_the_weights(
-    real: Harness, runner: asyncio.Runner, weighty: Path, tmp_path: Path
+    real: Harness, weighty: Path, tmp_path: Path
 ) -> None:
     sightings = real.engine.sightings()
     weight_bytes = (weighty / "model.safetensors").stat().st_size

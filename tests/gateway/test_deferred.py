@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from typing import Any
@@ -18,19 +17,19 @@ FILE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 2000
 TEXT = base64.b64encode(FILE).decode()
 
 
-def decoded(raw: bytes) -> dict[str, Any]:
-    return asyncio.run(decode_body(raw))
+async def decoded(raw: bytes) -> dict[str, Any]:
+    return await decode_body(raw)
 
 
-def test_a_large_file_is_carried_and_everything_else_is_as_ever():
+async def test_a_large_file_is_carried_and_everything_else_is_as_ever():
     body = {"base64": TEXT, "params": {"top_k": 1, 'a"b': 'c\\"d'}, "list": [1, None, "é", f"data:x;base64,{TEXT}"]}
     for raw in (json.dumps(body).encode(), json.dumps(body, ensure_ascii=False, indent=2).encode()):
-        read = decoded(raw)
+        read = await decoded(raw)
         assert isinstance(read["base64"], Carried)
         assert TEXT.startswith(read["base64"])
         assert isinstance(read["list"][3], Carried)
         assert restore(read) == body
-        assert asyncio.run(read["base64"].decode("x")) == FILE
+        assert await read["base64"].decode("x") == FILE
 
 
 @pytest.mark.parametrize(
@@ -41,9 +40,9 @@ def test_a_large_file_is_carried_and_everything_else_is_as_ever():
         {"a": "http://x/" + "y" * 300_000},
     ],
 )  # fmt: skip
-def test_what_is_no_file_is_parsed_as_ever(body: dict[str, Any]):
+async def test_what_is_no_file_is_parsed_as_ever(body: dict[str, Any]):
     raw = json.dumps(body).encode()
-    read = decoded(raw)
+    read = await decoded(raw)
     if TEXT in body:
         return
     assert read == decode_object(raw) == body
@@ -59,29 +58,29 @@ def test_what_is_no_file_is_parsed_as_ever(body: dict[str, Any]):
     ],
     ids=range(9),
 )  # fmt: skip
-def test_a_large_body_that_is_no_object_is_malformed(raw: str):
+async def test_a_large_body_that_is_no_object_is_malformed(raw: str):
     with pytest.raises(MalformedBody):
-        decoded(raw.encode())
+        await decoded(raw.encode())
 
 
-def test_a_mark_sent_by_a_client_is_only_text():
+async def test_a_mark_sent_by_a_client_is_only_text():
     raw = json.dumps({"base64": TEXT, "text": "lifted-0", "many": ["a"] * MAX_STRINGS})
-    assert decoded(raw.encode())["text"] == "lifted-0"
+    assert (await decoded(raw.encode()))["text"] == "lifted-0"
 
 
-def resolved(fields: dict[str, Any], kind: Any = "image") -> dict[str, Any]:
-    return asyncio.run(resolve(fields, kind, Fetcher(FetchLimits())))
+async def resolved(fields: dict[str, Any], kind: Any = "image") -> dict[str, Any]:
+    return await resolve(fields, kind, Fetcher(FetchLimits()))
 
 
-def test_media_is_resolved_at_any_depth_and_text_is_whole_again():
-    text = decoded(json.dumps({"base64": TEXT}).encode())["base64"]
+async def test_media_is_resolved_at_any_depth_and_text_is_whole_again():
+    text = (await decoded(json.dumps({"base64": TEXT}).encode()))["base64"]
     fields = {
         "media": {"where": "url", "base64": TEXT},
         "text": text,
         "messages": [{"content": [{"type": "image", "media": {"where": "messages[0].content[0]", "base64": text}}]}],
     }
     assert needs_resolving(fields)
-    read = resolved(fields)
+    read = await resolved(fields)
     assert read["text"] == TEXT
     assert type(read["text"]) is str
     for media in (read["media"], read["messages"][0]["content"][0]["media"]):
@@ -89,16 +88,16 @@ def test_media_is_resolved_at_any_depth_and_text_is_whole_again():
         assert set(media) == {"where", "data"}
 
 
-def test_a_block_of_another_kind_is_refused_by_its_place():
+async def test_a_block_of_another_kind_is_refused_by_its_place():
     block = {"type": "audio", "media": {"where": "messages[0].content[1]", "base64": TEXT}}
     with pytest.raises(InvalidRequest, match=r"^messages\[0\]\.content\[1\]: got a PNG file; accepted: audio"):
-        resolved({"messages": [{"content": [block]}]}, None)
+        await resolved({"messages": [{"content": [block]}]}, None)
 
 
-def test_too_much_media_is_refused():
+async def test_too_much_media_is_refused():
     blocks = [{"type": "image", "media": {"where": "x", "base64": TEXT}} for _ in range(65)]
     with pytest.raises(InvalidRequest, match="65 pieces of media"):
-        resolved({"messages": blocks})
+        await resolved({"messages": blocks})
 
 
 # --- frames ---

@@ -74,13 +74,13 @@ class Simulation:
                 if not answered.done():
                     answered.set_result(None) if error is None else answered.set_exception(error)
 
-    def sweep(self, **more: Any) -> Sweep:
+    async def sweep(self, **more: Any) -> Sweep:
         settings = {"streams": False, "max_batch": self.max_batch, "budget_s": 600.0, "clock": lambda: self.now, **more}
-        return asyncio.run(sweep(self.ask, SIZES, **settings))
+        return await sweep(self.ask, SIZES, **settings)
 
-    def confirm(self, found: Sweep, memory: int | None = 7, **more: Any) -> int | None:
+    async def confirm(self, found: Sweep, memory: int | None = 7, **more: Any) -> int | None:
         settings = {"memory": lambda: memory, "settle_s": 0.0, "clock": lambda: self.now, **more}
-        return asyncio.run(confirm(self.ask, found, **settings))
+        return await confirm(self.ask, found, **settings)
 
 
 def out_of_memory() -> ModelyardError:
@@ -90,91 +90,91 @@ def out_of_memory() -> ModelyardError:
 # --- sweep ---
 
 
-def test_each_size_is_timed_alone() -> None:
-    found = Simulation().sweep()
+async def test_each_size_is_timed_alone() -> None:
+    found = await Simulation().sweep()
     assert found.latency_ms == pytest.approx({"10 tokens": 10, "100 tokens": 100, "1000 tokens": 1000})
     assert found.largest is SIZES[2]
     assert found.rates[1] == pytest.approx(1.0)
     assert found.notes == ()
 
 
-def test_a_model_that_gains_nothing_from_batches_has_its_knee_at_one() -> None:
-    found = Simulation(linear).sweep()
+async def test_a_model_that_gains_nothing_from_batches_has_its_knee_at_one() -> None:
+    found = await Simulation(linear).sweep()
     assert found.knee == 1
     assert set(found.rates) == {1, 2}
 
 
-def test_batches_grow_until_they_do_not_pay() -> None:
+async def test_batches_grow_until_they_do_not_pay() -> None:
     simulation = Simulation(batching)
-    found = simulation.sweep()
+    found = await simulation.sweep()
     assert found.knee == 8
     assert set(found.rates) == {1, 2, 4, 8, 16}
     assert found.rates[8] == pytest.approx(8.0)
     assert found.tokens_per_s == pytest.approx(80.0)
 
 
-def test_batches_are_full_and_no_larger_than_what_is_measured() -> None:
+async def test_batches_are_full_and_no_larger_than_what_is_measured() -> None:
     simulation = Simulation(batching)
-    simulation.sweep()
+    await simulation.sweep()
     together = [count for tokens, count in simulation.batches if count > 1]
     assert together == [2, 2, 2, 4, 4, 4, 8, 8, 8, 16, 16, 16]
 
 
-def test_batches_stay_within_the_workers_limit() -> None:
+async def test_batches_stay_within_the_workers_limit() -> None:
     simulation = Simulation(batching, max_batch=4)
-    found = simulation.sweep()
+    found = await simulation.sweep()
     assert found.knee == 4
     assert max(count for _, count in simulation.batches) == 4
 
 
-def test_a_task_that_takes_one_at_a_time_is_asked_one_at_a_time() -> None:
+async def test_a_task_that_takes_one_at_a_time_is_asked_one_at_a_time() -> None:
     simulation = Simulation(batching, max_batch=1)
-    assert simulation.sweep().rates == {1: pytest.approx(1.0)}
+    assert (await simulation.sweep()).rates == {1: pytest.approx(1.0)}
 
 
-def test_a_size_that_does_not_fit_ends_the_sizes() -> None:
+async def test_a_size_that_does_not_fit_ends_the_sizes() -> None:
     simulation = Simulation(fails=lambda tokens, batch: out_of_memory() if tokens > 100 else None)
-    found = simulation.sweep()
+    found = await simulation.sweep()
     assert found.largest is SIZES[1]
     assert found.notes == ("1000 tokens: The model ran out of memory.",)
 
 
-def test_a_batch_that_does_not_fit_ends_the_batches() -> None:
+async def test_a_batch_that_does_not_fit_ends_the_batches() -> None:
     simulation = Simulation(batching, fails=lambda tokens, batch: out_of_memory() if batch > 4 else None)
-    found = simulation.sweep()
+    found = await simulation.sweep()
     assert found.knee == 4
     assert found.notes == ("8 at once: The model ran out of memory.",)
 
 
-def test_a_worker_that_dies_counts_as_out_of_memory() -> None:
-    found = Simulation(batching, fails=lambda tokens, batch: ReplicaLost() if batch > 2 else None).sweep()
+async def test_a_worker_that_dies_counts_as_out_of_memory() -> None:
+    found = await Simulation(batching, fails=lambda tokens, batch: ReplicaLost() if batch > 2 else None).sweep()
     assert found.knee == 2
     assert len(found.notes) == 1
 
 
-def test_a_model_whose_smallest_request_does_not_fit_is_given_up() -> None:
+async def test_a_model_whose_smallest_request_does_not_fit_is_given_up() -> None:
     simulation = Simulation(fails=lambda tokens, batch: out_of_memory())
     with pytest.raises(InferenceFailed, match=r"smallest request \(10 tokens\).*more memory"):
-        simulation.sweep()
+        await simulation.sweep()
     assert len(simulation.batches) == 1
 
 
-def test_a_size_that_the_model_refuses_is_left_out() -> None:
+async def test_a_size_that_the_model_refuses_is_left_out() -> None:
     refusal = InvalidRequest("text: too short", field="text")
-    found = Simulation(fails=lambda tokens, batch: refusal if tokens == 10 else None).sweep()
+    found = await Simulation(fails=lambda tokens, batch: refusal if tokens == 10 else None).sweep()
     assert list(found.latency_ms) == ["100 tokens", "1000 tokens"]
     assert found.notes == ("10 tokens: text: too short",)
 
 
-def test_a_model_that_refuses_everything_is_quoted() -> None:
+async def test_a_model_that_refuses_everything_is_quoted() -> None:
     refusal = InvalidRequest("text: this model cannot read", field="text")
     with pytest.raises(InvalidRequest, match="this model cannot read"):
-        Simulation(fails=lambda tokens, batch: refusal).sweep()
+        await Simulation(fails=lambda tokens, batch: refusal).sweep()
 
 
-def test_a_slow_model_is_asked_once_and_what_there_was_no_time_for_is_noted() -> None:
+async def test_a_slow_model_is_asked_once_and_what_there_was_no_time_for_is_noted() -> None:
     simulation = Simulation(lambda tokens, batch: 100.0 * batch)
-    found = simulation.sweep(budget_s=60.0)
+    found = await simulation.sweep(budget_s=60.0)
     assert found.latency_ms == {"10 tokens": pytest.approx(100_000)}
     assert found.knee == 1
     assert len(simulation.batches) == 2
@@ -184,17 +184,17 @@ def test_a_slow_model_is_asked_once_and_what_there_was_no_time_for_is_noted() ->
     )
 
 
-def test_the_time_stays_within_the_budget() -> None:
+async def test_the_time_stays_within_the_budget() -> None:
     for scale in (0.1, 1, 10):
         simulation = Simulation(lambda tokens, batch, scale=scale: scale * batching(tokens, batch))
-        simulation.confirm(simulation.sweep(budget_s=60.0), budget_s=60.0)
+        await simulation.confirm(await simulation.sweep(budget_s=60.0), budget_s=60.0)
         assert simulation.now < 60.0 + 3 * 10
 
 
-def test_streams_are_told_by_their_pieces() -> None:
-    assert Simulation(pieces=["a", "b"]).sweep(streams=True).streams
-    assert not Simulation(pieces=["ab"]).sweep(streams=True).streams
-    assert not Simulation(pieces=["a", "b"]).sweep(streams=False).streams
+async def test_streams_are_told_by_their_pieces() -> None:
+    assert (await Simulation(pieces=["a", "b"]).sweep(streams=True)).streams
+    assert not (await Simulation(pieces=["ab"]).sweep(streams=True)).streams
+    assert not (await Simulation(pieces=["a", "b"]).sweep(streams=False)).streams
 
 
 def test_the_prompt_at_the_head_of_a_stream_is_no_first_token() -> None:
@@ -219,9 +219,9 @@ def test_knee(rates: dict[int, float], knee: int) -> None:
     assert find_knee(rates) == knee
 
 
-def test_progress_is_told() -> None:
+async def test_progress_is_told() -> None:
     told: list[str] = []
-    Simulation(batching, max_batch=2, pieces=["a"]).sweep(streams=True, on_progress=told.append)
+    await Simulation(batching, max_batch=2, pieces=["a"]).sweep(streams=True, on_progress=told.append)
     assert told == [
         "trying 10 tokens",
         "trying 100 tokens",
@@ -234,29 +234,29 @@ def test_progress_is_told() -> None:
 # --- confirm ---
 
 
-def test_memory_is_measured_in_full_batches_of_the_knee() -> None:
-    found = Simulation(batching).sweep()
+async def test_memory_is_measured_in_full_batches_of_the_knee() -> None:
+    found = await Simulation(batching).sweep()
     fresh = Simulation(batching, max_batch=found.knee)
-    assert fresh.confirm(found, memory=123) == 123
+    assert await fresh.confirm(found, memory=123) == 123
     assert (1000, 8) in fresh.batches
     assert max(fresh.batches) == (1000, 8)
 
 
-def test_confirming_runs_once_even_without_time() -> None:
-    found = replace(Simulation(batching).sweep(), knee=4)
+async def test_confirming_runs_once_even_without_time() -> None:
+    found = replace(await Simulation(batching).sweep(), knee=4)
     fresh = Simulation(lambda tokens, batch: 1000.0, max_batch=4)
-    fresh.confirm(found, budget_s=1.0)
+    await fresh.confirm(found, budget_s=1.0)
     assert (1000, 4) in fresh.batches
 
 
-def test_what_fails_in_the_fresh_worker_is_raised() -> None:
-    found = Simulation(batching).sweep()
+async def test_what_fails_in_the_fresh_worker_is_raised() -> None:
+    found = await Simulation(batching).sweep()
     with pytest.raises(InferenceFailed, match="out of memory"):
-        Simulation(batching, fails=lambda tokens, batch: out_of_memory() if batch > 1 else None).confirm(found)
+        await Simulation(batching, fails=lambda tokens, batch: out_of_memory() if batch > 1 else None).confirm(found)
 
 
-def test_a_measurement_is_plain_data() -> None:
-    found = Simulation(batching, pieces=["a", "b"]).sweep(streams=True)
+async def test_a_measurement_is_plain_data() -> None:
+    found = await Simulation(batching, pieces=["a", "b"]).sweep(streams=True)
     measured = asdict(conclude(found, load_s=1.5, peak_bytes=None))
     assert json.loads(json.dumps(measured)) == {
         "load_s": 1.5,

@@ -1,25 +1,12 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from modelyard.errors import NotFound
 from modelyard.media.artefacts import NAME, Artefacts
-
-
-class HandClock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.at = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at.timestamp()
+from tests.clock import HandClock
 
 
 @pytest.fixture
@@ -39,9 +26,9 @@ def test_a_kept_file_is_found_by_its_name_until_it_expires(artefacts: Artefacts,
     assert artefacts.get(name).path.read_bytes() == b"data"
     assert artefacts.get(name).media_type == "audio/wav"
     assert artefacts.get(name).left_s == 60
-    clock.at += timedelta(seconds=59)
+    clock.advance(59)
     assert artefacts.get(name).left_s == 1
-    clock.at += timedelta(seconds=1)
+    clock.advance(1)
     with pytest.raises(NotFound):
         artefacts.get(name)
 
@@ -61,10 +48,10 @@ def test_other_names_lead_nowhere(artefacts: Artefacts, name: str):
 
 def test_sweeping_removes_what_has_expired_and_nothing_else(artefacts: Artefacts, clock: HandClock):
     old = artefacts.keep(b"old", "image/png")
-    clock.at += timedelta(seconds=40)
+    clock.advance(40)
     new = artefacts.keep(b"new", "image/png")
     assert artefacts.sweep() == 0
-    clock.at += timedelta(seconds=30)
+    clock.advance(30)
     assert artefacts.sweep() == 1
     assert artefacts.get(new).path.read_bytes() == b"new"
     with pytest.raises(NotFound):

@@ -20,16 +20,16 @@ CERTIFICATE = Path(__file__).parent / "certificate" / "right.test.pem"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 
-def fetch(url: str, *, resolver: Callable[..., object] | None = None, **limits: object) -> bytes:
+async def fetch(url: str, *, resolver: Callable[..., object] | None = None, **limits: object) -> bytes:
     """Fetches with a fetcher of its own."""
     more = {} if resolver is None else {"resolver": resolver}
-    return asyncio.run(Fetcher(FetchLimits(**limits), **more).fetch(url, "image_url"))  # type: ignore[arg-type]
+    return await Fetcher(FetchLimits(**limits), **more).fetch(url, "image_url")  # type: ignore[arg-type]
 
 
-def refusal(url: str, **limits: object) -> str:
+async def refusal(url: str, **limits: object) -> str:
     """The message of a fetch that must be refused."""
     with pytest.raises(InvalidRequest) as caught:
-        fetch(url, **limits)
+        await fetch(url, **limits)
     assert caught.value.status == 422
     assert caught.value.message.startswith("image_url: cannot fetch ")
     return caught.value.message
@@ -45,9 +45,9 @@ def answering(*answers: str) -> Callable[[str, int], object]:
     return resolve
 
 
-def test_a_file_comes_whole_and_the_request_says_no_more_than_it_must():
+async def test_a_file_comes_whole_and_the_request_says_no_more_than_it_must():
     with Host(hosts.file(PNG)) as host:
-        assert fetch(f"{host.url}/a%20b.png?x=1#part", allow_private=True) == PNG
+        assert await fetch(f"{host.url}/a%20b.png?x=1#part", allow_private=True) == PNG
     (head,) = host.requests
     assert head.startswith(b"GET /a%20b.png?x=1 HTTP/1.1\r\n")
     lines = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:] if line}
@@ -55,15 +55,15 @@ def test_a_file_comes_whole_and_the_request_says_no_more_than_it_must():
     assert f"host: 127.0.0.1:{host.port}".encode() in head.lower()
 
 
-def test_redirects_are_followed_also_relative_ones():
+async def test_redirects_are_followed_also_relative_ones():
     with Host(hosts.file(PNG)) as target, Host(hosts.redirect(f"{target.url}/there")) as source:
-        assert fetch(source.url, allow_private=True) == PNG
+        assert await fetch(source.url, allow_private=True) == PNG
 
     def answer(connection, head):
         (hosts.file(PNG) if head.startswith(b"GET /b/there ") else hosts.redirect("../b/there"))(connection, head)
 
     with Host(answer) as host:
-        assert fetch(f"{host.url}/a/here", allow_private=True) == PNG
+        assert await fetch(f"{host.url}/a/here", allow_private=True) == PNG
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_an_address_of_the_internet_is_public(address: str):
         "http://[fe80::1]/", "http://[fd00::1]/", "https://10.0.0.1/", "http://192.168.0.1:8080/",
     ],
 )  # fmt: skip
-def test_no_way_of_writing_a_private_address_reaches_it(url: str):
-    assert "public internet" in refusal(url)
+async def test_no_way_of_writing_a_private_address_reaches_it(url: str):
+    assert "public internet" in await refusal(url)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_no_way_of_writing_a_private_address_reaches_it(url: str):
         ("http://0177.0.0.1/", ""), ("http://１２７.０.０.１/", ""),
     ],
 )  # fmt: skip
-def test_what_is_no_url_to_fetch_is_refused(url: str, words: str):
-    message = refusal(url)
+async def test_what_is_no_url_to_fetch_is_refused(url: str, words: str):
+    message = await refusal(url)
     assert words in message
     assert "secret" not in message
 
@@ -127,7 +127,7 @@ def test_what_is_no_url_to_fetch_is_refused(url: str, words: str):
         "http://2130706433:{port}/", "http://a:b@public.test:{port}/", "",
     ],
 )  # fmt: skip
-def test_a_redirect_is_checked_like_any_url(location: str):
+async def test_a_redirect_is_checked_like_any_url(location: str):
     """The first hop is let through to this machine by name, as a public host would be; the second must not be."""
     with Host(hosts.file(b"secret")) as inside, Host(hosts.redirect(location.format(port=inside.port))) as outside:
 
@@ -142,12 +142,12 @@ def test_a_redirect_is_checked_like_any_url(location: str):
 
         fetcher = Fetcher(FetchLimits(), dns, Outside())
         with pytest.raises(InvalidRequest):
-            asyncio.run(fetcher.fetch(f"http://public.test:{outside.port}/", "image_url"))
+            await fetcher.fetch(f"http://public.test:{outside.port}/", "image_url")
     assert outside.requests
     assert not inside.requests
 
 
-def test_a_name_that_changes_its_answer_gains_nothing():
+async def test_a_name_that_changes_its_answer_gains_nothing():
     """Rebinding: public while it is checked, loopback when connected to. It is asked once, and that answer is used."""
     asked = []
 
@@ -156,71 +156,71 @@ def test_a_name_that_changes_its_answer_gains_nothing():
         return ["192.0.2.1"] if len(asked) == 1 else ["127.0.0.1"]
 
     with Host(hosts.file(b"secret")) as inside:
-        refusal(f"http://rebind.test:{inside.port}/", resolver=answer)
+        await refusal(f"http://rebind.test:{inside.port}/", resolver=answer)
         assert asked == ["rebind.test"]
-        assert "public internet" in refusal(f"http://rebind.test:{inside.port}/", resolver=answer)
+        assert "public internet" in await refusal(f"http://rebind.test:{inside.port}/", resolver=answer)
     assert not inside.requests
 
 
-def test_the_connection_goes_to_the_address_that_was_checked_and_keeps_the_name():
+async def test_the_connection_goes_to_the_address_that_was_checked_and_keeps_the_name():
     with Host(hosts.file(PNG)) as host:
-        assert fetch(f"http://name.test:{host.port}/", resolver=answering("127.0.0.1"), allow_private=True) == PNG
+        assert await fetch(f"http://name.test:{host.port}/", resolver=answering("127.0.0.1"), allow_private=True) == PNG
     assert f"host: name.test:{host.port}".encode() in host.requests[0].lower()
 
 
-def test_one_private_address_among_public_ones_condemns_the_name():
+async def test_one_private_address_among_public_ones_condemns_the_name():
     async def both(host: str, port: int) -> Sequence[str]:
         return ["93.184.216.34", "127.0.0.1"]
 
-    assert "public internet" in refusal("http://mixed.test/", resolver=both)
+    assert "public internet" in await refusal("http://mixed.test/", resolver=both)
 
 
-def test_redirects_without_end_are_given_up():
+async def test_redirects_without_end_are_given_up():
     with Host(hosts.redirect("/again")) as host:
-        assert "more than 5 redirects" in refusal(host.url, allow_private=True)
+        assert "more than 5 redirects" in await refusal(host.url, allow_private=True)
     assert len(host.requests) == 6
 
 
-def test_a_promised_size_over_the_limit_is_refused_before_a_byte_is_read():
+async def test_a_promised_size_over_the_limit_is_refused_before_a_byte_is_read():
     with Host(hosts.promise(10 * 1024**3)) as host:
         started = time.monotonic()
-        assert "10737418240 bytes large" in refusal(host.url, allow_private=True)
+        assert "10737418240 bytes large" in await refusal(host.url, allow_private=True)
         assert time.monotonic() - started < 5
 
 
-def test_a_body_without_end_is_cut_at_the_limit():
+async def test_a_body_without_end_is_cut_at_the_limit():
     with Host(hosts.endless) as host:
-        assert "larger than 1000000 bytes" in refusal(host.url, allow_private=True, max_bytes=1_000_000)
+        assert "larger than 1000000 bytes" in await refusal(host.url, allow_private=True, max_bytes=1_000_000)
 
 
 @pytest.mark.parametrize("answer", [hosts.drip, hosts.silence])
-def test_a_server_that_takes_its_time_is_left(answer: hosts.Answer):
+async def test_a_server_that_takes_its_time_is_left(answer: hosts.Answer):
     with Host(answer) as host:
         started = time.monotonic()
-        assert "not there within 0.3 s" in refusal(host.url, allow_private=True, total_s=0.3)
+        assert "not there within 0.3 s" in await refusal(host.url, allow_private=True, total_s=0.3)
         assert time.monotonic() - started < 3
 
 
-def test_a_body_shorter_than_promised_and_other_answers_than_200_are_refused():
+async def test_a_body_shorter_than_promised_and_other_answers_than_200_are_refused():
     with Host(lambda connection, _: connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc")) as host:
-        refusal(host.url, allow_private=True)
+        await refusal(host.url, allow_private=True)
     with Host(hosts.file(b"no", "404 Not Found")) as host:
-        assert "status 404" in refusal(host.url, allow_private=True)
+        assert "status 404" in await refusal(host.url, allow_private=True)
     with Host(lambda connection, _: connection.sendall(b"SSH-2.0-x\r\n\r\n")) as host:
-        refusal(host.url, allow_private=True)
-    refusal("http://127.0.0.1:1/", allow_private=True)
+        await refusal(host.url, allow_private=True)
+    await refusal("http://127.0.0.1:1/", allow_private=True)
 
 
-def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch):
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch):
     with Host(hosts.file(b"proxy")) as proxy, Host(hosts.file(PNG)) as host:
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        assert fetch(host.url, allow_private=True) == PNG
+        assert await fetch(host.url, allow_private=True) == PNG
     assert not proxy.requests
 
 
-def test_the_event_loop_is_free_while_a_fetch_waits():
-    async def main() -> None:
+async def test_the_event_loop_is_free_while_a_fetch_waits():
+    with Host(hosts.silence) as host:
         async with asyncio.timeout(10):
             waiting = asyncio.create_task(
                 Fetcher(FetchLimits(allow_private=True)).fetch(host.url, "image_url"), name="fetch"
@@ -231,11 +231,8 @@ def test_the_event_loop_is_free_while_a_fetch_waits():
             with pytest.raises(asyncio.CancelledError):
                 await waiting
 
-    with Host(hosts.silence) as host:
-        asyncio.run(main())
 
-
-def test_a_certificate_must_be_for_the_name(monkeypatch: pytest.MonkeyPatch):
+async def test_a_certificate_must_be_for_the_name(monkeypatch: pytest.MonkeyPatch):
     """The address was chosen by us, the name was not: a server with another name's certificate is not the one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
@@ -244,9 +241,11 @@ def test_a_certificate_must_be_for_the_name(monkeypatch: pytest.MonkeyPatch):
         with Host(hosts.file(PNG), tls=context) as host:
             url = f"https://{name}:{host.port}/"
             if trusted:
-                assert fetch(url, resolver=answering("127.0.0.1"), allow_private=True) == PNG
+                assert await fetch(url, resolver=answering("127.0.0.1"), allow_private=True) == PNG
             else:
-                assert "certificate" in refusal(url, resolver=answering("127.0.0.1"), allow_private=True).lower()
+                assert (
+                    "certificate" in (await refusal(url, resolver=answering("127.0.0.1"), allow_private=True)).lower()
+                )
 
 
 def test_messages_show_no_query_and_no_password():
@@ -254,7 +253,7 @@ def test_messages_show_no_query_and_no_password():
     assert len(shown("https://h/" + "a" * 999)) == 200
 
 
-def test_no_module_of_the_gateway_reads_files_by_url(tmp_path: Path):
+async def test_no_module_of_the_gateway_reads_files_by_url(tmp_path: Path):
     secret = tmp_path / "secret"
     secret.write_text("x")
-    refusal(secret.as_uri())
+    await refusal(secret.as_uri())

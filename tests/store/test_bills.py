@@ -29,7 +29,7 @@ from modelyard.records.accounts import Key
 from modelyard.records.instances import Instance, Tariff
 from modelyard.store import Store
 from modelyard.units import GIB
-from tests.control.clocks import START, HandClock
+from tests.clock import START, HandClock
 from tests.control.yard import SMALL, TWIN, Yard, make_models
 from tests.store.program import Program
 

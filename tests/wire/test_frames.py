@@ -40,35 +40,32 @@ def test_a_frame_survives_the_way(frame: Frame) -> None:
 
 
 @given(st.lists(frames, max_size=5), st.data())
-def test_frames_arrive_in_order_however_they_are_cut(sent: list[Frame], data: st.DataObject) -> None:
+async def test_frames_arrive_in_order_however_they_are_cut(sent: list[Frame], data: st.DataObject) -> None:
     stream = b"".join(map(encode, sent))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
 
-    async def arrive() -> list[Frame]:
-        reader = asyncio.StreamReader()
+    reader = asyncio.StreamReader()
 
-        async def feed() -> None:
-            for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
-                reader.feed_data(stream[start:end])
-                await asyncio.sleep(0)
-            reader.feed_eof()
+    async def feed() -> None:
+        for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+            reader.feed_data(stream[start:end])
+            await asyncio.sleep(0)
+        reader.feed_eof()
 
-        feeding = asyncio.create_task(feed())
-        found = []
-        while (frame := await read_frame(reader)) is not None:
-            found.append(frame)
-        await feeding
-        return found
-
-    assert asyncio.run(arrive()) == sent
+    feeding = asyncio.create_task(feed())
+    found = []
+    while (frame := await read_frame(reader)) is not None:
+        found.append(frame)
+    await feeding
+    assert found == sent
 
 
 @given(frames, st.data())
-def test_a_stream_that_ends_inside_a_frame_is_broken(frame: Frame, data: st.DataObject) -> None:
+async def test_a_stream_that_ends_inside_a_frame_is_broken(frame: Frame, data: st.DataObject) -> None:
     stream = encode(frame)
     cut = data.draw(st.integers(1, len(stream) - 1))
     with pytest.raises(BrokenStream, match="closed inside a frame"):
-        asyncio.run(read_all(stream[:cut]))
+        await read_all(stream[:cut])
 
 
 @given(st.binary(max_size=200))

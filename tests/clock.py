@@ -1,10 +1,11 @@
-"""A clock for tests of the control plane."""
+"""The clock of tests: it stands still until a test moves it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 5, 1, 8, 0, tzinfo=UTC)
+"""What a new clock shows."""
 
 
 class HandClock:
