@@ -18,7 +18,6 @@ from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.catalog.catalog import open_catalog
 from modelyard.catalog.index import Index
-from modelyard.catalog.variants import FOLDER as VARIANTS
 from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT, Settings
 from modelyard.control.clusters import Clusters
@@ -38,6 +37,7 @@ from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import OWNER, Jobs, Limits
 from modelyard.media.artefacts import Artefacts
 from modelyard.media.fetch import Fetcher, FetchLimits
+from modelyard.records.variants import VARIANTS_FOLDER
 from modelyard.store.store import Store
 from modelyard.units import GIB
 
@@ -68,7 +68,7 @@ class Services:
         settings, clock = self.settings, self.clock
         tariff = tariff_of(settings)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        (settings.data_dir / VARIANTS).mkdir(exist_ok=True)
+        (settings.data_dir / VARIANTS_FOLDER).mkdir(exist_ok=True)
         stack.callback(os.close, lock_data_dir(settings.data_dir))
 
         self.store = await asyncio.to_thread(Store.open, settings.store_url)

@@ -93,12 +93,13 @@ def variant_folder(
     folders: dict[tuple[str, str, str], Path] = {}
 
     def folder(family: str, task: str, kind: str) -> Path:
-        from modelyard.worker.variants import Order, make_variant
+        from modelyard.records.variants import ExportOrder
+        from modelyard.worker.variants import make_variant
 
         key = family, task, kind
         if key not in folders:
             source, target = model_folder(family), tmp_path_factory.mktemp("variants") / "tests" / f"{family}.{kind}"
-            order = Order(
+            order = ExportOrder(
                 path=str(source), task=task, kind=kind, target=str(target), model_id=f"tests/{family}", revision="abc"
             )
             make_variant(order, lambda _step, _message: None)

@@ -10,7 +10,7 @@ import pytest
 from modelyard.catalog.cards import make_card
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.inspection import inspect_folder
-from modelyard.worker.manifest import Manifest
+from modelyard.records.variants import Manifest
 from tests.catalog.models import model, write
 
 MANIFEST = Manifest(

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from modelyard.errors import ModelRefused
-from modelyard.worker.manifest import read_manifest
+from modelyard.records.variants import ExportOrder, read_manifest
 from modelyard.worker.nursery import QUIET_LIBRARIES
-from modelyard.worker.variants import Order, make_variant
+from modelyard.worker.variants import make_variant
 
 DEADLINE_S = 150.0
 COMMAND = (sys.executable, "-m", "modelyard.worker.variants")
@@ -138,7 +138,9 @@ def test_what_no_variant_is_made_of_is_refused_at_once(
         (tmp_path / name).write_text(text)
     with pytest.raises(ModelRefused, match=words):
         make_variant(
-            Order(path=str(tmp_path), task=task, kind="onnx", target=str(tmp_path / "out"), model_id="tests/model"),
+            ExportOrder(
+                path=str(tmp_path), task=task, kind="onnx", target=str(tmp_path / "out"), model_id="tests/model"
+            ),
             lambda _step, _message: pytest.fail("it began"),
         )
 

@@ -20,11 +20,10 @@ from modelyard.catalog.found import Found
 from modelyard.catalog.hub import Hub
 from modelyard.catalog.library import transformers_version
 from modelyard.catalog.nearest import nearest_names
-from modelyard.catalog.variants import FOLDER as VARIANTS
-from modelyard.catalog.variants import split_variant
 from modelyard.config import Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
 from modelyard.records.models import Measurement, ModelCard, Source, check_model_id
+from modelyard.records.variants import VARIANTS_FOLDER, split_variant
 
 Learned = Callable[[Sequence[str]], Mapping[str, Measurement]]
 """Model ids → what was measured of those that have been measured. Called on every lookup, on the event loop: it must
@@ -198,7 +197,7 @@ class Catalog:
 
 def open_catalog(settings: Settings, learned: Learned = lambda ids: {}) -> Catalog:
     """The catalog these settings describe; close it with `aclose`."""
-    variants = settings.data_dir / VARIANTS
+    variants = settings.data_dir / VARIANTS_FOLDER
     return Catalog(
         Folders([*settings.models_dir, *([variants] if variants.is_dir() else [])]),
         Hub() if settings.hub else None,

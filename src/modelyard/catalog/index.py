@@ -14,10 +14,10 @@ from itertools import islice
 
 from modelyard.catalog.catalog import Catalog, Surveyed
 from modelyard.catalog.published import read_published
-from modelyard.catalog.variants import split_variant
 from modelyard.clock import Clock
 from modelyard.errors import ModelyardError
 from modelyard.records.models import Listing, ModelCard, Source
+from modelyard.records.variants import split_variant
 from modelyard.store.store import Store
 
 log = logging.getLogger(__name__)

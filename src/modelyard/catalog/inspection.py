@@ -16,7 +16,7 @@ from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, 
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
 from modelyard.catalog.weights import Format, Weights, find_variant, find_weights
-from modelyard.worker.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
+from modelyard.records.variants import MANIFEST_FILE, MODEL_FILE, Manifest
 
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions")

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from modelyard.catalog.files import Files, read_json
-from modelyard.worker.manifest import DATA_FILE, MODEL_FILE
+from modelyard.records.variants import DATA_FILE, MODEL_FILE
 
 SAFETENSORS_STEMS = ("model", "diffusion_pytorch_model")
 """The names that `from_pretrained` looks for, without what follows the first dot."""

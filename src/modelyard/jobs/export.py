@@ -17,14 +17,14 @@ import msgspec
 
 from modelyard.engine.keeper import worker_environment
 from modelyard.errors import ModelRefused
+from modelyard.records.variants import ExportOrder
 from modelyard.worker.nursery import kill_group
-from modelyard.worker.variants import Order
 
 PROGRAM = "modelyard.worker.variants"
 LINE_BYTES = 1024 * 1024
 
 
-async def make_variant(order: Order, on_step: Callable[[str], None]) -> dict[str, Any]:
+async def make_variant(order: ExportOrder, on_step: Callable[[str], None]) -> dict[str, Any]:
     """Makes the variant; the facts the program found out. `on_step` gets a sentence for each step.
 
     Cancelling ends the program; it leaves no half variant. Raises ModelRefused with the program's own words.

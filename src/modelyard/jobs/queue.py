@@ -17,7 +17,6 @@ from pathlib import Path
 from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.download import Progress
 from modelyard.catalog.index import listing_of
-from modelyard.catalog.variants import FOLDER, split_variant
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
 from modelyard.control.placement import Never, Placed
@@ -32,12 +31,12 @@ from modelyard.jobs.export import make_variant
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.trial import Trial
 from modelyard.records.jobs import Job, JobState
-from modelyard.records.models import Measurement, ModelCard, VariantKind
+from modelyard.records.models import Measurement, ModelCard
+from modelyard.records.variants import VARIANTS_FOLDER, ExportOrder, VariantKind, split_variant
 from modelyard.store.store import Store
 from modelyard.tasks.base import Task
 from modelyard.tasks.registry import find_task
 from modelyard.tasks.shared.workload import workload
-from modelyard.worker.variants import Order
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ class Jobs:
         self._journal = journal
         self._clock = clock
         self._owner_id = owner_id
-        self._variants = data_dir / FOLDER
+        self._variants = data_dir / VARIANTS_FOLDER
         self._limits = limits
         self._poke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -222,7 +221,7 @@ class Jobs:
         """Makes the variant; its card."""
         need_bytes = int(EXPORT_FACTOR * (card.weight_bytes or card.memory_bytes)) + ROOM_BYTES
         async with self._memory_for(job, need_bytes):
-            order = Order(
+            order = ExportOrder(
                 path=str(card.path),
                 task=card.task,
                 kind=kind,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from modelyard.errors import InvalidRequest
 
@@ -26,10 +26,6 @@ def check_model_id(model_id: str) -> str:
             accepted="org/name, each 1-96 letters, digits, '-', '_' or '.', not starting or ending with '-' or '.'",
         )
     return model_id
-
-
-VariantKind = Literal["onnx", "onnx.8-bit"]
-"""The forms a model can be made into; each is the ending of the variant's name."""
 
 
 class Source(StrEnum):

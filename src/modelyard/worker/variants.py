@@ -23,10 +23,9 @@ from typing import Any, Literal
 import msgspec
 
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError
-from modelyard.records.models import VariantKind
+from modelyard.records.variants import MANIFEST_FILE, MODEL_FILE, ExportOrder, Manifest
 from modelyard.tasks.registry import TASKS, get_task
 from modelyard.worker.limits import limit_memory, says_out_of_memory
-from modelyard.worker.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
 
 LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 KEPT_ENDINGS = (".json", ".txt", ".model", ".jinja", ".md")
@@ -37,23 +36,7 @@ Step = Literal["exporting", "folding", "quantising", "checking"]
 Say = Callable[[Step, str], None]
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What to make. `path`: the original's folder. `target`: the variant's, which is replaced when it is there.
-
-    `memory_limit_bytes`: what may be allocated beyond the program and its libraries.
-    """
-
-    path: str
-    task: str
-    kind: VariantKind
-    target: str
-    model_id: str
-    revision: str | None = None
-    threads: int = 1
-    memory_limit_bytes: int | None = None
-
-
-def make_variant(order: Order, say: Say) -> dict[str, Any]:
+def make_variant(order: ExportOrder, say: Say) -> dict[str, Any]:
     """Makes the variant; returns its facts. Raises ModelyardError, MemoryError, OSError."""
     started = time.perf_counter()
     source, target = Path(order.path), Path(order.target)
@@ -105,7 +88,7 @@ def make_variant(order: Order, say: Say) -> dict[str, Any]:
     }
 
 
-def refuse_others(order: Order, source: Path) -> None:
+def refuse_others(order: ExportOrder, source: Path) -> None:
     """Raises ModelRefused for what no variant is made of, before anything is loaded."""
     if not get_task(order.task).has_variants:
         others = ", ".join(task.id for task in TASKS if task.has_variants)
@@ -125,7 +108,7 @@ def refuse_others(order: Order, source: Path) -> None:
 
 
 def build_graph(
-    order: Order, export: Any, folder: Path, longest: int | None, say: Say
+    order: ExportOrder, export: Any, folder: Path, longest: int | None, say: Say
 ) -> tuple[float, tuple[str, ...]]:
     """Makes `model.onnx` of `exported.onnx`; returns its logit error and the shapes that were compared.
 
@@ -193,7 +176,7 @@ def replace_folder(made: Path, target: Path) -> None:
         made.rename(target)
 
 
-def explain(error: BaseException, order: Order) -> str:
+def explain(error: BaseException, order: ExportOrder) -> str:
     """One sentence or two about why there is no variant, for the user."""
     if isinstance(error, BootFailed) or says_out_of_memory(error):
         limit = order.memory_limit_bytes
@@ -216,7 +199,7 @@ def main() -> int:
         output.write(msgspec.json.encode(message).decode() + "\n")
         output.flush()
 
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=ExportOrder)
     try:
         facts = make_variant(order, lambda step, message: write(step=step, message=message))
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the one who asked gets a sentence

@@ -18,8 +18,8 @@ import torch
 from transformers import DynamicCache
 
 from modelyard.errors import ModelRefused
+from modelyard.records.variants import Cache
 from modelyard.tasks.base import Head
-from modelyard.worker.manifest import Cache
 from modelyard.worker.runtimes.failures import first_line, is_out_of_memory
 from modelyard.worker.runtimes.onnx_generation import IDS, MASK, POSITIONS, cache_names, positions_of
 from modelyard.worker.runtimes.transformers import TransformersModel

@@ -14,9 +14,9 @@ import numpy as np
 from transformers import AutoConfig
 
 from modelyard.errors import BootFailed, InferenceFailed, ModelRefused
+from modelyard.records.variants import MODEL_FILE, Manifest, read_manifest
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, GeneratedTokens, Model, OnTokens
-from modelyard.worker.manifest import MODEL_FILE, Manifest, read_manifest
 from modelyard.worker.runtimes.failures import batch_errors, loading_errors
 from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.onnx_session import Session

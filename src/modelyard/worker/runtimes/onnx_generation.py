@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoTokenizer, DynamicCache, GenerationConf
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from modelyard.worker.manifest import MODEL_FILE, Cache
+from modelyard.records.variants import MODEL_FILE, Cache
 from modelyard.worker.runtimes.onnx_session import Session
 from modelyard.worker.runtimes.transformers import TransformersModel, ensure_pad_token
 

@@ -8,7 +8,7 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from modelyard.worker.manifest import DATA_FILE
+from modelyard.records.variants import DATA_FILE
 
 MULTIPLICATIONS = ("MatMul", "Gemm")
 EMBEDDINGS = ("Gather",)

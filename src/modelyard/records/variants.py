@@ -1,17 +1,37 @@
-"""What `variant.json` says: of which model a folder is a variant, and how it was made. Reads and writes that file."""
+"""Variants: a model made into another form, under the model's own name with an ending.
+
+Owns the endings, the file `variant.json` that says how one was made, and the order to make one.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from modelyard.errors import ModelRefused
 
+VariantKind = Literal["onnx", "onnx.8-bit"]
+"""The forms a model can be made into; each is the ending of the variant's name."""
+
+KINDS: tuple[VariantKind, ...] = ("onnx.8-bit", "onnx")
+"""Every kind of variant, the longer endings first: `org/name.onnx.8-bit` is not an `8-bit` of something."""
+VARIANTS_FOLDER = "variants"
+"""In the data folder: where variants lie, as `org/name.<kind>/`, like the models of any other folder."""
+
 MANIFEST_FILE = "variant.json"
 MODEL_FILE = "model.onnx"
 DATA_FILE = "model.onnx.data"
 """The weights, outside the graph: mapped, and so shared between replicas, and without the 2 GB limit of protobuf."""
+
+
+def split_variant(model_id: str) -> tuple[str, VariantKind | None]:
+    """The model a name means and, when it names a variant of it, the variant's kind."""
+    for kind in KINDS:
+        if model_id.endswith(f".{kind}") and not model_id.removesuffix(f".{kind}").endswith("/"):
+            return model_id.removesuffix(f".{kind}"), kind
+    return model_id, None
 
 
 class Cache(msgspec.Struct, frozen=True):
@@ -49,6 +69,23 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Writes it into the variant's folder."""
         text = msgspec.json.format(msgspec.json.encode(self), indent=2)
         (folder / MANIFEST_FILE).write_bytes(text + b"\n")
+
+
+class ExportOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """Which variant to make.
+
+    `path`: the original's folder. `target`: the variant's, which is replaced when it is there.
+    `memory_limit_bytes`: what may be allocated beyond the program and its libraries.
+    """
+
+    path: str
+    task: str
+    kind: VariantKind
+    target: str
+    model_id: str
+    revision: str | None = None
+    threads: int = 1
+    memory_limit_bytes: int | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:
