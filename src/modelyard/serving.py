@@ -29,7 +29,8 @@ from modelyard.control.reconciler import Reconciler
 from modelyard.control.records import Records
 from modelyard.control.routes import Routes
 from modelyard.engine.base import Engine
-from modelyard.engine.local import LocalEngine, usable_memory_bytes
+from modelyard.engine.local import LocalEngine
+from modelyard.engine.machine import usable_memory_bytes
 from modelyard.errors import InvalidRequest, Unavailable
 from modelyard.gateway.destinations.replicas import Forwarder
 from modelyard.gateway.metering import Metering

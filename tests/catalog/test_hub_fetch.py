@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from modelyard.catalog import hub_lookup
-from modelyard.catalog.hub import Hub, Progress
+from modelyard.catalog.hub import Hub
 from modelyard.catalog.hub_cache import HubCache
 from modelyard.errors import DownloadFailed
+from modelyard.records.models import Progress
 from tests.catalog.conftest import OpenHub
 from tests.catalog.models import diffusers, model, sharded, text, weights
 from tests.hub.server import HubServer, Repo

@@ -6,6 +6,7 @@ import pytest
 
 from modelyard.control.policy import Policy
 from modelyard.control.states import ClusterStatus as Word
+from modelyard.engine.base import Place
 from modelyard.errors import BootFailed, ModelRefused, NoCapacity, UnknownModel
 from modelyard.records.replicas import ReplicaSpec
 from tests.catalog.models import model, write
@@ -226,10 +227,10 @@ async def test_a_replica_that_dies_after_its_cluster_was_switched_off_fails_noth
 class Clumsy(FakeEngine):
     """Raises for one model, as a bug would."""
 
-    def launch(self, spec: ReplicaSpec) -> None:
+    def launch(self, spec: ReplicaSpec, place: Place) -> None:
         if spec.model_id == TWIN:
             raise RuntimeError("a bug")
-        super().launch(spec)
+        super().launch(spec, place)
 
 
 async def test_a_bug_met_in_one_cluster_leaves_the_others_alone(

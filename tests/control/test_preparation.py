@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from modelyard.catalog.catalog import Catalog
-from modelyard.catalog.download import Progress
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.hub import Hub
 from modelyard.catalog.hub_settings import HubSettings
@@ -18,6 +17,7 @@ from modelyard.control.preparation import FAILURE_KEPT_S, NotPrepared, Preparati
 from modelyard.control.reconciler import download_words
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import DownloadFailed, UnknownModel
+from modelyard.records.models import Progress
 from tests.catalog.models import model, weights
 from tests.clock import HandClock
 from tests.control.yard import SMALL, MakeYard

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from modelyard.control.records import Records
 from modelyard.control.replicas import Replica, Supervised
 from modelyard.control.routes import Routes, Target
 from modelyard.control.states import ReplicaState
+from modelyard.engine.base import Node
 from modelyard.errors import ModelyardError
 from modelyard.records.accounts import Quota
 from modelyard.records.instances import Instance, Tariff
@@ -90,7 +91,8 @@ class Request:
 class Yard:
     """One server's control plane. `folder` survives it: another Yard on the same folder is the next server.
 
-    `url`: a database to use rather than a file in the folder; `refusals`: account id → why it may run nothing.
+    `nodes`: those of its engine; by default one, `node`, with `memory_bytes`. `url`: a database to use rather than a
+    file in the folder; `refusals`: account id → why it may run nothing.
     """
 
     folder: Path
@@ -101,6 +103,7 @@ class Yard:
     clock: HandClock = field(default_factory=HandClock)
     make_engine: Callable[..., FakeEngine] = FakeEngine
     node: str = "fake"
+    nodes: Sequence[Node] = ()
     hub: Hub | None = None
     quotas: dict[str, Quota] = field(default_factory=dict)
     tariff: Tariff | None = None
@@ -130,7 +133,9 @@ class Yard:
         self.journal = Journal(self.store, self.clock, retry_delay_s=0)
         self.journal.start()
         stack.push_async_callback(self.journal.close)
-        self.engine = self.make_engine(memory_bytes=self.memory_bytes, node=self.node)
+        self.engine = self.make_engine(
+            self.nodes or [Node(self.node, self.memory_bytes)], fetch=self.catalog.ensure_files
+        )
         await self.engine.start()
         stack.push_async_callback(self.engine.close)
         self.routes = Routes(self.clock, max_queued=100)

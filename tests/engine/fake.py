@@ -10,7 +10,9 @@
     engine.hold_answers()               # requests that start wait in the "model" ...
     engine.release_answers()            # ... until this
     engine.die(replica_id, "killed by SIGKILL")
+    engine.have_nodes(node, ...)        # from now on there are these; replicas on others are GONE
 
+It has three nodes, two of them with devices, unless it is given others.
 It keeps `launched` (specs) and `stopped` (ids), in order. The echo: see `echo.py`.
 """
 
@@ -21,15 +23,19 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelyard.engine.base import Engine, Node, Phase, Sighting
+from modelyard.engine.base import Device, Engine, Node, OnStep, Phase, Place, ReplicaLog, Sighting
 from modelyard.engine.link import Link
+from modelyard.engine.local import Fetch, fetch_nothing
 from modelyard.engine.strays import end_strays
+from modelyard.errors import ModelRefused
+from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
+from modelyard.records.variants import ExportOrder
 from modelyard.tasks.base import Task
 from modelyard.units import GIB
 from modelyard.worker import server
@@ -38,6 +44,11 @@ from modelyard.worker.server import WorkerServer
 from tests.engine.echo import ECHO, EchoModel
 
 MIB = 1024**2
+NODES = (
+    Node("plain", 8 * GIB),
+    Node("one-device", 8 * GIB, (Device("cuda:0", 16 * GIB),)),
+    Node("two-devices", 8 * GIB, (Device("cuda:0", 16 * GIB), Device("cuda:1", 24 * GIB))),
+)
 
 
 class FakeEngine(Engine):
@@ -45,14 +56,17 @@ class FakeEngine(Engine):
 
     def __init__(
         self,
-        memory_bytes: int = 8 * GIB,
-        node: str = "fake",
+        nodes: Sequence[Node] = NODES,
         *,
+        fetch: Fetch = fetch_nothing,
         task: Task = ECHO,
         replica_memory_bytes: int = 90 * MIB,
     ) -> None:
         """`replica_memory_bytes`: what every replica reports to hold."""
-        self._node = Node(node, memory_bytes)
+        self._nodes = tuple(nodes)
+        self._fetch = fetch
+        self._models_on: dict[str, set[str]] = {}
+        self._logs: dict[str, list[ReplicaLog]] = {}
         self._task = task
         self.replica_memory_bytes = replica_memory_bytes
         self._replicas: dict[str, FakeReplica] = {}
@@ -87,6 +101,15 @@ class FakeEngine(Engine):
     def die(self, replica_id: str, reason: str = "killed by SIGKILL") -> None:
         """Ends a replica as a crash does: its connections break, what it held is lost. GONE when this returns."""
         self._end(replica_id, reason)
+
+    def have_nodes(self, *nodes: Node) -> None:
+        """From now on there are these nodes; what ran on another dies with it."""
+        self._nodes = nodes
+        names = {node.name for node in nodes}
+        for replica_id, replica in list(self._replicas.items()):
+            if replica.place.node not in names:
+                self._end(replica_id, f"there is no node {replica.place.node}")
+        self._on_change()
 
     def refuse_next(self, reason: str) -> None:
         """The next replica that begins to load finds that its model cannot be loaded, ever."""
@@ -130,22 +153,26 @@ class FakeEngine(Engine):
         return self.is_warm
 
     def nodes(self) -> tuple[Node, ...]:
-        return (self._node,)
+        return self._nodes
 
-    def launch(self, spec: ReplicaSpec) -> None:
+    def launch(self, spec: ReplicaSpec, place: Place) -> None:
         if spec.replica_id in self._replicas or self._closed:
-            return
+            return None
         assert self._run_dir is not None, "start() first"
         self.launched.append(spec)
         model = EchoModel(self.answers)
-        replica = FakeReplica(spec, model, self._task, str(self._run_dir / f"{len(self.launched)}.sock"))
+        replica = FakeReplica(spec, place, model, self._task, str(self._run_dir / f"{len(self.launched)}.sock"))
         self._replicas[spec.replica_id] = replica
         if not self.hold_boots:
             replica.may_load.set()
         if not self.hold_loads and not self.hold_boots:
             replica.may_serve.set()
-        self._see(Sighting(spec.replica_id, Phase.STARTING))
+        self._see(Sighting(spec.replica_id, Phase.STARTING, place))
+        if place.node not in {node.name for node in self._nodes}:
+            return self._end(spec.replica_id, f"there is no node {place.node}")
+        self._models_on.setdefault(place.node, set()).add(spec.model_id)
         replica.task = asyncio.create_task(self._boot(replica), name=f"fake {spec.replica_id}")
+        return None
 
     async def stop(self, replica_id: str, grace_s: float) -> None:
         replica = self._replicas.get(replica_id)
@@ -172,6 +199,25 @@ class FakeEngine(Engine):
 
     def end_strays(self, processes: Iterable[tuple[int, int]]) -> int:
         return end_strays(processes)
+
+    async def prepare(self, card: ModelCard, on_progress: OnProgress) -> Path:
+        return await self._fetch(card, on_progress)
+
+    def nodes_with(self, card: ModelCard) -> Collection[str]:
+        return [node for node, models in self._models_on.items() if card.model_id in models]
+
+    async def read_logs(self, folder: str, count: int) -> Sequence[ReplicaLog]:
+        return sorted(self._logs.get(folder, []), key=lambda each: each.name, reverse=True)[:count]
+
+    async def export(self, order: ExportOrder, place: Place, on_step: OnStep) -> dict[str, Any]:
+        """Copies the original's configuration: all that a fake needs of a variant."""
+        config = Path(order.path) / "config.json"
+        if not config.is_file():
+            raise ModelRefused(f"{order.model_id} has no config.json")
+        on_step(f"Copying {order.model_id} on {place.node}")
+        Path(order.target).mkdir(parents=True)
+        shutil.copyfile(config, Path(order.target) / config.name)
+        return {"parameters": 1}
 
     # --- inside ---
 
@@ -203,7 +249,13 @@ class FakeEngine(Engine):
         replica = self._replicas[replica_id]
         if not replica.gone.is_set():
             replica.end()
+            self._write_log(replica.spec, reason)
             self._see(replace(self._sightings[replica_id], phase=Phase.GONE, link=None, reason=reason))
+
+    def _write_log(self, spec: ReplicaSpec, text: str) -> None:
+        if spec.log_path is not None:
+            path = Path(spec.log_path)
+            self._logs.setdefault(str(path.parent), []).append(ReplicaLog(path.stem, text))
 
     def _see(self, sighting: Sighting) -> None:
         self._sightings[sighting.replica_id] = sighting
@@ -213,8 +265,9 @@ class FakeEngine(Engine):
 class FakeReplica:
     """A worker's frame server and model thread, in this process."""
 
-    def __init__(self, spec: ReplicaSpec, model: EchoModel, task: Task, path: str) -> None:
+    def __init__(self, spec: ReplicaSpec, place: Place, model: EchoModel, task: Task, path: str) -> None:
         self.spec = spec
+        self.place = place
         self.model = model
         self.settings: list[Mapping[str, Any]] = []
         self.server = WorkerServer(spec.secret, self.settings.append)

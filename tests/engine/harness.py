@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelyard.engine.base import Engine, Phase, Sighting
+from modelyard.engine.base import Engine, Phase, Place, Sighting
 from modelyard.engine.link import Exchange, Link
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.wire import Kind
@@ -79,10 +79,19 @@ class Harness:
         assert sightings[replica_id].phase is phase, sightings[replica_id]
         return sightings[replica_id]
 
+    @property
+    def place(self) -> Place:
+        """Where replicas go unless a test says otherwise."""
+        return Place(self.engine.nodes()[0].name)
+
+    def launch(self, spec: ReplicaSpec, place: Place | None = None) -> None:
+        """Begins to start a replica."""
+        self.engine.launch(spec, place or self.place)
+
     async def boot(self, spec: ReplicaSpec | None = None) -> Link:
         """Launches a replica; its link once it is READY."""
         spec = spec or self.good()
-        self.engine.launch(spec)
+        self.launch(spec)
         sighting = await self.until_phase(spec.replica_id, Phase.READY)
         assert sighting.link is not None
         return sighting.link

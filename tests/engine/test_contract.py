@@ -20,8 +20,8 @@ Open = Callable[[], AbstractAsyncContextManager[Harness]]
 
 async def test_a_launch_leads_to_ready_with_a_usable_link(any_engine: Harness) -> None:
     spec = any_engine.good()
-    any_engine.engine.launch(spec)
-    assert any_engine.engine.sightings()[spec.replica_id] == Sighting(spec.replica_id, Phase.STARTING)
+    any_engine.launch(spec)
+    assert any_engine.engine.sightings()[spec.replica_id] == Sighting(spec.replica_id, Phase.STARTING, any_engine.place)
     sighting = await any_engine.until_phase(spec.replica_id, Phase.READY)
     # A replica that loads quickly may be READY before anyone has seen it LOADING.
     assert any_engine.phases(spec.replica_id) in (
@@ -39,10 +39,10 @@ async def test_a_launch_leads_to_ready_with_a_usable_link(any_engine: Harness) -
 
 async def test_launching_an_id_again_does_nothing(any_engine: Harness) -> None:
     spec = any_engine.good()
-    any_engine.engine.launch(spec)
-    any_engine.engine.launch(spec)
+    any_engine.launch(spec)
+    any_engine.launch(spec)
     link = await any_engine.boot(spec)
-    any_engine.engine.launch(spec)
+    any_engine.launch(spec)
     await ask(link, "hello", max_new_tokens=2)
     assert any_engine.engine.sightings()[spec.replica_id].link is link
     assert len(any_engine.engine.sightings()) == 1
@@ -105,7 +105,7 @@ async def test_a_stopped_replica_is_gone_when_stop_returns(any_engine: Harness) 
 
 async def test_a_replica_can_be_stopped_before_it_has_started(any_engine: Harness) -> None:
     spec = any_engine.good()
-    any_engine.engine.launch(spec)
+    any_engine.launch(spec)
     await any_engine.engine.stop(spec.replica_id, 5.0)
     assert any_engine.engine.sightings()[spec.replica_id].phase is Phase.GONE
     await ask(await any_engine.boot(), "hello", max_new_tokens=2)
@@ -114,7 +114,7 @@ async def test_a_replica_can_be_stopped_before_it_has_started(any_engine: Harnes
 
 async def test_a_replica_can_be_stopped_while_it_boots(any_engine: Harness) -> None:
     spec = any_engine.good()
-    any_engine.engine.launch(spec)
+    any_engine.launch(spec)
     history = any_engine.history[spec.replica_id]
     await any_engine.until(lambda: len(history) > 1)  # its process has begun
     await any_engine.engine.stop(spec.replica_id, 5.0)
@@ -140,7 +140,7 @@ async def test_death_is_seen_and_fails_what_was_in_flight(any_engine: Harness) -
 
 async def test_a_model_that_cannot_load_is_refused(any_engine: Harness) -> None:
     spec = any_engine.bad()
-    any_engine.engine.launch(spec)
+    any_engine.launch(spec)
     sighting = await any_engine.until_phase(spec.replica_id, Phase.GONE)
     assert sighting.refused
     assert sighting.reason is not None
@@ -194,7 +194,7 @@ async def test_closing_ends_everything(own_engine: Open) -> None:
         exchange = links[0].request(*harness.slow, stream=True)
         await first_piece(exchange)
         unborn = harness.good()
-        harness.engine.launch(unborn)
+        harness.launch(unborn)
         pids = [sighting.pid for sighting in harness.engine.sightings().values() if sighting.pid is not None]
         await harness.engine.close()
         assert {sighting.phase for sighting in harness.engine.sightings().values()} == {Phase.GONE}
@@ -202,7 +202,7 @@ async def test_closing_ends_everything(own_engine: Open) -> None:
             await finish(exchange)
         await eventually(lambda: not any(map(is_alive, pids)))
         late = harness.good()
-        harness.engine.launch(late)
+        harness.launch(late)
         assert late.replica_id not in harness.engine.sightings()
         await harness.engine.close()
         assert asyncio.all_tasks() <= others
@@ -210,9 +210,15 @@ async def test_closing_ends_everything(own_engine: Open) -> None:
 
 async def test_a_node_says_what_it_may_hold(own_engine: Open) -> None:
     async with own_engine() as harness:
-        (node,) = harness.engine.nodes()
-        assert node.name
-        assert node.memory_bytes >= 1024**3
+        nodes = harness.engine.nodes()
+        assert nodes
+        assert len({node.name for node in nodes}) == len(nodes)
+        for node in nodes:
+            assert node.name
+            assert node.memory_bytes >= 1024**3
+            assert node.accepting
+            assert len({device.name for device in node.devices}) == len(node.devices)
+            assert all(device.memory_bytes > 0 for device in node.devices)
         await harness.boot()
         assert harness.engine.warm
 
@@ -227,7 +233,7 @@ async def test_a_crash_while_loading_is_no_refusal(own_engine: Open) -> None:
         spec = replace(harness.good(), path="crash")
         if hasattr(harness.engine, "fail_next"):
             harness.engine.fail_next("exited with code 7")
-        harness.engine.launch(spec)
+        harness.launch(spec)
         sighting = await harness.until_phase(spec.replica_id, Phase.GONE)
         assert sighting.reason is not None
         assert "exited with code 7" in sighting.reason

@@ -33,7 +33,7 @@ async def test_what_a_worker_holds_on_an_accelerator_is_told(echo: Harness) -> N
 
 async def test_a_model_above_its_memory_limit_says_so(real: Harness, tiny_gpt2: Path) -> None:
     spec = replace(model_spec(tiny_gpt2), memory_limit_bytes=MIB // 16)
-    real.engine.launch(spec)
+    real.launch(spec)
     sighting = await real.until_phase(spec.replica_id, Phase.GONE)
     assert sighting.reason is not None
     assert "memory" in sighting.reason

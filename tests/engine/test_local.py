@@ -109,7 +109,7 @@ async def test_a_child_that_keeps_the_sockets_does_not_hide_a_death(echo: Harnes
 )
 async def test_last_words(echo: Harness, tmp_path: Path, path: str, words: str, refused: bool) -> None:
     spec = echo_spec(path, log_path=str(tmp_path / "logs" / "worker.log"))
-    echo.engine.launch(spec)
+    echo.launch(spec)
     sighting = await echo.until_phase(spec.replica_id, Phase.GONE)
     assert (sighting.reason, sighting.refused) == (words, refused)
 
@@ -127,7 +127,7 @@ async def test_a_model_that_leaves_is_a_crash(echo: Harness) -> None:
 async def test_a_worker_without_a_log_or_a_socket_is_said_to_be(echo: Harness, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     spec = echo_spec(log_path=str(tmp_path / "file" / "worker.log"))
-    echo.engine.launch(spec)
+    echo.launch(spec)
     sighting = await echo.until_phase(spec.replica_id, Phase.GONE)
     assert sighting.reason is not None
     assert sighting.reason.startswith("cannot start a process: ")
@@ -185,8 +185,8 @@ async def test_a_killed_nursery_is_replaced() -> None:
         await eventually(lambda: not is_alive(pid) and not is_alive(child))
         # Between two nurseries: a launch waits for the next, a stop does not.
         waiting, stopped = echo_spec(), echo_spec()
-        harness.engine.launch(waiting)
-        harness.engine.launch(stopped)
+        harness.launch(waiting)
+        harness.launch(stopped)
         await harness.engine.stop(stopped.replica_id, 5.0)
         assert harness.engine.sightings()[stopped.replica_id].phase is Phase.GONE
         again = await harness.until_phase(waiting.replica_id, Phase.READY)
@@ -229,7 +229,7 @@ async def test_a_nursery_that_keeps_dying_is_started_ever_more_slowly() -> None:
 async def test_a_nursery_that_cannot_be_started_is_said_to_be() -> None:
     async with local(nursery=["/no/such/program"]) as harness:
         spec = echo_spec()
-        harness.engine.launch(spec)
+        harness.launch(spec)
         sighting = await harness.until_phase(spec.replica_id, Phase.GONE)
         assert sighting.reason is not None
         assert sighting.reason.startswith("the nursery cannot be started: ")
@@ -312,7 +312,7 @@ async def test_fifty_launches_leave_nothing_open(monkeypatch: pytest.MonkeyPatch
             paths = ["echo", "refuse", "crash", "parent", "no-memory"] * 2
             specs = [echo_spec(path, log_path=str(tmp_path.parent / "worker.log")) for path in paths]
             for spec in specs:
-                harness.engine.launch(spec)
+                harness.launch(spec)
             settled = (Phase.READY, Phase.GONE)
             await harness.until(lambda: all(harness.engine.sightings()[s.replica_id].phase in settled for s in specs))
             assert [path.name for path in run_dir.iterdir()] == [MARKER]
@@ -372,7 +372,7 @@ async def test_forks_draw_different_random_numbers(real: Harness, tmp_path: Path
     drawn = []
     for _ in range(2):
         spec = replace(model_spec(folder, tmp_path / "log"), remote_code=True)
-        real.engine.launch(spec)
+        real.launch(spec)
         sighting = await real.until_phase(spec.replica_id, Phase.GONE)
         assert sighting.reason is not None
         drawn.append(sighting.reason.partition("drew ")[2].split())
@@ -390,7 +390,7 @@ async def test_a_model_that_hangs_while_it_loads_is_stopped_with_its_children(re
     )
     folder = build_unruly(tmp_path / "sleeper", code)
     spec = replace(model_spec(folder, tmp_path / "log"), remote_code=True)
-    real.engine.launch(spec)
+    real.launch(spec)
     await eventually(mark.exists)
     pid, child = real.engine.sightings()[spec.replica_id].pid, int(mark.read_text())
     assert pid is not None
@@ -401,7 +401,7 @@ async def test_a_model_that_hangs_while_it_loads_is_stopped_with_its_children(re
 
 async def test_an_unknown_task_is_refused(real: Harness) -> None:
     spec = replace(real.good(), task="text-generatoin")
-    real.engine.launch(spec)
+    real.launch(spec)
     sighting = await real.until_phase(spec.replica_id, Phase.GONE)
     assert sighting.refused
     assert sighting.reason is not None

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from modelyard import __version__
 from modelyard.catalog.cards import apply_measurement, make_card
-from modelyard.catalog.download import OnProgress
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.found import Found
 from modelyard.catalog.hub import Hub
@@ -22,7 +21,7 @@ from modelyard.catalog.library import transformers_version
 from modelyard.catalog.nearest import nearest_names
 from modelyard.config import Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
-from modelyard.records.models import Measurement, ModelCard, Source, check_model_id
+from modelyard.records.models import Measurement, ModelCard, OnProgress, Source, check_model_id
 from modelyard.records.variants import VARIANTS_FOLDER, split_variant
 
 Learned = Callable[[Sequence[str]], Mapping[str, Measurement]]

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
 
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a model's download is. Bytes that were on this machine before count as done."""
-
-    model_id: str
-    done_bytes: int
-    total_bytes: int
-
-
-OnProgress = Callable[[Progress], None]
-"""Called on the event loop, some times a second; must be quick and must not raise."""
+from modelyard.records.models import OnProgress, Progress
 
 
 class Meter:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from modelyard.catalog.download import Download, OnProgress, Progress
+from modelyard.catalog.download import Download
 from modelyard.catalog.found import Found
 from modelyard.catalog.hub_cache import HubCache
 from modelyard.catalog.hub_client import HubClient
@@ -23,9 +23,7 @@ from modelyard.catalog.hub_lookup import Answer, HubLookup, Plan
 from modelyard.catalog.hub_settings import HubSettings, read_hub_settings
 from modelyard.catalog.transfer import Patience, Transfer
 from modelyard.clock import Clock, SystemClock
-from modelyard.records.models import check_model_id
-
-__all__ = ["Hub", "OnProgress", "Progress"]
+from modelyard.records.models import OnProgress, check_model_id
 
 MAX_REMEMBERED = 10_000
 LOOKUPS_AT_ONCE = 8

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from modelyard.cli.local import fetch, find_model, open_catalog
 from modelyard.cli.progress import Progress
 from modelyard.config import Settings
-from modelyard.engine.base import Phase
-from modelyard.engine.local import LocalEngine, usable_memory_bytes
+from modelyard.engine.base import Phase, Place
+from modelyard.engine.local import LocalEngine
+from modelyard.engine.machine import usable_memory_bytes
 from modelyard.errors import BootFailed, DeadlineExceeded
 from modelyard.records.models import ModelCard
 from modelyard.records.replicas import ReplicaSpec
@@ -91,7 +92,8 @@ async def start(engine: LocalEngine, spec: ReplicaSpec, on_warm: Callable[[], No
     while not engine.warm:  # noqa: ASYNC110 - the engine announces replicas, not this
         await asyncio.sleep(LOOK_AGAIN_S)
     on_warm()
-    engine.launch(spec)
+    (node,) = engine.nodes()
+    engine.launch(spec, Place(node.name))
     while True:
         sighting = engine.sightings()[spec.replica_id]
         if sighting.phase is Phase.READY and sighting.link is not None:

@@ -56,7 +56,7 @@ async def prepare_replica(settings: Settings, name: str, device: str) -> Replica
     """Finds the model, downloads it where needed, and says how to load it. Raises what the catalog raises."""
     from modelyard.cli.local import fetch, find_model, open_catalog
     from modelyard.cli.progress import Progress
-    from modelyard.engine.local import usable_cores
+    from modelyard.engine.machine import usable_cores
 
     async with open_catalog(settings) as catalog:
         with Progress(f"looking for {name}") as progress:

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from modelyard.catalog.catalog import Catalog
-from modelyard.catalog.download import Progress
 from modelyard.clock import Clock
 from modelyard.errors import DownloadFailed, ModelyardError
-from modelyard.records.models import ModelCard
+from modelyard.records.models import ModelCard, Progress
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from modelyard.control.replicas import Replica, Supervised, Terms
 from modelyard.control.room import QuotaOf, Room, name_for
 from modelyard.control.routes import Routes
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
-from modelyard.engine.base import Engine, Phase, Sighting
+from modelyard.engine.base import Engine, Phase, Place, Sighting
 from modelyard.errors import BootFailed, ClusterOff, ModelyardError, NoCapacity
 from modelyard.records.clusters import Cluster
 from modelyard.records.models import ModelCard
@@ -485,7 +485,8 @@ class Reconciler:
                 memory_limit_bytes=supervised.terms.limit_bytes,
                 secret=secrets.token_hex(16),
                 log_path=str(log_path(self._log_dir, cluster, replica.id)),
-            )
+            ),
+            Place(self._engine.nodes()[0].name),
         )
 
     # --- STEP 5: publish ---

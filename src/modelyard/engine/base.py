@@ -3,12 +3,73 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import Any
 
 from modelyard.engine.link import Link
+from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
+from modelyard.records.variants import ExportOrder
+
+OnStep = Callable[[str], None]
+"""Told, in a sentence, what is being done; must be quick and must not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a replica takes up: memory of its node, and of one accelerator there (0: it needs none)."""
+
+    memory_bytes: int
+    device_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it, wherever it lies."""
+        return self.memory_bytes + self.device_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An accelerator. `name`: as the model libraries call it, such as cuda:0. `memory_bytes`: what replicas may hold
+    of it together."""
+
+    name: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine replicas can run on. `memory_bytes`: what all its replicas together may hold, accelerators aside.
+
+    `accepting`: it takes new replicas; one that does not keeps those it has until they end.
+    """
+
+    name: str
+    memory_bytes: int
+    devices: tuple[Device, ...] = ()
+    accepting: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a replica runs: a node, and the accelerator there that is reserved for it, if any.
+
+    `device` None: nothing is reserved on one; the worker takes what it finds.
+    """
+
+    node: str
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaLog:
+    """The end of one replica's output. `name`: of the file, by which logs sort in order of time."""
+
+    name: str
+    text: str
 
 
 class Phase(StrEnum):
@@ -24,16 +85,18 @@ class Phase(StrEnum):
 class Sighting:
     """What the engine knows of one replica.
 
-    `link` is usable while READY. `memory_bytes` is what it holds, its model's weights in full and nothing of what all
-    replicas share: told when the model has loaded, and again as requests touch more of it; `peak_bytes` is the most it
-    has held, and `device_bytes` the most it has held on an accelerator, None when it uses none. `slots`: how many
-    requests it takes at once. `reason`, when GONE: the worker's own last words, else how it ended.
+    `place`: where it was launched; None when the engine does not know it. `link` is usable while READY.
+    `memory_bytes` is what it holds, its model's weights in full and nothing of what all replicas share: told when the
+    model has loaded, and again as requests touch more of it; `peak_bytes` is the most it has held, and `device_bytes`
+    the most it has held on an accelerator, None when it uses none. `slots`: how many requests it takes at once.
+    `reason`, when GONE: the worker's own last words, else how it ended.
     `refused`: the worker itself said that this model cannot be loaded; trying again would end the same way.
     `pid` and `pid_started` name its process where there is one on this machine.
     """
 
     replica_id: str
     phase: Phase
+    place: Place | None = None
     link: Link | None = None
     memory_bytes: int | None = None
     peak_bytes: int | None = None
@@ -43,14 +106,6 @@ class Sighting:
     refused: bool = False
     pid: int | None = None
     pid_started: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A machine replicas can run on. `memory_bytes`: what all its replicas together may hold."""
-
-    name: str
-    memory_bytes: int
 
 
 class Engine(ABC):
@@ -71,13 +126,18 @@ class Engine(ABC):
 
     @abstractmethod
     def nodes(self) -> tuple[Node, ...]:
-        """The machines, at least one."""
+        """The machines there are now, each with a name of its own; they may come and go, which `watch` tells.
+
+        The replicas of one that is gone are GONE.
+        """
 
     @abstractmethod
-    def launch(self, spec: ReplicaSpec) -> None:
-        """Begins to start a replica; what becomes of it is told by `sightings`.
+    def launch(self, spec: ReplicaSpec, place: Place) -> None:
+        """Begins to start a replica there; what becomes of it is told by `sightings`.
 
-        Launching an id again, or anything after `close`, does nothing.
+        `spec.device` is set by the place when that names one. `spec.log_path` is taken to be in the node's folder of
+        logs. Launching an id again, or anything after `close`, does nothing. A replica whose node is gone is GONE at
+        once.
         """
 
     @abstractmethod
@@ -97,11 +157,41 @@ class Engine(ABC):
 
     @abstractmethod
     def watch(self, on_change: Callable[[], None]) -> None:
-        """From now on calls `on_change` after every change of `sightings`."""
+        """From now on calls `on_change` after every change of `sightings` or `nodes`."""
 
     @abstractmethod
     def end_strays(self, processes: Iterable[tuple[int, int]]) -> int:
         """Kills processes (pid, start ticks) left over from an earlier server; returns how many were still there.
 
         A pid that now belongs to another process is left alone.
+        """
+
+    # --- what is local to a node ---
+
+    @abstractmethod
+    async def prepare(self, card: ModelCard, on_progress: OnProgress) -> Path:
+        """Gets a model's files to where launches find them; their folder, as `ReplicaSpec.path` names it.
+
+        An engine of many nodes may copy them to a node only as a part of the first launch there. Cancelling stops
+        waiting. Raises ModelRefused, DownloadFailed.
+        """
+
+    @abstractmethod
+    def nodes_with(self, card: ModelCard) -> Collection[str]:
+        """The nodes that have the model's files: a launch there is quick."""
+
+    @abstractmethod
+    async def read_logs(self, folder: str, count: int) -> Sequence[ReplicaLog]:
+        """The ends of the newest `count` logs in a folder, newest first, whichever nodes they are on.
+
+        `folder`: a path below the engine's folder of logs.
+        """
+
+    @abstractmethod
+    async def export(self, order: ExportOrder, place: Place, on_step: OnStep) -> dict[str, Any]:
+        """Makes a variant of a model there; the facts found out about it.
+
+        `order.path` is as `prepare` returned it, and `order.target` a folder that this process can read afterwards.
+        The engine sets `order.threads`. Cancelling ends the work; it leaves no half variant. Raises ModelRefused with
+        the reason.
         """

@@ -1,7 +1,7 @@
 """Replicas as processes on this machine, forked from a nursery.
 
-Owns the replicas' processes, sockets and links, and how many threads each replica gets. Decides nothing about which
-replica should exist.
+Owns the replicas' processes, sockets and links, how many threads each replica gets, and the folder of their logs.
+Decides nothing about which replica should exist.
 """
 
 from __future__ import annotations
@@ -11,20 +11,25 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
+import msgspec
 
-from modelyard.engine.base import Engine, Node, Phase, Sighting
+from modelyard.engine.base import Device, Engine, Node, OnStep, Phase, Place, ReplicaLog, Sighting
+from modelyard.engine.export import PROGRAM, make_variant
 from modelyard.engine.keeper import NURSERY, Keeper, describe_status
 from modelyard.engine.link import Link
+from modelyard.engine.logs import last_line, read_logs
+from modelyard.engine.machine import usable_cores
 from modelyard.engine.rundir import RunDir
 from modelyard.engine.strays import end_strays
-from modelyard.errors import ReplicaLost
+from modelyard.errors import DownloadFailed, ReplicaLost
+from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
+from modelyard.records.variants import ExportOrder
 from modelyard.worker.memory import start_ticks
 from modelyard.worker.nursery import kill_group
 
@@ -38,7 +43,16 @@ LAST_FRAMES_S = 1.0
 EXIT_S = 5.0
 """How long a worker that has closed its connection may take to exit."""
 CLOSE_GRACE_S = 2.0
-LAST_LINES_BYTES = 4096
+
+Fetch = Callable[[ModelCard, OnProgress], Awaitable[Path]]
+"""Downloads a model's files to this machine unless they are here; their folder. Raises ModelRefused, DownloadFailed."""
+
+
+async def fetch_nothing(card: ModelCard, on_progress: OnProgress) -> Path:
+    """The folder of a model that is on this machine. Raises DownloadFailed for others."""
+    if card.path is None:
+        raise DownloadFailed(f"{card.model_id} is not on this machine.", model=card.model_id)
+    return card.path
 
 
 @dataclass(eq=False, slots=True)
@@ -74,16 +88,25 @@ class LocalEngine(Engine):
         *,
         node: str | None = None,
         cores: int | None = None,
+        devices: Sequence[Device] = (),
+        log_dir: Path | None = None,
+        fetch: Fetch = fetch_nothing,
         ping_every_s: float = PING_EVERY_S,
         ping_deadline_s: float = PING_DEADLINE_S,
         nursery: Sequence[str] = NURSERY,
+        exporter: Sequence[str] = PROGRAM,
     ) -> None:
         """`memory_bytes`: what all replicas together may hold; `cores`: how many their threads may use.
 
-        A worker is asked for a sign of life every `ping_every_s`, and killed when it gives none for `ping_deadline_s`.
+        `log_dir`: what relative paths of logs are relative to. `nursery`, `exporter`: the programs that fork replicas
+        and make variants. A worker is asked for a sign of life every `ping_every_s`, and killed when it gives none for
+        `ping_deadline_s`.
         """
-        self._node = Node(node or socket.gethostname(), memory_bytes)
+        self._node = Node(node or socket.gethostname(), memory_bytes, tuple(devices))
         self._cores = cores or usable_cores()
+        self._log_dir = log_dir or Path()
+        self._fetch = fetch
+        self._exporter = exporter
         self._ping_every_s = ping_every_s
         self._ping_deadline_s = ping_deadline_s
         self._keeper = Keeper(self._hear, self._nursery_died, nursery)
@@ -133,17 +156,28 @@ class LocalEngine(Engine):
         if replica is not None and replica.gone.is_set():
             del self._replicas[replica_id], self._sightings[replica_id]
 
-    def launch(self, spec: ReplicaSpec) -> None:
+    def launch(self, spec: ReplicaSpec, place: Place) -> None:
         if spec.replica_id in self._replicas or self._closing:
-            return
+            return None
         assert self._run_dir is not None, "start() first"  # noqa: S101
         self._launches += 1
-        threads = self._share(extra=1)
+        spec = self._complete(spec, place)
         path = self._run_dir.path / f"{self._launches}.sock"
-        self._replicas[spec.replica_id] = LocalReplica(spec, path, threads)
-        self._keeper.send(spawn=replace(spec, threads=threads), socket=str(path))
-        self._see(Sighting(spec.replica_id, Phase.STARTING))
-        self._share_cores()
+        replica = self._replicas[spec.replica_id] = LocalReplica(spec, path, spec.threads)
+        self._see(Sighting(spec.replica_id, Phase.STARTING, place))
+        if place.node != self._node.name:
+            return self._bury(replica, f"there is no node {place.node}")
+        self._keeper.send(spawn=spec, socket=str(path))
+        return self._share_cores()
+
+    def _complete(self, spec: ReplicaSpec, place: Place) -> ReplicaSpec:
+        """The spec with what only this machine knows."""
+        return replace(
+            spec,
+            threads=self._share(extra=1),
+            device=place.device or spec.device,
+            log_path=spec.log_path and str(self._log_dir / spec.log_path),
+        )
 
     async def stop(self, replica_id: str, grace_s: float) -> None:
         replica = self._replicas.get(replica_id)
@@ -163,6 +197,18 @@ class LocalEngine(Engine):
 
     def end_strays(self, processes: Iterable[tuple[int, int]]) -> int:
         return end_strays(processes)
+
+    async def prepare(self, card: ModelCard, on_progress: OnProgress) -> Path:
+        return await self._fetch(card, on_progress)
+
+    def nodes_with(self, card: ModelCard) -> Collection[str]:
+        return (self._node.name,)
+
+    async def read_logs(self, folder: str, count: int) -> Sequence[ReplicaLog]:
+        return await asyncio.to_thread(read_logs, self._log_dir / folder, count)
+
+    async def export(self, order: ExportOrder, place: Place, on_step: OnStep) -> dict[str, Any]:
+        return await make_variant(msgspec.structs.replace(order, threads=self._cores), on_step, self._exporter)
 
     # --- what the nursery says ---
 
@@ -316,29 +362,3 @@ async def hang_up(link: Link) -> None:
     """Closes a link whose worker has ended, once what it sent before that was read."""
     await link.wait_closed(LAST_FRAMES_S)
     await link.close()
-
-
-def last_line(path: str | None) -> str:
-    """The last line of a worker's log."""
-    if path is None or not Path(path).exists():
-        return "no log"
-    with open(path, "rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_LINES_BYTES))
-        lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "its log is empty"
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def usable_memory_bytes(fraction: float = 0.9) -> int:
-    """What replicas may hold on this machine: `fraction` of what is free now, within the cgroup's limit."""
-    limits = [psutil.virtual_memory().available]
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int(Path(name).read_text(encoding="ascii")))
-        except (OSError, ValueError):
-            continue
-    return int(min(limits) * fraction)

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from modelyard.catalog.catalog import Catalog
-from modelyard.catalog.download import Progress
 from modelyard.catalog.index import listing_of
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
@@ -24,14 +23,14 @@ from modelyard.control.preparation import Preparations, Preparing
 from modelyard.control.reconciler import Reconciler, download_words
 from modelyard.control.replicas import Terms
 from modelyard.control.routes import Routes
-from modelyard.engine.local import usable_cores
+from modelyard.engine.export import make_variant
+from modelyard.engine.machine import usable_cores
 from modelyard.errors import ModelRefused, ModelyardError, NoCapacity
 from modelyard.jobs.benchmark import Figures, conclude, confirm, sweep
-from modelyard.jobs.export import make_variant
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.trial import Trial
 from modelyard.records.jobs import Job, JobState
-from modelyard.records.models import Measurement, ModelCard
+from modelyard.records.models import Measurement, ModelCard, Progress
 from modelyard.records.variants import VARIANTS_FOLDER, ExportOrder, VariantKind, split_variant
 from modelyard.store.store import Store
 from modelyard.tasks.base import Task

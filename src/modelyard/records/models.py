@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -69,6 +69,19 @@ class ModelCard:
     def runtime(self) -> str:
         """The runtime that holds such a model in a worker. sentence-transformers folders are transformers inside."""
         return self.library if self.library in ("diffusers", "onnx") else "transformers"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a model's download is. Bytes that were on this machine before count as done."""
+
+    model_id: str
+    done_bytes: int
+    total_bytes: int
+
+
+OnProgress = Callable[[Progress], None]
+"""Called on the event loop, some times a second; must be quick and must not raise."""
 
 
 @dataclass(frozen=True, slots=True)

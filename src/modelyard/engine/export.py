@@ -10,29 +10,28 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from modelyard.engine.base import OnStep
 from modelyard.engine.keeper import worker_environment
 from modelyard.errors import ModelRefused
 from modelyard.records.variants import ExportOrder
 from modelyard.worker.nursery import kill_group
 
-PROGRAM = "modelyard.worker.variants"
+PROGRAM = (sys.executable, "-m", "modelyard.worker.variants")
 LINE_BYTES = 1024 * 1024
 
 
-async def make_variant(order: ExportOrder, on_step: Callable[[str], None]) -> dict[str, Any]:
+async def make_variant(order: ExportOrder, on_step: OnStep, program: Sequence[str] = PROGRAM) -> dict[str, Any]:
     """Makes the variant; the facts the program found out. `on_step` gets a sentence for each step.
 
     Cancelling ends the program; it leaves no half variant. Raises ModelRefused with the program's own words.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        PROGRAM,
+        *program,
         stdin=PIPE,
         stdout=PIPE,
         stderr=DEVNULL,

@@ -1,0 +1,34 @@
+"""The outputs of the replicas on this machine: a file each, in folders. Reads them; the workers write them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from modelyard.engine.base import ReplicaLog
+
+SHOWN_BYTES = 64 * 1024
+"""Of each replica's output, the end."""
+LAST_LINES_BYTES = 4096
+
+
+def read_logs(folder: Path, count: int) -> Sequence[ReplicaLog]:
+    """The ends of the newest `count` log files in a folder, newest first: their names begin with the time."""
+    files = sorted(folder.glob("*.log"), reverse=True)[:count] if folder.is_dir() else []
+    return [ReplicaLog(path.stem, read_end(path, SHOWN_BYTES)) for path in files]
+
+
+def last_line(path: str | None) -> str:
+    """The last line of a worker's log."""
+    if path is None or not Path(path).exists():
+        return "no log"
+    lines = read_end(Path(path), LAST_LINES_BYTES).strip().splitlines()
+    return lines[-1] if lines else "its log is empty"
+
+
+def read_end(path: Path, count: int) -> str:
+    """The last `count` bytes of a file, as text."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - count))
+        return file.read().decode(errors="replace")
