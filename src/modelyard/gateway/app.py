@@ -18,8 +18,10 @@ from modelyard import __version__
 from modelyard.errors import ModelyardError
 from modelyard.gateway import artefacts, openapi, problem
 from modelyard.gateway.exchange import Receive, Scope, Send
-from modelyard.gateway.surfaces.v1 import V1
-from modelyard.gateway.surfaces.v2 import V2
+from modelyard.gateway.surfaces.v1.calls import Calls as V1Calls
+from modelyard.gateway.surfaces.v1.inference import V1
+from modelyard.gateway.surfaces.v2.calls import Calls as V2Calls
+from modelyard.gateway.surfaces.v2.inference import V2
 from modelyard.serving import Services
 
 V1_RUN = "/model/run"
@@ -46,8 +48,8 @@ class App:
                 Route("/health", self.health),
                 Route("/livez", self.livez),
                 Route("/readyz", self.readyz),
-                *self._v2.routes(),
-                *self._v1.routes(),
+                *V2Calls(services).routes(),
+                *V1Calls(services).routes(),
                 Route(artefacts.PREFIX + "{name}", artefacts.serve(services.artefacts), methods=["GET", "HEAD"]),
                 Route("/openapi.json", openapi.document),
                 Route("/docs", openapi.page),

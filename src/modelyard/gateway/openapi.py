@@ -20,7 +20,7 @@ from modelyard.control.states import ClusterStatus
 from modelyard.gateway import artefacts
 from modelyard.gateway.listing import DEFAULT_LIMIT, MAX_LIMIT
 from modelyard.gateway.problem import JSON
-from modelyard.gateway.surfaces.v1 import STATUS as V1_WORDS
+from modelyard.gateway.surfaces.v1.calls import STATUS as V1_WORDS
 from modelyard.media.artefacts import ENDINGS
 from modelyard.records.jobs import JobState
 from modelyard.tasks.registry import TASKS

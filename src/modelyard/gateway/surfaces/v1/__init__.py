@@ -1,0 +1,1 @@
+"""The v1 surface, `/model/*`: one model at a time, with bare bodies (seed 003)."""

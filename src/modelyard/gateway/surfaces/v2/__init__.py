@@ -1,0 +1,1 @@
+"""The v2 surface, `/models/v2/*`: clusters, lists and inference in one envelope `{"error", "output"}`."""
