@@ -22,7 +22,12 @@ async def test_a_local_model_has_a_card(root: Path) -> None:
     card = await Catalog(Folders([root])).get("acme/m")
 
     assert (card.model_id, card.task, card.source, card.path) == ("acme/m", "text-generation", Source.FOLDER, path)
-    assert (card.parameters, card.weight_bytes, card.dtype, card.license) == (1000, 4000, "F32", "mit")
+    assert (
+        card.inspection.parameters,
+        card.inspection.weight_bytes,
+        card.inspection.dtype,
+        card.inspection.license,
+    ) == (1000, 4000, "F32", "mit")
     assert not card.measured
     assert card.memory_bytes > 60 * 1024**2
     assert card.refusal is None
@@ -62,7 +67,7 @@ async def test_a_survey_tells_of_folders_that_changed_and_of_no_others(root: Pat
     (root / "acme" / "empty").mkdir()
     catalog = Catalog(Folders([root]))
     first = await catalog.survey(dict.fromkeys(await catalog.folder_ids(), ""))
-    assert [each.card.parameters if each.card else None for each in first] == [10, 1000, None]
+    assert [each.card.inspection.parameters if each.card else None for each in first] == [10, 1000, None]
     stamps = {each.model_id: each.stamp for each in first}
     assert await catalog.survey(stamps) == []
 
@@ -71,7 +76,7 @@ async def test_a_survey_tells_of_folders_that_changed_and_of_no_others(root: Pat
 
     a, b = await catalog.survey(stamps)
     assert a.card is not None
-    assert (a.model_id, a.card.parameters) == ("acme/a", 20)
+    assert (a.model_id, a.card.inspection.parameters) == ("acme/a", 20)
     assert (b.model_id, b.stamp, b.card) == ("acme/b", None, None)
 
 
@@ -175,7 +180,7 @@ async def test_a_folder_wins_over_the_hub(root: Path, server: HubServer, hub: Hu
 
     card = await catalog.get("acme/m")
 
-    assert (card.source, card.parameters) == (Source.FOLDER, 20)
+    assert (card.source, card.inspection.parameters) == (Source.FOLDER, 20)
     assert server.requests == []
     assert (await catalog.get("acme/only-there")).source is Source.HUB
     assert [(card.model_id, card.source) for card in await catalog.list()] == [

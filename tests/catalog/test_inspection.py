@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from modelyard.catalog.cards import find_refusal
-from modelyard.catalog.inspection import Inspection, inspect_folder
+from modelyard.catalog.inspection import inspect_folder
+from modelyard.records.models import Inspection
 from tests.catalog.models import Files, diffusers, model, sentence_transformer, sharded, text, weights, write
 
 

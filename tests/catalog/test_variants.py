@@ -36,9 +36,14 @@ def test_a_variant_is_a_model_of_the_onnx_runtime(variant: Path) -> None:
 
     assert found is not None
     card = make_card(found)
-    assert (card.runtime, card.library, card.task) == ("onnx", "onnx", "text-classification")
-    assert (card.parameters, card.weight_bytes, card.dtype, card.max_length) == (1234, 100, "I8", 64)
-    assert (card.license, card.architecture) == ("mit", "BertForSequenceClassification")
+    assert (card.inspection.runtime, card.inspection.library, card.task) == ("onnx", "onnx", "text-classification")
+    assert (
+        card.inspection.parameters,
+        card.inspection.weight_bytes,
+        card.inspection.dtype,
+        card.inspection.max_length,
+    ) == (1234, 100, "I8", 64)
+    assert (card.inspection.license, card.inspection.architecture) == ("mit", "BertForSequenceClassification")
     assert card.refusal is None
     assert found.inspection.weight_files == ("model.onnx", "model.onnx.data")
 

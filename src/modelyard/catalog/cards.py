@@ -6,9 +6,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from modelyard.catalog.found import Found
-from modelyard.catalog.inspection import Inspection
 from modelyard.catalog.memory import estimate_memory_bytes
-from modelyard.records.models import Measurement, ModelCard
+from modelyard.records.models import Inspection, Measurement, ModelCard
 
 UNKNOWN_TASK = "unknown"
 """The task of a card whose files do not tell it; such a card always carries a refusal."""
@@ -16,30 +15,22 @@ UNKNOWN_TASK = "unknown"
 
 def make_card(found: Found, allow_unsafe: Collection[str] = ()) -> ModelCard:
     """The card of one model. Its memory is an estimate until someone has measured it."""
-    what = found.inspection
+    inspection = found.inspection
     return ModelCard(
         model_id=found.model_id,
-        task=what.task or UNKNOWN_TASK,
+        task=inspection.task or UNKNOWN_TASK,
         source=found.source,
-        memory_bytes=estimate_memory_bytes(what.weight_bytes, what.dtype),
+        memory_bytes=estimate_memory_bytes(inspection.weight_bytes, inspection.dtype),
+        inspection=inspection,
         path=found.path,
-        architecture=what.architecture,
-        library=what.library,
-        parameters=what.parameters,
-        weight_bytes=what.weight_bytes,
-        dtype=what.dtype,
-        max_length=what.max_length,
         revision=found.revision,
-        license=what.license,
-        remote_code=what.remote_code,
-        pickled=what.pickle_only,
-        refusal=find_refusal(found.model_id, what, allow_unsafe),
+        refusal=find_refusal(found.model_id, inspection, allow_unsafe),
     )
 
 
 def apply_measurement(card: ModelCard, measurement: Measurement | None) -> ModelCard:
     """The card with its measured memory; as it is, when there is none or it was made with other weights."""
-    if measurement is None or not measurement.holds_for(card.weight_bytes):
+    if measurement is None or not measurement.holds_for(card.inspection.weight_bytes):
         return card
     return replace(card, memory_bytes=measurement.memory_bytes, measured=True, max_batch=measurement.max_batch)
 

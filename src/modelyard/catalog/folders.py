@@ -14,9 +14,9 @@ from pathlib import Path
 
 from modelyard.catalog.files import Fingerprint, FolderFiles, scan_folder
 from modelyard.catalog.found import Found
-from modelyard.catalog.inspection import Inspection, inspect_files
+from modelyard.catalog.inspection import inspect_files
 from modelyard.catalog.names import is_model_id
-from modelyard.records.models import Source, check_model_id
+from modelyard.records.models import Inspection, Source, check_model_id
 
 _SETTLED_NS = 2_000_000_000
 """A directory changed less than this before it was listed may change again within the same clock tick, unseen."""

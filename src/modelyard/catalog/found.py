@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelyard.catalog.inspection import Inspection
-from modelyard.records.models import Source
+from modelyard.records.models import Inspection, Source
 
 
 @dataclass(frozen=True, slots=True)

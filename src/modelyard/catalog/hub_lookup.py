@@ -14,10 +14,10 @@ from modelyard.catalog.found import Found
 from modelyard.catalog.hub_cache import HubCache
 from modelyard.catalog.hub_client import HubClient, HubUnreachable, Repository, RepositoryMissing
 from modelyard.catalog.hub_files import HubFiles
-from modelyard.catalog.inspection import Inspection, inspect_files
+from modelyard.catalog.inspection import inspect_files
 from modelyard.catalog.selection import select_files
 from modelyard.errors import DownloadFailed, ModelRefused, ModelyardError
-from modelyard.records.models import Source
+from modelyard.records.models import Inspection, Source
 
 FOUND_TTL_S = 300.0
 MISSING_TTL_S = 30.0

@@ -203,10 +203,10 @@ def differences(known: Collection[str], there: Sequence[str]) -> tuple[list[str]
 def listing_of(card: ModelCard, now: datetime, **facts: str | None) -> Listing:
     """A model's row as its files describe it."""
     told = {
-        "weight_bytes": card.weight_bytes,
-        "dtype": card.dtype,
-        "max_length": card.max_length,
-        "library": card.library,
+        "weight_bytes": card.inspection.weight_bytes,
+        "dtype": card.inspection.dtype,
+        "max_length": card.inspection.max_length,
+        "library": card.inspection.library,
         **facts,
     }
     return Listing(
@@ -216,11 +216,11 @@ def listing_of(card: ModelCard, now: datetime, **facts: str | None) -> Listing:
         task=card.task,
         memory_bytes=card.memory_bytes,
         memory_source="measured" if card.measured else "estimated",
-        parameters=card.parameters,
-        architecture=card.architecture,
+        parameters=card.inspection.parameters,
+        architecture=card.inspection.architecture,
         revision=card.revision,
-        license=card.license,
-        variant_of=split_variant(card.model_id)[0] if card.runtime == "onnx" else None,
+        license=card.inspection.license,
+        variant_of=split_variant(card.model_id)[0] if card.inspection.runtime == "onnx" else None,
         refusal=card.refusal,
         facts={name: value for name, value in told.items() if value is not None},
     )

@@ -16,6 +16,7 @@ from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, 
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
 from modelyard.catalog.weights import Format, Weights, find_variant, find_weights
+from modelyard.records.models import Inspection
 from modelyard.records.variants import MANIFEST_FILE, MODEL_FILE, Manifest
 
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
@@ -25,30 +26,6 @@ _NO_LIMIT = 10**9
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "longformer", "mpnet"}
 """Their first two positions are not for tokens."""
 _WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "FeatureExtractor", "Processor", "ImageProcessorPil")
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What a model's files say.
-
-    `task` is one of the contract's ids, or None when the files do not tell. `pickle_only` and `remote_code` are
-    dangers that an operator may accept; `problem` is one that nobody can: a clause that follows the model's name.
-    `weight_files`: the files that loading reads the weights from.
-    """
-
-    task: str | None = None
-    architecture: str | None = None
-    library: str = "transformers"
-    parameters: int | None = None
-    weight_bytes: int | None = None
-    dtype: str | None = None
-    max_length: int | None = None
-    license: str | None = None
-    pipeline_tag: str | None = None
-    remote_code: bool = False
-    pickle_only: bool = False
-    problem: str | None = None
-    weight_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

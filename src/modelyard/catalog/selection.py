@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelyard.catalog.inspection import Inspection
+from modelyard.records.models import Inspection
 
 _TEXTS = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe", ".spm", ".codes", ".yaml", ".md")
 _CODE = (".py",)

@@ -85,14 +85,14 @@ def describe(card: ModelCard) -> dict[str, Any]:
     return {
         "modelId": card.model_id,
         "task": card.task,
-        "params": None if card.parameters is None else round(card.parameters / 1e9, 6),
+        "params": None if card.inspection.parameters is None else round(card.inspection.parameters / 1e9, 6),
         "ramRequired": round(card.memory_bytes / GIB, 4),
         "memorySource": "measured" if card.measured else "estimated",
         "benchmarked": card.measured,
-        "architecture": card.architecture,
+        "architecture": card.inspection.architecture,
         "source": str(card.source),
         "revision": card.revision,
-        "license": card.license,
+        "license": card.inspection.license,
         "error": card.refusal,
     }
 

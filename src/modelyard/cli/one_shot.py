@@ -65,9 +65,9 @@ async def boot(card: ModelCard, path: Path, deadline_s: float, on_warm: Callable
         model_id=card.model_id,
         path=str(path),
         task=card.task,
-        runtime=card.runtime,
-        remote_code=card.remote_code,
-        pickled=card.pickled,
+        runtime=card.inspection.runtime,
+        remote_code=card.inspection.remote_code,
+        pickled=card.inspection.pickle_only,
         secret=secrets.token_hex(16),
     )
     engine = LocalEngine(usable_memory_bytes())

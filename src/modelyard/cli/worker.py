@@ -67,11 +67,11 @@ async def prepare_replica(settings: Settings, name: str, device: str) -> Replica
         model_id=card.model_id,
         path=str(path),
         task=card.task,
-        runtime=card.runtime,
+        runtime=card.inspection.runtime,
         device=device,
         threads=usable_cores(),
-        remote_code=card.remote_code,
-        pickled=card.pickled,
+        remote_code=card.inspection.remote_code,
+        pickled=card.inspection.pickle_only,
     )
 
 

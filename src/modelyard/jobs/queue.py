@@ -157,7 +157,7 @@ class Jobs:
 
     def grew(self, card: ModelCard, held_bytes: int) -> None:
         """Takes it that a replica held more than its model was thought to need. Returns at once."""
-        known = self._measurements.of([card.model_id]).get(card.model_id, Measurement(0, card.weight_bytes))
+        known = self._measurements.of([card.model_id]).get(card.model_id, Measurement(0, card.inspection.weight_bytes))
         if held_bytes > known.memory_bytes:
             self._measurements.learn(card.model_id, replace(known, memory_bytes=held_bytes))
             self._preparations.offer(replace(card, memory_bytes=held_bytes, measured=True))
@@ -218,7 +218,7 @@ class Jobs:
 
     async def _export(self, job: Job, card: ModelCard, kind: VariantKind) -> ModelCard:
         """Makes the variant; its card."""
-        need_bytes = int(EXPORT_FACTOR * (card.weight_bytes or card.memory_bytes)) + ROOM_BYTES
+        need_bytes = int(EXPORT_FACTOR * (card.inspection.weight_bytes or card.memory_bytes)) + ROOM_BYTES
         async with self._memory_for(job, need_bytes):
             order = ExportOrder(
                 path=str(card.path),
@@ -254,7 +254,7 @@ class Jobs:
     async def _benchmark(self, job: Job, card: ModelCard, task: Task) -> Figures:
         """Two workers, one after the other: the first finds how many requests make the best batch, the second shows
         what a worker that goes no further than that holds."""
-        sizes = workload(task, card.max_length, card.library)
+        sizes = workload(task, card.inspection.max_length, card.inspection.library)
         self._preparations.offer(card)
         room_bytes = min(self._reconciler.memory_bytes, int(ROOM_FACTOR * card.memory_bytes) + ROOM_BYTES)
         terms = Terms(max_batch=task.max_batch, reserve_bytes=room_bytes, limit_bytes=room_bytes, billed=False)
@@ -295,9 +295,9 @@ class Jobs:
             card.model_id,
             memory_bytes=memory_bytes,
             measured_at=now,
-            weight_bytes=card.weight_bytes,
+            weight_bytes=card.inspection.weight_bytes,
             max_batch=figures.knee,
             benchmark=asdict(figures),
         )
-        self._measurements.learn(card.model_id, Measurement(memory_bytes, card.weight_bytes, figures.knee))
+        self._measurements.learn(card.model_id, Measurement(memory_bytes, card.inspection.weight_bytes, figures.knee))
         self._preparations.forget(card.model_id)

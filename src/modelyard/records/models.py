@@ -36,34 +36,28 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelCard:
-    """What is known of a model without loading it.
+class Inspection:
+    """What a model's files say.
 
-    `memory_bytes` is the measured peak when `measured`, else an estimate from the weights.
-    `path` is the folder that holds the files when they are on this machine, else None.
-    `remote_code`: loading runs code from its repository; `pickled`: its weights are pickle files only.
-    `max_batch`: most requests in one batch, as far as that was measured to pay; None: the task's own.
-    `refusal` says why the model must not be served (pickle weights, remote code, no weights), with the remedy.
+    `task` is one of the contract's ids, or None when the files do not tell. `pickle_only` (opening its weights may run
+    any code) and `remote_code` (loading runs code from its repository) are dangers that an operator may accept;
+    `problem` is one that nobody can: a clause that follows the model's name. `weight_files`: the files that loading
+    reads the weights from.
     """
 
-    model_id: str
-    task: str
-    source: Source
-    memory_bytes: int
-    measured: bool = False
-    path: Path | None = None
+    task: str | None = None
     architecture: str | None = None
     library: str = "transformers"
     parameters: int | None = None
     weight_bytes: int | None = None
     dtype: str | None = None
     max_length: int | None = None
-    revision: str | None = None
     license: str | None = None
+    pipeline_tag: str | None = None
     remote_code: bool = False
-    pickled: bool = False
-    max_batch: int | None = None
-    refusal: str | None = None
+    pickle_only: bool = False
+    problem: str | None = None
+    weight_files: tuple[str, ...] = ()
 
     @property
     def runtime(self) -> str:
@@ -82,6 +76,28 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 """Called on the event loop, some times a second; must be quick and must not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What is known of a model without loading it.
+
+    `task` is the inspection's, or a word for models whose files do not tell it. `memory_bytes` is the measured peak
+    when `measured`, else an estimate from the weights. `path` is the folder that holds the files when they are on this
+    machine, else None. `max_batch`: most requests in one batch, as far as that was measured to pay; None: the task's
+    own. `refusal` says why the model must not be served (pickle weights, remote code, no weights), with the remedy.
+    """
+
+    model_id: str
+    task: str
+    source: Source
+    memory_bytes: int
+    inspection: Inspection
+    measured: bool = False
+    path: Path | None = None
+    revision: str | None = None
+    max_batch: int | None = None
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
