@@ -241,7 +241,7 @@ async def test_a_bug_met_in_one_cluster_leaves_the_others_alone(
         waiting = await yard.ask(TWIN)
         supervised = await yard.up(SMALL)
         assert yard.report(supervised).status is Word.RUNNING
-        assert "stumbled over the cluster of tiny/twin" in caplog.text
+        assert "an error in the supervision of the cluster of tiny/twin" in caplog.text
         for _ in range(10):
             await yard.settle()
             yard.step(after_s=1)

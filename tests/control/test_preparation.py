@@ -13,8 +13,8 @@ from modelyard.catalog.folders import Folders
 from modelyard.catalog.hub import Hub
 from modelyard.catalog.hub_settings import HubSettings
 from modelyard.catalog.transfer import Patience
+from modelyard.control.boots import download_words
 from modelyard.control.preparation import FAILURE_KEPT_S, NotPrepared, Preparations, Prepared, Preparing
-from modelyard.control.reconciler import download_words
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import DownloadFailed, UnknownModel
 from modelyard.records.models import Progress

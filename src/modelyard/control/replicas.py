@@ -114,6 +114,14 @@ class Supervised:
         """Every replica's state."""
         return [replica.state for replica in self.replicas.values()]
 
+    def links(self) -> dict[str, tuple[Link, int]]:
+        """The connections to those that take requests, by id, each with its slots."""
+        return {
+            replica.id: (replica.link, replica.slots)
+            for replica in self.replicas.values()
+            if replica.state is ReplicaState.READY and replica.link is not None and not self.off
+        }
+
     def live(self) -> int:
         """Replicas that count towards the wanted number."""
         return sum(replica.state in LIVE for replica in self.replicas.values())

@@ -17,10 +17,11 @@ from pathlib import Path
 from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.index import listing_of
 from modelyard.clock import Clock
+from modelyard.control.boots import download_words
 from modelyard.control.journal import Journal
 from modelyard.control.placement import Never, Placed
 from modelyard.control.preparation import Preparations, Preparing
-from modelyard.control.reconciler import Reconciler, download_words
+from modelyard.control.reconciler import Reconciler
 from modelyard.control.replicas import Terms
 from modelyard.control.routes import Routes
 from modelyard.engine.export import make_variant

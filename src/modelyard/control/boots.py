@@ -1,0 +1,209 @@
+"""Boots: from a replica that is wanted to one that is launched, its files and its room found, and what follows a boot
+that failed.
+
+Owns the memory that is set aside for other work. Does not decide how many replicas there should be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from modelyard.control.failures import GiveUp, Retry
+from modelyard.control.faults import contained
+from modelyard.control.placement import Evict, Never, Placed, Placement, Tenant, Wait, gigabytes
+from modelyard.control.policy import Policy
+from modelyard.control.preparation import NotPrepared, Preparations, Prepared, Preparing
+from modelyard.control.records import Records
+from modelyard.control.replicas import Replica, Supervised
+from modelyard.control.room import QuotaOf, Room, name_for
+from modelyard.control.states import ReplicaState
+from modelyard.control.stops import Stops
+from modelyard.engine.base import Engine, Place
+from modelyard.errors import BootFailed, ModelyardError, NoCapacity
+from modelyard.records.clusters import Cluster
+from modelyard.records.models import ModelCard
+from modelyard.records.replicas import ReplicaSpec
+
+
+class Boots:
+    """Starts the replicas that wait to be started, the oldest first. Loop thread only."""
+
+    def __init__(
+        self,
+        clusters: Mapping[str, Supervised],
+        engine: Engine,
+        preparations: Preparations,
+        records: Records,
+        stops: Stops,
+        policy: Policy,
+        log_dir: Path,
+        quota_of: QuotaOf,
+        poke: Callable[[], None],
+    ) -> None:
+        """`clusters`: all of them, by id; the reconciler adds to them and takes away."""
+        self._clusters = clusters
+        self._engine = engine
+        self._preparations = preparations
+        self._records = records
+        self._stops = stops
+        self._policy = policy
+        self._log_dir = log_dir
+        self._quota_of = quota_of
+        self._poke = poke
+        self._held: dict[str, Tenant] = {}
+
+    # --- memory for other work ---
+
+    @property
+    def memory_bytes(self) -> int:
+        """What may be held on this machine in all."""
+        return self._engine.nodes()[0].memory_bytes
+
+    def hold(self, name: str, need_bytes: int, now: float) -> Placement:
+        """Sets memory aside for work that is no replica, if it is free now; `let_go` gives it back."""
+        free = self._room(now).look(need_bytes)
+        if isinstance(free, Placed):
+            self._held[name] = Tenant(name, name, need_bytes, idle_s=None)
+        return free
+
+    def let_go(self, name: str) -> None:
+        """Gives back what `hold` set aside. Idempotent."""
+        if self._held.pop(name, None) is not None:
+            self._poke()
+
+    def _room(self, now: float) -> Room:
+        held = tuple(self._held.values())
+        return Room(self._engine.nodes()[0], self._clusters.values(), self._quota_of, now, held)
+
+    def is_downloading(self, model_id: str) -> bool:
+        """Whether the model's files are on their way; looking for them is quick and does not count."""
+        state = self._preparations.find(model_id)
+        return isinstance(state, Preparing) and state.total_bytes > 0
+
+    # --- boots ---
+
+    def place_queued(self, now: float) -> None:
+        """Launches what waits for its files and for room, as far as there is any."""
+        room = self._room(now)
+        queued = [
+            (supervised, replica)
+            for supervised in self._clusters.values()
+            for replica in supervised.replicas.values()
+            if replica.state is ReplicaState.QUEUED
+        ]
+        out_of_luck: set[str] = set()  # the other replicas of a cluster need just as much
+        for supervised, replica in sorted(queued, key=lambda pair: pair[1].since):
+            if supervised.cluster.id not in out_of_luck:
+                with contained(supervised):
+                    if not self._try_to_start(supervised, replica, room, now):
+                        out_of_luck.add(supervised.cluster.id)
+
+    def _try_to_start(self, supervised: Supervised, replica: Replica, room: Room, now: float) -> bool:
+        """Launches a queued replica if its files are here and there is room; whether it did."""
+        match self._preparations.ensure(supervised.cluster.model_id):
+            case Prepared(card):
+                return self._place(supervised, replica, card, room, now)
+            case NotPrepared(error):
+                self.give_up(supervised, error, now)
+            case Preparing() as preparing:
+                self._say_once(supervised, "downloading", download_words(preparing))
+        return False
+
+    def _place(self, supervised: Supervised, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
+        need_bytes = supervised.terms.reserve_bytes or card.memory_bytes
+        match room.find(supervised, need_bytes):
+            case Placed():
+                self._launch(supervised, replica, card, need_bytes, now)
+                return True
+            case Evict(victims, reason):
+                for victim in victims:
+                    self._evict(victim, supervised, now)
+                self._say_once(supervised, "queued", reason)
+            case Wait(reason):
+                self._say_once(supervised, "queued", reason)
+            case Never(reason):
+                self.give_up(supervised, NoCapacity(f"{card.model_id} {reason}"), now)
+        return False
+
+    def _evict(self, victim: Tenant, to_make_room_for: Supervised, now: float) -> None:
+        supervised = next(each for each in self._clusters.values() if victim.replica_id in each.replicas)
+        name = name_for(supervised, to_make_room_for)
+        supervised.rest(supervised.live() - 1)
+        reason = f"evicted after {victim.idle_s or 0:.0f} s idle, to make room for {name}"
+        self._stops.drain(supervised, supervised.replicas[victim.replica_id], reason, now)
+
+    def _launch(
+        self, supervised: Supervised, replica: Replica, card: ModelCard, reserved_bytes: int, now: float
+    ) -> None:
+        cluster = supervised.cluster
+        replica.move(ReplicaState.STARTING, now)
+        replica.reserved_bytes = reserved_bytes
+        supervised.waiting_for = None
+        self._records.opened(
+            cluster, replica.id, self._engine.nodes()[0].name, reserved_bytes, billed=supervised.terms.billed
+        )
+        self._records.event(supervised.cluster, "booting", f"{replica.id} starts, {gigabytes(reserved_bytes)} reserved")
+        self._engine.launch(
+            ReplicaSpec(
+                replica_id=replica.id,
+                model_id=card.model_id,
+                path=str(card.path),
+                task=card.task,
+                runtime=card.inspection.runtime,
+                remote_code=card.inspection.remote_code,
+                pickled=card.inspection.pickle_only,
+                max_batch=supervised.terms.max_batch or card.max_batch,
+                memory_limit_bytes=supervised.terms.limit_bytes,
+                secret=secrets.token_hex(16),
+                log_path=str(log_path(self._log_dir, cluster, replica.id)),
+            ),
+            Place(self._engine.nodes()[0].name),
+        )
+
+    # --- failures ---
+
+    def failed(self, supervised: Supervised, replica: Replica, reason: str, now: float, *, permanent: bool) -> None:
+        model_id = supervised.cluster.model_id
+        self._preparations.forget(model_id)
+        match supervised.failures.add(now, self._policy, was_ready=replica.was_ready, permanent=permanent):
+            case GiveUp(because):
+                self.give_up(supervised, BootFailed(f"{model_id} {because}: {reason}"), now)
+            case Retry(delay_s):
+                supervised.retry_at = now + delay_s
+                asyncio.get_running_loop().call_later(delay_s, self._poke)
+
+    def give_up(self, supervised: Supervised, error: ModelyardError, now: float) -> None:
+        """Stops trying to boot. A cluster with replicas that work keeps them, and tries to add more later."""
+        self._stops.drop_queued(supervised, now)
+        if ReplicaState.READY in supervised.states():
+            supervised.retry_at = now + self._policy.failure_kept_s
+            self._records.event(supervised.cluster, "cannot scale", error.message)
+            return
+        supervised.failure = error
+        supervised.failed_at = now
+        self._records.event(supervised.cluster, "gave up", error.message)
+        self._stops.publish(supervised)
+
+    def _say_once(self, supervised: Supervised, kind: str, reason: str) -> None:
+        if supervised.waiting_for != reason:
+            supervised.waiting_for = reason
+            self._records.event(supervised.cluster, kind, reason)
+
+
+def download_words(preparing: Preparing) -> str:
+    """How far a download has got, in steps coarse enough for a log."""
+    if not preparing.total_bytes:
+        return "looking for the model's files"
+    tenths = 10 * preparing.done_bytes // preparing.total_bytes
+    return f"downloading {gigabytes(preparing.total_bytes)}, {tenths * 10} % done"
+
+
+def log_path(log_dir: Path, cluster: Cluster, replica_id: str) -> Path:
+    """Where a replica's output goes: a folder per account and model, a file per replica, in order of time."""
+    now = datetime.now(UTC)
+    stamp = f"{now:%Y%m%d-%H%M%S}-{now.microsecond:06d}"
+    return log_dir / cluster.account_id / cluster.model_id.replace("/", "--") / f"{stamp}-{replica_id}.log"

@@ -1,0 +1,78 @@
+"""Ends of replicas: out of the routes first, then drained or stopped.
+
+Owns the tasks that wait for the engine to stop one. Does not decide who goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from modelyard.control.policy import Policy
+from modelyard.control.records import Records
+from modelyard.control.replicas import Replica, Supervised
+from modelyard.control.routes import Routes
+from modelyard.control.states import ReplicaState
+from modelyard.engine.base import Engine
+
+log = logging.getLogger(__name__)
+
+
+class Stops:
+    """Takes replicas out of the routes and ends them. Loop thread only; a stop goes on beside the loop."""
+
+    def __init__(
+        self, engine: Engine, routes: Routes, records: Records, policy: Policy, poke: Callable[[], None]
+    ) -> None:
+        self._engine = engine
+        self._routes = routes
+        self._records = records
+        self._policy = policy
+        self._poke = poke
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def wait(self) -> None:
+        """Returns when every stop that was asked for has been carried out."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def publish(self, supervised: Supervised) -> None:
+        """Tells the routes which of its replicas take requests."""
+        self._routes.publish(supervised.cluster.id, supervised.links(), supervised.refusal())
+
+    def drain(self, supervised: Supervised, replica: Replica, reason: str, now: float) -> None:
+        replica.move(ReplicaState.DRAINING, now)
+        self._records.event(supervised.cluster, "draining", f"{replica.id}: {reason}")
+        self.publish(supervised)
+        if supervised.route.in_flight(replica.id) == 0:
+            self.stop(supervised, replica, reason, now)
+
+    def stop(self, supervised: Supervised, replica: Replica, reason: str, now: float, *, failed: bool = False) -> None:
+        """Takes it out of the routes, then asks for its end. Once asked, the first reason stands."""
+        if replica.state is ReplicaState.QUEUED:
+            replica.move(ReplicaState.STOPPED, now)
+            supervised.replicas.pop(replica.id)
+        elif replica.stopping is None:
+            replica.stopping, replica.counts_as_failure = reason, failed
+            if replica.state is not ReplicaState.DRAINING:
+                replica.move(ReplicaState.DRAINING, now)
+                self.publish(supervised)
+            grace_s = self._policy.stop_at_once_grace_s if supervised.off else self._policy.stop_grace_s
+            self._beside(self._engine.stop(replica.id, grace_s), f"stop {replica.id}")
+
+    def drop_queued(self, supervised: Supervised, now: float) -> None:
+        for replica in list(supervised.replicas.values()):
+            if replica.state is ReplicaState.QUEUED:
+                self.stop(supervised, replica, "given up", now)
+
+    def _beside(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._stopped)
+
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
+        self._poke()
