@@ -55,6 +55,7 @@ def run() -> bool:
 def ensure_variant(model_id: str, task: str) -> float:
     """Makes the model's variant when it is not there yet; returns its logit error, at shapes not used for export."""
     from modelyard.worker.manifest import MANIFEST_FILE, read_manifest
+
     from modelyard.worker.variants import Order, make_variant
 
     target = variant_of(model_id)
