@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.protocol import Outcome
 from modelyard.tasks.base import Head, Task
 from modelyard.tasks.body import read, to_call
 from modelyard.tasks.model import Model
@@ -109,6 +110,11 @@ def variant_folder(
     return folder
 
 
+def output_of(answer: Any) -> Any:
+    """What a client gets of a task's answer: its output, apart from what it took; an error stays what it is."""
+    return answer.output if isinstance(answer, Outcome) else answer
+
+
 @pytest.fixture
 def ask() -> Callable[..., Any]:
     """(task, model, body, **sinks) → the answer as plain data, by way of the body as a client would send it."""
@@ -119,9 +125,8 @@ def ask() -> Callable[..., Any]:
         for body in bodies:
             inference = read(task, body)
             calls.append(to_call(task, inference.fields, inference.params, **sinks))
-        answers = [
-            given if isinstance(given, Exception) else msgspec.to_builtins(given) for given in task.run(model, calls)
-        ]
+        outputs = [output_of(given) for given in task.run(model, calls)]
+        answers = [given if isinstance(given, Exception) else msgspec.to_builtins(given) for given in outputs]
         return answers[0] if len(answers) == 1 else answers
 
     return answer

@@ -3,8 +3,8 @@ import torch
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
-from modelyard.tasks.chat import turn_ends
 from modelyard.tasks.registry import get_task
+from modelyard.tasks.shared.chat_template import turn_ends
 from tests.builders.reference import library_model
 
 TASK = get_task("chat")
@@ -61,7 +61,7 @@ def test_batch_answers_as_one_by_one(llama, ask):
 
 
 def test_answer_ends_at_the_templates_end_of_turn(llama, ask):
-    assert turn_ends(llama.tokenizer) == (2, llama.tokenizer.convert_tokens_to_ids("<|end|>"))
+    assert turn_ends(llama, blocks=False) == (2, llama.tokenizer.convert_tokens_to_ids("<|end|>"))
     ids = llama.tokenizer.convert_tokens_to_ids(["<|end|>"])
     everything_else = [token for token in range(len(llama.tokenizer)) if token not in ids][:1024]
     answer = ask(TASK, llama, {"messages": MESSAGES, "params": {"suppress_tokens": everything_else}})

@@ -9,7 +9,7 @@ import pytest
 
 from modelyard.errors import InvalidRequest, NotFound
 from modelyard.tasks.base import Call, alone
-from modelyard.tasks.body import description, read, spread
+from modelyard.tasks.body import description, read, spread, to_call
 from modelyard.tasks.reference import render
 from modelyard.tasks.registry import TASKS, find_task, get_task
 from tests.builders.fixtures import FAMILY_OF_TASK
@@ -32,6 +32,25 @@ def test_example_is_answered_in_the_declared_shape(task, model, ask):
     answer = ask(task, model, body)
     on_the_wire = json.loads(json.dumps(answer))
     assert msgspec.to_builtins(msgspec.convert(on_the_wire, task.output)) == answer
+
+
+generating_tasks = pytest.mark.parametrize(
+    "task", [task for task in TASKS if task.generation], ids=lambda task: task.id
+)
+
+
+@generating_tasks
+def test_a_generating_task_declares_what_is_written_and_no_loop_of_its_own(task):
+    assert task.run == task.generation.run
+
+
+@generating_tasks
+def test_a_generating_task_says_what_it_took(task, model):
+    if task.generation.applies(model):
+        inference = read(task, {**task.example, "params": {"max_new_tokens": 5}})
+        (outcome,) = task.run(model, [to_call(task, inference.fields, inference.params)])
+        assert 0 < outcome.usage.new_tokens <= 5
+        assert outcome.usage.finish_reason in {"stop", "length"}
 
 
 @every_task

@@ -118,7 +118,7 @@ def test_each_row_stops_for_itself(script):
     outputs = TASK.run(script, [call("!" * length, {"stop": "火"}) for length in lengths])
     ids = script.tokenizer(SCRIPT)["input_ids"]
     for length, output in zip(lengths, outputs, strict=True):
-        assert output == "!" * length + script.tokenizer.decode(ids[length - 1 :]).partition("火")[0]
+        assert output.output == "!" * length + script.tokenizer.decode(ids[length - 1 :]).partition("火")[0]
 
 
 def call(text, params=None, **sinks):
@@ -137,7 +137,7 @@ def test_cancelled_row_ends_within_two_tokens_while_the_other_goes_on(gpt2):
     stays = call("The capital", {"max_new_tokens": 60})
     short, long = TASK.run(gpt2, [cancelled, stays])
     assert len(seen) <= 6
-    assert "".join(seen) == short
+    assert "".join(seen) == short.output
     assert long == TASK.run(gpt2, [stays])[0]
 
 

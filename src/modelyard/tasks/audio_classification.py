@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
+from modelyard.tasks.shared.arrays import answer_logits
 from modelyard.tasks.shared.scores import Label, LabelParams, label
-from modelyard.tasks.shared.sounds import EXAMPLE, SoundInputs, features_of, forward_alike, hear, sound_length
+from modelyard.tasks.shared.sounds import EXAMPLE, SoundInputs, features_of, read_sound, sound_length
 
 
 class AudioClassificationInputs(SoundInputs, frozen=True, kw_only=True):
@@ -27,20 +27,12 @@ AudioClassificationOutput = list[Label]
 
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Scores each sound against the model's labels. Sounds of one length share a pass."""
-    rows = [encode(model, call) for call in calls]
-    heard = iter(forward_alike(model, [row for row in rows if isinstance(row, dict)]))
-    return [
-        label(model, call.params, next(heard)) if isinstance(row, dict) else row
-        for call, row in zip(calls, rows, strict=True)
-    ]
+    return answer_logits(model, calls, read_features, lambda call, logits: label(model, call.params, logits))
 
 
-def encode(model: Model, call: Call[AudioClassificationInputs, Any]) -> dict[str, Array] | ModelyardError:
-    """The sound's features, or why there are none."""
-    try:
-        return features_of(model, hear(model, call.inputs.media))
-    except InvalidRequest as error:
-        return error
+def read_features(model: Model, call: Call[AudioClassificationInputs, Any]) -> dict[str, Array]:
+    """The sound's features. Raises InvalidRequest."""
+    return features_of(model, read_sound(model, call.inputs.media))
 
 
 TASK = Task(

@@ -1,19 +1,21 @@
-"""automatic-speech-recognition: what is said in a sound, by models that spell (CTC) and models that write (Whisper)."""
+"""automatic-speech-recognition: what is said in a sound, letter by letter (CTC) or as a text that is generated (Whisper
+and its kin).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from modelyard.errors import InvalidRequest, ModelyardError
-from modelyard.tasks.base import Call, Task
+from modelyard.errors import InvalidRequest
+from modelyard.tasks.base import Call, Task, attempt
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.ctc import spell
-from modelyard.tasks.shared.generation import Prompt, write
-from modelyard.tasks.shared.sounds import EXAMPLE, SoundInputs, features_of, hear, sound_length
-from modelyard.tasks.shared.transcripts import SpeechParams, TimedText, Transcript
-from modelyard.tasks.shared.whisper import dictate
+from modelyard.tasks.shared.ctc import transcribe_by_ctc
+from modelyard.tasks.shared.generation import Generation, Prompt, Texts, each_sequence
+from modelyard.tasks.shared.sounds import EXAMPLE, SoundInputs, features_of, read_sound, sound_length
+from modelyard.tasks.shared.transcripts import SpeechParams, TimedText
+from modelyard.tasks.shared.whisper import transcribe_by_whisper
 
 
 class AutomaticSpeechRecognitionInputs(SoundInputs, frozen=True, kw_only=True):
@@ -27,71 +29,62 @@ class AutomaticSpeechRecognitionParams(SpeechParams, frozen=True, kw_only=True):
 AutomaticSpeechRecognitionOutput = str | TimedText
 """The text; with return_timestamps, the text and its parts with their times in seconds."""
 
-Way = Callable[[Model, Sequence[Call[Any, Any]], Sequence[Array]], Sequence[Transcript | ModelyardError]]
+
+def generates(model: Model) -> bool:
+    """Whether the model writes a sound down in one go: an encoder-decoder without windows, as Whisper has them."""
+    return bool(model.config.get("is_encoder_decoder")) and not is_whisper(model)
 
 
-def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
-    """Transcribes each sound, by the way that the model knows. A stream carries the text."""
-    sounds = [listen(model, call) for call in calls]
-    heard = [(call, sound) for call, sound in zip(calls, sounds, strict=True) if not isinstance(sound, ModelyardError)]
-    if not heard:
+def is_whisper(model: Model) -> bool:
+    """Whether the model writes window by window; where a window begins depends on what was written of the last one."""
+    return bool(model.config.get("model_type") == "whisper")
+
+
+def prompts(model: Model, call: Call[AutomaticSpeechRecognitionInputs, SpeechParams]) -> list[Prompt]:
+    """The sound's features, for a model without tokens for times, languages and tasks. Raises InvalidRequest."""
+    for name in ("return_timestamps", "language", "task"):
+        if getattr(call.params, name):
+            raise InvalidRequest(
+                field=f"params.{name}",
+                got=getattr(call.params, name),
+                accepted="nothing: this model has no such choice",
+            )
+    sound = read_sound(model, call.inputs.media)
+    return [Prompt(arrays=features_of(model, sound, return_attention_mask=True))]
+
+
+def answer(_call: Call[Any, Any], texts: Texts) -> AutomaticSpeechRecognitionOutput:
+    """The text."""
+    (text,) = each_sequence(texts)
+    return text
+
+
+def transcribe(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+    """Answers each call by Whisper or by CTC. All params are equal."""
+    sounds = [attempt(read_sound, model, call.inputs.media) for call in calls]
+    readable = [
+        (call, sound) for call, sound in zip(calls, sounds, strict=True) if not isinstance(sound, InvalidRequest)
+    ]
+    if not readable:
         return list(sounds)
+    by_kind = transcribe_by_whisper if is_whisper(model) else transcribe_by_letters
     try:
-        transcripts = iter(choose_way(model)(model, [call for call, _ in heard], [sound for _, sound in heard]))
+        answers = iter(by_kind(model, [call for call, _ in readable], [sound for _, sound in readable]))
     except InvalidRequest as error:  # about the params, which all of them share
-        transcripts = iter([error] * len(heard))
-    return [sound if isinstance(sound, ModelyardError) else finish(next(transcripts)) for sound in sounds]
+        return [sound if isinstance(sound, InvalidRequest) else error for sound in sounds]
+    return [sound if isinstance(sound, InvalidRequest) else next(answers) for sound in sounds]
 
 
-def listen(model: Model, call: Call[AutomaticSpeechRecognitionInputs, Any]) -> Array | ModelyardError:
-    """The samples, or why there are none."""
-    try:
-        return hear(model, call.inputs.media)
-    except InvalidRequest as error:
-        return error
-
-
-def finish(transcript: Transcript | ModelyardError) -> Any:
-    """The output of a transcript; an error stays what it is."""
-    return transcript if isinstance(transcript, ModelyardError) else transcript.output()
-
-
-def choose_way(model: Model) -> Way:
-    """How this model turns sound into text."""
-    if not model.config.get("is_encoder_decoder"):
-        return spell_all
-    return dictate if model.config.get("model_type") == "whisper" else write_all
-
-
-def spell_all(model: Model, calls: Sequence[Call[Any, Any]], sounds: Sequence[Array]) -> list[Transcript]:
-    """By CTC. What streams arrives in one piece."""
-    transcripts = spell(model, sounds, calls[0].params)
+def transcribe_by_letters(model: Model, calls: Sequence[Call[Any, Any]], sounds: Sequence[Array]) -> list[Any]:
+    """Each sound's output by CTC. What streams arrives in one piece."""
+    transcripts = transcribe_by_ctc(model, sounds, calls[0].params)
     for call, transcript in zip(calls, transcripts, strict=True):
         if call.emit is not None:
             call.emit(transcript.text)
-    return transcripts
+    return [transcript.output() for transcript in transcripts]
 
 
-def write_all(
-    model: Model, calls: Sequence[Call[Any, Any]], sounds: Sequence[Array]
-) -> list[Transcript | ModelyardError]:
-    """By an encoder-decoder without marks for times, languages and tasks. Raises InvalidRequest for such params."""
-    params: SpeechParams = calls[0].params
-    for name in ("return_timestamps", "language", "task"):
-        if getattr(params, name):
-            raise InvalidRequest(
-                field=f"params.{name}", got=getattr(params, name), accepted="nothing: this model has no such choice"
-            )
-    prompts = [
-        Prompt(call, {}, media=features_of(model, sound, return_attention_mask=True))
-        for call, sound in zip(calls, sounds, strict=True)
-    ]
-    return [
-        Transcript(text) if isinstance(text, str) else InvalidRequest("params: one text only") if isinstance(text, list)
-        else text
-        for text in write(model, prompts, left=False)
-    ]  # fmt: skip
-
+GENERATION = Generation(prompts=prompts, answer=answer, left=False, applies=generates, otherwise=transcribe)
 
 TASK = Task(
     id="automatic-speech-recognition",
@@ -99,7 +92,8 @@ TASK = Task(
     inputs=AutomaticSpeechRecognitionInputs,
     params=AutomaticSpeechRecognitionParams,
     output=AutomaticSpeechRecognitionOutput,
-    run=run,
+    run=GENERATION.run,
+    generation=GENERATION,
     heads=("speech-seq2seq", "ctc"),
     example={"base64": EXAMPLE},
     streams=True,

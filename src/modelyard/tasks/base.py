@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.media.media import Kind
+
+if TYPE_CHECKING:
+    from modelyard.tasks.shared.generation import Generation
 
 Head = Literal[
     "base",
@@ -61,6 +64,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 I = TypeVar("I", bound=Inputs)  # noqa: E741
 P = TypeVar("P", bound=Params)
+T = TypeVar("T")
 
 
 def never() -> bool:
@@ -87,8 +91,17 @@ class Call(Generic[I, P]):
 Run = Callable[[Any, Sequence[Call[Any, Any]]], Sequence[Any | ModelyardError]]
 """Answers a batch on a model that offers the task's `heads`: a `Model`, or a `Maker` where the task `makes` media.
 
-One output per call, in order. A call that fails alone gets its ModelyardError in its place.
+One output per call, in order, or an Outcome where the task knows what it took. A call that fails alone gets its
+ModelyardError in its place.
 """
+
+
+def attempt(make: Callable[..., T], *arguments: Any) -> T | InvalidRequest:
+    """What `make` returns for the arguments, or the InvalidRequest that it raised."""
+    try:
+        return make(*arguments)
+    except InvalidRequest as error:
+        return error
 
 
 def same_params(call: Call[Any, Any]) -> Hashable:
@@ -128,6 +141,8 @@ class Task:
     in one batch.
     `media`: what the field `media` of its inputs holds; clients send it as url, image_url, audio_url, video_url,
     base64, or `input`. `makes`: its output is a `Made` of this kind, which clients get as a URL or as bytes.
+    `generation`, where its models write text: what they write, so that a scheduler of tokens can answer in place of
+    `run`, which then is the generation's own.
     `sizes`: the requests that a benchmark asks its models; `pipeline_sizes`: the same for diffusers pipelines, where
     they read other settings. Without them a benchmark asks the `example`.
     `pipeline_key`: the key under which the library's own pipeline gives its text (`generated_text`).
@@ -152,6 +167,7 @@ class Task:
     max_batch: int = 32
     batch_key: Callable[[Call[Any, Any]], Hashable] = field(default=same_params)
     length: Callable[[Call[Any, Any]], int] = field(default=alone)
+    generation: Generation | None = None
     sizes: Sizes | None = None
     pipeline_sizes: Sizes | None = None
     pipeline_key: str | None = None

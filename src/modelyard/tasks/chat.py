@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta
 
-from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
+from modelyard.tasks.shared.chat_template import find_template_holder, render, turn_ends
 from modelyard.tasks.shared.conversation import (
-    ChatAnswer,
-    Message,
-    mirror,
-    refuse_long_conversation,
-    spoken_messages,
+    ChatOutput,
+    Messages,
+    answer_conversation,
+    conversation_length,
+    read_conversation,
 )
-from modelyard.tasks.shared.generation import Prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.generation import Generation, Prompt
 from modelyard.tasks.shared.generation_params import GenerationParams
+from modelyard.tasks.shared.prompts import refuse_long_conversation, refuse_streamed_list
 
 
 class ChatInputs(Inputs, frozen=True, kw_only=True):
     """A conversation, or a text that stands for one user message."""
 
     messages: Annotated[
-        Annotated[list[Message], Meta(min_length=1)] | None,
+        Messages | None,
         Meta(description='the conversation so far, oldest first: [{"role": "user", "content": "..."}]'),
     ] = None
     text: Annotated[str | None, Meta(description="one user message, instead of messages")] = None
@@ -47,89 +47,34 @@ class ChatParams(GenerationParams, frozen=True, kw_only=True):
     """How to answer."""
 
 
-ChatOutput = ChatAnswer | list[ChatAnswer]
-"""The assistant's message; a list when several sequences were asked for."""
-
-
-def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
-    """Answers each conversation. A stream carries the text of the answer's content only."""
-    prompts = [prompt_of(model, call) for call in calls]
-    texts = write(model, prompts, left=True, stop_token_ids=turn_ends(model.tokenizer))
-    return [answer_of(call, text) for call, text in zip(calls, texts, strict=True)]
-
-
-def prompt_of(model: Model, call: Call[ChatInputs, ChatParams]) -> Prompt | ModelyardError:
-    """The encoded conversation, or why it cannot be answered."""
+def prompts(model: Model, call: Call[ChatInputs, ChatParams]) -> list[Prompt]:
+    """The encoded conversation. Raises InvalidRequest when it cannot be answered."""
     field = "messages" if call.inputs.messages is not None else "text"
-    try:
-        refuse_streamed_list(call)
-        prompt = render(model, conversation(call.inputs), call.inputs.tools, field)
-        ids = model.tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
-        refuse_long_conversation(len(ids), model, call.params, field)
-    except InvalidRequest as error:
-        return error
-    return Prompt(call, {"input_ids": ids, "attention_mask": [1] * len(ids)})
-
-
-def conversation(inputs: ChatInputs) -> list[dict[str, Any]]:
-    """The messages as a template reads them, contents as plain strings."""
-    if inputs.messages is None:
-        return [{"role": "user", "content": inputs.text}]
-    return spoken_messages(inputs.messages)
-
-
-def render(model: Model, messages: list[dict[str, Any]], tools: Any, field: str) -> str:
-    """The prompt by the model's template. Raises InvalidRequest when it has none, or refuses the conversation."""
-    template = model.tokenizer.chat_template
-    if not template:
+    refuse_streamed_list(call)
+    holder = find_template_holder(model)
+    conversation = read_conversation(model, call.inputs)
+    if holder is None:
         raise InvalidRequest(
             f"{field}: this model has no chat template, so it cannot take part in a conversation. "
             "Run it as text-generation with `text`, or choose a model that was trained to chat.",
             field=field,
         )
-    if tools and "tools" not in str(template):
+    tools = call.inputs.tools
+    if tools and "tools" not in str(holder.chat_template):
         raise InvalidRequest(field="tools", got=tools, accepted="none: this model's chat template knows no tools")
-    try:
-        prompt: str = model.tokenizer.apply_chat_template(
-            messages, tools=tools, tokenize=False, add_generation_prompt=True
-        )
-    except Exception as error:  # a template is the model's own program and may raise anything about these messages
-        raise InvalidRequest(f"{field}: the model's chat template refuses them: {error}", field=field) from error
-    return prompt
+    prompt = render(holder, conversation.messages, field, tools=tools)
+    ids = model.tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
+    refuse_long_conversation(len(ids), model, call.params, field)
+    return [Prompt({"input_ids": ids, "attention_mask": [1] * len(ids)})]
 
 
-_MARK = "modelyard-turn"
+def options(model: Model, _params: ChatParams) -> Mapping[str, Any]:
+    """What ends the assistant's turn."""
+    return {"stop_token_ids": turn_ends(model, blocks=False)}
 
 
-@lru_cache(maxsize=1)
-def turn_ends(tokenizer: Any) -> tuple[int, ...]:
-    """Ids that end an answer: the end token, and the token that the template puts behind an assistant's message.
-
-    Not every model's generation settings name the latter.
-    """
-    ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    turn = [{"role": "user", "content": _MARK}, {"role": "assistant", "content": _MARK}]
-    try:
-        behind = tokenizer.apply_chat_template(turn, tokenize=False).rpartition(_MARK)[2]
-    except Exception:  # noqa: BLE001 - no template, or one that refuses this conversation: `render` says so
-        return tuple(ends)
-    ids = tokenizer(behind.lstrip(), add_special_tokens=False)["input_ids"]
-    if ids and ids[0] in tokenizer.added_tokens_decoder:
-        ends.append(ids[0])
-    return tuple(ends)
-
-
-def answer_of(call: Call[ChatInputs, ChatParams], text: Any) -> Any:
-    """The assistant's message in the form the request had; an error stays what it is."""
-    if isinstance(text, list):
-        return [answer_of(call, one) for one in text]
-    return text if isinstance(text, ModelyardError) else ChatAnswer(content=mirror(text, call.inputs.messages))
-
-
-def chat_length(call: Call[Any, Any]) -> int:
-    """Characters in the conversation."""
-    return len(call.inputs.text or "") + len(msgspec.json.encode(call.inputs.messages))
-
+GENERATION = Generation(prompts=prompts, answer=answer_conversation, options=options)
+"""A stream carries the text of the answer's content only."""
 
 TASK = Task(
     id="chat",
@@ -137,7 +82,8 @@ TASK = Task(
     inputs=ChatInputs,
     params=ChatParams,
     output=ChatOutput,
-    run=run,
+    run=GENERATION.run,
+    generation=GENERATION,
     heads=("causal-lm",),
     example={
         "messages": [
@@ -148,7 +94,7 @@ TASK = Task(
     streams=True,
     list_wildcard="messages",
     max_batch=16,
-    length=chat_length,
+    length=conversation_length,
     sizes=sizes.conversations,
     has_variants=True,
 )

@@ -15,14 +15,15 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest, ModelRefused
 from modelyard.media.images import decode_image
 from modelyard.media.media import Media
-from modelyard.tasks.base import Call, Inputs, Task
+from modelyard.tasks.base import Call, Inputs, Task, attempt
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.arrays import group_by_shape, stack_rows
-from modelyard.tasks.shared.generation import Prompt, refuse_long_prompt, write
+from modelyard.tasks.shared.generation import Generation, Prompt, Texts, each_sequence
 from modelyard.tasks.shared.generation_params import GenerationParams
-from modelyard.tasks.shared.images import EXAMPLE, attempt, pixels_of
+from modelyard.tasks.shared.images import EXAMPLE, pixels_of
 from modelyard.tasks.shared.lengths import media_size
+from modelyard.tasks.shared.prompts import refuse_long_prompt
 from modelyard.tasks.shared.scores import softmax
 from modelyard.tasks.shared.windows import check_shared
 
@@ -87,14 +88,17 @@ DocumentQuestionAnsweringOutput = list[DocumentAnswer]
 """The answers, best first."""
 
 
-def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
-    """Answers each question, by the way that the model knows."""
+def find_all(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+    """Answers each question by a model that finds, call by call."""
     kind = model.config["model_type"]
-    if kind == "vision-encoder-decoder":
-        return write_answers(model, calls)
-    if kind == "layoutlm":
-        return [attempt(find_answers, model, call) for call in calls]
-    raise ModelRefused(f"{kind} models are not served for document-question-answering; LayoutLM and Donut are.")
+    if kind != "layoutlm":
+        raise ModelRefused(f"{kind} models are not served for document-question-answering; LayoutLM and Donut are.")
+    return [attempt(find_answers, model, call) for call in calls]
+
+
+def writes(model: Model) -> bool:
+    """Whether the model writes its answer; otherwise it finds it among the page's words."""
+    return bool(model.config["model_type"] == "vision-encoder-decoder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,22 +202,7 @@ def spans(
     return found
 
 
-def write_answers(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
-    """By a decoder that starts from the question and writes the answer between marks."""
-    prompts = [attempt(prompt_of, model, call) for call in calls]
-    end = model.tokenizer.get_vocab().get("</s_answer>")
-    texts = write(model, prompts, left=True, stop_token_ids=() if end is None else (end,))
-    answers: list[Any] = []
-    for text in texts:
-        if isinstance(text, str | list):
-            written = [text] if isinstance(text, str) else text
-            answers.append([DocumentAnswer(None, one.strip(), None, None) for one in written])
-        else:
-            answers.append(text)
-    return answers
-
-
-def prompt_of(model: Model, call: Call[DocumentQuestionAnsweringInputs, DocumentQuestionAnsweringParams]) -> Prompt:
+def prompts(model: Model, call: Call[DocumentQuestionAnsweringInputs, DocumentQuestionAnsweringParams]) -> list[Prompt]:
     """The page for the encoder, the question for the decoder to start from. Raises InvalidRequest."""
     if call.inputs.media is None:
         raise InvalidRequest(
@@ -223,7 +212,21 @@ def prompt_of(model: Model, call: Call[DocumentQuestionAnsweringInputs, Document
     asked = f"<s_docvqa><s_question>{call.inputs.question}</s_question><s_answer>"
     ids = model.tokenizer(asked, add_special_tokens=False)["input_ids"]
     refuse_long_prompt(len(ids), model, call.params, "question")
-    return Prompt(call, {}, media={"pixel_values": pixels, "decoder_input_ids": np.array([ids], dtype=np.int64)})
+    return [Prompt(arrays={"pixel_values": pixels, "decoder_input_ids": np.array([ids], dtype=np.int64)})]
+
+
+def answer(_call: Call[Any, Any], texts: Texts) -> DocumentQuestionAnsweringOutput:
+    """The model's own words, which it has written between marks."""
+    return [DocumentAnswer(None, text.strip(), None, None) for text in each_sequence(texts)]
+
+
+def options(model: Model, _params: Any) -> Mapping[str, Any]:
+    """The mark that ends an answer."""
+    end = model.tokenizer.get_vocab().get("</s_answer>")
+    return {"stop_token_ids": () if end is None else (end,)}
+
+
+GENERATION = Generation(prompts=prompts, answer=answer, options=options, applies=writes, otherwise=find_all)
 
 
 def page_length(call: Call[Any, Any]) -> int:
@@ -239,7 +242,8 @@ TASK = Task(
     inputs=DocumentQuestionAnsweringInputs,
     params=DocumentQuestionAnsweringParams,
     output=DocumentQuestionAnsweringOutput,
-    run=run,
+    run=GENERATION.run,
+    generation=GENERATION,
     heads=("document-question-answering", "vision-encoder-decoder"),
     example={
         "base64": EXAMPLE,

@@ -4,22 +4,23 @@ models that talk about images. A text, where given, is what the answer goes on f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from msgspec import Meta
 
-from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.errors import InvalidRequest
 from modelyard.media.images import decode_image
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.dialogue import encode, refuse_without_prompt, render, turn_ends
-from modelyard.tasks.shared.generation import Prompt, refuse_long_prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.chat_template import render_blocks, turn_ends
+from modelyard.tasks.shared.generation import Generation, Prompt, Texts
 from modelyard.tasks.shared.generation_params import GenerationParams
-from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, attempt, pixels_of
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, pixels_of
 from modelyard.tasks.shared.lengths import media_size
+from modelyard.tasks.shared.prompts import encode_prompt, refuse_empty_prompt, refuse_long_prompt, refuse_streamed_list
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,49 +49,56 @@ CONTINUES = ("blip", "git")
 """Architectures whose text runs on from the prompt, which is then part of it."""
 
 
-def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
-    """Puts each image into words."""
-    prompts = [attempt(prompt_of, model, call) for call in calls]
-    return list(write(model, prompts, left=True, stop_token_ids=ends(model)))
-
-
-def ends(model: Model) -> tuple[int, ...]:
-    """Ids that end a text besides the model's own: BLIP's decoder is BERT, whose texts end with [SEP]."""
-    if model.config["model_type"] == "blip":
-        return (int(model.tokenizer.sep_token_id),)
-    return turn_ends(model)
-
-
-def prompt_of(model: Model, call: Call[ImageToTextInputs, ImageToTextParams]) -> Prompt | ModelyardError:
-    """What the model reads for one call. Raises InvalidRequest."""
+def prompts(model: Model, call: Call[ImageToTextInputs, ImageToTextParams]) -> list[Prompt]:
+    """What the model reads of a call, by its kind. Raises InvalidRequest."""
     refuse_streamed_list(call)
     image, text = decode_image(call.inputs.media), call.inputs.text
     kind = model.config["model_type"]
     if kind == "vision-encoder-decoder":
-        return see(model, call, image)
+        return [encoder_prompt(model, call, image)]
     if kind in CONTINUES:
-        arrays = encode(model, text or None, images=[image])
+        arrays = encode_prompt(model, text or None, images=[image])
         context = arrays["input_ids"][0, :-1].tolist() if text else []
-        return Prompt(call, {}, shown=text or "", context=context, media=arrays)
-    blocks = [{"type": "image"}, {"type": "text", "text": text or ""}]
-    arrays = encode(model, render(model, [{"role": "user", "content": blocks}], "text"), images=[image])
-    refuse_without_prompt(model, arrays, "text")
-    refuse_long_prompt(arrays["input_ids"].shape[1], model, call.params, "text")
-    return Prompt(call, {}, media=arrays)
+        return [Prompt(arrays=arrays, shown=text or "", context=context)]
+    return [message_prompt(model, call, image)]
 
 
-def see(model: Model, call: Call[ImageToTextInputs, Any], image: Image) -> Prompt:
+def encoder_prompt(model: Model, call: Call[ImageToTextInputs, Any], image: Image) -> Prompt:
     """The image for an encoder, and the text, where given, for its decoder to start from. Raises InvalidRequest."""
-    arrays = pixels_of(model, call, image)
-    arrays = {"pixel_values": arrays["pixel_values"]}
+    arrays = {"pixel_values": pixels_of(model, call, image)["pixel_values"]}
     if call.inputs.text:
         ids = model.tokenizer(call.inputs.text, add_special_tokens=False)["input_ids"]
         most = (model.max_length or 10**9) - 1
         if not 0 < len(ids) <= most:
             raise InvalidRequest(field="text", got=call.inputs.text, accepted=f"1 to {most} tokens")
         arrays["decoder_input_ids"] = np.array([ids], dtype=np.int64)
-    return Prompt(call, {}, media=arrays)
+    return Prompt(arrays=arrays)
 
+
+def message_prompt(model: Model, call: Call[ImageToTextInputs, ImageToTextParams], image: Image) -> Prompt:
+    """The image and the text as a user's message, for models that talk. Raises InvalidRequest."""
+    blocks = [{"type": "image"}, {"type": "text", "text": call.inputs.text or ""}]
+    prompt = render_blocks(model, [{"role": "user", "content": blocks}], "text")
+    arrays = encode_prompt(model, prompt, images=[image])
+    refuse_empty_prompt(arrays, "text")
+    refuse_long_prompt(arrays["input_ids"].shape[1], model, call.params, "text")
+    return Prompt(arrays=arrays)
+
+
+def answer(_call: Call[Any, Any], texts: Texts) -> ImageToTextOutput:
+    """The text, or the texts where several were asked for."""
+    (text,) = texts
+    return text
+
+
+def options(model: Model, _params: Any) -> Mapping[str, Any]:
+    """What ends a text besides the model's own: BLIP's decoder is BERT, whose texts end with [SEP]."""
+    if model.config["model_type"] == "blip":
+        return {"stop_token_ids": (int(model.tokenizer.sep_token_id),)}
+    return {"stop_token_ids": turn_ends(model, blocks=True)}
+
+
+GENERATION = Generation(prompts=prompts, answer=answer, options=options)
 
 TASK = Task(
     id="image-to-text",
@@ -98,7 +106,8 @@ TASK = Task(
     inputs=ImageToTextInputs,
     params=ImageToTextParams,
     output=ImageToTextOutput,
-    run=run,
+    run=GENERATION.run,
+    generation=GENERATION,
     heads=("vision-encoder-decoder", "image-text-to-text"),
     example={"base64": EXAMPLE},
     streams=True,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
+from modelyard.tasks.shared.generation import Generation, Prompt
 from modelyard.tasks.shared.generation_params import GenerationParams
-from modelyard.tasks.shared.rewriting import RewrittenText, find_prefix, rewrite
-from modelyard.tasks.shared.texts import TextInputs, text_length
+from modelyard.tasks.shared.rewriting import RewrittenText, find_prefix, rewriting_prompts
+from modelyard.tasks.shared.texts import TextInputs, answer_texts, text_length
 
 
 class SummarizationInputs(TextInputs, frozen=True, kw_only=True):
@@ -25,10 +23,12 @@ SummarizationOutput = RewrittenText
 """The summary."""
 
 
-def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
-    """Summarises each text, with the model's prefix for it (T5's "summarize: "). Long texts are cut at its limit."""
-    return rewrite(model, calls, find_prefix(model, "summarization") or "")
+def prompts(model: Model, call: Call[SummarizationInputs, SummarizationParams]) -> list[Prompt]:
+    """The texts, behind the model's prefix for it (T5's "summarize: "). Long texts are cut at the model's limit."""
+    return rewriting_prompts(model, call, find_prefix(model, "summarization") or "")
 
+
+GENERATION = Generation(prompts=prompts, answer=answer_texts, left=False)
 
 TASK = Task(
     id="summarization",
@@ -36,7 +36,8 @@ TASK = Task(
     inputs=SummarizationInputs,
     params=SummarizationParams,
     output=SummarizationOutput,
-    run=run,
+    run=GENERATION.run,
+    generation=GENERATION,
     heads=("seq2seq-lm",),
     example={
         "text": "The tower is 324 metres tall, about the same height as an 81-storey building, and the tallest "

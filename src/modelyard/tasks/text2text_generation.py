@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from modelyard.tasks.base import Call, Task
-from modelyard.tasks.model import Model
+from modelyard.tasks.base import Task
 from modelyard.tasks.shared import sizes
+from modelyard.tasks.shared.generation import Generation
 from modelyard.tasks.shared.generation_params import GenerationParams
-from modelyard.tasks.shared.rewriting import RewrittenText, rewrite
-from modelyard.tasks.shared.texts import TextInputs, text_length
+from modelyard.tasks.shared.rewriting import RewrittenText, rewriting_prompts
+from modelyard.tasks.shared.texts import TextInputs, answer_texts, text_length
 
 
 class Text2TextGenerationInputs(TextInputs, frozen=True, kw_only=True):
@@ -25,10 +22,7 @@ Text2TextGenerationOutput = RewrittenText
 """The new text, without the old one."""
 
 
-def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
-    """Rewrites each text. Long texts are cut at the model's limit."""
-    return rewrite(model, calls)
-
+GENERATION = Generation(prompts=rewriting_prompts, answer=answer_texts, left=False)
 
 TASK = Task(
     id="text2text-generation",
@@ -36,7 +30,8 @@ TASK = Task(
     inputs=Text2TextGenerationInputs,
     params=Text2TextGenerationParams,
     output=Text2TextGenerationOutput,
-    run=run,
+    run=GENERATION.run,
+    generation=GENERATION,
     heads=("seq2seq-lm",),
     example={"text": "Answer the question: what is the capital of France?"},
     streams=True,

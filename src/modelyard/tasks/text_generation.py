@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.generation import Prompt, refuse_long_prompt, refuse_streamed_list, write
+from modelyard.tasks.shared.generation import Generation, Prompt
 from modelyard.tasks.shared.generation_params import GenerationParams
-from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
+from modelyard.tasks.shared.prompts import refuse_long_prompt, refuse_streamed_list
+from modelyard.tasks.shared.texts import TextInputs, answer_texts, text_length, texts_of
 
 
 class TextGenerationInputs(TextInputs, frozen=True, kw_only=True):
@@ -26,20 +24,17 @@ TextGenerationOutput = str | list[str | list[str]]
 """Prompt and continuation; a list for several texts or several sequences, a list of lists for both."""
 
 
-def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
-    """Continues each text. A stream carries the prompt first, then the continuation as it is made."""
-    return answer_each(calls, lambda rows: write(model, [prompt_of(model, *row) for row in rows], left=True))
+def prompts(model: Model, call: Call[TextGenerationInputs, TextGenerationParams]) -> list[Prompt]:
+    """The encoded texts, each shown in front of its continuation. Raises InvalidRequest."""
+    refuse_streamed_list(call)
+    return [prompt_of(model, call.params, text) for text in texts_of(call)]
 
 
-def prompt_of(model: Model, call: Call[Any, GenerationParams], text: str) -> Prompt | ModelyardError:
-    """The encoded text, or why it cannot be continued."""
-    try:
-        refuse_streamed_list(call)
-        ids = model.tokenizer(text, verbose=False)["input_ids"] or start_of(model)
-        refuse_long_prompt(len(ids), model, call.params, "text")
-    except InvalidRequest as error:
-        return error
-    return Prompt(call, {"input_ids": ids, "attention_mask": [1] * len(ids)}, shown=text, context=ids)
+def prompt_of(model: Model, params: GenerationParams, text: str) -> Prompt:
+    """One encoded text. Raises InvalidRequest when it cannot be continued."""
+    ids = model.tokenizer(text, verbose=False)["input_ids"] or start_of(model)
+    refuse_long_prompt(len(ids), model, params, "text")
+    return Prompt({"input_ids": ids, "attention_mask": [1] * len(ids)}, shown=text, context=ids)
 
 
 def start_of(model: Model) -> list[int]:
@@ -50,13 +45,17 @@ def start_of(model: Model) -> list[int]:
     return [token]
 
 
+GENERATION = Generation(prompts=prompts, answer=answer_texts)
+"""A stream carries the prompt first, then the continuation as it is made."""
+
 TASK = Task(
     id="text-generation",
     summary="Continue a text.",
     inputs=TextGenerationInputs,
     params=TextGenerationParams,
     output=TextGenerationOutput,
-    run=run,
+    run=GENERATION.run,
+    generation=GENERATION,
     heads=("causal-lm",),
     example={"text": "Once upon a time there was a", "params": {"max_new_tokens": 40}},
     streams=True,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from msgspec import Meta
 
-from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
+from modelyard.tasks.shared.generation import Generation, Prompt
 from modelyard.tasks.shared.generation_params import GenerationParams
-from modelyard.tasks.shared.languages import Direction, find_direction, source_language
-from modelyard.tasks.shared.rewriting import RewrittenText, rewrite
-from modelyard.tasks.shared.texts import TextInputs, text_length
+from modelyard.tasks.shared.languages import find_direction, source_language
+from modelyard.tasks.shared.rewriting import RewrittenText, rewriting_prompts
+from modelyard.tasks.shared.texts import TextInputs, answer_texts, text_length
 
 
 class TranslationInputs(TextInputs, frozen=True, kw_only=True):
@@ -36,23 +36,22 @@ TranslationOutput = RewrittenText
 """The translation."""
 
 
-def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
-    """Translates each text. All calls name the same languages (their batch key). Long texts are cut at the limit."""
-    params: TranslationParams = calls[0].params
-    try:
-        direction = find_direction(model, params.src_lang, params.tgt_lang)
-    except InvalidRequest as error:
-        return [error for _ in calls]
+def prompts(model: Model, call: Call[TranslationInputs, TranslationParams]) -> list[Prompt]:
+    """The texts in the language they are from. Long ones are cut at the model's limit. Raises InvalidRequest."""
+    direction = find_direction(model, call.params.src_lang, call.params.tgt_lang)
     with source_language(model, direction):
-        return rewrite(model, calls, direction.prefix, **forced_start(direction, params))
+        return rewriting_prompts(model, call, direction.prefix)
 
 
-def forced_start(direction: Direction, params: TranslationParams) -> dict[str, Any]:
+def options(model: Model, params: TranslationParams) -> Mapping[str, Any]:
     """The first token that makes a model write the target language; the request's own wins."""
+    direction = find_direction(model, params.src_lang, params.tgt_lang)
     if direction.first_token is None or params.forced_bos_token_id is not None:
         return {}
     return {"forced_bos_token_id": direction.first_token}
 
+
+GENERATION = Generation(prompts=prompts, answer=answer_texts, left=False, options=options)
 
 TASK = Task(
     id="translation",
@@ -60,7 +59,8 @@ TASK = Task(
     inputs=TranslationInputs,
     params=TranslationParams,
     output=TranslationOutput,
-    run=run,
+    run=GENERATION.run,
+    generation=GENERATION,
     heads=("seq2seq-lm",),
     example={"text": "The house is wonderful."},
     streams=True,

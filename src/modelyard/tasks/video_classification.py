@@ -10,11 +10,10 @@ import numpy as np
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.images import attempt
+from modelyard.tasks.shared.arrays import answer_logits
 from modelyard.tasks.shared.lengths import media_size
 from modelyard.tasks.shared.scores import Label, LabelParams, label
-from modelyard.tasks.shared.sounds import forward_alike
-from modelyard.tasks.shared.videos import EXAMPLE, VideoInputs, watch
+from modelyard.tasks.shared.videos import EXAMPLE, VideoInputs, decode_frames
 
 
 class VideoClassificationInputs(VideoInputs, frozen=True, kw_only=True):
@@ -30,18 +29,13 @@ VideoClassificationOutput = list[Label]
 
 
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
-    """Scores each video against the model's labels."""
-    rows = [attempt(encode, model, call) for call in calls]
-    logits = iter(forward_alike(model, [row for row in rows if isinstance(row, dict)]))
-    return [
-        label(model, call.params, next(logits)) if isinstance(row, dict) else row
-        for call, row in zip(calls, rows, strict=True)
-    ]
+    """Scores each video against the model's labels. Videos of one size share a pass."""
+    return answer_logits(model, calls, read_frames, lambda call, logits: label(model, call.params, logits))
 
 
-def encode(model: Model, call: Call[VideoClassificationInputs, Any]) -> dict[str, Array]:
+def read_frames(model: Model, call: Call[VideoClassificationInputs, Any]) -> dict[str, Array]:
     """The video's frames as the model wants them: (1, frames, channels, height, width). Raises InvalidRequest."""
-    frames = watch(call.inputs.media, int(model.config.get("num_frames") or 16))
+    frames = decode_frames(call.inputs.media, int(model.config.get("num_frames") or 16))
     pixels = model.processor(list(frames), return_tensors="np", input_data_format="channels_last")["pixel_values"]
     pixels = np.asarray(pixels)
     return {"pixel_values": pixels if pixels.ndim == 5 else pixels[None]}

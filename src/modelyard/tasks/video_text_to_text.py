@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta
 
-from modelyard.tasks.base import Call, Task
-from modelyard.tasks.model import Model
-from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.dialogue import (
-    DialogueInputs,
-    DialogueOutput,
-    DialogueParams,
-    answer_dialogues,
-    dialogue_length,
-    name_media,
-)
+from modelyard.tasks.shared.conversation import ChatOutput
+from modelyard.tasks.shared.generation_params import GenerationParams
+from modelyard.tasks.shared.media_chat import MediaChatInputs, media_chat_task
+from modelyard.tasks.shared.sizes import videos
 from modelyard.tasks.shared.videos import EXAMPLE, MOST_FRAMES
 
 
-class VideoTextToTextInputs(DialogueInputs, frozen=True, kw_only=True):
+class VideoTextToTextInputs(MediaChatInputs, frozen=True, kw_only=True):
     """A conversation about videos."""
 
 
-class VideoTextToTextParams(DialogueParams, frozen=True, kw_only=True):
-    """How to watch, and how to answer."""
+class VideoTextToTextParams(GenerationParams, frozen=True, kw_only=True):
+    """How a video is shown, and how to answer."""
 
     num_frames: Annotated[
         Annotated[int, Meta(ge=1, le=MOST_FRAMES)],
@@ -34,36 +26,18 @@ class VideoTextToTextParams(DialogueParams, frozen=True, kw_only=True):
     ] = 8
 
 
-VideoTextToTextOutput = DialogueOutput
+VideoTextToTextOutput = ChatOutput
 """The assistant's message, in the form of the request; a list when several sequences were asked for."""
 
 
-def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
-    """Answers each conversation."""
-    return answer_dialogues(model, calls, ("video", "image"), calls[0].params.num_frames)
-
-
-TASK = Task(
-    id="video-text-to-text",
+TASK = media_chat_task(
+    "video-text-to-text",
     summary="Answer a conversation about videos.",
     inputs=VideoTextToTextInputs,
     params=VideoTextToTextParams,
-    output=VideoTextToTextOutput,
-    run=run,
+    kinds=("video", "image"),
     heads=("image-text-to-text", "multimodal-lm"),
-    example={
-        "messages": [
-            {
-                "role": "user",
-                "content": [{"type": "video", "base64": EXAMPLE}, {"type": "text", "text": "What happens here?"}],
-            }
-        ]
-    },
-    streams=True,
-    media="video",
-    prepare=name_media,
-    list_wildcard="messages",
-    max_batch=8,
-    length=dialogue_length,
-    sizes=sizes.with_a_question(sizes.videos),
+    example=(EXAMPLE, "What happens here?"),
+    sizes=videos,
+    frames=lambda params: int(params.num_frames),
 )

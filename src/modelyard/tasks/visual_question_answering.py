@@ -4,7 +4,7 @@ one (BLIP).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -14,13 +14,14 @@ from modelyard.media.images import decode_image
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.dialogue import encode, turn_ends
-from modelyard.tasks.shared.generation import Prompt, write
+from modelyard.tasks.shared.arrays import answer_logits
+from modelyard.tasks.shared.chat_template import turn_ends
+from modelyard.tasks.shared.generation import Generation, Prompt, Texts, each_sequence
 from modelyard.tasks.shared.generation_params import GenerationParams
-from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, attempt
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs
 from modelyard.tasks.shared.lengths import media_size
+from modelyard.tasks.shared.prompts import encode_prompt
 from modelyard.tasks.shared.scores import best_labels, sigmoid
-from modelyard.tasks.shared.sounds import forward_alike
 
 
 class VisualQuestionAnsweringInputs(ImageInputs, frozen=True, kw_only=True):
@@ -54,10 +55,17 @@ VisualQuestionAnsweringOutput = list[VisualAnswer]
 """The answers, best first; one from models that write, or as many as num_return_sequences asks for."""
 
 
-def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
-    """Answers each question."""
-    rows = [attempt(see, model, call) for call in calls]
-    return write_answers(model, calls, rows) if writes(model) else choose_answers(model, calls, rows)
+def choose_answers(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+    """The likeliest of the model's labels; several may be right, so each has its own probability."""
+    return answer_logits(model, calls, read_image_and_question, lambda call, logits: best_answers(model, call, logits))
+
+
+def best_answers(
+    model: Model, call: Call[Any, VisualQuestionAnsweringParams], logits: Array
+) -> VisualQuestionAnsweringOutput:
+    """The best labels as answers. `logits`: (labels,)."""
+    labels = best_labels(sigmoid(logits), model.labels, call.params.top_k or 5)
+    return [VisualAnswer(label.score, label.label) for label in labels]
 
 
 def writes(model: Model) -> bool:
@@ -65,41 +73,30 @@ def writes(model: Model) -> bool:
     return bool(model.config["model_type"] != "vilt")
 
 
-def see(model: Model, call: Call[VisualQuestionAnsweringInputs, Any]) -> dict[str, Array]:
+def read_image_and_question(model: Model, call: Call[VisualQuestionAnsweringInputs, Any]) -> dict[str, Array]:
     """The model's arguments for one call, a batch of one. Raises InvalidRequest."""
     question = call.inputs.question
-    arrays = encode(model, question, images=[decode_image(call.inputs.media)], limit=model.max_length)
+    arrays = encode_prompt(model, question, images=[decode_image(call.inputs.media)], limit=model.max_length)
     return {name: array for name, array in arrays.items() if name != "token_type_ids" or not writes(model)}
 
 
-def choose_answers(model: Model, calls: Sequence[Call[Any, Any]], rows: Sequence[Any]) -> list[Any]:
-    """The likeliest of the model's labels; several may be right, so each has its own probability."""
-    logits = iter(forward_alike(model, [row for row in rows if isinstance(row, dict)]))
-    answers: list[Any] = []
-    for call, row in zip(calls, rows, strict=True):
-        if isinstance(row, dict):
-            labels = best_labels(sigmoid(next(logits)), model.labels, call.params.top_k or 5)
-            answers.append([VisualAnswer(label.score, label.label) for label in labels])
-        else:
-            answers.append(row)
-    return answers
+def prompts(model: Model, call: Call[VisualQuestionAnsweringInputs, Any]) -> list[Prompt]:
+    """What a model that writes reads. Raises InvalidRequest."""
+    return [Prompt(arrays=read_image_and_question(model, call))]
 
 
-def write_answers(model: Model, calls: Sequence[Call[Any, Any]], rows: Sequence[Any]) -> list[Any]:
+def answer(_call: Call[Any, Any], texts: Texts) -> VisualQuestionAnsweringOutput:
     """The model's own words."""
-    prompts = [
-        Prompt(call, {}, media=row) if isinstance(row, dict) else row for call, row in zip(calls, rows, strict=True)
-    ]
-    ends = (model.tokenizer.sep_token_id,) if model.tokenizer.sep_token_id is not None else turn_ends(model)
-    answers: list[Any] = []
-    for text in write(model, prompts, left=True, stop_token_ids=ends):
-        if isinstance(text, str | list):
-            texts = [text] if isinstance(text, str) else text
-            answers.append([VisualAnswer(None, one.strip()) for one in texts])
-        else:
-            answers.append(text)
-    return answers
+    return [VisualAnswer(None, text.strip()) for text in each_sequence(texts)]
 
+
+def options(model: Model, _params: Any) -> Mapping[str, Any]:
+    """What ends an answer: BLIP's decoder is BERT, whose texts end with [SEP]."""
+    separator = model.tokenizer.sep_token_id
+    return {"stop_token_ids": turn_ends(model, blocks=True) if separator is None else (separator,)}
+
+
+GENERATION = Generation(prompts=prompts, answer=answer, options=options, applies=writes, otherwise=choose_answers)
 
 TASK = Task(
     id="visual-question-answering",
@@ -107,7 +104,8 @@ TASK = Task(
     inputs=VisualQuestionAnsweringInputs,
     params=VisualQuestionAnsweringParams,
     output=VisualQuestionAnsweringOutput,
-    run=run,
+    run=GENERATION.run,
+    generation=GENERATION,
     heads=("visual-question-answering",),
     example={"base64": EXAMPLE, "question": "What colour is it?"},
     media="image",

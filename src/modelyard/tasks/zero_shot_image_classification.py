@@ -12,11 +12,11 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
-from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.base import Call, Params, Task, attempt
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.candidates import CandidateLabels, check_template, split_labels, tokens_of
-from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, attempt
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images
 from modelyard.tasks.shared.scores import Label, best_labels, sigmoid, softmax
 
 

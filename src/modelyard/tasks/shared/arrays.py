@@ -1,13 +1,18 @@
-"""Rows of arrays put together into batches, and which of them fit together without padding."""
+"""Rows of arrays, batches of one: which of them fit together without padding, and one pass over all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from modelyard.tasks.model import Array
+from modelyard.errors import InvalidRequest
+from modelyard.tasks.base import Call, attempt
+from modelyard.tasks.model import Array, Model
+
+Arguments = Mapping[str, Array]
+"""The model's argument names → arrays, batch first."""
 
 
 def group_by_shape(rows: Sequence[Mapping[str, Array]]) -> list[list[int]]:
@@ -25,3 +30,40 @@ def group_by_shape(rows: Sequence[Mapping[str, Array]]) -> list[list[int]]:
 def stack_rows(rows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     """The arrays of rows of one group, as one batch."""
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def forward_rows(
+    model: Model, rows: Sequence[Arguments], shared: Arguments | None = None, method: str = "forward"
+) -> list[dict[str, Array]]:
+    """Each row's outputs, batches of one, in order. Rows of one shape run together; nothing is padded, as many models
+    that read images, sounds or videos have no mask and would take padding for content.
+
+    `shared`: arguments that each pass gets as they are; `method`: which of the model's passes.
+    """
+    results: dict[int, dict[str, Array]] = {}
+    for group in group_by_shape(rows):
+        outputs = model.forward({**stack_rows([rows[index] for index in group]), **(shared or {})}, method=method)
+        results.update((index, take_row(outputs, place)) for place, index in enumerate(group))
+    return [results[index] for index in range(len(rows))]
+
+
+def take_row(outputs: Mapping[str, Any], place: int) -> dict[str, Array]:
+    """One row of a batch's outputs, as a batch of one."""
+    return {name: array[place : place + 1] for name, array in outputs.items() if isinstance(array, np.ndarray)}
+
+
+def answer_logits(
+    model: Model,
+    calls: Sequence[Call[Any, Any]],
+    prepare: Callable[[Model, Call[Any, Any]], Arguments],
+    answer: Callable[[Call[Any, Any], Array], Any],
+) -> list[Any]:
+    """One answer per call, in order: its arguments as `prepare` makes them, run with others of their shape, and the
+    answer to its (labels,) logits. What `prepare` refuses fails that call alone.
+    """
+    rows = [attempt(prepare, model, call) for call in calls]
+    outputs = iter(forward_rows(model, [row for row in rows if not isinstance(row, InvalidRequest)]))
+    return [
+        row if isinstance(row, InvalidRequest) else answer(call, next(outputs)["logits"][0])
+        for call, row in zip(calls, rows, strict=True)
+    ]

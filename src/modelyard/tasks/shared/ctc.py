@@ -15,7 +15,8 @@ import numpy as np
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.shared.sounds import features_of, forward_alike, sampling_rate
+from modelyard.tasks.shared.arrays import forward_rows
+from modelyard.tasks.shared.sounds import features_of, sampling_rate
 from modelyard.tasks.shared.transcripts import Chunk, SpeechParams, Transcript
 
 
@@ -28,12 +29,12 @@ class Pass:
     right: int
 
 
-def spell(model: Model, sounds: Sequence[Array], params: SpeechParams) -> list[Transcript]:
+def transcribe_by_ctc(model: Model, sounds: Sequence[Array], params: SpeechParams) -> list[Transcript]:
     """Each sound's transcript. `sounds`: (n,) each, at the model's rate. Raises InvalidRequest about the params."""
     unit = timestamp_unit(model, params)
     passes = [cut(sound, params, sampling_rate(model), samples_per_step(model) or 1) for sound in sounds]
     rows = [features_of(model, one.samples, return_attention_mask=True) for own in passes for one in own]
-    steps = iter([logits.argmax(axis=-1) for logits in forward_alike(model, rows)])
+    steps = iter([outputs["logits"][0].argmax(axis=-1) for outputs in forward_rows(model, rows)])
     transcripts = []
     for sound, own in zip(sounds, passes, strict=True):
         made = [next(steps) for _ in own]

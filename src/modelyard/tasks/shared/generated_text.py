@@ -14,30 +14,30 @@ class GeneratedText:
     """One sequence's text as it grows: decoded, cut at the stop strings, sent on to whoever streams."""
 
     def __init__(self, call: Call[Any, GenerationParams], detokenizer: Detokenizer, *, streams: bool) -> None:
-        """`streams` False keeps the call's `emit` out of it."""
+        """`streams` False keeps the call's `emit` out of it. Read only: `tokens` taken, whether it is `stopped`."""
         stop = call.params.stop
         self._stops = [stop] if isinstance(stop, str) else list(stop or ())
         self._detokenizer = detokenizer
         self._emit = call.emit if streams else None
         self._sent: list[str] = []
         self._held = ""
-        self._stopped = False
+        self.stopped = False
         self.tokens = 0
 
     def take(self, tokens: Sequence[int]) -> bool:
         """Adds tokens; True when a stop string has ended the text."""
         for token in tokens:
-            if self._stopped:
+            if self.stopped:
                 break
             self.tokens += 1
             self._add(self._detokenizer.push((token,)))
-        return self._stopped
+        return self.stopped
 
     def finish(self) -> str:
         """The whole text, after the last token."""
-        if not self._stopped:
+        if not self.stopped:
             self._add(self._detokenizer.finish())
-        if not self._stopped:
+        if not self.stopped:
             self._send(self._held)
         self._held = ""
         return "".join(self._sent)
@@ -48,7 +48,7 @@ class GeneratedText:
             return
         text = self._held + piece
         found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        self._stopped = bool(found)
+        self.stopped = bool(found)
         kept = len(text) - longest_overlap(text, self._stops)
         end = min(found) if found else kept
         self._send(text[:end])

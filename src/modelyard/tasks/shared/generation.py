@@ -1,14 +1,19 @@
-"""Prompts, and the text that a model writes to them. Shared by every task that generates text."""
+"""What a generating task has a model write, apart from how a batch of it turns.
+
+A task declares the prompts of a call and what becomes of the texts written to them: its `Generation`. `Generation.run`
+answers whole batches that begin and end together; a scheduler whose rows come and go at token steps reads the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.errors import InvalidRequest, ModelyardError
-from modelyard.tasks.base import Call
-from modelyard.tasks.model import Array, Model
+from modelyard.protocol import FinishReason, Outcome, Usage
+from modelyard.tasks.base import Call, Run, attempt
+from modelyard.tasks.model import Array, GeneratedTokens, Model
 from modelyard.tasks.shared.arrays import group_by_shape, stack_rows
 from modelyard.tasks.shared.detokenizer import Detokenizer
 from modelyard.tasks.shared.encoding import Row, collate
@@ -18,110 +23,179 @@ from modelyard.tasks.shared.generation_params import GenerationParams, options_o
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One row to generate for. `shown`: text that the answer begins with (the prompt itself, where it is part of it).
+    """One row to generate for.
 
-    `context`: the ids that the new ones continue, when their text runs on from the prompt's. `media`: what the model
-    reads besides, by its own argument names (`pixel_values`, ...); then `row` may be empty.
+    `row`: its token ids, unpadded. `arrays`: what the model reads besides or instead, by its own argument names
+    (`pixel_values`, ...), a batch of one. `shown`: what the answer begins with: the prompt, where it is part of it.
+    `context`: the ids that the new ones continue, when their text runs on from the prompt's.
     """
 
-    call: Call[Any, Any]
-    row: Row
+    row: Row = field(default_factory=dict)
+    arrays: Mapping[str, Array] = field(default_factory=dict)
     shown: str = ""
     context: Sequence[int] = ()
-    media: Mapping[str, Array] = field(default_factory=dict)
+
+    def count_tokens(self) -> int | None:
+        """Tokens in it, padding not among them; None when the model reads none, as of a sound."""
+        if self.row:
+            return len(self.row["input_ids"])
+        if "input_ids" in self.arrays:
+            mask = self.arrays.get("attention_mask")
+            ids = self.arrays["input_ids"]
+            return int(ids.size if mask is None or mask.shape != ids.shape else mask.sum())
+        started = self.arrays.get("decoder_input_ids")
+        return None if started is None else int(started.size)
 
 
-def write(
-    model: Model, prompts: Sequence[Prompt | ModelyardError], *, left: bool, **extra: Any
-) -> list[str | list[str] | ModelyardError]:
-    """Generates for all prompts in one batch: each row's text, or texts when several were asked for.
+Texts = Sequence[str | list[str]]
+"""What was written to each prompt of a call, in order; a list where several sequences were asked for."""
 
-    All prompts' calls have equal params (their batch key). `left`: pad on the left, as causal models want it. `extra`
-    options win over the params'. A ModelyardError among the prompts stays in its place.
+
+def each_sequence(texts: Texts) -> list[str]:
+    """The sequences that were written to a call of one prompt."""
+    (written,) = texts
+    return [written] if isinstance(written, str) else written
+
+
+def no_options(_model: Model, _params: Any) -> Mapping[str, Any]:
+    """No settings but the request's."""
+    return {}
+
+
+def generates(_model: Model) -> bool:
+    """Every model of the task generates."""
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What a task has its model write.
+
+    `prompts`: the rows of one call, one for each text of its answer. Raises InvalidRequest. `answer`: the task's output
+    from the texts written to them. `left`: prompts are padded on the left, as models that continue them want it.
+    `options`: settings that win over the request's, for a batch whose calls share `params`. Raises InvalidRequest.
+    `applies`: whether this model generates; those of which it is False are answered by `otherwise`.
     """
-    runnable = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
-    texts: Sequence[str | list[str] | ModelyardError] = []
-    try:
-        if runnable:
-            texts = write_all(model, runnable, left=left, **extra)
-    except InvalidRequest as error:  # about the params, which all of them share
-        texts = [error] * len(runnable)
-    written = iter(texts)
-    return [next(written) if isinstance(prompt, Prompt) else prompt for prompt in prompts]
+
+    prompts: Callable[[Model, Call[Any, Any]], Sequence[Prompt]]
+    answer: Callable[[Call[Any, Any], Texts], Any]
+    left: bool = True
+    options: Callable[[Model, Any], Mapping[str, Any]] = no_options
+    applies: Callable[[Model], bool] = generates
+    otherwise: Run | None = None
+
+    def run(self, model: Model, calls: Sequence[Call[Any, Any]]) -> Sequence[Any | ModelyardError]:
+        """Answers a batch: an Outcome for each call that was generated for. All calls have equal params."""
+        if self.otherwise is not None and not self.applies(model):
+            return self.otherwise(model, calls)
+        prompts = [attempt(self.prompts, model, call) for call in calls]
+        rows = [
+            (call, prompt)
+            for call, own in zip(calls, prompts, strict=True)
+            if not isinstance(own, ModelyardError)
+            for prompt in own
+        ]
+        try:
+            written = iter(write(self, model, rows))
+        except InvalidRequest as error:  # about the params, which all of them share
+            return [own if isinstance(own, ModelyardError) else error for own in prompts]
+        return [
+            own if isinstance(own, ModelyardError) else self._outcome(call, own, [next(written) for _ in own])
+            for call, own in zip(calls, prompts, strict=True)
+        ]
+
+    def _outcome(
+        self, call: Call[Any, Any], prompts: Sequence[Prompt], written: Sequence[Sequence[WrittenText]]
+    ) -> Outcome:
+        several = asks_for_several(call.params)
+        texts = [[one.text for one in row] if several else row[0].text for row in written]
+        counts = [count for prompt in prompts if (count := prompt.count_tokens()) is not None]
+        return Outcome(self.answer(call, texts), usage_of([one for row in written for one in row], counts))
 
 
-def write_all(model: Model, prompts: Sequence[Prompt], *, left: bool, **extra: Any) -> list[str | list[str]]:
-    """`write` for prompts of which none has failed. Prompts share a batch when their media have the same shapes."""
-    texts: dict[int, str | list[str]] = {}
-    for group in group_by_shape([prompt.media for prompt in prompts]):
-        written = write_together(model, [prompts[index] for index in group], left=left, **extra)
-        texts.update(zip(group, written, strict=True))
-    return [texts[index] for index in range(len(prompts))]
+@dataclass(frozen=True, slots=True)
+class WrittenText:
+    """One text that was written. `new_tokens`: an end token counts, as it was made; what comes after a stop string does
+    not.
+    """
+
+    text: str
+    new_tokens: int
+    finish_reason: FinishReason
 
 
-def write_together(model: Model, prompts: Sequence[Prompt], *, left: bool, **extra: Any) -> list[str | list[str]]:
-    """`write_all` for prompts that fit into one batch."""
-    params: GenerationParams = prompts[0].call.params
-    several = (params.num_return_sequences or 1) > 1
-    answers = [open_answer(model, prompt, streams=not several) for prompt in prompts]
+def usage_of(written: Sequence[WrittenText], prompt_tokens: Sequence[int]) -> Usage:
+    """What a call took: the tokens of all its texts together, and why they ended."""
+    return Usage(
+        prompt_tokens=sum(prompt_tokens) if prompt_tokens else None,
+        new_tokens=sum(one.new_tokens for one in written),
+        finish_reason=join_reasons([one.finish_reason for one in written]),
+    )
+
+
+def join_reasons(reasons: Sequence[FinishReason]) -> FinishReason:
+    """Why several texts ended, in one word: STOP when all have come to their own end."""
+    order = (FinishReason.CANCELLED, FinishReason.LENGTH, FinishReason.TIME)
+    return next((reason for reason in order if reason in reasons), FinishReason.STOP)
+
+
+CallAndPrompt = tuple[Call[Any, Any], Prompt]
+
+
+def asks_for_several(params: GenerationParams) -> bool:
+    """Whether each prompt is answered by several sequences."""
+    return (params.num_return_sequences or 1) > 1
+
+
+def write(generation: Generation, model: Model, rows: Sequence[CallAndPrompt]) -> list[list[WrittenText]]:
+    """What is written to each row, in order: one text, or as many as its params ask for. Rows share a batch when their
+    arrays have the same shapes. Raises InvalidRequest about the params.
+    """
+    if not rows:
+        return []
+    params: GenerationParams = rows[0][0].params
+    options = {**options_of(params, model), **generation.options(model, params)}
+    written: dict[int, list[WrittenText]] = {}
+    for group in group_by_shape([prompt.arrays for _, prompt in rows]):
+        together = write_together(model, [rows[index] for index in group], options, left=generation.left)
+        written.update(zip(group, together, strict=True))
+    return [written[index] for index in range(len(rows))]
+
+
+def write_together(
+    model: Model, rows: Sequence[CallAndPrompt], options: Mapping[str, Any], *, left: bool
+) -> list[list[WrittenText]]:
+    """`write` for rows that fit into one batch."""
+    several = asks_for_several(rows[0][0].params)
+    texts = [open_text(model, call, prompt, streams=not several) for call, prompt in rows]
 
     def on_tokens(row: int, tokens: Sequence[int]) -> bool:
-        return answers[row].take(tokens) or prompts[row].call.cancelled()
+        return texts[row].take(tokens) or rows[row][0].cancelled()
 
+    prompts = [prompt for _, prompt in rows]
     tokens = collate(model, [prompt.row for prompt in prompts], left=left) if prompts[0].row else {}
-    rows = model.generate(
-        {**tokens, **stack_rows([prompt.media for prompt in prompts])},
-        {**options_of(params, model), **extra},
-        on_tokens,
-    )
+    made = model.generate({**tokens, **stack_rows([prompt.arrays for prompt in prompts])}, options, on_tokens)
     if several:
-        return [
-            [read_sequence(model, prompt, one.tokens) for one in row] for prompt, row in zip(prompts, rows, strict=True)
-        ]
-    for answer, row in zip(answers, rows, strict=True):
-        answer.take(row[0].tokens[answer.tokens :])
-    return [prompt.shown + answer.finish() for prompt, answer in zip(prompts, answers, strict=True)]
+        return [[read_sequence(model, *row, one) for one in own] for row, own in zip(rows, made, strict=True)]
+    return [[finish_text(text, prompt, own[0])] for text, prompt, own in zip(texts, prompts, made, strict=True)]
 
 
-def open_answer(model: Model, prompt: Prompt, *, streams: bool) -> GeneratedText:
-    """An empty answer to `prompt`; a stream gets the shown text at once."""
-    if streams and prompt.call.emit is not None and prompt.shown:
-        prompt.call.emit(prompt.shown)
-    return GeneratedText(prompt.call, Detokenizer(model.tokenizer, prompt.context), streams=streams)
+def open_text(model: Model, call: Call[Any, Any], prompt: Prompt, *, streams: bool) -> GeneratedText:
+    """The text written to `prompt`, before its first token; a stream gets the shown text at once."""
+    if streams and call.emit is not None and prompt.shown:
+        call.emit(prompt.shown)
+    return GeneratedText(call, Detokenizer(model.tokenizer, prompt.context), streams=streams)
 
 
-def read_sequence(model: Model, prompt: Prompt, ids: Sequence[int]) -> str:
+def finish_text(text: GeneratedText, prompt: Prompt, made: GeneratedTokens) -> WrittenText:
+    """The text, after the last token. Tokens that it has not seen step by step are added first."""
+    text.take(made.tokens[text.tokens :])
+    whole = prompt.shown + text.finish()
+    if text.stopped:
+        return WrittenText(whole, text.tokens, FinishReason.STOP)
+    return WrittenText(whole, made.new_tokens, made.finish_reason)
+
+
+def read_sequence(model: Model, call: Call[Any, Any], prompt: Prompt, made: GeneratedTokens) -> WrittenText:
     """The text of one finished sequence of several."""
-    answer = open_answer(model, prompt, streams=False)
-    answer.take(ids)
-    return prompt.shown + answer.finish()
-
-
-def refuse_streamed_list(call: Call[Any, Any]) -> None:
-    """Raises InvalidRequest when a stream would have to carry more than one text."""
-    if call.emit is None:
-        return
-    if (call.params.num_return_sequences or 1) > 1:
-        raise InvalidRequest(
-            field="params.num_return_sequences", got=call.params.num_return_sequences, accepted="1 in a stream"
-        )
-    if isinstance(getattr(call.inputs, "text", None), list):
-        raise InvalidRequest(field="text", got=call.inputs.text, accepted="one text in a stream, not a list")
-
-
-def refuse_long_prompt(tokens: int, model: Model, params: GenerationParams, field: str) -> None:
-    """Raises InvalidRequest when a causal model has no room for one token after a prompt of `tokens` tokens."""
-    if model.max_length is not None and tokens >= model.max_length:
-        raise InvalidRequest(
-            f"{field}: got {tokens} tokens; accepted: fewer than {model.max_length}, this model's context, "
-            f"which holds the prompt and the answer",
-            field=field,
-            tokens=tokens,
-            limit=model.max_length,
-        )
-    if params.max_new_tokens is None and params.max_length is not None and tokens >= params.max_length:
-        raise InvalidRequest(
-            field="params.max_length",
-            got=params.max_length,
-            accepted=f"more than the {tokens} tokens of {field}, which count; or give max_new_tokens",
-        )
+    return finish_text(open_text(model, call, prompt, streams=False), prompt, made)

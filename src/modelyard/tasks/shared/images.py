@@ -15,8 +15,9 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.media.images import decode_image
 from modelyard.media.media import Media
-from modelyard.tasks.base import Call, Inputs
+from modelyard.tasks.base import Call, Inputs, attempt
 from modelyard.tasks.model import Array, Model
+from modelyard.tasks.shared.arrays import Arguments, forward_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,8 +41,6 @@ class ImageInputs(Inputs, frozen=True, kw_only=True):
     ]
 
 
-Arguments = Mapping[str, Array]
-"""The model's argument names → arrays, batch first."""
 Prepare = Callable[[Model, Call[Any, Any], "Image"], Arguments]
 """The model's arguments for one call and its image, a batch of one. May raise InvalidRequest."""
 Read = Callable[[Call[Any, Any], "Image", Mapping[str, Any]], Any]
@@ -89,7 +88,7 @@ def answer_images(
         for call, image in zip(calls, images, strict=True)
     ]
     sound = [row for row in rows if not isinstance(row, InvalidRequest)]
-    outputs = iter(forward_alike(model, sound, shared or {}, method))
+    outputs = iter(forward_rows(model, sound, shared, method))
     return [
         row if isinstance(row, InvalidRequest) else attempt(read, call, image, next(outputs))
         for call, image, row in zip(calls, images, rows, strict=True)
@@ -103,32 +102,6 @@ def answer_each(calls: Sequence[Call[Any, Any]], answer: Callable[[Call[Any, Any
         image if isinstance(image, InvalidRequest) else attempt(answer, call, image)
         for call, image in zip(calls, images, strict=True)
     ]
-
-
-def attempt(make: Callable[..., Any], *arguments: Any) -> Any:
-    """What `make` returns for the arguments, or the InvalidRequest that it raised."""
-    try:
-        return make(*arguments)
-    except InvalidRequest as error:
-        return error
-
-
-def forward_alike(model: Model, rows: Sequence[Arguments], shared: Arguments, method: str) -> list[Mapping[str, Any]]:
-    """Each row's outputs, batches of one, in order. Rows of one shape run together, and nothing is padded."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault(tuple((name, array.shape) for name, array in row.items()), []).append(index)
-    results: dict[int, Mapping[str, Any]] = {}
-    for group in groups.values():
-        batch = {name: np.concatenate([rows[index][name] for index in group]) for name in rows[group[0]]}
-        outputs = model.forward({**batch, **shared}, method=method)
-        results.update((index, take(outputs, place)) for place, index in enumerate(group))
-    return [results[index] for index in range(len(rows))]
-
-
-def take(outputs: Mapping[str, Any], place: int) -> dict[str, Any]:
-    """One row of a batch's outputs, as a batch of one."""
-    return {name: array[place : place + 1] for name, array in outputs.items() if isinstance(array, np.ndarray)}
 
 
 def height_and_width(image: Image) -> tuple[int, int]:

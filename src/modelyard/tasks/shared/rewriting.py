@@ -5,38 +5,32 @@ Inputs longer than the model's limit are cut at the end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared.encoding import encode
-from modelyard.tasks.shared.generation import Prompt, refuse_streamed_list, write
-from modelyard.tasks.shared.texts import answer_each
+from modelyard.tasks.shared.generation import Prompt
+from modelyard.tasks.shared.prompts import refuse_streamed_list
+from modelyard.tasks.shared.texts import texts_of
 
 RewrittenText = str | list[str | list[str]]
 """The new text; a list for several texts or several sequences, a list of lists for both."""
 
 
-def rewrite(model: Model, calls: Sequence[Call[Any, Any]], prefix: str = "", **options: Any) -> list[Any]:
-    """Rewrites each text, with `prefix` in front of it. `options` win over the calls' params."""
-    return answer_each(
-        calls,
-        lambda rows: write(model, [prompt_of(model, *row, prefix) for row in rows], left=False, **options),
-    )
+def rewriting_prompts(model: Model, call: Call[Any, Any], prefix: str = "") -> list[Prompt]:
+    """The call's encoded texts, with `prefix` in front of each. Raises InvalidRequest."""
+    refuse_streamed_list(call)
+    return [rewriting_prompt(model, text, prefix) for text in texts_of(call)]
 
 
-def prompt_of(model: Model, call: Call[Any, Any], text: str, prefix: str) -> Prompt | ModelyardError:
-    """The encoded text, or why it cannot be rewritten."""
-    try:
-        refuse_streamed_list(call)
-        (row,) = encode(model, [prefix + text])
-    except InvalidRequest as error:
-        return error
+def rewriting_prompt(model: Model, text: str, prefix: str) -> Prompt:
+    """One encoded text. Raises InvalidRequest when nothing is left of it."""
+    (row,) = encode(model, [prefix + text])
     if not row["input_ids"]:
-        return InvalidRequest(field="text", got=text, accepted="a text that is not empty")
-    return Prompt(call, {name: row[name] for name in ("input_ids", "attention_mask")})
+        raise InvalidRequest(field="text", got=text, accepted="a text that is not empty")
+    return Prompt({name: row[name] for name in ("input_ids", "attention_mask")})
 
 
 def find_prefix(model: Model, task: str) -> str | None:

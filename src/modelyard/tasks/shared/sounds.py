@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from modelyard.media.media import Media
 from modelyard.media.sounds import decode_sound
 from modelyard.tasks.base import Call, Inputs
 from modelyard.tasks.model import Array, Model
-from modelyard.tasks.shared.arrays import group_by_shape, stack_rows
 from modelyard.tasks.shared.lengths import media_size
 
 EXAMPLE = (
@@ -47,7 +45,7 @@ def sampling_rate(model: Model) -> int:
     return int(feature_extractor(model).sampling_rate)
 
 
-def hear(model: Model, media: Media) -> Array:
+def read_sound(model: Model, media: Media) -> Array:
     """The samples, (n,) float32, mono, at the model's rate. Raises InvalidRequest."""
     return decode_sound(media, sampling_rate(model))
 
@@ -56,14 +54,3 @@ def features_of(model: Model, sound: Array, **settings: Any) -> dict[str, Array]
     """The model's arguments for one sound, a batch of one. `settings` go to the feature extractor."""
     features = feature_extractor(model)(sound, sampling_rate=sampling_rate(model), return_tensors="np", **settings)
     return {name: np.asarray(array) for name, array in features.items()}
-
-
-def forward_alike(model: Model, rows: Sequence[Mapping[str, Array]], output: str = "logits") -> list[Array]:
-    """Each row's `output`, without the batch axis; rows are batches of one. Rows of one shape run together; nothing
-    is padded, as many models that hear or watch have no mask and would take padding for silence.
-    """
-    results: dict[int, Array] = {}
-    for group in group_by_shape(rows):
-        found = model.forward(stack_rows([rows[index] for index in group]))[output]
-        results.update(zip(group, found, strict=True))
-    return [results[index] for index in range(len(rows))]

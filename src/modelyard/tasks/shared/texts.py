@@ -52,8 +52,13 @@ def answer_each(
     for call, count in zip(calls, counts, strict=True):
         own = [next(results) for _ in range(count)]
         error = next((result for result in own if isinstance(result, ModelyardError)), None)
-        answers.append(error or (own[0] if isinstance(call.inputs.text, str) else own))
+        answers.append(error or answer_texts(call, own))
     return answers
+
+
+def answer_texts(call: Call[Any, Any], results: Sequence[Any]) -> Any:
+    """The results of the call's texts in the form of its text: one, or a list."""
+    return results[0] if isinstance(call.inputs.text, str) else list(results)
 
 
 def refuse_empty(text: str) -> None:

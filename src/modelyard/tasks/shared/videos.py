@@ -1,4 +1,4 @@
-"""Videos as models watch them: so many frames, at equal distances. Owns no task."""
+"""Videos as models read them: so many frames, at equal distances. Owns no task."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class VideoInputs(Inputs, frozen=True, kw_only=True):
     media: Annotated[Media, Meta(description="the video: video_url, url or base64 (MP4, WebM, GIF)")]
 
 
-def watch(media: Media, frames: int) -> Array:
+def decode_frames(media: Media, frames: int) -> Array:
     """`frames` frames from the first to the last: (frames, height, width, 3) uint8. A shorter video repeats some.
 
     Raises InvalidRequest.

@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from modelyard.errors import InvalidRequest
+from modelyard.protocol import FinishReason, Outcome, Usage
 from modelyard.tasks.base import Call
-from modelyard.tasks.model import Array, Model
+from modelyard.tasks.model import Array, GeneratedTokens, Model
 from modelyard.tasks.shared.detokenizer import Detokenizer
 from modelyard.tasks.shared.generated_text import GeneratedText
+from modelyard.tasks.shared.generation import join_reasons
 from modelyard.tasks.shared.generation_params import options_of
 from modelyard.tasks.shared.sounds import feature_extractor, features_of, sampling_rate
 from modelyard.tasks.shared.transcripts import Chunk, SpeechParams, Transcript
@@ -32,7 +34,7 @@ FRAMES_PER_TIME = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class WhisperTokens:
     """Ids of the tokens that steer Whisper. `times`: the mark of second 0; None when the model has no marks.
 
     `languages`: code → id; empty for a model of English alone, which has no `tasks` either.
@@ -50,7 +52,7 @@ class Marks:
 
 
 @lru_cache(maxsize=4)
-def read_marks(path: Path, tokenizer: Any) -> Marks:
+def read_whisper_tokens(path: Path, tokenizer: Any) -> WhisperTokens:
     """The marks, by the model's generation settings, and by its tokenizer where older settings do not say."""
     file = path / "generation_config.json"
     settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
@@ -63,11 +65,13 @@ def read_marks(path: Path, tokenizer: Any) -> Marks:
     languages = {token.strip("<|>"): index for token, index in named.items()}
     if not settings.get("is_multilingual", bool(languages)):
         languages = tasks = {}
-    return Marks(start, settings.get("no_timestamps_token_id", vocabulary.get("<|notimestamps|>")), languages, tasks)
+    return WhisperTokens(
+        start, settings.get("no_timestamps_token_id", vocabulary.get("<|notimestamps|>")), languages, tasks
+    )
 
 
 @dataclass(slots=True)
-class Dictation:
+class Transcription:
     """One sound on its way to text: which frame comes next, and what has been written so far.
 
     `frames`: (mels, frames) of the whole sound, `end` how many of them are sound. `prefix`: the ids that steer the
@@ -78,53 +82,69 @@ class Dictation:
     end: int
     prefix: list[int]
     timed: bool
-    answer: GeneratedText
+    text: GeneratedText
     chunks: list[Chunk] = field(default_factory=list)
     seek: int = 0
     ended: bool = False
+    new_tokens: int = 0
+    reasons: list[FinishReason] = field(default_factory=list)
 
     def window(self, size: int) -> Array:
         """The next (1, mels, size) frames; silence after the end."""
         piece = self.frames[:, self.seek : self.seek + size]
         return np.pad(piece, ((0, 0), (0, size - piece.shape[1])))[None]
 
+    def note(self, made: GeneratedTokens) -> None:
+        """Counts a window's tokens, and why they ended."""
+        self.new_tokens += made.new_tokens
+        self.reasons.append(FinishReason.STOP if self.text.stopped else made.finish_reason)
 
-def dictate(model: Model, calls: Sequence[Call[Any, Any]], sounds: Sequence[Array]) -> list[Transcript]:
-    """Each sound's transcript. `sounds`: (n,) each, at the model's rate; the calls' params are equal.
+    def finish(self, *, timed: bool) -> Outcome:
+        """The output, after the last window; with its parts and their times when `timed`."""
+        transcript = Transcript(self.text.finish(), self.chunks if timed else None)
+        return Outcome(transcript.output(), Usage(new_tokens=self.new_tokens, finish_reason=join_reasons(self.reasons)))
+
+
+def transcribe_by_whisper(model: Model, calls: Sequence[Call[Any, Any]], sounds: Sequence[Array]) -> list[Outcome]:
+    """Each sound's output. `sounds`: (n,) each, at the model's rate; the calls' params are equal.
 
     Streams a window's text as it is written, or phrase by phrase where times are marked. Raises InvalidRequest about
     the params.
     """
     params: SpeechParams = calls[0].params
-    marks, size = read_marks(model.path, model.tokenizer), window_frames(model)
+    marks, size = read_whisper_tokens(model.path, model.tokenizer), window_frames(model)
     language, task = known_language(marks, params), known_task(marks, params)
     refuse_unknown_times(marks, params)
-    dictations = [open_dictation(model, *pair, marks, size) for pair in zip(calls, sounds, strict=True)]
+    transcriptions = [open_transcription(model, *pair, marks, size) for pair in zip(calls, sounds, strict=True)]
     if marks.languages and language is None:
-        heard = detect_languages(model, [one.window(size) for one in dictations], marks)
+        heard = detect_languages(model, [one.window(size) for one in transcriptions], marks)
     else:
-        heard = [] if language is None else [language] * len(dictations)
-    for index, one in enumerate(dictations):
+        heard = [] if language is None else [language] * len(transcriptions)
+    for index, one in enumerate(transcriptions):
         last = None if one.timed else marks.no_times
         one.prefix = [token for token in (marks.start, *heard[index : index + 1], task, last) if token is not None]
-    while unfinished := [index for index, one in enumerate(dictations) if not one.ended]:
+    while unfinished := [index for index, one in enumerate(transcriptions) if not one.ended]:
         for timed in (False, True):
-            group = [index for index in unfinished if dictations[index].timed is timed]
+            group = [index for index in unfinished if transcriptions[index].timed is timed]
             if group:
-                write_windows(model, [calls[index] for index in group], [dictations[index] for index in group], marks)
+                write_windows(
+                    model, [calls[index] for index in group], [transcriptions[index] for index in group], marks
+                )
     wants_times = params.return_timestamps is not False
-    return [Transcript(one.answer.finish(), one.chunks if wants_times else None) for one in dictations]
+    return [one.finish(timed=wants_times) for one in transcriptions]
 
 
-def open_dictation(model: Model, call: Call[Any, Any], sound: Array, marks: Marks, size: int) -> Dictation:
-    """The dictation of one sound, before its first window."""
+def open_transcription(
+    model: Model, call: Call[Any, Any], sound: Array, marks: WhisperTokens, size: int
+) -> Transcription:
+    """The transcription of one sound, before its first window."""
     hop = int(feature_extractor(model).hop_length)
     long = len(sound) > size * hop
     frames = features_of(model, sound, **({"truncation": False, "padding": "longest"} if long else {}))
     timed = marks.times is not None and (long or call.params.return_timestamps is not False)
     features = frames["input_features"][0]
     end = features.shape[1] if long else min(size, -(-len(sound) // hop))
-    return Dictation(features, end, [], timed, GeneratedText(call, Detokenizer(model.tokenizer), streams=True))
+    return Transcription(features, end, [], timed, GeneratedText(call, Detokenizer(model.tokenizer), streams=True))
 
 
 def window_frames(model: Model) -> int:
@@ -132,7 +152,7 @@ def window_frames(model: Model) -> int:
     return int(model.config["max_source_positions"]) * FRAMES_PER_TIME
 
 
-def known_language(marks: Marks, params: SpeechParams) -> int | None:
+def known_language(marks: WhisperTokens, params: SpeechParams) -> int | None:
     """The token of the language asked for; None to detect it. Raises InvalidRequest."""
     if params.language is None:
         return None
@@ -147,7 +167,7 @@ def known_language(marks: Marks, params: SpeechParams) -> int | None:
     return marks.languages[code]
 
 
-def known_task(marks: Marks, params: SpeechParams) -> int | None:
+def known_task(marks: WhisperTokens, params: SpeechParams) -> int | None:
     """The token of the task asked for; None where the model has one task only. Raises InvalidRequest."""
     if marks.tasks:
         return marks.tasks.get(params.task or "transcribe")
@@ -156,7 +176,7 @@ def known_task(marks: Marks, params: SpeechParams) -> int | None:
     return None
 
 
-def refuse_unknown_times(marks: Marks, params: SpeechParams) -> None:
+def refuse_unknown_times(marks: WhisperTokens, params: SpeechParams) -> None:
     """Raises InvalidRequest for times of a kind that the model does not mark."""
     if params.return_timestamps in ("word", "char"):
         raise InvalidRequest(
@@ -168,7 +188,7 @@ def refuse_unknown_times(marks: Marks, params: SpeechParams) -> None:
         raise InvalidRequest(field="params.return_timestamps", got=True, accepted="false: this model marks no times")
 
 
-def detect_languages(model: Model, windows: Sequence[Array], marks: Marks) -> list[int]:
+def detect_languages(model: Model, windows: Sequence[Array], marks: WhisperTokens) -> list[int]:
     """The language token that the model finds likeliest at the start of each window."""
     starts = np.full((len(windows), 1), marks.start, dtype=np.int64)
     logits = model.forward({"input_features": np.concatenate(windows), "decoder_input_ids": starts})["logits"][:, -1]
@@ -176,32 +196,35 @@ def detect_languages(model: Model, windows: Sequence[Array], marks: Marks) -> li
     return [known[int(best)] for best in logits[:, known].argmax(axis=1)]
 
 
-def write_windows(model: Model, calls: Sequence[Call[Any, Any]], dictations: Sequence[Dictation], marks: Marks) -> None:
-    """Writes the next window of each dictation, all in one batch. All are timed, or none is."""
-    timed, size = dictations[0].timed, window_frames(model)
+def write_windows(
+    model: Model, calls: Sequence[Call[Any, Any]], transcriptions: Sequence[Transcription], marks: WhisperTokens
+) -> None:
+    """Writes the next window of each transcription, all in one batch. All are timed, or none is."""
+    timed, size = transcriptions[0].timed, window_frames(model)
 
     def on_tokens(row: int, tokens: Sequence[int]) -> bool:
-        stopped = not timed and dictations[row].answer.take(tokens)
+        stopped = not timed and transcriptions[row].text.take(tokens)
         return stopped or calls[row].cancelled()
 
     rows = model.generate(
         {
-            "input_features": np.concatenate([one.window(size) for one in dictations]),
-            "decoder_input_ids": np.array([one.prefix for one in dictations], dtype=np.int64),
+            "input_features": np.concatenate([one.window(size) for one in transcriptions]),
+            "decoder_input_ids": np.array([one.prefix for one in transcriptions], dtype=np.int64),
         },
         {**options_of(calls[0].params, model), "return_timestamps": timed},
         on_tokens,
     )
-    for call, one, (made,) in zip(calls, dictations, rows, strict=True):
+    for call, one, (made,) in zip(calls, transcriptions, rows, strict=True):
         if timed:
             take_phrases(model, one, made.tokens, marks)
         else:
-            one.answer.take(made.tokens[one.answer.tokens :])
+            one.text.take(made.tokens[one.text.tokens :])
             one.seek = one.end
+        one.note(made)
         one.ended = one.ended or one.seek >= one.end or call.cancelled()
 
 
-def take_phrases(model: Model, one: Dictation, tokens: Sequence[int], marks: Marks) -> None:
+def take_phrases(model: Model, one: Transcription, tokens: Sequence[int], marks: WhisperTokens) -> None:
     """Adds a timed window's whole phrases, and moves on to where the last of them ended."""
     times = marks.times or 0
     hop_s = feature_extractor(model).hop_length / sampling_rate(model)
@@ -211,7 +234,7 @@ def take_phrases(model: Model, one: Dictation, tokens: Sequence[int], marks: Mar
         bounds = [min((one.seek + frame) * hop_s, one.end * hop_s) for frame in (begin, end)]
         text = model.tokenizer.decode(list(words), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         one.chunks.append(Chunk((bounds[0], bounds[1]), text))
-        one.ended = one.answer.take(words) or one.ended
+        one.ended = one.text.take(words) or one.ended
     one.seek += read or left
 
 

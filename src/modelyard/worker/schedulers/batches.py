@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
+from modelyard.protocol import Outcome
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.maker import Loaded
 
@@ -153,7 +154,7 @@ class Batcher:
                     self._answer([pending])
             return None
         for pending, output in answers:
-            pending.deliver(output)
+            pending.deliver(output.output if isinstance(output, Outcome) else output)
         return None
 
 

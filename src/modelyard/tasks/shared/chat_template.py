@@ -1,0 +1,72 @@
+"""A model's own chat template: from a conversation to the prompt, and to the tokens that end an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from modelyard.errors import InvalidRequest
+from modelyard.tasks.model import Model
+
+ANSWER = "modelyard-answer"
+"""Stands for an assistant's text, to find out what a template puts behind it."""
+
+
+def find_template_holder(model: Model) -> Any | None:
+    """What holds the model's chat template: its processor, or its tokenizer; None when neither does."""
+    parts = (model.processor, model.tokenizer)
+    return next((part for part in parts if getattr(part, "chat_template", None)), None)
+
+
+def render(holder: Any, messages: Sequence[dict[str, Any]], field: str, **more: Any) -> str:
+    """The prompt, up to where the assistant's answer begins. `more`: other variables of the template.
+
+    The library keeps the compiled template. Raises InvalidRequest when the template refuses the conversation.
+    """
+    try:
+        prompt: str = holder.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **more)
+    except Exception as error:  # a template is the model's own program and may raise anything about these messages
+        raise InvalidRequest(f"{field}: the model's chat template refuses them: {error}", field=field) from error
+    return prompt
+
+
+def render_blocks(model: Model, messages: Sequence[dict[str, Any]], field: str) -> str:
+    """The prompt by the model's template; for a model without one, the text of the one message.
+
+    Raises InvalidRequest when the template refuses the conversation, or there is none and more than one message.
+    """
+    if (holder := find_template_holder(model)) is not None:
+        return render(holder, messages, field)
+    if len(messages) > 1:
+        raise InvalidRequest(
+            f"{field}: this model has no chat template, so it can answer one message only; got {len(messages)}",
+            field=field,
+        )
+    return "".join(block["text"] for block in messages[0]["content"] if block["type"] == "text")
+
+
+def turn_ends(model: Model, *, blocks: bool) -> tuple[int, ...]:
+    """Ids that end an answer: the end token, and the token that the template puts behind an assistant's message.
+
+    Not every model's generation settings name the latter. `blocks`: the template reads contents as lists of blocks.
+    """
+    return find_turn_ends(find_template_holder(model), model.tokenizer, blocks)
+
+
+@lru_cache(maxsize=8)
+def find_turn_ends(holder: Any | None, tokenizer: Any, blocks: bool) -> tuple[int, ...]:
+    """`turn_ends`, worked out once for each tokenizer or processor: a model does not change its template."""
+    ends = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
+    if holder is None:
+        return tuple(ends)
+    content = [{"type": "text", "text": ANSWER}] if blocks else ANSWER
+    turn = [{"role": "user", "content": content}, {"role": "assistant", "content": content}]
+    try:
+        behind = holder.apply_chat_template(turn, tokenize=False).rpartition(ANSWER)[2]
+    except Exception:  # noqa: BLE001 - a template that refuses this conversation: `render` says so
+        return tuple(ends)
+    ids = tokenizer(behind.lstrip(), add_special_tokens=False)["input_ids"]
+    if ids and ids[0] in tokenizer.added_tokens_decoder:
+        ends.append(int(ids[0]))
+    return tuple(ends)
