@@ -28,9 +28,9 @@ from modelyard.control.preparation import Preparations
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.records import Records
 from modelyard.control.routes import Routes
-from modelyard.engine.base import Engine
+from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.local import LocalEngine
-from modelyard.engine.machine import usable_memory_bytes
+from modelyard.engine.machine import find_devices, usable_memory_bytes
 from modelyard.errors import InvalidRequest, Unavailable
 from modelyard.gateway.destinations.replicas import Forwarder
 from modelyard.gateway.metering import Metering
@@ -94,7 +94,10 @@ class Services:
         self.index = Index(self.catalog, self.store, clock)
         self.index.start()
         stack.push_async_callback(self.index.close)
-        self.preparations = Preparations(self.catalog, clock)
+        self.engine = await asyncio.to_thread(open_engine, settings, self.catalog.ensure_files)
+        await self.engine.start()
+        stack.push_async_callback(self.engine.close)
+        self.preparations = Preparations(self.catalog, self.engine.prepare, clock)
         stack.push_async_callback(self.preparations.close)
         self.journal = Journal(self.store, clock)
         self.journal.start()
@@ -103,9 +106,6 @@ class Services:
         self.funds = Funds(self.store, self.ledger_clock)
         await self.funds.open()
 
-        self.engine = open_engine(settings)
-        await self.engine.start()
-        stack.push_async_callback(self.engine.close)
         self.routes = Routes(clock, max_queued=settings.queue_limit)
         policy = Policy(
             boot_s=settings.boot_deadline_s, drain_s=settings.drain_s, stable_window_s=settings.stable_window_s
@@ -118,7 +118,6 @@ class Services:
             self.store,
             clock,
             policy,
-            settings.data_dir / "logs",
             self.quotas.of,
             self.funds.refusal,
         )
@@ -146,7 +145,6 @@ class Services:
             self.engine,
             self.store,
             self.journal,
-            settings.data_dir / "logs",
         )
         owner = await asyncio.to_thread(self.store.accounts.ensure, OWNER, clock.now())
         self.jobs = Jobs(
@@ -156,6 +154,7 @@ class Services:
             self.measurements,
             self.reconciler,
             self.routes,
+            self.engine,
             self.journal,
             clock,
             owner_id=owner.id,
@@ -205,12 +204,12 @@ async def end(task: asyncio.Task[None]) -> None:
     await asyncio.wait({task})
 
 
-def open_engine(settings: Settings) -> Engine:
-    """The engine these settings name. Raises InvalidRequest."""
+def open_engine(settings: Settings, fetch: Fetch) -> Engine:
+    """The engine these settings name. `fetch` downloads models. May block for seconds. Raises InvalidRequest."""
     if settings.engine != "local":
         raise InvalidRequest(field="engine", got=settings.engine, accepted="local")
     memory = int(settings.memory_gb * GIB) if settings.memory_gb else usable_memory_bytes()
-    return LocalEngine(memory)
+    return LocalEngine(memory, devices=find_devices(), log_dir=settings.data_dir / "logs", fetch=fetch)
 
 
 def ensure_cli_key(data_dir: Path) -> str:

@@ -4,21 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelyard.control.limits import ACCOUNT_INSTANCES, ACCOUNT_MEMORY, Bound, gigabytes, instances
 from modelyard.control.placement import (
-    ACCOUNT_INSTANCES,
-    ACCOUNT_MEMORY,
-    Bound,
     Evict,
+    Fits,
     Never,
-    Placed,
     Tenant,
     Wait,
     choose_victims,
-    gigabytes,
-    instances,
     place,
     place_within,
 )
+from modelyard.engine.base import Need
 from modelyard.units import GIB
 
 
@@ -55,8 +52,8 @@ def test_memory_is_never_overcommitted(need: int, tenants: list[Tenant], may_evi
     node = 100
     free = node - sum(each.memory_bytes for each in tenants)
     soon = free + sum(each.memory_bytes for each in tenants if each.leaving) - claimed
-    match place(need, Bound(node, claimed), tenants, may_evict=may_evict):
-        case Placed():
+    match place(Need(need), Bound(node, claimed), tenants, may_evict=may_evict):
+        case Fits():
             assert need <= free
             assert need <= soon
         case Evict(victims):
@@ -75,14 +72,14 @@ def test_memory_is_never_overcommitted(need: int, tenants: list[Tenant], may_evi
 
 @given(st.integers(1, 200), tenants_lists)
 def test_planning_again_while_the_evicted_leave_evicts_nobody_else(need: int, tenants: list[Tenant]) -> None:
-    first = place(need, Bound(100), tenants, may_evict=True)
+    first = place(Need(need), Bound(100), tenants, may_evict=True)
     if isinstance(first, Evict):
         victims = set(ids(first.tenants))
         after = [
             tenant(each.replica_id, each.memory_bytes, None, leaving=True) if each.replica_id in victims else each
             for each in tenants
         ]
-        again = place(need, Bound(100), after, may_evict=True)
+        again = place(Need(need), Bound(100), after, may_evict=True)
         assert isinstance(again, Evict)
         assert again.tenants == ()
 
@@ -112,17 +109,17 @@ def test_a_small_idle_one_is_spared_when_a_larger_one_must_go_anyway() -> None:
 
 def test_what_is_leaving_anyway_is_waited_for_and_nobody_else_goes() -> None:
     tenants = [tenant("leaving", 50, None, leaving=True), tenant("idle", 50, 500)]
-    assert place(40, Bound(100), tenants, may_evict=True) == Evict((), "waiting for org/leaving to leave")
+    assert place(Need(40), Bound(100), tenants, may_evict=True) == Evict((), "waiting for org/leaving to leave")
 
 
 def test_what_was_promised_to_another_is_not_given_away() -> None:
     tenants = [tenant("leaving", 50, None, leaving=True), tenant("busy", 20)]
-    assert place(30, Bound(100), tenants, may_evict=False) == Placed()
-    assert isinstance(place(30, Bound(100, claimed=60), tenants, may_evict=False), Wait)
+    assert place(Need(30), Bound(100), tenants, may_evict=False) == Fits()
+    assert isinstance(place(Need(30), Bound(100, claimed=60), tenants, may_evict=False), Wait)
 
 
 def test_too_large_for_the_machine_is_told_at_once_with_both_sizes() -> None:
-    verdict = place(3 * GIB, Bound(2 * GIB), [], may_evict=True)
+    verdict = place(Need(3 * GIB), Bound(2 * GIB), [], may_evict=True)
     assert isinstance(verdict, Never)
     assert "needs 3.0 GB" in verdict.reason
     assert "2.0 GB in all" in verdict.reason
@@ -131,7 +128,7 @@ def test_too_large_for_the_machine_is_told_at_once_with_both_sizes() -> None:
 
 def test_who_must_wait_is_told_for_what_and_for_whom() -> None:
     tenants = [tenant("b", 3 * GIB), tenant("a", 3 * GIB), tenant("idle", GIB, 9)]
-    assert place(2 * GIB, Bound(8 * GIB), tenants, may_evict=False) == Wait(
+    assert place(Need(2 * GIB), Bound(8 * GIB), tenants, may_evict=False) == Wait(
         "waiting for 2.0 GB, 1.0 GB free; busy: org/a, org/b"
     )
 
@@ -146,8 +143,8 @@ def test_no_bound_is_ever_broken_and_no_stranger_goes_for_an_accounts_limit(
     need: int, tenants: list[Tenant], may_evict: bool, memory: int, number: int
 ) -> None:
     own = [each for each in tenants if each.own]
-    match place_within(need, within(100, memory=memory, number=number), tenants, may_evict=may_evict):
-        case Placed():
+    match place_within(Need(need), within(100, memory=memory, number=number), tenants, may_evict=may_evict):
+        case Fits():
             assert need + sum(each.memory_bytes for each in tenants) <= 100
             assert need + sum(each.memory_bytes for each in own) <= memory
             assert 1 + len(own) <= number
@@ -167,7 +164,7 @@ def test_no_bound_is_ever_broken_and_no_stranger_goes_for_an_accounts_limit(
 @pytest.mark.parametrize(
     ("memory", "number", "expected"),
     [
-        (100, 9, Placed()),
+        (100, 9, Fits()),
         (100, 2, Evict((), "waiting for org/old to leave: your account may hold 2 instances at once")),
         (40, 9, Evict((), "waiting for org/old to leave: your account may hold 0 MB at once")),
         (100, 1, Wait("waiting for 1 instance: your account may hold 1 instance at once; busy: org/busy")),
@@ -175,10 +172,10 @@ def test_no_bound_is_ever_broken_and_no_stranger_goes_for_an_accounts_limit(
     ],
 )
 def test_an_accounts_own_idle_replicas_go_for_its_limits(
-    memory: int, number: int, expected: Placed | Evict | Wait
+    memory: int, number: int, expected: Fits | Evict | Wait
 ) -> None:
     tenants = [tenant("stranger", 30, 900), tenant("old", 10, 300, own=True), tenant("busy", 20, own=True)]
-    verdict = place_within(20, within(100, memory=memory, number=number), tenants, may_evict=True)
+    verdict = place_within(Need(20), within(100, memory=memory, number=number), tenants, may_evict=True)
     if isinstance(expected, Evict):
         assert isinstance(verdict, Evict)
         assert ids(verdict.tenants) == ["old"]
@@ -189,12 +186,12 @@ def test_an_accounts_own_idle_replicas_go_for_its_limits(
 
 def test_nobody_of_ones_own_goes_when_the_machine_has_no_room_anyway() -> None:
     tenants = [tenant("stranger", 80), tenant("old", 10, 300, own=True)]
-    assert isinstance(place_within(30, within(100, memory=30, number=1), tenants, may_evict=True), Wait)
+    assert isinstance(place_within(Need(30), within(100, memory=30, number=1), tenants, may_evict=True), Wait)
 
 
 def test_what_goes_for_the_account_counts_as_room_on_the_machine() -> None:
     tenants = [tenant("stranger", 50, 900), tenant("old", 40, 300, own=True)]
-    verdict = place_within(50, within(100, memory=60, number=9), tenants, may_evict=True)
+    verdict = place_within(Need(50), within(100, memory=60, number=9), tenants, may_evict=True)
     assert isinstance(verdict, Evict)
     assert ids(verdict.tenants) == ["old"]
 
@@ -209,6 +206,6 @@ def test_what_goes_for_the_account_counts_as_room_on_the_machine() -> None:
 )
 def test_too_large_for_the_account_is_told_at_once(bounds: list[Bound], words: list[str]) -> None:
     busy = tenant("busy", 4 * GIB, own=True)
-    verdict = place_within(2 * GIB, bounds, [busy], may_evict=True)
+    verdict = place_within(Need(2 * GIB), bounds, [busy], may_evict=True)
     assert isinstance(verdict, Never)
     assert all(word in verdict.reason for word in words), verdict.reason

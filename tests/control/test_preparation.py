@@ -43,6 +43,10 @@ def open_hub(server: HubServer, folder: Path) -> Hub:
     )
 
 
+def prepare_from(catalog: Catalog, clock: HandClock | None = None) -> Preparations:
+    return Preparations(catalog, catalog.ensure_files, clock or HandClock())
+
+
 async def outcome(preparations: Preparations, model_id: str) -> Prepared | NotPrepared:
     """What became of a preparation that is under way."""
     changed = asyncio.Event()
@@ -55,7 +59,7 @@ async def outcome(preparations: Preparations, model_id: str) -> Prepared | NotPr
 
 
 async def test_a_local_model_is_prepared_once_for_all_who_ask(models: Path) -> None:
-    preparations = Preparations(Catalog(Folders([models])), HandClock())
+    preparations = prepare_from(Catalog(Folders([models])))
     assert preparations.find(SMALL) is None
     assert {type(preparations.ensure(SMALL)) for _ in range(10)} == {Preparing}
     assert len(preparations._tasks) == 1
@@ -67,7 +71,7 @@ async def test_a_local_model_is_prepared_once_for_all_who_ask(models: Path) -> N
 
 async def test_a_card_that_was_looked_up_needs_no_task(models: Path) -> None:
     catalog = Catalog(Folders([models]))
-    preparations = Preparations(catalog, HandClock())
+    preparations = prepare_from(catalog)
     preparations.offer(await catalog.get(SMALL))
     assert isinstance(preparations.ensure(SMALL), Prepared)
     assert not preparations._tasks
@@ -75,7 +79,7 @@ async def test_a_card_that_was_looked_up_needs_no_task(models: Path) -> None:
 
 async def test_a_failure_is_kept_for_a_while_and_forgiven_when_asked(models: Path) -> None:
     clock = HandClock()
-    preparations = Preparations(Catalog(Folders([models])), clock)
+    preparations = prepare_from(Catalog(Folders([models])), clock)
     failed = await outcome(preparations, "org/none")
     assert isinstance(failed, NotPrepared)
     assert isinstance(failed.error, UnknownModel)
@@ -91,7 +95,7 @@ async def test_a_failure_is_kept_for_a_while_and_forgiven_when_asked(models: Pat
 
 
 async def test_what_is_prepared_is_looked_up_afresh_once_forgotten(models: Path) -> None:
-    preparations = Preparations(Catalog(Folders([models])), HandClock())
+    preparations = prepare_from(Catalog(Folders([models])))
     await outcome(preparations, SMALL)
     preparations.forgive(SMALL)
     assert isinstance(preparations.ensure(SMALL), Prepared)
@@ -106,7 +110,7 @@ async def test_a_bug_in_the_catalogue_is_an_outcome_too(models: Path, caplog: py
     def explode(ids: object) -> dict[str, int]:
         raise ValueError("a bug")
 
-    preparations = Preparations(Catalog(Folders([models]), learned=explode), HandClock())
+    preparations = prepare_from(Catalog(Folders([models]), learned=explode))
     state = await outcome(preparations, SMALL)
     assert isinstance(state, NotPrepared)
     assert isinstance(state.error, DownloadFailed)
@@ -115,7 +119,7 @@ async def test_a_bug_in_the_catalogue_is_an_outcome_too(models: Path, caplog: py
 
 
 async def test_a_late_report_of_progress_does_not_undo_the_outcome(models: Path) -> None:
-    preparations = Preparations(Catalog(Folders([models])), HandClock())
+    preparations = prepare_from(Catalog(Folders([models])))
     state = await outcome(preparations, SMALL)
     preparations._on_progress(Progress(SMALL, 1, 2))
     assert preparations.ensure(SMALL) is state
@@ -124,7 +128,7 @@ async def test_a_late_report_of_progress_does_not_undo_the_outcome(models: Path)
 async def test_a_close_ends_what_is_under_way(server: HubServer, models: Path, tmp_path: Path) -> None:
     hub = open_hub(server, tmp_path)
     reached, _ = server.hold(WEIGHTS, at=1_000_000)
-    preparations = Preparations(Catalog(Folders([models]), hub), HandClock())
+    preparations = prepare_from(Catalog(Folders([models]), hub))
     preparations.ensure(REMOTE)
     assert await asyncio.to_thread(reached.wait, 10)
     await preparations.close()

@@ -6,6 +6,7 @@ import random
 
 from modelyard.control.placement import Placed, Wait
 from modelyard.control.states import ClusterStatus as Word
+from modelyard.engine.base import Need, Place
 from tests.control.yard import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, MakeYard, Yard
 
 ONE, TWO, THREE = SMALL_BYTES, 2 * SMALL_BYTES, 3 * SMALL_BYTES
@@ -236,8 +237,8 @@ async def test_a_replica_that_holds_more_than_was_thought_counts_with_all_it_hol
 
 async def test_memory_held_for_other_work_is_free_for_nobody(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=TWO) as yard:
-        assert yard.reconciler.hold("an export", ONE) == Placed()
-        assert isinstance(yard.reconciler.hold("another", TWO), Wait)
+        assert yard.reconciler.hold("an export", Need(ONE)) == Placed(Place("fake"), Need(ONE))
+        assert isinstance(yard.reconciler.hold("another", Need(TWO)), Wait)
         await yard.up(SMALL, min=1)
         second = await yard.put(TWIN)
         await yard.settle()

@@ -128,16 +128,16 @@ class Yard:
         self.account = self.store.accounts.ensure("ada", self.clock.now()).id
         self.other_account = self.store.accounts.ensure("bob", self.clock.now()).id
         self.catalog = Catalog(Folders([self.models]), self.hub)
-        self.preparations = Preparations(self.catalog, self.clock)
-        stack.push_async_callback(self.preparations.close)
-        self.journal = Journal(self.store, self.clock, retry_delay_s=0)
-        self.journal.start()
-        stack.push_async_callback(self.journal.close)
         self.engine = self.make_engine(
             self.nodes or [Node(self.node, self.memory_bytes)], fetch=self.catalog.ensure_files
         )
         await self.engine.start()
         stack.push_async_callback(self.engine.close)
+        self.preparations = Preparations(self.catalog, self.engine.prepare, self.clock)
+        stack.push_async_callback(self.preparations.close)
+        self.journal = Journal(self.store, self.clock, retry_delay_s=0)
+        self.journal.start()
+        stack.push_async_callback(self.journal.close)
         self.routes = Routes(self.clock, max_queued=100)
         self.reconciler = Reconciler(
             self.engine,
@@ -147,7 +147,6 @@ class Yard:
             self.store,
             self.clock,
             self.policy,
-            self.folder / "logs",
             self.quota_of,
             self.refusals.get,
         )

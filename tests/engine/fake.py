@@ -28,9 +28,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelyard.engine.base import Device, Engine, Node, OnStep, Phase, Place, ReplicaLog, Sighting
+from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting
 from modelyard.engine.link import Link
-from modelyard.engine.local import Fetch, fetch_nothing
+from modelyard.engine.local import fetch_nothing
 from modelyard.engine.strays import end_strays
 from modelyard.errors import ModelRefused
 from modelyard.records.models import ModelCard, OnProgress

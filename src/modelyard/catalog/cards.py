@@ -32,7 +32,13 @@ def apply_measurement(card: ModelCard, measurement: Measurement | None) -> Model
     """The card with its measured memory; as it is, when there is none or it was made with other weights."""
     if measurement is None or not measurement.holds_for(card.inspection.weight_bytes):
         return card
-    return replace(card, memory_bytes=measurement.memory_bytes, measured=True, max_batch=measurement.max_batch)
+    return replace(
+        card,
+        memory_bytes=measurement.memory_bytes,
+        device_bytes=measurement.device_bytes,
+        measured=True,
+        max_batch=measurement.max_batch,
+    )
 
 
 def find_refusal(model_id: str, inspection: Inspection, allow_unsafe: Collection[str]) -> str | None:

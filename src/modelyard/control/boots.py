@@ -10,11 +10,11 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 from modelyard.control.failures import GiveUp, Retry
 from modelyard.control.faults import contained
-from modelyard.control.placement import Evict, Never, Placed, Placement, Tenant, Wait, gigabytes
+from modelyard.control.limits import gigabytes
+from modelyard.control.placement import Evict, Never, Placed, Placement, Tenant, Wait
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import NotPrepared, Preparations, Prepared, Preparing
 from modelyard.control.records import Records
@@ -22,7 +22,7 @@ from modelyard.control.replicas import Replica, Supervised
 from modelyard.control.room import QuotaOf, Room, name_for
 from modelyard.control.states import ReplicaState
 from modelyard.control.stops import Stops
-from modelyard.engine.base import Engine, Place
+from modelyard.engine.base import Engine, Need, Place
 from modelyard.errors import BootFailed, ModelyardError, NoCapacity
 from modelyard.records.clusters import Cluster
 from modelyard.records.models import ModelCard
@@ -40,7 +40,6 @@ class Boots:
         records: Records,
         stops: Stops,
         policy: Policy,
-        log_dir: Path,
         quota_of: QuotaOf,
         poke: Callable[[], None],
     ) -> None:
@@ -51,7 +50,6 @@ class Boots:
         self._records = records
         self._stops = stops
         self._policy = policy
-        self._log_dir = log_dir
         self._quota_of = quota_of
         self._poke = poke
         self._held: dict[str, Tenant] = {}
@@ -60,15 +58,17 @@ class Boots:
 
     @property
     def memory_bytes(self) -> int:
-        """What may be held on this machine in all."""
-        return self._engine.nodes()[0].memory_bytes
+        """What may be held on the largest node in all."""
+        return max((node.memory_bytes for node in self._engine.nodes() if node.accepting), default=0)
 
-    def hold(self, name: str, need_bytes: int, now: float) -> Placement:
-        """Sets memory aside for work that is no replica, if it is free now; `let_go` gives it back."""
-        free = self._room(now).look(need_bytes)
-        if isinstance(free, Placed):
-            self._held[name] = Tenant(name, name, need_bytes, idle_s=None)
-        return free
+    def hold(self, name: str, need: Need, now: float) -> Placement:
+        """Sets memory aside for work that is no replica, if it is free somewhere now; `let_go` gives it back."""
+        found = self._room(now).look(need)
+        if isinstance(found, Placed):
+            self._held[name] = Tenant(
+                name, name, found.need.memory_bytes, None, device_bytes=found.need.device_bytes, place=found.place
+            )
+        return found
 
     def let_go(self, name: str) -> None:
         """Gives back what `hold` set aside. Idempotent."""
@@ -77,7 +77,7 @@ class Boots:
 
     def _room(self, now: float) -> Room:
         held = tuple(self._held.values())
-        return Room(self._engine.nodes()[0], self._clusters.values(), self._quota_of, now, held)
+        return Room(self._engine.nodes(), self._clusters.values(), self._quota_of, now, held)
 
     def is_downloading(self, model_id: str) -> bool:
         """Whether the model's files are on their way; looking for them is quick and does not count."""
@@ -114,10 +114,10 @@ class Boots:
         return False
 
     def _place(self, supervised: Supervised, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
-        need_bytes = supervised.terms.reserve_bytes or card.memory_bytes
-        match room.find(supervised, need_bytes):
-            case Placed():
-                self._launch(supervised, replica, card, need_bytes, now)
+        need = Need(supervised.terms.reserve_bytes or card.memory_bytes, card.device_bytes)
+        match room.find(supervised, need, self._engine.nodes_with(card)):
+            case Placed() as placed:
+                self._launch(supervised, replica, card, placed, now)
                 return True
             case Evict(victims, reason):
                 for victim in victims:
@@ -136,17 +136,14 @@ class Boots:
         reason = f"evicted after {victim.idle_s or 0:.0f} s idle, to make room for {name}"
         self._stops.drain(supervised, supervised.replicas[victim.replica_id], reason, now)
 
-    def _launch(
-        self, supervised: Supervised, replica: Replica, card: ModelCard, reserved_bytes: int, now: float
-    ) -> None:
-        cluster = supervised.cluster
+    def _launch(self, supervised: Supervised, replica: Replica, card: ModelCard, placed: Placed, now: float) -> None:
+        cluster, place, need = supervised.cluster, placed.place, placed.need
         replica.move(ReplicaState.STARTING, now)
-        replica.reserved_bytes = reserved_bytes
+        replica.place = place
+        replica.reserved_bytes, replica.reserved_device_bytes = need.memory_bytes, need.device_bytes
         supervised.waiting_for = None
-        self._records.opened(
-            cluster, replica.id, self._engine.nodes()[0].name, reserved_bytes, billed=supervised.terms.billed
-        )
-        self._records.event(supervised.cluster, "booting", f"{replica.id} starts, {gigabytes(reserved_bytes)} reserved")
+        self._records.opened(cluster, replica.id, place.node, need.memory_bytes, billed=supervised.terms.billed)
+        self._records.event(cluster, "booting", f"{replica.id} starts{self._whereabouts(place)}, {reserved(need)}")
         self._engine.launch(
             ReplicaSpec(
                 replica_id=replica.id,
@@ -159,10 +156,14 @@ class Boots:
                 max_batch=supervised.terms.max_batch or card.max_batch,
                 memory_limit_bytes=supervised.terms.limit_bytes,
                 secret=secrets.token_hex(16),
-                log_path=str(log_path(self._log_dir, cluster, replica.id)),
+                log_path=log_path(cluster, replica.id),
             ),
-            Place(self._engine.nodes()[0].name),
+            place,
         )
+
+    def _whereabouts(self, place: Place) -> str:
+        """Where, for the cluster's log; nothing where there is one node."""
+        return f" on {place.node}" if len(self._engine.nodes()) > 1 else ""
 
     # --- failures ---
 
@@ -202,8 +203,19 @@ def download_words(preparing: Preparing) -> str:
     return f"downloading {gigabytes(preparing.total_bytes)}, {tenths * 10} % done"
 
 
-def log_path(log_dir: Path, cluster: Cluster, replica_id: str) -> Path:
-    """Where a replica's output goes: a folder per account and model, a file per replica, in order of time."""
+def reserved(need: Need) -> str:
+    """What is reserved, for the cluster's log."""
+    on_device = f" and {gigabytes(need.device_bytes)} on its device" if need.device_bytes else ""
+    return f"{gigabytes(need.memory_bytes)}{on_device} reserved"
+
+
+def log_folder(account_id: str, model_id: str) -> str:
+    """Where the outputs of a cluster's replicas go, below the engine's folder of logs."""
+    return f"{account_id}/{model_id.replace('/', '--')}"
+
+
+def log_path(cluster: Cluster, replica_id: str) -> str:
+    """Where a replica's output goes, below the engine's folder of logs: names sort in order of time."""
     now = datetime.now(UTC)
     stamp = f"{now:%Y%m%d-%H%M%S}-{now.microsecond:06d}"
-    return log_dir / cluster.account_id / cluster.model_id.replace("/", "--") / f"{stamp}-{replica_id}.log"
+    return f"{log_folder(cluster.account_id, cluster.model_id)}/{stamp}-{replica_id}.log"

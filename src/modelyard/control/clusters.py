@@ -15,7 +15,7 @@ import msgspec
 from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
-from modelyard.control.placement import instances
+from modelyard.control.limits import instances
 from modelyard.control.preparation import Preparations, Prepared
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.replicas import Supervised

@@ -1,4 +1,4 @@
-"""Where a replica fits, and what must go to make room: on its machine, and within what its account may hold.
+"""Where a replica fits, and what must go to make room: on a node and its devices, and within what its account may hold.
 
 Pure: counts, touches nothing.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from modelyard.units import GIB
+from modelyard.control.limits import Bound
+from modelyard.engine.base import Need, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,17 @@ class Tenant:
     idle_s: float | None
     leaving: bool = False
     own: bool = False
+    device_bytes: int = 0
+    place: Place | None = None
+
+    @property
+    def need(self) -> Need:
+        """What it takes up."""
+        return Need(self.memory_bytes, self.device_bytes)
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class Fits:
     """There is room now."""
 
 
@@ -52,128 +60,104 @@ class Never:
     reason: str
 
 
+Verdict = Fits | Evict | Wait | Never
+"""Of one place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """There is room now at `place`, where it takes up `need`."""
+
+    place: Place
+    need: Need
+
+
 Placement = Placed | Evict | Wait | Never
-
-
-def gigabytes(count: int) -> str:
-    """Bytes for a person."""
-    return f"{count / GIB:.1f} GB" if count >= GIB / 10 else f"{count / 1024**2:.0f} MB"
-
-
-def instances(count: int) -> str:
-    """A number of replicas for a person."""
-    return f"{count} instance{'' if count == 1 else 's'}"
-
-
-def by_memory(memory_bytes: int) -> int:
-    """What a replica takes up where bytes count."""
-    return memory_bytes
-
-
-def by_number(memory_bytes: int) -> int:
-    """What a replica takes up where heads count."""
-    return 1
+"""Of all places."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """What replicas may take up together, and how it is told: `never`, `wait` and `why` may name {need}, {most} and
-    {free}. `size`: what one takes up, from its bytes. `own`: only those of the account that asks count."""
+class Candidate:
+    """A place that comes into question. `bounds`: of its node, and of its device if it names one; `tenants`: who holds
+    memory of its node, and who else is of the account that asks."""
 
-    size: Callable[[int], int]
-    show: Callable[[int], str]
-    own: bool
-    never: str
-    wait: str
-    why: str = ""
+    place: Place
+    bounds: tuple[Bound, ...]
+    tenants: Sequence[Tenant]
 
 
-MACHINE = Limit(
-    size=by_memory,
-    show=gigabytes,
-    own=False,
-    never="needs {need}, but replicas on this machine may use {most} in all. Serve a smaller model or raise "
-    "--memory-gb.",
-    wait="waiting for {need}, {free} free",
-)
-ACCOUNT_MEMORY = Limit(
-    size=by_memory,
-    show=gigabytes,
-    own=True,
-    never="needs {need}, but your account may hold {most} at once. Serve a smaller model, or have the limit raised: "
-    "`modelyard accounts set NAME --max-memory-gb X`.",
-    wait="waiting for {need}: your account may hold {most} at once, {free} of it free",
-    why=": your account may hold {most} at once",
-)
-ACCOUNT_INSTANCES = Limit(
-    size=by_number,
-    show=instances,
-    own=True,
-    never="cannot start: your account may hold {most} at once. Have the limit raised: "
-    "`modelyard accounts set NAME --max-instances N`.",
-    wait="waiting for {need}: your account may hold {most} at once",
-    why=": your account may hold {most} at once",
-)
+def choose_place(
+    need: Need, account: Sequence[Bound], candidates: Sequence[Candidate], *, may_evict: bool
+) -> tuple[Candidate, Verdict] | None:
+    """The best of the candidates, and what is to be done to have room there; None when there are none.
+
+    Room now comes before room that must be made, and that before waiting; of places where somebody must go, first the
+    one where nobody is asked to who was not already, then the one whose evicted have been idle for longest. Of equal
+    ones the first counts. `account`: the bounds that hold wherever it runs.
+    """
+    verdicts = [
+        (each, place_within(need, [*account, *each.bounds], each.tenants, may_evict=may_evict)) for each in candidates
+    ]
+    return min(verdicts, key=lambda pair: rank(*pair), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A limit in force. `claimed`: what those who asked before were promised of what is free or about to be."""
+def rank(candidate: Candidate, verdict: Verdict) -> tuple[float, ...]:
+    """The lower, the better."""
+    match verdict:
+        case Fits():
+            return (0,)
+        case Evict(victims):
+            return (1, bool(victims), -min((victim.idle_s or 0 for victim in victims), default=0), len(victims))
+        case Wait():
+            return (2,)
+        case Never():  # the largest place is told
+            return (3, -candidate.bounds[-1].most)
 
-    most: int
-    claimed: int = 0
-    limit: Limit = MACHINE
 
-    def tell(self, words: str, need: int, free: int) -> str:
-        """One of the limit's sentences with its numbers."""
-        show = self.limit.show
-        return words.format(need=show(need), most=show(self.most), free=show(max(0, free)))
-
-
-def place_within(need_bytes: int, bounds: Sequence[Bound], tenants: Sequence[Tenant], *, may_evict: bool) -> Placement:
-    """Decides for one replica of `need_bytes` that must keep within all of the `bounds`; nobody goes in vain."""
+def place_within(need: Need, bounds: Sequence[Bound], tenants: Sequence[Tenant], *, may_evict: bool) -> Verdict:
+    """Decides for one replica that must keep within all of the `bounds`; nobody goes in vain."""
     for bound in bounds:
-        if bound.limit.size(need_bytes) > bound.most:
-            return place(need_bytes, bound, tenants, may_evict=may_evict)
+        if bound.limit.size(need) > bound.most:
+            return place(need, bound, tenants, may_evict=may_evict)
     must_wait: Evict | None = None
     going: tuple[Tenant, ...] = ()
     for bound in bounds:
-        match place(need_bytes, bound, tenants, may_evict=may_evict):
+        match place(need, bound, tenants, may_evict=may_evict):
             case Evict(victims) as must_wait:  # the later reason names those of the earlier ones too: they are leaving
                 going += victims
                 tenants = [replace(tenant, leaving=tenant.leaving or tenant in victims) for tenant in tenants]
             case Wait() | Never() as verdict:
                 return verdict
-    return Placed() if must_wait is None else Evict(going, must_wait.reason)
+    return Fits() if must_wait is None else Evict(going, must_wait.reason)
 
 
-def place(need_bytes: int, bound: Bound, tenants: Sequence[Tenant], *, may_evict: bool) -> Placement:
-    """Decides for one replica of `need_bytes` within one bound, where `tenants` hold memory.
+def place(need: Need, bound: Bound, tenants: Sequence[Tenant], *, may_evict: bool) -> Verdict:
+    """Decides for one replica within one bound, where `tenants` hold memory.
 
     Evicts the longest idle first, and then spares those of them that were not needed after all.
     """
-    limit = bound.limit
-    tenants = [tenant for tenant in tenants if tenant.own or not limit.own]
-    need = limit.size(need_bytes)
-    if need > bound.most:
-        return Never(bound.tell(limit.never, need, 0))
-    free = bound.most - sum(limit.size(tenant.memory_bytes) for tenant in tenants)
+    size = bound.limit.size
+    tenants = [each for each in tenants if (each.own or not bound.limit.own) and bound.covers(each.place)]
+    count = size(need)
+    if count > bound.most:
+        return Never(bound.tell(bound.limit.never, count, 0))
+    free = bound.most - sum(size(tenant.need) for tenant in tenants)
     leaving = [tenant for tenant in tenants if tenant.leaving]
-    soon = free + sum(limit.size(tenant.memory_bytes) for tenant in leaving) - bound.claimed
-    why = bound.tell(limit.why, need, free)
-    if need <= min(free, soon):
-        return Placed()
-    if need <= soon:
+    soon = free + sum(size(tenant.need) for tenant in leaving) - bound.claimed
+    why = bound.tell(bound.limit.why, count, free)
+    if count <= min(free, soon):
+        return Fits()
+    if count <= soon:
         return Evict((), f"waiting for {names(leaving)} to leave{why}")
-    if may_evict and (victims := choose_victims(need - soon, tenants, limit.size)):
+    if may_evict and (victims := choose_victims(count - soon, tenants, size)):
         return Evict(victims, f"waiting for {names([*leaving, *victims])} to leave{why}")
     busy = names(tenant for tenant in tenants if tenant.idle_s is None and not tenant.leaving)
     because = f"; busy: {busy}" if busy else ""
-    return Wait(bound.tell(limit.wait, need, min(free, soon)) + because)
+    return Wait(bound.tell(bound.limit.wait, count, min(free, soon)) + because)
 
 
 def choose_victims(
-    missing: int, tenants: Sequence[Tenant], size: Callable[[int], int] = by_memory
+    missing: int, tenants: Sequence[Tenant], size: Callable[[Need], int] = lambda need: need.memory_bytes
 ) -> tuple[Tenant, ...]:
     """Idle tenants that free at least `missing`, longest idle first; empty when they cannot."""
     idle = [(tenant.idle_s, tenant) for tenant in tenants if tenant.idle_s is not None and not tenant.leaving]
@@ -182,14 +166,15 @@ def choose_victims(
     for _, tenant in sorted(idle, key=lambda pair: -pair[0]):
         if freed >= missing:
             break
-        chosen.append(tenant)
-        freed += size(tenant.memory_bytes)
+        if size(tenant.need):
+            chosen.append(tenant)
+            freed += size(tenant.need)
     if freed < missing:
         return ()
     for tenant in reversed(list(chosen)):  # the last chosen, the least idle, are spared first
-        if freed - size(tenant.memory_bytes) >= missing:
+        if freed - size(tenant.need) >= missing:
             chosen.remove(tenant)
-            freed -= size(tenant.memory_bytes)
+            freed -= size(tenant.need)
     return tuple(chosen)
 
 

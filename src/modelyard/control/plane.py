@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from modelyard.control.boots import log_folder
 from modelyard.control.clusters import Changes, Clusters, Report
 from modelyard.control.journal import Journal
 from modelyard.control.preparation import Preparations, Prepared
@@ -18,14 +18,11 @@ from modelyard.control.reconciler import Reconciler
 from modelyard.control.replicas import Supervised
 from modelyard.control.routes import Route, Routes
 from modelyard.control.states import ClusterStatus
-from modelyard.engine.base import Engine
+from modelyard.engine.base import Engine, ReplicaLog
 from modelyard.errors import UnknownCluster
 from modelyard.records.clusters import Event
 from modelyard.records.models import ModelCard
 from modelyard.store.store import Store
-
-LOG_BYTES = 64 * 1024
-"""Of each replica's output, the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +34,6 @@ class Overview:
     in_flight: int
     queued: int
     clusters: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaLog:
-    """The end of one replica's output."""
-
-    replica_id: str
-    text: str
 
 
 class Plane:
@@ -59,7 +48,6 @@ class Plane:
         engine: Engine,
         store: Store,
         journal: Journal,
-        log_dir: Path,
     ) -> None:
         self._clusters = clusters
         self._reconciler = reconciler
@@ -68,7 +56,6 @@ class Plane:
         self._engine = engine
         self._store = store
         self._journal = journal
-        self._log_dir = log_dir
 
     def overview(self) -> Overview:
         """What everything together is doing."""
@@ -120,8 +107,7 @@ class Plane:
 
     async def logs(self, account_id: str, model_id: str, count: int) -> Sequence[ReplicaLog]:
         """The ends of the outputs of the newest `count` replicas, newest first; empty when none has run."""
-        folder = self._log_dir / account_id / model_id.replace("/", "--")
-        return await asyncio.to_thread(read_logs, folder, count)
+        return await self._engine.read_logs(log_folder(account_id, model_id), count)
 
     # --- requests ---
 
@@ -154,14 +140,3 @@ class Plane:
 
 STOPPED = frozenset({ClusterStatus.STOPPING, ClusterStatus.STOPPED})
 """The statuses in which a cluster takes no requests before it is asked for again."""
-
-
-def read_logs(folder: Path, count: int) -> Sequence[ReplicaLog]:
-    """The ends of the newest `count` log files in a folder, newest first."""
-    files = sorted(folder.glob("*.log"), reverse=True)[:count] if folder.is_dir() else []
-    logs = []
-    for path in files:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - LOG_BYTES))
-            logs.append(ReplicaLog(path.stem, file.read().decode(errors="replace")))
-    return logs

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
+from modelyard.engine.base import Fetch
 from modelyard.errors import DownloadFailed, ModelyardError
 from modelyard.records.models import ModelCard, Progress
 
@@ -50,8 +51,10 @@ Preparation = Preparing | Prepared | NotPrepared
 class Preparations:
     """Asks the catalog for models and keeps what it answered."""
 
-    def __init__(self, catalog: Catalog, clock: Clock) -> None:
+    def __init__(self, catalog: Catalog, fetch: Fetch, clock: Clock) -> None:
+        """`fetch`: gets the files of a model that the catalog knows to where replicas find them; their folder."""
         self._catalog = catalog
+        self._fetch = fetch
         self._clock = clock
         self._states: dict[str, Preparation] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -95,7 +98,7 @@ class Preparations:
     async def _prepare(self, model_id: str) -> None:
         try:
             card = await self._catalog.get(model_id)
-            path = await self._catalog.ensure_files(card, self._on_progress)
+            path = await self._fetch(card, self._on_progress)
             self._states[model_id] = Prepared(replace(card, path=path))
         except ModelyardError as error:
             self._states[model_id] = NotPrepared(error, self._clock.monotonic())

@@ -12,7 +12,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from modelyard.clock import Clock
 from modelyard.control.boots import Boots
@@ -27,7 +26,7 @@ from modelyard.control.room import QuotaOf
 from modelyard.control.routes import Routes
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.control.stops import Stops
-from modelyard.engine.base import Engine, Phase, Sighting
+from modelyard.engine.base import Engine, Need, Phase, Sighting
 from modelyard.errors import ClusterOff, ModelyardError
 from modelyard.records.clusters import Cluster
 from modelyard.records.models import ModelCard
@@ -54,7 +53,6 @@ class Reconciler:
         store: Store,
         clock: Clock,
         policy: Policy,
-        log_dir: Path,
         quota_of: QuotaOf,
         unpaid: Callable[[str], ModelyardError | None] = lambda account_id: None,
     ) -> None:
@@ -74,9 +72,7 @@ class Reconciler:
         self._task: asyncio.Task[None] | None = None
         self._heartbeat_at = self._count_at = clock.monotonic()
         self._stops = Stops(engine, routes, records, policy, self.poke)
-        self._boots = Boots(
-            self._clusters, engine, preparations, records, self._stops, policy, log_dir, quota_of, self.poke
-        )
+        self._boots = Boots(self._clusters, engine, preparations, records, self._stops, policy, quota_of, self.poke)
         self.on_growth: Callable[[ModelCard, int], None] = lambda card, held_bytes: None
 
     # --- life ---
@@ -178,12 +174,12 @@ class Reconciler:
 
     @property
     def memory_bytes(self) -> int:
-        """What may be held on this machine in all."""
+        """What may be held on the largest node in all."""
         return self._boots.memory_bytes
 
-    def hold(self, name: str, need_bytes: int) -> Placement:
-        """Sets memory aside for work that is no replica, if it is free now; `let_go` gives it back."""
-        return self._boots.hold(name, need_bytes, self._clock.monotonic())
+    def hold(self, name: str, need: Need) -> Placement:
+        """Sets memory aside for work that is no replica, if it is free somewhere now; `let_go` gives it back."""
+        return self._boots.hold(name, need, self._clock.monotonic())
 
     def let_go(self, name: str) -> None:
         """Gives back what `hold` set aside. Idempotent."""
@@ -265,6 +261,7 @@ class Reconciler:
         if sighting.pid is not None and replica.pid is None:
             replica.pid = sighting.pid
             self._records.process(replica.id, sighting.pid, sighting.pid_started)
+        replica.use_device(sighting.device_bytes or 0)
         if sighting.peak_bytes is not None and sighting.peak_bytes > replica.peak_bytes:
             self._grew(supervised, replica, sighting.peak_bytes)
         match sighting.phase:
@@ -306,8 +303,12 @@ class Reconciler:
             return
         replica.move(ReplicaState.FAILED, now)
         self._event(supervised, "failed", f"{replica.id} failed: {reason}")
-        if not supervised.off:
+        if not supervised.off and not self._lost_its_node(replica):
             self._boots.failed(supervised, replica, reason, now, permanent=sighting.refused)
+
+    def _lost_its_node(self, replica: Replica) -> bool:
+        """Whether it died because its node did, which says nothing of its model."""
+        return replica.place is not None and replica.place.node not in {node.name for node in self._engine.nodes()}
 
     # --- STEP 2: how many ---
 

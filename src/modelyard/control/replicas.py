@@ -9,6 +9,7 @@ from modelyard.control.failures import Failures
 from modelyard.control.plan import ClusterView, ReplicaView
 from modelyard.control.routes import Route
 from modelyard.control.states import LIVE, ClusterStatus, ReplicaState, check_move, cluster_status
+from modelyard.engine.base import Place
 from modelyard.engine.link import Link
 from modelyard.errors import ClusterOff, ModelyardError
 from modelyard.records.clusters import Capacity, Cluster
@@ -30,22 +31,32 @@ class Terms:
 
 @dataclass(eq=False, slots=True)
 class Replica:
-    """One replica. `since`: monotonic time its state began (STARTING and LOADING share one). `reserved_bytes` counts
-    against the node from STARTING to the end; `peak_bytes` is the most it was seen to hold.
+    """One replica. `since`: monotonic time its state began (STARTING and LOADING share one). From STARTING to the end
+    it is at `place`, where `reserved_bytes` count against the node and `reserved_device_bytes` against the device;
+    `peak_bytes` and `peak_device_bytes` are the most it was seen to hold.
     `stopping`: its end was asked for, with this reason. `was_ready`: it has served; its death is no failed boot.
     `pid`: its process, as the ledger knows it."""
 
     id: str
     since: float
     state: ReplicaState = ReplicaState.QUEUED
+    place: Place | None = None
     reserved_bytes: int = 0
+    reserved_device_bytes: int = 0
     peak_bytes: int = 0
+    peak_device_bytes: int = 0
     link: Link | None = None
     slots: int = 1
     stopping: str | None = None
     counts_as_failure: bool = False
     was_ready: bool = False
     pid: int | None = None
+
+    def use_device(self, held_bytes: int) -> None:
+        """It was seen to hold this much of a device; that counts, also where its model's figure said less."""
+        self.peak_device_bytes = max(self.peak_device_bytes, held_bytes)
+        if self.reserved_device_bytes:
+            self.reserved_device_bytes = max(self.reserved_device_bytes, held_bytes)
 
     def move(self, state: ReplicaState, now: float) -> None:
         """Changes state. Raises IllegalMove."""

@@ -1,5 +1,5 @@
-"""The room for replicas during one turn of the loop, on the node and within each account's quota: who holds it, who may
-be asked to leave, who was promised it.
+"""The room for replicas during one turn of the loop, on all nodes and within each account's quota: who holds it, who
+may be asked to leave, who was promised it.
 
 Reads clusters and replicas; moves none of them.
 """
@@ -7,23 +7,13 @@ Reads clusters and replicas; moves none of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
-from modelyard.control.placement import (
-    ACCOUNT_INSTANCES,
-    ACCOUNT_MEMORY,
-    MACHINE,
-    Bound,
-    Evict,
-    Limit,
-    Placement,
-    Tenant,
-    place,
-    place_within,
-)
+from modelyard.control.limits import ACCOUNT_INSTANCES, ACCOUNT_MEMORY, DEVICE_MEMORY, NODE_MEMORY, Bound, Limit
+from modelyard.control.placement import Candidate, Evict, Fits, Placed, Placement, Tenant, Wait, choose_place
 from modelyard.control.replicas import Supervised
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
-from modelyard.engine.base import Node
+from modelyard.engine.base import Need, Node, Place
 from modelyard.records.accounts import Quota
 
 QuotaOf = Callable[[str], Quota]
@@ -38,47 +28,85 @@ class Room:
 
     def __init__(
         self,
-        node: Node,
+        nodes: Sequence[Node],
         clusters: Collection[Supervised],
         quota_of: QuotaOf,
         now: float,
         held: Collection[Tenant] = (),
     ) -> None:
         """`held`: memory that is set aside for other work than replicas."""
-        self._node = node
+        self._nodes = [node for node in nodes if node.accepting]
         self._clusters = clusters
         self._quota_of = quota_of
         self._now = now
         self._held = held
-        self._claimed: Counter[tuple[Limit, str]] = Counter()
+        self._claimed: Counter[tuple[Limit, str | Place]] = Counter()
 
-    def look(self, need_bytes: int) -> Placement:
+    def look(self, need: Need) -> Placement:
         """Whether there is room for other work than a replica, without asking anybody to leave."""
-        bound = Bound(self._node.memory_bytes, self._claimed[claim(MACHINE, "")])
-        return place(need_bytes, bound, list(self._tenants(None)), may_evict=False)
+        return self._choose(None, need, [], may_evict=False)
 
-    def find(self, asking: Supervised, need_bytes: int) -> Placement:
-        """Whether a replica fits. One that is told to evict is promised the room: who asks later cannot take it.
+    def find(self, asking: Supervised, need: Need, near: Collection[str] = ()) -> Placement:
+        """Whether a replica fits, and where. One that is told to evict is promised the room: who asks later cannot take
+        it. `near`: the nodes that have its model's files.
 
         An account that has all it may hold makes room for itself among its own idle replicas, never among others'.
         """
-        bounds = list(self._bounds(asking.cluster.account_id))
-        placement = place_within(need_bytes, bounds, list(self._tenants(asking)), may_evict=may_evict(asking))
-        if isinstance(placement, Evict):
-            for bound in bounds:
-                self._claimed[claim(bound.limit, asking.cluster.account_id)] += bound.limit.size(need_bytes)
-        return placement
+        account = list(self._account_bounds(asking.cluster.account_id))
+        return self._choose(asking, need, account, near, may_evict=may_evict(asking))
 
-    def _bounds(self, account_id: str) -> Iterator[Bound]:
+    def _choose(
+        self,
+        asking: Supervised | None,
+        need: Need,
+        account: Sequence[Bound],
+        near: Collection[str] = (),
+        *,
+        may_evict: bool,
+    ) -> Placement:
+        need = need_here(need, self._nodes)
+        candidates = self._candidates(asking, need, near)
+        found = choose_place(need, account, candidates, may_evict=may_evict)
+        if found is None:
+            return Wait("waiting for a node that takes new replicas")
+        candidate, verdict = found
+        if isinstance(verdict, Fits):
+            return Placed(candidate.place, need)
+        if isinstance(verdict, Evict):
+            self._claim(asking, need, [*account, *candidate.bounds])
+        return verdict
+
+    def _claim(self, asking: Supervised | None, need: Need, bounds: Sequence[Bound]) -> None:
+        account_id = "" if asking is None else asking.cluster.account_id
+        for bound in bounds:
+            self._claimed[bound.limit, bound.place or account_id] += bound.limit.size(need)
+
+    def _account_bounds(self, account_id: str) -> Iterator[Bound]:
         quota = self._quota_of(account_id)
-        limits = (
-            (ACCOUNT_MEMORY, quota.memory_bytes),
-            (ACCOUNT_INSTANCES, quota.instances),
-            (MACHINE, self._node.memory_bytes),
-        )
-        for limit, most in limits:
+        for limit, most in ((ACCOUNT_MEMORY, quota.memory_bytes), (ACCOUNT_INSTANCES, quota.instances)):
             if most is not None:
-                yield Bound(most, self._claimed[claim(limit, account_id)], limit)
+                yield Bound(most, self._claimed[limit, account_id], limit)
+
+    def _candidates(self, asking: Supervised | None, need: Need, near: Collection[str]) -> Sequence[Candidate]:
+        """The places where it could run, the most welcome first (see `welcome`)."""
+        tenants = list(self._tenants(asking))
+        siblings = Counter(replica.place for replica in (asking.replicas.values() if asking else ()))
+        ranked = []
+        for node in self._nodes:
+            counting = [each for each in tenants if each.own or (each.place and each.place.node == node.name)]
+            for place in places_of(node, need):
+                candidate = Candidate(place, tuple(self._bounds_at(node, place)), counting)
+                ranked.append((welcome(candidate, node, need, siblings, near), candidate))
+        return [candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0])]
+
+    def _bounds_at(self, node: Node, place: Place) -> Iterator[Bound]:
+        """The limits of the node, and of the device when the place has one."""
+        alone = len(self._nodes) == 1
+        whole = Place(node.name)
+        yield Bound(node.memory_bytes, self._claimed[NODE_MEMORY, whole], NODE_MEMORY, whole, alone)
+        for device in node.devices:
+            if device.name == place.device:
+                yield Bound(device.memory_bytes, self._claimed[DEVICE_MEMORY, place], DEVICE_MEMORY, place, alone)
 
     def _tenants(self, asking: Supervised | None) -> Iterator[Tenant]:
         yield from self._held
@@ -96,12 +124,47 @@ class Room:
                         idle_s if evictable else None,
                         leaving=replica.stopping is not None,
                         own=belong_together(asking, supervised),
+                        device_bytes=replica.reserved_device_bytes,
+                        place=replica.place,
                     )
 
 
-def claim(limit: Limit, account_id: str) -> tuple[Limit, str]:
-    """Under which name a promise is kept: an account's own, or everyone's."""
-    return limit, account_id if limit.own else ""
+def need_here(need: Need, nodes: Sequence[Node]) -> Need:
+    """What is needed where no node has a device: what would lie on one then lies in the node's memory."""
+    if need.device_bytes and not any(node.devices for node in nodes):
+        return Need(need.total_bytes)
+    return need
+
+
+def places_of(node: Node, need: Need) -> Sequence[Place]:
+    """The places on a node that come into question: each of its devices for what needs one, else the node."""
+    if not need.device_bytes:
+        return [Place(node.name)]
+    return [Place(node.name, device.name) for device in node.devices]
+
+
+def welcome(
+    candidate: Candidate, node: Node, need: Need, siblings: Counter[Place | None], near: Collection[str]
+) -> tuple[float, ...]:
+    """How welcome a place is to a replica, among those that have room: the lower, the more.
+
+    1. Few replicas of its own cluster on the node, then on the device: they would share its cores, and die with it.
+    2. The model's files are there.
+    3. No device, when it needs none.
+    4. The device that it leaves the least room on: a large model still finds an empty one.
+    5. The node with the most free memory: what it computes with is then shared by the fewest.
+    """
+    place = candidate.place
+    there = [each for each in candidate.tenants if each.place is not None and each.place.node == node.name]
+    device_bytes = sum(each.device_bytes for each in there if each.place == place)
+    return (
+        sum(count for each, count in siblings.items() if each is not None and each.node == node.name),
+        siblings[place],
+        node.name not in near,
+        bool(node.devices) and not need.device_bytes,
+        candidate.bounds[-1].most - device_bytes if place.device else 0,
+        sum(each.memory_bytes for each in there) - node.memory_bytes,
+    )
 
 
 def may_evict(asking: Supervised) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +14,9 @@ from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
 
+Fetch = Callable[[ModelCard, OnProgress], Awaitable[Path]]
+"""Gets a model's files to where they are needed, unless they are there; their folder. Raises ModelRefused,
+DownloadFailed."""
 OnStep = Callable[[str], None]
 """Told, in a sentence, what is being done; must be quick and must not raise."""
 

@@ -11,14 +11,14 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from modelyard.engine.base import Device, Engine, Node, OnStep, Phase, Place, ReplicaLog, Sighting
+from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting
 from modelyard.engine.export import PROGRAM, make_variant
 from modelyard.engine.keeper import NURSERY, Keeper, describe_status
 from modelyard.engine.link import Link
@@ -43,9 +43,6 @@ LAST_FRAMES_S = 1.0
 EXIT_S = 5.0
 """How long a worker that has closed its connection may take to exit."""
 CLOSE_GRACE_S = 2.0
-
-Fetch = Callable[[ModelCard, OnProgress], Awaitable[Path]]
-"""Downloads a model's files to this machine unless they are here; their folder. Raises ModelRefused, DownloadFailed."""
 
 
 async def fetch_nothing(card: ModelCard, on_progress: OnProgress) -> Path:

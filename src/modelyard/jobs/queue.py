@@ -24,8 +24,7 @@ from modelyard.control.preparation import Preparations, Preparing
 from modelyard.control.reconciler import Reconciler
 from modelyard.control.replicas import Terms
 from modelyard.control.routes import Routes
-from modelyard.engine.export import make_variant
-from modelyard.engine.machine import usable_cores
+from modelyard.engine.base import Engine, Need, Place
 from modelyard.errors import ModelRefused, ModelyardError, NoCapacity
 from modelyard.jobs.benchmark import Figures, conclude, confirm, sweep
 from modelyard.jobs.measurements import Measurements
@@ -72,6 +71,7 @@ class Jobs:
         measurements: Measurements,
         reconciler: Reconciler,
         routes: Routes,
+        engine: Engine,
         journal: Journal,
         clock: Clock,
         *,
@@ -86,6 +86,7 @@ class Jobs:
         self._measurements = measurements
         self._reconciler = reconciler
         self._routes = routes
+        self._engine = engine
         self._journal = journal
         self._clock = clock
         self._owner_id = owner_id
@@ -215,12 +216,12 @@ class Jobs:
                 said = words
                 self._move(job, JobState.DOWNLOADING, words)
 
-        return replace(card, path=await self._catalog.ensure_files(card, on_progress))
+        return replace(card, path=await self._engine.prepare(card, on_progress))
 
     async def _export(self, job: Job, card: ModelCard, kind: VariantKind) -> ModelCard:
         """Makes the variant; its card."""
         need_bytes = int(EXPORT_FACTOR * (card.inspection.weight_bytes or card.memory_bytes)) + ROOM_BYTES
-        async with self._memory_for(job, need_bytes):
+        async with self._memory_for(job, Need(need_bytes)) as place:
             order = ExportOrder(
                 path=str(card.path),
                 task=card.task,
@@ -228,17 +229,16 @@ class Jobs:
                 target=str(self._variants / job.model_id),
                 model_id=card.model_id,
                 revision=card.revision,
-                threads=usable_cores(),
                 memory_limit_bytes=need_bytes,
             )
-            await make_variant(order, partial(self._move, job, JobState.EXPORTING))
+            await self._engine.export(order, place, partial(self._move, job, JobState.EXPORTING))
         return await self._catalog.get(job.model_id)
 
     @asynccontextmanager
-    async def _memory_for(self, job: Job, need_bytes: int) -> AsyncIterator[None]:
-        """Sets memory aside, once it is free. Raises NoCapacity when the machine never has as much."""
+    async def _memory_for(self, job: Job, need: Need) -> AsyncIterator[Place]:
+        """Sets memory aside, once it is free; where. Raises NoCapacity when no node ever has as much."""
         said = None
-        while not isinstance(found := self._reconciler.hold(job.model_id, need_bytes), Placed):
+        while not isinstance(found := self._reconciler.hold(job.model_id, need), Placed):
             if isinstance(found, Never):
                 raise NoCapacity(f"Making {job.model_id} {found.reason}")
             if found.reason != said:
@@ -246,7 +246,7 @@ class Jobs:
                 self._move(job, JobState.EXPORTING, said)
             await asyncio.sleep(POLL_S)
         try:
-            yield
+            yield found.place
         finally:
             self._reconciler.let_go(job.model_id)
 

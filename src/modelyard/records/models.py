@@ -84,7 +84,8 @@ class ModelCard:
 
     `task` is the inspection's, or a word for models whose files do not tell it. `memory_bytes` is the measured peak
     when `measured`, else an estimate from the weights. `path` is the folder that holds the files when they are on this
-    machine, else None. `max_batch`: most requests in one batch, as far as that was measured to pay; None: the task's
+    machine, else None. `device_bytes`: the measured peak on an accelerator, 0 where none was
+    used. `max_batch`: most requests in one batch, as far as that was measured to pay; None: the task's
     own. `refusal` says why the model must not be served (pickle weights, remote code, no weights), with the remedy.
     """
 
@@ -97,6 +98,7 @@ class ModelCard:
     path: Path | None = None
     revision: str | None = None
     max_batch: int | None = None
+    device_bytes: int = 0
     refusal: str | None = None
 
 
@@ -104,6 +106,7 @@ class ModelCard:
 class Measurement:
     """A model's peak memory as measured. `weight_bytes`: of the weights it was measured with; None: not known.
     `max_batch`: the most requests in one batch while it was measured; None: the task's own limit.
+    `device_bytes`: its peak on an accelerator, 0 where it used none.
 
     It says nothing of weights of another size: then the model is another one under the same name.
     """
@@ -111,6 +114,7 @@ class Measurement:
     memory_bytes: int
     weight_bytes: int | None = None
     max_batch: int | None = None
+    device_bytes: int = 0
 
     def holds_for(self, weight_bytes: int | None) -> bool:
         """Whether it was made with weights of this size, as far as is known."""

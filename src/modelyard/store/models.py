@@ -106,7 +106,12 @@ class Models:
         )
         with self._database.read() as connection:
             return {
-                row.model_id: Measurement(row.memory_bytes, row.facts.get("weight_bytes"), row.facts.get("max_batch"))
+                row.model_id: Measurement(
+                    row.memory_bytes,
+                    row.facts.get("weight_bytes"),
+                    row.facts.get("max_batch"),
+                    row.facts.get("device_bytes", 0),
+                )
                 for row in connection.execute(statement)
             }
 

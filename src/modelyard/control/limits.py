@@ -1,0 +1,102 @@
+"""What replicas may take up together: on a node, on an accelerator, within what their account may hold; and in what
+words each limit is told. Pure; decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from modelyard.engine.base import Need, Place
+from modelyard.units import GIB
+
+
+def gigabytes(count: int) -> str:
+    """Bytes for a person."""
+    return f"{count / GIB:.1f} GB" if count >= GIB / 10 else f"{count / 1024**2:.0f} MB"
+
+
+def instances(count: int) -> str:
+    """A number of replicas for a person."""
+    return f"{count} instance{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`size`: what a replica takes up of it. `own`: only replicas of the account that asks count.
+
+    `never`, `wait` and `why` are sentences that may name {need}, {most}, {free}; {node}, {on_node} and {device}.
+    """
+
+    size: Callable[[Need], int]
+    show: Callable[[int], str]
+    own: bool
+    never: str
+    wait: str
+    why: str = ""
+
+
+NODE_MEMORY = Limit(
+    size=lambda need: need.memory_bytes,
+    show=gigabytes,
+    own=False,
+    never="needs {need}, but replicas on {node} may use {most} in all. Serve a smaller model or raise --memory-gb.",
+    wait="waiting for {need}{on_node}, {free} free",
+)
+DEVICE_MEMORY = Limit(
+    size=lambda need: need.device_bytes,
+    show=gigabytes,
+    own=False,
+    never="needs {need} on an accelerator, but replicas on {device} may use {most} in all. Serve a smaller model.",
+    wait="waiting for {need} on {device}, {free} free",
+)
+ACCOUNT_MEMORY = Limit(
+    size=lambda need: need.total_bytes,
+    show=gigabytes,
+    own=True,
+    never="needs {need}, but your account may hold {most} at once. Serve a smaller model, or have the limit raised: "
+    "`modelyard accounts set NAME --max-memory-gb X`.",
+    wait="waiting for {need}: your account may hold {most} at once, {free} of it free",
+    why=": your account may hold {most} at once",
+)
+ACCOUNT_INSTANCES = Limit(
+    size=lambda need: 1,
+    show=instances,
+    own=True,
+    never="cannot start: your account may hold {most} at once. Have the limit raised: "
+    "`modelyard accounts set NAME --max-instances N`.",
+    wait="waiting for {need}: your account may hold {most} at once",
+    why=": your account may hold {most} at once",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A limit in force. `claimed`: what those who asked before were promised of what is free or about to be.
+
+    `place`: whose memory it is, for limits of a node or device; None: of all there is. `alone`: there is one node, so
+    that nobody needs to be told its name.
+    """
+
+    most: int
+    claimed: int = 0
+    limit: Limit = NODE_MEMORY
+    place: Place | None = None
+    alone: bool = True
+
+    def covers(self, place: Place | None) -> bool:
+        """Whether a replica at `place` takes up some of it."""
+        if self.place is None:
+            return True
+        return place is not None and place.node == self.place.node and self.place.device in (None, place.device)
+
+    def tell(self, words: str, need: int, free: int) -> str:
+        """One of the limit's sentences with its numbers."""
+        show, place = self.limit.show, self.place or Place("")
+        return words.format(
+            need=show(need),
+            most=show(self.most),
+            free=show(max(0, free)),
+            node="this machine" if self.alone else f"the largest node, {place.node},",
+            on_node="" if self.alone else f" on {place.node}",
+            device=place.device if self.alone else f"{place.device} of {place.node}",
+        )
