@@ -39,8 +39,11 @@ from modelyard.jobs.queue import OWNER, Jobs, Limits
 from modelyard.media.artefacts import Artefacts
 from modelyard.media.fetch import Fetcher, FetchLimits
 from modelyard.records.variants import VARIANTS_FOLDER
+from modelyard.store.ids import new_id
 from modelyard.store.store import Store
 from modelyard.units import GIB
+
+SERVER_ID_FILE = "server-id"
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +74,7 @@ class Services:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         (settings.data_dir / VARIANTS_FOLDER).mkdir(exist_ok=True)
         stack.callback(os.close, lock_data_dir(settings.data_dir))
+        server_id = ensure_server_id(settings.data_dir)
 
         self.store = await asyncio.to_thread(Store.open, settings.store_url)
         stack.callback(self.store.close)
@@ -114,11 +118,12 @@ class Services:
             self.engine,
             self.routes,
             self.preparations,
-            Records(self.journal, self.store, self.ledger_clock, tariff),
+            Records(self.journal, self.store, self.ledger_clock, server_id, tariff),
             self.store,
             clock,
             policy,
             self.quotas.of,
+            server_id,
             self.funds.refusal,
         )
         await self.reconciler.start()
@@ -158,6 +163,7 @@ class Services:
             self.journal,
             clock,
             owner_id=owner.id,
+            server_id=server_id,
             data_dir=settings.data_dir,
             limits=Limits(benchmark_s=settings.job_benchmark_s),
         )
@@ -165,7 +171,7 @@ class Services:
         stack.push_async_callback(self.jobs.close)
         self.forwarder = Forwarder(self.routes, queue_wait_s=settings.queue_wait_s)
         self.metering = Metering(
-            self.store, self.journal, self.funds, self.ledger_clock, tariff, settings.billing_reserve_s
+            self.store, self.journal, self.funds, self.ledger_clock, tariff, settings.billing_reserve_s, server_id
         )
         pruner = asyncio.create_task(self.metering.prune_forever(settings.usage_days), name="prune usage")
         stack.push_async_callback(end, pruner)
@@ -223,6 +229,19 @@ def ensure_cli_key(data_dir: Path) -> str:
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(key + "\n")
     return key
+
+
+def ensure_server_id(data_dir: Path) -> str:
+    """The name by which the database knows the server of this data folder, made on the first call.
+
+    For the holder of the folder's lock.
+    """
+    path = data_dir / SERVER_ID_FILE
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        fresh.write_text(new_id("server") + "\n", encoding="ascii")
+        fresh.replace(path)  # at once: a server that is killed here leaves none or a whole one
+    return path.read_text(encoding="ascii").strip()
 
 
 def lock_data_dir(data_dir: Path) -> int:

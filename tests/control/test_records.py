@@ -141,6 +141,21 @@ async def test_after_a_kill_lives_end_where_they_were_last_confirmed(make_yard: 
         assert [life.ended_at for life in new] == [None]
 
 
+async def test_what_another_server_runs_is_left_alone(make_yard: MakeYard) -> None:
+    async with make_yard(server_id="srv_theirs") as theirs:
+        await theirs.up(min=1)
+        await theirs.journal.flush()
+        async with make_yard(clock=theirs.clock, server_id="srv_ours") as ours:
+            (life,) = await ours.ledger()
+            assert (life.server_id, life.ended_at) == ("srv_theirs", None)
+            await ours.until(lambda: ours.ready(ours.clusters.get(ours.account, SMALL)))
+            assert {life.server_id for life in await ours.ledger()} == {"srv_theirs", "srv_ours"}
+            await ours.kill()
+        async with make_yard(clock=theirs.clock, server_id="srv_ours") as again:
+            ended = {life.server_id: life.end_reason for life in await again.ledger()}
+            assert ended == {"srv_theirs": None, "srv_ours": "the server was killed"}
+
+
 @pytest.mark.parametrize(("node", "ends"), [("fake", True), ("elsewhere", False)])
 async def test_a_process_left_over_on_this_node_is_ended(make_yard: MakeYard, node: str, ends: bool) -> None:
     command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]

@@ -108,6 +108,7 @@ class Yard:
     quotas: dict[str, Quota] = field(default_factory=dict)
     tariff: Tariff | None = None
     url: str | None = None
+    server_id: str = "srv_ours"
     refusals: dict[str, ModelyardError] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
@@ -143,11 +144,12 @@ class Yard:
             self.engine,
             self.routes,
             self.preparations,
-            Records(self.journal, self.store, SteadyClock(self.clock), self.tariff),
+            Records(self.journal, self.store, SteadyClock(self.clock), self.server_id, self.tariff),
             self.store,
             self.clock,
             self.policy,
             self.quota_of,
+            self.server_id,
             self.refusals.get,
         )
         self.changed = asyncio.Event()

@@ -93,6 +93,14 @@ def put_cluster(store: Any, account_id: str, model_id: str) -> bool:
     return bool(store.clusters.put(account_id, model_id, Capacity(), 60, NOW)[1])
 
 
+def put_clusters(store: Any, account_id: str, number: int) -> list[str]:
+    """Makes clusters of its own, one after the other."""
+    from modelyard.records.clusters import Capacity
+
+    models = [f"org/of-{os.getpid()}-{n}" for n in range(number)]
+    return [store.clusters.put(account_id, model, Capacity(), 60, NOW)[0].id for model in models]
+
+
 def count_inferences(store: Any, cluster_ids: list[str], times: int) -> None:
     for round_ in range(times):
         order = cluster_ids if (os.getpid() + round_) % 2 else cluster_ids[::-1]
@@ -116,7 +124,7 @@ def learn_facts(store: Any, model_id: str, number: int) -> list[str]:
 
 def claim_jobs(store: Any) -> list[str]:
     claimed = []
-    while (job := store.jobs.claim(NOW)) is not None:
+    while (job := store.jobs.claim("srv_test", NOW)) is not None:
         claimed.append(job.model_id)
     return claimed
 
@@ -225,6 +233,7 @@ TASKS: dict[str, Callable[..., Any]] = {
         nothing,
         ensure_account,
         put_cluster,
+        put_clusters,
         count_inferences,
         write_events,
         learn_facts,

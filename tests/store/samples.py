@@ -12,6 +12,8 @@ from modelyard.store.tables import accounts
 
 START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 MODEL = "openai-community/gpt2"
+SERVER = "srv_1"
+OTHER_SERVER = "srv_2"
 CAPACITY = Capacity(min=0, desired=1, max=2)
 
 

@@ -135,7 +135,7 @@ class Game:
             return
         held = await yard.ask(model_id)
         clock = SteadyClock(self.clock)
-        metering = Metering(yard.store, yard.journal, Funds(yard.store, clock), clock, self.tariff, 10)
+        metering = Metering(yard.store, yard.journal, Funds(yard.store, clock), clock, self.tariff, 10, yard.server_id)
         key = Key("key_1", yard.account, "", "", START)
         request_id = f"req_{next(_numbers)}"
         target = await held.served()

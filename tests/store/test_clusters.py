@@ -114,3 +114,60 @@ def test_inferences_add_up_and_the_latest_moment_stays(store: Store, account: Ac
 
     assert store.clusters.get(one.id) == replace(one, inferences=3, last_inference_at=at(9))
     assert store.clusters.get(two.id) == replace(two, inferences=3_000_000_000, last_inference_at=at(5))
+
+
+def test_nothing_has_changed_in_a_new_store(store: Store) -> None:
+    assert store.clusters.find_changed(0) is None
+
+
+def test_every_change_is_told_once(store: Store, account: Account) -> None:
+    one, _ = store.clusters.put(account.id, "org/one", CAPACITY, 60, at(1))
+    two, _ = store.clusters.put(account.id, "org/two", CAPACITY, 60, at(2))
+
+    first = store.clusters.find_changed(0)
+    assert first is not None
+    assert (first.changed, first.ids) == ([one, two], {one.id, two.id})
+    assert store.clusters.find_changed(first.version) is None
+
+    changed = store.clusters.update(two.id, enabled=False, now=at(3))
+    second = store.clusters.find_changed(first.version)
+    assert second is not None
+    assert (second.changed, second.ids) == ([changed], {one.id, two.id})
+    assert second.version > first.version
+    assert store.clusters.find_changed(second.version) is None
+
+
+def test_a_deletion_is_told_by_what_is_left(store: Store, account: Account) -> None:
+    one, _ = store.clusters.put(account.id, "org/one", CAPACITY, 60, at(1))
+    two, _ = store.clusters.put(account.id, "org/two", CAPACITY, 60, at(2))
+
+    store.clusters.delete(one.id)
+
+    after = store.clusters.find_changed(two.version)
+    assert after is not None
+    assert (after.changed, after.ids) == ([], {two.id})
+
+
+def test_counts_are_no_change(store: Store, account: Account) -> None:
+    cluster, _ = store.clusters.put(account.id, MODEL, CAPACITY, 60, at(1))
+
+    store.clusters.add_inferences({cluster.id: (5, at(2))})
+
+    assert store.clusters.find_changed(cluster.version) is None
+    assert store.clusters.get(cluster.id).version == cluster.version
+
+
+def test_only_what_wakes_a_cluster_moves_its_wake_version(store: Store, account: Account) -> None:
+    put, _ = store.clusters.put(account.id, MODEL, CAPACITY, 60, at(1))
+    assert put.wake_version == put.version
+
+    quiet = store.clusters.update(put.id, timeout_s=90, wake=False, now=at(2))
+    assert quiet is not None
+    assert (quiet.version > put.version, quiet.wake_version) == (True, put.wake_version)
+
+    woken = store.clusters.update(put.id, capacity=CAPACITY, now=at(3))
+    assert woken is not None
+    assert woken.wake_version == woken.version > quiet.version
+
+    again, _ = store.clusters.put(account.id, MODEL, CAPACITY, 60, at(4))
+    assert again.wake_version == again.version > woken.version

@@ -7,7 +7,7 @@ from sqlalchemy.exc import StatementError
 from modelyard.errors import NotFound
 from modelyard.records.accounts import Account
 from modelyard.store import Store
-from tests.store.samples import at, life
+from tests.store.samples import OTHER_SERVER, SERVER, at, life
 
 
 def test_a_life_is_listed_as_it_was_entered(store: Store, account: Account) -> None:
@@ -135,6 +135,22 @@ def test_lives_are_listed_when_they_touch_the_time(
     )
 
     assert [instance.model_id for instance in found] == names
+
+
+def test_a_server_may_end_its_own_open_lives_and_those_from_before_there_were_servers(
+    store: Store, account: Account
+) -> None:
+    lives = [
+        replace(life(account, begin), server_id=server_id)
+        for begin, server_id in enumerate((SERVER, OTHER_SERVER, None))
+    ]
+    ended = replace(life(account, 9), server_id=SERVER)
+    for each in (*lives, ended):
+        store.instances.open(each)
+    store.instances.end(ended.id, at(10), "idle")
+
+    assert store.instances.list_left_open(SERVER) == [lives[0], lives[2]]
+    assert store.instances.list_left_open(OTHER_SERVER) == [lives[1], lives[2]]
 
 
 def test_lives_are_listed_by_account_and_model(store: Store, account: Account) -> None:

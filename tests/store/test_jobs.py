@@ -5,7 +5,7 @@ from modelyard.records.accounts import Account
 from modelyard.records.jobs import JobState
 from modelyard.store import Store
 from tests.store.program import Program, run_together
-from tests.store.samples import MODEL, at
+from tests.store.samples import MODEL, OTHER_SERVER, SERVER, at
 
 
 def test_the_first_who_asks_queues_the_job(store: Store, account: Account) -> None:
@@ -41,7 +41,7 @@ def test_jobs_are_claimed_in_the_order_they_came(store: Store, account: Account)
     for second, name in enumerate(("org/b", "org/a"), start=1):
         store.jobs.ask(name, account.id, at(second))
 
-    claimed = [store.jobs.claim(at(10)), store.jobs.claim(at(11)), store.jobs.claim(at(12))]
+    claimed = [store.jobs.claim(SERVER, at(10)), store.jobs.claim(SERVER, at(11)), store.jobs.claim(SERVER, at(12))]
 
     assert [job and job.model_id for job in claimed] == ["org/b", "org/a", None]
     assert claimed[0] is not None
@@ -50,7 +50,7 @@ def test_jobs_are_claimed_in_the_order_they_came(store: Store, account: Account)
 
 def test_a_job_that_is_over_stays_so_until_somebody_asks_again(store: Store, account: Account) -> None:
     store.jobs.ask(MODEL, account.id, at(1))
-    store.jobs.claim(at(2))
+    store.jobs.claim(SERVER, at(2))
     store.jobs.move(MODEL, JobState.FAILED, "no weights", at(3))
 
     store.jobs.move(MODEL, JobState.BENCHMARKING, "late news", at(4))
@@ -65,22 +65,31 @@ def test_a_job_that_is_over_stays_so_until_somebody_asks_again(store: Store, acc
 
 def test_asking_again_leaves_a_job_under_way_alone(store: Store, account: Account) -> None:
     store.jobs.ask(MODEL, account.id, at(1))
-    under_way = store.jobs.claim(at(2))
+    under_way = store.jobs.claim(SERVER, at(2))
 
     assert store.jobs.ask(MODEL, account.id, at(3), again=True) == (under_way, False)
 
 
 def test_what_a_dead_server_was_at_comes_first(store: Store, account: Account) -> None:
     store.jobs.ask(MODEL, account.id, at(1))
-    store.jobs.claim(at(2))
+    store.jobs.claim(SERVER, at(2))
     store.jobs.move(MODEL, JobState.BENCHMARKING, "measuring", at(5))
     store.jobs.ask("org/later", account.id, at(4))
 
-    assert store.jobs.requeue_interrupted(at(6)) == 1
+    assert store.jobs.requeue_interrupted(SERVER) == 1
 
-    job = store.jobs.claim(at(7))
+    job = store.jobs.claim(SERVER, at(7))
     assert job is not None
     assert (job.model_id, job.attempts) == (MODEL, 2)
+
+
+def test_what_another_server_is_at_is_left_to_it(store: Store, account: Account) -> None:
+    store.jobs.ask(MODEL, account.id, at(1))
+    under_way = store.jobs.claim(OTHER_SERVER, at(2))
+
+    assert store.jobs.requeue_interrupted(SERVER) == 0
+    assert store.jobs.find(MODEL) == under_way
+    assert store.jobs.requeue_interrupted(OTHER_SERVER) == 1
 
 
 def test_processes_share_the_queue(store: Store, account: Account, url: str, processes: list[Program]) -> None:

@@ -40,6 +40,28 @@ def test_processes_counting_at_once_lose_nothing(
     assert [store.clusters.get(id_).inferences for id_ in ids] == [120, 120, 120]
 
 
+def test_who_asks_what_changed_misses_no_cluster_that_is_made_meanwhile(
+    store: Store, account: Account, url: str, processes: list[Program]
+) -> None:
+    seen: set[str] = set()
+    version = 0
+
+    def read_on() -> None:
+        nonlocal version
+        if (news := store.clusters.find_changed(version)) is not None:
+            version = news.version
+            seen.update(cluster.id for cluster in news.changed)
+
+    with ThreadPoolExecutor() as thread:
+        writing = thread.submit(run_together, processes, url, "put_clusters", account.id, 40)
+        while not writing.done():
+            read_on()
+    read_on()
+
+    assert seen == {id_ for each in writing.result() for id_ in each}
+    assert len(seen) == 120
+
+
 def test_a_reader_misses_no_line_that_is_written_meanwhile(
     store: Store, account: Account, url: str, processes: list[Program]
 ) -> None:

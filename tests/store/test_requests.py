@@ -15,7 +15,7 @@ from modelyard.records.requests import RequestRecord
 from modelyard.store import Store
 from modelyard.store.requests import Past, RequestTotals
 from tests.store.program import Program, run_together
-from tests.store.samples import MODEL, START, at, fund
+from tests.store.samples import MODEL, OTHER_SERVER, SERVER, START, at, fund
 from tests.store.test_properties import quick
 
 NOTHING_YET = Past(START - timedelta(days=1), 0, START - timedelta(days=1), 0)
@@ -108,12 +108,27 @@ def test_what_a_killed_server_had_set_aside_is_free_again(store: Store, account:
     store.requests.reserve(left, NOTHING_YET)
     store.requests.settle([settled])
     assert store.requests.oldest_open(account.id) == left.at
-    assert store.requests.settle_left_over(at(200)) == 1
-    assert store.requests.settle_left_over(at(300)) == 0
+    assert store.requests.settle_left_over(SERVER, at(200)) == 1
+    assert store.requests.settle_left_over(SERVER, at(300)) == 0
     assert store.requests.find(left.id) == replace(left, settled_at=at(200), outcome="lost")
     assert store.requests.find(settled.id) == settled
     assert store.requests.spent_nano(account.id) == 5
     assert store.requests.oldest_open(account.id) is None
+
+
+def test_what_another_server_has_set_aside_stays_so(store: Store, account: Account) -> None:
+    fund(store, account, credit_nano=100)
+    records = [
+        replace(asked(account, reserved_nano=20), server_id=server_id) for server_id in (SERVER, OTHER_SERVER, None)
+    ]
+    for record in records:
+        store.requests.reserve(record, NOTHING_YET)
+
+    assert store.requests.settle_left_over(SERVER, at(200)) == 2
+
+    outcomes = [found.outcome for record in records if (found := store.requests.find(record.id))]
+    assert outcomes == ["lost", None, "lost"]
+    assert store.requests.spent_nano(account.id) == 20
 
 
 def test_totals_are_for_each_account_model_and_utc_day(store: Store, account: Account) -> None:

@@ -54,6 +54,7 @@ class Reconciler:
         clock: Clock,
         policy: Policy,
         quota_of: QuotaOf,
+        server_id: str,
         unpaid: Callable[[str], ModelyardError | None] = lambda account_id: None,
     ) -> None:
         """`unpaid`: why an account may run nothing for now, None when it may; asked at every step."""
@@ -65,6 +66,7 @@ class Reconciler:
         self._policy = policy
         self._records = records
         self._unpaid = unpaid
+        self._server_id = server_id
         self._limits = Limits(boot_s=policy.boot_s, drain_s=policy.drain_s)
         self._clusters: dict[str, Supervised] = {}
         self._gone: dict[str, asyncio.Event] = {}
@@ -86,13 +88,14 @@ class Reconciler:
         self._task = asyncio.create_task(self._run(), name="reconciler")
 
     async def recover(self) -> None:
-        """Ends the processes and closes the ledger of an earlier server; takes up the stored clusters.
+        """Ends the processes and closes the ledger that this server left when it was last cut off; takes up the stored
+        clusters.
 
-        A store belongs to one server, so whatever life is open was that server's, even if it called its node by
-        another name (a container has a new one each time). A process is looked for on the node it ran on only.
+        A server is known by its data folder, even if it calls its node by another name (a container has a new one each
+        time); what other servers run is left alone. A process is looked for on the node it ran on only.
         """
         here = {node.name for node in self._engine.nodes()}
-        left = await asyncio.to_thread(self._store.instances.list_open)
+        left = await asyncio.to_thread(self._store.instances.list_left_open, self._server_id)
         strays = self._engine.end_strays(
             (i.pid, i.pid_started) for i in left if i.node in here and i.pid and i.pid_started
         )

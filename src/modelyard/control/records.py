@@ -19,12 +19,15 @@ from modelyard.store.store import Store
 class Records:
     """Takes notes for one reconciler."""
 
-    def __init__(self, journal: Journal, store: Store, clock: Clock, tariff: Tariff | None = None) -> None:
-        """`clock`: a steady one, for bills are made of its moments. `tariff`: the terms of what is launched from now
-        on; None: nobody is billed."""
+    def __init__(
+        self, journal: Journal, store: Store, clock: Clock, server_id: str, tariff: Tariff | None = None
+    ) -> None:
+        """`clock`: a steady one, for bills are made of its moments. `server_id`: in whose name lives are entered.
+        `tariff`: the terms of what is launched from now on; None: nobody is billed."""
         self._journal = journal
         self._store = store
         self._clock = clock
+        self._server_id = server_id
         self._tariff = tariff
 
     def event(self, cluster: Cluster, kind: str, message: str) -> None:
@@ -44,6 +47,7 @@ class Records:
             created_at=now,
             heartbeat_at=now,
             tariff=self._tariff if billed else None,
+            server_id=self._server_id,
         )
         self._journal.submit(partial(self._store.instances.open, instance))
 
@@ -66,12 +70,12 @@ class Records:
         self._journal.submit(partial(self._store.instances.end, replica_id, self._clock.now(), reason))
 
     def killed(self, instances: Iterable[Instance]) -> None:
-        """These lives were cut off with their server: each ends where it was last known to go on. What that server had
+        """These lives were cut off when this server last ended: each ends where it was last known to go on. What was
         set aside for its requests is free again."""
         for instance in instances:
             end = partial(self._store.instances.end, instance.id, instance.heartbeat_at, "the server was killed")
             self._journal.submit(end)
-        self._journal.submit(partial(self._store.requests.settle_left_over, self._clock.now()))
+        self._journal.submit(partial(self._store.requests.settle_left_over, self._server_id, self._clock.now()))
 
     def inferences(self, counts: Mapping[str, tuple[int, datetime]]) -> None:
         """Cluster id → how many more inferences it answered, and when the last one was."""

@@ -37,21 +37,37 @@ class Metering:
     """Meters the requests of one server."""
 
     def __init__(
-        self, store: Store, journal: Journal, funds: Funds, clock: Clock, tariff: Tariff, reserve_s: int
+        self,
+        store: Store,
+        journal: Journal,
+        funds: Funds,
+        clock: Clock,
+        tariff: Tariff,
+        reserve_s: int,
+        server_id: str,
     ) -> None:
-        """`clock`: the one the ledger goes by; `reserve_s`: what is set aside before each request that is billed."""
+        """`clock`: the one the ledger goes by; `reserve_s`: what is set aside before each request that is billed, in
+        the name of `server_id`."""
         self.store = store
         self.journal = journal
         self.funds = funds
         self.clock = clock
         self.bills_requests = tariff.counts == "inference"
         self.reserve_us = reserve_s * US
+        self.server_id = server_id
 
     def request(self, request_id: str, key: Key, model_id: str, cost: Price) -> MeteredRequest:
         """A context for the run of one request; what it took is settled at its end."""
-        return MeteredRequest(
-            self, RequestRecord(request_id, key.account_id, model_id, cost.memory_bytes, self.clock.now(), key.id), cost
+        record = RequestRecord(
+            request_id,
+            key.account_id,
+            model_id,
+            cost.memory_bytes,
+            self.clock.now(),
+            key.id,
+            server_id=self.server_id,
         )
+        return MeteredRequest(self, record, cost)
 
     async def prune_forever(self, keep_days: int) -> None:
         """Deletes what nobody is charged for once it is so old."""

@@ -76,10 +76,12 @@ class Jobs:
         clock: Clock,
         *,
         owner_id: str,
+        server_id: str,
         data_dir: Path,
         limits: Limits,
     ) -> None:
-        """`owner_id`: the account of OWNER. `data_dir`: where variants are made."""
+        """`owner_id`: the account of OWNER. `server_id`: in whose name jobs are begun. `data_dir`: where variants are
+        made."""
         self._store = store
         self._catalog = catalog
         self._preparations = preparations
@@ -90,6 +92,7 @@ class Jobs:
         self._journal = journal
         self._clock = clock
         self._owner_id = owner_id
+        self._server_id = server_id
         self._variants = data_dir / VARIANTS_FOLDER
         self._limits = limits
         self._poke = asyncio.Event()
@@ -100,7 +103,7 @@ class Jobs:
     async def start(self) -> None:
         """Queues what an earlier server was at once more, begins to work, and to learn from what runs."""
         self._reconciler.on_growth = self.grew
-        await asyncio.to_thread(self._store.jobs.requeue_interrupted, self._clock.now())
+        await asyncio.to_thread(self._store.jobs.requeue_interrupted, self._server_id)
         self._task = asyncio.create_task(self._work(), name="jobs")
 
     async def close(self) -> None:
@@ -113,7 +116,7 @@ class Jobs:
         while True:
             self._poke.clear()
             try:
-                job = await asyncio.to_thread(self._store.jobs.claim, self._clock.now())
+                job = await asyncio.to_thread(self._store.jobs.claim, self._server_id, self._clock.now())
             except ModelyardError as error:
                 log.warning("the queue of jobs cannot be read: %s", error.message)
                 job = None

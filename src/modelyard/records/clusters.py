@@ -19,7 +19,11 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Desired state of one model for one account, as stored."""
+    """Desired state of one model for one account, as stored.
+
+    `version`: which of all changes to clusters was the last to this one; `wake_version`: which was the last after which
+    it starts anew when it had idled out or failed. Neither is a part of what is wanted.
+    """
 
     id: str
     account_id: str
@@ -31,6 +35,8 @@ class Cluster:
     modified_at: datetime
     inferences: int = 0
     last_inference_at: datetime | None = None
+    version: int = field(default=0, compare=False)
+    wake_version: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Instance:
 
     `heartbeat_at` is the last moment it was known alive; after a crash the interval is closed there.
     `pid` and `pid_started` (clock ticks since boot, from /proc) name the process, for finding strays.
-    `tariff` None: it is nobody's bill.
+    `tariff` None: it is nobody's bill. `server_id`: the server that runs it.
     """
 
     id: str
@@ -45,3 +45,4 @@ class Instance:
     pid: int | None = None
     pid_started: int | None = None
     tariff: Tariff | None = None
+    server_id: str | None = None

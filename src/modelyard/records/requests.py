@@ -12,7 +12,8 @@ class RequestRecord:
 
     `at`: when it came; `took_us`: microseconds that a replica spent on it; `outcome`: answered, failed, cancelled, or
     lost when its replica or server died. Money in billionths of a US dollar: `reserved_nano` counts as spent until it
-    is settled, `cost_nano` is its memory × time, `charged_nano` the part of that which is on the bill.
+    is settled, `cost_nano` is its memory × time, `charged_nano` the part of that which is on the bill. `server_id`: the
+    server that it came to.
     """
 
     id: str
@@ -28,3 +29,4 @@ class RequestRecord:
     reserved_nano: int = 0
     cost_nano: int = 0
     charged_nano: int = 0
+    server_id: str | None = None

@@ -1,18 +1,35 @@
-"""Clusters: what each account wants to run. Desired state only; what runs is observed, never stored here."""
+"""Clusters: what each account wants to run. Desired state only; what runs is observed, never stored here.
+
+Every change takes the next version, so that whoever makes it so can ask what has changed since it last looked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, case, delete, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, or_, select, update
 
 from modelyard.errors import UnknownCluster
 from modelyard.records.clusters import Capacity, Cluster
 from modelyard.store.database import Database, insert_into
 from modelyard.store.ids import new_id
-from modelyard.store.tables import clusters
+from modelyard.store.tables import clusters, counters
+
+COUNTER = "clusters"
+"""The name of the counter of versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedClusters:
+    """What has changed since a version. `version`: as of which it is told. `changed`: the clusters made or changed
+    since. `ids`: of all that there are, so that one which is not among them was deleted."""
+
+    version: int
+    changed: Sequence[Cluster]
+    ids: frozenset[str]
 
 
 class Clusters:
@@ -24,12 +41,14 @@ class Clusters:
     def put(
         self, account_id: str, model_id: str, capacity: Capacity, timeout_s: int, now: datetime
     ) -> tuple[Cluster, bool]:
-        """Makes the cluster, or gives the one there these values and enables it; True when this call made it.
+        """Makes the cluster, or gives the one there these values, enables it and wakes it; True when this call made it.
 
         Atomic: of several at once exactly one makes it. Raises NotFound when there is no such account.
         """
         made_id = new_id("cluster")
         with self._database.write() as connection:
+            version = _next_version(connection)
+            versions = {"version": version, "wake_version": version}
             insertion = insert_into(connection, clusters).values(
                 id=made_id,
                 account_id=account_id,
@@ -40,8 +59,9 @@ class Clusters:
                 created_at=now,
                 modified_at=now,
                 inferences=0,
+                **versions,
             )
-            wanted = {**_columns(capacity), "timeout_s": timeout_s, "enabled": True, "modified_at": now}
+            wanted = {**_columns(capacity), "timeout_s": timeout_s, "enabled": True, "modified_at": now, **versions}
             statement = insertion.on_conflict_do_update(
                 index_elements=["account_id", "model_id"], set_=wanted
             ).returning(clusters)
@@ -70,6 +90,21 @@ class Clusters:
         with self._database.read() as connection:
             return [_cluster(row) for row in connection.execute(statement)]
 
+    def find_changed(self, since: int) -> ChangedClusters | None:
+        """What has changed after version `since`; None when nothing has, which takes one small query.
+
+        A change that is committed meanwhile may be in it, or not; then it is told the next time, possibly once more.
+        """
+        with self._database.read() as connection:
+            counter = select(counters.c.value).where(counters.c.name == COUNTER)
+            version = connection.execute(counter).scalar_one_or_none() or 0
+            if version <= since:
+                return None
+            changed = select(clusters).where(clusters.c.version > since)
+            rows = connection.execute(changed.order_by(clusters.c.created_at, clusters.c.id)).all()
+            ids = frozenset(connection.execute(select(clusters.c.id)).scalars())
+        return ChangedClusters(version, [_cluster(row) for row in rows], ids)
+
     def update(
         self,
         cluster_id: str,
@@ -77,9 +112,13 @@ class Clusters:
         capacity: Capacity | None = None,
         timeout_s: int | None = None,
         enabled: bool | None = None,
+        wake: bool = True,
         now: datetime,
     ) -> Cluster | None:
-        """Changes what is given and leaves the rest; the cluster as it is then, None when it is gone."""
+        """Changes what is given and leaves the rest; the cluster as it is then, None when it is gone.
+
+        `wake`: one that had idled out or failed starts anew.
+        """
         changes: dict[str, Any] = {"modified_at": now}
         if capacity is not None:
             changes |= _columns(capacity)
@@ -87,14 +126,17 @@ class Clusters:
             changes["timeout_s"] = timeout_s
         if enabled is not None:
             changes["enabled"] = enabled
-        statement = update(clusters).where(clusters.c.id == cluster_id).values(changes).returning(clusters)
         with self._database.write() as connection:
+            version = _next_version(connection)
+            changes |= {"version": version, "wake_version": version} if wake else {"version": version}
+            statement = update(clusters).where(clusters.c.id == cluster_id).values(changes).returning(clusters)
             row = connection.execute(statement).one_or_none()
         return None if row is None else _cluster(row)
 
     def delete(self, cluster_id: str) -> bool:
         """Removes the cluster, not its instances or events; False when it was gone already."""
         with self._database.write() as connection:
+            _next_version(connection)
             removed = connection.execute(delete(clusters).where(clusters.c.id == cluster_id)).rowcount
         return removed > 0
 
@@ -121,6 +163,16 @@ class Clusters:
             connection.execute(statement, rows)
 
 
+def _next_version(connection: Connection) -> int:
+    """The version of the change that this transaction makes.
+
+    Changes wait for each other here until they are committed: who sees a version sees all that came before it.
+    """
+    insertion = insert_into(connection, counters).values(name=COUNTER, value=1)
+    statement = insertion.on_conflict_do_update(index_elements=["name"], set_={"value": counters.c.value + 1})
+    return int(connection.execute(statement.returning(counters.c.value)).scalar_one())
+
+
 def _columns(capacity: Capacity) -> dict[str, Any]:
     return {"capacity_min": capacity.min, "capacity_desired": capacity.desired, "capacity_max": capacity.max}
 
@@ -137,4 +189,6 @@ def _cluster(row: Row[tuple[object, ...]]) -> Cluster:
         modified_at=row.modified_at,
         inferences=row.inferences,
         last_inference_at=row.last_inference_at,
+        version=row.version,
+        wake_version=row.wake_version,
     )

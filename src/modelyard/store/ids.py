@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 from uuid import uuid4
 
-Noun = Literal["account", "key", "cluster", "instance"]
+Noun = Literal["account", "key", "cluster", "instance", "server"]
 
-_PREFIXES: dict[Noun, str] = {"account": "acc", "key": "key", "cluster": "cl", "instance": "in"}
+_PREFIXES: dict[Noun, str] = {"account": "acc", "key": "key", "cluster": "cl", "instance": "in", "server": "srv"}
 
 
 def new_id(noun: Noun) -> str:

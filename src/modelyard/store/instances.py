@@ -100,6 +100,14 @@ class Instances:
         with self._database.write() as connection:
             return connection.execute(statement).rowcount > 0
 
+    def list_left_open(self, server_id: str) -> Sequence[Instance]:
+        """The lives that have not ended and that only this server can end, oldest first.
+
+        Those of a server of before there were ids are among them: none such can run on these tables.
+        """
+        is_own = or_(instances.c.server_id == server_id, instances.c.server_id.is_(None))
+        return self._select(select(instances).where(instances.c.ended_at.is_(None), is_own))
+
     def list_open(self, node: str | None = None) -> Sequence[Instance]:
         """The lives that have not ended, on one node or on all, oldest first."""
         statement = select(instances).where(instances.c.ended_at.is_(None))
@@ -148,4 +156,5 @@ def _instance(row: Row[tuple[object, ...]]) -> Instance:
         pid=row.pid,
         pid_started=row.pid_started,
         tariff=None if row.tariff is None else Tariff(**row.tariff),
+        server_id=row.server_id,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Row, Select, false, select, update
+from sqlalchemy import Row, Select, false, or_, select, update
 
 from modelyard.records.jobs import Job, JobState
 from modelyard.store.database import Database, insert_into
@@ -51,8 +51,8 @@ class Jobs:
             row = connection.execute(select(jobs).where(jobs.c.model_id == model_id)).one()
         return _job(row), queued
 
-    def claim(self, now: datetime) -> Job | None:
-        """Begins the job that has waited longest; None when none waits. Of several processes one gets it."""
+    def claim(self, server_id: str, now: datetime) -> Job | None:
+        """Begins the job that has waited longest; None when none waits. Of several servers one gets it."""
         oldest = (
             select(jobs.c.model_id)
             .where(jobs.c.state == JobState.QUEUED)
@@ -71,6 +71,7 @@ class Jobs:
                 started_at=now,
                 ended_at=None,
                 modified_at=now,
+                server_id=server_id,
             )
             .returning(jobs)
         )
@@ -88,9 +89,10 @@ class Jobs:
                 .values(state=state, message=message, modified_at=now, ended_at=ended_at)
             )
 
-    def requeue_interrupted(self, now: datetime) -> int:
-        """Queues what was under way when its server ended, ahead of what was queued; how many that were."""
-        under_way = jobs.c.state.not_in((*OVER, JobState.QUEUED))
+    def requeue_interrupted(self, server_id: str) -> int:
+        """Queues what was under way when this server ended, ahead of what was queued; how many that were."""
+        is_own = or_(jobs.c.server_id == server_id, jobs.c.server_id.is_(None))
+        under_way = jobs.c.state.not_in((*OVER, JobState.QUEUED)) & is_own
         with self._database.write() as connection:
             return connection.execute(
                 update(jobs)
@@ -100,6 +102,7 @@ class Jobs:
                     message="Queued again: the server was stopped while it worked on this",
                     modified_at=jobs.c.started_at,
                     started_at=None,
+                    server_id=None,
                 )
             ).rowcount
 
@@ -127,4 +130,5 @@ def _asked_by(account_id: str) -> Select[tuple[str]]:
 
 def _job(row: Row[tuple[object, ...]]) -> Job:
     fields = dict(row._mapping)
+    del fields["server_id"]
     return Job(**{**fields, "state": JobState(fields["state"])})

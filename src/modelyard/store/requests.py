@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, or_, select, update
 
 from modelyard.errors import NotFound
 from modelyard.money import check_funds
@@ -94,9 +94,12 @@ class Requests:
             )
             connection.execute(statement, rows)
 
-    def settle_left_over(self, now: datetime) -> int:
-        """Settles at zero what an earlier server had set aside and never settled; how many there were."""
-        statement = update(requests).where(requests.c.settled_at.is_(None)).values(settled_at=now, outcome="lost")
+    def settle_left_over(self, server_id: str, now: datetime) -> int:
+        """Settles at zero what this server, before it ended, had set aside and never settled; how many there were."""
+        is_own = or_(requests.c.server_id == server_id, requests.c.server_id.is_(None))
+        statement = (
+            update(requests).where(requests.c.settled_at.is_(None), is_own).values(settled_at=now, outcome="lost")
+        )
         with self._database.write() as connection:
             return connection.execute(statement).rowcount
 

@@ -22,11 +22,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0002"  # the migration that ends at these tables
+REVISION = "v0003"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -109,6 +110,8 @@ keys = Table(
     Column("rate_limit", Integer),
 )
 
+# `version` of a cluster: the value of the counter "clusters" at its last change, counts aside; a deletion counts too.
+# `wake_version`: the same of the last change after which a cluster that had idled out or failed starts anew.
 clusters = Table(
     "clusters",
     metadata,
@@ -124,6 +127,8 @@ clusters = Table(
     Column("modified_at", UtcDateTime, nullable=False),
     Column("inferences", BigInteger, nullable=False),
     Column("last_inference_at", UtcDateTime),
+    Column("version", BigInteger, nullable=False, server_default=text("0")),
+    Column("wake_version", BigInteger, nullable=False, server_default=text("0")),
     UniqueConstraint("account_id", "model_id"),
     CheckConstraint(
         "0 <= capacity_min AND capacity_min <= capacity_desired AND capacity_desired <= capacity_max",
@@ -131,6 +136,15 @@ clusters = Table(
     ),
 )
 
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", CleanText, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+# `server_id`, here and below: the server that runs it. Only that server may say that it was cut off; None: a server of
+# before there were such ids.
 # `cluster_id` refers to nothing on purpose: the ledger outlives the clusters it bills for.
 instances = Table(
     "instances",
@@ -149,6 +163,7 @@ instances = Table(
     Column("pid", BigInteger),
     Column("pid_started", BigInteger),
     Column("tariff", JSON),
+    Column("server_id", CleanText),
     CheckConstraint("ended_at IS NULL OR ended_at >= created_at", name="ends_after_start"),
 )
 Index(None, instances.c.account_id, instances.c.created_at)
@@ -196,6 +211,7 @@ requests = Table(
     Column("reserved_nano", BigInteger, nullable=False),
     Column("cost_nano", BigInteger, nullable=False),
     Column("charged_nano", BigInteger, nullable=False),
+    Column("server_id", CleanText),
 )
 Index(None, requests.c.account_id, requests.c.at)
 
@@ -231,6 +247,7 @@ jobs = Table(
     Column("modified_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
+    Column("server_id", CleanText),
 )
 Index(None, jobs.c.state, jobs.c.created_at)
 
