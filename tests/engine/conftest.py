@@ -14,6 +14,7 @@ from modelyard.engine.local import LocalEngine
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.units import GIB
 from tests.builders import build
+from tests.engine.exporter import EXPORTER
 from tests.engine.fake import FakeEngine
 from tests.engine.harness import SECRET, Harness, new_id
 from tests.engine.workers import ECHO_NURSERY
@@ -37,16 +38,17 @@ async def fake_engine() -> AsyncIterator[FakeEngine]:
 
 
 @pytest.fixture(scope="package")
-async def echo_engine() -> AsyncIterator[LocalEngine]:
+async def echo_engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEngine]:
     """Processes that echo."""
-    async with started(LocalEngine(GIB, nursery=ECHO_NURSERY)) as engine:
+    log_dir = tmp_path_factory.mktemp("logs")
+    async with started(LocalEngine(GIB, log_dir=log_dir, nursery=ECHO_NURSERY, exporter=EXPORTER)) as engine:
         yield engine
 
 
 @pytest.fixture(scope="package")
-async def real_engine() -> AsyncIterator[LocalEngine]:
+async def real_engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEngine]:
     """Processes as in production: a nursery with the model libraries in it, workers that load models."""
-    async with started(LocalEngine(GIB)) as engine:
+    async with started(LocalEngine(GIB, log_dir=tmp_path_factory.mktemp("logs"))) as engine:
         yield engine
 
 

@@ -7,11 +7,14 @@ import subprocess
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from modelyard.engine.base import Phase, Sighting
-from modelyard.errors import InvalidRequest, ReplicaLost
+from modelyard.engine.base import Node, Phase, Place, Sighting
+from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, ReplicaLost
+from modelyard.records.models import Inspection, ModelCard, Progress, Source
+from modelyard.records.variants import ExportOrder
 from modelyard.worker.memory import start_ticks
 from tests.engine.harness import Harness, ask, eventually, finish, first_piece, is_alive
 
@@ -185,6 +188,90 @@ async def test_strays_are_ended_by_pid_and_start(any_engine: Harness) -> None:
         for process in processes:
             process.kill()
             process.wait(10)
+
+
+# --- places ---
+
+
+def places(node: Node) -> list[Place]:
+    return [Place(node.name), *(Place(node.name, device.name) for device in node.devices)]
+
+
+async def test_a_replica_runs_where_it_was_placed(any_engine: Harness) -> None:
+    for place in (place for node in any_engine.engine.nodes() for place in places(node)):
+        spec = any_engine.good()
+        any_engine.launch(spec, place)
+        sighting = await any_engine.until_phase(spec.replica_id, Phase.READY)
+        assert {each.place for each in any_engine.history[spec.replica_id]} == {place}
+        assert sighting.link is not None
+        assert (await ask(sighting.link, "hello", max_new_tokens=2)).startswith("hello")
+
+
+async def test_on_a_node_that_is_not_there_a_replica_is_gone_at_once(any_engine: Harness) -> None:
+    spec = any_engine.good()
+    any_engine.launch(spec, Place("in-the-cellar"))
+    sighting = any_engine.engine.sightings()[spec.replica_id]
+    assert (sighting.phase, sighting.reason) == (Phase.GONE, "there is no node in-the-cellar")
+    assert not sighting.refused
+    await any_engine.engine.stop(spec.replica_id, 5.0)
+
+
+# --- what is local to a node ---
+
+
+def card_of(folder: Path | None) -> ModelCard:
+    return ModelCard("tests/model", "text-generation", Source.FOLDER, 1024**2, Inspection(), path=folder)
+
+
+async def test_the_files_of_a_model_are_where_launches_find_them(any_engine: Harness, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    assert await any_engine.engine.prepare(card_of(tmp_path), told.append) == tmp_path
+    with pytest.raises(DownloadFailed):
+        await any_engine.engine.prepare(card_of(None), told.append)
+
+
+async def test_a_node_that_has_run_a_model_has_its_files(any_engine: Harness) -> None:
+    spec = any_engine.good()
+    await any_engine.boot(spec)
+    card = replace(card_of(Path(spec.path)), model_id=spec.model_id)
+    names = {node.name for node in any_engine.engine.nodes()}
+    assert any_engine.place.node in any_engine.engine.nodes_with(card)
+    assert set(any_engine.engine.nodes_with(card)) <= names
+
+
+async def test_logs_are_read_by_folder_the_newest_first(any_engine: Harness) -> None:
+    folder = f"account/{any_engine.good().replica_id}"
+    for name in ("20260501-080000-a", "20260501-080001-b", "20260501-080002-c"):
+        spec = replace(any_engine.bad(), log_path=f"{folder}/{name}.log")
+        any_engine.launch(spec)
+        await any_engine.until_phase(spec.replica_id, Phase.GONE)
+    logs = await any_engine.engine.read_logs(folder, 2)
+    assert [log.name for log in logs] == ["20260501-080002-c", "20260501-080001-b"]
+    assert all(any_engine.bad_words in log.text for log in logs)
+    assert len(await any_engine.engine.read_logs(folder, 100)) == 3
+    assert await any_engine.engine.read_logs("account/none", 100) == []
+
+
+def order(source: Path, target: Path) -> ExportOrder:
+    return ExportOrder(path=str(source), task="text-generation", kind="onnx", target=str(target), model_id="tests/gpt2")
+
+
+async def test_a_variant_is_made_step_by_step(any_engine: Harness, tiny_gpt2: Path, tmp_path: Path) -> None:
+    steps: list[str] = []
+    facts = await any_engine.engine.export(order(tiny_gpt2, tmp_path / "made"), any_engine.place, steps.append)
+    assert facts["parameters"] > 0
+    assert steps
+    assert all(steps)
+    assert (tmp_path / "made" / "config.json").is_file()
+
+
+async def test_what_no_variant_can_be_made_of_is_refused_and_leaves_nothing(
+    any_engine: Harness, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelRefused, match=r"no config\.json"):
+        await any_engine.engine.export(order(tmp_path / "empty", tmp_path / "made"), any_engine.place, print)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
 async def test_closing_ends_everything(own_engine: Open) -> None:

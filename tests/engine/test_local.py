@@ -18,12 +18,13 @@ from typing import Any
 
 import pytest
 
-from modelyard.engine.base import Phase
+from modelyard.engine.base import Device, Node, Phase, Place
 from modelyard.engine.keeper import Keeper, worker_environment
 from modelyard.engine.link import Link
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.rundir import MARKER, PREFIX, RunDir
 from modelyard.errors import ReplicaLost
+from modelyard.records.models import Inspection, ModelCard, OnProgress, Progress, Source
 from modelyard.units import GIB
 from tests.engine.conftest import model_spec
 from tests.engine.harness import Harness, ask, echo_spec, eventually, finish, first_piece, is_alive
@@ -58,6 +59,33 @@ def nursery_of(harness: Harness) -> int:
     assert isinstance(harness.engine, LocalEngine)
     assert harness.engine.nursery_pid is not None
     return harness.engine.nursery_pid
+
+
+# --- what only this machine knows ---
+
+
+async def test_a_replica_is_given_the_device_it_was_placed_on() -> None:
+    devices = (Device("cuda:0", GIB), Device("cuda:1", GIB))
+    async with local(node="here", devices=devices) as harness:
+        assert harness.engine.nodes() == (Node("here", GIB, devices),)
+        for place, device in ((Place("here", "cuda:1"), "cuda:1"), (Place("here"), "auto")):
+            spec = echo_spec()
+            harness.launch(spec, place)
+            sighting = await harness.until_phase(spec.replica_id, Phase.READY)
+            assert sighting.link is not None
+            assert (await facts(sighting.link))["device"] == device
+
+
+async def test_models_are_fetched_by_whoever_knows_where_they_are(tmp_path: Path) -> None:
+    async def fetch(card: ModelCard, on_progress: OnProgress) -> Path:
+        on_progress(Progress(card.model_id, 1, 2))
+        return tmp_path / card.model_id
+
+    told: list[Progress] = []
+    card = ModelCard("org/name", "text-generation", Source.HUB, GIB, Inspection())
+    async with local(fetch=fetch) as harness:
+        assert await harness.engine.prepare(card, told.append) == tmp_path / "org/name"
+    assert told == [Progress("org/name", 1, 2)]
 
 
 # --- ends ---

@@ -48,6 +48,7 @@ class EchoWorkshop:
         self.threads: list[int] = []
         self.child: int | None = None
         self.accelerated = False
+        self.device = ""
 
     def find_task(self, spec: ReplicaSpec) -> Task:
         return replace(ECHO, run=self.run)
@@ -57,6 +58,7 @@ class EchoWorkshop:
 
     def load(self, spec: ReplicaSpec, task: Task) -> Any:
         wishes = spec.path.split()
+        self.device = spec.device
         self.accelerated = "accelerated" in wishes
         if "deaf" in wishes:
             ctypes.CDLL(None).signal(signal.SIGTERM, SIG_IGN)
@@ -92,6 +94,7 @@ class EchoWorkshop:
     def facts(self) -> dict[str, Any]:
         return {
             "child": self.child,
+            "device": self.device,
             "threads": self.threads,
             "frozen": gc.get_freeze_count(),
             "random": random.random(),

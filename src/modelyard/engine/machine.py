@@ -57,7 +57,8 @@ def find_devices(environ: Mapping[str, str] = os.environ, fraction: float = 0.9)
 
 
 def read_devices(answer: str, visible: str | None, fraction: float) -> tuple[Device, ...]:
-    """The devices in an answer to ASK_DRIVER, numbered as CUDA numbers those that are `visible`.
+    """The devices in an answer to ASK_DRIVER, numbered as CUDA numbers those that are `visible` where its order is that
+    of the bus (CUDA_DEVICE_ORDER=PCI_BUS_ID), or all are alike.
 
     `visible`: CUDA_VISIBLE_DEVICES, a list of numbers or ids; the first that there is not ends it. None: all are.
     Raises ValueError. Source: the CUDA C++ programming guide, environment variables.
