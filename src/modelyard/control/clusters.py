@@ -107,10 +107,7 @@ class Clusters:
         """The account's cluster of a model. Raises UnknownCluster."""
         supervised = self.find(account_id, model_id)
         if supervised is None:
-            raise UnknownCluster(
-                f"You have no cluster of {model_id}. Create one with PUT /models/v2/{model_id}, or just POST to it.",
-                model=model_id,
-            )
+            raise UnknownCluster(f"You have no cluster of {model_id}.", model=model_id)
         return supervised
 
     def list(self, account_id: str) -> Sequence[Supervised]:
@@ -203,9 +200,8 @@ class Clusters:
         if len(there) >= most:
             named = ", ".join(there[:MODELS_NAMED]) + (", ..." if len(there) > MODELS_NAMED else "")
             raise QuotaExceeded(
-                f"Your account's models are limited to {most}, and there are {len(there)}: {named or 'none'}. "
-                "Delete one (DELETE /models/v2/org/model), or have the limit raised: "
-                "`modelyard accounts set NAME --max-models N`.",
+                f"Your account's models are limited to {most}, and there are {len(there)}: {named or 'none'}.",
+                cause="models",
                 limit=most,
             )
 

@@ -111,10 +111,10 @@ class Supervised:
         if self.removed:
             return ClusterOff(f"The cluster of {model_id} was deleted while this request waited.")
         if not self.cluster.enabled:
-            return ClusterOff(f'The cluster of {model_id} is off. Switch it on with PATCH {{"status": "on"}}.')
+            return ClusterOff(f"The cluster of {model_id} is off.", cause="off", model=model_id)
         if self.cluster.capacity.max == 0:
-            said = f"capacity.max of the cluster of {model_id} is 0, so nothing may run."
-            return ClusterOff(f'{said} Raise it with PATCH {{"capacity": {{"max": 1}}}}.')
+            words = f"capacity.max of the cluster of {model_id} is 0, so nothing may run."
+            return ClusterOff(words, cause="max", model=model_id)
         return self.unpaid or self.failure
 
     def problem(self) -> ModelyardError | None:

@@ -89,7 +89,7 @@ class Routes:
             raise fresh(route.failure)
         if len(route.waiting) >= self._max_queued:
             raise QueueFull(
-                f"{self._max_queued} requests wait for this model already. Try again shortly, or raise capacity.max.",
+                f"{self._max_queued} requests wait for this model already.",
                 retry_after_s=1.0,
             )
         waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()

@@ -10,6 +10,7 @@ import msgspec
 
 from modelyard.accounts import rates
 from modelyard.errors import ModelyardError, RateLimited, Throttled, Unauthorized
+from modelyard.gateway.remedies import V2, Remedies, sentence
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +24,10 @@ def status_of(error: BaseException) -> int:
     return error.status if isinstance(error, ModelyardError) else 500
 
 
-def message_of(error: BaseException, request_id: str) -> str:
-    """What a client is told of an error."""
+def message_of(error: BaseException, request_id: str, remedies: Remedies) -> str:
+    """What a client is told of an error: what is wrong and, in the words of its surface, what to do."""
     if isinstance(error, ModelyardError):
-        return error.message
+        return sentence(error, remedies)
     return f"Something went wrong inside the server. Its log has the details under request id {request_id}."
 
 
@@ -49,7 +50,7 @@ def note(error: BaseException, request_id: str) -> None:
 
 def v2_body(error: BaseException, request_id: str) -> bytes:
     """The v2 envelope of an error."""
-    return msgspec.json.encode({"error": message_of(error, request_id), "output": None})
+    return msgspec.json.encode({"error": message_of(error, request_id, V2), "output": None})
 
 
 def v2_answer(error: BaseException, request_id: str) -> tuple[int, bytes, Mapping[str, str]]:

@@ -20,7 +20,7 @@ from modelyard.control.clusters import MAX_REPLICAS, MAX_TIMEOUT_S, Changes, Rep
 from modelyard.control.replicas import Supervised
 from modelyard.control.states import ClusterStatus
 from modelyard.errors import InvalidRequest, NotFound
-from modelyard.gateway import jobs, problem
+from modelyard.gateway import jobs, problem, remedies
 from modelyard.gateway.listing import Page, is_benchmarked, next_link, read_page
 from modelyard.gateway.requests import new_request_id
 from modelyard.records.accounts import Key
@@ -78,7 +78,9 @@ class Calls:
                     return data
             except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
                 problem.note(error, request_id)
-                status, data = problem.status_of(error), {**beside, "error": problem.message_of(error, request_id)}
+                payload = msgspec.json.encode({**beside, "error": problem.message_of(error, request_id, remedies.V1)})
+                headers = {"x-request-id": request_id, **problem.headers_of(error)}
+                return Response(payload, problem.status_of(error), headers, media_type=problem.JSON)
             return Response(msgspec.json.encode(data), status, {"x-request-id": request_id}, media_type=problem.JSON)
 
         return endpoint

@@ -14,7 +14,7 @@ import msgspec
 
 from modelyard.control.replicas import Supervised
 from modelyard.errors import BootFailed
-from modelyard.gateway import problem
+from modelyard.gateway import problem, remedies
 from modelyard.gateway.asked import Asked, admit, meter_headers, understand
 from modelyard.gateway.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
 from modelyard.gateway.requests import new_request_id
@@ -46,7 +46,9 @@ class V1:
         except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
             problem.note(error, headers["x-request-id"])
             if not http.started:
-                payload = msgspec.json.encode({"error": problem.message_of(error, headers["x-request-id"])})
+                payload = msgspec.json.encode(
+                    {"error": problem.message_of(error, headers["x-request-id"], remedies.V1)}
+                )
                 await http.send_json(problem.status_of(error), payload, {**headers, **problem.headers_of(error)})
             # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
 

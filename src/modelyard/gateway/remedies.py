@@ -1,0 +1,73 @@
+"""What a client can do about an error, in the words of the surface it speaks. Owns these sentences and nothing else.
+
+Rooms below raise errors that say what is wrong and carry data; where one class has several causes, `data["cause"]`
+tells which. A table maps class and cause to a sentence, in which `{name}` stands for the error's data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelyard.errors import (
+    ClusterOff,
+    ModelyardError,
+    NoCapacity,
+    QueueFull,
+    QuotaExceeded,
+    ReplicaLost,
+    UnknownCluster,
+)
+
+Remedies = Mapping[tuple[type[ModelyardError], str | None], str]
+"""By class and cause; the cause None stands for every other cause of the class."""
+
+OPERATOR: Remedies = {
+    (NoCapacity, "machine"): "Serve a smaller model or raise --memory-gb.",
+    (NoCapacity, "account memory"): "Serve a smaller model, or have the limit raised: "
+    "`modelyard accounts set NAME --max-memory-gb X`.",
+    (NoCapacity, "account instances"): "Have the limit raised: `modelyard accounts set NAME --max-instances N`.",
+    (QuotaExceeded, "models"): "Delete one, or have the limit raised: `modelyard accounts set NAME --max-models N`.",
+    (ReplicaLost, "tries"): "See `modelyard logs {model}`.",
+}
+"""What is the operator's to do, whatever the surface."""
+
+V2: Remedies = {
+    **OPERATOR,
+    (UnknownCluster, None): "Create one with PUT /models/v2/{model}, or just POST to it.",
+    (ClusterOff, "off"): 'Switch it on with PATCH {{"status": "on"}}.',
+    (ClusterOff, "max"): 'Raise it with PATCH {{"capacity": {{"max": 1}}}}.',
+    (QueueFull, None): "Try again shortly, or raise capacity.max.",
+    (QuotaExceeded, "models"): "Delete one (DELETE /models/v2/org/model), or have the limit raised: "
+    "`modelyard accounts set NAME --max-models N`.",
+}
+
+V1: Remedies = {
+    **OPERATOR,
+    (UnknownCluster, None): 'Load it first: POST /model/load {{"model": "{model}"}}.',
+    (ClusterOff, "off"): "Whoever switched it off over /models/v2 can switch it on again.",
+    (ClusterOff, "max"): 'Load it again: POST /model/load {{"model": "{model}"}}.',
+    (QueueFull, None): "Try again shortly, or load it with a higher concurrency.",
+    (QuotaExceeded, "models"): "Delete one (POST /model/delete), or have the limit raised: "
+    "`modelyard accounts set NAME --max-models N`.",
+}
+
+
+class _Data(dict[str, Any]):
+    """An error's data in a sentence; what it does not have is left open."""
+
+    def __missing__(self, name: str) -> str:
+        return f"<{name}>"
+
+
+def find_remedy(error: ModelyardError, remedies: Remedies) -> str | None:
+    """What the table says about such an error; None when it says nothing."""
+    kind = type(error)
+    words = remedies.get((kind, error.data.get("cause"))) or remedies.get((kind, None))
+    return None if words is None else words.format_map(_Data(error.data))
+
+
+def sentence(error: ModelyardError, remedies: Remedies) -> str:
+    """What is wrong, and what to do about it."""
+    remedy = find_remedy(error, remedies)
+    return error.message if remedy is None else f"{error.message.rstrip('.')}. {remedy}"
