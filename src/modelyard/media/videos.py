@@ -70,17 +70,17 @@ def decode_video(media: Media, frames: int | None = None) -> Video:
             containers.check_reaches(container.duration / 1e6, index.end_s, found, media.where)
         chosen = [index.shown_at[i] for i in spread(len(index.shown_at), frames)]
         check_size(stream.width, stream.height, len(chosen), media.where)
-        seekable = found is not sniff.GIF  # a GIF's frames are painted one over the other
-        pictures = list(pick(container, stream, index, chosen, media.where, seekable=seekable))
-        if len(pictures) < len(chosen):
+        seekable = found is not sniff.GIF  # a GIF's frames are laid one over the other
+        decoded = list(pick(container, stream, index, chosen, media.where, seekable=seekable))
+        if len(decoded) < len(chosen):
             raise InvalidRequest(
-                f"{media.where}: this {found.name} file is damaged or cut off: {len(pictures)} of {len(chosen)} "
+                f"{media.where}: this {found.name} file is damaged or cut off: {len(decoded)} of {len(chosen)} "
                 "frames could be decoded",
                 field=media.where,
             )
         start, unit = index.shown_at[0], float(stream.time_base)
         return Video(
-            frames=np.stack(pictures),
+            frames=np.stack(decoded),
             times=np.array([(at - start) * unit for at in chosen]),
             duration_s=index.end_s - start * unit,
             total_frames=len(index.shown_at),
@@ -160,7 +160,7 @@ def key_before(keys: Sequence[int], shown_at: int) -> int:
 
 
 def upright(frame: Any) -> Pixels:
-    """A frame as uint8 (height, width, 3), turned as its display matrix says: phones film portrait lying down."""
+    """A frame as uint8 (height, width, 3), turned as its display matrix says: phones record portrait lying down."""
     import numpy as np
 
     pixels = frame.to_ndarray(format="rgb24")

@@ -25,10 +25,11 @@ from modelyard.tasks.shared.images import EXAMPLE, pixels_of
 from modelyard.tasks.shared.lengths import media_size
 from modelyard.tasks.shared.prompts import refuse_long_prompt
 from modelyard.tasks.shared.scores import softmax
+from modelyard.tasks.shared.spans import AnswerTokens, SharedTokens, WindowTokens
 from modelyard.tasks.shared.windows import check_shared
 
 Coordinate = Annotated[float, Meta(ge=0, le=1000)]
-Box = Annotated[list[Coordinate], Meta(min_length=4, max_length=4)]
+WordBox = Annotated[list[Coordinate], Meta(min_length=4, max_length=4)]
 PAGE = 1000
 """Boxes are in thousandths of the page's width and height."""
 
@@ -41,7 +42,7 @@ class DocumentQuestionAnsweringInputs(Inputs, frozen=True, kw_only=True):
         Media | None, Meta(description="the page: image_url, url or base64; models that read word_boxes do without")
     ] = None
     word_boxes: Annotated[
-        Annotated[list[tuple[str, Box]], Meta(min_length=1, max_length=100_000)] | None,
+        Annotated[list[tuple[str, WordBox]], Meta(min_length=1, max_length=100_000)] | None,
         Meta(
             description="the page's words in reading order, for LayoutLM: [[word, [left, top, right, bottom]], ...] in "
             "thousandths of the page's width and height"
@@ -64,15 +65,9 @@ class DocumentQuestionAnsweringParams(GenerationParams, frozen=True, kw_only=Tru
             "the k likeliest tokens"
         ),
     ] = None
-    doc_stride: Annotated[
-        Annotated[int, Meta(ge=0)] | None,
-        Meta(description="tokens that neighbouring windows share; by default 128, or half a window if that is less"),
-    ] = None
-    max_answer_len: Annotated[Annotated[int, Meta(ge=1)], Meta(description="most tokens in an answer; 15")] = 15
-    max_seq_len: Annotated[
-        Annotated[int, Meta(ge=8)] | None,
-        Meta(description="most tokens in a window, the question included; 384, or the model's limit if that is less"),
-    ] = None
+    doc_stride: SharedTokens = None
+    max_answer_len: AnswerTokens = 15
+    max_seq_len: WindowTokens = None
 
 
 class DocumentAnswer(msgspec.Struct, frozen=True):
@@ -102,7 +97,7 @@ def writes(model: Model) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class PageWindow:
     """A stretch of the page behind the question. `words`: each token's word in the page, None outside the page."""
 
     arguments: Mapping[str, Array]
@@ -126,7 +121,7 @@ def find_answers(
         outputs = model.forward(stack_rows([windows[index].arguments for index in group]))
         for place, index in enumerate(group):
             logits = [outputs[name][place] for name in ("start_logits", "end_logits")]
-            for score, first, last in spans(windows[index], logits, call.params):
+            for score, first, last in best_spans(windows[index], logits, call.params):
                 found[first, last] = max(score, found.get((first, last), 0.0))
     best = sorted(found.items(), key=lambda item: -item[1])[: call.params.top_k or 1]
     return [DocumentAnswer(score, " ".join(words[first : last + 1]), first, last) for (first, last), score in best]
@@ -134,7 +129,7 @@ def find_answers(
 
 def windows_of(
     model: Model, call: Call[DocumentQuestionAnsweringInputs, DocumentQuestionAnsweringParams]
-) -> list[Window]:
+) -> list[PageWindow]:
     """The page's windows, each behind the question. Raises InvalidRequest when they leave it no room."""
     word_boxes = call.inputs.word_boxes or []
     limit = min(limit for limit in (call.params.max_seq_len or 384, model.max_length) if limit)
@@ -168,7 +163,7 @@ def windows_of(
         ]
         names = ("input_ids", "attention_mask", "token_type_ids")
         arguments = {name: np.array([batch[name][index]], dtype=np.int64) for name in names}
-        windows.append(Window({**arguments, "bbox": np.array([places], dtype=np.int64)}, words))
+        windows.append(PageWindow({**arguments, "bbox": np.array([places], dtype=np.int64)}, words))
     return windows
 
 
@@ -181,8 +176,8 @@ def box_of(word_boxes: Sequence[tuple[str, Sequence[float]]], word: int | None, 
     return [int(value) for value in word_boxes[word][1]]
 
 
-def spans(
-    window: Window, logits: Sequence[Array], params: DocumentQuestionAnsweringParams
+def best_spans(
+    window: PageWindow, logits: Sequence[Array], params: DocumentQuestionAnsweringParams
 ) -> list[tuple[float, int, int]]:
     """A window's likeliest stretches as (probability, first word, last word). `logits`: (tokens,) for begin and end.
 

@@ -9,7 +9,7 @@ from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.embedding import EmbeddingParams, Vectors, embed
-from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
+from modelyard.tasks.shared.texts import TextInputs, answer_each_text, text_length
 
 
 class FeatureExtractionInputs(TextInputs, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ FeatureExtractionOutput = Vectors
 
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Embeds each text. Long texts are cut at the model's limit."""
-    return answer_each(calls, lambda rows: embed(model, rows))
+    return answer_each_text(calls, lambda rows: embed(model, rows))
 
 
 TASK = Task(

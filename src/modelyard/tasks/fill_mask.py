@@ -15,7 +15,7 @@ from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.encoding import Row, encode, forward_each
 from modelyard.tasks.shared.scores import softmax
-from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
+from modelyard.tasks.shared.texts import TextInputs, answer_each_text, text_length
 
 
 class FillMaskInputs(TextInputs, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ FillMaskOutput = list[Filling | list[Filling | list[Filling]]]
 
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Fills each text's masks."""
-    return answer_each(calls, lambda rows: fill(model, rows))
+    return answer_each_text(calls, lambda rows: fill(model, rows))
 
 
 def fill(model: Model, rows: Sequence[tuple[Call[Any, FillMaskParams], str]]) -> list[Any]:

@@ -17,9 +17,9 @@ from msgspec import Meta
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_each, pixels_of
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_each_image, pixels_of
 from modelyard.tasks.shared.masks import boxes_around, distinct, stability, to_png
-from modelyard.tasks.shared.points import Pointing, read_pointing
+from modelyard.tasks.shared.points import PointsAndBoxes, read_points_and_boxes
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Prompts = Annotated[list[Any], Meta(min_length=1, max_length=256)]
@@ -74,7 +74,7 @@ class MaskGenerationParams(Params, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raises InvalidRequest for points and boxes that are none."""
-        read_pointing(self.input_points, self.input_labels, self.input_boxes)
+        read_points_and_boxes(self.input_points, self.input_labels, self.input_boxes)
 
 
 class Dimensions(msgspec.Struct, frozen=True):
@@ -98,17 +98,17 @@ MaskGenerationOutput = Masks
 
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Outlines things in each image, one image at a time: each is many passes anyway."""
-    return answer_each(calls, lambda call, image: outline(model, call, image))
+    return answer_each_image(calls, lambda call, image: outline(model, call, image))
 
 
 def outline(model: Model, call: Call[Any, MaskGenerationParams], image: Any) -> Masks:
     """The answer for one image. Raises InvalidRequest."""
     params = call.params
-    pointing = read_pointing(params.input_points, params.input_labels, params.input_boxes)
-    if pointing is not None:
-        pointing.check_inside(image.width, image.height)
+    targets = read_points_and_boxes(params.input_points, params.input_labels, params.input_boxes)
+    if targets is not None:
+        targets.check_inside(image.width, image.height)
     view = View(model, pixels_of(model, call, image))
-    found = everything(view, call) if pointing is None else list(pointed_at(view, pointing, params))
+    found = everything(view, call) if targets is None else list(masks_of_targets(view, targets, params))
     return Masks(
         Dimensions(image.width, image.height), [to_png(mask) for mask, _ in found], [score for _, score in found]
     )
@@ -129,13 +129,13 @@ class View:
         if isinstance(encoded, np.ndarray):  # SAM-HQ also gives what lies between, and reads the pixels anew
             self._arguments = {"image_embeddings": encoded}
 
-    def ask(self, pointing: Pointing, *, several: bool) -> tuple[Array, Array]:
+    def ask(self, targets: PointsAndBoxes, *, several: bool) -> tuple[Array, Array]:
         """The model's own masks, (things, masks, h, w) logits, and their scores, (things, masks)."""
         prompts: dict[str, Array] = {}
-        if pointing.points is not None and pointing.labels is not None:
-            prompts = {"input_points": (pointing.points * self._scale)[None], "input_labels": pointing.labels[None]}
-        if pointing.boxes is not None:
-            prompts["input_boxes"] = (pointing.boxes * np.tile(self._scale, 2))[None]
+        if targets.points is not None and targets.labels is not None:
+            prompts = {"input_points": (targets.points * self._scale)[None], "input_labels": targets.labels[None]}
+        if targets.boxes is not None:
+            prompts["input_boxes"] = (targets.boxes * np.tile(self._scale, 2))[None]
         outputs = self.model.forward({**self._arguments, **prompts}, multimask_output=several)
         return outputs["pred_masks"][0], outputs["iou_scores"][0]
 
@@ -146,9 +146,11 @@ class View:
         return full
 
 
-def pointed_at(view: View, pointing: Pointing, params: MaskGenerationParams) -> Iterator[tuple[Array, float]]:
+def masks_of_targets(
+    view: View, targets: PointsAndBoxes, params: MaskGenerationParams
+) -> Iterator[tuple[Array, float]]:
     """Each mask, (h, w) bool, of each thing with its score, in the model's order."""
-    masks, scores = view.ask(pointing, several=params.multimask_output)
+    masks, scores = view.ask(targets, several=params.multimask_output)
     masks, scores = masks.reshape(-1, *masks.shape[-2:]), scores.reshape(-1)
     for start in range(0, len(masks), MASKS_AT_ONCE):
         part = slice(start, start + MASKS_AT_ONCE)
@@ -168,7 +170,7 @@ def everything(view: View, call: Call[Any, MaskGenerationParams]) -> list[tuple[
         if call.cancelled():
             break
         some = points[start : start + params.points_per_batch, None]
-        found = view.ask(Pointing(some, np.ones(some.shape[:2], dtype=np.int64), None), several=True)
+        found = view.ask(PointsAndBoxes(some, np.ones(some.shape[:2], dtype=np.int64), None), several=True)
         for masks, own in certain(view, *found, params):
             packed.extend(np.packbits(mask) for mask in masks)
             boxes.append(boxes_around(masks))

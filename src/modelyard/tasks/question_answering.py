@@ -12,7 +12,7 @@ from modelyard.tasks.base import Call, Inputs, Params, Task
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.encoding import Row, forward_each
-from modelyard.tasks.shared.spans import Span, best_spans, score_window
+from modelyard.tasks.shared.spans import AnswerTokens, SharedTokens, Span, WindowTokens, best_spans, score_window
 from modelyard.tasks.shared.windows import Window, check_shared, encode_windows, room_for
 
 
@@ -30,15 +30,9 @@ class QuestionAnsweringParams(Params, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=100)],
         Meta(description="answers to give, best first; above 1 the output is a list"),
     ] = 1
-    doc_stride: Annotated[
-        Annotated[int, Meta(ge=0)] | None,
-        Meta(description="tokens that neighbouring windows share; by default 128, or half a window if that is less"),
-    ] = None
-    max_answer_len: Annotated[Annotated[int, Meta(ge=1)], Meta(description="most tokens in an answer; 15")] = 15
-    max_seq_len: Annotated[
-        Annotated[int, Meta(ge=8)] | None,
-        Meta(description="most tokens in a window, the question included; 384, or the model's limit if that is less"),
-    ] = None
+    doc_stride: SharedTokens = None
+    max_answer_len: AnswerTokens = 15
+    max_seq_len: WindowTokens = None
     max_question_len: Annotated[
         Annotated[int, Meta(ge=1)], Meta(description="most tokens of the question; the rest is cut; 64")
     ] = 64

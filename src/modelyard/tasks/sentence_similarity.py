@@ -13,7 +13,7 @@ from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.embedding import EmbeddingParams, Vectors, embed
-from modelyard.tasks.shared.texts import MOST_TEXTS, TextInputs, answer_each, text_length
+from modelyard.tasks.shared.texts import MOST_TEXTS, TextInputs, answer_each_text, text_length
 
 
 class SentenceSimilarityInputs(TextInputs, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Embeds each text, or compares it. Long texts are cut at the model's limit."""
     compared = [(call, sentence) for call in calls for sentence in call.inputs.sentences or ()]
     others = iter(embed(model, compared))
-    vectors = answer_each(calls, lambda rows: embed(model, rows))
+    vectors = answer_each_text(calls, lambda rows: embed(model, rows))
     return [
         compare(call, vector, [next(others) for _ in call.inputs.sentences or ()])
         for call, vector in zip(calls, vectors, strict=True)

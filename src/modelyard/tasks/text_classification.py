@@ -12,7 +12,7 @@ from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.encoding import encode, forward_each, read_logits
 from modelyard.tasks.shared.scores import Label, best_labels, to_scores
-from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
+from modelyard.tasks.shared.texts import TextInputs, answer_each_text, text_length
 
 
 class TextClassificationInputs(TextInputs, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ TextClassificationOutput = list[Label | list[Label]]
 
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Scores each text against the model's labels."""
-    return answer_each(calls, lambda rows: classify(model, rows))
+    return answer_each_text(calls, lambda rows: classify(model, rows))
 
 
 def classify(model: Model, rows: Sequence[tuple[Call[Any, TextClassificationParams], str]]) -> list[list[Label]]:

@@ -13,13 +13,21 @@ from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Params, Task
 from modelyard.tasks.maker import Maker
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.media_making import Avoided, Guidance, Prompt, Seed, Steps, make_each, prompt_length
+from modelyard.tasks.shared.media_making import (
+    Guidance,
+    NegativePrompt,
+    PromptText,
+    Seed,
+    Steps,
+    make_each,
+    prompt_length,
+)
 
 
 class TextToAudioInputs(Inputs, frozen=True, kw_only=True):
     """What it sounds like."""
 
-    text: Annotated[Prompt, Meta(description="what the sound is like; models cut what is beyond their own limit")]
+    text: Annotated[PromptText, Meta(description="what the sound is like; models cut what is beyond their own limit")]
 
 
 class TextToAudioParams(Params, frozen=True, kw_only=True):
@@ -49,7 +57,7 @@ class TextToAudioParams(Params, frozen=True, kw_only=True):
         Meta(description="draw from the likeliest codes that together have this probability (MusicGen)"),
     ] = None
     num_inference_steps: Steps = None
-    negative_prompt: Avoided = None
+    negative_prompt: NegativePrompt = None
     seed: Seed = None
 
     def __post_init__(self) -> None:

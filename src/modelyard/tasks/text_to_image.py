@@ -14,9 +14,9 @@ from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.maker import Maker
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.media_making import (
-    Avoided,
     Guidance,
-    Prompt,
+    NegativePrompt,
+    PromptText,
     Seed,
     SizedParams,
     Steps,
@@ -26,15 +26,15 @@ from modelyard.tasks.shared.media_making import (
 
 
 class TextToImageInputs(Inputs, frozen=True, kw_only=True):
-    """What to paint."""
+    """What to show."""
 
-    text: Annotated[Prompt, Meta(description="what the image shows; models cut what is beyond their own limit")]
+    text: Annotated[PromptText, Meta(description="what the image shows; models cut what is beyond their own limit")]
 
 
 class TextToImageParams(SizedParams, frozen=True, kw_only=True):
-    """How to paint it."""
+    """How to make it."""
 
-    negative_prompt: Avoided = None
+    negative_prompt: NegativePrompt = None
     num_inference_steps: Steps = None
     guidance_scale: Guidance = None
     seed: Seed = None

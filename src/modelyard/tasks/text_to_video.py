@@ -14,9 +14,9 @@ from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.maker import Maker
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.media_making import (
-    Avoided,
     Guidance,
-    Prompt,
+    NegativePrompt,
+    PromptText,
     Seed,
     SizedParams,
     Steps,
@@ -28,13 +28,13 @@ from modelyard.tasks.shared.media_making import (
 class TextToVideoInputs(Inputs, frozen=True, kw_only=True):
     """What to show."""
 
-    text: Annotated[Prompt, Meta(description="what the video shows; models cut what is beyond their own limit")]
+    text: Annotated[PromptText, Meta(description="what the video shows; models cut what is beyond their own limit")]
 
 
 class TextToVideoParams(SizedParams, frozen=True, kw_only=True):
     """How to make it."""
 
-    negative_prompt: Avoided = None
+    negative_prompt: NegativePrompt = None
     num_inference_steps: Steps = None
     guidance_scale: Guidance = None
     num_frames: Annotated[

@@ -15,7 +15,7 @@ from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.encoding import Row, forward_each
 from modelyard.tasks.shared.entities import Entity, Piece, aggregate
 from modelyard.tasks.shared.scores import softmax
-from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
+from modelyard.tasks.shared.texts import TextInputs, answer_each_text, text_length
 from modelyard.tasks.shared.windows import Window, check_shared, encode_windows, room_for
 
 
@@ -52,7 +52,7 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
         shared = check_shared(params.stride, room, "params.stride")
     except InvalidRequest as error:
         return [error for _ in calls]
-    return answer_each(calls, lambda rows: mark(model, [text for _, text in rows], params, shared))
+    return answer_each_text(calls, lambda rows: mark(model, [text for _, text in rows], params, shared))
 
 
 def mark(model: Model, texts: Sequence[str], params: TokenClassificationParams, shared: int) -> list[list[Entity]]:

@@ -1,4 +1,4 @@
-"""unconditional-image-generation: a picture like those the model was trained on, as a PNG. Takes no input."""
+"""unconditional-image-generation: an image like those the model was trained on, as a PNG. Takes no input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class UnconditionalImageGenerationInputs(Inputs, frozen=True, kw_only=True):
 
 
 class UnconditionalImageGenerationParams(Params, frozen=True, kw_only=True):
-    """How to paint."""
+    """How to make it."""
 
     num_inference_steps: Steps = None
     eta: Annotated[
@@ -30,7 +30,7 @@ class UnconditionalImageGenerationParams(Params, frozen=True, kw_only=True):
     ] = None
     class_label: Annotated[
         Annotated[int, Meta(ge=0)] | None,
-        Meta(description="number of the class to paint, on models that were trained with classes"),
+        Meta(description="number of the class to show, on models that were trained with classes"),
     ] = None
     guidance_scale: Guidance = None
     seed: Seed = None
@@ -41,7 +41,7 @@ UnconditionalImageGenerationOutput = Made
 
 
 def run(model: Maker, calls: Sequence[Call[Any, Any]]) -> list[Made | ModelyardError]:
-    """Paints one picture for each call."""
+    """Makes one image for each call."""
     return make_each(model, calls, lambda pixels, _: made_png(pixels))
 
 

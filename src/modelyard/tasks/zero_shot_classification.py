@@ -19,7 +19,7 @@ from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.candidates import CandidateLabels, check_template, split_labels
 from modelyard.tasks.shared.encoding import encode, forward_each, read_logits
 from modelyard.tasks.shared.scores import softmax
-from modelyard.tasks.shared.texts import TextInputs, answer_each, text_length
+from modelyard.tasks.shared.texts import TextInputs, answer_each_text, text_length
 
 
 class ZeroShotClassificationInputs(TextInputs, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
         judged = judgements(model)
     except InvalidRequest as error:
         return [error for _ in calls]
-    return answer_each(calls, lambda rows: classify(model, rows, *judged))
+    return answer_each_text(calls, lambda rows: classify(model, rows, *judged))
 
 
 def judgements(model: Model) -> tuple[int, int]:

@@ -32,15 +32,17 @@ class Pass:
 def transcribe_by_ctc(model: Model, sounds: Sequence[Array], params: SpeechParams) -> list[Transcript]:
     """Each sound's transcript. `sounds`: (n,) each, at the model's rate. Raises InvalidRequest about the params."""
     unit = timestamp_unit(model, params)
-    passes = [cut(sound, params, sampling_rate(model), samples_per_step(model) or 1) for sound in sounds]
+    passes = [cut_passes(sound, params, sampling_rate(model), samples_per_step(model) or 1) for sound in sounds]
     rows = [features_of(model, one.samples, return_attention_mask=True) for own in passes for one in own]
     steps = iter([outputs["logits"][0].argmax(axis=-1) for outputs in forward_rows(model, rows)])
     transcripts = []
     for sound, own in zip(sounds, passes, strict=True):
         made = [next(steps) for _ in own]
         pace = samples_per_step(model) or len(own[0].samples) / max(1, len(made[0]))
-        letters = np.concatenate([keep(ids, one, pace) for ids, one in zip(made, own, strict=True)])
-        transcripts.append(read(model, letters, unit, pace / sampling_rate(model), len(sound) / sampling_rate(model)))
+        letters = np.concatenate([drop_context(ids, one, pace) for ids, one in zip(made, own, strict=True)])
+        transcripts.append(
+            read_transcript(model, letters, unit, pace / sampling_rate(model), len(sound) / sampling_rate(model))
+        )
     return transcripts
 
 
@@ -63,7 +65,7 @@ def samples_per_step(model: Model) -> int | None:
     return math.prod(strides)
 
 
-def cut(sound: Array, params: SpeechParams, rate: int, step: int) -> list[Pass]:
+def cut_passes(sound: Array, params: SpeechParams, rate: int, step: int) -> list[Pass]:
     """The sound's passes; neighbours overlap by the context at their ends. Boundaries fall on the model's steps."""
     length_s, (left_s, right_s) = params.passes()
     length, left, right = (round(seconds * rate / step) * step for seconds in (length_s, left_s, right_s))
@@ -84,13 +86,13 @@ def cut(sound: Array, params: SpeechParams, rate: int, step: int) -> list[Pass]:
     return passes
 
 
-def keep(ids: Array, one: Pass, pace: float) -> Array:
+def drop_context(ids: Array, one: Pass, pace: float) -> Array:
     """The ids of a pass without those that only gave context. `pace`: samples per id."""
     total = round(len(one.samples) / pace)
     return ids[round(one.left / pace) : total - round(one.right / pace)]
 
 
-def read(model: Model, ids: Array, unit: str | None, step_s: float, duration_s: float) -> Transcript:
+def read_transcript(model: Model, ids: Array, unit: str | None, step_s: float, duration_s: float) -> Transcript:
     """The text of one id per step of `step_s` seconds."""
     if unit is None:
         return Transcript(model.tokenizer.decode(ids.tolist()))

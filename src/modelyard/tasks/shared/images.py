@@ -95,7 +95,7 @@ def answer_images(
     ]
 
 
-def answer_each(calls: Sequence[Call[Any, Any]], answer: Callable[[Call[Any, Any], Image], Any]) -> list[Any]:
+def answer_each_image(calls: Sequence[Call[Any, Any]], answer: Callable[[Call[Any, Any], Image], Any]) -> list[Any]:
     """The same for models that see one image at a time: what `answer` makes of each call and its decoded image."""
     images = [attempt(decode_image, call.inputs.media) for call in calls]
     return [

@@ -20,7 +20,7 @@ from modelyard.tasks.model import Array
 MOST_CHARACTERS = 4096
 """In one prompt. Models cut a longer one, or need memory that grows with its square."""
 
-Prompt = Annotated[str, Meta(max_length=MOST_CHARACTERS)]
+PromptText = Annotated[str, Meta(max_length=MOST_CHARACTERS)]
 
 Seed = Annotated[
     Annotated[int, Meta(ge=0, le=2**63 - 1)] | None,
@@ -34,7 +34,7 @@ Guidance = Annotated[
     Annotated[float, Meta(ge=0, le=100)] | None,
     Meta(description="higher follows the text more closely, at the price of variety; 1 or less is off on most models"),
 ]
-Avoided = Annotated[Prompt | None, Meta(description="what the answer should not show, where guidance is on")]
+NegativePrompt = Annotated[PromptText | None, Meta(description="what the answer should not show, where guidance is on")]
 
 Pixels = Annotated[int, Meta(ge=8, le=2048, multiple_of=8)]
 """A height or a width."""
@@ -76,7 +76,7 @@ def make_one(
 ) -> Made | ModelyardError:
     """One call's file, or the error it met."""
     try:
-        made = model.make(options_of(call, model), watch(call))
+        made = model.make(options_of(call, model), report_steps(call))
         if made is None:
             return InferenceFailed("Cancelled before it was done.")
         return finish(made, call)
@@ -108,7 +108,7 @@ OF_THE_FILE = frozenset({"fps"})
 """Settings that change how the answer is written, not what the model makes."""
 
 
-def watch(call: Call[Any, Any]) -> OnStep:
+def report_steps(call: Call[Any, Any]) -> OnStep:
     """Tells the call's listener of each step, and the model when the client has left."""
 
     def on_step(done: int, total: int) -> bool:

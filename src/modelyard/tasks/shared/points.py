@@ -19,7 +19,7 @@ PADDING = -10
 
 
 @dataclass(frozen=True, slots=True)
-class Pointing:
+class PointsAndBoxes:
     """What is meant, for each thing: points, (things, most, 2), with labels, (things, most), and boxes, (things, 4)."""
 
     points: Array | None
@@ -36,7 +36,9 @@ class Pointing:
                 raise InvalidRequest(field="params.input_points", got=[x, y], accepted=accepted)
 
 
-def read_pointing(points: list[Any] | None, labels: list[Any] | None, boxes: list[Any] | None) -> Pointing | None:
+def read_points_and_boxes(
+    points: list[Any] | None, labels: list[Any] | None, boxes: list[Any] | None
+) -> PointsAndBoxes | None:
     """The prompts of a request, or None when it points at nothing. Raises InvalidRequest naming the param.
 
     Points are [[x, y], ...] for one thing or a list of such lists for several; labels go along with them. Boxes are
@@ -52,7 +54,7 @@ def read_pointing(points: list[Any] | None, labels: list[Any] | None, boxes: lis
     if found is not None and frames is not None and len(found) != len(frames):
         accepted = f"one box for each of the {len(found)} things that input_points name"
         raise InvalidRequest(field="params.input_boxes", got=boxes, accepted=accepted)
-    return Pointing(
+    return PointsAndBoxes(
         points=None if found is None else pad([np.asarray(own, dtype=np.float32) for own in found]),
         labels=None if marks is None else pad([np.asarray(own, dtype=np.int64) for own in marks]),
         boxes=None if frames is None else np.asarray(frames, dtype=np.float32),

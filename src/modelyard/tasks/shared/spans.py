@@ -13,6 +13,17 @@ from modelyard.tasks.model import Array
 from modelyard.tasks.shared.scores import softmax
 from modelyard.tasks.shared.windows import Window
 
+SharedTokens = Annotated[
+    Annotated[int, Meta(ge=0)] | None,
+    Meta(description="tokens that neighbouring windows share; by default 128, or half a window if that is less"),
+]
+"""The params that the tasks have in common which answer with spans: doc_stride, max_answer_len, max_seq_len."""
+AnswerTokens = Annotated[Annotated[int, Meta(ge=1)], Meta(description="most tokens in an answer; 15")]
+WindowTokens = Annotated[
+    Annotated[int, Meta(ge=8)] | None,
+    Meta(description="most tokens in a window, the question included; 384, or the model's limit if that is less"),
+]
+
 
 class Span(msgspec.Struct, frozen=True):
     """An answer: its probability, its characters in the context (end exclusive), its text."""
@@ -24,7 +35,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class WindowScores:
     """A window's probabilities: of each context token to begin and to end the answer, and of there being none."""
 
     start: Array
@@ -33,18 +44,18 @@ class Scored:
     nothing: float
 
 
-def score_window(window: Window, start: Array, end: Array, cls: int | None) -> Scored:
+def score_window(window: Window, start: Array, end: Array, cls: int | None) -> WindowScores:
     """Probabilities from (tokens,) logits, over the context and the [CLS] token, which stands for no answer."""
     context = np.array([part == 1 for part in window.parts])
     none = np.array([token == cls for token in window.row["input_ids"]])
     start, end = softmax(np.where(context | none, start, -np.inf)), softmax(np.where(context | none, end, -np.inf))
     nothing = float((start * end)[none].sum())
     where = np.flatnonzero(context)
-    return Scored(start[where], end[where], where, nothing)
+    return WindowScores(start[where], end[where], where, nothing)
 
 
 def best_spans(
-    window: Window, scored: Scored, context: str, top_k: int, most_tokens: int, whole_words: bool
+    window: Window, scored: WindowScores, context: str, top_k: int, most_tokens: int, whole_words: bool
 ) -> list[Span]:
     """The window's `top_k` likeliest spans of at most `most_tokens` tokens, best first."""
     pairs = np.outer(scored.start, scored.end)

@@ -39,7 +39,7 @@ def text_length(call: Call[Any, Any]) -> int:
     return max(len(text) for text in texts_of(call))
 
 
-def answer_each(
+def answer_each_text(
     calls: Sequence[Call[Any, Any]], run_rows: Callable[[list[tuple[Call[Any, Any], str]]], Sequence[Any]]
 ) -> list[Any]:
     """Runs all texts of all calls as rows; one result per call: the text's own, or a list for a list.

@@ -1,6 +1,6 @@
-"""Speech to text by Whisper: windows of 30 seconds, each written by a decoder that may mark times as it goes.
+"""Speech to text by Whisper: windows of 30 seconds, each written by a decoder that may write timestamp tokens.
 
-Long sound, and sound whose times are asked for, is written with time marks; the next window begins where the last
+Long sound, and sound whose times are asked for, is written with timestamp tokens; the next window begins where the last
 whole phrase ended, so that no word is cut in two. Other sound is one window.
 
 Source: A. Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, 2022, section 3.8 and its code.
@@ -30,12 +30,13 @@ from modelyard.tasks.shared.sounds import feature_extractor, features_of, sampli
 from modelyard.tasks.shared.transcripts import Chunk, SpeechParams, Transcript
 
 FRAMES_PER_TIME = 2
-"""Spectrogram frames between two time marks: the encoder halves the rate."""
+"""Spectrogram frames between two timestamp tokens: the encoder halves the rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class WhisperTokens:
-    """Ids of the tokens that steer Whisper. `times`: the mark of second 0; None when the model has no marks.
+    """Ids of the tokens that steer Whisper. `times`: the timestamp token of second 0; None when the model has
+    none.
 
     `languages`: code → id; empty for a model of English alone, which has no `tasks` either.
     """
@@ -47,13 +48,13 @@ class WhisperTokens:
 
     @property
     def times(self) -> int | None:
-        """The id of the time mark for 0 seconds; later ones follow."""
+        """The id of the timestamp token for 0 seconds; later ones follow."""
         return None if self.no_times is None else self.no_times + 1
 
 
 @lru_cache(maxsize=4)
 def read_whisper_tokens(path: Path, tokenizer: Any) -> WhisperTokens:
-    """The marks, by the model's generation settings, and by its tokenizer where older settings do not say."""
+    """These tokens, by the model's generation settings, and by its tokenizer where older settings do not say."""
     file = path / "generation_config.json"
     settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     vocabulary = tokenizer.get_vocab()
@@ -75,7 +76,7 @@ class Transcription:
     """One sound on its way to text: which frame comes next, and what has been written so far.
 
     `frames`: (mels, frames) of the whole sound, `end` how many of them are sound. `prefix`: the ids that steer the
-    decoder. `timed`: whether it marks times.
+    decoder. `timed`: whether it writes timestamp tokens.
     """
 
     frames: Array
@@ -108,40 +109,40 @@ class Transcription:
 def transcribe_by_whisper(model: Model, calls: Sequence[Call[Any, Any]], sounds: Sequence[Array]) -> list[Outcome]:
     """Each sound's output. `sounds`: (n,) each, at the model's rate; the calls' params are equal.
 
-    Streams a window's text as it is written, or phrase by phrase where times are marked. Raises InvalidRequest about
+    Streams a window's text as it is written, or phrase by phrase where it is timed. Raises InvalidRequest about
     the params.
     """
     params: SpeechParams = calls[0].params
-    marks, size = read_whisper_tokens(model.path, model.tokenizer), window_frames(model)
-    language, task = known_language(marks, params), known_task(marks, params)
-    refuse_unknown_times(marks, params)
-    transcriptions = [open_transcription(model, *pair, marks, size) for pair in zip(calls, sounds, strict=True)]
-    if marks.languages and language is None:
-        heard = detect_languages(model, [one.window(size) for one in transcriptions], marks)
+    special, size = read_whisper_tokens(model.path, model.tokenizer), window_frames(model)
+    language, task = known_language(special, params), known_task(special, params)
+    refuse_unknown_times(special, params)
+    transcriptions = [open_transcription(model, *pair, special, size) for pair in zip(calls, sounds, strict=True)]
+    if special.languages and language is None:
+        heard = detect_languages(model, [one.window(size) for one in transcriptions], special)
     else:
         heard = [] if language is None else [language] * len(transcriptions)
     for index, one in enumerate(transcriptions):
-        last = None if one.timed else marks.no_times
-        one.prefix = [token for token in (marks.start, *heard[index : index + 1], task, last) if token is not None]
+        last = None if one.timed else special.no_times
+        one.prefix = [token for token in (special.start, *heard[index : index + 1], task, last) if token is not None]
     while unfinished := [index for index, one in enumerate(transcriptions) if not one.ended]:
         for timed in (False, True):
             group = [index for index in unfinished if transcriptions[index].timed is timed]
             if group:
                 write_windows(
-                    model, [calls[index] for index in group], [transcriptions[index] for index in group], marks
+                    model, [calls[index] for index in group], [transcriptions[index] for index in group], special
                 )
     wants_times = params.return_timestamps is not False
     return [one.finish(timed=wants_times) for one in transcriptions]
 
 
 def open_transcription(
-    model: Model, call: Call[Any, Any], sound: Array, marks: WhisperTokens, size: int
+    model: Model, call: Call[Any, Any], sound: Array, special: WhisperTokens, size: int
 ) -> Transcription:
     """The transcription of one sound, before its first window."""
     hop = int(feature_extractor(model).hop_length)
     long = len(sound) > size * hop
     frames = features_of(model, sound, **({"truncation": False, "padding": "longest"} if long else {}))
-    timed = marks.times is not None and (long or call.params.return_timestamps is not False)
+    timed = special.times is not None and (long or call.params.return_timestamps is not False)
     features = frames["input_features"][0]
     end = features.shape[1] if long else min(size, -(-len(sound) // hop))
     return Transcription(features, end, [], timed, GeneratedText(call, Detokenizer(model.tokenizer), streams=True))
@@ -152,31 +153,31 @@ def window_frames(model: Model) -> int:
     return int(model.config["max_source_positions"]) * FRAMES_PER_TIME
 
 
-def known_language(marks: WhisperTokens, params: SpeechParams) -> int | None:
+def known_language(special: WhisperTokens, params: SpeechParams) -> int | None:
     """The token of the language asked for; None to detect it. Raises InvalidRequest."""
     if params.language is None:
         return None
     code = params.language.lower().strip("<|>")
-    if code not in marks.languages:
-        known = ", ".join(sorted(marks.languages))
+    if code not in special.languages:
+        known = ", ".join(sorted(special.languages))
         raise InvalidRequest(
             field="params.language",
             got=params.language,
             accepted=f"a code this model knows: {known}" if known else "none: this model knows one language",
         )
-    return marks.languages[code]
+    return special.languages[code]
 
 
-def known_task(marks: WhisperTokens, params: SpeechParams) -> int | None:
+def known_task(special: WhisperTokens, params: SpeechParams) -> int | None:
     """The token of the task asked for; None where the model has one task only. Raises InvalidRequest."""
-    if marks.tasks:
-        return marks.tasks.get(params.task or "transcribe")
+    if special.tasks:
+        return special.tasks.get(params.task or "transcribe")
     if params.task == "translate":
         raise InvalidRequest(field="params.task", got=params.task, accepted="transcribe: this model knows one language")
     return None
 
 
-def refuse_unknown_times(marks: WhisperTokens, params: SpeechParams) -> None:
+def refuse_unknown_times(special: WhisperTokens, params: SpeechParams) -> None:
     """Raises InvalidRequest for times of a kind that the model does not mark."""
     if params.return_timestamps in ("word", "char"):
         raise InvalidRequest(
@@ -184,20 +185,20 @@ def refuse_unknown_times(marks: WhisperTokens, params: SpeechParams) -> None:
             got=params.return_timestamps,
             accepted="true or false: this model marks the times of phrases; CTC models know those of words and letters",
         )
-    if params.return_timestamps and marks.times is None:
+    if params.return_timestamps and special.times is None:
         raise InvalidRequest(field="params.return_timestamps", got=True, accepted="false: this model marks no times")
 
 
-def detect_languages(model: Model, windows: Sequence[Array], marks: WhisperTokens) -> list[int]:
+def detect_languages(model: Model, windows: Sequence[Array], special: WhisperTokens) -> list[int]:
     """The language token that the model finds likeliest at the start of each window."""
-    starts = np.full((len(windows), 1), marks.start, dtype=np.int64)
+    starts = np.full((len(windows), 1), special.start, dtype=np.int64)
     logits = model.forward({"input_features": np.concatenate(windows), "decoder_input_ids": starts})["logits"][:, -1]
-    known = sorted(marks.languages.values())
+    known = sorted(special.languages.values())
     return [known[int(best)] for best in logits[:, known].argmax(axis=1)]
 
 
 def write_windows(
-    model: Model, calls: Sequence[Call[Any, Any]], transcriptions: Sequence[Transcription], marks: WhisperTokens
+    model: Model, calls: Sequence[Call[Any, Any]], transcriptions: Sequence[Transcription], special: WhisperTokens
 ) -> None:
     """Writes the next window of each transcription, all in one batch. All are timed, or none is."""
     timed, size = transcriptions[0].timed, window_frames(model)
@@ -216,7 +217,7 @@ def write_windows(
     )
     for call, one, (made,) in zip(calls, transcriptions, rows, strict=True):
         if timed:
-            take_phrases(model, one, made.tokens, marks)
+            take_phrases(model, one, made.tokens, special)
         else:
             one.text.take(made.tokens[one.text.tokens :])
             one.seek = one.end
@@ -224,9 +225,9 @@ def write_windows(
         one.ended = one.ended or one.seek >= one.end or call.cancelled()
 
 
-def take_phrases(model: Model, one: Transcription, tokens: Sequence[int], marks: WhisperTokens) -> None:
+def take_phrases(model: Model, one: Transcription, tokens: Sequence[int], special: WhisperTokens) -> None:
     """Adds a timed window's whole phrases, and moves on to where the last of them ended."""
-    times = marks.times or 0
+    times = special.times or 0
     hop_s = feature_extractor(model).hop_length / sampling_rate(model)
     left = min(window_frames(model), one.end - one.seek)
     phrases, read = split_phrases(tokens, times, left)
@@ -241,17 +242,18 @@ def take_phrases(model: Model, one: Transcription, tokens: Sequence[int], marks:
 def split_phrases(tokens: Sequence[int], times: int, left: int) -> tuple[list[tuple[int, int, list[int]]], int]:
     """A window's phrases as (begin, end, words), and how far the window has been read, all in frames.
 
-    Two time marks in a row end a phrase and begin the next. Words after the last such pair are cut off mid-phrase, as
-    the window ended, and are left to the next window, unless a single mark ends them: then nothing comes after it.
-    `times`: the id of the mark for 0 s. `left`: frames of sound in the window.
+    Two timestamp tokens in a row end a phrase and begin the next. Words after the last such pair are cut off
+    mid-phrase, as the window ended, and are left to the next window, unless a single one ends them: then nothing comes
+    after it.
+    `times`: the id of the timestamp token for 0 s. `left`: frames of sound in the window.
     """
-    marked = [token >= times for token in tokens]
-    cuts = [index + 1 for index in range(len(tokens) - 1) if marked[index] and marked[index + 1]]
+    is_time = [token >= times for token in tokens]
+    cuts = [index + 1 for index in range(len(tokens) - 1) if is_time[index] and is_time[index + 1]]
     if not cuts:
         last = next((token for token in reversed(tokens) if token >= times), times)
         end = (last - times) * FRAMES_PER_TIME or left
         return [(0, end, [token for token in tokens if token < times])], left
-    whole = marked[-2:] == [False, True]
+    whole = is_time[-2:] == [False, True]
     bounds = [0, *cuts, len(tokens)] if whole else [0, *cuts]
     phrases = [
         (

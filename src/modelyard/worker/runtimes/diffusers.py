@@ -207,7 +207,7 @@ class DiffusersPipeline:
         array = np.asarray(made[0])
         if self._output == "audios":
             return array.T.astype(np.float32) if array.ndim == 2 else array.astype(np.float32)
-        if array.dtype != np.uint8:  # from 0 to 1, as the library's own conversion to pictures reads it
+        if array.dtype != np.uint8:  # from 0 to 1, as the library's own conversion to images reads it
             array = (array * 255).round().astype(np.uint8)
         return array if array.shape[-1] == 3 else np.repeat(array[..., :1], 3, axis=-1)
 

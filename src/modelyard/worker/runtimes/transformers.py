@@ -35,7 +35,7 @@ from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
 from modelyard.worker.runtimes.stepping import MinimumLengths, Rows
 from modelyard.worker.runtimes.tensors import to_plain, to_tensors
-from modelyard.worker.runtimes.whisper import find_generate, time_mark_rules
+from modelyard.worker.runtimes.whisper import find_generate, timestamp_rules
 
 _NO_LIMIT = 10**9
 """Tokenizers without a stated limit carry 10**30."""
@@ -214,7 +214,7 @@ class TransformersModel:
             **tensors,
             generation_config=config,
             stopping_criteria=[stepper],
-            logits_processor=[*rules, *time_mark_rules(config, prompts[0])] or None,
+            logits_processor=[*rules, *timestamp_rules(config, prompts[0])] or None,
         )
         if stepper.steps_rows:
             return stepper.take_rows()

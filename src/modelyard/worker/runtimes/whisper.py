@@ -1,7 +1,7 @@
-"""What Whisper's generation needs of the library besides the usual: the rules of its time marks, one window at a time.
+"""What Whisper's generation needs of the library besides the usual: rules for timestamp tokens, one window at a time.
 
 The library's own `generate` for Whisper walks through long sound by itself, out of reach of a stream. Ours does that
-in `tasks.dictation` and asks here for one window.
+in `tasks.shared.whisper` and asks here for one window.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def find_generate(model: Any) -> Callable[..., Any]:
     return generate
 
 
-def time_mark_rules(config: Any, prompt: int) -> list[Any]:
-    """The logits processors that make time marks come in pairs and in order, when `config` asks for them.
+def timestamp_rules(config: Any, prompt: int) -> list[Any]:
+    """The logits processors that make timestamp tokens come in pairs and in order, when `config` asks for them.
 
     `prompt`: how many ids the decoder starts from.
     """
