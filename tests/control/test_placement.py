@@ -1,21 +1,33 @@
 """Where a replica fits and who must leave."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.control.limits import ACCOUNT_INSTANCES, ACCOUNT_MEMORY, Bound, gigabytes, instances
+from modelyard.control.limits import (
+    ACCOUNT_INSTANCES,
+    ACCOUNT_MEMORY,
+    DEVICE_MEMORY,
+    NODE_MEMORY,
+    Bound,
+    gigabytes,
+    instances,
+)
 from modelyard.control.placement import (
+    Candidate,
     Evict,
     Fits,
     Never,
     Tenant,
     Wait,
+    choose_place,
     choose_victims,
     place,
     place_within,
 )
-from modelyard.engine.base import Need
+from modelyard.engine.base import Need, Place
 from modelyard.units import GIB
 
 
@@ -209,3 +221,73 @@ def test_too_large_for_the_account_is_told_at_once(bounds: list[Bound], words: l
     verdict = place_within(Need(2 * GIB), bounds, [busy], may_evict=True)
     assert isinstance(verdict, Never)
     assert all(word in verdict.reason for word in words), verdict.reason
+
+
+# --- of several places ---
+
+
+def candidate(name: str, most: int, *tenants: Tenant) -> Candidate:
+    """A node of so much memory, with these tenants on it."""
+    here = Place(name)
+    bound = Bound(most, limit=NODE_MEMORY, place=here, alone=False)
+    return Candidate(here, (bound,), [replace(each, place=each.place or here) for each in tenants])
+
+
+FULL = candidate("full", 100, tenant("busy", 100))
+ROOM = candidate("room", 100, tenant("busy", 60))
+LEAVING = candidate("leaving", 100, tenant("leaving", 100, leaving=True))
+OLD = candidate("old", 100, tenant("old", 50, 300), tenant("other old", 50, 200))
+YOUNG = candidate("young", 100, tenant("older", 50, 900), tenant("young", 50, 20))
+SMALL = candidate("small", 20)
+TINY = candidate("tiny", 10)
+
+
+@pytest.mark.parametrize(
+    ("need", "candidates", "name", "kind"),
+    [
+        (40, [FULL, OLD, LEAVING, ROOM], "room", Fits),
+        (20, [SMALL, ROOM], "small", Fits),
+        (20, [ROOM, SMALL], "room", Fits),
+        (40, [FULL, OLD, LEAVING], "leaving", Evict),
+        (40, [OLD, YOUNG], "young", Evict),
+        (80, [YOUNG, OLD], "old", Evict),
+        (40, [SMALL, FULL], "full", Wait),
+        (40, [TINY, SMALL], "small", Never),
+    ],
+)
+def test_room_now_comes_before_room_to_be_made_and_that_before_waiting(
+    need: int, candidates: list[Candidate], name: str, kind: type
+) -> None:
+    found = choose_place(Need(need), [], candidates, may_evict=True)
+    assert found is not None
+    assert (found[0].place.node, type(found[1])) == (name, kind)
+
+
+def test_without_candidates_there_is_no_place() -> None:
+    assert choose_place(Need(1), [], [], may_evict=True) is None
+
+
+def test_only_what_is_on_a_device_counts_there_and_only_bytes_of_it() -> None:
+    here, there = Place("gpu", "cuda:0"), Place("gpu", "cuda:1")
+    bound = Bound(100, limit=DEVICE_MEMORY, place=here)
+    tenants = [
+        Tenant("mine", "org/mine", 1, 300, device_bytes=60, place=here),
+        Tenant("host", "org/host", 90, 900, place=here),
+        Tenant("beside", "org/beside", 1, 900, device_bytes=90, place=there),
+        Tenant("elsewhere", "org/elsewhere", 1, 900, device_bytes=90, place=Place("other", "cuda:0")),
+    ]
+    assert place(Need(500, 40), bound, tenants, may_evict=True) == Fits()
+    verdict = place(Need(500, 41), bound, tenants, may_evict=True)
+    assert isinstance(verdict, Evict)
+    assert ids(verdict.tenants) == ["mine"]
+    verdict = place(Need(500, 41), bound, tenants, may_evict=False)
+    assert verdict == Wait("waiting for 0 MB on cuda:0, 0 MB free")
+
+
+def test_an_account_waits_for_its_own_limit_wherever_there_is_room() -> None:
+    elsewhere = tenant("mine", 30, own=True)
+    account = [Bound(50, limit=ACCOUNT_MEMORY)]
+    with_it = replace(ROOM, tenants=[*ROOM.tenants, replace(elsewhere, place=Place("far"))])
+    found = choose_place(Need(15, 10), account, [with_it], may_evict=True)
+    assert found is not None
+    assert found[1] == Wait("waiting for 0 MB: your account may hold 0 MB at once, 0 MB of it free; busy: org/mine")

@@ -31,6 +31,7 @@ from modelyard.engine.base import Node
 from modelyard.errors import ModelyardError
 from modelyard.records.accounts import Quota
 from modelyard.records.instances import Instance, Tariff
+from modelyard.records.models import Measurement
 from modelyard.store.store import Store
 from modelyard.units import GIB
 from tests.catalog.models import model, write
@@ -91,7 +92,8 @@ class Request:
 class Yard:
     """One server's control plane. `folder` survives it: another Yard on the same folder is the next server.
 
-    `nodes`: those of its engine; by default one, `node`, with `memory_bytes`. `url`: a database to use rather than a
+    `nodes`: those of its engine; by default one, `node`, with `memory_bytes`. `measured`: what is
+    known of models. `url`: a database to use rather than a
     file in the folder; `refusals`: account id → why it may run nothing.
     """
 
@@ -104,6 +106,7 @@ class Yard:
     make_engine: Callable[..., FakeEngine] = FakeEngine
     node: str = "fake"
     nodes: Sequence[Node] = ()
+    measured: dict[str, Measurement] = field(default_factory=dict)
     hub: Hub | None = None
     quotas: dict[str, Quota] = field(default_factory=dict)
     tariff: Tariff | None = None
@@ -128,7 +131,7 @@ class Yard:
         stack.callback(self.store.close)
         self.account = self.store.accounts.ensure("ada", self.clock.now()).id
         self.other_account = self.store.accounts.ensure("bob", self.clock.now()).id
-        self.catalog = Catalog(Folders([self.models]), self.hub)
+        self.catalog = Catalog(Folders([self.models]), self.hub, learned=self.learned)
         self.engine = self.make_engine(
             self.nodes or [Node(self.node, self.memory_bytes)], fetch=self.catalog.ensure_files
         )
@@ -171,6 +174,10 @@ class Yard:
         self.clusters.start()
         self._asked: list[asyncio.Task[Target]] = []
         stack.push_async_callback(self._leave)
+
+    def learned(self, ids: Sequence[str]) -> dict[str, Measurement]:
+        """What is in `measured`."""
+        return {name: self.measured[name] for name in ids if name in self.measured}
 
     def quota_of(self, account_id: str) -> Quota:
         """What is in `quotas`; else no limit."""
@@ -271,6 +278,11 @@ class Yard:
     def ready(self, supervised: Supervised) -> list[str]:
         """The ids of its ready replicas."""
         return [each.id for each in supervised.replicas.values() if each.state is ReplicaState.READY]
+
+    def places(self, supervised: Supervised) -> list[str]:
+        """Where its replicas are, in order."""
+        places = [replica.place for replica in supervised.replicas.values() if replica.place is not None]
+        return sorted(f"{each.node} {each.device}" if each.device else each.node for each in places)
 
     def reserved_bytes(self) -> int:
         """What all replicas hold."""
