@@ -11,7 +11,9 @@ ModelyardError
 ├── QuotaExceeded 403             the account has all it may have; waiting does not help
 ├── NotFound 404
 │   ├── UnknownModel              offers the nearest names
-│   └── UnknownCluster
+│   ├── UnknownCluster
+│   ├── UnknownAccount            names the accounts there are
+│   └── UnknownKey
 ├── Throttled 429                 carries retry_after_s
 │   ├── RateLimited           a key's requests per minute; carries the limit
 │   ├── TooManyAtOnce         an account's requests under way at once
@@ -136,6 +138,18 @@ class UnknownCluster(NotFound):
     """No such cluster."""
 
     code = "unknown_cluster"
+
+
+class UnknownAccount(NotFound):
+    """No such account."""
+
+    code = "unknown_account"
+
+
+class UnknownKey(NotFound):
+    """No such key."""
+
+    code = "unknown_key"
 
 
 class Throttled(ModelyardError):

@@ -8,8 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from functools import lru_cache
 
-from modelyard.errors import InvalidRequest, PaymentRequired
-from modelyard.records.accounts import Account
+from modelyard.errors import InvalidRequest
 from modelyard.units import GIB
 
 NANO = 10**9
@@ -55,33 +54,3 @@ def usd(nano: int) -> str:
 def dollars(nano: int) -> str:
     """The same for people."""
     return f"${usd(nano)}"
-
-
-def check_funds(account: Account, *, spent_nano: int, month_nano: int, need_nano: int = 0) -> None:
-    """Whether an account may begin something that costs `need_nano`, and in any case a little.
-
-    `spent_nano`: what it has spent in all its time; `month_nano`: in this month. Raises PaymentRequired.
-    """
-    need_nano = max(1, need_nano)
-    credit, limit = account.credit_nano, account.monthly_limit_nano
-    if credit is not None and spent_nano + need_nano > credit:
-        raise PaymentRequired(
-            f"{account.name} has spent {dollars(spent_nano)} of its credit of {dollars(credit)}"
-            f"{too_little(need_nano, credit - spent_nano)}. Nothing new is begun until the operator of this server "
-            "adds credit (`modelyard accounts`).",
-            spent_nano=spent_nano,
-            credit_nano=credit,
-        )
-    if limit is not None and month_nano + need_nano > limit:
-        raise PaymentRequired(
-            f"{account.name} has spent {dollars(month_nano)} this month, of its monthly limit of {dollars(limit)}"
-            f"{too_little(need_nano, limit - month_nano)}. Nothing new is begun until the month is over (UTC) or the "
-            "operator of this server raises the limit (`modelyard accounts`).",
-            spent_nano=month_nano,
-            limit_nano=limit,
-        )
-
-
-def too_little(need_nano: int, left_nano: int) -> str:
-    """What a sentence adds where something is left, but not enough."""
-    return f"; a request needs {dollars(need_nano)} set aside" if left_nano > 0 else ""

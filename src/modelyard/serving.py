@@ -11,15 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from modelyard.accounts.administration import Administration, ensure_cli_key
 from modelyard.accounts.funds import Funds
-from modelyard.accounts.keys import Authenticator, hash_key, new_key, shown_prefix
+from modelyard.accounts.keys import Authenticator
 from modelyard.accounts.pricing import tariff_of
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.catalog.catalog import open_catalog
 from modelyard.catalog.index import Index
 from modelyard.clock import Clock, SteadyClock, SystemClock
-from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT, Settings
+from modelyard.config import Settings
 from modelyard.control.clusters import Clusters
 from modelyard.control.journal import Journal
 from modelyard.control.plane import Plane
@@ -78,7 +79,9 @@ class Services:
 
         self.store = await asyncio.to_thread(Store.open, settings.store_url)
         stack.callback(self.store.close)
-        self.first_key = await asyncio.to_thread(self._ensure_keys)
+        cli_key = await asyncio.to_thread(ensure_cli_key, settings.data_dir)
+        administration = Administration(self.store, clock)
+        self.first_key = await asyncio.to_thread(administration.ensure_first_keys, settings.admin_key, cli_key)
         self.authenticator = Authenticator(self.store, clock)
         self.limiter = RateLimiter(settings.rate_limit, clock)
         self.quotas = Quotas(self.store.accounts.list_with_quota)
@@ -176,22 +179,6 @@ class Services:
         pruner = asyncio.create_task(self.metering.prune_forever(settings.usage_days), name="prune usage")
         stack.push_async_callback(end, pruner)
 
-    def _ensure_keys(self) -> str | None:
-        """Makes the first account and its keys where there are none; returns a key that must be shown now."""
-        now = self.clock.now()
-        fresh = not self.store.accounts.list()
-        account = self.store.accounts.ensure(FIRST_ACCOUNT, now)
-        shown = None
-        if self.settings.admin_key:
-            key = self.settings.admin_key
-            self.store.keys.ensure(account.id, "MODELYARD_ADMIN_KEY", hash_key(key), shown_prefix(key), now)
-        elif fresh:
-            shown = new_key()
-            self.store.keys.create(account.id, "first", hash_key(shown), shown_prefix(shown), now)
-        cli_key = ensure_cli_key(self.settings.data_dir)
-        self.store.keys.ensure(account.id, "cli", hash_key(cli_key), shown_prefix(cli_key), now)
-        return shown
-
 
 def open_fetcher(settings: Settings) -> Fetcher:
     """The fetcher these settings describe; no fetch outlasts the wait that a request has."""
@@ -216,19 +203,6 @@ def open_engine(settings: Settings, fetch: Fetch) -> Engine:
         raise InvalidRequest(field="engine", got=settings.engine, accepted="local")
     memory = int(settings.memory_gb * GIB) if settings.memory_gb else usable_memory_bytes()
     return LocalEngine(memory, devices=find_devices(), log_dir=settings.data_dir / "logs", fetch=fetch)
-
-
-def ensure_cli_key(data_dir: Path) -> str:
-    """The key for commands on this machine, made on the first call."""
-    path = data_dir / CLI_KEY_FILE
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="ascii").strip()
-    key = new_key()
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(key + "\n")
-    return key
 
 
 def ensure_server_id(data_dir: Path) -> str:

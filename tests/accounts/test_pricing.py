@@ -1,7 +1,6 @@
 """What a model's meter and price are, exactly."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from fractions import Fraction
 
 import pytest
@@ -10,14 +9,12 @@ from hypothesis import strategies as st
 
 from modelyard.accounts.pricing import METERS, Price, price, tariff_of
 from modelyard.config import Settings
-from modelyard.errors import InvalidRequest, PaymentRequired
-from modelyard.money import amount_nano, check_funds, decimal, dollars, pico_per_gb_s
-from modelyard.records.accounts import Account
+from modelyard.errors import InvalidRequest
+from modelyard.money import amount_nano, decimal, dollars, pico_per_gb_s
 from modelyard.records.instances import Tariff
 from modelyard.units import GIB
 
 RATE = 0.0000166667
-ADA = Account("acc_1", "ada", datetime(2026, 5, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -91,29 +88,3 @@ def test_an_amount_is_rounded_half_up(memory_bytes: int, took_us: int, pico: int
 def test_money_is_written_without_noise(nano: int, plain: str, words: str) -> None:
     assert decimal(nano) == plain
     assert dollars(nano) == words
-
-
-@pytest.mark.parametrize(
-    ("credit", "limit", "spent", "month", "need", "refused"),
-    [
-        (None, None, 10**18, 10**18, 10**9, False),
-        (100, None, 99, 99, 0, False),
-        (100, None, 100, 0, 0, True),
-        (0, None, 0, 0, 0, True),
-        (100, None, 60, 0, 40, False),
-        (100, None, 60, 0, 41, True),
-        (None, 100, 500, 99, 0, False),
-        (None, 100, 500, 100, 0, True),
-        (None, 100, 500, 60, 41, True),
-        (1000, 100, 500, 100, 0, True),
-    ],
-)
-def test_funds_are_used_up_at_exactly_zero(
-    credit: int | None, limit: int | None, spent: int, month: int, need: int, refused: bool
-) -> None:
-    account = replace(ADA, credit_nano=credit, monthly_limit_nano=limit)
-    if refused:
-        with pytest.raises(PaymentRequired, match=r"ada has spent \$.*modelyard accounts"):
-            check_funds(account, spent_nano=spent, month_nano=month, need_nano=need)
-    else:
-        check_funds(account, spent_nano=spent, month_nano=month, need_nano=need)

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.accounts.keys import hash_key
-from modelyard.cli.limits import parse_count, parse_gigabytes, parse_money
-from modelyard.cli.money import parse_usd
+from modelyard.cli.amounts import parse_count, parse_gigabytes, parse_money, parse_usd
 from modelyard.config import DATABASE_NAME
 from modelyard.errors import InvalidRequest
 from modelyard.money import usd

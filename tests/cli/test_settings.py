@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard import serving
+from modelyard.accounts import administration
 from modelyard.accounts.keys import hash_key
 from modelyard.cli.client import CLI_KEY_FILE
 from modelyard.cli.keys import FIRST_ACCOUNT
@@ -97,8 +97,8 @@ def test_an_empty_name_is_refused(inside: Inside, tmp_path: Path) -> None:
 
 
 def test_the_key_file_and_the_first_account_are_called_what_the_server_calls_them() -> None:
-    assert serving.CLI_KEY_FILE == CLI_KEY_FILE
-    assert serving.FIRST_ACCOUNT == FIRST_ACCOUNT
+    assert administration.CLI_KEY_FILE == CLI_KEY_FILE
+    assert administration.FIRST_ACCOUNT == FIRST_ACCOUNT
 
 
 @pytest.fixture

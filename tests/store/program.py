@@ -141,6 +141,7 @@ def write_until_killed(store: Any, account_id: str, cluster_ids: list[str]) -> N
 
 def reserve_until_refused(store: Any, account_id: str, amount_nano: int) -> int:
     """How often it could set that much aside."""
+    from modelyard.accounts.limits import check_funds
     from modelyard.errors import PaymentRequired
     from modelyard.records.requests import RequestRecord
     from modelyard.store.requests import Past
@@ -148,7 +149,7 @@ def reserve_until_refused(store: Any, account_id: str, amount_nano: int) -> int:
     for number in count():
         record = RequestRecord(f"req_{os.getpid()}_{number}", account_id, "org/name", 1, NOW, reserved_nano=amount_nano)
         try:
-            store.requests.reserve(record, Past(NOW, 0, NOW, 0))
+            store.requests.reserve(record, Past(NOW, 0, NOW, 0), check_funds)
         except PaymentRequired:
             return number
     raise AssertionError

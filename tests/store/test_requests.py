@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelyard.accounts.limits import check_funds
 from modelyard.errors import NotFound, PaymentRequired
 from modelyard.records.accounts import Account
 from modelyard.records.requests import RequestRecord
@@ -56,25 +57,25 @@ def test_the_first_settlement_wins(store: Store, account: Account) -> None:
 def test_what_is_set_aside_counts_as_spent_until_it_is_settled(store: Store, account: Account) -> None:
     fund(store, account, credit_nano=100)
     record = asked(account, reserved_nano=60)
-    store.requests.reserve(record, NOTHING_YET)
+    store.requests.reserve(record, NOTHING_YET, check_funds)
     assert store.requests.find(record.id) == record
     assert store.requests.spent_nano(account.id) == 60
     with pytest.raises(PaymentRequired, match="set aside"):
-        store.requests.reserve(asked(account, reserved_nano=41), NOTHING_YET)
+        store.requests.reserve(asked(account, reserved_nano=41), NOTHING_YET, check_funds)
     store.requests.settle([done(record, 10)])
     assert store.requests.find(record.id) == done(record, 10)
     assert store.requests.spent_nano(account.id) == 10
-    store.requests.reserve(asked(account, reserved_nano=90), NOTHING_YET)
+    store.requests.reserve(asked(account, reserved_nano=90), NOTHING_YET, check_funds)
 
 
 def test_reserving_an_id_again_changes_nothing(store: Store, account: Account) -> None:
     fund(store, account, credit_nano=100)
     record = asked(account, reserved_nano=60)
     for _ in range(3):
-        store.requests.reserve(record, NOTHING_YET)
+        store.requests.reserve(record, NOTHING_YET, check_funds)
     assert store.requests.spent_nano(account.id) == 60
     store.requests.settle([done(record, 100)])
-    store.requests.reserve(record, NOTHING_YET)
+    store.requests.reserve(record, NOTHING_YET, check_funds)
     assert store.requests.find(record.id) == done(record, 100)
 
 
@@ -86,26 +87,26 @@ def test_what_was_spent_before_and_this_month_count(
     store.requests.settle([done(asked(account, -10), 1000), done(asked(account, 10), 30)])
     past = Past(since=at(0), spent_nano=40, month_start=at(-5), month_nano=40)
     with pytest.raises(PaymentRequired):
-        store.requests.reserve(asked(account, 20, reserved_nano=31), past)
-    store.requests.reserve(asked(account, 20, reserved_nano=30), past)
+        store.requests.reserve(asked(account, 20, reserved_nano=31), past, check_funds)
+    store.requests.reserve(asked(account, 20, reserved_nano=30), past, check_funds)
 
 
 def test_a_month_that_began_after_the_past_counts_only_its_own(store: Store, account: Account) -> None:
     fund(store, account, monthly_limit_nano=100)
     store.requests.settle([done(asked(account, 1), 1000), done(asked(account, 10), 30)])
     past = Past(since=at(0), spent_nano=0, month_start=at(5), month_nano=0)
-    store.requests.reserve(asked(account, 20, reserved_nano=70), past)
+    store.requests.reserve(asked(account, 20, reserved_nano=70), past, check_funds)
 
 
 def test_an_account_that_is_not_there_reserves_nothing(store: Store, account: Account) -> None:
     with pytest.raises(NotFound, match="account"):
-        store.requests.reserve(replace(asked(account), account_id="acc_0"), NOTHING_YET)
+        store.requests.reserve(replace(asked(account), account_id="acc_0"), NOTHING_YET, check_funds)
 
 
 def test_what_a_killed_server_had_set_aside_is_free_again(store: Store, account: Account) -> None:
     fund(store, account, credit_nano=100)
     left, settled = asked(account, reserved_nano=60), done(asked(account), 5)
-    store.requests.reserve(left, NOTHING_YET)
+    store.requests.reserve(left, NOTHING_YET, check_funds)
     store.requests.settle([settled])
     assert store.requests.oldest_open(account.id) == left.at
     assert store.requests.settle_left_over(SERVER, at(200)) == 1
@@ -207,9 +208,9 @@ def test_any_order_of_calls_charges_each_request_once(store: Store, steps: list[
             before = expected.get(record.id, (0, None))
             expected[record.id] = (before[0], charged if before[1] is None else before[1])
         elif record.id in expected or spent() + max(1, reserved) <= 100:
-            store.requests.reserve(replace(record, reserved_nano=reserved), NOTHING_YET)
+            store.requests.reserve(replace(record, reserved_nano=reserved), NOTHING_YET, check_funds)
             expected.setdefault(record.id, (reserved, None))
         else:
             with pytest.raises(PaymentRequired):
-                store.requests.reserve(replace(record, reserved_nano=reserved), NOTHING_YET)
+                store.requests.reserve(replace(record, reserved_nano=reserved), NOTHING_YET, check_funds)
     assert store.requests.spent_nano(account.id) == spent()

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from modelyard.accounts.ledger import MICROSECOND, lines, month_start, total
+from modelyard.accounts.limits import check_funds
 from modelyard.clock import Clock
 from modelyard.errors import ModelyardError, PaymentRequired
-from modelyard.money import check_funds
 from modelyard.records.accounts import Account
 from modelyard.records.instances import Instance
 from modelyard.store.requests import Past

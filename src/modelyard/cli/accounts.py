@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelyard.cli import limits, output
-from modelyard.cli.database import no_account, open_store
+from modelyard.cli import amounts, output
+from modelyard.cli.database import open_administration
 from modelyard.cli.flags import with_settings
-from modelyard.cli.money import parse_usd
 from modelyard.cli.options import Json
-from modelyard.clock import SystemClock, iso
+from modelyard.clock import iso
 from modelyard.config import Resolved
 from modelyard.errors import InvalidRequest
 from modelyard.money import usd
+from modelyard.records.accounts import AccountLimits
 from modelyard.units import GIB
 
 if TYPE_CHECKING:
-    from modelyard.records.accounts import Account
-    from modelyard.store.accounts import Limits
-    from modelyard.store.store import Store
+    from modelyard.accounts.administration import ListedAccount
 
 COLUMNS = (
     "name", "id", "#keys", "#instances", "#memory gb", "#at once", "#models", "#credit usd", "#monthly usd",
@@ -42,9 +39,8 @@ Name = Annotated[str, typer.Argument(help="the account's name, or its id", show_
 @with_settings("data_dir", "database_url")
 def list_accounts(resolved: Resolved, json: Json = False) -> None:
     """List the accounts with their limits; a dash is no limit, and no credit: billed afterwards."""
-    with open_store(resolved.settings) as store:
-        live = Counter(key.account_id for key in store.keys.list() if key.revoked_at is None)
-        shown = [describe(account, live[account.id]) for account in store.accounts.list()]
+    with open_administration(resolved.settings) as administration:
+        shown = [describe(listed) for listed in administration.list_accounts()]
     if json:
         return output.print_json(shown)
     rows = ([value for name, value in each.items() if name != "created"] for each in shown)
@@ -58,10 +54,8 @@ def create(
     resolved: Resolved, name: Annotated[str, typer.Argument(help="what to call it", show_default=False)]
 ) -> None:
     """Make an account, without limits, and print its id. `modelyard keys create --account NAME` gives it a key."""
-    if not name.strip():
-        raise InvalidRequest(field="name", got=name, accepted="at least one letter")
-    with open_store(resolved.settings) as store:
-        made = store.accounts.create(name, SystemClock().now())
+    with open_administration(resolved.settings) as administration:
+        made = administration.create_account(name)
     typer.echo(made.id)
 
 
@@ -87,21 +81,21 @@ def set_limits(
     ] = None,
 ) -> None:
     """Change an account's limits; those that are not named stay. What runs already is not ended."""
-    changes: Limits = {}
+    changes: AccountLimits = {}
     if max_instances is not None:
-        changes["max_instances"] = limits.parse_count(max_instances, "--max-instances")
+        changes["max_instances"] = amounts.parse_count(max_instances, "--max-instances")
     if max_memory_gb is not None:
-        changes["max_memory_bytes"] = limits.parse_gigabytes(max_memory_gb, "--max-memory-gb")
+        changes["max_memory_bytes"] = amounts.parse_gigabytes(max_memory_gb, "--max-memory-gb")
     if max_concurrent is not None:
-        changes["max_concurrent"] = limits.parse_count(max_concurrent, "--max-concurrent")
+        changes["max_concurrent"] = amounts.parse_count(max_concurrent, "--max-concurrent")
     if max_models is not None:
-        changes["max_models"] = limits.parse_count(max_models, "--max-models")
+        changes["max_models"] = amounts.parse_count(max_models, "--max-models")
     if monthly_limit is not None:
-        changes["monthly_limit_nano"] = limits.parse_money(monthly_limit, "--monthly-limit")
+        changes["monthly_limit_nano"] = amounts.parse_money(monthly_limit, "--monthly-limit")
     if not changes:
         raise InvalidRequest("Nothing to change: name a limit, such as --max-instances 2.")
-    with open_store(resolved.settings) as store:
-        changed = store.accounts.set_limits(find_account(store, name).id, **changes)
+    with open_administration(resolved.settings) as administration:
+        changed = administration.set_limits(name, changes)
     typer.echo(f"The limits of {changed.name} are changed.", err=True)
 
 
@@ -115,28 +109,20 @@ def credit(
     ],
 ) -> None:
     """Add to what an account has paid in advance, and print the new total in US dollars."""
-    amount_nano = parse_usd(amount, "USD")
-    with open_store(resolved.settings) as store:
-        changed = store.accounts.add_credit(find_account(store, name).id, amount_nano)
+    amount_nano = amounts.parse_usd(amount, "USD")
+    with open_administration(resolved.settings) as administration:
+        changed = administration.add_credit(name, amount_nano)
     typer.echo(usd(changed.credit_nano or 0))
 
 
-def find_account(store: Store, name: str) -> Account:
-    """The account of that name, else of that id. Raises NotFound naming those there are."""
-    accounts = store.accounts.list()
-    found = [each for each in accounts if each.name == name] or [each for each in accounts if each.id == name]
-    if not found:
-        raise no_account(name, accounts)
-    return found[0]
-
-
-def describe(account: Account, keys: int) -> dict[str, Any]:
+def describe(listed: ListedAccount) -> dict[str, Any]:
     """An account as it may be shown. Amounts of money are text, so that they stay exact; None: no limit."""
+    account = listed.account
     return {
         "name": account.name,
         "id": account.id,
         "created": iso(account.created_at),
-        "keys": keys,
+        "keys": listed.live_keys,
         "max_instances": account.max_instances,
         "max_memory_gb": None if account.max_memory_bytes is None else round(account.max_memory_bytes / GIB, 9),
         "max_concurrent": account.max_concurrent,

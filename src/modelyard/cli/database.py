@@ -1,30 +1,24 @@
-"""The database, for commands that work without a server: opening it, and naming an account that is not in it."""
+"""The database, for commands that work without a server: accounts, keys and usage, by the rules of `accounts`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from modelyard.clock import SystemClock
 from modelyard.config import Settings
-from modelyard.errors import NotFound
 
 if TYPE_CHECKING:
-    from modelyard.records.accounts import Account
-    from modelyard.store.store import Store
+    from modelyard.accounts.administration import Administration
 
 
 @contextmanager
-def open_store(settings: Settings) -> Iterator[Store]:
-    """The database these settings name, made where there is none."""
+def open_administration(settings: Settings) -> Iterator[Administration]:
+    """The administration of the database these settings name, which is made where there is none."""
+    from modelyard.accounts.administration import Administration
     from modelyard.store.store import Store
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with Store.open(settings.store_url) as store:
-        yield store
-
-
-def no_account(name: str, accounts: Iterable[Account]) -> NotFound:
-    """The error for an account that is not among these."""
-    others = ", ".join(sorted(account.name for account in accounts)) or "none yet"
-    return NotFound(f"No account is called {name}; there are {others}.")
+        yield Administration(store, SystemClock())

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelyard.cli import output
-from modelyard.cli.database import no_account, open_store
+from modelyard.cli.amounts import parse_count
+from modelyard.cli.database import open_administration
 from modelyard.cli.flags import with_settings
-from modelyard.cli.limits import parse_count
 from modelyard.cli.options import Json
-from modelyard.clock import SystemClock, iso
+from modelyard.clock import iso
 from modelyard.config import FIRST_ACCOUNT, Resolved
-from modelyard.errors import InvalidRequest, NotFound
+from modelyard.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from modelyard.records.accounts import Key
+    from modelyard.accounts.administration import ListedKey
 
 COLUMNS = ("id", "account", "name", "key", "created", "revoked", "#per minute")
 AS_THE_SERVER_SAYS = "what the server's --rate-limit says"
@@ -43,18 +43,10 @@ def create(
     rate_limit: RateLimit = None,
 ) -> None:
     """Make a key and print it, and nothing else, on standard output. It is shown this once."""
-    from modelyard.accounts.keys import hash_key, new_key, shown_prefix
-
-    for field, value in (("name", name), ("account", account)):
-        if not value.strip():
-            raise InvalidRequest(field=field, got=value, accepted="at least one letter")
     limit = None if rate_limit is None else parse_count(rate_limit, "--rate-limit", lifts=AS_THE_SERVER_SAYS)
-    key = new_key()
-    with open_store(resolved.settings) as store:
-        now = SystemClock().now()
-        owner = store.accounts.ensure(account, now)
-        store.keys.create(owner.id, name, hash_key(key), shown_prefix(key), now, rate_limit=limit)
-    typer.echo(key)
+    with open_administration(resolved.settings) as administration:
+        made = administration.create_key(name, account, limit)
+    typer.echo(made.secret)
 
 
 @app.command("ls")
@@ -65,19 +57,12 @@ def list_keys(
     json: Json = False,
 ) -> None:
     """List the keys: their first characters only, for the keys themselves are not stored."""
-    with open_store(resolved.settings) as store:
-        accounts = store.accounts.list()
-        names = {each.id: each.name for each in accounts}
-        if account is not None and account not in names.values():
-            raise no_account(account, accounts)
-        found = [key for key in store.keys.list() if account in (None, names[key.account_id])]
+    with open_administration(resolved.settings) as administration:
+        shown = [describe(listed) for listed in administration.list_keys(account)]
     if json:
-        return output.print_json([describe(key, names[key.account_id]) for key in found])
-    output.print_table(
-        COLUMNS,
-        ([*describe(key, names[key.account_id]).values()] for key in found),
-        empty="There are no keys yet. `modelyard keys create NAME` makes one.",
-    )
+        return output.print_json(shown)
+    rows = ([*each.values()] for each in shown)
+    output.print_table(COLUMNS, rows, empty="There are no keys yet. `modelyard keys create NAME` makes one.")
     return None
 
 
@@ -88,9 +73,8 @@ def revoke(
     key: KeyId,
 ) -> None:
     """End a key; a running server refuses it within seconds."""
-    with open_store(resolved.settings) as store:
-        if not store.keys.revoke(key, SystemClock().now()):
-            raise unknown(key)
+    with open_administration(resolved.settings) as administration:
+        administration.revoke_key(key)
     typer.echo(f"{key} is revoked.", err=True)
 
 
@@ -101,22 +85,17 @@ def set_limit(resolved: Resolved, key: KeyId, rate_limit: RateLimit = None) -> N
     if rate_limit is None:
         raise InvalidRequest("Nothing to change: say --rate-limit N.")
     limit = parse_count(rate_limit, "--rate-limit", lifts=AS_THE_SERVER_SAYS)
-    with open_store(resolved.settings) as store:
-        if not store.keys.set_rate_limit(key, limit):
-            raise unknown(key)
+    with open_administration(resolved.settings) as administration:
+        administration.set_rate_limit(key, limit)
     typer.echo(f"The rate limit of {key} is changed.", err=True)
 
 
-def unknown(key: str) -> NotFound:
-    """The error for an id or prefix that no live key has."""
-    return NotFound(f"No key that is in use has the id {key}. `modelyard keys ls` lists them.")
-
-
-def describe(key: Key, account: str) -> dict[str, str | int | None]:
+def describe(listed: ListedKey) -> dict[str, str | int | None]:
     """A key as it may be shown. `rate_limit`: as `Key` has it, None is the server's setting."""
+    key = listed.key
     return {
         "id": key.id,
-        "account": account,
+        "account": listed.account_name,
         "name": key.name,
         "prefix": key.prefix,
         "created": iso(key.created_at),

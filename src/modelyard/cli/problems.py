@@ -57,6 +57,8 @@ _BY_STATUS: dict[int, str] = {
 _BY_KIND: tuple[tuple[type[errors.ModelyardError], str], ...] = (
     (errors.Unauthorized, NEW_KEY),
     (errors.UnknownModel, "modelyard ls"),
+    (errors.UnknownKey, "modelyard keys ls"),
+    (errors.UnknownAccount, "modelyard accounts ls    (modelyard accounts create NAME makes one)"),
     (errors.DownloadFailed, "modelyard doctor"),
 )
 """For errors raised in this process; the first class that fits counts. The others' own messages say what to do."""

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelyard.cli import output
-from modelyard.cli.database import no_account, open_store
+from modelyard.cli.database import open_administration
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json
-from modelyard.clock import SystemClock
 from modelyard.config import Resolved
 from modelyard.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from modelyard.accounts.ledger import Line
     from modelyard.accounts.usage import Row
-    from modelyard.store.store import Store
 
 ROW_COLUMNS = (
     "account", "day", "model", "#instances", "#seconds", "#billed_seconds", "#gb_seconds", "#requests",
@@ -49,29 +47,17 @@ def usage(
 
     Instances that still run count up to their last heartbeat.
     """
-    from modelyard.accounts.usage import read_period, read_usage
-
     if json and csv:
         raise InvalidRequest(field="--csv", got="--csv and --json", accepted="one of them")
-    begin, end = read_period(since, until, SystemClock().now())
-    with open_store(resolved.settings) as store:
-        names = {each.id: each.name for each in store.accounts.list()}
-        found = read_usage(store, account_id(store, account), begin, end)
+    with open_administration(resolved.settings) as administration:
+        found = administration.read_usage(account, since, until)
+    used, names = found.usage, found.names
     if lines:
-        rows = [line_cells(line, names[line.account_id]) for line in found.lines]
+        rows = [line_cells(line, names[line.account_id]) for line in used.lines]
     else:
-        grouped = found.rows("account_id", "day", "model_id")
+        grouped = used.rows("account_id", "day", "model_id")
         rows = [row_cells(names[str(owner)], str(day), str(model), row) for (owner, day, model), row in grouped.items()]
     show(LINE_COLUMNS if lines else ROW_COLUMNS, rows, json=json, csv=csv)
-
-
-def account_id(store: Store, name: str | None) -> str | None:
-    """The id of the account of that name. Raises NotFound."""
-    if name is None:
-        return None
-    if (found := store.accounts.find_by_name(name)) is None:
-        raise no_account(name, store.accounts.list())
-    return found.id
 
 
 def row_cells(account: str, day: str, model_id: str, row: Row) -> list[Any]:

@@ -11,6 +11,7 @@ from functools import partial
 from types import TracebackType
 
 from modelyard.accounts.funds import Funds
+from modelyard.accounts.limits import check_funds
 from modelyard.accounts.pricing import Price
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
@@ -92,7 +93,7 @@ class MeteredRequest:
             self._record = replace(self._record, reserved_nano=self._cost.nano(metering.reserve_us))
             # To its end even when the client leaves, or nobody would settle it.
             reserving = asyncio.ensure_future(
-                asyncio.to_thread(metering.store.requests.reserve, self._record, standing.elsewhere)
+                asyncio.to_thread(metering.store.requests.reserve, self._record, standing.elsewhere, check_funds)
             )
             try:
                 await asyncio.shield(reserving)

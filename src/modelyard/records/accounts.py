@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,16 @@ class Account:
     max_models: int | None = None
     credit_nano: int | None = None
     monthly_limit_nano: int | None = None
+
+
+class AccountLimits(TypedDict, total=False):
+    """Limits of an account that are to change, as `Account` explains them; None: no limit."""
+
+    max_instances: int | None
+    max_memory_bytes: int | None
+    max_concurrent: int | None
+    max_models: int | None
+    monthly_limit_nano: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 from sqlalchemy import Row, or_, select, update
 
 from modelyard.errors import InvalidRequest, NotFound
-from modelyard.records.accounts import Account
+from modelyard.records.accounts import Account, AccountLimits
 from modelyard.store.database import Database, insert_into
 from modelyard.store.ids import new_id
 from modelyard.store.tables import accounts
 
 MOST_CREDIT_NANO = 9 * 10**18
 """What a signed column of 64 bits holds, rounded down: nine billion US dollars."""
-
-
-class Limits(TypedDict, total=False):
-    """The limits of an account, as `Account` explains them; None: no limit."""
-
-    max_instances: int | None
-    max_memory_bytes: int | None
-    max_concurrent: int | None
-    max_models: int | None
-    monthly_limit_nano: int | None
 
 
 class Accounts:
@@ -70,7 +60,7 @@ class Accounts:
         with self._database.read() as connection:
             return [_account(row) for row in connection.execute(select(accounts).where(limited))]
 
-    def set_limits(self, account_id: str, **limits: Unpack[Limits]) -> Account:
+    def set_limits(self, account_id: str, **limits: Unpack[AccountLimits]) -> Account:
         """Changes the limits that are named, and only those; None lifts one. Raises NotFound, InvalidRequest."""
         for name, value in limits.items():
             if isinstance(value, int) and value < 0:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, or_, select, update
 
 from modelyard.errors import NotFound
-from modelyard.money import check_funds
 from modelyard.records.accounts import Account
 from modelyard.records.requests import RequestRecord
 from modelyard.store.database import Database, insert_into
@@ -22,6 +21,13 @@ from modelyard.store.tables import accounts, requests
 COLUMNS = tuple(field.name for field in fields(RequestRecord))
 SETTLED = ("instance_id", "settled_at", "outcome", "took_us", "cost_nano", "charged_nano")
 """What a settlement says of a request that was reserved."""
+
+
+class CheckFunds(Protocol):
+    """The rule by which an account may begin something that costs `need_nano`; it has spent the two other amounts."""
+
+    def __call__(self, account: Account, *, spent_nano: int, month_nano: int, need_nano: int) -> None:
+        """Raises PaymentRequired when it may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +60,8 @@ class Requests:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def reserve(self, record: RequestRecord, past: Past) -> None:
-        """Sets `record.reserved_nano` aside if the account's credit and monthly limit cover it. Idempotent by id.
+    def reserve(self, record: RequestRecord, past: Past, check_funds: CheckFunds) -> None:
+        """Sets `record.reserved_nano` aside if `check_funds` allows it. Idempotent by id.
 
         One transaction that holds the account's row, so that no number of requests at once, from any number of
         processes, sets aside more than there is. Raises PaymentRequired, NotFound.

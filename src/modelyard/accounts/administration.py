@@ -1,0 +1,195 @@
+"""Accounts, keys, limits and credit as the operator changes them: one set of rules for commands, HTTP and a console.
+
+Owns what is allowed and what is found by which name. Blocks on the database: on an event loop, call it in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelyard.accounts.keys import hash_key, new_key, shown_prefix
+from modelyard.accounts.limits import check_limits, check_rate_limit
+from modelyard.accounts.usage import Usage, read_period, read_usage
+from modelyard.clock import Clock
+from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT
+from modelyard.errors import InvalidRequest, UnknownAccount, UnknownKey
+from modelyard.records.accounts import Account, AccountLimits, Key
+from modelyard.store.store import Store
+
+FIRST_KEY_NAME = "first"
+ADMIN_KEY_NAME = "MODELYARD_ADMIN_KEY"
+CLI_KEY_NAME = "cli"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedAccount:
+    """An account in a list. `live_keys`: how many of its keys are in use."""
+
+    account: Account
+    live_keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKey:
+    """A key in a list, with the name of the account that owns it."""
+
+    key: Key
+    account_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made. `secret` is the key itself, which is stored nowhere."""
+
+    key: Key
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountUsage:
+    """What was used in a period. `names`: account id → name, for every account."""
+
+    usage: Usage
+    names: dict[str, str]
+
+
+class Administration:
+    """The operator's changes to who may use a server, and how much."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    # --- accounts ---
+
+    def list_accounts(self) -> list[ListedAccount]:
+        """All accounts, oldest first."""
+        live = Counter(key.account_id for key in self._store.keys.list() if key.revoked_at is None)
+        return [ListedAccount(account, live[account.id]) for account in self._store.accounts.list()]
+
+    def create_account(self, name: str) -> Account:
+        """A new account without limits. Raises InvalidRequest for an empty name or one that is taken."""
+        check_name("name", name)
+        return self._store.accounts.create(name, self._clock.now())
+
+    def get_account(self, name_or_id: str) -> Account:
+        """The account of that name, else of that id. Raises UnknownAccount, which names those there are."""
+        accounts = self._store.accounts.list()
+        by_name = {account.id: account for account in accounts} | {account.name: account for account in accounts}
+        if (found := by_name.get(name_or_id)) is None:
+            names = sorted(account.name for account in accounts)
+            raise UnknownAccount(
+                f"No account is called {name_or_id}; there are {', '.join(names) or 'none yet'}.",
+                account=name_or_id,
+                accounts=names,
+            )
+        return found
+
+    def set_limits(self, name_or_id: str, limits: AccountLimits) -> Account:
+        """Changes the limits that are named, and only those; None lifts one. What runs already is not ended.
+
+        Raises UnknownAccount, InvalidRequest.
+        """
+        check_limits(limits)
+        return self._store.accounts.set_limits(self.get_account(name_or_id).id, **limits)
+
+    def add_credit(self, name_or_id: str, amount_nano: int) -> Account:
+        """Adds to what an account has paid in advance; below 0 takes back. An account without credit begins at 0.
+
+        Raises UnknownAccount, InvalidRequest.
+        """
+        return self._store.accounts.add_credit(self.get_account(name_or_id).id, amount_nano)
+
+    # --- keys ---
+
+    def list_keys(self, account: str | None = None) -> list[ListedKey]:
+        """The keys of one account, by its name or id, or of all; revoked ones too. Raises UnknownAccount."""
+        names = {each.id: each.name for each in self._store.accounts.list()}
+        account_id = None if account is None else self.get_account(account).id
+        return [ListedKey(key, names[key.account_id]) for key in self._store.keys.list(account_id)]
+
+    def create_key(self, name: str, account: str = FIRST_ACCOUNT, rate_limit: int | None = None) -> NewKey:
+        """A new key of the account of that name, which is made when there is none.
+
+        `rate_limit`: as `Key` explains it. Raises InvalidRequest.
+        """
+        check_name("name", name)
+        check_name("account", account)
+        check_rate_limit(rate_limit)
+        now = self._clock.now()
+        owner = self._store.accounts.ensure(account, now)
+        secret = new_key()
+        key = self._store.keys.create(
+            owner.id, name, hash_key(secret), shown_prefix(secret), now, rate_limit=rate_limit
+        )
+        return NewKey(key, secret)
+
+    def revoke_key(self, id_or_prefix: str) -> None:
+        """Ends a key that is in use. Raises UnknownKey, and InvalidRequest where several keys have the prefix."""
+        if not self._store.keys.revoke(id_or_prefix, self._clock.now()):
+            raise unknown_key(id_or_prefix)
+
+    def set_rate_limit(self, id_or_prefix: str, rate_limit: int | None) -> None:
+        """Changes how many requests a minute a key may make, as `Key` explains it. Raises as `revoke_key` does."""
+        check_rate_limit(rate_limit)
+        if not self._store.keys.set_rate_limit(id_or_prefix, rate_limit):
+            raise unknown_key(id_or_prefix)
+
+    # --- a server's first start ---
+
+    def ensure_first_keys(self, admin_key: str | None, cli_key: str) -> str | None:
+        """Makes the first account and its keys where there are none; a key that must be shown now, or None.
+
+        `admin_key`: the operator's own, instead of a fresh one; `cli_key`: the one for commands on this machine.
+        Idempotent.
+        """
+        now = self._clock.now()
+        is_first_start = not self._store.accounts.list()
+        account = self._store.accounts.ensure(FIRST_ACCOUNT, now)
+        self._ensure_key(account, CLI_KEY_NAME, cli_key)
+        if admin_key:
+            self._ensure_key(account, ADMIN_KEY_NAME, admin_key)
+            return None
+        return self.create_key(FIRST_KEY_NAME, account.name).secret if is_first_start else None
+
+    def _ensure_key(self, account: Account, name: str, secret: str) -> None:
+        self._store.keys.ensure(account.id, name, hash_key(secret), shown_prefix(secret), self._clock.now())
+
+    # --- usage ---
+
+    def read_usage(self, account: str | None, since: str | None, until: str | None) -> AccountUsage:
+        """What one account, by its name or id, or all accounts have used in a period, as `read_period` reads it.
+
+        Instances that still run count up to their last heartbeat. Raises UnknownAccount, InvalidRequest.
+        """
+        begin, end = read_period(since, until, self._clock.now())
+        account_id = None if account is None else self.get_account(account).id
+        names = {each.id: each.name for each in self._store.accounts.list()}
+        return AccountUsage(read_usage(self._store, account_id, begin, end), names)
+
+
+def check_name(field: str, name: str) -> None:
+    """Raises InvalidRequest for a name that nobody could read."""
+    if not name.strip():
+        raise InvalidRequest(field=field, got=name, accepted="at least one letter")
+
+
+def unknown_key(id_or_prefix: str) -> UnknownKey:
+    """The error for an id or prefix that no key in use has."""
+    return UnknownKey(f"No key that is in use has the id {id_or_prefix}.", key=id_or_prefix)
+
+
+def ensure_cli_key(data_dir: Path) -> str:
+    """The key for commands on this machine, kept in the data folder; made on the first call."""
+    path = data_dir / CLI_KEY_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    key = new_key()
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(key + "\n")
+    return key
