@@ -123,7 +123,7 @@ def test_what_another_server_has_set_aside_stays_so(store: Store, account: Accou
         replace(asked(account, reserved_nano=20), server_id=server_id) for server_id in (SERVER, OTHER_SERVER, None)
     ]
     for record in records:
-        store.requests.reserve(record, NOTHING_YET)
+        store.requests.reserve(record, NOTHING_YET, check_funds)
 
     assert store.requests.settle_left_over(SERVER, at(200)) == 2
 
