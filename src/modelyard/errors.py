@@ -249,7 +249,8 @@ def from_wire(data: dict[str, Any]) -> ModelyardError:
     """The inverse of `to_wire`; an unknown code becomes a plain `ModelyardError`."""
     kind = next((e for e in all_errors() if e.code == data.get("code")), ModelyardError)
     error = kind.__new__(kind)
-    ModelyardError.__init__(error, str(data.get("message")), **dict(data.get("data") or {}))
+    ModelyardError.__init__(error, str(data.get("message")))
+    error.data = dict(data.get("data") or {})
     return error
 
 

@@ -1,14 +1,19 @@
 """What frames between a server and its workers carry, and what comes of an inference. Owns the types of both ends.
 
-A leaf: knows nothing of sockets (`wire` does), tasks or HTTP. Fields may be added with a default, never reordered.
+A leaf: knows nothing of sockets (`wire` does), tasks or HTTP. Fields may be added at the end with a default, never
+reordered: a frame travels as an array of its tag and its fields.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+
+from modelyard.errors import ModelyardError, from_wire
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class FinishReason(StrEnum):
@@ -29,11 +34,11 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     until its end. Both in microseconds, as the gateway measured them: a worker's clock bills nobody.
     """
 
-    prompt_tokens: int | None = None
-    new_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    new_tokens: Count | None = None
     finish_reason: FinishReason | None = None
-    first_piece_us: int | None = None
-    took_us: int = 0
+    first_piece_us: Count | None = None
+    took_us: Count = 0
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,3 +51,120 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: Usage = Usage()
     logprobs: list[dict[str, Any]] | None = None
     tool_calls: list[dict[str, Any]] | None = None
+
+
+# --- how far a worker has got ---
+
+
+class Starting(msgspec.Struct, frozen=True, tag_field="phase", tag="starting"):
+    """The worker listens; it has not begun to load."""
+
+
+class Loading(msgspec.Struct, frozen=True, tag_field="phase", tag="loading"):
+    """The worker loads its model."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag_field="phase", tag="ready"):
+    """The worker takes requests, `slots` in one batch at most. Sent again when what it holds has changed.
+
+    `memory_bytes`, `peak_bytes`: what it holds, and the most it has held; None where the system does not tell.
+    `device_bytes`: the most it has held on an accelerator; None: it uses none.
+    """
+
+    slots: Annotated[int, msgspec.Meta(ge=1)]
+    memory_bytes: Count | None = None
+    peak_bytes: Count | None = None
+    device_bytes: Count | None = None
+
+
+class Failed(msgspec.Struct, frozen=True, tag_field="phase", tag="failed"):
+    """The worker ends because of `reason`. `permanent`: with this model, trying again would end the same way."""
+
+    reason: str
+    permanent: bool
+
+
+Status = Starting | Loading | Ready | Failed
+
+
+# --- frames: `id` is the request a frame belongs to, of those on its connection ---
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """The first frame in each direction. The server's proves by `secret` who it is; the worker's answer has none."""
+
+    secret: str = ""
+
+
+class StatusUpdate(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Worker to server: how far it has got. Follows its Hello, and every change."""
+
+    status: Status
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Server to worker: an inference. `stream`: pieces are wanted as they are made."""
+
+    id: int
+    fields: dict[str, Any]
+    params: dict[str, Any]
+    stream: bool = False
+
+
+class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Worker to server: a piece of a streamed answer."""
+
+    id: int
+    text: str
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Worker to server: the end of a request that was answered."""
+
+    id: int
+    outcome: Outcome
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Worker to server: the end of a request that was not answered; `id` 0: of the connection. An error as data."""
+
+    id: int
+    code: str
+    message: str
+    data: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, request_id: int, error: ModelyardError) -> Failure:
+        """The failure of a request with `error`."""
+        return cls(request_id, error.code, error.message, error.data)
+
+    def error(self) -> ModelyardError:
+        """The error that `of` was given."""
+        return from_wire({"code": self.code, "message": self.message, "data": self.data})
+
+
+class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Server to worker: nobody waits for this request any more."""
+
+    id: int
+
+
+class Ping(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Server to worker: answer with a Pong of the same id."""
+
+    id: int
+
+
+class Pong(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Worker to server: its event loop runs."""
+
+    id: int
+
+
+class Configure(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """Server to worker: new settings. `threads`: how many one operation of the model may use."""
+
+    threads: Annotated[int, msgspec.Meta(ge=1)]
+
+
+Frame = Hello | StatusUpdate | Request | Chunk | Done | Failure | Cancel | Ping | Pong | Configure

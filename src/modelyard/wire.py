@@ -1,7 +1,6 @@
-"""Frames between a server and its workers: 4-byte big-endian length, then msgpack `[kind, id, body]`.
+"""Frames between a server and its workers: 4-byte big-endian length, then a `protocol.Frame` in msgpack.
 
-Owns the encoding and its limits; knows nothing of what the bodies mean. Many requests share a connection: `id` is
-the request a frame belongs to, 0 for the connection itself.
+Owns the encoding and its limits; does nothing with what it has read. Many requests share a connection.
 """
 
 from __future__ import annotations
@@ -9,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import struct
-from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
+
+from modelyard.protocol import Frame
 
 _LENGTH = struct.Struct(">I")
 MAX_FRAME_BYTES = 256 * 1024**2
@@ -20,36 +20,12 @@ MAX_FRAME_BYTES = 256 * 1024**2
 MAX_GREETING_BYTES = 4096
 """The first frame of a peer that has proved nothing yet."""
 
-
-class Kind(IntEnum):
-    """What a frame is. `HELLO` is the first in each direction; its body proves the peer knows the secret."""
-
-    HELLO = 0
-    STATUS = 1
-    REQUEST = 2
-    CHUNK = 3
-    DONE = 4
-    ERROR = 5
-    CANCEL = 6
-    PING = 7
-    PONG = 8
-    CONFIGURE = 9
-
-
-class Frame(NamedTuple):
-    """One message. `body` is anything msgpack can carry."""
-
-    kind: Kind
-    id: int
-    body: Any = None
-
-
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(tuple[Kind, int, Any])
+_decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
 
 class Blob:
-    """Bytes in a body that are sent from where they lie. Of `encode_pieces` only; whoever reads gets plain bytes."""
+    """Bytes in a frame that are sent from where they lie. Of `encode_pieces` only; whoever reads gets plain bytes."""
 
     __slots__ = ("data",)
 
@@ -58,7 +34,7 @@ class Blob:
 
 
 _GAP = secrets.token_bytes(16)
-"""Stands for a Blob while the rest is encoded. Nobody outside this process can write it into a body."""
+"""Stands for a Blob while the rest is encoded. Nobody outside this process can write it into a frame."""
 _GAP_ENCODED = msgspec.msgpack.encode(_GAP)
 _BIN_32 = struct.Struct(">BI")
 """The head of a msgpack byte string of up to 4 GiB. Source: the msgpack specification, bin format family."""
@@ -68,14 +44,18 @@ class BrokenStream(Exception):
     """The peer sent something that is not a frame; the connection cannot be used further."""
 
 
+class WrongFrame(BrokenStream):
+    """The length was right and what followed is not a frame, or a frame with wrong fields."""
+
+
 class Unsendable(Exception):
-    """This body does not go into a frame: too large, or of a type that msgpack does not know. Nothing was sent."""
+    """This does not go into a frame: too large, or of a type that msgpack does not know. Nothing was sent."""
 
 
 def encode(frame: Frame) -> bytes:
     """The frame's bytes, length first. Raises Unsendable."""
     try:
-        payload = _encoder.encode((int(frame.kind), frame.id, frame.body))
+        payload = _encoder.encode(frame)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Unsendable(f"cannot be sent: {error}") from error
     if len(payload) > MAX_FRAME_BYTES:
@@ -86,6 +66,16 @@ def encode(frame: Frame) -> bytes:
 def encode_pieces(frame: Frame) -> list[bytes | bytearray]:
     """`encode` in pieces to be sent one after another, each Blob among them as it is: copying 40 MB into a frame holds
     up everything else in the process for 50 ms. Raises Unsendable."""
+    try:
+        return [encode(frame)]
+    except Unsendable as error:
+        if not isinstance(error.__cause__, TypeError):
+            raise
+    return encode_around_blobs(frame)
+
+
+def encode_around_blobs(frame: Frame) -> list[bytes | bytearray]:
+    """See `encode_pieces`; slower where there is no Blob."""
     blobs: list[Blob] = []
 
     def leave_gap(value: Any) -> bytes:
@@ -95,25 +85,25 @@ def encode_pieces(frame: Frame) -> list[bytes | bytearray]:
         return _GAP
 
     try:
-        payload = msgspec.msgpack.encode((int(frame.kind), frame.id, frame.body), enc_hook=leave_gap)
+        payload = msgspec.msgpack.encode(frame, enc_hook=leave_gap)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Unsendable(f"cannot be sent: {error}") from error
-    first, *others = payload.split(_GAP_ENCODED) if blobs else [payload]
+    first, *others = payload.split(_GAP_ENCODED)
     pieces: list[bytes | bytearray] = [first]
     for blob, part in zip(blobs, others, strict=True):
         pieces += [_BIN_32.pack(0xC6, len(blob.data)), blob.data, part]
     size = sum(map(len, pieces))
     if size > MAX_FRAME_BYTES:
         raise Unsendable(f"too large to be sent: {size} bytes, at most {MAX_FRAME_BYTES}")
-    return [_LENGTH.pack(size), *pieces] if blobs else [_LENGTH.pack(size) + first]
+    return [_LENGTH.pack(size), *pieces]
 
 
 def decode(payload: bytes) -> Frame:
-    """The inverse of `encode` for one frame, without its length. Raises BrokenStream."""
+    """The inverse of `encode` for one frame, without its length. Raises WrongFrame."""
     try:
-        return Frame(*_decoder.decode(payload))
+        return _decoder.decode(payload)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
-        raise BrokenStream(f"not a frame: {error}") from error
+        raise WrongFrame(f"not a frame: {error}") from error
 
 
 async def read_frame(reader: asyncio.StreamReader, max_bytes: int = MAX_FRAME_BYTES) -> Frame | None:

@@ -33,12 +33,12 @@ from modelyard.engine.link import Link
 from modelyard.engine.local import fetch_nothing
 from modelyard.engine.strays import end_strays
 from modelyard.errors import ModelRefused
+from modelyard.protocol import Configure, Loading, Ready, Status
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
 from modelyard.tasks.base import Task
 from modelyard.units import GIB
-from modelyard.worker import server
 from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.server import WorkerServer
 from tests.engine.echo import ECHO, EchoModel
@@ -131,7 +131,7 @@ class FakeEngine(Engine):
         """A replica's model: `seen` lists the texts it was asked."""
         return self._replicas[replica_id].model
 
-    def settings(self, replica_id: str) -> list[Mapping[str, Any]]:
+    def settings(self, replica_id: str) -> list[Configure]:
         """Every CONFIGURE a replica got."""
         return self._replicas[replica_id].settings
 
@@ -225,7 +225,7 @@ class FakeEngine(Engine):
         replica_id = replica.spec.replica_id
         await replica.may_load.wait()
         replica.link = await replica.open(lambda status: self._heard(replica_id, status))
-        replica.server.report(phase=server.Phase.LOADING)
+        replica.server.report(Loading())
         if self._ends:
             reason, refused = self._ends.pop(0)
             self._sightings[replica_id] = replace(self._sightings[replica_id], refused=refused)
@@ -234,16 +234,25 @@ class FakeEngine(Engine):
             await replica.may_serve.wait()
             replica.serve(self.replica_memory_bytes)
 
-    def _heard(self, replica_id: str, status: Mapping[str, Any]) -> None:
+    def _heard(self, replica_id: str, status: Status) -> None:
         sighting = self._sightings.get(replica_id)
         if sighting is None or sighting.phase is Phase.GONE:
             return
-        if status["phase"] == server.Phase.LOADING:
+        if isinstance(status, Loading):
             self._see(replace(sighting, phase=Phase.LOADING))
-        elif status["phase"] == server.Phase.READY:
+        elif isinstance(status, Ready):
             link = self._replicas[replica_id].link
-            figures = {name: status[name] for name in ("memory_bytes", "peak_bytes", "slots")}
-            self._see(replace(sighting, phase=Phase.READY, link=link, **figures))
+            memory_bytes, peak_bytes, slots = status.memory_bytes, status.peak_bytes, status.slots
+            self._see(
+                replace(
+                    sighting,
+                    phase=Phase.READY,
+                    link=link,
+                    memory_bytes=memory_bytes,
+                    peak_bytes=peak_bytes,
+                    slots=slots,
+                )
+            )
 
     def _end(self, replica_id: str, reason: str) -> None:
         replica = self._replicas[replica_id]
@@ -269,7 +278,7 @@ class FakeReplica:
         self.spec = spec
         self.place = place
         self.model = model
-        self.settings: list[Mapping[str, Any]] = []
+        self.settings: list[Configure] = []
         self.server = WorkerServer(spec.secret, self.settings.append)
         self.link: Link | None = None
         self.task: asyncio.Task[None] | None = None
@@ -279,7 +288,7 @@ class FakeReplica:
         self._batcher = Batcher(task, model)
         self._thread = threading.Thread(target=self._batcher.run, name=f"model of {spec.replica_id}")
 
-    async def open(self, on_status: Callable[[Mapping[str, Any]], None]) -> Link:
+    async def open(self, on_status: Callable[[Status], None]) -> Link:
         """Listens, and connects to itself as an engine does."""
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self._path)
@@ -290,9 +299,7 @@ class FakeReplica:
         """Takes requests from now on."""
         self._thread.start()
         self.server.accept_calls(self._batcher)
-        self.server.report(
-            phase=server.Phase.READY, memory_bytes=memory_bytes, peak_bytes=memory_bytes, slots=self._slots
-        )
+        self.server.report(Ready(self._slots, memory_bytes, memory_bytes))
 
     def end(self) -> None:
         """Breaks every connection, at once."""

@@ -13,7 +13,6 @@ from typing import Any
 from modelyard.engine.base import Engine, Phase, Place, Sighting
 from modelyard.engine.link import Exchange, Link
 from modelyard.records.replicas import ReplicaSpec
-from modelyard.wire import Kind
 from modelyard.worker.memory import start_ticks
 
 DEADLINE_S = 20.0
@@ -127,15 +126,16 @@ async def finish(exchange: Exchange) -> list[Any]:
     """The pieces of a stream, and at the end the output."""
     pieces = []
     async with asyncio.timeout(DEADLINE_S):
-        while (frame := await exchange.next()).kind is Kind.CHUNK:
-            pieces.append(frame.body)
-    return [*pieces, frame.body["output"]]
+        async for piece in exchange:
+            pieces.append(piece)
+    assert exchange.outcome is not None
+    return [*pieces, exchange.outcome.output]
 
 
 async def first_piece(exchange: Exchange) -> Any:
     """The first piece of a stream."""
     async with asyncio.timeout(DEADLINE_S):
-        return (await exchange.next()).body
+        return await anext(exchange)
 
 
 async def eventually(condition: Callable[[], Any], deadline_s: float = DEADLINE_S) -> None:

@@ -10,8 +10,9 @@ from modelyard.errors import InvalidRequest, MalformedBody
 from modelyard.gateway.deferred import MAX_STRINGS, Carried, decode_body, restore
 from modelyard.gateway.media import needs_resolving, resolve
 from modelyard.media.fetch import Fetcher, FetchLimits
+from modelyard.protocol import Request
 from modelyard.tasks.body import decode_object
-from modelyard.wire import Blob, BrokenStream, Frame, Kind, Unsendable, decode, encode, encode_pieces
+from modelyard.wire import Blob, BrokenStream, Unsendable, decode, encode, encode_pieces
 
 FILE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 2000
 TEXT = base64.b64encode(FILE).decode()
@@ -104,18 +105,16 @@ async def test_too_much_media_is_refused():
 
 
 def test_a_blob_arrives_as_the_bytes_it_is():
-    body = {"fields": {"a": Blob(FILE), "b": ["x", Blob(bytearray(b"yz"))]}, "params": {"n": 1}}
-    whole = b"".join(encode_pieces(Frame(Kind.REQUEST, 7, body)))
-    plain = {"fields": {"a": FILE, "b": ["x", b"yz"]}, "params": {"n": 1}}
+    whole = b"".join(encode_pieces(Request(7, {"a": Blob(FILE), "b": ["x", Blob(bytearray(b"yz"))]}, {"n": 1})))
     assert int.from_bytes(whole[:4], "big") == len(whole) - 4
-    assert decode(whole[4:]) == Frame(Kind.REQUEST, 7, plain)
+    assert decode(whole[4:]) == Request(7, {"a": FILE, "b": ["x", b"yz"]}, {"n": 1})
 
 
 def test_a_frame_without_blobs_is_encoded_as_ever():
-    frame = Frame(Kind.REQUEST, 7, {"fields": {"text": "a"}})
+    frame = Request(7, {"text": "a"}, {})
     assert encode_pieces(frame) == [encode(frame)]
     for body in ({"a": object()}, {"a": 2**70}):
         with pytest.raises(Unsendable):
-            encode_pieces(Frame(Kind.REQUEST, 1, body))
+            encode_pieces(Request(1, body, {}))
     with pytest.raises(BrokenStream):
         decode(b"\xc1")

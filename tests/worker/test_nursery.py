@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from modelyard.engine.link import Link
+from modelyard.protocol import Failed, Status
 from modelyard.records.replicas import ReplicaSpec
 from tests.engine.harness import ask, echo_spec, eventually, is_alive
 from tests.engine.workers import ECHO_NURSERY, ROOT
@@ -133,11 +134,11 @@ async def test_a_worker_that_fails_waits_for_someone_to_tell(tmp_path: Path) -> 
         owner.say(spawn(spec, tmp_path / "a.sock"))
         pid = (await owner.hear())["pid"]
         await eventually(lambda: "ModelRefused: there are no weights in it" in log.read_text())
-        told: list[Mapping[str, Any]] = []
+        told: list[Status] = []
         link = await Link.connect(f"unix:{tmp_path / 'a.sock'}", spec.secret, told.append)
         assert await owner.hear() == {"exited": pid, "status": 1 << 8}
         await link.wait_closed(DEADLINE_S)
-        assert told[-1] == {"phase": "failed", "reason": "there are no weights in it", "permanent": True}
+        assert told[-1] == Failed("there are no weights in it", permanent=True)
         await link.close()
 
 
@@ -215,11 +216,12 @@ async def test_fresh_processes_do_as_forks_do(tmp_path: Path) -> None:
         owner.say(spawn(spec, tmp_path / "a.sock"))
         started = await owner.hear()
         assert os.getpgid(started["pid"]) == started["pid"]
-        told: list[Mapping[str, Any]] = []
+        told: list[Status] = []
         link = await Link.connect(f"unix:{tmp_path / 'a.sock'}", spec.secret, told.append)
         assert await owner.hear() == {"exited": started["pid"], "status": 1 << 8}
         await link.wait_closed(DEADLINE_S)
-        assert (told[-1]["phase"], told[-1]["permanent"]) == ("failed", True)
-        assert "no-such-task" in told[-1]["reason"]
+        assert isinstance(told[-1], Failed)
+        assert told[-1].permanent
+        assert "no-such-task" in told[-1].reason
         assert "no-such-task" in (tmp_path / "log").read_text()
         await link.close()

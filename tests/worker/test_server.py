@@ -5,19 +5,36 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import pytest
 
 from modelyard import wire
+from modelyard.protocol import (
+    Cancel,
+    Chunk,
+    Configure,
+    Done,
+    Failed,
+    Failure,
+    Frame,
+    Hello,
+    Loading,
+    Outcome,
+    Ping,
+    Pong,
+    Request,
+    StatusUpdate,
+)
 from modelyard.tasks.base import Task
-from modelyard.wire import Frame, Kind, encode, read_frame
+from modelyard.wire import encode, read_frame
 from modelyard.worker.schedulers.batches import Batcher
-from modelyard.worker.server import Phase, WorkerServer
+from modelyard.worker.server import WorkerServer
 from tests.engine.echo import ECHO, EchoModel
 from tests.engine.harness import eventually
 
@@ -32,12 +49,12 @@ class Peer:
         self.reader = reader
         self.writer = writer
 
-    def send(self, kind: Kind, request_id: int = 0, body: Any = None) -> Self:
-        self.writer.write(encode(Frame(kind, request_id, body)))
+    def send(self, frame: Frame) -> Self:
+        self.writer.write(encode(frame))
         return self
 
     def request(self, request_id: int, text: Any, *, stream: bool = False, **params: Any) -> Self:
-        return self.send(Kind.REQUEST, request_id, {"fields": {"text": text}, "params": params, "stream": stream})
+        return self.send(Request(request_id, {"text": text}, params, stream))
 
     async def next(self) -> Frame | None:
         async with asyncio.timeout(DEADLINE_S):
@@ -48,11 +65,17 @@ class Peer:
         await self.writer.wait_closed()
 
 
+def framed(payload: Any) -> bytes:
+    """What a peer sends that does not keep to the protocol."""
+    data = msgspec.msgpack.encode(payload)
+    return len(data).to_bytes(4, "big") + data
+
+
 class Served:
     """A listening WorkerServer with an echoing model behind it."""
 
     def __init__(self, path: Path, task: Task, **options: Any) -> None:
-        self.settings: list[Mapping[str, Any]] = []
+        self.settings: list[Configure] = []
         self.answers = 0
         self.path = path
         self.gate = threading.Event()
@@ -72,11 +95,10 @@ class Served:
 
     async def greeted(self) -> Peer:
         """A peer that knows the secret and has been told the state."""
-        peer = (await self.connect()).send(Kind.HELLO, 0, SECRET)
+        peer = (await self.connect()).send(Hello(SECRET))
         hello, status = await peer.next(), await peer.next()
-        assert hello == Frame(Kind.HELLO, 0)
-        assert status is not None
-        assert status.kind is Kind.STATUS
+        assert hello == Hello()
+        assert isinstance(status, StatusUpdate)
         return peer
 
     def ready(self) -> None:
@@ -113,10 +135,10 @@ async def serving(tmp_path: Path, *, ready: bool = True, task: Task = ECHO, **op
 async def test_the_first_frame_must_carry_the_secret(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         for body in ("wrong", "", None, 7, SECRET + "x", [SECRET]):
-            peer = (await served.connect()).send(Kind.HELLO, 0, body).request(1, "hello")
+            peer = (await served.connect()).send(Hello(body)).request(1, "hello")
             refusal = await peer.next()
-            assert refusal is not None
-            assert (refusal.kind, refusal.id, refusal.body["code"]) == (Kind.ERROR, 0, "unauthorized")
+            assert isinstance(refusal, Failure)
+            assert (refusal.id, refusal.code) == (0, "unauthorized")
             assert await peer.next() is None
         assert served.model.seen == []
 
@@ -125,8 +147,7 @@ async def test_nothing_is_done_before_the_greeting(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         peer = (await served.connect()).request(1, "hello")
         refusal = await peer.next()
-        assert refusal is not None
-        assert refusal.kind is Kind.ERROR
+        assert isinstance(refusal, Failure)
         assert await peer.next() is None
         assert served.model.seen == []
 
@@ -135,8 +156,7 @@ async def test_a_peer_that_says_nothing_is_dropped(tmp_path: Path) -> None:
     async with serving(tmp_path, hello_deadline_s=0.05) as served:
         peer = await served.connect()
         refusal = await peer.next()
-        assert refusal is not None
-        assert refusal.kind is Kind.ERROR
+        assert isinstance(refusal, Failure)
         assert await peer.next() is None
 
 
@@ -151,11 +171,11 @@ async def test_a_stranger_is_told_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path, ready=False) as served:
         peer = await served.connect()
         await eventually(lambda: served.server._connections)
-        served.server.report(phase=Phase.LOADING)
-        peer.send(Kind.HELLO, 0, SECRET)
+        served.server.report(Loading())
+        peer.send(Hello(SECRET))
         assert [await peer.next(), await peer.next()] == [
-            Frame(Kind.HELLO, 0),
-            Frame(Kind.STATUS, 0, {"phase": "loading"}),
+            Hello(),
+            StatusUpdate(Loading()),
         ]
 
 
@@ -165,12 +185,12 @@ async def test_a_stranger_is_told_nothing(tmp_path: Path) -> None:
 async def test_everyone_is_told_the_state(tmp_path: Path) -> None:
     async with serving(tmp_path, ready=False) as served:
         early = await served.greeted()
-        served.server.report(phase=Phase.LOADING)
-        assert await early.next() == Frame(Kind.STATUS, 0, {"phase": "loading"})
-        late = (await served.connect()).send(Kind.HELLO, 0, SECRET)
+        served.server.report(Loading())
+        assert await early.next() == StatusUpdate(Loading())
+        late = (await served.connect()).send(Hello(SECRET))
         assert [await late.next(), await late.next()] == [
-            Frame(Kind.HELLO, 0),
-            Frame(Kind.STATUS, 0, {"phase": "loading"}),
+            Hello(),
+            StatusUpdate(Loading()),
         ]
         await served.server.wait_greeted(0.0)
 
@@ -178,16 +198,16 @@ async def test_everyone_is_told_the_state(tmp_path: Path) -> None:
 async def test_a_request_before_it_is_ready_counts_as_not_begun(tmp_path: Path) -> None:
     async with serving(tmp_path, ready=False) as served:
         answer = await (await served.greeted()).request(1, "hello").next()
-        assert answer is not None
-        assert (answer.kind, answer.id, answer.body["code"]) == (Kind.ERROR, 1, "replica_lost")
+        assert isinstance(answer, Failure)
+        assert (answer.id, answer.code) == (1, "replica_lost")
 
 
 async def test_pings_and_settings(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         peer = await served.greeted()
-        peer.send(Kind.CONFIGURE, 0, {"threads": 3}).send(Kind.PING, 17)
-        assert await peer.next() == Frame(Kind.PONG, 17)
-        assert served.settings == [{"threads": 3}]
+        peer.send(Configure(3)).send(Ping(17))
+        assert await peer.next() == Pong(17)
+        assert served.settings == [Configure(3)]
 
 
 # --- requests ---
@@ -196,11 +216,11 @@ async def test_pings_and_settings(tmp_path: Path) -> None:
 async def test_answers_and_streams(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         peer = await served.greeted()
-        assert await peer.request(1, "hello").next() == Frame(Kind.DONE, 1, {"output": "hello"})
+        assert await peer.request(1, "hello").next() == Done(1, Outcome("hello"))
         peer.request(2, "a stream of words", stream=True)
         frames = [await peer.next() for _ in range(5)]
-        assert [frame.body for frame in frames if frame][:4] == ["a", " stream", " of", " words"]
-        assert frames[4] == Frame(Kind.DONE, 2, {"output": "a stream of words"})
+        assert frames[:4] == [Chunk(2, text) for text in ("a", " stream", " of", " words")]
+        assert frames[4] == Done(2, Outcome("a stream of words"))
         assert served.answers == 2
 
 
@@ -224,12 +244,8 @@ async def test_steps_of_a_call_are_logged(tmp_path: Path, caplog: pytest.LogCapt
 async def test_a_request_that_is_wrong_names_the_field(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         answer = await (await served.greeted()).request(1, 5).next()
-        assert answer is not None
-        assert (answer.kind, answer.body["code"], answer.body["data"]["field"]) == (
-            Kind.ERROR,
-            "invalid_request",
-            "text",
-        )
+        assert isinstance(answer, Failure)
+        assert (answer.code, answer.data["field"]) == ("invalid_request", "text")
 
 
 @pytest.mark.parametrize(
@@ -237,13 +253,15 @@ async def test_a_request_that_is_wrong_names_the_field(tmp_path: Path) -> None:
     [
         b"\x00\x00\x00\x01\xc1",
         b"\xff\xff\xff\xff",
-        encode(Frame(Kind.REQUEST, 1, None)),
-        encode(Frame(Kind.REQUEST, 1, {"fields": {}})),
-        encode(Frame(Kind.REQUEST, 1, {"fields": [], "params": {}})),
-        encode(Frame(Kind.REQUEST, 1, {"fields": {}, "params": None})),
-        encode(Frame(Kind.CONFIGURE, 0, "threads")),
-        encode(Frame(Kind.DONE, 1, None)),
-        encode(Frame(Kind.HELLO, 0, SECRET)),
+        framed([2, 1]),
+        framed([2, 1, {}]),
+        framed([2, 1, [], {}, False]),
+        framed([2, 1, {}, None, False]),
+        framed([2, 1, {}, {}, "yes"]),
+        framed([9, "threads"]),
+        framed([9, 0]),
+        encode(Done(1, Outcome(None))),
+        encode(Hello(SECRET)),
     ],
 )
 async def test_a_bad_frame_drops_that_connection_only(tmp_path: Path, sent: bytes) -> None:
@@ -251,7 +269,7 @@ async def test_a_bad_frame_drops_that_connection_only(tmp_path: Path, sent: byte
         other, peer = await served.greeted(), await served.greeted()
         peer.writer.write(sent)
         assert await peer.next() is None
-        assert await other.request(1, "hello").next() == Frame(Kind.DONE, 1, {"output": "hello"})
+        assert await other.request(1, "hello").next() == Done(1, Outcome("hello"))
 
 
 async def test_an_id_that_is_in_use_drops_the_connection(tmp_path: Path) -> None:
@@ -266,20 +284,20 @@ async def test_ids_belong_to_connections(tmp_path: Path) -> None:
         one, two = await served.greeted(), await served.greeted()
         one.request(1, "from one")
         two.request(1, "from two")
-        assert await one.next() == Frame(Kind.DONE, 1, {"output": "from one"})
-        assert await two.next() == Frame(Kind.DONE, 1, {"output": "from two"})
+        assert await one.next() == Done(1, Outcome("from one"))
+        assert await two.next() == Done(1, Outcome("from two"))
 
 
 async def test_cancelling_ends_a_running_call(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         peer = await served.greeted()
         peer.request(1, "hold on", stream=True).request(2, "next")
-        assert await peer.next() == Frame(Kind.CHUNK, 1, "hold")
-        peer.send(Kind.CANCEL, 1).send(Kind.CANCEL, 99)
+        assert await peer.next() == Chunk(1, "hold")
+        peer.send(Cancel(1)).send(Cancel(99))
         ended = await peer.next()
-        assert ended is not None
-        assert (ended.kind, ended.id) == (Kind.ERROR, 1)
-        assert await peer.next() == Frame(Kind.DONE, 2, {"output": "next"})
+        assert isinstance(ended, Failure)
+        assert ended.id == 1
+        assert await peer.next() == Done(2, Outcome("next"))
 
 
 async def test_leaving_cancels_what_runs_and_what_waits(tmp_path: Path) -> None:
@@ -287,10 +305,10 @@ async def test_leaving_cancels_what_runs_and_what_waits(tmp_path: Path) -> None:
         other, peer = await served.greeted(), await served.greeted()
         peer.request(1, "hold on", stream=True)
         await peer.next()
-        peer.request(2, "never begun").send(Kind.PING, 3)
+        peer.request(2, "never begun").send(Ping(3))
         await peer.next()  # it has been queued behind the first
         await peer.close()
-        assert await other.request(1, "hello").next() == Frame(Kind.DONE, 1, {"output": "hello"})
+        assert await other.request(1, "hello").next() == Done(1, Outcome("hello"))
         assert served.model.cancelled == ["hold on"]
         assert "never begun" not in served.model.seen
 
@@ -304,9 +322,9 @@ async def test_an_answer_that_cannot_be_sent_is_an_error(
         peer = await served.greeted()
         monkeypatch.setattr(wire, "MAX_FRAME_BYTES", 1000)
         answer = await peer.request(1, "hello").next()
-        assert answer is not None
-        assert (answer.kind, answer.id, answer.body["code"]) == (Kind.ERROR, 1, "inference_failed")
-        assert "sent" in answer.body["message"]
+        assert isinstance(answer, Failure)
+        assert (answer.id, answer.code) == (1, "inference_failed")
+        assert "sent" in answer.message
 
 
 async def test_an_error_that_cannot_be_sent_whole_is_sent_without_its_data(tmp_path: Path) -> None:
@@ -315,8 +333,8 @@ async def test_an_error_that_cannot_be_sent_whole_is_sent_without_its_data(tmp_p
     task = replace(ECHO, run=lambda model, calls: [InferenceFailed("too bad", culprit=object())] * len(calls))
     async with serving(tmp_path, task=task) as served:
         answer = await (await served.greeted()).request(1, "hello").next()
-        assert answer is not None
-        assert answer.body["message"] == "too bad"
+        assert isinstance(answer, Failure)
+        assert answer.message == "too bad"
 
 
 async def test_a_task_that_cannot_measure_a_call_fails_that_call(tmp_path: Path) -> None:
@@ -324,9 +342,9 @@ async def test_a_task_that_cannot_measure_a_call_fails_that_call(tmp_path: Path)
     async with serving(tmp_path, task=task) as served:
         peer = await served.greeted()
         answer = await peer.request(1, "").next()
-        assert answer is not None
-        assert (answer.kind, answer.body["code"]) == (Kind.ERROR, "inference_failed")
-        assert await peer.request(1, "again").next() == Frame(Kind.DONE, 1, {"output": "again"})
+        assert isinstance(answer, Failure)
+        assert answer.code == "inference_failed"
+        assert await peer.request(1, "again").next() == Done(1, Outcome("again"))
 
 
 # --- the end ---
@@ -336,15 +354,15 @@ async def test_closing_sends_what_was_said_and_fails_what_waits(tmp_path: Path) 
     async with serving(tmp_path) as served:
         peer = await served.greeted()
         peer.request(1, "hold", stream=True)
-        assert await peer.next() == Frame(Kind.CHUNK, 1, "hold")
-        peer.request(2, "waiting").send(Kind.PING, 3)
-        assert await peer.next() == Frame(Kind.PONG, 3)
+        assert await peer.next() == Chunk(1, "hold")
+        peer.request(2, "waiting").send(Ping(3))
+        assert await peer.next() == Pong(3)
         served.batcher.close()
-        served.server.report(phase=Phase.FAILED, reason="it is over", permanent=False)
+        served.server.report(Failed("it is over", permanent=False))
         await served.server.close()
         frames = [await peer.next(), await peer.next()]
-        assert {frame.kind for frame in frames if frame} == {Kind.ERROR, Kind.STATUS}
-        assert [frame.body["code"] for frame in frames if frame and frame.kind is Kind.ERROR] == ["replica_lost"]
+        assert StatusUpdate(Failed("it is over", permanent=False)) in frames
+        assert [frame.code for frame in frames if isinstance(frame, Failure)] == ["replica_lost"]
         assert await peer.next() is None
 
 

@@ -22,7 +22,6 @@ from modelyard.records.models import ModelCard
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks import body as bodies
 from modelyard.tasks.registry import get_task
-from modelyard.wire import Kind
 
 if TYPE_CHECKING:
     from modelyard.engine.link import Link
@@ -106,10 +105,9 @@ async def start(engine: LocalEngine, spec: ReplicaSpec, on_warm: Callable[[], No
 
 async def ask(link: Link, inference: Inference, emit: Callable[[str], None]) -> Any:
     """Sends the inference and passes on its pieces; its output."""
+
+    async def pass_on(piece: str) -> None:
+        emit(piece)
+
     exchange = link.request(inference.fields, inference.params, stream=inference.stream)
-    try:
-        while (frame := await exchange.next()).kind is Kind.CHUNK:
-            emit(frame.body)
-    finally:
-        exchange.cancel()
-    return frame.body["output"]
+    return (await exchange.run(pass_on)).output

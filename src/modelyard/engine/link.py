@@ -8,48 +8,85 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
 
-from modelyard.errors import InvalidRequest, ReplicaLost, from_wire
-from modelyard.wire import BrokenStream, Frame, Kind, Unsendable, encode, encode_pieces, read_frame
+from modelyard.errors import InvalidRequest, ReplicaLost
+from modelyard.protocol import (
+    Cancel,
+    Chunk,
+    Configure,
+    Done,
+    Failure,
+    Frame,
+    Hello,
+    Outcome,
+    Ping,
+    Pong,
+    Request,
+    Status,
+    StatusUpdate,
+)
+from modelyard.wire import BrokenStream, Unsendable, encode, encode_pieces, read_frame
 
 log = logging.getLogger(__name__)
 
 CONNECT_DEADLINE_S = 10.0
 
-OnStatus = Callable[[Mapping[str, Any]], None]
+OnStatus = Callable[[Status], None]
+OnPiece = Callable[[str], Awaitable[None]]
 
 
 class Exchange:
-    """One request on a link: its frames as they come."""
+    """One request on a link: its pieces as they come, then its outcome.
 
-    __slots__ = ("_frames", "_link", "finished", "id")
+    Either `run` it, or go through its pieces (`async for`) and look at `outcome` after the last; whoever does the
+    latter must `cancel` when it stops before.
+    """
+
+    __slots__ = ("_frames", "_link", "finished", "id", "outcome")
 
     def __init__(self, link: Link, request_id: int) -> None:
         self._link = link
-        self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
+        self._frames: asyncio.Queue[Chunk | Done | Failure | None] = asyncio.Queue()
         self.id = request_id
         self.finished = False
+        self.outcome: Outcome | None = None
 
-    async def next(self) -> Frame:
-        """The next CHUNK or DONE frame. Raises the replica's own error, or ReplicaLost when the connection broke."""
-        frame = await self._frames.get()
-        if frame is None:
-            self.finished = True
+    async def run(self, on_piece: OnPiece | None = None) -> Outcome:
+        """The outcome; pieces go to `on_piece` as they come. Cancelling it, or an error of `on_piece`, cancels the
+        request. Raises what going through the pieces does."""
+        try:
+            async for piece in self:
+                if on_piece is not None:
+                    await on_piece(piece)
+        finally:
+            self.cancel()
+        assert self.outcome is not None  # noqa: S101 - the pieces have ended
+        return self.outcome
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        """The next piece. Raises the replica's own error, or ReplicaLost when the connection broke."""
+        frame = None if self.finished else await self._frames.get()
+        if isinstance(frame, Chunk):
+            return frame.text
+        self.finished = True
+        if isinstance(frame, Failure):
+            raise frame.error()
+        if isinstance(frame, Done):
+            self.outcome = frame.outcome
+        if self.outcome is None:
             raise ReplicaLost()
-        if frame.kind is Kind.DONE:
-            self.finished = True
-        elif frame.kind is Kind.ERROR:
-            self.finished = True
-            raise from_wire(frame.body)
-        return frame
+        raise StopAsyncIteration
 
     def cancel(self) -> None:
         """Tells the replica that nobody waits any more. Harmless after the end."""
         self._link.abandon(self)
 
-    def feed(self, frame: Frame | None) -> None:
+    def feed(self, frame: Chunk | Done | Failure | None) -> None:
         """Hands over a frame that arrived; None: the connection is gone."""
         self._frames.put_nowait(frame)
 
@@ -71,7 +108,7 @@ class Link:
     async def connect(
         cls, address: str, secret: str, on_status: OnStatus, deadline_s: float = CONNECT_DEADLINE_S
     ) -> Link:
-        """Connects to `unix:/path` or `tcp://host:port` and greets. `on_status` gets every STATUS body.
+        """Connects to `unix:/path` or `tcp://host:port` and greets. `on_status` is told every status.
 
         Raises: ReplicaLost when nobody answers there within `deadline_s`, or the secret is refused.
         """
@@ -80,9 +117,9 @@ class Link:
         try:
             async with asyncio.timeout(deadline_s):
                 reader, writer = await open_stream(address)
-                writer.write(encode(Frame(Kind.HELLO, 0, secret)))
+                writer.write(encode(Hello(secret)))
                 answer = await read_frame(reader)
-            greeted = answer is not None and answer.kind is Kind.HELLO
+            greeted = isinstance(answer, Hello)
         except TimeoutError:
             raise ReplicaLost(f"The replica at {address} did not answer within {deadline_s:.0f} s.") from None
         except (OSError, BrokenStream) as error:
@@ -99,7 +136,7 @@ class Link:
         """Whether the connection is gone."""
         return self._closed
 
-    def request(self, fields: Mapping[str, Any], params: Mapping[str, Any], *, stream: bool) -> Exchange:
+    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool) -> Exchange:
         """Sends a request.
 
         Raises: ReplicaLost when the connection is gone: the request has not started; InvalidRequest when it holds
@@ -109,7 +146,7 @@ class Link:
             raise ReplicaLost()
         exchange = Exchange(self, next(self._ids))
         try:
-            self._send(Frame(Kind.REQUEST, exchange.id, {"fields": fields, "params": params, "stream": stream}))
+            self._send(Request(exchange.id, fields, params, stream))
         except Unsendable as error:
             raise InvalidRequest(f"The request {error}.", field="body") from error
         self._exchanges[exchange.id] = exchange
@@ -118,11 +155,11 @@ class Link:
     def abandon(self, exchange: Exchange) -> None:
         """Forgets an exchange and cancels its work."""
         if self._exchanges.pop(exchange.id, None) is not None:
-            self._send(Frame(Kind.CANCEL, exchange.id))
+            self._send(Cancel(exchange.id))
 
-    def configure(self, **settings: Any) -> None:
+    def configure(self, settings: Configure) -> None:
         """Sends the worker new settings."""
-        self._send(Frame(Kind.CONFIGURE, 0, settings))
+        self._send(settings)
 
     async def ping(self, deadline_s: float) -> bool:
         """Whether the worker's loop answers within `deadline_s`. A link that closes meanwhile answers at once: no."""
@@ -131,7 +168,7 @@ class Link:
         request_id = next(self._ids)
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pings[request_id] = answered
-        self._send(Frame(Kind.PING, request_id))
+        self._send(Ping(request_id))
         try:
             async with asyncio.timeout(deadline_s):
                 await answered
@@ -182,21 +219,21 @@ class Link:
                 answered.set_result(None)
 
     def _dispatch(self, frame: Frame) -> None:
-        match frame.kind:
-            case Kind.CHUNK:
-                if exchange := self._exchanges.get(frame.id):
+        match frame:
+            case Chunk(request_id):
+                if exchange := self._exchanges.get(request_id):
                     exchange.feed(frame)
-            case Kind.DONE | Kind.ERROR:
-                if exchange := self._exchanges.pop(frame.id, None):
+            case Done(request_id) | Failure(request_id):
+                if exchange := self._exchanges.pop(request_id, None):
                     exchange.feed(frame)
-            case Kind.STATUS:
-                self._on_status(frame.body)
-            case Kind.PONG:
-                answered = self._pings.get(frame.id)
+            case StatusUpdate(status):
+                self._on_status(status)
+            case Pong(request_id):
+                answered = self._pings.get(request_id)
                 if answered is not None and not answered.done():
                     answered.set_result(None)
             case _:
-                raise BrokenStream(f"unexpected frame {frame.kind.name}")
+                raise BrokenStream(f"a {type(frame).__name__} frame that makes no sense here")
 
 
 async def open_stream(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

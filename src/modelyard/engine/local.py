@@ -27,6 +27,7 @@ from modelyard.engine.machine import usable_cores
 from modelyard.engine.rundir import RunDir
 from modelyard.engine.strays import end_strays
 from modelyard.errors import DownloadFailed, ReplicaLost
+from modelyard.protocol import Configure, Failed, Loading, Ready, Status
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
@@ -286,27 +287,27 @@ class LocalEngine(Engine):
             await link.wait_closed(self._ping_every_s)
         return "its connection broke"
 
-    def _heard_status(self, replica: LocalReplica, status: Mapping[str, Any]) -> None:
+    def _heard_status(self, replica: LocalReplica, status: Status) -> None:
         sighting = self._sightings.get(replica.spec.replica_id)
         if sighting is None or replica.gone.is_set():
             return
         match status:
-            case {"phase": "loading"}:
+            case Loading():
                 self._see(replace(sighting, phase=Phase.LOADING))
-            case {"phase": "ready", "memory_bytes": memory_bytes, "peak_bytes": peak_bytes, "slots": slots}:
+            case Ready():
                 self._see(
                     replace(
                         sighting,
                         phase=Phase.READY,
                         link=replica.link,
-                        memory_bytes=memory_bytes,
-                        peak_bytes=peak_bytes,
-                        device_bytes=status.get("device_bytes"),
-                        slots=slots,
+                        memory_bytes=status.memory_bytes,
+                        peak_bytes=status.peak_bytes,
+                        device_bytes=status.device_bytes,
+                        slots=status.slots,
                     )
                 )
                 self._share_cores()
-            case {"phase": "failed", "reason": reason, "permanent": permanent}:
+            case Failed(reason, permanent):
                 replica.say(reason)
                 self._see(replace(sighting, refused=permanent))
 
@@ -342,7 +343,7 @@ class LocalEngine(Engine):
         for replica in self._replicas.values():
             if replica.link is not None and replica.threads != threads:
                 replica.threads = threads
-                replica.link.configure(threads=threads)
+                replica.link.configure(Configure(threads))
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -18,7 +18,6 @@ from typing import Any
 from modelyard.engine.link import Link
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.tasks.base import Size
-from modelyard.wire import Kind
 
 BUDGET_S = 60.0
 """For both phases together; a model that needs longer is still asked once in each."""
@@ -113,12 +112,11 @@ def asker(link: Link) -> Ask:
     async def ask(fields: Mapping[str, Any], params: Mapping[str, Any], stream: bool) -> Reply:
         began = time.perf_counter()
         pieces = []
-        exchange = link.request(fields, params, stream=stream)
-        try:
-            while (frame := await exchange.next()).kind is Kind.CHUNK:
-                pieces.append((time.perf_counter() - began, str(frame.body)))
-        finally:
-            exchange.cancel()
+
+        async def note(piece: str) -> None:
+            pieces.append((time.perf_counter() - began, piece))
+
+        await link.request(dict(fields), dict(params), stream=stream).run(note)
         return Reply(time.perf_counter() - began, tuple(pieces))
 
     return ask

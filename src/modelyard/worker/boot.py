@@ -14,14 +14,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from modelyard.errors import ModelyardError
+from modelyard.protocol import Configure, Failed, Loading, Ready
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Task
 from modelyard.tasks.maker import Loaded
@@ -30,7 +30,7 @@ from modelyard.worker.limits import limit_memory
 from modelyard.worker.memory import Gauge, Memory
 from modelyard.worker.nursery import exit_at_once
 from modelyard.worker.schedulers.batches import Batcher
-from modelyard.worker.server import Phase, WorkerServer
+from modelyard.worker.server import WorkerServer
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Replica:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         await self._server.listen(listener)
-        self._server.report(phase=Phase.LOADING)
+        self._server.report(Loading())
         threading.Thread(target=self._model_thread, name="model", daemon=True).start()
         await self._stop.wait()
         if self._exit_code:  # a load can fail before anyone has connected to hear of it
@@ -131,14 +131,14 @@ class Replica:
             memory = self._measure()
         except BaseException as error:
             log.exception("loading %s failed", self._spec.model_id)
-            self._server.call(self._fail, Failure(last_words(error), permanent=is_permanent(error)))
+            self._server.call(self._fail, Failed(last_words(error), permanent=is_permanent(error)))
             return
         self._server.call(self._serve, batcher, memory)
         try:
             batcher.run()
         except BaseException as error:  # e.g. a model that calls sys.exit(): without its thread the replica is useless
             log.exception("the model's thread ended")
-            self._server.call(self._fail, Failure(last_words(error), permanent=False))
+            self._server.call(self._fail, Failed(last_words(error), permanent=False))
             raise
 
     def _load(self) -> Batcher:
@@ -167,9 +167,9 @@ class Replica:
 
     # --- on the loop's thread ---
 
-    def _configure(self, settings: Mapping[str, Any]) -> None:
+    def _configure(self, settings: Configure) -> None:
         """Takes new settings while running; `threads` is applied between batches, by the thread it concerns."""
-        self._threads = int(settings.get("threads", self._threads))
+        self._threads = settings.threads
         if self._batcher is not None:
             self._batcher.poke()
 
@@ -191,25 +191,18 @@ class Replica:
 
     def _report_ready(self, batcher: Batcher, memory: Memory | None) -> None:
         self._server.report(
-            phase=Phase.READY,
-            memory_bytes=memory.held_bytes if memory else None,
-            peak_bytes=memory.peak_bytes if memory else None,
-            device_bytes=memory.device_bytes if memory else None,
-            slots=batcher.max_batch,
+            Ready(
+                batcher.max_batch,
+                memory_bytes=memory.held_bytes if memory else None,
+                peak_bytes=memory.peak_bytes if memory else None,
+                device_bytes=memory.device_bytes if memory else None,
+            )
         )
 
-    def _fail(self, failure: Failure) -> None:
+    def _fail(self, failed: Failed) -> None:
         self._exit_code = EXIT_FAILED
-        self._server.report(phase=Phase.FAILED, reason=failure.reason, permanent=failure.permanent)
+        self._server.report(failed)
         self._stop.set()
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a replica ends. `permanent`: trying again would end the same way."""
-
-    reason: str
-    permanent: bool
 
 
 def differs(now: Memory, before: Memory) -> bool:

@@ -19,6 +19,7 @@ import msgspec
 import uvicorn
 
 from modelyard.errors import BodyTooLarge, ModelyardError, NotFound, Unavailable
+from modelyard.protocol import Outcome
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks import body as bodies
 from modelyard.tasks.base import Task
@@ -121,12 +122,12 @@ class ClientLeft:
 
 
 class Answer:
-    """Marks the end of a request's events: the output, or the error in its place."""
+    """Marks the end of a request's events: the outcome, or the error in its place."""
 
-    __slots__ = ("output",)
+    __slots__ = ("outcome",)
 
-    def __init__(self, output: Any) -> None:
-        self.output = output
+    def __init__(self, outcome: Outcome | ModelyardError) -> None:
+        self.outcome = outcome
 
 
 Event = str | Answer | ClientLeft
@@ -177,8 +178,8 @@ class SoloApp:
         def emit(text: str) -> None:
             loop.call_soon_threadsafe(events.put_nowait, text)
 
-        def deliver(output: Any) -> None:
-            loop.call_soon_threadsafe(events.put_nowait, Answer(output))
+        def deliver(outcome: Outcome | ModelyardError) -> None:
+            loop.call_soon_threadsafe(events.put_nowait, Answer(outcome))
 
         call = bodies.to_call(
             task,
@@ -212,13 +213,13 @@ async def pass_on(events: asyncio.Queue[Event], send: Send) -> None:
     match event:
         case ClientLeft():
             return
-        case Answer(output=ModelyardError() as error) if not started:
+        case Answer(outcome=ModelyardError() as error) if not started:
             raise error
-        case Answer(output=ModelyardError() as error):
+        case Answer(outcome=ModelyardError() as error):
             log.warning("a stream broke off: %s", error.message)
         case Answer() if started:
             await send({"type": "http.response.body", "body": b""})
-        case Answer(output=output):
+        case Answer(outcome=Outcome(output)):
             await send_json(send, 200, {"error": None, "output": output})
 
 

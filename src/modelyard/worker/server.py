@@ -10,28 +10,34 @@ import asyncio
 import hmac
 import logging
 import socket
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+from collections.abc import Callable
 from typing import Any
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost, Unauthorized
+from modelyard.protocol import (
+    Cancel,
+    Chunk,
+    Configure,
+    Done,
+    Failure,
+    Frame,
+    Hello,
+    Outcome,
+    Ping,
+    Pong,
+    Request,
+    Starting,
+    Status,
+    StatusUpdate,
+)
 from modelyard.tasks import body
-from modelyard.wire import MAX_GREETING_BYTES, BrokenStream, Frame, Kind, Unsendable, encode, read_frame
+from modelyard.wire import MAX_GREETING_BYTES, BrokenStream, Unsendable, WrongFrame, encode, read_frame
 from modelyard.worker.progress import StepLog
 from modelyard.worker.schedulers.batches import Batcher, nothing
 
 log = logging.getLogger(__name__)
 
 HELLO_DEADLINE_S = 5.0
-
-
-class Phase(StrEnum):
-    """What a worker says of itself."""
-
-    STARTING = "starting"
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
 
 
 class Connection:
@@ -79,12 +85,12 @@ class WorkerServer:
     def __init__(
         self,
         secret: str,
-        on_configure: Callable[[Mapping[str, Any]], None],
+        on_configure: Callable[[Configure], None],
         *,
         on_answer: Callable[[], None] = nothing,
         hello_deadline_s: float = HELLO_DEADLINE_S,
     ) -> None:
-        """`on_configure` gets the body of CONFIGURE frames, `on_answer` is called after each answer; loop thread."""
+        """`on_configure` gets new settings, `on_answer` is called after each answer; loop thread."""
         self._secret = secret
         self._on_configure = on_configure
         self._on_answer = on_answer
@@ -92,7 +98,7 @@ class WorkerServer:
         self._loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
         self._greeted = asyncio.Event()
-        self._status: dict[str, Any] = {"phase": Phase.STARTING}
+        self._status: Status = Starting()
         self._batcher: Batcher | None = None
         self._server: asyncio.Server | None = None
 
@@ -112,12 +118,12 @@ class WorkerServer:
         """From now on requests go to `batcher`. Loop thread only."""
         self._batcher = batcher
 
-    def report(self, **status: Any) -> None:
+    def report(self, status: Status) -> None:
         """Tells every peer, present and future, the replica's state. Loop thread only."""
         self._status = status
         for connection in self._connections:
             if connection.greeted:
-                connection.send(Frame(Kind.STATUS, 0, status))
+                connection.send(StatusUpdate(status))
 
     async def wait_greeted(self, deadline_s: float) -> None:
         """Returns when a peer has been told the state, or after `deadline_s`."""
@@ -146,8 +152,8 @@ class WorkerServer:
         self._connections.add(connection)
         try:
             if await self._greet(reader, connection):
-                connection.send(Frame(Kind.HELLO, 0))
-                connection.send(Frame(Kind.STATUS, 0, self._status))
+                connection.send(Hello())
+                connection.send(StatusUpdate(self._status))
                 connection.greeted = True
                 self._greeted.set()
                 while (frame := await read_frame(reader)) is not None:
@@ -167,45 +173,37 @@ class WorkerServer:
         try:
             async with asyncio.timeout(self._hello_deadline_s):
                 frame = await read_frame(reader, MAX_GREETING_BYTES)
-        except TimeoutError:
+        except (TimeoutError, WrongFrame):
             frame = None
-        known = (
-            frame is not None
-            and frame.kind is Kind.HELLO
-            and isinstance(frame.body, str)
-            and hmac.compare_digest(frame.body.encode(), self._secret.encode())
-        )
+        known = isinstance(frame, Hello) and hmac.compare_digest(frame.secret.encode(), self._secret.encode())
         if not known:
-            connection.send(Frame(Kind.ERROR, 0, Unauthorized("Wrong replica secret.").to_wire()))
+            connection.send(Failure.of(0, Unauthorized("Wrong replica secret.")))
         return known
 
     def _handle(self, connection: Connection, frame: Frame) -> None:
         match frame:
-            case Frame(Kind.REQUEST, request_id, {"fields": dict(fields), "params": dict(params), **rest}) if (
-                request_id not in connection.running
-            ):
-                self._start(connection, request_id, fields, params, stream=rest.get("stream") is True)
-            case Frame(Kind.CANCEL, request_id):
+            case Request(request_id) if request_id not in connection.running:
+                self._start(connection, frame)
+            case Cancel(request_id):
                 if call := connection.running.get(request_id):
                     call.is_cancelled = True
-            case Frame(Kind.PING, request_id):
-                connection.send(Frame(Kind.PONG, request_id))
-            case Frame(Kind.CONFIGURE, _, dict(settings)):
-                self._on_configure(settings)
+            case Ping(request_id):
+                connection.send(Pong(request_id))
+            case Configure():
+                self._on_configure(frame)
             case _:
-                raise BrokenStream(f"a {frame.kind.name} frame that makes no sense here")
+                raise BrokenStream(f"a {type(frame).__name__} frame that makes no sense here")
 
-    def _start(
-        self, connection: Connection, request_id: int, fields: dict[str, Any], params: dict[str, Any], *, stream: bool
-    ) -> None:
+    def _start(self, connection: Connection, request: Request) -> None:
         """Hands a request to the batcher, or answers with the error that stops it."""
         running = RunningCall()
+        request_id, stream = request.id, request.stream
 
         def emit(text: str) -> None:
-            self.call(connection.send, Frame(Kind.CHUNK, request_id, text))
+            self.call(connection.send, Chunk(request_id, text))
 
-        def deliver(output: Any) -> None:
-            self.call(self._finish, connection, request_id, output)
+        def deliver(answer: Outcome | ModelyardError) -> None:
+            self.call(self._finish, connection, request_id, answer)
 
         if self._batcher is None:
             return self._finish(connection, request_id, ReplicaLost("The replica is not ready."))
@@ -213,8 +211,8 @@ class WorkerServer:
             task = self._batcher.task
             call = body.to_call(
                 task,
-                fields,
-                params,
+                request.fields,
+                request.params,
                 emit=emit if stream and task.streams else None,
                 cancelled=running.cancelled,
                 progress=StepLog(task.id, request_id, tell=emit if stream and task.makes else None),
@@ -228,15 +226,15 @@ class WorkerServer:
             self._finish(connection, request_id, InferenceFailed(f"The request could not be read: {error}"))
         return None
 
-    def _finish(self, connection: Connection, request_id: int, output: Any) -> None:
+    def _finish(self, connection: Connection, request_id: int, answer: Outcome | ModelyardError) -> None:
         connection.running.pop(request_id, None)
         try:
-            if isinstance(output, ModelyardError):
-                connection.send(Frame(Kind.ERROR, request_id, output.to_wire()))
+            if isinstance(answer, ModelyardError):
+                connection.send(Failure.of(request_id, answer))
             else:
-                connection.send(Frame(Kind.DONE, request_id, {"output": output}))
+                connection.send(Done(request_id, answer))
         except Unsendable as error:
             log.error("an answer %s", error)  # noqa: TRY400 - the trace says nothing
-            message = output.message if isinstance(output, ModelyardError) else f"The answer {error}."
-            connection.send(Frame(Kind.ERROR, request_id, InferenceFailed(message).to_wire()))
+            message = answer.message if isinstance(answer, ModelyardError) else f"The answer {error}."
+            connection.send(Failure.of(request_id, InferenceFailed(message)))
         self._on_answer()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
+from modelyard.protocol import Outcome
 from modelyard.tasks.base import Call, Task
 from modelyard.worker.schedulers.batches import Batcher, Pending, as_answer, choose_batch
 from tests.engine.echo import ECHO, EchoInputs, EchoParams
@@ -85,7 +86,7 @@ class Bench:
     def _take(self, text: str, output: Any) -> None:
         with self._answered:
             assert text not in self.answers, "delivered twice"
-            self.answers[text] = output
+            self.answers[text] = output.output if isinstance(output, Outcome) else output
             self._answered.notify_all()
 
     def wait_for(self, condition: Callable[[], Any]) -> None:

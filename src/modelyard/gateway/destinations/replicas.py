@@ -16,7 +16,6 @@ from modelyard.control.routes import Routes, Target
 from modelyard.errors import ReplicaLost
 from modelyard.gateway.metering import Work
 from modelyard.tasks.body import Inference
-from modelyard.wire import Kind
 
 MAX_TRIES = 4
 """A request that sees this many replicas die is likely what kills them."""
@@ -82,12 +81,13 @@ class Attempt:
         began = time.perf_counter_ns()
         exchange = target.link.request(inference.fields, inference.params, stream=self._sink is not None)
         try:
-            while (frame := await exchange.next()).kind is Kind.CHUNK:
-                if self._sink is not None:
-                    self.started = True
-                    await self._sink(frame.body)
+            outcome = await exchange.run(self._pass_on)
         finally:
-            exchange.cancel()
             self.took_us = (time.perf_counter_ns() - began) // 1000
         self.finished = True
-        return Result(frame.body["output"], self.took_us)
+        return Result(outcome.output, self.took_us)
+
+    async def _pass_on(self, piece: str) -> None:
+        if self._sink is not None:
+            self.started = True
+            await self._sink(piece)

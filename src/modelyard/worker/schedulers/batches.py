@@ -24,7 +24,7 @@ LENGTH_RATIO = 2.0
 LENGTH_SLACK = 64
 """... except that lengths (characters) below this count as equal: such inputs are cheap whatever the padding."""
 
-Deliver = Callable[[Any | ModelyardError], None]
+Deliver = Callable[[Outcome | ModelyardError], None]
 
 
 @dataclass(eq=False, slots=True)
@@ -83,7 +83,7 @@ class Batcher:
         self._closed = False
 
     def submit(self, call: Call[Any, Any], deliver: Deliver) -> None:
-        """Queues `call`; `deliver` gets its output, or the ModelyardError it met, exactly once.
+        """Queues `call`; `deliver` gets its outcome, or the ModelyardError it met, exactly once.
 
         Raises ReplicaLost after `close`.
         """
@@ -154,7 +154,7 @@ class Batcher:
                     self._answer([pending])
             return None
         for pending, output in answers:
-            pending.deliver(output.output if isinstance(output, Outcome) else output)
+            pending.deliver(output if isinstance(output, Outcome | ModelyardError) else Outcome(output))
         return None
 
 

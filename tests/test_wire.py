@@ -11,14 +11,56 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelyard import wire
-from modelyard.wire import BrokenStream, Frame, Kind, Unsendable, decode, encode, read_frame
+from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.protocol import (
+    Cancel,
+    Chunk,
+    Configure,
+    Done,
+    Failed,
+    Failure,
+    FinishReason,
+    Frame,
+    Hello,
+    Loading,
+    Outcome,
+    Ping,
+    Pong,
+    Ready,
+    Request,
+    Starting,
+    StatusUpdate,
+    Usage,
+)
+from modelyard.wire import BrokenStream, Unsendable, decode, encode, read_frame
 
 integers = st.integers(-(2**63), 2**64 - 1)
 scalars = st.none() | st.booleans() | integers | st.floats(allow_nan=False) | st.text() | st.binary()
 bodies = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12
 )
-frames = st.builds(Frame, st.sampled_from(Kind), st.integers(0, 2**63 - 1), bodies)
+ids = st.integers(0, 2**63 - 1)
+counts = st.none() | ids
+objects = st.dictionaries(st.text(), bodies, max_size=4)
+usages = st.builds(Usage, counts, counts, st.none() | st.sampled_from(FinishReason))
+statuses = (
+    st.builds(Starting)
+    | st.builds(Loading)
+    | st.builds(Ready, st.integers(1, 64), counts, counts, counts)
+    | st.builds(Failed, st.text(), st.booleans())
+)
+frames = (
+    st.builds(Hello, st.text())
+    | st.builds(StatusUpdate, statuses)
+    | st.builds(Request, ids, objects, objects, st.booleans())
+    | st.builds(Chunk, ids, st.text())
+    | st.builds(Done, ids, st.builds(Outcome, bodies, usages))
+    | st.builds(Failure, ids, st.text(), st.text(), objects)
+    | st.builds(Cancel, ids)
+    | st.builds(Ping, ids)
+    | st.builds(Pong, ids)
+    | st.builds(Configure, st.integers(1, 2**63 - 1))
+)
 
 
 async def read_all(data: bytes, **options: int) -> list[Frame]:
@@ -33,10 +75,10 @@ async def read_all(data: bytes, **options: int) -> list[Frame]:
 
 
 @given(frames)
-@example(Frame(Kind.DONE, 1, {"output": "\N{PILE OF POO}" * 3}))
+@example(Done(1, Outcome("\N{PILE OF POO}" * 3)))
 def test_a_frame_survives_the_way(frame: Frame) -> None:
     assert decode(encode(frame)[4:]) == frame
-    assert isinstance(decode(encode(frame)[4:]).kind, Kind)
+    assert type(decode(encode(frame)[4:])) is type(frame)
 
 
 @given(st.lists(frames, max_size=5), st.data())
@@ -74,8 +116,7 @@ def test_noise_is_no_frame_or_one_that_can_be_sent_again(noise: bytes) -> None:
         frame = decode(noise)
     except BrokenStream:
         return
-    assert isinstance(frame.kind, Kind)
-    assert isinstance(frame.id, int)
+    assert decode(encode(frame)[4:]) == frame
 
 
 @pytest.mark.parametrize(
@@ -87,11 +128,19 @@ def test_noise_is_no_frame_or_one_that_can_be_sent_again(noise: bytes) -> None:
         msgspec.msgpack.encode([2, 1]),
         msgspec.msgpack.encode([2, 1, None, None]),
         msgspec.msgpack.encode([99, 1, None]),
-        msgspec.msgpack.encode([True, 1, None]),
-        msgspec.msgpack.encode([2, "1", None]),
-        msgspec.msgpack.encode([2, [], None]),
-        msgspec.msgpack.encode([2, 1, None]) + b"\x00",
-        b"\x93\x02\x01" + b"\x91" * 100_000 + b"\xc0",  # nested deeper than any stack
+        msgspec.msgpack.encode([True, 1, "a"]),
+        msgspec.msgpack.encode([3, "1", "a"]),
+        msgspec.msgpack.encode([3, [], "a"]),
+        msgspec.msgpack.encode([3, 1, None]),
+        msgspec.msgpack.encode([3, 1, "a"]) + b"\x00",
+        msgspec.msgpack.encode([1, {"phase": "asleep"}]),
+        msgspec.msgpack.encode([1, {"phase": "ready", "slots": 0}]),
+        msgspec.msgpack.encode([1, {"phase": "ready", "slots": 1, "memory_bytes": -1}]),
+        msgspec.msgpack.encode([4, 1, {}]),
+        msgspec.msgpack.encode([4, 1, {"output": 1, "usage": {"new_tokens": -1}}]),
+        msgspec.msgpack.encode([4, 1, {"output": 1, "usage": {"finish_reason": "tired"}}]),
+        msgspec.msgpack.encode([5, 1, "internal", "a", ["data"]]),
+        b"\x93\x04\x01\x81\xa6output" + b"\x91" * 100_000 + b"\xc0",  # nested deeper than any stack
     ],
 )
 def test_what_is_no_frame(payload: bytes) -> None:
@@ -107,23 +156,23 @@ async def test_a_length_out_of_bounds_is_refused_before_anything_is_read() -> No
 
 
 async def test_a_reader_may_ask_for_less() -> None:
-    hello = encode(Frame(Kind.HELLO, 0, "x" * 100))
-    assert await read_all(hello, max_bytes=len(hello) - 4) == [Frame(Kind.HELLO, 0, "x" * 100)]
+    hello = encode(Hello("x" * 100))
+    assert await read_all(hello, max_bytes=len(hello) - 4) == [Hello("x" * 100)]
     with pytest.raises(BrokenStream, match="at most 103"):
         await read_all(hello, max_bytes=103)
 
 
 def test_a_body_that_is_too_large_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "MAX_FRAME_BYTES", 1000)
-    assert len(encode(Frame(Kind.DONE, 1, "x" * 990))) <= 1004
+    assert len(encode(Chunk(1, "x" * 990))) <= 1004
     with pytest.raises(Unsendable, match=r"too large to be sent: 1006 bytes, at most 1000"):
-        encode(Frame(Kind.DONE, 1, "x" * 1000))
+        encode(Chunk(1, "x" * 1000))
 
 
 @pytest.mark.parametrize("body", [1 << 64, object(), "\ud800"])
 def test_a_body_that_msgpack_does_not_know_is_not_sent(body: object) -> None:
     with pytest.raises(Unsendable, match="cannot be sent"):
-        encode(Frame(Kind.DONE, 1, body))
+        encode(Done(1, Outcome(body)))
 
 
 def test_a_body_nested_deeper_than_any_stack_is_not_sent() -> None:
@@ -131,10 +180,23 @@ def test_a_body_nested_deeper_than_any_stack_is_not_sent() -> None:
     for _ in range(100_000):
         body = [body]
     with pytest.raises(Unsendable, match="cannot be sent"):
-        encode(Frame(Kind.DONE, 1, body))
+        encode(Done(1, Outcome(body)))
 
 
 async def test_a_closed_connection_is_an_end_only_between_frames() -> None:
     assert await read_all(b"") == []
     with pytest.raises(BrokenStream):
         await read_all(b"\x00\x00")
+
+
+def test_an_error_survives_the_way_as_what_it_is() -> None:
+    sent = InvalidRequest(field="text", got=5, accepted="a string")
+    received = Failure.of(3, sent).error()
+    assert isinstance(received, InvalidRequest)
+    assert (received.message, received.data) == (sent.message, sent.data)
+
+
+def test_an_error_that_nobody_knows_is_one_all_the_same() -> None:
+    received = Failure(3, "no_such_code", "a sentence", {"message": "another", "self": 1}).error()
+    assert type(received) is ModelyardError
+    assert (received.message, received.data) == ("a sentence", {"message": "another", "self": 1})
