@@ -6,7 +6,7 @@ Reads clusters and replicas; moves none of them.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from modelyard.control.limits import ACCOUNT_INSTANCES, ACCOUNT_MEMORY, DEVICE_MEMORY, NODE_MEMORY, Bound, Limit
@@ -89,11 +89,15 @@ class Room:
 
     def _candidates(self, asking: Supervised | None, need: Need, near: Collection[str]) -> Sequence[Candidate]:
         """The places where it could run, the most welcome first (see `welcome`)."""
-        tenants = list(self._tenants(asking))
+        by_node, own = defaultdict(list), []
+        for tenant in self._tenants(asking):
+            by_node[node_of(tenant)].append(tenant)
+            if tenant.own:
+                own.append(tenant)
         siblings = Counter(replica.place for replica in (asking.replicas.values() if asking else ()))
         ranked = []
         for node in self._nodes:
-            counting = [each for each in tenants if each.own or (each.place and each.place.node == node.name)]
+            counting = [*by_node[node.name], *(each for each in own if node_of(each) != node.name)]
             for place in places_of(node, need):
                 candidate = Candidate(place, tuple(self._bounds_at(node, place)), counting)
                 ranked.append((welcome(candidate, node, need, siblings, near), candidate))
@@ -129,6 +133,11 @@ class Room:
                     )
 
 
+def node_of(tenant: Tenant) -> str | None:
+    """The node whose memory it holds."""
+    return None if tenant.place is None else tenant.place.node
+
+
 def need_here(need: Need, nodes: Sequence[Node]) -> Need:
     """What is needed where no node has a device: what would lie on one then lies in the node's memory."""
     if need.device_bytes and not any(node.devices for node in nodes):
@@ -155,7 +164,7 @@ def welcome(
     5. The node with the most free memory: what it computes with is then shared by the fewest.
     """
     place = candidate.place
-    there = [each for each in candidate.tenants if each.place is not None and each.place.node == node.name]
+    there = [each for each in candidate.tenants if node_of(each) == node.name]
     device_bytes = sum(each.device_bytes for each in there if each.place == place)
     return (
         sum(count for each, count in siblings.items() if each is not None and each.node == node.name),

@@ -181,7 +181,7 @@ class Engine(ABC):
 
     @abstractmethod
     def nodes_with(self, card: ModelCard) -> Collection[str]:
-        """The nodes that have the model's files: a launch there is quick."""
+        """The nodes that have the model's files, so that a launch there is quick. Answers from memory, at once."""
 
     @abstractmethod
     async def read_logs(self, folder: str, count: int) -> Sequence[ReplicaLog]:
