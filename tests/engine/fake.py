@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting
+from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
 from modelyard.engine.link import Link
 from modelyard.engine.local import fetch_nothing
 from modelyard.engine.strays import end_strays
@@ -197,8 +197,10 @@ class FakeEngine(Engine):
     def watch(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
 
-    def end_strays(self, processes: Iterable[tuple[int, int]]) -> int:
-        return end_strays(processes)
+    def end_strays(self, strays: Iterable[Stray]) -> int:
+        return end_strays(
+            (each.pid, each.started) for each in strays if each.node in {node.name for node in self._nodes}
+        )
 
     async def prepare(self, card: ModelCard, on_progress: OnProgress) -> Path:
         return await self._fetch(card, on_progress)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.engine.base import Node, Phase, Place, Sighting
+from modelyard.engine.base import Node, Phase, Place, Sighting, Stray
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, ReplicaLost
 from modelyard.records.models import Inspection, ModelCard, Progress, Source
 from modelyard.records.variants import ExportOrder
@@ -180,10 +180,12 @@ async def test_strays_are_ended_by_pid_and_start(any_engine: Harness) -> None:
     assert ticks[1] is not None
     try:
         # The second pid was once that of another process.
-        assert any_engine.engine.end_strays([(stray, ticks[0]), (other, ticks[1] - 1), (2**22 + 1, 5)]) == 1
+        node = any_engine.place.node
+        strays = [Stray(node, stray, ticks[0]), Stray(node, other, ticks[1] - 1), Stray(node, 2**22 + 1, 5)]
+        assert any_engine.engine.end_strays([*strays, Stray("another node", other, ticks[1])]) == 1
         assert processes[0].wait(10) == -9
         assert is_alive(other)
-        assert any_engine.engine.end_strays([(stray, ticks[0])]) == 0
+        assert any_engine.engine.end_strays(strays) == 0
     finally:
         for process in processes:
             process.kill()

@@ -26,7 +26,7 @@ from modelyard.control.room import QuotaOf
 from modelyard.control.routes import Routes
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.control.stops import Stops
-from modelyard.engine.base import Engine, Need, Phase, Sighting
+from modelyard.engine.base import Engine, Need, Phase, Sighting, Stray
 from modelyard.errors import ClusterOff, ModelyardError
 from modelyard.records.clusters import Cluster
 from modelyard.records.models import ModelCard
@@ -94,10 +94,9 @@ class Reconciler:
         A server is known by its data folder, even if it calls its node by another name (a container has a new one each
         time); what other servers run is left alone. A process is looked for on the node it ran on only.
         """
-        here = {node.name for node in self._engine.nodes()}
         left = await asyncio.to_thread(self._store.instances.list_left_open, self._server_id)
         strays = self._engine.end_strays(
-            (i.pid, i.pid_started) for i in left if i.node in here and i.pid and i.pid_started
+            Stray(each.node, each.pid, each.pid_started) for each in left if each.pid and each.pid_started
         )
         if strays:
             log.warning("ended %d worker processes left over from an earlier server", strays)

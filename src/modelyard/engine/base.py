@@ -68,6 +68,16 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Stray:
+    """A worker process that an earlier server started. `started`: in clock ticks since the node's boot, which with the
+    pid names a process for good."""
+
+    node: str
+    pid: int
+    started: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaLog:
     """The end of one replica's output. `name`: of the file, by which logs sort in order of time."""
 
@@ -163,10 +173,10 @@ class Engine(ABC):
         """From now on calls `on_change` after every change of `sightings` or `nodes`."""
 
     @abstractmethod
-    def end_strays(self, processes: Iterable[tuple[int, int]]) -> int:
-        """Kills processes (pid, start ticks) left over from an earlier server; returns how many were still there.
+    def end_strays(self, strays: Iterable[Stray]) -> int:
+        """Kills processes left over from an earlier server; returns how many were still there.
 
-        A pid that now belongs to another process is left alone.
+        A pid that now belongs to another process is left alone, and so is what ran on a node that is not there.
         """
 
     # --- what is local to a node ---

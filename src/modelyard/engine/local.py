@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting
+from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
 from modelyard.engine.export import PROGRAM, make_variant
 from modelyard.engine.keeper import NURSERY, Keeper, describe_status
 from modelyard.engine.link import Link
@@ -193,8 +193,8 @@ class LocalEngine(Engine):
             replica.signal(signal.SIGKILL)
             await replica.gone.wait()
 
-    def end_strays(self, processes: Iterable[tuple[int, int]]) -> int:
-        return end_strays(processes)
+    def end_strays(self, strays: Iterable[Stray]) -> int:
+        return end_strays((each.pid, each.started) for each in strays if each.node == self._node.name)
 
     async def prepare(self, card: ModelCard, on_progress: OnProgress) -> Path:
         return await self._fetch(card, on_progress)
