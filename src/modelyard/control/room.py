@@ -46,26 +46,26 @@ class Room:
         """Whether there is room for other work than a replica, without asking anybody to leave."""
         return self._choose(None, need, [], may_evict=False)
 
-    def find(self, asking: Supervised, need: Need, near: Collection[str] = ()) -> Placement:
+    def find(self, asking: Supervised, need: Need, with_files: Collection[str] = ()) -> Placement:
         """Whether a replica fits, and where. One that is told to evict is promised the room: who asks later cannot take
-        it. `near`: the nodes that have its model's files.
+        it. `with_files`: the nodes that have its model's files.
 
         An account that has all it may hold makes room for itself among its own idle replicas, never among others'.
         """
         account = list(self._account_bounds(asking.cluster.account_id))
-        return self._choose(asking, need, account, near, may_evict=may_evict(asking))
+        return self._choose(asking, need, account, with_files, may_evict=may_evict(asking))
 
     def _choose(
         self,
         asking: Supervised | None,
         need: Need,
         account: Sequence[Bound],
-        near: Collection[str] = (),
+        with_files: Collection[str] = (),
         *,
         may_evict: bool,
     ) -> Placement:
         need = need_here(need, self._nodes)
-        candidates = self._candidates(asking, need, near)
+        candidates = self._candidates(asking, need, with_files)
         found = choose_place(need, account, candidates, may_evict=may_evict)
         if found is None:
             return Wait("waiting for a node that takes new replicas")
@@ -87,8 +87,8 @@ class Room:
             if most is not None:
                 yield Bound(most, self._claimed[limit, account_id], limit)
 
-    def _candidates(self, asking: Supervised | None, need: Need, near: Collection[str]) -> Sequence[Candidate]:
-        """The places where it could run, the most welcome first (see `welcome`)."""
+    def _candidates(self, asking: Supervised | None, need: Need, with_files: Collection[str]) -> Sequence[Candidate]:
+        """The places where it could run, the preferred ones first (see `preference`)."""
         by_node, own = defaultdict(list), []
         for tenant in self._tenants(asking):
             by_node[node_of(tenant)].append(tenant)
@@ -100,7 +100,7 @@ class Room:
             counting = [*by_node[node.name], *(each for each in own if node_of(each) != node.name)]
             for place in places_of(node, need):
                 candidate = Candidate(place, tuple(self._bounds_at(node, place)), counting)
-                ranked.append((welcome(candidate, node, need, siblings, near), candidate))
+                ranked.append((preference(candidate, node, need, siblings, with_files), candidate))
         return [candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0])]
 
     def _bounds_at(self, node: Node, place: Place) -> Iterator[Bound]:
@@ -152,10 +152,10 @@ def places_of(node: Node, need: Need) -> Sequence[Place]:
     return [Place(node.name, device.name) for device in node.devices]
 
 
-def welcome(
-    candidate: Candidate, node: Node, need: Need, siblings: Counter[Place | None], near: Collection[str]
+def preference(
+    candidate: Candidate, node: Node, need: Need, siblings: Counter[Place | None], with_files: Collection[str]
 ) -> tuple[float, ...]:
-    """How welcome a place is to a replica, among those that have room: the lower, the more.
+    """Which of the places that have room a replica is given: the one where these are lowest, in this order.
 
     1. Few replicas of its own cluster on the node, then on the device: they would share its cores, and die with it.
     2. The model's files are there.
@@ -169,7 +169,7 @@ def welcome(
     return (
         sum(count for each, count in siblings.items() if each is not None and each.node == node.name),
         siblings[place],
-        node.name not in near,
+        node.name not in with_files,
         bool(node.devices) and not need.device_bytes,
         candidate.bounds[-1].most - device_bytes if place.device else 0,
         sum(each.memory_bytes for each in there) - node.memory_bytes,
