@@ -33,7 +33,8 @@ from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.machine import find_devices, usable_memory_bytes
 from modelyard.errors import InvalidRequest, Unavailable
-from modelyard.gateway.destinations.replicas import Forwarder
+from modelyard.gateway.destinations.replicas import Replicas
+from modelyard.gateway.inference import Inferences
 from modelyard.gateway.metering import Metering
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import OWNER, Jobs, Limits
@@ -172,9 +173,19 @@ class Services:
         )
         await self.jobs.start()
         stack.push_async_callback(self.jobs.close)
-        self.forwarder = Forwarder(self.routes, queue_wait_s=settings.queue_wait_s)
         self.metering = Metering(
             self.store, self.journal, self.funds, self.ledger_clock, tariff, settings.billing_reserve_s, server_id
+        )
+        self.inferences = Inferences(
+            self.authenticator,
+            self.limiter,
+            self.funds,
+            self.quotas,
+            self.plane,
+            Replicas(self.plane, self.routes, queue_wait_s=settings.queue_wait_s),
+            self.fetcher,
+            self.metering,
+            price_per_gb_s=settings.price_per_gb_s,
         )
         pruner = asyncio.create_task(self.metering.prune_forever(settings.usage_days), name="prune usage")
         stack.push_async_callback(end, pruner)

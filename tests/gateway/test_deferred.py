@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelyard.errors import InvalidRequest, MalformedBody
-from modelyard.gateway.deferred import MAX_STRINGS, Carried, decode_body, restore
+from modelyard.gateway.deferred import MAX_STRINGS, Deferred, decode_body, restore
 from modelyard.gateway.media import needs_resolving, resolve
 from modelyard.media.fetch import Fetcher, FetchLimits
 from modelyard.protocol import Request
@@ -26,9 +26,9 @@ async def test_a_large_file_is_carried_and_everything_else_is_as_ever():
     body = {"base64": TEXT, "params": {"top_k": 1, 'a"b': 'c\\"d'}, "list": [1, None, "é", f"data:x;base64,{TEXT}"]}
     for raw in (json.dumps(body).encode(), json.dumps(body, ensure_ascii=False, indent=2).encode()):
         read = await decoded(raw)
-        assert isinstance(read["base64"], Carried)
+        assert isinstance(read["base64"], Deferred)
         assert TEXT.startswith(read["base64"])
-        assert isinstance(read["list"][3], Carried)
+        assert isinstance(read["list"][3], Deferred)
         assert restore(read) == body
         assert await read["base64"].decode("x") == FILE
 

@@ -17,11 +17,11 @@ from starlette.routing import Mount, Route
 from modelyard import __version__
 from modelyard.errors import ModelyardError
 from modelyard.gateway import artefacts, openapi, problem
-from modelyard.gateway.exchange import Receive, Scope, Send
+from modelyard.gateway.exchange import HttpExchange, Receive, Scope, Send
 from modelyard.gateway.surfaces.v1.calls import Calls as V1Calls
-from modelyard.gateway.surfaces.v1.inference import V1
+from modelyard.gateway.surfaces.v1.inference import V1Inference
 from modelyard.gateway.surfaces.v2.calls import Calls as V2Calls
-from modelyard.gateway.surfaces.v2.inference import V2
+from modelyard.gateway.surfaces.v2.inference import V2Inference
 from modelyard.serving import Services
 
 V1_RUN = "/model/run"
@@ -41,8 +41,10 @@ class App:
     def __init__(self, services: Services) -> None:
         """`services`: open, and kept open for as long as requests come."""
         self._services = services
-        self._v2 = V2(services)
-        self._v1 = V1(services)
+        max_body_bytes = services.settings.max_body_mb * 1024 * 1024
+        self._inferences = services.inferences
+        self._v2 = V2Inference(services.artefacts, max_body_bytes, services.settings.public_url)
+        self._v1 = V1Inference(max_body_bytes)
         self._rest = Starlette(
             routes=[
                 Route("/health", self.health),
@@ -63,10 +65,10 @@ class App:
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(V2_PREFIX):
             org, slash, model = scope["path"][len(V2_PREFIX) :].partition("/")
             if slash and model and "/" not in model and org not in RESERVED:
-                await self._v2.infer(scope, receive, send, f"{org}/{model}")
+                await self._inferences.serve(HttpExchange(scope, receive, send), self._v2, f"{org}/{model}")
                 return
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == V1_RUN:
-            await self._v1.run(scope, receive, send)
+            await self._inferences.serve(HttpExchange(scope, receive, send), self._v1)
             return
         await self._rest(scope, receive, send)
 

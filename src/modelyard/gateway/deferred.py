@@ -1,7 +1,7 @@
 """Large strings of a request that are not decoded with the rest of it, but later, a slice at a time.
 
 40 MB of base64 take 100 ms to parse, copy and decode in one go, and every other request would wait for it. Here a
-large string is lifted out of the JSON before it is parsed; the body holds a `Carried` in its place.
+large string is lifted out of the JSON before it is parsed; the body holds a `Deferred` in its place.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PREVIEW_BYTES = 100
 _MARK = f"lifted-{secrets.token_hex(16)}-"
 
 
-class Carried(str):
+class Deferred(str):
     """A string whose value is only the beginning of what it stands for, enough for messages and for telling a URL.
 
     `raw`: the JSON string, quotes included, or the bytes of an uploaded file; which, says `uploaded`.
@@ -78,7 +78,7 @@ async def decode_body(raw: bytes | bytearray) -> dict[str, Any]:
     """`tasks.body.decode_object`, with large strings carried. Raises MalformedBody."""
     if len(raw) <= SMALL_BYTES:
         return decode_object(bytes(raw))
-    lifted: list[Carried] = []
+    lifted: list[Deferred] = []
     skeleton = await lift(memoryview(raw), raw, lifted)
     body = decode_object(skeleton)
     if not lifted:
@@ -91,7 +91,7 @@ async def decode_body(raw: bytes | bytearray) -> dict[str, Any]:
     return swapped
 
 
-async def lift(view: memoryview, raw: bytes | bytearray, lifted: list[Carried]) -> bytes:
+async def lift(view: memoryview, raw: bytes | bytearray, lifted: list[Deferred]) -> bytes:
     """`raw` with a mark for each large string, which goes to `lifted`. Raises MalformedBody."""
     parts: list[bytes | memoryview] = []
     copied = position = 0
@@ -105,7 +105,7 @@ async def lift(view: memoryview, raw: bytes | bytearray, lifted: list[Carried]) 
         position = closing + 1
         if closing - opening > LIFTED_BYTES and looks_like_media(view[opening + 1 : closing]):
             parts += [view[copied:opening], f'"{_MARK}{len(lifted)}"'.encode()]
-            lifted.append(Carried.lifted(view[opening:position]))
+            lifted.append(Deferred.lifted(view[opening:position]))
             copied = position
     return b"".join([*parts, view[copied:]])
 
@@ -145,17 +145,17 @@ async def find_quote(raw: bytes | bytearray, position: int) -> int:
 
 
 def restore(value: Any) -> Any:
-    """Plain data with the whole text in place of every Carried: those that turned out not to be media."""
-    return map_strings(value, lambda text: text.text() if isinstance(text, Carried) and not text.uploaded else text)
+    """Plain data with the whole text in place of every Deferred: those that turned out not to be media."""
+    return map_strings(value, lambda text: text.text() if isinstance(text, Deferred) and not text.uploaded else text)
 
 
-def has_carried(value: Any) -> bool:
-    """Whether plain data holds a Carried."""
+def has_deferred(value: Any) -> bool:
+    """Whether plain data holds a Deferred."""
     if isinstance(value, dict):
-        return any(has_carried(each) for each in value.values())
+        return any(has_deferred(each) for each in value.values())
     if isinstance(value, list):
-        return any(has_carried(each) for each in value)
-    return isinstance(value, Carried)
+        return any(has_deferred(each) for each in value)
+    return isinstance(value, Deferred)
 
 
 def map_strings(value: Any, change: Callable[[str], str]) -> Any:

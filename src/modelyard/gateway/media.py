@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelyard.errors import InvalidRequest, MalformedBody
-from modelyard.gateway.deferred import Carried, has_carried, restore
+from modelyard.gateway.deferred import Deferred, has_deferred, restore
 from modelyard.media import sniff
 from modelyard.media.content import decode_base64
 from modelyard.media.fetch import Fetcher
@@ -48,7 +48,7 @@ def find_media(value: Any, kind: Kind | None = None) -> Iterator[Found]:
 def needs_resolving(fields: dict[str, Any]) -> bool:
     """Whether there is media, or text that was carried as if it were. Raises MalformedBody."""
     try:
-        return next(find_media(fields), None) is not None or has_carried(fields)
+        return next(find_media(fields), None) is not None or has_deferred(fields)
     except RecursionError as error:
         raise MalformedBody("The body is nested too deeply.", field="body") from error
 
@@ -79,7 +79,7 @@ async def resolve_one(media: dict[str, Any], kind: Kind | None, fetcher: Fetcher
     if url is not None:
         async with turn:
             data: bytes | bytearray = await fetcher.fetch(url, where)
-    elif isinstance(text, Carried):
+    elif isinstance(text, Deferred):
         where = media["where"] = text.where or where
         data = await text.decode(where)
     elif isinstance(text, str):

@@ -5,10 +5,11 @@ it ends. Owns the record of a request from its admission to the journal.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
+from typing import Self
 
 from modelyard.accounts.funds import Funds
 from modelyard.accounts.limits import check_funds
@@ -24,14 +25,6 @@ from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
 
 PRUNE_S = 3600.0
-
-
-@dataclass(eq=False, slots=True)
-class Work:
-    """What one request took of replicas, written down by whoever sends it there."""
-
-    instance_id: str | None = None
-    took_us: int = 0
 
 
 class Metering:
@@ -85,9 +78,14 @@ class MeteredRequest:
         self._metering = metering
         self._record = record
         self._cost = cost
-        self._work = Work()
+        self._instance_id: str | None = None
+        self._took_us = 0
 
-    async def __aenter__(self) -> Work:
+    def spent(self, instance_id: str, took_us: int) -> None:
+        """Takes what a try on an instance came to, in microseconds of it; of several tries the last one counts."""
+        self._instance_id, self._took_us = instance_id, took_us
+
+    async def __aenter__(self) -> Self:
         metering, account_id = self._metering, self._record.account_id
         if metering.bills_requests and (standing := metering.funds.find(account_id)) is not None:
             self._record = replace(self._record, reserved_nano=self._cost.nano(metering.reserve_us))
@@ -100,12 +98,12 @@ class MeteredRequest:
             except asyncio.CancelledError:
                 reserving.add_done_callback(self._abandon)
                 raise
-        return self._work
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._work.instance_id is not None or self._record.reserved_nano:
+        if self._instance_id is not None or self._record.reserved_nano:
             self._settle(outcome_of(error))
 
     def _abandon(self, reserving: asyncio.Future[None]) -> None:
@@ -113,15 +111,15 @@ class MeteredRequest:
             self._settle("cancelled")
 
     def _settle(self, outcome: str) -> None:
-        metering, work = self._metering, self._work
-        cost_nano = self._cost.nano(work.took_us)
+        metering = self._metering
+        cost_nano = self._cost.nano(self._took_us)
         metering.journal.settle(
             replace(
                 self._record,
-                instance_id=work.instance_id,
+                instance_id=self._instance_id,
                 settled_at=metering.clock.now(),
                 outcome=outcome,
-                took_us=work.took_us,
+                took_us=self._took_us,
                 cost_nano=cost_nano,
                 charged_nano=cost_nano if metering.bills_requests else 0,
             )

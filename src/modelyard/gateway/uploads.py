@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from modelyard.errors import InvalidRequest, MalformedBody, UnsupportedMediaType
-from modelyard.gateway.deferred import Carried, decode_body
+from modelyard.gateway.deferred import Deferred, decode_body
 from modelyard.gateway.exchange import HttpExchange
 from modelyard.media import sniff
 from modelyard.tasks.body import MEDIA_FIELDS, decode_object
@@ -54,7 +54,7 @@ async def read_body(http: HttpExchange, limit_bytes: int) -> dict[str, Any]:
 def file_body(data: bytes | bytearray, query: str) -> dict[str, Any]:
     """The object that a bare file means; its other fields are in the query string: `?params={...}&text=...`."""
     fields = form_fields([(name, value) for name, values in parse_query(query).items() for value in values])
-    return {**fields, FILE_FIELD: Carried.file(data, "body")}
+    return {**fields, FILE_FIELD: Deferred.file(data, "body")}
 
 
 def parse_query(query: str) -> dict[str, list[str]]:
@@ -89,7 +89,7 @@ async def read_form(http: HttpExchange, content_type: str, limit_bytes: int) -> 
             raise InvalidRequest(field="form", got=f"files in {names}", accepted="one file; more as base64 in messages")
         for name, file in files:
             target = name if name in MEDIA_FIELDS else FILE_FIELD
-            fields[target] = Carried.file(await read_file(file), name)
+            fields[target] = Deferred.file(await read_file(file), name)
         return fields
     finally:
         await form.close()

@@ -1,0 +1,178 @@
+"""One inference, whatever surface it came through: admitted, read, run, metered and shown, in one order, once.
+
+The order of the checks: key, rate, funds, requests at once, body, cluster (where the surface makes none), model, task,
+fields, media. Nothing is queued, and no cluster made, before all of them hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from modelyard.accounts.funds import Funds
+from modelyard.accounts.keys import Authenticator
+from modelyard.accounts.pricing import price
+from modelyard.accounts.quotas import Quotas
+from modelyard.accounts.rates import RateLimiter
+from modelyard.control.plane import Plane
+from modelyard.errors import NotFound
+from modelyard.gateway import problem
+from modelyard.gateway.destinations.base import Destination, OnPiece
+from modelyard.gateway.exchange import ClientLeft, HttpExchange
+from modelyard.gateway.media import needs_resolving, resolve
+from modelyard.gateway.metering import Metering
+from modelyard.gateway.model_request import ModelRequest, meter_headers
+from modelyard.gateway.requests import new_request_id
+from modelyard.gateway.surfaces.base import Payload, Surface
+from modelyard.media.fetch import Fetcher
+from modelyard.protocol import Outcome
+from modelyard.records.accounts import Key
+from modelyard.records.models import ModelCard, check_model_id
+from modelyard.tasks import body as bodies
+from modelyard.tasks.base import Task
+from modelyard.tasks.body import Inference
+from modelyard.tasks.registry import TASKS, find_task
+
+
+class Inferences:
+    """Runs every surface's inferences. Loop thread only."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        limiter: RateLimiter,
+        funds: Funds,
+        quotas: Quotas,
+        plane: Plane,
+        destination: Destination,
+        fetcher: Fetcher,
+        metering: Metering,
+        *,
+        price_per_gb_s: float,
+    ) -> None:
+        """`price_per_gb_s`: US dollars for one GB of a model's memory and second."""
+        self._authenticator = authenticator
+        self._limiter = limiter
+        self._funds = funds
+        self._quotas = quotas
+        self._plane = plane
+        self._destination = destination
+        self._fetcher = fetcher
+        self._metering = metering
+        self._price_per_gb_s = price_per_gb_s
+
+    async def serve(self, http: HttpExchange, surface: Surface, model_id: str | None = None) -> None:
+        """Answers one request of a surface, whatever becomes of it. `model_id`: what its path names, if it does.
+
+        Until the end of the answer it is one of its account's requests under way.
+        """
+        headers = {"x-request-id": new_request_id()}
+        try:
+            key = await self._admit(http, headers)
+            with self._quotas.request(key.account_id):
+                request = await self._read(http, surface, model_id, key, headers["x-request-id"])
+                await self._answer(http, surface, request, headers)
+        except ClientLeft:
+            return
+        except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
+            problem.note(error, headers["x-request-id"])
+            if not http.started:
+                payload = surface.error(error, headers["x-request-id"])
+                await http.send_json(problem.status_of(error), payload, {**headers, **problem.headers_of(error)})
+            # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
+
+    async def run(self, request: ModelRequest, on_piece: OnPiece | None = None) -> Outcome:
+        """Runs one inference that was read and checked; what it took is metered however it ends.
+
+        Cancelling it cancels the work. Raises PaymentRequired, and what the destination raises.
+        """
+        async with self._metering.request(request.id, request.key, request.card.model_id, request.cost) as metered:
+            return await self._destination.run(request, on_piece, metered.spent)
+
+    # --- before it runs ---
+
+    async def _admit(self, http: HttpExchange, headers: dict[str, str]) -> Key:
+        """The key the request comes with, counted against its rate; adds the `ratelimit-*` headers.
+
+        Raises Unauthorized, RateLimited, PaymentRequired.
+        """
+        authorization = http.header(b"authorization")
+        key = self._authenticator.recognise(authorization) or await self._authenticator.authenticate(authorization)
+        headers |= self._limiter.take(key)
+        self._funds.check(key.account_id)
+        return key
+
+    async def _read(
+        self, http: HttpExchange, surface: Surface, model_id: str | None, key: Key, request_id: str
+    ) -> ModelRequest:
+        """What the request asks of which model. Raises UnknownModel, UnknownCluster, ModelRefused, InvalidRequest,
+        ClientLeft."""
+        read = await surface.read(http, model_id)
+        check_model_id(read.model_id)
+        if not surface.makes_clusters:
+            await self._plane.get_route(key.account_id, read.model_id)
+        card = self._plane.find_model(read.model_id) or await self._plane.get_model(read.model_id)
+        task = get_served_task(card)
+        return ModelRequest(
+            id=request_id,
+            key=key,
+            card=card,
+            task=task,
+            inference=await self._read_fields(http, task, read.body),
+            body=read.body,
+            cost=price(card.memory_bytes, self._price_per_gb_s),
+            makes_cluster=surface.makes_clusters,
+        )
+
+    async def _read_fields(self, http: HttpExchange, task: Task, body: Mapping[str, Any]) -> Inference:
+        """The body as its task reads it, media fetched. Raises InvalidRequest, ClientLeft."""
+        inference = bodies.read(task, body)
+        if needs_resolving(inference.fields):
+            async with http.until_client_leaves():
+                fields = await resolve(inference.fields, task.media, self._fetcher)
+            inference = replace(inference, fields=fields)
+        return inference
+
+    # --- while it runs, and after ---
+
+    async def _answer(
+        self, http: HttpExchange, surface: Surface, request: ModelRequest, headers: Mapping[str, str]
+    ) -> None:
+        async def send_piece(text: str) -> None:
+            await send(surface.piece(request, text))
+
+        async def send(data: bytes) -> None:
+            if not http.started:
+                await http.start_stream(surface.stream_type, {**headers, **meter_headers(request.cost, 0)})
+            if data:
+                await http.send_chunk(data)
+
+        streams = request.inference.stream
+        async with http.until_client_leaves():
+            outcome = await self.run(request, send_piece if streams else None)
+            payload = await surface.answer(http, request, outcome)
+            if streams:
+                await send(payload.data)
+                await http.end_stream()
+            else:
+                await send_whole(http, payload, {**headers, **meter_headers(request.cost, outcome.usage.took_us)})
+
+
+async def send_whole(http: HttpExchange, payload: Payload, headers: Mapping[str, str]) -> None:
+    """Sends an answer in one piece."""
+    if payload.content_type is problem.JSON:
+        await http.send_json(200, payload.data, headers)
+    else:
+        await http.send_bytes(payload.content_type, payload.data, headers)
+
+
+def get_served_task(card: ModelCard) -> Task:
+    """The adapter of a model's task. Raises NotFound."""
+    task = find_task(card.task)
+    if task is None:
+        raise NotFound(
+            f"{card.model_id} is a model for {card.task}, which this server cannot run; it runs: "
+            f"{', '.join(each.id for each in TASKS)}."
+        )
+    return task

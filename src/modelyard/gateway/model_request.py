@@ -1,0 +1,42 @@
+"""One inference as the gateway holds it: who asks, of which model, for what, at what price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.accounts.pricing import Price
+from modelyard.money import decimal
+from modelyard.records.accounts import Key
+from modelyard.records.models import ModelCard
+from modelyard.tasks.base import Task
+from modelyard.tasks.body import Inference
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """A request that has passed every check; its media has been fetched.
+
+    `body`: the unified body as the surface read it. `makes_cluster`: where its account has no cluster of the model, one
+    is made with defaults; otherwise there must be one.
+    """
+
+    id: str
+    key: Key
+    card: ModelCard
+    task: Task
+    inference: Inference
+    body: Mapping[str, Any]
+    cost: Price
+    makes_cluster: bool = True
+
+
+def meter_headers(cost: Price, took_us: int) -> Mapping[str, str]:
+    """What an inference cost, as headers; a stream's are sent before it is known, with `took_us` 0."""
+    return {
+        "inference-meter": cost.meter,
+        "inference-meter-price": decimal(cost.pico_per_s, 12),
+        "inference-time": decimal(took_us, 6),
+        "inference-cost": decimal(cost.nano(took_us)),
+    }

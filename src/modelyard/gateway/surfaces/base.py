@@ -1,0 +1,60 @@
+"""What a surface is to the one inference: how an API reads its body, and shows an answer, a piece and an error.
+
+Everything between the two (who may ask, which model, where it runs, what it costs) is `gateway.inference`'s.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from modelyard.gateway.exchange import HttpExchange
+from modelyard.gateway.model_request import ModelRequest
+from modelyard.gateway.problem import JSON
+from modelyard.protocol import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class UnifiedBody:
+    """What a surface read of a request: the model it names, and its fields in the unified format, not checked yet."""
+
+    model_id: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A whole answer, or the end of a stream: bytes and what they are."""
+
+    data: bytes
+    content_type: str = JSON
+
+
+class Surface(ABC):
+    """One API's inference. Has no state of its own requests: every call gets what it needs."""
+
+    stream_type: ClassVar[str]
+    """The content type of its streams."""
+    makes_clusters: ClassVar[bool] = True
+    """Whether a request for a model without a cluster makes one; otherwise such a request is an error."""
+
+    @abstractmethod
+    async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
+        """Reads the request. `model_id`: what its path names, where the path names a model.
+
+        Raises MalformedBody, BodyTooLarge, UnsupportedMediaType, InvalidRequest, ClientLeft.
+        """
+
+    @abstractmethod
+    async def answer(self, http: HttpExchange, request: ModelRequest, outcome: Outcome) -> Payload:
+        """The whole answer; for a request that streams, what follows its last piece, which may be nothing."""
+
+    @abstractmethod
+    def piece(self, request: ModelRequest, text: str) -> bytes:
+        """A piece of a stream."""
+
+    @abstractmethod
+    def error(self, error: BaseException, request_id: str) -> bytes:
+        """The JSON body of an error, when nothing of the answer has been sent."""
