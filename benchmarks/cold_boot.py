@@ -55,7 +55,7 @@ for _ in range(int(sys.argv[4])):
 
 def run() -> bool:
     """Runs the rounds and prints both promises."""
-    from modelyard.worker.nursery import QUIET_LIBRARIES
+    from modelyard.worker.environment import QUIET_LIBRARIES
     from tests.serving import Server
 
     models = ensure_model(MODEL, "gpt2_124m")

@@ -154,7 +154,7 @@ class Server:
         return health["inFlight"], health["queued"]
 
     def worker_pids(self) -> list[int]:
-        """The processes that serve models: the forks of the nursery, and of its annex."""
+        """The processes that serve models: the forks of the nursery, and of the one without torch."""
         return [
             child.pid
             for nursery in self.descendants()

@@ -19,13 +19,14 @@ from typing import Any
 import pytest
 
 from modelyard.engine.base import Device, Node, Phase, Place
-from modelyard.engine.keeper import Keeper, worker_environment
+from modelyard.engine.keeper import Keeper
 from modelyard.engine.link import Link
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.rundir import MARKER, PREFIX, RunDir
 from modelyard.errors import ReplicaLost
 from modelyard.records.models import Inspection, ModelCard, OnProgress, Progress, Source
 from modelyard.units import GIB
+from modelyard.worker.environment import worker_environment
 from tests.engine.conftest import model_spec
 from tests.engine.harness import Harness, ask, echo_spec, eventually, finish, first_piece, is_alive
 from tests.engine.unruly import build_unruly
@@ -245,7 +246,7 @@ async def test_a_nursery_that_keeps_dying_is_started_ever_more_slowly() -> None:
         if len(deaths) == 5:
             enough.set()
 
-    keeper = Keeper(lambda message: None, died, ["false"], restart_after_s=0.01)
+    keeper = Keeper(lambda report: None, died, ["false"], restart_after_s=0.01)
     keeper.start()
     await asyncio.wait_for(enough.wait(), 20)
     await keeper.close()

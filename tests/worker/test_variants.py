@@ -14,7 +14,7 @@ import pytest
 
 from modelyard.errors import ModelRefused
 from modelyard.records.variants import ExportOrder, read_manifest
-from modelyard.worker.nursery import QUIET_LIBRARIES
+from modelyard.worker.environment import QUIET_LIBRARIES
 from modelyard.worker.variants import make_variant
 
 DEADLINE_S = 150.0

@@ -26,7 +26,7 @@ def worker(
 ) -> None:
     """Serve one model alone: `POST /run` takes the inference body, `GET /health` is 503 until it is ready."""
     from modelyard.worker.http import serve
-    from modelyard.worker.nursery import exit_at_once
+    from modelyard.worker.processes import exit_at_once
 
     settings = resolved.settings
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")

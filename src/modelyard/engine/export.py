@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 
 from modelyard.engine.base import OnStep
-from modelyard.engine.keeper import worker_environment
 from modelyard.errors import ModelRefused
 from modelyard.records.variants import ExportOrder
-from modelyard.worker.nursery import kill_group
+from modelyard.worker.environment import worker_environment
+from modelyard.worker.processes import kill_group
 
 PROGRAM = (sys.executable, "-m", "modelyard.worker.variants")
 LINE_BYTES = 1024 * 1024

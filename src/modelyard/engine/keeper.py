@@ -8,17 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import msgspec
-
-from modelyard.worker.nursery import QUIET_LIBRARIES
+from modelyard.worker.environment import worker_environment
+from modelyard.worker.nursery_messages import NurseryReady, Report, Spawn, read_report, to_line
+from modelyard.worker.processes import describe_status, end_process
 
 log = logging.getLogger(__name__)
 
@@ -29,27 +26,25 @@ STEADY_S = 60.0
 """A nursery that lived this long did not die of its start: the next death counts as the first."""
 END_GRACE_S = 2.0
 
-_KEPT_FROM_WORKERS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "ACCESS_KEY", "DATABASE_URL")
-
 
 class Keeper:
     """One nursery at a time. All methods belong to one event loop's thread."""
 
     def __init__(
         self,
-        hear: Callable[[dict[str, Any]], None],
-        died: Callable[[str], None],
+        on_report: Callable[[Report], None],
+        on_death: Callable[[str], None],
         command: Sequence[str] = NURSERY,
         *,
         restart_after_s: float = RESTART_AFTER_S,
     ) -> None:
-        """`hear` gets every message but `ready`; `died` is told how the nursery ended, once it has.
+        """`on_report` gets every report but NurseryReady; `on_death` is told how the nursery ended, once it has.
 
         `command`: the program; it gets the descriptor of its socket as one more argument. `restart_after_s` doubles
         with every death soon after a start.
         """
-        self._hear = hear
-        self._died = died
+        self._on_report = on_report
+        self._on_death = on_death
         self._command = command
         self._restart_after_s = restart_after_s
         self._unsent: list[bytes] = []
@@ -70,9 +65,9 @@ class Keeper:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def send(self, **message: Any) -> None:
+    def send(self, spawn: Spawn) -> None:
         """Sends a command; while there is no nursery it waits for the next one."""
-        line = msgspec.json.encode(message) + b"\n"
+        line = to_line(spawn)
         if self._writer is None:
             self._unsent.append(line)
         else:
@@ -89,7 +84,7 @@ class Keeper:
             quick_deaths = 0 if time.monotonic() - born >= STEADY_S else quick_deaths + 1
             delay_s = min(RESTART_AFTER_MAX_S, self._restart_after_s * 2.0 ** min(quick_deaths, 10))
             log.error("%s; starting another in %.1f s", how, delay_s)
-            self._died(how)
+            self._on_death(how)
             await asyncio.sleep(delay_s)
 
     async def _live(self) -> str:
@@ -126,50 +121,13 @@ class Keeper:
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         try:
             async for line in reader:
-                match msgspec.json.decode(line):
-                    case {"ready": milliseconds}:
-                        log.info("nursery ready after %d ms", milliseconds)
+                match read_report(line):
+                    case NurseryReady(import_ms):
+                        log.info("nursery ready after %d ms", import_ms)
                         self.ready = True
-                    case message:
-                        self._hear(message)
+                    case report:
+                        self._on_report(report)
         except ConnectionError as error:
             log.debug("the nursery's socket broke: %s", error)
         except Exception:  # a bug; a nursery that nobody listens to is of no use
             log.exception("the nursery said something that could not be handled")
-
-
-def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What workers see of the server's environment: no settings, no credentials, no network for the model library."""
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith("MODELYARD_") and not any(part in name.upper() for part in _KEPT_FROM_WORKERS)
-    }
-    return {**kept, **QUIET_LIBRARIES}
-
-
-def describe_status(returncode: int | None) -> str:
-    """How a process ended, from `Popen.returncode`."""
-    if returncode is not None and returncode < 0:
-        return f"was killed by {signal_name(-returncode)}"
-    return f"exited with code {returncode}"
-
-
-def signal_name(number: int) -> str:
-    """SIGKILL for 9."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-async def end_process(process: asyncio.subprocess.Process, grace_s: float) -> None:
-    """Waits for a process that was told to end; kills it after `grace_s`."""
-    try:
-        async with asyncio.timeout(grace_s):
-            await process.wait()
-    except TimeoutError:
-        # Not process.kill(): it may reap a process that has just ended, behind the back of asyncio's own watcher.
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-        await process.wait()

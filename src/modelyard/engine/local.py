@@ -20,7 +20,7 @@ import msgspec
 
 from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
 from modelyard.engine.export import PROGRAM, make_variant
-from modelyard.engine.keeper import NURSERY, Keeper, describe_status
+from modelyard.engine.keeper import NURSERY, Keeper
 from modelyard.engine.link import Link
 from modelyard.engine.logs import last_line, read_logs
 from modelyard.engine.machine import usable_cores
@@ -32,7 +32,8 @@ from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
 from modelyard.worker.memory import start_ticks
-from modelyard.worker.nursery import kill_group
+from modelyard.worker.nursery_messages import Exited, Refused, Report, Spawn, Started
+from modelyard.worker.processes import describe_status, kill_group
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class LocalEngine(Engine):
         self._exporter = exporter
         self._ping_every_s = ping_every_s
         self._ping_deadline_s = ping_deadline_s
-        self._keeper = Keeper(self._hear, self._nursery_died, nursery)
+        self._keeper = Keeper(self._take_report, self._nursery_died, nursery)
         self._replicas: dict[str, LocalReplica] = {}
         self._by_pid: dict[int, LocalReplica] = {}
         self._sightings: dict[str, Sighting] = {}
@@ -165,7 +166,7 @@ class LocalEngine(Engine):
         self._see(Sighting(spec.replica_id, Phase.STARTING, place))
         if place.node != self._node.name:
             return self._bury(replica, f"there is no node {place.node}")
-        self._keeper.send(spawn=spec, socket=str(path))
+        self._keeper.send(Spawn(spec, str(path)))
         return self._share_cores()
 
     def _complete(self, spec: ReplicaSpec, place: Place) -> ReplicaSpec:
@@ -208,17 +209,17 @@ class LocalEngine(Engine):
     async def export(self, order: ExportOrder, place: Place, on_step: OnStep) -> dict[str, Any]:
         return await make_variant(msgspec.structs.replace(order, threads=self._cores), on_step, self._exporter)
 
-    # --- what the nursery says ---
+    # --- what the nursery reports ---
 
-    def _hear(self, message: dict[str, Any]) -> None:
-        match message:
-            case {"started": replica_id, "pid": pid, "socket": path}:
+    def _take_report(self, report: Report) -> None:
+        match report:
+            case Started(replica_id, pid, path):
                 self._started(replica_id, pid, Path(path))
-            case {"refused": replica_id, "reason": reason}:
+            case Refused(replica_id, reason):
                 replica = self._replicas.get(replica_id)
                 if replica is not None and not replica.gone.is_set():
                     self._bury(replica, reason)
-            case {"exited": pid, "status": status}:
+            case Exited(pid, status):
                 if (replica := self._by_pid.pop(pid, None)) is not None:
                     self._exited(replica, status)
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterable
 
 from modelyard.worker.memory import start_ticks
-from modelyard.worker.nursery import kill_group
+from modelyard.worker.processes import kill_group
 
 
 def end_strays(processes: Iterable[tuple[int, int]]) -> int:

@@ -28,7 +28,7 @@ from modelyard.tasks.maker import Loaded
 from modelyard.tasks.registry import get_task
 from modelyard.worker.limits import limit_memory
 from modelyard.worker.memory import Gauge, Memory
-from modelyard.worker.nursery import exit_at_once
+from modelyard.worker.processes import exit_at_once
 from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.server import WorkerServer
 

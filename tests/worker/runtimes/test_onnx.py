@@ -252,15 +252,16 @@ def test_damaged_variant_is_refused(variant_folder, tmp_path, damaged, words):
 
 
 def test_a_worker_without_torch_holds_every_model_that_answers_in_one_pass(variant_folder):
-    """What the nursery's annex forks: neither torch nor a thread in it before a model is loaded."""
+    """What the nursery without torch forks: neither torch nor a thread in it before a model is loaded."""
     folders = {
         str(variant_folder("bert_classifier", "text-classification", "onnx.8-bit")): "sequence-classification",
         str(variant_folder("vit_classifier", "image-classification", "onnx.8-bit")): "image-classification",
     }
     program = f"""
 import os, sys
-import modelyard.worker.nursery as nursery
-os.environ.update(nursery.QUIET_LIBRARIES)
+from modelyard.worker.environment import QUIET_LIBRARIES
+import modelyard.worker.nursery
+os.environ.update(QUIET_LIBRARIES)
 import modelyard.worker.boot, modelyard.worker.runtimes.preload_without_torch
 assert len(os.listdir("/proc/self/task")) == 1
 from pathlib import Path

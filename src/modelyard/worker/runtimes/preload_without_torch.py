@@ -1,6 +1,6 @@
 """Imports, for its side effect, what models without torch need, and sees to it that nothing imports torch.
 
-For the nursery's annex; importing is all it may do, as in `preload`. The model library works without torch, as long as
+For the second nursery; importing is all it may do, as in `preload`. The model library works without torch, as long as
 it does not find it: then it offers configs, tokenizers and processors, which is all that is wanted here.
 """
 

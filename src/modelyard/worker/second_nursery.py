@@ -1,6 +1,6 @@
-"""A nursery's annex: a second nursery, its child, for models that need no torch. Owns that process and its socket.
+"""A nursery's child that is a nursery too, for models that need no torch. Owns that process and its socket.
 
-A fork of the nursery starts with half of torch's pages to its name, 150 MB; one of the annex holds 60 with a model of
+A fork of the first starts with half of torch's pages to its name, 150 MB; one of the second holds 60 with a model of
 23M parameters in it. It starts when the first such model is asked for, and then stays.
 """
 
@@ -10,24 +10,31 @@ import signal
 import socket
 import subprocess
 from collections.abc import Sequence
-from typing import Any
-
-import msgspec
 
 from modelyard.records.replicas import ReplicaSpec
+from modelyard.worker.nursery_messages import (
+    Exited,
+    NurseryReady,
+    Refused,
+    Report,
+    Spawn,
+    Started,
+    read_report,
+    to_line,
+)
 
 GENERATES = frozenset({"causal-lm"})
 """Heads whose generation is the torch runtime's."""
 
 
-class Annex:
+class SecondNursery:
     """Started by `open`, gone when `socket` is None again. Used by the nursery's one thread."""
 
     def __init__(self, command: Sequence[str]) -> None:
         """`command`: the program; it gets the descriptor of its socket as one more argument."""
         self._command = command
         self._buffer = b""
-        self._asked: set[str] = set()
+        self._asked_for: set[str] = set()
         self._pids: set[int] = set()
         self.socket: socket.socket | None = None
 
@@ -55,18 +62,18 @@ class Annex:
         self.socket = ours
         return ours
 
-    def send(self, replica_id: str, line: bytes) -> None:
-        """Passes on the command to spawn a replica. If the annex has just died, `receive` will say so."""
+    def send(self, spawn: Spawn) -> None:
+        """Passes on the command to start a worker. If the process has just died, `receive` will say so."""
         assert self.socket is not None, "open() first"  # noqa: S101
-        self._asked.add(replica_id)
+        self._asked_for.add(spawn.spec.replica_id)
         try:
-            self.socket.sendall(line + b"\n")
+            self.socket.sendall(to_line(spawn))
         except OSError:
             return
 
-    def receive(self) -> list[dict[str, Any]]:
-        """What it says, for the nursery's owner. When it has ended, that its workers have ended too; `socket` is then
-        None, and the caller closes the old one."""
+    def receive(self) -> list[Report]:
+        """What it reports, for the nursery's owner. When it has ended, that its workers have ended too; `socket` is
+        then None, and the caller closes the old one."""
         assert self.socket is not None, "open() first"  # noqa: S101
         try:
             data = self.socket.recv(65536)
@@ -75,29 +82,30 @@ class Annex:
         if not data:
             return self._end()
         *lines, self._buffer = (self._buffer + data).split(b"\n")
-        return [message for line in lines if "ready" not in (message := self._noted(msgspec.json.decode(line)))]
+        reports = [self._noted(read_report(line)) for line in lines]
+        return [report for report in reports if not isinstance(report, NurseryReady)]
 
     def close(self) -> None:
-        """Hangs up, upon which the annex kills its workers and ends. In a fork: lets go of the socket."""
+        """Hangs up, upon which it kills its workers and ends. In a fork: lets go of the socket."""
         if self.socket is not None:
             self.socket.close()
 
-    def _noted(self, message: dict[str, Any]) -> dict[str, Any]:
-        match message:
-            case {"started": replica_id, "pid": pid}:
-                self._asked.discard(replica_id)
+    def _noted(self, report: Report) -> Report:
+        match report:
+            case Started(replica_id, pid):
+                self._asked_for.discard(replica_id)
                 self._pids.add(pid)
-            case {"refused": replica_id}:
-                self._asked.discard(replica_id)
-            case {"exited": pid}:
+            case Refused(replica_id):
+                self._asked_for.discard(replica_id)
+            case Exited(pid):
                 self._pids.discard(pid)
-        return message
+        return report
 
-    def _end(self) -> list[dict[str, Any]]:
+    def _end(self) -> list[Report]:
         """Its workers die with it, by their parent-death signal."""
-        ended: list[dict[str, Any]] = [{"exited": pid, "status": int(signal.SIGKILL)} for pid in self._pids]
-        ended += [{"refused": replica_id, "reason": "the nursery's annex ended"} for replica_id in self._asked]
-        self._asked.clear()
+        ended: list[Report] = [Exited(pid, int(signal.SIGKILL)) for pid in self._pids]
+        ended += [Refused(replica_id, "the nursery for models without torch ended") for replica_id in self._asked_for]
+        self._asked_for.clear()
         self._pids.clear()
         self._buffer = b""
         self.socket = None

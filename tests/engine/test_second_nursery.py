@@ -1,4 +1,4 @@
-"""Replicas without torch: forked from the nursery's annex, and none the wiser when it dies."""
+"""Replicas without torch: forked from a second nursery, and none the wiser when it dies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from modelyard.records.replicas import ReplicaSpec
-from modelyard.worker.annex import Annex
+from modelyard.worker.second_nursery import SecondNursery
 from tests.engine.conftest import Harness
 from tests.engine.harness import SECRET, ask, is_alive, new_id
 
@@ -33,7 +33,7 @@ def spec_of(folder: Path, task: str, runtime: str = "onnx") -> ReplicaSpec:
     ],
 )
 def test_takes_what_needs_no_torch(runtime: str, task: str, taken: bool) -> None:
-    assert Annex(()).takes(spec_of(Path("model"), task, runtime)) is taken
+    assert SecondNursery(()).takes(spec_of(Path("model"), task, runtime)) is taken
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def folder(variant_folder: Callable[[str, str, str], Path]) -> Path:
     return variant_folder("bert_classifier", "text-classification", "onnx.8-bit")
 
 
-async def test_replicas_without_torch_live_in_the_annex_and_die_with_it(folder: Path, real: Harness) -> None:
+async def test_replicas_without_torch_have_a_nursery_of_their_own_and_die_with_it(folder: Path, real: Harness) -> None:
     other = await real.boot()  # one with torch: neither minds the other
     spec = spec_of(folder, "text-classification")
     link = await real.boot(spec)
@@ -52,10 +52,10 @@ async def test_replicas_without_torch_live_in_the_annex_and_die_with_it(folder: 
     mapped = Path(f"/proc/{pid}/maps").read_text()
     assert "onnxruntime" in mapped
     assert "libtorch" not in mapped
-    annex = psutil.Process(pid).ppid()
-    assert psutil.Process(annex).ppid() == real.engine.nursery_pid  # type: ignore[attr-defined]
+    second = psutil.Process(pid).ppid()
+    assert psutil.Process(second).ppid() == real.engine.nursery_pid  # type: ignore[attr-defined]
 
-    os.kill(annex, signal.SIGKILL)
+    os.kill(second, signal.SIGKILL)
 
     await real.until(lambda: real.engine.sightings()[spec.replica_id].phase == "gone")
     await real.until(lambda: not is_alive(pid))
