@@ -5,7 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := check-and-test
-.PHONY: check-and-test setup demo run test check bench
+.PHONY: check-and-test setup demo run quick test test-gpu check bench \
+  verify verify-load verify-memory verify-properties verify-install
+
+# How many processes share the tests. Tests that need the same server, port or database stay in one of them.
+TEST_PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest
+PYTEST_SHARED := $(PYTEST) -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 check-and-test: check test
 
@@ -28,8 +34,30 @@ demo: $(STAMP)
 run: $(STAMP)
 	$(BIN)/modelyard serve --example-models
 
+# Under a minute: no model is loaded, no database but SQLite.
+quick: $(STAMP)
+	$(PYTEST_SHARED) -m quick
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST_SHARED)
+
+test-gpu: $(STAMP)
+	if nvidia-smi -L >/dev/null 2>&1; then $(PYTEST) -m gpu; else echo "no GPU here"; fi
+
+# What takes minutes. Each part runs alone.
+verify: verify-load verify-memory verify-properties verify-install
+
+verify-load: $(STAMP)
+	$(PYTEST) -m 'verify(part="load")'
+
+verify-memory: $(STAMP)
+	$(PYTEST) -m 'verify(part="memory")'
+
+verify-properties: $(STAMP)
+	MODELYARD_TEST_EXAMPLES_TIMES=20 $(PYTEST_SHARED) -m hypothesis --timeout 3600
+
+verify-install: $(STAMP)
+	$(PYTEST) -m 'verify(part="install")' --timeout 3600
 
 check: $(STAMP)
 	$(BIN)/ruff check .

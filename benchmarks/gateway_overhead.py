@@ -4,7 +4,6 @@ against the same model called in process, one by one and in batches.
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 import time
 from collections.abc import Callable
@@ -45,9 +44,7 @@ def run() -> bool:
             for connections, rates in ((1, one_client), (64, many_clients)):
                 count = REQUESTS // 4 if connections == 1 else REQUESTS
                 bodies = [{"text": TEXT}] * count
-                rates.append(
-                    rate(lambda n=connections, b=bodies: asyncio.run(post_each(server.port, MODEL, b, n)), count)
-                )
+                rates.append(rate(lambda n=connections, b=bodies: post_each(server.port, MODEL, b, n), count))
     for name, rates in (
         ("in process, one by one", alone), ("in process, batches of 32", batched),
         ("over HTTP, 1 client", one_client), ("over HTTP, 64 clients, 1 replica", many_clients),

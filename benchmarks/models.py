@@ -14,9 +14,9 @@ def cache_dir() -> Path:
 
 def ensure_model(model_id: str, family: str) -> Path:
     """The models folder that holds `model_id`, built by the test builder `family` when it is not there yet."""
-    from tests.builders import build
+    from tests.builders.registry import make
 
     folder = cache_dir() / model_id
     if not (folder / "config.json").exists():
-        build(family, folder)
+        make(family, folder)
     return cache_dir()

@@ -8,15 +8,26 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import signal
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+from tests.properties import TIMES
 
 TEST_DEADLINE_S = 60.0
 """Far above what any of them takes on a busy machine: what is still under way by then waits for ever."""
 
 AsyncTest = Callable[..., Coroutine[Any, Any, None]]
+
+
+def pytest_configure() -> None:
+    # SIGINT is ignored in what a shell runs in its background; the commands that tests start must not inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("tests", max_examples=settings.default.max_examples * TIMES)
+    settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

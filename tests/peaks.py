@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import psutil
 
 from modelyard.worker.memory import read_kilobytes
 
 SAMPLE_EVERY_S = 0.01
+FILES_EVERY_S = 0.2
+"""Looking through page maps takes long, and which pages of files are mapped changes little once a model works."""
+PAGE_BYTES = 4096
+
+_MAPPED_FILE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) (\S+) ([1-9]\d*) ", re.MULTILINE)
+"""Start, end, offset, device and inode of a mapping that is not anonymous. Source: proc_pid_maps(5)."""
+_PRESENT, _OF_A_FILE = 0x80, 0x20
+"""Bits 63 and 61 of a page's entry, in its highest byte. Source: proc_pid_pagemap(5)."""
+_IS_MAPPED = bytes(bool(high & _PRESENT and high & _OF_A_FILE) for high in range(256))
+
+Pages = dict[tuple[str, ...], int]
+"""(device, inode) → which pages of that file are mapped, one byte each, in one number."""
 
 
 def pss_bytes(pid: int | str = "self") -> int | None:
@@ -21,12 +36,48 @@ def pss_bytes(pid: int | str = "self") -> int | None:
 
 
 def total_bytes(pids: Iterable[int]) -> int:
-    """What the processes hold together: their proportional set sizes add up."""
-    return sum(pss_bytes(pid) or 0 for pid in pids)
+    """What the processes hold together, whoever else on the machine maps the same files.
+
+    The sum of their proportional set sizes is less where a neighbour has the same libraries mapped: then the code
+    that these processes run is charged to it by halves.
+    """
+    pids = list(pids)
+    return anonymous_bytes(pids) + file_bytes(pids)
+
+
+def anonymous_bytes(pids: Iterable[int]) -> int:
+    """Their pages that belong to no file. Such a page is shared by forks of one process only, so proportions add up."""
+    return sum(read_kilobytes(f"/proc/{pid}/smaps_rollup", "Pss_Anon:") or 0 for pid in pids)
+
+
+def file_bytes(pids: Iterable[int]) -> int:
+    """The pages of files that at least one of them has mapped, each counted once."""
+    together: Pages = {}
+    for pid in pids:
+        for file, pages in mapped_pages(pid).items():
+            together[file] = together.get(file, 0) | pages
+    return PAGE_BYTES * sum(pages.bit_count() for pages in together.values())
+
+
+def mapped_pages(pid: int) -> Pages:
+    """The pages of files that a process has mapped; none when it is gone."""
+    found: Pages = {}
+    try:
+        mappings = _MAPPED_FILE.findall(Path(f"/proc/{pid}/maps").read_text())
+        with Path(f"/proc/{pid}/pagemap").open("rb") as entries:
+            for start, end, offset, *file in mappings:
+                first, last, skipped = (int(number, 16) // PAGE_BYTES for number in (start, end, offset))
+                entries.seek(8 * first)
+                flags = entries.read(8 * (last - first))[7::8].translate(_IS_MAPPED)
+                key = tuple(file)
+                found[key] = found.get(key, 0) | int.from_bytes(flags, "little") << (8 * skipped)
+    except OSError:
+        return {}
+    return found
 
 
 class Watch(threading.Thread):
-    """Samples the sum until told to stop."""
+    """Samples what processes hold together until told to stop."""
 
     def __init__(self, pids: Callable[[], Sequence[int]]) -> None:
         """`pids`: the processes there are at this moment, the youngest last."""
@@ -34,6 +85,8 @@ class Watch(threading.Thread):
         self._pids = pids
         self._ended = threading.Event()
         self._peaks: dict[int, int] = {}
+        self._file_bytes = 0
+        self._files_due_at = 0.0
 
     def run(self) -> None:
         """Samples."""
@@ -43,7 +96,13 @@ class Watch(threading.Thread):
             except psutil.NoSuchProcess:  # it ended while it was looked at
                 continue
             if pids:
-                self._peaks[pids[-1]] = max(self._peaks.get(pids[-1], 0), total_bytes(pids))
+                self._peaks[pids[-1]] = max(self._peaks.get(pids[-1], 0), self._sample(pids))
+
+    def _sample(self, pids: Sequence[int]) -> int:
+        if pids[-1] not in self._peaks or time.monotonic() >= self._files_due_at:
+            self._file_bytes = file_bytes(pids)
+            self._files_due_at = time.monotonic() + FILES_EVERY_S
+        return anonymous_bytes(pids) + self._file_bytes
 
     def finish(self) -> int:
         """The peak while the process that came last was there."""

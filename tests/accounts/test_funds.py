@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.accounts.funds import COUNT_S, RECOUNT_S, Funds
@@ -20,6 +20,7 @@ from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
 from modelyard.units import GIB
 from tests.clock import START, HandClock
+from tests.properties import examples
 from tests.store.samples import fund
 
 PER_S = Tariff(10**3, minimum_s=0, round_s=1)
@@ -130,7 +131,7 @@ moves = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@examples(20)
 @given(moves)
 async def test_counting_bit_by_bit_is_counting_at_once(store: Store, steps: list[tuple[str, float]]) -> None:
     """Lives may end late: recorded now, at a moment long past, as after an outage of the database."""

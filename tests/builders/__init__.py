@@ -1,13 +1,9 @@
 """Tiny real models, random but always the same, saved as `save_pretrained` does: what tests load instead of downloads.
 
-`build(family, folder)` makes one; `python -m tests.builders FAMILY FOLDER` does so from a shell.
+`build(family, folder)` makes one; `python -m tests.builders FAMILY FOLDER` does so from a shell. Importing this imports
+no model library: a test that finds its models kept by an earlier run may never need one.
 """
 
-from tests.builders import generative, multimodal, vision
-from tests.builders.families import FAMILIES, build
+from tests.builders.kept import build
 
-FAMILIES.update(vision.FAMILIES)
-FAMILIES.update(generative.FAMILIES)
-FAMILIES.update(multimodal.FAMILIES)
-
-__all__ = ["FAMILIES", "build"]
+__all__ = ["build"]

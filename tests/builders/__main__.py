@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from tests.builders import FAMILIES, build
+from tests.builders import build
+from tests.builders.registry import FAMILIES
 
 
 def main() -> None:

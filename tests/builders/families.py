@@ -323,12 +323,3 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "bert_encoder": bert_encoder,
     "sentence_transformer": sentence_transformer,
 }
-
-
-def build(family: str, folder: Path) -> Path:
-    """Makes the model of `family` in `folder`, which is returned. The same family is the same model every time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        FAMILIES[family](folder)
-    return folder

@@ -1,6 +1,6 @@
 """Families that make media: diffusion pipelines, and models that turn text into sound.
 
-Not called from a shell: `tests.builders.build` reaches them through `FAMILIES`.
+Not called from a shell: `tests.builders.registry` reaches them through `FAMILIES`.
 """
 
 from __future__ import annotations

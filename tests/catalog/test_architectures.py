@@ -135,6 +135,7 @@ def test_every_task_can_be_told_from_files_or_a_tag() -> None:
     assert {task("BertModel", tag) for tag in ids} >= ids - {"feature-extraction"}
 
 
+@pytest.mark.imports_models
 def test_native_model_types_are_those_of_the_library() -> None:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
@@ -143,6 +144,7 @@ def test_native_model_types_are_those_of_the_library() -> None:
     assert native_model_types() == set(CONFIG_MAPPING_NAMES)
 
 
+@pytest.mark.imports_models
 def test_no_architecture_of_the_library_with_a_head_is_misread() -> None:
     """The library's own tables, task by task, against ours."""
     import transformers.models.auto.modeling_auto as tables

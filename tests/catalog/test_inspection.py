@@ -40,6 +40,7 @@ def test_a_plain_model_is_described_whole(inspect) -> None:
     )
 
 
+@pytest.mark.imports_models
 def test_what_the_library_saves_is_understood(tmp_path: Path) -> None:
     """The real thing once: config and weights as `save_pretrained` writes them, in two shards."""
     import torch

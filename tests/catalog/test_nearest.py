@@ -30,8 +30,8 @@ def test_never_more_than_asked_for() -> None:
 def test_a_hundred_thousand_names_are_searched_quickly() -> None:
     known = [f"organisation-{number % 997}/some-model-name-{number}" for number in range(100_000)]
 
-    started = time.perf_counter()
+    started = time.process_time()
     near = nearest_names("organisation-12/some-modle-name-54321", known)
 
     assert near
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0

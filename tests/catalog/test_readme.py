@@ -43,8 +43,8 @@ def test_megabytes_of_benchmark_results_are_read_quickly() -> None:
     results = "  - task:\n      type: Retrieval\n    metrics:\n    - type: map\n      value: 1.0\n" * 20_000
     card = f"---\nmodel-index:\n- name: x\n  results:\n{results}pipeline_tag: sentence-similarity\n---\n"
 
-    started = time.perf_counter()
+    started = time.process_time()
     front = parse_front_matter(card)
 
     assert front.pipeline_tag == "sentence-similarity"
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0

@@ -118,6 +118,7 @@ def test_doctor_finds_nothing_wrong(terminal: Terminal, tmp_path: Path, zoo: Pat
     assert not (tmp_path / "new").exists(), "looking must change nothing"
 
 
+@pytest.mark.imports_models
 def test_doctor_says_what_is_wrong_and_how_to_mend_it(inside: Inside, tmp_path: Path) -> None:
     (tmp_path / "modelyard.db").write_text("this is no database, but long enough to be taken for one " * 20)
     with socket.create_server(("127.0.0.1", 0)) as taken:

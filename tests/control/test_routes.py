@@ -18,6 +18,7 @@ from modelyard.engine.link import Link
 from modelyard.errors import BootFailed, ClusterOff, DeadlineExceeded, ModelyardError, QueueFull
 from tests.clock import HandClock
 from tests.loop import turns
+from tests.properties import TIMES
 
 CLUSTER = "cl_1"
 
@@ -410,6 +411,6 @@ class RoutesMachine(RuleBasedStateMachine):
 
 
 RoutesMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40 * TIMES, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestRoutesInAnyOrder = RoutesMachine.TestCase

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.engine.sharing import build_weighty
-from tests.peaks import pss_bytes
+from tests.peaks import total_bytes
 from tests.serving import Server, wait_until
 
 WEIGHTY = "tiny/weighty"
@@ -140,7 +140,7 @@ def test_a_model_that_still_loads_does_not_expire(models: Path, tmp_path: Path) 
 
 def test_delete_frees_the_memory_at_once(own_server: Server) -> None:
     def held() -> int:
-        return sum(pss_bytes(process.pid) or 0 for process in own_server.descendants())
+        return total_bytes(process.pid for process in own_server.descendants())
 
     load(own_server, QUICK, 60)
     call(own_server, "delete", QUICK)  # from now on the nursery has done all it does once

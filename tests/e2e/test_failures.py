@@ -31,24 +31,31 @@ def clean(own_server: Server):
         own_server.delete(cluster["modelId"])
 
 
-def test_200_requests_at_once_to_a_cold_cluster_all_succeed(own_server: Server):
+def clients(few: int, many: int) -> pytest.MarkDecorator:
+    """How many clients there are: `many` in `make verify-load`."""
+    return pytest.mark.parametrize("clients", [few, pytest.param(many, marks=pytest.mark.verify(part="load"))])
+
+
+@clients(50, 200)
+def test_requests_at_once_to_a_cold_cluster_all_succeed(own_server: Server, clients: int):
     own_server.put("tiny/gpt2", capacity={"min": 0, "desired": 0, "max": 2})
     assert own_server.cluster("tiny/gpt2")["instances"] == 0
-    bodies = [{"text": f"number {n}", "params": {"max_new_tokens": 5}} for n in range(200)]
-    answers = post_each(own_server.port, "tiny/gpt2", bodies, connections=200)
-    assert [status for status, _ in answers] == [200] * 200
+    bodies = [{"text": f"number {n}", "params": {"max_new_tokens": 5}} for n in range(clients)]
+    answers = post_each(own_server.port, "tiny/gpt2", bodies, connections=clients)
+    assert [status for status, _ in answers] == [200] * clients
     for body, (_, answer) in zip(bodies, answers, strict=True):
         assert body["text"].encode() in answer
     assert own_server.cluster("tiny/gpt2")["instances"] <= 2
-    assert own_server.cluster("tiny/gpt2")["inferences"] == 200
+    assert own_server.cluster("tiny/gpt2")["inferences"] == clients
 
 
-def test_200_requests_at_once_without_a_cluster_make_one_cluster(own_server: Server):
-    bodies = [{"text": f"number {n}"} for n in range(200)]
-    answers = post_each(own_server.port, "tiny/classifier", bodies, connections=200)
-    assert [status for status, _ in answers] == [200] * 200
+@clients(50, 200)
+def test_requests_at_once_without_a_cluster_make_one_cluster(own_server: Server, clients: int):
+    bodies = [{"text": f"number {n}"} for n in range(clients)]
+    answers = post_each(own_server.port, "tiny/classifier", bodies, connections=clients)
+    assert [status for status, _ in answers] == [200] * clients
     (cluster,) = own_server.client.get("/models/v2/list/clusters").json()["output"]
-    assert cluster["inferences"] == 200
+    assert cluster["inferences"] == clients
 
 
 def test_killing_a_replica_under_load_fails_no_unstarted_request(own_server: Server):
@@ -89,10 +96,11 @@ def test_a_started_stream_breaks_loudly_when_its_replica_dies(own_server: Server
     assert own_server.run("tiny/gpt2", text="again", params={"max_new_tokens": 1}).startswith("again")
 
 
-def test_500_clients_that_leave_at_random_moments_leave_nothing_behind(own_server: Server):
+@clients(100, 500)
+def test_clients_that_leave_at_random_moments_leave_nothing_behind(own_server: Server, clients: int):
     own_server.put("tiny/gpt2", capacity={"min": 1, "desired": 1, "max": 2})
     own_server.wait_for("tiny/gpt2", ready=1)
-    bodies = [{"text": f"number {n}", "stream": n % 2 == 0, "params": LONG} for n in range(500)]
+    bodies = [{"text": f"number {n}", "stream": n % 2 == 0, "params": LONG} for n in range(clients)]
     leave_at_random(own_server.port, "tiny/gpt2", bodies, longest_s=2.0, seed=7)
     wait_until(lambda: own_server.load() == (0, 0), deadline_s=10)
     assert own_server.run("tiny/gpt2", text="still here", params={"max_new_tokens": 1}).startswith("still here")

@@ -12,7 +12,7 @@ from modelyard.engine.local import LocalEngine
 from tests.builders import tokenizers
 from tests.builders.families import save
 from tests.engine.harness import Harness, ask
-from tests.peaks import pss_bytes
+from tests.peaks import total_bytes
 
 
 def build_weighty(folder: Path) -> Path:
@@ -30,10 +30,7 @@ def build_weighty(folder: Path) -> Path:
 
 
 async def costs_of(harness: Harness, replicas: int) -> list[int]:
-    """What each of so many replicas of `harness.good()` adds to the memory in use, in bytes, once it has answered.
-
-    The proportional set sizes of the nursery and all workers add up to what they hold together.
-    """
+    """What each of so many replicas of `harness.good()` adds to what nursery and workers hold, once it has answered."""
     assert isinstance(harness.engine, LocalEngine)
     await harness.boot()  # so that the nursery has done all it does once
     await harness.clear()
@@ -53,7 +50,3 @@ async def costs_of(harness: Harness, replicas: int) -> list[int]:
 async def touch(link: Link) -> None:
     """Has every weight read."""
     await ask(link, "Once upon a time", max_new_tokens=8, min_new_tokens=8)
-
-
-def total_bytes(pids: list[int]) -> int:
-    return sum(pss_bytes(pid) or 0 for pid in pids)

@@ -13,7 +13,7 @@ import pytest
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.worker.second_nursery import SecondNursery
 from tests.engine.conftest import Harness
-from tests.engine.harness import SECRET, ask, is_alive, new_id
+from tests.engine.harness import SECRET, ask, eventually, is_alive, new_id
 
 TEXT = "a wonderful story"
 
@@ -58,7 +58,7 @@ async def test_replicas_without_torch_have_a_nursery_of_their_own_and_die_with_i
     os.kill(second, signal.SIGKILL)
 
     await real.until(lambda: real.engine.sightings()[spec.replica_id].phase == "gone")
-    await real.until(lambda: not is_alive(pid))
+    await eventually(lambda: not is_alive(pid))
     again = await real.boot(spec_of(folder, "text-classification"))
     assert await ask(again, TEXT) == answer
     assert not other.closed

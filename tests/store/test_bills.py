@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelyard.accounts.funds import Funds
@@ -31,6 +31,7 @@ from modelyard.store import Store
 from modelyard.units import GIB
 from tests.clock import START, HandClock
 from tests.control.yard import SMALL, TWIN, Yard, make_models
+from tests.properties import examples
 from tests.store.program import Program
 
 TICK_S = 2.5
@@ -224,13 +225,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_models(tmp_path_factory.mktemp("models"))
 
 
+@pytest.mark.hypothesis
 def test_the_bill_is_the_formula_on_the_true_lives(store: Store, url: str, tmp_path: Path, models: Path) -> None:
     def make(**more: Any) -> Yard:
         return Yard(tmp_path, models, tmp_path / "unused", url=url, **more)
 
     played: list[Game] = []
 
-    @settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @examples(25)
     @given(moves, st.sampled_from(TARIFFS))
     @example(BOOT_CUT_SHORT, TARIFFS[0])
     @example(BOOT_CUT_SHORT, TARIFFS[1])

@@ -3,21 +3,16 @@
 from typing import Any
 from uuid import uuid4
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.records.clusters import Capacity
 from modelyard.store import Store
+from tests.properties import examples
 from tests.store.samples import at, life
 
-quick = settings(
-    max_examples=15,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    # One store for all examples: each takes an account of its own.
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+few = examples(15)
+"""One store for all examples: each takes an account of its own."""
 
 model_ids = st.sampled_from(["org/a", "org/b"])
 reasons = st.sampled_from(["idle", "", "out of memory\0", "🧵"])
@@ -31,7 +26,7 @@ calls = st.one_of(
 )
 
 
-@quick
+@few
 @given(st.lists(calls, max_size=12))
 def test_clusters_end_as_the_calls_say(store: Store, steps: list[tuple[Any, ...]]) -> None:
     account = store.accounts.create(uuid4().hex, at(0))
@@ -71,7 +66,7 @@ def test_clusters_end_as_the_calls_say(store: Store, steps: list[tuple[Any, ...]
     } == expected
 
 
-@quick
+@few
 @given(ends=st.lists(st.tuples(seconds, reasons), min_size=1, max_size=5), ready=st.none() | seconds)
 def test_a_life_ends_once_whatever_is_said_later(store: Store, ends: list[tuple[int, str]], ready: int | None) -> None:
     account = store.accounts.create(uuid4().hex, at(0))

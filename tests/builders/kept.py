@@ -1,0 +1,50 @@
+"""Tiny models once made, kept in pytest's cache: the next run, or the process beside this one, copies them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tempfile
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+SOURCES = Path(__file__).parent
+KEPT = SOURCES.parents[1] / ".pytest_cache" / "d" / "tiny-models"
+"""Where `pytest --cache-clear` finds it."""
+LIBRARIES = ("diffusers", "numpy", "tokenizers", "torch", "transformers")
+
+
+def build(family: str, folder: Path) -> Path:
+    """Puts the model of `family` into `folder`, which is returned."""
+    kept = KEPT / fingerprint() / family
+    if not kept.is_dir():
+        keep(family, kept)
+    return Path(shutil.copytree(kept, folder, dirs_exist_ok=True))
+
+
+def keep(family: str, kept: Path) -> None:
+    """Makes the model beside its place and moves it there whole: another process may be doing the same."""
+    from tests.builders.registry import make
+
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as beside:
+        made = Path(beside) / family
+        make(family, made)
+        try:
+            made.rename(kept)
+        except OSError:
+            if not kept.is_dir():  # else the other process was first
+                raise
+
+
+@cache
+def fingerprint() -> str:
+    """What the models are made of: these modules, the libraries' versions, Python's."""
+    digest = hashlib.sha256(sys.version.encode())
+    for library in LIBRARIES:
+        digest.update(f"{library} {version(library)}\n".encode())
+    for source in sorted(SOURCES.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]

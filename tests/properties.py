@@ -1,0 +1,21 @@
+"""How many examples property tests try: few and the same ones in `make test`, many in `make verify-properties`."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+TIMES = int(os.environ.get("MODELYARD_TEST_EXAMPLES_TIMES", "1"))
+"""By how much every test's examples are multiplied."""
+
+
+def examples(count: int) -> settings:
+    """The settings of a test that tries `count` examples with one set of fixtures for all."""
+    return settings(
+        max_examples=count * TIMES,
+        derandomize=TIMES == 1,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )

@@ -1,0 +1,64 @@
+"""Which tests belong to `make quick`, and which of them must share a process when several run them.
+
+Load as a pytest plugin. Marks only: the expressions that select by these marks are in the Makefile.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+FOLDERS_WITH_MODELS = {"clients", "e2e", "engine", "examples", "tasks", "worker"}
+"""Folders whose tests load models, here or in processes of their own. `make quick` does not even import them."""
+SLOW_FIXTURES = {"load", "model_folder", "postgresql", "postgresql_server", "server", "task_zoo", "terminal", "zoo"}
+"""What a quick test must not use in any folder: models, processes that serve them, a database server."""
+SLOW_MARKS = ("verify", "gpu", "imports_models")
+SHARED_BY_FOLDER = {"clients", "engine", "store"}
+"""Folders whose tests share what there can be only one of, or what takes long to start: port 8080, the engines,
+the database servers. Elsewhere the tests of one file share their server."""
+FIRST = ("e2e", "clients", "cli", "engine", "store")
+"""Long files begin first, so that none of them is left to run alone at the end."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves folders unread that have no quick test: reading them would import the model libraries."""
+    if config.option.markexpr == "quick" and collection_path.parent == TESTS:
+        return collection_path.name in FOLDERS_WITH_MODELS or None
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FIRST.index(folder_of(item.path)) if folder_of(item.path) in FIRST else len(FIRST))
+    for item in items:
+        if is_quick(item):
+            item.add_marker("quick")
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
+def folder_of(path: Path) -> str:
+    """The folder below tests/; of a file beside this one, its own name."""
+    return path.relative_to(TESTS).parts[0]
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """Whether it starts no process with a model in it, and no database server."""
+    if folder_of(item.path) in FOLDERS_WITH_MODELS or any(item.get_closest_marker(mark) for mark in SLOW_MARKS):
+        return False
+    used = {*getattr(item, "fixturenames", ()), *parameters_of(item)}
+    return used.isdisjoint(SLOW_FIXTURES)
+
+
+def parameters_of(item: pytest.Item) -> list[str]:
+    """The values a test is run for that are words: some of them name a fixture."""
+    case = getattr(item, "callspec", None)
+    return [] if case is None else [value for value in case.params.values() if isinstance(value, str)]
+
+
+def group_of(item: pytest.Item) -> str:
+    """Tests of one group run in one process, in order."""
+    folder = folder_of(item.path)
+    return folder if folder in SHARED_BY_FOLDER else str(item.path.relative_to(TESTS))
