@@ -11,9 +11,6 @@ from modelyard.store import Store
 from tests.properties import examples
 from tests.store.samples import at, life
 
-few = examples(15)
-"""One store for all examples: each takes an account of its own."""
-
 model_ids = st.sampled_from(["org/a", "org/b"])
 reasons = st.sampled_from(["idle", "", "out of memory\0", "🧵"])
 seconds = st.integers(-1000, 1000)
@@ -26,7 +23,7 @@ calls = st.one_of(
 )
 
 
-@few
+@examples(15)  # on one store: each takes an account of its own
 @given(st.lists(calls, max_size=12))
 def test_clusters_end_as_the_calls_say(store: Store, steps: list[tuple[Any, ...]]) -> None:
     account = store.accounts.create(uuid4().hex, at(0))
@@ -66,7 +63,7 @@ def test_clusters_end_as_the_calls_say(store: Store, steps: list[tuple[Any, ...]
     } == expected
 
 
-@few
+@examples(15)  # on one store: each takes an account of its own
 @given(ends=st.lists(st.tuples(seconds, reasons), min_size=1, max_size=5), ready=st.none() | seconds)
 def test_a_life_ends_once_whatever_is_said_later(store: Store, ends: list[tuple[int, str]], ready: int | None) -> None:
     account = store.accounts.create(uuid4().hex, at(0))

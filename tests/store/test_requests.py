@@ -15,9 +15,9 @@ from modelyard.records.accounts import Account
 from modelyard.records.requests import RequestRecord
 from modelyard.store import Store
 from modelyard.store.requests import Past, RequestTotals
+from tests.properties import examples
 from tests.store.program import Program, run_together
 from tests.store.samples import MODEL, OTHER_SERVER, SERVER, START, at, fund
-from tests.store.test_properties import quick
 
 NOTHING_YET = Past(START - timedelta(days=1), 0, START - timedelta(days=1), 0)
 _numbers = count(1)
@@ -190,7 +190,7 @@ calls = st.lists(
 )
 
 
-@quick
+@examples(15)
 @given(calls)
 def test_any_order_of_calls_charges_each_request_once(store: Store, steps: list[tuple[str, int, int, int]]) -> None:
     """Against a plain dictionary: id → (reserved, charged or None)."""
