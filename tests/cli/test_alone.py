@@ -132,6 +132,13 @@ def test_worker_of_a_model_that_is_not_there_ends_with_the_reason(alone: Termina
     assert "error: There is no model tiny/gtp2" in done.stderr
 
 
+def test_worker_ends_with_the_reason_when_its_model_does_not_fit(alone: Terminal, zoo: Path) -> None:
+    process = alone.start("worker", str(zoo / GPT2), "--memory-gb", "0.00001", "--port", "0")
+    _, said = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert re.search(r"^error: .*memory", said, re.IGNORECASE | re.MULTILINE), said
+
+
 def test_serve_announces_where_it_is_its_key_and_a_line_that_works(alone: Terminal, tmp_path: Path) -> None:
     process = alone.start("serve", "--port", "0", "--data-dir", str(tmp_path / "yard"))
     try:

@@ -41,14 +41,17 @@ ECHO_NURSERY = (
 SIG_IGN = ctypes.c_void_p(1)
 
 
-class EchoWorkshop:
-    """The Workshop of these workers."""
+class EchoLibrary:
+    """The ModelLibrary of these workers."""
 
     def __init__(self) -> None:
         self.threads: list[int] = []
         self.child: int | None = None
         self.accelerated = False
         self.device = ""
+
+    def import_runtime(self, spec: ReplicaSpec) -> None:
+        return None
 
     def find_task(self, spec: ReplicaSpec) -> Task:
         return replace(ECHO, run=self.run)
@@ -124,7 +127,7 @@ def linger() -> int:
 
 def serve(spec: ReplicaSpec, listener: socket.socket) -> int:
     """What each fork does."""
-    return serve_replica(spec, listener, EchoWorkshop())
+    return serve_replica(spec, listener, EchoLibrary())
 
 
 def main() -> None:

@@ -6,11 +6,13 @@ import logging
 import os
 import signal
 import socket
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from modelyard.cli import output
+from modelyard.cli.amounts import parse_gigabytes
 from modelyard.cli.flags import with_settings
 from modelyard.config import Resolved, Settings
 from modelyard.errors import Unavailable
@@ -23,12 +25,19 @@ def worker(
     model: Annotated[str, typer.Argument(help="org/name, or the path of a model folder", show_default=False)],
     port: Annotated[int, typer.Option(envvar="PORT", help="port to listen on")] = 8000,
     device: Annotated[str, typer.Option(envvar="DEVICE", help="auto, cpu, cuda or cuda:N")] = "auto",
+    memory_gb: Annotated[
+        str | None, typer.Option(metavar="GB", help="what the model may allocate, weights included", show_default="any")
+    ] = None,
+    max_batch: Annotated[
+        int | None, typer.Option(min=1, help="most requests in one batch", show_default="the task's own")
+    ] = None,
 ) -> None:
     """Serve one model alone: `POST /run` takes the inference body, `GET /health` is 503 until it is ready."""
     from modelyard.worker.http import serve
     from modelyard.worker.processes import exit_at_once
 
     settings = resolved.settings
+    memory_limit_bytes = None if memory_gb is None else parse_gigabytes(memory_gb, "--memory-gb")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     logging.getLogger("modelyard").setLevel(settings.log_level.upper())
     # OpenMP threads that spin while they wait make a small model 10 times slower on a machine that has other work.
@@ -40,7 +49,8 @@ def worker(
         typer.echo(f"Listening on {url}; {model} is being prepared")
 
         async def prepare() -> ReplicaSpec:
-            return await prepare_replica(settings, model, device)
+            spec = await prepare_replica(settings, model, device)
+            return replace(spec, memory_limit_bytes=memory_limit_bytes, max_batch=max_batch)
 
         def on_ready(spec: ReplicaSpec) -> None:
             typer.echo(f"Ready: {spec.model_id} ({spec.task}) at POST {url}/run")

@@ -29,7 +29,7 @@ MOST_WAVES = 3
 WORTHWHILE = 1.15
 """A batch twice as large pays when it answers this much more per second."""
 SETTLE_S = 3.0
-"""A worker says what it holds at most this long after an answer (see `worker.boot.MEMORY_EVERY_S`)."""
+"""A worker says what it holds at most this long after an answer (see `worker.life.MEMORY_EVERY_S`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,27 @@
 """One model alone, over plain HTTP: `POST /run` takes the inference body, `GET /health` is 503 until it is ready.
 
-Owns the ASGI application, the model's thread and the process's exit code. Answers as the v2 surface does; knows no
+Owns the ASGI application and the process's exit code. Answers as the v2 surface does; knows no
 database, no keys and no clusters. Where the model's files come from is its caller's business.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import socket
-import threading
 from collections.abc import Awaitable, Callable, MutableMapping
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 import uvicorn
 
 from modelyard.errors import BodyTooLarge, ModelyardError, NotFound, Unavailable
-from modelyard.protocol import Outcome
+from modelyard.protocol import Failed, Outcome, Ready, Status
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks import body as bodies
-from modelyard.tasks.base import Task
-from modelyard.tasks.registry import get_task
-from modelyard.worker.boot import Runtimes, last_words
-from modelyard.worker.progress import StepLog
+from modelyard.worker.calls import call_on_loop, submit_call
+from modelyard.worker.life import ModelLibrary, ModelLife, Runtimes
 from modelyard.worker.schedulers.batches import Batcher
-from modelyard.worker.server import RunningCall
 
 log = logging.getLogger(__name__)
 
@@ -45,24 +39,14 @@ GRACEFUL_S = 10
 """How long requests in progress may take once the worker was told to stop."""
 
 
-class Phase(StrEnum):
-    """How far the worker has got, as `/health` says it."""
-
-    PREPARING = "preparing"
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
-
-
 class SoloModel:
-    """The model on its own thread. All methods belong to the event loop's thread, `_live` excepted."""
+    """The model from the search for its files to its end. All methods belong to the event loop's thread."""
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
-        """`on_change` is called on the loop's thread when the phase has become READY or FAILED."""
+    def __init__(self, library: ModelLibrary, on_change: Callable[[], None]) -> None:
+        """`on_change` is called when the model has become ready, and when it has failed."""
+        self._library = library
         self._on_change = on_change
-        self._loop = asyncio.get_running_loop()
-        self._batcher: Batcher | None = None
-        self.phase = Phase.PREPARING
+        self._life: ModelLife | None = None
         self.spec: ReplicaSpec | None = None
         self.error: ModelyardError | None = None
 
@@ -70,51 +54,42 @@ class SoloModel:
         """Fetches the files, then loads them on the model's thread. A failure becomes `error`."""
         try:
             self.spec = spec = await prepare()
-            task = get_task(spec.task)
+            await asyncio.to_thread(self._library.import_runtime, spec)
         except ModelyardError as error:
-            self._failed(error)
+            self.error = error
+            self._on_change()
             return
-        self.phase = Phase.LOADING
-        threading.Thread(target=self._live, args=(spec, task), name="model", daemon=True).start()
+        self._life = ModelLife(spec, self._library, self._follow)
+        self._life.start()
 
-    def serving(self) -> tuple[Task, Batcher]:
-        """What a request needs. Raises Unavailable until the model is ready."""
-        if self.spec is None or self._batcher is None:
-            raise Unavailable(f"The model is not ready yet: {self.phase}. GET /health says when it is.")
-        return self._batcher.task, self._batcher
+    @property
+    def phase(self) -> str:
+        """How far it has got, as `/health` says it: preparing, loading, ready or failed."""
+        if self.error is not None:
+            return "failed"
+        return "preparing" if self._life is None else str(self._life.status.__struct_config__.tag)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes requests."""
+        return self.error is None and self._life is not None and isinstance(self._life.status, Ready)
+
+    def batcher(self) -> Batcher:
+        """Where requests go. Raises Unavailable until the model is ready, and after it has ended."""
+        if not self.ready or self._life is None or self._life.batcher is None:
+            raise Unavailable(f"The model is not ready: {self.phase}. GET /health says when it is.")
+        return self._life.batcher
 
     def close(self) -> None:
         """Lets the model's thread end; what still waits fails."""
-        if self._batcher is not None:
-            self._batcher.close()
+        if self._life is not None:
+            self._life.stop()
 
-    def _live(self, spec: ReplicaSpec, task: Task) -> None:
-        """The model's thread, from loading to the end."""
-        workshop = Runtimes()
-        try:
-            workshop.set_threads(spec.threads)
-            model = workshop.load(spec, task)
-        except Exception as error:
-            log.exception("loading %s failed", spec.model_id)
-            failure = error if isinstance(error, ModelyardError) else Unavailable(last_words(error))
-            self._loop.call_soon_threadsafe(self._failed, failure)
-            return
-        # What was allocated so far lives as long as the process: keep it out of every later collection.
-        gc.collect()
-        gc.freeze()
-        batcher = Batcher(task, model)
-        self._loop.call_soon_threadsafe(self._ready, batcher)
-        batcher.run()
-
-    def _ready(self, batcher: Batcher) -> None:
-        self._batcher = batcher
-        self.phase = Phase.READY
-        self._on_change()
-
-    def _failed(self, error: ModelyardError) -> None:
-        self.error = error
-        self.phase = Phase.FAILED
-        self._on_change()
+    def _follow(self, status: Status) -> None:
+        if isinstance(status, Failed) and self._life is not None:
+            self.error = self._life.error
+        if isinstance(status, Ready | Failed):
+            self._on_change()
 
 
 class ClientLeft:
@@ -163,35 +138,32 @@ class SoloApp:
             "task": spec.task if spec else None,
             "error": model.error.message if model.error else None,
         }
-        await send_json(send, 200 if model.phase is Phase.READY else 503, report)
+        await send_json(send, 200 if model.ready else 503, report)
 
     async def _run(self, receive: Receive, send: Send) -> None:
         raw = await read_body(receive, MAX_BODY_BYTES)
         if raw is None:
             return
-        task, batcher = self._model.serving()
-        inference = bodies.read(task, bodies.decode_object(raw))
+        batcher = self._model.batcher()
+        inference = bodies.read(batcher.task, bodies.decode_object(raw))
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
-        running = RunningCall()
 
         def emit(text: str) -> None:
-            loop.call_soon_threadsafe(events.put_nowait, text)
+            call_on_loop(loop, events.put_nowait, text)
 
         def deliver(outcome: Outcome | ModelyardError) -> None:
-            loop.call_soon_threadsafe(events.put_nowait, Answer(outcome))
+            call_on_loop(loop, events.put_nowait, Answer(outcome))
 
-        call = bodies.to_call(
-            task,
+        running = submit_call(
+            batcher,
             inference.fields,
             inference.params,
             emit=emit if inference.stream else None,
-            cancelled=running.cancelled,
-            progress=StepLog(task.id),
+            deliver=deliver,
         )
         watch = asyncio.create_task(tell_when_left(receive, events), name="client")
         try:
-            batcher.submit(call, deliver)
             await pass_on(events, send)
         finally:
             running.is_cancelled = True
@@ -260,22 +232,29 @@ async def send_start(send: Send, status: int, content_type: str, *more: tuple[st
     await send({"type": "http.response.start", "status": status, "headers": raw})
 
 
-def serve(prepare: Prepare, listener: socket.socket, on_ready: Callable[[ReplicaSpec], None]) -> None:
+def serve(
+    prepare: Prepare,
+    listener: socket.socket,
+    on_ready: Callable[[ReplicaSpec], None],
+    library: ModelLibrary | None = None,
+) -> None:
     """Serves on the bound `listener` until SIGINT or SIGTERM; answers from the first moment, 503 until it is ready.
 
-    Raises the ModelyardError that kept the model from starting.
+    `library`: by default the real one. Raises the ModelyardError that kept the model from starting, or ended it.
     """
-    asyncio.run(_serve(prepare, listener, on_ready))
+    asyncio.run(_serve(prepare, listener, on_ready, library or Runtimes()))
 
 
-async def _serve(prepare: Prepare, listener: socket.socket, on_ready: Callable[[ReplicaSpec], None]) -> None:
+async def _serve(
+    prepare: Prepare, listener: socket.socket, on_ready: Callable[[ReplicaSpec], None], library: ModelLibrary
+) -> None:
     def on_change() -> None:
-        if model.phase is Phase.READY and model.spec is not None:
+        if model.ready and model.spec is not None:
             on_ready(model.spec)
         else:
             server.should_exit = True
 
-    model = SoloModel(on_change)
+    model = SoloModel(library, on_change)
     config = uvicorn.Config(
         SoloApp(model),
         log_config=None,

@@ -36,3 +36,12 @@ def limit_memory(more_bytes: int) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = held + more_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+
+
+def lift_memory_limit() -> None:
+    """Undoes `limit_memory`: a process whose model has failed needs some memory to say so."""
+    if sys.platform == "linux":
+        import resource  # not everywhere
+
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))

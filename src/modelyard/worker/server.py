@@ -1,7 +1,7 @@
 """The frame server inside a replica: requests in, chunks and answers out, state to whoever is connected.
 
-Owns the connections and the mapping from request ids to running calls. Does not load or call the model: `boot` and
-`batcher` do, on the model's thread.
+Owns the connections and the mapping from request ids to running calls. Does not load or call the model: its life
+does, on a thread of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import hmac
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost, Unauthorized
 from modelyard.protocol import (
@@ -30,10 +29,9 @@ from modelyard.protocol import (
     Status,
     StatusUpdate,
 )
-from modelyard.tasks import body
 from modelyard.wire import MAX_GREETING_BYTES, BrokenStream, Unsendable, WrongFrame, encode, read_frame
-from modelyard.worker.progress import StepLog
-from modelyard.worker.schedulers.batches import Batcher, nothing
+from modelyard.worker.calls import RunningCall, call_on_loop, submit_call
+from modelyard.worker.schedulers.batches import Batcher, do_nothing
 
 log = logging.getLogger(__name__)
 
@@ -66,19 +64,6 @@ class Connection:
         self._writer.transport.abort()
 
 
-class RunningCall:
-    """A request between its arrival and its answer. `cancelled` is read by the model's thread."""
-
-    __slots__ = ("is_cancelled",)
-
-    def __init__(self) -> None:
-        self.is_cancelled = False
-
-    def cancelled(self) -> bool:
-        """Whether nobody waits for the answer any more."""
-        return self.is_cancelled
-
-
 class WorkerServer:
     """Serves frames on a listening socket until `close`."""
 
@@ -87,7 +72,7 @@ class WorkerServer:
         secret: str,
         on_configure: Callable[[Configure], None],
         *,
-        on_answer: Callable[[], None] = nothing,
+        on_answer: Callable[[], None] = do_nothing,
         hello_deadline_s: float = HELLO_DEADLINE_S,
     ) -> None:
         """`on_configure` gets new settings, `on_answer` is called after each answer; loop thread."""
@@ -106,13 +91,6 @@ class WorkerServer:
         """Starts accepting on `listener` (Unix or TCP, already bound)."""
         start = asyncio.start_unix_server if listener.family == socket.AF_UNIX else asyncio.start_server
         self._server = await start(self._serve, sock=listener)
-
-    def call(self, function: Callable[..., None], *args: Any) -> None:
-        """Runs `function` on the loop's thread soon; callable from any thread. Does nothing once the loop has ended."""
-        try:
-            self._loop.call_soon_threadsafe(function, *args)
-        except RuntimeError:  # the loop is closed: the process is ending while the model still works
-            log.debug("the loop has ended before %s", function)
 
     def accept_calls(self, batcher: Batcher) -> None:
         """From now on requests go to `batcher`. Loop thread only."""
@@ -141,7 +119,7 @@ class WorkerServer:
             connection.abort()
 
     async def close(self) -> None:
-        """Stops accepting and flushes what was sent, also by `call` before this."""
+        """Stops accepting and flushes what was sent, also from other threads before this."""
         if self._server is not None:
             self._server.close()
         await asyncio.sleep(0)
@@ -196,35 +174,27 @@ class WorkerServer:
 
     def _start(self, connection: Connection, request: Request) -> None:
         """Hands a request to the batcher, or answers with the error that stops it."""
-        running = RunningCall()
-        request_id, stream = request.id, request.stream
+        request_id = request.id
 
         def emit(text: str) -> None:
-            self.call(connection.send, Chunk(request_id, text))
+            call_on_loop(self._loop, connection.send, Chunk(request_id, text))
 
         def deliver(answer: Outcome | ModelyardError) -> None:
-            self.call(self._finish, connection, request_id, answer)
+            call_on_loop(self._loop, self._finish, connection, request_id, answer)
 
-        if self._batcher is None:
-            return self._finish(connection, request_id, ReplicaLost("The replica is not ready."))
         try:
-            task = self._batcher.task
-            call = body.to_call(
-                task,
+            if self._batcher is None:
+                raise ReplicaLost("The replica is not ready.")
+            connection.running[request_id] = submit_call(
+                self._batcher,
                 request.fields,
                 request.params,
-                emit=emit if stream and task.streams else None,
-                cancelled=running.cancelled,
-                progress=StepLog(task.id, request_id, tell=emit if stream and task.makes else None),
+                emit=emit if request.stream else None,
+                deliver=deliver,
+                request_id=request_id,
             )
-            connection.running[request_id] = running
-            self._batcher.submit(call, deliver)
         except ModelyardError as error:
             self._finish(connection, request_id, error)
-        except Exception as error:
-            log.exception("a request could not be queued")
-            self._finish(connection, request_id, InferenceFailed(f"The request could not be read: {error}"))
-        return None
 
     def _finish(self, connection: Connection, request_id: int, answer: Outcome | ModelyardError) -> None:
         connection.running.pop(request_id, None)

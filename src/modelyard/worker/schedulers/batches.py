@@ -29,13 +29,22 @@ Deliver = Callable[[Outcome | ModelyardError], None]
 
 @dataclass(eq=False, slots=True)
 class Pending:
-    """A call that waits, and where its answer goes. `deliver` is called once. `started`: the client has seen a part."""
+    """A call that waits, and where its answer goes: `deliver` is called once, by `answer`.
+
+    `started`: the client has seen a part.
+    """
 
     call: Call[Any, Any]
     deliver: Deliver
     key: Hashable
     length: int
     started: bool = False
+    answered: bool = False
+
+    def answer(self, answer: Outcome | ModelyardError) -> None:
+        """Delivers the answer."""
+        self.answered = True
+        self.deliver(answer)
 
 
 def choose_batch(waiting: Sequence[Pending], max_batch: int) -> list[Pending]:
@@ -56,8 +65,8 @@ def choose_batch(waiting: Sequence[Pending], max_batch: int) -> list[Pending]:
     return batch
 
 
-def nothing() -> None:
-    """Does it."""
+def do_nothing() -> None:
+    """Takes no notice of a call."""
 
 
 class Batcher:
@@ -67,7 +76,7 @@ class Batcher:
     """
 
     def __init__(
-        self, task: Task, model: Loaded, between: Callable[[], None] = nothing, max_batch: int | None = None
+        self, task: Task, model: Loaded, between: Callable[[], None] = do_nothing, max_batch: int | None = None
     ) -> None:
         """`between` runs on the model's thread before every batch and after a `poke` (e.g. to apply new settings).
 
@@ -114,14 +123,12 @@ class Batcher:
             left, self._waiting = self._waiting, []
             self._changed.notify()
         for pending in left:
-            pending.deliver(ReplicaLost("The replica stopped before this request started."))
+            pending.answer(ReplicaLost("The replica stopped before this request started."))
 
     def run(self) -> None:
         """The model thread's loop; returns after `close`."""
         while (batch := self._take()) is not None:
-            self._between()
-            if batch:
-                self._answer(batch)
+            self._run_batch(batch)
 
     def _take(self) -> list[Pending] | None:
         """Blocks for work. Returns a batch, an empty list when only poked, None when closed."""
@@ -135,8 +142,20 @@ class Batcher:
             batch = choose_batch(waiting, self.max_batch)
             self._waiting = [pending for pending in waiting if pending not in batch]
         for pending in left:
-            pending.deliver(InferenceFailed("Cancelled before it started."))
+            pending.answer(InferenceFailed("Cancelled before it started."))
         return batch
+
+    def _run_batch(self, batch: list[Pending]) -> None:
+        """Answers every call, also when the thread ends with this batch: what ends it is passed on."""
+        try:
+            self._between()
+            if batch:
+                self._answer(batch)
+        except BaseException:
+            for pending in batch:
+                if not pending.answered:
+                    pending.answer(ReplicaLost("The model ended while it held this request."))
+            raise
 
     def _answer(self, batch: list[Pending]) -> None:
         try:
@@ -144,17 +163,17 @@ class Batcher:
             answers = list(zip(batch, outputs, strict=True))
         except Exception as error:  # noqa: BLE001 - model code may raise anything; it must not end the thread
             if len(batch) == 1:
-                return batch[0].deliver(as_answer(error, self.task))
+                return batch[0].answer(as_answer(error, self.task))
             log.warning("%s failed on a batch of %d; trying each alone: %s", self.task.id, len(batch), error)
             # One bad input must not fail its neighbours. What a client has seen a part of cannot begin again.
             for pending in batch:
                 if pending.started:
-                    pending.deliver(as_answer(error, self.task))
+                    pending.answer(as_answer(error, self.task))
                 else:
                     self._answer([pending])
             return None
         for pending, output in answers:
-            pending.deliver(output if isinstance(output, Outcome | ModelyardError) else Outcome(output))
+            pending.answer(output if isinstance(output, Outcome | ModelyardError) else Outcome(output))
         return None
 
 

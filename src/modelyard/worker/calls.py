@@ -1,0 +1,69 @@
+"""From a request to a call of the model, however the request came. Owns the flag that says nobody waits any more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from modelyard.errors import InferenceFailed, ModelyardError
+from modelyard.tasks import body
+from modelyard.worker.progress import StepLog
+from modelyard.worker.schedulers.batches import Batcher, Deliver
+
+log = logging.getLogger(__name__)
+
+
+class RunningCall:
+    """A request between its arrival and its answer. `is_cancelled` is read by the model's thread."""
+
+    __slots__ = ("is_cancelled",)
+
+    def __init__(self) -> None:
+        self.is_cancelled = False
+
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.is_cancelled
+
+
+def submit_call(
+    batcher: Batcher,
+    fields: Mapping[str, Any],
+    params: Mapping[str, Any],
+    *,
+    emit: Callable[[str], None] | None,
+    deliver: Deliver,
+    request_id: int | None = None,
+) -> RunningCall:
+    """Queues a request for the model. `emit`, `deliver`: called on the model's thread; no `emit`: nothing is streamed.
+
+    Raises what the request's fields make wrong, ReplicaLost when the model has ended, InferenceFailed.
+    """
+    running = RunningCall()
+    task = batcher.task
+    try:
+        call = body.to_call(
+            task,
+            fields,
+            params,
+            emit=emit if task.streams else None,
+            cancelled=running.cancelled,
+            progress=StepLog(task.id, request_id, tell=emit if task.makes else None),
+        )
+        batcher.submit(call, deliver)
+    except ModelyardError:
+        raise
+    except Exception as error:
+        log.exception("a request could not be queued")
+        raise InferenceFailed(f"The request could not be read: {error}") from error
+    return running
+
+
+def call_on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
+    """Runs `function` on the loop's thread soon; callable from any thread. Does nothing once the loop has ended."""
+    try:
+        loop.call_soon_threadsafe(function, *args)
+    except RuntimeError:  # the loop is closed: the process is ending while the model still works
+        log.debug("the loop has ended before %s", function)

@@ -1,0 +1,251 @@
+"""A model's life in a process: found, loaded, asked in batches on a thread of its own, ended.
+
+Owns that thread, the model's memory limit, and the words for why it ended. Knows nothing of how requests arrive: a
+replica's frames and a lone worker's HTTP are built on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from modelyard.errors import BootFailed, ModelyardError, Unavailable
+from modelyard.protocol import Failed, Loading, Ready, Starting, Status
+from modelyard.records.replicas import ReplicaSpec
+from modelyard.tasks.base import Task
+from modelyard.tasks.maker import Loaded
+from modelyard.tasks.registry import get_task
+from modelyard.worker.calls import call_on_loop
+from modelyard.worker.limits import lift_memory_limit, limit_memory
+from modelyard.worker.memory import Gauge, Memory
+from modelyard.worker.schedulers.batches import Batcher
+
+log = logging.getLogger(__name__)
+
+MEMORY_EVERY_S = 2.0
+"""How often, at most, a model that answers requests is measured: weights that are mapped count once they are read."""
+MEMORY_STEP_BYTES = 1024**2
+"""Smaller changes are not worth telling."""
+
+
+class ModelLibrary(Protocol):
+    """What a life needs from outside to have a model. Its methods run on the model's thread, those marked excepted."""
+
+    def import_runtime(self, spec: ReplicaSpec) -> None:
+        """Imports what holds the model, where the process has not been forked with it, so that a memory limit counts
+        the model's own memory alone. On any thread, before all else. Raises ModelyardError."""
+
+    def find_task(self, spec: ReplicaSpec) -> Task:
+        """The task to serve. Raises ModelyardError."""
+
+    def set_threads(self, count: int) -> None:
+        """Sets how many threads one operation of the model may use."""
+
+    def load(self, spec: ReplicaSpec, task: Task) -> Loaded:
+        """The model. May raise anything; ModelyardError in particular."""
+
+    def device_bytes(self) -> int | None:
+        """The most that this process has held on an accelerator; None: it uses none. On any thread."""
+
+
+class Runtimes:
+    """The library of real workers: tasks from the registry, models from the runtimes."""
+
+    def import_runtime(self, spec: ReplicaSpec) -> None:
+        """See ModelLibrary."""
+        from modelyard.worker.runtimes.base import find_loader
+
+        import_loader = find_loader(spec.runtime, get_task(spec.task).heads)
+        try:
+            if import_loader is not None:
+                import_loader()
+        except Exception as error:
+            log.exception("importing %s failed", spec.runtime)
+            raise BootFailed(describe_failure(error)) from error
+
+    def find_task(self, spec: ReplicaSpec) -> Task:
+        """See ModelLibrary."""
+        return get_task(spec.task)
+
+    def set_threads(self, count: int) -> None:
+        """See ModelLibrary."""
+        from modelyard.worker.runtimes.threads import set_threads
+
+        set_threads(count)
+
+    def load(self, spec: ReplicaSpec, task: Task) -> Loaded:
+        """See ModelLibrary."""
+        from modelyard.worker.runtimes.base import load_model
+
+        return load_model(
+            spec.runtime,
+            Path(spec.path),
+            task.heads,
+            device=spec.device,
+            remote_code=spec.remote_code,
+            pickled=spec.pickled,
+        )
+
+    def device_bytes(self) -> int | None:
+        """See ModelLibrary."""
+        from modelyard.worker.runtimes.device import peak_device_bytes
+
+        return peak_device_bytes()
+
+
+class ModelLife:
+    """One model, from `start` to `stop`. All methods belong to the event loop's thread, those marked excepted.
+
+    `batcher` takes requests once `status` is Ready, and fails them when the model's thread has ended, which makes
+    `status` Failed. `error` is then what became of it.
+    """
+
+    def __init__(self, spec: ReplicaSpec, library: ModelLibrary, on_status: Callable[[Status], None]) -> None:
+        """`on_status` is called after every change of `status`, on the loop's thread.
+
+        To be made before the process has mapped anything for the model: see Gauge.
+        """
+        self._spec = spec
+        self._library = library
+        self._on_status = on_status
+        self._loop = asyncio.get_running_loop()
+        self._threads = self._threads_set = spec.threads
+        self._gauge = Gauge()
+        self._answered = asyncio.Event()
+        self.status: Status = Starting()
+        self.batcher: Batcher | None = None
+        self.error: ModelyardError | None = None
+
+    def start(self) -> None:
+        """Begins to load."""
+        self._announce(Loading())
+        threading.Thread(target=self._run, name="model", daemon=True).start()
+
+    def stop(self) -> None:
+        """Lets the model's thread end after its batch; what still waits fails. Idempotent."""
+        if self.batcher is not None:
+            self.batcher.close()
+
+    def set_threads(self, count: int) -> None:
+        """Takes a new number of threads; the thread it concerns applies it between batches."""
+        self._threads = count
+        if self.batcher is not None:
+            self.batcher.poke()
+
+    def note_answer(self) -> None:
+        """Has the model's memory measured soon, and told when it has changed."""
+        self._answered.set()
+
+    # --- on the model's thread ---
+
+    def _run(self) -> None:
+        try:
+            batcher = self._load()
+            memory = self._measure()
+        except BaseException as error:
+            self._lift_limit()
+            log.exception("loading %s failed", self._spec.model_id)
+            call_on_loop(self._loop, self._fail, error, is_permanent(error))
+            return
+        call_on_loop(self._loop, self._serve, batcher, memory)
+        try:
+            batcher.run()
+        except BaseException as error:  # e.g. a model that calls sys.exit(): without its thread it answers nobody
+            self._lift_limit()
+            log.exception("the model's thread ended")
+            batcher.close()
+            call_on_loop(self._loop, self._fail, error, False)
+
+    def _load(self) -> Batcher:
+        started = time.perf_counter()
+        spec = self._spec
+        task = self._library.find_task(spec)
+        self._library.set_threads(self._threads_set)
+        if spec.memory_limit_bytes is not None:
+            limit_memory(spec.memory_limit_bytes)
+        model = self._library.load(spec, task)
+        log.info("loaded %s in %.0f ms", spec.model_id, (time.perf_counter() - started) * 1000)
+        # What was allocated so far lives as long as the process: keep it out of every later collection.
+        gc.collect()
+        gc.freeze()
+        return Batcher(task, model, between=self._apply_threads, max_batch=spec.max_batch)
+
+    def _lift_limit(self) -> None:
+        if self._spec.memory_limit_bytes is not None:
+            lift_memory_limit()
+
+    def _measure(self) -> Memory | None:
+        """What this process holds, on its machine and on an accelerator. On any thread, but one at a time."""
+        memory = self._gauge.measure()
+        return None if memory is None else replace(memory, device_bytes=self._library.device_bytes())
+
+    def _apply_threads(self) -> None:
+        if self._threads_set != self._threads:
+            self._threads_set = self._threads
+            self._library.set_threads(self._threads_set)
+
+    # --- on the loop's thread ---
+
+    def _announce(self, status: Status) -> None:
+        self.status = status
+        self._on_status(status)
+
+    def _serve(self, batcher: Batcher, memory: Memory | None) -> None:
+        self.batcher = batcher
+        self._announce(ready_status(batcher, memory))
+        self._follower = asyncio.create_task(self._follow_memory(batcher, memory), name="memory")
+
+    async def _follow_memory(self, batcher: Batcher, told: Memory | None) -> None:
+        while told is not None:
+            await self._answered.wait()
+            self._answered.clear()
+            memory = await asyncio.to_thread(self._measure)  # the kernel walks the page tables
+            if memory is not None and differs(memory, told) and isinstance(self.status, Ready):
+                told = memory
+                self._announce(ready_status(batcher, memory))
+            await asyncio.sleep(MEMORY_EVERY_S)
+
+    def _fail(self, error: BaseException, permanent: bool) -> None:
+        reason = describe_failure(error)
+        self.error = error if isinstance(error, ModelyardError) else Unavailable(reason)
+        self._announce(Failed(reason, permanent))
+
+
+def ready_status(batcher: Batcher, memory: Memory | None) -> Ready:
+    """What there is to tell of a model that takes requests."""
+    if memory is None:
+        return Ready(batcher.max_batch)
+    return Ready(batcher.max_batch, memory.held_bytes, memory.peak_bytes, memory.device_bytes)
+
+
+def differs(now: Memory, before: Memory) -> bool:
+    """Whether the change is worth telling."""
+    return (
+        abs(now.held_bytes - before.held_bytes) >= MEMORY_STEP_BYTES
+        or abs(now.peak_bytes - before.peak_bytes) >= MEMORY_STEP_BYTES
+        or abs((now.device_bytes or 0) - (before.device_bytes or 0)) >= MEMORY_STEP_BYTES
+    )
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether a load that failed so would fail again: memory and files may come back, a model stays as it is."""
+    if isinstance(error, ModelyardError):
+        return not error.retryable
+    return not isinstance(error, MemoryError | OSError)
+
+
+def describe_failure(error: BaseException) -> str:
+    """One sentence, for a person, about why a model did not load or has ended."""
+    if isinstance(error, ModelyardError):
+        return error.message
+    if isinstance(error, MemoryError):
+        return "Out of memory while loading."
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+    return f"{type(error).__name__}: {first_line}"
