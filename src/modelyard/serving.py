@@ -32,10 +32,11 @@ from modelyard.control.routes import Routes
 from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.machine import find_devices, usable_memory_bytes
-from modelyard.errors import InvalidRequest, Unavailable
+from modelyard.errors import InvalidRequest, ModelyardError, Unavailable
 from modelyard.gateway.destinations.replicas import Replicas
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.metering import Metering
+from modelyard.gateway.remedies import V2, sentence
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import OWNER, Jobs, Limits
 from modelyard.media.artefacts import Artefacts
@@ -122,7 +123,7 @@ class Services:
             self.engine,
             self.routes,
             self.preparations,
-            Records(self.journal, self.store, self.ledger_clock, server_id, tariff),
+            Records(self.journal, self.store, self.ledger_clock, server_id, tariff, describe),
             self.store,
             clock,
             policy,
@@ -170,6 +171,7 @@ class Services:
             server_id=server_id,
             data_dir=settings.data_dir,
             limits=Limits(benchmark_s=settings.job_benchmark_s),
+            describe=describe,
         )
         await self.jobs.start()
         stack.push_async_callback(self.jobs.close)
@@ -206,6 +208,11 @@ async def end(task: asyncio.Task[None]) -> None:
     """Cancels a background task and waits until it has ended."""
     task.cancel()
     await asyncio.wait({task})
+
+
+def describe(error: ModelyardError) -> str:
+    """An error in logs and jobs, which are read over v2."""
+    return sentence(error, V2)
 
 
 def open_engine(settings: Settings, fetch: Fetch) -> Engine:

@@ -135,7 +135,7 @@ def test_too_large_for_the_machine_is_told_at_once_with_both_sizes() -> None:
     assert isinstance(verdict, Never)
     assert "needs 3.0 GB" in verdict.reason
     assert "2.0 GB in all" in verdict.reason
-    assert "--memory-gb" in verdict.reason
+    assert verdict.cause == "machine"
 
 
 def test_who_must_wait_is_told_for_what_and_for_whom() -> None:
@@ -209,18 +209,19 @@ def test_what_goes_for_the_account_counts_as_room_on_the_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "words"),
+    ("bounds", "words", "cause"),
     [
-        (within(8 * GIB, memory=GIB, number=5), ["needs 2.0 GB", "your account may hold 1.0 GB", "--max-memory-gb"]),
-        (within(8 * GIB, memory=4 * GIB, number=0), ["your account may hold 0 instances", "--max-instances"]),
-        (within(GIB, memory=4 * GIB, number=5), ["needs 2.0 GB", "on this machine", "--memory-gb"]),
+        (within(8 * GIB, memory=GIB, number=5), ["needs 2.0 GB", "your account may hold 1.0 GB"], "account memory"),
+        (within(8 * GIB, memory=4 * GIB, number=0), ["your account may hold 0 instances"], "account instances"),
+        (within(GIB, memory=4 * GIB, number=5), ["needs 2.0 GB", "on this machine"], "machine"),
     ],
 )
-def test_too_large_for_the_account_is_told_at_once(bounds: list[Bound], words: list[str]) -> None:
+def test_too_large_for_the_account_is_told_at_once(bounds: list[Bound], words: list[str], cause: str) -> None:
     busy = tenant("busy", 4 * GIB, own=True)
     verdict = place_within(Need(2 * GIB), bounds, [busy], may_evict=True)
     assert isinstance(verdict, Never)
     assert all(word in verdict.reason for word in words), verdict.reason
+    assert verdict.cause == cause
 
 
 # --- of several places ---

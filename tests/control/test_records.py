@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from modelyard.errors import ClusterOff
+from modelyard.control.records import Records
+from modelyard.errors import ClusterOff, NoCapacity
 from modelyard.records.instances import Instance
 from modelyard.worker.memory import start_ticks
 from tests.clock import START
@@ -194,3 +195,19 @@ async def test_the_loop_turns_by_itself_whenever_something_changes(make_yard: Ma
         yard.reconciler.poke()
         await yard.clusters.delete(yard.account, SMALL)
         assert supervised.replicas == {}
+
+
+async def test_what_keeps_a_cluster_from_running_is_told_in_the_words_of_those_who_read_it(
+    make_yard: MakeYard,
+) -> None:
+    async with make_yard() as yard:
+        supervised = await yard.put()
+        records = Records(
+            yard.journal,
+            yard.store,
+            yard.clock,
+            "server",
+            describe=lambda error: f"{error.message} {error.data['cause']}",
+        )
+        records.problem(supervised.cluster, "gave up", NoCapacity("It needs 3 GB.", cause="machine"))
+        assert (await yard.events())[-1] == "It needs 3 GB. machine"

@@ -2,7 +2,16 @@
 
 import pytest
 
-from modelyard.errors import ClusterOff, ModelyardError, NotFound, QueueFull, QuotaExceeded, UnknownCluster, all_errors
+from modelyard.errors import (
+    ClusterOff,
+    ModelyardError,
+    NoCapacity,
+    NotFound,
+    QueueFull,
+    QuotaExceeded,
+    UnknownCluster,
+    all_errors,
+)
 from modelyard.gateway.remedies import OPERATOR, V1, V2, Remedies, find_remedy, sentence
 
 CASES: list[tuple[ModelyardError, str, str]] = [
@@ -10,6 +19,10 @@ CASES: list[tuple[ModelyardError, str, str]] = [
     (ClusterOff("The cluster of a/b is off.", cause="off", model="a/b"), "/models/v2", 'PATCH {"status": "on"}'),
     (ClusterOff("Nothing may run.", cause="max", model="a/b"), "POST /model/load", 'PATCH {"capacity": {"max": 1}}'),
     (QueueFull("3 requests wait.", retry_after_s=1.0), "concurrency", "capacity.max"),
+    (NoCapacity("a/b needs 3 GB.", cause="machine"), "raise --memory-gb", "raise --memory-gb"),
+    (NoCapacity("a/b needs 3 GB.", cause="device"), "a smaller model", "a smaller model"),
+    (NoCapacity("a/b needs 3 GB.", cause="account memory"), "NAME --max-memory-gb", "NAME --max-memory-gb"),
+    (NoCapacity("a/b cannot start.", cause="account instances"), "--max-instances N", "--max-instances N"),
     (QuotaExceeded("Too many.", cause="models", limit=3), "POST /model/delete", "DELETE /models/v2/org/model"),
 ]
 

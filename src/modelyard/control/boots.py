@@ -125,8 +125,8 @@ class Boots:
                 self._say_once(supervised, "queued", reason)
             case Wait(reason):
                 self._say_once(supervised, "queued", reason)
-            case Never(reason):
-                self.give_up(supervised, NoCapacity(f"{card.model_id} {reason}"), now)
+            case Never(reason, cause):
+                self.give_up(supervised, NoCapacity(f"{card.model_id} {reason}", cause=cause, model=card.model_id), now)
         return False
 
     def _evict(self, victim: Tenant, to_make_room_for: Supervised, now: float) -> None:
@@ -182,11 +182,11 @@ class Boots:
         self._stops.drop_queued(supervised, now)
         if ReplicaState.READY in supervised.states():
             supervised.retry_at = now + self._policy.failure_kept_s
-            self._records.event(supervised.cluster, "cannot scale", error.message)
+            self._records.problem(supervised.cluster, "cannot scale", error)
             return
         supervised.failure = error
         supervised.failed_at = now
-        self._records.event(supervised.cluster, "gave up", error.message)
+        self._records.problem(supervised.cluster, "gave up", error)
         self._stops.publish(supervised)
 
     def _say_once(self, supervised: Supervised, kind: str, reason: str) -> None:

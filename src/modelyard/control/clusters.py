@@ -21,7 +21,7 @@ from modelyard.control.reconciler import Reconciler
 from modelyard.control.replicas import Supervised
 from modelyard.control.room import QuotaOf
 from modelyard.control.states import ClusterStatus
-from modelyard.errors import InvalidRequest, ModelRefused, QuotaExceeded, UnknownCluster
+from modelyard.errors import InvalidRequest, ModelRefused, ModelyardError, QuotaExceeded, UnknownCluster
 from modelyard.records.clusters import Capacity, Cluster
 from modelyard.records.models import ModelCard
 from modelyard.store.store import Store
@@ -49,8 +49,8 @@ class Changes:
 @dataclass(frozen=True, slots=True)
 class Report:
     """A cluster at one moment. `instances`: replicas that exist or are on their way. `expires_at`: when it will idle
-    out unless used; None while busy, booting, or with nothing to expire. `memory_bytes`: what one replica needs, as far
-    as is known."""
+    out unless used; None while busy, booting, or with nothing to expire. `problem`: why it cannot run although its
+    owner wants it to. `memory_bytes`: what one replica needs, as far as is known."""
 
     cluster: Cluster
     status: ClusterStatus
@@ -60,8 +60,13 @@ class Report:
     queued: int
     inferences: int
     expires_at: datetime | None
-    error: str | None
+    problem: ModelyardError | None
     memory_bytes: int | None = None
+
+    @property
+    def error(self) -> str | None:
+        """What is wrong, without what to do about it."""
+        return None if self.problem is None else self.problem.message
 
 
 class Clusters:
@@ -235,7 +240,6 @@ class Clusters:
     def report(self, supervised: Supervised) -> Report:
         """The cluster as it is now."""
         cluster = supervised.cluster
-        problem = supervised.problem()
         prepared = self._preparations.find(cluster.model_id)
         now = self._clock.monotonic()
         load = supervised.route.load()
@@ -252,7 +256,7 @@ class Clusters:
             queued=load.queued,
             inferences=cluster.inferences + supervised.route.finished,
             expires_at=expires_at,
-            error=None if problem is None else problem.message,
+            problem=supervised.problem(),
             memory_bytes=prepared.card.memory_bytes if isinstance(prepared, Prepared) else None,
         )
 

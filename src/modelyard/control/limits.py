@@ -22,11 +22,13 @@ def instances(count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`size`: what a replica takes up of it. `own`: only replicas of the account that asks count.
+    """`size`: what a replica takes up of it. `own`: only replicas of the account that asks count. `cause`: what errors
+    that come of it carry under this name.
 
     `never`, `wait` and `why` are sentences that may name {need}, {most}, {free}; {node}, {on_node} and {device}.
     """
 
+    cause: str
     size: Callable[[Need], int]
     show: Callable[[int], str]
     own: bool
@@ -36,34 +38,36 @@ class Limit:
 
 
 NODE_MEMORY = Limit(
+    cause="machine",
     size=lambda need: need.memory_bytes,
     show=gigabytes,
     own=False,
-    never="needs {need}, but replicas on {node} may use {most} in all. Serve a smaller model or raise --memory-gb.",
+    never="needs {need}, but replicas on {node} may use {most} in all.",
     wait="waiting for {need}{on_node}, {free} free",
 )
 DEVICE_MEMORY = Limit(
+    cause="device",
     size=lambda need: need.device_bytes,
     show=gigabytes,
     own=False,
-    never="needs {need} on an accelerator, but replicas on {device} may use {most} in all. Serve a smaller model.",
+    never="needs {need} on an accelerator, but replicas on {device} may use {most} in all.",
     wait="waiting for {need} on {device}, {free} free",
 )
 ACCOUNT_MEMORY = Limit(
+    cause="account memory",
     size=lambda need: need.total_bytes,
     show=gigabytes,
     own=True,
-    never="needs {need}, but your account may hold {most} at once. Serve a smaller model, or have the limit raised: "
-    "`modelyard accounts set NAME --max-memory-gb X`.",
+    never="needs {need}, but your account may hold {most} at once.",
     wait="waiting for {need}: your account may hold {most} at once, {free} of it free",
     why=": your account may hold {most} at once",
 )
 ACCOUNT_INSTANCES = Limit(
+    cause="account instances",
     size=lambda need: 1,
     show=instances,
     own=True,
-    never="cannot start: your account may hold {most} at once. Have the limit raised: "
-    "`modelyard accounts set NAME --max-instances N`.",
+    never="cannot start: your account may hold {most} at once.",
     wait="waiting for {need}: your account may hold {most} at once",
     why=": your account may hold {most} at once",
 )

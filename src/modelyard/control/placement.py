@@ -55,9 +55,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Never:
-    """It is larger than all there is for it. `reason` is for the client."""
+    """It is larger than all there is for it. `reason` is for the client; `cause` says of which limit."""
 
     reason: str
+    cause: str
 
 
 Verdict = Fits | Evict | Wait | Never
@@ -140,7 +141,7 @@ def place(need: Need, bound: Bound, tenants: Sequence[Tenant], *, may_evict: boo
     tenants = [each for each in tenants if (each.own or not bound.limit.own) and bound.covers(each.place)]
     count = size(need)
     if count > bound.most:
-        return Never(bound.tell(bound.limit.never, count, 0))
+        return Never(bound.tell(bound.limit.never, count, 0), bound.limit.cause)
     free = bound.most - sum(size(tenant.need) for tenant in tenants)
     leaving = [tenant for tenant in tenants if tenant.leaving]
     soon = free + sum(size(tenant.need) for tenant in leaving) - bound.claimed

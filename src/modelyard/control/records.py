@@ -5,12 +5,13 @@ Owns the form of the records; the journal owns their way to the store. Every met
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
+from modelyard.errors import ModelyardError
 from modelyard.records.clusters import Cluster
 from modelyard.records.instances import Instance, Tariff
 from modelyard.store.store import Store
@@ -20,19 +21,31 @@ class Records:
     """Takes notes for one reconciler."""
 
     def __init__(
-        self, journal: Journal, store: Store, clock: Clock, server_id: str, tariff: Tariff | None = None
+        self,
+        journal: Journal,
+        store: Store,
+        clock: Clock,
+        server_id: str,
+        tariff: Tariff | None = None,
+        describe: Callable[[ModelyardError], str] = str,
     ) -> None:
         """`clock`: a steady one, for bills are made of its moments. `server_id`: in whose name lives are entered.
-        `tariff`: the terms of what is launched from now on; None: nobody is billed."""
+        `tariff`: the terms of what is launched from now on; None: nobody is billed. `describe`: an error in the words
+        of those who read the log."""
         self._journal = journal
         self._store = store
         self._clock = clock
         self._server_id = server_id
         self._tariff = tariff
+        self._describe = describe
 
     def event(self, cluster: Cluster, kind: str, message: str) -> None:
         """Adds a line to the cluster's log."""
         self._journal.event(cluster.account_id, cluster.model_id, cluster.id, kind, message)
+
+    def problem(self, cluster: Cluster, kind: str, error: ModelyardError) -> None:
+        """Adds to the cluster's log what keeps it from running."""
+        self.event(cluster, kind, self._describe(error))
 
     def opened(self, cluster: Cluster, replica_id: str, node: str, memory_bytes: int, *, billed: bool = True) -> None:
         """A replica's life begins. `billed`: it goes on its account's bill."""

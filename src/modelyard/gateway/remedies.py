@@ -24,6 +24,7 @@ Remedies = Mapping[tuple[type[ModelyardError], str | None], str]
 
 OPERATOR: Remedies = {
     (NoCapacity, "machine"): "Serve a smaller model or raise --memory-gb.",
+    (NoCapacity, "device"): "Serve a smaller model.",
     (NoCapacity, "account memory"): "Serve a smaller model, or have the limit raised: "
     "`modelyard accounts set NAME --max-memory-gb X`.",
     (NoCapacity, "account instances"): "Have the limit raised: `modelyard accounts set NAME --max-instances N`.",

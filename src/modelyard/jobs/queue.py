@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -79,9 +79,10 @@ class Jobs:
         server_id: str,
         data_dir: Path,
         limits: Limits,
+        describe: Callable[[ModelyardError], str] = str,
     ) -> None:
         """`owner_id`: the account of OWNER. `server_id`: in whose name jobs are begun. `data_dir`: where variants are
-        made."""
+        made. `describe`: an error in the words of those who ask for models."""
         self._store = store
         self._catalog = catalog
         self._preparations = preparations
@@ -95,6 +96,7 @@ class Jobs:
         self._server_id = server_id
         self._variants = data_dir / VARIANTS_FOLDER
         self._limits = limits
+        self._describe = describe
         self._poke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -175,7 +177,7 @@ class Jobs:
         try:
             await self._make_available(job)
         except ModelyardError as error:
-            self._fail(job, error.message)
+            self._fail(job, self._describe(error))
         except Exception:  # a bug must not end the work on other jobs
             log.exception("the job of %s failed", job.model_id)
             self._fail(job, "It could not be measured; the server's log says why.")
@@ -243,7 +245,7 @@ class Jobs:
         said = None
         while not isinstance(found := self._reconciler.hold(job.model_id, need), Placed):
             if isinstance(found, Never):
-                raise NoCapacity(f"Making {job.model_id} {found.reason}")
+                raise NoCapacity(f"Making {job.model_id} {found.reason}", cause=found.cause, model=job.model_id)
             if found.reason != said:
                 said = found.reason
                 self._move(job, JobState.EXPORTING, said)

@@ -191,7 +191,7 @@ def show_status(report: Report, now: datetime) -> dict[str, Any]:
         "created": iso(cluster.created_at),
         "modified": iso(cluster.modified_at),
     }
-    return shown if report.error is None else {**shown, "error": report.error}
+    return shown if report.problem is None else {**shown, "error": remedies.sentence(report.problem, remedies.V1)}
 
 
 def tidy(number: float) -> int | float:

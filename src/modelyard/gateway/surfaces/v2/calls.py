@@ -20,7 +20,7 @@ from modelyard.control.clusters import Report, read_changes
 from modelyard.control.preparation import Prepared
 from modelyard.control.replicas import Supervised
 from modelyard.errors import InvalidRequest, MalformedBody, NotFound
-from modelyard.gateway import jobs, problem, usage
+from modelyard.gateway import jobs, problem, remedies, usage
 from modelyard.gateway.listing import Page, benchmark_of, is_benchmarked, next_link, read_one, read_page
 from modelyard.gateway.requests import new_request_id, whole_query
 from modelyard.gateway.surfaces.v2.inference import envelope
@@ -261,7 +261,7 @@ def cluster_json(report: Report, memory_bytes: int | None) -> dict[str, Any]:
         "ready": report.ready,
         "inFlight": report.in_flight,
         "queued": report.queued,
-        "error": report.error,
+        "error": None if report.problem is None else remedies.sentence(report.problem, remedies.V2),
     }
 
 
