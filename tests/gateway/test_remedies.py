@@ -13,6 +13,7 @@ from modelyard.errors import (
     all_errors,
 )
 from modelyard.gateway.remedies import OPERATOR, V1, V2, Remedies, find_remedy, sentence
+from modelyard.http.exchange import too_large
 
 CASES: list[tuple[ModelyardError, str, str]] = [
     (UnknownCluster("You have no cluster of a/b.", model="a/b"), "POST /model/load", "PUT /models/v2/a/b"),
@@ -23,6 +24,7 @@ CASES: list[tuple[ModelyardError, str, str]] = [
     (NoCapacity("a/b needs 3 GB.", cause="device"), "a smaller model", "a smaller model"),
     (NoCapacity("a/b needs 3 GB.", cause="account memory"), "NAME --max-memory-gb", "NAME --max-memory-gb"),
     (NoCapacity("a/b cannot start.", cause="account instances"), "--max-instances N", "--max-instances N"),
+    (too_large(9, 5), "--max-body-mb", "--max-body-mb"),
     (QuotaExceeded("Too many.", cause="models", limit=3), "POST /model/delete", "DELETE /models/v2/org/model"),
 ]
 

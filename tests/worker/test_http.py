@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import pytest
 
 from modelyard.errors import Unavailable
 from modelyard.records.replicas import ReplicaSpec
-from modelyard.worker.http import SoloModel
+from modelyard.worker.http import MAX_BODY_BYTES, SoloModel
 from tests.engine.harness import echo_spec
 from tests.engine.workers import EchoLibrary
 
@@ -83,3 +85,23 @@ def test_a_worker_ends_in_order_when_it_is_told_to() -> None:
         worker.process.send_signal(signal.SIGINT)
         worker.process.communicate(timeout=DEADLINE_S)
         assert worker.process.returncode in (0, 130, -signal.SIGINT)
+
+
+def test_a_client_that_leaves_frees_the_model() -> None:
+    with solo() as worker:
+        body = {"text": "hold on", "stream": True}
+        with httpx.stream("POST", f"{worker.url}/run", json=body, timeout=DEADLINE_S) as response:
+            assert next(response.iter_text()) == "hold"
+        assert worker.ask("hello").json()["output"] == "hello"
+
+
+def test_a_body_that_is_too_large_is_not_read() -> None:
+    with solo() as worker:
+        connection = HTTPConnection(worker.url.removeprefix("http://"), timeout=DEADLINE_S)
+        connection.putrequest("POST", "/run")
+        connection.putheader("content-length", str(MAX_BODY_BYTES + 1))
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert answer.status == 413
+        assert json.loads(answer.read())["error"].startswith("body: got '67108865 bytes'")
+        connection.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 from dataclasses import replace
 from typing import Annotated
 
@@ -15,7 +14,6 @@ from modelyard.cli import output
 from modelyard.cli.amounts import parse_gigabytes
 from modelyard.cli.flags import with_settings
 from modelyard.config import Resolved, Settings
-from modelyard.errors import Unavailable
 from modelyard.records.replicas import ReplicaSpec
 
 
@@ -33,6 +31,7 @@ def worker(
     ] = None,
 ) -> None:
     """Serve one model alone: `POST /run` takes the inference body, `GET /health` is 503 until it is ready."""
+    from modelyard.http.server import listen
     from modelyard.worker.http import serve
     from modelyard.worker.processes import exit_at_once
 
@@ -83,13 +82,3 @@ async def prepare_replica(settings: Settings, name: str, device: str) -> Replica
         remote_code=card.inspection.remote_code,
         pickled=card.inspection.pickle_only,
     )
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening TCP socket. Raises Unavailable, saying what to do."""
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise Unavailable(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another address with --host or --port."
-        ) from error

@@ -17,11 +17,11 @@ from starlette.routing import Mount, Route
 from modelyard import __version__
 from modelyard.errors import ModelyardError
 from modelyard.gateway import artefacts, openapi, problem
-from modelyard.gateway.exchange import HttpExchange, Receive, Scope, Send
 from modelyard.gateway.surfaces.v1.calls import Calls as V1Calls
 from modelyard.gateway.surfaces.v1.inference import V1Inference
 from modelyard.gateway.surfaces.v2.calls import Calls as V2Calls
 from modelyard.gateway.surfaces.v2.inference import V2Inference
+from modelyard.http.exchange import HttpExchange, Receive, Scope, Send
 from modelyard.serving import Services
 
 V1_RUN = "/model/run"

@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, Response
 
 from modelyard.errors import NotFound
 from modelyard.gateway import problem
-from modelyard.gateway.exchange import SAFE
+from modelyard.http.exchange import SAFE
 from modelyard.media.artefacts import Artefacts
 
 PREFIX = "/artefacts/"

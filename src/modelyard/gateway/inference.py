@@ -19,12 +19,12 @@ from modelyard.control.plane import Plane
 from modelyard.errors import NotFound
 from modelyard.gateway import problem
 from modelyard.gateway.destinations.base import Destination, OnPiece
-from modelyard.gateway.exchange import ClientLeft, HttpExchange
 from modelyard.gateway.media import needs_resolving, resolve
 from modelyard.gateway.metering import Metering
 from modelyard.gateway.model_request import ModelRequest, meter_headers
 from modelyard.gateway.requests import new_request_id
 from modelyard.gateway.surfaces.base import Payload, Surface
+from modelyard.http.exchange import ClientLeft, HttpExchange
 from modelyard.media.fetch import Fetcher
 from modelyard.protocol import Outcome
 from modelyard.records.accounts import Key

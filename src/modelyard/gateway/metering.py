@@ -17,7 +17,7 @@ from modelyard.accounts.pricing import Price
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
 from modelyard.errors import ReplicaLost
-from modelyard.gateway.exchange import ClientLeft
+from modelyard.http.exchange import ClientLeft
 from modelyard.money import US
 from modelyard.records.accounts import Key
 from modelyard.records.instances import Tariff

@@ -11,12 +11,9 @@ import msgspec
 from modelyard.accounts import rates
 from modelyard.errors import ModelyardError, RateLimited, Throttled, Unauthorized
 from modelyard.gateway.remedies import V2, Remedies, sentence
+from modelyard.http.exchange import JSON as JSON
 
 log = logging.getLogger(__name__)
-
-JSON = "application/json; charset=utf-8"
-"""The hosted service's JavaScript clients read an error's text only from a content type that is not exactly
-`application/json`."""
 
 
 def status_of(error: BaseException) -> int:

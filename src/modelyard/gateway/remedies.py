@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelyard.errors import (
+    BodyTooLarge,
     ClusterOff,
     ModelyardError,
     NoCapacity,
@@ -23,6 +24,7 @@ Remedies = Mapping[tuple[type[ModelyardError], str | None], str]
 """By class and cause; the cause None stands for every other cause of the class."""
 
 OPERATOR: Remedies = {
+    (BodyTooLarge, "request"): "--max-body-mb raises the limit.",
     (NoCapacity, "machine"): "Serve a smaller model or raise --memory-gb.",
     (NoCapacity, "device"): "Serve a smaller model.",
     (NoCapacity, "account memory"): "Serve a smaller model, or have the limit raised: "

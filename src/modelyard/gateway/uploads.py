@@ -16,7 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from modelyard.errors import InvalidRequest, MalformedBody, UnsupportedMediaType
 from modelyard.gateway.deferred import Deferred, decode_body
-from modelyard.gateway.exchange import HttpExchange
+from modelyard.http.exchange import HttpExchange
 from modelyard.media import sniff
 from modelyard.tasks.body import MEDIA_FIELDS, decode_object
 

@@ -42,7 +42,7 @@ class Inference:
     json: bool = True
 
 
-def decode_object(raw: bytes) -> dict[str, Any]:
+def decode_object(raw: bytes | bytearray) -> dict[str, Any]:
     """The JSON object in `raw`; an empty body is an empty object. Raises MalformedBody."""
     if not raw.strip():
         return {}

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import uvicorn
 
-from modelyard.errors import BodyTooLarge, ModelyardError, NotFound, Unavailable
+from modelyard.errors import ModelyardError, NotFound, Unavailable
+from modelyard.http.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
+from modelyard.http.server import uvicorn_config
 from modelyard.protocol import Failed, Outcome, Ready, Status
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks import body as bodies
@@ -25,18 +27,13 @@ from modelyard.worker.schedulers.batches import Batcher
 
 log = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Prepare = Callable[[], Awaitable[ReplicaSpec]]
 """Gets the model's files onto this machine and says how to load them. Raises ModelyardError."""
 
-JSON = "application/json; charset=utf-8"
 STREAM = "text/event-stream; charset=utf-8"
 MAX_BODY_BYTES = 64 * 1024 * 1024
-GRACEFUL_S = 10
-"""How long requests in progress may take once the worker was told to stop."""
+Event = str | Outcome | ModelyardError
+"""Of one request, on its way from the model's thread: a piece, or its end."""
 
 
 class SoloModel:
@@ -92,22 +89,6 @@ class SoloModel:
             self._on_change()
 
 
-class ClientLeft:
-    """Marks, among a request's events, that nobody waits for the answer any more."""
-
-
-class Answer:
-    """Marks the end of a request's events: the outcome, or the error in its place."""
-
-    __slots__ = ("outcome",)
-
-    def __init__(self, outcome: Outcome | ModelyardError) -> None:
-        self.outcome = outcome
-
-
-Event = str | Answer | ClientLeft
-
-
 class SoloApp:
     """ASGI 3: the two paths of a worker."""
 
@@ -118,18 +99,21 @@ class SoloApp:
         """Answers one request."""
         if scope["type"] != "http":
             return
+        exchange = HttpExchange(scope, receive, send)
         try:
             match scope["method"], scope["path"]:
                 case "GET" | "HEAD", "/health":
-                    await self._health(send)
+                    await self._health(exchange)
                 case "POST", "/run":
-                    await self._run(receive, send)
+                    await self._run(exchange)
                 case _, path:
                     raise NotFound(f"There is nothing at {path}; there are POST /run and GET /health.")
+        except ClientLeft:
+            return
         except ModelyardError as error:
-            await send_json(send, error.status, {"error": error.message, "output": None})
+            await send_json(exchange, error.status, {"error": error.message, "output": None})
 
-    async def _health(self, send: Send) -> None:
+    async def _health(self, exchange: HttpExchange) -> None:
         model = self._model
         spec = model.spec
         report = {
@@ -138,98 +122,52 @@ class SoloApp:
             "task": spec.task if spec else None,
             "error": model.error.message if model.error else None,
         }
-        await send_json(send, 200 if model.ready else 503, report)
+        await send_json(exchange, 200 if model.ready else 503, report)
 
-    async def _run(self, receive: Receive, send: Send) -> None:
-        raw = await read_body(receive, MAX_BODY_BYTES)
-        if raw is None:
-            return
+    async def _run(self, exchange: HttpExchange) -> None:
+        raw = await exchange.body(MAX_BODY_BYTES)
         batcher = self._model.batcher()
         inference = bodies.read(batcher.task, bodies.decode_object(raw))
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
 
-        def emit(text: str) -> None:
-            call_on_loop(loop, events.put_nowait, text)
-
-        def deliver(outcome: Outcome | ModelyardError) -> None:
-            call_on_loop(loop, events.put_nowait, Answer(outcome))
+        def put(event: Event) -> None:
+            call_on_loop(loop, events.put_nowait, event)
 
         running = submit_call(
-            batcher,
-            inference.fields,
-            inference.params,
-            emit=emit if inference.stream else None,
-            deliver=deliver,
+            batcher, inference.fields, inference.params, emit=put if inference.stream else None, deliver=put
         )
-        watch = asyncio.create_task(tell_when_left(receive, events), name="client")
         try:
-            await pass_on(events, send)
+            async with exchange.until_client_leaves():
+                await pass_on(events, exchange)
         finally:
             running.is_cancelled = True
-            watch.cancel()
 
 
-async def pass_on(events: asyncio.Queue[Event], send: Send) -> None:
+async def pass_on(events: asyncio.Queue[Event], exchange: HttpExchange) -> None:
     """Sends pieces as they come, then ends the answer. Raises the model's error when nothing was sent before it.
 
     An error after the first piece leaves the answer without an end, so that the connection breaks and no client
     mistakes it for a whole one.
     """
-    started = False
     while isinstance(event := await events.get(), str):
-        if not started:
-            await send_start(send, 200, STREAM)
-            started = True
-        await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
+        if not exchange.started:
+            await exchange.start_stream(STREAM, {})
+        await exchange.send_chunk(event.encode())
     match event:
-        case ClientLeft():
-            return
-        case Answer(outcome=ModelyardError() as error) if not started:
-            raise error
-        case Answer(outcome=ModelyardError() as error):
-            log.warning("a stream broke off: %s", error.message)
-        case Answer() if started:
-            await send({"type": "http.response.body", "body": b""})
-        case Answer(outcome=Outcome(output)):
-            await send_json(send, 200, {"error": None, "output": output})
+        case ModelyardError() if not exchange.started:
+            raise event
+        case ModelyardError():
+            log.warning("a stream broke off: %s", event.message)
+        case Outcome() if exchange.started:
+            await exchange.end_stream()
+        case Outcome(output):
+            await send_json(exchange, 200, {"error": None, "output": output})
 
 
-async def tell_when_left(receive: Receive, events: asyncio.Queue[Event]) -> None:
-    """Puts ClientLeft among the events when the client closes the connection. Start it after the body was read."""
-    while (await receive())["type"] != "http.disconnect":
-        continue
-    events.put_nowait(ClientLeft())
-
-
-async def read_body(receive: Receive, limit_bytes: int) -> bytes | None:
-    """The whole body; None when the client left before its end. Raises BodyTooLarge."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit_bytes:
-            raise BodyTooLarge(field="body", got="more", accepted=f"at most {limit_bytes} bytes")
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
-async def send_json(send: Send, status: int, data: Any) -> None:
+async def send_json(exchange: HttpExchange, status: int, data: Any) -> None:
     """Sends a whole JSON answer."""
-    payload = msgspec.json.encode(data)
-    await send_start(send, status, JSON, ("content-length", str(len(payload))))
-    await send({"type": "http.response.body", "body": payload})
-
-
-async def send_start(send: Send, status: int, content_type: str, *more: tuple[str, str]) -> None:
-    """Sends the status line and the headers."""
-    headers = [("content-type", content_type), ("cache-control", "no-cache"), *more]
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await exchange.send_json(status, msgspec.json.encode(data), {"cache-control": "no-cache"})
 
 
 def serve(
@@ -255,15 +193,7 @@ async def _serve(
             server.should_exit = True
 
     model = SoloModel(library, on_change)
-    config = uvicorn.Config(
-        SoloApp(model),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=GRACEFUL_S,
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn_config(SoloApp(model)))
     boot = asyncio.create_task(model.boot(prepare), name="boot")
     try:
         await server.serve(sockets=[listener])

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modelyard.gateway.exchange import HttpExchange
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.problem import JSON
+from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from modelyard.gateway import problem, remedies
-from modelyard.gateway.exchange import HttpExchange
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.surfaces.base import Payload, Surface, UnifiedBody
 from modelyard.gateway.surfaces.v1.calls import model_of
 from modelyard.gateway.uploads import read_body
+from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
 from modelyard.tasks import body as bodies
 from modelyard.tasks.base import Task

@@ -9,10 +9,10 @@ import msgspec
 
 from modelyard.errors import InferenceFailed
 from modelyard.gateway import artefacts, problem
-from modelyard.gateway.exchange import HttpExchange
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.surfaces.base import Payload, Surface, UnifiedBody
 from modelyard.gateway.uploads import read_body
+from modelyard.http.exchange import HttpExchange
 from modelyard.media.artefacts import Artefacts
 from modelyard.media.media import Made
 from modelyard.protocol import Outcome

@@ -11,12 +11,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from modelyard.errors import BodyTooLarge
-from modelyard.gateway.problem import JSON
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+JSON = "application/json; charset=utf-8"
+"""The hosted service's JavaScript clients read an error's text only from a content type that is not exactly
+`application/json`."""
 SAFE = {"x-content-type-options": "nosniff"}
 """Headers of an answer that holds what a model or a client made: a browser must not take it for a page."""
 
@@ -156,6 +158,4 @@ class LeavingGuard:
 
 def too_large(size: int, limit_bytes: int) -> BodyTooLarge:
     """The error for a body over the limit."""
-    return BodyTooLarge(
-        field="body", got=f"{size} bytes", accepted=f"at most {limit_bytes} bytes; --max-body-mb raises the limit"
-    )
+    return BodyTooLarge(field="body", got=f"{size} bytes", accepted=f"at most {limit_bytes} bytes", cause="request")

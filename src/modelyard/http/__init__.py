@@ -1,0 +1,1 @@
+"""HTTP as this program serves it, whichever process does: one exchange, one configuration of the server."""
