@@ -33,7 +33,7 @@ with torch.inference_mode():
 FORKED = """
 import os, sys, time
 import modelyard.worker.nursery  # the same environment and imports as a real nursery
-import modelyard.worker.boot, modelyard.worker.runtimes.preload
+import modelyard.worker.replica, modelyard.worker.runtimes.preload
 import gc, torch
 gc.collect(); gc.freeze()
 from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from modelyard.engine.base import Device, Node, Phase, Place
-from modelyard.engine.keeper import Keeper
 from modelyard.engine.link import Link
 from modelyard.engine.local import LocalEngine
+from modelyard.engine.nursery_process import NurseryProcess
 from modelyard.engine.rundir import MARKER, PREFIX, RunDir
 from modelyard.errors import ReplicaLost
 from modelyard.records.models import Inspection, ModelCard, OnProgress, Progress, Source
@@ -246,10 +246,10 @@ async def test_a_nursery_that_keeps_dying_is_started_ever_more_slowly() -> None:
         if len(deaths) == 5:
             enough.set()
 
-    keeper = Keeper(lambda report: None, died, ["false"], restart_after_s=0.01)
-    keeper.start()
+    nursery = NurseryProcess(lambda report: None, died, ["false"], restart_after_s=0.01)
+    nursery.start()
     await asyncio.wait_for(enough.wait(), 20)
-    await keeper.close()
+    await nursery.close()
     assert {how for _, how in deaths} == {"the nursery exited with code 1"}
     gaps = [after - before for (before, _), (after, _) in itertools.pairwise(deaths)]
     assert all(gap >= planned for gap, planned in zip(gaps, (0.02, 0.04, 0.08, 0.16), strict=True)), gaps
@@ -352,7 +352,7 @@ async def test_fifty_launches_leave_nothing_open(monkeypatch: pytest.MonkeyPatch
         for _ in range(5):
             await launch_ten()
         await eventually(lambda: open_files() == before)
-        await eventually(lambda: len(asyncio.all_tasks() - others) == 1)  # the nursery's keeper
+        await eventually(lambda: len(asyncio.all_tasks() - others) == 1)  # the one that keeps the nursery
     assert list(tmp_path.iterdir()) == []
 
 

@@ -26,8 +26,8 @@ from typing import Any
 from modelyard.errors import ModelRefused
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Call, Task
-from modelyard.worker.boot import serve_replica
 from modelyard.worker.nursery import run_nursery
+from modelyard.worker.replica import serve_replica
 from tests.engine.echo import ECHO, EchoModel
 from tests.engine.echo import run as echo
 

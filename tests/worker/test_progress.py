@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard.worker.progress import SAY_EVERY_S, StepLog
+from modelyard.worker.progress import LOG_EVERY_S, StepLog
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -17,7 +17,7 @@ def test_first_and_last_step_are_said_and_others_at_a_sane_rate(caplog: pytest.L
     progress = StepLog("text-to-image", 7, clock=lambda: now)
     for step in range(1, 21):
         progress(step, 20)
-        now += SAY_EVERY_S / 4
+        now += LOG_EVERY_S / 4
     assert said(caplog) == [f"step {step}/20" for step in (1, 5, 9, 13, 17, 20)]
     assert caplog.records[0].getMessage() == "text-to-image (request 7): step 1/20"
 
@@ -28,5 +28,5 @@ def test_slow_steps_are_all_said(caplog: pytest.LogCaptureFixture) -> None:
     progress = StepLog("text-to-video", clock=lambda: now)
     for step in range(1, 4):
         progress(step, 3)
-        now += SAY_EVERY_S
+        now += LOG_EVERY_S
     assert said(caplog) == ["step 1/3", "step 2/3", "step 3/3"]

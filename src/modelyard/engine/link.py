@@ -187,7 +187,7 @@ class Link:
         """Closes the connection; what still waits on it gets ReplicaLost. Idempotent."""
         self._task.cancel()
         await asyncio.wait({self._task})
-        self._hang_up()  # the task may have been cancelled before it ever ran
+        self._end()  # the task may have been cancelled before it ever ran
         try:
             await self._writer.wait_closed()
         except OSError as error:
@@ -206,9 +206,9 @@ class Link:
         except Exception:
             log.exception("a link stumbled over a frame")
         finally:
-            self._hang_up()
+            self._end()
 
-    def _hang_up(self) -> None:
+    def _end(self) -> None:
         self._closed = True
         self._writer.close()
         for exchange in self._exchanges.values():

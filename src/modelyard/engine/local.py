@@ -20,10 +20,10 @@ import msgspec
 
 from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
 from modelyard.engine.export import PROGRAM, make_variant
-from modelyard.engine.keeper import NURSERY, Keeper
 from modelyard.engine.link import Link
 from modelyard.engine.logs import last_line, read_logs
 from modelyard.engine.machine import usable_cores
+from modelyard.engine.nursery_process import NURSERY, NurseryProcess
 from modelyard.engine.rundir import RunDir
 from modelyard.engine.strays import end_strays
 from modelyard.errors import DownloadFailed, ReplicaLost
@@ -56,7 +56,7 @@ async def fetch_nothing(card: ModelCard, on_progress: OnProgress) -> Path:
 
 @dataclass(eq=False, slots=True)
 class LocalReplica:
-    """One worker process. `said`: why it ends, in the first words anyone had for it. `exited`: its wait status, or
+    """One worker process. `reason`: why it ends, as whoever knew first put it. `exited`: its wait status, or
     None when its nursery died with it."""
 
     spec: ReplicaSpec
@@ -64,13 +64,13 @@ class LocalReplica:
     threads: int
     pid: int | None = None
     link: Link | None = None
-    said: str | None = None
+    reason: str | None = None
     exited: asyncio.Future[int | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def say(self, reason: str) -> None:
+    def note_reason(self, reason: str) -> None:
         """Notes why it ends, unless that is known already."""
-        self.said = self.said or reason
+        self.reason = self.reason or reason
 
     def signal(self, number: int) -> None:
         """Signals its process group."""
@@ -108,7 +108,7 @@ class LocalEngine(Engine):
         self._exporter = exporter
         self._ping_every_s = ping_every_s
         self._ping_deadline_s = ping_deadline_s
-        self._keeper = Keeper(self._take_report, self._nursery_died, nursery)
+        self._nursery = NurseryProcess(self._take_report, self._nursery_died, nursery)
         self._replicas: dict[str, LocalReplica] = {}
         self._by_pid: dict[int, LocalReplica] = {}
         self._sightings: dict[str, Sighting] = {}
@@ -120,12 +120,12 @@ class LocalEngine(Engine):
 
     async def start(self) -> None:
         self._run_dir = RunDir()
-        self._keeper.start()
+        self._nursery.start()
 
     async def close(self) -> None:
         self._closing = True
         await asyncio.gather(*(self.stop(replica_id, CLOSE_GRACE_S) for replica_id in list(self._replicas)))
-        await self._keeper.close()
+        await self._nursery.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -134,12 +134,12 @@ class LocalEngine(Engine):
 
     @property
     def warm(self) -> bool:
-        return self._keeper.ready
+        return self._nursery.ready
 
     @property
     def nursery_pid(self) -> int | None:
         """The process that replicas are forked from, while there is one."""
-        return self._keeper.pid
+        return self._nursery.pid
 
     def nodes(self) -> tuple[Node, ...]:
         return (self._node,)
@@ -163,10 +163,10 @@ class LocalEngine(Engine):
         spec = self._complete(spec, place)
         path = self._run_dir.path / f"{self._launches}.sock"
         replica = self._replicas[spec.replica_id] = LocalReplica(spec, path, spec.threads)
-        self._see(Sighting(spec.replica_id, Phase.STARTING, place))
+        self._update(Sighting(spec.replica_id, Phase.STARTING, place))
         if place.node != self._node.name:
-            return self._bury(replica, f"there is no node {place.node}")
-        self._keeper.send(Spawn(spec, str(path)))
+            return self._mark_gone(replica, f"there is no node {place.node}")
+        self._nursery.send(Spawn(spec, str(path)))
         return self._share_cores()
 
     def _complete(self, spec: ReplicaSpec, place: Place) -> ReplicaSpec:
@@ -183,8 +183,8 @@ class LocalEngine(Engine):
         if replica is None or replica.gone.is_set():
             return None
         if replica.pid is None:  # not forked yet; should it be forked after all, it will be killed as it starts
-            return self._bury(replica, "stopped before it started")
-        replica.say("stopped")
+            return self._mark_gone(replica, "stopped before it started")
+        replica.note_reason("stopped")
         replica.signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(grace_s):
@@ -218,7 +218,7 @@ class LocalEngine(Engine):
             case Refused(replica_id, reason):
                 replica = self._replicas.get(replica_id)
                 if replica is not None and not replica.gone.is_set():
-                    self._bury(replica, reason)
+                    self._mark_gone(replica, reason)
             case Exited(pid, status):
                 if (replica := self._by_pid.pop(pid, None)) is not None:
                     self._exited(replica, status)
@@ -230,22 +230,22 @@ class LocalEngine(Engine):
             return kill_group(pid, signal.SIGKILL)
         replica.pid = pid
         self._by_pid[pid] = replica
-        self._see(replace(self._sightings[replica_id], pid=pid, pid_started=start_ticks(pid)))
-        return self._spawn(self._attend(replica), f"replica {replica_id}")
+        self._update(replace(self._sightings[replica_id], pid=pid, pid_started=start_ticks(pid)))
+        return self._start_task(self._follow(replica), f"replica {replica_id}")
 
     def _exited(self, replica: LocalReplica, status: int | None) -> None:
         replica.exited.set_result(status)
         if replica.link is not None:  # else it is still connecting, and will fail to
-            self._spawn(hang_up(replica.link), f"last frames of {replica.spec.replica_id}")
+            self._start_task(close_when_read(replica.link), f"last frames of {replica.spec.replica_id}")
 
-    def _nursery_died(self, how: str) -> None:
+    def _nursery_died(self, end: str) -> None:
         """What it had forked dies with it; what it was asked to fork will not come."""
         for replica in list(self._replicas.values()):
             if replica.gone.is_set():
                 continue
-            replica.say(how)
+            replica.note_reason(end)
             if replica.pid is None:
-                self._bury(replica, how)
+                self._mark_gone(replica, end)
             elif not replica.exited.done():
                 replica.signal(signal.SIGKILL)
                 self._exited(replica, None)
@@ -253,13 +253,13 @@ class LocalEngine(Engine):
 
     # --- replicas ---
 
-    async def _attend(self, replica: LocalReplica) -> None:
+    async def _follow(self, replica: LocalReplica) -> None:
         """A replica's life from its fork to its end."""
         try:
             replica.link = link = await Link.connect(
                 f"unix:{replica.socket}",
                 replica.spec.secret,
-                lambda status: self._heard_status(replica, status),
+                lambda status: self._take_status(replica, status),
                 self._ping_deadline_s,
             )
         except ReplicaLost as error:
@@ -267,36 +267,36 @@ class LocalEngine(Engine):
             log.warning("replica %s: %s", replica.spec.replica_id, why)
         else:
             replica.socket.unlink(missing_ok=True)  # nobody else is to connect
-            why = await self._watch_over(replica, link)
+            why = await self._wait_for_end(replica, link)
             await link.close()
         try:
             async with asyncio.timeout(EXIT_S):
                 await asyncio.shield(replica.exited)
         except TimeoutError:
-            replica.say(why)
+            replica.note_reason(why)
             replica.signal(signal.SIGKILL)
         status = await replica.exited
-        self._bury(replica, self._describe_end(replica, status))
+        self._mark_gone(replica, self._describe_end(replica, status))
 
-    async def _watch_over(self, replica: LocalReplica, link: Link) -> str:
+    async def _wait_for_end(self, replica: LocalReplica, link: Link) -> str:
         """Returns, with what was the matter, when the link has closed; that of a stuck worker is closed for it."""
         while not link.closed:
             if not await link.ping(self._ping_deadline_s) and not link.closed:
-                replica.say(f"stuck: no sign of life for {self._ping_deadline_s:g} s")
+                replica.note_reason(f"stuck: no sign of life for {self._ping_deadline_s:g} s")
                 replica.signal(signal.SIGKILL)
                 break
             await link.wait_closed(self._ping_every_s)
         return "its connection broke"
 
-    def _heard_status(self, replica: LocalReplica, status: Status) -> None:
+    def _take_status(self, replica: LocalReplica, status: Status) -> None:
         sighting = self._sightings.get(replica.spec.replica_id)
         if sighting is None or replica.gone.is_set():
             return
         match status:
             case Loading():
-                self._see(replace(sighting, phase=Phase.LOADING))
+                self._update(replace(sighting, phase=Phase.LOADING))
             case Ready():
-                self._see(
+                self._update(
                     replace(
                         sighting,
                         phase=Phase.READY,
@@ -309,23 +309,23 @@ class LocalEngine(Engine):
                 )
                 self._share_cores()
             case Failed(reason, permanent):
-                replica.say(reason)
-                self._see(replace(sighting, refused=permanent))
+                replica.note_reason(reason)
+                self._update(replace(sighting, refused=permanent))
 
-    def _bury(self, replica: LocalReplica, reason: str) -> None:
+    def _mark_gone(self, replica: LocalReplica, reason: str) -> None:
         replica.socket.unlink(missing_ok=True)
         replica.gone.set()
         sighting = self._sightings[replica.spec.replica_id]
-        self._see(replace(sighting, phase=Phase.GONE, link=None, reason=reason))
+        self._update(replace(sighting, phase=Phase.GONE, link=None, reason=reason))
         self._share_cores()
 
-    def _see(self, sighting: Sighting) -> None:
+    def _update(self, sighting: Sighting) -> None:
         self._sightings[sighting.replica_id] = sighting
         self._on_change()
 
     def _describe_end(self, replica: LocalReplica, status: int | None) -> str:
-        if replica.said is not None:
-            return replica.said
+        if replica.reason is not None:
+            return replica.reason
         code = os.waitstatus_to_exitcode(status or 0)
         if code < 0:
             hint = " (the machine may have run out of memory)" if code == -signal.SIGKILL else ""
@@ -346,7 +346,7 @@ class LocalEngine(Engine):
                 replica.threads = threads
                 replica.link.configure(Configure(threads))
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
@@ -357,7 +357,7 @@ class LocalEngine(Engine):
             log.error("%s failed", task.get_name(), exc_info=error)
 
 
-async def hang_up(link: Link) -> None:
+async def close_when_read(link: Link) -> None:
     """Closes a link whose worker has ended, once what it sent before that was read."""
     await link.wait_closed(LAST_FRAMES_S)
     await link.close()

@@ -50,7 +50,7 @@ def submit_call(
             params,
             emit=emit if task.streams else None,
             cancelled=running.cancelled,
-            progress=StepLog(task.id, request_id, tell=emit if task.makes else None),
+            progress=StepLog(task.id, request_id, emit=emit if task.makes else None),
         )
         batcher.submit(call, deliver)
     except ModelyardError:

@@ -202,13 +202,13 @@ class ModelLife:
         self._announce(ready_status(batcher, memory))
         self._follower = asyncio.create_task(self._follow_memory(batcher, memory), name="memory")
 
-    async def _follow_memory(self, batcher: Batcher, told: Memory | None) -> None:
-        while told is not None:
+    async def _follow_memory(self, batcher: Batcher, reported: Memory | None) -> None:
+        while reported is not None:
             await self._answered.wait()
             self._answered.clear()
             memory = await asyncio.to_thread(self._measure)  # the kernel walks the page tables
-            if memory is not None and differs(memory, told) and isinstance(self.status, Ready):
-                told = memory
+            if memory is not None and differs(memory, reported) and isinstance(self.status, Ready):
+                reported = memory
                 self._announce(ready_status(batcher, memory))
             await asyncio.sleep(MEMORY_EVERY_S)
 

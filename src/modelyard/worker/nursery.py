@@ -38,8 +38,8 @@ from modelyard.worker.second_nursery import SecondNursery
 
 CAN_FORK = sys.platform == "linux"
 """Elsewhere system libraries start threads behind one's back and a forked child may hang: start fresh processes."""
-PRELOAD = ("modelyard.worker.boot", "modelyard.worker.runtimes.preload")
-PRELOAD_WITHOUT_TORCH = ("modelyard.worker.boot", "modelyard.worker.runtimes.preload_without_torch")
+PRELOAD = ("modelyard.worker.replica", "modelyard.worker.runtimes.preload")
+PRELOAD_WITHOUT_TORCH = ("modelyard.worker.replica", "modelyard.worker.runtimes.preload_without_torch")
 SECOND_NURSERY = (sys.executable, "-m", "modelyard.worker.nursery", "--without-torch")
 
 Serve = Callable[[ReplicaSpec, socket.socket], int]
@@ -195,7 +195,7 @@ class Nursery:
 def start_fresh(spec: ReplicaSpec, listener: socket.socket, output: int) -> int:
     """Starts a worker as a new interpreter, where forking is unsafe."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "modelyard.worker.boot", str(listener.fileno())],
+        [sys.executable, "-m", "modelyard.worker.replica", str(listener.fileno())],
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=output,
@@ -218,7 +218,7 @@ def main() -> None:
     if CAN_FORK:
         for name in PRELOAD_WITHOUT_TORCH if is_second else PRELOAD:
             importlib.import_module(name)
-        from modelyard.worker.boot import serve_replica
+        from modelyard.worker.replica import serve_replica
 
         serve = serve_replica
     run_nursery(owner, serve, started, None if is_second or serve is None else SecondNursery(SECOND_NURSERY))

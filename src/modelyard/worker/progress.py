@@ -11,34 +11,34 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-SAY_EVERY_S = 2.0
+LOG_EVERY_S = 2.0
 """Steps of a small model take milliseconds: a line for each would bury everything else."""
 
 
 class StepLog:
-    """The `progress` of one call: says its first and last step, and others at most every `SAY_EVERY_S`."""
+    """The `progress` of one call: logs its first and last step, and others at most every `LOG_EVERY_S`."""
 
     def __init__(
         self,
         task: str,
         request: int | None = None,
         clock: Callable[[], float] = time.monotonic,
-        tell: Callable[[str], None] | None = None,
+        emit: Callable[[str], None] | None = None,
     ) -> None:
         """`request`: the id the call has on its connection, where it has one. `clock`: seconds, only ever growing.
 
-        `tell` gets a line for every step.
+        `emit` gets a line for every step.
         """
-        self._tell = tell
+        self._emit = emit
         self._name = task if request is None else f"{task} (request {request})"
         self._clock = clock
-        self._said_at: float | None = None
+        self._logged_at: float | None = None
 
     def __call__(self, done: int, total: int) -> None:
         """Notes that `done` of `total` steps are done."""
-        if self._tell is not None:
-            self._tell(f"step {done}/{total}\n")
+        if self._emit is not None:
+            self._emit(f"step {done}/{total}\n")
         now = self._clock()
-        if self._said_at is None or done >= total or now - self._said_at >= SAY_EVERY_S:
-            self._said_at = now
+        if self._logged_at is None or done >= total or now - self._logged_at >= LOG_EVERY_S:
+            self._logged_at = now
             log.info("%s: step %d/%d", self._name, done, total)

@@ -262,7 +262,7 @@ import os, sys
 from modelyard.worker.environment import QUIET_LIBRARIES
 import modelyard.worker.nursery
 os.environ.update(QUIET_LIBRARIES)
-import modelyard.worker.boot, modelyard.worker.runtimes.preload_without_torch
+import modelyard.worker.replica, modelyard.worker.runtimes.preload_without_torch
 assert len(os.listdir("/proc/self/task")) == 1
 from pathlib import Path
 from modelyard.worker.runtimes.base import load_model

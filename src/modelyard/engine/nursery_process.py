@@ -27,8 +27,8 @@ STEADY_S = 60.0
 END_GRACE_S = 2.0
 
 
-class Keeper:
-    """One nursery at a time. All methods belong to one event loop's thread."""
+class NurseryProcess:
+    """One nursery at a time, another when it dies. All methods belong to one event loop's thread."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Keeper:
 
     def start(self) -> None:
         """Starts the first nursery, soon."""
-        self._task = asyncio.create_task(self._keep(), name="nursery keeper")
+        self._task = asyncio.create_task(self._run_forever(), name="nursery")
 
     async def close(self) -> None:
         """Ends the nursery, and with it whatever it has started. Idempotent."""
@@ -73,21 +73,21 @@ class Keeper:
         else:
             self._writer.write(line)
 
-    async def _keep(self) -> None:
+    async def _run_forever(self) -> None:
         quick_deaths = 0
         while True:
-            born = time.monotonic()
+            started = time.monotonic()
             try:
-                how = await self._live()
+                end = await self._run_once()
             except OSError as error:
-                how = f"the nursery cannot be started: {error}"
-            quick_deaths = 0 if time.monotonic() - born >= STEADY_S else quick_deaths + 1
+                end = f"the nursery cannot be started: {error}"
+            quick_deaths = 0 if time.monotonic() - started >= STEADY_S else quick_deaths + 1
             delay_s = min(RESTART_AFTER_MAX_S, self._restart_after_s * 2.0 ** min(quick_deaths, 10))
-            log.error("%s; starting another in %.1f s", how, delay_s)
-            self._on_death(how)
+            log.error("%s; starting another in %.1f s", end, delay_s)
+            self._on_death(end)
             await asyncio.sleep(delay_s)
 
-    async def _live(self) -> str:
+    async def _run_once(self) -> str:
         """One nursery's life; returns how it ended."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -109,7 +109,7 @@ class Keeper:
             for line in self._unsent:
                 writer.write(line)
             self._unsent.clear()
-            await self._listen(reader)
+            await self._read_reports(reader)
         finally:
             # One that still imports would only notice when it is done; it has no children yet.
             grace_s = 0.0 if self._closing and not self.ready else END_GRACE_S
@@ -118,7 +118,7 @@ class Keeper:
             await end_process(process, grace_s)
         return f"the nursery {describe_status(process.returncode)}"
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
+    async def _read_reports(self, reader: asyncio.StreamReader) -> None:
         try:
             async for line in reader:
                 match read_report(line):

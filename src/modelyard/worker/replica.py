@@ -1,7 +1,7 @@
 """A replica in its own process: listens for frames, has a model's life behind them, and ends with it.
 
 Owns the process's signals and exit code. Runs in a fork of the nursery, or alone as
-`python -m modelyard.worker.boot` with the spec on standard input and the listening socket as a file descriptor.
+`python -m modelyard.worker.replica` with the spec on standard input and the listening socket as a file descriptor.
 """
 
 from __future__ import annotations
