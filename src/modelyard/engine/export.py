@@ -17,7 +17,7 @@ import msgspec
 
 from modelyard.engine.base import OnStep
 from modelyard.errors import ModelRefused
-from modelyard.records.variants import ExportOrder
+from modelyard.records.variants import ExportOrder, ExportReport
 from modelyard.worker.environment import worker_environment
 from modelyard.worker.processes import kill_group
 
@@ -44,17 +44,17 @@ async def make_variant(order: ExportOrder, on_step: OnStep, program: Sequence[st
     try:
         process.stdin.write(msgspec.json.encode(order))
         process.stdin.close()
-        last: dict[str, Any] = {}
+        last = ExportReport()
         async for line in process.stdout:
-            last = msgspec.json.decode(line, type=dict[str, Any])
-            if "step" in last:
-                on_step(str(last.get("message") or last["step"]))
+            last = msgspec.json.decode(line, type=ExportReport)
+            if last.step is not None:
+                on_step(last.message or last.step)
         status = await process.wait()
     finally:
         if process.returncode is None:
             kill_group(process.pid, signal.SIGKILL)
             await process.wait()
-    if "done" in last:
-        return dict(last["done"])
-    why = last.get("failed") or f"the export ended with status {status} (the machine may have run out of memory)"
+    if last.done is not None:
+        return last.done
+    why = last.failed or f"the export ended with status {status} (the machine may have run out of memory)"
     raise ModelRefused(f"{order.model_id} cannot be made into {order.kind}: {why}", model=order.model_id)

@@ -6,7 +6,7 @@ Owns the endings, the file `variant.json` that says how one was made, and the or
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -86,6 +86,21 @@ class ExportOrder(msgspec.Struct, frozen=True, kw_only=True):
     revision: str | None = None
     threads: int = 1
     memory_limit_bytes: int | None = None
+
+
+ExportStep = Literal["exporting", "folding", "quantising", "checking"]
+
+
+class ExportReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line that the program which makes variants writes: the step that begins, or, in the last one, how it ended.
+
+    `message`: the step in a sentence. `done`: the facts found out about the variant. `failed`: why there is none.
+    """
+
+    step: ExportStep | None = None
+    message: str = ""
+    done: dict[str, Any] | None = None
+    failed: str | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -1,9 +1,8 @@
 """Makes an ONNX variant of a model: a program of its own, since it needs much memory once and then none.
 
 `python -m modelyard.worker.variants` reads one order, a JSON object, from standard input and writes JSON lines to
-standard output: {"step": "exporting" | "folding" | "quantising" | "checking", "message": "..."}, and last either
-{"done": {...}} and exit code 0, or {"failed": "why, and what to do"} and exit code 1. Everything else that is printed
-goes to standard error.
+standard output, an ExportReport each: the steps as they begin, and last how it ended, with exit code 0 when there is a
+variant and 1 when there is none. Everything else that is printed goes to standard error.
 
 The variant appears under `target` whole or not at all: it is made in a hidden folder beside it and renamed. What a
 killed run has left there is removed by the next run for the same target.
@@ -18,12 +17,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError
-from modelyard.records.variants import MANIFEST_FILE, MODEL_FILE, ExportOrder, Manifest
+from modelyard.records.variants import MANIFEST_FILE, MODEL_FILE, ExportOrder, ExportReport, ExportStep, Manifest
 from modelyard.tasks.registry import TASKS, get_task
 from modelyard.worker.limits import limit_memory, says_out_of_memory
 
@@ -32,16 +31,16 @@ KEPT_ENDINGS = (".json", ".txt", ".model", ".jinja", ".md")
 """Of the original's own folder, what is no weights; the folders of its modules are kept whole."""
 LEFT_OUT = ("trainer_state.json", MANIFEST_FILE)
 
-Step = Literal["exporting", "folding", "quantising", "checking"]
-Say = Callable[[Step, str], None]
+OnExportStep = Callable[[ExportStep, str], None]
+"""Told which step begins, and that in a sentence."""
 
 
-def make_variant(order: ExportOrder, say: Say) -> dict[str, Any]:
+def make_variant(order: ExportOrder, on_step: OnExportStep) -> dict[str, Any]:
     """Makes the variant; returns its facts. Raises ModelyardError, MemoryError, OSError."""
     started = time.perf_counter()
     source, target = Path(order.path), Path(order.target)
     refuse_others(order, source)
-    say("exporting", f"Loading {order.model_id} and tracing it")
+    on_step("exporting", f"Loading {order.model_id} and tracing it")
     from modelyard.worker.runtimes import export as exports
     from modelyard.worker.runtimes import heads as model_heads
     from modelyard.worker.runtimes import threads, transformers
@@ -60,7 +59,7 @@ def make_variant(order: ExportOrder, say: Say) -> dict[str, Any]:
         making.mkdir(parents=True)
         copy_files(source, making)
         exports.write_graph(export, making / "exported.onnx")
-        logit_error, shapes = build_graph(order, export, making, model.max_length, say)
+        logit_error, shapes = build_graph(order, export, making, model.max_length, on_step)
         manifest = Manifest(
             variant_of=order.model_id,
             kind=order.kind,
@@ -108,7 +107,7 @@ def refuse_others(order: ExportOrder, source: Path) -> None:
 
 
 def build_graph(
-    order: ExportOrder, export: Any, folder: Path, longest: int | None, say: Say
+    order: ExportOrder, export: Any, folder: Path, longest: int | None, on_step: OnExportStep
 ) -> tuple[float, tuple[str, ...]]:
     """Makes `model.onnx` of `exported.onnx`; returns its logit error and the shapes that were compared.
 
@@ -117,7 +116,7 @@ def build_graph(
     from modelyard.worker.runtimes import comparison, quantisation
 
     bound = find_bound(order.kind)
-    say("folding", "Computing once what does not depend on the input")
+    on_step("folding", "Computing once what does not depend on the input")
     quantisation.fold(folder / "exported.onnx", folder / "folded.onnx")
     candidates = [folder / "folded.onnx"]
     if order.kind == "onnx.8-bit":
@@ -126,9 +125,9 @@ def build_graph(
     for candidate in candidates:
         if order.kind == "onnx.8-bit":
             what = "all weights" if candidate.stem == "all" else "all weights but the embeddings"
-            say("quantising", f"Storing {what} in 8 bits")
+            on_step("quantising", f"Storing {what} in 8 bits")
             quantisation.quantise(folder / "folded.onnx", candidate, embeddings=candidate.stem == "all")
-        say("checking", "Comparing it with the original at other shapes")
+        on_step("checking", "Comparing it with the original at other shapes")
         verdict = comparison.check(export, candidate, longest)
         if verdict.logit_error <= bound:
             quantisation.store(candidate, folder, MODEL_FILE)
@@ -195,18 +194,18 @@ def main() -> int:
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries print
 
-    def write(**message: Any) -> None:
-        output.write(msgspec.json.encode(message).decode() + "\n")
+    def write(report: ExportReport) -> None:
+        output.write(msgspec.json.encode(report).decode() + "\n")
         output.flush()
 
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=ExportOrder)
     try:
-        facts = make_variant(order, lambda step, message: write(step=step, message=message))
+        facts = make_variant(order, lambda step, message: write(ExportReport(step=step, message=message)))
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the one who asked gets a sentence
         sys.excepthook(type(error), error, error.__traceback__)
-        write(failed=explain(error, order))
+        write(ExportReport(failed=explain(error, order)))
         return 1
-    write(done=facts)
+    write(ExportReport(done=facts))
     return 0
 
 
