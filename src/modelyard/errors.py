@@ -47,10 +47,6 @@ class ModelyardError(Exception):
         self.data: dict[str, Any] = data
         super().__init__(self.message)
 
-    def to_wire(self) -> dict[str, Any]:
-        """The error as plain data, for a frame between processes."""
-        return {"code": self.code, "message": self.message, "data": self.data}
-
 
 class InvalidRequest(ModelyardError):
     """The request is not valid."""
@@ -245,12 +241,12 @@ def all_errors(root: type[ModelyardError] = ModelyardError) -> Iterator[type[Mod
         yield from all_errors(child)
 
 
-def from_wire(data: dict[str, Any]) -> ModelyardError:
-    """The inverse of `to_wire`; an unknown code becomes a plain `ModelyardError`."""
-    kind = next((e for e in all_errors() if e.code == data.get("code")), ModelyardError)
+def make_error(code: str, message: str, data: dict[str, Any]) -> ModelyardError:
+    """An error of the class with this code; an unknown code makes a plain `ModelyardError`."""
+    kind = next((e for e in all_errors() if e.code == code), ModelyardError)
     error = kind.__new__(kind)
-    ModelyardError.__init__(error, str(data.get("message")))
-    error.data = dict(data.get("data") or {})
+    ModelyardError.__init__(error, message)
+    error.data = dict(data)
     return error
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from modelyard.errors import ModelyardError, from_wire
+from modelyard.errors import ModelyardError, make_error
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -140,7 +140,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
     def error(self) -> ModelyardError:
         """The error that `of` was given."""
-        return from_wire({"code": self.code, "message": self.message, "data": self.data})
+        return make_error(self.code, self.message, self.data)
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=6):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from modelyard.clock import Clock
 from modelyard.control.autoscaler import Load
 from modelyard.engine.link import Link
-from modelyard.errors import DeadlineExceeded, ModelyardError, QueueFull, from_wire
+from modelyard.errors import DeadlineExceeded, ModelyardError, QueueFull, make_error
 
 
 @dataclass(eq=False, slots=True)
@@ -181,4 +181,4 @@ def pick(route: Route) -> Target | None:
 
 def fresh(error: ModelyardError) -> ModelyardError:
     """An equal error: one instance raised again and again would keep every stack it ever passed through."""
-    return from_wire(error.to_wire())
+    return make_error(error.code, error.message, error.data)

@@ -1,0 +1,177 @@
+"""One connection to a worker, also to one that does not keep to the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from modelyard.engine.link import Link
+from modelyard.errors import InferenceFailed, ReplicaLost
+from modelyard.protocol import (
+    Cancel,
+    Chunk,
+    Done,
+    Failure,
+    Frame,
+    Hello,
+    Outcome,
+    Ping,
+    Pong,
+    Ready,
+    Request,
+    Starting,
+    Status,
+    StatusUpdate,
+    Usage,
+)
+from modelyard.wire import encode, read_frame
+
+DEADLINE_S = 10.0
+
+
+class Worker:
+    """The other end of a link: says exactly what a test wants."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def read(self) -> Frame | None:
+        async with asyncio.timeout(DEADLINE_S):
+            return await read_frame(self.reader)
+
+    def send(self, *frames: Frame) -> None:
+        self.writer.write(b"".join(map(encode, frames)))
+
+    def send_wrong(self, payload: Any) -> None:
+        data = msgspec.msgpack.encode(payload)
+        self.writer.write(len(data).to_bytes(4, "big") + data)
+
+
+@asynccontextmanager
+async def linked(
+    tmp_path: Path, on_status: Callable[[Status], None] = lambda status: None
+) -> AsyncIterator[tuple[Link, Worker]]:
+    workers: asyncio.Queue[Worker] = asyncio.Queue()
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        worker = Worker(reader, writer)
+        assert await worker.read() == Hello("secret")
+        worker.send(Hello())
+        workers.put_nowait(worker)
+
+    server = await asyncio.start_unix_server(greet, str(tmp_path / "s.sock"))
+    link = await Link.connect(f"unix:{tmp_path / 's.sock'}", "secret", on_status)
+    worker = await workers.get()
+    try:
+        yield link, worker
+    finally:
+        await link.close()
+        worker.writer.close()
+        server.close()
+
+
+async def test_pieces_come_in_order_then_the_outcome(tmp_path: Path) -> None:
+    async with linked(tmp_path) as (link, worker):
+        pieces: list[str] = []
+
+        async def note(piece: str) -> None:
+            pieces.append(piece)
+
+        exchange = link.request({"text": "a"}, {}, stream=True)
+        assert await worker.read() == Request(exchange.id, {"text": "a"}, {}, True)
+        outcome = Outcome("one two", Usage(prompt_tokens=1, new_tokens=2))
+        worker.send(Chunk(exchange.id, "one"), Chunk(exchange.id, " two"), Done(exchange.id, outcome))
+        assert await exchange.run(note) == outcome
+        assert pieces == ["one", " two"]
+        assert exchange.finished
+
+
+async def test_an_error_is_raised_as_what_it_is(tmp_path: Path) -> None:
+    async with linked(tmp_path) as (link, worker):
+        exchange = link.request({}, {}, stream=False)
+        worker.send(Failure.of(exchange.id, InferenceFailed("too bad", out_of_memory=True)))
+        with pytest.raises(InferenceFailed, match="too bad") as raised:
+            await exchange.run()
+        assert raised.value.data["out_of_memory"] is True
+        with pytest.raises(ReplicaLost):
+            await anext(exchange)
+
+
+async def test_an_error_of_whoever_takes_the_pieces_cancels_the_request(tmp_path: Path) -> None:
+    async with linked(tmp_path) as (link, worker):
+
+        async def refuse(piece: str) -> None:
+            raise ValueError(piece)
+
+        exchange = link.request({}, {}, stream=True)
+        await worker.read()
+        worker.send(Chunk(exchange.id, "one"))
+        with pytest.raises(ValueError, match="one"):
+            await exchange.run(refuse)
+        assert await worker.read() == Cancel(exchange.id)
+
+
+async def test_cancelling_a_run_cancels_the_request(tmp_path: Path) -> None:
+    async with linked(tmp_path) as (link, worker):
+        exchange = link.request({}, {}, stream=False)
+        await worker.read()
+        running = asyncio.create_task(exchange.run())
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert await worker.read() == Cancel(exchange.id)
+        worker.send(Done(exchange.id, Outcome("too late")))
+        pinging = asyncio.create_task(link.ping(DEADLINE_S))
+        ping = await worker.read()
+        assert isinstance(ping, Ping)
+        worker.send(Pong(ping.id))
+        assert await pinging, "the late answer was taken for a broken link"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [1, {"phase": "ready", "slots": "many"}],
+        [1, {"phase": "asleep"}],
+        [3, 1, {"not": "text"}],
+        [4, 1, {"output": 1, "usage": {"new_tokens": -5}}],
+        [5, 1, "inference_failed"],
+        [2, 1, {}, {}, False],
+        [9, 4],
+        {"no": "frame"},
+    ],
+)
+async def test_a_worker_that_breaks_the_protocol_is_lost(tmp_path: Path, wrong: Any) -> None:
+    statuses: list[Status] = []
+    async with linked(tmp_path, statuses.append) as (link, worker):
+        exchange = link.request({}, {}, stream=True)
+        worker.send_wrong(wrong)
+        async with asyncio.timeout(DEADLINE_S):
+            with pytest.raises(ReplicaLost):
+                await exchange.run()
+        assert link.closed
+        assert statuses == []
+
+
+async def test_every_status_is_told(tmp_path: Path) -> None:
+    statuses: list[Status] = []
+    told = asyncio.Event()
+
+    def note(status: Status) -> None:
+        statuses.append(status)
+        if len(statuses) == 2:
+            told.set()
+
+    async with linked(tmp_path, note) as (_, worker):
+        worker.send(StatusUpdate(Starting()), StatusUpdate(Ready(4, 10, 20)))
+        async with asyncio.timeout(DEADLINE_S):
+            await told.wait()
+    assert statuses == [Starting(), Ready(4, 10, 20)]
