@@ -23,6 +23,7 @@ ModelyardError
 │   ├── BootFailed
 │   ├── ClusterOff
 │   ├── DownloadFailed
+│   ├── CannotListen              the address is taken, or not this machine's; carries host and port
 │   └── ReplicaLost               the replica died with the request in it; retried elsewhere when unstarted
 ├── DeadlineExceeded 504
 └── InferenceFailed 500           the model code raised; details are in the replica's log
@@ -212,6 +213,12 @@ class DownloadFailed(Unavailable):
     """The model's files could not be fetched."""
 
     code = "download_failed"
+
+
+class CannotListen(Unavailable):
+    """The address cannot be listened on."""
+
+    code = "cannot_listen"
 
 
 class ReplicaLost(Unavailable):

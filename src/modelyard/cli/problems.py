@@ -59,6 +59,7 @@ _BY_KIND: tuple[tuple[type[errors.ModelyardError], str], ...] = (
     (errors.UnknownModel, "modelyard ls"),
     (errors.UnknownKey, "modelyard keys ls"),
     (errors.UnknownAccount, "modelyard accounts ls    (modelyard accounts create NAME makes one)"),
+    (errors.CannotListen, "choose another address with --host or --port"),
     (errors.DownloadFailed, "modelyard doctor"),
 )
 """For errors raised in this process; the first class that fits counts. The others' own messages say what to do."""

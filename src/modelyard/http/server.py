@@ -7,7 +7,7 @@ from typing import Any
 
 import uvicorn
 
-from modelyard.errors import Unavailable
+from modelyard.errors import CannotListen
 
 GRACEFUL_S = 10
 """How long requests in progress may take once the server was told to stop."""
@@ -31,7 +31,7 @@ def uvicorn_config(app: Any) -> uvicorn.Config:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening TCP socket, which no child inherits. Raises Unavailable, saying what to do."""
+    """A listening TCP socket, which no child inherits. Raises CannotListen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -39,9 +39,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise Unavailable(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another address with --host or --port."
-        ) from error
+        raise CannotListen(f"Cannot listen on {host}:{port}: {error.strerror}.", host=host, port=port) from error
     listener.listen(BACKLOG)
     listener.set_inheritable(False)
     return listener
