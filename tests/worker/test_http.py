@@ -67,11 +67,11 @@ async def test_a_worker_batches_no_more_than_it_may() -> None:
     changed = asyncio.Event()
     model = SoloModel(EchoLibrary(), changed.set)
     with pytest.raises(Unavailable, match="preparing"):
-        model.batcher()
+        model.scheduler()
     await model.boot(partial(echo_spec_for, max_batch=2))
     async with asyncio.timeout(DEADLINE_S):
         await changed.wait()
-    assert (model.phase, model.ready, model.batcher().max_batch) == ("ready", True, 2)
+    assert (model.phase, model.ready, model.scheduler().max_batch) == ("ready", True, 2)
     model.close()
 
 

@@ -88,9 +88,9 @@ class Watched:
         """What will become of a request."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Outcome | ModelyardError] = loop.create_future()
-        assert self.life.batcher is not None
+        assert self.life.scheduler is not None
         submit_call(
-            self.life.batcher,
+            self.life.scheduler,
             {"text": text},
             {},
             emit=None,
@@ -107,7 +107,7 @@ async def alive(path: str = "echo", **spec: Any) -> AsyncIterator[Watched]:
         yield watched
     finally:
         watched.life.stop()
-        if watched.life.batcher is not None:
+        if watched.life.scheduler is not None:
             await eventually(lambda: "model" not in {thread.name for thread in threading.enumerate()})
 
 
@@ -137,4 +137,4 @@ async def test_a_model_that_cannot_be_loaded_says_why() -> None:
     async with alive("refuse") as one:
         assert await one.until(Failed) == Failed("there are no weights in it", permanent=True)
         assert isinstance(one.life.error, ModelRefused)
-        assert one.life.batcher is None
+        assert one.life.scheduler is None

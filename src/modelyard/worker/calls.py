@@ -10,7 +10,7 @@ from typing import Any
 from modelyard.errors import InferenceFailed, ModelyardError
 from modelyard.tasks import body
 from modelyard.worker.progress import StepLog
-from modelyard.worker.schedulers.batches import Batcher, Deliver
+from modelyard.worker.schedulers.base import Deliver, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class RunningCall:
 
 
 def submit_call(
-    batcher: Batcher,
+    scheduler: Scheduler,
     fields: Mapping[str, Any],
     params: Mapping[str, Any],
     *,
@@ -42,7 +42,7 @@ def submit_call(
     Raises what the request's fields make wrong, ReplicaLost when the model has ended, InferenceFailed.
     """
     running = RunningCall()
-    task = batcher.task
+    task = scheduler.task
     try:
         call = body.to_call(
             task,
@@ -52,7 +52,7 @@ def submit_call(
             cancelled=running.cancelled,
             progress=StepLog(task.id, request_id, emit=emit if task.makes else None),
         )
-        batcher.submit(call, deliver)
+        scheduler.submit(call, deliver)
     except ModelyardError:
         raise
     except Exception as error:

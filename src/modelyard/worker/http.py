@@ -23,7 +23,7 @@ from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks import body as bodies
 from modelyard.worker.calls import call_on_loop, submit_call
 from modelyard.worker.life import ModelLibrary, ModelLife, Runtimes
-from modelyard.worker.schedulers.batches import Batcher
+from modelyard.worker.schedulers.base import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +71,11 @@ class SoloModel:
         """Whether it takes requests."""
         return self.error is None and self._life is not None and isinstance(self._life.status, Ready)
 
-    def batcher(self) -> Batcher:
+    def scheduler(self) -> Scheduler:
         """Where requests go. Raises Unavailable until the model is ready, and after it has ended."""
-        if not self.ready or self._life is None or self._life.batcher is None:
+        if not self.ready or self._life is None or self._life.scheduler is None:
             raise Unavailable(f"The model is not ready: {self.phase}. GET /health says when it is.")
-        return self._life.batcher
+        return self._life.scheduler
 
     def close(self) -> None:
         """Lets the model's thread end; what still waits fails."""
@@ -126,8 +126,8 @@ class SoloApp:
 
     async def _run(self, exchange: HttpExchange) -> None:
         raw = await exchange.body(MAX_BODY_BYTES)
-        batcher = self._model.batcher()
-        inference = bodies.read(batcher.task, bodies.decode_object(raw))
+        scheduler = self._model.scheduler()
+        inference = bodies.read(scheduler.task, bodies.decode_object(raw))
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
 
@@ -135,7 +135,7 @@ class SoloApp:
             call_on_loop(loop, events.put_nowait, event)
 
         running = submit_call(
-            batcher, inference.fields, inference.params, emit=put if inference.stream else None, deliver=put
+            scheduler, inference.fields, inference.params, emit=put if inference.stream else None, deliver=put
         )
         try:
             async with exchange.until_client_leaves():

@@ -25,6 +25,7 @@ from modelyard.tasks.registry import get_task
 from modelyard.worker.calls import call_on_loop
 from modelyard.worker.limits import lift_memory_limit, limit_memory
 from modelyard.worker.memory import Gauge, Memory
+from modelyard.worker.schedulers.base import Scheduler
 from modelyard.worker.schedulers.batches import Batcher
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class Runtimes:
 class ModelLife:
     """One model, from `start` to `stop`. All methods belong to the event loop's thread, those marked excepted.
 
-    `batcher` takes requests once `status` is Ready, and fails them when the model's thread has ended, which makes
+    `scheduler` takes requests once `status` is Ready, and fails them when the model's thread has ended, which makes
     `status` Failed. `error` is then what became of it.
     """
 
@@ -120,7 +121,7 @@ class ModelLife:
         self._gauge = Gauge()
         self._answered = asyncio.Event()
         self.status: Status = Starting()
-        self.batcher: Batcher | None = None
+        self.scheduler: Scheduler | None = None
         self.error: ModelyardError | None = None
 
     def start(self) -> None:
@@ -130,14 +131,14 @@ class ModelLife:
 
     def stop(self) -> None:
         """Lets the model's thread end after its batch; what still waits fails. Idempotent."""
-        if self.batcher is not None:
-            self.batcher.close()
+        if self.scheduler is not None:
+            self.scheduler.close()
 
     def set_threads(self, count: int) -> None:
         """Takes a new number of threads; the thread it concerns applies it between batches."""
         self._threads = count
-        if self.batcher is not None:
-            self.batcher.poke()
+        if self.scheduler is not None:
+            self.scheduler.poke()
 
     def note_answer(self) -> None:
         """Has the model's memory measured soon, and told when it has changed."""
@@ -147,23 +148,23 @@ class ModelLife:
 
     def _run(self) -> None:
         try:
-            batcher = self._load()
+            scheduler = self._load()
             memory = self._measure()
         except BaseException as error:
             self._lift_limit()
             log.exception("loading %s failed", self._spec.model_id)
             call_on_loop(self._loop, self._fail, error, is_permanent(error))
             return
-        call_on_loop(self._loop, self._serve, batcher, memory)
+        call_on_loop(self._loop, self._serve, scheduler, memory)
         try:
-            batcher.run()
+            scheduler.run()
         except BaseException as error:  # e.g. a model that calls sys.exit(): without its thread it answers nobody
             self._lift_limit()
             log.exception("the model's thread ended")
-            batcher.close()
+            scheduler.close()
             call_on_loop(self._loop, self._fail, error, False)
 
-    def _load(self) -> Batcher:
+    def _load(self) -> Scheduler:
         started = time.perf_counter()
         spec = self._spec
         task = self._library.find_task(spec)
@@ -197,19 +198,19 @@ class ModelLife:
         self.status = status
         self._on_status(status)
 
-    def _serve(self, batcher: Batcher, memory: Memory | None) -> None:
-        self.batcher = batcher
-        self._announce(ready_status(batcher, memory))
-        self._follower = asyncio.create_task(self._follow_memory(batcher, memory), name="memory")
+    def _serve(self, scheduler: Scheduler, memory: Memory | None) -> None:
+        self.scheduler = scheduler
+        self._announce(ready_status(scheduler, memory))
+        self._follower = asyncio.create_task(self._follow_memory(scheduler, memory), name="memory")
 
-    async def _follow_memory(self, batcher: Batcher, reported: Memory | None) -> None:
+    async def _follow_memory(self, scheduler: Scheduler, reported: Memory | None) -> None:
         while reported is not None:
             await self._answered.wait()
             self._answered.clear()
             memory = await asyncio.to_thread(self._measure)  # the kernel walks the page tables
             if memory is not None and differs(memory, reported) and isinstance(self.status, Ready):
                 reported = memory
-                self._announce(ready_status(batcher, memory))
+                self._announce(ready_status(scheduler, memory))
             await asyncio.sleep(MEMORY_EVERY_S)
 
     def _fail(self, error: BaseException, permanent: bool) -> None:
@@ -218,11 +219,11 @@ class ModelLife:
         self._announce(Failed(reason, permanent))
 
 
-def ready_status(batcher: Batcher, memory: Memory | None) -> Ready:
+def ready_status(scheduler: Scheduler, memory: Memory | None) -> Ready:
     """What there is to tell of a model that takes requests."""
     if memory is None:
-        return Ready(batcher.max_batch)
-    return Ready(batcher.max_batch, memory.held_bytes, memory.peak_bytes, memory.device_bytes)
+        return Ready(scheduler.max_batch)
+    return Ready(scheduler.max_batch, memory.held_bytes, memory.peak_bytes, memory.device_bytes)
 
 
 def differs(now: Memory, before: Memory) -> bool:

@@ -53,8 +53,8 @@ class Replica:
         self._life.set_threads(settings.threads)
 
     def _follow(self, status: Status) -> None:
-        if self._life.batcher is not None:
-            self._server.accept_calls(self._life.batcher)
+        if self._life.scheduler is not None:
+            self._server.accept_calls(self._life.scheduler)
         self._server.report(status)
         if isinstance(status, Failed):
             self._exit_code = EXIT_FAILED

@@ -31,7 +31,7 @@ from modelyard.protocol import (
 )
 from modelyard.wire import MAX_GREETING_BYTES, BrokenStream, Unsendable, WrongFrame, encode, read_frame
 from modelyard.worker.calls import RunningCall, call_on_loop, submit_call
-from modelyard.worker.schedulers.batches import Batcher, do_nothing
+from modelyard.worker.schedulers.base import Scheduler, do_nothing
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class WorkerServer:
         self._connections: set[Connection] = set()
         self._greeted = asyncio.Event()
         self._status: Status = Starting()
-        self._batcher: Batcher | None = None
+        self._scheduler: Scheduler | None = None
         self._server: asyncio.Server | None = None
 
     async def listen(self, listener: socket.socket) -> None:
@@ -92,9 +92,9 @@ class WorkerServer:
         start = asyncio.start_unix_server if listener.family == socket.AF_UNIX else asyncio.start_server
         self._server = await start(self._serve, sock=listener)
 
-    def accept_calls(self, batcher: Batcher) -> None:
-        """From now on requests go to `batcher`. Loop thread only."""
-        self._batcher = batcher
+    def accept_calls(self, scheduler: Scheduler) -> None:
+        """From now on requests go to `scheduler`. Loop thread only."""
+        self._scheduler = scheduler
 
     def report(self, status: Status) -> None:
         """Tells every peer, present and future, the replica's state. Loop thread only."""
@@ -173,7 +173,7 @@ class WorkerServer:
                 raise BrokenStream(f"a {type(frame).__name__} frame that makes no sense here")
 
     def _start(self, connection: Connection, request: Request) -> None:
-        """Hands a request to the batcher, or answers with the error that stops it."""
+        """Hands a request to the scheduler, or answers with the error that stops it."""
         request_id = request.id
 
         def emit(text: str) -> None:
@@ -183,10 +183,10 @@ class WorkerServer:
             call_on_loop(self._loop, self._finish, connection, request_id, answer)
 
         try:
-            if self._batcher is None:
+            if self._scheduler is None:
                 raise ReplicaLost("The replica is not ready.")
             connection.running[request_id] = submit_call(
-                self._batcher,
+                self._scheduler,
                 request.fields,
                 request.params,
                 emit=emit if request.stream else None,

@@ -16,6 +16,7 @@ from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.protocol import Outcome
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.maker import Loaded
+from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,6 @@ LENGTH_RATIO = 2.0
 """Inputs in one batch differ by at most this factor: padding the shorter ones further costs more than it saves."""
 LENGTH_SLACK = 64
 """... except that lengths (characters) below this count as equal: such inputs are cheap whatever the padding."""
-
-Deliver = Callable[[Outcome | ModelyardError], None]
 
 
 @dataclass(eq=False, slots=True)
@@ -65,15 +64,8 @@ def choose_batch(waiting: Sequence[Pending], max_batch: int) -> list[Pending]:
     return batch
 
 
-def do_nothing() -> None:
-    """Takes no notice of a call."""
-
-
-class Batcher:
-    """Runs one task on one model, on a thread of its own.
-
-    Any thread may `submit`; answers are delivered on the model's thread, and on `close`'s for what never started.
-    """
+class Batcher(Scheduler):
+    """Runs a batch from its beginning to its end, then the next."""
 
     def __init__(
         self, task: Task, model: Loaded, between: Callable[[], None] = do_nothing, max_batch: int | None = None
@@ -92,10 +84,7 @@ class Batcher:
         self._closed = False
 
     def submit(self, call: Call[Any, Any], deliver: Deliver) -> None:
-        """Queues `call`; `deliver` gets its outcome, or the ModelyardError it met, exactly once.
-
-        Raises ReplicaLost after `close`.
-        """
+        """See Scheduler."""
         pending = Pending(call, deliver, self.task.batch_key(call), self.task.length(call))
         if (emit := call.emit) is not None:
 
@@ -111,13 +100,13 @@ class Batcher:
             self._changed.notify()
 
     def poke(self) -> None:
-        """Has `between` run soon, also when no call comes."""
+        """See Scheduler: has `between` run soon."""
         with self._changed:
             self._poked = True
             self._changed.notify()
 
     def close(self) -> None:
-        """Lets `run` return after the batch in progress; what still waits fails with ReplicaLost, now. Idempotent."""
+        """See Scheduler."""
         with self._changed:
             self._closed = True
             left, self._waiting = self._waiting, []
@@ -126,7 +115,7 @@ class Batcher:
             pending.answer(ReplicaLost("The replica stopped before this request started."))
 
     def run(self) -> None:
-        """The model thread's loop; returns after `close`."""
+        """See Scheduler."""
         while (batch := self._take()) is not None:
             self._run_batch(batch)
 

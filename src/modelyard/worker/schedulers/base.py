@@ -1,0 +1,48 @@
+"""What a life asks of whatever decides which calls run together, and when. Every scheduler offers this."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from modelyard.errors import ModelyardError
+from modelyard.protocol import Outcome
+from modelyard.tasks.base import Call, Task
+
+Deliver = Callable[[Outcome | ModelyardError], None]
+
+
+def do_nothing() -> None:
+    """Takes no notice of a call."""
+
+
+class Scheduler(ABC):
+    """Runs one task on one model, on the thread that calls `run`.
+
+    Any thread may `submit`; answers are delivered on the model's thread, and on `close`'s for what never started.
+    `max_batch`: how many calls it runs at once.
+    """
+
+    task: Task
+    max_batch: int
+
+    @abstractmethod
+    def submit(self, call: Call[Any, Any], deliver: Deliver) -> None:
+        """Queues `call`; `deliver` gets its outcome, or the ModelyardError it met, exactly once.
+
+        Raises ReplicaLost after `close`.
+        """
+
+    @abstractmethod
+    def poke(self) -> None:
+        """Has new settings applied soon, also when no call comes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets `run` return after what is in progress; what still waits fails with ReplicaLost, now. Idempotent."""
+
+    @abstractmethod
+    def run(self) -> None:
+        """The model thread's loop; returns after `close`. What ends it otherwise is raised, with every call answered
+        that it had begun."""
