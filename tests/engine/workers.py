@@ -50,9 +50,6 @@ class EchoLibrary:
         self.accelerated = False
         self.device = ""
 
-    def import_runtime(self, spec: ReplicaSpec) -> None:
-        return None
-
     def find_task(self, spec: ReplicaSpec) -> Task:
         return replace(ECHO, run=self.run)
 

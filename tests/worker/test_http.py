@@ -75,6 +75,19 @@ async def test_a_worker_batches_no_more_than_it_may() -> None:
     model.close()
 
 
+async def test_a_worker_whose_files_cannot_be_had_has_failed() -> None:
+    async def prepare() -> ReplicaSpec:
+        raise OSError("the disk is full")
+
+    changed = asyncio.Event()
+    model = SoloModel(EchoLibrary(), changed.set)
+    await model.boot(prepare)
+    assert changed.is_set()
+    assert (model.phase, model.ready) == ("failed", False)
+    assert model.error is not None
+    assert model.error.message == "OSError: the disk is full"
+
+
 async def echo_spec_for(**more: Any) -> ReplicaSpec:
     return echo_spec(**more)
 

@@ -22,7 +22,7 @@ from modelyard.protocol import Failed, Outcome, Ready, Status
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks import body as bodies
 from modelyard.worker.calls import call_on_loop, submit_call
-from modelyard.worker.life import ModelLibrary, ModelLife, Runtimes
+from modelyard.worker.life import FreshRuntimes, ModelLibrary, ModelLife, describe_failure
 from modelyard.worker.schedulers.base import Scheduler
 
 log = logging.getLogger(__name__)
@@ -51,13 +51,13 @@ class SoloModel:
         """Fetches the files, then loads them on the model's thread. A failure becomes `error`."""
         try:
             self.spec = spec = await prepare()
-            await asyncio.to_thread(self._library.import_runtime, spec)
         except ModelyardError as error:
-            self.error = error
-            self._on_change()
-            return
+            return self._fail(error)
+        except Exception as error:
+            log.exception("the model's files cannot be had")
+            return self._fail(Unavailable(describe_failure(error)))
         self._life = ModelLife(spec, self._library, self._follow)
-        self._life.start()
+        return self._life.start()
 
     @property
     def phase(self) -> str:
@@ -83,10 +83,14 @@ class SoloModel:
             self._life.stop()
 
     def _follow(self, status: Status) -> None:
-        if isinstance(status, Failed) and self._life is not None:
-            self.error = self._life.error
-        if isinstance(status, Ready | Failed):
+        if isinstance(status, Failed) and self._life is not None and self._life.error is not None:
+            self._fail(self._life.error)
+        elif isinstance(status, Ready):
             self._on_change()
+
+    def _fail(self, error: ModelyardError) -> None:
+        self.error = error
+        self._on_change()
 
 
 class SoloApp:
@@ -180,7 +184,7 @@ def serve(
 
     `library`: by default the real one. Raises the ModelyardError that kept the model from starting, or ended it.
     """
-    asyncio.run(_serve(prepare, listener, on_ready, library or Runtimes()))
+    asyncio.run(_serve(prepare, listener, on_ready, library or FreshRuntimes()))
 
 
 async def _serve(

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from modelyard.errors import BootFailed, ModelyardError, Unavailable
+from modelyard.errors import ModelyardError, Unavailable
 from modelyard.protocol import Failed, Loading, Ready, Starting, Status
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Task
@@ -37,11 +37,7 @@ MEMORY_STEP_BYTES = 1024**2
 
 
 class ModelLibrary(Protocol):
-    """What a life needs from outside to have a model. Its methods run on the model's thread, those marked excepted."""
-
-    def import_runtime(self, spec: ReplicaSpec) -> None:
-        """Imports what holds the model, where the process has not been forked with it, so that a memory limit counts
-        the model's own memory alone. On any thread, before all else. Raises ModelyardError."""
+    """What a life needs from outside to have a model. Its methods run on the model's thread."""
 
     def find_task(self, spec: ReplicaSpec) -> Task:
         """The task to serve. Raises ModelyardError."""
@@ -58,18 +54,6 @@ class ModelLibrary(Protocol):
 
 class Runtimes:
     """The library of real workers: tasks from the registry, models from the runtimes."""
-
-    def import_runtime(self, spec: ReplicaSpec) -> None:
-        """See ModelLibrary."""
-        from modelyard.worker.runtimes.base import find_loader
-
-        import_loader = find_loader(spec.runtime, get_task(spec.task).heads)
-        try:
-            if import_loader is not None:
-                import_loader()
-        except Exception as error:
-            log.exception("importing %s failed", spec.runtime)
-            raise BootFailed(describe_failure(error)) from error
 
     def find_task(self, spec: ReplicaSpec) -> Task:
         """See ModelLibrary."""
@@ -99,6 +83,19 @@ class Runtimes:
         from modelyard.worker.runtimes.device import peak_device_bytes
 
         return peak_device_bytes()
+
+
+class FreshRuntimes(Runtimes):
+    """The library of a worker that was not forked from a nursery, and so has imported nothing yet."""
+
+    def find_task(self, spec: ReplicaSpec) -> Task:
+        """See ModelLibrary. Imports the runtime as well: a memory limit is to count the model's own memory alone."""
+        from modelyard.worker.runtimes.base import find_loader
+
+        task = super().find_task(spec)
+        if (import_loader := find_loader(spec.runtime, task.heads)) is not None:
+            import_loader()
+        return task
 
 
 class ModelLife:
