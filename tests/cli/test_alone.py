@@ -132,8 +132,12 @@ def test_worker_of_a_model_that_is_not_there_ends_with_the_reason(alone: Termina
     assert "error: There is no model tiny/gtp2" in done.stderr
 
 
-def test_worker_ends_with_the_reason_when_its_model_does_not_fit(alone: Terminal, zoo: Path) -> None:
-    process = alone.start("worker", str(zoo / GPT2), "--memory-gb", "0.00001", "--port", "0")
+def test_worker_ends_with_the_reason_when_its_model_does_not_fit(alone: Terminal, tmp_path: Path) -> None:
+    from tests.builders.sized import text_classifier
+
+    folder = tmp_path / "large"
+    text_classifier(folder, hidden_size=768, num_hidden_layers=2, vocab_size=60_000)  # 250 MB
+    process = alone.start("worker", str(folder), "--memory-gb", "0.06", "--port", "0")
     _, said = process.communicate(timeout=90)
     assert process.returncode == 1
     assert re.search(r"^error: .*memory", said, re.IGNORECASE | re.MULTILINE), said
