@@ -238,3 +238,10 @@ def test_servable_models_are_counted_by_source(store: Store) -> None:
     assert store.models.count(["folder"]) == 2
     assert store.models.count(["folder", "requested"]) == 3
     assert store.models.count(["hub"]) == 0
+
+
+def test_what_a_model_held_on_a_device_is_part_of_its_measurement(store: Store) -> None:
+    store.models.put([listing("org/one")])
+    store.models.measure("org/one", memory_bytes=1, measured_at=at(2), max_batch=8, device_bytes=5)
+
+    assert store.models.measured() == {"org/one": Measurement(1, 400, 8, 5)}
