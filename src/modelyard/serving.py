@@ -21,12 +21,10 @@ from modelyard.catalog.catalog import open_catalog
 from modelyard.catalog.index import Index
 from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import Settings
-from modelyard.control.clusters import Clusters
 from modelyard.control.journal import Journal
+from modelyard.control.parts import assemble
 from modelyard.control.plane import Plane
 from modelyard.control.policy import Policy
-from modelyard.control.preparation import Preparations
-from modelyard.control.reconciler import Reconciler
 from modelyard.control.records import Records
 from modelyard.control.routes import Routes
 from modelyard.engine.base import Engine, Fetch
@@ -37,8 +35,8 @@ from modelyard.gateway.destinations.replicas import Replicas
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.metering import Metering
 from modelyard.gateway.remedies import V2, sentence
-from modelyard.jobs.measurements import Measurements
-from modelyard.jobs.queue import OWNER, Jobs, Limits
+from modelyard.jobs.measurements import Growth, Measurements
+from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
 from modelyard.media.artefacts import Artefacts
 from modelyard.media.fetch import Fetcher, FetchLimits
 from modelyard.records.variants import VARIANTS_FOLDER
@@ -106,8 +104,6 @@ class Services:
         self.engine = await asyncio.to_thread(open_engine, settings, self.catalog.ensure_files)
         await self.engine.start()
         stack.push_async_callback(self.engine.close)
-        self.preparations = Preparations(self.catalog, self.engine.prepare, clock)
-        stack.push_async_callback(self.preparations.close)
         self.journal = Journal(self.store, clock)
         self.journal.start()
         stack.push_async_callback(self.journal.close)
@@ -115,54 +111,42 @@ class Services:
         self.funds = Funds(self.store, self.ledger_clock)
         await self.funds.open()
 
-        self.routes = Routes(clock, max_queued=settings.queue_limit)
+        look_now = asyncio.Event()
+        self.routes = Routes(clock, max_queued=settings.queue_limit, on_demand=look_now.set)
         policy = Policy(
-            boot_s=settings.boot_deadline_s, drain_s=settings.drain_s, stable_window_s=settings.stable_window_s
+            boot_s=settings.boot_deadline_s,
+            drain_s=settings.drain_s,
+            stable_window_s=settings.stable_window_s,
+            idle_timeout_s=settings.default_timeout_s,
         )
-        self.reconciler = Reconciler(
+        parts = assemble(
             self.engine,
-            self.routes,
-            self.preparations,
-            Records(self.journal, self.store, self.ledger_clock, server_id, tariff, describe),
+            self.catalog,
             self.store,
+            self.journal,
+            Records(self.journal, self.store, self.ledger_clock, server_id, tariff, describe),
+            self.routes,
             clock,
             policy,
-            self.quotas.of,
-            server_id,
-            self.funds.refusal,
+            server_id=server_id,
+            quota_of=self.quotas.of,
+            suspension_of=self.funds.refusal,
+            on_growth=Growth(self.measurements, self.store, self.journal, clock).note,
+            poke=look_now,
         )
-        await self.reconciler.start()
-        stack.push_async_callback(self.reconciler.close)
+        self.clusters, self.desired, self.preparations = parts.clusters, parts.desired, parts.preparations
+        self.plane = Plane(parts)
+        await self.plane.start()
+        stack.push_async_callback(self.plane.close)
         await self.journal.flush()  # what an earlier server left open is closed: funds count it as closed
         self.funds.start()
         stack.push_async_callback(self.funds.close)
-        self.clusters = Clusters(
-            self.store,
-            self.catalog,
-            self.preparations,
-            self.reconciler,
-            self.journal,
-            clock,
-            quota_of=self.quotas.of,
-            default_timeout_s=settings.default_timeout_s,
-        )
-        self.clusters.start()
-        self.plane = Plane(
-            self.clusters,
-            self.reconciler,
-            self.routes,
-            self.preparations,
-            self.engine,
-            self.store,
-            self.journal,
-        )
         owner = await asyncio.to_thread(self.store.accounts.ensure, OWNER, clock.now())
         self.jobs = Jobs(
             self.store,
             self.catalog,
-            self.preparations,
             self.measurements,
-            self.reconciler,
+            self.plane,
             self.routes,
             self.engine,
             self.journal,
@@ -170,7 +154,7 @@ class Services:
             owner_id=owner.id,
             server_id=server_id,
             data_dir=settings.data_dir,
-            limits=Limits(benchmark_s=settings.job_benchmark_s),
+            deadlines=JobDeadlines(benchmark_s=settings.job_benchmark_s),
             describe=describe,
         )
         await self.jobs.start()

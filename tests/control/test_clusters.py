@@ -100,7 +100,7 @@ async def test_a_delete_stops_everything_and_tells_who_waits(make_yard: MakeYard
         assert (supervised.route.load().total, yard.engine.sightings()) == (0, {})
         assert yard.store.clusters.list() == []
         assert yard.clusters.list(yard.account) == []
-        assert list(yard.reconciler.clusters()) == []
+        assert yard.desired.all() == []
         with pytest.raises(UnknownCluster):
             yard.clusters.get(yard.account, SMALL)
         with pytest.raises(UnknownCluster):
@@ -124,7 +124,7 @@ async def test_a_cluster_may_be_deleted_at_any_moment(make_yard: MakeYard, when:
             yard.engine.die(yard.only(supervised).id)
         await yard.delete()
         assert supervised.replicas == {}
-        assert supervised.cluster.id not in [s.cluster.id for s in yard.reconciler.clusters()]
+        assert supervised.cluster.id not in [s.cluster.id for s in yard.desired.all()]
 
 
 async def test_a_delete_answers_in_time_and_goes_on_stopping(
@@ -140,7 +140,7 @@ async def test_a_delete_answers_in_time_and_goes_on_stopping(
         assert yard.states(supervised) == ["draining"]
         yard.engine.die(replica.id)
         yard.step()
-        assert list(yard.reconciler.clusters()) == []
+        assert yard.desired.all() == []
 
 
 async def test_a_cluster_made_anew_while_the_old_one_stops_is_another(make_yard: MakeYard) -> None:

@@ -5,20 +5,20 @@ import pytest
 from modelyard.control.plan import (
     Action,
     ClusterView,
+    Deadlines,
     Drain,
     Launch,
-    Limits,
     ReplicaView,
     Stop,
     plan_cluster,
 )
 from modelyard.control.states import ReplicaState as S
 
-LIMITS = Limits(boot_s=600.0, drain_s=120.0)
+DEADLINES = Deadlines(boot_s=600.0, drain_s=120.0)
 
 
 def plan(wanted: int, *replicas: ReplicaView, backing_off: bool = False, at_once: bool = False) -> list[Action]:
-    return plan_cluster(ClusterView(wanted, replicas, backing_off=backing_off, at_once=at_once), LIMITS)
+    return plan_cluster(ClusterView(wanted, replicas, backing_off=backing_off, at_once=at_once), DEADLINES)
 
 
 def view(name: str, state: S, in_flight: int = 0, age_s: float = 0.0, *, stopping: bool = False) -> ReplicaView:

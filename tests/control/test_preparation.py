@@ -43,14 +43,21 @@ def open_hub(server: HubServer, folder: Path) -> Hub:
     )
 
 
-def prepare_from(catalog: Catalog, clock: HandClock | None = None) -> Preparations:
-    return Preparations(catalog, catalog.ensure_files, clock or HandClock())
+class WatchedPreparations(Preparations):
+    """`changed` is set whenever a model has got further."""
+
+    def __init__(self, catalog: Catalog, clock: HandClock) -> None:
+        self.changed = asyncio.Event()
+        super().__init__(catalog, catalog.ensure_files, clock, self.changed.set)
 
 
-async def outcome(preparations: Preparations, model_id: str) -> Prepared | NotPrepared:
+def prepare_from(catalog: Catalog, clock: HandClock | None = None) -> WatchedPreparations:
+    return WatchedPreparations(catalog, clock or HandClock())
+
+
+async def outcome(preparations: WatchedPreparations, model_id: str) -> Prepared | NotPrepared:
     """What became of a preparation that is under way."""
-    changed = asyncio.Event()
-    preparations.on_change = changed.set
+    changed = preparations.changed
     while isinstance(state := preparations.ensure(model_id), Preparing):
         changed.clear()
         async with asyncio.timeout(10):

@@ -20,7 +20,7 @@ def held(yard: Yard, account_id: str) -> tuple[int, int]:
     """The instances and the bytes of an account."""
     replicas = [
         replica.reserved_bytes
-        for supervised in yard.reconciler.clusters()
+        for supervised in yard.desired.all()
         for replica in supervised.replicas.values()
         if supervised.cluster.account_id == account_id and replica.state in HOLDS_MEMORY
     ]
@@ -218,7 +218,7 @@ async def test_whatever_happens_no_account_holds_more_than_its_quota(make_yard: 
                 case 3:
                     await yard.put(model_id, account_id, desired=dice.randrange(3), max=4, timeout=30)
                 case 4:
-                    for supervised in yard.reconciler.clusters():
+                    for supervised in yard.desired.all():
                         for target in [*supervised.route.targets.values(), *supervised.route.leaving.values()]:
                             while target.in_flight:
                                 yard.routes.release(supervised.route, target)

@@ -192,7 +192,7 @@ async def test_the_loop_turns_by_itself_whenever_something_changes(make_yard: Ma
         assert (await request.task).replica_id in yard.ready(supervised)
         yard.routes.release(supervised.route, await request.task)
         yard.clock.advance(1801)
-        yard.reconciler.poke()
+        yard.changed.set()
         await yard.clusters.delete(yard.account, SMALL)
         assert supervised.replicas == {}
 

@@ -60,7 +60,7 @@ async def test_only_as_many_leave_as_are_needed_however_often_the_loop_turns(mak
         supervised = await yard.put(BIG)
         for _ in range(10):
             yard.step(after_s=0.1)
-        leaving = [r for s in yard.reconciler.clusters() for r in s.replicas.values() if r.state == "draining"]
+        leaving = [r for s in yard.desired.all() for r in s.replicas.values() if r.state == "draining"]
         assert len(leaving) == 2
         for replica in leaving:
             yard.engine.die(replica.id)
@@ -77,7 +77,7 @@ async def test_room_that_was_made_for_one_is_not_taken_by_another(make_yard: Mak
         waiting = await yard.ask(BIG)
         yard.step(after_s=1)
         late = await yard.put(THIRD)
-        first, second = [r for s in yard.reconciler.clusters() for r in s.replicas.values() if r.state == "draining"]
+        first, second = [r for s in yard.desired.all() for r in s.replicas.values() if r.state == "draining"]
         yard.engine.die(first.id)
         yard.step(after_s=1)  # now the late one would fit
         assert yard.states(late) == ["queued"]
@@ -187,13 +187,13 @@ async def shuffle(yard: Yard, dice: random.Random) -> None:
                 dice.choice(names), min=bounds[0], desired=bounds[1], max=bounds[2], timeout=dice.choice([0, 30])
             )
         case 4:
-            for supervised in yard.reconciler.clusters():
+            for supervised in yard.desired.all():
                 route = supervised.route
                 for target in [*route.targets.values(), *route.leaving.values()]:
                     while target.in_flight:
                         yard.routes.release(route, target)
         case 5:
-            ready = [name for s in yard.reconciler.clusters() for name in yard.ready(s)]
+            ready = [name for s in yard.desired.all() for name in yard.ready(s)]
             if ready:
                 yard.engine.die(dice.choice(ready))
         case 6:
@@ -211,7 +211,7 @@ async def test_whatever_happens_memory_and_bounds_hold_and_the_ledger_is_in_orde
             await shuffle(yard, dice)
             yard.step(after_s=0.1)
             assert yard.reserved_bytes() <= THREE
-            for supervised in yard.reconciler.clusters():
+            for supervised in yard.desired.all():
                 assert supervised.live() <= supervised.cluster.capacity.max
                 assert supervised.wanted <= supervised.cluster.capacity.max
         assert len(yard.engine.launched) > 30
@@ -228,20 +228,18 @@ async def test_whatever_happens_memory_and_bounds_hold_and_the_ledger_is_in_orde
 async def test_a_replica_that_holds_more_than_was_thought_counts_with_all_it_holds(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=THREE) as yard:
         yard.engine.replica_memory_bytes = ONE + 5_000_000
-        grown: list[tuple[str, int]] = []
-        yard.reconciler.on_growth = lambda card, held_bytes: grown.append((card.model_id, held_bytes))
         await yard.up(SMALL)
         assert yard.reserved_bytes() == ONE + 5_000_000
-        assert grown == [(SMALL, ONE + 5_000_000)]
+        assert yard.growth == [(SMALL, ONE + 5_000_000)]
 
 
 async def test_memory_held_for_other_work_is_free_for_nobody(make_yard: MakeYard) -> None:
     async with make_yard(memory_bytes=TWO) as yard:
-        assert yard.reconciler.hold("an export", Need(ONE)) == Placed(Place("fake"), Need(ONE))
-        assert isinstance(yard.reconciler.hold("another", Need(TWO)), Wait)
+        assert await yard.plane.reserve_memory("an export", Need(ONE)) == Placed(Place("fake"), Need(ONE))
+        assert isinstance(await yard.plane.reserve_memory("another", Need(TWO)), Wait)
         await yard.up(SMALL, min=1)
         second = await yard.put(TWIN)
         await yard.settle()
         assert yard.states(second) == ["queued"]
-        yard.reconciler.let_go("an export")
+        await yard.plane.release_memory("an export")
         await yard.until(lambda: yard.ready(second))

@@ -39,11 +39,10 @@ class Bench:
 
     def __init__(self, max_queued: int = 1000) -> None:
         self.clock = HandClock()
-        self.routes = Routes(self.clock, max_queued=max_queued)
+        self.routes = Routes(self.clock, max_queued=max_queued, on_demand=self.poke)
         self.route = self.routes.ensure(CLUSTER)
         self.links: dict[str, tuple[Link, int]] = {}
         self.pokes = 0
-        self.routes.on_demand = self.poke
 
     def poke(self) -> None:
         self.pokes += 1

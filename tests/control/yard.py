@@ -18,14 +18,14 @@ from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.hub import Hub
 from modelyard.clock import SteadyClock
-from modelyard.control.clusters import Clusters, Report, read_changes
+from modelyard.control.clusters import Report, read_changes
 from modelyard.control.journal import Journal
+from modelyard.control.parts import assemble
+from modelyard.control.plane import Plane
 from modelyard.control.policy import Policy
-from modelyard.control.preparation import Preparations
-from modelyard.control.reconciler import Reconciler
 from modelyard.control.records import Records
 from modelyard.control.replicas import Replica, Supervised
-from modelyard.control.routes import Routes, Target
+from modelyard.control.routes import Route, Routes, Target
 from modelyard.control.states import ReplicaState
 from modelyard.engine.base import Node
 from modelyard.errors import ModelyardError
@@ -137,41 +137,33 @@ class Yard:
         )
         await self.engine.start()
         stack.push_async_callback(self.engine.close)
-        self.preparations = Preparations(self.catalog, self.engine.prepare, self.clock)
-        stack.push_async_callback(self.preparations.close)
         self.journal = Journal(self.store, self.clock, retry_delay_s=0)
         self.journal.start()
         stack.push_async_callback(self.journal.close)
-        self.routes = Routes(self.clock, max_queued=100)
-        self.reconciler = Reconciler(
-            self.engine,
-            self.routes,
-            self.preparations,
-            Records(self.journal, self.store, SteadyClock(self.clock), self.server_id, self.tariff),
-            self.store,
-            self.clock,
-            self.policy,
-            self.quota_of,
-            self.server_id,
-            self.refusals.get,
-        )
         self.changed = asyncio.Event()
         self.engine.watch(self.changed.set)
-        self.routes.on_demand = self.changed.set
-        self.preparations.on_change = self.changed.set
-        await self.reconciler.recover()
-        stack.push_async_callback(self.reconciler.close)
-        self.clusters = Clusters(
-            self.store,
+        self.routes = Routes(self.clock, max_queued=100, on_demand=self.changed.set)
+        self.growth: list[tuple[str, int]] = []
+        parts = assemble(
+            self.engine,
             self.catalog,
-            self.preparations,
-            self.reconciler,
+            self.store,
             self.journal,
+            Records(self.journal, self.store, SteadyClock(self.clock), self.server_id, self.tariff),
+            self.routes,
             self.clock,
+            self.policy,
+            server_id=self.server_id,
             quota_of=self.quota_of,
-            default_timeout_s=1800,
+            suspension_of=self.refusals.get,
+            on_growth=lambda card, held_bytes: self.growth.append((card.model_id, held_bytes)),
+            poke=self.changed,
         )
-        self.clusters.start()
+        self.preparations, self.desired = parts.preparations, parts.desired
+        self.reconciler, self.clusters = parts.reconciler, parts.clusters
+        self.plane = Plane(parts)
+        await self.reconciler.recover()
+        stack.push_async_callback(self.plane.close)
         self._asked: list[asyncio.Task[Target]] = []
         stack.push_async_callback(self._leave)
 
@@ -249,7 +241,7 @@ class Yard:
         """POST: a request that has arrived and holds a slot, or waits for one."""
         supervised = await self.clusters.ensure(account or self.account, model_id)
         if supervised.failure is not None:
-            self.reconciler.revive(supervised.cluster.id)
+            self.desired.revive(supervised)
         task = asyncio.create_task(self.routes.acquire(supervised.route, deadline_s))
         task.add_done_callback(lambda _: self.changed.set())
         self._asked.append(task)
@@ -258,6 +250,12 @@ class Yard:
         if task.done() and not task.cancelled() and task.exception() is None:
             request.target = task.result()
         return request
+
+    async def acquire(self, route: Route) -> Target:
+        """A slot on a route, with the loop turning meanwhile."""
+        task = asyncio.create_task(self.routes.acquire(route, DEADLINE_S))
+        await self.until(task.done)
+        return await task
 
     async def requests(self, count: int, model_id: str = SMALL) -> list[Request]:
         return [await self.ask(model_id) for _ in range(count)]
@@ -286,7 +284,7 @@ class Yard:
 
     def reserved_bytes(self) -> int:
         """What all replicas hold."""
-        return sum(r.reserved_bytes for s in self.reconciler.clusters() for r in s.replicas.values())
+        return sum(r.reserved_bytes for s in self.desired.all() for r in s.replicas.values())
 
     async def events(self, model_id: str = SMALL, account: str | None = None) -> list[str]:
         """The cluster's log."""

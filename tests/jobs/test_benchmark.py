@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -79,8 +80,12 @@ class Simulation:
         return await sweep(self.ask, SIZES, **settings)
 
     async def confirm(self, found: Sweep, memory: int | None = 7, **more: Any) -> int | None:
-        settings = {"memory": lambda: memory, "settle_s": 0.0, "clock": lambda: self.now, **more}
+        settings = {"memory": partial(answer, memory), "settle_s": 0.0, "clock": lambda: self.now, **more}
         return await confirm(self.ask, found, **settings)
+
+
+async def answer(memory: int | None) -> int | None:
+    return memory
 
 
 def out_of_memory() -> ModelyardError:

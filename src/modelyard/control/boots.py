@@ -61,8 +61,8 @@ class Boots:
         """What may be held on the largest node in all."""
         return max((node.memory_bytes for node in self._engine.nodes() if node.accepting), default=0)
 
-    def hold(self, name: str, need: Need, now: float) -> Placement:
-        """Sets memory aside for work that is no replica, if it is free somewhere now; `let_go` gives it back."""
+    def reserve_memory(self, name: str, need: Need, now: float) -> Placement:
+        """Sets memory aside for work that is no replica, if it is free somewhere now; see `release_memory`."""
         found = self._room(now).look(need)
         if isinstance(found, Placed):
             self._held[name] = Tenant(
@@ -70,19 +70,14 @@ class Boots:
             )
         return found
 
-    def let_go(self, name: str) -> None:
-        """Gives back what `hold` set aside. Idempotent."""
+    def release_memory(self, name: str) -> None:
+        """Gives back what `reserve_memory` set aside. Idempotent."""
         if self._held.pop(name, None) is not None:
             self._poke()
 
     def _room(self, now: float) -> Room:
         held = tuple(self._held.values())
         return Room(self._engine.nodes(), self._clusters.values(), self._quota_of, now, held)
-
-    def is_downloading(self, model_id: str) -> bool:
-        """Whether the model's files are on their way; looking for them is quick and does not count."""
-        state = self._preparations.find(model_id)
-        return isinstance(state, Preparing) and state.total_bytes > 0
 
     # --- boots ---
 
@@ -114,7 +109,7 @@ class Boots:
         return False
 
     def _place(self, supervised: Supervised, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
-        need = Need(supervised.terms.reserve_bytes or card.memory_bytes, card.device_bytes)
+        need = Need(supervised.settings.reserve_bytes or card.memory_bytes, card.device_bytes)
         match room.find(supervised, need, self._engine.nodes_with(card)):
             case Placed() as placed:
                 self._launch(supervised, replica, card, placed, now)
@@ -142,7 +137,7 @@ class Boots:
         replica.place = place
         replica.reserved_bytes, replica.reserved_device_bytes = need.memory_bytes, need.device_bytes
         supervised.waiting_for = None
-        self._records.opened(cluster, replica.id, place.node, need.memory_bytes, billed=supervised.terms.billed)
+        self._records.opened(cluster, replica.id, place.node, need.memory_bytes, billed=supervised.settings.billed)
         self._records.event(cluster, "booting", f"{replica.id} starts{self._whereabouts(place)}, {reserved(need)}")
         self._engine.launch(
             ReplicaSpec(
@@ -153,8 +148,8 @@ class Boots:
                 runtime=card.inspection.runtime,
                 remote_code=card.inspection.remote_code,
                 pickled=card.inspection.pickle_only,
-                max_batch=supervised.terms.max_batch or card.max_batch,
-                memory_limit_bytes=supervised.terms.limit_bytes,
+                max_batch=supervised.settings.max_batch or card.max_batch,
+                memory_limit_bytes=supervised.settings.limit_bytes,
                 secret=secrets.token_hex(16),
                 log_path=log_path(cluster, replica.id),
             ),

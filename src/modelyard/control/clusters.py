@@ -14,10 +14,11 @@ import msgspec
 
 from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
+from modelyard.control.desired import DesiredState
 from modelyard.control.journal import Journal
 from modelyard.control.limits import instances
+from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations, Prepared
-from modelyard.control.reconciler import Reconciler
 from modelyard.control.replicas import Supervised
 from modelyard.control.room import QuotaOf
 from modelyard.control.states import ClusterStatus
@@ -77,36 +78,27 @@ class Clusters:
         store: Store,
         catalog: Catalog,
         preparations: Preparations,
-        reconciler: Reconciler,
+        desired: DesiredState,
         journal: Journal,
         clock: Clock,
+        policy: Policy,
         *,
         quota_of: QuotaOf,
-        default_timeout_s: int,
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._preparations = preparations
-        self._reconciler = reconciler
+        self._desired = desired
         self._journal = journal
         self._clock = clock
         self._quota_of = quota_of
-        self._default_timeout_s = default_timeout_s
-        self._index: dict[tuple[str, str], str] = {}
+        self._policy = policy
         self._turn = asyncio.Lock()
         self._under_way: set[asyncio.Task[Any]] = set()
 
-    def start(self) -> None:
-        """Learns which clusters there are from the reconciler, once it has started."""
-        self._index = {
-            (supervised.cluster.account_id, supervised.cluster.model_id): supervised.cluster.id
-            for supervised in self._reconciler.clusters()
-        }
-
     def find(self, account_id: str, model_id: str) -> Supervised | None:
         """The account's cluster of a model."""
-        cluster_id = self._index.get((account_id, model_id))
-        return None if cluster_id is None else self._reconciler.supervised(cluster_id)
+        return self._desired.find(account_id, model_id)
 
     def get(self, account_id: str, model_id: str) -> Supervised:
         """The account's cluster of a model. Raises UnknownCluster."""
@@ -117,11 +109,11 @@ class Clusters:
 
     def list(self, account_id: str) -> Sequence[Supervised]:
         """The account's clusters, by model id."""
-        return [self.get(*key) for key in sorted(self._index) if key[0] == account_id]
+        return self._desired.list(account_id)
 
     def all(self) -> Sequence[Supervised]:
         """Every account's clusters."""
-        return [self._reconciler.supervised(cluster_id) for cluster_id in self._index.values()]
+        return self._desired.list()
 
     async def model(self, model_id: str) -> ModelCard:
         """The model's card, if it may be served. Raises UnknownModel, ModelRefused, and what the catalog raises."""
@@ -151,7 +143,7 @@ class Clusters:
     async def delete(self, account_id: str, model_id: str) -> None:
         """Stops every instance and removes the cluster; returns when they are gone. Raises UnknownCluster."""
         cluster = await self._change(partial(self._delete, account_id, model_id))
-        await self._reconciler.wait_until_gone(cluster.id, DELETE_DEADLINE_S)
+        await self._desired.wait_until_gone(cluster.id, DELETE_DEADLINE_S)
 
     async def _change(self, change: Callable[[], Awaitable[T]]) -> T:
         """Makes a change in its turn, and to its end even when its client leaves: store and reconciler must agree."""
@@ -162,6 +154,7 @@ class Clusters:
 
     async def _in_turn(self, change: Callable[[], Awaitable[T]]) -> T:
         async with self._turn:
+            await self._desired.read()  # what another process has changed is changed further, not undone
             return await change()
 
     async def _put(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
@@ -171,11 +164,11 @@ class Clusters:
             self._check_models(account_id)
         capacity = check_capacity(base.capacity if base else Capacity(), changes)
         self._check_min(account_id, base, capacity)
-        timeout_s = check_timeout(base.timeout_s if base else self._default_timeout_s, changes)
+        timeout_s = check_timeout(base.timeout_s if base else self._policy.idle_timeout_s, changes)
         cluster, created = await asyncio.to_thread(
             self._store.clusters.put, account_id, model_id, capacity, timeout_s, self._clock.now()
         )
-        return self._took_effect(cluster, "created" if created else "updated")
+        return await self._took_effect(cluster, "created" if created else "updated")
 
     async def _ensure(self, account_id: str, model_id: str) -> Supervised:
         return self.find(account_id, model_id) or await self._put(account_id, model_id, Changes())
@@ -190,11 +183,12 @@ class Clusters:
             capacity=capacity,
             timeout_s=check_timeout(current.timeout_s, changes),
             enabled=changes.enabled,
+            wake=changes != Changes(timeout_s=changes.timeout_s),
             now=self._clock.now(),
         )
         if cluster is None:
-            raise UnknownCluster(f"The cluster of {model_id} was deleted a moment ago.", model=model_id)
-        return self._took_effect(cluster, "updated", wake=changes != Changes(timeout_s=changes.timeout_s))
+            raise deleted_a_moment_ago(model_id)
+        return await self._took_effect(cluster, "updated")
 
     def _check_models(self, account_id: str) -> None:
         """Whether the account may have one more cluster. Raises QuotaExceeded."""
@@ -232,10 +226,13 @@ class Clusters:
     async def _delete(self, account_id: str, model_id: str) -> Cluster:
         cluster = self.get(account_id, model_id).cluster
         await asyncio.to_thread(self._store.clusters.delete, cluster.id)
-        del self._index[account_id, model_id]
-        self._reconciler.remove(cluster.id)
+        await self._desired.read()
         self._journal.event(account_id, model_id, cluster.id, "deleted", "cluster deleted")
         return cluster
+
+    def status(self, supervised: Supervised) -> ClusterStatus:
+        """The word for what it is doing now."""
+        return supervised.status(downloading=self._preparations.is_downloading(supervised.cluster.model_id))
 
     def report(self, supervised: Supervised) -> Report:
         """The cluster as it is now."""
@@ -249,7 +246,7 @@ class Clusters:
             expires_at = self._clock.now() + timedelta(seconds=max(0.0, cluster.timeout_s - idle_s))
         return Report(
             cluster=cluster,
-            status=supervised.status(downloading=self._reconciler.is_downloading(cluster.model_id)),
+            status=self.status(supervised),
             instances=len(supervised.replicas),
             ready=len(supervised.route.targets),
             in_flight=load.in_flight,
@@ -260,15 +257,24 @@ class Clusters:
             memory_bytes=prepared.card.memory_bytes if isinstance(prepared, Prepared) else None,
         )
 
-    def _took_effect(self, cluster: Cluster, verb: str, *, wake: bool = True) -> Supervised:
+    async def _took_effect(self, cluster: Cluster, verb: str) -> Supervised:
+        """Notes a change that was stored, and takes it up, so that whoever made it finds it made."""
         capacity = cluster.capacity
         words = (
             f"cluster {verb}: min {capacity.min}, desired {capacity.desired}, max {capacity.max}, "
             f"timeout {cluster.timeout_s} s{'' if cluster.enabled else ', off'}"
         )
         self._journal.event(cluster.account_id, cluster.model_id, cluster.id, verb, words)
-        self._index[cluster.account_id, cluster.model_id] = cluster.id
-        return self._reconciler.adopt(cluster, wake=wake)
+        await self._desired.read()
+        supervised = self.find(cluster.account_id, cluster.model_id)
+        if supervised is None:
+            raise deleted_a_moment_ago(cluster.model_id)
+        return supervised
+
+
+def deleted_a_moment_ago(model_id: str) -> UnknownCluster:
+    """For a change that another process has undone meanwhile."""
+    return UnknownCluster(f"The cluster of {model_id} was deleted a moment ago.", model=model_id)
 
 
 def read_changes(body: dict[str, Any], *, allow_status: bool) -> Changes:

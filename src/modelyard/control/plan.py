@@ -36,8 +36,8 @@ class ClusterView:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Deadlines, in seconds."""
+class Deadlines:
+    """How long a replica may boot and drain, in seconds."""
 
     boot_s: float
     drain_s: float
@@ -71,7 +71,7 @@ _GIVE_UP_ORDER = {ReplicaState.QUEUED: 0, ReplicaState.STARTING: 1, ReplicaState
 """When there are too many: first those that have cost the least."""
 
 
-def plan_cluster(view: ClusterView, limits: Limits) -> list[Action]:
+def plan_cluster(view: ClusterView, deadlines: Deadlines) -> list[Action]:
     """The actions that bring the cluster one step closer to what it wants."""
     actions: list[Action] = []
 
@@ -79,15 +79,15 @@ def plan_cluster(view: ClusterView, limits: Limits) -> list[Action]:
     overdue = {
         replica.id
         for replica in view.replicas
-        if replica.state in (ReplicaState.STARTING, ReplicaState.LOADING) and replica.age_s > limits.boot_s
+        if replica.state in (ReplicaState.STARTING, ReplicaState.LOADING) and replica.age_s > deadlines.boot_s
     }
     for replica in view.replicas:
         if replica.id in overdue:
-            actions.append(Stop(replica.id, f"not ready after {limits.boot_s:.0f} s", failed=True))
+            actions.append(Stop(replica.id, f"not ready after {deadlines.boot_s:.0f} s", failed=True))
         elif replica.state is ReplicaState.DRAINING and not replica.stopping:
             if replica.in_flight == 0:
                 actions.append(Stop(replica.id, "drained"))
-            elif view.at_once or (replica.age_s > limits.drain_s and not view.patient):
+            elif view.at_once or (replica.age_s > deadlines.drain_s and not view.patient):
                 actions.append(Stop(replica.id, f"stopped with {replica.in_flight} requests in flight"))
 
     live = [replica for replica in view.replicas if replica.state in LIVE and replica.id not in overdue]

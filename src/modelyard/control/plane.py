@@ -1,28 +1,35 @@
 """The front door of control: all that gateway, jobs and consoles may ask about clusters, replicas and their models.
 
-Takes and returns records, never a reconciler, a replica or a link, so that one day the one who answers may sit in
-another process. The one exception is `Route`, which belongs to the server that sends requests. Loop thread only.
+Takes and returns records, never a part of control, so that one day the one who answers may sit in another process. The
+one exception is `Route`, which belongs to the server that sends requests. Loop thread only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelyard.control.boots import log_folder
-from modelyard.control.clusters import Changes, Clusters, Report
-from modelyard.control.journal import Journal
-from modelyard.control.preparation import Preparations, Prepared
-from modelyard.control.reconciler import Reconciler
-from modelyard.control.replicas import Supervised
-from modelyard.control.routes import Route, Routes
+from modelyard.control.clusters import Changes, Report
+from modelyard.control.parts import Parts
+from modelyard.control.placement import Placement
+from modelyard.control.preparation import Prepared
+from modelyard.control.replicas import BootSettings, Supervised
+from modelyard.control.routes import Route
 from modelyard.control.states import ClusterStatus
-from modelyard.engine.base import Engine, ReplicaLog
+from modelyard.engine.base import Need, ReplicaLog
 from modelyard.errors import UnknownCluster
-from modelyard.records.clusters import Event
+from modelyard.records.clusters import Capacity, Cluster, Event
 from modelyard.records.models import ModelCard
-from modelyard.store.store import Store
+
+STOPPED = frozenset({ClusterStatus.STOPPING, ClusterStatus.STOPPED})
+"""The statuses in which a cluster takes no requests before it is asked for again."""
+TRIAL_TIMEOUT_S = 365 * 24 * 3600
+"""A trial is ended by who began it, never for being idle."""
+TRIAL_ENDS_S = 10.0
+"""How long a trial's worker may take to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +43,45 @@ class Overview:
     clusters: int
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One worker of a model that belongs to no client. `route`: where its requests go."""
+
+    id: str
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFigures:
+    """How a trial's worker does. `boot_s`: from its launch until it was ready. `peak_bytes`: the most it has said that
+    it held; None while it has said nothing."""
+
+    boot_s: float
+    peak_bytes: int | None
+
+
 class Plane:
     """One server's control plane, from outside. An account only ever reaches its own clusters."""
 
-    def __init__(
-        self,
-        clusters: Clusters,
-        reconciler: Reconciler,
-        routes: Routes,
-        preparations: Preparations,
-        engine: Engine,
-        store: Store,
-        journal: Journal,
-    ) -> None:
-        self._clusters = clusters
-        self._reconciler = reconciler
-        self._routes = routes
-        self._preparations = preparations
-        self._engine = engine
-        self._store = store
-        self._journal = journal
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._clusters = parts.clusters
+        self._desired = parts.desired
+        self._preparations = parts.preparations
+
+    async def start(self) -> None:
+        """Heals what this server left behind, takes up what is wanted, and begins to make it so."""
+        await self._parts.reconciler.start()
+
+    async def close(self) -> None:
+        """Stops every replica of this server; what is wanted stays so."""
+        await self._parts.reconciler.close()
+        await self._preparations.close()
 
     def overview(self) -> Overview:
         """What everything together is doing."""
-        load = self._routes.totals()
-        return Overview(self._engine.warm, load.in_flight, load.queued, len(self._clusters.all()))
+        load = self._parts.routes.totals()
+        return Overview(self._parts.engine.warm, load.in_flight, load.queued, len(self._clusters.all()))
 
     # --- models ---
 
@@ -102,12 +123,12 @@ class Plane:
 
     async def events(self, account_id: str, model_id: str, *, after: int | None, limit: int) -> Sequence[Event]:
         """A cluster's log, oldest first, what was just noted included. `after`: an event's id."""
-        await self._journal.flush()
-        return await asyncio.to_thread(self._store.events.list, account_id, model_id, after_id=after, limit=limit)
+        await self._parts.journal.flush()
+        return await asyncio.to_thread(self._parts.store.events.list, account_id, model_id, after_id=after, limit=limit)
 
     async def logs(self, account_id: str, model_id: str, count: int) -> Sequence[ReplicaLog]:
         """The ends of the outputs of the newest `count` replicas, newest first; empty when none has run."""
-        return await self._engine.read_logs(log_folder(account_id, model_id), count)
+        return await self._parts.engine.read_logs(log_folder(account_id, model_id), count)
 
     # --- requests ---
 
@@ -125,18 +146,61 @@ class Plane:
         """
         supervised = self._clusters.get(account_id, model_id)
         route = self._revived(supervised)
-        if supervised.failure is None and self._clusters.report(supervised).status in STOPPED:
+        if supervised.failure is None and self._clusters.status(supervised) in STOPPED:
             raise UnknownCluster(model=model_id)
         return route
 
     def _revived(self, supervised: Supervised) -> Route:
         if supervised.failure is not None:
-            self._reconciler.revive(supervised.cluster.id)
+            self._desired.revive(supervised)
         return supervised.route
 
     def _report(self, supervised: Supervised) -> Report:
         return self._clusters.report(supervised)
 
+    # --- jobs ---
 
-STOPPED = frozenset({ClusterStatus.STOPPING, ClusterStatus.STOPPED})
-"""The statuses in which a cluster takes no requests before it is asked for again."""
+    async def offer_model(self, card: ModelCard) -> None:
+        """Takes what a job knows of a model whose files it has."""
+        self._preparations.offer(card)
+
+    async def forget_model(self, model_id: str) -> None:
+        """Looks the model up afresh for the next boot: more is known of it, or its files have changed."""
+        self._preparations.forget(model_id)
+
+    async def largest_memory_bytes(self) -> int:
+        """What may be held on the largest node in all."""
+        return self._parts.boots.memory_bytes
+
+    async def reserve_memory(self, name: str, need: Need) -> Placement:
+        """Sets memory aside for work that is no replica, if it is free somewhere now; see `release_memory`."""
+        return self._parts.boots.reserve_memory(name, need, self._parts.clock.monotonic())
+
+    async def release_memory(self, name: str) -> None:
+        """Gives back what `reserve_memory` set aside. Idempotent."""
+        self._parts.boots.release_memory(name)
+
+    async def start_trial(self, account_id: str, model_id: str, settings: BootSettings) -> Trial:
+        """Wants one worker of the model, which the loop boots, places and ends like any replica.
+
+        `account_id`: whose name the ledger and the log carry.
+        """
+        now = self._parts.clock.now()
+        trial_id = f"job_{secrets.token_hex(8)}"
+        capacity = Capacity(1, 1, 1)
+        cluster = Cluster(trial_id, account_id, model_id, capacity, TRIAL_TIMEOUT_S, True, now, now)
+        return Trial(trial_id, self._desired.add_temporary(cluster, settings).route)
+
+    async def get_trial(self, trial_id: str) -> TrialFigures:
+        """How it does now. Raises UnknownCluster when it has ended."""
+        supervised = self._desired.by_id.get(trial_id)
+        if supervised is None:
+            raise UnknownCluster(f"The trial {trial_id} has ended.")
+        peak_bytes = max((replica.peak_bytes for replica in supervised.replicas.values()), default=0)
+        return TrialFigures(supervised.boot_s, peak_bytes or None)
+
+    async def end_trial(self, trial_id: str) -> None:
+        """Stops its worker; returns when that is gone. Idempotent."""
+        if trial_id in self._desired.by_id:
+            self._desired.remove(trial_id)
+            await self._desired.wait_until_gone(trial_id, TRIAL_ENDS_S)

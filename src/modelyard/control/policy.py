@@ -15,6 +15,7 @@ class Policy:
     stop_at_once_grace_s: float = 0.5
     stable_window_s: float = 60.0
     tick_s: float = 1.0
+    read_s: float = 1.0
     heartbeat_s: float = 10.0
     count_s: float = 2.0
     back_off_s: float = 0.5
@@ -23,6 +24,7 @@ class Policy:
     max_crashes: int = 5
     crash_window_s: float = 600.0
     failure_kept_s: float = 30.0
+    idle_timeout_s: int = 1800
     slots_per_target: int = 4
     """A replica that batches is worth a second one beside it when a quarter of its slots are taken: beyond that, a
     larger batch adds more waiting than throughput (see benchmarks)."""

@@ -51,14 +51,15 @@ Preparation = Preparing | Prepared | NotPrepared
 class Preparations:
     """Asks the catalog for models and keeps what it answered."""
 
-    def __init__(self, catalog: Catalog, fetch: Fetch, clock: Clock) -> None:
-        """`fetch`: gets the files of a model that the catalog knows to where replicas find them; their folder."""
+    def __init__(self, catalog: Catalog, fetch: Fetch, clock: Clock, on_change: Callable[[], None]) -> None:
+        """`fetch`: gets the files of a model that the catalog knows to where replicas find them; their folder.
+        `on_change`: called whenever a model has got further."""
         self._catalog = catalog
         self._fetch = fetch
         self._clock = clock
         self._states: dict[str, Preparation] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self.on_change: Callable[[], None] = lambda: None
+        self._on_change = on_change
 
     def offer(self, card: ModelCard) -> None:
         """Takes a card somebody has just looked up, so that a local model needs no task at all."""
@@ -78,6 +79,11 @@ class Preparations:
     def find(self, model_id: str) -> Preparation | None:
         """How far the model has got, if anybody asked."""
         return self._states.get(model_id)
+
+    def is_downloading(self, model_id: str) -> bool:
+        """Whether the model's files are on their way; looking for them is quick and does not count."""
+        state = self.find(model_id)
+        return isinstance(state, Preparing) and state.total_bytes > 0
 
     def forget(self, model_id: str) -> None:
         """Looks the model up afresh the next time: its files may have changed."""
@@ -108,9 +114,9 @@ class Preparations:
             self._states[model_id] = NotPrepared(failure, self._clock.monotonic())
         finally:
             self._tasks.pop(model_id, None)
-            self.on_change()
+            self._on_change()
 
     def _on_progress(self, progress: Progress) -> None:
         if progress.model_id in self._tasks:  # a late report must not undo the outcome
             self._states[progress.model_id] = Preparing(progress.done_bytes, progress.total_bytes)
-            self.on_change()
+            self._on_change()

@@ -16,7 +16,7 @@ from modelyard.records.clusters import Capacity, Cluster
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class BootSettings:
     """What is asked of a cluster's replicas beyond their model's card; None: what the card says.
 
     `max_batch`: most requests in one batch. `reserve_bytes`: counted against the node in place of the model's memory.
@@ -72,15 +72,15 @@ class Supervised:
 
     `floor`: replicas kept without load: `desired` while in use, `min` once idled out, fewer than before once evicted.
     `peak`: what the load called for over the stable window. `failure`: why it was given up, at `failed_at`.
-    `unpaid`: why its account may run nothing for now; what is in flight is finished.
+    `suspension`: why its account may run nothing for now; what is in flight is finished.
     `retry_at`: launch nothing before. `ready_at`: when a replica last became ready, `boot_s` after its launch.
-    `removed`: being deleted.
+    `removed`: being deleted. `temporary`: in no store.
     """
 
     cluster: Cluster
     route: Route
     floor: int
-    terms: Terms = Terms()
+    settings: BootSettings = BootSettings()
     replicas: dict[str, Replica] = field(default_factory=dict)
     peak: Peak = field(default_factory=Peak)
     wanted: int = 0
@@ -89,11 +89,12 @@ class Supervised:
     retry_at: float = 0.0
     failure: ModelyardError | None = None
     failed_at: float = 0.0
-    unpaid: ModelyardError | None = None
+    suspension: ModelyardError | None = None
     ready_at: float = 0.0
     boot_s: float = 0.0
     waiting_for: str | None = None
     removed: bool = False
+    temporary: bool = False
 
     @property
     def off(self) -> bool:
@@ -102,7 +103,7 @@ class Supervised:
 
     def bounds(self) -> Capacity:
         """The capacity in force at this moment."""
-        stays_down = self.off or self.unpaid is not None or self.failure is not None
+        stays_down = self.off or self.suspension is not None or self.failure is not None
         return Capacity(0, 0, 0) if stays_down else self.cluster.capacity
 
     def refusal(self) -> ModelyardError | None:
@@ -115,11 +116,11 @@ class Supervised:
         if self.cluster.capacity.max == 0:
             words = f"capacity.max of the cluster of {model_id} is 0, so nothing may run."
             return ClusterOff(words, cause="max", model=model_id)
-        return self.unpaid or self.failure
+        return self.suspension or self.failure
 
     def problem(self) -> ModelyardError | None:
         """Why it cannot run although its owner wants it to."""
-        return self.unpaid or self.failure
+        return self.suspension or self.failure
 
     def states(self) -> list[ReplicaState]:
         """Every replica's state."""
@@ -183,7 +184,7 @@ class Supervised:
             ),
             backing_off=now < self.retry_at,
             at_once=self.off,
-            patient=self.unpaid is not None,
+            patient=self.suspension is not None,
         )
 
     def status(self, *, downloading: bool) -> ClusterStatus:

@@ -57,12 +57,13 @@ class Route:
 class Routes:
     """All clusters' routes."""
 
-    def __init__(self, clock: Clock, *, max_queued: int) -> None:
-        """`max_queued`: requests that may wait per cluster before new ones are turned away."""
+    def __init__(self, clock: Clock, *, max_queued: int, on_demand: Callable[[], None]) -> None:
+        """`max_queued`: requests that may wait per cluster before new ones are turned away. `on_demand`: called when a
+        request waits, a drained replica is free, or a link broke."""
         self._clock = clock
         self._max_queued = max_queued
         self._routes: dict[str, Route] = {}
-        self.on_demand: Callable[[], None] = lambda: None
+        self._on_demand = on_demand
 
     def ensure(self, cluster_id: str) -> Route:
         """The cluster's route, made when it is new."""
@@ -94,7 +95,7 @@ class Routes:
             )
         waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
         route.waiting.append(waiter)
-        self.on_demand()
+        self._on_demand()
         try:
             async with asyncio.timeout(deadline_s):
                 return await waiter
@@ -110,7 +111,7 @@ class Routes:
         route.last_activity = self._clock.monotonic()
         if target.replica_id in route.leaving and target.in_flight == 0:
             route.leaving.pop(target.replica_id)
-            self.on_demand()  # a drained replica can be stopped
+            self._on_demand()  # a drained replica can be stopped
         self._serve_queue(route)
 
     def lose(self, route: Route, target: Target) -> None:
@@ -120,7 +121,7 @@ class Routes:
         """
         if route.targets.get(target.replica_id) is target:
             route.leaving[target.replica_id] = route.targets.pop(target.replica_id)
-        self.on_demand()
+        self._on_demand()
 
     def publish(
         self, cluster_id: str, links: Mapping[str, tuple[Link, int]], failure: ModelyardError | None = None

@@ -16,6 +16,7 @@ from modelyard.control.replicas import Replica, Supervised
 from modelyard.control.routes import Routes
 from modelyard.control.states import ReplicaState
 from modelyard.engine.base import Engine
+from modelyard.errors import ModelyardError
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,10 @@ class Stops:
         """Returns when every stop that was asked for has been carried out."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def publish(self, supervised: Supervised) -> None:
-        """Tells the routes which of its replicas take requests."""
-        self._routes.publish(supervised.cluster.id, supervised.links(), supervised.refusal())
+    def publish(self, supervised: Supervised, closing: ModelyardError | None = None) -> None:
+        """Tells the routes which of its replicas take requests; when `closing`, that none does."""
+        links = {} if closing else supervised.links()
+        self._routes.publish(supervised.cluster.id, links, closing or supervised.refusal())
 
     def drain(self, supervised: Supervised, replica: Replica, reason: str, now: float) -> None:
         replica.move(ReplicaState.DRAINING, now)

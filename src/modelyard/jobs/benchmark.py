@@ -149,7 +149,7 @@ async def confirm(
     ask: Ask,
     found: Sweep,
     *,
-    memory: Callable[[], int | None],
+    memory: Callable[[], Awaitable[int | None]],
     budget_s: float = BUDGET_S,
     settle_s: float = SETTLE_S,
     on_progress: OnProgress = quietly,
@@ -166,7 +166,7 @@ async def confirm(
     await ask(size.fields, size.params, False)
     await keep_busy(ask, size, batch, end, clock)
     await asyncio.sleep(settle_s)
-    return memory()
+    return await memory()
 
 
 @dataclass(slots=True)

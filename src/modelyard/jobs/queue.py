@@ -20,15 +20,15 @@ from modelyard.clock import Clock
 from modelyard.control.boots import download_words
 from modelyard.control.journal import Journal
 from modelyard.control.placement import Never, Placed
-from modelyard.control.preparation import Preparations, Preparing
-from modelyard.control.reconciler import Reconciler
-from modelyard.control.replicas import Terms
+from modelyard.control.plane import Plane
+from modelyard.control.preparation import Preparing
+from modelyard.control.replicas import BootSettings
 from modelyard.control.routes import Routes
 from modelyard.engine.base import Engine, Need, Place
 from modelyard.errors import ModelRefused, ModelyardError, NoCapacity
 from modelyard.jobs.benchmark import Figures, conclude, confirm, sweep
 from modelyard.jobs.measurements import Measurements
-from modelyard.jobs.trial import Trial
+from modelyard.jobs.trial import TrialWorker
 from modelyard.records.jobs import Job, JobState
 from modelyard.records.models import Measurement, ModelCard, Progress
 from modelyard.records.variants import VARIANTS_FOLDER, ExportOrder, VariantKind, split_variant
@@ -53,7 +53,7 @@ EXPORT_FACTOR = 6.0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class JobDeadlines:
     """How long a job's parts may take, in seconds. `room_s`: to find room and boot; `benchmark_s`: each measuring."""
 
     room_s: float = 1800.0
@@ -67,9 +67,8 @@ class Jobs:
         self,
         store: Store,
         catalog: Catalog,
-        preparations: Preparations,
         measurements: Measurements,
-        reconciler: Reconciler,
+        plane: Plane,
         routes: Routes,
         engine: Engine,
         journal: Journal,
@@ -78,16 +77,15 @@ class Jobs:
         owner_id: str,
         server_id: str,
         data_dir: Path,
-        limits: Limits,
+        deadlines: JobDeadlines,
         describe: Callable[[ModelyardError], str] = str,
     ) -> None:
         """`owner_id`: the account of OWNER. `server_id`: in whose name jobs are begun. `data_dir`: where variants are
         made. `describe`: an error in the words of those who ask for models."""
         self._store = store
         self._catalog = catalog
-        self._preparations = preparations
         self._measurements = measurements
-        self._reconciler = reconciler
+        self._plane = plane
         self._routes = routes
         self._engine = engine
         self._journal = journal
@@ -95,7 +93,7 @@ class Jobs:
         self._owner_id = owner_id
         self._server_id = server_id
         self._variants = data_dir / VARIANTS_FOLDER
-        self._limits = limits
+        self._deadlines = deadlines
         self._describe = describe
         self._poke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -103,8 +101,7 @@ class Jobs:
     # --- life ---
 
     async def start(self) -> None:
-        """Queues what an earlier server was at once more, begins to work, and to learn from what runs."""
-        self._reconciler.on_growth = self.grew
+        """Queues what an earlier server was at once more, and begins to work."""
         await asyncio.to_thread(self._store.jobs.requeue_interrupted, self._server_id)
         self._task = asyncio.create_task(self._work(), name="jobs")
 
@@ -160,17 +157,6 @@ class Jobs:
             raise ModelRefused(card.refusal, model=model_id)
         return card
 
-    # --- what running replicas teach ---
-
-    def grew(self, card: ModelCard, held_bytes: int) -> None:
-        """Takes it that a replica held more than its model was thought to need. Returns at once."""
-        known = self._measurements.of([card.model_id]).get(card.model_id, Measurement(0, card.inspection.weight_bytes))
-        if held_bytes > known.memory_bytes:
-            self._measurements.learn(card.model_id, replace(known, memory_bytes=held_bytes))
-            self._preparations.offer(replace(card, memory_bytes=held_bytes, measured=True))
-            raising = partial(self._store.models.raise_memory, card.model_id, held_bytes, self._clock.now())
-            self._journal.submit(raising)
-
     # --- one job ---
 
     async def _run(self, job: Job) -> None:
@@ -212,13 +198,13 @@ class Jobs:
 
     async def _fetch(self, job: Job, card: ModelCard) -> ModelCard:
         """The card with the folder of its files, which are downloaded if they are not here."""
-        said = ""
+        words_before = ""
 
         def on_progress(progress: Progress) -> None:
-            nonlocal said
+            nonlocal words_before
             words = download_words(Preparing(progress.done_bytes, progress.total_bytes))
-            if words != said:
-                said = words
+            if words != words_before:
+                words_before = words
                 self._move(job, JobState.DOWNLOADING, words)
 
         return replace(card, path=await self._engine.prepare(card, on_progress))
@@ -242,18 +228,18 @@ class Jobs:
     @asynccontextmanager
     async def _memory_for(self, job: Job, need: Need) -> AsyncIterator[Place]:
         """Sets memory aside, once it is free; where. Raises NoCapacity when no node ever has as much."""
-        said = None
-        while not isinstance(found := self._reconciler.hold(job.model_id, need), Placed):
+        reason = None
+        while not isinstance(found := await self._plane.reserve_memory(job.model_id, need), Placed):
             if isinstance(found, Never):
                 raise NoCapacity(f"Making {job.model_id} {found.reason}", cause=found.cause, model=job.model_id)
-            if found.reason != said:
-                said = found.reason
-                self._move(job, JobState.EXPORTING, said)
+            if found.reason != reason:
+                reason = found.reason
+                self._move(job, JobState.EXPORTING, reason)
             await asyncio.sleep(POLL_S)
         try:
             yield found.place
         finally:
-            self._reconciler.let_go(job.model_id)
+            await self._plane.release_memory(job.model_id)
 
     # --- measuring ---
 
@@ -261,35 +247,36 @@ class Jobs:
         """Two workers, one after the other: the first finds how many requests make the best batch, the second shows
         what a worker that goes no further than that holds."""
         sizes = workload(task, card.inspection.max_length, card.inspection.library)
-        self._preparations.offer(card)
-        room_bytes = min(self._reconciler.memory_bytes, int(ROOM_FACTOR * card.memory_bytes) + ROOM_BYTES)
-        terms = Terms(max_batch=task.max_batch, reserve_bytes=room_bytes, limit_bytes=room_bytes, billed=False)
+        await self._plane.offer_model(card)
+        room_bytes = min(await self._plane.largest_memory_bytes(), int(ROOM_FACTOR * card.memory_bytes) + ROOM_BYTES)
+        settings = BootSettings(
+            max_batch=task.max_batch, reserve_bytes=room_bytes, limit_bytes=room_bytes, billed=False
+        )
         tell = partial(self._move, job, JobState.BENCHMARKING)
         tell("waiting for a worker to measure it in")
-        async with self._trial(card, terms) as worker:
+        async with self._trial(card, settings) as worker:
             found = await sweep(
                 worker.ask,
                 sizes,
                 streams=task.streams,
                 max_batch=task.max_batch,
-                budget_s=self._limits.benchmark_s,
+                budget_s=self._deadlines.benchmark_s,
                 on_progress=tell,
             )
-        async with self._trial(card, replace(terms, max_batch=found.knee)) as worker:
+        async with self._trial(card, replace(settings, max_batch=found.knee)) as worker:
             peak_bytes = await confirm(
-                worker.ask, found, memory=worker.peak_bytes, budget_s=self._limits.benchmark_s, on_progress=tell
+                worker.ask, found, memory=worker.peak_bytes, budget_s=self._deadlines.benchmark_s, on_progress=tell
             )
-            return conclude(found, load_s=worker.load_s, peak_bytes=peak_bytes)
+            return conclude(found, load_s=await worker.load_s(), peak_bytes=peak_bytes)
 
-    def _trial(self, card: ModelCard, terms: Terms) -> Trial:
-        return Trial(
-            self._reconciler,
+    def _trial(self, card: ModelCard, settings: BootSettings) -> TrialWorker:
+        return TrialWorker(
+            self._plane,
             self._routes,
-            self._clock,
             self._owner_id,
             card.model_id,
-            terms,
-            wait_s=self._limits.room_s,
+            settings,
+            wait_s=self._deadlines.room_s,
         )
 
     async def _learn(self, card: ModelCard, figures: Figures) -> None:
@@ -306,4 +293,4 @@ class Jobs:
             benchmark=asdict(figures),
         )
         self._measurements.learn(card.model_id, Measurement(memory_bytes, card.inspection.weight_bytes, figures.knee))
-        self._preparations.forget(card.model_id)
+        await self._plane.forget_model(card.model_id)

@@ -1,0 +1,193 @@
+"""Which clusters are wanted: those in the store, whoever wrote them, and for as long as a job needs it, one of its own.
+
+Owns the collection of clusters and its index. Starts and stops no replica.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from modelyard.clock import Clock
+from modelyard.control.faults import contained
+from modelyard.control.policy import Policy
+from modelyard.control.preparation import Preparations
+from modelyard.control.replicas import BootSettings, Supervised
+from modelyard.control.routes import Routes
+from modelyard.errors import ClusterOff, ModelyardError
+from modelyard.records.clusters import Cluster
+from modelyard.store.clusters import ChangedClusters
+from modelyard.store.store import Store
+
+log = logging.getLogger(__name__)
+
+NEVER_READ = -1
+"""Before the first version: clusters that were stored before there were versions have 0."""
+
+
+class DesiredState:
+    """Every cluster that is wanted, or is being taken down. Loop thread only."""
+
+    def __init__(
+        self,
+        store: Store,
+        routes: Routes,
+        preparations: Preparations,
+        clock: Clock,
+        policy: Policy,
+        poke: Callable[[], None],
+    ) -> None:
+        """`poke` is called after every change."""
+        self._store = store
+        self._routes = routes
+        self._preparations = preparations
+        self._clock = clock
+        self._policy = policy
+        self._poke = poke
+        self.by_id: dict[str, Supervised] = {}
+        self._ids: dict[tuple[str, str], str] = {}
+        self._gone: dict[str, asyncio.Event] = {}
+        self._version = NEVER_READ
+        self._reading = asyncio.Lock()
+
+    # --- what there is ---
+
+    def all(self) -> Sequence[Supervised]:
+        """All of them, those being taken down and those of jobs included; the collection may change meanwhile."""
+        return list(self.by_id.values())
+
+    def find(self, account_id: str, model_id: str) -> Supervised | None:
+        """The account's cluster of a model, as long as it is wanted."""
+        cluster_id = self._ids.get((account_id, model_id))
+        return None if cluster_id is None else self.by_id[cluster_id]
+
+    def list(self, account_id: str | None = None) -> Sequence[Supervised]:
+        """The clusters that one account wants, or all do, by model id."""
+        return [self.by_id[self._ids[key]] for key in sorted(self._ids) if account_id in (None, key[0])]
+
+    # --- what the store says ---
+
+    async def read(self) -> None:
+        """Takes up every change that was stored before the call, whoever stored it; a small query when there is none.
+
+        Raises Unavailable.
+        """
+        async with self._reading:
+            changes = await asyncio.to_thread(self._store.clusters.find_changed, self._version)
+            if changes is not None:
+                self._take_up(changes)
+
+    async def read_forever(self) -> None:
+        """Sees what other processes change, soon after."""
+        while True:
+            await asyncio.sleep(self._policy.read_s)
+            try:
+                await self.read()
+            except ModelyardError as error:
+                log.warning("what is wanted cannot be read: %s", error.message)
+            except Exception:  # a bug must not end the reading
+                log.exception("an error in reading what is wanted")
+
+    def _take_up(self, changes: ChangedClusters) -> None:
+        for cluster in changes.changed:
+            self._take_up_cluster(cluster)
+        for supervised in self.all():
+            if not supervised.temporary and supervised.cluster.id not in changes.ids:
+                self.remove(supervised.cluster.id)
+        self._version = changes.version
+        self._poke()
+
+    def _take_up_cluster(self, cluster: Cluster) -> None:
+        supervised = self.by_id.get(cluster.id)
+        if supervised is None:
+            in_use = self._version != NEVER_READ or self._was_in_use(cluster)
+            supervised = self._add(cluster, in_use=in_use)
+            self._ids[cluster.account_id, cluster.model_id] = cluster.id
+        elif cluster.version <= supervised.cluster.version or supervised.removed:
+            return
+        else:
+            self._change(supervised, cluster)
+        with contained(supervised):
+            self._aim(supervised)
+
+    def _change(self, supervised: Supervised, cluster: Cluster) -> None:
+        known = supervised.cluster  # the store's counts lag behind
+        supervised.cluster = replace(cluster, inferences=known.inferences, last_inference_at=known.last_inference_at)
+        if cluster.wake_version > known.wake_version:
+            self._wake(supervised)
+            supervised.route.last_activity = self._clock.monotonic()
+
+    def _was_in_use(self, cluster: Cluster) -> bool:
+        last = max(filter(None, (cluster.modified_at, cluster.last_inference_at)))
+        return (self._clock.now() - last).total_seconds() < cluster.timeout_s
+
+    # --- one cluster ---
+
+    def add_temporary(self, cluster: Cluster, settings: BootSettings) -> Supervised:
+        """Wants a cluster that is in no store, until it is removed."""
+        supervised = self._add(cluster, in_use=True, settings=settings, temporary=True)
+        self._aim(supervised)
+        self._poke()
+        return supervised
+
+    def revive(self, supervised: Supervised) -> None:
+        """A request has come for a cluster that was given up: after a while it is worth another try."""
+        kept_s = self._clock.monotonic() - supervised.failed_at
+        if supervised.failure is not None and kept_s >= self._policy.failure_kept_s:
+            self._wake(supervised)
+            self._publish(supervised)
+            self._poke()
+
+    def remove(self, cluster_id: str) -> None:
+        """Begins to take a cluster down: no new requests, those that wait fail, all replicas stop. Idempotent."""
+        supervised = self.by_id[cluster_id]
+        if supervised.removed:
+            return
+        supervised.removed = True
+        key = supervised.cluster.account_id, supervised.cluster.model_id
+        if self._ids.get(key) == cluster_id:
+            del self._ids[key]
+        self._gone[cluster_id] = asyncio.Event()
+        self._publish(supervised)
+        self._poke()
+
+    def forget(self, supervised: Supervised) -> None:
+        """A removed cluster has no replica left."""
+        del self.by_id[supervised.cluster.id]
+        self._routes.remove(supervised.cluster.id, supervised.refusal() or ClusterOff())
+        self._gone.pop(supervised.cluster.id).set()
+
+    async def wait_until_gone(self, cluster_id: str, deadline_s: float) -> None:
+        """Returns when a removed cluster has no replica left, or after `deadline_s`."""
+        gone = self._gone.get(cluster_id)
+        if gone is None:
+            return
+        try:
+            async with asyncio.timeout(deadline_s):
+                await gone.wait()
+        except TimeoutError:
+            log.warning("cluster %s is still stopping after %.0f s", cluster_id, deadline_s)
+
+    def _add(
+        self, cluster: Cluster, *, in_use: bool, settings: BootSettings | None = None, temporary: bool = False
+    ) -> Supervised:
+        floor = cluster.capacity.desired if in_use else cluster.capacity.min
+        route = self._routes.ensure(cluster.id)
+        supervised = Supervised(cluster, route, floor, settings or BootSettings(), temporary=temporary)
+        self.by_id[cluster.id] = supervised
+        return supervised
+
+    def _aim(self, supervised: Supervised) -> None:
+        """Says at once how many replicas are wanted, and what requests get meanwhile."""
+        now = self._clock.monotonic()
+        supervised.aim(now, self._policy.slots_per_target, self._policy.stable_window_s)
+        self._publish(supervised)
+
+    def _wake(self, supervised: Supervised) -> None:
+        supervised.wake()
+        self._preparations.forgive(supervised.cluster.model_id)
+
+    def _publish(self, supervised: Supervised) -> None:
+        self._routes.publish(supervised.cluster.id, supervised.links(), supervised.refusal())

@@ -1,0 +1,109 @@
+"""What became of the replicas: what the engine sees of them, taken over into what control knows, and noted.
+
+Owns the moves that follow from a sighting. Starts and stops nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from modelyard.control.boots import Boots
+from modelyard.control.desired import DesiredState
+from modelyard.control.faults import contained
+from modelyard.control.preparation import Preparations, Prepared
+from modelyard.control.records import Records
+from modelyard.control.replicas import Replica, Supervised
+from modelyard.control.states import HOLDS_MEMORY, ReplicaState
+from modelyard.engine.base import Engine, Phase, Sighting
+from modelyard.records.models import ModelCard
+
+OnGrowth = Callable[[ModelCard, int], None]
+"""Told that a replica of the model has held this many bytes, which is more than was thought. Returns at once."""
+
+
+class Observation:
+    """Looks at the replicas of every cluster. Loop thread only."""
+
+    def __init__(
+        self,
+        desired: DesiredState,
+        engine: Engine,
+        preparations: Preparations,
+        records: Records,
+        boots: Boots,
+        on_growth: OnGrowth,
+    ) -> None:
+        self._desired = desired
+        self._engine = engine
+        self._preparations = preparations
+        self._records = records
+        self._boots = boots
+        self._on_growth = on_growth
+
+    def observe(self, now: float) -> None:
+        """Takes over what the engine sees at this moment."""
+        sightings = self._engine.sightings()
+        for supervised in self._desired.all():
+            with contained(supervised):
+                for replica in list(supervised.replicas.values()):
+                    if replica.state in HOLDS_MEMORY:
+                        unseen = Sighting(replica.id, Phase.GONE, reason="the engine does not know it")
+                        self._take_over(supervised, replica, sightings.get(replica.id, unseen), now)
+
+    def _take_over(self, supervised: Supervised, replica: Replica, sighting: Sighting, now: float) -> None:
+        if sighting.pid is not None and replica.pid is None:
+            replica.pid = sighting.pid
+            self._records.process(replica.id, sighting.pid, sighting.pid_started)
+        replica.use_device(sighting.device_bytes or 0)
+        if sighting.peak_bytes is not None and sighting.peak_bytes > replica.peak_bytes:
+            self._note_growth(supervised, replica, sighting.peak_bytes)
+        match sighting.phase:
+            case Phase.LOADING if replica.state is ReplicaState.STARTING:
+                replica.move(ReplicaState.LOADING, now)
+            case Phase.READY if replica.state in (ReplicaState.STARTING, ReplicaState.LOADING):
+                self._became_ready(supervised, replica, sighting, now)
+            case Phase.GONE:
+                self._ended(supervised, replica, sighting, now)
+
+    def _note_growth(self, supervised: Supervised, replica: Replica, peak_bytes: int) -> None:
+        """What a replica was seen to hold counts, also where its model's figure said less."""
+        replica.peak_bytes = peak_bytes
+        if peak_bytes <= replica.reserved_bytes or supervised.temporary:
+            return
+        replica.reserved_bytes = peak_bytes
+        if isinstance(prepared := self._preparations.find(supervised.cluster.model_id), Prepared):
+            card = prepared.card
+            if peak_bytes > card.memory_bytes:
+                self._preparations.offer(replace(card, memory_bytes=peak_bytes, measured=True))
+            self._on_growth(card, peak_bytes)
+
+    def _became_ready(self, supervised: Supervised, replica: Replica, sighting: Sighting, now: float) -> None:
+        took_s = now - replica.since
+        replica.move(ReplicaState.READY, now)
+        replica.was_ready = True
+        replica.link, replica.slots = sighting.link, sighting.slots
+        supervised.slots = sighting.slots
+        supervised.ready_at = now
+        supervised.boot_s = took_s
+        supervised.failures.boot_succeeded()
+        self._records.ready(replica.id)
+        self._records.event(supervised.cluster, "ready", f"{replica.id} is ready after {took_s:.2f} s")
+
+    def _ended(self, supervised: Supervised, replica: Replica, sighting: Sighting, now: float) -> None:
+        supervised.replicas.pop(replica.id)
+        self._engine.forget(replica.id)
+        reason = replica.stopping or sighting.reason or "ended"
+        self._records.ended(replica.id, reason)
+        if replica.stopping is not None and not replica.counts_as_failure:
+            replica.move(ReplicaState.STOPPED, now)
+            self._records.event(supervised.cluster, "stopped", f"{replica.id} stopped: {reason}")
+            return
+        replica.move(ReplicaState.FAILED, now)
+        self._records.event(supervised.cluster, "failed", f"{replica.id} failed: {reason}")
+        if not supervised.off and not self._lost_its_node(replica):
+            self._boots.failed(supervised, replica, reason, now, permanent=sighting.refused)
+
+    def _lost_its_node(self, replica: Replica) -> bool:
+        """Whether it died because its node did, which says nothing of its model."""
+        return replica.place is not None and replica.place.node not in {node.name for node in self._engine.nodes()}

@@ -1,0 +1,82 @@
+"""The parts of one server's control plane, put together. Owns who is told what; holds no logic.
+
+For `Plane`, behind which they are, and for the tests of control.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from modelyard.catalog.catalog import Catalog
+from modelyard.clock import Clock
+from modelyard.control.boots import Boots
+from modelyard.control.clusters import Clusters
+from modelyard.control.desired import DesiredState
+from modelyard.control.journal import Journal
+from modelyard.control.observation import Observation, OnGrowth
+from modelyard.control.policy import Policy
+from modelyard.control.preparation import Preparations
+from modelyard.control.reconciler import Reconciler, SuspensionOf
+from modelyard.control.records import Records
+from modelyard.control.room import QuotaOf
+from modelyard.control.routes import Routes
+from modelyard.control.stops import Stops
+from modelyard.engine.base import Engine
+from modelyard.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the control plane consists of."""
+
+    engine: Engine
+    store: Store
+    journal: Journal
+    clock: Clock
+    routes: Routes
+    preparations: Preparations
+    desired: DesiredState
+    boots: Boots
+    reconciler: Reconciler
+    clusters: Clusters
+
+
+def assemble(
+    engine: Engine,
+    catalog: Catalog,
+    store: Store,
+    journal: Journal,
+    records: Records,
+    routes: Routes,
+    clock: Clock,
+    policy: Policy,
+    *,
+    server_id: str,
+    quota_of: QuotaOf,
+    suspension_of: SuspensionOf,
+    on_growth: OnGrowth,
+    poke: asyncio.Event,
+) -> Parts:
+    """The parts, not started. `poke`: set by all that changes something, `routes` included; the loop then looks."""
+    preparations = Preparations(catalog, engine.prepare, clock, poke.set)
+    desired = DesiredState(store, routes, preparations, clock, policy, poke.set)
+    stops = Stops(engine, routes, records, policy, poke.set)
+    boots = Boots(desired.by_id, engine, preparations, records, stops, policy, quota_of, poke.set)
+    observation = Observation(desired, engine, preparations, records, boots, on_growth)
+    reconciler = Reconciler(
+        desired,
+        observation,
+        boots,
+        stops,
+        engine,
+        records,
+        store,
+        clock,
+        policy,
+        server_id=server_id,
+        suspension_of=suspension_of,
+        poke=poke,
+    )
+    clusters = Clusters(store, catalog, preparations, desired, journal, clock, policy, quota_of=quota_of)
+    return Parts(engine, store, journal, clock, routes, preparations, desired, boots, reconciler, clusters)
