@@ -108,7 +108,7 @@ async def test_room_that_is_being_made_on_one_node_is_waited_for_there(make_yard
         newcomer = await yard.put(THIRD)
         for _ in range(10):
             yard.step(after_s=0.1)
-        leaving = [r for s in yard.reconciler.clusters() for r in s.replicas.values() if r.state == "draining"]
+        leaving = [r for s in yard.desired.all() for r in s.replicas.values() if r.state == "draining"]
         assert [replica.place for replica in leaving] == [Place("a")]
         yard.engine.die(leaving[0].id)
         await yard.until(lambda: yard.ready(newcomer))
@@ -134,14 +134,14 @@ async def test_an_accounts_quota_counts_over_all_nodes(make_yard: MakeYard) -> N
 
 async def test_memory_for_other_work_is_held_on_one_node(make_yard: MakeYard) -> None:
     async with make_yard(nodes=nodes(ONE, TWO)) as yard:
-        assert yard.reconciler.memory_bytes == TWO
-        assert yard.reconciler.hold("an export", Need(TWO)) == Placed(Place("b"), Need(TWO))
-        assert isinstance(yard.reconciler.hold("another", Need(TWO)), Wait)
+        assert await yard.plane.largest_memory_bytes() == TWO
+        assert await yard.plane.reserve_memory("an export", Need(TWO)) == Placed(Place("b"), Need(TWO))
+        assert isinstance(await yard.plane.reserve_memory("another", Need(TWO)), Wait)
         assert yard.places(await yard.up(SMALL, min=1)) == ["a"]
         second = await yard.put(TWIN)
         await yard.settle()
         assert yard.states(second) == ["queued"]
-        yard.reconciler.let_go("an export")
+        await yard.plane.release_memory("an export")
         await yard.until(lambda: yard.ready(second))
         assert yard.places(second) == ["b"]
 
@@ -252,7 +252,7 @@ def taken(yard: Yard) -> tuple[Counter[str], Counter[Place]]:
     """What is reserved by node, and by device."""
     by_node: Counter[str] = Counter()
     by_device: Counter[Place] = Counter()
-    for supervised in yard.reconciler.clusters():
+    for supervised in yard.desired.all():
         for replica in supervised.replicas.values():
             if replica.state in HOLDS_MEMORY:
                 assert replica.place is not None

@@ -140,18 +140,18 @@ class Game:
         key = Key("key_1", yard.account, "", "", START)
         request_id = f"req_{next(_numbers)}"
         target = await held.served()
+        took_us = int(seconds * 10**6)
         try:
             async with metering.request(request_id, key, model_id, price(GIB // 2, 0.0000166667)) as work:
-                work.instance_id = target.replica_id
                 await self.wait(yard, seconds)
-                work.took_us = int(seconds * 10**6)
+                work.spent(target.replica_id, took_us)
                 if cancelled:
                     leave()
         except asyncio.CancelledError:
             yard.routes.release(held.supervised.route, target)
         else:
             held.answer()
-        self.requests[request_id] = (work.took_us, "cancelled" if cancelled else "answered")
+        self.requests[request_id] = (took_us, "cancelled" if cancelled else "answered")
 
 
 def leave() -> None:
