@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 
 from modelyard.protocol import Outcome
+from modelyard.records.variants import VariantKind
 from modelyard.tasks.base import Head, Task
 from modelyard.tasks.body import read, to_call
 from modelyard.tasks.model import Model
+
+Load = Callable[[str, str], Model]
+"""The fixture `load`: (family, head) → its model."""
+Ask = Callable[..., Any]
+"""The fixture `ask`: (task, model, *bodies, **sinks) → the answer, or the answers to several bodies."""
 
 FAMILY_OF_TASK = {
     "text-generation": "gpt2",
@@ -68,11 +74,11 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 
 
 @pytest.fixture(scope="session")
-def load(model_folder: Callable[[str], Path]) -> Callable[[str, Head], Model]:
+def load(model_folder: Callable[[str], Path]) -> Callable[[str, Head], Any]:
     """(family, head) → its model, loaded on the CPU the first time it is asked for."""
-    models: dict[tuple[str, str], Model] = {}
+    models: dict[tuple[str, str], Any] = {}
 
-    def loaded(family: str, head: Head) -> Model:
+    def loaded(family: str, head: Head) -> Any:
         import torch
 
         from modelyard.worker.runtimes.base import load_model
@@ -89,11 +95,11 @@ def load(model_folder: Callable[[str], Path]) -> Callable[[str, Head], Model]:
 @pytest.fixture(scope="session")
 def variant_folder(
     model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str, str, str], Path]:
+) -> Callable[[str, str, VariantKind], Path]:
     """(family, task, kind) → the folder of its ONNX variant, made the first time it is asked for."""
     folders: dict[tuple[str, str, str], Path] = {}
 
-    def folder(family: str, task: str, kind: str) -> Path:
+    def folder(family: str, task: str, kind: VariantKind) -> Path:
         from modelyard.records.variants import ExportOrder
         from modelyard.worker.variants import make_variant
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import MBartTokenizer, PreTrainedTokenizerFast
@@ -20,7 +21,7 @@ CORPUS = [
 ] * 4
 
 
-def byte_level(specials: list[str], **names: str) -> PreTrainedTokenizerFast:
+def byte_level(specials: list[str], **names: Any) -> PreTrainedTokenizerFast:
     """Byte-level BPE, as GPT-2 has it: any text can be written, and characters fall apart into bytes."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

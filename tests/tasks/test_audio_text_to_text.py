@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 from transformers import AutoProcessor
@@ -5,6 +9,8 @@ from transformers import AutoProcessor
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.audio_text_to_text import TASK
 from modelyard.tasks.body import read
+from modelyard.tasks.model import Model
+from tests.builders.fixtures import Ask, Load
 from tests.builders.recordings import in_base64, noise, wav
 from tests.builders.reference import library_model
 
@@ -14,18 +20,18 @@ HEARD = {"type": "audio", "base64": in_base64(wav(SOUND))}
 ASKED = {"type": "text", "text": "What is said?"}
 
 
-def talk(*contents, **params):
+def talk(*contents: Any, **params: Any) -> Any:
     roles = ("user", "assistant", "user")
     messages = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
     return {"messages": messages, "params": {**SHORT, **params}}
 
 
 @pytest.fixture
-def model(load):
+def model(load: Load) -> Model:
     return load("qwen2_audio", "multimodal-lm")
 
 
-def reference(model, prompt, sounds):
+def reference(model: Model, prompt: str, sounds: Any) -> Any:
     """The answer by the library alone."""
     library = library_model("Qwen2AudioForConditionalGeneration", model.path)
     processor = AutoProcessor.from_pretrained(model.path)
@@ -39,43 +45,43 @@ def reference(model, prompt, sounds):
 MARK = "<|audio_bos|><|AUDIO|><|audio_eos|>"
 
 
-def test_answer_is_what_the_library_generates(model, ask):
+def test_answer_is_what_the_library_generates(model: Model, ask: Ask) -> None:
     expected = reference(model, f"<|user|>{MARK}What is said?<|end|><|assistant|>", [SOUND])
     answer = ask(TASK, model, talk([HEARD, ASKED]))
     assert answer == {"role": "assistant", "content": [{"type": "text", "text": expected}]}
     assert expected
 
 
-def test_sounds_go_where_their_blocks_are(model, ask):
+def test_sounds_go_where_their_blocks_are(model: Model, ask: Ask) -> None:
     other = {"type": "input_audio", "input_audio": {"data": in_base64(wav(OTHER)), "format": "wav"}}
     prompt = f"<|user|>{MARK}What is said?<|end|><|assistant|>Hi.<|end|><|user|>{MARK}<|end|><|assistant|>"
     answer = ask(TASK, model, talk([HEARD, ASKED], "Hi.", [other]))
     assert answer["content"][0]["text"] == reference(model, prompt, [SOUND, OTHER])
 
 
-def test_text_beside_a_sound_is_one_user_message(model, ask):
+def test_text_beside_a_sound_is_one_user_message(model: Model, ask: Ask) -> None:
     answer = ask(TASK, model, {"text": "What is said?", "audio_url": HEARD["base64"], "params": SHORT})
     assert answer["content"] == ask(TASK, model, talk([HEARD, ASKED]))["content"][0]["text"]
 
 
-def test_stream_is_the_unstreamed_text(model, ask):
-    pieces = []
+def test_stream_is_the_unstreamed_text(model: Model, ask: Ask) -> None:
+    pieces: list[str] = []
     answer = ask(TASK, model, talk([HEARD, ASKED]), emit=pieces.append)
     assert "".join(pieces) == answer["content"][0]["text"]
     assert len(pieces) > 1
 
 
-def test_batch_answers_as_one_by_one(model, ask):
+def test_batch_answers_as_one_by_one(model: Model, ask: Ask) -> None:
     other = {"type": "audio", "base64": in_base64(wav(OTHER))}
     bodies = [talk([HEARD, ASKED]), talk([other, ASKED]), talk("Hi"), talk([HEARD, ASKED])]
     assert ask(TASK, model, *bodies) == [ask(TASK, model, one) for one in bodies]
 
 
-def test_block_of_another_kind_is_named(model, ask):
+def test_block_of_another_kind_is_named(model: Model, ask: Ask) -> None:
     error = ask(TASK, model, talk([{"type": "video", "base64": "AAAA"}]))
     assert error.data["field"] == "messages[0].content[0].type"
 
 
-def test_wrong_params_are_named():
+def test_wrong_params_are_named() -> None:
     with pytest.raises(InvalidRequest, match=r"params\.top_p"):
         read(TASK, talk("Hi", top_p=2))

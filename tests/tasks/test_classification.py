@@ -1,10 +1,16 @@
 """text-classification, zero-shot-classification and fill-mask: scores over labels and tokens."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 
 from modelyard.errors import InvalidRequest
+from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
+from tests.builders.fixtures import Ask, Load
 from tests.builders.reference import library_model
 
 TEXTS = ["I love this film!", "no", "A long journey home, and a wonderful story about friendship."]
@@ -13,32 +19,32 @@ LABELS = ["sports", "politics", "cooking"]
 
 
 @pytest.fixture
-def classifier(load):
+def classifier(load: Load) -> Model:
     return load("bert_classifier", "sequence-classification")
 
 
 @pytest.fixture
-def judge(load):
+def judge(load: Load) -> Model:
     return load("bert_nli", "sequence-classification")
 
 
 @pytest.fixture
-def filler(load):
+def filler(load: Load) -> Model:
     return load("bert_masked_lm", "masked-lm")
 
 
-def library_logits(model, auto, *texts):
+def library_logits(model: Model, auto: Any, *texts: Any) -> Any:
     library = library_model(auto, model.path)
     with torch.inference_mode():
         return library(**model.tokenizer(*texts, return_tensors="pt", truncation=True, max_length=64)).logits[0]
 
 
-def by_label(answer):
+def by_label(answer: Any) -> Any:
     return {row["label"]: row["score"] for row in answer}
 
 
 @pytest.mark.parametrize("text", [*TEXTS, TEXTS[2] * 20])
-def test_all_labels_with_the_librarys_probabilities_best_first(classifier, ask, text):
+def test_all_labels_with_the_librarys_probabilities_best_first(classifier: Model, ask: Ask, text: Any) -> None:
     answer = ask(CLASSIFY, classifier, {"text": text})
     expected = library_logits(classifier, "AutoModelForSequenceClassification", text).softmax(-1)
     names = ["negative", "neutral", "positive"]
@@ -50,20 +56,20 @@ def test_all_labels_with_the_librarys_probabilities_best_first(classifier, ask, 
     ("function", "apply"),
     [("sigmoid", torch.sigmoid), ("none", lambda logits: logits), ("softmax", lambda x: x.softmax(-1))],
 )
-def test_function_to_apply(classifier, ask, function, apply):
+def test_function_to_apply(classifier: Model, ask: Ask, function: str, apply: Any) -> None:
     answer = ask(CLASSIFY, classifier, {"text": TEXTS[0], "params": {"function_to_apply": function, "top_k": 3}})
     expected = apply(library_logits(classifier, "AutoModelForSequenceClassification", TEXTS[0]))
     assert sorted(by_label(answer).values()) == pytest.approx(sorted(expected.tolist()), abs=1e-5)
 
 
-def test_top_k_keeps_the_best(classifier, ask):
+def test_top_k_keeps_the_best(classifier: Model, ask: Ask) -> None:
     assert (
         ask(CLASSIFY, classifier, {"text": "no", "params": {"top_k": 1}})
         == ask(CLASSIFY, classifier, {"text": "no"})[:1]
     )
 
 
-def assert_close(one, other):
+def assert_close(one: Any, other: Any) -> None:
     if isinstance(one, float):
         assert one == pytest.approx(other, abs=1e-5)
     elif isinstance(one, dict):
@@ -78,7 +84,7 @@ def assert_close(one, other):
         assert one == other
 
 
-def test_batch_and_list_answer_as_one_by_one(classifier, judge, filler, ask):
+def test_batch_and_list_answer_as_one_by_one(classifier: Model, judge: Model, filler: Model, ask: Ask) -> None:
     masked = ["[MASK] there was a fox.", "[MASK]", "The [MASK] of France is [MASK], and so on and so forth."]
     for task, model, bodies in (
         (CLASSIFY, classifier, [{"text": text} for text in TEXTS]),
@@ -91,7 +97,7 @@ def test_batch_and_list_answer_as_one_by_one(classifier, judge, filler, ask):
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_zero_shot_scores_come_from_entailment(judge, ask, multi_label):
+def test_zero_shot_scores_come_from_entailment(judge: Model, ask: Ask, multi_label: bool) -> None:
     template = "It is about {}."
     body = {"text": TEXTS[0], "candidate_labels": LABELS}
     answer = ask(ZERO_SHOT, judge, {**body, "params": {"multi_label": multi_label, "hypothesis_template": template}})
@@ -109,31 +115,31 @@ def test_zero_shot_scores_come_from_entailment(judge, ask, multi_label):
     assert answer["scores"] == sorted(answer["scores"], reverse=True)
 
 
-def test_zero_shot_labels_may_be_one_string(judge, ask):
+def test_zero_shot_labels_may_be_one_string(judge: Model, ask: Ask) -> None:
     body = {"text": TEXTS[0], "candidate_labels": LABELS}
     assert ask(ZERO_SHOT, judge, {**body, "candidate_labels": "sports, politics,cooking"}) == ask(
         ZERO_SHOT, judge, body
     )
 
 
-def test_zero_shot_cuts_the_text_not_the_labels(judge, ask):
+def test_zero_shot_cuts_the_text_not_the_labels(judge: Model, ask: Ask) -> None:
     long = ask(ZERO_SHOT, judge, {"text": TEXTS[2] * 20, "candidate_labels": LABELS})
     assert len(set(long["scores"])) == 3
     error = ask(ZERO_SHOT, judge, {"text": "a", "candidate_labels": ["word " * 100]})
     assert error.data["field"] == "candidate_labels"
 
 
-def test_zero_shot_needs_a_model_that_judges_inference(classifier, ask):
+def test_zero_shot_needs_a_model_that_judges_inference(classifier: Model, ask: Ask) -> None:
     error = ask(ZERO_SHOT, classifier, {"text": "a", "candidate_labels": LABELS})
     assert "entailment" in error.message
 
 
-def test_zero_shot_template_needs_a_place_for_the_label():
+def test_zero_shot_template_needs_a_place_for_the_label() -> None:
     with pytest.raises(InvalidRequest, match=r"params\.hypothesis_template"):
         ZERO_SHOT.params(hypothesis_template="no place")
 
 
-def test_masks_are_filled_with_the_librarys_probabilities(filler, ask):
+def test_masks_are_filled_with_the_librarys_probabilities(filler: Model, ask: Ask) -> None:
     text = "The capital of [MASK] is Paris."
     logits = library_logits(filler, "AutoModelForMaskedLM", text)
     ids = filler.tokenizer(text)["input_ids"]
@@ -148,13 +154,13 @@ def test_masks_are_filled_with_the_librarys_probabilities(filler, ask):
         assert row["sequence"] == filler.tokenizer.decode(filled, skip_special_tokens=True)
 
 
-def test_several_masks_are_several_lists(filler, ask):
+def test_several_masks_are_several_lists(filler: Model, ask: Ask) -> None:
     answer = ask(FILL, filler, {"text": "[MASK] is the [MASK].", "params": {"top_k": 2}})
     assert [len(rows) for rows in answer] == [2, 2]
     assert "[MASK]" in answer[0][0]["sequence"]
 
 
-def test_targets_are_scored_alone(filler, ask):
+def test_targets_are_scored_alone(filler: Model, ask: Ask) -> None:
     answer = ask(FILL, filler, {"text": "[MASK] is here.", "params": {"targets": ["the", "paris"]}})
     everything = ask(FILL, filler, {"text": "[MASK] is here.", "params": {"top_k": 400}})
     scores = {row["token_str"]: row["score"] for row in everything}
@@ -164,7 +170,7 @@ def test_targets_are_scored_alone(filler, ask):
 
 
 @pytest.mark.parametrize("text", ["no mask here", "word " * 100 + "[MASK]"])
-def test_text_without_a_mask_in_reach_fails_alone_and_names_the_mask(filler, ask, text):
+def test_text_without_a_mask_in_reach_fails_alone_and_names_the_mask(filler: Model, ask: Ask, text: Any) -> None:
     error, answer = ask(FILL, filler, {"text": text}, {"text": "[MASK]"})
     assert error.data["field"] == "text"
     assert "[MASK]" in error.message or "64" in error.message

@@ -1,7 +1,10 @@
 """depth-estimation: the pipeline's depths, in the size of the image as sent."""
 
+from __future__ import annotations
+
 import base64
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,9 @@ from PIL import Image
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
+from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
+from tests.builders.fixtures import Ask, Load
 from tests.builders.pictures import SIZES, picture, to_base64, turned
 from tests.builders.reference import library_model
 
@@ -22,19 +27,19 @@ FAMILIES = ["dpt", "glpn", "depth_anything"]
 
 
 @pytest.fixture(params=[*FAMILIES, "zoedepth"])
-def model(request, load):
+def model(request: pytest.FixtureRequest, load: Load) -> Model:
     return load(request.param, "depth-estimation")
 
 
-def depths(answer):
+def depths(answer: Any) -> Any:
     return np.array(answer["formatted_predicted_depth_array"])
 
 
-def assert_close(answer, expected):
+def assert_close(answer: Any, expected: Any) -> None:
     assert np.abs(answer - expected).max() < 1e-4 * max(1, np.abs(expected).max())
 
 
-def grey(answer):
+def grey(answer: Any) -> Any:
     image = Image.open(io.BytesIO(base64.b64decode(answer["depth_png"])))
     assert image.mode == "L"
     return np.asarray(image).astype(int)
@@ -42,7 +47,7 @@ def grey(answer):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_pipelines_depths(load, ask, family, size):
+def test_the_pipelines_depths(load: Load, ask: Ask, family: str, size: Any) -> None:
     model, image = load(family, "depth-estimation"), picture(size)
     expected = transformers.pipeline("depth-estimation", model=str(model.path))(image)
     answer = ask(TASK, model, {"base64": to_base64(image)})
@@ -53,7 +58,7 @@ def test_the_pipelines_depths(load, ask, family, size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_zoedepth_is_scaled_and_freed_of_its_padding(load, ask, size):
+def test_zoedepth_is_scaled_and_freed_of_its_padding(load: Load, ask: Ask, size: Any) -> None:
     """The library's own step needs torchvision: this is what it does, on torch alone."""
     model, image = load("zoedepth", "depth-estimation"), picture(size)
     library = library_model("AutoModelForDepthEstimation", model.path)
@@ -66,19 +71,19 @@ def test_zoedepth_is_scaled_and_freed_of_its_padding(load, ask, size):
     assert (grey(answer).min(), grey(answer).max()) == (0, 255)
 
 
-def test_batch_of_many_shapes_answers_as_one_by_one(model, ask):
+def test_batch_of_many_shapes_answers_as_one_by_one(model: Model, ask: Ask) -> None:
     bodies = [{"base64": to_base64(picture(size, seed))} for seed, size in enumerate(SIZES * 2)]
     for one, alone in zip(ask(TASK, model, *bodies), [ask(TASK, model, body) for body in bodies], strict=True):
         assert_close(depths(one), depths(alone))
         assert np.abs(grey(one) - grey(alone)).max() <= 1
 
 
-def test_depths_are_those_of_the_upright_image(model, ask):
+def test_depths_are_those_of_the_upright_image(model: Model, ask: Ask) -> None:
     image = picture((41, 73))
     upright, lying = ask(TASK, model, {"base64": to_base64(image)}, {"base64": turned(image)})
     assert_close(depths(lying), depths(upright))
 
 
-def test_there_are_no_params():
+def test_there_are_no_params() -> None:
     with pytest.raises(InvalidRequest, match=r"params\.threshold"):
         read(TASK, {"base64": "AAAA", "params": {"threshold": 1}})

@@ -1,7 +1,10 @@
 """image-segmentation: the pipeline's masks, in the size of the image as sent."""
 
+from __future__ import annotations
+
 import base64
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,9 @@ from PIL import Image
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
+from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
+from tests.builders.fixtures import Ask, Load
 from tests.builders.pictures import SIZES, picture, to_base64, turned
 from tests.builders.reference import library_model
 
@@ -21,22 +26,22 @@ LOW = {"threshold": 0.1, "overlap_mask_area_threshold": 0.0, "mask_threshold": 0
 
 
 @pytest.fixture
-def segformer(load):
+def segformer(load: Load) -> Model:
     return load("segformer", "semantic-segmentation")
 
 
 @pytest.fixture(params=UNIVERSAL)
-def universal(request, load):
+def universal(request: pytest.FixtureRequest, load: Load) -> Model:
     return load(request.param, "universal-segmentation")
 
 
-def mask_of(row):
+def mask_of(row: Any) -> Any:
     mask = Image.open(io.BytesIO(base64.b64decode(row["mask_png"])))
     assert mask.mode == "L"
     return np.asarray(mask)
 
 
-def assert_same(answer, expected, *, scored=True):
+def assert_same(answer: Any, expected: Any, *, scored: Any = True) -> None:
     assert [row["label"] for row in answer] == [row["label"] for row in expected]
     for row, other in zip(answer, expected, strict=True):
         mask = other["mask"] if "mask" in other else Image.fromarray(mask_of(other))
@@ -45,19 +50,19 @@ def assert_same(answer, expected, *, scored=True):
             assert row["score"] == pytest.approx(other["score"], abs=1e-4)
 
 
-def pipeline(model):
+def pipeline(model: Model) -> Any:
     return transformers.pipeline("image-segmentation", model=str(model.path))
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_semantic_masks_are_the_pipelines(segformer, ask, size):
+def test_semantic_masks_are_the_pipelines(segformer: Model, ask: Ask, size: Any) -> None:
     image = picture(size)
     answer = ask(TASK, segformer, {"base64": to_base64(image)})
     assert_same(answer, pipeline(segformer)(image), scored=False)
     assert sum(mask_of(row).astype(int) for row in answer).tolist() == np.full(size[::-1], 255).tolist()
 
 
-def test_semantic_score_is_the_mean_probability_of_the_label_in_its_mask(segformer, ask):
+def test_semantic_score_is_the_mean_probability_of_the_label_in_its_mask(segformer: Model, ask: Ask) -> None:
     image = picture((64, 64))
     library = library_model("AutoModelForSemanticSegmentation", segformer.path)
     with torch.inference_mode():
@@ -72,7 +77,7 @@ def test_semantic_score_is_the_mean_probability_of_the_label_in_its_mask(segform
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("subtask", ["panoptic", "instance", "semantic"])
-def test_universal_masks_are_the_pipelines(universal, ask, size, subtask):
+def test_universal_masks_are_the_pipelines(universal: Model, ask: Ask, size: Any, subtask: str) -> None:
     image = picture(size)
     answer = ask(TASK, universal, {"base64": to_base64(image), "params": {"subtask": subtask, **LOW}})
     expected = pipeline(universal)(image, subtask=subtask, **LOW)
@@ -82,30 +87,30 @@ def test_universal_masks_are_the_pipelines(universal, ask, size, subtask):
     assert {mask_of(row).shape for row in answer} == {size[::-1]}
 
 
-def test_panoptic_is_what_a_universal_model_does_unless_told(universal, ask):
+def test_panoptic_is_what_a_universal_model_does_unless_told(universal: Model, ask: Ask) -> None:
     body = {"base64": to_base64(picture())}
     panoptic = ask(TASK, universal, {**body, "params": {**LOW, "subtask": "panoptic"}})
     assert_same(ask(TASK, universal, {**body, "params": LOW}), panoptic)
 
 
-def test_nothing_certain_enough_is_an_empty_list(universal, ask):
+def test_nothing_certain_enough_is_an_empty_list(universal: Model, ask: Ask) -> None:
     assert ask(TASK, universal, {"base64": to_base64(picture()), "params": {"threshold": 1.0}}) == []
 
 
-def test_subtask_the_model_does_not_offer_is_named(segformer, ask):
+def test_subtask_the_model_does_not_offer_is_named(segformer: Model, ask: Ask) -> None:
     error = ask(TASK, segformer, {"base64": to_base64(picture()), "params": {"subtask": "instance"}})
     assert error.data["field"] == "params.subtask"
     assert "semantic" in error.message
 
 
-def test_batch_of_many_shapes_answers_as_one_by_one(segformer, universal, ask):
+def test_batch_of_many_shapes_answers_as_one_by_one(segformer: Model, universal: Model, ask: Ask) -> None:
     for model in (segformer, universal):
         bodies = [{"base64": to_base64(picture(size, seed)), "params": LOW} for seed, size in enumerate(SIZES * 2)]
         for one, alone in zip(ask(TASK, model, *bodies), [ask(TASK, model, body) for body in bodies], strict=True):
             assert_same(one, alone)
 
 
-def test_masks_are_those_of_the_upright_image(segformer, ask):
+def test_masks_are_those_of_the_upright_image(segformer: Model, ask: Ask) -> None:
     image = picture((41, 73))
     assert_same(ask(TASK, segformer, {"base64": turned(image)}), ask(TASK, segformer, {"base64": to_base64(image)}))
 
@@ -114,7 +119,7 @@ def test_masks_are_those_of_the_upright_image(segformer, ask):
     ("name", "value"),
     [("subtask", "all"), ("threshold", 2), ("mask_threshold", -1), ("overlap_mask_area_threshold", "some")],
 )
-def test_wrong_params_are_named(name, value):
+def test_wrong_params_are_named(name: str, value: int | str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         read(TASK, {"base64": "AAAA", "params": {name: value}})
     assert raised.value.data["field"] == f"params.{name}"

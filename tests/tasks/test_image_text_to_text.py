@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 from PIL import Image
@@ -6,6 +10,8 @@ from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
 from modelyard.tasks.image_text_to_text import TASK
+from modelyard.tasks.model import Model
+from tests.builders.fixtures import Ask, Load
 from tests.builders.recordings import in_base64, picture, png
 from tests.builders.reference import library_model
 
@@ -13,22 +19,22 @@ SHORT = {"max_new_tokens": 8}
 FIRST, SECOND = (in_base64(png(picture(seed=seed))) for seed in (0, 1))
 
 
-def talk(*contents, **params):
+def talk(*contents: Any, **params: Any) -> Any:
     roles = ("user", "assistant", "user")
     messages = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]
     return {"messages": messages, "params": {**SHORT, **params}}
 
 
-def blocks(image, text):
+def blocks(image: Any, text: str) -> Any:
     return [{"type": "image", "base64": image}, {"type": "text", "text": text}]
 
 
 @pytest.fixture
-def llava(load):
+def llava(load: Load) -> Model:
     return load("llava", "image-text-to-text")
 
 
-def reference(model, prompt, seeds):
+def reference(model: Model, prompt: str, seeds: Any) -> Any:
     """The answer by the library alone."""
     library = library_model("AutoModelForImageTextToText", model.path)
     processor = AutoProcessor.from_pretrained(model.path)
@@ -41,21 +47,21 @@ def reference(model, prompt, seeds):
     return processor.decode(ids[inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
-def test_answer_is_what_the_library_generates_behind_the_template(llava, ask):
+def test_answer_is_what_the_library_generates_behind_the_template(llava: Model, ask: Ask) -> None:
     answer = ask(TASK, llava, talk(blocks(FIRST, "What is it?")))
     expected = reference(llava, "<|user|><image>What is it?<|end|><|assistant|>", [0])
     assert answer == {"role": "assistant", "content": [{"type": "text", "text": expected}]}
     assert expected
 
 
-def test_images_go_where_their_blocks_are(llava, ask):
+def test_images_go_where_their_blocks_are(llava: Model, ask: Ask) -> None:
     answer = ask(TASK, llava, talk(blocks(FIRST, "One?"), "Yes.", blocks(SECOND, "Two?")))
     prompt = "<|user|><image>One?<|end|><|assistant|>Yes.<|end|><|user|><image>Two?<|end|><|assistant|>"
     assert answer["content"][0]["text"] == reference(llava, prompt, [0, 1])
     assert answer["content"][0]["text"] != reference(llava, prompt, [1, 0])
 
 
-def test_text_beside_an_image_is_one_user_message(llava, ask):
+def test_text_beside_an_image_is_one_user_message(llava: Model, ask: Ask) -> None:
     answer = ask(TASK, llava, {"text": "What is it?", "image_url": f"data:image/png;base64,{FIRST}", "params": SHORT})
     expected = reference(llava, "<|user|><image>What is it?<|end|><|assistant|>", [0])
     assert answer == {"role": "assistant", "content": expected}
@@ -69,12 +75,12 @@ def test_text_beside_an_image_is_one_user_message(llava, ask):
         {"type": "input_image", "image_url": f"data:image/png;base64,{FIRST}"},
     ],
 )
-def test_other_ways_to_write_a_block_mean_the_same(llava, ask, block):
+def test_other_ways_to_write_a_block_mean_the_same(llava: Model, ask: Ask, block: dict[str, Any]) -> None:
     body = talk([block, {"type": "text", "text": "What is it?"}])
     assert ask(TASK, llava, body) == ask(TASK, llava, talk(blocks(FIRST, "What is it?")))
 
 
-def test_blocks_name_their_media_once():
+def test_blocks_name_their_media_once() -> None:
     body = talk([{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}])
     inference = read(TASK, body)
     media = {"where": "messages[0].content[0]", "url": "https://example.org/a.png"}
@@ -82,7 +88,7 @@ def test_blocks_name_their_media_once():
     assert read(TASK, inference.fields).fields == inference.fields
 
 
-def test_model_without_a_template_takes_one_message(load, ask):
+def test_model_without_a_template_takes_one_message(load: Load, ask: Ask) -> None:
     model = load("paligemma", "image-text-to-text")
     answer = ask(TASK, model, talk(blocks(FIRST, "caption en")))
     assert answer["content"][0]["text"] == reference(model, "caption en", [0])
@@ -91,14 +97,14 @@ def test_model_without_a_template_takes_one_message(load, ask):
 
 
 @pytest.mark.parametrize("content", ["Hi", blocks(FIRST, "Hi")], ids=["string", "blocks"])
-def test_stream_is_the_unstreamed_text(llava, ask, content):
-    pieces = []
+def test_stream_is_the_unstreamed_text(llava: Model, ask: Ask, content: Any) -> None:
+    pieces: list[str] = []
     answer = ask(TASK, llava, talk(content), emit=pieces.append)["content"]
     assert "".join(pieces) == (answer if isinstance(answer, str) else answer[0]["text"])
     assert len(pieces) > 1
 
 
-def test_batch_answers_as_one_by_one(llava, ask):
+def test_batch_answers_as_one_by_one(llava: Model, ask: Ask) -> None:
     bodies = [talk(blocks(FIRST, text)) for text in ("One?", "Two?", "A longer one?")] + [talk("Hi")]
     bodies.append(talk(blocks(SECOND, "One?")))
     assert ask(TASK, llava, *bodies) == [ask(TASK, llava, one) for one in bodies]
@@ -111,7 +117,7 @@ def test_batch_answers_as_one_by_one(llava, ask):
         ({"type": "image_url", "image_url": {}}, "messages[0].content[0]"),
     ],
 )
-def test_block_without_media_is_named(block, field):
+def test_block_without_media_is_named(block: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         read(TASK, talk([block]))
     assert raised.value.data["field"] == field
@@ -125,19 +131,21 @@ def test_block_without_media_is_named(block, field):
         ({"type": "text"}, "messages[0].content[0].text"),
     ],
 )
-def test_block_that_cannot_be_read_is_named_and_fails_alone(llava, ask, block, field):
+def test_block_that_cannot_be_read_is_named_and_fails_alone(
+    llava: Model, ask: Ask, block: dict[str, Any], field: str
+) -> None:
     error, answer = ask(TASK, llava, talk([block]), talk("Hi"))
     assert error.data["field"] == field
     assert answer["role"] == "assistant"
 
 
-def test_long_conversation_is_refused(llava, ask):
+def test_long_conversation_is_refused(llava: Model, ask: Ask) -> None:
     error = ask(TASK, llava, talk(blocks(FIRST, "Hi there " * 300)))
     assert error.data["field"] == "messages"
     assert "512" in error.message
 
 
-def qwen_reference(model, before, after, seeds):
+def qwen_reference(model: Model, before: Any, after: Any, seeds: Any) -> Any:
     """Qwen2-VL's answer by the library alone; its processor cannot be loaded here, so its parts make the inputs."""
     library = library_model("AutoModelForImageTextToText", model.path)
     tokenizer = AutoTokenizer.from_pretrained(model.path)
@@ -154,7 +162,7 @@ def qwen_reference(model, before, after, seeds):
     return tokenizer.decode(ids[inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
-def test_processor_whose_video_part_is_missing_reads_images(load, ask):
+def test_processor_whose_video_part_is_missing_reads_images(load: Load, ask: Ask) -> None:
     model = load("qwen2_vl", "image-text-to-text")
     two = [{"type": "image", "base64": image} for image in (FIRST, SECOND)]
     bodies = [talk(blocks(FIRST, "What is it?")), talk([*two, {"type": "text", "text": "What is it?"}])]

@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 from PIL import Image
@@ -6,6 +10,8 @@ from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
 from modelyard.tasks.image_to_text import TASK
+from modelyard.tasks.model import Model
+from tests.builders.fixtures import Ask, Load
 from tests.builders.recordings import in_base64, picture, png
 from tests.builders.reference import library_model
 
@@ -15,15 +21,15 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 @pytest.fixture
-def model(load, family):
+def model(load: Load, family: str) -> Model:
     return load(family, TASK.heads[0])
 
 
-def body(seed=0, text=None, **params):
+def body(seed: int = 0, text: str | None = None, **params: Any) -> Any:
     return {"base64": in_base64(png(picture(seed=seed))), "text": text, "params": {**SHORT, **params}}
 
 
-def reference(family, model, text, seed=0):
+def reference(family: str, model: Model, text: str | None, seed: int = 0) -> Any:
     """The text by the library alone."""
     library = library_model("AutoModelForImageTextToText", model.path)
     image = Image.fromarray(picture(seed=seed))
@@ -63,43 +69,43 @@ def reference(family, model, text, seed=0):
         ("donut", "<s_docvqa>"),
     ],
 )
-def test_text_is_the_librarys(model, family, text, ask):
+def test_text_is_the_librarys(model: Model, family: str, text: str | None, ask: Ask) -> None:
     assert ask(TASK, model, body(text=text)) == reference(family, model, text)
 
 
 @every_family
-def test_stream_is_the_unstreamed_text(model, ask):
-    pieces = []
+def test_stream_is_the_unstreamed_text(model: Model, ask: Ask) -> None:
+    pieces: list[str] = []
     answer = ask(TASK, model, body(text="the fox"), emit=pieces.append)
     assert "".join(pieces) == answer
     assert len(pieces) > 1
 
 
 @every_family
-def test_batch_answers_as_one_by_one(model, ask):
+def test_batch_answers_as_one_by_one(model: Model, ask: Ask) -> None:
     bodies = [body(seed=seed, text=text) for seed, text in enumerate(("the fox", "a story of", "the fox"))]
     assert ask(TASK, model, *bodies) == [ask(TASK, model, one) for one in bodies]
 
 
 @pytest.mark.parametrize("family", ["blip_captioner"])
-def test_caption_goes_on_from_the_prompt(model, ask):
+def test_caption_goes_on_from_the_prompt(model: Model, ask: Ask) -> None:
     assert ask(TASK, model, body(text="A story of")).startswith("A story of")
 
 
 @pytest.mark.parametrize("family", ["vit_gpt2"])
-def test_several_sequences_are_a_list_but_not_in_a_stream(model, ask):
+def test_several_sequences_are_a_list_but_not_in_a_stream(model: Model, ask: Ask) -> None:
     several = body(num_return_sequences=2, num_beams=2)
     assert len(ask(TASK, model, several)) == 2
     assert ask(TASK, model, several, emit=print).data["field"] == "params.num_return_sequences"
 
 
 @pytest.mark.parametrize("family", ["vit_gpt2"])
-def test_damaged_image_fails_alone(model, ask):
+def test_damaged_image_fails_alone(model: Model, ask: Ask) -> None:
     error, answer = ask(TASK, model, {"image_url": in_base64(b"no image"), "params": SHORT}, body())
     assert error.data["field"] == "image_url"
     assert isinstance(answer, str)
 
 
-def test_wrong_params_are_named():
+def test_wrong_params_are_named() -> None:
     with pytest.raises(InvalidRequest, match=r"params\.num_beams"):
         read(TASK, body(num_beams=0))

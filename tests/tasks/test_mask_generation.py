@@ -1,7 +1,10 @@
 """mask-generation: the library's masks for points and boxes, and for everything, in the size of the image as sent."""
 
+from __future__ import annotations
+
 import base64
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +13,10 @@ from PIL import Image
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
+from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
 from modelyard.tasks.shared.masks import boxes_around, distinct
+from tests.builders.fixtures import Ask, Load
 from tests.builders.pictures import SIZES, picture, to_base64, turned
 from tests.builders.reference import library_model
 
@@ -25,24 +30,24 @@ FITTING = {
 
 
 @pytest.fixture(params=["sam", "sam_hq"])
-def model(request, load):
+def model(request: pytest.FixtureRequest, load: Load) -> Model:
     return load(request.param, "mask-generation")
 
 
-def masks_of(answer):
+def masks_of(answer: Any) -> Any:
     size = answer["input_image_dimensions"]
     masks = [np.asarray(Image.open(io.BytesIO(base64.b64decode(mask)))) > 0 for mask in answer["masks"]]
     assert {mask.shape for mask in masks} <= {(size["height"], size["width"])}
     return np.array(masks)
 
 
-def assert_same(answer, masks, scores):
+def assert_same(answer: Any, masks: Any, scores: Any) -> None:
     assert answer["scores"] == pytest.approx(np.asarray(scores).reshape(-1).tolist(), abs=1e-4)
     assert len(answer["masks"]) == len(answer["scores"]) > 0
     assert (masks_of(answer) != np.asarray(masks).reshape(masks_of(answer).shape)).mean() < 1e-3
 
 
-def reference(model, image, several=True, **prompts):
+def reference(model: Model, image: Any, several: Any = True, **prompts: Any) -> Any:
     library = library_model("AutoModelForMaskGeneration", model.path)
     inputs = model.processor(image, return_tensors="pt", **prompts)
     prompts = {name: value.float() for name, value in inputs.items() if name in ("input_points", "input_boxes")}
@@ -56,7 +61,7 @@ def reference(model, image, several=True, **prompts):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("several", [True, False])
-def test_masks_for_a_point_are_the_librarys(model, ask, size, several):
+def test_masks_for_a_point_are_the_librarys(model: Model, ask: Ask, size: Any, several: bool) -> None:
     image = picture(size)
     params = {"input_points": [[20, 30]], "multimask_output": several}
     answer = ask(TASK, model, {"base64": to_base64(image), "params": params})
@@ -65,13 +70,13 @@ def test_masks_for_a_point_are_the_librarys(model, ask, size, several):
     assert_same(answer, *reference(model, image, several, input_points=[[[20, 30]]]))
 
 
-def test_several_points_and_labels_on_one_thing(model, ask):
+def test_several_points_and_labels_on_one_thing(model: Model, ask: Ask) -> None:
     params = {"input_points": [[20, 30], [5, 8]], "input_labels": [1, 0]}
     answer = ask(TASK, model, {"base64": to_base64(picture()), "params": params})
     assert_same(answer, *reference(model, picture(), input_points=[[[20, 30], [5, 8]]], input_labels=[[1, 0]]))
 
 
-def test_several_things_each_with_its_points(model, ask):
+def test_several_things_each_with_its_points(model: Model, ask: Ask) -> None:
     points = [[[20, 30], [5, 8]], [[40, 11], [3, 3]]]
     labels = [[1, 1], [1, 0]]
     params = {"input_points": points, "input_labels": labels}
@@ -79,8 +84,8 @@ def test_several_things_each_with_its_points(model, ask):
     assert_same(answer, *reference(model, picture(), input_points=[points], input_labels=[labels]))
 
 
-def test_things_may_have_different_numbers_of_points(model, ask):
-    def masks(points):
+def test_things_may_have_different_numbers_of_points(model: Model, ask: Ask) -> None:
+    def masks(points: Any) -> Any:
         return masks_of(ask(TASK, model, {"base64": to_base64(picture()), "params": {"input_points": points}}))
 
     both = masks([[[20, 30], [5, 8]], [[40, 11]]])
@@ -88,7 +93,7 @@ def test_things_may_have_different_numbers_of_points(model, ask):
     assert (both[3:] != masks([[40, 11]])).mean() < 0.2
 
 
-def test_boxes_are_the_librarys(model, ask):
+def test_boxes_are_the_librarys(model: Model, ask: Ask) -> None:
     boxes = [[4.0, 6.0, 30.0, 40.0], [10.0, 2.0, 60.0, 20.0]]
     answer = ask(TASK, model, {"base64": to_base64(picture()), "params": {"input_boxes": boxes}})
     assert_same(answer, *reference(model, picture(), input_boxes=[boxes]))
@@ -96,7 +101,7 @@ def test_boxes_are_the_librarys(model, ask):
     assert one["scores"] == pytest.approx(answer["scores"][:3], abs=1e-4)
 
 
-def everything(model, image, params):
+def everything(model: Model, image: Any, params: Any) -> Any:
     """What the library's pipeline does, with a plain suppression of repeated masks instead of torchvision's."""
     processor = model.processor.image_processor
     boxes, points, crops, labels = processor.generate_crop_boxes(
@@ -123,7 +128,7 @@ def everything(model, image, params):
         params["mask_threshold"],
         stability_score_offset=params["stability_score_offset"],
     )
-    kept = []
+    kept: list[Any] = []
     for index in scores.argsort(descending=True, stable=True).tolist():
         if not any(overlap(corners[index], corners[other]) > params["crops_nms_thresh"] for other in kept):
             kept.append(index)
@@ -132,14 +137,14 @@ def everything(model, image, params):
     return np.array([_rle_to_mask(rles[index]) for index in kept]), scores[kept]
 
 
-def overlap(one, other):
+def overlap(one: Any, other: Any) -> Any:
     low, high = torch.maximum(one[:2], other[:2]), torch.minimum(one[2:], other[2:])
     shared = (high - low).clamp(min=0).prod()
     return shared / ((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod() - shared)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_everything_is_what_the_librarys_steps_find(model, ask, size):
+def test_everything_is_what_the_librarys_steps_find(model: Model, ask: Ask, size: Any) -> None:
     image = picture(size)
     counts = []
     for most in (0.7, 0.99):
@@ -150,7 +155,7 @@ def test_everything_is_what_the_librarys_steps_find(model, ask, size):
     assert 1 <= counts[0] < counts[1]
 
 
-def test_everything_does_not_depend_on_how_many_points_are_seen_together(model, ask):
+def test_everything_does_not_depend_on_how_many_points_are_seen_together(model: Model, ask: Ask) -> None:
     body = {"base64": to_base64(picture())}
     one, all_ = (
         ask(TASK, model, {**body, "params": {**FITTING[model.path.name], "points_per_batch": count}})
@@ -159,18 +164,18 @@ def test_everything_does_not_depend_on_how_many_points_are_seen_together(model, 
     assert_same(one, masks_of(all_), all_["scores"])
 
 
-def test_nothing_certain_enough_is_no_mask(model, ask):
+def test_nothing_certain_enough_is_no_mask(model: Model, ask: Ask) -> None:
     answer = ask(TASK, model, {"base64": to_base64(picture()), "params": {"points_per_side": 2, "pred_iou_thresh": 1.0,
                                                                            "stability_score_thresh": 1.0}})  # fmt: skip
     assert answer["masks"] == answer["scores"] == []
 
 
-def test_client_that_left_is_not_worked_for(model, ask):
+def test_client_that_left_is_not_worked_for(model: Model, ask: Ask) -> None:
     answer = ask(TASK, model, {"base64": to_base64(picture()), "params": LOOSE}, cancelled=lambda: True)
     assert answer["masks"] == []
 
 
-def test_batch_answers_as_one_by_one(model, ask):
+def test_batch_answers_as_one_by_one(model: Model, ask: Ask) -> None:
     bodies = [
         {"base64": to_base64(picture(size, seed)), "params": {"input_points": [[20, 30]]}}
         for seed, size in enumerate(SIZES)
@@ -179,7 +184,7 @@ def test_batch_answers_as_one_by_one(model, ask):
         assert_same(one, masks_of(alone), alone["scores"])
 
 
-def test_points_are_pixels_of_the_upright_image(model, ask):
+def test_points_are_pixels_of_the_upright_image(model: Model, ask: Ask) -> None:
     image, params = picture((41, 73)), {"input_points": [[20, 70]]}
     upright, lying = (
         ask(TASK, model, {"base64": data, "params": params}) for data in (to_base64(image), turned(image))
@@ -187,7 +192,7 @@ def test_points_are_pixels_of_the_upright_image(model, ask):
     assert upright == lying
 
 
-def test_point_outside_of_the_image_fails_alone_and_is_named(model, ask):
+def test_point_outside_of_the_image_fails_alone_and_is_named(model: Model, ask: Ask) -> None:
     params = {"params": {"input_points": [[60, 20]]}}
     error, answer = ask(
         TASK, model, {"base64": to_base64(picture((41, 73))), **params}, {"base64": to_base64(picture()), **params}
@@ -217,19 +222,19 @@ def test_point_outside_of_the_image_fails_alone_and_is_named(model, ask):
         ({"stability_score_offset": 0}, "stability_score_offset"),
     ],
 )
-def test_wrong_params_are_named(params, field):
+def test_wrong_params_are_named(params: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         read(TASK, {"base64": "AAAA", "params": params})
     assert raised.value.data["field"] == f"params.{field}"
 
 
-def test_of_overlapping_boxes_the_best_is_kept():
+def test_of_overlapping_boxes_the_best_is_kept() -> None:
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30], [5, 0, 15, 10], [0, 0, 0, 0]], dtype=float)
     assert distinct(boxes, np.array([0.8, 0.9, 0.1, 0.7, 0.2]), 0.7) == [1, 3, 4, 2]
     assert distinct(np.zeros((0, 4)), np.zeros(0), 0.7) == []
 
 
-def test_box_around_a_mask_ends_at_its_last_pixel():
+def test_box_around_a_mask_ends_at_its_last_pixel() -> None:
     masks = np.zeros((2, 6, 8), dtype=bool)
     masks[0, 2:5, 3:7] = True
     assert boxes_around(masks).tolist() == [[3, 2, 6, 4], [0, 0, 0, 0]]

@@ -1,10 +1,16 @@
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
+from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
+from tests.builders.fixtures import Ask, Load, output_of
 from tests.builders.reference import library_model
 
 TASK = get_task("question-answering")
@@ -14,11 +20,13 @@ LONG = " ".join([CONTEXT, "Once upon a time there was a small fox."] * 4)
 
 
 @pytest.fixture
-def reader(load):
+def reader(load: Load) -> Model:
     return load("bert_qa", "question-answering")
 
 
-def every_span(model, question, context, *, limit=64, stride=None, most=15):
+def every_span(
+    model: Model, question: str, context: Any, *, limit: Any = 64, stride: Any = None, most: Any = 15
+) -> Any:
     """(start, end) characters → score, by brute force over the library's logits, window by window; and of nothing."""
     library = library_model("AutoModelForQuestionAnswering", model.path)
     room = limit - 3 - len(model.tokenizer(question, add_special_tokens=False)["input_ids"])
@@ -26,7 +34,8 @@ def every_span(model, question, context, *, limit=64, stride=None, most=15):
         question, context, truncation="only_second", max_length=limit, stride=stride or min(32, room // 2),
         return_overflowing_tokens=True, return_offsets_mapping=True,
     )  # fmt: skip
-    spans, nothing = {}, 1.0
+    spans: dict[tuple[int, int], float] = {}
+    nothing = 1.0
     for index, ids in enumerate(batch["input_ids"]):
         with torch.inference_mode():
             out = library(torch.tensor([ids]), token_type_ids=torch.tensor([batch["token_type_ids"][index]]))
@@ -50,7 +59,9 @@ def every_span(model, question, context, *, limit=64, stride=None, most=15):
 
 @pytest.mark.parametrize("context", [CONTEXT, LONG])
 @pytest.mark.parametrize("params", [{}, {"max_answer_len": 3}, {"max_seq_len": 40, "doc_stride": 8}], ids=str)
-def test_answer_is_the_likeliest_span_of_all_windows(reader, ask, context, params):
+def test_answer_is_the_likeliest_span_of_all_windows(
+    reader: Model, ask: Ask, context: Any, params: dict[str, Any]
+) -> None:
     answer = ask(TASK, reader, {"question": QUESTION, "context": context, "params": params})
     spans, _ = every_span(
         reader, QUESTION, context,
@@ -62,7 +73,7 @@ def test_answer_is_the_likeliest_span_of_all_windows(reader, ask, context, param
     assert answer["score"] == pytest.approx(spans[best], abs=1e-6)
 
 
-def test_top_k_is_a_list_of_different_answers_best_first(reader, ask):
+def test_top_k_is_a_list_of_different_answers_best_first(reader: Model, ask: Ask) -> None:
     answers = ask(TASK, reader, {"question": QUESTION, "context": LONG, "params": {"top_k": 5}})
     scores = [answer["score"] for answer in answers]
     assert len({(answer["start"], answer["end"]) for answer in answers}) == len(answers)
@@ -70,7 +81,7 @@ def test_top_k_is_a_list_of_different_answers_best_first(reader, ask):
     assert answers[0] == ask(TASK, reader, {"question": QUESTION, "context": LONG})
 
 
-def test_no_answer_may_win_when_allowed(reader, ask):
+def test_no_answer_may_win_when_allowed(reader: Model, ask: Ask) -> None:
     _, nothing = every_span(reader, QUESTION, "Paris")
     params = {"handle_impossible_answer": True, "top_k": 100}
     answers = ask(TASK, reader, {"question": QUESTION, "context": "Paris", "params": params})
@@ -79,7 +90,7 @@ def test_no_answer_may_win_when_allowed(reader, ask):
     assert (empty[0]["start"], empty[0]["end"]) == (0, 0)
 
 
-def test_without_alignment_answers_may_cut_words(reader, ask):
+def test_without_alignment_answers_may_cut_words(reader: Model, ask: Ask) -> None:
     body = {"question": QUESTION, "context": CONTEXT, "params": {"align_to_words": False, "top_k": 20}}
     offsets = np.array(
         reader.tokenizer(CONTEXT, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
@@ -90,7 +101,7 @@ def test_without_alignment_answers_may_cut_words(reader, ask):
         assert answer["answer"] == CONTEXT[answer["start"] : answer["end"]]
 
 
-def test_batch_answers_as_one_by_one(reader, ask):
+def test_batch_answers_as_one_by_one(reader: Model, ask: Ask) -> None:
     bodies = [{"question": QUESTION, "context": text} for text in (CONTEXT, LONG, "Paris")]
     for together, body in zip(ask(TASK, reader, *bodies), bodies, strict=True):
         alone = ask(TASK, reader, body)
@@ -105,7 +116,9 @@ def test_batch_answers_as_one_by_one(reader, ask):
         ({"params": {"doc_stride": 60}}, "params.doc_stride"),
     ],
 )
-def test_what_leaves_no_room_for_the_text_is_named_and_fails_alone(reader, body, field):
+def test_what_leaves_no_room_for_the_text_is_named_and_fails_alone(
+    reader: Model, body: dict[str, Any], field: str
+) -> None:
     from modelyard.tasks.body import to_call
 
     fine = {"question": QUESTION, "context": CONTEXT}
@@ -113,13 +126,13 @@ def test_what_leaves_no_room_for_the_text_is_named_and_fails_alone(reader, body,
         to_call(TASK, {**fine, **{k: v for k, v in b.items() if k != "params"}}, b.get("params", {}))
         for b in (body, {})
     ]
-    error, answer = TASK.run(reader, calls)
+    error, answer = map(output_of, TASK.run(reader, calls))
     assert isinstance(error, InvalidRequest)
     assert error.data["field"] == field
     assert answer.answer
 
 
-def test_question_is_cut_at_its_own_limit(reader, ask):
+def test_question_is_cut_at_its_own_limit(reader: Model, ask: Ask) -> None:
     cut = ask(TASK, reader, {"question": "where does she live", "context": CONTEXT, "params": {"max_question_len": 1}})
     tokens = reader.tokenizer("where does she live", add_special_tokens=False, return_offsets_mapping=True)
     first = "where does she live"[: tokens["offset_mapping"][0][1]]
@@ -127,7 +140,7 @@ def test_question_is_cut_at_its_own_limit(reader, ask):
 
 
 @pytest.mark.parametrize("missing", ["question", "context"])
-def test_both_fields_are_needed(missing):
+def test_both_fields_are_needed(missing: str) -> None:
     body = {"question": QUESTION, "context": CONTEXT}
     del body[missing]
     with pytest.raises(InvalidRequest, match=f"{missing}: missing"):

@@ -1,6 +1,10 @@
 """text-to-speech: VITS with one voice and with several, SpeechT5 with its vocoder."""
 
+from __future__ import annotations
+
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +13,10 @@ import transformers
 
 from modelyard.errors import InvalidRequest, ModelRefused
 from modelyard.tasks.body import read
+from modelyard.tasks.model import Model
 from modelyard.tasks.text_to_speech import TASK
 from modelyard.worker.runtimes.base import load_model
+from tests.builders.fixtures import Ask, Load
 from tests.builders.made import Client, wav_sound
 from tests.builders.reference import library_model
 
@@ -21,21 +27,21 @@ STEP = 1 / 32767
 
 
 @pytest.fixture
-def voice(load):
+def voice(load: Load) -> Model:
     return load("vits", "text-to-waveform")
 
 
 @pytest.fixture
-def voices(load):
+def voices(load: Load) -> Model:
     return load("vits_speakers", "text-to-waveform")
 
 
 @pytest.fixture
-def reader(load):
+def reader(load: Load) -> Model:
     return load("speecht5", "text-to-spectrogram")
 
 
-def vits_sound(folder, seed, speaking_rate=None, scales=(), **arguments):
+def vits_sound(folder: Path, seed: int, speaking_rate: Any = None, scales: Any = (), **arguments: Any) -> Any:
     model = library_model("AutoModelForTextToWaveform", folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     usual = {name: getattr(model, name) for name, _ in scales}
@@ -49,7 +55,7 @@ def vits_sound(folder, seed, speaking_rate=None, scales=(), **arguments):
     return sound.numpy()
 
 
-def assert_sounds_like(answer, expected, rate=16000):
+def assert_sounds_like(answer: Any, expected: Any, rate: Any = 16000) -> None:
     samples, its_rate = wav_sound(answer)
     assert its_rate == rate
     assert samples.shape == expected.shape
@@ -57,17 +63,17 @@ def assert_sounds_like(answer, expected, rate=16000):
     assert samples.std() > 10 * STEP
 
 
-def test_sound_is_the_librarys(voice, ask):
+def test_sound_is_the_librarys(voice: Model, ask: Ask) -> None:
     assert_sounds_like(ask(TASK, voice, {"text": TEXT, "params": {"seed": 5}}), vits_sound(voice.path, 5))
 
 
 @pytest.mark.parametrize("rate", [0.5, 2.0])
-def test_speaking_rate_is_the_librarys(voice, ask, rate):
+def test_speaking_rate_is_the_librarys(voice: Model, ask: Ask, rate: float) -> None:
     answer = ask(TASK, voice, {"text": TEXT, "params": {"seed": 5, "speaking_rate": rate}})
     assert_sounds_like(answer, vits_sound(voice.path, 5, speaking_rate=rate))
 
 
-def test_noise_is_the_requests_and_then_the_models_own_again(voice, ask):
+def test_noise_is_the_requests_and_then_the_models_own_again(voice: Model, ask: Ask) -> None:
     scales = {"noise_scale": 0.1, "noise_scale_duration": 0.2}
     answer = ask(TASK, voice, {"text": TEXT, "params": {"seed": 5, **scales}})
     assert_sounds_like(answer, vits_sound(voice.path, 5, scales=scales.items()))
@@ -75,37 +81,37 @@ def test_noise_is_the_requests_and_then_the_models_own_again(voice, ask):
 
 
 @pytest.mark.parametrize("speaker", [0, 2])
-def test_each_speaker_is_the_librarys(voices, ask, speaker):
+def test_each_speaker_is_the_librarys(voices: Model, ask: Ask, speaker: int) -> None:
     answer = ask(TASK, voices, {"text": TEXT, "params": {"seed": 5, "speaker_id": speaker}})
     assert_sounds_like(answer, vits_sound(voices.path, 5, speaker_id=speaker))
 
 
-def test_the_first_speaker_speaks_by_default(voices, ask):
+def test_the_first_speaker_speaks_by_default(voices: Model, ask: Ask) -> None:
     assert_sounds_like(
         ask(TASK, voices, {"text": TEXT, "params": {"seed": 5}}), vits_sound(voices.path, 5, speaker_id=0)
     )
 
 
-def test_a_speaker_that_is_not_there_is_named(voices, voice, ask):
+def test_a_speaker_that_is_not_there_is_named(voices: Model, voice: Model, ask: Ask) -> None:
     for model, accepted in ((voices, "0 to 2"), (voice, "no such setting")):
         error = ask(TASK, model, {"text": TEXT, "params": {"speaker_id": 3}})
         assert error.data["field"] == "params.speaker_id"
         assert accepted in error.message
 
 
-def test_seeds_repeat_and_calls_without_one_differ(voice, ask):
+def test_seeds_repeat_and_calls_without_one_differ(voice: Model, ask: Ask) -> None:
     body = {"text": TEXT, "params": {"seed": 5}}
     assert ask(TASK, voice, body) == ask(TASK, voice, body)
     assert ask(TASK, voice, {"text": TEXT}) != ask(TASK, voice, {"text": TEXT})
 
 
-def test_a_text_without_letters_of_the_voice_is_refused(voice, ask):
+def test_a_text_without_letters_of_the_voice_is_refused(voice: Model, ask: Ask) -> None:
     assert ask(TASK, voice, {"text": "你好"}).data["field"] == "text"
     with pytest.raises(InvalidRequest, match="text: got"):
         read(TASK, {"text": ""})
 
 
-def test_spectrograms_go_through_the_vocoder_as_in_the_library(reader, ask):
+def test_spectrograms_go_through_the_vocoder_as_in_the_library(reader: Model, ask: Ask) -> None:
     answer = ask(TASK, reader, {"text": TEXT, "params": {"seed": 5, "speaker_embedding": VOICE}})
     model = library_model("SpeechT5ForTextToSpeech", reader.path)
     vocoder = library_model("SpeechT5HifiGan", reader.path / "vocoder")
@@ -118,7 +124,7 @@ def test_spectrograms_go_through_the_vocoder_as_in_the_library(reader, ask):
     assert_sounds_like(answer, expected.numpy())
 
 
-def test_frames_are_told_and_the_call_can_be_cancelled(reader, ask):
+def test_frames_are_told_and_the_call_can_be_cancelled(reader: Model, ask: Ask) -> None:
     body = {"text": TEXT, "params": {"speaker_embedding": VOICE}}
     client, leaver = Client(), Client(leaves_after=2)
     ask(TASK, reader, body, **client.sinks)
@@ -129,20 +135,20 @@ def test_frames_are_told_and_the_call_can_be_cancelled(reader, ask):
 
 
 @pytest.mark.parametrize("params", [{}, {"speaker_embedding": VOICE[:3]}])
-def test_a_voice_of_the_wrong_size_is_named(reader, ask, params):
+def test_a_voice_of_the_wrong_size_is_named(reader: Model, ask: Ask, params: dict[str, Any]) -> None:
     error = ask(TASK, reader, {"text": TEXT, "params": params})
     assert error.data["field"] == "params.speaker_embedding"
     assert "8 numbers" in error.message
 
 
-def test_spectrograms_without_a_vocoder_are_refused(reader, tmp_path):
+def test_spectrograms_without_a_vocoder_are_refused(reader: Model, tmp_path: Path) -> None:
     folder = shutil.copytree(reader.path, tmp_path / "mute")
     shutil.rmtree(folder / "vocoder")
     with pytest.raises(ModelRefused, match="vocoder"):
         load_model("transformers", folder, TASK.heads, device="cpu")
 
 
-def test_a_voice_that_needs_a_program_is_refused(voice, tmp_path):
+def test_a_voice_that_needs_a_program_is_refused(voice: Model, tmp_path: Path) -> None:
     folder = shutil.copytree(voice.path, tmp_path / "phonemes")
     settings = folder / "tokenizer_config.json"
     settings.write_text(settings.read_text().replace('"phonemize": false', '"phonemize": true'))
@@ -154,6 +160,6 @@ def test_a_voice_that_needs_a_program_is_refused(voice, tmp_path):
     ("name", "value"),
     [("speaking_rate", 0), ("speaker_id", -1), ("speaker_embedding", []), ("noise_scale", -1), ("seed", "x")],
 )
-def test_wrong_params_are_named(name, value):
+def test_wrong_params_are_named(name: str, value: Any) -> None:
     with pytest.raises(InvalidRequest, match=rf"params\.{name}: got"):
         read(TASK, {"text": TEXT, "params": {name: value}})

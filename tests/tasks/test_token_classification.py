@@ -1,9 +1,15 @@
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
 from modelyard.tasks.shared.entities import Piece, aggregate
+from tests.builders.fixtures import Ask, Load
 from tests.builders.reference import library_model
 
 TASK = get_task("token-classification")
@@ -15,11 +21,11 @@ TEXTS = [
 
 
 @pytest.fixture
-def marker(load):
+def marker(load: Load) -> Model:
     return load("bert_token_classifier", "token-classification")
 
 
-def pipeline(model, text, **options):
+def pipeline(model: Model, text: str, **options: Any) -> Any:
     """The library's own pipeline, which still exists for this task."""
     import transformers
 
@@ -30,7 +36,7 @@ def pipeline(model, text, **options):
     ]
 
 
-def assert_same(ours, theirs):
+def assert_same(ours: Any, theirs: Any) -> None:
     assert len(ours) == len(theirs)
     for mine, its in zip(ours, theirs, strict=True):
         assert mine.pop("score") == pytest.approx(its.pop("score"), abs=1e-5)
@@ -38,13 +44,13 @@ def assert_same(ours, theirs):
 
 
 @pytest.mark.parametrize("strategy", ["none", "simple", "first", "average", "max"])
-def test_answers_are_the_pipelines(marker, ask, strategy):
+def test_answers_are_the_pipelines(marker: Model, ask: Ask, strategy: str) -> None:
     for text in TEXTS:
         ours = ask(TASK, marker, {"text": text, "params": {"aggregation_strategy": strategy}})
         assert_same(ours, pipeline(marker, text, aggregation_strategy=strategy))
 
 
-def test_ignored_labels_are_left_out(marker, ask):
+def test_ignored_labels_are_left_out(marker: Model, ask: Ask) -> None:
     for text in TEXTS:
         everything = ask(TASK, marker, {"text": text, "params": {"ignore_labels": []}})
         assert len(everything) == len(marker.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -52,14 +58,14 @@ def test_ignored_labels_are_left_out(marker, ask):
         assert kept == [row for row in everything if row["entity"] not in ("B-LOC", "O")]
 
 
-def test_batch_and_list_answer_as_one_by_one(marker, ask):
+def test_batch_and_list_answer_as_one_by_one(marker: Model, ask: Ask) -> None:
     alone = [ask(TASK, marker, {"text": text}) for text in TEXTS]
     for batch in (ask(TASK, marker, *({"text": text} for text in TEXTS)), ask(TASK, marker, {"text": TEXTS})):
         for ours, theirs in zip(batch, alone, strict=True):
             assert_same(ours, [dict(row) for row in theirs])
 
 
-def test_every_token_of_a_long_text_is_marked_once_where_it_stands(marker, ask):
+def test_every_token_of_a_long_text_is_marked_once_where_it_stands(marker: Model, ask: Ask) -> None:
     text = " ".join(TEXTS * 8)
     encoded = marker.tokenizer(text, return_offsets_mapping=True, add_special_tokens=False, verbose=False)
     rows = ask(TASK, marker, {"text": text, "params": {"ignore_labels": []}})
@@ -67,7 +73,7 @@ def test_every_token_of_a_long_text_is_marked_once_where_it_stands(marker, ask):
     assert [row["index"] for row in rows] == list(range(1, len(rows) + 1))
 
 
-def test_tokens_of_a_long_text_have_the_scores_of_their_window(marker, ask):
+def test_tokens_of_a_long_text_have_the_scores_of_their_window(marker: Model, ask: Ask) -> None:
     """62 tokens fit beside the special ones; neighbours share 15 by default, split in the middle."""
     text = " ".join(TEXTS * 8)
     ids = marker.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -81,14 +87,14 @@ def test_tokens_of_a_long_text_have_the_scores_of_their_window(marker, ask):
         assert ours == pytest.approx(scores[low - start : high - start].tolist(), abs=1e-5)
 
 
-def test_stride_that_leaves_no_room_is_named(marker, ask):
+def test_stride_that_leaves_no_room_is_named(marker: Model, ask: Ask) -> None:
     assert ask(TASK, marker, {"text": "a", "params": {"stride": 62}}).data["field"] == "params.stride"
 
 
 LABELS = {0: "O", 1: "B-LOC", 2: "I-LOC", 3: "B-PER"}
 
 
-def piece(word, start, best, score, *, inside=False):
+def piece(word: Any, start: Any, best: Any, score: Any, *, inside: Any = False) -> Any:
     scores = np.full(4, (1 - score) / 3)
     scores[best] = score
     return Piece(word, start + 1, start, start + len(word), scores, inside)
@@ -96,7 +102,7 @@ def piece(word, start, best, score, *, inside=False):
 
 class Joined:
     @staticmethod
-    def convert_tokens_to_string(tokens):
+    def convert_tokens_to_string(tokens: Any) -> Any:
         return " ".join(tokens)
 
 
@@ -109,14 +115,16 @@ class Joined:
         ([(2, 0.9, False), (0, 0.7, False), (2, 0.5, False)], [("LOC", 0.9), ("LOC", 0.5)]),
     ],
 )
-def test_neighbours_of_one_label_are_one_entity_until_a_new_one_begins(pieces, groups):
+def test_neighbours_of_one_label_are_one_entity_until_a_new_one_begins(
+    pieces: list[tuple[Any, ...]], groups: list[tuple[Any, ...]]
+) -> None:
     made = [piece("w", place * 2, best, score, inside=inside) for place, (best, score, inside) in enumerate(pieces)]
     found = aggregate(made, LABELS, "simple", ["O"], Joined)
     assert [(entity.entity_group, pytest.approx(entity.score)) for entity in found] == groups
 
 
 @pytest.mark.parametrize(("strategy", "label"), [("first", "LOC"), ("max", "PER"), ("average", "PER")])
-def test_words_take_the_label_their_strategy_says(strategy, label):
+def test_words_take_the_label_their_strategy_says(strategy: str, label: str) -> None:
     made = [piece("New", 0, 1, 0.5), piece("##y", 3, 3, 0.9, inside=True)]
     (found,) = aggregate(made, LABELS, strategy, ["O"], Joined)
     assert (found.entity_group, found.start, found.end) == (label, 0, 6)

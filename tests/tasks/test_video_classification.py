@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +9,9 @@ from transformers import AutoImageProcessor
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
+from modelyard.tasks.model import Model
 from modelyard.tasks.video_classification import TASK
+from tests.builders.fixtures import Ask, Load
 from tests.builders.recordings import film, gif, in_base64
 from tests.builders.reference import library_model
 
@@ -14,15 +20,15 @@ every_family = pytest.mark.parametrize("family", FRAMES)
 
 
 @pytest.fixture
-def model(load, family):
+def model(load: Load, family: str) -> Model:
     return load(family, "video-classification")
 
 
-def body(frames, **params):
+def body(frames: Any, **params: Any) -> Any:
     return {"base64": in_base64(gif(frames)), "params": params}
 
 
-def reference(model, frames):
+def reference(model: Model, frames: Any) -> Any:
     """Label → score by the library alone."""
     library = library_model("AutoModelForVideoClassification", model.path)
     inputs = AutoImageProcessor.from_pretrained(model.path)(list(frames), return_tensors="pt")
@@ -32,7 +38,7 @@ def reference(model, frames):
 
 
 @every_family
-def test_scores_are_the_librarys_for_frames_at_equal_distances(model, family, ask):
+def test_scores_are_the_librarys_for_frames_at_equal_distances(model: Model, family: str, ask: Ask) -> None:
     frames = film(10)
     chosen = frames[np.linspace(0, 9, FRAMES[family]).round().astype(int)]
     answer = ask(TASK, model, body(frames))
@@ -41,7 +47,7 @@ def test_scores_are_the_librarys_for_frames_at_equal_distances(model, family, as
 
 
 @every_family
-def test_short_video_repeats_frames(model, family, ask):
+def test_short_video_repeats_frames(model: Model, family: str, ask: Ask) -> None:
     frames = film(2)
     chosen = frames[np.linspace(0, 1, FRAMES[family]).round().astype(int)]
     answer = ask(TASK, model, body(frames))
@@ -49,14 +55,14 @@ def test_short_video_repeats_frames(model, family, ask):
 
 
 @every_family
-def test_batch_answers_as_one_by_one(model, ask):
+def test_batch_answers_as_one_by_one(model: Model, ask: Ask) -> None:
     bodies = [body(film(6, seed=seed)) for seed in range(3)]
     for answer, expected in zip(ask(TASK, model, *bodies), [ask(TASK, model, one) for one in bodies], strict=True):
         assert [one["label"] for one in answer] == [one["label"] for one in expected]
         assert [one["score"] for one in answer] == pytest.approx([one["score"] for one in expected], abs=1e-5)
 
 
-def test_damaged_video_fails_alone(load, ask):
+def test_damaged_video_fails_alone(load: Load, ask: Ask) -> None:
     error, answer = ask(
         TASK, load("videomae", "video-classification"), {"video_url": in_base64(b"no video")}, body(film(4), top_k=1)
     )
@@ -64,6 +70,6 @@ def test_damaged_video_fails_alone(load, ask):
     assert len(answer) == 1
 
 
-def test_wrong_params_are_named():
+def test_wrong_params_are_named() -> None:
     with pytest.raises(InvalidRequest, match=r"params\.top_k"):
         read(TASK, body(film(2), top_k=0))

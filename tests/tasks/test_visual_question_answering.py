@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 from PIL import Image
@@ -5,7 +9,9 @@ from transformers import AutoProcessor
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
+from modelyard.tasks.model import Model
 from modelyard.tasks.visual_question_answering import TASK
+from tests.builders.fixtures import Ask, Load
 from tests.builders.recordings import in_base64, picture, png
 from tests.builders.reference import library_model
 
@@ -13,21 +19,21 @@ QUESTIONS = ["Is it sunny?", "Who lives in the old forest by the river?", "Is it
 
 
 @pytest.fixture
-def model(load, family):
+def model(load: Load, family: str) -> Model:
     return load(family, TASK.heads[0])
 
 
-def body(question=QUESTIONS[0], seed=0, **params):
+def body(question: str = QUESTIONS[0], seed: int = 0, **params: Any) -> Any:
     return {"base64": in_base64(png(picture(seed=seed))), "question": question, "params": params}
 
 
-def inputs_of(model, question):
+def inputs_of(model: Model, question: str) -> Any:
     return AutoProcessor.from_pretrained(model.path)(Image.fromarray(picture()), question, return_tensors="pt")
 
 
 @pytest.mark.parametrize("family", ["vilt_vqa"])
 @pytest.mark.parametrize("question", QUESTIONS[:2])
-def test_chosen_answers_are_the_librarys_best_first(model, ask, question):
+def test_chosen_answers_are_the_librarys_best_first(model: Model, ask: Ask, question: str) -> None:
     library = library_model("AutoModelForVisualQuestionAnswering", model.path)
     with torch.inference_mode():
         scores = library(**inputs_of(model, question)).logits[0].sigmoid()
@@ -41,7 +47,7 @@ def test_chosen_answers_are_the_librarys_best_first(model, ask, question):
 
 @pytest.mark.parametrize("family", ["blip_vqa"])
 @pytest.mark.parametrize("question", QUESTIONS[:2])
-def test_written_answer_is_the_librarys_and_has_no_score(model, ask, question):
+def test_written_answer_is_the_librarys_and_has_no_score(model: Model, ask: Ask, question: str) -> None:
     library = library_model("BlipForQuestionAnswering", model.path)
     with torch.inference_mode():
         ids = library.generate(**inputs_of(model, question), max_new_tokens=8, do_sample=False)[0]
@@ -51,13 +57,13 @@ def test_written_answer_is_the_librarys_and_has_no_score(model, ask, question):
 
 
 @pytest.mark.parametrize("family", ["blip_vqa"])
-def test_several_written_answers_are_asked_for_by_name(model, ask):
+def test_several_written_answers_are_asked_for_by_name(model: Model, ask: Ask) -> None:
     answers = ask(TASK, model, body(max_new_tokens=8, num_beams=3, num_return_sequences=2))
     assert len(answers) == 2
 
 
 @pytest.mark.parametrize("family", ["vilt_vqa", "blip_vqa"])
-def test_batch_answers_as_one_by_one(model, ask, family):
+def test_batch_answers_as_one_by_one(model: Model, ask: Ask, family: str) -> None:
     params = {"max_new_tokens": 8}
     bodies = [body(question, seed, **params) for seed, question in enumerate(QUESTIONS)]
     for answer, expected in zip(ask(TASK, model, *bodies), [ask(TASK, model, one) for one in bodies], strict=True):
@@ -67,7 +73,7 @@ def test_batch_answers_as_one_by_one(model, ask, family):
 
 
 @pytest.mark.parametrize("family", ["vilt_vqa"])
-def test_damaged_image_fails_alone(model, ask):
+def test_damaged_image_fails_alone(model: Model, ask: Ask) -> None:
     error, answer = ask(TASK, model, {**body(), "base64": in_base64(b"no image")}, body())
     assert error.data["field"] == "base64"
     assert len(answer) == 5
@@ -76,7 +82,7 @@ def test_damaged_image_fails_alone(model, ask):
 @pytest.mark.parametrize(
     ("change", "field"), [({"params": {"top_k": 0}}, "params.top_k"), ({"question": ""}, "question")]
 )
-def test_wrong_fields_are_named(change, field):
+def test_wrong_fields_are_named(change: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         read(TASK, {**body(), **change})
     assert raised.value.data["field"] == field

@@ -1,12 +1,18 @@
 """zero-shot-object-detection: the library's boxes for labels that the request brings along, in pixels as sent."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 import transformers
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
+from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
+from tests.builders.fixtures import Ask, Load
 from tests.builders.pictures import SIZES, picture, to_base64, turned
 from tests.builders.reference import library_model
 
@@ -16,18 +22,18 @@ OWLS = ["owlvit", "owlv2"]
 
 
 @pytest.fixture(params=[*OWLS, "grounding_dino"])
-def model(request, load):
+def model(request: pytest.FixtureRequest, load: Load) -> Model:
     return load(request.param, "zero-shot-object-detection")
 
 
-def assert_same(answer, expected):
+def assert_same(answer: Any, expected: Any) -> None:
     assert [(row["label"], row["box"]) for row in answer] == [(row["label"], row["box"]) for row in expected]
     assert [row["score"] for row in answer] == pytest.approx([row["score"] for row in expected], abs=1e-4)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("family", OWLS)
-def test_the_pipelines_objects_best_first(load, ask, family, size):
+def test_the_pipelines_objects_best_first(load: Load, ask: Ask, family: str, size: Any) -> None:
     model, image = load(family, "zero-shot-object-detection"), picture(size)
     library = transformers.pipeline("zero-shot-object-detection", model=str(model.path))
     body = {"base64": to_base64(image), "candidate_labels": LABELS}
@@ -39,7 +45,7 @@ def test_the_pipelines_objects_best_first(load, ask, family, size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_grounded_labels_get_the_score_of_their_best_token(load, ask, size):
+def test_grounded_labels_get_the_score_of_their_best_token(load: Load, ask: Ask, size: Any) -> None:
     model, image = load("grounding_dino", "zero-shot-object-detection"), picture(size)
     library = library_model("AutoModelForZeroShotObjectDetection", model.path)
     inputs = model.processor(images=image, text=[LABELS], return_tensors="pt")
@@ -63,7 +69,7 @@ def test_grounded_labels_get_the_score_of_their_best_token(load, ask, size):
     assert_same(answer, sorted(expected, key=lambda row: -row["score"]))
 
 
-def test_batch_of_many_shapes_and_labels_answers_as_one_by_one(model, ask):
+def test_batch_of_many_shapes_and_labels_answers_as_one_by_one(model: Model, ask: Ask) -> None:
     bodies = [
         {
             "base64": to_base64(picture(size, seed)),
@@ -76,7 +82,7 @@ def test_batch_of_many_shapes_and_labels_answers_as_one_by_one(model, ask):
         assert_same(one, alone)
 
 
-def test_boxes_are_those_of_the_upright_image(model, ask):
+def test_boxes_are_those_of_the_upright_image(model: Model, ask: Ask) -> None:
     body = {"candidate_labels": "a fox, sunny", "params": {"threshold": 0.3}}
     upright, lying = ask(
         TASK, model, {**body, "base64": to_base64(picture((41, 73)))}, {**body, "base64": turned(picture((41, 73)))}
@@ -86,7 +92,7 @@ def test_boxes_are_those_of_the_upright_image(model, ask):
 
 
 @pytest.mark.parametrize("label", ["word " * 300, " , "])
-def test_label_that_the_model_cannot_read_fails_alone_and_is_named(model, ask, label):
+def test_label_that_the_model_cannot_read_fails_alone_and_is_named(model: Model, ask: Ask, label: Any) -> None:
     body = {"base64": to_base64(picture())}
     error, answer = ask(TASK, model, {**body, "candidate_labels": label}, {**body, "candidate_labels": LABELS})
     assert error.data["field"] == "candidate_labels"
@@ -94,6 +100,6 @@ def test_label_that_the_model_cannot_read_fails_alone_and_is_named(model, ask, l
 
 
 @pytest.mark.parametrize(("name", "value"), [("threshold", 2), ("threshold", "low"), ("top_k", 0)])
-def test_wrong_params_are_named(name, value):
+def test_wrong_params_are_named(name: str, value: int | str) -> None:
     with pytest.raises(InvalidRequest, match=rf"params\.{name}"):
         read(TASK, {"base64": "AAAA", "candidate_labels": LABELS, "params": {name: value}})

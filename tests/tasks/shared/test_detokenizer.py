@@ -1,4 +1,8 @@
+from __future__ import annotations
+
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -20,15 +24,15 @@ KINDS = {
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def tokenizer(request):
+def tokenizer(request: pytest.FixtureRequest) -> Any:
     return KINDS[request.param]()
 
 
-def decode(tokenizer, ids):
+def decode(tokenizer: Any, ids: Any) -> Any:
     return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
-def pieces_of(tokenizer, ids, prompt=(), size=1):
+def pieces_of(tokenizer: Any, ids: Any, prompt: Sequence[int] = (), size: int = 1) -> Any:
     detokenizer = Detokenizer(tokenizer, prompt)
     pieces = [detokenizer.push(ids[start : start + size]) for start in range(0, len(ids), size)]
     return [*pieces, detokenizer.finish()]
@@ -36,20 +40,20 @@ def pieces_of(tokenizer, ids, prompt=(), size=1):
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_pieces_are_the_whole_text(tokenizer, text, size):
+def test_pieces_are_the_whole_text(tokenizer: Any, text: str, size: int) -> None:
     ids = tokenizer(text)["input_ids"]
     pieces = pieces_of(tokenizer, ids, size=size)
     assert "".join(pieces) == decode(tokenizer, ids)
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_no_piece_ends_inside_a_character(tokenizer, text):
+def test_no_piece_ends_inside_a_character(tokenizer: Any, text: str) -> None:
     pieces = pieces_of(tokenizer, tokenizer(text)["input_ids"])
     assert not any("\ufffd" in piece for piece in pieces)
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_continuation_joins_the_prompt_as_if_decoded_together(tokenizer, text):
+def test_continuation_joins_the_prompt_as_if_decoded_together(tokenizer: Any, text: str) -> None:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     whole = decode(tokenizer, ids)
     for cut in range(1, len(ids)):
@@ -59,18 +63,21 @@ def test_continuation_joins_the_prompt_as_if_decoded_together(tokenizer, text):
         assert before + "".join(pieces_of(tokenizer, ids[cut:], ids[:cut])) == whole
 
 
-def test_incomplete_character_shows_at_the_end_only():
+def test_incomplete_character_shows_at_the_end_only() -> None:
     tokenizer = KINDS["byte-level"]()
     ids = tokenizer("🦊")["input_ids"][:-1]
     assert pieces_of(tokenizer, ids) == [""] * len(ids) + ["\ufffd"]
 
 
-def test_cost_per_token_does_not_grow(monkeypatch):
+def test_cost_per_token_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = KINDS["byte-level"]()
     decoded = []
-    monkeypatch.setattr(
-        type(tokenizer), "decode", lambda self, ids, **_: decoded.append(len(ids)) or self.backend_tokenizer.decode(ids)
-    )
+
+    def decode_and_count(self: Any, ids: Sequence[int], **_: Any) -> str:
+        decoded.append(len(ids))
+        return str(self.backend_tokenizer.decode(ids))
+
+    monkeypatch.setattr(type(tokenizer), "decode", decode_and_count)
     broken = tokenizer("🦊")["input_ids"][:1]
     for ids in (tokenizer("a word ")["input_ids"] * 400, broken * 1000, [0] * 1000):
         decoded.clear()
@@ -79,7 +86,7 @@ def test_cost_per_token_does_not_grow(monkeypatch):
         assert len(decoded) <= 2 * len(ids) + 2
 
 
-def test_special_tokens_are_not_text():
+def test_special_tokens_are_not_text() -> None:
     tokenizer = KINDS["byte-level"]()
     ids = list(itertools.chain.from_iterable((0, token) for token in tokenizer("Hello there")["input_ids"]))
     assert "".join(pieces_of(tokenizer, ids)) == "Hello there"

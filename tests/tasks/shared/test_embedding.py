@@ -1,15 +1,21 @@
 """feature-extraction and sentence-similarity: one vector per text."""
 
+from __future__ import annotations
+
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from modelyard.errors import InvalidRequest, ModelRefused
+from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
 from modelyard.tasks.shared.sentence_folder import read_head, read_safetensors
+from tests.builders.fixtures import Ask, Load
 from tests.builders.reference import library_model
 
 TASK = get_task("feature-extraction")
@@ -18,16 +24,16 @@ TEXTS = ["The weather is lovely today.", "no", "Once upon a time there was a sma
 
 
 @pytest.fixture
-def encoder(load):
+def encoder(load: Load) -> Model:
     return load("bert_encoder", "base")
 
 
 @pytest.fixture
-def sentences(load):
+def sentences(load: Load) -> Model:
     return load("sentence_transformer", "base")
 
 
-def states_of(model, text, limit=64):
+def states_of(model: Model, text: str, limit: Any = 64) -> Any:
     library = library_model("AutoModel", model.path)
     with torch.inference_mode():
         return library(
@@ -48,20 +54,20 @@ POOLINGS = {
 
 
 @pytest.mark.parametrize("pooling", [None, *POOLINGS])
-def test_vector_is_the_librarys_states_pooled(encoder, ask, pooling):
+def test_vector_is_the_librarys_states_pooled(encoder: Model, ask: Ask, pooling: Any) -> None:
     for text in (*TEXTS, TEXTS[2] * 10):
         vector = ask(TASK, encoder, {"text": text, "params": {} if pooling is None else {"pooling": pooling}})
         assert vector == pytest.approx(POOLINGS[pooling or "mean"](states_of(encoder, text)).tolist(), abs=1e-4)
 
 
-def test_normalized_vector_has_length_one(encoder, ask):
+def test_normalized_vector_has_length_one(encoder: Model, ask: Ask) -> None:
     plain = ask(TASK, encoder, {"text": TEXTS[0]})
     vector = ask(TASK, encoder, {"text": TEXTS[0], "params": {"normalize": True}})
     assert np.linalg.norm(vector) == pytest.approx(1)
     assert vector == pytest.approx((np.array(plain) / np.linalg.norm(plain)).tolist(), abs=1e-6)
 
 
-def test_one_text_is_a_flat_vector_and_a_list_a_list_as_one_by_one(encoder, sentences, ask):
+def test_one_text_is_a_flat_vector_and_a_list_a_list_as_one_by_one(encoder: Model, sentences: Model, ask: Ask) -> None:
     for task, model in ((TASK, encoder), (SIMILARITY, sentences)):
         alone = [ask(task, model, {"text": text}) for text in TEXTS]
         together = ask(task, model, {"text": TEXTS})
@@ -71,7 +77,7 @@ def test_one_text_is_a_flat_vector_and_a_list_a_list_as_one_by_one(encoder, sent
 
 
 @pytest.mark.parametrize("text", [*TEXTS, TEXTS[2] * 10])
-def test_sentence_transformers_folder_is_honoured(sentences, ask, text):
+def test_sentence_transformers_folder_is_honoured(sentences: Model, ask: Ask, text: Any) -> None:
     """[CLS] pooling, a dense layer with tanh, normalised, 32 tokens at most: as its files say."""
     from safetensors.torch import load_file
 
@@ -81,7 +87,7 @@ def test_sentence_transformers_folder_is_honoured(sentences, ask, text):
     assert ask(SIMILARITY, sentences, {"text": text}) == pytest.approx(expected.tolist(), abs=1e-4)
 
 
-def test_too_long_text_is_refused_when_it_must_not_be_cut(sentences, ask):
+def test_too_long_text_is_refused_when_it_must_not_be_cut(sentences: Model, ask: Ask) -> None:
     error, fine = ask(
         SIMILARITY, sentences, *({"text": text, "params": {"truncate": False}} for text in (TEXTS[2] * 10, "no"))
     )
@@ -91,7 +97,7 @@ def test_too_long_text_is_refused_when_it_must_not_be_cut(sentences, ask):
     assert len(fine) == 16
 
 
-def test_similarities_are_cosines(sentences, ask):
+def test_similarities_are_cosines(sentences: Model, ask: Ask) -> None:
     vectors = np.array(ask(SIMILARITY, sentences, {"text": TEXTS, "params": {"normalize": False}}))
     lengths = np.linalg.norm(vectors, axis=1)
     expected = vectors[1:] @ vectors[0] / (lengths[1:] * lengths[0])
@@ -100,24 +106,24 @@ def test_similarities_are_cosines(sentences, ask):
     assert len(answer[1]) == 16
 
 
-def test_several_texts_cannot_be_compared_at_once():
+def test_several_texts_cannot_be_compared_at_once() -> None:
     with pytest.raises(InvalidRequest) as raised:
         SIMILARITY.inputs(text=["a", "b"], sentences=["c"])
     assert raised.value.data["field"] == "text"
 
 
 @pytest.fixture
-def copied(sentences, tmp_path):
+def copied(sentences: Model, tmp_path: Path) -> Any:
     """A copy of the folder, to change its files."""
     return shutil.copytree(sentences.path, tmp_path / "copy")
 
 
-def rewrite(path, **more):
+def rewrite(path: Path, **more: Any) -> None:
     data = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps({**data, **more}))
 
 
-def test_prompts_and_lower_case_come_from_the_folder(copied, ask):
+def test_prompts_and_lower_case_come_from_the_folder(copied: Any, ask: Ask) -> None:
     from modelyard.worker.runtimes.base import load_model
 
     rewrite(copied / "config_sentence_transformers.json", prompts={"query": "Find: "}, default_prompt_name=None)
@@ -137,19 +143,19 @@ def test_prompts_and_lower_case_come_from_the_folder(copied, ask):
         ({"pooling_mode": "lasttoken"}, ("lasttoken",)),
     ],
 )
-def test_pooling_is_read_however_it_is_written(copied, config, poolings):
+def test_pooling_is_read_however_it_is_written(copied: Any, config: dict[str, Any], poolings: tuple[Any, ...]) -> None:
     rewrite(copied / "1_Pooling" / "config.json", **config)
     assert read_head(copied).poolings == poolings
 
 
-def test_unknown_module_is_refused(copied):
+def test_unknown_module_is_refused(copied: Any) -> None:
     (copied / "modules.json").write_text(json.dumps([{"path": "", "type": "sentence_transformers.models.CNN"}]))
     with pytest.raises(ModelRefused, match="CNN"):
         read_head(copied)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
-def test_tensors_are_read_in_any_float(tmp_path, dtype):
+def test_tensors_are_read_in_any_float(tmp_path: Path, dtype: Any) -> None:
     from safetensors.torch import save_file
 
     tensors = {"a": torch.randn(3, 4).to(dtype), "b": torch.randn(5).to(dtype)}

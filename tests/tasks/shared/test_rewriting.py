@@ -1,10 +1,16 @@
 """text2text-generation, summarization and translation: what encoder-decoders write."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 
 from modelyard.errors import InvalidRequest
+from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
+from tests.builders.fixtures import Ask, Load
 from tests.builders.reference import library_model
 
 TEXTS = ["The house is wonderful.", "Once upon a time there was a small fox who lived in the forest.", "I"]
@@ -17,7 +23,7 @@ PAIRS = [
 ]
 
 
-def reference(model, text, **options):
+def reference(model: Model, text: str, **options: Any) -> Any:
     library = library_model("AutoModelForSeq2SeqLM", model.path)
     inputs = model.tokenizer(text, return_tensors="pt", truncation=True, max_length=64)
     with torch.inference_mode():
@@ -26,7 +32,7 @@ def reference(model, text, **options):
 
 
 @pytest.mark.parametrize(("task", "family"), PAIRS)
-def test_answer_is_the_librarys(load, ask, task, family):
+def test_answer_is_the_librarys(load: Load, ask: Ask, task: str, family: str) -> None:
     model = load(family, "seq2seq-lm")
     prefix = "summarize: " if (task, family) == ("summarization", "t5") else ""
     for text in TEXTS:
@@ -37,7 +43,7 @@ def test_answer_is_the_librarys(load, ask, task, family):
 
 @pytest.mark.parametrize(("task", "family"), [*PAIRS, ("translation", "mbart"), ("translation", "t5")])
 @pytest.mark.parametrize("params", [SHORT, {**SHORT, "num_beams": 2}, {"min_length": 6, "max_length": 9}], ids=str)
-def test_batch_and_list_answer_as_one_by_one(load, ask, task, family, params):
+def test_batch_and_list_answer_as_one_by_one(load: Load, ask: Ask, task: Any, family: Any, params: Any) -> None:
     task, model = get_task(task), load(family, "seq2seq-lm")
     bodies = [{"text": text, "params": params} for text in TEXTS]
     alone = [ask(task, model, body) for body in bodies]
@@ -46,29 +52,32 @@ def test_batch_and_list_answer_as_one_by_one(load, ask, task, family, params):
 
 
 @pytest.mark.parametrize(("task", "family"), [*PAIRS, ("translation", "mbart")])
-def test_stream_adds_up_to_the_answer(load, ask, task, family):
-    pieces, model = [], load(family, "seq2seq-lm")
+def test_stream_adds_up_to_the_answer(load: Load, ask: Ask, task: str, family: str) -> None:
+    model = load(family, "seq2seq-lm")
+    pieces: list[str] = []
     body = {"text": TEXTS[0], "params": {**SHORT, "temperature": 1.0, "seed": 5}}
     assert ask(get_task(task), model, body, emit=pieces.append) == "".join(pieces) == ask(get_task(task), model, body)
     assert len(pieces) > 1
 
 
-def test_the_models_own_length_is_the_default(load):
-    bart, ids = load("bart", "seq2seq-lm"), []
+def test_the_models_own_length_is_the_default(load: Load) -> None:
+    bart = load("bart", "seq2seq-lm")
     inputs = {
         name: array for name, array in bart.tokenizer("The house", return_tensors="np").items() if "type" not in name
     }
-    bart.generate(inputs, {"min_length": 20}, lambda _, tokens: ids.extend(tokens) or False)
-    assert len(ids) == 20 - 2  # its generation settings say 20, the decoder's start and the forced end among them
+    ((made,),) = bart.generate(inputs, {"min_length": 20}, lambda _row, _tokens: False)
+    assert (
+        len(made.tokens) == 20 - 2
+    )  # its generation settings say 20, the decoder's start and the forced end among them
 
 
-def test_long_text_is_cut_at_the_models_limit(load, ask):
+def test_long_text_is_cut_at_the_models_limit(load: Load, ask: Ask) -> None:
     t5 = load("t5", "seq2seq-lm")
     answer = ask(get_task("text2text-generation"), t5, {"text": TEXTS[1] * 20, "params": SHORT})
     assert answer == reference(t5, TEXTS[1] * 20, do_sample=False, **SHORT)
 
 
-def test_t5_translates_by_prefix(load, ask):
+def test_t5_translates_by_prefix(load: Load, ask: Ask) -> None:
     t5, task = load("t5", "seq2seq-lm"), get_task("translation")
     expected = reference(t5, "translate English to German: " + TEXTS[0], do_sample=False, **SHORT)
     assert ask(task, t5, {"text": TEXTS[0], "params": SHORT}) == expected
@@ -78,7 +87,7 @@ def test_t5_translates_by_prefix(load, ask):
     assert "en_to_de" in error.message
 
 
-def test_mbart_translates_by_language_tokens(load, ask):
+def test_mbart_translates_by_language_tokens(load: Load, ask: Ask) -> None:
     mbart, task = load("mbart", "seq2seq-lm"), get_task("translation")
     answers = {}
     for source, target in (("en_XX", "de_DE"), ("fr_XX", "ro_RO")):
@@ -94,7 +103,7 @@ def test_mbart_translates_by_language_tokens(load, ask):
 
 
 @pytest.mark.parametrize("name", ["src_lang", "tgt_lang"])
-def test_unknown_language_is_named_with_the_nearest(load, ask, name):
+def test_unknown_language_is_named_with_the_nearest(load: Load, ask: Ask, name: str) -> None:
     error = ask(get_task("translation"), load("mbart", "seq2seq-lm"), {"text": "a", "params": {name: "de_XX"}})
     assert isinstance(error, InvalidRequest)
     assert error.data["field"] == f"params.{name}"
@@ -102,6 +111,6 @@ def test_unknown_language_is_named_with_the_nearest(load, ask, name):
 
 
 @pytest.mark.parametrize("name", ["src_lang", "tgt_lang"])
-def test_languages_of_a_model_that_has_no_choice_are_refused(load, ask, name):
+def test_languages_of_a_model_that_has_no_choice_are_refused(load: Load, ask: Ask, name: str) -> None:
     error = ask(get_task("translation"), load("bart", "seq2seq-lm"), {"text": "a", "params": {name: "de"}})
     assert error.data["field"] == f"params.{name}"

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from modelyard.catalog.inspection import inspect_folder
 from modelyard.errors import ModelyardError
-from modelyard.tasks.base import Size
+from modelyard.tasks.base import Size, Task
 from modelyard.tasks.body import to_call
 from modelyard.tasks.registry import OURS, TASKS, get_task
 from modelyard.tasks.shared import samples
 from modelyard.tasks.shared.sizes import new_tokens
 from modelyard.tasks.shared.workload import workload
-from tests.builders.fixtures import FAMILY_OF_TASK
+from tests.builders.fixtures import FAMILY_OF_TASK, Load
 
 every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
 
 
 @every_task
 @pytest.mark.parametrize("max_length", [None, 16, 512, 100_000])
-def test_every_request_is_legal(task, max_length):
+def test_every_request_is_legal(task: Task, max_length: int | None) -> None:
     sizes = workload(task, max_length)
     assert sizes
     assert len({size.name for size in sizes}) == len(sizes)
@@ -31,13 +34,13 @@ def test_every_request_is_legal(task, max_length):
 
 
 @every_task
-def test_requests_grow(task):
+def test_requests_grow(task: Task) -> None:
     lengths = [task.length(to_call(task, size.fields, size.params)) for size in workload(task, 512)]
     assert lengths == sorted(lengths)
 
 
 @every_task
-def test_a_tiny_model_answers_every_request(task, load, model_folder):
+def test_a_tiny_model_answers_every_request(task: Task, load: Load, model_folder: Callable[[str], Path]) -> None:
     model = load(FAMILY_OF_TASK[task.id], task.heads[0])
     max_length = inspect_folder(model_folder(FAMILY_OF_TASK[task.id])).max_length
     for size in workload(task, max_length):
@@ -45,23 +48,23 @@ def test_a_tiny_model_answers_every_request(task, load, model_folder):
         assert not isinstance(answer, ModelyardError), f"{size.name}: {answer}"
 
 
-def test_each_of_our_tasks_has_sizes_of_its_own():
+def test_each_of_our_tasks_has_sizes_of_its_own() -> None:
     assert all(task.sizes for task in OURS)
 
 
-def test_a_task_of_another_package_is_asked_its_example():
+def test_a_task_of_another_package_is_asked_its_example() -> None:
     task = replace(get_task("text-classification"), id="sentiment", sizes=None)
     assert workload(task, None) == [Size("its example", {"text": "I love this film!"}, {})]
 
 
-def test_texts_reach_the_models_limit_and_no_further():
+def test_texts_reach_the_models_limit_and_no_further() -> None:
     task = get_task("text-classification")
     assert [size.tokens for size in workload(task, None)] == [16, 128, 512]
     assert [size.tokens for size in workload(task, 256)] == [16, 128, 256]
     assert [size.tokens for size in workload(task, 8192)] == [16, 128, 512]
 
 
-def test_prompts_leave_room_for_the_answer():
+def test_prompts_leave_room_for_the_answer() -> None:
     task = get_task("text-generation")
     for max_length in (8, 64, 128, 1024):
         for size in workload(task, max_length):
@@ -70,12 +73,12 @@ def test_prompts_leave_room_for_the_answer():
             assert size.tokens + new_tokens(max_length) <= max_length
 
 
-def test_diffusion_of_sound_is_asked_few_steps():
+def test_diffusion_of_sound_is_asked_few_steps() -> None:
     (size,) = workload(get_task("text-to-audio"), None, "diffusers")
     assert size.params["num_inference_steps"] == 2
 
 
-def test_the_passage_is_no_repeated_word():
+def test_the_passage_is_no_repeated_word() -> None:
     text = samples.words(512).split()
     assert len(text) == 512
     assert len(set(text[:300])) > 150
@@ -90,5 +93,5 @@ def test_the_passage_is_no_repeated_word():
         (samples.video, (4, 64, 48)),
     ],
 )
-def test_samples_are_always_the_same(make, arguments):
+def test_samples_are_always_the_same(make: Any, arguments: tuple[Any, ...]) -> None:
     assert make.__wrapped__(*arguments) == make.__wrapped__(*arguments)

@@ -1,3 +1,8 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +11,8 @@ from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer, pip
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.automatic_speech_recognition import TASK
 from modelyard.tasks.body import read
+from modelyard.tasks.model import Model
+from tests.builders.fixtures import Ask, Load
 from tests.builders.recordings import in_base64, noise, wav
 from tests.builders.reference import library_model
 
@@ -14,20 +21,20 @@ SHORT, WINDOW, LONG = noise(0.8), noise(2.0, seed=1), noise(6.3, seed=2)
 
 
 @pytest.fixture
-def speller(load):
+def speller(load: Load) -> Model:
     return load("wav2vec2_ctc", "ctc")
 
 
 @pytest.fixture
-def whisper(load):
+def whisper(load: Load) -> Model:
     return load("whisper", "speech-seq2seq")
 
 
-def body(sound, **params):
+def body(sound: Any, **params: Any) -> Any:
     return {"base64": in_base64(wav(sound)), "params": params}
 
 
-def library_pipeline(folder, auto):
+def library_pipeline(folder: Path, auto: Any) -> Any:
     processor = AutoProcessor.from_pretrained(folder)
     return pipeline(
         "automatic-speech-recognition",
@@ -39,7 +46,7 @@ def library_pipeline(folder, auto):
 
 @pytest.mark.parametrize("unit", ["char", "word"])
 @pytest.mark.parametrize("chunk_length_s", [0, 1.5])
-def test_spelling_and_its_times_are_the_librarys(speller, ask, unit, chunk_length_s):
+def test_spelling_and_its_times_are_the_librarys(speller: Model, ask: Ask, unit: str, chunk_length_s: float) -> None:
     expected = library_pipeline(speller.path, "AutoModelForCTC")(
         LONG.copy(), return_timestamps=unit, chunk_length_s=chunk_length_s
     )
@@ -52,14 +59,14 @@ def test_spelling_and_its_times_are_the_librarys(speller, ask, unit, chunk_lengt
     assert ask(TASK, speller, body(LONG, chunk_length_s=chunk_length_s)) == expected["text"]
 
 
-def test_true_means_words_for_models_that_spell(speller, ask):
+def test_true_means_words_for_models_that_spell(speller: Model, ask: Ask) -> None:
     assert ask(TASK, speller, body(SHORT, return_timestamps=True)) == ask(
         TASK, speller, body(SHORT, return_timestamps="word")
     )
 
 
 @pytest.mark.parametrize("params", [{}, {"language": "de"}, {"task": "translate", "language": "<|fr|>"}], ids=str)
-def test_whisper_writes_what_the_library_writes(whisper, ask, params):
+def test_whisper_writes_what_the_library_writes(whisper: Model, ask: Ask, params: dict[str, Any]) -> None:
     library = library_model("AutoModelForSpeechSeq2Seq", whisper.path)
     processor = AutoProcessor.from_pretrained(whisper.path)
     features = processor(SHORT, sampling_rate=RATE, return_tensors="pt").input_features
@@ -74,7 +81,7 @@ def test_whisper_writes_what_the_library_writes(whisper, ask, params):
 
 
 @pytest.mark.parametrize("sound", [WINDOW, LONG], ids=["one window", "several"])
-def test_whispers_times_are_the_librarys(whisper, ask, sound):
+def test_whispers_times_are_the_librarys(whisper: Model, ask: Ask, sound: Any) -> None:
     library = library_model("AutoModelForSpeechSeq2Seq", whisper.path)
     processor = AutoProcessor.from_pretrained(whisper.path)
     features = processor(
@@ -96,7 +103,7 @@ def test_whispers_times_are_the_librarys(whisper, ask, sound):
     assert len(segments) > 1
 
 
-def test_long_sound_is_written_whole_without_times_too(whisper, ask):
+def test_long_sound_is_written_whole_without_times_too(whisper: Model, ask: Ask) -> None:
     timed = ask(TASK, whisper, body(LONG, return_timestamps=True))
     assert timed["chunks"][-1]["timestamp"][1] > 4
     assert ask(TASK, whisper, body(LONG)) == timed["text"]
@@ -104,9 +111,9 @@ def test_long_sound_is_written_whole_without_times_too(whisper, ask):
 
 @pytest.mark.parametrize("sound", [SHORT, LONG], ids=["short", "long"])
 @pytest.mark.parametrize("family", ["whisper", "wav2vec2_ctc"])
-def test_stream_is_the_unstreamed_text(load, ask, sound, family):
+def test_stream_is_the_unstreamed_text(load: Load, ask: Ask, sound: Any, family: str) -> None:
     model = load(family, "ctc" if "ctc" in family else "speech-seq2seq")
-    pieces = []
+    pieces: list[str] = []
     answer = ask(TASK, model, body(sound), emit=pieces.append)
     assert "".join(pieces) == answer == ask(TASK, model, body(sound))
     assert family == "wav2vec2_ctc" or len(pieces) > 1
@@ -114,27 +121,27 @@ def test_stream_is_the_unstreamed_text(load, ask, sound, family):
 
 @pytest.mark.parametrize("family", ["whisper", "wav2vec2_ctc"])
 @pytest.mark.parametrize("params", [{}, {"return_timestamps": True}], ids=str)
-def test_batch_answers_as_one_by_one(load, ask, family, params):
+def test_batch_answers_as_one_by_one(load: Load, ask: Ask, family: str, params: dict[str, Any]) -> None:
     model = load(family, "ctc" if "ctc" in family else "speech-seq2seq")
     bodies = [body(sound, **params) for sound in (LONG, SHORT, WINDOW, SHORT)]
     assert ask(TASK, model, *bodies) == [ask(TASK, model, one) for one in bodies]
 
 
-def test_writer_without_marks_writes_what_the_library_writes(load, ask):
+def test_writer_without_marks_writes_what_the_library_writes(load: Load, ask: Ask) -> None:
     model = load("moonshine", "speech-seq2seq")
     library = library_model("AutoModelForSpeechSeq2Seq", model.path)
     inputs = AutoFeatureExtractor.from_pretrained(model.path)(SHORT, sampling_rate=RATE, return_tensors="pt")
     with torch.inference_mode():
         ids = library.generate(**inputs, max_new_tokens=12, do_sample=False)[0]
     expected = AutoTokenizer.from_pretrained(model.path).decode(ids, skip_special_tokens=True)
-    pieces = []
+    pieces: list[str] = []
     assert ask(TASK, model, body(SHORT, max_new_tokens=12), emit=pieces.append) == expected == "".join(pieces)
     assert expected
     for name, value in (("return_timestamps", True), ("language", "en"), ("task", "transcribe")):
         assert ask(TASK, model, body(SHORT, **{name: value})).data["field"] == f"params.{name}"
 
 
-def test_stop_string_and_length_hold_for_speech(whisper, ask):
+def test_stop_string_and_length_hold_for_speech(whisper: Model, ask: Ask) -> None:
     whole = ask(TASK, whisper, body(SHORT))
     assert ask(TASK, whisper, body(SHORT, stop=whole[3:5])) == whole[: whole.find(whole[3:5])]
     assert whole.startswith(ask(TASK, whisper, body(SHORT, max_new_tokens=3)))
@@ -148,7 +155,9 @@ def test_stop_string_and_length_hold_for_speech(whisper, ask):
         ("wav2vec2_ctc", {"chunk_length_s": 1e-5, "stride_length_s": 0}, None),
     ],
 )
-def test_params_that_a_model_cannot_obey_are_named(load, ask, family, params, field):
+def test_params_that_a_model_cannot_obey_are_named(
+    load: Load, ask: Ask, family: str, params: dict[str, Any], field: str | None
+) -> None:
     model = load(family, "ctc" if "ctc" in family else "speech-seq2seq")
     answer = ask(TASK, model, body(SHORT, **params))
     if field is None:
@@ -167,7 +176,7 @@ def test_params_that_a_model_cannot_obey_are_named(load, ask, family, params, fi
         ({"num_return_sequences": 2, "do_sample": True}, "params.num_return_sequences"),
     ],
 )
-def test_wrong_params_are_named(params, field):
+def test_wrong_params_are_named(params: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         read(TASK, body(SHORT, **params))
     assert raised.value.data["field"] == field
