@@ -19,8 +19,9 @@ SLOW_MARKS = ("verify", "gpu", "imports_models")
 SHARED_BY_FOLDER = {"clients", "engine", "store"}
 """Folders whose tests share what there can be only one of, or what takes long to start: port 8080, the engines,
 the database servers. Elsewhere the tests of one file share their server."""
-FIRST = ("e2e", "clients", "cli", "engine", "store")
-"""Long files begin first, so that none of them is left to run alone at the end."""
+FIRST = ("cli", "clients", "e2e", "engine", "store")
+"""Long files begin first, so that none of them is left to run alone at the end; those of cli, which list what a server
+holds, before those of e2e, which share it and leave clusters behind."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
