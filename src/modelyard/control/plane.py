@@ -147,7 +147,7 @@ class Plane:
         supervised = self._clusters.get(account_id, model_id)
         route = self._revived(supervised)
         if supervised.failure is None and self._clusters.status(supervised) in STOPPED:
-            raise UnknownCluster(model=model_id)
+            raise UnknownCluster(f"The cluster of {model_id} has stopped.", model=model_id)
         return route
 
     def _revived(self, supervised: Supervised) -> Route:

@@ -5,24 +5,33 @@ Owns routing and health.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
-from modelyard import __version__
 from modelyard.errors import ModelyardError
-from modelyard.gateway import artefacts, openapi, problem
-from modelyard.gateway.surfaces.v1.calls import Calls as V1Calls
+from modelyard.gateway import openapi, page, problem
+from modelyard.gateway.artefacts import ArtefactCalls
+from modelyard.gateway.endpoint import route
+from modelyard.gateway.health import HealthCalls
+from modelyard.gateway.listing import Listings
+from modelyard.gateway.operation import Operation
+from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
 from modelyard.gateway.surfaces.v1.inference import V1Inference
-from modelyard.gateway.surfaces.v2.calls import Calls as V2Calls
+from modelyard.gateway.surfaces.v1.models import V1Calls
+from modelyard.gateway.surfaces.v2.clusters import ClusterCalls
 from modelyard.gateway.surfaces.v2.inference import V2Inference
+from modelyard.gateway.surfaces.v2.jobs import JobCalls
+from modelyard.gateway.surfaces.v2.models import ModelCalls
+from modelyard.gateway.surfaces.v2.usage import UsageCalls
 from modelyard.http.exchange import HttpExchange, Receive, Scope, Send
 from modelyard.serving import Services
+from modelyard.tasks.registry import TASKS
 
 V1_RUN = "/model/run"
 V2_PREFIX = "/models/v2/"
@@ -30,32 +39,25 @@ RESERVED = frozenset({"list", "events", "logs", "request", "usage", "openai"})
 """First path parts under /models/v2 that are no organisation."""
 
 
-def json_response(status: int, data: Any) -> Response:
-    """A JSON answer outside any envelope."""
-    return Response(msgspec.json.encode(data), status, media_type=problem.JSON)
-
-
 class App:
     """ASGI 3. Has no lifespan: whoever runs it opens and closes the services around it."""
 
     def __init__(self, services: Services) -> None:
         """`services`: open, and kept open for as long as requests come."""
-        self._services = services
         max_body_bytes = services.settings.max_body_mb * 1024 * 1024
         self._inferences = services.inferences
         self._v2 = V2Inference(services.artefacts, max_body_bytes, services.settings.public_url)
         self._v1 = V1Inference(max_body_bytes)
+        operations = [*calls_of(services), V2_INFERENCE, V1_INFERENCE]
         self._rest = Starlette(
             routes=[
-                Route("/health", self.health),
-                Route("/livez", self.livez),
-                Route("/readyz", self.readyz),
-                *V2Calls(services).routes(),
-                *V1Calls(services).routes(),
-                Route(artefacts.PREFIX + "{name}", artefacts.serve(services.artefacts), methods=["GET", "HEAD"]),
-                Route("/openapi.json", openapi.document),
-                Route("/docs", openapi.page),
-                Mount("/docs/assets", openapi.assets()),
+                *(
+                    route(operation, operation.handler, services.authenticator.authenticate)
+                    for operation in operations
+                    if operation.handler is not None
+                ),
+                Route("/openapi.json", openapi.serve(operations, TASKS)),
+                *page.routes(),
             ],
             exception_handlers={HTTPException: not_found},
         )
@@ -72,33 +74,24 @@ class App:
             return
         await self._rest(scope, receive, send)
 
-    async def livez(self, request: Request) -> Response:
-        """The process answers."""
-        return json_response(200, {"status": "ok"})
 
-    async def readyz(self, request: Request) -> Response:
-        """Requests are taken. A cold model is no reason not to be ready: its requests wait."""
-        return json_response(200, {"status": "ready"})
-
-    async def health(self, request: Request) -> Response:
-        """What the server is doing: `warm` once boots are quick.
-
-        `underWay`: inferences from admission to the end of their answer; of them, `inFlight` are on a replica and
-        `queued` wait for one.
-        """
-        load = self._services.routes.totals()
-        return json_response(
-            200,
-            {
-                "status": "ok",
-                "version": __version__,
-                "warm": self._services.engine.warm,
-                "underWay": self._services.quotas.under_way(),
-                "inFlight": load.in_flight,
-                "queued": load.queued,
-                "clusters": len(self._services.clusters.all()),
-            },
-        )
+def calls_of(services: Services) -> Iterator[Operation]:
+    """Every operation but inference, the more particular path first."""
+    settings, plane, funds, store = services.settings, services.plane, services.funds, services.store
+    max_body_bytes = settings.max_body_mb * 1024 * 1024
+    price_per_gb_s = settings.price_per_gb_s
+    listings = Listings(services.index, services.catalog, store.models, services.clock)
+    yield from HealthCalls(plane, services.quotas).operations()
+    yield from ModelCalls(listings, price_per_gb_s=price_per_gb_s).operations()
+    yield from JobCalls(services.jobs, store.jobs, funds, max_body_bytes=max_body_bytes).operations()
+    yield from UsageCalls(
+        store, services.journal, funds, services.ledger_clock, price_per_gb_s=price_per_gb_s
+    ).operations()
+    yield from ClusterCalls(plane, funds, max_body_bytes=max_body_bytes).operations()
+    yield from V1Calls(
+        plane, services.jobs, funds, listings, services.clock, max_body_bytes=max_body_bytes
+    ).operations()
+    yield from ArtefactCalls(services.artefacts).operations()
 
 
 async def not_found(request: Request, error: Exception) -> Response:

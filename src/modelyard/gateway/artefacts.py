@@ -6,27 +6,44 @@ Owns the headers they are served with; ranges, ETags and HEAD are Starlette's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from modelyard.errors import NotFound
-from modelyard.gateway import problem
+from modelyard.gateway.operation import Operation
+from modelyard.gateway.shapes.inference import MADE_TYPES
 from modelyard.http.exchange import SAFE
 from modelyard.media.artefacts import Artefacts
 
 PREFIX = "/artefacts/"
 
 
-def serve(artefacts: Artefacts) -> Callable[[Request], Awaitable[Response]]:
-    """The handler over one folder of artefacts."""
+class ArtefactCalls:
+    """Handlers over one folder of artefacts."""
 
-    async def endpoint(request: Request) -> Response:
-        try:
-            found = await asyncio.to_thread(artefacts.get, request.path_params["name"])
-        except NotFound as error:
-            return Response(problem.v2_body(error, ""), error.status, media_type=problem.JSON)
+    def __init__(self, artefacts: Artefacts) -> None:
+        self._artefacts = artefacts
+
+    def operations(self) -> Sequence[Operation]:
+        """What can be done with artefacts."""
+        return [
+            Operation(
+                path=PREFIX + "{name}",
+                summary="Fetch a file that a model has made, whole or in ranges; no key is needed",
+                tag="artefacts",
+                handler=self.get,
+                public=True,
+                answer=None,
+                answer_types=MADE_TYPES,
+                statuses={206: "The range asked for."},
+                failures={404: "There is no such file, or it has expired."},
+            )
+        ]
+
+    async def get(self, request: Request) -> Response:
+        """The file."""
+        found = await asyncio.to_thread(self._artefacts.get, request.path_params["name"])
         headers = {
             **SAFE,
             "cache-control": f"private, max-age={found.left_s}, immutable",
@@ -34,5 +51,3 @@ def serve(artefacts: Artefacts) -> Callable[[Request], Awaitable[Response]]:
             "access-control-allow-origin": "*",
         }
         return FileResponse(found.path, headers=headers, media_type=found.media_type)
-
-    return endpoint

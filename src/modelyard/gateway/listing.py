@@ -1,6 +1,6 @@
 """Pages of the catalogue, the same for every surface: which rows a request asks for, and how to go on.
 
-Owns the names and bounds of the query. Shapes are the surfaces' own.
+Owns what a page is. Shapes are in `shapes`.
 """
 
 from __future__ import annotations
@@ -8,21 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from starlette.datastructures import URL
 from starlette.requests import Request
 
-from modelyard.catalog.index import listing_of
+from modelyard.catalog.catalog import Catalog
+from modelyard.catalog.index import Index, listing_of
+from modelyard.clock import Clock
 from modelyard.errors import ModelyardError
-from modelyard.gateway.requests import whole_query
+from modelyard.gateway.shapes.models import PageQuery
 from modelyard.records.models import Listing, Source
-from modelyard.serving import Services
-from modelyard.store.models import PUBLISHED
-
-DEFAULT_LIMIT = 250
-"""As many as are read, shaped and sent within 20 ms; `benchmarks/catalogue.py` measures it."""
-MAX_LIMIT = 10_000
+from modelyard.store.models import Models
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,61 +30,53 @@ class Page:
     variants: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-async def read_page(services: Services, request: Request, *, servable: bool) -> Page:
-    """The page that `?task=`, `?search=` (a part of the id), `?limit=` and `?after=` (an id) ask for, by id.
+class Listings:
+    """Reads the catalogue's table, kept true by the index."""
 
-    `servable`: without models that have a refusal. Raises InvalidRequest.
-    """
-    limit = whole_query(request, "limit", DEFAULT_LIMIT, MAX_LIMIT, minimum=1)
-    after = request.query_params.get("after")
-    if after is None:
-        await services.index.refresh()
-    page = await asyncio.to_thread(
-        _read,
-        services,
-        limit,
-        task=request.query_params.get("task"),
-        text=request.query_params.get("search"),
-        after=after,
-        servable=servable,
-    )
-    services.index.shown(page.listings)
-    return page
+    def __init__(self, index: Index, catalog: Catalog, models: Models, clock: Clock) -> None:
+        self._index = index
+        self._catalog = catalog
+        self._models = models
+        self._clock = clock
 
+    async def page(self, query: PageQuery, *, servable: bool) -> Page:
+        """The page that a query asks for, by id. `servable`: without models that have a refusal."""
+        if query.after is None:
+            await self._index.refresh()
+        page = await asyncio.to_thread(self._read, query, servable=servable)
+        self._index.shown(page.listings)
+        return page
 
-def _read(
-    services: Services, limit: int, *, task: str | None, text: str | None, after: str | None, servable: bool
-) -> Page:
-    models = services.store.models
-    found = models.page(task=task, text=text, after=after, servable=servable, limit=limit + 1)
-    listings = found[:limit]
-    following = listings[-1].model_id if len(found) > limit else None
-    variants = models.variants(listings[0].model_id, listings[-1].model_id) if listings else {}
-    return Page(listings, following, variants)
+    def _read(self, query: PageQuery, *, servable: bool) -> Page:
+        found = self._models.page(
+            task=query.task, text=query.search, after=query.after, servable=servable, limit=query.limit + 1
+        )
+        listings = found[: query.limit]
+        following = listings[-1].model_id if len(found) > query.limit else None
+        variants = self._models.variants(listings[0].model_id, listings[-1].model_id) if listings else {}
+        return Page(listings, following, variants)
 
+    async def one(self, model_id: str, task: str | None) -> Page:
+        """The page with that one model, wherever it is; empty when it is nowhere, or not for the task.
 
-async def read_one(services: Services, model_id: str, task: str | None) -> Page:
-    """The page with that one model, wherever it is; empty when it is nowhere, or not for the task.
+        Clients ask for a model before they run it, to learn its task. An id that leads nowhere is an empty list here;
+        the run that follows says what is wrong.
+        """
+        listing = await self._find(model_id)
+        if listing is None or (task is not None and listing.task != task):
+            return Page([])
+        return Page([listing], variants=await asyncio.to_thread(self._models.variants, model_id, model_id))
 
-    Clients ask for a model before they run it, to learn its task. An id that leads nowhere is an empty list here; the
-    run that follows says what is wrong.
-    """
-    try:
-        card = await services.catalog.find(model_id)
-    except ModelyardError:
-        card = None
-    row = await asyncio.to_thread(services.store.models.find, model_id)
-    if card is not None:
-        listing = listing_of(card, services.clock.now())
-        if row is not None and card.measured:
-            listing = replace(listing, facts=row.facts)
-    elif row is not None and row.source != Source.FOLDER:
-        listing = row
-    else:
-        return Page([])
-    if task is not None and listing.task != task:
-        return Page([])
-    return Page([listing], variants=await asyncio.to_thread(services.store.models.variants, model_id, model_id))
+    async def _find(self, model_id: str) -> Listing | None:
+        try:
+            card = await self._catalog.find(model_id)
+        except ModelyardError:
+            card = None
+        row = await asyncio.to_thread(self._models.find, model_id)
+        if card is None:
+            return row if row is not None and row.source != Source.FOLDER else None
+        listing = listing_of(card, self._clock.now())
+        return replace(listing, facts=row.facts) if row is not None and card.measured else listing
 
 
 def next_link(request: Request, page: Page) -> dict[str, str]:
@@ -97,27 +85,3 @@ def next_link(request: Request, page: Page) -> dict[str, str]:
         return {}
     here = URL(path=request.url.path, query=request.url.query)
     return {"link": f'<{here.include_query_params(after=page.following)}>; rel="next"'}
-
-
-def is_benchmarked(listing: Listing) -> bool:
-    """Whether somebody has benchmarked the model: this server, or the one that published its memory."""
-    return listing.memory_source == PUBLISHED or "benchmark" in listing.facts
-
-
-def benchmark_of(listing: Listing) -> dict[str, Any] | None:
-    """What this server's benchmark found, None where there was none. Seconds; latencies by size of request."""
-    found = listing.facts.get("benchmark")
-    if found is None:
-        return None
-    return {
-        "loadTime": found["load_s"],
-        "latency": {name: milliseconds / 1000 for name, milliseconds in found["latency_ms"].items()},
-        "largest": found["largest"],
-        "requestsPerSecond": found["requests_per_s"],
-        "requestsPerSecondBatched": found["requests_per_s_at_knee"],
-        "batch": found["knee"],
-        "tokensPerSecond": found["tokens_per_s"],
-        "firstToken": None if found["first_token_ms"] is None else found["first_token_ms"] / 1000,
-        "streams": found["streams"],
-        "notes": found["notes"],
-    }

@@ -1,4 +1,4 @@
-"""What every request has, whatever its surface. Owns the form of a request's id, and of numbers in its query."""
+"""What every request has, whatever its surface. Owns the form of a request's id, and how a path names a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import secrets
 
 from starlette.requests import Request
 
-from modelyard.errors import InvalidRequest
+from modelyard.records.models import check_model_id
 
 
 def new_request_id() -> str:
@@ -14,11 +14,6 @@ def new_request_id() -> str:
     return f"req_{secrets.token_hex(12)}"
 
 
-def whole_query(request: Request, name: str, default: int, maximum: int, *, minimum: int = 0) -> int:
-    """A whole number in the query string. Raises InvalidRequest."""
-    raw = request.query_params.get(name)
-    if raw is None:
-        return default
-    if not (raw.isascii() and raw.isdigit() and len(raw) < 20 and minimum <= int(raw) <= maximum):
-        raise InvalidRequest(field=name, got=raw, accepted=f"a whole number from {minimum} to {maximum}")
-    return int(raw)
+def model_id_of(request: Request) -> str:
+    """The model a path names. Raises InvalidRequest."""
+    return check_model_id(f"{request.path_params['org']}/{request.path_params['model']}")

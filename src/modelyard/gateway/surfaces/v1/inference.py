@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
+from modelyard.errors import InvalidRequest
 from modelyard.gateway import problem, remedies
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.surfaces.base import Payload, Surface, UnifiedBody
-from modelyard.gateway.surfaces.v1.calls import model_of
 from modelyard.gateway.uploads import read_body
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
@@ -73,3 +73,11 @@ def messages_of(task: Task, body: Mapping[str, Any]) -> list[Any]:
     """The conversation that was sent, in the client's own words; a text stands for one user message."""
     fields = bodies.spread(task, body)
     return list(fields.get("messages") or [{"role": "user", "content": fields.get("text")}])
+
+
+def model_of(body: Mapping[str, Any]) -> str:
+    """The model a body names. Raises InvalidRequest."""
+    model_id = body.get("model")
+    if not isinstance(model_id, str):
+        raise InvalidRequest(field="model", got=model_id, accepted="org/name")
+    return model_id

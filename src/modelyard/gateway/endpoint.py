@@ -1,0 +1,52 @@
+"""From an operation to a route: who asks, the handler's answer as JSON, every error in the surface's own shape.
+
+The same for all surfaces and all calls but inference, which has its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from modelyard.gateway import problem
+from modelyard.gateway.operation import Handler, Operation
+from modelyard.gateway.requests import new_request_id
+from modelyard.records.accounts import Key
+
+Authenticate = Callable[[str | None], Awaitable[Key]]
+"""From an Authorization header to its key. Raises Unauthorized."""
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def route(operation: Operation, handler: Handler, authenticate: Authenticate) -> Route:
+    """The operation's route."""
+    return Route(operation.path, endpoint(operation, handler, authenticate), methods=[*operation.methods])
+
+
+def endpoint(operation: Operation, handler: Handler, authenticate: Authenticate) -> Endpoint:
+    """Answers requests with what the handler returns or raises."""
+
+    async def answer(request: Request) -> Response:
+        request_id = new_request_id()
+        try:
+            key = [] if operation.public else [await authenticate(request.headers.get("authorization"))]
+            result = await handler(request, *key)
+            response = result if isinstance(result, Response) else json_response(operation.status, result)
+        except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
+            problem.note(error, request_id)
+            message = problem.message_of(error, request_id, operation.error.remedies)
+            response = json_response(problem.status_of(error), operation.error(error=message))
+            response.headers.update(problem.headers_of(error))
+        response.headers["x-request-id"] = request_id
+        return response
+
+    return answer
+
+
+def json_response(status: int, data: object) -> Response:
+    """An answer in JSON."""
+    return Response(msgspec.json.encode(data), status, media_type=problem.JSON)

@@ -1,0 +1,57 @@
+"""What one call of the API is: method, path, handler and the words on it. Routes and OpenAPI are made of the same list.
+
+Holds no call itself: each surface lists its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from modelyard.gateway.shapes.base import Error, ErrorShape
+
+Handler = Callable[..., Awaitable[Any]]
+"""Takes the request, and the key unless the operation is public; returns the answer's Struct, or a whole Response."""
+
+PATH_PARAMETERS = {
+    "org": "The model's organisation or user.",
+    "model": "The model's name.",
+    "task": "The task's name.",
+    "request_id": "From the header x-request-id of an inference.",
+    "name": "From the URL that an inference answered with.",
+}
+"""What the parts of paths mean."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One path and what may be done there.
+
+    `handler`: None for an inference, which is served beside the router. `answer`: the type of its JSON, None for none;
+    `body`, `query`: what it reads. `public`: asks for no key. `error`: the shape of its errors; `failures`: statuses
+    of its own, beside those that every call may have.
+    `body_types`, `answer_types`: the schemas of other content types than JSON that it reads, and that it answers with;
+    `statuses`: other statuses than `status` with which it sends the latter. `headers`: of its answer, described.
+    `examples`: bodies by name, each with a summary.
+    """
+
+    path: str
+    summary: str
+    tag: str
+    answer: Any
+    handler: Handler | None = None
+    methods: tuple[str, ...] = ("GET",)
+    status: int = 200
+    body: type[msgspec.Struct] | None = None
+    query: type[msgspec.Struct] | None = None
+    public: bool = False
+    error: ErrorShape = Error
+    failures: Mapping[int, str] = field(default_factory=dict)
+    body_types: Mapping[str, Any] = field(default_factory=dict)
+    answer_types: Mapping[str, Any] = field(default_factory=dict)
+    statuses: Mapping[int, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    examples: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,90 @@
+"""What every shape shares: camelCase names, a description beside each field, the v2 envelope and the errors.
+
+Owns no noun. What a field's description says is what `/openapi.json` says.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+import msgspec
+
+from modelyard.clock import iso
+from modelyard.gateway import remedies
+from modelyard.gateway.remedies import Remedies
+
+T = TypeVar("T")
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What goes over HTTP as one JSON object. A field that is UNSET is not sent."""
+
+
+def described(description: str, *, accepted: str | None = None, **schema: Any) -> msgspec.Meta:
+    """A field's description. `accepted`: what an error says of it, where the type does not say it well; `schema`: more
+    keywords of its JSON schema."""
+    return msgspec.Meta(
+        description=description,
+        extra_json_schema=schema or None,
+        extra=None if accepted is None else {"accepted": accepted},
+    )
+
+
+def moment(description: str) -> msgspec.Meta:
+    """The description of a field that holds a moment as text."""
+    return described(f"{description} ISO 8601, UTC, milliseconds, Z.")
+
+
+def show_moment(moment: datetime | None) -> str | None:
+    """A moment as clients read it, None for none."""
+    return None if moment is None else iso(moment)
+
+
+class Answer(Shape, Generic[T], frozen=True, kw_only=True):
+    """The envelope of every JSON answer of v2."""
+
+    error: Annotated[str | None, described("Null on success.")] = None
+    output: T
+
+
+class Error(Shape, frozen=True, kw_only=True):
+    """What is wrong, in the envelope of v2."""
+
+    error: Annotated[str, described("One clear sentence: what is wrong, what was got, what to do.")]
+    output: Annotated[None, described("Always null.")] = None
+    remedies: ClassVar[Remedies] = remedies.V2
+
+
+class V1Error(Shape, frozen=True, kw_only=True):
+    """What is wrong, as v1 says it."""
+
+    error: Annotated[str, described("One clear sentence: what is wrong, what was got, what to do.")]
+    remedies: ClassVar[Remedies] = remedies.V1
+
+
+class V1JobError(Shape, frozen=True, kw_only=True):
+    """Why v1 has no job to show."""
+
+    success: Annotated[bool, described("Always false.")] = False
+    error: Annotated[str, described("One clear sentence: what is wrong, what was got, what to do.")]
+    remedies: ClassVar[Remedies] = remedies.V1
+
+
+ErrorShape = type[Error] | type[V1Error] | type[V1JobError]
+
+FAILURES = {
+    400: "The body is not valid JSON.",
+    401: "No valid key.",
+    402: "The account's credit is spent, or its monthly limit reached.",
+    403: "Your account has as many models as it may have; the message says which could be deleted.",
+    404: "No such model or cluster; the nearest names are offered.",
+    413: "The body is too large.",
+    415: "The body's content type is not accepted.",
+    422: "A field is wrong: the message names it, what was got and what is accepted.",
+    429: "Rate limit of the key, requests at once of the account, or full queue; see Retry-After.",
+    500: "Something went wrong inside the server; its log has the details under the request's id.",
+    503: "No capacity, or the boot failed, with the reason.",
+    504: "The wait for an instance ran out.",
+}
+"""The status of an error → what it means, the same on every surface."""

@@ -1,0 +1,185 @@
+"""Clusters, their events and their replicas' output as v2 shows them, and what a client may change of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, cast
+
+from msgspec import UNSET, Meta, UnsetType
+
+from modelyard.clock import iso
+from modelyard.control.clusters import MAX_REPLICAS, MAX_TIMEOUT_S, Changes, Report
+from modelyard.engine.base import ReplicaLog
+from modelyard.control.states import ClusterStatus
+from modelyard.gateway.remedies import V2, sentence
+from modelyard.gateway.shapes.base import Answer, Shape, described, moment, show_moment
+from modelyard.records import clusters as records
+from modelyard.units import GIB
+
+MAX_EVENTS = 1000
+"""Events in one answer: about 200 kB."""
+MAX_LOGS = 100
+"""Replicas whose output is in one answer: 64 KiB of each."""
+LAST_EVENT_ID = 2**62
+"""Above any event's id, and still a database's integer."""
+
+Instances = Annotated[int, Meta(ge=0, le=MAX_REPLICAS)]
+IdleSeconds = Annotated[int, Meta(ge=0, le=MAX_TIMEOUT_S)]
+TIMEOUT = described(
+    "SECONDS without a request after which the cluster shrinks to min (default 1800).",
+    accepted=f"a whole number from 0 to {MAX_TIMEOUT_S} (seconds)",
+)
+
+
+Switch = Literal["on", "off"]
+
+
+class Capacity(Shape, frozen=True, kw_only=True):
+    """How many instances the cluster may and should have: 0 ≤ min ≤ desired ≤ max."""
+
+    min: Annotated[int, described("Instances kept even without requests.")]
+    desired: Annotated[int, described("Instances to start with, and to keep while in use.")]
+    max: Annotated[int, described("Most instances under load.")]
+
+
+class Event(Shape, frozen=True, kw_only=True):
+    """One line of a cluster's log."""
+
+    id: Annotated[int, described("Grows with time; pass the last one as `after` to read on.")]
+    at: Annotated[str, moment("When it happened.")]
+    model_id: Annotated[str, described("The model.")]
+    kind: Annotated[str, described("What sort of event: created, booting, ready, draining, failed, ...")]
+    message: Annotated[str, described("The event in words.")]
+
+
+class Cluster(Shape, frozen=True, kw_only=True):
+    """An auto-scaling cluster of one model, for one account."""
+
+    model_id: Annotated[str, described("The model, org/name.")]
+    status: Annotated[ClusterStatus, described("What it is doing.")]
+    created: Annotated[str, moment("When it was created.")]
+    modified: Annotated[str, moment("When it was last changed by a client.")]
+    timeout: Annotated[int, TIMEOUT]
+    capacity: Annotated[Capacity, described("How many instances it may and should have.")]
+    instances: Annotated[int, described("Instances that exist or are on their way.")]
+    inferences: Annotated[int, described("Requests answered since it was created.")]
+    last_inference: Annotated[str | None, moment("When the last request was answered.")]
+    expires_at: Annotated[str | None, moment("When it will shrink to min unless used.")]
+    ram_required: Annotated[float | None, described("GB of memory one instance needs.")]
+    ready: Annotated[int, described("Instances that take requests.")]
+    in_flight: Annotated[int, described("Requests that instances are working on.")]
+    queued: Annotated[int, described("Requests that wait for an instance.")]
+    error: Annotated[str | None, described("Why it failed, and what to do.")]
+    events: Annotated[Sequence[Event] | UnsetType, described("Its last events, with ?events=N.")] = UNSET
+
+
+class ClusterAnswer(Answer[Cluster], frozen=True, kw_only=True):
+    """A cluster, under both names that clients read it by."""
+
+    cluster: Annotated[Cluster, described("The same as output.")]
+
+
+class ReplicaOutput(Shape, frozen=True, kw_only=True):
+    """The end of what one replica has printed."""
+
+    replica: Annotated[str, described("The replica.")]
+    text: Annotated[str, described("The end of its output.")]
+
+
+class CapacityBody(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The bounds to change; the others stay, or are min 0, desired 1 and max 1."""
+
+    min: Annotated[Instances | None, described("Instances kept even without requests (0).")] = None
+    desired: Annotated[Instances | None, described("Instances to start with, and to keep while in use (1).")] = None
+    max: Annotated[Instances | None, described("Most instances under load (1).")] = None
+
+
+CAPACITY = described(
+    "How many instances it may and should have: 0 ≤ min ≤ desired ≤ max.",
+    accepted='an object such as {"min": 0, "desired": 1, "max": 2}',
+    example={"min": 0, "desired": 1, "max": 2},
+)
+
+
+class PutBody(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a cluster shall be; everything may be left out."""
+
+    capacity: Annotated[CapacityBody | None, CAPACITY] = None
+    timeout: Annotated[IdleSeconds | None, TIMEOUT] = None
+
+
+class PatchBody(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What shall change of a cluster."""
+
+    capacity: Annotated[CapacityBody | None, CAPACITY] = None
+    status: Annotated[Switch | None, described("Whether it may run instances.", accepted='"on" or "off"')] = None
+    timeout: Annotated[IdleSeconds | None, TIMEOUT] = None
+
+
+class ClusterQuery(Shape, frozen=True, kw_only=True):
+    """What to show of a cluster."""
+
+    events: Annotated[int, Meta(ge=0, le=MAX_EVENTS), described("How many of its last events to add.")] = 0
+
+
+class EventsQuery(Shape, frozen=True, kw_only=True):
+    """Which events of a cluster."""
+
+    after: Annotated[int, Meta(ge=0, le=LAST_EVENT_ID), described("Only events after this id.")] = 0
+    limit: Annotated[int, Meta(ge=0, le=MAX_EVENTS), described("At most this many.")] = 100
+
+
+class LogsQuery(Shape, frozen=True, kw_only=True):
+    """Of which replicas."""
+
+    replicas: Annotated[int, Meta(ge=0, le=MAX_LOGS), described("Of how many workers.")] = 1
+
+
+def show_cluster(report: Report, events: Sequence[records.Event] | None = None) -> Cluster:
+    """A cluster as clients see it. `events`: its last ones, where they were asked for."""
+    cluster, memory_bytes = report.cluster, report.memory_bytes
+    capacity = cluster.capacity
+    return Cluster(
+        model_id=cluster.model_id,
+        status=report.status,
+        created=iso(cluster.created_at),
+        modified=iso(cluster.modified_at),
+        timeout=cluster.timeout_s,
+        capacity=Capacity(min=capacity.min, desired=capacity.desired, max=capacity.max),
+        instances=report.instances,
+        inferences=report.inferences,
+        last_inference=show_moment(cluster.last_inference_at),
+        expires_at=show_moment(report.expires_at),
+        ram_required=None if memory_bytes is None else round(memory_bytes / GIB, 4),
+        ready=report.ready,
+        in_flight=report.in_flight,
+        queued=report.queued,
+        error=None if report.problem is None else sentence(report.problem, V2),
+        events=UNSET if events is None else show_events(events),
+    )
+
+
+def show_events(events: Sequence[records.Event]) -> Sequence[Event]:
+    """Lines of a cluster's log, as the store has written them."""
+    return [
+        Event(id=cast(int, event.id), at=iso(event.at), model_id=event.model_id, kind=event.kind, message=event.message)
+        for event in events
+    ]
+
+
+def show_logs(logs: Sequence[ReplicaLog]) -> Sequence[ReplicaOutput]:
+    """What replicas have printed."""
+    return [ReplicaOutput(replica=log.replica_id, text=log.text) for log in logs]
+
+
+def to_changes(body: PutBody | PatchBody) -> Changes:
+    """What a body asks to change."""
+    capacity = body.capacity or CapacityBody()
+    status = body.status if isinstance(body, PatchBody) else None
+    return Changes(
+        min=capacity.min,
+        desired=capacity.desired,
+        max=capacity.max,
+        timeout_s=body.timeout,
+        enabled=None if status is None else status == "on",
+    )

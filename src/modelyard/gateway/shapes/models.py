@@ -1,0 +1,136 @@
+"""Models as lists show them, and what a list can be narrowed by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, cast
+
+from msgspec import UNSET, Meta, UnsetType
+
+from modelyard.accounts.pricing import price
+from modelyard.gateway.shapes.base import Answer, Shape, described
+from modelyard.records.models import Listing
+from modelyard.store.models import PUBLISHED
+from modelyard.units import GIB
+
+MemorySource = Literal["measured", "estimated", "published"]
+ListingSource = Literal["folder", "hub", "published", "requested", "variant"]
+DEFAULT_LIMIT = 250
+"""As many as are read, shaped and sent within 20 ms; `benchmarks/catalogue.py` measures it."""
+MAX_LIMIT = 10_000
+"""About 4 MB of JSON."""
+
+
+class Benchmark(Shape, frozen=True, kw_only=True):
+    """What this server's benchmark found."""
+
+    load_time: Annotated[float, described("Seconds from launch to ready.")]
+    latency: Annotated[Mapping[str, float], described("Seconds that one request takes, by its size.")]
+    largest: Annotated[str, described("The largest size that was asked.")]
+    requests_per_second: Annotated[float, described("Of the largest size, one by one.")]
+    requests_per_second_batched: Annotated[float, described("Of the largest size, in batches.")]
+    batch: Annotated[int, described("Requests in a batch beyond which more pay no longer.")]
+    tokens_per_second: Annotated[float | None, described("New tokens, of models that write text.")]
+    first_token: Annotated[float | None, described("Seconds to the first piece, of models that stream.")]
+    streams: Annotated[bool, described("Whether it streams.")]
+    notes: Annotated[Sequence[str], described("What the figures do not say.")]
+
+
+class Model(Shape, frozen=True, kw_only=True):
+    """A model this server can run, or says why not."""
+
+    model_id: Annotated[str, described("org/name.")]
+    task: Annotated[str | None, described("What it does.")]
+    params: Annotated[float | None, described("Parameters, in billions.")]
+    ram_required: Annotated[float | None, described("GB of memory one instance needs.")]
+    memory_source: Annotated[
+        MemorySource | None,
+        described("How ramRequired is known: measured or estimated here, or published by the hosted service."),
+    ]
+    meter: Annotated[str | None, described("Price tier, by required memory.")]
+    meter_price: Annotated[float | None, described("US dollars per second of one instance.")]
+    benchmarked: Annotated[bool, described("Whether ramRequired was measured, by whomever; else it is an estimate.")]
+    benchmark: Annotated[Benchmark | None, described("What this server's benchmark found; null where none has run.")]
+    architecture: Annotated[str | None, described("The model class its config names.")]
+    source: Annotated[
+        ListingSource,
+        described(
+            "Who says so: its files in a folder or on the hub, the list of published models, or a request for it; "
+            "variant: it was made here from another model."
+        ),
+    ]
+    revision: Annotated[str | None, described("The hub's commit.")]
+    license: Annotated[str | None, described("As its card says.")]
+    variants: Annotated[Sequence[str], described("The models made from it, such as org/name.onnx.8-bit.")]
+    variant_of: Annotated[str | None, described("The model it was made from.")]
+    error: Annotated[str | None, described("Why it cannot be served, and what to do.")]
+
+
+class ModelsAnswer(Answer[Sequence[Model]], frozen=True, kw_only=True):
+    """A page of models."""
+
+    output: Annotated[Sequence[Model], described("The models, by id.")]
+    next: Annotated[str | UnsetType, described("Where there are more models: the id to send as `after`.")] = UNSET
+
+
+class PageQuery(Shape, frozen=True, kw_only=True):
+    """What a list of models is narrowed by, and how it is paged."""
+
+    task: Annotated[str | None, described("Only models of this task.")] = None
+    search: Annotated[str | None, described("Only models whose id contains this, in any case.")] = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT), described("At most this many.")] = DEFAULT_LIMIT
+    after: Annotated[str | None, described("Only models that follow this id.")] = None
+
+
+class ModelsQuery(PageQuery, frozen=True, kw_only=True):
+    """The same, or one model."""
+
+    model_id: Annotated[str | None, described("Only this model, wherever it is; an unknown one: an empty list.")] = None
+
+
+def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float) -> Model:
+    """A model as v2 lists it."""
+    memory_bytes, parameters = listing.memory_bytes, listing.parameters
+    cost = None if memory_bytes is None else price(memory_bytes, usd_per_gb_s)
+    return Model(
+        model_id=listing.model_id,
+        task=listing.task,
+        params=None if parameters is None else round(parameters / 1e9, 6),
+        ram_required=None if memory_bytes is None else round(memory_bytes / GIB, 4),
+        memory_source=cast(MemorySource | None, listing.memory_source),
+        meter=None if cost is None else cost.meter,
+        meter_price=None if cost is None else cost.usd_per_s,
+        benchmarked=is_benchmarked(listing),
+        benchmark=find_benchmark(listing),
+        architecture=listing.architecture,
+        source=cast(ListingSource, listing.source),
+        revision=listing.revision,
+        license=listing.license,
+        variants=variants,
+        variant_of=listing.variant_of,
+        error=listing.refusal,
+    )
+
+
+def is_benchmarked(listing: Listing) -> bool:
+    """Whether somebody has benchmarked the model: this server, or the one that published its memory."""
+    return listing.memory_source == PUBLISHED or "benchmark" in listing.facts
+
+
+def find_benchmark(listing: Listing) -> Benchmark | None:
+    """What this server's benchmark of the model found, None where none has run."""
+    found: Mapping[str, Any] | None = listing.facts.get("benchmark")
+    if found is None:
+        return None
+    return Benchmark(
+        load_time=found["load_s"],
+        latency={name: milliseconds / 1000 for name, milliseconds in found["latency_ms"].items()},
+        largest=found["largest"],
+        requests_per_second=found["requests_per_s"],
+        requests_per_second_batched=found["requests_per_s_at_knee"],
+        batch=found["knee"],
+        tokens_per_second=found["tokens_per_s"],
+        first_token=None if found["first_token_ms"] is None else found["first_token_ms"] / 1000,
+        streams=found["streams"],
+        notes=found["notes"],
+    )

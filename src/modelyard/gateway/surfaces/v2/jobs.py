@@ -1,0 +1,84 @@
+"""v2's calls on jobs: ask for a model, see how far that has got. The work is `jobs`'."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from starlette.requests import Request
+
+from modelyard.accounts.funds import Funds
+from modelyard.errors import NotFound
+from modelyard.gateway.operation import Operation
+from modelyard.gateway.reading import read_body, read_query
+from modelyard.gateway.requests import model_id_of
+from modelyard.gateway.shapes.base import Answer
+from modelyard.gateway.shapes.jobs import Job, JobAnswer, JobsQuery, RequestBody, show_job, show_progress
+from modelyard.jobs.queue import Jobs
+from modelyard.records.accounts import Key
+from modelyard.store.jobs import Jobs as JobTable
+
+PATH = "/models/v2/request/{org}/{model}"
+
+
+class JobCalls:
+    """Handlers over one queue of jobs, and over the table that remembers them."""
+
+    def __init__(self, jobs: Jobs, table: JobTable, funds: Funds, *, max_body_bytes: int) -> None:
+        self._jobs = jobs
+        self._table = table
+        self._funds = funds
+        self._max_body_bytes = max_body_bytes
+
+    def operations(self) -> Sequence[Operation]:
+        """What can be done with jobs."""
+        return [
+            Operation(
+                path="/models/v2/list/jobs",
+                summary="List the models you asked for",
+                tag="lists",
+                handler=self.list,
+                query=JobsQuery,
+                answer=Answer[Sequence[Job]],
+            ),
+            Operation(
+                methods=("POST",),
+                path=PATH,
+                summary="Have a model fetched and measured, or a variant of it (`.onnx`, `.onnx.8-bit`) made",
+                tag="jobs",
+                handler=self.ask,
+                body=RequestBody,
+                answer=JobAnswer,
+            ),
+            Operation(
+                path=PATH,
+                summary="Read how far that has got",
+                tag="jobs",
+                handler=self.get,
+                answer=Answer[Job],
+            ),
+        ]
+
+    async def ask(self, request: Request, key: Key) -> JobAnswer:
+        """Asks for a model to be measured and listed; `retry`: once more."""
+        body = await read_body(request, RequestBody, self._max_body_bytes)
+        model_id = model_id_of(request)
+        self._funds.check(key.account_id)
+        job, queued = await self._jobs.ask(key.account_id, model_id, again=body.retry)
+        return JobAnswer(output="Job queued" if queued else show_progress(job), job=show_job(job))
+
+    async def get(self, request: Request, key: Key) -> Answer[Job]:
+        """How far a job of the account's has got."""
+        model_id = model_id_of(request)
+        job = await asyncio.to_thread(self._table.find, model_id, key.account_id)
+        if job is None:
+            raise NotFound(
+                f"You have not asked for {model_id}. Ask with POST /models/v2/request/{model_id}.", model=model_id
+            )
+        return Answer(output=show_job(job))
+
+    async def list(self, request: Request, key: Key) -> Answer[Sequence[Job]]:
+        """The account's jobs, those that changed last first."""
+        query = read_query(request, JobsQuery)
+        found = await asyncio.to_thread(self._table.list, key.account_id, query.limit)
+        return Answer(output=[show_job(job) for job in found])
