@@ -9,8 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from modelyard.clock import iso
 from modelyard.control.clusters import MAX_REPLICAS, MAX_TIMEOUT_S, Changes, Report
-from modelyard.engine.base import ReplicaLog
 from modelyard.control.states import ClusterStatus
+from modelyard.engine.base import ReplicaLog
 from modelyard.gateway.remedies import V2, sentence
 from modelyard.gateway.shapes.base import Answer, Shape, described, moment, show_moment
 from modelyard.records import clusters as records
@@ -169,7 +169,7 @@ def show_events(events: Sequence[records.Event]) -> Sequence[Event]:
 
 def show_logs(logs: Sequence[ReplicaLog]) -> Sequence[ReplicaOutput]:
     """What replicas have printed."""
-    return [ReplicaOutput(replica=log.replica_id, text=log.text) for log in logs]
+    return [ReplicaOutput(replica=log.name, text=log.text) for log in logs]
 
 
 def to_changes(body: PutBody | PatchBody) -> Changes:

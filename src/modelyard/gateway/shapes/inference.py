@@ -41,7 +41,9 @@ class Inference(Shape, frozen=True, kw_only=True, rename=None):
         ),
     ] = None
     prompt: Annotated[str | None, described("The same as text.")] = None
-    params: Annotated[Any, described("The task's settings.", **{"$ref": SCHEMAS + TASK_PARAMS})] = {}
+    params: Annotated[Any, described("The task's settings.", **{"$ref": SCHEMAS + TASK_PARAMS})] = msgspec.field(
+        default_factory=dict
+    )
     stream: Annotated[bool, described("Send the answer as plain text chunks as they are made.")] = False
     json: Annotated[bool, described("False: answer with the file a model made itself, rather than with its URL.")] = (
         True
