@@ -1,15 +1,21 @@
-"""What every surface is built on, put together once. Owns the order of starting and stopping; holds no logic."""
+"""The composition root: from settings to a server that takes requests. The only place that knows all parts.
+
+Owns the order of starting and stopping; holds no logic. Imported by the command line only.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
-import logging
 import os
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any
+
+import uvloop
 
 from modelyard.accounts.administration import Administration, ensure_cli_key
 from modelyard.accounts.funds import Funds
@@ -31,157 +37,246 @@ from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.machine import find_devices, usable_memory_bytes
 from modelyard.errors import InvalidRequest, ModelyardError, Unavailable
+from modelyard.gateway.app import App
+from modelyard.gateway.artefacts import ArtefactCalls
 from modelyard.gateway.destinations.replicas import Replicas
+from modelyard.gateway.health import HealthCalls
 from modelyard.gateway.inference import Inferences
+from modelyard.gateway.listing import Listings
 from modelyard.gateway.metering import Metering
+from modelyard.gateway.operation import Operation
 from modelyard.gateway.remedies import V2, sentence
+from modelyard.gateway.server import configure_logging, run
+from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
+from modelyard.gateway.surfaces.v1.inference import V1Inference
+from modelyard.gateway.surfaces.v1.models import V1Calls
+from modelyard.gateway.surfaces.v2.clusters import ClusterCalls
+from modelyard.gateway.surfaces.v2.inference import V2Inference
+from modelyard.gateway.surfaces.v2.jobs import JobCalls
+from modelyard.gateway.surfaces.v2.models import ModelCalls
+from modelyard.gateway.surfaces.v2.usage import UsageCalls
+from modelyard.http.server import listen, url_of
 from modelyard.jobs.measurements import Growth, Measurements
 from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
 from modelyard.media.artefacts import Artefacts
 from modelyard.media.fetch import Fetcher, FetchLimits
+from modelyard.records.models import Listing, Source
 from modelyard.records.variants import VARIANTS_FOLDER
 from modelyard.store.ids import new_id
 from modelyard.store.store import Store
-from modelyard.units import GIB
+from modelyard.units import GIB, MIB
 
 SERVER_ID_FILE = "server-id"
+SEEN = (Source.FOLDER, Source.HUB)
+"""The sources that have seen a model's files."""
 
-log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What whoever started a server may tell of it. `first_key`: the first account's, if it was just made; it is not
+    stored. `list_models`: the first so many models that can be served, and how many there are."""
+
+    url: str
+    data_dir: Path
+    first_key: str | None
+    list_models: Callable[[int], Awaitable[tuple[Sequence[Listing], int]]]
 
 
-class Services:
-    """Opened by `async with Services(settings)`; closed in reverse order."""
+def serve(settings: Settings, on_start: Callable[[Started], None]) -> None:
+    """Serves until SIGINT or SIGTERM: refuse → drain with a deadline → stop replicas → release.
+
+    `on_start` is called on the event loop once requests are accepted. Raises Unavailable when the address or the data
+    folder is taken or the database cannot be opened.
+    """
+    configure_logging(settings.log_level)
+    with listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, listener, on_start))
+
+
+async def _serve(settings: Settings, listener: socket.socket, on_start: Callable[[Started], None]) -> None:
+    async with AsyncExitStack() as stack:
+        root = Root(settings)
+        app = await root.open(stack)
+        on_start(Started(url_of(listener), settings.data_dir, root.first_key, root.list_models))
+        await run(app, listener)
+
+
+class Root:
+    """Puts the parts of one server together. No part ever sees it: each is given what it needs, and nothing else."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
-        self.settings = settings
-        self.clock = clock or SystemClock()
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._ledger_clock = SteadyClock(self._clock)
+        self._tariff = tariff_of(settings)
         self.first_key: str | None = None
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            await self._open(stack)
-            self._stack = stack.pop_all()
-        return self
+    async def open(self, stack: AsyncExitStack) -> App:
+        """Opens everything; `stack` closes it, in reverse order. The application takes requests for as long."""
+        data_dir = self._settings.data_dir
+        data_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / VARIANTS_FOLDER).mkdir(exist_ok=True)
+        stack.callback(os.close, lock_data_dir(data_dir))
+        self._server_id = ensure_server_id(data_dir)
+        self._store = await asyncio.to_thread(Store.open, self._settings.store_url)
+        stack.callback(self._store.close)
+        await self._open_accounts(stack)
+        await self._open_models(stack)
+        await self._open_engine(stack)
+        await self._open_control(stack)
+        await self._open_jobs(stack)
+        return await self._open_gateway(stack)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+    async def list_models(self, limit: int) -> tuple[Sequence[Listing], int]:
+        """The first of the models whose files are known and that can be served, and how many there are."""
+        await self._index.refresh()
+        models = self._store.models
+        page = await asyncio.to_thread(models.page, sources=SEEN, servable=True, limit=limit)
+        return page, await asyncio.to_thread(models.count, SEEN)
 
-    async def _open(self, stack: AsyncExitStack) -> None:
-        settings, clock = self.settings, self.clock
-        tariff = tariff_of(settings)
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        (settings.data_dir / VARIANTS_FOLDER).mkdir(exist_ok=True)
-        stack.callback(os.close, lock_data_dir(settings.data_dir))
-        server_id = ensure_server_id(settings.data_dir)
+    async def _open_accounts(self, stack: AsyncExitStack) -> None:
+        cli_key = await asyncio.to_thread(ensure_cli_key, self._settings.data_dir)
+        administration = Administration(self._store, self._clock)
+        self.first_key = await asyncio.to_thread(administration.ensure_first_keys, self._settings.admin_key, cli_key)
+        self._authenticator = Authenticator(self._store, self._clock)
+        self._quotas = Quotas(self._store.accounts.list_with_quota)
+        await asyncio.to_thread(self._quotas.read)
+        start_task(stack, self._quotas.read_forever(), "quotas")
 
-        self.store = await asyncio.to_thread(Store.open, settings.store_url)
-        stack.callback(self.store.close)
-        cli_key = await asyncio.to_thread(ensure_cli_key, settings.data_dir)
-        administration = Administration(self.store, clock)
-        self.first_key = await asyncio.to_thread(administration.ensure_first_keys, settings.admin_key, cli_key)
-        self.authenticator = Authenticator(self.store, clock)
-        self.limiter = RateLimiter(settings.rate_limit, clock)
-        self.quotas = Quotas(self.store.accounts.list_with_quota)
-        await asyncio.to_thread(self.quotas.read)
-        reader = asyncio.create_task(self.quotas.read_forever(), name="quotas")
-        stack.push_async_callback(end, reader)
+    async def _open_models(self, stack: AsyncExitStack) -> None:
+        self._measurements = Measurements(await asyncio.to_thread(self._store.models.measured))
+        self._catalog = open_catalog(self._settings, learned=self._measurements.of)
+        stack.push_async_callback(self._catalog.aclose)
+        self._index = Index(self._catalog, self._store, self._clock)
+        self._index.start()
+        stack.push_async_callback(self._index.close)
 
-        self.fetcher = open_fetcher(settings)
-        self.artefacts = Artefacts(settings.data_dir / "artefacts", settings.artefact_ttl_s, clock)
-        await asyncio.to_thread(self.artefacts.open)
-        sweeper = asyncio.create_task(self.artefacts.sweep_forever(), name="artefacts")
-        stack.push_async_callback(end, sweeper)
+    async def _open_engine(self, stack: AsyncExitStack) -> None:
+        self._engine = await asyncio.to_thread(open_engine, self._settings, self._catalog.ensure_files)
+        await self._engine.start()
+        stack.push_async_callback(self._engine.close)
 
-        self.measurements = Measurements(await asyncio.to_thread(self.store.models.measured))
-        self.catalog = open_catalog(settings, learned=self.measurements.of)
-        stack.push_async_callback(self.catalog.aclose)
-        self.index = Index(self.catalog, self.store, clock)
-        self.index.start()
-        stack.push_async_callback(self.index.close)
-        self.engine = await asyncio.to_thread(open_engine, settings, self.catalog.ensure_files)
-        await self.engine.start()
-        stack.push_async_callback(self.engine.close)
-        self.journal = Journal(self.store, clock)
-        self.journal.start()
-        stack.push_async_callback(self.journal.close)
-        self.ledger_clock = SteadyClock(clock)
-        self.funds = Funds(self.store, self.ledger_clock)
-        await self.funds.open()
-
+    async def _open_control(self, stack: AsyncExitStack) -> None:
+        settings, clock = self._settings, self._clock
+        self._journal = Journal(self._store, clock)
+        self._journal.start()
+        stack.push_async_callback(self._journal.close)
+        self._funds = Funds(self._store, self._ledger_clock)
+        await self._funds.open()
         look_now = asyncio.Event()
-        self.routes = Routes(clock, max_queued=settings.queue_limit, on_demand=look_now.set)
-        policy = Policy(
-            boot_s=settings.boot_deadline_s,
-            drain_s=settings.drain_s,
-            stable_window_s=settings.stable_window_s,
-            idle_timeout_s=settings.default_timeout_s,
-        )
+        self._routes = Routes(clock, max_queued=settings.queue_limit, on_demand=look_now.set)
         parts = assemble(
-            self.engine,
-            self.catalog,
-            self.store,
-            self.journal,
-            Records(self.journal, self.store, self.ledger_clock, server_id, tariff, describe),
-            self.routes,
+            self._engine,
+            self._catalog,
+            self._store,
+            self._journal,
+            Records(self._journal, self._store, self._ledger_clock, self._server_id, self._tariff, describe),
+            self._routes,
             clock,
-            policy,
-            server_id=server_id,
-            quota_of=self.quotas.of,
-            suspension_of=self.funds.refusal,
-            on_growth=Growth(self.measurements, self.store, self.journal, clock).note,
+            policy_of(settings),
+            server_id=self._server_id,
+            quota_of=self._quotas.of,
+            suspension_of=self._funds.refusal,
+            on_growth=Growth(self._measurements, self._store, self._journal, clock).note,
             poke=look_now,
         )
-        self.clusters, self.desired, self.preparations = parts.clusters, parts.desired, parts.preparations
-        self.plane = Plane(parts)
-        await self.plane.start()
-        stack.push_async_callback(self.plane.close)
-        await self.journal.flush()  # what an earlier server left open is closed: funds count it as closed
-        self.funds.start()
-        stack.push_async_callback(self.funds.close)
-        owner = await asyncio.to_thread(self.store.accounts.ensure, OWNER, clock.now())
-        self.jobs = Jobs(
-            self.store,
-            self.catalog,
-            self.measurements,
-            self.plane,
-            self.routes,
-            self.engine,
-            self.journal,
-            clock,
+        self._plane = Plane(parts)
+        await self._plane.start()
+        stack.push_async_callback(self._plane.close)
+        await self._journal.flush()  # what an earlier server left open is closed: funds count it as closed
+        self._funds.start()
+        stack.push_async_callback(self._funds.close)
+
+    async def _open_jobs(self, stack: AsyncExitStack) -> None:
+        owner = await asyncio.to_thread(self._store.accounts.ensure, OWNER, self._clock.now())
+        self._jobs = Jobs(
+            self._store,
+            self._catalog,
+            self._measurements,
+            self._plane,
+            self._routes,
+            self._engine,
+            self._journal,
+            self._clock,
             owner_id=owner.id,
-            server_id=server_id,
-            data_dir=settings.data_dir,
-            deadlines=JobDeadlines(benchmark_s=settings.job_benchmark_s),
+            server_id=self._server_id,
+            data_dir=self._settings.data_dir,
+            deadlines=JobDeadlines(benchmark_s=self._settings.job_benchmark_s),
             describe=describe,
         )
-        await self.jobs.start()
-        stack.push_async_callback(self.jobs.close)
-        self.metering = Metering(
-            self.store, self.journal, self.funds, self.ledger_clock, tariff, settings.billing_reserve_s, server_id
+        await self._jobs.start()
+        stack.push_async_callback(self._jobs.close)
+
+    async def _open_gateway(self, stack: AsyncExitStack) -> App:
+        settings = self._settings
+        artefacts = Artefacts(settings.data_dir / "artefacts", settings.artefact_ttl_s, self._clock)
+        await asyncio.to_thread(artefacts.open)
+        start_task(stack, artefacts.sweep_forever(), "artefacts")
+        metering = Metering(
+            self._store,
+            self._journal,
+            self._funds,
+            self._ledger_clock,
+            self._tariff,
+            settings.billing_reserve_s,
+            self._server_id,
         )
-        self.inferences = Inferences(
-            self.authenticator,
-            self.limiter,
-            self.funds,
-            self.quotas,
-            self.plane,
-            Replicas(self.plane, self.routes, queue_wait_s=settings.queue_wait_s),
-            self.fetcher,
-            self.metering,
+        start_task(stack, metering.prune_forever(settings.usage_days), "prune usage")
+        inferences = Inferences(
+            self._authenticator,
+            RateLimiter(settings.rate_limit, self._clock),
+            self._funds,
+            self._quotas,
+            self._plane,
+            Replicas(self._plane, self._routes, queue_wait_s=settings.queue_wait_s),
+            open_fetcher(settings),
+            metering,
             price_per_gb_s=settings.price_per_gb_s,
         )
-        pruner = asyncio.create_task(self.metering.prune_forever(settings.usage_days), name="prune usage")
-        stack.push_async_callback(end, pruner)
+        max_body_bytes = settings.max_body_mb * MIB
+        return App(
+            inferences,
+            V1Inference(max_body_bytes),
+            V2Inference(artefacts, max_body_bytes, settings.public_url),
+            [*self._operations(artefacts, max_body_bytes), V2_INFERENCE, V1_INFERENCE],
+            self._authenticator.authenticate,
+        )
+
+    def _operations(self, artefacts: Artefacts, max_body_bytes: int) -> Iterator[Operation]:
+        """Every call but inference, the more particular path first."""
+        store, plane, funds, jobs = self._store, self._plane, self._funds, self._jobs
+        price_per_gb_s = self._settings.price_per_gb_s
+        listings = Listings(self._index, self._catalog, store.models, self._clock)
+        yield from HealthCalls(plane, self._quotas).operations()
+        yield from ModelCalls(listings, price_per_gb_s=price_per_gb_s).operations()
+        yield from JobCalls(jobs, store.jobs, funds, max_body_bytes=max_body_bytes).operations()
+        usage = UsageCalls(store, self._journal, funds, self._ledger_clock, price_per_gb_s=price_per_gb_s)
+        yield from usage.operations()
+        yield from ClusterCalls(plane, funds, max_body_bytes=max_body_bytes).operations()
+        yield from V1Calls(plane, jobs, funds, listings, self._clock, max_body_bytes=max_body_bytes).operations()
+        yield from ArtefactCalls(artefacts).operations()
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The numbers of the control loop that are settings."""
+    return Policy(
+        boot_s=settings.boot_deadline_s,
+        drain_s=settings.drain_s,
+        stable_window_s=settings.stable_window_s,
+        idle_timeout_s=settings.default_timeout_s,
+    )
+
+
+def start_task(stack: AsyncExitStack, work: Coroutine[Any, Any, None], name: str) -> None:
+    """Runs work in the background until the stack is closed."""
+    stack.push_async_callback(end, asyncio.create_task(work, name=name))
 
 
 def open_fetcher(settings: Settings) -> Fetcher:
     """The fetcher these settings describe; no fetch outlasts the wait that a request has."""
     return Fetcher(
         FetchLimits(
-            max_bytes=settings.max_media_mb * 1024 * 1024,
+            max_bytes=settings.max_media_mb * MIB,
             total_s=min(settings.fetch_timeout_s, settings.queue_wait_s),
             allow_private=settings.allow_private_media,
         )

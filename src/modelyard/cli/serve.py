@@ -15,7 +15,6 @@ from modelyard.cli import output
 from modelyard.cli.examples import with_examples
 from modelyard.cli.flags import with_settings
 from modelyard.config import CLI_KEY_FILE, Resolved
-from modelyard.records.models import Source
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,11 +22,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from modelyard.records.models import Listing
-    from modelyard.serving import Services
+    from modelyard.serving import Started
 
 SHOWN_MODELS = 10
-SEEN = (Source.FOLDER, Source.HUB)
-"""The sources that have seen a model's files."""
 
 
 @with_settings()
@@ -44,58 +41,49 @@ def serve(
     """Start the server. Stop it with Ctrl-C: requests in progress are finished first."""
     import asyncio
 
-    from modelyard.gateway.server import serve as serve_gateway
+    from modelyard.serving import serve as serve_settings
 
     settings = with_examples(resolved.settings, asked=example_models)
     # Until the server listens and takes signals itself, SIGTERM is what Ctrl-C is: an orderly end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     announcing: set[asyncio.Task[None]] = set()
 
-    def on_start(services: Services, url: str) -> None:
+    def on_start(started: Started) -> None:
         console = output.stdout()
-        announce(console, services, url)
+        announce(console, started)
         # Looking through large folders must not keep the server from answering.
-        announcing.add(asyncio.get_running_loop().create_task(announce_models(console, services, url), name="announce"))
+        announcing.add(asyncio.get_running_loop().create_task(announce_models(console, started), name="announce"))
 
     try:
-        serve_gateway(settings, on_start)
+        serve_settings(settings, on_start)
     except KeyboardInterrupt:
         output.stderr().print("stopped")
 
 
-def announce(console: Console, services: Services, url: str) -> None:
+def announce(console: Console, started: Started) -> None:
     """Where the server listens, where it keeps its data, and the first key, if it was just made."""
-    console.print(f"[bold]Modelyard[/] is listening on [bold]{url}[/]")
-    console.print(f"Data is in {services.settings.data_dir}", markup=False)
-    if services.first_key is not None:
-        console.print(f"Your API key: [bold green]{services.first_key}[/]")
+    console.print(f"[bold]Modelyard[/] is listening on [bold]{started.url}[/]")
+    console.print(f"Data is in {started.data_dir}", markup=False)
+    if started.first_key is not None:
+        console.print(f"Your API key: [bold green]{started.first_key}[/]")
         console.print("This key is shown once. Keep it; `modelyard keys create NAME` makes another.")
     sys.stdout.flush()
 
 
-async def announce_models(console: Console, services: Services, url: str) -> None:
+async def announce_models(console: Console, started: Started) -> None:
     """The models there are, and a line to paste that calls the first of them."""
-    import asyncio
-
     try:
-        await services.index.refresh()
-        models, count = await asyncio.to_thread(first_models, services)
+        models, count = await started.list_models(SHOWN_MODELS)
     except Exception as error:  # noqa: BLE001 - the server works; only its greeting is shorter
         console.print(f"The models cannot be listed: {error}", markup=False)
         return
     for line in model_lines(models, count):
         console.print(line, markup=False)
-    example = next(filter(None, (curl_line(model, services, url) for model in models)), None)
+    example = next(filter(None, (curl_line(model, started) for model in models)), None)
     if example is not None:
         console.print("Try:")
         console.print(f"  {example}", markup=False)
     sys.stdout.flush()
-
-
-def first_models(services: Services) -> tuple[Sequence[Listing], int]:
-    """The first of the models whose files are known and that can be served, and how many there are."""
-    models = services.store.models
-    return models.page(sources=SEEN, servable=True, limit=SHOWN_MODELS), models.count(SEEN)
 
 
 def model_lines(models: Sequence[Listing], count: int) -> list[str]:
@@ -110,15 +98,15 @@ def model_lines(models: Sequence[Listing], count: int) -> list[str]:
     return lines
 
 
-def curl_line(model: Listing, services: Services, url: str) -> str | None:
+def curl_line(model: Listing, started: Started) -> str | None:
     """A shell line that calls the model with its task's example; None for a task this server cannot run."""
     from modelyard.tasks.registry import find_task
 
     task = None if model.task is None else find_task(model.task)
     if task is None:
         return None
-    key = services.first_key or f"$(cat {shlex.quote(str(services.settings.data_dir / CLI_KEY_FILE))})"
-    return curl("POST", f"{url}/models/v2/{model.model_id}", key, task.example)
+    key = started.first_key or f"$(cat {shlex.quote(str(started.data_dir / CLI_KEY_FILE))})"
+    return curl("POST", f"{started.url}/models/v2/{model.model_id}", key, task.example)
 
 
 def curl(method: str, url: str, key: str, body: dict[str, Any] | None = None, *more: str) -> str:

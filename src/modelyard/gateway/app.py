@@ -5,7 +5,7 @@ Owns routing and health.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import msgspec
 from starlette.applications import Starlette
@@ -16,21 +16,11 @@ from starlette.routing import Route
 
 from modelyard.errors import ModelyardError
 from modelyard.gateway import openapi, page, problem
-from modelyard.gateway.artefacts import ArtefactCalls
-from modelyard.gateway.endpoint import route
-from modelyard.gateway.health import HealthCalls
-from modelyard.gateway.listing import Listings
+from modelyard.gateway.endpoint import Authenticate, route
+from modelyard.gateway.inference import Inferences
 from modelyard.gateway.operation import Operation
-from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
-from modelyard.gateway.surfaces.v1.inference import V1Inference
-from modelyard.gateway.surfaces.v1.models import V1Calls
-from modelyard.gateway.surfaces.v2.clusters import ClusterCalls
-from modelyard.gateway.surfaces.v2.inference import V2Inference
-from modelyard.gateway.surfaces.v2.jobs import JobCalls
-from modelyard.gateway.surfaces.v2.models import ModelCalls
-from modelyard.gateway.surfaces.v2.usage import UsageCalls
+from modelyard.gateway.surfaces.base import Surface
 from modelyard.http.exchange import HttpExchange, Receive, Scope, Send
-from modelyard.serving import Services
 from modelyard.tasks.registry import TASKS
 
 V1_RUN = "/model/run"
@@ -40,19 +30,25 @@ RESERVED = frozenset({"list", "events", "logs", "request", "usage", "openai"})
 
 
 class App:
-    """ASGI 3. Has no lifespan: whoever runs it opens and closes the services around it."""
+    """ASGI 3. Has no lifespan: whoever runs it opens and closes its parts around it."""
 
-    def __init__(self, services: Services) -> None:
-        """`services`: open, and kept open for as long as requests come."""
-        max_body_bytes = services.settings.max_body_mb * 1024 * 1024
-        self._inferences = services.inferences
-        self._v2 = V2Inference(services.artefacts, max_body_bytes, services.settings.public_url)
-        self._v1 = V1Inference(max_body_bytes)
-        operations = [*calls_of(services), V2_INFERENCE, V1_INFERENCE]
+    def __init__(
+        self,
+        inferences: Inferences,
+        v1: Surface,
+        v2: Surface,
+        operations: Sequence[Operation],
+        authenticate: Authenticate,
+    ) -> None:
+        """`operations`: every call, the more particular path first; those without a handler are inferences, which are
+        described like the others and served beside the router."""
+        self._inferences = inferences
+        self._v1 = v1
+        self._v2 = v2
         self._rest = Starlette(
             routes=[
                 *(
-                    route(operation, operation.handler, services.authenticator.authenticate)
+                    route(operation, operation.handler, authenticate)
                     for operation in operations
                     if operation.handler is not None
                 ),
@@ -73,25 +69,6 @@ class App:
             await self._inferences.serve(HttpExchange(scope, receive, send), self._v1)
             return
         await self._rest(scope, receive, send)
-
-
-def calls_of(services: Services) -> Iterator[Operation]:
-    """Every operation but inference, the more particular path first."""
-    settings, plane, funds, store = services.settings, services.plane, services.funds, services.store
-    max_body_bytes = settings.max_body_mb * 1024 * 1024
-    price_per_gb_s = settings.price_per_gb_s
-    listings = Listings(services.index, services.catalog, store.models, services.clock)
-    yield from HealthCalls(plane, services.quotas).operations()
-    yield from ModelCalls(listings, price_per_gb_s=price_per_gb_s).operations()
-    yield from JobCalls(services.jobs, store.jobs, funds, max_body_bytes=max_body_bytes).operations()
-    yield from UsageCalls(
-        store, services.journal, funds, services.ledger_clock, price_per_gb_s=price_per_gb_s
-    ).operations()
-    yield from ClusterCalls(plane, funds, max_body_bytes=max_body_bytes).operations()
-    yield from V1Calls(
-        plane, services.jobs, funds, listings, services.clock, max_body_bytes=max_body_bytes
-    ).operations()
-    yield from ArtefactCalls(services.artefacts).operations()
 
 
 async def not_found(request: Request, error: Exception) -> Response:
