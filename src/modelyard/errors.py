@@ -98,7 +98,7 @@ class ModelRefused(InvalidRequest):
 
 
 class Unauthorized(ModelyardError):
-    """No valid API key was given. Send `Authorization: Key <key>`; `modelyard keys create NAME` makes one."""
+    """No valid API key was given."""
 
     code = "unauthorized"
     status = 401

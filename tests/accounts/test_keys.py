@@ -19,6 +19,7 @@ from modelyard.accounts.keys import (
     shown_prefix,
 )
 from modelyard.errors import Unauthorized
+from modelyard.gateway.remedies import OPERATOR, sentence
 from modelyard.records.accounts import Key
 from modelyard.store.store import Store
 from tests.clock import HandClock
@@ -82,7 +83,7 @@ async def test_without_a_known_key_nobody_enters(gate: Gate, header: str | None)
     with pytest.raises(Unauthorized) as refusal:
         await gate.authenticator.authenticate(header)
     assert refusal.value.status == 401
-    assert "modelyard keys create NAME" in refusal.value.message
+    assert "modelyard keys create NAME" in sentence(refusal.value, OPERATOR)
     assert gate.authenticator.recognise(header) is None
 
 

@@ -34,7 +34,8 @@ def test_funds_are_used_up_at_exactly_zero(
 ) -> None:
     account = replace(ADA, credit_nano=credit, monthly_limit_nano=limit)
     if refused:
-        with pytest.raises(PaymentRequired, match=r"ada has spent \$.*modelyard accounts"):
+        with pytest.raises(PaymentRequired, match=r"ada has spent \$") as caught:
             check_funds(account, spent_nano=spent, month_nano=month, need_nano=need)
+        assert caught.value.data["cause"] == ("credit" if limit is None else "monthly limit")
     else:
         check_funds(account, spent_nano=spent, month_nano=month, need_nano=need)

@@ -7,9 +7,12 @@ from modelyard.errors import (
     ModelyardError,
     NoCapacity,
     NotFound,
+    PaymentRequired,
     QueueFull,
     QuotaExceeded,
+    Unauthorized,
     UnknownCluster,
+    UnknownModel,
     all_errors,
 )
 from modelyard.gateway.remedies import OPERATOR, V1, V2, Remedies, find_remedy, sentence
@@ -25,6 +28,11 @@ CASES: list[tuple[ModelyardError, str, str]] = [
     (NoCapacity("a/b needs 3 GB.", cause="account memory"), "NAME --max-memory-gb", "NAME --max-memory-gb"),
     (NoCapacity("a/b cannot start.", cause="account instances"), "--max-instances N", "--max-instances N"),
     (too_large(9, 5), "--max-body-mb", "--max-body-mb"),
+    (PaymentRequired("ada has spent all.", cause="credit"), "adds credit", "`modelyard accounts credit`"),
+    (PaymentRequired("ada has spent all.", cause="monthly limit"), "until the month is over", "accounts set"),
+    (Unauthorized(), "Authorization: Key", "`modelyard keys create NAME`"),
+    (Unauthorized("Not known.", cause="unknown key"), "makes one that is", "`modelyard keys create NAME`"),
+    (UnknownModel("a/b.onnx was not made.", cause="variant", model="a/b.onnx"), "/model/job", "/request/a/b.onnx"),
     (QuotaExceeded("Too many.", cause="models", limit=3), "POST /model/delete", "DELETE /models/v2/org/model"),
 ]
 

@@ -71,7 +71,7 @@ class Authenticator:
         key = await asyncio.to_thread(self._store.keys.find_by_hash, hash_key(secret))
         if key is None:
             self._known.pop(authorization, None)
-            raise Unauthorized("This API key is not known here. `modelyard keys create NAME` makes one that is.")
+            raise Unauthorized("This API key is not known here.", cause="unknown key")
         self._known[authorization] = (key, asked_at)
         self._known.move_to_end(authorization)
         while len(self._known) > CACHE_SIZE:

@@ -47,16 +47,16 @@ def check_funds(account: Account, *, spent_nano: int, month_nano: int, need_nano
     if credit is not None and spent_nano + need_nano > credit:
         raise PaymentRequired(
             f"{account.name} has spent {dollars(spent_nano)} of its credit of {dollars(credit)}"
-            f"{too_little(need_nano, credit - spent_nano)}. Nothing new is begun until the operator of this server "
-            "adds credit (`modelyard accounts`).",
+            f"{too_little(need_nano, credit - spent_nano)}.",
+            cause="credit",
             spent_nano=spent_nano,
             credit_nano=credit,
         )
     if limit is not None and month_nano + need_nano > limit:
         raise PaymentRequired(
             f"{account.name} has spent {dollars(month_nano)} this month, of its monthly limit of {dollars(limit)}"
-            f"{too_little(need_nano, limit - month_nano)}. Nothing new is begun until the month is over (UTC) or the "
-            "operator of this server raises the limit (`modelyard accounts`).",
+            f"{too_little(need_nano, limit - month_nano)}.",
+            cause="monthly limit",
             spent_nano=month_nano,
             limit_nano=limit,
         )

@@ -85,8 +85,8 @@ class Catalog:
             base_id, kind = split_variant(model_id)
             if kind is not None and await self.find(base_id) is not None:
                 raise UnknownModel(
-                    f"{model_id} has not been made yet. Ask for it with POST /models/v2/request/{model_id} "
-                    "or `modelyard request`.",
+                    f"{model_id} has not been made yet.",
+                    cause="variant",
                     model=model_id,
                     nearest=[base_id],
                 )

@@ -73,6 +73,8 @@ def describe(error: BaseException) -> Problem:
         case ServerRefused():
             fix = _BY_STATUS.get(error.status)
             return Problem(error.message, None if fix is None else fix.format(model=error.model_id or "MODEL"))
+        case errors.UnknownModel(data={"cause": "variant", "model": model}):
+            return Problem(error.message, f"modelyard request {model}")
         case errors.ModelyardError():
             fix = next((command for kind, command in _BY_KIND if isinstance(error, kind)), None)
             return Problem(error.message, fix)

@@ -14,10 +14,13 @@ from modelyard.errors import (
     ClusterOff,
     ModelyardError,
     NoCapacity,
+    PaymentRequired,
     QueueFull,
     QuotaExceeded,
     ReplicaLost,
+    Unauthorized,
     UnknownCluster,
+    UnknownModel,
 )
 
 Remedies = Mapping[tuple[type[ModelyardError], str | None], str]
@@ -30,7 +33,13 @@ OPERATOR: Remedies = {
     (NoCapacity, "account memory"): "Serve a smaller model, or have the limit raised: "
     "`modelyard accounts set NAME --max-memory-gb X`.",
     (NoCapacity, "account instances"): "Have the limit raised: `modelyard accounts set NAME --max-instances N`.",
+    (PaymentRequired, "credit"): "Nothing new is begun until the operator of this server adds credit "
+    "(`modelyard accounts credit`).",
+    (PaymentRequired, "monthly limit"): "Nothing new is begun until the month is over (UTC) or the operator of this "
+    "server raises the limit (`modelyard accounts set`).",
     (QuotaExceeded, "models"): "Delete one, or have the limit raised: `modelyard accounts set NAME --max-models N`.",
+    (Unauthorized, None): "Send `Authorization: Key <key>`; `modelyard keys create NAME` makes one.",
+    (Unauthorized, "unknown key"): "`modelyard keys create NAME` makes one that is.",
     (ReplicaLost, "tries"): "See `modelyard logs {model}`.",
 }
 """What is the operator's to do, whatever the surface."""
@@ -38,6 +47,7 @@ OPERATOR: Remedies = {
 V2: Remedies = {
     **OPERATOR,
     (UnknownCluster, None): "Create one with PUT /models/v2/{model}, or just POST to it.",
+    (UnknownModel, "variant"): "Ask for it with POST /models/v2/request/{model} or `modelyard request`.",
     (ClusterOff, "off"): 'Switch it on with PATCH {{"status": "on"}}.',
     (ClusterOff, "max"): 'Raise it with PATCH {{"capacity": {{"max": 1}}}}.',
     (QueueFull, None): "Try again shortly, or raise capacity.max.",
@@ -48,6 +58,7 @@ V2: Remedies = {
 V1: Remedies = {
     **OPERATOR,
     (UnknownCluster, None): 'Load it first: POST /model/load {{"model": "{model}"}}.',
+    (UnknownModel, "variant"): 'Ask for it with POST /model/job {{"model": "{model}"}} or `modelyard request`.',
     (ClusterOff, "off"): "Whoever switched it off over /models/v2 can switch it on again.",
     (ClusterOff, "max"): 'Load it again: POST /model/load {{"model": "{model}"}}.',
     (QueueFull, None): "Try again shortly, or load it with a higher concurrency.",
