@@ -67,12 +67,12 @@ class Authenticator:
         secret = read_key(authorization)
         if authorization is None or secret is None:
             raise Unauthorized()
-        asked_at = self._clock.monotonic()  # before the answer: it may have been revoked since
+        began_at = self._clock.monotonic()  # before the answer: it may have been revoked since
         key = await asyncio.to_thread(self._store.keys.find_by_hash, hash_key(secret))
         if key is None:
             self._known.pop(authorization, None)
             raise Unauthorized("This API key is not known here.", cause="unknown key")
-        self._known[authorization] = (key, asked_at)
+        self._known[authorization] = (key, began_at)
         self._known.move_to_end(authorization)
         while len(self._known) > CACHE_SIZE:
             self._known.popitem(last=False)

@@ -229,12 +229,12 @@ def _problem(files: Files, manifest: _Manifest, weights: Weights, damage: str | 
         return "has no weights: there is no model.safetensors"
     if weights.problem or damage:
         return damage or f"cannot be loaded: {weights.problem}"
-    if absent := _absent_component(files, manifest):
-        return f"is not complete: model_index.json names {absent}/, which has no weights"
+    if missing := _missing_component(files, manifest):
+        return f"is not complete: model_index.json names {missing}/, which has no weights"
     return _unsupported_type(manifest)
 
 
-def _absent_component(files: Files, manifest: _Manifest) -> str | None:
+def _missing_component(files: Files, manifest: _Manifest) -> str | None:
     for folder, (_, kind) in manifest.components.items():
         if kind.endswith(_WEIGHTLESS) or "Scheduler" in kind:
             continue

@@ -75,17 +75,17 @@ class Client:
 
     def pages(self, path: str, query: Mapping[str, Any], most: int | None = None) -> Iterator[Any]:
         """The entries of a list that comes in pages, in order; at most `most`, if given."""
-        asked = dict(query)
+        parameters = dict(query)
         while most is None or most > 0:
-            asked["limit"] = MAX_PAGE if most is None else min(most, MAX_PAGE)
+            parameters["limit"] = MAX_PAGE if most is None else min(most, MAX_PAGE)
             with self._errors(None):
-                response = self._http.get(f"/models/v2/{path}", params=asked)
+                response = self._http.get(f"/models/v2/{path}", params=parameters)
             entries = read_output(response, None)
             yield from entries
             most = None if most is None else most - len(entries)
             if (after := read_object(response).get("next")) is None:
                 return
-            asked["after"] = after
+            parameters["after"] = after
 
     @contextmanager
     def run(self, model_id: str, body: Mapping[str, Any]) -> Iterator[Any]:

@@ -15,7 +15,7 @@ from modelyard.cli import output
 from modelyard.cli.client import Client, Whole
 from modelyard.cli.examples import CHAT, REVIEWS, STORIES, example_models_dir
 from modelyard.cli.serve import curl
-from modelyard.cli.spawned import SpawnedServer
+from modelyard.cli.temporary_server import TemporaryServer
 from modelyard.errors import InferenceFailed, Unavailable
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def demo() -> None:
         arguments = ["--models-dir", str(models_dir), "--no-hub", "--log-level", "warning"]
         console.print("[bold]Starting a server[/] with the models that come with Modelyard ...")
         with (
-            SpawnedServer(Path(folder), key, arguments) as server,
+            TemporaryServer(Path(folder), key, arguments) as server,
             Client(server.url, key) as client,
         ):
             console.print(f"{INDENT}$ export KEY={key}", markup=False)

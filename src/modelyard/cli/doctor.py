@@ -98,8 +98,8 @@ def check_libraries(settings: Settings) -> Finding:
     except subprocess.TimeoutExpired:
         return Finding("libraries", Level.FAIL, f"torch was not imported within {LIBRARIES_S:.0f} s", fix)
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding("libraries", Level.FAIL, f"torch and transformers cannot be imported: {said}", fix)
+        last_line = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return Finding("libraries", Level.FAIL, f"torch and transformers cannot be imported: {last_line}", fix)
     found = json_format.loads(done.stdout.strip().splitlines()[-1])
     return Finding(
         "libraries", Level.OK, f"torch {found['torch']}, transformers {found['transformers']}, {found['device']}"

@@ -27,14 +27,14 @@ def example_models_dir() -> Path:
     )
 
 
-def with_examples(settings: Settings, *, asked: bool = False) -> Settings:
-    """The settings with the shipped models among the models folders: when `asked` for, or when no folder is named,
-    so that there is something to run at once. Raises NotFound when they are asked for and not there."""
-    if settings.models_dir and not asked:
+def with_examples(settings: Settings, *, required: bool = False) -> Settings:
+    """The settings with the shipped models among the models folders: when `required`, or when no folder is named,
+    so that there is something to run at once. Raises NotFound when they are required and not there."""
+    if settings.models_dir and not required:
         return settings
     try:
         return dataclasses.replace(settings, models_dir=(*settings.models_dir, example_models_dir()))
     except NotFound:
-        if asked:
+        if required:
             raise
         return settings

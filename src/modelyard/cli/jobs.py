@@ -60,14 +60,14 @@ def ask(client: Client, model_id: str) -> dict[str, Any]:
 
 def follow(client: Client, model_id: str) -> dict[str, Any]:
     """The job once it is over; each new message goes to standard error."""
-    said = None
+    printed = None
     while True:
         job = ask(client, model_id)
         if job["status"] in OVER:
             return job
-        if job["message"] != said:
-            said = job["message"]
-            output.stderr().print(said, markup=False)
+        if job["message"] != printed:
+            printed = job["message"]
+            output.stderr().print(printed, markup=False)
         time.sleep(LOOK_AGAIN_S)
 
 

@@ -62,7 +62,7 @@ def ask(client: Client, task: str | None, text: str | None, limit: int | None) -
 
 async def look_here(settings: Settings, task: str | None, text: str | None) -> list[dict[str, Any]]:
     """The list that a server with these settings would give of the models on this machine, without prices."""
-    from modelyard.cli.local import open_catalog
+    from modelyard.cli.local_models import open_catalog
 
     async with open_catalog(settings) as catalog:
         cards = await catalog.list(task=task)
@@ -71,7 +71,7 @@ async def look_here(settings: Settings, task: str | None, text: str | None) -> l
 
 async def download(settings: Settings, model_id: str) -> str:
     """The folder with the model's files, once they are here."""
-    from modelyard.cli.local import fetch, find_model, open_catalog
+    from modelyard.cli.local_models import fetch, find_model, open_catalog
     from modelyard.cli.progress import Progress
 
     async with open_catalog(settings) as catalog:

@@ -81,8 +81,8 @@ def describe(error: BaseException) -> Problem:
         case OSError():
             where = f": {error.filename}" if error.filename else ""
             return Problem(f"{error.strerror or error}{where}", "modelyard doctor")
-    said = str(error).strip() or "no message"
-    return Problem(f"{type(error).__name__}: {said}", "run it again with `modelyard --debug ...` and report the trace")
+    text = str(error).strip() or "no message"
+    return Problem(f"{type(error).__name__}: {text}", "run it again with `modelyard --debug ...` and report the trace")
 
 
 def report(error: BaseException, *, debug: bool) -> int:

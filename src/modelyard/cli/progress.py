@@ -26,7 +26,7 @@ class Progress:
         """`step`: what is done first, e.g. "looking for openai-community/gpt2"."""
         self._first = step
         self._bar: Bar | None = None
-        self._said_at = 0.0
+        self._printed_at = 0.0
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -62,8 +62,8 @@ class Progress:
         words = f"downloading {output.gigabytes(done_bytes / 1e9)} of {output.gigabytes(total_bytes / 1e9)}"
         if self._bar is not None:
             self._bar.update(self._task, description=words, total=total_bytes, completed=done_bytes)
-        elif time.monotonic() - self._said_at >= LINE_EVERY_S:
-            self._said_at = time.monotonic()
+        elif time.monotonic() - self._printed_at >= LINE_EVERY_S:
+            self._printed_at = time.monotonic()
             print(words, file=sys.stderr, flush=True)
 
     def finish(self) -> None:

@@ -49,13 +49,13 @@ def run(
                 return run_there(client, model, body, printer, progress)
         import asyncio
 
-        from modelyard.cli.one_shot import run_here
+        from modelyard.cli.local_inference import run_locally
 
         def emit(piece: str) -> None:
             progress.finish()
             printer.piece(piece)
 
-        result = asyncio.run(run_here(settings, model, task, body, emit, progress))
+        result = asyncio.run(run_locally(settings, model, task, body, emit, progress))
     if not printer.end():
         printer.whole(result)
     return None

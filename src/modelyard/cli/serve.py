@@ -43,7 +43,7 @@ def serve(
 
     from modelyard.serving import serve as serve_settings
 
-    settings = with_examples(resolved.settings, asked=example_models)
+    settings = with_examples(resolved.settings, required=example_models)
     # Until the server listens and takes signals itself, SIGTERM is what Ctrl-C is: an orderly end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     announcing: set[asyncio.Task[None]] = set()

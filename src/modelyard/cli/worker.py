@@ -63,7 +63,7 @@ def worker(
 
 async def prepare_replica(settings: Settings, name: str, device: str) -> ReplicaSpec:
     """Finds the model, downloads it where needed, and says how to load it. Raises what the catalog raises."""
-    from modelyard.cli.local import fetch, find_model, open_catalog
+    from modelyard.cli.local_models import fetch, find_model, open_catalog
     from modelyard.cli.progress import Progress
     from modelyard.engine.machine import usable_cores
 

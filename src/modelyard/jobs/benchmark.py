@@ -303,10 +303,10 @@ def find_knee(rates: Mapping[int, float]) -> int:
 def first_token_ms(reply: Reply, size: Size) -> float | None:
     """When the first new words came. A stream that begins with the prompt has new ones only behind it."""
     prompt = size.fields.get("text")
-    said = ""
+    text = ""
     for seconds, piece in reply.pieces:
-        said += piece
-        if not (isinstance(prompt, str) and prompt.startswith(said)):
+        text += piece
+        if not (isinstance(prompt, str) and prompt.startswith(text)):
             return seconds * 1000
     return None
 

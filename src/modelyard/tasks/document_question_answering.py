@@ -133,16 +133,16 @@ def windows_of(
     """The page's windows, each behind the question. Raises InvalidRequest when they leave it no room."""
     word_boxes = call.inputs.word_boxes or []
     limit = min(limit for limit in (call.params.max_seq_len or 384, model.max_length) if limit)
-    asked = call.inputs.question.split()
+    question_words = call.inputs.question.split()
     most = limit - model.tokenizer.num_special_tokens_to_add(pair=True)
-    room = most - len(model.tokenizer(asked, is_split_into_words=True, add_special_tokens=False)["input_ids"])
+    room = most - len(model.tokenizer(question_words, is_split_into_words=True, add_special_tokens=False)["input_ids"])
     if room < 1:
         raise InvalidRequest(field="question", got=call.inputs.question, accepted=f"fewer than {most} tokens")
     shared = call.params.doc_stride
     if shared is not None:
         check_shared(shared, room, "params.doc_stride")
     batch = model.tokenizer(
-        asked,
+        question_words,
         [word for word, _ in word_boxes],
         is_split_into_words=True,
         truncation="only_second",
@@ -204,8 +204,8 @@ def prompts(model: Model, call: Call[DocumentQuestionAnsweringInputs, DocumentQu
             "media: missing; accepted: image_url, url or base64: this model reads the page's image", field="media"
         )
     pixels = pixels_of(model, call, decode_image(call.inputs.media))["pixel_values"]
-    asked = f"<s_docvqa><s_question>{call.inputs.question}</s_question><s_answer>"
-    ids = model.tokenizer(asked, add_special_tokens=False)["input_ids"]
+    question = f"<s_docvqa><s_question>{call.inputs.question}</s_question><s_answer>"
+    ids = model.tokenizer(question, add_special_tokens=False)["input_ids"]
     refuse_long_prompt(len(ids), model, call.params, "question")
     return [Prompt(arrays={"pixel_values": pixels, "decoder_input_ids": np.array([ids], dtype=np.int64)})]
 

@@ -34,7 +34,7 @@ class SecondNursery:
         """`command`: the program; it gets the descriptor of its socket as one more argument."""
         self._command = command
         self._buffer = b""
-        self._asked_for: set[str] = set()
+        self._requested: set[str] = set()
         self._pids: set[int] = set()
         self.socket: socket.socket | None = None
 
@@ -65,7 +65,7 @@ class SecondNursery:
     def send(self, spawn: Spawn) -> None:
         """Passes on the command to start a worker. If the process has just died, `receive` will say so."""
         assert self.socket is not None, "open() first"  # noqa: S101
-        self._asked_for.add(spawn.spec.replica_id)
+        self._requested.add(spawn.spec.replica_id)
         try:
             self.socket.sendall(to_line(spawn))
         except OSError:
@@ -93,10 +93,10 @@ class SecondNursery:
     def _noted(self, report: Report) -> Report:
         match report:
             case Started(replica_id, pid):
-                self._asked_for.discard(replica_id)
+                self._requested.discard(replica_id)
                 self._pids.add(pid)
             case Refused(replica_id):
-                self._asked_for.discard(replica_id)
+                self._requested.discard(replica_id)
             case Exited(pid):
                 self._pids.discard(pid)
         return report
@@ -104,8 +104,8 @@ class SecondNursery:
     def _end(self) -> list[Report]:
         """Its workers die with it, by their parent-death signal."""
         ended: list[Report] = [Exited(pid, int(signal.SIGKILL)) for pid in self._pids]
-        ended += [Refused(replica_id, "the nursery for models without torch ended") for replica_id in self._asked_for]
-        self._asked_for.clear()
+        ended += [Refused(replica_id, "the nursery for models without torch ended") for replica_id in self._requested]
+        self._requested.clear()
         self._pids.clear()
         self._buffer = b""
         self.socket = None

@@ -1,4 +1,4 @@
-"""One model, one call, no server: finds it, fetches it, boots a replica, asks, and ends everything again."""
+"""One inference without a server: finds the model, fetches it, boots a replica, asks it, and ends everything again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelyard.cli.local import fetch, find_model, open_catalog
+from modelyard.cli.local_models import fetch, find_model, open_catalog
 from modelyard.cli.progress import Progress
 from modelyard.config import Settings
 from modelyard.engine.base import Phase, Place
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LOOK_AGAIN_S = 0.02
 
 
-async def run_here(
+async def run_locally(
     settings: Settings,
     name: str,
     task_id: str | None,

@@ -1,4 +1,4 @@
-"""A server of one's own for as long as a context lasts, and the promise that it leaves no process behind."""
+"""A server in a process of its own for as long as a context lasts. Owns its end: no process is left behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAST_LINES = 5
 _LISTENING = re.compile(r"listening on (http://\S+)")
 
 
-class SpawnedServer:
+class TemporaryServer:
     """`modelyard serve` in a process of its own, on a free port, with its data in `folder`.
 
     Settings in the environment do not reach it. After the context neither it nor any of its workers runs.
@@ -41,8 +41,8 @@ class SpawnedServer:
             sys.executable, "-m", "modelyard", "serve", "--port", "0", "--data-dir", str(self._folder / "data"),
             *self._arguments,
         ]  # fmt: skip
-        with self._said.open("wb") as said, self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=log, env=environ)
+        with self._output.open("wb") as output, self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=environ)
         try:
             self.url = self._wait_for_url()
         except BaseException:
@@ -62,7 +62,7 @@ class SpawnedServer:
         return "\n".join(self._log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:])
 
     @property
-    def _said(self) -> Path:
+    def _output(self) -> Path:
         return self._folder / "server.out"
 
     @property
@@ -73,7 +73,7 @@ class SpawnedServer:
         give_up_at = time.monotonic() + START_S
         while time.monotonic() < give_up_at:
             ended = self._process.poll() is not None
-            if found := _LISTENING.search(self._said.read_text(errors="replace")):
+            if found := _LISTENING.search(self._output.read_text(errors="replace")):
                 return found[1]
             if ended:
                 raise Unavailable(f"The server did not start:\n{self.last_lines()}")
