@@ -17,6 +17,9 @@ from tests.serving import KEY, Server, wait_until
 GPT2 = "tiny/gpt2"
 
 
+TRIES_BESIDE_OTHER_WORK = 5
+
+
 @pytest.fixture
 def shell(server: Server, tmp_path: Path) -> Terminal:
     """A terminal whose commands ask the test server."""
@@ -124,16 +127,26 @@ def test_run_takes_json_input(yard: Inside, server: Server) -> None:
 
 
 def test_a_stream_arrives_in_pieces(shell: Terminal, cluster: str) -> None:
-    process = shell.start("run", cluster, "Once", "-p", "max_new_tokens=40")
+    # A reader that gets no turn for a while finds several pieces at once: what a busy machine hides once, it shows
+    # soon after; a stream that comes whole never does.
+    for _ in range(TRIES_BESIDE_OTHER_WORK):
+        pieces = read_pieces(shell, cluster)
+        assert pieces[0][1].startswith(b"Once")
+        if len(pieces) > 3 and pieces[-1][0] > pieces[0][0]:
+            return
+    pytest.fail(f"the stream never came in more than 3 pieces, the last time in {len(pieces)}")
+
+
+def read_pieces(shell: Terminal, cluster: str) -> list[tuple[float, bytes]]:
+    """What a streamed run prints, as it comes: seconds and bytes."""
+    process = shell.start("run", cluster, "Once", "-p", "max_new_tokens=100", "-p", "min_new_tokens=100")
     assert process.stdout is not None
     pieces = []
     while piece := os.read(process.stdout.fileno(), 4096):
         pieces.append((time.monotonic(), piece))
     process.communicate()
     assert process.returncode == 0
-    assert len(pieces) > 3
-    assert pieces[0][1].startswith(b"Once")
-    assert pieces[-1][0] > pieces[0][0]
+    return pieces
 
 
 def test_interrupting_a_run_cancels_the_work(shell: Terminal, server: Server, cluster: str) -> None:

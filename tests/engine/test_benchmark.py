@@ -30,11 +30,15 @@ async def test_a_tiny_model_is_measured_from_end_to_end(real: Harness, tiny_gpt2
     await real.clear()
     fresh = replace(model_spec(tiny_gpt2), max_batch=found.knee)
     link = await real.boot(fresh)
-    at_first = real.engine.sightings()[fresh.replica_id].peak_bytes
+
+    async def held() -> int | None:
+        return real.engine.sightings()[fresh.replica_id].peak_bytes
+
+    at_first = await held()
     peak = await confirm(
         asker(link),
         found,
-        memory=lambda: real.engine.sightings()[fresh.replica_id].peak_bytes,
+        memory=held,
         budget_s=BUDGET_S,
         on_progress=told.append,
     )
