@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 # How many processes share the tests. Tests that need the same server, port or database stay in one of them.
 TEST_PROCESSES ?= 2
 PYTEST := $(BIN)/python -m pytest
-PYTEST_SHARED := $(PYTEST) -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+PYTEST_SHARED := $(PYTEST) -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 
 check-and-test: check test
 

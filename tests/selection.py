@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 TESTS = Path(__file__).parent
 
@@ -37,7 +39,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_quick(item):
             item.add_marker("quick")
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
 
 
 def folder_of(path: Path) -> str:
@@ -59,7 +60,19 @@ def parameters_of(item: pytest.Item) -> list[str]:
     return [] if case is None else [value for value in case.params.values() if isinstance(value, str)]
 
 
-def group_of(item: pytest.Item) -> str:
+class GroupScheduling(LoadScopeScheduling):
+    """Gives each process whole groups of tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(TESTS.parent / nodeid.partition("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
+    """For runs in several processes."""
+    return GroupScheduling(config, log)
+
+
+def group_of(path: Path) -> str:
     """Tests of one group run in one process, in order."""
-    folder = folder_of(item.path)
-    return folder if folder in SHARED_BY_FOLDER else str(item.path.relative_to(TESTS))
+    folder = folder_of(path)
+    return folder if folder in SHARED_BY_FOLDER else str(path.relative_to(TESTS))
