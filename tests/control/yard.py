@@ -18,7 +18,7 @@ from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.hub import Hub
 from modelyard.clock import SteadyClock
-from modelyard.control.clusters import Report, read_changes
+from modelyard.control.clusters import Changes, Report
 from modelyard.control.journal import Journal
 from modelyard.control.parts import assemble
 from modelyard.control.plane import Plane
@@ -297,9 +297,10 @@ class Yard:
         return list(self.store.instances.list(None))
 
     @staticmethod
-    def _changes(body: dict[str, Any]) -> Any:
-        capacity = {name: body.pop(name) for name in ("min", "desired", "max") if name in body}
-        return read_changes({"capacity": capacity, **body}, allow_status=True)
+    def _changes(body: dict[str, Any]) -> Changes:
+        names = {"timeout": "timeout_s", "status": "enabled"}
+        values = {**body, **({"status": body["status"] == "on"} if "status" in body else {})}
+        return Changes(**{names.get(name, name): value for name, value in values.items()})
 
 
 MakeYard = Callable[..., Yard]

@@ -1,25 +1,21 @@
 """What accounts have used and what it costs, put together from the ledger for a period and grouped as asked.
 
-Owns the sums and how they are shown; `ledger` has the formula. Reads the store, so it belongs in a thread.
+Owns the sums; `ledger` has the formula. Reads the store, so it belongs in a thread.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from modelyard.accounts.ledger import Charge, Line, by_day, lines, month_start
-from modelyard.accounts.pricing import meter_of, price
 from modelyard.clock import iso
 from modelyard.errors import InvalidRequest
-from modelyard.money import NANO, PICO, US
-from modelyard.records.requests import RequestRecord
 from modelyard.store.requests import RequestTotals
 from modelyard.store.store import Store
-from modelyard.units import GIB
 
 Part = Literal["account_id", "day", "model_id"]
 Group = tuple[date | str, ...]
@@ -113,64 +109,6 @@ def read_moment(text: str, field: str) -> datetime:
     except (ValueError, OverflowError):
         accepted = "an ISO date or time, such as 2026-05-01 or 2026-05-01T08:00:00Z"
         raise InvalidRequest(field=field, got=text, accepted=accepted) from None
-
-
-def show_row(row: Row) -> dict[str, Any]:
-    """A row as clients see it; decimal numbers are made of whole ones, here and nowhere else."""
-    return {
-        "instances": len(row.instances),
-        "seconds": row.charge.took_us / US,
-        "billedSeconds": row.charge.billed_us / US,
-        "gbSeconds": row.charge.byte_us / (GIB * US),
-        "requests": row.requests,
-        "inferenceSeconds": row.inference_us / US,
-        "cost": row.cost_nano / NANO,
-        "costNano": row.cost_nano,
-    }
-
-
-def show_rows(usage: Usage, parts: Mapping[Part, str]) -> list[dict[str, Any]]:
-    """The rows by these parts, each part under its name."""
-    return [
-        {**{name: str(value) for name, value in zip(parts.values(), group, strict=True)}, **show_row(row)}
-        for group, row in usage.rows(*parts).items()
-    ]
-
-
-def show_line(line: Line) -> dict[str, Any]:
-    """A line of the bill as clients see it."""
-    return {
-        "instanceId": line.instance_id,
-        "modelId": line.model_id,
-        "from": exact(line.since),
-        "to": exact(line.until),
-        "open": line.open,
-        "ramRequired": line.memory_bytes / GIB,
-        "seconds": line.charge.took_us / US,
-        "billedSeconds": line.charge.billed_us / US,
-        "gbSeconds": line.charge.byte_us / (GIB * US),
-        "cost": line.charge.amount_nano / NANO,
-        "costNano": line.charge.amount_nano,
-    }
-
-
-def show_request(record: RequestRecord, usd_per_gb_s: float) -> dict[str, Any]:
-    """A settled request as clients see it; the price is that of today, the cost that of its time."""
-    today = price(record.memory_bytes, usd_per_gb_s)
-    return {
-        "requestId": record.id,
-        "modelId": record.model_id,
-        "instanceId": record.instance_id,
-        "at": iso(record.at),
-        "outcome": record.outcome,
-        "meter": meter_of(record.memory_bytes),
-        "meterPrice": today.pico_per_s / PICO,
-        "time": record.took_us / US,
-        "cost": record.cost_nano / NANO,
-        "costNano": record.cost_nano,
-        "charged": record.charged_nano / NANO,
-        "chargedNano": record.charged_nano,
-    }
 
 
 def exact(moment: datetime) -> str:

@@ -10,8 +10,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-import msgspec
-
 from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
 from modelyard.control.desired import DesiredState
@@ -275,48 +273,6 @@ class Clusters:
 def deleted_a_moment_ago(model_id: str) -> UnknownCluster:
     """For a change that another process has undone meanwhile."""
     return UnknownCluster(f"The cluster of {model_id} was deleted a moment ago.", model=model_id)
-
-
-def read_changes(body: dict[str, Any], *, allow_status: bool) -> Changes:
-    """The changes in a PUT or PATCH body. Raises InvalidRequest naming the field."""
-    fields = {"capacity", "timeout"} | ({"status"} if allow_status else set())
-    for name, value in body.items():
-        if name not in fields:
-            raise InvalidRequest(field=name, got=value, accepted=f"no such field; one of {', '.join(sorted(fields))}")
-    capacity = body.get("capacity")
-    if capacity is None:
-        capacity = {}
-    if not isinstance(capacity, dict):
-        example = '{"min": 0, "desired": 1, "max": 2}'
-        raise InvalidRequest(field="capacity", got=capacity, accepted=f"an object such as {example}")
-    for name, value in capacity.items():
-        if name not in ("min", "desired", "max"):
-            raise InvalidRequest(
-                field=f"capacity.{name}", got=value, accepted="no such field; one of min, desired, max"
-            )
-    status = body.get("status")
-    if status not in (None, "on", "off"):
-        raise InvalidRequest(field="status", got=status, accepted='"on" or "off"')
-    return Changes(
-        min=whole_number(capacity.get("min"), "capacity.min", MAX_REPLICAS),
-        desired=whole_number(capacity.get("desired"), "capacity.desired", MAX_REPLICAS),
-        max=whole_number(capacity.get("max"), "capacity.max", MAX_REPLICAS),
-        timeout_s=whole_number(body.get("timeout"), "timeout", MAX_TIMEOUT_S, unit=" (seconds)"),
-        enabled=None if status is None else status == "on",
-    )
-
-
-def whole_number(value: Any, field: str, maximum: int, unit: str = "") -> int | None:
-    """`value` as a whole number from 0 to `maximum`, None for none. Raises InvalidRequest."""
-    if value is None:
-        return None
-    try:
-        number = msgspec.convert(value, int, strict=True)
-    except msgspec.ValidationError:
-        number = -1
-    if not 0 <= number <= maximum:
-        raise InvalidRequest(field=field, got=value, accepted=f"a whole number from 0 to {maximum}{unit}")
-    return number
 
 
 def check_capacity(base: Capacity, changes: Changes) -> Capacity:

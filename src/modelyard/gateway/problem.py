@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 
 import msgspec
 
@@ -48,9 +47,3 @@ def note(error: BaseException, request_id: str) -> None:
 def v2_body(error: BaseException, request_id: str) -> bytes:
     """The v2 envelope of an error."""
     return msgspec.json.encode({"error": message_of(error, request_id, V2), "output": None})
-
-
-def v2_answer(error: BaseException, request_id: str) -> tuple[int, bytes, Mapping[str, str]]:
-    """Status, body and headers of an error on the v2 surface."""
-    note(error, request_id)
-    return status_of(error), v2_body(error, request_id), headers_of(error)
