@@ -1,6 +1,6 @@
 """Which tests belong to `make quick`, and which of them must share a process when several run them.
 
-Load as a pytest plugin. Marks only: the expressions that select by these marks are in the Makefile.
+Load as a pytest plugin. Marks and groups only: the expressions that select by these marks are in the Makefile.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from modelyard.errors import ModelyardError
-from modelyard.gateway import openapi, page, problem
+from modelyard.gateway import openapi, page
 from modelyard.gateway.endpoint import Authenticate, route
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.surfaces.base import Surface
-from modelyard.http.exchange import HttpExchange, Receive, Scope, Send
+from modelyard.http.exchange import JSON, HttpExchange, Receive, Scope, Send
 from modelyard.tasks.registry import TASKS
 
 V1_RUN = "/model/run"
@@ -80,4 +80,4 @@ async def not_found(request: Request, error: Exception) -> Response:
         405: f"{request.method} is not possible at {request.url.path}; possible: {headers.get('Allow', 'nothing')}.",
     }
     message = words.get(status) or (error.message if isinstance(error, ModelyardError) else "The request failed.")
-    return Response(msgspec.json.encode({"error": message, "output": None}), status, headers, media_type=problem.JSON)
+    return Response(msgspec.json.encode({"error": message, "output": None}), status, headers, media_type=JSON)

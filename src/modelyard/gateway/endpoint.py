@@ -15,6 +15,7 @@ from starlette.routing import Route
 from modelyard.gateway import problem
 from modelyard.gateway.operation import Handler, Operation
 from modelyard.gateway.requests import new_request_id
+from modelyard.http.exchange import JSON
 from modelyard.records.accounts import Key
 
 Authenticate = Callable[[str | None], Awaitable[Key]]
@@ -49,4 +50,4 @@ def endpoint(operation: Operation, handler: Handler, authenticate: Authenticate)
 
 def json_response(status: int, data: object) -> Response:
     """An answer in JSON."""
-    return Response(msgspec.json.encode(data), status, media_type=problem.JSON)
+    return Response(msgspec.json.encode(data), status, media_type=JSON)

@@ -24,7 +24,7 @@ from modelyard.gateway.metering import Metering
 from modelyard.gateway.model_request import ModelRequest, meter_headers
 from modelyard.gateway.requests import new_request_id
 from modelyard.gateway.surfaces.base import Payload, Surface
-from modelyard.http.exchange import ClientLeft, HttpExchange
+from modelyard.http.exchange import JSON, ClientLeft, HttpExchange
 from modelyard.media.fetch import Fetcher
 from modelyard.protocol import Outcome
 from modelyard.records.accounts import Key
@@ -161,7 +161,7 @@ class Inferences:
 
 async def send_whole(http: HttpExchange, payload: Payload, headers: Mapping[str, str]) -> None:
     """Sends an answer in one piece."""
-    if payload.content_type is problem.JSON:
+    if payload.content_type is JSON:
         await http.send_json(200, payload.data, headers)
     else:
         await http.send_bytes(payload.content_type, payload.data, headers)

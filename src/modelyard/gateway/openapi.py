@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from modelyard import __version__
-from modelyard.gateway import problem
 from modelyard.gateway.dialect import to_openapi
 from modelyard.gateway.operation import PATH_PARAMETERS, Operation
 from modelyard.gateway.shapes.base import FAILURES
@@ -27,6 +26,7 @@ from modelyard.gateway.shapes.inference import (
     PipelineText,
     V1Inference,
 )
+from modelyard.http import exchange
 from modelyard.media.media import Kind
 from modelyard.tasks.base import Task
 from modelyard.tasks.reference import MADE
@@ -71,7 +71,7 @@ def serve(operations: Sequence[Operation], tasks: Sequence[Task]) -> Callable[[R
         return msgspec.json.encode(build(operations, tasks))
 
     async def answer(request: Request) -> Response:
-        return Response(payload(), media_type=problem.JSON)
+        return Response(payload(), media_type=exchange.JSON)
 
     return answer
 

@@ -10,7 +10,6 @@ import msgspec
 from modelyard.accounts import rates
 from modelyard.errors import ModelyardError, RateLimited, Throttled, Unauthorized
 from modelyard.gateway.remedies import V2, Remedies, sentence
-from modelyard.http.exchange import JSON as JSON
 
 log = logging.getLogger(__name__)
 

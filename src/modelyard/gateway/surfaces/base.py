@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from modelyard.gateway.model_request import ModelRequest
-from modelyard.gateway.problem import JSON
-from modelyard.http.exchange import HttpExchange
+from modelyard.http.exchange import JSON, HttpExchange
 from modelyard.protocol import Outcome
 
 

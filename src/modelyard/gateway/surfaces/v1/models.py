@@ -19,7 +19,6 @@ from modelyard.control.plane import Plane
 from modelyard.errors import UnknownCluster
 from modelyard.gateway.listing import Listings, Page, next_link
 from modelyard.gateway.operation import Handler, Operation
-from modelyard.gateway.problem import JSON
 from modelyard.gateway.reading import read_body, read_query
 from modelyard.gateway.shapes.base import V1Error, V1JobError
 from modelyard.gateway.shapes.models import PageQuery
@@ -38,6 +37,7 @@ from modelyard.gateway.shapes.v1 import (
     show_loaded,
     show_v1_job,
 )
+from modelyard.http.exchange import JSON
 from modelyard.jobs.queue import Jobs
 from modelyard.records.accounts import Key
 from modelyard.records.models import check_model_id

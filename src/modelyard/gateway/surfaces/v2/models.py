@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from modelyard.gateway.listing import Listings, Page, next_link
 from modelyard.gateway.operation import Operation
-from modelyard.gateway.problem import JSON
 from modelyard.gateway.reading import read_query
 from modelyard.gateway.shapes.base import Answer
 from modelyard.gateway.shapes.models import ModelsAnswer, ModelsQuery, show_model
 from modelyard.gateway.shapes.tasks import TaskDescription, show_task
+from modelyard.http.exchange import JSON
 from modelyard.records.accounts import Key
 from modelyard.tasks.registry import TASKS, get_task
 
