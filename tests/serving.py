@@ -1,4 +1,8 @@
-"""Real servers for tests: `modelyard serve` in a process of its own, and the requests one makes to it."""
+"""Real servers for tests: `modelyard serve` in a process of its own, and the requests one makes to it.
+
+MODELYARD_TEST_SOURCE (the src folder of another checkout) makes every server run that code: black-box tests then show
+what another commit does.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +57,8 @@ class Server:
             "--models-dir", str(models_dir), *([] if hub else ["--no-hub"]), *flags,
         ]  # fmt: skip
         self._environ = {**os.environ, "MODELYARD_ADMIN_KEY": KEY, **environ}
+        if source := os.environ.get("MODELYARD_TEST_SOURCE"):
+            self._environ["PYTHONPATH"] = source
         self.client = httpx.Client(base_url=self.url, headers={"authorization": f"Key {KEY}"}, timeout=60.0)
         self.process: subprocess.Popen[bytes] | None = None
 
