@@ -1,7 +1,7 @@
-"""This checkout against another one, side by side in one run: CPU seconds and wall time of a request and of a cold boot.
+"""This checkout against another one, side by side in one run: CPU seconds and wall time of requests and cold boots.
 
-Both servers run all the time; rounds alternate between them, and which one begins alternates too. MODELYARD_AGAINST names
-the src folder of the other checkout.
+Both servers run all the time; rounds alternate between them, and which one begins alternates too. MODELYARD_AGAINST
+names the src folder of the other checkout.
 """
 
 from __future__ import annotations

@@ -82,23 +82,25 @@ class Started:
     list_models: Callable[[int], Awaitable[tuple[Sequence[Listing], int]]]
 
 
-def serve(settings: Settings, on_start: Callable[[Started], None]) -> None:
+def serve(settings: Settings, on_start: Callable[[Started], None], on_stop: Callable[[], None] = lambda: None) -> None:
     """Serves until SIGINT or SIGTERM: refuse → drain with a deadline → stop replicas → release.
 
-    `on_start` is called on the event loop once requests are accepted. Raises Unavailable when the address or the data
-    folder is taken or the database cannot be opened.
+    Both are called on the event loop: `on_start` once requests are accepted, `on_stop` when the signal comes. Raises
+    Unavailable when the address or the data folder is taken or the database cannot be opened.
     """
     configure_logging(settings.log_level)
     with listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, listener, on_start))
+        runner.run(_serve(settings, listener, on_start, on_stop))
 
 
-async def _serve(settings: Settings, listener: socket.socket, on_start: Callable[[Started], None]) -> None:
+async def _serve(
+    settings: Settings, listener: socket.socket, on_start: Callable[[Started], None], on_stop: Callable[[], None]
+) -> None:
     async with AsyncExitStack() as stack:
         root = Root(settings)
         app = await root.open(stack)
         on_start(Started(url_of(listener), settings.data_dir, root.first_key, root.list_models))
-        await run(app, listener)
+        await run(app, listener, on_stop)
 
 
 class Root:

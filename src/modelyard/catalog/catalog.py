@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from modelyard import __version__
 from modelyard.catalog.cards import apply_measurement, make_card
@@ -23,6 +25,12 @@ from modelyard.config import Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
 from modelyard.records.models import Measurement, ModelCard, OnProgress, Source, check_model_id
 from modelyard.records.variants import VARIANTS_FOLDER, split_variant
+
+T = TypeVar("T")
+
+FOLDER_THREADS = 2
+"""That look into folders: one for the survey, one for whoever asks for a model. They are the catalog's own, so that
+folders on a disk that does not answer keep nobody from the threads that authentication and control use."""
 
 Learned = Callable[[Sequence[str]], Mapping[str, Measurement]]
 """Model ids → what was measured of those that have been measured. Called on every lookup, on the event loop: it must
@@ -53,6 +61,7 @@ class Catalog:
         self._hub = hub
         self._learned = learned
         self._allow_unsafe = allow_unsafe
+        self._threads = ThreadPoolExecutor(FOLDER_THREADS, thread_name_prefix="folders")
         self._readers = f"modelyard {__version__}, transformers {transformers_version()}"
 
     async def find(self, model_id: str) -> ModelCard | None:
@@ -63,7 +72,7 @@ class Catalog:
         gated repository, DownloadFailed when the hub cannot be asked.
         """
         check_model_id(model_id)
-        found = self._folders.find_known(model_id) or await asyncio.to_thread(self._folders.find, model_id)
+        found = self._folders.find_known(model_id) or await self._in_thread(self._folders.find, model_id)
         if found is None and self._hub is not None:
             found = await self._hub.find(model_id)
         return self._cards_of([found])[0] if found else None
@@ -105,7 +114,7 @@ class Catalog:
         for, or is no model id at all: a list never fails.
         """
         if model_id is None:
-            local = await asyncio.to_thread(self._folders.list)
+            local = await self._in_thread(self._folders.list)
             remote = await self._hub.list() if self._hub else []
             merged = {found.model_id: found for found in [*remote, *local]}
             cards = self._cards_of([merged[name] for name in sorted(merged)])
@@ -115,7 +124,7 @@ class Catalog:
 
     async def folder_ids(self) -> Sequence[str]:
         """The ids of local folders, sorted; the very same object while none came or went."""
-        return await asyncio.to_thread(self._folders.ids)
+        return await self._in_thread(self._folders.ids)
 
     async def survey(self, stamps: Mapping[str, str | None]) -> builtins.list[Surveyed]:
         """Looks at local folders again: those for which there is news since they were stamped.
@@ -123,7 +132,7 @@ class Catalog:
         `stamps`: model id → the stamp of the last survey. A stamp also changes with the programs that read the files,
         and with the operator's consent.
         """
-        news = await asyncio.to_thread(self._changed, stamps)
+        news = await self._in_thread(self._changed, stamps)
         cards = iter(self._cards_of([found for _, _, found in news if found]))
         return [Surveyed(model_id, stamp, next(cards) if found else None) for model_id, stamp, found in news]
 
@@ -147,8 +156,12 @@ class Catalog:
 
     async def aclose(self) -> None:
         """Stops downloads and lookups under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         if self._hub is not None:
             await self._hub.aclose()
+
+    async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     def _cards_of(self, models: Sequence[Found]) -> builtins.list[ModelCard]:
         measured = self._learned([found.model_id for found in models])
@@ -181,7 +194,7 @@ class Catalog:
 
     async def _guess(self, model_id: str) -> tuple[str, builtins.list[str]]:
         """What else may have been meant: as the end of a sentence, and as names."""
-        near = await asyncio.to_thread(lambda: nearest_names(model_id, self._known_ids()))
+        near = await self._in_thread(lambda: nearest_names(model_id, self._known_ids()))
         return (f" Did you mean {' or '.join(near)}?" if near else ""), near
 
     def _known_ids(self) -> set[str]:

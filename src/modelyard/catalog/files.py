@@ -3,17 +3,23 @@ on disk and for a repository that has not been downloaded."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from modelyard.catalog.regular_file import open_regular
 from modelyard.catalog.safetensors_header import CorruptWeights, Header, add_headers, read_header
 
 MAX_TEXT_BYTES = 16 * 1024 * 1024
 """No config is larger; of a README only the beginning matters."""
+
+MAX_FILES = 10_000
+"""In a model's folder. The largest repositories of the hub, with their weights in hundreds of parts, hold a tenth."""
 
 T = TypeVar("T")
 
@@ -44,8 +50,14 @@ Fingerprint = tuple[tuple[str, int, int], ...]
 
 
 def scan_folder(path: Path) -> Fingerprint:
-    """What lies in the folder now. Hidden files and folders are left out. Raises OSError when it cannot be read."""
-    return tuple(sorted(_walk(str(path), "", _DEPTH)))
+    """What lies in the folder now. Hidden files and folders are left out.
+
+    Raises OSError when it cannot be read, or holds more files than a model has.
+    """
+    entries = list(islice(_walk(str(path), "", _DEPTH), MAX_FILES + 1))
+    if len(entries) > MAX_FILES:
+        raise OSError(errno.EFBIG, f"more than {MAX_FILES:,} files")
+    return tuple(sorted(entries))
 
 
 def _walk(folder: str, prefix: str, depth: int) -> Iterator[tuple[str, int, int]]:
@@ -75,7 +87,7 @@ class FolderFiles:
         return self._sizes
 
     def read(self, name: str) -> bytes:
-        with (self._path / name).open("rb") as file:
+        with open_regular(self._path / name) as file:
             return file.read(MAX_TEXT_BYTES)
 
     def header(self, names: Sequence[str]) -> Header:
@@ -103,5 +115,7 @@ def _decoded(files: Files, name: str, kind: type[T], words: str) -> T:
         return msgspec.json.decode(files.read(name), type=kind)
     except msgspec.ValidationError as error:
         raise CorruptText(f"{name} is not a JSON {words}") from error
+    except RecursionError as error:
+        raise CorruptText(f"{name} nests its lists and objects too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptText(f"{name} is not valid JSON ({error})") from error

@@ -39,7 +39,7 @@ class Inspections:
             self._known.pop(path, None)
             return None
         except OSError as error:
-            return Inspection(problem=f"cannot be read: {error}")
+            return Inspection(problem=f"cannot be read: {_words(error)}")
         return known[1] if fingerprint else None
 
     def find_known(self, path: Path) -> Inspection | None:
@@ -51,6 +51,12 @@ class Inspections:
             return known[1] if known[0] == scan_folder(path) else None
         except OSError:
             return None
+
+
+def _words(error: OSError) -> str:
+    """What went wrong, with the file's name and without the folder's place: clients read it."""
+    name = f"{Path(os.fsdecode(error.filename)).name}: " if error.filename else ""
+    return f"{name}{error.strerror or error}"
 
 
 class Folders:

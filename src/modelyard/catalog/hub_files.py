@@ -9,6 +9,7 @@ from functools import cached_property
 from modelyard.catalog.files import MAX_TEXT_BYTES
 from modelyard.catalog.hub_cache import HubCache
 from modelyard.catalog.hub_client import HubClient, Repository
+from modelyard.catalog.regular_file import open_regular
 from modelyard.catalog.safetensors_header import (
     LENGTH_BYTES,
     CorruptWeights,
@@ -39,7 +40,7 @@ class HubFiles:
     def read(self, name: str) -> bytes:
         here = self._cache.file(self._repository, name)
         if here is not None:
-            with here.open("rb") as file:
+            with open_regular(here) as file:
                 return file.read(MAX_TEXT_BYTES)
         return self._client.read(self._repository, name, 0, min(self.sizes[name], MAX_TEXT_BYTES) - 1)
 

@@ -3,8 +3,9 @@ that say why a model cannot be served; loads nothing and runs nothing of the mod
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ from modelyard.catalog.weights import Format, Weights, find_variant, find_weight
 from modelyard.records.models import Inspection
 from modelyard.records.variants import MANIFEST_FILE, MODEL_FILE, Manifest
 
+log = logging.getLogger(__name__)
+
+MAX_SHOWN = 500
+"""Characters of a file that may appear in what is said of a model. Real names and problems have a fifth of that."""
+MAX_PARAMETERS = 2**63 - 1
+"""What a column of a database holds."""
+_UNEXPECTED = (TypeError, AttributeError, ValueError, LookupError, ArithmeticError, RecursionError)
+"""What values of other types than a model's files have raise: a stranger's files must spoil no list."""
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions")
 _NO_LIMIT = 10**9
@@ -65,9 +74,29 @@ def inspect_files(files: Files, front: FrontMatter | None = None) -> Inspection:
     if front is None:
         front = _read_front_matter(files)
     try:
-        return _inspect(files, front)
+        return _bounded(_inspect(files, front))
     except CorruptText as error:
-        return Inspection(license=front.license, pipeline_tag=front.pipeline_tag, problem=f"cannot be read: {error}")
+        problem = f"cannot be read: {error}"
+    except _UNEXPECTED:
+        log.warning("the files of a model hold what no model's files hold", exc_info=True)
+        problem = "cannot be read: a value in its JSON files has another type than loading it needs"
+    return _bounded(Inspection(license=front.license, pipeline_tag=front.pipeline_tag, problem=problem))
+
+
+def _bounded(inspection: Inspection) -> Inspection:
+    """The same with texts and numbers that every list and database can hold, whatever the files say."""
+    return replace(
+        inspection,
+        architecture=_bounded_text(inspection.architecture),
+        license=_bounded_text(inspection.license),
+        pipeline_tag=_bounded_text(inspection.pipeline_tag),
+        problem=_bounded_text(inspection.problem),
+        parameters=None if inspection.parameters is None else min(inspection.parameters, MAX_PARAMETERS),
+    )
+
+
+def _bounded_text(text: str | None) -> str | None:
+    return text if text is None or len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def _inspect(files: Files, front: FrontMatter) -> Inspection:
@@ -100,7 +129,7 @@ def _inspect_variant(files: Files, front: FrontMatter) -> Inspection:
     manifest, weights = _read_manifest(files), find_variant(files)
     try:
         variant = msgspec.json.decode(files.read(MANIFEST_FILE), type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptText(f"{MANIFEST_FILE} is not what a variant has ({error}); make it again") from error
     problem = weights.problem and f"cannot be loaded: {weights.problem}; make the variant again"
     if weights.format is Format.NONE:

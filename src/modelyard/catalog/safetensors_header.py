@@ -8,6 +8,7 @@ Source: the format section of https://github.com/huggingface/safetensors (8-byte
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
+
+from modelyard.catalog.regular_file import open_regular
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 100_000_000
@@ -77,8 +80,8 @@ def add_headers(headers: Iterable[Header]) -> Header:
 
 def read_header(path: Path) -> Header:
     """The header of the file at `path`, checked against its size. Raises CorruptWeights, OSError."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         start = file.read(LENGTH_BYTES)
         length = header_length(start + file.read(len(_LFS_POINTER)), size)
         file.seek(LENGTH_BYTES)
@@ -105,7 +108,7 @@ def parse_header(text: bytes, file_bytes: int) -> Header:
         entries = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         entries.pop("__metadata__", None)
         tensors = {name: msgspec.json.decode(raw, type=_Tensor) for name, raw in entries.items()}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptWeights(f"is damaged: its header is not what the format asks for ({error})") from error
     parameters: Counter[str] = Counter()
     for name, tensor in tensors.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import shlex
 import signal
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from modelyard.serving import Started
 
 SHOWN_MODELS = 10
+STOP_S = 30.0
+"""From the first SIGTERM to the end: 10 s for requests in progress, as much for replicas, and a reserve."""
 
 
 @with_settings()
@@ -55,9 +58,14 @@ def serve(
         announcing.add(asyncio.get_running_loop().create_task(announce_models(console, started), name="announce"))
 
     try:
-        serve_settings(settings, on_start)
+        serve_settings(settings, on_start, end_within_deadline)
     except KeyboardInterrupt:
         output.stderr().print("stopped")
+
+
+def end_within_deadline() -> None:
+    """Ends this process STOP_S from now, whatever its threads wait for; first says on standard error where they are."""
+    faulthandler.dump_traceback_later(STOP_S, exit=True)
 
 
 def announce(console: Console, started: Started) -> None:

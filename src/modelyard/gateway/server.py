@@ -6,8 +6,9 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 
@@ -25,13 +26,24 @@ def configure_logging(level: str) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
-async def run(app: App, listener: socket.socket) -> None:
-    """Serves on a listening socket until SIGINT or SIGTERM, then lets requests in progress end within a deadline."""
-    await Server(uvicorn_config(app)).serve(sockets=[listener])
+async def run(app: App, listener: socket.socket, on_stop: Callable[[], None]) -> None:
+    """Serves on a listening socket until SIGINT or SIGTERM, then lets requests in progress end within a deadline.
+
+    `on_stop` is called when the signal comes.
+    """
+    await Server(uvicorn_config(app), on_stop).serve(sockets=[listener])
 
 
 class Server(uvicorn.Server):
     """uvicorn, except that a signal only asks it to stop: uvicorn would raise it again before replicas are stopped."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_stop()
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
