@@ -60,6 +60,7 @@ from modelyard.jobs.measurements import Growth, Measurements
 from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
 from modelyard.media.artefacts import Artefacts
 from modelyard.media.fetch import Fetcher, FetchLimits
+from modelyard.private_files import create_private_file, ensure_data_folder, ensure_private_folder
 from modelyard.records.models import Listing, Source
 from modelyard.records.variants import VARIANTS_FOLDER
 from modelyard.store.ids import new_id
@@ -67,6 +68,10 @@ from modelyard.store.store import Store
 from modelyard.units import GIB, MIB
 
 SERVER_ID_FILE = "server-id"
+ARTEFACTS_FOLDER = "artefacts"
+LOGS_FOLDER = "logs"
+PRIVATE_TREES = (ARTEFACTS_FOLDER, LOGS_FOLDER)
+"""Folders in the data folder with what accounts have made. Variants are models, which workers of another user read."""
 SEEN = (Source.FOLDER, Source.HUB)
 """The sources that have seen a model's files."""
 
@@ -116,8 +121,8 @@ class Root:
     async def open(self, stack: AsyncExitStack) -> App:
         """Opens everything; `stack` closes it, in reverse order. The application takes requests for as long."""
         data_dir = self._settings.data_dir
-        data_dir.mkdir(parents=True, exist_ok=True)
-        (data_dir / VARIANTS_FOLDER).mkdir(exist_ok=True)
+        await asyncio.to_thread(ensure_data_folder, data_dir, PRIVATE_TREES)
+        ensure_private_folder(data_dir / VARIANTS_FOLDER)
         stack.callback(os.close, lock_data_dir(data_dir))
         self._server_id = ensure_server_id(data_dir)
         self._store = await asyncio.to_thread(Store.open, self._settings.store_url)
@@ -211,7 +216,7 @@ class Root:
 
     async def _open_gateway(self, stack: AsyncExitStack) -> App:
         settings = self._settings
-        artefacts = Artefacts(settings.data_dir / "artefacts", settings.artefact_ttl_s, self._clock)
+        artefacts = Artefacts(settings.data_dir / ARTEFACTS_FOLDER, settings.artefact_ttl_s, self._clock)
         await asyncio.to_thread(artefacts.open)
         start_task(stack, artefacts.sweep_forever(), "artefacts")
         metering = Metering(
@@ -301,7 +306,7 @@ def open_engine(settings: Settings, fetch: Fetch) -> Engine:
     if settings.engine != "local":
         raise InvalidRequest(field="engine", got=settings.engine, accepted="local")
     memory = int(settings.memory_gb * GIB) if settings.memory_gb else usable_memory_bytes()
-    return LocalEngine(memory, devices=find_devices(), log_dir=settings.data_dir / "logs", fetch=fetch)
+    return LocalEngine(memory, devices=find_devices(), log_dir=settings.data_dir / LOGS_FOLDER, fetch=fetch)
 
 
 def ensure_server_id(data_dir: Path) -> str:
@@ -312,7 +317,8 @@ def ensure_server_id(data_dir: Path) -> str:
     path = data_dir / SERVER_ID_FILE
     if not path.exists():
         fresh = path.with_suffix(".new")
-        fresh.write_text(new_id("server") + "\n", encoding="ascii")
+        fresh.unlink(missing_ok=True)
+        create_private_file(fresh, new_id("server") + "\n")
         fresh.replace(path)  # at once: a server that is killed here leaves none or a whole one
     return path.read_text(encoding="ascii").strip()
 

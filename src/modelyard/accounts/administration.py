@@ -5,7 +5,6 @@ Owns what is allowed and what is found by which name. Blocks on the database: on
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from modelyard.accounts.usage import Usage, read_period, read_usage
 from modelyard.clock import Clock
 from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT
 from modelyard.errors import InvalidRequest, UnknownAccount, UnknownKey
+from modelyard.private_files import create_private_file
 from modelyard.records.accounts import Account, AccountLimits, Key
 from modelyard.store.store import Store
 
@@ -185,11 +185,9 @@ def unknown_key(id_or_prefix: str) -> UnknownKey:
 def ensure_cli_key(data_dir: Path) -> str:
     """The key for commands on this machine, kept in the data folder; made on the first call."""
     path = data_dir / CLI_KEY_FILE
+    key = new_key()
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        create_private_file(path, key + "\n")
     except FileExistsError:
         return path.read_text(encoding="ascii").strip()
-    key = new_key()
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(key + "\n")
     return key

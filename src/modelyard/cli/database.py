@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelyard.clock import SystemClock
 from modelyard.config import Settings
+from modelyard.private_files import ensure_private_folder
 
 if TYPE_CHECKING:
     from modelyard.accounts.administration import Administration
@@ -19,6 +20,6 @@ def open_administration(settings: Settings) -> Iterator[Administration]:
     from modelyard.accounts.administration import Administration
     from modelyard.store.store import Store
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    ensure_private_folder(settings.data_dir)
     with Store.open(settings.store_url) as store:
         yield Administration(store, SystemClock())

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from modelyard.clock import Clock
 from modelyard.errors import NotFound
+from modelyard.private_files import ensure_private_file, ensure_private_folder
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Artefacts:
 
     def open(self) -> None:
         """Makes the folder, and removes what has expired while nobody looked."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ensure_private_folder(self._folder)
         self.sweep()
 
     def keep(self, data: bytes, media_type: str) -> str:
@@ -56,6 +57,7 @@ class Artefacts:
         name = f"{secrets.token_urlsafe(TOKEN_BYTES)}.{ENDINGS.get(media_type, OTHER)}"
         path = self._folder / name
         part = path.with_suffix(".part")
+        ensure_private_file(part)
         part.write_bytes(data)
         now = self._clock.now().timestamp()
         os.utime(part, (now, now))

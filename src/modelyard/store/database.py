@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import URL, Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from modelyard.private_files import ensure_private_file
 from modelyard.store import problems
 from modelyard.store.connect import SQLITE_BEGIN, build_engine, describe, parse_url
 
@@ -33,6 +35,7 @@ class Database:
         self._reader: Engine = self._engine
         self._writer: Engine = self._engine
         if self.is_sqlite:
+            self._make_file(parsed)
             # IMMEDIATE: a transaction that begins by reading and asks to write later is refused at once when
             # another wrote in between, whatever the timeout; one that asks at its start waits its turn.
             self._writer = self._engine.execution_options(**{SQLITE_BEGIN: "BEGIN IMMEDIATE"})
@@ -58,6 +61,13 @@ class Database:
         """Closes every connection; a later `read` or `write` raises Unavailable. Idempotent."""
         self._closed = True
         self._engine.dispose()
+
+    @staticmethod
+    def _make_file(url: URL) -> None:
+        """For this user alone; SQLite gives the files it makes beside it the same mode."""
+        if url.database and not url.database.startswith("file:"):
+            with suppress(OSError):  # SQLite says it better, when it opens the file
+                ensure_private_file(Path(url.database))
 
     def _open(self, engine: Engine) -> Engine:
         if self._closed:  # SQLAlchemy would quietly connect anew

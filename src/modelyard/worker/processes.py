@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from modelyard.private_files import FILE_MODE, ensure_private_folder
+
 PR_SET_PDEATHSIG = 1  # Source: prctl(2)
 
 
@@ -73,8 +75,8 @@ def open_log(path: str | None) -> int:
     """A descriptor for a worker's output: its log, else this process's own standard error."""
     if path is None:
         return os.dup(2)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    ensure_private_folder(Path(path).parent)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
 
 
 async def end_process(process: asyncio.subprocess.Process, grace_s: float) -> None:
