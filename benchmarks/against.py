@@ -23,11 +23,11 @@ from tests.serving import Server
 
 SOURCE = Path(__file__).parents[1] / "src"
 MODEL = "bench/classifier"
-BOOTED = "bench/tiny-gpt2"
+BOOTED = "bench/gpt2-124m"
 TEXT = "the cat sat on the mat and looked at the dog"
 PAIRS = 25
 REQUESTS = {1: 400, 64: 1600}
-BOOTS = 3
+BOOTS = 2
 RESAMPLES = 5000
 MOST_UPPER_END = 1.05
 """Of the interval of what one request or boot costs, as a multiple of the other checkout's."""
@@ -43,7 +43,7 @@ def run() -> bool:
         print("not run: MODELYARD_AGAINST must name the src folder of another checkout")
         return True
     models = ensure_model(MODEL, "bert_classifier")
-    ensure_model(BOOTED, "gpt2")
+    ensure_model(BOOTED, "gpt2_124m")
     with ExitStack() as stack:
         ours, theirs = (start(stack, models, source) for source in (str(SOURCE), other))
         kept = True

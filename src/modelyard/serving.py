@@ -56,7 +56,7 @@ from modelyard.gateway.surfaces.v2.jobs import JobCalls
 from modelyard.gateway.surfaces.v2.models import ModelCalls
 from modelyard.gateway.surfaces.v2.usage import UsageCalls
 from modelyard.http.server import listen, url_of
-from modelyard.jobs.measurements import Growth, Measurements
+from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
 from modelyard.media.artefacts import Artefacts
 from modelyard.media.fetch import Fetcher, FetchLimits
@@ -184,7 +184,6 @@ class Root:
             server_id=self._server_id,
             quota_of=self._quotas.of,
             suspension_of=self._funds.refusal,
-            on_growth=Growth(self._measurements, self._store, self._journal, clock).note,
             poke=look_now,
         )
         self._plane = Plane(parts)

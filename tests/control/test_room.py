@@ -230,7 +230,24 @@ async def test_a_replica_that_holds_more_than_was_thought_counts_with_all_it_hol
         yard.engine.replica_memory_bytes = ONE + 5_000_000
         await yard.up(SMALL)
         assert yard.reserved_bytes() == ONE + 5_000_000
-        assert yard.growth == [(SMALL, ONE + 5_000_000)]
+        await yard.delete(SMALL)
+        await yard.up(SMALL)
+        first, second = [life.memory_bytes for life in await yard.ledger()]
+        assert first == second <= ONE
+
+
+async def test_what_replicas_came_to_hold_is_reserved_for_the_next_and_priced_for_none(make_yard: MakeYard) -> None:
+    async with make_yard(memory_bytes=THREE) as yard:
+        yard.engine.replica_memory_bytes = ONE + 5_000_000
+        await yard.up(SMALL)
+        yard.engine.replica_memory_bytes = ONE
+        yard.engine.die(yard.engine.launched[0].replica_id)
+        yard.step()
+        yard.step(after_s=31)
+        await yard.until(lambda: len(yard.engine.launched) == 2)
+        assert yard.reserved_bytes() == ONE + 5_000_000
+        first, second = [life.memory_bytes for life in await yard.ledger()]
+        assert first == second <= ONE
 
 
 async def test_memory_held_for_other_work_is_free_for_nobody(make_yard: MakeYard) -> None:

@@ -143,7 +143,6 @@ class Yard:
         self.changed = asyncio.Event()
         self.engine.watch(self.changed.set)
         self.routes = Routes(self.clock, max_queued=100, on_demand=self.changed.set)
-        self.growth: list[tuple[str, int]] = []
         parts = assemble(
             self.engine,
             self.catalog,
@@ -156,7 +155,6 @@ class Yard:
             server_id=self.server_id,
             quota_of=self.quota_of,
             suspension_of=self.refusals.get,
-            on_growth=lambda card, held_bytes: self.growth.append((card.model_id, held_bytes)),
             poke=self.changed,
         )
         self.preparations, self.desired = parts.preparations, parts.desired

@@ -92,27 +92,6 @@ def test_facts_are_merged_by_name(store: Store) -> None:
     assert store.models.find(MODEL) == put
 
 
-def test_memory_seen_in_use_only_ever_raises_the_figure(store: Store) -> None:
-    store.models.put([listing()])
-
-    assert not store.models.raise_memory(MODEL, 500, at(2))
-    assert store.models.find(MODEL) == listing()
-    assert store.models.raise_memory(MODEL, 501, at(3))
-    assert not store.models.raise_memory(MODEL, 400, at(4))
-
-    found = store.models.find(MODEL)
-    assert found is not None
-    assert (found.memory_bytes, found.memory_source, found.updated_at) == (501, "measured", at(3))
-    assert found.facts == {"weight_bytes": 400, "dtype": "F32", "observed_bytes": 501}
-
-
-def test_memory_seen_in_use_replaces_a_published_figure(store: Store) -> None:
-    store.models.publish([listing(memory_source="published", memory_bytes=9000)])
-
-    assert store.models.raise_memory(MODEL, 300, at(2))
-    assert store.models.measured() == {MODEL: Measurement(300, 400)}
-
-
 def test_publishing_adds_and_changes_nothing(store: Store) -> None:
     store.models.put([listing()])
     published = listing("org/new", memory_source="published", memory_bytes=7)

@@ -109,8 +109,8 @@ class Boots:
         return False
 
     def _place(self, supervised: Supervised, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
-        need = Need(supervised.settings.reserve_bytes or card.memory_bytes, card.device_bytes)
-        match room.find(supervised, need, self._engine.nodes_with(card)):
+        reserve_bytes = supervised.settings.reserve_bytes or max(card.memory_bytes, supervised.held_bytes)
+        match room.find(supervised, Need(reserve_bytes, card.device_bytes), self._engine.nodes_with(card)):
             case Placed() as placed:
                 self._launch(supervised, replica, card, placed, now)
                 return True
@@ -137,7 +137,8 @@ class Boots:
         replica.place = place
         replica.reserved_bytes, replica.reserved_device_bytes = need.memory_bytes, need.device_bytes
         supervised.waiting_for = None
-        self._records.opened(cluster, replica.id, place.node, need.memory_bytes, billed=supervised.settings.billed)
+        priced_bytes = need.memory_bytes - unpriced_bytes(supervised, card)
+        self._records.opened(cluster, replica.id, place.node, priced_bytes, billed=supervised.settings.billed)
         self._records.event(cluster, "booting", f"{replica.id} starts{self._whereabouts(place)}, {reserved(need)}")
         self._engine.launch(
             ReplicaSpec(
@@ -188,6 +189,11 @@ class Boots:
         if supervised.waiting_for != reason:
             supervised.waiting_for = reason
             self._records.event(supervised.cluster, kind, reason)
+
+
+def unpriced_bytes(supervised: Supervised, card: ModelCard) -> int:
+    """What is reserved beyond the catalogue's figure, because requests have made replicas grow: nobody pays by it."""
+    return max(0, supervised.held_bytes - card.memory_bytes)
 
 
 def download_words(preparing: Preparing) -> str:

@@ -5,21 +5,13 @@ Owns the moves that follow from a sighting. Starts and stops nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
 from modelyard.control.boots import Boots
 from modelyard.control.desired import DesiredState
 from modelyard.control.faults import contained
-from modelyard.control.preparation import Preparations, Prepared
 from modelyard.control.records import Records
 from modelyard.control.replicas import Replica, Supervised
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.engine.base import Engine, Phase, Sighting
-from modelyard.records.models import ModelCard
-
-OnGrowth = Callable[[ModelCard, int], None]
-"""Told that a replica of the model has held this many bytes, which is more than was thought. Returns at once."""
 
 
 class Observation:
@@ -29,17 +21,13 @@ class Observation:
         self,
         desired: DesiredState,
         engine: Engine,
-        preparations: Preparations,
         records: Records,
         boots: Boots,
-        on_growth: OnGrowth,
     ) -> None:
         self._desired = desired
         self._engine = engine
-        self._preparations = preparations
         self._records = records
         self._boots = boots
-        self._on_growth = on_growth
 
     def observe(self, now: float) -> None:
         """Takes over what the engine sees at this moment."""
@@ -67,16 +55,14 @@ class Observation:
                 self._ended(supervised, replica, sighting, now)
 
     def _note_growth(self, supervised: Supervised, replica: Replica, peak_bytes: int) -> None:
-        """What a replica was seen to hold counts, also where its model's figure said less."""
+        """What a replica was seen to hold is reserved, for it and for those its cluster launches after it.
+
+        The model's figure in the catalogue stays: it is what everybody pays by, and requests must not move it.
+        """
         replica.peak_bytes = peak_bytes
-        if peak_bytes <= replica.reserved_bytes or supervised.temporary:
-            return
-        replica.reserved_bytes = peak_bytes
-        if isinstance(prepared := self._preparations.find(supervised.cluster.model_id), Prepared):
-            card = prepared.card
-            if peak_bytes > card.memory_bytes:
-                self._preparations.offer(replace(card, memory_bytes=peak_bytes, measured=True))
-            self._on_growth(card, peak_bytes)
+        if peak_bytes > replica.reserved_bytes and not supervised.temporary:
+            replica.reserved_bytes = peak_bytes
+            supervised.held_bytes = max(supervised.held_bytes, peak_bytes)
 
     def _became_ready(self, supervised: Supervised, replica: Replica, sighting: Sighting, now: float) -> None:
         took_s = now - replica.since

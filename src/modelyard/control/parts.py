@@ -14,7 +14,7 @@ from modelyard.control.boots import Boots
 from modelyard.control.clusters import Clusters
 from modelyard.control.desired import DesiredState
 from modelyard.control.journal import Journal
-from modelyard.control.observation import Observation, OnGrowth
+from modelyard.control.observation import Observation
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations
 from modelyard.control.reconciler import Reconciler, SuspensionOf
@@ -55,7 +55,6 @@ def assemble(
     server_id: str,
     quota_of: QuotaOf,
     suspension_of: SuspensionOf,
-    on_growth: OnGrowth,
     poke: asyncio.Event,
 ) -> Parts:
     """The parts, not started. `poke`: set by all that changes something, `routes` included; the loop then looks."""
@@ -63,7 +62,7 @@ def assemble(
     desired = DesiredState(store, routes, preparations, clock, policy, poke.set)
     stops = Stops(engine, routes, records, policy, poke.set)
     boots = Boots(desired.by_id, engine, preparations, records, stops, policy, quota_of, poke.set)
-    observation = Observation(desired, engine, preparations, records, boots, on_growth)
+    observation = Observation(desired, engine, records, boots)
     reconciler = Reconciler(
         desired,
         observation,

@@ -74,6 +74,7 @@ class Supervised:
     `peak`: what the load called for over the stable window. `failure`: why it was given up, at `failed_at`.
     `suspension`: why its account may run nothing for now; what is in flight is finished.
     `retry_at`: launch nothing before. `ready_at`: when a replica last became ready, `boot_s` after its launch.
+    `held_bytes`: the most that one of its replicas was seen to hold, where that was more than was reserved for it.
     `removed`: being deleted. `temporary`: in no store.
     """
 
@@ -93,6 +94,7 @@ class Supervised:
     ready_at: float = 0.0
     boot_s: float = 0.0
     waiting_for: str | None = None
+    held_bytes: int = 0
     removed: bool = False
     temporary: bool = False
 

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 
-from modelyard.clock import Clock
-from modelyard.control.journal import Journal
-from modelyard.records.models import Measurement, ModelCard
-from modelyard.store.store import Store
+from modelyard.records.models import Measurement
 
 
 class Measurements:
@@ -25,22 +20,3 @@ class Measurements:
     def learn(self, model_id: str, measurement: Measurement) -> None:
         """Takes a measurement that counts from now on."""
         self._known[model_id] = measurement
-
-
-class Growth:
-    """Learns from replicas that held more than their model was thought to need."""
-
-    def __init__(self, measurements: Measurements, store: Store, journal: Journal, clock: Clock) -> None:
-        self._measurements = measurements
-        self._store = store
-        self._journal = journal
-        self._clock = clock
-
-    def note(self, card: ModelCard, held_bytes: int) -> None:
-        """Takes it that a replica of the model held so much. Returns at once."""
-        unmeasured = Measurement(0, card.inspection.weight_bytes)
-        known = self._measurements.of([card.model_id]).get(card.model_id, unmeasured)
-        if held_bytes > known.memory_bytes:
-            self._measurements.learn(card.model_id, replace(known, memory_bytes=held_bytes))
-            raising = partial(self._store.models.raise_memory, card.model_id, held_bytes, self._clock.now())
-            self._journal.submit(raising)

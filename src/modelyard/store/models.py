@@ -59,20 +59,6 @@ class Models:
             known = _ensure(connection, model_id, measured_at)
             return _measured(connection, known, memory_bytes, measured_at, facts)
 
-    def raise_memory(self, model_id: str, memory_bytes: int, at: datetime) -> bool:
-        """Records that a replica has used this much; False when as much was known to be needed, and nothing changed.
-
-        What it replaces may have been measured or estimated; a published figure is another server's and always gives
-        way.
-        """
-        with self._database.write() as connection:
-            known = _ensure(connection, model_id, at)
-            ours = known.memory_bytes if known.memory_source != PUBLISHED else None
-            if ours is not None and ours >= memory_bytes:
-                return False
-            _measured(connection, known, memory_bytes, at, {"observed_bytes": memory_bytes})
-            return True
-
     def remove(self, model_ids: Collection[str], *, source: str | None = None) -> None:
         """Forgets these models, their measurements too. Passes over those not there, and those of another `source`."""
         for chunk in _chunks(sorted(model_ids)):
