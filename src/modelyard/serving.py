@@ -244,22 +244,22 @@ class Root:
             inferences,
             V1Inference(max_body_bytes),
             V2Inference(artefacts, max_body_bytes, settings.public_url),
-            [*self._operations(artefacts, max_body_bytes), V2_INFERENCE, V1_INFERENCE],
+            [*self._operations(artefacts), V2_INFERENCE, V1_INFERENCE],
             self._authenticator.authenticate,
         )
 
-    def _operations(self, artefacts: Artefacts, max_body_bytes: int) -> Iterator[Operation]:
+    def _operations(self, artefacts: Artefacts) -> Iterator[Operation]:
         """Every call but inference, the more particular path first."""
         store, plane, funds, jobs = self._store, self._plane, self._funds, self._jobs
         price_per_gb_s = self._settings.price_per_gb_s
         listings = Listings(self._index, self._catalog, store.models, self._clock)
         yield from HealthCalls(plane, self._quotas).operations()
         yield from ModelCalls(listings, price_per_gb_s=price_per_gb_s).operations()
-        yield from JobCalls(jobs, store.jobs, funds, max_body_bytes=max_body_bytes).operations()
+        yield from JobCalls(jobs, store.jobs, funds).operations()
         usage = UsageCalls(store, self._journal, funds, self._ledger_clock, price_per_gb_s=price_per_gb_s)
         yield from usage.operations()
-        yield from ClusterCalls(plane, funds, max_body_bytes=max_body_bytes).operations()
-        yield from V1Calls(plane, jobs, funds, listings, self._clock, max_body_bytes=max_body_bytes).operations()
+        yield from ClusterCalls(plane, funds).operations()
+        yield from V1Calls(plane, jobs, funds, listings, self._clock).operations()
         yield from ArtefactCalls(artefacts).operations()
 
 

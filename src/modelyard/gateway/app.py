@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from modelyard.errors import ModelyardError
 from modelyard.gateway import openapi, page
+from modelyard.gateway.bounded_bodies import BoundedBodies
 from modelyard.gateway.endpoint import Authenticate, route
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.operation import Operation
@@ -45,18 +46,16 @@ class App:
         self._inferences = inferences
         self._v1 = v1
         self._v2 = v2
-        self._rest = Starlette(
+        calls = [(route(each, each.handler, authenticate), each) for each in operations if each.handler is not None]
+        rest = Starlette(
             routes=[
-                *(
-                    route(operation, operation.handler, authenticate)
-                    for operation in operations
-                    if operation.handler is not None
-                ),
+                *(route for route, _ in calls),
                 Route("/openapi.json", openapi.serve(operations, TASKS)),
                 *page.routes(),
             ],
             exception_handlers={HTTPException: not_found},
         )
+        self._rest = BoundedBodies(rest, calls)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatches one ASGI connection."""

@@ -13,6 +13,9 @@ import msgspec
 
 from modelyard.gateway.shapes.base import Error, ErrorShape
 
+CONTROL_BODY_BYTES = 64 * 1024
+"""What a call's body may have that says nothing else: the largest that has a use, names in every field, is a tenth."""
+
 Handler = Callable[..., Awaitable[Any]]
 """Takes the request, and the key unless the operation is public; returns the answer's Struct, or a whole Response."""
 
@@ -31,7 +34,8 @@ class Operation:
     """One path and what may be done there.
 
     `handler`: None for an inference, which is served beside the router. `answer`: the type of its JSON, None for none;
-    `body`, `query`: what it reads. `public`: asks for no key. `error`: the shape of its errors; `failures`: statuses
+    `body`, `query`: what it reads; `max_body_bytes`: larger bodies get 413, whether it reads one or not; an inference's
+    limit is its surface's. `public`: asks for no key. `error`: the shape of its errors; `failures`: statuses
     of its own, beside those that every call may have.
     `body_types`, `answer_types`: the schemas of other content types than JSON that it reads, and that it answers with;
     `statuses`: other statuses than `status` with which it sends the latter. `headers`: of its answer, described.
@@ -47,6 +51,7 @@ class Operation:
     status: int = 200
     body: type[msgspec.Struct] | None = None
     query: type[msgspec.Struct] | None = None
+    max_body_bytes: int = CONTROL_BODY_BYTES
     public: bool = False
     error: ErrorShape = Error
     failures: Mapping[int, str] = field(default_factory=dict)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import inspect
 from starlette.requests import Request
 
-from modelyard.errors import BodyTooLarge, InvalidRequest
+from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import decode_object
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -23,19 +23,12 @@ def read_query(request: Request, kind: type[S]) -> S:
     return to_struct(kind, dict(request.query_params), texts=True)
 
 
-async def read_body(request: Request, kind: type[S], limit_bytes: int) -> S:
-    """The JSON body; none is an empty object. Raises BodyTooLarge, MalformedBody, InvalidRequest."""
-    return to_struct(kind, decode_object(await read_bytes(request, limit_bytes)))
+async def read_body(request: Request, kind: type[S]) -> S:
+    """The JSON body, whose size `bounded_bodies` has checked; none is an empty object.
 
-
-async def read_bytes(request: Request, limit_bytes: int) -> bytes:
-    """The whole body. Raises BodyTooLarge."""
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > limit_bytes:
-            raise BodyTooLarge(f"The body is larger than {limit_bytes:,} bytes.")
-    return bytes(body)
+    Raises MalformedBody, InvalidRequest.
+    """
+    return to_struct(kind, decode_object(await request.body()))
 
 
 def to_struct(kind: type[S], data: Mapping[str, Any], *, texts: bool = False) -> S:

@@ -13,8 +13,10 @@ from typing import Any, Self
 from modelyard.errors import BodyTooLarge
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON = "application/json; charset=utf-8"
 """The hosted service's JavaScript clients read an error's text only from a content type that is not exactly
@@ -74,7 +76,7 @@ class HttpExchange:
         async for piece in self._pieces(await self._receive(), limit_bytes):
             yield piece
 
-    async def _pieces(self, message: MutableMapping[str, Any], limit_bytes: int) -> AsyncIterator[bytes]:
+    async def _pieces(self, message: Message, limit_bytes: int) -> AsyncIterator[bytes]:
         size = 0
         while message["type"] == "http.request":
             piece = bytes(message.get("body", b""))
@@ -136,11 +138,11 @@ class LeavingGuard:
 
     async def __aenter__(self) -> Self:
         self._worker = asyncio.current_task()
-        self._watch: asyncio.Future[MutableMapping[str, Any]] = asyncio.ensure_future(self._receive())
+        self._watch: asyncio.Future[Message] = asyncio.ensure_future(self._receive())
         self._watch.add_done_callback(self._on_message)
         return self
 
-    def _on_message(self, watch: asyncio.Future[MutableMapping[str, Any]]) -> None:
+    def _on_message(self, watch: asyncio.Future[Message]) -> None:
         if not watch.cancelled() and watch.exception() is None and self._worker is not None:
             self._left = True
             self._worker.cancel()

@@ -49,15 +49,12 @@ LOADED = frozenset({"STARTING", "INSTANTIATING", "RUNNING"})
 class V1Calls:
     """Handlers over one control plane, one queue of jobs and one catalogue."""
 
-    def __init__(
-        self, plane: Plane, jobs: Jobs, funds: Funds, listings: Listings, clock: Clock, *, max_body_bytes: int
-    ) -> None:
+    def __init__(self, plane: Plane, jobs: Jobs, funds: Funds, listings: Listings, clock: Clock) -> None:
         self._plane = plane
         self._jobs = jobs
         self._funds = funds
         self._listings = listings
         self._clock = clock
-        self._max_body_bytes = max_body_bytes
 
     def operations(self) -> Sequence[Operation]:
         """Every call but `run`."""
@@ -113,7 +110,7 @@ class V1Calls:
 
     async def job(self, request: Request, key: Key) -> V1Job:
         """Asks for a model to be measured and listed; repeated, tells how far that has got. `retry`: once more."""
-        body = await read_body(request, JobBody, self._max_body_bytes)
+        body = await read_body(request, JobBody)
         model_id = check_model_id(body.model)
         self._funds.check(key.account_id)
         job, queued = await self._jobs.ask(key.account_id, model_id, again=body.retry)
@@ -121,7 +118,7 @@ class V1Calls:
 
     async def load(self, request: Request, key: Key) -> Loaded:
         """Loads a model; when it is there already, says so and changes nothing."""
-        body = await read_body(request, LoadBody, self._max_body_bytes)
+        body = await read_body(request, LoadBody)
         model_id = check_model_id(body.model)
         existing = await self._plane.find(key.account_id, model_id)
         if existing is not None and (status := STATUS[existing.status]) in LOADED:
@@ -152,7 +149,7 @@ class V1Calls:
         return Stopped(model=model_id)
 
     async def _read_model_id(self, request: Request) -> str:
-        return check_model_id((await read_body(request, ModelBody, self._max_body_bytes)).model)
+        return check_model_id((await read_body(request, ModelBody)).model)
 
 
 def on_model(name: str, summary: str, handler: Handler, body: type[ModelBody], answer: object) -> Operation:

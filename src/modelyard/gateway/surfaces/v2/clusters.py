@@ -39,10 +39,9 @@ PATH = "/models/v2/{org}/{model}"
 class ClusterCalls:
     """Handlers over one control plane."""
 
-    def __init__(self, plane: Plane, funds: Funds, *, max_body_bytes: int) -> None:
+    def __init__(self, plane: Plane, funds: Funds) -> None:
         self._plane = plane
         self._funds = funds
-        self._max_body_bytes = max_body_bytes
 
     def operations(self) -> Sequence[Operation]:
         """What can be done with clusters."""
@@ -110,7 +109,7 @@ class ClusterCalls:
     async def put(self, request: Request, key: Key) -> Answer[str]:
         """Creates or updates a cluster."""
         self._funds.check(key.account_id)
-        changes = to_changes(await read_body(request, PutBody, self._max_body_bytes))
+        changes = to_changes(await read_body(request, PutBody))
         await self._plane.put(key.account_id, model_id_of(request), changes)
         return Answer(output="Loading")
 
@@ -127,7 +126,7 @@ class ClusterCalls:
 
     async def patch(self, request: Request, key: Key) -> ClusterAnswer:
         """Changes a cluster."""
-        changes = to_changes(await read_body(request, PatchBody, self._max_body_bytes))
+        changes = to_changes(await read_body(request, PatchBody))
         shown = show_cluster(await self._plane.patch(key.account_id, model_id_of(request), changes))
         return ClusterAnswer(output=shown, cluster=shown)
 

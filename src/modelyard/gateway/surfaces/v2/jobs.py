@@ -24,11 +24,10 @@ PATH = "/models/v2/request/{org}/{model}"
 class JobCalls:
     """Handlers over one queue of jobs, and over the table that remembers them."""
 
-    def __init__(self, jobs: Jobs, table: JobTable, funds: Funds, *, max_body_bytes: int) -> None:
+    def __init__(self, jobs: Jobs, table: JobTable, funds: Funds) -> None:
         self._jobs = jobs
         self._table = table
         self._funds = funds
-        self._max_body_bytes = max_body_bytes
 
     def operations(self) -> Sequence[Operation]:
         """What can be done with jobs."""
@@ -61,7 +60,7 @@ class JobCalls:
 
     async def ask(self, request: Request, key: Key) -> JobAnswer:
         """Asks for a model to be measured and listed; `retry`: once more."""
-        body = await read_body(request, RequestBody, self._max_body_bytes)
+        body = await read_body(request, RequestBody)
         model_id = model_id_of(request)
         self._funds.check(key.account_id)
         job, queued = await self._jobs.ask(key.account_id, model_id, again=body.retry)

@@ -1,0 +1,55 @@
+"""What an attack costs the server process: memory, and how long others wait meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import psutil
+
+from tests.serving import Server
+
+MIB = 1024**2
+
+
+@dataclass
+class Cost:
+    """`most_bytes`: the most resident memory seen beyond that at the beginning; `waits_s`: how long others' requests
+    took, one after the other."""
+
+    most_bytes: int = 0
+    waits_s: list[float] = field(default_factory=list)
+
+
+@contextmanager
+def measured(server: Server) -> Iterator[Cost]:
+    """Looks at the server's memory and asks it for its health all the time that the block runs."""
+    assert server.process is not None
+    process = psutil.Process(server.process.pid)
+    before = process.memory_info().rss
+    cost, ended = Cost(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.005):
+            cost.most_bytes = max(cost.most_bytes, process.memory_info().rss - before)
+
+    def ask() -> None:
+        with httpx.Client(base_url=server.url, timeout=60.0) as client:
+            while not ended.wait(0.01):
+                begun = time.perf_counter()
+                client.get("/health")
+                cost.waits_s.append(time.perf_counter() - begun)
+
+    threads = [threading.Thread(target=each) for each in (watch, ask)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield cost
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
