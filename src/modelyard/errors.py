@@ -24,6 +24,7 @@ ModelyardError
 │   ├── ClusterOff
 │   ├── DownloadFailed
 │   ├── CannotListen              the address is taken, or not this machine's; carries host and port
+│   ├── DatabaseTaken             another server uses the database; carries where and holder
 │   └── ReplicaLost               the replica died with the request in it; retried elsewhere when unstarted
 ├── DeadlineExceeded 504
 └── InferenceFailed 500           the model code raised; details are in the replica's log
@@ -219,6 +220,12 @@ class CannotListen(Unavailable):
     """The address cannot be listened on."""
 
     code = "cannot_listen"
+
+
+class DatabaseTaken(Unavailable):
+    """Another server uses the database."""
+
+    code = "database_taken"
 
 
 class ReplicaLost(Unavailable):

@@ -6,7 +6,6 @@ Owns the order of starting and stopping; holds no logic. Imported by the command
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -33,10 +32,17 @@ from modelyard.control.plane import Plane
 from modelyard.control.policy import Policy
 from modelyard.control.records import Records
 from modelyard.control.routes import Routes
+from modelyard.control.sole_server import (
+    close_books_of_others,
+    end_when_taken,
+    ensure_server_id,
+    lock_data_dir,
+    name_of,
+)
 from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.machine import find_devices, usable_memory_bytes
-from modelyard.errors import InvalidRequest, ModelyardError, Unavailable
+from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.gateway.app import App
 from modelyard.gateway.artefacts import ArtefactCalls
 from modelyard.gateway.destinations.replicas import Replicas
@@ -60,14 +66,13 @@ from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
 from modelyard.media.artefacts import Artefacts
 from modelyard.media.fetch import Fetcher, FetchLimits
-from modelyard.private_files import create_private_file, ensure_data_folder, ensure_private_folder
+from modelyard.private_files import ensure_data_folder, ensure_private_folder
 from modelyard.records.models import Listing, Source
 from modelyard.records.variants import VARIANTS_FOLDER
-from modelyard.store.ids import new_id
+from modelyard.store.server_lock import open_server_lock
 from modelyard.store.store import Store
 from modelyard.units import GIB, MIB
 
-SERVER_ID_FILE = "server-id"
 ARTEFACTS_FOLDER = "artefacts"
 LOGS_FOLDER = "logs"
 PRIVATE_TREES = (ARTEFACTS_FOLDER, LOGS_FOLDER)
@@ -125,8 +130,7 @@ class Root:
         ensure_private_folder(data_dir / VARIANTS_FOLDER)
         stack.callback(os.close, lock_data_dir(data_dir))
         self._server_id = ensure_server_id(data_dir)
-        self._store = await asyncio.to_thread(Store.open, self._settings.store_url)
-        stack.callback(self._store.close)
+        await self._open_store(stack)
         await self._open_accounts(stack)
         await self._open_models(stack)
         await self._open_engine(stack)
@@ -140,6 +144,16 @@ class Root:
         models = self._store.models
         page = await asyncio.to_thread(models.page, sources=SEEN, servable=True, limit=limit)
         return page, await asyncio.to_thread(models.count, SEEN)
+
+    async def _open_store(self, stack: AsyncExitStack) -> None:
+        """Before the tables are touched, no other server may be at them."""
+        lock = open_server_lock(self._settings.store_url, name_of(self._server_id))
+        stack.callback(lock.close)
+        await asyncio.to_thread(lock.take)
+        start_task(stack, end_when_taken(lock), "server lock")
+        self._store = await asyncio.to_thread(Store.open, self._settings.store_url)
+        stack.callback(self._store.close)
+        await asyncio.to_thread(close_books_of_others, self._store, self._server_id, self._ledger_clock)
 
     async def _open_accounts(self, stack: AsyncExitStack) -> None:
         cli_key = await asyncio.to_thread(ensure_cli_key, self._settings.data_dir)
@@ -306,30 +320,3 @@ def open_engine(settings: Settings, fetch: Fetch) -> Engine:
         raise InvalidRequest(field="engine", got=settings.engine, accepted="local")
     memory = int(settings.memory_gb * GIB) if settings.memory_gb else usable_memory_bytes()
     return LocalEngine(memory, devices=find_devices(), log_dir=settings.data_dir / LOGS_FOLDER, fetch=fetch)
-
-
-def ensure_server_id(data_dir: Path) -> str:
-    """The name by which the database knows the server of this data folder, made on the first call.
-
-    For the holder of the folder's lock.
-    """
-    path = data_dir / SERVER_ID_FILE
-    if not path.exists():
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        create_private_file(fresh, new_id("server") + "\n")
-        fresh.replace(path)  # at once: a server that is killed here leaves none or a whole one
-    return path.read_text(encoding="ascii").strip()
-
-
-def lock_data_dir(data_dir: Path) -> int:
-    """A descriptor that holds the data folder for this server until it is closed. Raises Unavailable."""
-    descriptor = os.open(data_dir / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise Unavailable(
-            f"Another modelyard server uses {data_dir}. Stop it, or give this one its own folder with --data-dir."
-        ) from None
-    return descriptor

@@ -153,6 +153,21 @@ def test_a_server_may_end_its_own_open_lives_and_those_from_before_there_were_se
     assert store.instances.list_left_open(OTHER_SERVER) == [lives[1], lives[2]]
 
 
+def test_the_one_server_ends_the_open_lives_of_others_at_their_last_heartbeat(store: Store, account: Account) -> None:
+    ours, theirs = (replace(life(account), server_id=server_id) for server_id in (SERVER, OTHER_SERVER))
+    over = replace(life(account, 1), server_id=OTHER_SERVER)
+    for each in (ours, theirs, over):
+        store.instances.open(each)
+    store.instances.end(over.id, at(2), "idle")
+    store.instances.heartbeat([ours.id, theirs.id], at(30))
+
+    assert store.instances.end_those_of_others(SERVER, "its server is gone") == 1
+    assert store.instances.end_those_of_others(SERVER, "its server is gone") == 0
+
+    ends = {each.id: (each.ended_at, each.end_reason) for each in store.instances.list(account.id)}
+    assert ends == {ours.id: (None, None), theirs.id: (at(30), "its server is gone"), over.id: (at(2), "idle")}
+
+
 def test_lives_are_listed_by_account_and_model(store: Store, account: Account) -> None:
     other = store.accounts.create("grace", at(0))
     mine, mine_too, theirs = life(account, 0), life(account, 1, model_id="org/other"), life(other, 2)

@@ -132,6 +132,18 @@ def test_what_another_server_has_set_aside_stays_so(store: Store, account: Accou
     assert store.requests.spent_nano(account.id) == 20
 
 
+def test_the_one_server_frees_what_others_have_set_aside(store: Store, account: Account) -> None:
+    fund(store, account, credit_nano=100)
+    records = [replace(asked(account, reserved_nano=20), server_id=server_id) for server_id in (SERVER, OTHER_SERVER)]
+    for record in records:
+        store.requests.reserve(record, NOTHING_YET, check_funds)
+
+    assert store.requests.settle_those_of_others(SERVER, at(200)) == 1
+
+    assert [found.outcome for record in records if (found := store.requests.find(record.id))] == [None, "lost"]
+    assert store.requests.spent_nano(account.id) == 20
+
+
 def test_totals_are_for_each_account_model_and_utc_day(store: Store, account: Account) -> None:
     other = store.accounts.create("grace", at(0))
     day = 86400

@@ -60,6 +60,11 @@ _BY_KIND: tuple[tuple[type[errors.ModelyardError], str], ...] = (
     (errors.UnknownKey, "modelyard keys ls"),
     (errors.UnknownAccount, "modelyard accounts ls    (modelyard accounts create NAME makes one)"),
     (errors.CannotListen, "choose another address with --host or --port"),
+    (
+        errors.DatabaseTaken,
+        "stop it, or give this server a database of its own: --data-dir, or --database-url "
+        "(several servers cannot share one yet)",
+    ),
     (errors.DownloadFailed, "modelyard doctor"),
 )
 """For errors raised in this process; the first class that fits counts. The others' own messages say what to do."""

@@ -100,6 +100,16 @@ class Instances:
         with self._database.write() as connection:
             return connection.execute(statement).rowcount > 0
 
+    def end_those_of_others(self, server_id: str, reason: str) -> int:
+        """Closes every open life of other servers where it was last known to go on; how many there were.
+
+        For the one server of this database, which knows that no other one lives.
+        """
+        is_theirs = instances.c.ended_at.is_(None) & (instances.c.server_id != server_id)
+        statement = update(instances).where(is_theirs).values(ended_at=instances.c.heartbeat_at, end_reason=reason)
+        with self._database.write() as connection:
+            return connection.execute(statement).rowcount
+
     def list_left_open(self, server_id: str) -> Sequence[Instance]:
         """The lives that have not ended and that only this server can end, oldest first.
 

@@ -109,6 +109,13 @@ class Requests:
         with self._database.write() as connection:
             return connection.execute(statement).rowcount
 
+    def settle_those_of_others(self, server_id: str, now: datetime) -> int:
+        """The same for other servers: for the one server of this database, which knows that no other one lives."""
+        is_theirs = requests.c.settled_at.is_(None) & (requests.c.server_id != server_id)
+        statement = update(requests).where(is_theirs).values(settled_at=now, outcome="lost")
+        with self._database.write() as connection:
+            return connection.execute(statement).rowcount
+
     def find(self, request_id: str) -> RequestRecord | None:
         with self._database.read() as connection:
             row = connection.execute(select(requests).where(requests.c.id == request_id)).one_or_none()

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from modelyard.serving import ensure_server_id
+from modelyard.control.sole_server import ensure_server_id
 
 
 def test_a_server_keeps_the_id_of_its_data_folder(tmp_path: Path) -> None:

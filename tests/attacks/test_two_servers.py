@@ -1,0 +1,124 @@
+"""Two servers on one database: the second is refused, and harms nothing that the first one runs."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.serving import Server, wait_until
+from tests.store.conftest import postgresql_schema, postgresql_server, postgresql_url
+
+__all__ = ["postgresql_schema", "postgresql_server", "postgresql_url"]
+
+MODEL = "tiny/classifier"
+END_DEADLINE_S = 60.0
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database that two servers are told to use."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/shared.db"
+    return str(request.getfixturevalue("postgresql_url"))
+
+
+@pytest.fixture
+def first(database_url: str, zoo: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server with one replica."""
+    with Server(tmp_path / "first", zoo, "--database-url", database_url) as server:
+        server.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1})
+        server.wait_for(MODEL, status="running", ready=1)
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+
+
+def run_to_its_end(server: Server) -> tuple[int, str]:
+    """A server that is expected to be refused: its exit code, and what it said."""
+    with server.log.open("ab") as log:
+        server.process = subprocess.Popen(server._command, env=server._environ, stdout=log, stderr=log)
+    try:
+        code = server.process.wait(END_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        code = -1
+    finally:
+        server.client.close()
+    return code, " ".join(server.log.read_text().split())
+
+
+def lives_that_go_on(server: Server) -> list[bool]:
+    """For each instance on the bill, whether it is said to run still."""
+    answer = server.client.get("/models/v2/usage", params={"lines": "true"}).json()
+    return [line["open"] for line in answer["output"]["lines"]]
+
+
+def test_a_second_server_on_one_database_is_refused_and_the_first_goes_on(
+    first: Server, database_url: str, zoo: Path, tmp_path: Path
+) -> None:
+    workers = first.worker_pids()
+    second = Server(tmp_path / "second", zoo, "--database-url", database_url)
+    second._environ["MODELYARD_ADMIN_KEY"] = "test-key"
+
+    code, said = run_to_its_end(second)
+
+    assert code == 1, said
+    assert f"Another modelyard server (pid {first.process.pid} on " in said  # type: ignore[union-attr]
+    assert "fix: stop it, or give this server a database of its own" in said
+    assert "password" not in said
+    assert "Traceback" not in said
+    assert first.worker_pids() == workers != []
+    assert first.run(MODEL, text="hello")
+    assert lives_that_go_on(first) == [True]
+
+
+def test_a_server_that_was_killed_is_followed_at_once_and_its_books_are_closed(
+    first: Server, database_url: str, zoo: Path, tmp_path: Path
+) -> None:
+    first.kill()
+    first.start(warm=False)  # the same folder
+    first.kill()
+    with Server(tmp_path / "second", zoo, "--database-url", database_url) as second:  # another one
+        second.wait_for(MODEL, status="running", ready=1)
+        assert sorted(lives_that_go_on(second))[:2] == [False, True]
+
+
+def test_a_server_whose_place_was_taken_while_its_connection_was_broken_ends(
+    postgresql_url: str, zoo: Path, tmp_path: Path
+) -> None:
+    """What an intruder does here, another server does when it starts while the first cannot be reached."""
+    server = Server(tmp_path / "first", zoo, "--database-url", postgresql_url)
+    server.start(warm=False)
+    process = server.process
+    assert process is not None
+    find = (
+        "SELECT pid, classid::bigint, objid::bigint FROM pg_locks JOIN pg_stat_activity USING (pid)"
+        " WHERE locktype = 'advisory' AND application_name LIKE %s"
+    )
+    take = "SELECT 1 WHERE pg_try_advisory_lock(%s::int, %s::int)"
+    holder = (f"pid {process.pid} on %",)
+    try:
+        with psycopg.connect(postgresql_url, autocommit=True) as intruder:
+            ((pid, classid, objid),) = intruder.execute(find, holder).fetchall()
+            intruder.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            # A broken connection alone ends nothing: the lock is taken anew.
+            wait_until(lambda: [row for row in intruder.execute(find, holder).fetchall() if row[0] != pid], 30)
+            assert server.is_up(warm=False)
+
+            ((pid, *_),) = intruder.execute(find, holder).fetchall()
+            intruder.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            signed = objid - 2**32 if objid >= 2**31 else objid
+            wait_until(lambda: intruder.execute(take, (classid, signed)).fetchall())
+            wait_until(lambda: process.poll() is not None, END_DEADLINE_S)
+            assert "This one ends." in server.log.read_text()
+    finally:
+        server.client.close()
+        server.stop()
