@@ -32,8 +32,13 @@ ModelyardError
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
+
+MOST_MESSAGE_CHARACTERS = 4096
+"""No sentence of ours is a quarter as long; one that holds a name from a request or a model may be."""
+MOST_SHOWN_BITS = 1024
+"""Longer whole numbers are described: writing one out takes the square of its length."""
 
 
 class ModelyardError(Exception):
@@ -45,7 +50,7 @@ class ModelyardError(Exception):
 
     def __init__(self, message: str | None = None, **data: Any) -> None:
         """`message` defaults to the class's docstring; `data` is what a program would want to know."""
-        self.message = message or (type(self).__doc__ or "").strip()
+        self.message = clip(message or (type(self).__doc__ or "").strip(), MOST_MESSAGE_CHARACTERS)
         self.data: dict[str, Any] = data
         super().__init__(self.message)
 
@@ -265,6 +270,45 @@ def make_error(code: str, message: str, data: dict[str, Any]) -> ModelyardError:
 
 
 def shorten(value: Any, limit: int = 80) -> str:
-    """`value` as it would be written in JSON-like text, cut to `limit` characters."""
-    text = "null" if value is None else repr(value)
+    """`value` as it would be written in JSON-like text, cut to `limit` characters. Never looks at more of it than it
+    shows: a client may have sent megabytes."""
+    text = "null" if value is None else "".join(take(written(value, limit), limit))
+    return clip(text, limit)
+
+
+def clip(text: str, limit: int) -> str:
+    """`text`, cut to `limit` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def take(pieces: Iterable[str], limit: int) -> Iterator[str]:
+    """Pieces until there are more than `limit` characters."""
+    for piece in pieces:
+        yield piece
+        limit -= len(piece)
+        if limit < 0:
+            return
+
+
+def written(value: Any, limit: int) -> Iterator[str]:
+    """`repr` of plain data in pieces, each made when it is asked for; of a long text or number only the beginning."""
+    if isinstance(value, str | bytes):
+        yield repr(value[: limit + 1])
+    elif isinstance(value, int) and value.bit_length() > MOST_SHOWN_BITS:
+        yield f"a number of {value.bit_length()} bits"
+    elif isinstance(value, dict):
+        yield "{"
+        for number, (name, each) in enumerate(value.items()):
+            yield ", " if number else ""
+            yield from written(name, limit)
+            yield ": "
+            yield from written(each, limit)
+        yield "}"
+    elif isinstance(value, list):
+        yield "["
+        for number, each in enumerate(value):
+            yield ", " if number else ""
+            yield from written(each, limit)
+        yield "]"
+    else:
+        yield repr(value)

@@ -17,6 +17,7 @@ import msgspec
 from modelyard.errors import MalformedBody
 from modelyard.media import sniff
 from modelyard.media.content import decode_slices
+from modelyard.tasks import json_limits
 from modelyard.tasks.body import decode_object
 
 SMALL_BYTES = 256 * 1024
@@ -25,6 +26,8 @@ LIFTED_BYTES = 64 * 1024
 """Shorter strings stay where they are."""
 SLICE_BYTES = 1024 * 1024
 """How far one search goes before others have their turn."""
+TURN_STRINGS = 1000
+"""How many strings are looked at before others have their turn."""
 MAX_STRINGS = 10_000
 """A body of more strings than this is no upload; looking at each would take longer than parsing all at once."""
 PREVIEW_BYTES = 100
@@ -75,27 +78,33 @@ class Deferred(str):
 
 
 async def decode_body(raw: bytes | bytearray) -> dict[str, Any]:
-    """`tasks.body.decode_object`, with large strings carried. Raises MalformedBody."""
+    """`tasks.body.decode_object`, with large strings carried. Raises MalformedBody, BodyTooLarge."""
     if len(raw) <= SMALL_BYTES:
-        return decode_object(bytes(raw))
+        return await decode_beside(bytes(raw))
     lifted: list[Deferred] = []
     skeleton = await lift(memoryview(raw), raw, lifted)
-    body = decode_object(skeleton)
+    body = await decode_beside(skeleton)
     if not lifted:
         return body
     places = {f"{_MARK}{number}": string for number, string in enumerate(lifted)}
-    try:
-        swapped: dict[str, Any] = map_strings(body, lambda text: places.get(text, text))
-    except RecursionError as error:
-        raise MalformedBody("The body is nested too deeply.", field="body") from error
+    swapped: dict[str, Any] = map_strings(body, lambda text: places.get(text, text))
     return swapped
+
+
+async def decode_beside(raw: bytes) -> dict[str, Any]:
+    """`tasks.body.decode_object`, with what may take long to count counted on a thread, beside others' work."""
+    if not json_limits.is_for_certain_small(raw):
+        await asyncio.to_thread(json_limits.check, raw)
+    return decode_object(raw)
 
 
 async def lift(view: memoryview, raw: bytes | bytearray, lifted: list[Deferred]) -> bytes:
     """`raw` with a mark for each large string, which goes to `lifted`. Raises MalformedBody."""
     parts: list[bytes | memoryview] = []
     copied = position = 0
-    for _ in range(MAX_STRINGS):
+    for number in range(MAX_STRINGS):
+        if number % TURN_STRINGS == TURN_STRINGS - 1:
+            await asyncio.sleep(0)
         opening = await find_quote(raw, position)
         if opening < 0:
             break
@@ -112,7 +121,7 @@ async def lift(view: memoryview, raw: bytes | bytearray, lifted: list[Deferred])
 
 def looks_like_media(text: memoryview) -> bool:
     """Whether a string is a data URL, or base64 of a file of a known format: no text is ever carried by mistake."""
-    head = bytes(text[:PREVIEW_BYTES])
+    head = bytes(text[:PREVIEW_BYTES]).replace(b"\\", b"")  # JSON may write / as \/
     if head[:5].lower() == b"data:":
         return True
     try:
@@ -151,11 +160,10 @@ def restore(value: Any) -> Any:
 
 def has_deferred(value: Any) -> bool:
     """Whether plain data holds a Deferred."""
-    if isinstance(value, dict):
-        return any(has_deferred(each) for each in value.values())
-    if isinstance(value, list):
-        return any(has_deferred(each) for each in value)
-    return isinstance(value, Deferred)
+    if isinstance(value, Deferred):
+        return True
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(has_deferred(each) for each in inner if isinstance(each, (dict, list, Deferred)))
 
 
 def map_strings(value: Any, change: Callable[[str], str]) -> Any:

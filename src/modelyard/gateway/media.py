@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-from modelyard.errors import InvalidRequest, MalformedBody
+from modelyard.errors import InvalidRequest
 from modelyard.gateway.deferred import Deferred, has_deferred, restore
 from modelyard.media import sniff
 from modelyard.media.content import decode_base64
@@ -38,19 +38,17 @@ def find_media(value: Any, kind: Kind | None = None) -> Iterator[Found]:
         for name, each in value.items():
             if name == FIELD and isinstance(each, dict):
                 yield each, beside
-            else:
+            elif isinstance(each, (dict, list)):
                 yield from find_media(each, kind)
     elif isinstance(value, list):
         for each in value:
-            yield from find_media(each, kind)
+            if isinstance(each, (dict, list)):
+                yield from find_media(each, kind)
 
 
 def needs_resolving(fields: dict[str, Any]) -> bool:
-    """Whether there is media, or text that was carried as if it were. Raises MalformedBody."""
-    try:
-        return next(find_media(fields), None) is not None or has_deferred(fields)
-    except RecursionError as error:
-        raise MalformedBody("The body is nested too deeply.", field="body") from error
+    """Whether there is media, or text that was carried as if it were."""
+    return next(find_media(fields), None) is not None or has_deferred(fields)
 
 
 async def resolve(fields: dict[str, Any], kind: Kind | None, fetcher: Fetcher) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from modelyard.errors import InvalidRequest, MalformedBody, UnsupportedMediaType
 from modelyard.gateway.deferred import Deferred, decode_body
 from modelyard.http.exchange import HttpExchange
 from modelyard.media import sniff
+from modelyard.tasks import json_limits
 from modelyard.tasks.body import MEDIA_FIELDS, decode_object
 
 JSON_TYPES = ("application/json", "text/plain")
@@ -120,13 +121,17 @@ def form_fields(items: list[tuple[str, str]]) -> dict[str, Any]:
 
 
 def form_value(name: str, text: str) -> Any:
-    """The value of one field of a form. Raises MalformedBody when `params` is no JSON object."""
+    """The value of one field of a form. Raises MalformedBody when `params` is no JSON object, BodyTooLarge."""
     if name == "params":
         try:
             return decode_object(text.encode())
         except MalformedBody as error:
             raise MalformedBody(field=name, got=text, accepted='a JSON object, e.g. {"top_k": 3}') from error
+    raw = text.encode()
+    json_limits.check(raw)
     try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
         return text
+    json_limits.check_depth(value, raw)
+    return value

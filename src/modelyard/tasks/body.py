@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from modelyard.errors import InvalidRequest, MalformedBody
+from modelyard.tasks import json_limits
 from modelyard.tasks.base import Call, Inputs, Params, Task
 
 ALIASES = {"prompt": "text"}
@@ -42,18 +43,25 @@ class Inference:
     json: bool = True
 
 
-def decode_object(raw: bytes | bytearray) -> dict[str, Any]:
-    """The JSON object in `raw`; an empty body is an empty object. Raises MalformedBody."""
+def decode_object(raw: bytes | bytearray, max_bytes: int = json_limits.MAX_BYTES) -> dict[str, Any]:
+    """The JSON object in `raw`, of at most `max_bytes`; an empty body is an empty object.
+
+    Raises MalformedBody, BodyTooLarge.
+    """
+    json_limits.check(raw, max_bytes)
     if not raw.strip():
         return {}
     try:
         body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise json_limits.too_deep() from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedBody(
             f'The body is not valid JSON: {error}. Send an object such as {{"text": "..."}}.'
         ) from error
     if not isinstance(body, dict):
         raise MalformedBody(field="body", got=body, accepted='a JSON object, e.g. {"text": "..."}')
+    json_limits.check_depth(body, raw)
     return body
 
 

@@ -131,7 +131,7 @@ class SoloApp:
     async def _run(self, exchange: HttpExchange) -> None:
         raw = await exchange.body(MAX_BODY_BYTES)
         scheduler = self._model.scheduler()
-        inference = bodies.read(scheduler.task, bodies.decode_object(raw))
+        inference = bodies.read(scheduler.task, bodies.decode_object(raw, MAX_BODY_BYTES))
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
 

@@ -11,8 +11,10 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.model import Array, Model
 
+MOST_LABELS = 256
+"""In one request: a model is asked about each."""
 CandidateLabels = Annotated[
-    Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=256)]
+    Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=MOST_LABELS)]
     | Annotated[str, Meta(min_length=1)],
     Meta(description="the labels to choose from: a list of 1 to 256, or one string with commas between them"),
 ]
@@ -23,6 +25,8 @@ def split_labels(given: list[str] | str) -> list[str]:
     labels = [label.strip() for label in given.split(",") if label.strip()] if isinstance(given, str) else given
     if not labels:
         raise InvalidRequest(field="candidate_labels", got=given, accepted="at least one label")
+    if len(labels) > MOST_LABELS:
+        raise InvalidRequest(field="candidate_labels", got=f"{len(labels)} labels", accepted=f"at most {MOST_LABELS}")
     return labels
 
 
