@@ -67,6 +67,9 @@ class Settings:
     queue_limit: int = setting(1000, "requests that may wait per cluster; more get 429")
     queue_wait_s: float = setting(900.0, "seconds a request may wait for a replica before it gets 504")
     boot_deadline_s: float = setting(600.0, "seconds a replica may take to become ready")
+    boots_at_once: int = setting(
+        16, "replicas of one account that may start and load at once, so that others' boots need not wait behind more"
+    )
     drain_s: float = setting(120.0, "seconds a replica that is no longer needed may take to finish its requests")
     stable_window_s: float = setting(60.0, "seconds of lower load before a replica is taken away")
     max_body_mb: int = setting(64, "largest request body, in MB; media in base64 takes a third more than its file")

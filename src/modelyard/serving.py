@@ -182,7 +182,7 @@ class Root:
         self._journal = Journal(self._store, clock)
         self._journal.start()
         stack.push_async_callback(self._journal.close)
-        self._funds = Funds(self._store, self._ledger_clock)
+        self._funds = Funds(self._store, self._ledger_clock, self._tariff)
         await self._funds.open()
         look_now = asyncio.Event()
         self._routes = Routes(clock, max_queued=settings.queue_limit, on_demand=look_now.set)
@@ -198,6 +198,7 @@ class Root:
             server_id=self._server_id,
             quota_of=self._quotas.of,
             suspension_of=self._funds.refusal,
+            launch_refusal=self._funds.launch_refusal,
             poke=look_now,
         )
         self._plane = Plane(parts)
@@ -281,6 +282,7 @@ def policy_of(settings: Settings) -> Policy:
     """The numbers of the control loop that are settings."""
     return Policy(
         boot_s=settings.boot_deadline_s,
+        boots_at_once=settings.boots_at_once,
         drain_s=settings.drain_s,
         stable_window_s=settings.stable_window_s,
         idle_timeout_s=settings.default_timeout_s,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.accounts.funds import COUNT_S, RECOUNT_S, Funds
+from modelyard.accounts.funds import COUNT_S, RECOUNT_S, UNCOUNTED_S, Funds
 from modelyard.accounts.ledger import lines, month_start, total
 from modelyard.errors import PaymentRequired
 from modelyard.records.accounts import Account
@@ -170,3 +170,17 @@ async def test_counting_bit_by_bit_is_counting_at_once(store: Store, steps: list
             total(lines(lives, month, now=now)).amount_nano + store.requests.spent_nano(owner.id, since=month)
         )
     fund(store, owner, credit_nano=None, monthly_limit_nano=None)  # the next example need not count it
+
+
+async def test_the_least_that_instances_cost_must_be_left_for_each_that_begins(store: Store, account: Account) -> None:
+    per_minute = Tariff(10**3, minimum_s=60, round_s=60)
+    fund(store, account, credit_nano=130)
+    funds = Funds(store, HandClock(), per_minute)
+    await funds.open()
+    new = (GIB, 0.0)
+    assert funds.launch_refusal("nobody's", [new] * 9) is None
+    assert funds.launch_refusal(account.id, [new, new]) is None
+    refusal = funds.launch_refusal(account.id, [new, new, new])
+    assert refusal is not None
+    assert "$0.00000018 set aside" in refusal.message
+    assert funds.launch_refusal(account.id, [(GIB, UNCOUNTED_S), new, new]) is None

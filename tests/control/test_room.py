@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from modelyard.control.placement import Placed, Wait
+from modelyard.control.policy import Policy
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.engine.base import Need, Place
 from tests.control.yard import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, MakeYard, Yard
@@ -260,3 +261,18 @@ async def test_memory_held_for_other_work_is_free_for_nobody(make_yard: MakeYard
         assert yard.states(second) == ["queued"]
         await yard.plane.release_memory("an export")
         await yard.until(lambda: yard.ready(second))
+
+
+async def test_one_accounts_boots_keep_no_other_account_waiting(make_yard: MakeYard) -> None:
+    async with make_yard(policy=Policy(boots_at_once=2)) as yard:
+        yard.engine.hold_boots = True
+        many = await yard.put(min=4, max=4, desired=4)
+        await yard.settle()
+        assert sorted(yard.states(many)) == ["queued", "queued", "starting", "starting"]
+        other = await yard.put(TWIN, yard.other_account, min=1)
+        await yard.settle()
+        assert yard.states(other) == ["starting"]
+        assert "waiting for the account's 2 other boots" in await yard.events()
+        yard.engine.hold_boots = False
+        yard.engine.release()
+        await yard.until(lambda: len(yard.ready(many)) == 4)

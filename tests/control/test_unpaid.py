@@ -89,3 +89,17 @@ async def test_a_new_server_boots_nothing_that_is_not_paid_for(make_yard: MakeYa
     async with make_yard(refusals=refusals) as yard:
         await yard.settle()
         assert yard.engine.launched == []
+
+
+async def test_no_more_begin_than_the_funds_last_for(make_yard: MakeYard) -> None:
+    async with make_yard() as yard:
+        yard.most_begun = 2
+        yard.engine.hold_boots = True
+        supervised = await yard.put(min=4, max=4, desired=4)
+        await yard.settle()
+        assert yard.states(supervised) == ["starting", "starting"]
+        another = await yard.ask(TWIN)
+        await yard.settle()
+        with pytest.raises(PaymentRequired, match="not enough for another instance"):
+            await another.task
+        assert len(yard.engine.launched) == 2

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from modelyard.accounts.funds import UNCOUNTED_S
 from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.hub import Hub
@@ -28,7 +29,7 @@ from modelyard.control.replicas import Replica, Supervised
 from modelyard.control.routes import Route, Routes, Target
 from modelyard.control.states import ReplicaState
 from modelyard.engine.base import Node
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, PaymentRequired
 from modelyard.records.accounts import Quota
 from modelyard.records.instances import Instance, Tariff
 from modelyard.records.models import Measurement
@@ -94,7 +95,7 @@ class Yard:
 
     `nodes`: those of its engine; by default one, `node`, with `memory_bytes`. `measured`: what is
     known of models. `url`: a database to use rather than a
-    file in the folder; `refusals`: account id → why it may run nothing.
+    file in the folder; `refusals`: account id → why it may run nothing; `most_begun`: instances that funds last for.
     """
 
     folder: Path
@@ -113,6 +114,7 @@ class Yard:
     url: str | None = None
     server_id: str = "srv_ours"
     refusals: dict[str, ModelyardError] = field(default_factory=dict)
+    most_begun: int = 1000
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -155,6 +157,7 @@ class Yard:
             server_id=self.server_id,
             quota_of=self.quota_of,
             suspension_of=self.refusals.get,
+            launch_refusal=self.launch_refusal,
             poke=self.changed,
         )
         self.preparations, self.desired = parts.preparations, parts.desired
@@ -168,6 +171,11 @@ class Yard:
     def learned(self, ids: Sequence[str]) -> dict[str, Measurement]:
         """What is in `measured`."""
         return {name: self.measured[name] for name in ids if name in self.measured}
+
+    def launch_refusal(self, account_id: str, begun: Iterable[tuple[int, float]]) -> ModelyardError | None:
+        """Refuses when more than `most_begun` would have begun and not be counted yet."""
+        few = sum(ready_s < UNCOUNTED_S for _, ready_s in begun) <= self.most_begun
+        return None if few else PaymentRequired("there is not enough for another instance")
 
     def quota_of(self, account_id: str) -> Quota:
         """What is in `quotas`; else no limit."""

@@ -20,7 +20,7 @@ import pytest
 
 from modelyard.engine.base import Device, Node, Phase, Place
 from modelyard.engine.link import Link
-from modelyard.engine.local import LocalEngine
+from modelyard.engine.local import FORKS_AT_ONCE, LocalEngine
 from modelyard.engine.nursery_process import NurseryProcess
 from modelyard.engine.rundir import MARKER, PREFIX, RunDir
 from modelyard.errors import ReplicaLost
@@ -223,6 +223,17 @@ async def test_a_killed_nursery_is_replaced() -> None:
         assert await ask(again.link, "hello") == "hello"
         assert nursery_of(harness) != nursery
         assert harness.phases(stopped.replica_id) == [Phase.STARTING, Phase.GONE]
+
+
+async def test_a_launch_that_is_stopped_before_its_turn_costs_no_fork(tmp_path: Path) -> None:
+    async with local(log_dir=tmp_path) as harness:
+        specs = [echo_spec(log_path=f"{number}.log") for number in range(50)]
+        for spec in specs:
+            harness.launch(spec)
+        for spec in specs[:-1]:
+            await harness.engine.stop(spec.replica_id, 5.0)
+        await harness.until_phase(specs[-1].replica_id, Phase.READY)
+        assert len(list(tmp_path.glob("*.log"))) <= FORKS_AT_ONCE + 1
 
 
 async def test_stopping_while_the_nursery_dies_ends() -> None:

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from modelyard.accounts.ledger import MICROSECOND, lines, month_start, total
+from modelyard.accounts.ledger import MICROSECOND, least_nano, lines, month_start, total
 from modelyard.accounts.limits import check_funds
 from modelyard.clock import Clock
 from modelyard.errors import ModelyardError, PaymentRequired
 from modelyard.records.accounts import Account
-from modelyard.records.instances import Instance
+from modelyard.records.instances import Instance, Tariff
 from modelyard.store.requests import Past
 from modelyard.store.store import Store
 
@@ -28,6 +28,8 @@ LOOK_S = 2.0
 COUNT_S = 10.0
 """How old the figures of an account become: one heartbeat."""
 RECOUNT_S = 3600.0
+UNCOUNTED_S = COUNT_S + 2 * LOOK_S
+"""How long after it became ready the figures may not hold an instance yet: their age, and the time to count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,10 @@ class Standing:
     month_nano: int
     counted_s: float
 
-    def refusal(self) -> PaymentRequired | None:
-        """Why the account may begin nothing new; None when it may."""
+    def refusal(self, need_nano: int = 0) -> PaymentRequired | None:
+        """Why the account may begin nothing new that costs so much; None when it may."""
         try:
-            check_funds(self.account, spent_nano=self.spent_nano, month_nano=self.month_nano)
+            check_funds(self.account, spent_nano=self.spent_nano, month_nano=self.month_nano, need_nano=need_nano)
         except PaymentRequired as error:
             return error
         return None
@@ -64,9 +66,10 @@ class Standing:
 class Funds:
     """Asked on the event loop's thread; counts in another."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        """`clock`: the one that the ledger goes by."""
+    def __init__(self, store: Store, clock: Clock, tariff: Tariff | None = None) -> None:
+        """`clock`: the one that the ledger goes by. `tariff`: the terms of what is launched; None: nobody is billed."""
         self._store = store
+        self._tariff = tariff
         self._clock = clock
         self._standings: Mapping[str, Standing] = {}
         self._refusals: Mapping[str, PaymentRequired] = {}
@@ -95,6 +98,18 @@ class Funds:
     def refusal(self, account_id: str) -> PaymentRequired | None:
         """Why an account may begin nothing new; None when it may."""
         return self._refusals.get(account_id)
+
+    def launch_refusal(self, account_id: str, begun: Iterable[tuple[int, float]]) -> PaymentRequired | None:
+        """Why an account may not launch an instance; None when it may.
+
+        `begun`: the required memory in bytes of that instance and of those it has launched, each with the seconds
+        since it became ready, 0 before. What they cost at least and the figures may not hold yet must be left.
+        """
+        standing = self._standings.get(account_id)
+        if standing is None:
+            return None
+        uncounted = (least_nano(size, self._tariff) for size, ready_s in begun if ready_s < UNCOUNTED_S)
+        return standing.refusal(sum(uncounted))
 
     def check(self, account_id: str) -> None:
         """Raises PaymentRequired when an account may begin nothing new."""

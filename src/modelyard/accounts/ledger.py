@@ -69,6 +69,13 @@ def billed_us(took_us: int, tariff: Tariff) -> int:
     return -(-billed // step) * step if step and took_us > tariff.minimum_s * US else billed
 
 
+def least_nano(memory_bytes: int, tariff: Tariff | None) -> int:
+    """What an instance costs at least, in billionths of a US dollar, once its time counts."""
+    if tariff is None or tariff.counts == "inference":
+        return 0
+    return amount_nano(memory_bytes, billed_us(0, tariff), tariff.pico_per_gb_s)
+
+
 def span(instance: Instance, now: datetime | None = None) -> tuple[datetime, datetime] | None:
     """The time of an instance's life that counts; None where none does.
 

@@ -64,4 +64,4 @@ def check_funds(account: Account, *, spent_nano: int, month_nano: int, need_nano
 
 def too_little(need_nano: int, left_nano: int) -> str:
     """What a sentence adds where something is left, but not enough."""
-    return f"; a request needs {dollars(need_nano)} set aside" if left_nano > 0 else ""
+    return f"; beginning this needs {dollars(need_nano)} set aside" if left_nano > 0 else ""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 from modelyard.control.failures import GiveUp, Retry
@@ -28,6 +29,14 @@ from modelyard.records.clusters import Cluster
 from modelyard.records.models import ModelCard
 from modelyard.records.replicas import ReplicaSpec
 
+LaunchRefusal = Callable[[str, Iterable[tuple[int, float]]], ModelyardError | None]
+"""Why an account may not launch another instance, by the memory each is priced by and the seconds since each became
+ready, 0 before; the new one is among them. None when it may."""
+
+
+BOOTED = frozenset({ReplicaState.READY})
+BOOTED_OR_BOOTING = BOOTED | {ReplicaState.STARTING, ReplicaState.LOADING}
+
 
 class Boots:
     """Starts the replicas that wait to be started, the oldest first. Loop thread only."""
@@ -41,6 +50,7 @@ class Boots:
         stops: Stops,
         policy: Policy,
         quota_of: QuotaOf,
+        launch_refusal: LaunchRefusal,
         poke: Callable[[], None],
     ) -> None:
         """`clusters`: all of them, by id; the reconciler adds to them and takes away."""
@@ -51,6 +61,7 @@ class Boots:
         self._stops = stops
         self._policy = policy
         self._quota_of = quota_of
+        self._launch_refusal = launch_refusal
         self._poke = poke
         self._held: dict[str, Tenant] = {}
 
@@ -91,11 +102,26 @@ class Boots:
             if replica.state is ReplicaState.QUEUED
         ]
         out_of_luck: set[str] = set()  # the other replicas of a cluster need just as much
+        booting = self._count_booting()
         for supervised, replica in sorted(queued, key=lambda pair: pair[1].since):
-            if supervised.cluster.id not in out_of_luck:
+            account_id = supervised.cluster.account_id
+            if booting[account_id] >= self._policy.boots_at_once:
+                self._say_once(supervised, "queued", f"waiting for the account's {booting[account_id]} other boots")
+            elif supervised.cluster.id not in out_of_luck:
                 with contained(supervised):
-                    if not self._try_to_start(supervised, replica, room, now):
+                    if self._try_to_start(supervised, replica, room, now):
+                        booting[account_id] += 1
+                    else:
                         out_of_luck.add(supervised.cluster.id)
+
+    def _count_booting(self) -> Counter[str]:
+        """By account, the replicas that start or load; those stopped meanwhile too, until they are gone."""
+        return Counter(
+            supervised.cluster.account_id
+            for supervised in self._clusters.values()
+            for replica in supervised.replicas.values()
+            if replica.place is not None and not replica.was_ready
+        )
 
     def _try_to_start(self, supervised: Supervised, replica: Replica, room: Room, now: float) -> bool:
         """Launches a queued replica if its files are here and there is room; whether it did."""
@@ -112,6 +138,9 @@ class Boots:
         reserve_bytes = supervised.settings.reserve_bytes or max(card.memory_bytes, supervised.held_bytes)
         match room.find(supervised, Need(reserve_bytes, card.device_bytes), self._engine.nodes_with(card)):
             case Placed() as placed:
+                if (refusal := self._find_launch_refusal(supervised, card, now)) is not None:
+                    self.give_up(supervised, refusal, now, keep=BOOTED_OR_BOOTING)
+                    return False
                 self._launch(supervised, replica, card, placed, now)
                 return True
             case Evict(victims, reason):
@@ -123,6 +152,20 @@ class Boots:
             case Never(reason, cause):
                 self.give_up(supervised, NoCapacity(f"{card.model_id} {reason}", cause=cause, model=card.model_id), now)
         return False
+
+    def _find_launch_refusal(self, supervised: Supervised, card: ModelCard, now: float) -> ModelyardError | None:
+        """Why its account's funds do not allow a launch, those before it considered."""
+        if not supervised.settings.billed:
+            return None
+        account_id = supervised.cluster.account_id
+        begun = [
+            (replica.priced_bytes, now - replica.since if replica.was_ready else 0.0)
+            for each in self._clusters.values()
+            if each.cluster.account_id == account_id and each.settings.billed
+            for replica in each.replicas.values()
+            if replica.place is not None
+        ]
+        return self._launch_refusal(account_id, [*begun, (card.memory_bytes, 0.0)])
 
     def _evict(self, victim: Tenant, to_make_room_for: Supervised, now: float) -> None:
         supervised = next(each for each in self._clusters.values() if victim.replica_id in each.replicas)
@@ -137,8 +180,8 @@ class Boots:
         replica.place = place
         replica.reserved_bytes, replica.reserved_device_bytes = need.memory_bytes, need.device_bytes
         supervised.waiting_for = None
-        priced_bytes = need.memory_bytes - unpriced_bytes(supervised, card)
-        self._records.opened(cluster, replica.id, place.node, priced_bytes, billed=supervised.settings.billed)
+        replica.priced_bytes = need.memory_bytes - unpriced_bytes(supervised, card)
+        self._records.opened(cluster, replica.id, place.node, replica.priced_bytes, billed=supervised.settings.billed)
         self._records.event(cluster, "booting", f"{replica.id} starts{self._whereabouts(place)}, {reserved(need)}")
         self._engine.launch(
             ReplicaSpec(
@@ -173,10 +216,12 @@ class Boots:
                 supervised.retry_at = now + delay_s
                 asyncio.get_running_loop().call_later(delay_s, self._poke)
 
-    def give_up(self, supervised: Supervised, error: ModelyardError, now: float) -> None:
-        """Stops trying to boot. A cluster with replicas that work keeps them, and tries to add more later."""
+    def give_up(
+        self, supervised: Supervised, error: ModelyardError, now: float, keep: Collection[ReplicaState] = BOOTED
+    ) -> None:
+        """Stops trying to boot. A cluster with replicas in states to `keep` keeps them, and tries to add more later."""
         self._stops.drop_queued(supervised, now)
-        if ReplicaState.READY in supervised.states():
+        if any(state in keep for state in supervised.states()):
             supervised.retry_at = now + self._policy.failure_kept_s
             self._records.problem(supervised.cluster, "cannot scale", error)
             return

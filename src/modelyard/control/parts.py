@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
-from modelyard.control.boots import Boots
+from modelyard.control.boots import Boots, LaunchRefusal
 from modelyard.control.clusters import Clusters
 from modelyard.control.desired import DesiredState
 from modelyard.control.journal import Journal
@@ -55,13 +55,14 @@ def assemble(
     server_id: str,
     quota_of: QuotaOf,
     suspension_of: SuspensionOf,
+    launch_refusal: LaunchRefusal,
     poke: asyncio.Event,
 ) -> Parts:
     """The parts, not started. `poke`: set by all that changes something, `routes` included; the loop then looks."""
     preparations = Preparations(catalog, engine.prepare, clock, poke.set)
     desired = DesiredState(store, routes, preparations, clock, policy, poke.set)
     stops = Stops(engine, routes, records, policy, poke.set)
-    boots = Boots(desired.by_id, engine, preparations, records, stops, policy, quota_of, poke.set)
+    boots = Boots(desired.by_id, engine, preparations, records, stops, policy, quota_of, launch_refusal, poke.set)
     observation = Observation(desired, engine, records, boots)
     reconciler = Reconciler(
         desired,

@@ -20,6 +20,8 @@ class Policy:
     count_s: float = 2.0
     back_off_s: float = 0.5
     back_off_max_s: float = 30.0
+    boots_at_once: int = 16
+    """Of one account: the others' boots wait behind no more than that."""
     max_failed_boots: int = 3
     max_crashes: int = 5
     crash_window_s: float = 600.0

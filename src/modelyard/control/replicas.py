@@ -33,7 +33,7 @@ class BootSettings:
 class Replica:
     """One replica. `since`: monotonic time its state began (STARTING and LOADING share one). From STARTING to the end
     it is at `place`, where `reserved_bytes` count against the node and `reserved_device_bytes` against the device;
-    `peak_bytes` and `peak_device_bytes` are the most it was seen to hold.
+    `peak_bytes` and `peak_device_bytes` are the most it was seen to hold; `priced_bytes` is what its account pays for.
     `stopping`: its end was asked for, with this reason. `was_ready`: it has served; its death is no failed boot.
     `pid`: its process, as the ledger knows it."""
 
@@ -43,6 +43,7 @@ class Replica:
     place: Place | None = None
     reserved_bytes: int = 0
     reserved_device_bytes: int = 0
+    priced_bytes: int = 0
     peak_bytes: int = 0
     peak_device_bytes: int = 0
     link: Link | None = None

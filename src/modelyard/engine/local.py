@@ -45,6 +45,9 @@ LAST_FRAMES_S = 1.0
 EXIT_S = 5.0
 """How long a worker that has closed its connection may take to exit."""
 CLOSE_GRACE_S = 2.0
+FORKS_AT_ONCE = 4
+"""Asked of the nursery before it has answered: enough to keep it busy, few enough that a launch which is stopped before
+its turn costs no fork."""
 
 
 async def fetch_nothing(card: ModelCard, on_progress: OnProgress) -> Path:
@@ -113,6 +116,8 @@ class LocalEngine(Engine):
         self._by_pid: dict[int, LocalReplica] = {}
         self._sightings: dict[str, Sighting] = {}
         self._on_change: Callable[[], None] = lambda: None
+        self._to_fork: dict[str, Spawn] = {}
+        self._forking: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._launches = 0
         self._run_dir: RunDir | None = None
@@ -166,8 +171,17 @@ class LocalEngine(Engine):
         self._update(Sighting(spec.replica_id, Phase.STARTING, place))
         if place.node != self._node.name:
             return self._mark_gone(replica, f"there is no node {place.node}")
-        self._nursery.send(Spawn(spec, str(path)))
+        self._to_fork[spec.replica_id] = Spawn(spec, str(path))
+        self._fork_next()
         return self._share_cores()
+
+    def _fork_next(self, answered: str = "") -> None:
+        """Asks the nursery for the next forks, now that it has answered for one."""
+        self._forking.discard(answered)
+        while self._to_fork and len(self._forking) < FORKS_AT_ONCE:
+            replica_id = next(iter(self._to_fork))
+            self._forking.add(replica_id)
+            self._nursery.send(self._to_fork.pop(replica_id))
 
     def _complete(self, spec: ReplicaSpec, place: Place) -> ReplicaSpec:
         """The spec with what only this machine knows."""
@@ -182,7 +196,8 @@ class LocalEngine(Engine):
         replica = self._replicas.get(replica_id)
         if replica is None or replica.gone.is_set():
             return None
-        if replica.pid is None:  # not forked yet; should it be forked after all, it will be killed as it starts
+        if replica.pid is None:  # not forked yet; if the nursery was asked for it, it will be killed as it starts
+            self._to_fork.pop(replica_id, None)
             return self._mark_gone(replica, "stopped before it started")
         replica.note_reason("stopped")
         replica.signal(signal.SIGTERM)
@@ -214,8 +229,10 @@ class LocalEngine(Engine):
     def _take_report(self, report: Report) -> None:
         match report:
             case Started(replica_id, pid, path):
+                self._fork_next(replica_id)
                 self._started(replica_id, pid, Path(path))
             case Refused(replica_id, reason):
+                self._fork_next(replica_id)
                 replica = self._replicas.get(replica_id)
                 if replica is not None and not replica.gone.is_set():
                     self._mark_gone(replica, reason)
@@ -240,8 +257,9 @@ class LocalEngine(Engine):
 
     def _nursery_died(self, end: str) -> None:
         """What it had forked dies with it; what it was asked to fork will not come."""
+        self._forking.clear()
         for replica in list(self._replicas.values()):
-            if replica.gone.is_set():
+            if replica.gone.is_set() or replica.spec.replica_id in self._to_fork:
                 continue
             replica.note_reason(end)
             if replica.pid is None:
@@ -250,6 +268,7 @@ class LocalEngine(Engine):
                 replica.signal(signal.SIGKILL)
                 self._exited(replica, None)
         self._by_pid.clear()
+        self._fork_next()
 
     # --- replicas ---
 

@@ -1,0 +1,91 @@
+"""Launches that are taken back, or that a credit does not last for: they cost nobody else time, and pass no credit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import httpx
+import pytest
+
+from tests.builders import build
+from tests.serving import Server, wait_until
+
+HOSTILE, HONEST = "tiny/gpt2", "tiny/t5"
+CHANGES = 200
+REPLICAS = 16
+BOOTS = 3
+PRICE = "0.1"
+"""US dollars per GB and second: a launch of a tiny model costs at least half a dollar."""
+
+
+def run_command(server: Server, *words: str) -> str:
+    """`modelyard WORDS` against the server's data folder; what it printed."""
+    command = [sys.executable, "-m", "modelyard", *words, "--data-dir", str(server.data_dir)]
+    source = os.environ.get("MODELYARD_TEST_SOURCE")
+    environ = {**os.environ, **({"PYTHONPATH": source} if source else {})}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("launches")
+    for family in ("gpt2", "t5"):
+        build(family, root / "tiny" / family)
+    return root
+
+
+@pytest.fixture
+def server(tmp_path: Path, models: Path) -> Iterator[Server]:
+    with Server(tmp_path, models, "--price-per-gb-s", PRICE, "--rate-limit", "0") as server:
+        yield server
+
+
+def cold_boot_s(server: Server) -> float:
+    """Seconds from PUT to the first answer of the honest account."""
+    started = time.monotonic()
+    assert server.put(HONEST).status_code == 202
+    server.run(HONEST, text="hello", params={"max_new_tokens": 1})
+    took_s = time.monotonic() - started
+    server.delete(HONEST)
+    return took_s
+
+
+def test_a_cluster_that_is_switched_on_and_off_delays_nobody_elses_boots(server: Server) -> None:
+    alone_s = median(cold_boot_s(server) for _ in range(BOOTS))
+    server.put(HOSTILE, capacity={"min": REPLICAS, "desired": REPLICAS, "max": REPLICAS})
+    for number in range(CHANGES):
+        answer = server.client.patch(f"/models/v2/{HOSTILE}", json={"status": "off" if number % 2 else "on"})
+        assert answer.status_code in (200, 202), answer.text
+
+    beside_s = cold_boot_s(server)
+
+    # What is still to be done of the changes is a handful of forks, whatever the number of changes.
+    assert beside_s < 3 * alone_s + 1.0, (alone_s, beside_s)
+
+
+def test_a_credit_lasts_for_every_instance_that_is_launched(server: Server) -> None:
+    key = run_command(server, "keys", "create", "poor", "--account", "poor")
+    run_command(server, "accounts", "set", "poor", "--monthly-limit", "1")
+    headers = {"authorization": f"Key {key}"}
+    wait_until(lambda: usage(server, headers)["funds"] is not None)
+
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60.0) as poor:
+        poor.put(f"/models/v2/{HOSTILE}", json={"capacity": {"min": 8, "desired": 8, "max": 8}})
+        wait_until(lambda: poor.get(f"/models/v2/{HOSTILE}").json()["output"]["ready"] >= 1)
+        # Funds are counted every ten seconds; then whatever was launched is on the bill.
+        wait_until(lambda: usage(server, headers)["funds"]["left"] < 1, deadline_s=30.0)
+        poor.delete(f"/models/v2/{HOSTILE}")
+
+    assert usage(server, headers)["total"]["cost"] <= 1
+
+
+def usage(server: Server, headers: dict[str, str]) -> dict[str, dict[str, float]]:
+    response = httpx.get(f"{server.url}/models/v2/usage", headers=headers)
+    assert response.status_code == 200, response.text
+    return dict(response.json()["output"])
