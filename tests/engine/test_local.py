@@ -319,14 +319,15 @@ async def test_a_worker_gets_little_of_its_owner(monkeypatch: pytest.MonkeyPatch
         assert len({(await facts(link))["random"] for link in links}) == 2
 
 
-def test_credentials_are_kept_from_workers() -> None:
+def test_workers_get_what_their_libraries_need_of_the_environment_and_nothing_else() -> None:
     environ = {
-        "PATH": "/bin", "HF_HOME": "/hub", "HF_TOKEN": "x", "AWS_SECRET_ACCESS_KEY": "x", "MODELYARD_DATABASE_URL": "x",
+        "PATH": "/bin", "LC_ALL": "C", "MINE": "x", "HF_HOME": "/hub", "CUDA_API_KEY": "x", "HF_TOKEN": "x",
+        "AWS_SECRET_ACCESS_KEY": "x", "MODELYARD_DATABASE_URL": "x",
         "PGPASSWORD": "x", "database_url": "x", "OPENAI_API_KEY": "x", "OMP_NUM_THREADS": "16",
     }  # fmt: skip
     assert worker_environment(environ) == {
         "PATH": "/bin",
-        "HF_HOME": "/hub",
+        "LC_ALL": "C",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",

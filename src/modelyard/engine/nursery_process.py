@@ -19,7 +19,7 @@ from modelyard.worker.processes import describe_status, end_process
 
 log = logging.getLogger(__name__)
 
-NURSERY = (sys.executable, "-m", "modelyard.worker.nursery")
+NURSERY = (sys.executable, "-P", "-m", "modelyard.worker.nursery")
 RESTART_AFTER_S = 0.2
 RESTART_AFTER_MAX_S = 30.0
 STEADY_S = 60.0

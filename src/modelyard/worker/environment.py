@@ -17,15 +17,26 @@ QUIET_LIBRARIES = {
 """Environment that keeps the native libraries from starting threads at import (workers raise their count later), from
 spinning while they wait (on a machine with other work a spinning thread makes an operation ten times slower), and from
 opening connections."""
-_KEPT_FROM_WORKERS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "ACCESS_KEY", "DATABASE_URL")
-"""Parts of names of variables whose values are secrets of the server."""
+PASSED_ON = frozenset(
+    {"PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONHASHSEED",
+     "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS", "LD_LIBRARY_PATH", "LD_PRELOAD", "COVERAGE_PROCESS_START"}
+)  # fmt: skip
+"""What an interpreter needs to start and to find its libraries."""
+PASSED_ON_BEGINNINGS = (
+    "LC_", "CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "PYTORCH_", "TORCH_", "OMP_", "KMP_", "GOMP_", "MKL_",
+    "OPENBLAS_", "ORT_", "MALLOC_", "GLIBC_TUNABLES",
+)  # fmt: skip
+"""Settings of the numerical libraries, of memory allocators, and of the language."""
+SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "ACCESS_KEY")
+"""Parts of names that would make a secret even of one of those."""
 
 
 def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What workers see of the server's environment: no settings, no credentials, no network for the model library."""
+    """What workers see of the server's environment: what their libraries need, by name, and nothing else."""
     kept = {
         name: value
         for name, value in environ.items()
-        if not name.startswith("MODELYARD_") and not any(part in name.upper() for part in _KEPT_FROM_WORKERS)
+        if (name in PASSED_ON or name.startswith(PASSED_ON_BEGINNINGS))
+        and not any(word in name.upper() for word in SECRET_WORDS)
     }
     return {**kept, **QUIET_LIBRARIES}

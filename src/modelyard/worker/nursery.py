@@ -40,7 +40,7 @@ CAN_FORK = sys.platform == "linux"
 """Elsewhere system libraries start threads behind one's back and a forked child may hang: start fresh processes."""
 PRELOAD = ("modelyard.worker.replica", "modelyard.worker.runtimes.preload")
 PRELOAD_WITHOUT_TORCH = ("modelyard.worker.replica", "modelyard.worker.runtimes.preload_without_torch")
-SECOND_NURSERY = (sys.executable, "-m", "modelyard.worker.nursery", "--without-torch")
+SECOND_NURSERY = (sys.executable, "-P", "-m", "modelyard.worker.nursery", "--without-torch")
 
 Serve = Callable[[ReplicaSpec, socket.socket], int]
 """A worker's whole life in a fork: serves on the socket, returns the exit code."""
