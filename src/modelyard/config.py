@@ -96,6 +96,11 @@ class Settings:
     billing_reserve_s: int = setting(
         10, "seconds set aside before each request of an account with credit or a limit, where requests are billed"
     )
+    min_free_mb: int = setting(
+        100,
+        "room on the data folder's disk, in MB, that is kept for the records of what is under way; with less, "
+        "nothing new is begun",
+    )
     usage_days: int = setting(
         90, "days for which the time and cost of a single request can be read; what is billed is kept for ever"
     )

@@ -24,6 +24,7 @@ ModelyardError
 │   ├── ClusterOff
 │   ├── DownloadFailed
 │   ├── CannotListen              the address is taken, or not this machine's; carries host and port
+│   ├── StoreUnavailable          the database or its disk takes no records; carries cause
 │   ├── DatabaseTaken             another server uses the database; carries where and holder
 │   └── ReplicaLost               the replica died with the request in it; retried elsewhere when unstarted
 ├── DeadlineExceeded 504
@@ -225,6 +226,15 @@ class CannotListen(Unavailable):
     """The address cannot be listened on."""
 
     code = "cannot_listen"
+
+
+class StoreUnavailable(Unavailable):
+    """The server's records cannot be read or written. The message is the operator's: it names files and hosts.
+
+    `cause`: "disk full", "disk" (it fails, or is read-only), or none.
+    """
+
+    code = "store_unavailable"
 
 
 class DatabaseTaken(Unavailable):

@@ -26,6 +26,7 @@ from modelyard.catalog.catalog import open_catalog
 from modelyard.catalog.index import Index
 from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import Settings
+from modelyard.control.disk_space import watch_disk_space
 from modelyard.control.journal import Journal
 from modelyard.control.parts import assemble
 from modelyard.control.plane import Plane
@@ -182,6 +183,9 @@ class Root:
         self._journal = Journal(self._store, clock)
         self._journal.start()
         stack.push_async_callback(self._journal.close)
+        min_free_bytes = settings.min_free_mb * MIB
+        space = watch_disk_space(settings.data_dir, min_free_bytes, self._journal.note_shortage)
+        start_task(stack, space, "disk space")
         self._funds = Funds(self._store, self._ledger_clock, self._tariff)
         await self._funds.open()
         look_now = asyncio.Event()
@@ -204,7 +208,7 @@ class Root:
         self._plane = Plane(parts)
         await self._plane.start()
         stack.push_async_callback(self._plane.close)
-        await self._journal.flush()  # what an earlier server left open is closed: funds count it as closed
+        await self._journal.flush_for_reader()  # what an earlier server left open is closed: funds count it as closed
         self._funds.start()
         stack.push_async_callback(self._funds.close)
 

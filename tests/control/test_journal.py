@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from modelyard.control.journal import Journal, to_writes
-from modelyard.errors import NotFound, Unavailable
+from modelyard.control.disk_space import find_shortage
+from modelyard.control.journal import (
+    MOST_UNWRITTEN,
+    MOST_UNWRITTEN_EVENTS,
+    MOST_UNWRITTEN_FAILING,
+    Journal,
+    to_writes,
+)
+from modelyard.errors import NotFound, StoreUnavailable, Unavailable
 from modelyard.records.clusters import Event
 from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
@@ -173,3 +181,119 @@ async def test_a_flush_waits_for_what_was_submitted_before_it_and_no_longer(own_
             each.set()
         await journal.close()
         assert done == [0, 1, 2]
+
+
+class Away:
+    """A write that the store does not take until `returned` is set."""
+
+    def __init__(self, **data: str) -> None:
+        self.returned = threading.Event()
+        self._data = data
+
+    def __call__(self) -> None:
+        if not self.returned.is_set():
+            raise StoreUnavailable("The disk of /var/lib is away.", **self._data)
+
+
+async def test_a_full_disk_ends_new_work_with_the_first_record_and_room_on_it_begins_it_again(
+    own_database: Path,
+) -> None:
+    with open_store(own_database) as store:
+        journal = Journal(store, HandClock(), retry_delay_s=0)
+        write = Away(cause="disk full")
+        journal.check()
+        journal.submit(write)
+        journal.start()
+        await until(lambda: journal.failing)
+        with pytest.raises(StoreUnavailable) as refused:
+            journal.check()
+        assert refused.value.data["cause"] == "disk full"
+        write.returned.set()
+        await journal.flush()
+        journal.check()
+        assert not journal.failing
+        await journal.close()
+
+
+async def test_a_database_that_is_away_ends_new_work_when_too_many_records_wait(own_database: Path) -> None:
+    with open_store(own_database) as store:
+        journal = Journal(store, HandClock(), retry_delay_s=0)
+        write = Away()
+        journal.submit(write)
+        journal.start()
+        await until(lambda: journal.failing)
+        for _ in range(MOST_UNWRITTEN_FAILING - 2):
+            journal.submit(lambda: None)
+        journal.check()
+        journal.submit(lambda: None)
+        with pytest.raises(StoreUnavailable):
+            journal.check()
+        write.returned.set()
+        await journal.flush()
+        journal.check()
+        await journal.close()
+
+
+async def test_a_store_that_only_takes_its_time_ends_new_work_at_a_bound(own_database: Path) -> None:
+    with open_store(own_database) as store:
+        journal = Journal(store, HandClock())
+        for _ in range(MOST_UNWRITTEN - 1):
+            journal.submit(lambda: None)
+        journal.check()
+        journal.submit(lambda: None)
+        with pytest.raises(StoreUnavailable, match="records wait"):
+            journal.check()
+        journal.start()
+        await journal.flush()
+        journal.check()
+        await journal.close()
+
+
+async def test_lines_of_logs_have_a_bound_and_requests_are_never_given_up(own_database: Path) -> None:
+    with open_store(own_database) as store:
+        account = store.accounts.create("ada", START).id
+        journal = Journal(store, HandClock())
+        for _ in range(MOST_UNWRITTEN_EVENTS + 5):
+            journal.event(account, "org/name", None, "note", "again")
+        request = RequestRecord("req_1", account, "org/name", 1, START, settled_at=START)
+        journal.settle(request)
+        journal.start()
+        await journal.flush()
+        assert len(store.events.list(account, limit=MOST_UNWRITTEN_EVENTS + 5)) == MOST_UNWRITTEN_EVENTS
+        assert store.requests.find(request.id) == request
+        await journal.close()
+
+
+async def test_who_reads_does_not_wait_for_a_store_that_is_away(own_database: Path) -> None:
+    with open_store(own_database) as store:
+        journal = Journal(store, HandClock(), retry_delay_s=0)
+        write = Away(cause="disk")
+        journal.start()
+        await journal.flush_for_reader()
+        journal.submit(write)
+        await until(lambda: journal.failing)
+        with pytest.raises(StoreUnavailable):
+            await journal.flush_for_reader()
+        write.returned.set()
+        await until(lambda: not journal.failing)
+        await journal.flush_for_reader()
+        await journal.close()
+
+
+async def test_too_little_room_ends_new_work_while_there_is_still_some_for_records(own_database: Path) -> None:
+    with open_store(own_database) as store:
+        journal = Journal(store, HandClock())
+        journal.start()
+        journal.note_shortage(find_shortage(own_database.parent, 2**62))
+        with pytest.raises(StoreUnavailable, match="MB are kept free"):
+            journal.check()
+        await journal.flush_for_reader()
+        journal.note_shortage(find_shortage(own_database.parent, 0))
+        journal.check()
+        await journal.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the loop turn until it holds; the test's own deadline bounds it."""
+    while not condition():
+        await asyncio.sleep(0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.errors import NotFound
+from modelyard.errors import NotFound, StoreUnavailable
 from modelyard.media.artefacts import NAME, Artefacts
 from tests.clock import HandClock
 
@@ -31,6 +31,14 @@ def test_a_kept_file_is_found_by_its_name_until_it_expires(artefacts: Artefacts,
     clock.advance(1)
     with pytest.raises(NotFound):
         artefacts.get(name)
+
+
+def test_a_file_that_cannot_be_written_is_said_so_and_leaves_nothing(artefacts: Artefacts, tmp_path: Path):
+    (tmp_path / "artefacts").rmdir()
+    (tmp_path / "artefacts").symlink_to("/dev/full")
+    with pytest.raises(StoreUnavailable, match="cannot be written") as refused:
+        artefacts.keep(b"data", "audio/wav")
+    assert refused.value.data["cause"] == "disk"
 
 
 def test_names_differ_and_say_the_type(artefacts: Artefacts):

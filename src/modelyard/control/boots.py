@@ -93,7 +93,9 @@ class Boots:
     # --- boots ---
 
     def place_queued(self, now: float) -> None:
-        """Launches what waits for its files and for room, as far as there is any."""
+        """Launches what waits for its files and for room, as far as there is any and it can be recorded."""
+        if self._records.held_up:
+            return
         room = self._room(now)
         queued = [
             (supervised, replica)

@@ -1,7 +1,8 @@
 """Writes what happened to the store, in order, without making the event loop wait.
 
-Owns the queue between the loop and the store. Records survive everything but a crash within the moment between
-`submit` and the writer's next turn (for requests, `GATHER_S`); what must not be lost even then is awaited with `flush`.
+Owns the queue between the loop and the store, and whether new work may begin: not while what comes of it could not be
+written. Records survive everything but a crash within the moment between `submit` and the writer's next turn (for
+requests, `GATHER_S`); what must not be lost even then is awaited with `flush`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from itertools import groupby
 from typing import Any, cast
 
 from modelyard.clock import Clock
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, StoreUnavailable
 from modelyard.records.clusters import Event
 from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
@@ -29,6 +30,16 @@ CLOSE_DEADLINE_S = 10.0
 GATHER_S = 0.25
 """How long a request's record may wait for others: one transaction for each request would cost more than the request
 costs the gateway."""
+DISKS = frozenset({"disk", "disk full"})
+"""Causes by which a write fails until somebody does something: nothing new is begun from the first on."""
+MOST_UNWRITTEN_FAILING = 100
+"""Records in memory beyond which nothing new is begun while a database is away that may be back in a moment."""
+MOST_UNWRITTEN = 10_000
+"""The same while it only takes its time: a busy server has some hundreds."""
+MOST_UNWRITTEN_EVENTS = 20_000
+"""Lines of logs are given up beyond so many records."""
+READ_S = 5.0
+"""How long a call that reads may wait for what is being written."""
 
 
 class Journal:
@@ -43,6 +54,10 @@ class Journal:
         self._submitted = self._written = 0
         self._progress = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._failure: ModelyardError | None = None
+        self._shortage: StoreUnavailable | None = None
+        self.refusal: ModelyardError | None = None
+        """Why nothing new may begin; None while records can be written."""
 
     def start(self) -> None:
         """Starts the writer."""
@@ -68,6 +83,33 @@ class Journal:
         while self._written < submitted:
             await self._progress.wait()
 
+    async def flush_for_reader(self) -> None:
+        """As `flush`, for a call that somebody waits for. Raises StoreUnavailable when the store takes too long."""
+        try:
+            async with asyncio.timeout(0 if self.failing else READ_S):
+                await self.flush()
+        except TimeoutError:
+            raise refused(self._failure or StoreUnavailable("The store takes records too slowly.")) from None
+
+    @property
+    def failing(self) -> bool:
+        """Whether the store did not take what was last written."""
+        return self._failure is not None
+
+    def check(self) -> None:
+        """Raises StoreUnavailable when nothing new may begin."""
+        if self.refusal is not None:
+            raise refused(self.refusal)
+
+    def note_shortage(self, shortage: StoreUnavailable | None) -> None:
+        """Takes that the disk is about to be full, or no longer: what has begun is to find room for its records."""
+        if shortage is not None and self._shortage is None:
+            log.error("nothing new is begun: %s", shortage.message)
+        elif shortage is None and self._shortage is not None:
+            log.warning("there is room on the disk again")
+        self._shortage = shortage
+        self._decide()
+
     def submit(self, write: Write) -> None:
         """Queues a call into the store. Loop thread only."""
         self._hurry.set()
@@ -78,6 +120,8 @@ class Journal:
     ) -> None:
         """Queues one line of a cluster's log."""
         log.info("%s: %s", model_id, message)
+        if self._submitted - self._written >= MOST_UNWRITTEN_EVENTS:
+            return
         self._hurry.set()
         self._put(Event(account_id, model_id, self._clock.now(), kind, message, cluster_id=cluster_id, data=data))
 
@@ -88,6 +132,8 @@ class Journal:
     def _put(self, entry: Entry) -> None:
         self._submitted += 1
         self._queue.put_nowait(entry)
+        if self._failure is not None or self._submitted - self._written >= MOST_UNWRITTEN:
+            self._decide()
 
     async def _write_forever(self) -> None:
         while True:
@@ -100,6 +146,8 @@ class Journal:
             for write in to_writes(entries, self._store):
                 await self._write(write)
             self._written += len(entries)
+            if self.refusal is not None:
+                self._decide()
             self._progress.set()
             self._progress = asyncio.Event()  # who waits for more waits for the next turn
 
@@ -116,14 +164,40 @@ class Journal:
             except ModelyardError as error:
                 if not error.retryable:
                     log.error("a record could not be written: %s", error.message)  # noqa: TRY400 - a sentence, no trace
-                    return
-                log.warning("the store is away, trying again: %s", error.message)
+                    return None
+                self._fail(error)
                 await asyncio.sleep(self._retry_delay_s)
             except Exception:
                 log.exception("a record could not be written")
-                return
+                return None
             else:
-                return
+                return self._succeed()
+
+    def _fail(self, error: ModelyardError) -> None:
+        if self._failure is None:
+            log.error("the store takes no records, trying again until it does: %s", error.message)
+        self._failure = error
+        self._decide()
+
+    def _succeed(self) -> None:
+        if self._failure is not None:
+            log.warning("the store takes records again")
+            self._failure = None
+            self._decide()
+
+    def _decide(self) -> None:
+        """Whether new work may begin."""
+        unwritten, failure = self._submitted - self._written, self._failure
+        self.refusal = self._shortage
+        if failure is not None and (failure.data.get("cause") in DISKS or unwritten >= MOST_UNWRITTEN_FAILING):
+            self.refusal = failure
+        elif failure is None and unwritten >= MOST_UNWRITTEN:
+            self.refusal = StoreUnavailable(f"{unwritten} records wait to be written.")
+
+
+def refused(why: ModelyardError) -> StoreUnavailable:
+    """The error for whoever is refused; every one needs its own."""
+    return StoreUnavailable(why.message, cause=why.data.get("cause"))
 
 
 def to_writes(entries: list[Entry], store: Store) -> list[Write]:

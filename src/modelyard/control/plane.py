@@ -123,7 +123,7 @@ class Plane:
 
     async def events(self, account_id: str, model_id: str, *, after: int | None, limit: int) -> Sequence[Event]:
         """A cluster's log, oldest first, what was just noted included. `after`: an event's id."""
-        await self._parts.journal.flush()
+        await self._parts.journal.flush_for_reader()
         return await asyncio.to_thread(self._parts.store.events.list, account_id, model_id, after_id=after, limit=limit)
 
     async def logs(self, account_id: str, model_id: str, count: int) -> Sequence[ReplicaLog]:

@@ -39,6 +39,11 @@ class Records:
         self._tariff = tariff
         self._describe = describe
 
+    @property
+    def held_up(self) -> bool:
+        """Whether nothing new may begin, since what comes of it could not be recorded."""
+        return self._journal.refusal is not None
+
     def event(self, cluster: Cluster, kind: str, message: str) -> None:
         """Adds a line to the cluster's log."""
         self._journal.event(cluster.account_id, cluster.model_id, cluster.id, kind, message)
@@ -75,7 +80,7 @@ class Records:
 
     def alive(self, replica_ids: Collection[str]) -> None:
         """These replicas live."""
-        if replica_ids:
+        if replica_ids and not self._journal.failing:  # else hundreds would wait
             self._journal.submit(partial(self._store.instances.heartbeat, replica_ids, self._clock.now()))
 
     def ended(self, replica_id: str, reason: str) -> None:

@@ -1,7 +1,7 @@
 """One inference, whatever surface it came through: admitted, read, run, metered and shown, in one order, once.
 
-The order of the checks: key, rate, funds, requests at once, body, cluster (where the surface makes none), model, task,
-fields, media. Nothing is queued, and no cluster made, before all of them hold.
+The order of the checks: key, records, rate, funds, requests at once, body, cluster (where the surface makes none),
+model, task, fields, media. Nothing is queued, and no cluster made, before all of them hold.
 """
 
 from __future__ import annotations
@@ -95,10 +95,11 @@ class Inferences:
     async def _admit(self, http: HttpExchange, headers: dict[str, str]) -> Key:
         """The key the request comes with, counted against its rate; adds the `ratelimit-*` headers.
 
-        Raises Unauthorized, RateLimited, PaymentRequired.
+        Raises Unauthorized, StoreUnavailable, RateLimited, PaymentRequired.
         """
         authorization = http.header(b"authorization")
         key = self._authenticator.recognise(authorization) or await self._authenticator.authenticate(authorization)
+        self._metering.check()
         headers |= self._limiter.take(key)
         self._funds.check(key.account_id)
         return key

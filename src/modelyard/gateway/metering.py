@@ -50,6 +50,10 @@ class Metering:
         self.reserve_us = reserve_s * US
         self.server_id = server_id
 
+    def check(self) -> None:
+        """Raises StoreUnavailable when what comes of a request could not be recorded."""
+        self.journal.check()
+
     def request(self, request_id: str, key: Key, model_id: str, cost: Price) -> MeteredRequest:
         """A context for the run of one request; what it took is settled at its end."""
         record = RequestRecord(

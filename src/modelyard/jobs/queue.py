@@ -114,11 +114,12 @@ class Jobs:
     async def _work(self) -> None:
         while True:
             self._poke.clear()
+            job = None
             try:
-                job = await asyncio.to_thread(self._store.jobs.claim, self._server_id, self._clock.now())
+                if self._journal.refusal is None:
+                    job = await asyncio.to_thread(self._store.jobs.claim, self._server_id, self._clock.now())
             except ModelyardError as error:
                 log.warning("the queue of jobs cannot be read: %s", error.message)
-                job = None
             if job is not None:
                 await self._run(job)
                 await self._journal.flush()  # what came of it is written before the next one begins

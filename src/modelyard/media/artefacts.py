@@ -6,6 +6,7 @@ Knowing a name is the right to read the file. Names are checked against their on
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import re
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard.clock import Clock
-from modelyard.errors import NotFound
+from modelyard.errors import NotFound, StoreUnavailable
 from modelyard.private_files import ensure_private_file, ensure_private_folder
 
 log = logging.getLogger(__name__)
@@ -53,15 +54,21 @@ class Artefacts:
         self.sweep()
 
     def keep(self, data: bytes, media_type: str) -> str:
-        """Stores a file; returns its name."""
+        """Stores a file; returns its name. Raises StoreUnavailable."""
         name = f"{secrets.token_urlsafe(TOKEN_BYTES)}.{ENDINGS.get(media_type, OTHER)}"
         path = self._folder / name
         part = path.with_suffix(".part")
-        ensure_private_file(part)
-        part.write_bytes(data)
-        now = self._clock.now().timestamp()
-        os.utime(part, (now, now))
-        part.rename(path)  # whoever finds it, finds all of it
+        try:
+            ensure_private_file(part)
+            part.write_bytes(data)
+            now = self._clock.now().timestamp()
+            os.utime(part, (now, now))
+            part.rename(path)  # whoever finds it, finds all of it
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink()
+            cause = "disk full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "disk"
+            raise StoreUnavailable(f"{path} cannot be written: {error.strerror}.", cause=cause) from error
         return name
 
     def get(self, name: str) -> Artefact:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from modelyard.errors import ModelyardError, NotFound, Unavailable
+from modelyard.errors import ModelyardError, NotFound, StoreUnavailable
 
 
-def locked(where: str, waited_s: float) -> Unavailable:
+def locked(where: str, waited_s: float) -> StoreUnavailable:
     """Another writer did not let go in time."""
-    return Unavailable(
+    return StoreUnavailable(
         f"{where} has been locked by another writer for {waited_s:g} s. "
         "Look for a second server, a backup or an open database shell on it, and end that."
     )
 
 
-def busy(where: str) -> Unavailable:
+def busy(where: str) -> StoreUnavailable:
     """Every connection of the pool is in use and stayed so."""
-    return Unavailable(f"All connections to {where} are busy. Try again in a moment.")
+    return StoreUnavailable(f"All connections to {where} are busy. Try again in a moment.")
 
 
-def closed() -> Unavailable:
+def closed() -> StoreUnavailable:
     """The store was closed before this call."""
-    return Unavailable("The store is closed: this server is shutting down.")
+    return StoreUnavailable("The store is closed: this server is shutting down.")
 
 
 def from_sqlite(error: DBAPIError, where: str, waited_s: float) -> ModelyardError | None:
@@ -32,20 +32,26 @@ def from_sqlite(error: DBAPIError, where: str, waited_s: float) -> ModelyardErro
         case text if "is locked" in text:
             return locked(where, waited_s)
         case text if "unable to open" in text:
-            return Unavailable(
+            return StoreUnavailable(
                 f"Cannot open the database file {where}. "
                 "Check that its folder exists and that this user may write to it."
             )
         case text if "readonly" in text:
-            return Unavailable(f"The database file {where} is read-only. Make it and its folder writable.")
+            return StoreUnavailable(
+                f"The database file {where} is read-only. Make it and its folder writable.", cause="disk"
+            )
         case text if "is full" in text:
-            return Unavailable(f"The disk that holds {where} is full. Free some space, then try again.")
+            return StoreUnavailable(
+                f"The disk that holds {where} is full. Free some space, then try again.", cause="disk full"
+            )
         case text if "not a database" in text:
-            return Unavailable(f"{where} is not a SQLite database. Move it away, or choose another --data-dir.")
+            return StoreUnavailable(f"{where} is not a SQLite database. Move it away, or choose another --data-dir.")
         case text if "malformed" in text:
-            return Unavailable(f"The database file {where} is damaged. Restore it from a backup.")
+            return StoreUnavailable(f"The database file {where} is damaged. Restore it from a backup.")
         case text if "disk I/O" in text:
-            return Unavailable(f"The disk that holds {where} fails ({text}). Check it, then start again.")
+            return StoreUnavailable(
+                f"The disk that holds {where} fails ({text}). Free some space, or check it.", cause="disk"
+            )
         case text if "FOREIGN KEY" in text:
             return _no_account()
     return None
@@ -59,12 +65,14 @@ def from_postgresql(error: DBAPIError, where: str, waited_s: float) -> Modelyard
         case "55P03":
             return locked(where, waited_s)
         case "53100":
-            return Unavailable(f"The disk of PostgreSQL at {where} is full. Free some space, then try again.")
+            return StoreUnavailable(
+                f"The disk of PostgreSQL at {where} is full. Free some space, then try again.", cause="disk full"
+            )
         case "42501":
-            return Unavailable(f"PostgreSQL at {where}: {reason(error)}. Grant it to the user in --database-url.")
+            return StoreUnavailable(f"PostgreSQL at {where}: {reason(error)}. Grant it to the user in --database-url.")
     if not isinstance(error, OperationalError):
         return None
-    return Unavailable(
+    return StoreUnavailable(
         f"PostgreSQL at {where} cannot answer: {reason(error)}. "
         "Check that it is running and that --database-url (MODELYARD_DATABASE_URL) is right."
     )

@@ -59,7 +59,7 @@ class UsageCalls:
         since, until = read_period(query.since, query.until, now)
         if query.model_id is not None:
             check_model_id(query.model_id)
-        await self._journal.flush()
+        await self._journal.flush_for_reader()
         usage = await asyncio.to_thread(
             read_usage, self._store, key.account_id, since, until, model_id=query.model_id, now=now
         )
@@ -68,7 +68,7 @@ class UsageCalls:
     async def get_request(self, request: Request, key: Key) -> Answer[RequestUsage]:
         """What one request of the account took and cost."""
         request_id = request.path_params["request_id"]
-        await self._journal.flush()
+        await self._journal.flush_for_reader()
         record = await asyncio.to_thread(self._store.requests.find, request_id)
         if record is None or record.account_id != key.account_id or record.settled_at is None:
             raise NotFound(
