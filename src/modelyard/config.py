@@ -74,6 +74,17 @@ class Settings:
     stable_window_s: float = setting(60.0, "seconds of lower load before a replica is taken away")
     max_body_mb: int = setting(64, "largest request body, in MB; media in base64 takes a third more than its file")
     max_media_mb: int = setting(64, "largest image, sound or video fetched from a URL, in MB")
+    max_request_mb: int = setting(
+        192, "most that one request may take in the server's memory, its body and its media together, in MB", most=256
+    )
+    requests_memory_mb: int = setting(
+        0,
+        "most that the bodies and media of all requests may take in the server's memory, in MB; more wait, then get "
+        "503; 0: a sixteenth of the memory for replicas, but room for four requests",
+    )
+    account_requests_mb: int = setting(
+        0, "most of it that one account's requests may take, in MB; more wait, then get 429; 0: half of it"
+    )
     fetch_timeout_s: float = setting(30.0, "seconds that fetching a URL may take, redirects included")
     allow_private_media: bool = setting(False, "fetch media from private and loopback addresses too")
     public_url: str = setting(

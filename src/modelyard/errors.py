@@ -17,6 +17,7 @@ ModelyardError
 ├── Throttled 429                 carries retry_after_s
 │   ├── RateLimited           a key's requests per minute; carries the limit
 │   ├── TooManyAtOnce         an account's requests under way at once
+│   ├── Overloaded 503        what requests bring fills the memory that the server has for it
 │   └── QueueFull
 ├── Unavailable 503
 │   ├── NoCapacity
@@ -182,6 +183,13 @@ class TooManyAtOnce(Throttled):
     """The account has as many requests under way as it may have at once."""
 
     code = "too_many_at_once"
+
+
+class Overloaded(Throttled):
+    """The server's memory for requests is in use. Try again shortly."""
+
+    code = "overloaded"
+    status = 503
 
 
 class QueueFull(Throttled):

@@ -53,6 +53,7 @@ from modelyard.gateway.listing import Listings
 from modelyard.gateway.metering import Metering
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.remedies import V2, sentence
+from modelyard.gateway.request_memory import MemoryLimits, RequestMemory
 from modelyard.gateway.server import configure_logging, run
 from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
 from modelyard.gateway.surfaces.v1.inference import V1Inference
@@ -256,6 +257,7 @@ class Root:
             Replicas(self._plane, self._routes, queue_wait_s=settings.queue_wait_s),
             open_fetcher(settings),
             metering,
+            RequestMemory(memory_limits_of(settings)),
             price_per_gb_s=settings.price_per_gb_s,
         )
         max_body_bytes = settings.max_body_mb * MIB
@@ -293,6 +295,19 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
+def memory_limits_of(settings: Settings) -> MemoryLimits:
+    """What requests may bring into this process."""
+    request = settings.max_request_mb * MIB
+    server = settings.requests_memory_mb * MIB or max(4 * request, memory_for_replicas(settings) // 16)
+    account = settings.account_requests_mb * MIB or server // 2
+    return MemoryLimits(request_bytes=request, account_bytes=account, server_bytes=server)
+
+
+def memory_for_replicas(settings: Settings) -> int:
+    """The bytes that all replicas together may hold."""
+    return int(settings.memory_gb * GIB) if settings.memory_gb else usable_memory_bytes()
+
+
 def start_task(stack: AsyncExitStack, work: Coroutine[Any, Any, None], name: str) -> None:
     """Runs work in the background until the stack is closed."""
     stack.push_async_callback(end, asyncio.create_task(work, name=name))
@@ -324,5 +339,5 @@ def open_engine(settings: Settings, fetch: Fetch) -> Engine:
     """The engine these settings name. `fetch` downloads models. May block for seconds. Raises InvalidRequest."""
     if settings.engine != "local":
         raise InvalidRequest(field="engine", got=settings.engine, accepted="local")
-    memory = int(settings.memory_gb * GIB) if settings.memory_gb else usable_memory_bytes()
+    memory = memory_for_replicas(settings)
     return LocalEngine(memory, devices=find_devices(), log_dir=settings.data_dir / LOGS_FOLDER, fetch=fetch)

@@ -19,6 +19,7 @@ from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.metering import Metering
 from modelyard.gateway.model_request import ModelRequest
+from modelyard.gateway.request_memory import MemoryLimits, RequestMemory
 from modelyard.gateway.surfaces.base import Surface
 from modelyard.gateway.surfaces.v1.inference import V1Inference
 from modelyard.gateway.surfaces.v2.inference import V2Inference
@@ -71,6 +72,9 @@ def answer_with(output: Any, *pieces: str) -> Answering:
     return answering
 
 
+MEMORY = MemoryLimits(request_bytes=4 * MAX_BODY_BYTES, account_bytes=8 * MAX_BODY_BYTES, server_bytes=2**30)
+
+
 class Gateway:
     """What the tests speak to."""
 
@@ -91,6 +95,7 @@ class Gateway:
             self.destination,
             Fetcher(FetchLimits(max_bytes=MAX_BODY_BYTES, total_s=5.0, allow_private=False)),
             Metering(yard.store, yard.journal, self.funds, ledger_clock, Tariff(0), 60, yard.server_id),
+            RequestMemory(MEMORY),
             price_per_gb_s=PRICE_PER_GB_S,
         )
         artefacts = Artefacts(folder / "artefacts", 60, yard.clock)

@@ -22,6 +22,7 @@ from modelyard.gateway.destinations.base import Destination, OnPiece
 from modelyard.gateway.media import needs_resolving, resolve
 from modelyard.gateway.metering import Metering
 from modelyard.gateway.model_request import ModelRequest, meter_headers
+from modelyard.gateway.request_memory import RequestMemory
 from modelyard.gateway.requests import new_request_id
 from modelyard.gateway.surfaces.base import Payload, Surface
 from modelyard.http.exchange import JSON, ClientLeft, HttpExchange
@@ -48,6 +49,7 @@ class Inferences:
         destination: Destination,
         fetcher: Fetcher,
         metering: Metering,
+        memory: RequestMemory,
         *,
         price_per_gb_s: float,
     ) -> None:
@@ -60,6 +62,7 @@ class Inferences:
         self._destination = destination
         self._fetcher = fetcher
         self._metering = metering
+        self._memory = memory
         self._price_per_gb_s = price_per_gb_s
 
     async def serve(self, http: HttpExchange, surface: Surface, model_id: str | None = None) -> None:
@@ -70,7 +73,8 @@ class Inferences:
         headers = {"x-request-id": new_request_id()}
         try:
             key = await self._admit(http, headers)
-            with self._quotas.request(key.account_id):
+            with self._quotas.request(key.account_id), self._memory.of(key.account_id) as share:
+                http.grow = share.grow
                 request = await self._read(http, surface, model_id, key, headers["x-request-id"])
                 await self._answer(http, surface, request, headers)
         except ClientLeft:
@@ -131,7 +135,7 @@ class Inferences:
         inference = bodies.read(task, body)
         if needs_resolving(inference.fields):
             async with http.until_client_leaves():
-                fields = await resolve(inference.fields, task.media, self._fetcher)
+                fields = await resolve(inference.fields, task.media, self._fetcher, http.grow)
             inference = replace(inference, fields=fields)
         return inference
 

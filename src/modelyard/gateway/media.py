@@ -11,6 +11,7 @@ from typing import Any
 
 from modelyard.errors import InvalidRequest
 from modelyard.gateway.deferred import Deferred, has_deferred, restore
+from modelyard.http.exchange import Grow, count_nothing
 from modelyard.media import sniff
 from modelyard.media.content import decode_base64
 from modelyard.media.fetch import Fetcher
@@ -21,6 +22,8 @@ FIELD = "media"
 """The key under which a task's fields hold a `Media`, at any depth."""
 MAX_MEDIA = 64
 """Pieces of media in one request."""
+MAX_URLS = 32
+"""Of these, those that are to be fetched: each costs others work that its sender does not pay for."""
 FETCHES = 4
 """How many URLs of one request are fetched at a time."""
 BLOB_BYTES = 64 * 1024
@@ -51,34 +54,44 @@ def needs_resolving(fields: dict[str, Any]) -> bool:
     return next(find_media(fields), None) is not None or has_deferred(fields)
 
 
-async def resolve(fields: dict[str, Any], kind: Kind | None, fetcher: Fetcher) -> dict[str, Any]:
+async def resolve(
+    fields: dict[str, Any], kind: Kind | None, fetcher: Fetcher, grow: Grow = count_nothing
+) -> dict[str, Any]:
     """`fields` with `{"where", "data"}` for every piece of media, ready for a frame. `kind`: what the task reads.
 
-    Cancelling it cancels the fetches. Raises InvalidRequest naming the field of the first piece that is no such media.
+    Cancelling it cancels the fetches. `grow` is asked before any media is held. Raises InvalidRequest naming the field
+    of the first piece that is no such media, and what `grow` raises.
     """
     found = list(find_media(fields, kind))
+    urls = sum("url" in media for media, _ in found)
     if len(found) > MAX_MEDIA:
         raise InvalidRequest(field="messages", got=f"{len(found)} pieces of media", accepted=f"at most {MAX_MEDIA}")
+    if urls > MAX_URLS:
+        raise InvalidRequest(field="messages", got=f"{urls} URLs", accepted=f"at most {MAX_URLS}; more as base64")
     turn = asyncio.Semaphore(FETCHES)
     try:
         async with asyncio.TaskGroup() as group:
             for media, wanted in found:
-                group.create_task(resolve_one(media, wanted, fetcher, turn), name="media")
+                group.create_task(resolve_one(media, wanted, fetcher, turn, grow), name="media")
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     restored: dict[str, Any] = restore(fields)
     return restored
 
 
-async def resolve_one(media: dict[str, Any], kind: Kind | None, fetcher: Fetcher, turn: asyncio.Semaphore) -> None:
+async def resolve_one(
+    media: dict[str, Any], kind: Kind | None, fetcher: Fetcher, turn: asyncio.Semaphore, grow: Grow
+) -> None:
     """Puts `data` in place of a URL or base64, and checks that it is a `kind`. Raises InvalidRequest."""
     where = str(media["where"])
     url, text = media.pop("url", None), media.pop("base64", None)
     if url is not None:
         async with turn:
-            data: bytes | bytearray = await fetcher.fetch(url, where)
+            data: bytes | bytearray = await fetcher.fetch(url, where, grow)
     elif isinstance(text, Deferred):
         where = media["where"] = text.where or where
+        if not text.uploaded:
+            await grow(len(text.raw) * 3 // 4)
         data = await text.decode(where)
     elif isinstance(text, str):
         data = decode_base64(text, where)

@@ -28,6 +28,7 @@ Remedies = Mapping[tuple[type[ModelyardError], str | None], str]
 
 OPERATOR: Remedies = {
     (BodyTooLarge, "request"): "--max-body-mb raises the limit.",
+    (BodyTooLarge, "memory"): "--max-request-mb raises the limit.",
     (NoCapacity, "machine"): "Serve a smaller model or raise --memory-gb.",
     (NoCapacity, "device"): "Serve a smaller model.",
     (NoCapacity, "account memory"): "Serve a smaller model, or have the limit raised: "

@@ -18,6 +18,15 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+Grow = Callable[[int], Awaitable[None]]
+"""Waits until so many more bytes may be held in memory. Raises what keeps them from it."""
+
+UNCOUNTED_BYTES = 64 * 1024
+"""A body up to this size is not asked leave for: the server that reads from the socket holds as much anyway.
+Source: uvicorn's high-water mark."""
+GROWTH_BYTES = 1024 * 1024
+"""In what steps leave is asked for where nobody says how long it will be."""
+
 JSON = "application/json; charset=utf-8"
 """The hosted service's JavaScript clients read an error's text only from a content type that is not exactly
 `application/json`."""
@@ -37,6 +46,8 @@ class HttpExchange:
         self._receive = receive
         self._send = send
         self.started = False
+        self.grow: Grow = count_nothing
+        """Asked before a large body is read, and may make its sender wait."""
 
     def header(self, name: bytes) -> str | None:
         """A request header by its lower-case name."""
@@ -57,8 +68,8 @@ class HttpExchange:
         return f"{self._scope.get('scheme', 'http')}://{host}"
 
     async def body(self, limit_bytes: int) -> bytes | bytearray:
-        """The whole body. Raises BodyTooLarge, ClientLeft."""
-        self._check_length(limit_bytes)
+        """The whole body. Raises BodyTooLarge, ClientLeft, and what `grow` raises."""
+        growth = await self._begin(limit_bytes)
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             whole = bytes(message.get("body", b""))
@@ -66,34 +77,44 @@ class HttpExchange:
                 raise too_large(len(whole), limit_bytes)
             return whole
         data = bytearray()  # grows in place: joining 40 MB of pieces would hold up everyone for 20 ms
-        async for piece in self._pieces(message, limit_bytes):
+        async for piece in self._pieces(message, limit_bytes, growth):
             data += piece
         return data
 
     async def pieces(self, limit_bytes: int) -> AsyncIterator[bytes]:
-        """The body, piece by piece. Raises BodyTooLarge, ClientLeft."""
-        self._check_length(limit_bytes)
-        async for piece in self._pieces(await self._receive(), limit_bytes):
+        """The body, piece by piece. Raises BodyTooLarge, ClientLeft, and what `grow` raises."""
+        growth = await self._begin(limit_bytes)
+        async for piece in self._pieces(await self._receive(), limit_bytes, growth):
             yield piece
 
-    async def _pieces(self, message: Message, limit_bytes: int) -> AsyncIterator[bytes]:
+    async def _pieces(self, message: Message, limit_bytes: int, growth: Growth) -> AsyncIterator[bytes]:
         size = 0
         while message["type"] == "http.request":
             piece = bytes(message.get("body", b""))
             size += len(piece)
             if size > limit_bytes:
                 raise too_large(size, limit_bytes)
+            if size > growth.granted_bytes:
+                await growth.reach(size)
             yield piece
             if not message.get("more_body"):
                 return
             message = await self._receive()
         raise ClientLeft
 
-    def _check_length(self, limit_bytes: int) -> None:
-        """Raises BodyTooLarge before a byte is read, where the header tells."""
+    async def _begin(self, limit_bytes: int) -> Growth:
+        """What may be read before more leave is asked for: all, where the header tells how much that is.
+
+        Raises BodyTooLarge before a byte is read, and what `grow` raises.
+        """
+        growth = Growth(self.grow, UNCOUNTED_BYTES)
         length = self.header(b"content-length")
-        if length is not None and length.isdigit() and int(length) > limit_bytes:
-            raise too_large(int(length), limit_bytes)
+        if length is not None and length.isdigit():
+            if int(length) > limit_bytes:
+                raise too_large(int(length), limit_bytes)
+            if int(length) > UNCOUNTED_BYTES:
+                await growth.expect(int(length))
+        return growth
 
     async def send_bytes(self, content_type: str, payload: bytes, headers: Mapping[str, str]) -> None:
         """Sends a whole answer of any type."""
@@ -127,6 +148,31 @@ class HttpExchange:
         self.started = True
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+
+async def count_nothing(more_bytes: int) -> None:
+    """Gives leave to hold anything."""
+
+
+class Growth:
+    """Leave to hold what arrives, asked for in steps. `granted_bytes`: how far it goes."""
+
+    __slots__ = ("_grow", "granted_bytes")
+
+    def __init__(self, grow: Grow, granted_bytes: int) -> None:
+        self._grow = grow
+        self.granted_bytes = granted_bytes
+
+    async def expect(self, size: int) -> None:
+        """Asks leave for the whole of something that says how large it is."""
+        await self._grow(size)
+        self.granted_bytes = size
+
+    async def reach(self, size: int) -> None:
+        """Asks leave until it goes as far as `size`."""
+        step = max(GROWTH_BYTES, size - self.granted_bytes)
+        await self._grow(step)
+        self.granted_bytes += step
 
 
 class LeavingGuard:

@@ -19,6 +19,7 @@ import httpx
 
 from modelyard import __version__
 from modelyard.errors import InvalidRequest
+from modelyard.http.exchange import Grow, Growth, count_nothing
 from modelyard.media.addresses import Resolver, is_public, resolve
 
 MAX_REDIRECTS = 5
@@ -54,11 +55,14 @@ class Fetcher:
         self._network = network or httpcore.AnyIOBackend()
         self._tls: ssl.SSLContext | None = None
 
-    async def fetch(self, url: str, where: str) -> bytes:
-        """The bytes at an http(s) URL. Raises InvalidRequest naming `where`, the URL and why it was not fetched."""
+    async def fetch(self, url: str, where: str, grow: Grow = count_nothing) -> bytes:
+        """The bytes at an http(s) URL. `grow` is asked before they are read, within the same time.
+
+        Raises InvalidRequest naming `where`, the URL and why it was not fetched, and what `grow` raises.
+        """
         try:
             async with asyncio.timeout(self._limits.total_s):
-                return await self._follow(check_url(url), where)
+                return await self._follow(check_url(url), grow)
         except TimeoutError:
             problem = f"it was not there within {self._limits.total_s:g} s"
         except Refused as error:
@@ -69,15 +73,15 @@ class Fetcher:
             problem = str(error)
         raise InvalidRequest(f"{where}: cannot fetch {shown(url)}: {problem}", field=where, got=shown(url))
 
-    async def _follow(self, url: httpx.URL, where: str) -> bytes:
+    async def _follow(self, url: httpx.URL, grow: Grow) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._get(url)
+            answer = await self._get(url, grow)
             if isinstance(answer, bytes):
                 return answer
             url = check_url(str(url.join(answer.location)))
         raise Refused(f"more than {MAX_REDIRECTS} redirects")
 
-    async def _get(self, url: httpx.URL) -> bytes | Redirect:
+    async def _get(self, url: httpx.URL, grow: Grow) -> bytes | Redirect:
         """One hop. A new pool each: nothing learnt on one hop serves another."""
         guard = GuardedBackend(self._resolver, self._network, allow_private=self._limits.allow_private)
         pool = httpcore.AsyncConnectionPool(
@@ -94,18 +98,22 @@ class Fetcher:
                 return Redirect(header(response.headers, b"location") or "")
             if response.status != 200:
                 raise Refused(f"it answered with status {response.status}")
-            return await self._read(response)
+            return await self._read(response, Growth(grow, 0))
 
-    async def _read(self, response: httpcore.Response) -> bytes:
+    async def _read(self, response: httpcore.Response, growth: Growth) -> bytes:
         most = self._limits.max_bytes
         promised = header(response.headers, b"content-length")
         if promised is not None and promised.isdigit() and int(promised) > most:
             raise Refused(f"it is {promised} bytes large; at most {most} are accepted")
+        if promised is not None and promised.isdigit():
+            await growth.expect(int(promised))
         data = bytearray()
         async for piece in response.aiter_stream():
-            data += piece
-            if len(data) > most:
+            if len(data) + len(piece) > most:
                 raise Refused(f"it is larger than {most} bytes")
+            if len(data) + len(piece) > growth.granted_bytes:
+                await growth.reach(len(data) + len(piece))
+            data += piece
         return bytes(data)
 
     def _tls_context(self) -> ssl.SSLContext:

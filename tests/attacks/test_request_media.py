@@ -1,0 +1,109 @@
+"""Requests that bring much: many URLs in one of them, many of them at once."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.attacks.memory import MIB, measured
+from tests.attacks.registry import attack
+from tests.media.hosts import Host, file
+from tests.serving import KEY, Server
+
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(8 * MIB)
+REQUEST_MB, ALL_MB = 64, 96
+SENDERS, BODY = 8, 30 * MIB
+
+
+@pytest.fixture(scope="module")
+def small_server(
+    zoo: Path, model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Has little memory for requests, and may fetch from this machine."""
+    from tests.builders.fixtures import FAMILY_OF_TASK
+
+    models = tmp_path_factory.mktemp("seeing") / "models"
+    models.mkdir()
+    (models / "tiny").symlink_to(zoo / "tiny")
+    (models / "seeing").mkdir()
+    (models / "seeing" / "chat").symlink_to(model_folder(FAMILY_OF_TASK["image-text-to-text"]))
+    limits = {"MODELYARD_MAX_REQUEST_MB": str(REQUEST_MB), "MODELYARD_REQUESTS_MEMORY_MB": str(ALL_MB)}
+    limits["MODELYARD_ACCOUNT_REQUESTS_MB"] = str(ALL_MB)
+    with Server(tmp_path_factory.mktemp("small"), models, "--allow-private-media", **limits) as server:
+        server.run("tiny/classifier", text="warm")
+        yield server
+
+
+def conversation(urls: list[str]) -> list[dict[str, Any]]:
+    pictures = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [{"role": "user", "content": [*pictures, {"type": "text", "text": "what is it?"}]}]
+
+
+@attack
+def name_many_urls(server: Server) -> list[int]:
+    with Host(file(PICTURE)) as host:
+        return [
+            server.post("seeing/chat", messages=conversation([host.url] * count)).status_code for count in (20, 32, 50)
+        ]
+
+
+def begin_upload(server: Server) -> socket.socket:
+    """Sends all of a large body but its last byte, as fast as the server takes it."""
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    head = f"POST /models/v2/tiny/classifier HTTP/1.1\r\nhost: a\r\nauthorization: Key {KEY}\r\n"
+    connection.sendall(f"{head}content-type: application/json\r\ncontent-length: {BODY}\r\n\r\n".encode())
+    body = b'{"base64": "' + b"A" * (BODY - 13)
+
+    def send() -> None:
+        try:
+            connection.sendall(body)
+        except OSError:
+            return
+
+    threading.Thread(target=send, daemon=True).start()
+    return connection
+
+
+@attack
+def stall_large_uploads(server: Server) -> int:
+    """The memory taken by uploads that never end, and by their senders' waiting."""
+    assert server.process is not None
+    process = psutil.Process(server.process.pid)
+    before = most = process.memory_info().rss
+    connections = [begin_upload(server) for _ in range(SENDERS)]
+    try:
+        for _ in range(30):
+            server.run("tiny/classifier", text="the cat")
+            most = max(most, process.memory_info().rss)
+            threading.Event().wait(0.05)
+    finally:
+        for connection in connections:
+            with closing(connection):
+                connection.shutdown(socket.SHUT_RDWR)
+    return most - before
+
+
+def test_large_bodies_beyond_the_memory_for_them_wait_outside(small_server: Server):
+    taken = stall_large_uploads(small_server)
+    assert taken < 1.5 * ALL_MB * MIB, f"{taken // MIB} MiB"
+    response = small_server.post("tiny/classifier", text="the cat", base64="data:image/png;base64," + "A" * BODY)
+    assert response.status_code == 200, response.text
+
+
+def test_many_urls_in_one_request_are_bounded(small_server: Server):
+    with Host(file(PICTURE)) as host, measured(small_server) as cost:
+        answers = [
+            small_server.post("seeing/chat", messages=conversation([host.url] * count)) for count in (20, 32, 50)
+        ]
+    assert cost.most_bytes < 2 * REQUEST_MB * MIB, f"{cost.most_bytes // MIB} MiB"
+    assert [answer.status_code for answer in answers] == [413, 413, 422]
+    assert "at most" in answers[0].json()["error"]
+    assert "--max-request-mb" in answers[0].json()["error"]
+    assert "32" in answers[2].json()["error"]
