@@ -28,8 +28,8 @@ Run = Callable[..., object]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    (tmp_path / "yard").mkdir()
-    return tmp_path / "yard"
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
 
 
 class Running:
@@ -69,9 +69,9 @@ def run(tmp_path: Path, database: Path, root: Path) -> Callable[..., object]:
 
 
 async def test_the_shipped_list_is_there_from_the_start(run) -> None:
-    async with run() as yard:
-        await yard.index.refresh()
-        rows = yard.store.models.page(limit=1000)
+    async with run() as running:
+        await running.index.refresh()
+        rows = running.store.models.page(limit=1000)
 
     assert len(rows) == 46
     assert {row.memory_source for row in rows} == {"published"}
@@ -79,45 +79,45 @@ async def test_the_shipped_list_is_there_from_the_start(run) -> None:
 
 async def test_folders_come_change_and_go(run, root: Path) -> None:
     path = write(root / "acme" / "a", model(parameters=10))
-    async with run() as yard:
-        (row,) = (await yard.rows()).values()
+    async with run() as running:
+        (row,) = (await running.rows()).values()
         assert (row.model_id, row.source, row.task) == ("acme/a", "folder", "text-generation")
         assert (row.parameters, row.memory_source, row.facts["weight_bytes"]) == (10, "estimated", 40)
 
         write(root / "acme" / "b", model())
-        assert await yard.ids() == ["acme/a", "acme/b"]
+        assert await running.ids() == ["acme/a", "acme/b"]
 
         write(path, model(parameters=20))
-        assert (await yard.rows())["acme/a"].parameters == 20
+        assert (await running.rows())["acme/a"].parameters == 20
 
         shutil.rmtree(path)
-        assert await yard.ids() == ["acme/b"]
+        assert await running.ids() == ["acme/b"]
 
 
 async def test_a_folder_that_fills_up_becomes_a_model(run, root: Path) -> None:
     (root / "acme" / "slow").mkdir(parents=True)
-    async with run() as yard:
-        assert await yard.ids() == []
+    async with run() as running:
+        assert await running.ids() == []
 
         write(root / "acme" / "slow", {"config.json": model()["config.json"]})
-        assert "no weights" in ((await yard.rows())["acme/slow"].refusal or "")
+        assert "no weights" in ((await running.rows())["acme/slow"].refusal or "")
 
         write(root / "acme" / "slow", model())
-        assert (await yard.rows())["acme/slow"].refusal is None
+        assert (await running.rows())["acme/slow"].refusal is None
 
 
 async def test_what_happened_while_the_server_was_away_is_seen(run, root: Path) -> None:
     for name in ("changes", "goes", "stays"):
         write(root / "acme" / name, model(parameters=10))
-    async with run() as yard:
-        assert len(await yard.ids()) == 3
+    async with run() as running:
+        assert len(await running.ids()) == 3
 
     write(root / "acme" / "changes", model(parameters=20))
     shutil.rmtree(root / "acme" / "goes")
     write(root / "acme" / "comes", model(parameters=30))
 
-    async with run() as yard:
-        rows = await yard.rows()
+    async with run() as running:
+        rows = await running.rows()
     assert {name: row.parameters for name, row in rows.items()} == {
         "acme/changes": 20,
         "acme/comes": 30,
@@ -128,85 +128,85 @@ async def test_what_happened_while_the_server_was_away_is_seen(run, root: Path) 
 async def test_a_consent_given_since_is_seen(run, root: Path) -> None:
     files = {name: content for name, content in model().items() if name != "model.safetensors"}
     write(root / "acme" / "old", {**files, "pytorch_model.bin": b"\x80"})
-    async with run() as yard:
-        assert "--allow-unsafe" in ((await yard.rows())["acme/old"].refusal or "")
+    async with run() as running:
+        assert "--allow-unsafe" in ((await running.rows())["acme/old"].refusal or "")
 
-    async with run(allow_unsafe=frozenset({"acme/old"})) as yard:
-        assert (await yard.rows())["acme/old"].refusal is None
+    async with run(allow_unsafe=frozenset({"acme/old"})) as running:
+        assert (await running.rows())["acme/old"].refusal is None
 
 
 async def test_files_replace_a_published_model_and_bring_it_back_when_they_go(run, root: Path) -> None:
     path = write(root / GPT2, model())
-    async with run() as yard:
-        row = (await yard.rows())[GPT2]
+    async with run() as running:
+        row = (await running.rows())[GPT2]
         assert (row.source, row.memory_source) == ("folder", "estimated")
 
         shutil.rmtree(path)
-        assert await yard.ids() == []
-        published = yard.store.models.find(GPT2)
+        assert await running.ids() == []
+        published = running.store.models.find(GPT2)
     assert published is not None
     assert published.memory_source == "published"
 
 
 async def test_a_measurement_outlives_a_look_and_ends_with_its_weights(run, root: Path) -> None:
     path = write(root / "acme" / "a", model(parameters=10))
-    async with run() as yard:
-        await yard.index.refresh()
-        yard.store.models.measure("acme/a", memory_bytes=777, measured_at=HandClock().now(), load_ms=5)
+    async with run() as running:
+        await running.index.refresh()
+        running.store.models.measure("acme/a", memory_bytes=777, measured_at=HandClock().now(), load_ms=5)
 
     write(path, {"README.md": b"---\nlicense: mit\n---\n"})
-    async with run() as yard:
-        row = (await yard.rows())["acme/a"]
+    async with run() as running:
+        row = (await running.rows())["acme/a"]
         assert (row.license, row.memory_bytes, row.memory_source, row.facts["load_ms"]) == ("mit", 777, "measured", 5)
-        card = await yard.catalog.get("acme/a")
+        card = await running.catalog.get("acme/a")
         assert (card.memory_bytes, card.measured) == (777, True)
 
         write(path, model(parameters=20))
-        row = (await yard.rows())["acme/a"]
+        row = (await running.rows())["acme/a"]
         assert (row.memory_source, "load_ms" in row.facts) == ("estimated", False)
-        assert not (await yard.catalog.get("acme/a")).measured
+        assert not (await running.catalog.get("acme/a")).measured
 
 
 async def test_among_many_folders_the_shown_ones_are_looked_at_first(run, root: Path) -> None:
     names = [f"m{number:03}" for number in range(4 * CHECKED_PER_LOOK)]
     for name in names:
         write(root / "acme" / name, model(parameters=10))
-    async with run() as yard:
-        while len(await yard.ids()) < len(names):
+    async with run() as running:
+        while len(await running.ids()) < len(names):
             await asyncio.sleep(0)
-        last = (await yard.rows())[f"acme/{names[-1]}"]
+        last = (await running.rows())[f"acme/{names[-1]}"]
         write(root / last.model_id, model(parameters=20))
 
-        yard.index.shown([last])
+        running.index.shown([last])
 
-        assert (await yard.rows())[last.model_id].parameters == 20
+        assert (await running.rows())[last.model_id].parameters == 20
 
 
 async def test_hub_models_are_listed_once_looked_up_and_give_way_to_folders(run, root: Path, tmp_path: Path) -> None:
     with HubServer().running() as server:
         server.repos["acme/remote"] = Repo(model(parameters=10))
         hub = Hub(HubSettings(server.url, tmp_path / "cache", None, offline=False))
-        async with run(hub) as yard:
-            assert await yard.ids() == []
+        async with run(hub) as running:
+            assert await running.ids() == []
 
-            await yard.catalog.get("acme/remote")
-            row = (await yard.rows())["acme/remote"]
+            await running.catalog.get("acme/remote")
+            row = (await running.rows())["acme/remote"]
             assert (row.source, row.parameters, row.revision is None) == ("hub", 10, False)
 
             path = write(root / "acme" / "remote", model(parameters=20))
-            row = (await yard.rows())["acme/remote"]
+            row = (await running.rows())["acme/remote"]
             assert (row.source, row.parameters) == ("folder", 20)
 
             shutil.rmtree(path)
-            assert (await yard.rows())["acme/remote"].source == "hub"
+            assert (await running.rows())["acme/remote"].source == "hub"
 
 
 async def test_a_store_that_is_away_leaves_lists_to_fail_and_the_index_alive(run, root: Path, caplog) -> None:
-    async with run() as yard:
-        await yard.index.refresh()
-        yard.store.close()
+    async with run() as running:
+        await running.index.refresh()
+        running.store.close()
         write(root / "acme" / "a", model())
 
-        await yard.index.refresh()
+        await running.index.refresh()
 
         assert "could not be brought up to date" in caplog.text

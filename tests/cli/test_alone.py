@@ -144,7 +144,7 @@ def test_worker_ends_with_the_reason_when_its_model_does_not_fit(alone: Terminal
 
 
 def test_serve_announces_where_it_is_its_key_and_a_line_that_works(alone: Terminal, tmp_path: Path) -> None:
-    process = alone.start("serve", "--port", "0", "--data-dir", str(tmp_path / "yard"))
+    process = alone.start("serve", "--port", "0", "--data-dir", str(tmp_path / "data"))
     try:
         assert process.stdout is not None
         said = ""
@@ -156,7 +156,7 @@ def test_serve_announces_where_it_is_its_key_and_a_line_that_works(alone: Termin
         key = re.search(r"Your API key: (\S+)", said)
         assert key is not None
         assert "shown once" in said
-        assert str(tmp_path / "yard") in said
+        assert str(tmp_path / "data") in said
         assert GPT2 in said
         done = subprocess.run(["sh", "-c", f"{line} -sS"], capture_output=True, text=True, check=True)
         assert json.loads(done.stdout)["error"] is None
@@ -169,7 +169,7 @@ def test_serve_announces_where_it_is_its_key_and_a_line_that_works(alone: Termin
 
 def test_a_taken_address_is_named_with_the_fix(alone: Terminal, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        said = alone.problem("serve", "--port", str(taken.getsockname()[1]), "--data-dir", str(tmp_path / "yard"))
+        said = alone.problem("serve", "--port", str(taken.getsockname()[1]), "--data-dir", str(tmp_path / "data"))
     assert "--port" in said
 
 

@@ -27,7 +27,7 @@ def shell(server: Server, tmp_path: Path) -> Terminal:
 
 
 @pytest.fixture
-def yard(inside: Inside, server: Server) -> Inside:
+def on_server(inside: Inside, server: Server) -> Inside:
     """The same in this process."""
     return Inside({**inside.environ, "MODELYARD_URL": server.url, "MODELYARD_API_KEY": KEY})
 
@@ -50,46 +50,46 @@ def test_ls_shows_the_servers_models(shell: Terminal) -> None:
     assert "estimated" in lines[1]
 
 
-def test_ls_reads_on_until_it_has_what_was_asked_for(yard: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    every = [model["modelId"] for model in json.loads(yard.ok("ls", "--json"))]
+def test_ls_reads_on_until_it_has_what_was_asked_for(on_server: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [model["modelId"] for model in json.loads(on_server.ok("ls", "--json"))]
     monkeypatch.setattr("modelyard.cli.client.MAX_PAGE", 7)
 
-    assert [model["modelId"] for model in json.loads(yard.ok("ls", "--json"))] == every
-    assert [model["modelId"] for model in json.loads(yard.ok("ls", "--json", "--limit", "9"))] == every[:9]
+    assert [model["modelId"] for model in json.loads(on_server.ok("ls", "--json"))] == every
+    assert [model["modelId"] for model in json.loads(on_server.ok("ls", "--json", "--limit", "9"))] == every[:9]
     assert len(every) > 21
-    assert "no such models" in yard.run("ls", "no-such-model").stderr
+    assert "no such models" in on_server.run("ls", "no-such-model").stderr
 
 
-def test_ps_shows_load_and_when_a_cluster_idles_out(yard: Inside, cluster: str) -> None:
-    (shown,) = json.loads(yard.ok("ps", "--json"))
+def test_ps_shows_load_and_when_a_cluster_idles_out(on_server: Inside, cluster: str) -> None:
+    (shown,) = json.loads(on_server.ok("ps", "--json"))
     assert (shown["modelId"], shown["status"], shown["ready"]) == (cluster, "running", 1)
-    line = next(line for line in yard.ok("ps").splitlines() if line.startswith(cluster))
+    line = next(line for line in on_server.ok("ps").splitlines() if line.startswith(cluster))
     assert "running" in line
     assert "0/1/1" in line
     assert "in 30 min" in line
 
 
-def test_stop_switches_off_and_start_on_again(yard: Inside, server: Server, cluster: str) -> None:
-    yard.ok("stop", cluster)
+def test_stop_switches_off_and_start_on_again(on_server: Inside, server: Server, cluster: str) -> None:
+    on_server.ok("stop", cluster)
     server.wait_for(cluster, instances=0)
-    assert "is off" in yard.problem("run", cluster, "Once")
-    yard.ok("start", cluster)
+    assert "is off" in on_server.problem("run", cluster, "Once")
+    on_server.ok("start", cluster)
     server.wait_for(cluster, ready=1)
 
 
-def test_start_creates_and_rm_deletes_a_cluster(yard: Inside, server: Server) -> None:
-    yard.ok("start", "tiny/classifier")
+def test_start_creates_and_rm_deletes_a_cluster(on_server: Inside, server: Server) -> None:
+    on_server.ok("start", "tiny/classifier")
     server.wait_for("tiny/classifier", ready=1)
-    yard.ok("rm", "tiny/classifier")
-    assert "tiny/classifier" not in yard.ok("ps")
-    assert "You have no cluster of tiny/classifier" in yard.problem("rm", "tiny/classifier")
+    on_server.ok("rm", "tiny/classifier")
+    assert "tiny/classifier" not in on_server.ok("ps")
+    assert "You have no cluster of tiny/classifier" in on_server.problem("rm", "tiny/classifier")
 
 
-def test_events_tell_what_happened(yard: Inside, cluster: str) -> None:
-    kinds = [line.split()[1] for line in yard.ok("events", cluster).splitlines()]
+def test_events_tell_what_happened(on_server: Inside, cluster: str) -> None:
+    kinds = [line.split()[1] for line in on_server.ok("events", cluster).splitlines()]
     assert kinds[-1] == "ready"
-    assert len(yard.ok("events", cluster, "--limit", "1").splitlines()) == 1
-    last = json.loads(yard.ok("events", cluster, "--json").splitlines()[-1])
+    assert len(on_server.ok("events", cluster, "--limit", "1").splitlines()) == 1
+    last = json.loads(on_server.ok("events", cluster, "--json").splitlines()[-1])
     assert last["kind"] == "ready"
 
 
@@ -103,9 +103,9 @@ def test_events_are_followed_until_interrupted(shell: Terminal, server: Server, 
     process.communicate()
 
 
-def test_logs_are_what_the_replica_wrote(yard: Inside, cluster: str) -> None:
-    assert f"loaded {cluster}" in yard.ok("logs", cluster)
-    assert "No replica of tiny/t5" in yard.problem("logs", "tiny/t5")
+def test_logs_are_what_the_replica_wrote(on_server: Inside, cluster: str) -> None:
+    assert f"loaded {cluster}" in on_server.ok("logs", cluster)
+    assert "No replica of tiny/t5" in on_server.problem("logs", "tiny/t5")
 
 
 def test_run_prints_text_and_other_outputs_as_json(shell: Terminal, server: Server, cluster: str) -> None:
@@ -120,9 +120,9 @@ def test_run_prints_text_and_other_outputs_as_json(shell: Terminal, server: Serv
     server.delete("tiny/classifier")
 
 
-def test_run_takes_json_input(yard: Inside, server: Server) -> None:
+def test_run_takes_json_input(on_server: Inside, server: Server) -> None:
     asked = json.dumps({"question": "Who lives in Paris?", "context": "Angela lives in Paris."})
-    assert json.loads(yard.ok("run", "tiny/qa", asked)).keys() == {"score", "start", "end", "answer"}
+    assert json.loads(on_server.ok("run", "tiny/qa", asked)).keys() == {"score", "start", "end", "answer"}
     server.delete("tiny/qa")
 
 
@@ -160,23 +160,23 @@ def test_interrupting_a_run_cancels_the_work(shell: Terminal, server: Server, cl
     wait_until(lambda: server.load() == (0, 0))
 
 
-def test_wrong_params_are_named(yard: Inside, cluster: str) -> None:
-    assert "params.max_new_tokens: got 'many'" in yard.problem("run", cluster, "Once", "-p", "max_new_tokens=many")
-    assert "--param: got 'x'" in yard.problem("run", cluster, "Once", "-p", "x")
+def test_wrong_params_are_named(on_server: Inside, cluster: str) -> None:
+    assert "params.max_new_tokens: got 'many'" in on_server.problem("run", cluster, "Once", "-p", "max_new_tokens=many")
+    assert "--param: got 'x'" in on_server.problem("run", cluster, "Once", "-p", "x")
 
 
-def test_an_unknown_model_gets_the_nearest_names_and_the_fix(yard: Inside) -> None:
-    said = yard.problem("run", "tiny/gtp2", "Once")
+def test_an_unknown_model_gets_the_nearest_names_and_the_fix(on_server: Inside) -> None:
+    said = on_server.problem("run", "tiny/gtp2", "Once")
     assert "Did you mean tiny/gpt2" in said
     assert "fix: modelyard ls" in said
 
 
-def test_a_wrong_key_is_told_how_to_get_one(yard: Inside) -> None:
-    assert "modelyard keys create" in yard.problem("ps", MODELYARD_API_KEY="wrong")
+def test_a_wrong_key_is_told_how_to_get_one(on_server: Inside) -> None:
+    assert "modelyard keys create" in on_server.problem("ps", MODELYARD_API_KEY="wrong")
 
 
-def test_without_a_key_the_local_servers_own_is_sent(yard: Inside, server: Server) -> None:
-    done: subprocess.CompletedProcess[str] = yard.run(
+def test_without_a_key_the_local_servers_own_is_sent(on_server: Inside, server: Server) -> None:
+    done: subprocess.CompletedProcess[str] = on_server.run(
         "ps", MODELYARD_API_KEY="", MODELYARD_DATA_DIR=str(server.data_dir)
     )
     assert done.returncode == 0, done.stderr

@@ -1,11 +1,11 @@
-"""What the tests of the control plane share: its models, and yards made of them."""
+"""What the tests of the control plane share: its models, and control planes made of them."""
 
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.control.yard import MakeYard, Yard, make_models
+from tests.control.control_plane import ControlPlane, MakeControl, make_models
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +14,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_yard(tmp_path: Path, models: Path, database: Path) -> MakeYard:
-    """Makes yards on one folder: one after the other they are restarts of one server."""
-    return partial(Yard, tmp_path, models, database)
+def make_control(tmp_path: Path, models: Path, database: Path) -> MakeControl:
+    """Makes control planes on one folder: one after the other they are restarts of one server."""
+    return partial(ControlPlane, tmp_path, models, database)

@@ -16,8 +16,8 @@ from modelyard.errors import NoCapacity
 from modelyard.records.accounts import Quota
 from modelyard.records.models import Measurement
 from modelyard.units import GIB
+from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, ControlPlane, MakeControl
 from tests.control.test_room import shuffle
-from tests.control.yard import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, MakeYard, Yard
 
 ONE, TWO, THREE = SMALL_BYTES, 2 * SMALL_BYTES, 3 * SMALL_BYTES
 
@@ -41,161 +41,167 @@ def on_device(device_bytes: int) -> Measurement:
 # --- where replicas go ---
 
 
-async def test_the_replicas_of_a_cluster_are_on_nodes_of_their_own(make_yard: MakeYard) -> None:
-    async with make_yard(nodes=nodes(THREE, THREE, THREE)) as yard:
-        supervised = await yard.up(desired=4, max=4)
-        assert [len(places) for places in (yard.places(supervised), set(yard.places(supervised)))] == [4, 3]
-        assert {life.node for life in await yard.ledger()} == {"a", "b", "c"}
-        started = [line for line in await yard.events() if " starts" in line]
+async def test_the_replicas_of_a_cluster_are_on_nodes_of_their_own(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(THREE, THREE, THREE)) as control:
+        managed = await control.up(desired=4, max=4)
+        assert [len(places) for places in (control.places(managed), set(control.places(managed)))] == [4, 3]
+        assert {life.node for life in await control.ledger()} == {"a", "b", "c"}
+        started = [line for line in await control.events() if " starts" in line]
         assert sum(" starts on b, " in line for line in started) in (1, 2)
 
 
-async def test_models_go_where_most_memory_is_free_and_pass_over_a_full_node(make_yard: MakeYard) -> None:
-    async with make_yard(nodes=nodes(ONE, THREE, TWO)) as yard:
-        clusters = [await yard.up(model_id, min=1) for model_id in (SMALL, TWIN, THIRD)]
-        assert [yard.places(each) for each in clusters] == [["b"], ["b"], ["c"]]
-        more = [await yard.up(model_id, yard.other_account, min=1) for model_id in (SMALL, TWIN, THIRD)]
-        assert sorted(place for each in more for place in yard.places(each)) == ["a", "b", "c"]
+async def test_models_go_where_most_memory_is_free_and_pass_over_a_full_node(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(ONE, THREE, TWO)) as control:
+        clusters = [await control.up(model_id, min=1) for model_id in (SMALL, TWIN, THIRD)]
+        assert [control.places(each) for each in clusters] == [["b"], ["b"], ["c"]]
+        more = [await control.up(model_id, control.other_account, min=1) for model_id in (SMALL, TWIN, THIRD)]
+        assert sorted(place for each in more for place in control.places(each)) == ["a", "b", "c"]
 
 
-async def test_a_model_comes_back_to_the_node_that_has_its_files(make_yard: MakeYard) -> None:
-    async with make_yard(nodes=nodes(THREE, THREE)) as yard:
-        first = await yard.up(SMALL, timeout=10)
-        assert yard.places(first) == ["a"]
-        yard.step(after_s=11)
-        await yard.settle()
+async def test_a_model_comes_back_to_the_node_that_has_its_files(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(THREE, THREE)) as control:
+        first = await control.up(SMALL, timeout=10)
+        assert control.places(first) == ["a"]
+        control.step(after_s=11)
+        await control.settle()
         assert first.replicas == {}
-        await yard.up(TWIN, min=1)
-        assert yard.places(yard.clusters.get(yard.account, TWIN)) == ["a"], "it has as much free as the other"
-        await (await yard.ask(SMALL)).done()
-        assert yard.places(first) == ["a"]
+        await control.up(TWIN, min=1)
+        assert control.places(control.clusters.get(control.account, TWIN)) == ["a"], "it has as much free as the other"
+        await (await control.ask(SMALL)).done()
+        assert control.places(first) == ["a"]
 
 
 # --- waiting and making room ---
 
 
-async def test_who_waits_is_told_on_which_node(make_yard: MakeYard) -> None:
-    async with make_yard(nodes=nodes(ONE, ONE + 1000)) as yard:
+async def test_who_waits_is_told_on_which_node(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(ONE, ONE + 1000)) as control:
         for model_id in (SMALL, TWIN):
-            await yard.up(model_id, min=1)
-        waiting = await yard.put(THIRD)
-        yard.step()
-        assert yard.report(waiting).status is Word.QUEUED
-        assert "waiting for 92 MB on b, 0 MB free; busy: tiny/small" in await yard.events(THIRD)
-        await yard.patch(TWIN, min=0, desired=0, status="off")
-        await yard.until(lambda: yard.ready(waiting))
-        assert yard.places(waiting) == ["a"]
+            await control.up(model_id, min=1)
+        waiting = await control.put(THIRD)
+        control.step()
+        assert control.report(waiting).status is Word.QUEUED
+        assert "waiting for 92 MB on b, 0 MB free; busy: tiny/small" in await control.events(THIRD)
+        await control.patch(TWIN, min=0, desired=0, status="off")
+        await control.until(lambda: control.ready(waiting))
+        assert control.places(waiting) == ["a"]
 
 
-async def test_the_longest_idle_of_all_nodes_leaves_and_only_on_one_of_them(make_yard: MakeYard) -> None:
-    async with make_yard(nodes=nodes(ONE, ONE, ONE)) as yard:
+async def test_the_longest_idle_of_all_nodes_leaves_and_only_on_one_of_them(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(ONE, ONE, ONE)) as control:
         clusters = []
         for model_id in (SMALL, TWIN, THIRD):
-            clusters.append(await yard.up(model_id, timeout=10_000))
-            yard.step(after_s=50)
-        other = await yard.up(SMALL, yard.other_account)
+            clusters.append(await control.up(model_id, timeout=10_000))
+            control.step(after_s=50)
+        other = await control.up(SMALL, control.other_account)
         assert [len(each.replicas) for each in clusters] == [0, 1, 1]
-        assert yard.places(other) == ["a"]
-        assert len(yard.engine.stopped) == 1
+        assert control.places(other) == ["a"]
+        assert len(control.engine.stopped) == 1
 
 
-async def test_room_that_is_being_made_on_one_node_is_waited_for_there(make_yard: MakeYard) -> None:
-    async with make_yard(nodes=nodes(ONE, ONE)) as yard:
-        await yard.up(SMALL, timeout=10_000)
-        yard.step(after_s=50)
-        await yard.up(TWIN, timeout=10_000)
-        yard.engine.hold_stops = True
-        newcomer = await yard.put(THIRD)
+async def test_room_that_is_being_made_on_one_node_is_waited_for_there(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(ONE, ONE)) as control:
+        await control.up(SMALL, timeout=10_000)
+        control.step(after_s=50)
+        await control.up(TWIN, timeout=10_000)
+        control.engine.hold_stops = True
+        newcomer = await control.put(THIRD)
         for _ in range(10):
-            yard.step(after_s=0.1)
-        leaving = [r for s in yard.desired.all() for r in s.replicas.values() if r.state == "draining"]
+            control.step(after_s=0.1)
+        leaving = [r for s in control.desired.all() for r in s.replicas.values() if r.state == "draining"]
         assert [replica.place for replica in leaving] == [Place("a")]
-        yard.engine.die(leaving[0].id)
-        await yard.until(lambda: yard.ready(newcomer))
-        assert yard.places(newcomer) == ["a"]
+        control.engine.die(leaving[0].id)
+        await control.until(lambda: control.ready(newcomer))
+        assert control.places(newcomer) == ["a"]
 
 
-async def test_a_model_larger_than_every_node_is_told_so(make_yard: MakeYard) -> None:
-    async with make_yard(nodes=nodes(ONE, ONE + 5 * 1024**2, ONE)) as yard:
-        waiting = await yard.ask(BIG)
+async def test_a_model_larger_than_every_node_is_told_so(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(ONE, ONE + 5 * 1024**2, ONE)) as control:
+        waiting = await control.ask(BIG)
         with pytest.raises(NoCapacity, match=r"tiny/big needs .*, but replicas on the largest node, b, may use 97 MB"):
             await waiting.served()
-        await yard.up(SMALL)
+        await control.up(SMALL)
 
 
-async def test_an_accounts_quota_counts_over_all_nodes(make_yard: MakeYard) -> None:
-    async with make_yard(nodes=nodes(THREE, THREE)) as yard:
-        yard.quotas[yard.account] = Quota(memory_bytes=ONE)
-        first = await yard.up(SMALL)
-        assert yard.places(first) == ["a"]
-        await yard.up(TWIN)
+async def test_an_accounts_quota_counts_over_all_nodes(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(THREE, THREE)) as control:
+        control.quotas[control.account] = Quota(memory_bytes=ONE)
+        first = await control.up(SMALL)
+        assert control.places(first) == ["a"]
+        await control.up(TWIN)
         assert first.replicas == {}, "the other node has room, the account has none"
 
 
-async def test_memory_for_other_work_is_held_on_one_node(make_yard: MakeYard) -> None:
-    async with make_yard(nodes=nodes(ONE, TWO)) as yard:
-        assert await yard.plane.largest_memory_bytes() == TWO
-        assert await yard.plane.reserve_memory("an export", Need(TWO)) == Placed(Place("b"), Need(TWO))
-        assert isinstance(await yard.plane.reserve_memory("another", Need(TWO)), Wait)
-        assert yard.places(await yard.up(SMALL, min=1)) == ["a"]
-        second = await yard.put(TWIN)
-        await yard.settle()
-        assert yard.states(second) == ["queued"]
-        await yard.plane.release_memory("an export")
-        await yard.until(lambda: yard.ready(second))
-        assert yard.places(second) == ["b"]
+async def test_memory_for_other_work_is_held_on_one_node(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(ONE, TWO)) as control:
+        assert await control.plane.largest_memory_bytes() == TWO
+        assert await control.plane.reserve_memory("an export", Need(TWO)) == Placed(Place("b"), Need(TWO))
+        assert isinstance(await control.plane.reserve_memory("another", Need(TWO)), Wait)
+        assert control.places(await control.up(SMALL, min=1)) == ["a"]
+        second = await control.put(TWIN)
+        await control.settle()
+        assert control.states(second) == ["queued"]
+        await control.plane.release_memory("an export")
+        await control.until(lambda: control.ready(second))
+        assert control.places(second) == ["b"]
 
 
 # --- devices ---
 
 
-async def test_a_model_for_a_device_gets_one_with_room_and_others_leave_devices_alone(make_yard: MakeYard) -> None:
+async def test_a_model_for_a_device_gets_one_with_room_and_others_leave_devices_alone(
+    make_control: MakeControl,
+) -> None:
     measured = {SMALL: on_device(6 * GIB), TWIN: on_device(20 * GIB)}
-    async with make_yard(nodes=[gpu("gpu", 8 * GIB, 24 * GIB), Node("plain", ONE)], measured=measured) as yard:
-        small, twin, third = [await yard.up(model_id) for model_id in (SMALL, TWIN, THIRD)]
-        assert yard.places(small) == ["gpu cuda:0"], "a large model still finds room on the larger one"
-        assert yard.places(twin) == ["gpu cuda:1"]
-        assert yard.places(third) == ["plain"]
-        replica = yard.only(small)
+    async with make_control(nodes=[gpu("gpu", 8 * GIB, 24 * GIB), Node("plain", ONE)], measured=measured) as control:
+        small, twin, third = [await control.up(model_id) for model_id in (SMALL, TWIN, THIRD)]
+        assert control.places(small) == ["gpu cuda:0"], "a large model still finds room on the larger one"
+        assert control.places(twin) == ["gpu cuda:1"]
+        assert control.places(third) == ["plain"]
+        replica = control.only(small)
         assert (replica.reserved_bytes, replica.reserved_device_bytes) == (ONE, 6 * GIB)
-        assert f"{replica.id} starts on gpu, 92 MB and 6.0 GB on its device reserved" in await yard.events()
-        assert yard.engine.sightings()[replica.id].place == Place("gpu", "cuda:0")
+        assert f"{replica.id} starts on gpu, 92 MB and 6.0 GB on its device reserved" in await control.events()
+        assert control.engine.sightings()[replica.id].place == Place("gpu", "cuda:0")
 
 
-async def test_a_full_device_is_waited_for_or_emptied_and_other_devices_are_left_alone(make_yard: MakeYard) -> None:
+async def test_a_full_device_is_waited_for_or_emptied_and_other_devices_are_left_alone(
+    make_control: MakeControl,
+) -> None:
     measured = {name: on_device(6 * GIB) for name in (SMALL, TWIN, THIRD)}
-    async with make_yard(nodes=[gpu("gpu", 8 * GIB, 8 * GIB)], measured=measured) as yard:
-        first = await yard.up(SMALL, min=1)
-        second = await yard.up(TWIN, timeout=10_000)
-        busy = await yard.ask(TWIN)
-        third = await yard.put(THIRD)
-        yard.step(after_s=50)
-        assert "waiting for 6.0 GB on cuda:0, 2.0 GB free; busy: tiny/small" in await yard.events(THIRD)
+    async with make_control(nodes=[gpu("gpu", 8 * GIB, 8 * GIB)], measured=measured) as control:
+        first = await control.up(SMALL, min=1)
+        second = await control.up(TWIN, timeout=10_000)
+        busy = await control.ask(TWIN)
+        third = await control.put(THIRD)
+        control.step(after_s=50)
+        assert "waiting for 6.0 GB on cuda:0, 2.0 GB free; busy: tiny/small" in await control.events(THIRD)
         busy.answer()
-        yard.step(after_s=50)
-        await yard.until(lambda: yard.ready(third))
-        assert [yard.places(each) for each in (first, second, third)] == [["gpu cuda:0"], [], ["gpu cuda:1"]]
+        control.step(after_s=50)
+        await control.until(lambda: control.ready(third))
+        assert [control.places(each) for each in (first, second, third)] == [["gpu cuda:0"], [], ["gpu cuda:1"]]
 
 
-async def test_a_model_larger_than_every_device_is_told_so(make_yard: MakeYard) -> None:
-    yards = [gpu("a", 8 * GIB), gpu("b", 16 * GIB)]
-    async with make_yard(nodes=yards, measured={SMALL: on_device(40 * GIB)}) as yard:
-        waiting = await yard.ask(SMALL)
+async def test_a_model_larger_than_every_device_is_told_so(make_control: MakeControl) -> None:
+    planes = [gpu("a", 8 * GIB), gpu("b", 16 * GIB)]
+    async with make_control(nodes=planes, measured={SMALL: on_device(40 * GIB)}) as control:
+        waiting = await control.ask(SMALL)
         with pytest.raises(NoCapacity, match=r"needs 40\.0 GB on an accelerator, but .* cuda:0 of b may use 16\.0 GB"):
             await waiting.served()
 
 
-async def test_without_any_device_a_model_measured_on_one_needs_that_memory_of_its_node(make_yard: MakeYard) -> None:
-    async with make_yard(nodes=nodes(ONE, THREE), measured={SMALL: on_device(ONE)}) as yard:
-        supervised = await yard.up()
-        assert yard.places(supervised) == ["b"]
-        assert (yard.only(supervised).reserved_bytes, yard.only(supervised).reserved_device_bytes) == (TWO, 0)
+async def test_without_any_device_a_model_measured_on_one_needs_that_memory_of_its_node(
+    make_control: MakeControl,
+) -> None:
+    async with make_control(nodes=nodes(ONE, THREE), measured={SMALL: on_device(ONE)}) as control:
+        managed = await control.up()
+        assert control.places(managed) == ["b"]
+        assert (control.only(managed).reserved_bytes, control.only(managed).reserved_device_bytes) == (TWO, 0)
 
 
-async def test_a_quota_of_memory_counts_devices_too(make_yard: MakeYard) -> None:
-    async with make_yard(nodes=[gpu("gpu", 24 * GIB)], measured={SMALL: on_device(6 * GIB)}) as yard:
-        yard.quotas[yard.account] = Quota(memory_bytes=6 * GIB)
-        waiting = await yard.ask(SMALL)
+async def test_a_quota_of_memory_counts_devices_too(make_control: MakeControl) -> None:
+    async with make_control(nodes=[gpu("gpu", 24 * GIB)], measured={SMALL: on_device(6 * GIB)}) as control:
+        control.quotas[control.account] = Quota(memory_bytes=6 * GIB)
+        waiting = await control.ask(SMALL)
         needs = gigabytes(6 * GIB + ONE)
         with pytest.raises(NoCapacity, match=rf"needs {needs}, but your account may hold 6\.0 GB"):
             await waiting.served()
@@ -204,56 +210,58 @@ async def test_a_quota_of_memory_counts_devices_too(make_yard: MakeYard) -> None
 # --- nodes that come and go ---
 
 
-async def test_the_replicas_of_a_node_that_dies_come_back_elsewhere_and_no_model_is_blamed(make_yard: MakeYard) -> None:
+async def test_the_replicas_of_a_node_that_dies_come_back_elsewhere_and_no_model_is_blamed(
+    make_control: MakeControl,
+) -> None:
     a, b = nodes(8 * ONE, 8 * ONE)
-    async with make_yard(nodes=[a]) as yard:
-        supervised = await yard.up(desired=7, max=7)
-        assert set(yard.places(supervised)) == {"a"}
-        waiting = await yard.ask()
-        yard.engine.have_nodes(b)
+    async with make_control(nodes=[a]) as control:
+        managed = await control.up(desired=7, max=7)
+        assert set(control.places(managed)) == {"a"}
+        waiting = await control.ask()
+        control.engine.have_nodes(b)
         waiting.answer()
-        await yard.until(lambda: len(yard.ready(supervised)) == 7 and set(yard.places(supervised)) == {"b"})
-        assert (supervised.failure, supervised.failures.deaths) == (None, [])
-        ended = [life.end_reason for life in await yard.ledger() if life.ended_at is not None]
+        await control.until(lambda: len(control.ready(managed)) == 7 and set(control.places(managed)) == {"b"})
+        assert (managed.failure, managed.failures.deaths) == (None, [])
+        ended = [life.end_reason for life in await control.ledger() if life.ended_at is not None]
         assert ended == ["there is no node a"] * 7
 
 
-async def test_a_node_that_joins_is_used_at_once(make_yard: MakeYard) -> None:
+async def test_a_node_that_joins_is_used_at_once(make_control: MakeControl) -> None:
     a, b = nodes(ONE, ONE)
-    async with make_yard(nodes=[a]) as yard:
-        await yard.up(SMALL, min=1)
-        waiting = await yard.ask(TWIN)
-        await yard.settle()
+    async with make_control(nodes=[a]) as control:
+        await control.up(SMALL, min=1)
+        waiting = await control.ask(TWIN)
+        await control.settle()
         assert waiting.waits
-        yard.engine.have_nodes(a, b)
+        control.engine.have_nodes(a, b)
         await waiting.done()
-        assert yard.places(waiting.supervised) == ["b"]
+        assert control.places(waiting.managed) == ["b"]
 
 
-async def test_a_node_that_does_not_accept_keeps_what_it_has_and_gets_no_more(make_yard: MakeYard) -> None:
+async def test_a_node_that_does_not_accept_keeps_what_it_has_and_gets_no_more(make_control: MakeControl) -> None:
     a, b = nodes(THREE, ONE)
-    async with make_yard(nodes=[a, b]) as yard:
-        first = await yard.up(SMALL, min=1)
-        yard.engine.have_nodes(Node("a", THREE, accepting=False), b)
-        second = await yard.up(TWIN, min=1)
-        third = await yard.put(THIRD)
-        await yard.settle()
-        assert [yard.places(each) for each in (first, second, third)] == [["a"], ["b"], []]
-        yard.engine.have_nodes(Node("a", THREE, accepting=False))
-        yard.step()
-        assert "waiting for a node that takes new replicas" in await yard.events(THIRD)
-        assert yard.engine.sightings()[yard.only(first).id].phase is Phase.READY
+    async with make_control(nodes=[a, b]) as control:
+        first = await control.up(SMALL, min=1)
+        control.engine.have_nodes(Node("a", THREE, accepting=False), b)
+        second = await control.up(TWIN, min=1)
+        third = await control.put(THIRD)
+        await control.settle()
+        assert [control.places(each) for each in (first, second, third)] == [["a"], ["b"], []]
+        control.engine.have_nodes(Node("a", THREE, accepting=False))
+        control.step()
+        assert "waiting for a node that takes new replicas" in await control.events(THIRD)
+        assert control.engine.sightings()[control.only(first).id].phase is Phase.READY
 
 
 # --- whatever happens ---
 
 
-def taken(yard: Yard) -> tuple[Counter[str], Counter[Place]]:
+def taken(control: ControlPlane) -> tuple[Counter[str], Counter[Place]]:
     """What is reserved by node, and by device."""
     by_node: Counter[str] = Counter()
     by_device: Counter[Place] = Counter()
-    for supervised in yard.desired.all():
-        for replica in supervised.replicas.values():
+    for managed in control.desired.all():
+        for replica in managed.replicas.values():
             if replica.state in HOLDS_MEMORY:
                 assert replica.place is not None
                 by_node[replica.place.node] += replica.reserved_bytes
@@ -262,20 +270,20 @@ def taken(yard: Yard) -> tuple[Counter[str], Counter[Place]]:
     return by_node, by_device
 
 
-async def test_whatever_happens_no_node_and_no_device_is_overcommitted(make_yard: MakeYard) -> None:
+async def test_whatever_happens_no_node_and_no_device_is_overcommitted(make_control: MakeControl) -> None:
     dice = random.Random(5)
     cluster = [Node("a", TWO), gpu("b", 8 * GIB), gpu("c", 8 * GIB, 12 * GIB)]
     measured = {SMALL: on_device(5 * GIB), TWIN: on_device(3 * GIB)}
-    async with make_yard(nodes=cluster, measured=measured) as yard:
+    async with make_control(nodes=cluster, measured=measured) as control:
         for turn in range(250):
             if turn % 25 == 24:
-                yard.engine.have_nodes(*dice.sample(cluster, dice.choice([1, 2, 3, 3])))
-            await shuffle(yard, dice)
-            yard.step(after_s=0.1)
-            by_node, by_device = taken(yard)
+                control.engine.have_nodes(*dice.sample(cluster, dice.choice([1, 2, 3, 3])))
+            await shuffle(control, dice)
+            control.step(after_s=0.1)
+            by_node, by_device = taken(control)
             for node in cluster:
                 assert by_node[node.name] <= node.memory_bytes
                 for device in node.devices:
                     assert by_device[Place(node.name, device.name)] <= device.memory_bytes
-        assert len({life.node for life in await yard.ledger()}) == 3
-        assert len(yard.engine.launched) > 30
+        assert len({life.node for life in await control.ledger()}) == 3
+        assert len(control.engine.launched) > 30

@@ -19,8 +19,8 @@ from modelyard.control.placement import (
     Candidate,
     Evict,
     Fits,
+    MemoryHolder,
     Never,
-    Tenant,
     Wait,
     choose_place,
     choose_victims,
@@ -31,8 +31,10 @@ from modelyard.engine.base import Need, Place
 from modelyard.units import GIB
 
 
-def tenant(name: str, size: int, idle_s: float | None = None, *, leaving: bool = False, own: bool = False) -> Tenant:
-    return Tenant(name, f"org/{name}", size, idle_s, leaving, own)
+def holder(
+    name: str, size: int, idle_s: float | None = None, *, leaving: bool = False, own: bool = False
+) -> MemoryHolder:
+    return MemoryHolder(name, f"org/{name}", size, idle_s, leaving, own)
 
 
 def within(machine: int, *, memory: int, number: int) -> list[Bound]:
@@ -40,13 +42,13 @@ def within(machine: int, *, memory: int, number: int) -> list[Bound]:
     return [Bound(memory, limit=ACCOUNT_MEMORY), Bound(number, limit=ACCOUNT_INSTANCES), Bound(machine)]
 
 
-def ids(tenants: tuple[Tenant, ...]) -> list[str]:
-    return [each.replica_id for each in tenants]
+def ids(holders: tuple[MemoryHolder, ...]) -> list[str]:
+    return [each.replica_id for each in holders]
 
 
 tenants_lists = st.lists(
     st.builds(
-        Tenant,
+        MemoryHolder,
         replica_id=st.uuids().map(str),
         name=st.sampled_from(["org/a", "org/b"]),
         memory_bytes=st.integers(1, 40),
@@ -60,11 +62,11 @@ tenants_lists = st.lists(
 
 
 @given(st.integers(1, 120), tenants_lists, st.booleans(), st.integers(0, 60))
-def test_memory_is_never_overcommitted(need: int, tenants: list[Tenant], may_evict: bool, claimed: int) -> None:
+def test_memory_is_never_overcommitted(need: int, holders: list[MemoryHolder], may_evict: bool, claimed: int) -> None:
     node = 100
-    free = node - sum(each.memory_bytes for each in tenants)
-    soon = free + sum(each.memory_bytes for each in tenants if each.leaving) - claimed
-    match place(Need(need), Bound(node, claimed), tenants, may_evict=may_evict):
+    free = node - sum(each.memory_bytes for each in holders)
+    soon = free + sum(each.memory_bytes for each in holders if each.leaving) - claimed
+    match place(Need(need), Bound(node, claimed), holders, may_evict=may_evict):
         case Fits():
             assert need <= free
             assert need <= soon
@@ -75,7 +77,7 @@ def test_memory_is_never_overcommitted(need: int, tenants: list[Tenant], may_evi
             assert need <= soon + freed
             assert all(need > soon + freed - each.memory_bytes for each in victims), "one was evicted needlessly"
         case Wait():
-            idle = sum(each.memory_bytes for each in tenants if each.idle_s is not None and not each.leaving)
+            idle = sum(each.memory_bytes for each in holders if each.idle_s is not None and not each.leaving)
             assert need > soon
             assert not may_evict or need > soon + idle
         case Never():
@@ -83,17 +85,17 @@ def test_memory_is_never_overcommitted(need: int, tenants: list[Tenant], may_evi
 
 
 @given(st.integers(1, 200), tenants_lists)
-def test_planning_again_while_the_evicted_leave_evicts_nobody_else(need: int, tenants: list[Tenant]) -> None:
-    first = place(Need(need), Bound(100), tenants, may_evict=True)
+def test_planning_again_while_the_evicted_leave_evicts_nobody_else(need: int, holders: list[MemoryHolder]) -> None:
+    first = place(Need(need), Bound(100), holders, may_evict=True)
     if isinstance(first, Evict):
-        victims = set(ids(first.tenants))
+        victims = set(ids(first.holders))
         after = [
-            tenant(each.replica_id, each.memory_bytes, None, leaving=True) if each.replica_id in victims else each
-            for each in tenants
+            holder(each.replica_id, each.memory_bytes, None, leaving=True) if each.replica_id in victims else each
+            for each in holders
         ]
         again = place(Need(need), Bound(100), after, may_evict=True)
         assert isinstance(again, Evict)
-        assert again.tenants == ()
+        assert again.holders == ()
 
 
 @pytest.mark.parametrize(
@@ -110,24 +112,24 @@ def test_planning_again_while_the_evicted_leave_evicts_nobody_else(need: int, te
     ],
 )
 def test_the_longest_idle_go_first_and_those_not_needed_are_spared(missing: int, expected: list[str]) -> None:
-    tenants = [tenant("young", 25, 1), tenant("old", 10, 300), tenant("busy", 50), tenant("middle", 20, 20)]
-    assert ids(choose_victims(missing, tenants)) == expected
+    holders = [holder("young", 25, 1), holder("old", 10, 300), holder("busy", 50), holder("middle", 20, 20)]
+    assert ids(choose_victims(missing, holders)) == expected
 
 
 def test_a_small_idle_one_is_spared_when_a_larger_one_must_go_anyway() -> None:
-    tenants = [tenant("small", 10, 300), tenant("large", 90, 5)]
-    assert ids(choose_victims(50, tenants)) == ["large"]
+    holders = [holder("small", 10, 300), holder("large", 90, 5)]
+    assert ids(choose_victims(50, holders)) == ["large"]
 
 
 def test_what_is_leaving_anyway_is_waited_for_and_nobody_else_goes() -> None:
-    tenants = [tenant("leaving", 50, None, leaving=True), tenant("idle", 50, 500)]
-    assert place(Need(40), Bound(100), tenants, may_evict=True) == Evict((), "waiting for org/leaving to leave")
+    holders = [holder("leaving", 50, None, leaving=True), holder("idle", 50, 500)]
+    assert place(Need(40), Bound(100), holders, may_evict=True) == Evict((), "waiting for org/leaving to leave")
 
 
 def test_what_was_promised_to_another_is_not_given_away() -> None:
-    tenants = [tenant("leaving", 50, None, leaving=True), tenant("busy", 20)]
-    assert place(Need(30), Bound(100), tenants, may_evict=False) == Fits()
-    assert isinstance(place(Need(30), Bound(100, claimed=60), tenants, may_evict=False), Wait)
+    holders = [holder("leaving", 50, None, leaving=True), holder("busy", 20)]
+    assert place(Need(30), Bound(100), holders, may_evict=False) == Fits()
+    assert isinstance(place(Need(30), Bound(100, claimed=60), holders, may_evict=False), Wait)
 
 
 def test_too_large_for_the_machine_is_told_at_once_with_both_sizes() -> None:
@@ -139,8 +141,8 @@ def test_too_large_for_the_machine_is_told_at_once_with_both_sizes() -> None:
 
 
 def test_who_must_wait_is_told_for_what_and_for_whom() -> None:
-    tenants = [tenant("b", 3 * GIB), tenant("a", 3 * GIB), tenant("idle", GIB, 9)]
-    assert place(Need(2 * GIB), Bound(8 * GIB), tenants, may_evict=False) == Wait(
+    holders = [holder("b", 3 * GIB), holder("a", 3 * GIB), holder("idle", GIB, 9)]
+    assert place(Need(2 * GIB), Bound(8 * GIB), holders, may_evict=False) == Wait(
         "waiting for 2.0 GB, 1.0 GB free; busy: org/a, org/b"
     )
 
@@ -152,22 +154,22 @@ def test_a_size_is_written_for_people() -> None:
 
 @given(st.integers(1, 120), tenants_lists, st.booleans(), st.integers(0, 120), st.integers(0, 5))
 def test_no_bound_is_ever_broken_and_no_stranger_goes_for_an_accounts_limit(
-    need: int, tenants: list[Tenant], may_evict: bool, memory: int, number: int
+    need: int, holders: list[MemoryHolder], may_evict: bool, memory: int, number: int
 ) -> None:
-    own = [each for each in tenants if each.own]
-    match place_within(Need(need), within(100, memory=memory, number=number), tenants, may_evict=may_evict):
+    own = [each for each in holders if each.own]
+    match place_within(Need(need), within(100, memory=memory, number=number), holders, may_evict=may_evict):
         case Fits():
-            assert need + sum(each.memory_bytes for each in tenants) <= 100
+            assert need + sum(each.memory_bytes for each in holders) <= 100
             assert need + sum(each.memory_bytes for each in own) <= memory
             assert 1 + len(own) <= number
         case Evict(victims):
             assert len({each.replica_id for each in victims}) == len(victims)
             assert all(each.idle_s is not None and not each.leaving for each in victims)
-            left = [each for each in tenants if not each.leaving and each not in victims]
+            left = [each for each in holders if not each.leaving and each not in victims]
             assert need + sum(each.memory_bytes for each in left) <= 100
             assert need + sum(each.memory_bytes for each in left if each.own) <= memory
             assert 1 + sum(each.own for each in left) <= number
-            if need + sum(each.memory_bytes for each in tenants if not each.leaving) <= 100:
+            if need + sum(each.memory_bytes for each in holders if not each.leaving) <= 100:
                 assert all(each.own for each in victims), "the machine had room"
         case Never():
             assert need > min(100, memory) or number == 0
@@ -186,26 +188,26 @@ def test_no_bound_is_ever_broken_and_no_stranger_goes_for_an_accounts_limit(
 def test_an_accounts_own_idle_replicas_go_for_its_limits(
     memory: int, number: int, expected: Fits | Evict | Wait
 ) -> None:
-    tenants = [tenant("stranger", 30, 900), tenant("old", 10, 300, own=True), tenant("busy", 20, own=True)]
-    verdict = place_within(Need(20), within(100, memory=memory, number=number), tenants, may_evict=True)
+    holders = [holder("stranger", 30, 900), holder("old", 10, 300, own=True), holder("busy", 20, own=True)]
+    verdict = place_within(Need(20), within(100, memory=memory, number=number), holders, may_evict=True)
     if isinstance(expected, Evict):
         assert isinstance(verdict, Evict)
-        assert ids(verdict.tenants) == ["old"]
+        assert ids(verdict.holders) == ["old"]
         assert verdict.reason == expected.reason
     else:
         assert verdict == expected
 
 
 def test_nobody_of_ones_own_goes_when_the_machine_has_no_room_anyway() -> None:
-    tenants = [tenant("stranger", 80), tenant("old", 10, 300, own=True)]
-    assert isinstance(place_within(Need(30), within(100, memory=30, number=1), tenants, may_evict=True), Wait)
+    holders = [holder("stranger", 80), holder("old", 10, 300, own=True)]
+    assert isinstance(place_within(Need(30), within(100, memory=30, number=1), holders, may_evict=True), Wait)
 
 
 def test_what_goes_for_the_account_counts_as_room_on_the_machine() -> None:
-    tenants = [tenant("stranger", 50, 900), tenant("old", 40, 300, own=True)]
-    verdict = place_within(Need(50), within(100, memory=60, number=9), tenants, may_evict=True)
+    holders = [holder("stranger", 50, 900), holder("old", 40, 300, own=True)]
+    verdict = place_within(Need(50), within(100, memory=60, number=9), holders, may_evict=True)
     assert isinstance(verdict, Evict)
-    assert ids(verdict.tenants) == ["old"]
+    assert ids(verdict.holders) == ["old"]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_what_goes_for_the_account_counts_as_room_on_the_machine() -> None:
     ],
 )
 def test_too_large_for_the_account_is_told_at_once(bounds: list[Bound], words: list[str], cause: str) -> None:
-    busy = tenant("busy", 4 * GIB, own=True)
+    busy = holder("busy", 4 * GIB, own=True)
     verdict = place_within(Need(2 * GIB), bounds, [busy], may_evict=True)
     assert isinstance(verdict, Never)
     assert all(word in verdict.reason for word in words), verdict.reason
@@ -227,18 +229,18 @@ def test_too_large_for_the_account_is_told_at_once(bounds: list[Bound], words: l
 # --- of several places ---
 
 
-def candidate(name: str, most: int, *tenants: Tenant) -> Candidate:
-    """A node of so much memory, with these tenants on it."""
+def candidate(name: str, most: int, *holders: MemoryHolder) -> Candidate:
+    """A node of so much memory, with these holders on it."""
     here = Place(name)
     bound = Bound(most, limit=NODE_MEMORY, place=here, alone=False)
-    return Candidate(here, (bound,), [replace(each, place=each.place or here) for each in tenants])
+    return Candidate(here, (bound,), [replace(each, place=each.place or here) for each in holders])
 
 
-FULL = candidate("full", 100, tenant("busy", 100))
-ROOM = candidate("room", 100, tenant("busy", 60))
-LEAVING = candidate("leaving", 100, tenant("leaving", 100, leaving=True))
-OLD = candidate("old", 100, tenant("old", 50, 300), tenant("other old", 50, 200))
-YOUNG = candidate("young", 100, tenant("older", 50, 900), tenant("young", 50, 20))
+FULL = candidate("full", 100, holder("busy", 100))
+ROOM = candidate("room", 100, holder("busy", 60))
+LEAVING = candidate("leaving", 100, holder("leaving", 100, leaving=True))
+OLD = candidate("old", 100, holder("old", 50, 300), holder("other old", 50, 200))
+YOUNG = candidate("young", 100, holder("older", 50, 900), holder("young", 50, 20))
 SMALL = candidate("small", 20)
 TINY = candidate("tiny", 10)
 
@@ -271,24 +273,24 @@ def test_without_candidates_there_is_no_place() -> None:
 def test_only_what_is_on_a_device_counts_there_and_only_bytes_of_it() -> None:
     here, there = Place("gpu", "cuda:0"), Place("gpu", "cuda:1")
     bound = Bound(100, limit=DEVICE_MEMORY, place=here)
-    tenants = [
-        Tenant("mine", "org/mine", 1, 300, device_bytes=60, place=here),
-        Tenant("host", "org/host", 90, 900, place=here),
-        Tenant("beside", "org/beside", 1, 900, device_bytes=90, place=there),
-        Tenant("elsewhere", "org/elsewhere", 1, 900, device_bytes=90, place=Place("other", "cuda:0")),
+    holders = [
+        MemoryHolder("mine", "org/mine", 1, 300, device_bytes=60, place=here),
+        MemoryHolder("host", "org/host", 90, 900, place=here),
+        MemoryHolder("beside", "org/beside", 1, 900, device_bytes=90, place=there),
+        MemoryHolder("elsewhere", "org/elsewhere", 1, 900, device_bytes=90, place=Place("other", "cuda:0")),
     ]
-    assert place(Need(500, 40), bound, tenants, may_evict=True) == Fits()
-    verdict = place(Need(500, 41), bound, tenants, may_evict=True)
+    assert place(Need(500, 40), bound, holders, may_evict=True) == Fits()
+    verdict = place(Need(500, 41), bound, holders, may_evict=True)
     assert isinstance(verdict, Evict)
-    assert ids(verdict.tenants) == ["mine"]
-    verdict = place(Need(500, 41), bound, tenants, may_evict=False)
+    assert ids(verdict.holders) == ["mine"]
+    verdict = place(Need(500, 41), bound, holders, may_evict=False)
     assert verdict == Wait("waiting for 0 MB on cuda:0, 0 MB free")
 
 
 def test_an_account_waits_for_its_own_limit_wherever_there_is_room() -> None:
-    elsewhere = tenant("mine", 30, own=True)
+    elsewhere = holder("mine", 30, own=True)
     account = [Bound(50, limit=ACCOUNT_MEMORY)]
-    with_it = replace(ROOM, tenants=[*ROOM.tenants, replace(elsewhere, place=Place("far"))])
+    with_it = replace(ROOM, holders=[*ROOM.holders, replace(elsewhere, place=Place("far"))])
     found = choose_place(Need(15, 10), account, [with_it], may_evict=True)
     assert found is not None
     assert found[1] == Wait("waiting for 0 MB: your account may hold 0 MB at once, 0 MB of it free; busy: org/mine")

@@ -20,7 +20,7 @@ from modelyard.errors import DownloadFailed, UnknownModel
 from modelyard.records.models import Progress
 from tests.catalog.models import model, weights
 from tests.clock import HandClock
-from tests.control.yard import SMALL, MakeYard
+from tests.control.control_plane import SMALL, MakeControl
 from tests.hub.server import HubServer, Repo
 from tests.loop import turns
 
@@ -145,48 +145,48 @@ async def test_a_close_ends_what_is_under_way(server: HubServer, models: Path, t
 
 
 async def test_two_clusters_share_a_download_and_both_logs_tell_of_it(
-    make_yard: MakeYard, server: HubServer, tmp_path: Path
+    make_control: MakeControl, server: HubServer, tmp_path: Path
 ) -> None:
     hub = open_hub(server, tmp_path)
     reached, release = server.hold(WEIGHTS, at=2_200_000)
-    async with make_yard(hub=hub) as yard:
-        mine = await yard.put(REMOTE)
-        theirs = await yard.put(REMOTE, yard.other_account)
-        waiting = await yard.ask(REMOTE)
-        yard.step()
+    async with make_control(hub=hub) as control:
+        mine = await control.put(REMOTE)
+        theirs = await control.put(REMOTE, control.other_account)
+        waiting = await control.ask(REMOTE)
+        control.step()
         assert await asyncio.to_thread(reached.wait, 10)
-        await yard.until(lambda: "50 % done" in str(mine.waiting_for))
-        assert yard.report(mine).status is yard.report(theirs).status is Word.DOWNLOADING
+        await control.until(lambda: "50 % done" in str(mine.waiting_for))
+        assert control.report(mine).status is control.report(theirs).status is Word.DOWNLOADING
         for _ in range(5):
-            yard.step(after_s=1)
+            control.step(after_s=1)
         release.set()
         await waiting.done()
-        await yard.until(lambda: yard.ready(theirs))
+        await control.until(lambda: control.ready(theirs))
         whole = server.ranges(WEIGHTS).count(None)
         assert whole == 2, "fetched once: the hub's answer, and the content it points to"
-        for account in (yard.account, yard.other_account):
-            words = await yard.events(REMOTE, account)
+        for account in (control.account, control.other_account):
+            words = await control.events(REMOTE, account)
             assert words.count("downloading 4 MB, 50 % done") == 1
-        assert yard.engine.launched[0].path.startswith(str(tmp_path / "cache"))
+        assert control.engine.launched[0].path.startswith(str(tmp_path / "cache"))
         await turns()
     await hub.aclose()
 
 
 async def test_a_download_that_fails_fails_who_waits_and_a_put_tries_again_at_once(
-    make_yard: MakeYard, server: HubServer, tmp_path: Path
+    make_control: MakeControl, server: HubServer, tmp_path: Path
 ) -> None:
     hub = open_hub(server, tmp_path)
-    async with make_yard(hub=hub) as yard:
-        await yard.clusters.model(REMOTE)
+    async with make_control(hub=hub) as control:
+        await control.clusters.model(REMOTE)
         server.faults.cut_at[WEIGHTS] = [100_000]
-        supervised = await yard.put(REMOTE)
-        waiting = await yard.ask(REMOTE)
-        await yard.until(lambda: supervised.failure)
+        managed = await control.put(REMOTE)
+        waiting = await control.ask(REMOTE)
+        await control.until(lambda: managed.failure)
         with pytest.raises(DownloadFailed):
             await waiting.task
-        assert yard.report(supervised).status is Word.FAILED
-        await yard.put(REMOTE)
-        await (await yard.ask(REMOTE)).done()
+        assert control.report(managed).status is Word.FAILED
+        await control.put(REMOTE)
+        await (await control.ask(REMOTE)).done()
     await hub.aclose()
 
 

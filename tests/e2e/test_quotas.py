@@ -57,7 +57,7 @@ class Caller:
         return " | ".join(each["message"] for each in self.client.get(f"/models/v2/events/{model_id}").json()["output"])
 
 
-class Yard:
+class LimitedServer:
     """A server and the commands of the machine it runs on."""
 
     def __init__(self, server: Server) -> None:
@@ -81,20 +81,20 @@ class Yard:
 
 
 @pytest.fixture(scope="module")
-def yard(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+def limited(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LimitedServer]:
     """A server that has found its accounts limited when it started."""
     with ExitStack() as stack:
         server = Server(tmp_path_factory.mktemp("quotas"), zoo)
-        yard = Yard(server)
+        limited = LimitedServer(server)
         for account, limits in LIMITS.items():
-            yard.command("accounts", "create", account)
+            limited.command("accounts", "create", account)
             if limits:
-                yard.command("accounts", "set", account, *limits)
-            key = yard.key(account)
+                limited.command("accounts", "set", account, *limits)
+            key = limited.key(account)
             client = httpx.Client(base_url=server.url, headers={"authorization": f"Key {key}"}, timeout=60.0)
-            yard.callers[account] = Caller(key, stack.enter_context(client))
+            limited.callers[account] = Caller(key, stack.enter_context(client))
         stack.enter_context(server)
-        yield yard
+        yield limited
 
 
 @contextmanager
@@ -117,8 +117,8 @@ def standing_still(pids: list[int]) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def test_one_model_too_many_is_refused_on_every_way_in_until_the_limit_is_lifted(yard: Yard):
-    caller = yard.callers["models"]
+def test_one_model_too_many_is_refused_on_every_way_in_until_the_limit_is_lifted(limited: LimitedServer):
+    caller = limited.callers["models"]
     assert caller.put("tiny/classifier").status_code == 202
     for response in (
         caller.put("tiny/gpt2"),
@@ -130,12 +130,12 @@ def test_one_model_too_many_is_refused_on_every_way_in_until_the_limit_is_lifted
         assert "retry-after" not in response.headers
     assert caller.post("tiny/classifier", text="still mine").status_code == 200
     assert caller.put("tiny/classifier", timeout=60).status_code == 202
-    yard.command("accounts", "set", "models", "--max-models", "none")
+    limited.command("accounts", "set", "models", "--max-models", "none")
     wait_until(lambda: caller.put("tiny/gpt2").status_code == 202, deadline_s=5)
 
 
-def test_one_instance_at_a_time_takes_turns_until_the_limit_is_lifted(yard: Yard):
-    caller = yard.callers["instances"]
+def test_one_instance_at_a_time_takes_turns_until_the_limit_is_lifted(limited: LimitedServer):
+    caller = limited.callers["instances"]
     refusal = caller.put("tiny/classifier", capacity={"min": 2, "desired": 2, "max": 2})
     assert refusal.status_code == 422
     assert "capacity.min: got 2; accepted: at most 1: your account may hold 1 instance" in refusal.json()["error"]
@@ -143,7 +143,7 @@ def test_one_instance_at_a_time_takes_turns_until_the_limit_is_lifted(yard: Yard
     assert caller.post("tiny/mlm", text="second [MASK]").status_code == 200
     assert (caller.ready("tiny/classifier"), caller.ready("tiny/mlm")) == (0, 1)
     assert "waiting for tiny/classifier to leave: your account may hold 1 instance at once" in caller.events("tiny/mlm")
-    yard.command("accounts", "set", "instances", "--max-instances", "2")
+    limited.command("accounts", "set", "instances", "--max-instances", "2")
 
     def both_stay() -> bool:
         assert caller.post("tiny/classifier", text="a").status_code == 200
@@ -153,12 +153,12 @@ def test_one_instance_at_a_time_takes_turns_until_the_limit_is_lifted(yard: Yard
     wait_until(both_stay, deadline_s=10)
 
 
-def test_a_model_above_the_accounts_memory_is_refused_at_once_until_the_limit_is_lifted(yard: Yard):
-    caller = yard.callers["memory"]
+def test_a_model_above_the_accounts_memory_is_refused_at_once_until_the_limit_is_lifted(limited: LimitedServer):
+    caller = limited.callers["memory"]
     response = caller.post("tiny/classifier", text="a")
     assert response.status_code == 503
     assert "but your account may hold 10 MB at once" in response.json()["error"]
-    yard.command("accounts", "set", "memory", "--max-memory-gb", "4")
+    limited.command("accounts", "set", "memory", "--max-memory-gb", "4")
 
     def works() -> bool:
         caller.put("tiny/classifier")  # a new try
@@ -167,15 +167,15 @@ def test_a_model_above_the_accounts_memory_is_refused_at_once_until_the_limit_is
     wait_until(works, deadline_s=10)
 
 
-def test_requests_at_once_are_counted_from_admission_to_the_end_on_both_surfaces(yard: Yard):
-    caller, port = yard.callers["concurrent"], yard.server.port
+def test_requests_at_once_are_counted_from_admission_to_the_end_on_both_surfaces(limited: LimitedServer):
+    caller, port = limited.callers["concurrent"], limited.server.port
     assert caller.v1("load", model="tiny/gpt2").status_code == 200
     assert caller.post("tiny/gpt2", text="warm", params=SHORT).status_code == 200
     body = {"model": "tiny/gpt2", "text": "a"}
     v1 = encode_to("/model/run", body, caller.key)
     with half_sent(port, encode("tiny/gpt2", {"text": "a"}, caller.key)):
         with half_sent(port, v1):
-            wait_until(lambda: yard.health() == (2, 0, 0))
+            wait_until(lambda: limited.health() == (2, 0, 0))
             for response in (
                 caller.post("tiny/gpt2", text="a", stream=True),
                 caller.post("tiny/gpt2", text="a"),
@@ -185,36 +185,36 @@ def test_requests_at_once_are_counted_from_admission_to_the_end_on_both_surfaces
                 assert response.status_code == 429
                 assert "limited to 2, and there are 2" in response.json()["error"]
                 assert response.headers["retry-after"] == "1"
-            assert yard.health() == (2, 0, 0)
-        wait_until(lambda: yard.health() == (1, 0, 0))  # one client has left
+            assert limited.health() == (2, 0, 0)
+        wait_until(lambda: limited.health() == (1, 0, 0))  # one client has left
         for _ in range(3):
             assert caller.post("tiny/gpt2", text="a", params=SHORT).status_code == 200
             assert caller.v1("run", **body, params=SHORT).status_code == 200
-        workers = yard.server.worker_pids()  # looking for them takes longer than the stream
+        workers = limited.server.worker_pids()  # looking for them takes longer than the stream
         stream = {"text": "a", "stream": True, "params": LONG}
         with caller.client.stream("POST", "/models/v2/tiny/gpt2", json=stream) as streamed:
             pieces = streamed.iter_raw()
             next(pieces)
             with standing_still(workers):
-                assert yard.health() == (2, 1, 0)
+                assert limited.health() == (2, 1, 0)
                 assert caller.post("tiny/gpt2", text="a").status_code == 429, "a stream counts until it ends"
             assert b"".join(pieces)
-    wait_until(lambda: yard.health() == (0, 0, 0))
+    wait_until(lambda: limited.health() == (0, 0, 0))
     assert caller.post("tiny/gpt2", text="a", params={"wrong": 1}).status_code == 422
-    assert yard.health() == (0, 0, 0)
-    yard.command("accounts", "set", "concurrent", "--max-concurrent", "none")
+    assert limited.health() == (0, 0, 0)
+    limited.command("accounts", "set", "concurrent", "--max-concurrent", "none")
     with ExitStack() as held:
         for _ in range(2):
             held.enter_context(half_sent(port, v1))
         wait_until(lambda: caller.post("tiny/gpt2", text="a", params=SHORT).status_code == 200, deadline_s=5)
-    wait_until(lambda: yard.health() == (0, 0, 0))
+    wait_until(lambda: limited.health() == (0, 0, 0))
 
 
-def test_a_keys_rate_holds_on_both_surfaces_and_before_the_body_and_can_be_changed(yard: Yard):
-    yard.callers["rates"].put("tiny/classifier")
-    key = yard.key("rates", "--rate-limit", "3")
+def test_a_keys_rate_holds_on_both_surfaces_and_before_the_body_and_can_be_changed(limited: LimitedServer):
+    limited.callers["rates"].put("tiny/classifier")
+    key = limited.key("rates", "--rate-limit", "3")
     body = {"text": "a", "model": "tiny/classifier"}
-    with httpx.Client(base_url=yard.server.url, headers={"authorization": key}, timeout=60.0) as client:
+    with httpx.Client(base_url=limited.server.url, headers={"authorization": key}, timeout=60.0) as client:
         caller = Caller(key, client)
         counted = [caller.post("tiny/classifier", text="a"), caller.v1("run", **body), caller.post("no/such", text="a")]
         assert [each.status_code for each in counted] == [200, 200, 404]
@@ -224,11 +224,11 @@ def test_a_keys_rate_holds_on_both_surfaces_and_before_the_body_and_can_be_chang
             assert refused.headers["ratelimit-remaining"] == "0"
             assert 1 <= int(refused.headers["retry-after"]) == int(refused.headers["ratelimit-reset"]) <= 60
             assert "3 requests per minute" in refused.json()["error"]
-        with half_sent(yard.server.port, encode("tiny/classifier", body, key)) as connection:
+        with half_sent(limited.server.port, encode("tiny/classifier", body, key)) as connection:
             assert connection.recv(65536).startswith(b"HTTP/1.1 429"), "the body was waited for"
         assert client.get("/models/v2/list/clusters").status_code == 200, "only inference is counted"
 
-        yard.command("keys", "set", key[:8], "--rate-limit", "0")
+        limited.command("keys", "set", key[:8], "--rate-limit", "0")
         wait_until(lambda: caller.post("tiny/classifier", text="a").status_code == 200, deadline_s=7)
         assert caller.post("tiny/classifier", text="a").headers["ratelimit-limit"] == "1000000"
 
@@ -237,7 +237,7 @@ def test_a_keys_rate_holds_on_both_surfaces_and_before_the_body_and_can_be_chang
 
 
 @dataclass
-class Tenant:
+class Load:
     """One key's requests and what became of them. `limit` None: as many as it likes."""
 
     key: str
@@ -297,30 +297,30 @@ class Tenant:
         return False
 
 
-def test_1000_requests_of_limited_and_unlimited_keys_are_counted_exactly(yard: Yard):
-    yard.command("accounts", "create", "dee")
-    yard.command("accounts", "set", "dee", "--max-concurrent", "8")
-    tenants = [
-        Tenant(yard.key("ada", "--rate-limit", "40"), 40, 200, 12),
-        Tenant(yard.key("bob", "--rate-limit", "90"), 90, 200, 12),
-        Tenant(yard.key("cho", "--rate-limit", "0"), None, 200, 12),
-        Tenant(yard.key("dee"), None, 200, 8, leaves=False),  # just as many at once as it may: never too many
-        Tenant(yard.key("eve", "--rate-limit", "25"), 25, 100, 6),
-        Tenant(yard.key("eve"), None, 100, 6),
+def test_1000_requests_of_limited_and_unlimited_keys_are_counted_exactly(limited: LimitedServer):
+    limited.command("accounts", "create", "dee")
+    limited.command("accounts", "set", "dee", "--max-concurrent", "8")
+    loads = [
+        Load(limited.key("ada", "--rate-limit", "40"), 40, 200, 12),
+        Load(limited.key("bob", "--rate-limit", "90"), 90, 200, 12),
+        Load(limited.key("cho", "--rate-limit", "0"), None, 200, 12),
+        Load(limited.key("dee"), None, 200, 8, leaves=False),  # just as many at once as it may: never too many
+        Load(limited.key("eve", "--rate-limit", "25"), 25, 100, 6),
+        Load(limited.key("eve"), None, 100, 6),
     ]
-    for tenant in tenants:
-        headers = {"authorization": tenant.key}
-        assert httpx.put(f"{yard.server.url}/models/v2/tiny/gpt2", headers=headers, json={}).status_code == 202
+    for load in loads:
+        headers = {"authorization": load.key}
+        assert httpx.put(f"{limited.server.url}/models/v2/tiny/gpt2", headers=headers, json={}).status_code == 202
 
     chance = random.Random(3)
-    run_together(tenant.run(yard.server.port, chance) for tenant in tenants)
-    assert sum(tenant.requests for tenant in tenants) == 1000
-    for tenant in tenants:
-        if tenant.limit is None:
-            assert set(tenant.statuses) == {200}
+    run_together(load.run(limited.server.port, chance) for load in loads)
+    assert sum(load.requests for load in loads) == 1000
+    for load in loads:
+        if load.limit is None:
+            assert set(load.statuses) == {200}
         else:
-            assert tenant.statuses.count(200) == tenant.limit
-            assert tenant.statuses.count(429) == tenant.requests - tenant.limit
-            assert sorted(tenant.remaining) == list(range(tenant.limit)), "each was told what was left after it"
-    assert sum(tenant.left for tenant in tenants) >= 100
-    wait_until(lambda: yard.health() == (0, 0, 0), deadline_s=10)
+            assert load.statuses.count(200) == load.limit
+            assert load.statuses.count(429) == load.requests - load.limit
+            assert sorted(load.remaining) == list(range(load.limit)), "each was told what was left after it"
+    assert sum(load.left for load in loads) >= 100
+    wait_until(lambda: limited.health() == (0, 0, 0), deadline_s=10)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from modelyard.jobs.benchmark import asker, conclude, confirm, sweep
+from modelyard.jobs.benchmark import ask_over, conclude, confirm, sweep
 from modelyard.tasks.registry import get_task
 from modelyard.tasks.shared.workload import workload
 from tests.engine.conftest import model_spec
@@ -20,7 +20,7 @@ async def test_a_tiny_model_is_measured_from_end_to_end(real: Harness, tiny_gpt2
     told: list[str] = []
     spec = model_spec(tiny_gpt2)
     found = await sweep(
-        asker(await real.boot(spec)),
+        ask_over(await real.boot(spec)),
         workload(task, 128),
         streams=task.streams,
         max_batch=real.engine.sightings()[spec.replica_id].slots,
@@ -36,7 +36,7 @@ async def test_a_tiny_model_is_measured_from_end_to_end(real: Harness, tiny_gpt2
 
     at_first = await held()
     peak = await confirm(
-        asker(link),
+        ask_over(link),
         found,
         memory=held,
         budget_s=BUDGET_S,

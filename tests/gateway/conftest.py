@@ -29,7 +29,7 @@ from modelyard.protocol import Outcome, Usage
 from modelyard.records.instances import Tariff
 from modelyard.records.requests import RequestRecord
 from tests.catalog.models import model, write
-from tests.control.yard import SMALL, Yard, make_models
+from tests.control.control_plane import SMALL, ControlPlane, make_models
 from tests.gateway.http_client import HttpClient
 
 IMAGES = "tiny/images"
@@ -78,27 +78,27 @@ MEMORY = MemoryLimits(request_bytes=4 * MAX_BODY_BYTES, account_bytes=8 * MAX_BO
 class Gateway:
     """What the tests speak to."""
 
-    def __init__(self, yard: Yard, folder: Path) -> None:
-        self.yard = yard
+    def __init__(self, control: ControlPlane, folder: Path) -> None:
+        self.control = control
         self.destination = FakeDestination()
-        self.administration = Administration(yard.store, yard.clock)
+        self.administration = Administration(control.store, control.clock)
         self.key = self.administration.create_key("laptop", "ada").secret
-        ledger_clock = SteadyClock(yard.clock)
-        self.funds = Funds(yard.store, ledger_clock)
-        self.quotas = Quotas(yard.store.accounts.list_with_quota)
+        ledger_clock = SteadyClock(control.clock)
+        self.funds = Funds(control.store, ledger_clock)
+        self.quotas = Quotas(control.store.accounts.list_with_quota)
         self.inferences = Inferences(
-            Authenticator(yard.store, yard.clock),
-            RateLimiter(0, yard.clock),
+            Authenticator(control.store, control.clock),
+            RateLimiter(0, control.clock),
             self.funds,
             self.quotas,
-            yard.plane,
+            control.plane,
             self.destination,
             Fetcher(FetchLimits(max_bytes=MAX_BODY_BYTES, total_s=5.0, allow_private=False)),
-            Metering(yard.store, yard.journal, self.funds, ledger_clock, Tariff(0), 60, yard.server_id),
+            Metering(control.store, control.journal, self.funds, ledger_clock, Tariff(0), 60, control.server_id),
             RequestMemory(MEMORY),
             price_per_gb_s=PRICE_PER_GB_S,
         )
-        artefacts = Artefacts(folder / "artefacts", 60, yard.clock)
+        artefacts = Artefacts(folder / "artefacts", 60, control.clock)
         artefacts.open()
         self.v1 = V1Inference(MAX_BODY_BYTES)
         self.v2 = V2Inference(artefacts, MAX_BODY_BYTES, "")
@@ -110,8 +110,8 @@ class Gateway:
 
     async def record(self) -> RequestRecord | None:
         """What was written down of the latest request that reached the destination."""
-        await self.yard.journal.flush()
-        return self.yard.store.requests.find(self.destination.requests[-1].id)
+        await self.control.journal.flush()
+        return self.control.store.requests.find(self.destination.requests[-1].id)
 
 
 @pytest.fixture(scope="session")
@@ -124,8 +124,8 @@ def served_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def gateway(tmp_path: Path, served_models: Path, database: Path) -> AsyncIterator[Gateway]:
-    async with Yard(tmp_path, served_models, database) as yard:
-        gateway = Gateway(yard, tmp_path)
+    async with ControlPlane(tmp_path, served_models, database) as control:
+        gateway = Gateway(control, tmp_path)
         await gateway.funds.open()
         gateway.quotas.read()
         yield gateway

@@ -13,8 +13,8 @@ from modelyard.errors import InferenceFailed, ModelyardError, QueueFull, Replica
 from modelyard.gateway.destinations.base import OnPiece
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.records.accounts import Quota
+from tests.control.control_plane import SMALL
 from tests.control.test_boots import fail_boots
-from tests.control.yard import SMALL
 from tests.gateway.conftest import IMAGES, MAX_BODY_BYTES, Gateway, answer_with
 from tests.gateway.http_client import HttpClient
 
@@ -50,7 +50,7 @@ async def test_v2_answers_in_its_envelope_with_what_it_took(gateway: Gateway) ->
 
 
 async def test_v1_answers_in_the_librarys_shape_once_a_model_is_loaded(gateway: Gateway) -> None:
-    await gateway.yard.put()
+    await gateway.control.put()
     client = await gateway.ask(HttpClient({"model": SMALL, "prompt": "hello"}, key=gateway.key), gateway.v1, None)
     assert client.json() == {"output": [{"generated_text": "done"}]}
     assert not gateway.destination.requests[0].makes_cluster
@@ -64,13 +64,13 @@ async def test_v1_refuses_a_model_that_is_not_loaded_and_says_how_to_load_it(gat
 
 
 async def test_a_request_over_v1_revives_a_model_that_was_given_up_like_one_over_v2(gateway: Gateway) -> None:
-    yard = gateway.yard
-    supervised = await yard.put()
-    await fail_boots(yard, yard.policy.max_failed_boots)
-    assert supervised.failure is not None
-    yard.step(after_s=yard.policy.failure_kept_s)
+    control = gateway.control
+    managed = await control.put()
+    await fail_boots(control, control.policy.max_failed_boots)
+    assert managed.failure is not None
+    control.step(after_s=control.policy.failure_kept_s)
     await gateway.ask(HttpClient({"model": SMALL, "prompt": "hello"}, key=gateway.key), gateway.v1, None)
-    assert supervised.failure is None
+    assert managed.failure is None
 
 
 # --- the order of the checks ---
@@ -119,11 +119,11 @@ async def test_what_is_wrong_is_named_and_nothing_is_run_or_made(
     assert words in client.json()["error"]
     assert client.json()["output"] is None
     assert gateway.destination.requests == []
-    assert gateway.yard.store.clusters.list() == []
+    assert gateway.control.store.clusters.list() == []
 
 
 async def test_what_the_destination_refuses_is_worded_by_the_surface(gateway: Gateway) -> None:
-    await gateway.yard.put()
+    await gateway.control.put()
     gateway.destination.answering = failing(QueueFull("3 requests wait for this model already.", retry_after_s=1.0))
     over_v2 = await gateway.ask(HttpClient({"text": "hello"}, key=gateway.key))
     over_v1 = await gateway.ask(HttpClient({"model": SMALL, "text": "hello"}, key=gateway.key), gateway.v1, None)
@@ -289,10 +289,10 @@ async def test_a_request_that_reached_no_instance_leaves_no_record(gateway: Gate
 
 
 async def test_a_quota_that_was_read_holds_for_the_cluster_that_a_request_would_make(gateway: Gateway) -> None:
-    gateway.yard.quotas[gateway.yard.account] = Quota(models=0)
+    gateway.control.quotas[gateway.control.account] = Quota(models=0)
 
     async def making(request: ModelRequest, on_piece: OnPiece | None) -> Any:
-        await gateway.yard.plane.ensure_route(request.key.account_id, request.card.model_id)
+        await gateway.control.plane.ensure_route(request.key.account_id, request.card.model_id)
 
     gateway.destination.answering = making
     gateway.destination.tries = []

@@ -30,7 +30,7 @@ from modelyard.records.instances import Instance, Tariff
 from modelyard.store import Store
 from modelyard.units import GIB
 from tests.clock import START, HandClock
-from tests.control.yard import SMALL, TWIN, Yard, make_models
+from tests.control.control_plane import SMALL, TWIN, ControlPlane, make_models
 from tests.properties import examples
 from tests.store.program import Program
 
@@ -56,7 +56,7 @@ class Life:
 class Game:
     """What happened over any number of servers, one after the other."""
 
-    make: Callable[..., Yard]
+    make: Callable[..., ControlPlane]
     tariff: Tariff
     moves: deque[tuple[Any, ...]]
     clock: HandClock = field(default_factory=HandClock)
@@ -66,60 +66,60 @@ class Game:
     async def play(self) -> None:
         """Makes every move; at the end everything is stopped in order."""
         while True:
-            async with self.make(clock=self.clock, tariff=self.tariff) as yard:
-                await self.settle(yard)
-                last = await self.serve(yard)
+            async with self.make(clock=self.clock, tariff=self.tariff) as control:
+                await self.settle(control)
+                last = await self.serve(control)
                 if last == "crash":
-                    await yard.kill()
+                    await control.kill()
                 elif last == "end":
                     for model_id in (SMALL, TWIN):
-                        if yard.clusters.find(yard.account, model_id) is not None:
-                            await yard.delete(model_id)
-                    await self.settle(yard)
+                        if control.clusters.find(control.account, model_id) is not None:
+                            await control.delete(model_id)
+                    await self.settle(control)
             for life in self.lives.values():
                 if life.ended is None:
                     life.ended, life.crashed = self.clock.monotonic(), last == "crash"
             if last == "end":
                 return
 
-    async def serve(self, yard: Yard) -> str:
+    async def serve(self, control: ControlPlane) -> str:
         """Makes moves until the server dies or none is left; how it ended."""
         while self.moves:
             match self.moves.popleft():
                 case ("put", model_id, number):
-                    await yard.put(model_id, min=0, desired=number, max=2, timeout=40)
-                case ("off", model_id) if yard.clusters.find(yard.account, model_id) is not None:
-                    await yard.patch(model_id, status="off")
+                    await control.put(model_id, min=0, desired=number, max=2, timeout=40)
+                case ("off", model_id) if control.clusters.find(control.account, model_id) is not None:
+                    await control.patch(model_id, status="off")
                 case ("hold", held):
-                    yard.engine.hold_boots = held
+                    control.engine.hold_boots = held
                     if not held:
-                        yard.engine.release()
-                case ("die", which) if yard.engine.sightings():
-                    ids = sorted(yard.engine.sightings())
-                    yard.engine.die(ids[which % len(ids)])
+                        control.engine.release()
+                case ("die", which) if control.engine.sightings():
+                    ids = sorted(control.engine.sightings())
+                    control.engine.die(ids[which % len(ids)])
                 case ("wall", seconds):
                     self.clock.set_wall(seconds)
                 case ("wait", quarters):
-                    await self.wait(yard, quarters / 4)
+                    await self.wait(control, quarters / 4)
                 case ("ask", model_id, quarters, cancelled):
-                    await self.ask(yard, model_id, quarters / 4, cancelled=cancelled)
+                    await self.ask(control, model_id, quarters / 4, cancelled=cancelled)
                 case (("crash" | "restart") as end, quarters):
                     self.clock.advance(quarters / 4 % TICK_S)  # a server does not die only when it has just looked
                     return end
-            await self.settle(yard)
+            await self.settle(control)
         return "end"
 
-    async def wait(self, yard: Yard, seconds: float) -> None:
+    async def wait(self, control: ControlPlane, seconds: float) -> None:
         """Lets time pass as a server lives through it: it looks again and again."""
         while seconds > 0:
             self.clock.advance(min(seconds, TICK_S))
             seconds -= TICK_S
-            await self.settle(yard)
+            await self.settle(control)
 
-    async def settle(self, yard: Yard) -> None:
+    async def settle(self, control: ControlPlane) -> None:
         """Lets what happens at this moment happen, and notes what the engine knows of it."""
-        await yard.settle()
-        now, seen = self.clock.monotonic(), yard.engine.sightings()
+        await control.settle()
+        now, seen = self.clock.monotonic(), control.engine.sightings()
         for replica_id, sighting in seen.items():
             life = self.lives.setdefault(replica_id, Life(now))
             if sighting.phase is Phase.READY and life.ready is None:
@@ -128,27 +128,29 @@ class Game:
             if replica_id not in seen and life.ended is None:
                 life.ended = now
 
-    async def ask(self, yard: Yard, model_id: str, seconds: float, *, cancelled: bool) -> None:
+    async def ask(self, control: ControlPlane, model_id: str, seconds: float, *, cancelled: bool) -> None:
         """A request that takes so long on its replica, or leaves after that time; none where no replica gets ready."""
-        cluster = await yard.put(model_id, timeout=40)
-        await self.settle(yard)
+        cluster = await control.put(model_id, timeout=40)
+        await self.settle(control)
         if not cluster.route.targets:
             return
-        held = await yard.ask(model_id)
+        held = await control.ask(model_id)
         clock = SteadyClock(self.clock)
-        metering = Metering(yard.store, yard.journal, Funds(yard.store, clock), clock, self.tariff, 10, yard.server_id)
-        key = Key("key_1", yard.account, "", "", START)
+        metering = Metering(
+            control.store, control.journal, Funds(control.store, clock), clock, self.tariff, 10, control.server_id
+        )
+        key = Key("key_1", control.account, "", "", START)
         request_id = f"req_{next(_numbers)}"
         target = await held.served()
         took_us = int(seconds * 10**6)
         try:
             async with metering.request(request_id, key, model_id, price(GIB // 2, 0.0000166667)) as work:
-                await self.wait(yard, seconds)
+                await self.wait(control, seconds)
                 work.spent(target.replica_id, took_us)
                 if cancelled:
                     leave()
         except asyncio.CancelledError:
-            yard.routes.release(held.supervised.route, target)
+            control.routes.release(held.managed.route, target)
         else:
             held.answer()
         self.requests[request_id] = (took_us, "cancelled" if cancelled else "answered")
@@ -227,8 +229,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.hypothesis
 def test_the_bill_is_the_formula_on_the_true_lives(store: Store, url: str, tmp_path: Path, models: Path) -> None:
-    def make(**more: Any) -> Yard:
-        return Yard(tmp_path, models, tmp_path / "unused", url=url, **more)
+    def make(**more: Any) -> ControlPlane:
+        return ControlPlane(tmp_path, models, tmp_path / "unused", url=url, **more)
 
     played: list[Game] = []
 

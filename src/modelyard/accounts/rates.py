@@ -18,7 +18,7 @@ SWEEP_AT_LEAST = 1000
 
 
 @dataclass(eq=False, slots=True)
-class Window:
+class RateWindow:
     """One key's present minute, on the monotonic clock."""
 
     started: float
@@ -32,7 +32,7 @@ class RateLimiter:
         """`per_minute`: for keys without a limit of their own; 0: unlimited."""
         self._per_minute = per_minute
         self._clock = clock
-        self._windows: dict[str, Window] = {}
+        self._windows: dict[str, RateWindow] = {}
         self._sweep_at = SWEEP_AT_LEAST
 
     def take(self, key: Key) -> Mapping[str, str]:
@@ -46,7 +46,7 @@ class RateLimiter:
         now = self._clock.monotonic()
         window = self._windows.get(key.id)
         if window is None or now - window.started >= WINDOW_S:
-            window = self._windows[key.id] = Window(now)
+            window = self._windows[key.id] = RateWindow(now)
             self._sweep(now)
         left_s = max(1, math.ceil(window.started + WINDOW_S - now))
         if window.used >= limit:

@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from modelyard.control.failures import GiveUp, Retry
 from modelyard.control.faults import contained
 from modelyard.control.limits import gigabytes
-from modelyard.control.placement import Evict, Never, Placed, Placement, Tenant, Wait
+from modelyard.control.placement import Evict, MemoryHolder, Never, Placed, Placement, Wait
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import NotPrepared, Preparations, Prepared, Preparing
 from modelyard.control.records import Records
-from modelyard.control.replicas import Replica, Supervised
+from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.room import QuotaOf, Room, name_for
 from modelyard.control.states import ReplicaState
 from modelyard.control.stops import Stops
@@ -43,7 +43,7 @@ class Boots:
 
     def __init__(
         self,
-        clusters: Mapping[str, Supervised],
+        clusters: Mapping[str, ManagedCluster],
         engine: Engine,
         preparations: Preparations,
         records: Records,
@@ -63,7 +63,7 @@ class Boots:
         self._quota_of = quota_of
         self._launch_refusal = launch_refusal
         self._poke = poke
-        self._held: dict[str, Tenant] = {}
+        self._held: dict[str, MemoryHolder] = {}
 
     # --- memory for other work ---
 
@@ -76,7 +76,7 @@ class Boots:
         """Sets memory aside for work that is no replica, if it is free somewhere now; see `release_memory`."""
         found = self._room(now).look(need)
         if isinstance(found, Placed):
-            self._held[name] = Tenant(
+            self._held[name] = MemoryHolder(
                 name, name, found.need.memory_bytes, None, device_bytes=found.need.device_bytes, place=found.place
             )
         return found
@@ -98,68 +98,68 @@ class Boots:
             return
         room = self._room(now)
         queued = [
-            (supervised, replica)
-            for supervised in self._clusters.values()
-            for replica in supervised.replicas.values()
+            (managed, replica)
+            for managed in self._clusters.values()
+            for replica in managed.replicas.values()
             if replica.state is ReplicaState.QUEUED
         ]
         out_of_luck: set[str] = set()  # the other replicas of a cluster need just as much
         booting = self._count_booting()
-        for supervised, replica in sorted(queued, key=lambda pair: pair[1].since):
-            account_id = supervised.cluster.account_id
+        for managed, replica in sorted(queued, key=lambda pair: pair[1].since):
+            account_id = managed.cluster.account_id
             if booting[account_id] >= self._policy.boots_at_once:
-                self._say_once(supervised, "queued", f"waiting for the account's {booting[account_id]} other boots")
-            elif supervised.cluster.id not in out_of_luck:
-                with contained(supervised):
-                    if self._try_to_start(supervised, replica, room, now):
+                self._say_once(managed, "queued", f"waiting for the account's {booting[account_id]} other boots")
+            elif managed.cluster.id not in out_of_luck:
+                with contained(managed):
+                    if self._try_to_start(managed, replica, room, now):
                         booting[account_id] += 1
                     else:
-                        out_of_luck.add(supervised.cluster.id)
+                        out_of_luck.add(managed.cluster.id)
 
     def _count_booting(self) -> Counter[str]:
         """By account, the replicas that start or load; those stopped meanwhile too, until they are gone."""
         return Counter(
-            supervised.cluster.account_id
-            for supervised in self._clusters.values()
-            for replica in supervised.replicas.values()
+            managed.cluster.account_id
+            for managed in self._clusters.values()
+            for replica in managed.replicas.values()
             if replica.place is not None and not replica.was_ready
         )
 
-    def _try_to_start(self, supervised: Supervised, replica: Replica, room: Room, now: float) -> bool:
+    def _try_to_start(self, managed: ManagedCluster, replica: Replica, room: Room, now: float) -> bool:
         """Launches a queued replica if its files are here and there is room; whether it did."""
-        match self._preparations.ensure(supervised.cluster.model_id):
+        match self._preparations.ensure(managed.cluster.model_id):
             case Prepared(card):
-                return self._place(supervised, replica, card, room, now)
+                return self._place(managed, replica, card, room, now)
             case NotPrepared(error):
-                self.give_up(supervised, error, now)
+                self.give_up(managed, error, now)
             case Preparing() as preparing:
-                self._say_once(supervised, "downloading", download_words(preparing))
+                self._say_once(managed, "downloading", download_words(preparing))
         return False
 
-    def _place(self, supervised: Supervised, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
-        reserve_bytes = supervised.settings.reserve_bytes or max(card.memory_bytes, supervised.held_bytes)
-        match room.find(supervised, Need(reserve_bytes, card.device_bytes), self._engine.nodes_with(card)):
+    def _place(self, managed: ManagedCluster, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
+        reserve_bytes = managed.settings.reserve_bytes or max(card.memory_bytes, managed.held_bytes)
+        match room.find(managed, Need(reserve_bytes, card.device_bytes), self._engine.nodes_with(card)):
             case Placed() as placed:
-                if (refusal := self._find_launch_refusal(supervised, card, now)) is not None:
-                    self.give_up(supervised, refusal, now, keep=BOOTED_OR_BOOTING)
+                if (refusal := self._find_launch_refusal(managed, card, now)) is not None:
+                    self.give_up(managed, refusal, now, keep=BOOTED_OR_BOOTING)
                     return False
-                self._launch(supervised, replica, card, placed, now)
+                self._launch(managed, replica, card, placed, now)
                 return True
             case Evict(victims, reason):
                 for victim in victims:
-                    self._evict(victim, supervised, now)
-                self._say_once(supervised, "queued", reason)
+                    self._evict(victim, managed, now)
+                self._say_once(managed, "queued", reason)
             case Wait(reason):
-                self._say_once(supervised, "queued", reason)
+                self._say_once(managed, "queued", reason)
             case Never(reason, cause):
-                self.give_up(supervised, NoCapacity(f"{card.model_id} {reason}", cause=cause, model=card.model_id), now)
+                self.give_up(managed, NoCapacity(f"{card.model_id} {reason}", cause=cause, model=card.model_id), now)
         return False
 
-    def _find_launch_refusal(self, supervised: Supervised, card: ModelCard, now: float) -> ModelyardError | None:
+    def _find_launch_refusal(self, managed: ManagedCluster, card: ModelCard, now: float) -> ModelyardError | None:
         """Why its account's funds do not allow a launch, those before it considered."""
-        if not supervised.settings.billed:
+        if not managed.settings.billed:
             return None
-        account_id = supervised.cluster.account_id
+        account_id = managed.cluster.account_id
         begun = [
             (replica.priced_bytes, now - replica.since if replica.was_ready else 0.0)
             for each in self._clusters.values()
@@ -169,21 +169,21 @@ class Boots:
         ]
         return self._launch_refusal(account_id, [*begun, (card.memory_bytes, 0.0)])
 
-    def _evict(self, victim: Tenant, to_make_room_for: Supervised, now: float) -> None:
-        supervised = next(each for each in self._clusters.values() if victim.replica_id in each.replicas)
-        name = name_for(supervised, to_make_room_for)
-        supervised.rest(supervised.live() - 1)
+    def _evict(self, victim: MemoryHolder, to_make_room_for: ManagedCluster, now: float) -> None:
+        managed = next(each for each in self._clusters.values() if victim.replica_id in each.replicas)
+        name = name_for(managed, to_make_room_for)
+        managed.rest(managed.live() - 1)
         reason = f"evicted after {victim.idle_s or 0:.0f} s idle, to make room for {name}"
-        self._stops.drain(supervised, supervised.replicas[victim.replica_id], reason, now)
+        self._stops.drain(managed, managed.replicas[victim.replica_id], reason, now)
 
-    def _launch(self, supervised: Supervised, replica: Replica, card: ModelCard, placed: Placed, now: float) -> None:
-        cluster, place, need = supervised.cluster, placed.place, placed.need
+    def _launch(self, managed: ManagedCluster, replica: Replica, card: ModelCard, placed: Placed, now: float) -> None:
+        cluster, place, need = managed.cluster, placed.place, placed.need
         replica.move(ReplicaState.STARTING, now)
         replica.place = place
         replica.reserved_bytes, replica.reserved_device_bytes = need.memory_bytes, need.device_bytes
-        supervised.waiting_for = None
-        replica.priced_bytes = need.memory_bytes - unpriced_bytes(supervised, card)
-        self._records.opened(cluster, replica.id, place.node, replica.priced_bytes, billed=supervised.settings.billed)
+        managed.waiting_for = None
+        replica.priced_bytes = need.memory_bytes - unpriced_bytes(managed, card)
+        self._records.opened(cluster, replica.id, place.node, replica.priced_bytes, billed=managed.settings.billed)
         self._records.event(cluster, "booting", f"{replica.id} starts{self._whereabouts(place)}, {reserved(need)}")
         self._engine.launch(
             ReplicaSpec(
@@ -194,8 +194,8 @@ class Boots:
                 runtime=card.inspection.runtime,
                 remote_code=card.inspection.remote_code,
                 pickled=card.inspection.pickle_only,
-                max_batch=supervised.settings.max_batch or card.max_batch,
-                memory_limit_bytes=supervised.settings.limit_bytes,
+                max_batch=managed.settings.max_batch or card.max_batch,
+                memory_limit_bytes=managed.settings.limit_bytes,
                 secret=secrets.token_hex(16),
                 log_path=log_path(cluster, replica.id),
             ),
@@ -208,39 +208,39 @@ class Boots:
 
     # --- failures ---
 
-    def failed(self, supervised: Supervised, replica: Replica, reason: str, now: float, *, permanent: bool) -> None:
-        model_id = supervised.cluster.model_id
+    def failed(self, managed: ManagedCluster, replica: Replica, reason: str, now: float, *, permanent: bool) -> None:
+        model_id = managed.cluster.model_id
         self._preparations.forget(model_id)
-        match supervised.failures.add(now, self._policy, was_ready=replica.was_ready, permanent=permanent):
+        match managed.failures.add(now, self._policy, was_ready=replica.was_ready, permanent=permanent):
             case GiveUp(because):
-                self.give_up(supervised, BootFailed(f"{model_id} {because}: {reason}"), now)
+                self.give_up(managed, BootFailed(f"{model_id} {because}: {reason}"), now)
             case Retry(delay_s):
-                supervised.retry_at = now + delay_s
+                managed.retry_at = now + delay_s
                 asyncio.get_running_loop().call_later(delay_s, self._poke)
 
     def give_up(
-        self, supervised: Supervised, error: ModelyardError, now: float, keep: Collection[ReplicaState] = BOOTED
+        self, managed: ManagedCluster, error: ModelyardError, now: float, keep: Collection[ReplicaState] = BOOTED
     ) -> None:
         """Stops trying to boot. A cluster with replicas in states to `keep` keeps them, and tries to add more later."""
-        self._stops.drop_queued(supervised, now)
-        if any(state in keep for state in supervised.states()):
-            supervised.retry_at = now + self._policy.failure_kept_s
-            self._records.problem(supervised.cluster, "cannot scale", error)
+        self._stops.drop_queued(managed, now)
+        if any(state in keep for state in managed.states()):
+            managed.retry_at = now + self._policy.failure_kept_s
+            self._records.problem(managed.cluster, "cannot scale", error)
             return
-        supervised.failure = error
-        supervised.failed_at = now
-        self._records.problem(supervised.cluster, "gave up", error)
-        self._stops.publish(supervised)
+        managed.failure = error
+        managed.failed_at = now
+        self._records.problem(managed.cluster, "gave up", error)
+        self._stops.publish(managed)
 
-    def _say_once(self, supervised: Supervised, kind: str, reason: str) -> None:
-        if supervised.waiting_for != reason:
-            supervised.waiting_for = reason
-            self._records.event(supervised.cluster, kind, reason)
+    def _say_once(self, managed: ManagedCluster, kind: str, reason: str) -> None:
+        if managed.waiting_for != reason:
+            managed.waiting_for = reason
+            self._records.event(managed.cluster, kind, reason)
 
 
-def unpriced_bytes(supervised: Supervised, card: ModelCard) -> int:
+def unpriced_bytes(managed: ManagedCluster, card: ModelCard) -> int:
     """What is reserved beyond the catalogue's figure, because requests have made replicas grow: nobody pays by it."""
-    return max(0, supervised.held_bytes - card.memory_bytes)
+    return max(0, managed.held_bytes - card.memory_bytes)
 
 
 def download_words(preparing: Preparing) -> str:

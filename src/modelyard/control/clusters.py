@@ -17,7 +17,7 @@ from modelyard.control.journal import Journal
 from modelyard.control.limits import instances
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations, Prepared
-from modelyard.control.replicas import Supervised
+from modelyard.control.replicas import ManagedCluster
 from modelyard.control.room import QuotaOf
 from modelyard.control.states import ClusterStatus
 from modelyard.errors import InvalidRequest, ModelRefused, ModelyardError, QuotaExceeded, UnknownCluster
@@ -94,22 +94,22 @@ class Clusters:
         self._turn = asyncio.Lock()
         self._under_way: set[asyncio.Task[Any]] = set()
 
-    def find(self, account_id: str, model_id: str) -> Supervised | None:
+    def find(self, account_id: str, model_id: str) -> ManagedCluster | None:
         """The account's cluster of a model."""
         return self._desired.find(account_id, model_id)
 
-    def get(self, account_id: str, model_id: str) -> Supervised:
+    def get(self, account_id: str, model_id: str) -> ManagedCluster:
         """The account's cluster of a model. Raises UnknownCluster."""
-        supervised = self.find(account_id, model_id)
-        if supervised is None:
+        managed = self.find(account_id, model_id)
+        if managed is None:
             raise UnknownCluster(f"You have no cluster of {model_id}.", model=model_id)
-        return supervised
+        return managed
 
-    def list(self, account_id: str) -> Sequence[Supervised]:
+    def list(self, account_id: str) -> Sequence[ManagedCluster]:
         """The account's clusters, by model id."""
         return self._desired.list(account_id)
 
-    def all(self) -> Sequence[Supervised]:
+    def all(self) -> Sequence[ManagedCluster]:
         """Every account's clusters."""
         return self._desired.list()
 
@@ -121,12 +121,12 @@ class Clusters:
         self._preparations.offer(card)
         return card
 
-    async def put(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
+    async def put(self, account_id: str, model_id: str, changes: Changes) -> ManagedCluster:
         """Creates the cluster, or updates and wakes it. Raises InvalidRequest, QuotaExceeded, and as `model` does."""
         await self.model(model_id)
         return await self._change(partial(self._put, account_id, model_id, changes))
 
-    async def ensure(self, account_id: str, model_id: str) -> Supervised:
+    async def ensure(self, account_id: str, model_id: str) -> ManagedCluster:
         """The account's cluster, made with defaults when there is none. Raises QuotaExceeded, and as `model` does."""
         existing = self.find(account_id, model_id)
         if existing is not None:
@@ -134,7 +134,7 @@ class Clusters:
         await self.model(model_id)
         return await self._change(partial(self._ensure, account_id, model_id))
 
-    async def patch(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
+    async def patch(self, account_id: str, model_id: str, changes: Changes) -> ManagedCluster:
         """Changes a cluster; it wakes unless only its timeout changes. Raises UnknownCluster, InvalidRequest."""
         return await self._change(partial(self._patch, account_id, model_id, changes))
 
@@ -155,7 +155,7 @@ class Clusters:
             await self._desired.read()  # what another process has changed is changed further, not undone
             return await change()
 
-    async def _put(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
+    async def _put(self, account_id: str, model_id: str, changes: Changes) -> ManagedCluster:
         existing = self.find(account_id, model_id)
         base = existing.cluster if existing else None
         if base is None:
@@ -168,10 +168,10 @@ class Clusters:
         )
         return await self._took_effect(cluster, "created" if created else "updated")
 
-    async def _ensure(self, account_id: str, model_id: str) -> Supervised:
+    async def _ensure(self, account_id: str, model_id: str) -> ManagedCluster:
         return self.find(account_id, model_id) or await self._put(account_id, model_id, Changes())
 
-    async def _patch(self, account_id: str, model_id: str, changes: Changes) -> Supervised:
+    async def _patch(self, account_id: str, model_id: str, changes: Changes) -> ManagedCluster:
         current = self.get(account_id, model_id).cluster
         capacity = check_capacity(current.capacity, changes)
         self._check_min(account_id, current, capacity)
@@ -228,34 +228,34 @@ class Clusters:
         self._journal.event(account_id, model_id, cluster.id, "deleted", "cluster deleted")
         return cluster
 
-    def status(self, supervised: Supervised) -> ClusterStatus:
+    def status(self, managed: ManagedCluster) -> ClusterStatus:
         """The word for what it is doing now."""
-        return supervised.status(downloading=self._preparations.is_downloading(supervised.cluster.model_id))
+        return managed.status(downloading=self._preparations.is_downloading(managed.cluster.model_id))
 
-    def report(self, supervised: Supervised) -> Report:
+    def report(self, managed: ManagedCluster) -> Report:
         """The cluster as it is now."""
-        cluster = supervised.cluster
+        cluster = managed.cluster
         prepared = self._preparations.find(cluster.model_id)
         now = self._clock.monotonic()
-        load = supervised.route.load()
-        idle_s = supervised.idle_s(now)
+        load = managed.route.load()
+        idle_s = managed.idle_s(now)
         expires_at = None
-        if idle_s is not None and supervised.live() > cluster.capacity.min:
+        if idle_s is not None and managed.live() > cluster.capacity.min:
             expires_at = self._clock.now() + timedelta(seconds=max(0.0, cluster.timeout_s - idle_s))
         return Report(
             cluster=cluster,
-            status=self.status(supervised),
-            instances=len(supervised.replicas),
-            ready=len(supervised.route.targets),
+            status=self.status(managed),
+            instances=len(managed.replicas),
+            ready=len(managed.route.targets),
             in_flight=load.in_flight,
             queued=load.queued,
-            inferences=cluster.inferences + supervised.route.finished,
+            inferences=cluster.inferences + managed.route.finished,
             expires_at=expires_at,
-            problem=supervised.problem(),
+            problem=managed.problem(),
             memory_bytes=prepared.card.memory_bytes if isinstance(prepared, Prepared) else None,
         )
 
-    async def _took_effect(self, cluster: Cluster, verb: str) -> Supervised:
+    async def _took_effect(self, cluster: Cluster, verb: str) -> ManagedCluster:
         """Notes a change that was stored, and takes it up, so that whoever made it finds it made."""
         capacity = cluster.capacity
         words = (
@@ -264,10 +264,10 @@ class Clusters:
         )
         self._journal.event(cluster.account_id, cluster.model_id, cluster.id, verb, words)
         await self._desired.read()
-        supervised = self.find(cluster.account_id, cluster.model_id)
-        if supervised is None:
+        managed = self.find(cluster.account_id, cluster.model_id)
+        if managed is None:
             raise deleted_a_moment_ago(cluster.model_id)
-        return supervised
+        return managed
 
 
 def deleted_a_moment_ago(model_id: str) -> UnknownCluster:

@@ -14,7 +14,7 @@ from modelyard.clock import Clock
 from modelyard.control.faults import contained
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations
-from modelyard.control.replicas import BootSettings, Supervised
+from modelyard.control.replicas import BootSettings, ManagedCluster
 from modelyard.control.routes import Routes
 from modelyard.errors import ClusterOff, ModelyardError
 from modelyard.records.clusters import Cluster
@@ -46,7 +46,7 @@ class DesiredState:
         self._clock = clock
         self._policy = policy
         self._poke = poke
-        self.by_id: dict[str, Supervised] = {}
+        self.by_id: dict[str, ManagedCluster] = {}
         self._ids: dict[tuple[str, str], str] = {}
         self._gone: dict[str, asyncio.Event] = {}
         self._version = NEVER_READ
@@ -54,16 +54,16 @@ class DesiredState:
 
     # --- what there is ---
 
-    def all(self) -> Sequence[Supervised]:
+    def all(self) -> Sequence[ManagedCluster]:
         """All of them, those being taken down and those of jobs included; the collection may change meanwhile."""
         return list(self.by_id.values())
 
-    def find(self, account_id: str, model_id: str) -> Supervised | None:
+    def find(self, account_id: str, model_id: str) -> ManagedCluster | None:
         """The account's cluster of a model, as long as it is wanted."""
         cluster_id = self._ids.get((account_id, model_id))
         return None if cluster_id is None else self.by_id[cluster_id]
 
-    def list(self, account_id: str | None = None) -> Sequence[Supervised]:
+    def list(self, account_id: str | None = None) -> Sequence[ManagedCluster]:
         """The clusters that one account wants, or all do, by model id."""
         return [self.by_id[self._ids[key]] for key in sorted(self._ids) if account_id in (None, key[0])]
 
@@ -93,31 +93,31 @@ class DesiredState:
     def _take_up(self, changes: ChangedClusters) -> None:
         for cluster in changes.changed:
             self._take_up_cluster(cluster)
-        for supervised in self.all():
-            if not supervised.temporary and supervised.cluster.id not in changes.ids:
-                self.remove(supervised.cluster.id)
+        for managed in self.all():
+            if not managed.temporary and managed.cluster.id not in changes.ids:
+                self.remove(managed.cluster.id)
         self._version = changes.version
         self._poke()
 
     def _take_up_cluster(self, cluster: Cluster) -> None:
-        supervised = self.by_id.get(cluster.id)
-        if supervised is None:
+        managed = self.by_id.get(cluster.id)
+        if managed is None:
             in_use = self._version != NEVER_READ or self._was_in_use(cluster)
-            supervised = self._add(cluster, in_use=in_use)
+            managed = self._add(cluster, in_use=in_use)
             self._ids[cluster.account_id, cluster.model_id] = cluster.id
-        elif cluster.version <= supervised.cluster.version or supervised.removed:
+        elif cluster.version <= managed.cluster.version or managed.removed:
             return
         else:
-            self._change(supervised, cluster)
-        with contained(supervised):
-            self._aim(supervised)
+            self._change(managed, cluster)
+        with contained(managed):
+            self._aim(managed)
 
-    def _change(self, supervised: Supervised, cluster: Cluster) -> None:
-        known = supervised.cluster  # the store's counts lag behind
-        supervised.cluster = replace(cluster, inferences=known.inferences, last_inference_at=known.last_inference_at)
+    def _change(self, managed: ManagedCluster, cluster: Cluster) -> None:
+        known = managed.cluster  # the store's counts lag behind
+        managed.cluster = replace(cluster, inferences=known.inferences, last_inference_at=known.last_inference_at)
         if cluster.wake_version > known.wake_version:
-            self._wake(supervised)
-            supervised.route.last_activity = self._clock.monotonic()
+            self._wake(managed)
+            managed.route.last_activity = self._clock.monotonic()
 
     def _was_in_use(self, cluster: Cluster) -> bool:
         last = max(filter(None, (cluster.modified_at, cluster.last_inference_at)))
@@ -125,39 +125,39 @@ class DesiredState:
 
     # --- one cluster ---
 
-    def add_temporary(self, cluster: Cluster, settings: BootSettings) -> Supervised:
+    def add_temporary(self, cluster: Cluster, settings: BootSettings) -> ManagedCluster:
         """Wants a cluster that is in no store, until it is removed."""
-        supervised = self._add(cluster, in_use=True, settings=settings, temporary=True)
-        self._aim(supervised)
+        managed = self._add(cluster, in_use=True, settings=settings, temporary=True)
+        self._aim(managed)
         self._poke()
-        return supervised
+        return managed
 
-    def revive(self, supervised: Supervised) -> None:
+    def revive(self, managed: ManagedCluster) -> None:
         """A request has come for a cluster that was given up: after a while it is worth another try."""
-        kept_s = self._clock.monotonic() - supervised.failed_at
-        if supervised.failure is not None and kept_s >= self._policy.failure_kept_s:
-            self._wake(supervised)
-            self._publish(supervised)
+        kept_s = self._clock.monotonic() - managed.failed_at
+        if managed.failure is not None and kept_s >= self._policy.failure_kept_s:
+            self._wake(managed)
+            self._publish(managed)
             self._poke()
 
     def remove(self, cluster_id: str) -> None:
         """Begins to take a cluster down: no new requests, those that wait fail, all replicas stop. Idempotent."""
-        supervised = self.by_id[cluster_id]
-        if supervised.removed:
+        managed = self.by_id[cluster_id]
+        if managed.removed:
             return
-        supervised.removed = True
-        key = supervised.cluster.account_id, supervised.cluster.model_id
+        managed.removed = True
+        key = managed.cluster.account_id, managed.cluster.model_id
         if self._ids.get(key) == cluster_id:
             del self._ids[key]
         self._gone[cluster_id] = asyncio.Event()
-        self._publish(supervised)
+        self._publish(managed)
         self._poke()
 
-    def forget(self, supervised: Supervised) -> None:
+    def forget(self, managed: ManagedCluster) -> None:
         """A removed cluster has no replica left."""
-        del self.by_id[supervised.cluster.id]
-        self._routes.remove(supervised.cluster.id, supervised.refusal() or ClusterOff())
-        self._gone.pop(supervised.cluster.id).set()
+        del self.by_id[managed.cluster.id]
+        self._routes.remove(managed.cluster.id, managed.refusal() or ClusterOff())
+        self._gone.pop(managed.cluster.id).set()
 
     async def wait_until_gone(self, cluster_id: str, deadline_s: float) -> None:
         """Returns when a removed cluster has no replica left, or after `deadline_s`."""
@@ -172,22 +172,22 @@ class DesiredState:
 
     def _add(
         self, cluster: Cluster, *, in_use: bool, settings: BootSettings | None = None, temporary: bool = False
-    ) -> Supervised:
+    ) -> ManagedCluster:
         floor = cluster.capacity.desired if in_use else cluster.capacity.min
         route = self._routes.ensure(cluster.id)
-        supervised = Supervised(cluster, route, floor, settings or BootSettings(), temporary=temporary)
-        self.by_id[cluster.id] = supervised
-        return supervised
+        managed = ManagedCluster(cluster, route, floor, settings or BootSettings(), temporary=temporary)
+        self.by_id[cluster.id] = managed
+        return managed
 
-    def _aim(self, supervised: Supervised) -> None:
+    def _aim(self, managed: ManagedCluster) -> None:
         """Says at once how many replicas are wanted, and what requests get meanwhile."""
         now = self._clock.monotonic()
-        supervised.aim(now, self._policy.slots_per_target, self._policy.stable_window_s)
-        self._publish(supervised)
+        managed.aim(now, self._policy.slots_per_target, self._policy.stable_window_s)
+        self._publish(managed)
 
-    def _wake(self, supervised: Supervised) -> None:
-        supervised.wake()
-        self._preparations.forgive(supervised.cluster.model_id)
+    def _wake(self, managed: ManagedCluster) -> None:
+        managed.wake()
+        self._preparations.forgive(managed.cluster.model_id)
 
-    def _publish(self, supervised: Supervised) -> None:
-        self._routes.publish(supervised.cluster.id, supervised.links(), supervised.refusal())
+    def _publish(self, managed: ManagedCluster) -> None:
+        self._routes.publish(managed.cluster.id, managed.links(), managed.refusal())

@@ -6,15 +6,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from modelyard.control.replicas import Supervised
+from modelyard.control.replicas import ManagedCluster
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def contained(supervised: Supervised) -> Iterator[None]:
+def contained(managed: ManagedCluster) -> Iterator[None]:
     """Logs what goes wrong with one cluster, and goes on."""
     try:
         yield
     except Exception:
-        log.exception("an error in the supervision of the cluster of %s", supervised.cluster.model_id)
+        log.exception("an error in the supervision of the cluster of %s", managed.cluster.model_id)

@@ -9,7 +9,7 @@ from modelyard.control.boots import Boots
 from modelyard.control.desired import DesiredState
 from modelyard.control.faults import contained
 from modelyard.control.records import Records
-from modelyard.control.replicas import Replica, Supervised
+from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.engine.base import Engine, Phase, Sighting
 
@@ -32,63 +32,63 @@ class Observation:
     def observe(self, now: float) -> None:
         """Takes over what the engine sees at this moment."""
         sightings = self._engine.sightings()
-        for supervised in self._desired.all():
-            with contained(supervised):
-                for replica in list(supervised.replicas.values()):
+        for managed in self._desired.all():
+            with contained(managed):
+                for replica in list(managed.replicas.values()):
                     if replica.state in HOLDS_MEMORY:
                         unseen = Sighting(replica.id, Phase.GONE, reason="the engine does not know it")
-                        self._take_over(supervised, replica, sightings.get(replica.id, unseen), now)
+                        self._take_over(managed, replica, sightings.get(replica.id, unseen), now)
 
-    def _take_over(self, supervised: Supervised, replica: Replica, sighting: Sighting, now: float) -> None:
+    def _take_over(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
         if sighting.pid is not None and replica.pid is None:
             replica.pid = sighting.pid
             self._records.process(replica.id, sighting.pid, sighting.pid_started)
         replica.use_device(sighting.device_bytes or 0)
         if sighting.peak_bytes is not None and sighting.peak_bytes > replica.peak_bytes:
-            self._note_growth(supervised, replica, sighting.peak_bytes)
+            self._note_growth(managed, replica, sighting.peak_bytes)
         match sighting.phase:
             case Phase.LOADING if replica.state is ReplicaState.STARTING:
                 replica.move(ReplicaState.LOADING, now)
             case Phase.READY if replica.state in (ReplicaState.STARTING, ReplicaState.LOADING):
-                self._became_ready(supervised, replica, sighting, now)
+                self._became_ready(managed, replica, sighting, now)
             case Phase.GONE:
-                self._ended(supervised, replica, sighting, now)
+                self._ended(managed, replica, sighting, now)
 
-    def _note_growth(self, supervised: Supervised, replica: Replica, peak_bytes: int) -> None:
+    def _note_growth(self, managed: ManagedCluster, replica: Replica, peak_bytes: int) -> None:
         """What a replica was seen to hold is reserved, for it and for those its cluster launches after it.
 
         The model's figure in the catalogue stays: it is what everybody pays by, and requests must not move it.
         """
         replica.peak_bytes = peak_bytes
-        if peak_bytes > replica.reserved_bytes and not supervised.temporary:
+        if peak_bytes > replica.reserved_bytes and not managed.temporary:
             replica.reserved_bytes = peak_bytes
-            supervised.held_bytes = max(supervised.held_bytes, peak_bytes)
+            managed.held_bytes = max(managed.held_bytes, peak_bytes)
 
-    def _became_ready(self, supervised: Supervised, replica: Replica, sighting: Sighting, now: float) -> None:
+    def _became_ready(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
         took_s = now - replica.since
         replica.move(ReplicaState.READY, now)
         replica.was_ready = True
         replica.link, replica.slots = sighting.link, sighting.slots
-        supervised.slots = sighting.slots
-        supervised.ready_at = now
-        supervised.boot_s = took_s
-        supervised.failures.boot_succeeded()
+        managed.slots = sighting.slots
+        managed.ready_at = now
+        managed.boot_s = took_s
+        managed.failures.boot_succeeded()
         self._records.ready(replica.id)
-        self._records.event(supervised.cluster, "ready", f"{replica.id} is ready after {took_s:.2f} s")
+        self._records.event(managed.cluster, "ready", f"{replica.id} is ready after {took_s:.2f} s")
 
-    def _ended(self, supervised: Supervised, replica: Replica, sighting: Sighting, now: float) -> None:
-        supervised.replicas.pop(replica.id)
+    def _ended(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
+        managed.replicas.pop(replica.id)
         self._engine.forget(replica.id)
         reason = replica.stopping or sighting.reason or "ended"
         self._records.ended(replica.id, reason)
         if replica.stopping is not None and not replica.counts_as_failure:
             replica.move(ReplicaState.STOPPED, now)
-            self._records.event(supervised.cluster, "stopped", f"{replica.id} stopped: {reason}")
+            self._records.event(managed.cluster, "stopped", f"{replica.id} stopped: {reason}")
             return
         replica.move(ReplicaState.FAILED, now)
-        self._records.event(supervised.cluster, "failed", f"{replica.id} failed: {reason}")
-        if not supervised.off and not self._lost_its_node(replica):
-            self._boots.failed(supervised, replica, reason, now, permanent=sighting.refused)
+        self._records.event(managed.cluster, "failed", f"{replica.id} failed: {reason}")
+        if not managed.off and not self._lost_its_node(replica):
+            self._boots.failed(managed, replica, reason, now, permanent=sighting.refused)
 
     def _lost_its_node(self, replica: Replica) -> bool:
         """Whether it died because its node did, which says nothing of its model."""

@@ -13,7 +13,7 @@ from modelyard.engine.base import Need, Place
 
 
 @dataclass(frozen=True, slots=True)
-class Tenant:
+class MemoryHolder:
     """A replica that holds memory. `idle_s` None: busy, or its cluster's `min` keeps it; it must stay.
     `leaving`: its end was asked for and is a matter of moments. `name`: its model, as the one who asks may read it.
     `own`: it belongs to the account that asks."""
@@ -42,7 +42,7 @@ class Fits:
 class Evict:
     """There is room once those that are leaving, and these idle ones (often none), are gone."""
 
-    tenants: tuple[Tenant, ...]
+    holders: tuple[MemoryHolder, ...]
     reason: str
 
 
@@ -79,12 +79,12 @@ Placement = Placed | Evict | Wait | Never
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A place that comes into question. `bounds`: of its node, and of its device if it names one; `tenants`: who holds
+    """A place that comes into question. `bounds`: of its node, and of its device if it names one; `holders`: who holds
     memory of its node, and who else is of the account that asks."""
 
     place: Place
     bounds: tuple[Bound, ...]
-    tenants: Sequence[Tenant]
+    holders: Sequence[MemoryHolder]
 
 
 def choose_place(
@@ -97,7 +97,7 @@ def choose_place(
     ones the first counts. `account`: the bounds that hold wherever it runs.
     """
     verdicts = [
-        (each, place_within(need, [*account, *each.bounds], each.tenants, may_evict=may_evict)) for each in candidates
+        (each, place_within(need, [*account, *each.bounds], each.holders, may_evict=may_evict)) for each in candidates
     ]
     return min(verdicts, key=lambda pair: rank(*pair), default=None)
 
@@ -115,70 +115,70 @@ def rank(candidate: Candidate, verdict: Verdict) -> tuple[float, ...]:
             return (3, -candidate.bounds[-1].most)
 
 
-def place_within(need: Need, bounds: Sequence[Bound], tenants: Sequence[Tenant], *, may_evict: bool) -> Verdict:
+def place_within(need: Need, bounds: Sequence[Bound], holders: Sequence[MemoryHolder], *, may_evict: bool) -> Verdict:
     """Decides for one replica that must keep within all of the `bounds`; nobody goes in vain."""
     for bound in bounds:
         if bound.limit.size(need) > bound.most:
-            return place(need, bound, tenants, may_evict=may_evict)
+            return place(need, bound, holders, may_evict=may_evict)
     must_wait: Evict | None = None
-    going: tuple[Tenant, ...] = ()
+    going: tuple[MemoryHolder, ...] = ()
     for bound in bounds:
-        match place(need, bound, tenants, may_evict=may_evict):
+        match place(need, bound, holders, may_evict=may_evict):
             case Evict(victims) as must_wait:  # the later reason names those of the earlier ones too: they are leaving
                 going += victims
-                tenants = [replace(tenant, leaving=tenant.leaving or tenant in victims) for tenant in tenants]
+                holders = [replace(holder, leaving=holder.leaving or holder in victims) for holder in holders]
             case Wait() | Never() as verdict:
                 return verdict
     return Fits() if must_wait is None else Evict(going, must_wait.reason)
 
 
-def place(need: Need, bound: Bound, tenants: Sequence[Tenant], *, may_evict: bool) -> Verdict:
-    """Decides for one replica within one bound, where `tenants` hold memory.
+def place(need: Need, bound: Bound, holders: Sequence[MemoryHolder], *, may_evict: bool) -> Verdict:
+    """Decides for one replica within one bound, where `holders` hold memory.
 
     Evicts the longest idle first, and then spares those of them that were not needed after all.
     """
     size = bound.limit.size
-    tenants = [each for each in tenants if (each.own or not bound.limit.own) and bound.covers(each.place)]
+    holders = [each for each in holders if (each.own or not bound.limit.own) and bound.covers(each.place)]
     count = size(need)
     if count > bound.most:
         return Never(bound.tell(bound.limit.never, count, 0), bound.limit.cause)
-    free = bound.most - sum(size(tenant.need) for tenant in tenants)
-    leaving = [tenant for tenant in tenants if tenant.leaving]
-    soon = free + sum(size(tenant.need) for tenant in leaving) - bound.claimed
+    free = bound.most - sum(size(holder.need) for holder in holders)
+    leaving = [holder for holder in holders if holder.leaving]
+    soon = free + sum(size(holder.need) for holder in leaving) - bound.claimed
     why = bound.tell(bound.limit.why, count, free)
     if count <= min(free, soon):
         return Fits()
     if count <= soon:
         return Evict((), f"waiting for {names(leaving)} to leave{why}")
-    if may_evict and (victims := choose_victims(count - soon, tenants, size)):
+    if may_evict and (victims := choose_victims(count - soon, holders, size)):
         return Evict(victims, f"waiting for {names([*leaving, *victims])} to leave{why}")
-    busy = names(tenant for tenant in tenants if tenant.idle_s is None and not tenant.leaving)
+    busy = names(holder for holder in holders if holder.idle_s is None and not holder.leaving)
     because = f"; busy: {busy}" if busy else ""
     return Wait(bound.tell(bound.limit.wait, count, min(free, soon)) + because)
 
 
 def choose_victims(
-    missing: int, tenants: Sequence[Tenant], size: Callable[[Need], int] = lambda need: need.memory_bytes
-) -> tuple[Tenant, ...]:
-    """Idle tenants that free at least `missing`, longest idle first; empty when they cannot."""
-    idle = [(tenant.idle_s, tenant) for tenant in tenants if tenant.idle_s is not None and not tenant.leaving]
-    chosen: list[Tenant] = []
+    missing: int, holders: Sequence[MemoryHolder], size: Callable[[Need], int] = lambda need: need.memory_bytes
+) -> tuple[MemoryHolder, ...]:
+    """Idle holders that free at least `missing`, longest idle first; empty when they cannot."""
+    idle = [(holder.idle_s, holder) for holder in holders if holder.idle_s is not None and not holder.leaving]
+    chosen: list[MemoryHolder] = []
     freed = 0
-    for _, tenant in sorted(idle, key=lambda pair: -pair[0]):
+    for _, holder in sorted(idle, key=lambda pair: -pair[0]):
         if freed >= missing:
             break
-        if size(tenant.need):
-            chosen.append(tenant)
-            freed += size(tenant.need)
+        if size(holder.need):
+            chosen.append(holder)
+            freed += size(holder.need)
     if freed < missing:
         return ()
-    for tenant in reversed(list(chosen)):  # the last chosen, the least idle, are spared first
-        if freed - size(tenant.need) >= missing:
-            chosen.remove(tenant)
-            freed -= size(tenant.need)
+    for holder in reversed(list(chosen)):  # the last chosen, the least idle, are spared first
+        if freed - size(holder.need) >= missing:
+            chosen.remove(holder)
+            freed -= size(holder.need)
     return tuple(chosen)
 
 
-def names(tenants: Iterable[Tenant]) -> str:
+def names(holders: Iterable[MemoryHolder]) -> str:
     """Each model once, for a person."""
-    return ", ".join(sorted({tenant.name for tenant in tenants}))
+    return ", ".join(sorted({holder.name for holder in holders}))

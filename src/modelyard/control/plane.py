@@ -16,7 +16,7 @@ from modelyard.control.clusters import Changes, Report
 from modelyard.control.parts import Parts
 from modelyard.control.placement import Placement
 from modelyard.control.preparation import Prepared
-from modelyard.control.replicas import BootSettings, Supervised
+from modelyard.control.replicas import BootSettings, ManagedCluster
 from modelyard.control.routes import Route
 from modelyard.control.states import ClusterStatus
 from modelyard.engine.base import Need, ReplicaLog
@@ -110,8 +110,8 @@ class Plane:
 
     async def find(self, account_id: str, model_id: str) -> Report | None:
         """The cluster as it is now; None when there is none."""
-        supervised = self._clusters.find(account_id, model_id)
-        return None if supervised is None else self._report(supervised)
+        managed = self._clusters.find(account_id, model_id)
+        return None if managed is None else self._report(managed)
 
     async def get(self, account_id: str, model_id: str) -> Report:
         """The cluster as it is now. Raises UnknownCluster."""
@@ -144,19 +144,19 @@ class Plane:
 
         One that was given up is worth another try after a while.
         """
-        supervised = self._clusters.get(account_id, model_id)
-        route = self._revived(supervised)
-        if supervised.failure is None and self._clusters.status(supervised) in STOPPED:
+        managed = self._clusters.get(account_id, model_id)
+        route = self._revived(managed)
+        if managed.failure is None and self._clusters.status(managed) in STOPPED:
             raise UnknownCluster(f"The cluster of {model_id} has stopped.", model=model_id)
         return route
 
-    def _revived(self, supervised: Supervised) -> Route:
-        if supervised.failure is not None:
-            self._desired.revive(supervised)
-        return supervised.route
+    def _revived(self, managed: ManagedCluster) -> Route:
+        if managed.failure is not None:
+            self._desired.revive(managed)
+        return managed.route
 
-    def _report(self, supervised: Supervised) -> Report:
-        return self._clusters.report(supervised)
+    def _report(self, managed: ManagedCluster) -> Report:
+        return self._clusters.report(managed)
 
     # --- jobs ---
 
@@ -193,11 +193,11 @@ class Plane:
 
     async def get_trial(self, trial_id: str) -> TrialFigures:
         """How it does now. Raises UnknownCluster when it has ended."""
-        supervised = self._desired.by_id.get(trial_id)
-        if supervised is None:
+        managed = self._desired.by_id.get(trial_id)
+        if managed is None:
             raise UnknownCluster(f"The trial {trial_id} has ended.")
-        peak_bytes = max((replica.peak_bytes for replica in supervised.replicas.values()), default=0)
-        return TrialFigures(supervised.boot_s, peak_bytes or None)
+        peak_bytes = max((replica.peak_bytes for replica in managed.replicas.values()), default=0)
+        return TrialFigures(managed.boot_s, peak_bytes or None)
 
     async def end_trial(self, trial_id: str) -> None:
         """Stops its worker; returns when that is gone. Idempotent."""

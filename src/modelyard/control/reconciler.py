@@ -21,7 +21,7 @@ from modelyard.control.observation import Observation
 from modelyard.control.plan import Action, Deadlines, Drain, Launch, Stop, plan_cluster
 from modelyard.control.policy import Policy
 from modelyard.control.records import Records
-from modelyard.control.replicas import Replica, Supervised
+from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.states import HOLDS_MEMORY
 from modelyard.control.stops import Stops
 from modelyard.engine.base import Engine, Stray
@@ -106,9 +106,9 @@ class Reconciler:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for supervised in self._desired.all():
-            self._stops.publish(supervised, ClusterOff("The server is shutting down."))
-            for replica in supervised.replicas.values():
+        for managed in self._desired.all():
+            self._stops.publish(managed, ClusterOff("The server is shutting down."))
+            for replica in managed.replicas.values():
                 replica.stopping = replica.stopping or "the server was stopped"
         await self._engine.close()
         await self._stops.wait()
@@ -137,26 +137,26 @@ class Reconciler:
         # STEP 1: observe what became of the replicas.
         self._observation.observe(now)
 
-        for supervised in self._desired.all():
-            with contained(supervised):
+        for managed in self._desired.all():
+            with contained(managed):
                 # STEP 2: how many should there be?
-                self._consider_funds(supervised)
-                self._consider_use(supervised, now)
-                supervised.aim(now, self._policy.slots_per_target, self._policy.stable_window_s)
+                self._consider_funds(managed)
+                self._consider_use(managed, now)
+                managed.aim(now, self._policy.slots_per_target, self._policy.stable_window_s)
                 # STEP 3: plan and act.
-                for action in plan_cluster(supervised.view(now), self._deadlines):
-                    self._act(supervised, action, now)
+                for action in plan_cluster(managed.view(now), self._deadlines):
+                    self._act(managed, action, now)
 
         # STEP 4: find room for those that wait for it, the oldest first.
         self._boots.place_queued(now)
 
         # STEP 5: tell the gateway who is ready.
-        for supervised in self._desired.all():
-            with contained(supervised):
-                self._stops.publish(supervised)
-                if supervised.removed and not supervised.replicas:
+        for managed in self._desired.all():
+            with contained(managed):
+                self._stops.publish(managed)
+                if managed.removed and not managed.replicas:
                     self._count_inferences()
-                    self._desired.forget(supervised)
+                    self._desired.forget(managed)
 
         # STEP 6: record that they live, and what they did.
         if now - self._heartbeat_at >= self._policy.heartbeat_s:
@@ -168,38 +168,38 @@ class Reconciler:
 
     # --- STEP 2: how many ---
 
-    def _consider_funds(self, supervised: Supervised) -> None:
+    def _consider_funds(self, managed: ManagedCluster) -> None:
         """Without funds nothing new is begun: what is running drains, what waits is told why."""
-        suspension = self._suspension_of(supervised.cluster.account_id)
-        if suspension is not None and supervised.suspension is None:
-            self._records.event(supervised.cluster, "unpaid", suspension.message)
-        elif suspension is None and supervised.suspension is not None:
-            self._records.event(supervised.cluster, "paid", "there are funds again")
-        supervised.suspension = suspension
+        suspension = self._suspension_of(managed.cluster.account_id)
+        if suspension is not None and managed.suspension is None:
+            self._records.event(managed.cluster, "unpaid", suspension.message)
+        elif suspension is None and managed.suspension is not None:
+            self._records.event(managed.cluster, "paid", "there are funds again")
+        managed.suspension = suspension
 
-    def _consider_use(self, supervised: Supervised, now: float) -> None:
-        if supervised.off:
+    def _consider_use(self, managed: ManagedCluster, now: float) -> None:
+        if managed.off:
             return
-        cluster = supervised.cluster
-        if supervised.route.load().queued and not supervised.live():
-            supervised.use()
-        idle_s = supervised.idle_s(now)
+        cluster = managed.cluster
+        if managed.route.load().queued and not managed.live():
+            managed.use()
+        idle_s = managed.idle_s(now)
         if idle_s is not None and idle_s >= cluster.timeout_s:
-            if supervised.live() > cluster.capacity.min:
-                self._records.event(supervised.cluster, "idle", f"no request for {cluster.timeout_s} s")
-            supervised.rest(cluster.capacity.min)
+            if managed.live() > cluster.capacity.min:
+                self._records.event(managed.cluster, "idle", f"no request for {cluster.timeout_s} s")
+            managed.rest(cluster.capacity.min)
 
     # --- STEP 3: act ---
 
-    def _act(self, supervised: Supervised, action: Action, now: float) -> None:
+    def _act(self, managed: ManagedCluster, action: Action, now: float) -> None:
         match action:
             case Launch():
                 replica = Replica(f"in_{secrets.token_hex(8)}", since=now)
-                supervised.replicas[replica.id] = replica
+                managed.replicas[replica.id] = replica
             case Drain(replica_id, reason):
-                self._stops.drain(supervised, supervised.replicas[replica_id], reason, now)
+                self._stops.drain(managed, managed.replicas[replica_id], reason, now)
             case Stop(replica_id, reason, failed):
-                self._stops.stop(supervised, supervised.replicas[replica_id], reason, now, failed=failed)
+                self._stops.stop(managed, managed.replicas[replica_id], reason, now, failed=failed)
 
     # --- STEP 6: record ---
 
@@ -207,8 +207,8 @@ class Reconciler:
         self._records.alive(
             [
                 replica.id
-                for supervised in self._desired.all()
-                for replica in supervised.replicas.values()
+                for managed in self._desired.all()
+                for replica in managed.replicas.values()
                 if replica.state in HOLDS_MEMORY
             ]
         )
@@ -216,10 +216,10 @@ class Reconciler:
     def _count_inferences(self) -> None:
         counts = {}
         now = self._clock.now()
-        for supervised in self._desired.all():
-            finished, supervised.route.finished = supervised.route.finished, 0
+        for managed in self._desired.all():
+            finished, managed.route.finished = managed.route.finished, 0
             if finished:
-                total = supervised.cluster.inferences + finished
-                supervised.cluster = replace(supervised.cluster, inferences=total, last_inference_at=now)
-                counts[supervised.cluster.id] = (finished, now)
+                total = managed.cluster.inferences + finished
+                managed.cluster = replace(managed.cluster, inferences=total, last_inference_at=now)
+                counts[managed.cluster.id] = (finished, now)
         self._records.inferences(counts)

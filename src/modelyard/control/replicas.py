@@ -68,7 +68,7 @@ class Replica:
 
 
 @dataclass(eq=False, slots=True)
-class Supervised:
+class ManagedCluster:
     """One cluster: what is wanted of it, its replicas, and its recent past.
 
     `floor`: replicas kept without load: `desired` while in use, `min` once idled out, fewer than before once evicted.

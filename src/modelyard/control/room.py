@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from modelyard.control.limits import ACCOUNT_INSTANCES, ACCOUNT_MEMORY, DEVICE_MEMORY, NODE_MEMORY, Bound, Limit
-from modelyard.control.placement import Candidate, Evict, Fits, Placed, Placement, Tenant, Wait, choose_place
-from modelyard.control.replicas import Supervised
+from modelyard.control.placement import Candidate, Evict, Fits, MemoryHolder, Placed, Placement, Wait, choose_place
+from modelyard.control.replicas import ManagedCluster
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.engine.base import Need, Node, Place
 from modelyard.records.accounts import Quota
@@ -29,10 +29,10 @@ class Room:
     def __init__(
         self,
         nodes: Sequence[Node],
-        clusters: Collection[Supervised],
+        clusters: Collection[ManagedCluster],
         quota_of: QuotaOf,
         now: float,
-        held: Collection[Tenant] = (),
+        held: Collection[MemoryHolder] = (),
     ) -> None:
         """`held`: memory that is set aside for other work than replicas."""
         self._nodes = [node for node in nodes if node.accepting]
@@ -46,7 +46,7 @@ class Room:
         """Whether there is room for other work than a replica, without asking anybody to leave."""
         return self._choose(None, need, [], may_evict=False)
 
-    def find(self, asking: Supervised, need: Need, with_files: Collection[str] = ()) -> Placement:
+    def find(self, asking: ManagedCluster, need: Need, with_files: Collection[str] = ()) -> Placement:
         """Whether a replica fits, and where. One that is told to evict is promised the room: who asks later cannot take
         it. `with_files`: the nodes that have its model's files.
 
@@ -57,7 +57,7 @@ class Room:
 
     def _choose(
         self,
-        asking: Supervised | None,
+        asking: ManagedCluster | None,
         need: Need,
         account: Sequence[Bound],
         with_files: Collection[str] = (),
@@ -76,7 +76,7 @@ class Room:
             self._claim(asking, need, [*account, *candidate.bounds])
         return verdict
 
-    def _claim(self, asking: Supervised | None, need: Need, bounds: Sequence[Bound]) -> None:
+    def _claim(self, asking: ManagedCluster | None, need: Need, bounds: Sequence[Bound]) -> None:
         account_id = "" if asking is None else asking.cluster.account_id
         for bound in bounds:
             self._claimed[bound.limit, bound.place or account_id] += bound.limit.size(need)
@@ -87,13 +87,15 @@ class Room:
             if most is not None:
                 yield Bound(most, self._claimed[limit, account_id], limit)
 
-    def _candidates(self, asking: Supervised | None, need: Need, with_files: Collection[str]) -> Sequence[Candidate]:
+    def _candidates(
+        self, asking: ManagedCluster | None, need: Need, with_files: Collection[str]
+    ) -> Sequence[Candidate]:
         """The places where it could run, the preferred ones first (see `preference`)."""
         by_node, own = defaultdict(list), []
-        for tenant in self._tenants(asking):
-            by_node[node_of(tenant)].append(tenant)
-            if tenant.own:
-                own.append(tenant)
+        for holder in self._memory_holders(asking):
+            by_node[node_of(holder)].append(holder)
+            if holder.own:
+                own.append(holder)
         siblings = Counter(replica.place for replica in (asking.replicas.values() if asking else ()))
         ranked = []
         for node in self._nodes:
@@ -112,30 +114,30 @@ class Room:
             if device.name == place.device:
                 yield Bound(device.memory_bytes, self._claimed[DEVICE_MEMORY, place], DEVICE_MEMORY, place, alone)
 
-    def _tenants(self, asking: Supervised | None) -> Iterator[Tenant]:
+    def _memory_holders(self, asking: ManagedCluster | None) -> Iterator[MemoryHolder]:
         yield from self._held
-        for supervised in self._clusters:
-            idle_s = supervised.idle_s(self._now) if supervised is not asking else None
-            spare = supervised.states().count(ReplicaState.READY) - supervised.bounds().min
-            for replica in supervised.replicas.values():
+        for managed in self._clusters:
+            idle_s = managed.idle_s(self._now) if managed is not asking else None
+            spare = managed.states().count(ReplicaState.READY) - managed.bounds().min
+            for replica in managed.replicas.values():
                 if replica.state in HOLDS_MEMORY:
                     evictable = idle_s is not None and replica.state is ReplicaState.READY and spare > 0
                     spare -= evictable
-                    yield Tenant(
+                    yield MemoryHolder(
                         replica.id,
-                        name_for(asking, supervised),
+                        name_for(asking, managed),
                         replica.reserved_bytes,
                         idle_s if evictable else None,
                         leaving=replica.stopping is not None,
-                        own=belong_together(asking, supervised),
+                        own=belong_together(asking, managed),
                         device_bytes=replica.reserved_device_bytes,
                         place=replica.place,
                     )
 
 
-def node_of(tenant: Tenant) -> str | None:
+def node_of(holder: MemoryHolder) -> str | None:
     """The node whose memory it holds."""
-    return None if tenant.place is None else tenant.place.node
+    return None if holder.place is None else holder.place.node
 
 
 def need_here(need: Need, nodes: Sequence[Node]) -> Need:
@@ -164,7 +166,7 @@ def preference(
     5. The node with the most free memory: what it computes with is then shared by the fewest.
     """
     place = candidate.place
-    there = [each for each in candidate.tenants if node_of(each) == node.name]
+    there = [each for each in candidate.holders if node_of(each) == node.name]
     device_bytes = sum(each.device_bytes for each in there if each.place == place)
     return (
         sum(count for each, count in siblings.items() if each is not None and each.node == node.name),
@@ -176,17 +178,17 @@ def preference(
     )
 
 
-def may_evict(asking: Supervised) -> bool:
+def may_evict(asking: ManagedCluster) -> bool:
     """A cluster may push others out for its `min`, and for one replica in any case; what it adds for speed waits."""
     booted = sum(state in BOOTED for state in asking.states())
     return booted < max(1, asking.bounds().min)
 
 
-def belong_together(reader: Supervised | None, supervised: Supervised) -> bool:
+def belong_together(reader: ManagedCluster | None, managed: ManagedCluster) -> bool:
     """Whether one account owns both."""
-    return reader is not None and reader.cluster.account_id == supervised.cluster.account_id
+    return reader is not None and reader.cluster.account_id == managed.cluster.account_id
 
 
-def name_for(reader: Supervised | None, supervised: Supervised) -> str:
+def name_for(reader: ManagedCluster | None, managed: ManagedCluster) -> str:
     """A cluster's model, as the account of `reader` may know it."""
-    return supervised.cluster.model_id if belong_together(reader, supervised) else STRANGER
+    return managed.cluster.model_id if belong_together(reader, managed) else STRANGER

@@ -12,7 +12,7 @@ from typing import Any
 
 from modelyard.control.policy import Policy
 from modelyard.control.records import Records
-from modelyard.control.replicas import Replica, Supervised
+from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.routes import Routes
 from modelyard.control.states import ReplicaState
 from modelyard.engine.base import Engine
@@ -38,37 +38,37 @@ class Stops:
         """Returns when every stop that was asked for has been carried out."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def publish(self, supervised: Supervised, closing: ModelyardError | None = None) -> None:
+    def publish(self, managed: ManagedCluster, closing: ModelyardError | None = None) -> None:
         """Tells the routes which of its replicas take requests; when `closing`, that none does."""
-        links = {} if closing else supervised.links()
-        self._routes.publish(supervised.cluster.id, links, closing or supervised.refusal())
+        links = {} if closing else managed.links()
+        self._routes.publish(managed.cluster.id, links, closing or managed.refusal())
 
-    def drain(self, supervised: Supervised, replica: Replica, reason: str, now: float) -> None:
+    def drain(self, managed: ManagedCluster, replica: Replica, reason: str, now: float) -> None:
         replica.move(ReplicaState.DRAINING, now)
-        self._records.event(supervised.cluster, "draining", f"{replica.id}: {reason}")
-        self.publish(supervised)
-        if supervised.route.in_flight(replica.id) == 0:
-            self.stop(supervised, replica, reason, now)
+        self._records.event(managed.cluster, "draining", f"{replica.id}: {reason}")
+        self.publish(managed)
+        if managed.route.in_flight(replica.id) == 0:
+            self.stop(managed, replica, reason, now)
 
-    def stop(self, supervised: Supervised, replica: Replica, reason: str, now: float, *, failed: bool = False) -> None:
+    def stop(self, managed: ManagedCluster, replica: Replica, reason: str, now: float, *, failed: bool = False) -> None:
         """Takes it out of the routes, then asks for its end. Once asked, the first reason stands."""
         if replica.state is ReplicaState.QUEUED:
             replica.move(ReplicaState.STOPPED, now)
-            supervised.replicas.pop(replica.id)
+            managed.replicas.pop(replica.id)
         elif replica.stopping is None:
             replica.stopping, replica.counts_as_failure = reason, failed
             if replica.state is not ReplicaState.DRAINING:
                 replica.move(ReplicaState.DRAINING, now)
-                self.publish(supervised)
-            grace_s = self._policy.stop_at_once_grace_s if supervised.off else self._policy.stop_grace_s
-            self._beside(self._engine.stop(replica.id, grace_s), f"stop {replica.id}")
+                self.publish(managed)
+            grace_s = self._policy.stop_at_once_grace_s if managed.off else self._policy.stop_grace_s
+            self._start_task(self._engine.stop(replica.id, grace_s), f"stop {replica.id}")
 
-    def drop_queued(self, supervised: Supervised, now: float) -> None:
-        for replica in list(supervised.replicas.values()):
+    def drop_queued(self, managed: ManagedCluster, now: float) -> None:
+        for replica in list(managed.replicas.values()):
             if replica.state is ReplicaState.QUEUED:
-                self.stop(supervised, replica, "given up", now)
+                self.stop(managed, replica, "given up", now)
 
-    def _beside(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._stopped)

@@ -80,10 +80,10 @@ class Deferred(str):
 async def decode_body(raw: bytes | bytearray) -> dict[str, Any]:
     """`tasks.body.decode_object`, with large strings carried. Raises MalformedBody, BodyTooLarge."""
     if len(raw) <= SMALL_BYTES:
-        return await decode_beside(bytes(raw))
+        return await decode_off_loop(bytes(raw))
     lifted: list[Deferred] = []
     skeleton = await lift(memoryview(raw), raw, lifted)
-    body = await decode_beside(skeleton)
+    body = await decode_off_loop(skeleton)
     if not lifted:
         return body
     places = {f"{_MARK}{number}": string for number, string in enumerate(lifted)}
@@ -91,7 +91,7 @@ async def decode_body(raw: bytes | bytearray) -> dict[str, Any]:
     return swapped
 
 
-async def decode_beside(raw: bytes) -> dict[str, Any]:
+async def decode_off_loop(raw: bytes) -> dict[str, Any]:
     """`tasks.body.decode_object`, with what may take long to count counted on a thread, beside others' work."""
     if not json_limits.is_for_certain_small(raw):
         await asyncio.to_thread(json_limits.check, raw)

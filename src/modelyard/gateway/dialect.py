@@ -19,7 +19,7 @@ def to_openapi(schema: Any) -> Any:
     if schema.get("type") == "null":
         return {**without(schema, "type"), "nullable": True, "enum": [None]}
     converted = {name: to_openapi(value) for name, value in schema.items() if (name, value) != ("required", [])}
-    for convert in (nullable, exclusive, fixed_length, encoded, beside_reference):
+    for convert in (nullable, exclusive, fixed_length, encoded, keep_description_of_reference):
         converted = convert(schema, converted)
     return converted
 
@@ -60,7 +60,7 @@ def encoded(schema: dict[str, Any], converted: dict[str, Any]) -> dict[str, Any]
     return {**without(converted, "contentEncoding"), "format": "byte"}
 
 
-def beside_reference(schema: dict[str, Any], converted: dict[str, Any]) -> dict[str, Any]:
+def keep_description_of_reference(schema: dict[str, Any], converted: dict[str, Any]) -> dict[str, Any]:
     """A reference with words beside it, which would not be read there, as `allOf`."""
     reference = converted.get("$ref")
     if reference is None or len(converted) == 1:

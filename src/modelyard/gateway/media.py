@@ -37,10 +37,10 @@ def find_media(value: Any, kind: Kind | None = None) -> Iterator[Found]:
     """Every dict under the key `media`, and what it must hold: what the `type` beside it says, else `kind`."""
     if isinstance(value, dict):
         own = value.get("type")
-        beside = KINDS.get(own, kind) if isinstance(own, str) else kind
+        kind_here = KINDS.get(own, kind) if isinstance(own, str) else kind
         for name, each in value.items():
             if name == FIELD and isinstance(each, dict):
-                yield each, beside
+                yield each, kind_here
             elif isinstance(each, (dict, list)):
                 yield from find_media(each, kind)
     elif isinstance(value, list):

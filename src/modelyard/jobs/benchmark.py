@@ -106,7 +106,7 @@ def conclude(sweep: Sweep, *, load_s: float, peak_bytes: int | None) -> Figures:
     )
 
 
-def asker(link: Link) -> Ask:
+def ask_over(link: Link) -> Ask:
     """Asks the worker at the other end of `link`. Cancelling it cancels the work there."""
 
     async def ask(fields: Mapping[str, Any], params: Mapping[str, Any], stream: bool) -> Reply:
@@ -122,7 +122,7 @@ def asker(link: Link) -> Ask:
     return ask
 
 
-def quietly(_: str) -> None:
+def report_nothing(_: str) -> None:
     """Tells nobody."""
 
 
@@ -133,7 +133,7 @@ async def sweep(
     streams: bool,
     max_batch: int,
     budget_s: float = BUDGET_S,
-    on_progress: OnProgress = quietly,
+    on_progress: OnProgress = report_nothing,
     clock: Clock = time.perf_counter,
 ) -> Sweep:
     """The first phase. `sizes`: smallest first, at least one; `streams`: the task can; `max_batch`: the worker's.
@@ -152,7 +152,7 @@ async def confirm(
     memory: Callable[[], Awaitable[int | None]],
     budget_s: float = BUDGET_S,
     settle_s: float = SETTLE_S,
-    on_progress: OnProgress = quietly,
+    on_progress: OnProgress = report_nothing,
     clock: Clock = time.perf_counter,
 ) -> int | None:
     """The second phase, on a fresh worker that batches at most `found.knee`: full batches of the largest size.

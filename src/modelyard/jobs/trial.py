@@ -10,7 +10,7 @@ from typing import Self
 from modelyard.control.plane import Plane
 from modelyard.control.replicas import BootSettings
 from modelyard.control.routes import Routes
-from modelyard.jobs.benchmark import Ask, asker
+from modelyard.jobs.benchmark import Ask, ask_over
 
 
 class TrialWorker:
@@ -47,7 +47,7 @@ class TrialWorker:
     @property
     def ask(self) -> Ask:
         """Sends it requests."""
-        return asker(self._target.link)
+        return ask_over(self._target.link)
 
     async def load_s(self) -> float:
         """From the worker's launch until it was ready."""

@@ -13,7 +13,7 @@ from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.encoding import Row, forward_each
 from modelyard.tasks.shared.spans import AnswerTokens, SharedTokens, Span, WindowTokens, best_spans, score_window
-from modelyard.tasks.shared.windows import Window, check_shared, encode_windows, room_for
+from modelyard.tasks.shared.windows import TextWindow, check_shared, encode_windows, room_for
 
 
 class QuestionAnsweringInputs(Inputs, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ QuestionAnsweringOutput = Span | list[Span]
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Answers each question. The windows of all calls share batches."""
     answers: list[Any] = []
-    windows: list[list[Window]] = []
+    windows: list[list[TextWindow]] = []
     for call in calls:
         try:
             windows.append(windows_of(model, call))
@@ -64,7 +64,7 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     return answers
 
 
-def windows_of(model: Model, call: Call[QuestionAnsweringInputs, QuestionAnsweringParams]) -> list[Window]:
+def windows_of(model: Model, call: Call[QuestionAnsweringInputs, QuestionAnsweringParams]) -> list[TextWindow]:
     """The context's windows, each behind the question. Raises InvalidRequest when they leave it no room."""
     limits = [limit for limit in (call.params.max_seq_len or 384, model.max_length) if limit]
     question, tokens = cut_question(model, call)
@@ -99,7 +99,7 @@ def read_span_logits(outputs: Mapping[str, Array], place: int, row: Row) -> tupl
 def answer(
     model: Model,
     call: Call[QuestionAnsweringInputs, QuestionAnsweringParams],
-    windows: Sequence[Window],
+    windows: Sequence[TextWindow],
     logits: Sequence[tuple[Array, Array]],
 ) -> Span | list[Span]:
     """The best spans over all windows."""

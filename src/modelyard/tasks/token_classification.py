@@ -16,7 +16,7 @@ from modelyard.tasks.shared.encoding import Row, forward_each
 from modelyard.tasks.shared.entities import Entity, Piece, aggregate
 from modelyard.tasks.shared.scores import softmax
 from modelyard.tasks.shared.texts import TextInputs, answer_each_text, text_length
-from modelyard.tasks.shared.windows import Window, check_shared, encode_windows, room_for
+from modelyard.tasks.shared.windows import TextWindow, check_shared, encode_windows, room_for
 
 
 class TokenClassificationInputs(TextInputs, frozen=True, kw_only=True):
@@ -76,7 +76,7 @@ def read_token_scores(outputs: Mapping[str, Array], place: int, row: Row) -> Arr
     return softmax(outputs["logits"][place, : len(row["input_ids"])])
 
 
-def pieces_of(model: Model, window: Window, text: str, scores: Array, start: int, end: int | None) -> list[Piece]:
+def pieces_of(model: Model, window: TextWindow, text: str, scores: Array, start: int, end: int | None) -> list[Piece]:
     """The window's tokens from `start` to `end` in the text. Of two windows, the one where a token is less near the
     edge speaks for it."""
     leading = next((place for place, part in enumerate(window.parts) if part == 0), 0)

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from modelyard.tasks.model import Array
 from modelyard.tasks.shared.scores import softmax
-from modelyard.tasks.shared.windows import Window
+from modelyard.tasks.shared.windows import TextWindow
 
 SharedTokens = Annotated[
     Annotated[int, Meta(ge=0)] | None,
@@ -44,7 +44,7 @@ class WindowScores:
     nothing: float
 
 
-def score_window(window: Window, start: Array, end: Array, cls: int | None) -> WindowScores:
+def score_window(window: TextWindow, start: Array, end: Array, cls: int | None) -> WindowScores:
     """Probabilities from (tokens,) logits, over the context and the [CLS] token, which stands for no answer."""
     context = np.array([part == 1 for part in window.parts])
     none = np.array([token == cls for token in window.row["input_ids"]])
@@ -55,7 +55,7 @@ def score_window(window: Window, start: Array, end: Array, cls: int | None) -> W
 
 
 def best_spans(
-    window: Window, scored: WindowScores, context: str, top_k: int, most_tokens: int, whole_words: bool
+    window: TextWindow, scored: WindowScores, context: str, top_k: int, most_tokens: int, whole_words: bool
 ) -> list[Span]:
     """The window's `top_k` likeliest spans of at most `most_tokens` tokens, best first."""
     pairs = np.outer(scored.start, scored.end)
@@ -69,7 +69,7 @@ def best_spans(
     return spans
 
 
-def characters(window: Window, begin: int, end: int, whole_words: bool) -> tuple[int, int]:
+def characters(window: TextWindow, begin: int, end: int, whole_words: bool) -> tuple[int, int]:
     """The characters of the tokens `begin` to `end`, widened to whole words where asked for."""
     if not whole_words:
         return window.offsets[begin][0], window.offsets[end][1]

@@ -12,7 +12,7 @@ from modelyard.tasks.shared.encoding import NAMES, Row
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TextWindow:
     """One stretch of one text (with its pair), as the model sees it. Lists have one entry per token of `row`.
 
     `source`: which of the texts it is from. `first`: how many of that text's tokens come before it. `offsets`: each
@@ -30,7 +30,7 @@ class Window:
 
 def encode_windows(
     model: Model, texts: Sequence[str], pairs: Sequence[str] | None, *, limit: int | None, shared: int
-) -> list[Window]:
+) -> list[TextWindow]:
     """The texts' windows, in order: each of at most `limit` tokens, with `shared` tokens in common with the one before.
 
     With `pairs`, it is the pair that is windowed, behind its whole text. The caller makes sure that `shared` fits.
@@ -45,14 +45,14 @@ def encode_windows(
         truncation = "longest_first" if pairs is None else "only_second"
         cut = {"truncation": truncation, "max_length": limit, "stride": shared, "return_overflowing_tokens": True}
     batch = model.tokenizer(list(texts), None if pairs is None else list(pairs), return_offsets_mapping=True, **cut)
-    windows: list[Window] = []
+    windows: list[TextWindow] = []
     for index, offsets in enumerate(batch["offset_mapping"]):
         source = batch["overflow_to_sample_mapping"][index] if cut else index
         before = windows[-1] if windows and windows[-1].source == source else None
         part = 0 if pairs is None else 1
         first = 0 if before is None else before.first + before.parts.count(part) - shared
         row = {name: batch[name][index] for name in NAMES if name in batch}
-        windows.append(Window(source, first, row, offsets, batch.sequence_ids(index), batch.word_ids(index)))
+        windows.append(TextWindow(source, first, row, offsets, batch.sequence_ids(index), batch.word_ids(index)))
     return windows
 
 

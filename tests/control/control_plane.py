@@ -25,7 +25,7 @@ from modelyard.control.parts import assemble
 from modelyard.control.plane import Plane
 from modelyard.control.policy import Policy
 from modelyard.control.records import Records
-from modelyard.control.replicas import Replica, Supervised
+from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.routes import Route, Routes, Target
 from modelyard.control.states import ReplicaState
 from modelyard.engine.base import Node
@@ -63,8 +63,8 @@ def make_models(root: Path) -> Path:
 class Request:
     """One request from its arrival to its answer."""
 
-    yard: Yard
-    supervised: Supervised
+    control: ControlPlane
+    managed: ManagedCluster
     task: asyncio.Task[Target]
     target: Target | None = None
 
@@ -74,15 +74,15 @@ class Request:
 
     async def served(self) -> Target:
         """Turns the loop until it has a replica."""
-        await self.yard.until(self.task.done)
+        await self.control.until(self.task.done)
         self.target = await self.task
         return self.target
 
     def answer(self) -> None:
         """It was answered."""
         assert self.target is not None
-        self.supervised.route.finished += 1
-        self.yard.routes.release(self.supervised.route, self.target)
+        self.managed.route.finished += 1
+        self.control.routes.release(self.managed.route, self.target)
 
     async def done(self) -> None:
         await self.served()
@@ -90,8 +90,8 @@ class Request:
 
 
 @dataclass(eq=False)
-class Yard:
-    """One server's control plane. `folder` survives it: another Yard on the same folder is the next server.
+class ControlPlane:
+    """One server's control plane. `folder` survives it: another ControlPlane on the same folder is the next server.
 
     `nodes`: those of its engine; by default one, `node`, with `memory_bytes`. `measured`: what is
     known of models. `url`: a database to use rather than a
@@ -223,11 +223,11 @@ class Yard:
 
     # --- what clients do ---
 
-    async def put(self, model_id: str = SMALL, account: str | None = None, /, **body: Any) -> Supervised:
+    async def put(self, model_id: str = SMALL, account: str | None = None, /, **body: Any) -> ManagedCluster:
         """PUT; `min`, `desired` and `max` are the capacity's."""
         return await self.clusters.put(account or self.account, model_id, self._changes(body))
 
-    async def patch(self, model_id: str = SMALL, /, **body: Any) -> Supervised:
+    async def patch(self, model_id: str = SMALL, /, **body: Any) -> ManagedCluster:
         return await self.clusters.patch(self.account, model_id, self._changes(body))
 
     async def delete(self, model_id: str = SMALL) -> None:
@@ -237,22 +237,22 @@ class Yard:
         await self.until(task.done)
         await task
 
-    async def up(self, model_id: str = SMALL, account: str | None = None, /, **body: Any) -> Supervised:
+    async def up(self, model_id: str = SMALL, account: str | None = None, /, **body: Any) -> ManagedCluster:
         """PUT, and wait until all the replicas it wants are ready."""
-        supervised = await self.put(model_id, account, **body)
-        await self.until(lambda: len(supervised.route.targets) == supervised.cluster.capacity.desired)
-        return supervised
+        managed = await self.put(model_id, account, **body)
+        await self.until(lambda: len(managed.route.targets) == managed.cluster.capacity.desired)
+        return managed
 
     async def ask(self, model_id: str = SMALL, account: str | None = None, deadline_s: float = 30.0) -> Request:
         """POST: a request that has arrived and holds a slot, or waits for one."""
-        supervised = await self.clusters.ensure(account or self.account, model_id)
-        if supervised.failure is not None:
-            self.desired.revive(supervised)
-        task = asyncio.create_task(self.routes.acquire(supervised.route, deadline_s))
+        managed = await self.clusters.ensure(account or self.account, model_id)
+        if managed.failure is not None:
+            self.desired.revive(managed)
+        task = asyncio.create_task(self.routes.acquire(managed.route, deadline_s))
         task.add_done_callback(lambda _: self.changed.set())
         self._asked.append(task)
         await turns(2)
-        request = Request(self, supervised, task)
+        request = Request(self, managed, task)
         if task.done() and not task.cancelled() and task.exception() is None:
             request.target = task.result()
         return request
@@ -266,26 +266,26 @@ class Yard:
     async def requests(self, count: int, model_id: str = SMALL) -> list[Request]:
         return [await self.ask(model_id) for _ in range(count)]
 
-    def report(self, supervised: Supervised) -> Report:
-        return self.clusters.report(supervised)
+    def report(self, managed: ManagedCluster) -> Report:
+        return self.clusters.report(managed)
 
     # --- what there is to see ---
 
-    def states(self, supervised: Supervised) -> list[str]:
-        return sorted(supervised.states())
+    def states(self, managed: ManagedCluster) -> list[str]:
+        return sorted(managed.states())
 
-    def only(self, supervised: Supervised) -> Replica:
+    def only(self, managed: ManagedCluster) -> Replica:
         """Its one replica."""
-        (replica,) = supervised.replicas.values()
+        (replica,) = managed.replicas.values()
         return replica
 
-    def ready(self, supervised: Supervised) -> list[str]:
+    def ready(self, managed: ManagedCluster) -> list[str]:
         """The ids of its ready replicas."""
-        return [each.id for each in supervised.replicas.values() if each.state is ReplicaState.READY]
+        return [each.id for each in managed.replicas.values() if each.state is ReplicaState.READY]
 
-    def places(self, supervised: Supervised) -> list[str]:
+    def places(self, managed: ManagedCluster) -> list[str]:
         """Where its replicas are, in order."""
-        places = [replica.place for replica in supervised.replicas.values() if replica.place is not None]
+        places = [replica.place for replica in managed.replicas.values() if replica.place is not None]
         return sorted(f"{each.node} {each.device}" if each.device else each.node for each in places)
 
     def reserved_bytes(self) -> int:
@@ -309,4 +309,4 @@ class Yard:
         return Changes(**{names.get(name, name): value for name, value in values.items()})
 
 
-MakeYard = Callable[..., Yard]
+MakeControl = Callable[..., ControlPlane]

@@ -1,0 +1,105 @@
+"""What becomes of an account's clusters while it may spend nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelyard.control.states import ClusterStatus as Word
+from modelyard.errors import PaymentRequired
+from tests.control.control_plane import SMALL, TWIN, MakeControl
+
+SPENT = PaymentRequired("ada has spent all of it.")
+
+
+async def test_what_is_in_flight_finishes_and_what_waits_is_told_why(make_control: MakeControl) -> None:
+    async with make_control() as control:
+        managed = await control.up(min=1)
+        requests = await control.requests(9)
+        assert [request.waits for request in requests] == [False] * 8 + [True]
+        control.refusals[control.account] = SPENT
+        control.step()
+        with pytest.raises(PaymentRequired, match="spent all of it"):
+            await requests[8].task
+        await control.settle()
+        assert control.states(managed) == ["draining"]
+        assert control.report(managed).status is Word.STOPPING
+        for request in requests[:8]:
+            request.answer()
+        await control.until(lambda: not managed.replicas)
+        report = control.report(managed)
+        assert (report.status, report.error) == (Word.STOPPED, "ada has spent all of it.")
+        with pytest.raises(PaymentRequired):
+            await (await control.ask()).task
+        assert len(control.engine.launched) == 1
+
+
+async def test_a_stream_without_funds_may_take_longer_than_a_drain(make_control: MakeControl) -> None:
+    async with make_control() as control:
+        managed = await control.up()
+        (stream,) = await control.requests(1)
+        control.refusals[control.account] = SPENT
+        await control.settle()
+        control.step(after_s=10 * control.policy.drain_s)
+        await control.settle()
+        assert control.states(managed) == ["draining"]
+        stream.answer()
+        await control.until(lambda: not managed.replicas)
+
+
+async def test_nothing_boots_and_what_boots_is_stopped(make_control: MakeControl) -> None:
+    async with make_control() as control:
+        control.engine.hold_boots = True
+        booting = await control.put(min=1)
+        await control.settle()
+        assert control.states(booting) == ["starting"]
+        control.refusals[control.account] = SPENT
+        cold = await control.put(TWIN, min=1)
+        await control.settle()
+        assert (control.states(booting), control.states(cold)) == ([], [])
+        assert len(control.engine.launched) == 1
+
+
+async def test_other_accounts_go_on(make_control: MakeControl) -> None:
+    async with make_control() as control:
+        mine, theirs = await control.up(SMALL), await control.up(SMALL, control.other_account)
+        control.refusals[control.account] = SPENT
+        await control.settle()
+        assert (control.states(mine), control.states(theirs)) == ([], ["ready"])
+
+
+async def test_with_funds_again_the_clusters_come_back_by_themselves(make_control: MakeControl) -> None:
+    async with make_control() as control:
+        managed = await control.up(min=1)
+        control.refusals[control.account] = SPENT
+        await control.settle()
+        assert control.states(managed) == []
+        del control.refusals[control.account]
+        await control.until(lambda: control.ready(managed))
+        assert control.report(managed).error is None
+        await (await control.ask()).done()
+        words = await control.events()
+        assert sum("spent all of it" in line for line in words) == 1
+        assert sum("funds again" in line for line in words) == 1
+
+
+async def test_a_new_server_boots_nothing_that_is_not_paid_for(make_control: MakeControl) -> None:
+    async with make_control() as control:
+        await control.up(min=1)
+        refusals = {control.account: SPENT}
+    async with make_control(refusals=refusals) as control:
+        await control.settle()
+        assert control.engine.launched == []
+
+
+async def test_no_more_begin_than_the_funds_last_for(make_control: MakeControl) -> None:
+    async with make_control() as control:
+        control.most_begun = 2
+        control.engine.hold_boots = True
+        managed = await control.put(min=4, max=4, desired=4)
+        await control.settle()
+        assert control.states(managed) == ["starting", "starting"]
+        another = await control.ask(TWIN)
+        await control.settle()
+        with pytest.raises(PaymentRequired, match="not enough for another instance"):
+            await another.task
+        assert len(control.engine.launched) == 2
