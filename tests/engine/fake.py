@@ -62,13 +62,14 @@ class FakeEngine(Engine):
         task: Task = ECHO,
         replica_memory_bytes: int = 90 * MIB,
     ) -> None:
-        """`replica_memory_bytes`: what every replica reports to hold."""
+        """`replica_memory_bytes`: what every replica reports to hold; a test may set `replica_device_bytes` too."""
         self._nodes = tuple(nodes)
         self._fetch = fetch
         self._models_on: dict[str, set[str]] = {}
         self._logs: dict[str, list[ReplicaLog]] = {}
         self._task = task
         self.replica_memory_bytes = replica_memory_bytes
+        self.replica_device_bytes: int | None = None
         self._replicas: dict[str, FakeReplica] = {}
         self._forgotten: list[FakeReplica] = []
         self._sightings: dict[str, Sighting] = {}
@@ -234,7 +235,7 @@ class FakeEngine(Engine):
             self._end(replica_id, reason)
         else:
             await replica.may_serve.wait()
-            replica.serve(self.replica_memory_bytes)
+            replica.serve(self.replica_memory_bytes, self.replica_device_bytes)
 
     def _heard(self, replica_id: str, status: Status) -> None:
         sighting = self._sightings.get(replica_id)
@@ -252,6 +253,7 @@ class FakeEngine(Engine):
                     link=link,
                     memory_bytes=memory_bytes,
                     peak_bytes=peak_bytes,
+                    device_bytes=status.device_bytes,
                     slots=slots,
                 )
             )
@@ -297,11 +299,11 @@ class FakeReplica:
         await self.server.listen(listener)
         return await Link.connect(f"unix:{self._path}", self.spec.secret, on_status)
 
-    def serve(self, memory_bytes: int) -> None:
+    def serve(self, memory_bytes: int, device_bytes: int | None) -> None:
         """Takes requests from now on."""
         self._thread.start()
         self.server.accept_calls(self._batcher)
-        self.server.report(Ready(self._slots, memory_bytes, memory_bytes))
+        self.server.report(Ready(self._slots, memory_bytes, memory_bytes, device_bytes))
 
     def end(self) -> None:
         """Breaks every connection, at once."""

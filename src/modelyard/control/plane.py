@@ -54,10 +54,11 @@ class Trial:
 @dataclass(frozen=True, slots=True)
 class TrialFigures:
     """How a trial's worker does. `boot_s`: from its launch until it was ready. `peak_bytes`: the most it has said that
-    it held; None while it has said nothing."""
+    it held; None while it has said nothing. `peak_device_bytes`: the same on an accelerator, 0 where it uses none."""
 
     boot_s: float
     peak_bytes: int | None
+    peak_device_bytes: int
 
 
 class Plane:
@@ -196,8 +197,10 @@ class Plane:
         managed = self._desired.by_id.get(trial_id)
         if managed is None:
             raise UnknownCluster(f"The trial {trial_id} has ended.")
-        peak_bytes = max((replica.peak_bytes for replica in managed.replicas.values()), default=0)
-        return TrialFigures(managed.boot_s, peak_bytes or None)
+        replicas = managed.replicas.values()
+        peak_bytes = max((replica.peak_bytes for replica in replicas), default=0)
+        peak_device_bytes = max((replica.peak_device_bytes for replica in replicas), default=0)
+        return TrialFigures(managed.boot_s, peak_bytes or None, peak_device_bytes)
 
     async def end_trial(self, trial_id: str) -> None:
         """Stops its worker; returns when that is gone. Idempotent."""

@@ -72,8 +72,9 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A benchmark's figures, ready for JSON. `peak_bytes`: None where the system does not tell; `requests_per_s`: of
-    the largest size, one by one, and `requests_per_s_at_knee` in batches of `knee`.
+    """A benchmark's figures, ready for JSON. `peak_bytes`: None where the system does not tell, `peak_device_bytes` 0
+    where no accelerator was used; `requests_per_s`: of the largest size, one by one, and `requests_per_s_at_knee` in
+    batches of `knee`.
     """
 
     load_s: float
@@ -87,10 +88,12 @@ class Figures:
     tokens_per_s: float | None = None
     first_token_ms: float | None = None
     notes: tuple[str, ...] = ()
+    peak_device_bytes: int = 0
 
 
-def conclude(sweep: Sweep, *, load_s: float, peak_bytes: int | None) -> Figures:
-    """Both phases' figures. `load_s`: from launch to ready; `peak_bytes`: what `confirm` returned."""
+def conclude(sweep: Sweep, *, load_s: float, peak_bytes: int | None, peak_device_bytes: int = 0) -> Figures:
+    """Both phases' figures. `load_s`: from launch to ready; `peak_bytes`: what `confirm` returned;
+    `peak_device_bytes`: what the second phase's worker held on an accelerator."""
     return Figures(
         load_s=load_s,
         peak_bytes=peak_bytes,
@@ -103,6 +106,7 @@ def conclude(sweep: Sweep, *, load_s: float, peak_bytes: int | None) -> Figures:
         tokens_per_s=sweep.tokens_per_s,
         first_token_ms=sweep.first_token_ms,
         notes=sweep.notes,
+        peak_device_bytes=peak_device_bytes,
     )
 
 

@@ -268,7 +268,12 @@ class Jobs:
             peak_bytes = await confirm(
                 worker.ask, found, memory=worker.peak_bytes, budget_s=self._deadlines.benchmark_s, on_progress=tell
             )
-            return conclude(found, load_s=await worker.load_s(), peak_bytes=peak_bytes)
+            return conclude(
+                found,
+                load_s=await worker.load_s(),
+                peak_bytes=peak_bytes,
+                peak_device_bytes=await worker.peak_device_bytes(),
+            )
 
     def _trial(self, card: ModelCard, settings: BootSettings) -> TrialWorker:
         return TrialWorker(
@@ -291,7 +296,11 @@ class Jobs:
             measured_at=now,
             weight_bytes=card.inspection.weight_bytes,
             max_batch=figures.knee,
+            device_bytes=figures.peak_device_bytes,
             benchmark=asdict(figures),
         )
-        self._measurements.learn(card.model_id, Measurement(memory_bytes, card.inspection.weight_bytes, figures.knee))
+        measurement = Measurement(
+            memory_bytes, card.inspection.weight_bytes, figures.knee, device_bytes=figures.peak_device_bytes
+        )
+        self._measurements.learn(card.model_id, measurement)
         await self._plane.forget_model(card.model_id)

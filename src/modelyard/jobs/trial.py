@@ -56,3 +56,7 @@ class TrialWorker:
     async def peak_bytes(self) -> int | None:
         """The most it has said that it held; None while it has said nothing."""
         return (await self._get_figures()).peak_bytes
+
+    async def peak_device_bytes(self) -> int:
+        """The most it has said that it held on an accelerator; 0 where it uses none."""
+        return (await self._get_figures()).peak_device_bytes

@@ -1,0 +1,84 @@
+"""A job from its request to what the catalogue has learnt, in replicas of the fake engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from modelyard.engine.base import Device, Node
+from modelyard.jobs.measurements import Measurements
+from modelyard.jobs.queue import JobDeadlines, Jobs
+from modelyard.records.jobs import JobState
+from modelyard.units import GIB
+from tests.control.control_plane import SMALL, ControlPlane, MakeControl
+
+DEVICE_BYTES = 3 * GIB
+DEADLINES = JobDeadlines(benchmark_s=0.3)
+
+
+@asynccontextmanager
+async def running_jobs(control: ControlPlane, measurements: Measurements) -> AsyncIterator[Jobs]:
+    """The jobs of a control plane, at work."""
+    jobs = Jobs(
+        control.store,
+        control.catalog,
+        measurements,
+        control.plane,
+        control.routes,
+        control.engine,
+        control.journal,
+        control.clock,
+        owner_id=control.other_account,
+        server_id=control.server_id,
+        data_dir=control.folder,
+        deadlines=DEADLINES,
+    )
+    await jobs.start()
+    try:
+        yield jobs
+    finally:
+        await jobs.close()
+
+
+async def measure(control: ControlPlane) -> Measurements:
+    """What is known once the model's job is over."""
+    measurements = Measurements({})
+    async with running_jobs(control, measurements) as jobs:
+        await jobs.ask(control.account, SMALL)
+
+        def over() -> bool:
+            job = control.store.jobs.find(SMALL)
+            assert job is not None
+            assert job.state is not JobState.FAILED, job
+            return job.state is JobState.DONE
+
+        await control.until(over)
+    return measurements
+
+
+async def test_memory_held_on_a_device_is_recorded_and_the_next_replica_is_placed_on_one(
+    make_control: MakeControl,
+) -> None:
+    nodes = [Node("one", 8 * GIB, (Device("cuda:0", 16 * GIB),))]
+    async with make_control(nodes=nodes) as control:
+        control.engine.replica_device_bytes = DEVICE_BYTES
+        known = (await measure(control)).of([SMALL])[SMALL]
+        assert known.device_bytes == DEVICE_BYTES
+        assert replace(control.store.models.measured()[SMALL], weight_bytes=known.weight_bytes) == known
+        listing = control.store.models.find(SMALL)
+        assert listing is not None
+        assert listing.facts["benchmark"]["peak_device_bytes"] == DEVICE_BYTES
+        control.measured[SMALL] = known
+        managed = await control.up()
+        replica = control.only(managed)
+        assert replica.place is not None
+        assert (replica.place.device, replica.reserved_device_bytes) == ("cuda:0", DEVICE_BYTES)
+
+
+async def test_a_model_that_uses_no_device_any_more_is_recorded_without_one(make_control: MakeControl) -> None:
+    async with make_control() as control:
+        before = control.clock.now()
+        control.store.models.measure(SMALL, memory_bytes=GIB, measured_at=before, device_bytes=DEVICE_BYTES)
+        assert (await measure(control)).of([SMALL])[SMALL].device_bytes == 0
+        assert control.store.models.measured()[SMALL].device_bytes == 0
