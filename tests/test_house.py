@@ -72,6 +72,17 @@ def test_files_that_the_architecture_names_are_there() -> None:
     assert [name for name in sorted(named) if not (SOURCE / name).is_file() and not find_ending(name)] == []
 
 
+def test_files_that_changes_touch_are_there_and_few() -> None:
+    """A row that names a module which has moved, or too many of them, is out of date."""
+    text = (ROOT / "docs" / "architecture" / "changes.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 12
+    for change, _, touched, count in rows:
+        named = re.findall(r"`([a-z_0-9/]+\.py)`", touched)
+        assert [name for name in named if not (SOURCE / name).is_file()] == [], change
+        assert int(count) <= 6, change
+
+
 def find_ending(name: str) -> bool:
     """Whether one module's path ends so: a walk that has named a folder need not name it again."""
     return sum(module_name(path).endswith(f"/{name}") for path in MODULES) == 1
