@@ -275,4 +275,5 @@ async def test_a_measurement_is_plain_data() -> None:
         "tokens_per_s": pytest.approx(80.0),
         "first_token_ms": pytest.approx(5.0),
         "notes": [],
+        "peak_device_bytes": 0,
     }

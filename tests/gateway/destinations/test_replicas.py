@@ -1,0 +1,181 @@
+"""The retry rule, on links that do as a test says: what is tried elsewhere when a replica dies, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from modelyard.control.routes import Route
+from modelyard.engine.link import Exchange, Link
+from modelyard.errors import DeadlineExceeded, InferenceFailed, ModelyardError, ReplicaLost
+from modelyard.gateway.destinations.replicas import MAX_TRIES, Replicas
+from modelyard.gateway.model_request import ModelRequest
+from modelyard.protocol import Chunk, Done, Failure, Outcome, Usage
+from tests.control.control_plane import SMALL
+from tests.gateway.conftest import Gateway
+from tests.gateway.http_client import HttpClient
+
+DIES = None
+"""In a script: the connection is gone."""
+ANSWER = Outcome("done", Usage(new_tokens=1))
+
+
+class ScriptedLink(Link):
+    """A connection without a socket. `script`: what a replica does with each request: pieces, an outcome, an error,
+    DIES; what ends with a piece goes on for ever."""
+
+    def __init__(self, *script: str | Outcome | ModelyardError | None, gone: bool = False) -> None:
+        self._script = script
+        self._gone = gone
+        self.requests: list[dict[str, Any]] = []
+        self.cancelled = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        return False  # as the gateway sees it until it writes
+
+    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool) -> Exchange:
+        if self._gone:
+            raise ReplicaLost()
+        self.requests.append(fields)
+        exchange = Exchange(self, len(self.requests))
+        for step in self._script:
+            exchange.feed(frame(exchange.id, step))
+        self.asked.set()
+        return exchange
+
+    def abandon(self, exchange: Exchange) -> None:
+        if not exchange.finished:
+            self.cancelled.set()
+
+
+def frame(request_id: int, step: str | Outcome | ModelyardError | None) -> Chunk | Done | Failure | None:
+    match step:
+        case str():
+            return Chunk(request_id, step)
+        case Outcome():
+            return Done(request_id, step)
+        case ModelyardError():
+            return Failure.of(request_id, step)
+    return None
+
+
+@dataclass(eq=False)
+class Inference:
+    """One inference to replicas with these links, in this order. `pieces`: what its client was given; `spent`: what was
+    charged, by replica."""
+
+    gateway: Gateway
+    request: ModelRequest
+    route: Route
+    pieces: list[str] = field(default_factory=list)
+    spent: list[tuple[str, int]] = field(default_factory=list)
+
+    async def run(self, *links: ScriptedLink, stream: bool = False, queue_wait_s: float = 5.0) -> Outcome:
+        routes, plane = self.gateway.control.routes, self.gateway.control.plane
+        routes.publish(self.route.cluster_id, {f"in_{number}": (link, 1) for number, link in enumerate(links, 1)})
+        replicas = Replicas(plane, routes, queue_wait_s=queue_wait_s)
+        return await replicas.run(self.request, self._take if stream else None, self._note)
+
+    async def _take(self, piece: str) -> None:
+        self.pieces.append(piece)
+
+    def _note(self, replica_id: str, took_us: int) -> None:
+        self.spent.append((replica_id, took_us))
+
+    @property
+    def tried(self) -> list[str]:
+        """The replicas, in order."""
+        return [replica_id for replica_id, _ in self.spent]
+
+
+@pytest.fixture
+async def inference(gateway: Gateway) -> Inference:
+    """A request as the gateway sends it on, and its cluster, which has no replicas yet."""
+    await gateway.ask(HttpClient({"text": "hello"}, key=gateway.key))
+    (request,) = gateway.destination.requests
+    return Inference(gateway, request, await gateway.control.plane.ensure_route(request.key.account_id, SMALL))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_nobody_has_begun_to_answer_is_tried_on_another_replica(
+    inference: Inference, stream: bool
+) -> None:
+    dying, healthy = ScriptedLink(DIES), ScriptedLink("done", ANSWER)
+    outcome = await inference.run(dying, healthy, stream=stream)
+    assert outcome.output == "done"
+    assert dying.requests == healthy.requests == [inference.request.inference.fields]
+    assert inference.pieces == (["done"] if stream else [])
+
+
+async def test_the_time_of_a_replica_that_died_is_nobodys(inference: Inference) -> None:
+    outcome = await inference.run(ScriptedLink(DIES), ScriptedLink(ANSWER))
+    (died, in_vain_us), (answered, took_us) = inference.spent
+    assert (died, in_vain_us, answered) == ("in_1", 0, "in_2")
+    assert took_us == outcome.usage.took_us > 0
+    assert inference.route.finished == 1
+
+
+async def test_a_request_whose_answer_only_its_replica_has_seen_is_tried_again(inference: Inference) -> None:
+    """Without a stream the client has seen no piece."""
+    assert (await inference.run(ScriptedLink("do", DIES), ScriptedLink(ANSWER))).output == "done"
+    assert inference.tried == ["in_1", "in_2"]
+
+
+async def test_a_connection_that_is_gone_before_the_request_is_sent_is_passed_over(inference: Inference) -> None:
+    assert (await inference.run(ScriptedLink(gone=True), ScriptedLink(ANSWER))).output == "done"
+
+
+async def test_a_stream_that_has_begun_breaks_off_and_is_not_tried_again(inference: Inference) -> None:
+    other = ScriptedLink("done", ANSWER)
+    with pytest.raises(ReplicaLost):
+        await inference.run(ScriptedLink("do", DIES), other, stream=True)
+    assert inference.pieces == ["do"]
+    assert other.requests == []
+    assert inference.spent == [("in_1", 0)]
+
+
+async def test_a_client_that_leaves_cancels_its_request_and_is_not_served_elsewhere(inference: Inference) -> None:
+    working, other = ScriptedLink("do"), ScriptedLink(ANSWER)
+    running = asyncio.create_task(inference.run(working, other, stream=True))
+    await working.asked.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert working.cancelled.is_set()
+    assert other.requests == []
+    assert inference.tried == ["in_1"]
+    assert inference.spent[0][1] > 0
+    assert inference.route.load().in_flight == 0
+
+
+async def test_what_the_model_answers_is_final(inference: Inference) -> None:
+    other = ScriptedLink(ANSWER)
+    with pytest.raises(InferenceFailed, match="It broke"):
+        await inference.run(ScriptedLink(InferenceFailed("It broke.")), other)
+    assert other.requests == []
+    assert inference.route.finished == 0
+
+
+async def test_a_request_that_kills_every_replica_is_given_up(inference: Inference) -> None:
+    links = [ScriptedLink(DIES) for _ in range(MAX_TRIES + 1)]
+    with pytest.raises(ReplicaLost, match=f"{MAX_TRIES} times in a row") as raised:
+        await inference.run(*links)
+    assert (raised.value.data["cause"], raised.value.data["model"]) == ("tries", SMALL)
+    assert [len(link.requests) for link in links] == [1] * MAX_TRIES + [0]
+    assert inference.route.load().in_flight == 0
+
+
+async def test_a_replica_that_died_gets_no_other_request(inference: Inference) -> None:
+    await inference.run(ScriptedLink(DIES), ScriptedLink(ANSWER))
+    assert list(inference.route.targets) == ["in_2"]
+
+
+async def test_with_no_replica_left_the_request_waits_for_one_as_long_as_it_may(inference: Inference) -> None:
+    with pytest.raises(DeadlineExceeded):
+        await inference.run(ScriptedLink(DIES), queue_wait_s=0.05)
+    assert inference.route.load().queued == 0
