@@ -115,6 +115,11 @@ class Settings:
     usage_days: int = setting(
         90, "days for which the time and cost of a single request can be read; what is billed is kept for ever"
     )
+    event_days: int = setting(90, "days for which the lines of clusters' logs are kept")
+    event_lines: int = setting(10_000, "lines of a cluster's log that are kept")
+    log_days: int = setting(30, "days for which the output of a replica that has ended is kept")
+    log_mb: int = setting(16, "largest output of one replica that is kept, in MB; of more, the newest half")
+    logs_mb: int = setting(1024, "largest output of all replicas that is kept, in MB; beyond it the oldest goes")
     log_level: str = setting("info", "debug, info, warning or error", choices=LOG_LEVELS)
 
     @property

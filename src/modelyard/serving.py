@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from modelyard.control.parts import assemble
 from modelyard.control.plane import Plane
 from modelyard.control.policy import Policy
 from modelyard.control.records import Records
+from modelyard.control.retention import Kept, Retention
 from modelyard.control.routes import Routes
 from modelyard.control.sole_server import (
     close_books_of_others,
@@ -42,6 +44,7 @@ from modelyard.control.sole_server import (
 )
 from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.local import LocalEngine
+from modelyard.engine.log_limits import LogLimits, keep_to_limits
 from modelyard.engine.machine import find_devices, usable_memory_bytes
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.gateway.app import App
@@ -77,6 +80,7 @@ from modelyard.units import GIB, MIB
 
 ARTEFACTS_FOLDER = "artefacts"
 LOGS_FOLDER = "logs"
+DAY_S = 86_400
 PRIVATE_TREES = (ARTEFACTS_FOLDER, LOGS_FOLDER)
 """Folders in the data folder with what accounts have made. Variants are models, which workers of another user read."""
 SEEN = (Source.FOLDER, Source.HUB)
@@ -176,6 +180,7 @@ class Root:
 
     async def _open_engine(self, stack: AsyncExitStack) -> None:
         self._engine = await asyncio.to_thread(open_engine, self._settings, self._catalog.ensure_files)
+        start_task(stack, keep_to_limits(*logs_of(self._settings), time.time), "logs")
         await self._engine.start()
         stack.push_async_callback(self._engine.close)
 
@@ -247,7 +252,8 @@ class Root:
             settings.billing_reserve_s,
             self._server_id,
         )
-        start_task(stack, metering.prune_forever(settings.usage_days), "prune usage")
+        kept = Kept(settings.usage_days, settings.event_days, settings.event_lines)
+        start_task(stack, Retention(self._store, self._clock, kept).delete_forever(), "retention")
         inferences = Inferences(
             self._authenticator,
             RateLimiter(settings.rate_limit, self._clock),
@@ -333,6 +339,13 @@ async def end(task: asyncio.Task[None]) -> None:
 def describe(error: ModelyardError) -> str:
     """An error in logs and jobs, which are read over v2."""
     return sentence(error, V2)
+
+
+def logs_of(settings: Settings) -> tuple[Path, LogLimits]:
+    """Where replicas' logs are, and how large and old they may become."""
+    return settings.data_dir / LOGS_FOLDER, LogLimits(
+        settings.log_mb * MIB, settings.logs_mb * MIB, settings.log_days * DAY_S
+    )
 
 
 def open_engine(settings: Settings, fetch: Fetch) -> Engine:

@@ -81,17 +81,15 @@ def test_prune_keeps_the_newest_of_each_cluster(store: Store, account: Account) 
         [line(account, "b0", model_id="org/other"), line(other, "c0"), line(other, "c1"), line(other, "c2")]
     )
 
-    assert store.events.prune(keep_per_cluster=2) == 3
+    assert [store.events.prune_excess(2, limit=1) for _ in range(4)] == [1, 1, 1, 0]
 
     assert messages(store.events.list(None)) == ["a2", "a3", "b0", "c1", "c2"]
-    assert store.events.prune(keep_per_cluster=2) == 0
 
 
 def test_prune_deletes_what_is_old(store: Store, account: Account) -> None:
     store.events.add([line(account, str(n), n) for n in range(4)])
 
-    assert store.events.prune(before=at(2)) == 2
-    assert store.events.prune() == 0
+    assert [store.events.prune_old(at(2), limit=1) for _ in range(3)] == [1, 1, 0]
 
     assert messages(store.events.list(None)) == ["2", "3"]
 
@@ -99,7 +97,7 @@ def test_prune_deletes_what_is_old(store: Store, account: Account) -> None:
 def test_a_pruned_id_is_never_given_again(store: Store, account: Account) -> None:
     store.events.add([line(account, "old")])
     [old] = store.events.list(account.id)
-    store.events.prune(keep_per_cluster=0)
+    store.events.prune_excess(0, limit=10)
 
     store.events.add([line(account, "new")])
 

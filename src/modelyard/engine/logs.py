@@ -27,8 +27,21 @@ def last_line(path: str | None) -> str:
     return lines[-1] if lines else "its log is empty"
 
 
+def earlier(path: Path) -> Path:
+    """Where the end of what was cut from a log is kept."""
+    return path.with_suffix(".log.1")
+
+
 def read_end(path: Path, count: int) -> str:
-    """The last `count` bytes of a file, as text."""
+    """The last `count` bytes of a log, as text."""
+    end = read_bytes(path, count)
+    if len(end) < count and (before := earlier(path)).exists():
+        end = read_bytes(before, count - len(end)) + end
+    return end.decode(errors="replace")
+
+
+def read_bytes(path: Path, count: int) -> bytes:
+    """The last `count` bytes of a file."""
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - count))
-        return file.read().decode(errors="replace")
+        return file.read(count)

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
-from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -23,8 +21,6 @@ from modelyard.records.accounts import Key
 from modelyard.records.instances import Tariff
 from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
-
-PRUNE_S = 3600.0
 
 
 class Metering:
@@ -66,13 +62,6 @@ class Metering:
             server_id=self.server_id,
         )
         return MeteredRequest(self, record, cost)
-
-    async def prune_forever(self, keep_days: int) -> None:
-        """Deletes what nobody is charged for once it is so old."""
-        while True:
-            before = self.clock.now() - timedelta(days=keep_days)
-            self.journal.submit(partial(self.store.requests.prune, before))
-            await asyncio.sleep(PRUNE_S)
 
 
 class MeteredRequest:

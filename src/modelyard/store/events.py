@@ -1,4 +1,4 @@
-"""The log each cluster keeps for people to read. Bounded by `prune`; it outlives the cluster."""
+"""The log each cluster keeps for people to read. Bounded by age and length; it outlives the cluster."""
 
 from __future__ import annotations
 
@@ -62,23 +62,34 @@ class Events:
             found = [_event(row) for row in connection.execute(statement)]
         return found[::-1] if after_id is None else found
 
-    def prune(self, *, keep_per_cluster: int | None = None, before: datetime | None = None) -> int:
-        """Deletes the lines from before `before` and all but the newest `keep_per_cluster` of each account and model.
+    def prune_old(self, before: datetime, limit: int) -> int:
+        """Deletes lines from before `before`, the oldest first, `limit` at most; how many.
 
-        How many it deleted; given neither, none.
+        It looks at the first lines there are, not at all: one that a clock set back has dated too late waits for it.
         """
-        removed = 0
+        oldest = select(events.c.id, events.c.at).order_by(events.c.id).limit(limit)
+        with self._database.read() as connection:
+            ids = [row.id for row in connection.execute(oldest) if row.at < before]
+        return self._delete(ids)
+
+    def prune_excess(self, keep_per_cluster: int, limit: int) -> int:
+        """Deletes all but the newest `keep_per_cluster` lines of each account and model, `limit` at most; how many."""
+        log = (events.c.account_id, events.c.model_id)
+        too_long = select(*log).group_by(*log).having(func.count() > keep_per_cluster).limit(1)
+        with self._database.read() as connection:
+            found = connection.execute(too_long).first()
+            if found is None:
+                return 0
+            ids = select(events.c.id).where(events.c.account_id == found[0], events.c.model_id == found[1])
+            count: int = connection.execute(select(func.count()).select_from(ids.subquery())).scalar_one()
+            doomed = connection.scalars(ids.order_by(events.c.id).limit(min(limit, count - keep_per_cluster))).all()
+        return self._delete(doomed)
+
+    def _delete(self, ids: Sequence[int]) -> int:
+        if not ids:
+            return 0
         with self._database.write() as connection:
-            _take_turn(connection)
-            if before is not None:
-                removed += connection.execute(delete(events).where(events.c.at < before)).rowcount
-            if keep_per_cluster is not None:
-                same_log = [events.c.account_id, events.c.model_id]
-                age = func.row_number().over(partition_by=same_log, order_by=events.c.id.desc())
-                ranked = select(events.c.id, age.label("age")).subquery()
-                excess = select(ranked.c.id).where(ranked.c.age > keep_per_cluster)
-                removed += connection.execute(delete(events).where(events.c.id.in_(excess))).rowcount
-        return removed
+            return connection.execute(delete(events).where(events.c.id.in_(ids))).rowcount
 
 
 def _take_turn(connection: Connection) -> None:

@@ -163,16 +163,20 @@ class Requests:
                 statement = statement.where(requests.c.model_id == model_id)
             return [_totals(row) for row in connection.execute(statement)]
 
-    def prune(self, before: datetime) -> int:
-        """Deletes the settled requests from before `before` that nobody is charged for; how many there were."""
-        statement = delete(requests).where(
+    def prune(self, before: datetime, limit: int) -> int:
+        """Deletes settled requests from before `before` that nobody is charged for, `limit` at most; how many."""
+        old = select(requests.c.id).where(
             requests.c.account_id.in_(select(accounts.c.id)),  # all of them, and the index begins with it
             requests.c.at < before,
             requests.c.settled_at.is_not(None),
             requests.c.charged_nano == 0,
         )
+        with self._database.read() as connection:  # looking for them keeps nobody from writing
+            ids = connection.scalars(old.limit(limit)).all()
+        if not ids:
+            return 0
         with self._database.write() as connection:
-            return connection.execute(statement).rowcount
+            return connection.execute(delete(requests).where(requests.c.id.in_(ids))).rowcount
 
 
 def _within(account_id: str | None, since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import fcntl
 import os
 import signal
 import socket
@@ -76,7 +77,9 @@ def open_log(path: str | None) -> int:
     if path is None:
         return os.dup(2)
     ensure_private_folder(Path(path).parent)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)  # held by all that inherit it: their log is not removed
+    return descriptor
 
 
 async def end_process(process: asyncio.subprocess.Process, grace_s: float) -> None:

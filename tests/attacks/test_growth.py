@@ -1,0 +1,72 @@
+"""What a server keeps does not grow for ever: outputs of replicas, lines of logs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving import Server, wait_until
+
+MODEL = "tiny/classifier"
+MB = 2**20
+OUTPUT_MB = 12
+LINES = 30
+
+
+@pytest.fixture
+def server(zoo: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server that keeps little, with one replica."""
+    limits = {"MODELYARD_LOG_MB": "2", "MODELYARD_LOGS_MB": "4", "MODELYARD_EVENT_LINES": str(LINES)}
+    with Server(tmp_path, zoo, **limits) as running:
+        running.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1})
+        running.run(MODEL, text="hello")
+        yield running
+
+
+def log_bytes(server: Server) -> int:
+    return sum(path.stat().st_size for path in (server.data_dir / "logs").rglob("*") if path.is_file())
+
+
+def test_the_output_of_a_replica_is_cut_while_it_is_written_to(server: Server) -> None:
+    (path,) = server.data_dir.glob("logs/*/*/*.log")
+    # As the replica does: at the end of the file, wherever that is.
+    writer = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        for number in range(OUTPUT_MB):
+            os.write(writer, b"a line of a model's output\n" * (MB // 27))
+            if number == OUTPUT_MB // 2:
+                wait_until(lambda: log_bytes(server) <= 2 * MB, 40)
+        wait_until(lambda: log_bytes(server) <= 2 * MB, 40)
+        os.write(writer, b"the last line\n")
+    finally:
+        os.close(writer)
+    logs = server.client.get(f"/models/v2/logs/{MODEL}").text
+    assert "the last line" in logs
+    assert "a line of a model" in logs
+    assert path.exists(), "a replica still has it open"
+    server.run(MODEL, text="hello")
+
+
+def test_outputs_of_replicas_that_have_ended_are_kept_up_to_a_size(server: Server) -> None:
+    (live,) = server.data_dir.glob("logs/*/*/*.log")
+    for number in range(6):
+        path = live.with_name(f"20200101-00000{number}-000000-in_{number}.log")
+        path.write_bytes(b"x" * MB)
+        os.utime(path, (1_577_836_800 + number, 1_577_836_800 + number))
+    wait_until(lambda: log_bytes(server) <= 4 * MB, 40)
+    assert live.exists()
+
+
+def test_a_cluster_keeps_the_newest_lines_of_its_log(server: Server) -> None:
+    for number in range(LINES):
+        for status in ("off", "on"):
+            assert server.client.patch(f"/models/v2/{MODEL}", json={"status": status}).status_code == 200, number
+    wait_until(lambda: len(server.events(MODEL)) > 2 * LINES)
+    newest = server.events(MODEL)[-5:]
+    server.kill()
+    server.start(warm=False)  # it deletes at its start, and every hour
+    wait_until(lambda: len(server.events(MODEL)) <= LINES + 10, 40)
+    assert newest[-1] in server.events(MODEL)

@@ -1,0 +1,76 @@
+"""What is old goes, a little at a time; what is on a bill stays, and the file does not grow for ever."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from modelyard.control.retention import BATCH, Kept, Retention
+from modelyard.records.clusters import Event
+from modelyard.records.requests import RequestRecord
+from modelyard.store.store import Store
+from tests.clock import START, HandClock
+
+KEPT = Kept(usage_days=10, event_days=5, event_lines=1000)
+DAY_S = 86_400
+
+
+@pytest.fixture
+def store(database: Path, tmp_path: Path) -> Store:
+    path = tmp_path / "own.db"
+    path.write_bytes(database.read_bytes())
+    return Store.open(f"sqlite:///{path}")
+
+
+async def test_old_lines_and_free_requests_go_and_what_is_charged_stays(store: Store) -> None:
+    clock = HandClock()
+    with store:
+        account = store.accounts.create("ada", START).id
+        free = RequestRecord("req_free", account, "org/name", 1, START, settled_at=START)
+        charged = replace(free, id="req_charged", charged_nano=7)
+        store.requests.settle([free, charged])
+        store.events.add([Event(account, "org/name", START, "note", "old")] * (2 * BATCH + 1))
+        clock.advance(6 * DAY_S)
+        store.events.add([Event(account, "org/name", clock.now(), "note", "new")])
+
+        await Retention(store, clock, KEPT, rest_s=0).delete()
+
+        assert [line.message for line in store.events.list(account)] == ["new"]
+        assert store.requests.find(free.id) == free
+        clock.advance(5 * DAY_S)
+        await Retention(store, clock, KEPT, rest_s=0).delete()
+        assert store.requests.find(free.id) is None
+        assert store.requests.find(charged.id) == charged
+        assert store.requests.spent_nano(account) == 7
+
+
+async def test_a_long_log_keeps_its_newest_lines_and_the_file_its_size(store: Store, tmp_path: Path) -> None:
+    clock = HandClock()
+    file = tmp_path / "own.db"
+    sizes = []
+    with store:
+        account = store.accounts.create("ada", START).id
+        for number in range(6):
+            begin = 2000 * number
+            lines = [Event(account, "org/name", START, "note", f"{begin + n} {'x' * 200}") for n in range(2000)]
+            store.events.add(lines)
+            await Retention(store, clock, KEPT, rest_s=0).delete()
+            with store._database.read() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            sizes.append(file.stat().st_size)
+        kept = store.events.list(account, limit=5000)
+        assert [int(line.message.split()[0]) for line in kept] == list(range(11_000, 12_000))
+        assert max(sizes[2:]) < 1.2 * sizes[1]
+
+
+async def test_the_log_of_one_account_is_not_shortened_by_what_another_does(store: Store) -> None:
+    with store:
+        ada, bob = (store.accounts.create(name, START).id for name in ("ada", "bob"))
+        store.events.add([Event(ada, "org/name", START, "note", "mine")])
+        store.events.add([Event(bob, "org/name", START, "note", str(n)) for n in range(3 * KEPT.event_lines)])
+        await Retention(store, HandClock(), replace(KEPT, event_days=timedelta(days=99).days), rest_s=0).delete()
+        assert [line.message for line in store.events.list(ada)] == ["mine"]
+        assert len(store.events.list(bob, limit=5000)) == KEPT.event_lines
