@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.described import check_answers
 from tests.serving import Server
 
 ZOO = {
@@ -24,6 +25,12 @@ ZOO = {
     "tiny/sentences": "sentence_transformer",
 }
 """Model id → the builder that makes it."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def described_answers() -> Iterator[None]:
+    """Every JSON answer of a server of ours is held against its document."""
+    yield from check_answers()
 
 
 @pytest.fixture(scope="session")

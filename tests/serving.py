@@ -20,6 +20,8 @@ from typing import Any, Self
 import httpx
 import psutil
 
+from tests.described import documents
+
 KEY = "test-key"
 START_DEADLINE_S = 60.0
 
@@ -79,6 +81,8 @@ class Server:
         except AssertionError as error:
             self.stop()
             raise AssertionError(f"the server did not start: {self.log.read_text()[-2000:]}") from error
+        if "MODELYARD_TEST_SOURCE" not in os.environ:
+            documents.add(self.port)
 
     def is_up(self, *, warm: bool) -> bool:
         """Whether it answers; fails when the process has ended."""
@@ -92,12 +96,14 @@ class Server:
 
     def stop(self) -> None:
         """Ends the process politely."""
+        documents.remove(self.port)
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(30)
 
     def kill(self) -> None:
         """Ends the process with SIGKILL."""
+        documents.remove(self.port)
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)

@@ -1,0 +1,150 @@
+"""Every JSON answer that tests get over httpx from a server of ours, held against the document that it serves.
+
+An answer of a call, a status or a field that `/openapi.json` does not describe fails the test that got it. Calls that
+are added later are checked by being in the document. Streams are not read ahead of the test.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+JSON = "application/json"
+NOT_CALLS = ("/openapi.json", "/docs")
+"""What is served beside the API."""
+NOWHERE = {404, 405}
+"""What a path or a method that is no call is answered with, as a v2 error."""
+NOTHING_THERE = {
+    "type": "object",
+    "properties": {"error": {"type": "string"}, "output": {"type": "null"}},
+    "required": ["error", "output"],
+    "additionalProperties": False,
+}
+
+
+class Undescribed(AssertionError):
+    """An answer that the document does not describe."""
+
+
+@dataclass
+class Documents:
+    """The servers that are checked, by port on this machine, each with its document once it was needed."""
+
+    known: dict[int, Document | None] = field(default_factory=dict)
+
+    def add(self, port: int) -> None:
+        self.known[port] = None
+
+    def remove(self, port: int) -> None:
+        self.known.pop(port, None)
+
+    def check(self, response: httpx.Response) -> None:
+        """Raises Undescribed for an answer that its server's document does not describe."""
+        here = response.url.port
+        if here is None or here not in self.known or response.url.path.startswith(NOT_CALLS):
+            return
+        if response.headers.get("content-type", "").partition(";")[0] != JSON or not response.content:
+            return
+        document = self.known[here]
+        if document is None:
+            text = httpx.get(response.url.join("/openapi.json")).text
+            document = self.known[here] = read_document(text)
+        document.check(response.request.method, response.url.path, response.status_code, response.json())
+
+
+class Document:
+    """One OpenAPI document."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._paths = document["paths"]
+        self._templates = sorted(((path.split("/"), path) for path in self._paths), key=lambda each: each[1].count("{"))
+        self._schemas = {"components": closed(document["components"])}
+
+    def check(self, method: str, path: str, status: int, body: Any) -> None:
+        """Raises Undescribed unless such an answer is described."""
+        error = best_match(self._validator(method, self._template(path), status).iter_errors(body))
+        if error is not None:
+            where = "/".join(map(str, error.absolute_path))
+            raise Undescribed(f"{method} {path} {status}: {where or 'the answer'}: {error.message[:1000]}")
+
+    @functools.cache  # noqa: B019 - a handful of documents in a session
+    def _validator(self, method: str, template: str | None, status: int) -> Draft202012Validator:
+        operation = self._paths.get(template, {}).get(method.lower())
+        if operation is None:
+            if status not in NOWHERE:
+                raise Undescribed(f"{method} {template or 'of a path'} is not described, and answers {status}")
+            return Draft202012Validator(NOTHING_THERE)
+        answer = operation["responses"].get(str(status))
+        if answer is None:
+            raise Undescribed(f"{method} {template} does not describe an answer with {status}")
+        if JSON not in answer.get("content", {}):
+            raise Undescribed(f"{method} {template} {status} is not described as JSON")
+        return Draft202012Validator({**self._schemas, **closed(answer["content"][JSON]["schema"])})
+
+    def _template(self, path: str) -> str | None:
+        parts = path.split("/")
+        return next((template for places, template in self._templates if fits(places, parts)), None)
+
+
+@functools.cache
+def read_document(text: str) -> Document:
+    """The document; the same text is the same object, with what it has compiled."""
+    return Document(json.loads(text))
+
+
+def fits(places: list[str], parts: list[str]) -> bool:
+    """Whether the parts of a path are those of a template."""
+    return len(places) == len(parts) and all(
+        place == part or (place.startswith("{") and part != "") for place, part in zip(places, parts, strict=True)
+    )
+
+
+def closed(schema: Any) -> Any:
+    """A schema of OpenAPI 3.0 in JSON Schema's words, in which objects have no other fields than those described."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    changed = {name: closed(value) for name, value in schema.items() if name != "nullable"}
+    for flag, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if isinstance(changed.get(flag), bool):
+            exclusive = changed.pop(flag)
+            changed |= {flag: changed.pop(bound)} if exclusive else {}
+    if isinstance(changed.get("properties"), dict) and "type" in changed:
+        changed.setdefault("additionalProperties", False)
+    return {"anyOf": [changed, {"type": "null"}]} if schema.get("nullable") is True else changed
+
+
+documents = Documents()
+
+
+def check_answers() -> Iterator[None]:
+    """Checks every answer that httpx reads whole, until the generator is closed."""
+    send, send_async = httpx.Client.send, httpx.AsyncClient.send
+
+    @functools.wraps(send)
+    def checked(self: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+        response = send(self, request, **options)
+        if not options.get("stream"):
+            documents.check(response)
+        return response
+
+    @functools.wraps(send_async)
+    async def checked_async(self: httpx.AsyncClient, request: httpx.Request, **options: Any) -> httpx.Response:
+        response = await send_async(self, request, **options)
+        if not options.get("stream"):
+            documents.check(response)
+        return response
+
+    httpx.Client.send = checked  # type: ignore[method-assign]
+    httpx.AsyncClient.send = checked_async  # type: ignore[method-assign]
+    yield
+    httpx.Client.send = send  # type: ignore[method-assign]
+    httpx.AsyncClient.send = send_async  # type: ignore[method-assign]
