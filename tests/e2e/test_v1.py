@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.serving import Server, wait_until
@@ -159,3 +160,9 @@ def test_a_stranger_gets_401(server: Server):
     response = server.client.post("/model/run", json={"model": "tiny/gpt2"}, headers={"authorization": "Key wrong"})
     assert response.status_code == 401
     assert response.json().keys() == {"error"}
+
+
+@pytest.mark.parametrize("name", ["load", "status", "run", "instances", "delete", "job"])
+def test_without_a_key_the_header_says_which_kind_is_wanted(server: Server, name: str) -> None:
+    answer = httpx.post(f"{server.url}/model/{name}", json={"model": "tiny/gpt2"})
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Key realm="modelyard"')

@@ -31,7 +31,7 @@ from modelyard.media.media import Kind
 from modelyard.tasks.base import Task
 from modelyard.tasks.reference import MADE
 
-JSON = "application/json"
+JSON_CONTENT = "application/json"
 REFERENCE = SCHEMAS + "{name}"
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.0.3",
@@ -177,11 +177,11 @@ def describe_operation(operation: Operation, schemas: Schemas) -> dict[str, Any]
         described["parameters"] = describe_query(operation.query)
     if operation.body is not None:
         content: dict[str, Any] = {
-            JSON: {"schema": schemas.of(operation.body)},
+            JSON_CONTENT: {"schema": schemas.of(operation.body)},
             **contents(operation.body_types, schemas),
         }
         if operation.examples:
-            content[JSON]["examples"] = operation.examples
+            content[JSON_CONTENT]["examples"] = operation.examples
         described["requestBody"] = {"content": content}
     return {**described, "responses": describe_responses(operation, schemas)}
 
@@ -203,14 +203,14 @@ def describe_query(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
 def describe_responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     """What comes back, by status."""
     files = contents(operation.answer_types, schemas)
-    answer = {} if operation.answer is None else {JSON: {"schema": schemas.of(operation.answer)}}
+    answer = {} if operation.answer is None else {JSON_CONTENT: {"schema": schemas.of(operation.answer)}}
     success: dict[str, Any] = {"description": "Done.", "content": {**answer, **files}}
     if operation.headers:
         success["headers"] = {
             name: {"description": text, "schema": {"type": "string"}} for name, text in operation.headers.items()
         }
     others = {str(status): {"description": text, "content": files} for status, text in operation.statuses.items()}
-    error = {JSON: {"schema": schemas.of(operation.error)}}
+    error = {JSON_CONTENT: {"schema": schemas.of(operation.error)}}
     failures = {500: FAILURES[500]} if operation.public else FAILURES
     failed = {
         str(status): {"description": text, "content": error}

@@ -1,0 +1,17 @@
+"""What the document says, beyond what every answer in the tests is held against."""
+
+from __future__ import annotations
+
+from modelyard.gateway.openapi import Schemas
+from modelyard.gateway.operation import Operation
+from modelyard.gateway.shapes.models import Model
+from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
+from modelyard.tasks.registry import TASKS
+
+
+def test_a_listed_models_benchmark_is_described() -> None:
+    operation = Operation(path="/", summary="", tag="", answer=Model)
+    schemas = Schemas([operation, V2_INFERENCE, V1_INFERENCE], TASKS).components()
+
+    assert "benchmark" in schemas["Model"]["properties"]
+    assert schemas["Model"]["properties"]["benchmark"]["description"]
