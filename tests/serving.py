@@ -92,7 +92,13 @@ class Server:
             health = httpx.get(f"{self.url}/health").json()
         except httpx.HTTPError:
             return False
-        return bool(health["warm"] or not warm)
+        return bool(health["warm"] or not warm) and self.listens()
+
+    def listens(self) -> bool:
+        """Whether the port is this process's own: another server may answer on it, and this one be about to fail."""
+        assert self.process is not None
+        listening = psutil.Process(self.process.pid).net_connections("tcp")
+        return any(each.status == psutil.CONN_LISTEN and each.laddr.port == self.port for each in listening)
 
     def stop(self) -> None:
         """Ends the process politely."""

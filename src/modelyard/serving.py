@@ -55,7 +55,7 @@ from modelyard.gateway.inference import Inferences
 from modelyard.gateway.listing import Listings
 from modelyard.gateway.metering import Metering
 from modelyard.gateway.operation import Operation
-from modelyard.gateway.remedies import V2, sentence
+from modelyard.gateway.remedies import V2, describe_failed_job, sentence
 from modelyard.gateway.request_memory import MemoryLimits, RequestMemory
 from modelyard.gateway.server import configure_logging, run
 from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
@@ -233,7 +233,7 @@ class Root:
             server_id=self._server_id,
             data_dir=self._settings.data_dir,
             deadlines=JobDeadlines(benchmark_s=self._settings.job_benchmark_s),
-            describe=describe,
+            describe=describe_failed_job,
         )
         await self._jobs.start()
         stack.push_async_callback(self._jobs.close)

@@ -59,16 +59,7 @@ async def run_locally(
 @asynccontextmanager
 async def boot(card: ModelCard, path: Path, deadline_s: float, on_warm: Callable[[], None]) -> AsyncIterator[Link]:
     """A ready replica of the model for as long as the context lasts."""
-    spec = ReplicaSpec(
-        replica_id="one-shot",
-        model_id=card.model_id,
-        path=str(path),
-        task=card.task,
-        runtime=card.inspection.runtime,
-        remote_code=card.inspection.remote_code,
-        pickled=card.inspection.pickle_only,
-        secret=secrets.token_hex(16),
-    )
+    spec = ReplicaSpec.of("one-shot", card, path, secret=secrets.token_hex(16))
     engine = LocalEngine(usable_memory_bytes())
     with tempfile.TemporaryDirectory(prefix="run-of-modelyard-", ignore_cleanup_errors=True) as folder:
         spec = replace(spec, log_path=str(Path(folder) / "worker.log"))

@@ -71,14 +71,4 @@ async def prepare_replica(settings: Settings, name: str, device: str) -> Replica
         with Progress(f"looking for {name}") as progress:
             card = await find_model(catalog, settings, name)
             path = await fetch(catalog, card, progress.downloaded)
-    return ReplicaSpec(
-        replica_id="solo",
-        model_id=card.model_id,
-        path=str(path),
-        task=card.task,
-        runtime=card.inspection.runtime,
-        device=device,
-        threads=usable_cores(),
-        remote_code=card.inspection.remote_code,
-        pickled=card.inspection.pickle_only,
-    )
+    return ReplicaSpec.of("solo", card, path, device=device, threads=usable_cores())

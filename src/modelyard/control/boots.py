@@ -186,14 +186,10 @@ class Boots:
         self._records.opened(cluster, replica.id, place.node, replica.priced_bytes, billed=managed.settings.billed)
         self._records.event(cluster, "booting", f"{replica.id} starts{self._whereabouts(place)}, {reserved(need)}")
         self._engine.launch(
-            ReplicaSpec(
-                replica_id=replica.id,
-                model_id=card.model_id,
-                path=str(card.path),
-                task=card.task,
-                runtime=card.inspection.runtime,
-                remote_code=card.inspection.remote_code,
-                pickled=card.inspection.pickle_only,
+            ReplicaSpec.of(
+                replica.id,
+                card,
+                card.path,
                 max_batch=managed.settings.max_batch or card.max_batch,
                 memory_limit_bytes=managed.settings.limit_bytes,
                 secret=secrets.token_hex(16),

@@ -12,6 +12,7 @@ from typing import Any
 from modelyard.errors import (
     BodyTooLarge,
     ClusterOff,
+    InvalidRequest,
     ModelyardError,
     NoCapacity,
     PaymentRequired,
@@ -23,10 +24,14 @@ from modelyard.errors import (
     UnknownModel,
 )
 
+ASK_AGAIN = 'Ask again with "retry": true (or `modelyard request --retry`) once that has changed.'
+"""What to do about a job that failed, whatever failed it."""
+
 Remedies = Mapping[tuple[type[ModelyardError], str | None], str]
 """By class and cause; the cause None stands for every other cause of the class."""
 
 OPERATOR: Remedies = {
+    (InvalidRequest, "private address"): "The operator of this server may allow that with --allow-private-media.",
     (BodyTooLarge, "request"): "--max-body-mb raises the limit.",
     (BodyTooLarge, "memory"): "--max-request-mb raises the limit.",
     (NoCapacity, "machine"): "Serve a smaller model or raise --memory-gb.",
@@ -86,3 +91,8 @@ def sentence(error: ModelyardError, remedies: Remedies) -> str:
     """What is wrong, and what to do about it."""
     remedy = find_remedy(error, remedies)
     return error.message if remedy is None else f"{error.message.rstrip('.')}. {remedy}"
+
+
+def describe_failed_job(error: ModelyardError) -> str:
+    """Why a job failed, and how to have it done once more. In v2's words, whoever asked for it."""
+    return f"{sentence(error, V2).rstrip('.')}. {ASK_AGAIN}"

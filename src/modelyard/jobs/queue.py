@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 OWNER = "modelyard"
 """The account in whose name benchmarks run: their instances are in the ledger, on nobody's bill."""
 AVAILABLE = "Model available"
-RETRY = 'Ask again with "retry": true (or `modelyard request --retry`) once that has changed.'
 POLL_S = 2.0
 """How soon a job is seen that another process has queued, and how often memory is looked for."""
 ROOM_FACTOR = 1.5
@@ -81,7 +80,7 @@ class Jobs:
         describe: Callable[[ModelyardError], str] = str,
     ) -> None:
         """`owner_id`: the account of OWNER. `server_id`: in whose name jobs are begun. `data_dir`: where variants are
-        made. `describe`: an error in the words of those who ask for models."""
+        made. `describe`: why a job failed, in the words of those who ask for models."""
         self._store = store
         self._catalog = catalog
         self._measurements = measurements
@@ -164,16 +163,16 @@ class Jobs:
         try:
             await self._make_available(job)
         except ModelyardError as error:
-            self._fail(job, self._describe(error))
+            self._fail(job, error)
         except Exception:  # a bug must not end the work on other jobs
             log.exception("the job of %s failed", job.model_id)
-            self._fail(job, "It could not be measured; the server's log says why.")
+            self._fail(job, ModelyardError("It could not be measured; the server's log says why."))
         else:
             self._move(job, JobState.DONE, AVAILABLE)
 
-    def _fail(self, job: Job, why: str) -> None:
-        log.warning("the job of %s failed: %s", job.model_id, why)
-        self._move(job, JobState.FAILED, f"{why.rstrip('.')}. {RETRY}")
+    def _fail(self, job: Job, error: ModelyardError) -> None:
+        log.warning("the job of %s failed: %s", job.model_id, error.message)
+        self._move(job, JobState.FAILED, self._describe(error))
 
     def _move(self, job: Job, state: JobState, message: str) -> None:
         """Notes how far a job has got. Returns at once; a store that is away learns it when it is back."""

@@ -31,7 +31,11 @@ HEADERS = {"user-agent": f"modelyard/{__version__}", "accept": "*/*", "accept-en
 
 
 class Refused(Exception):
-    """Why a URL is not fetched, in words that follow "its host"."""
+    """Why a URL is not fetched, in words that follow "its host". `cause`: which reason, where something can be done."""
+
+    def __init__(self, reason: str, cause: str | None = None) -> None:
+        self.cause = cause
+        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,18 +64,19 @@ class Fetcher:
 
         Raises InvalidRequest naming `where`, the URL and why it was not fetched, and what `grow` raises.
         """
+        cause = None
         try:
             async with asyncio.timeout(self._limits.total_s):
                 return await self._follow(check_url(url), grow)
         except TimeoutError:
             problem = f"it was not there within {self._limits.total_s:g} s"
         except Refused as error:
-            problem = str(error)
+            problem, cause = str(error), error.cause
         except (httpx.InvalidURL, httpx.HTTPError, httpcore.NetworkError, httpcore.ProtocolError) as error:
             problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         except (OSError, UnicodeError) as error:
             problem = str(error)
-        raise InvalidRequest(f"{where}: cannot fetch {shown(url)}: {problem}", field=where, got=shown(url))
+        raise InvalidRequest(f"{where}: cannot fetch {shown(url)}: {problem}", field=where, got=shown(url), cause=cause)
 
     async def _follow(self, url: httpx.URL, grow: Grow) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
@@ -163,9 +168,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         for address in addresses:
             # One that is not public condemns the name. The message keeps the address: it is the operator's to know.
             if not self._allow_private and not is_public(address):
-                raise Refused(
-                    f"{host} is not on the public internet; an operator may allow that with --allow-private-media"
-                )
+                raise Refused(f"{host} is not on the public internet", cause="private address")
         failure: Exception = OSError(f"{host} has no address")
         for address in addresses:
             try:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:  # a worker that boots needs no card
+    from modelyard.records.models import ModelCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +32,17 @@ class ReplicaSpec:
     log_path: str | None = None
     max_batch: int | None = None
     memory_limit_bytes: int | None = None
+
+    @classmethod
+    def of(cls, replica_id: str, card: ModelCard, path: Path | None, **more: Any) -> Self:
+        """For a model whose files are at `path`. `more`: what its card does not say."""
+        return cls(
+            replica_id=replica_id,
+            model_id=card.model_id,
+            path=str(path),
+            task=card.task,
+            runtime=card.inspection.runtime,
+            remote_code=card.inspection.remote_code,
+            pickled=card.inspection.pickle_only,
+            **more,
+        )
