@@ -92,6 +92,15 @@ def test_what_another_server_is_at_is_left_to_it(store: Store, account: Account)
     assert store.jobs.requeue_interrupted(OTHER_SERVER) == 1
 
 
+def test_the_one_server_queues_again_what_others_were_at(store: Store, account: Account) -> None:
+    store.jobs.ask(MODEL, account.id, at(1))
+    store.jobs.claim(OTHER_SERVER, at(2))
+
+    assert store.jobs.requeue_those_of_others(OTHER_SERVER) == 0
+    assert store.jobs.requeue_those_of_others(SERVER) == 1
+    assert store.jobs.claim(SERVER, at(3)) is not None
+
+
 def test_processes_share_the_queue(store: Store, account: Account, url: str, processes: list[Program]) -> None:
     names = [f"org/{number:02}" for number in range(20)]
     for name in names:

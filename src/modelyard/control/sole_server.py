@@ -78,5 +78,6 @@ def close_books_of_others(store: Store, server_id: str, clock: Clock) -> None:
     """Ends what other servers of this database left open when they were cut off, as one of them would itself."""
     ended = store.instances.end_those_of_others(server_id, "its server is gone")
     store.requests.settle_those_of_others(server_id, clock.now())
+    store.jobs.requeue_those_of_others(server_id)
     if ended:
         log.warning("ended %d instances in the ledger that servers which are gone had left open", ended)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Row, Select, false, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, false, or_, select, update
 
 from modelyard.records.jobs import Job, JobState
 from modelyard.store.database import Database, insert_into
@@ -91,8 +91,14 @@ class Jobs:
 
     def requeue_interrupted(self, server_id: str) -> int:
         """Queues what was under way when this server ended, ahead of what was queued; how many that were."""
-        is_own = or_(jobs.c.server_id == server_id, jobs.c.server_id.is_(None))
-        under_way = jobs.c.state.not_in((*OVER, JobState.QUEUED)) & is_own
+        return self._requeue(or_(jobs.c.server_id == server_id, jobs.c.server_id.is_(None)))
+
+    def requeue_those_of_others(self, server_id: str) -> int:
+        """The same for other servers: for the one server of this database, which knows that no other one lives."""
+        return self._requeue(jobs.c.server_id != server_id)
+
+    def _requeue(self, whose: ColumnElement[bool]) -> int:
+        under_way = jobs.c.state.not_in((*OVER, JobState.QUEUED)) & whose
         with self._database.write() as connection:
             return connection.execute(
                 update(jobs)

@@ -1,0 +1,101 @@
+"""A server that is killed under load: what it bills is what its replicas lived, within a heartbeat for each kill."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.serving import KEY, Server, wait_until
+
+MODEL = "tiny/classifier"
+HEARTBEAT_S = 10.0
+CLIENTS = 4
+MARGIN_S = 2.0
+"""By how much later than it happened a busy machine shows that a replica is ready."""
+
+
+@contextmanager
+def load(server: Server) -> Iterator[list[str]]:
+    """Clients that ask one request after the other; the ids of those that were answered."""
+    answered: list[str] = []
+    over = Event()
+
+    def ask_on() -> None:
+        with httpx.Client(base_url=server.url, headers={"authorization": f"Key {KEY}"}, timeout=10.0) as client:
+            while not over.is_set():
+                try:
+                    answer = client.post(f"/models/v2/{MODEL}", json={"text": "hello"})
+                except httpx.HTTPError:  # the server was killed with it, or is not there yet
+                    over.wait(0.02)
+                else:
+                    if answer.status_code == 200:
+                        answered.append(answer.headers["x-request-id"])
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        asking = [pool.submit(ask_on) for _ in range(CLIENTS)]
+        try:
+            yield answered
+        finally:
+            over.set()
+            for each in asking:
+                each.result()
+
+
+def lines(server: Server) -> list[dict[str, Any]]:
+    answer = server.client.get("/models/v2/usage", params={"lines": "true"})
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["output"]["lines"])
+
+
+@pytest.mark.parametrize(
+    "lives_s", [(11.0,), pytest.param((25.0, 12.0, 3.0, 17.0), marks=pytest.mark.verify(part="attacks"))]
+)
+def test_the_bill_is_what_replicas_lived_within_a_heartbeat_for_each_kill(
+    zoo: Path, tmp_path: Path, lives_s: tuple[float, ...]
+) -> None:
+    terms = {"MODELYARD_BILLING_MINIMUM_S": "0", "MODELYARD_BILLING_ROUND_S": "0"}
+    true_s: list[float] = []
+    with Server(tmp_path, zoo, **terms) as server:
+        server.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1})
+        ready_at = see_ready(server)
+        with load(server) as answered:
+            for life_s in lives_s:
+                wait_until(lambda life_s=life_s: newest(server)["seconds"] >= life_s, 60)
+                (worker,) = (psutil.Process(pid) for pid in server.worker_pids())
+                server.kill()
+                true_s.append(time.monotonic() - ready_at)
+                assert psutil.wait_procs([worker], timeout=10)[1] == []
+                server.start(warm=False)
+                ready_at = see_ready(server)
+        *ended, going_on = sorted(lines(server), key=lambda line: line["from"])
+        assert going_on["open"]
+        assert not any(line["open"] for line in ended)
+        assert len(ended) == len(lives_s)
+        for line, lived_s in zip(ended, true_s, strict=True):
+            assert lived_s - HEARTBEAT_S - MARGIN_S <= line["billedSeconds"] <= lived_s + MARGIN_S
+        assert all(one["to"] <= other["from"] for one, other in zip(ended, [*ended[1:], going_on], strict=True))
+        bill = server.client.get("/models/v2/usage").json()["output"]["total"]
+        # Of the requests that were answered, those of the last moment before a kill may be lost; none counts twice.
+        assert len(set(answered)) == len(answered)
+        may_be_lost = 0.1 * len(answered) + CLIENTS * len(lives_s)
+        assert len(answered) - may_be_lost <= bill["requests"] <= len(answered) + CLIENTS * (len(lives_s) + 1)
+
+
+def see_ready(server: Server) -> float:
+    """Waits until its replica is ready, from when on it is billed; that moment."""
+    server.wait_for(MODEL, status="running", ready=1)
+    return time.monotonic()
+
+
+def newest(server: Server) -> dict[str, Any]:
+    """The line of the replica that was launched last."""
+    return max(lines(server), key=lambda line: line["from"])
