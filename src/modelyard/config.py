@@ -66,6 +66,9 @@ class Settings:
     default_timeout_s: int = setting(1800, "idle seconds after which a cluster that names no timeout scales to its min")
     queue_limit: int = setting(1000, "requests that may wait per cluster; more get 429")
     queue_wait_s: float = setting(900.0, "seconds a request may wait for a replica before it gets 504")
+    cancel_grace_s: float = setting(
+        30.0, "seconds a replica may go on with a request that nobody waits for any more; then it is ended"
+    )
     boot_deadline_s: float = setting(600.0, "seconds a replica may take to become ready")
     boots_at_once: int = setting(
         16, "replicas of one account that may start and load at once, so that others' boots need not wait behind more"

@@ -260,7 +260,12 @@ class Root:
             self._funds,
             self._quotas,
             self._plane,
-            Replicas(self._plane, self._routes, queue_wait_s=settings.queue_wait_s),
+            Replicas(
+                self._plane,
+                self._routes,
+                queue_wait_s=settings.queue_wait_s,
+                cancel_grace_s=settings.cancel_grace_s,
+            ),
             open_fetcher(settings),
             metering,
             RequestMemory(memory_limits_of(settings)),

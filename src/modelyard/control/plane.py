@@ -151,6 +151,16 @@ class Plane:
             raise UnknownCluster(f"The cluster of {model_id} has stopped.", model=model_id)
         return route
 
+    def end_stuck(self, cluster_id: str, replica_id: str, reason: str) -> None:
+        """Ends a replica that no longer does what it is told, as a crash; what it holds besides is lost with it.
+
+        Harmless when it is gone already.
+        """
+        managed = self._desired.by_id.get(cluster_id)
+        replica = None if managed is None else managed.replicas.get(replica_id)
+        if managed is not None and replica is not None:
+            self._parts.reconciler.end_stuck(managed, replica, reason)
+
     def _revived(self, managed: ManagedCluster) -> Route:
         if managed.failure is not None:
             self._desired.revive(managed)

@@ -201,6 +201,12 @@ class Reconciler:
             case Stop(replica_id, reason, failed):
                 self._stops.stop(managed, managed.replicas[replica_id], reason, now, failed=failed)
 
+    def end_stuck(self, managed: ManagedCluster, replica: Replica, reason: str) -> None:
+        """Ends a replica that does not do what it is told; it counts as a crash. Idempotent."""
+        if replica.stopping is None:
+            self._records.event(managed.cluster, "stuck", f"{replica.id} is ended: {reason}")
+            self._stops.stop(managed, replica, f"stuck: {reason}", self._clock.monotonic(), failed=True)
+
     # --- STEP 6: record ---
 
     def _heartbeat(self) -> None:

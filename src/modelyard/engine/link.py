@@ -44,12 +44,13 @@ class Exchange:
     latter must `cancel` when it stops before.
     """
 
-    __slots__ = ("_frames", "_link", "finished", "id", "outcome")
+    __slots__ = ("_frames", "_link", "cancelled", "finished", "id", "outcome")
 
     def __init__(self, link: Link, request_id: int) -> None:
         self._link = link
         self._frames: asyncio.Queue[Chunk | Done | Failure | None] = asyncio.Queue()
         self.id = request_id
+        self.cancelled = False
         self.finished = False
         self.outcome: Outcome | None = None
 
@@ -85,6 +86,11 @@ class Exchange:
     def cancel(self) -> None:
         """Tells the replica that nobody waits any more. Harmless after the end."""
         self._link.abandon(self)
+
+    async def wait_finished(self) -> None:
+        """Returns when the replica has ended the request, whatever came of it, or is gone. For who has cancelled it."""
+        while not self.finished:
+            self.finished = not isinstance(await self._frames.get(), Chunk)
 
     def feed(self, frame: Chunk | Done | Failure | None) -> None:
         """Hands over a frame that arrived; None: the connection is gone."""
@@ -153,8 +159,9 @@ class Link:
         return exchange
 
     def abandon(self, exchange: Exchange) -> None:
-        """Forgets an exchange and cancels its work."""
-        if self._exchanges.pop(exchange.id, None) is not None:
+        """Cancels an exchange's work; the replica still says when it has ended it."""
+        if exchange.id in self._exchanges and not exchange.cancelled:
+            exchange.cancelled = True
             self._send(Cancel(exchange.id))
 
     def configure(self, settings: Configure) -> None:
@@ -221,7 +228,8 @@ class Link:
     def _dispatch(self, frame: Frame) -> None:
         match frame:
             case Chunk(request_id):
-                if exchange := self._exchanges.get(request_id):
+                exchange = self._exchanges.get(request_id)
+                if exchange is not None and not exchange.cancelled:
                     exchange.feed(frame)
             case Done(request_id) | Failure(request_id):
                 if exchange := self._exchanges.pop(request_id, None):

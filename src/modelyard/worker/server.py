@@ -144,7 +144,12 @@ class WorkerServer:
             self._connections.discard(connection)
             for call in connection.running.values():
                 call.is_cancelled = True
+            self._drop_cancelled()
             writer.close()
+
+    def _drop_cancelled(self) -> None:
+        if self._scheduler is not None:
+            self._scheduler.drop_cancelled()
 
     async def _greet(self, reader: asyncio.StreamReader, connection: Connection) -> bool:
         """Whether the peer's first frame carries the secret; one that does not is told."""
@@ -165,6 +170,7 @@ class WorkerServer:
             case Cancel(request_id):
                 if call := connection.running.get(request_id):
                     call.is_cancelled = True
+                    self._drop_cancelled()
             case Ping(request_id):
                 connection.send(Pong(request_id))
             case Configure():

@@ -25,11 +25,13 @@ ANSWER = Outcome("done", Usage(new_tokens=1))
 
 class ScriptedLink(Link):
     """A connection without a socket. `script`: what a replica does with each request: pieces, an outcome, an error,
-    DIES; what ends with a piece goes on for ever."""
+    DIES; what ends with a piece goes on until it is cancelled. `deaf`: then also; `last` is what it goes on with."""
 
-    def __init__(self, *script: str | Outcome | ModelyardError | None, gone: bool = False) -> None:
+    def __init__(self, *script: str | Outcome | ModelyardError | None, gone: bool = False, deaf: bool = False) -> None:
         self._script = script
         self._gone = gone
+        self._deaf = deaf
+        self.last: Exchange | None = None
         self.requests: list[dict[str, Any]] = []
         self.cancelled = asyncio.Event()
         self.asked = asyncio.Event()
@@ -45,12 +47,15 @@ class ScriptedLink(Link):
         exchange = Exchange(self, len(self.requests))
         for step in self._script:
             exchange.feed(frame(exchange.id, step))
+        self.last = exchange
         self.asked.set()
         return exchange
 
     def abandon(self, exchange: Exchange) -> None:
         if not exchange.finished:
             self.cancelled.set()
+            if not self._deaf:
+                exchange.feed(frame(exchange.id, InferenceFailed("Cancelled.")))
 
 
 def frame(request_id: int, step: str | Outcome | ModelyardError | None) -> Chunk | Done | Failure | None:
@@ -75,10 +80,12 @@ class Inference:
     pieces: list[str] = field(default_factory=list)
     spent: list[tuple[str, int]] = field(default_factory=list)
 
-    async def run(self, *links: ScriptedLink, stream: bool = False, queue_wait_s: float = 5.0) -> Outcome:
+    async def run(
+        self, *links: ScriptedLink, stream: bool = False, queue_wait_s: float = 5.0, cancel_grace_s: float = 60.0
+    ) -> Outcome:
         routes, plane = self.gateway.control.routes, self.gateway.control.plane
         routes.publish(self.route.cluster_id, {f"in_{number}": (link, 1) for number, link in enumerate(links, 1)})
-        replicas = Replicas(plane, routes, queue_wait_s=queue_wait_s)
+        replicas = Replicas(plane, routes, queue_wait_s=queue_wait_s, cancel_grace_s=cancel_grace_s)
         return await replicas.run(self.request, self._take if stream else None, self._note)
 
     async def _take(self, piece: str) -> None:
@@ -151,6 +158,39 @@ async def test_a_client_that_leaves_cancels_its_request_and_is_not_served_elsewh
     assert inference.tried == ["in_1"]
     assert inference.spent[0][1] > 0
     assert inference.route.load().in_flight == 0
+
+
+async def test_a_request_holds_its_replica_until_that_has_let_go(inference: Inference) -> None:
+    working = ScriptedLink("do", deaf=True)
+    running = asyncio.create_task(inference.run(working, stream=True))
+    await working.asked.wait()
+    for _ in range(3):  # however often
+        running.cancel()
+        await asyncio.sleep(0)
+    await working.cancelled.wait()
+    assert inference.route.load().in_flight == 1
+    assert inference.spent == []
+    assert not running.done()
+    assert working.last is not None
+    working.last.feed(frame(1, InferenceFailed("Cancelled.")))
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert inference.route.load().in_flight == 0
+    assert [replica_id for replica_id, took_us in inference.spent if took_us > 0] == ["in_1"]
+
+
+async def test_a_replica_that_dies_before_it_has_let_go_holds_nobody_up(inference: Inference) -> None:
+    working = ScriptedLink("do", deaf=True)
+    running = asyncio.create_task(inference.run(working, stream=True))
+    await working.asked.wait()
+    running.cancel()
+    await working.cancelled.wait()
+    assert working.last is not None
+    working.last.feed(DIES)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert inference.route.load().in_flight == 0
+    assert inference.spent[0][1] > 0
 
 
 async def test_what_the_model_answers_is_final(inference: Inference) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.protocol import Outcome
-from modelyard.tasks.base import Call, Task
+from modelyard.tasks.base import Call, Task, never
 from modelyard.worker.schedulers.batches import Batcher, Pending, as_answer, choose_batch
 from tests.engine.echo import ECHO, EchoInputs, EchoParams
+from tests.serving import wait_until
 
 DEADLINE_S = 10.0
 
@@ -51,7 +52,7 @@ def call(text: str, **sinks: Any) -> Call[Any, Any]:
     ],
 )
 def test_choose_batch(waiting: list[tuple[str, int]], max_batch: int, chosen: list[int]) -> None:
-    pending = [Pending(call(str(place)), print, key, length) for place, (key, length) in enumerate(waiting)]
+    pending = [Pending(call(str(place)), print, key, length, never) for place, (key, length) in enumerate(waiting)]
     assert choose_batch(pending, max_batch) == [pending[place] for place in chosen]
 
 
@@ -234,6 +235,71 @@ def test_cancelled_calls_never_start_and_take_no_place(bench: Callable[..., Benc
     assert isinstance(one["left1"], ModelyardError)
     assert isinstance(one["left2"], ModelyardError)
     assert one.batches == [["first"], ["a", "b"]]
+
+
+def test_calls_that_are_cancelled_while_they_wait_are_answered_at_once(bench: Callable[..., Bench]) -> None:
+    gone = threading.Event()
+    one, gate = held(bench)
+    one.submit("left", cancelled=gone.is_set)
+    one.submit("stays")
+    gone.set()
+    one.batcher.drop_cancelled()
+    assert isinstance(one.answers["left"], InferenceFailed)
+    assert "first" not in one.answers
+    gate.go_on.set()
+    assert one["stays"] == "staysstays"
+    assert one.batches == [["first"], ["stays"]]
+
+
+def test_a_call_is_let_go_of_when_its_task_sees_that_it_is_cancelled_though_its_batch_goes_on() -> None:
+    answers: list[tuple[str, Any]] = []
+    gone = threading.Event()
+
+    def run(_: Any, calls: Sequence[Call[Any, Any]]) -> list[str]:
+        gone.set()
+        seen = [each.cancelled() for each in calls]
+        answers.append(("in the middle", seen))
+        return ["done"] * len(calls)
+
+    batcher = Batcher(replace(ECHO, run=run), None)
+    for text, cancelled in (("left", gone.is_set), ("stays", never)):
+        batcher.submit(call(text, cancelled=cancelled), lambda answer, text=text: answers.append((text, answer)))
+    thread = threading.Thread(target=batcher.run)
+    thread.start()
+    wait_until(lambda: len(answers) == 3)
+    batcher.close()
+    thread.join(DEADLINE_S)
+    assert [name for name, _ in answers] == ["left", "in the middle", "stays"]
+    assert isinstance(answers[0][1], InferenceFailed)
+    assert answers[1][1] == [True, False]
+
+
+def test_no_pass_of_the_model_begins_once_nobody_waits_for_any_call_of_the_batch() -> None:
+    answers: list[tuple[str, Any]] = []
+    passes: list[int] = []
+    gone = {"a": threading.Event(), "b": threading.Event()}
+
+    class Passes:
+        def forward(self, number: int) -> None:
+            passes.append(number)
+            if number >= 1:
+                list(gone.values())[number - 1].set()
+
+    def run(model: Any, calls: Sequence[Call[Any, Any]]) -> list[str]:
+        for number in range(10):
+            model.forward(number)
+        return ["done"] * len(calls)
+
+    batcher = Batcher(replace(ECHO, run=run), Passes())
+    for text, event in gone.items():
+        batcher.submit(call(text, cancelled=event.is_set), lambda answer, text=text: answers.append((text, answer)))
+    thread = threading.Thread(target=batcher.run)
+    thread.start()
+    wait_until(lambda: len(answers) == 2)
+    batcher.close()
+    thread.join(DEADLINE_S)
+    assert passes == [0, 1, 2]
+    assert all(isinstance(answer, InferenceFailed) for _, answer in answers)
 
 
 def test_closing_fails_what_waits_at_once_and_ends_after_the_batch(bench: Callable[..., Bench]) -> None:

@@ -1,17 +1,21 @@
 """Inferences to this server's own replicas: pick one, wait while it boots, try another where nothing was lost.
 
 Owns the retry rule: a request nobody has begun to answer is tried on another replica; an answer that broke off in the
-middle is broken off for the client too.
+middle is broken off for the client too. A request that was cancelled holds its replica until that has let go of it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
 from modelyard.control.plane import Plane
 from modelyard.control.routes import Route, Routes, Target
+from modelyard.engine.link import Exchange
 from modelyard.errors import ReplicaLost
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.model_request import ModelRequest
@@ -25,14 +29,17 @@ MAX_TRIES = 4
 class Replicas(Destination):
     """Sends inferences to the replicas of their account's cluster."""
 
-    def __init__(self, plane: Plane, routes: Routes, *, queue_wait_s: float) -> None:
-        """`queue_wait_s`: how long a request may wait for a replica in all."""
+    def __init__(self, plane: Plane, routes: Routes, *, queue_wait_s: float, cancel_grace_s: float) -> None:
+        """`queue_wait_s`: how long a request may wait for a replica in all. `cancel_grace_s`: how long a replica may go
+        on with a request that was cancelled before it is ended."""
         self._plane = plane
         self._routes = routes
         self._queue_wait_s = queue_wait_s
+        self._cancel_grace_s = cancel_grace_s
 
     async def run(self, request: ModelRequest, on_piece: OnPiece | None, on_spent: OnSpent) -> Outcome:
-        """See Destination. The time of a replica that died is nobody's.
+        """See Destination. The time of a replica that died is nobody's; that of one which had to be ended, because it
+        went on with a request that was cancelled, is the request's.
 
         Raises UnknownCluster, QuotaExceeded, QueueFull, DeadlineExceeded, the cluster's failure, and ReplicaLost when
         no try succeeded or a stream broke off.
@@ -41,7 +48,7 @@ class Replicas(Destination):
         deadline = time.monotonic() + self._queue_wait_s
         for _ in range(MAX_TRIES):
             target = await self._routes.acquire(route, max(0.001, deadline - time.monotonic()))
-            attempt = Attempt(on_piece)
+            attempt = Attempt(on_piece, self._cancel_grace_s, partial(self._end_stuck, route, target))
             try:
                 return await attempt.run(target, request.inference)
             except ReplicaLost:
@@ -59,6 +66,10 @@ class Replicas(Destination):
             model=request.card.model_id,
         )
 
+    def _end_stuck(self, route: Route, target: Target) -> None:
+        words = f"it went on for {self._cancel_grace_s:g} s with a request that was cancelled"
+        self._plane.end_stuck(route.cluster_id, target.replica_id, words)
+
     async def _route(self, request: ModelRequest) -> Route:
         account_id, model_id = request.key.account_id, request.card.model_id
         if request.makes_cluster:
@@ -70,8 +81,11 @@ class Attempt:
     """One try on one replica. `started`: the client has seen part of the answer; `finished`: it was answered;
     `took_us`: microseconds it held the replica."""
 
-    def __init__(self, on_piece: OnPiece | None) -> None:
+    def __init__(self, on_piece: OnPiece | None, cancel_grace_s: float, on_stuck: Callable[[], None]) -> None:
+        """`on_stuck`: called when the replica goes on for `cancel_grace_s` after the try was cancelled."""
         self._on_piece = on_piece
+        self._cancel_grace_s = cancel_grace_s
+        self._on_stuck = on_stuck
         self.started = False
         self.finished = False
         self.took_us = 0
@@ -79,11 +93,18 @@ class Attempt:
         self._first_piece_us: int | None = None
 
     async def run(self, target: Target, inference: Inference) -> Outcome:
-        """Sends the request and passes on what comes back; the times are this process's own."""
+        """Sends the request and passes on what comes back; the times are this process's own.
+
+        Cancelled, it ends when the replica has let go of the request, or is gone.
+        """
         self._began_ns = time.perf_counter_ns()
         exchange = target.link.request(inference.fields, inference.params, stream=self._on_piece is not None)
         try:
             outcome = await exchange.run(self._pass_on)
+        except BaseException:
+            if not exchange.finished:
+                await self._wait_let_go(exchange)
+            raise
         finally:
             self.took_us = self._elapsed_us()
         self.finished = True
@@ -96,6 +117,19 @@ class Attempt:
                 self.started = True
                 self._first_piece_us = self._elapsed_us()
             await self._on_piece(piece)
+
+    async def _wait_let_go(self, exchange: Exchange) -> None:
+        """Returns when the replica has let go, however often this is cancelled: until then it is worked for."""
+        timer = asyncio.get_running_loop().call_later(self._cancel_grace_s, self._on_stuck)
+        letting_go = asyncio.ensure_future(exchange.wait_finished())
+        try:
+            while not letting_go.done():
+                try:
+                    await asyncio.wait({letting_go})
+                except asyncio.CancelledError:  # raised again by the caller, who was cancelled before
+                    continue
+        finally:
+            timer.cancel()
 
     def _elapsed_us(self) -> int:
         return (time.perf_counter_ns() - self._began_ns) // 1000

@@ -31,8 +31,13 @@ class Scheduler(ABC):
     def submit(self, call: Call[Any, Any], deliver: Deliver) -> None:
         """Queues `call`; `deliver` gets its outcome, or the ModelyardError it met, exactly once.
 
+        A call that was cancelled is answered as soon as its task sees it, though its batch go on.
         Raises ReplicaLost after `close`.
         """
+
+    @abstractmethod
+    def drop_cancelled(self) -> None:
+        """Fails calls that were cancelled before they started, now and on the caller's thread."""
 
     @abstractmethod
     def poke(self) -> None:

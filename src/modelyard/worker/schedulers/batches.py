@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.protocol import Outcome
@@ -30,20 +30,29 @@ LENGTH_SLACK = 64
 class Pending:
     """A call that waits, and where its answer goes: `deliver` is called once, by `answer`.
 
-    `started`: the client has seen a part.
+    `started`: the client has seen a part. `cancelled`: as the call's own, but only asks: the call's answers it as well.
     """
 
     call: Call[Any, Any]
     deliver: Deliver
     key: Hashable
     length: int
+    cancelled: Callable[[], bool]
     started: bool = False
     answered: bool = False
 
     def answer(self, answer: Outcome | ModelyardError) -> None:
-        """Delivers the answer."""
-        self.answered = True
-        self.deliver(answer)
+        """Delivers the answer, the first time."""
+        if not self.answered:
+            self.answered = True
+            self.deliver(answer)
+
+    def ends(self) -> bool:
+        """The call's `cancelled`: a task that asks ends its work on the call, which is told at once."""
+        if self.cancelled():
+            self.answer(InferenceFailed("Cancelled."))
+            return True
+        return False
 
 
 def choose_batch(waiting: Sequence[Pending], max_batch: int) -> list[Pending]:
@@ -85,19 +94,26 @@ class Batcher(Scheduler):
 
     def submit(self, call: Call[Any, Any], deliver: Deliver) -> None:
         """See Scheduler."""
-        pending = Pending(call, deliver, self.task.batch_key(call), self.task.length(call))
+        pending = Pending(call, deliver, self.task.batch_key(call), self.task.length(call), call.cancelled)
+        noted = None
         if (emit := call.emit) is not None:
 
             def noted(text: str) -> None:
                 pending.started = True
                 emit(text)
 
-            pending.call = replace(call, emit=noted)
+        pending.call = replace(call, emit=noted, cancelled=pending.ends)
         with self._changed:
             if self._closed:
                 raise ReplicaLost("The replica is stopping.")
             self._waiting.append(pending)
             self._changed.notify()
+
+    def drop_cancelled(self) -> None:
+        """See Scheduler."""
+        with self._changed:
+            left = self._take_cancelled()
+        fail_cancelled(left)
 
     def poke(self) -> None:
         """See Scheduler: has `between` run soon."""
@@ -126,13 +142,18 @@ class Batcher(Scheduler):
             if self._closed:
                 return None
             self._poked = False
-            left = [pending for pending in self._waiting if pending.call.cancelled()]
-            waiting = [pending for pending in self._waiting if pending not in left] if left else self._waiting
-            batch = choose_batch(waiting, self.max_batch)
-            self._waiting = [pending for pending in waiting if pending not in batch]
-        for pending in left:
-            pending.answer(InferenceFailed("Cancelled before it started."))
+            left = self._take_cancelled()
+            batch = choose_batch(self._waiting, self.max_batch)
+            self._waiting = [pending for pending in self._waiting if pending not in batch]
+        fail_cancelled(left)
         return batch
+
+    def _take_cancelled(self) -> list[Pending]:
+        """Those of the waiting that were cancelled, which wait no more. For who holds the lock."""
+        left = [pending for pending in self._waiting if pending.cancelled()]
+        if left:
+            self._waiting = [pending for pending in self._waiting if pending not in left]
+        return left
 
     def _run_batch(self, batch: list[Pending]) -> None:
         """Answers every call, also when the thread ends with this batch: what ends it is passed on."""
@@ -148,9 +169,14 @@ class Batcher(Scheduler):
 
     def _answer(self, batch: list[Pending]) -> None:
         try:
-            outputs = self.task.run(self._model, [pending.call for pending in batch])
+            model = cast("Loaded", StoppableModel(self._model, batch))
+            outputs = self.task.run(model, [pending.call for pending in batch])
             answers = list(zip(batch, outputs, strict=True))
         except Exception as error:  # noqa: BLE001 - model code may raise anything; it must not end the thread
+            fail_cancelled([pending for pending in batch if pending.cancelled()])
+            batch = [pending for pending in batch if not pending.answered]
+            if not batch:
+                return None
             if len(batch) == 1:
                 return batch[0].answer(as_answer(error, self.task))
             log.warning("%s failed on a batch of %d; trying each alone: %s", self.task.id, len(batch), error)
@@ -164,6 +190,29 @@ class Batcher(Scheduler):
         for pending, output in answers:
             pending.answer(output if isinstance(output, Outcome | ModelyardError) else Outcome(output))
         return None
+
+
+def fail_cancelled(left: Sequence[Pending]) -> None:
+    """Answers calls that nobody waits for."""
+    for pending in left:
+        pending.answer(InferenceFailed("Cancelled."))
+
+
+class StoppableModel:
+    """The model of a batch: no pass begins once every call of the batch was cancelled. Else it is the model itself."""
+
+    def __init__(self, model: Any, batch: Sequence[Pending]) -> None:
+        self._model = model
+        self._batch = batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def forward(self, *inputs: Any, **settings: Any) -> Any:
+        """See `tasks.model.Model.forward`. Raises InferenceFailed when nobody waits any more."""
+        if all(pending.cancelled() for pending in self._batch):
+            raise InferenceFailed("Cancelled.")
+        return self._model.forward(*inputs, **settings)
 
 
 def as_answer(error: Exception, task: Task) -> ModelyardError:

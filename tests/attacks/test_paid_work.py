@@ -1,0 +1,87 @@
+"""Work that nobody waits for any more: it is paid for and holds its place until its replica has let go of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.serving import KEY, Server, wait_until
+
+MODEL = "tiny/gpt2"
+LONG = {"max_new_tokens": 100, "min_new_tokens": 100, "do_sample": False}
+HELD_S = 1.5
+GRACE_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def paid(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that bills the time of requests, and ends replicas that go on without being asked to."""
+    environ = {"MODELYARD_CANCEL_GRACE_S": str(GRACE_S)}
+    with Server(tmp_path_factory.mktemp("paid"), zoo, "--billing-counts", "inference", **environ) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def one_replica(paid: Server) -> Iterator[None]:
+    paid.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1})
+    paid.wait_for(MODEL, status="running", ready=1)
+    yield
+    paid.delete(MODEL)
+
+
+@contextmanager
+def left_in_the_middle(server: Server) -> Iterator[int]:
+    """The worker of a request whose client has left; it does nothing meanwhile, as in the middle of a long pass."""
+    (pid,) = server.worker_pids()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+        body = json.dumps({"text": "the cat", "params": LONG})
+        connection.request("POST", f"/models/v2/{MODEL}", body, {"authorization": KEY})
+        wait_until(lambda: server.load()[0] == 1)
+        connection.close()
+        yield pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def paid_for(server: Server) -> tuple[int, float]:
+    """The requests on the account's bill, and the seconds they took."""
+    response = server.client.get("/models/v2/usage")
+    assert response.status_code == 200, response.text
+    total = response.json()["output"]["total"]
+    return total["requests"], total["inferenceSeconds"]
+
+
+def test_work_that_was_dropped_is_paid_for_until_its_replica_lets_go(paid: Server) -> None:
+    requests, seconds = paid_for(paid)
+    with left_in_the_middle(paid):
+        began = time.monotonic()
+        while time.monotonic() - began < HELD_S:
+            assert paid.load()[0] == 1  # its slot is taken: nobody else is sent there
+            time.sleep(0.05)
+    wait_until(lambda: paid.load() == (0, 0))
+    wait_until(lambda: paid_for(paid)[0] == requests + 1)
+    assert paid_for(paid)[1] - seconds >= HELD_S
+
+
+def test_a_replica_that_goes_on_with_cancelled_work_is_ended_and_that_is_said(paid: Server) -> None:
+    requests, seconds = paid_for(paid)
+    with left_in_the_middle(paid) as pid:
+        psutil.wait_procs([psutil.Process(pid)], timeout=GRACE_S + 30)
+        assert not psutil.pid_exists(pid)
+    assert paid.run(MODEL, text="the", params={"max_new_tokens": 1}).startswith("the")
+    wait_until(lambda: paid.load() == (0, 0))
+    assert any("went on for 2 s with a request that was cancelled" in line for line in paid.events(MODEL))
+    wait_until(lambda: paid_for(paid)[0] == requests + 2)
+    assert paid_for(paid)[1] - seconds >= GRACE_S
