@@ -86,3 +86,13 @@ def test_files_that_changes_touch_are_there_and_few() -> None:
 def find_ending(name: str) -> bool:
     """Whether one module's path ends so: a walk that has named a folder need not name it again."""
     return sum(module_name(path).endswith(f"/{name}") for path in MODULES) == 1
+
+
+def test_settings_that_the_security_page_names_are_there() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    known = "".join(
+        (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") for name in ("settings.md", "cli.md")
+    )
+    named = set(re.findall(r"--[a-z][a-z-]+", text)) - {"--system"}
+    assert len(named) > 15
+    assert {name for name in named if f"`{name}`" not in known} == set()
