@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := check-and-test
 .PHONY: check-and-test setup demo run quick test test-gpu check bench \
-  verify verify-load verify-memory verify-properties verify-install
+  verify verify-load verify-memory verify-properties verify-attacks verify-install
 
 # How many processes share the tests. Tests that need the same server, port or database stay in one of them.
 TEST_PROCESSES ?= 2
@@ -45,7 +45,7 @@ test-gpu: $(STAMP)
 	if nvidia-smi -L >/dev/null 2>&1; then $(PYTEST) -m gpu; else echo "no GPU here"; fi
 
 # What takes minutes. Each part runs alone.
-verify: verify-load verify-memory verify-properties verify-install
+verify: verify-load verify-memory verify-properties verify-attacks verify-install
 
 verify-load: $(STAMP)
 	$(PYTEST) -m 'verify(part="load")'
@@ -55,6 +55,9 @@ verify-memory: $(STAMP)
 
 verify-properties: $(STAMP)
 	MODELYARD_TEST_EXAMPLES_TIMES=20 $(PYTEST_SHARED) -m hypothesis --timeout 3600
+
+verify-attacks: $(STAMP)
+	$(PYTEST) -m 'verify(part="attacks")'
 
 verify-install: $(STAMP)
 	$(PYTEST) -m 'verify(part="install")' --timeout 3600

@@ -48,6 +48,22 @@ class Settings:
     port: int = setting(
         8080, "port to listen on; the hosted service's clients expect 8080 in their dev mode", most=65535
     )
+    max_connections: int = setting(
+        0,
+        "connections at once; beyond it the oldest that has shown no valid key is closed; 0: 4096; never more than the "
+        "process may open files for",
+    )
+    header_timeout_s: float = setting(20.0, "seconds that a request's header may take, and a connection's first byte")
+    body_timeout_s: float = setting(
+        3600.0, "seconds that a request's body may take, apart from those in which the server makes it wait"
+    )
+    body_bytes_per_s: int = setting(1024, "how fast a body must come on average, after its first half minute")
+    keep_alive_s: float = setting(75.0, "seconds for which an idle connection stays open")
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "address or network of a proxy in front of the server, whose X-Forwarded-For and X-Forwarded-Proto are "
+        "believed; may be given several times",
+    )
     data_dir: Path = field(
         default_factory=default_data_dir,
         metadata={"description": "folder for the database, logs and everything else the server keeps"},

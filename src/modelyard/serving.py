@@ -6,6 +6,7 @@ Owns the order of starting and stopping; holds no logic. Imported by the command
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import socket
 import time
@@ -66,6 +67,7 @@ from modelyard.gateway.surfaces.v2.inference import V2Inference
 from modelyard.gateway.surfaces.v2.jobs import JobCalls
 from modelyard.gateway.surfaces.v2.models import ModelCalls
 from modelyard.gateway.surfaces.v2.usage import UsageCalls
+from modelyard.http.connections import ConnectionLimits, bound_connections, raise_open_files
 from modelyard.http.server import listen, url_of
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
@@ -105,6 +107,7 @@ def serve(settings: Settings, on_start: Callable[[Started], None], on_stop: Call
     Unavailable when the address or the data folder is taken or the database cannot be opened.
     """
     configure_logging(settings.log_level)
+    check_proxies(settings.trusted_proxies)
     with listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, listener, on_start, on_stop))
 
@@ -116,7 +119,7 @@ async def _serve(
         root = Root(settings)
         app = await root.open(stack)
         on_start(Started(url_of(listener), settings.data_dir, root.first_key, root.list_models))
-        await run(app, listener, on_stop)
+        await run(app, listener, on_stop, connection_limits_of(settings), settings.trusted_proxies)
 
 
 class Root:
@@ -304,6 +307,27 @@ def policy_of(settings: Settings) -> Policy:
         stable_window_s=settings.stable_window_s,
         idle_timeout_s=settings.default_timeout_s,
     )
+
+
+def connection_limits_of(settings: Settings) -> ConnectionLimits:
+    """What connections may take. The process may open as many files as the system lets it from now on."""
+    return ConnectionLimits(
+        most=bound_connections(settings.max_connections, raise_open_files()),
+        header_s=settings.header_timeout_s,
+        body_s=settings.body_timeout_s,
+        body_bytes_per_s=settings.body_bytes_per_s,
+        keep_alive_s=settings.keep_alive_s,
+    )
+
+
+def check_proxies(proxies: Sequence[str]) -> None:
+    """Raises InvalidRequest for what is neither an address nor a network."""
+    for each in proxies:
+        try:
+            ipaddress.ip_network(each)
+        except ValueError as error:
+            accepted = "addresses and networks, such as 10.0.0.1 or 10.0.0.0/8"
+            raise InvalidRequest(field="trusted_proxies", got=each, accepted=accepted) from error
 
 
 def memory_limits_of(settings: Settings) -> MemoryLimits:

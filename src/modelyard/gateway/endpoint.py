@@ -15,6 +15,7 @@ from starlette.routing import Route
 from modelyard.gateway import problem
 from modelyard.gateway.operation import Handler, Operation
 from modelyard.gateway.requests import new_request_id
+from modelyard.http.connections import trust
 from modelyard.http.exchange import JSON
 from modelyard.records.accounts import Key
 
@@ -34,7 +35,10 @@ def endpoint(operation: Operation, handler: Handler, authenticate: Authenticate)
     async def answer(request: Request) -> Response:
         request_id = new_request_id()
         try:
-            key = [] if operation.public else [await authenticate(request.headers.get("authorization"))]
+            key = []
+            if not operation.public:
+                key = [await authenticate(request.headers.get("authorization"))]
+                trust(request.scope)
             result = await handler(request, *key)
             response = result if isinstance(result, Response) else json_response(operation.status, result)
         except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer

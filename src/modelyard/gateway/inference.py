@@ -103,6 +103,7 @@ class Inferences:
         """
         authorization = http.header(b"authorization")
         key = self._authenticator.recognise(authorization) or await self._authenticator.authenticate(authorization)
+        http.trust()
         self._metering.check()
         headers |= self._limiter.take(key)
         self._funds.check(key.account_id)

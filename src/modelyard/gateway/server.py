@@ -6,13 +6,14 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
 
 from modelyard.gateway.app import App
+from modelyard.http.connections import ConnectionLimits
 from modelyard.http.server import uvicorn_config
 
 QUIET_LOGGERS = ("alembic", "uvicorn.error", "httpx")
@@ -26,12 +27,18 @@ def configure_logging(level: str) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
-async def run(app: App, listener: socket.socket, on_stop: Callable[[], None]) -> None:
+async def run(
+    app: App,
+    listener: socket.socket,
+    on_stop: Callable[[], None],
+    limits: ConnectionLimits,
+    trusted_proxies: Sequence[str],
+) -> None:
     """Serves on a listening socket until SIGINT or SIGTERM, then lets requests in progress end within a deadline.
 
     `on_stop` is called when the signal comes.
     """
-    await Server(uvicorn_config(app), on_stop).serve(sockets=[listener])
+    await Server(uvicorn_config(app, limits, trusted_proxies), on_stop).serve(sockets=[listener])
 
 
 class Server(uvicorn.Server):

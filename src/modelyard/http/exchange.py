@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from modelyard.errors import BodyTooLarge
+from modelyard.http.connections import trust
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -55,6 +56,10 @@ class HttpExchange:
             if key == name:
                 return bytes(value).decode("latin-1")
         return None
+
+    def trust(self) -> None:
+        """The client has shown a valid key: when connections are many, its own is not closed."""
+        trust(self._scope)
 
     @property
     def query(self) -> str:

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import uvicorn
 
 from modelyard.errors import CannotListen
+from modelyard.http.connection import Connection
+from modelyard.http.connections import ConnectionLimits, Connections
 
 GRACEFUL_S = 10
 """How long requests in progress may take once the server was told to stop."""
-KEEP_ALIVE_S = 75
-"""How long an idle connection stays open: longer than the usual proxy in front of a server keeps its own."""
 BACKLOG = 2048
 """Connections that may wait to be accepted. Source: uvicorn's default."""
 
 
-def uvicorn_config(app: Any) -> uvicorn.Config:
-    """The configuration for an ASGI application that has no lifespan. Logging stays as the process has set it up."""
+def uvicorn_config(
+    app: Any, limits: ConnectionLimits | None = None, trusted_proxies: Sequence[str] = ()
+) -> uvicorn.Config:
+    """The configuration for an ASGI application that has no lifespan. Logging stays as the process has set it up.
+
+    `trusted_proxies`: addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    """
+    protocol: Any = partial(Connection, Connections(limits or ConnectionLimits()))
     return uvicorn.Config(
         app,
+        http=protocol,
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=GRACEFUL_S,
-        timeout_keep_alive=KEEP_ALIVE_S,
         server_header=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
     )
 
 

@@ -1,0 +1,249 @@
+"""One connection of a client: uvicorn's protocol with bounds on what a request may bring and how long it may take.
+
+Owns the limits of headers, trailers and pipelined requests, and the phases that deadlines are told by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import Any
+
+import httptools
+import msgspec
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from modelyard.http.connections import SCOPE_KEY, Connections, HeldConnection
+
+MAX_HEADER_BYTES = 64 * 1024
+"""Of a request's line, headers and trailers together. Source: the default of h11, uvicorn's other parser."""
+MAX_HEADERS = 100
+"""Source: Apache's default, LimitRequestFields."""
+MAX_PIPELINED = 64
+"""Requests of one connection that may wait for the answer before them."""
+BODY_GRACE_S = 30.0
+"""For so long a body may pause, or be slower than it must be on average."""
+UNREAD_BODY_S = 10.0
+"""How long a client may go on sending a body that was answered without being read."""
+REFUSED_S = 2.0
+REFUSED_BYTES = 1024 * 1024
+"""What is still taken from a client that was refused: closing at once would lose the answer on its way."""
+
+TOO_LARGE = (
+    f"The request's header is too large: at most {MAX_HEADERS} fields and {MAX_HEADER_BYTES} bytes are accepted."
+)
+INVALID = "This is not a valid HTTP/1.1 request."
+TOO_MANY = f"Too many requests wait on this connection for an answer: at most {MAX_PIPELINED} are accepted."
+
+
+class Phase(Enum):
+    """What a connection waits for."""
+
+    IDLE = 1
+    HEADER = 2
+    BODY = 3
+    ANSWER = 4
+
+
+class Refusal(Exception):
+    """Why a request is not read any further."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Connection(HttpToolsProtocol, HeldConnection):
+    """See the module. uvicorn makes one for every connection it accepts."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._all = connections
+        self._limits = connections.limits
+        self._trusted = False
+        self._discards = False
+        self._discarded_bytes = 0
+        self._refusal: Refusal | None = None
+        self._phase = Phase.IDLE
+        self._deadline_at = 0.0
+        """Of the phases IDLE and HEADER."""
+        self._body_since = 0.0
+        self._body_bytes = 0
+        self._looked_at = 0.0
+        self._unread_since: float | None = None
+        self._message_complete = True
+        self._header_bytes = 0
+        self._idle_bytes = 0
+        """Bytes received that were neither the end of a header nor a piece of a body."""
+        self._moved = False
+
+    def trust(self) -> None:
+        """The client has shown a valid key."""
+        if not self._trusted:
+            self._trusted = True
+            self._all.trust(self)
+
+    def is_overdue(self, now: float) -> bool:
+        since_last_look, self._looked_at = now - self._looked_at, now
+        if self._is_unread(now):
+            return True
+        if self._phase is Phase.BODY:
+            if self.flow.read_paused:
+                self._body_since += since_last_look
+                return False
+            took_s = now - self._body_since
+            earned_s = BODY_GRACE_S + self._body_bytes / max(1, self._limits.body_bytes_per_s)
+            return took_s > min(earned_s, self._limits.body_s)
+        if self._phase is Phase.ANSWER or self._is_answering():
+            return False
+        return now > self._deadline_at
+
+    def _is_unread(self, now: float) -> bool:
+        """Whether a client without a key has left its answer unread for as long as its header might have taken."""
+        if self._trusted or not self.flow.write_paused:
+            self._unread_since = None
+            return False
+        self._unread_since = self._unread_since or now
+        return now - self._unread_since > self._limits.header_s
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def end(self) -> None:
+        self.transport.abort()
+
+    # --- what asyncio and the parser call ---
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._looked_at = self.loop.time()
+        self._deadline_at = self._looked_at + self._limits.header_s
+        self._all.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._all.remove(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._discards:
+            self._discarded_bytes += len(data)
+            if self._discarded_bytes > REFUSED_BYTES:
+                self.transport.abort()
+            return
+        if self._phase is Phase.IDLE and self._message_complete:
+            self._begin_header()
+        self._moved = False
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._discards = True  # no protocol but HTTP/1.1 is spoken here; this request is answered, nothing more
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or Refusal(400, INVALID))
+            return
+        self._idle_bytes = 0 if self._moved else self._idle_bytes + len(data)
+        if self._idle_bytes > MAX_HEADER_BYTES:
+            self._refuse(Refusal(431, TOO_LARGE))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope[SCOPE_KEY] = self  # type: ignore[literal-required]
+        self._header_bytes = 0
+        if self._phase is not Phase.HEADER:
+            self._begin_header()
+
+    def on_url(self, url: bytes) -> None:
+        self._count_header(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= MAX_HEADERS:
+            self._stop(Refusal(431, TOO_LARGE))
+        self._count_header(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._moved = True
+        self._message_complete = False
+        self._phase = Phase.BODY
+        self._body_since = self.loop.time()
+        self._body_bytes = 0
+        super().on_headers_complete()
+        if len(self.pipeline) > MAX_PIPELINED:
+            self._stop(Refusal(400, TOO_MANY))
+
+    def on_body(self, body: bytes) -> None:
+        self._moved = True
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._moved = True
+        self._message_complete = True
+        if self._phase is Phase.BODY:
+            self._phase = Phase.ANSWER
+        elif self._phase is Phase.IDLE:
+            self._deadline_at = self.loop.time() + self._limits.keep_alive_s
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """As in uvicorn, without a timer for each answer: `Connections` looks at all of them."""
+        self.server_state.total_requests += 1
+        now = self.loop.time()
+        if self._phase is Phase.HEADER:
+            self._deadline_at = now + self._limits.header_s
+        elif not self.pipeline:
+            self._phase = Phase.IDLE
+            self._deadline_at = now + (self._limits.keep_alive_s if self._message_complete else UNREAD_BODY_S)
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
+    # --- what is refused ---
+
+    def _begin_header(self) -> None:
+        self._phase = Phase.HEADER
+        self._deadline_at = self.loop.time() + self._limits.header_s
+
+    def _count_header(self, more_bytes: int) -> None:
+        self._header_bytes += more_bytes
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self._stop(Refusal(431, TOO_LARGE))
+
+    def _stop(self, refusal: Refusal) -> None:
+        """Makes the parser give up."""
+        self._refusal = refusal
+        raise refusal
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answers a request that was not read to its end, unless an answer has begun, and closes the connection."""
+        self._discards = True
+        self._phase = Phase.IDLE
+        self._deadline_at = self.loop.time() + REFUSED_S
+        self.pipeline.clear()
+        if self._is_answering():
+            began = self.cycle.response_started
+            self.cycle.disconnected = self.cycle.response_complete = True
+            self.cycle.message_event.set()
+            if began:
+                self.transport.abort()
+                return
+        body = msgspec.json.encode({"error": refusal.message, "output": None})
+        header = (
+            f"content-type: application/json; charset=utf-8\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(STATUS_LINE[refusal.status] + header.encode("ascii") + body)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
