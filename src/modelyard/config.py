@@ -113,6 +113,10 @@ class Settings:
     job_benchmark_s: float = setting(
         60.0, "seconds that measuring a requested model may take; a large model is asked once at each size in any case"
     )
+    job_limit: int = setting(20, "jobs of one account that may wait or be under way; more get 429")
+    job_billing: bool = setting(
+        False, "bill the workers that measure a requested model to the account that asked for it, like its instances"
+    )
     rate_limit: int = setting(6000, "requests a key may make per minute; 0: no limit")
     price_per_gb_s: float = setting(0.0000166667, "US dollars per GB of required memory and second")
     billing_counts: str = setting(

@@ -236,6 +236,8 @@ class Root:
             server_id=self._server_id,
             data_dir=self._settings.data_dir,
             deadlines=JobDeadlines(benchmark_s=self._settings.job_benchmark_s),
+            most_open=self._settings.job_limit,
+            billed=self._settings.job_billing,
             describe=describe_failed_job,
         )
         await self._jobs.start()

@@ -109,3 +109,20 @@ def test_processes_share_the_queue(store: Store, account: Account, url: str, pro
     claimed = run_together(processes, url, "claim_jobs")
 
     assert sorted(name for each in claimed for name in each) == names
+
+
+def test_accounts_take_turns_whoever_asked_for_more(store: Store, account: Account) -> None:
+    other = store.accounts.create("bob", at(1))
+    for number in range(4):
+        store.jobs.ask(f"many/m{number}", account.id, at(number))
+    store.jobs.ask("few/m", other.id, at(9))
+
+    claimed = [store.jobs.claim("srv", at(20 + turn)) for turn in range(5)]
+
+    assert [job and (job.model_id, job.account_id) for job in claimed] == [
+        ("many/m0", account.id), ("few/m", other.id), ("many/m1", account.id), ("many/m2", account.id),
+        ("many/m3", account.id),
+    ]  # fmt: skip
+    assert (store.jobs.count_open(account.id), store.jobs.count_open(other.id)) == (4, 1)
+    store.jobs.move("few/m", JobState.DONE, "Available", at(30))
+    assert store.jobs.count_open(other.id) == 0

@@ -235,8 +235,8 @@ class Boots:
 
 
 def unpriced_bytes(managed: ManagedCluster, card: ModelCard) -> int:
-    """What is reserved beyond the catalogue's figure, because requests have made replicas grow: nobody pays by it."""
-    return max(0, managed.held_bytes - card.memory_bytes)
+    """What is reserved beyond the catalogue's figure, for what requests and trials make replicas hold."""
+    return max(0, managed.held_bytes - card.memory_bytes, (managed.settings.reserve_bytes or 0) - card.memory_bytes)
 
 
 def download_words(preparing: Preparing) -> str:

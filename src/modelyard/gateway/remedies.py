@@ -57,6 +57,7 @@ V2: Remedies = {
     (ClusterOff, "off"): 'Switch it on with PATCH {{"status": "on"}}.',
     (ClusterOff, "max"): 'Raise it with PATCH {{"capacity": {{"max": 1}}}}.',
     (QueueFull, None): "Try again shortly, or raise capacity.max.",
+    (QueueFull, "jobs"): "Ask again when one of them is over.",
     (QuotaExceeded, "models"): "Delete one (DELETE /models/v2/org/model), or have the limit raised: "
     "`modelyard accounts set NAME --max-models N`.",
 }
@@ -68,6 +69,7 @@ V1: Remedies = {
     (ClusterOff, "off"): "Whoever switched it off over /models/v2 can switch it on again.",
     (ClusterOff, "max"): 'Load it again: POST /model/load {{"model": "{model}"}}.',
     (QueueFull, None): "Try again shortly, or load it with a higher concurrency.",
+    (QueueFull, "jobs"): "Ask again when one of them is over.",
     (QuotaExceeded, "models"): "Delete one (POST /model/delete), or have the limit raised: "
     "`modelyard accounts set NAME --max-models N`.",
 }

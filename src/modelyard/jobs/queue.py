@@ -25,7 +25,7 @@ from modelyard.control.preparation import Preparing
 from modelyard.control.replicas import BootSettings
 from modelyard.control.routes import Routes
 from modelyard.engine.base import Engine, Need, Place
-from modelyard.errors import ModelRefused, ModelyardError, NoCapacity
+from modelyard.errors import ModelRefused, ModelyardError, NoCapacity, QueueFull
 from modelyard.jobs.benchmark import Figures, conclude, confirm, sweep
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.trial import TrialWorker
@@ -43,6 +43,8 @@ OWNER = "modelyard"
 """The account in whose name benchmarks run: their instances are in the ledger, on nobody's bill."""
 AVAILABLE = "Model available"
 POLL_S = 2.0
+JOB_S = 60.0
+"""What a job of a small model takes: when it is worth asking again."""
 """How soon a job is seen that another process has queued, and how often memory is looked for."""
 ROOM_FACTOR = 1.5
 ROOM_BYTES = 512 * 1024**2
@@ -77,10 +79,13 @@ class Jobs:
         server_id: str,
         data_dir: Path,
         deadlines: JobDeadlines,
+        most_open: int = 20,
+        billed: bool = False,
         describe: Callable[[ModelyardError], str] = str,
     ) -> None:
         """`owner_id`: the account of OWNER. `server_id`: in whose name jobs are begun. `data_dir`: where variants are
-        made. `describe`: why a job failed, in the words of those who ask for models."""
+        made. `most_open`: jobs of one account that may wait or be under way. `billed`: whoever asked pays for the
+        workers that measure. `describe`: why a job failed, in the words of those who ask for models."""
         self._store = store
         self._catalog = catalog
         self._measurements = measurements
@@ -93,6 +98,8 @@ class Jobs:
         self._server_id = server_id
         self._variants = data_dir / VARIANTS_FOLDER
         self._deadlines = deadlines
+        self._most_open = most_open
+        self._billed = billed
         self._describe = describe
         self._poke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -135,8 +142,10 @@ class Jobs:
         """The model's job, queued when it is needed; True when this call queued it.
 
         One that is over is queued once more when `again`, or when the model's files have changed since. Raises
-        UnknownModel, ModelRefused, and what the catalog raises.
+        UnknownModel, ModelRefused, QueueFull when the account has as many open as it may have, and what the catalog
+        raises.
         """
+        await self._check_open(account_id, model_id)
         card = await self._find(model_id)
         known = await asyncio.to_thread(self._store.jobs.find, model_id)
         available = card.model_id == model_id and card.measured
@@ -146,6 +155,14 @@ class Jobs:
         )
         self._poke.set()
         return job, queued
+
+    async def _check_open(self, account_id: str, model_id: str) -> None:
+        if await asyncio.to_thread(self._store.jobs.count_open, account_id) < self._most_open:
+            return
+        known = await asyncio.to_thread(self._store.jobs.find, model_id, account_id)
+        if known is None or known.over:
+            words = f"Your account has {self._most_open} jobs that are not over, which is as many as it may have."
+            raise QueueFull(words, cause="jobs", limit=self._most_open, retry_after_s=JOB_S)
 
     async def _find(self, model_id: str) -> ModelCard:
         """The model's card; for a variant that is yet to be made, the card of what it is made of."""
@@ -250,11 +267,11 @@ class Jobs:
         await self._plane.offer_model(card)
         room_bytes = min(await self._plane.largest_memory_bytes(), int(ROOM_FACTOR * card.memory_bytes) + ROOM_BYTES)
         settings = BootSettings(
-            max_batch=task.max_batch, reserve_bytes=room_bytes, limit_bytes=room_bytes, billed=False
+            max_batch=task.max_batch, reserve_bytes=room_bytes, limit_bytes=room_bytes, billed=self._billed
         )
         tell = partial(self._move, job, JobState.BENCHMARKING)
         tell("waiting for a worker to measure it in")
-        async with self._trial(card, settings) as worker:
+        async with self._trial(job, card, settings) as worker:
             found = await sweep(
                 worker.ask,
                 sizes,
@@ -263,7 +280,7 @@ class Jobs:
                 budget_s=self._deadlines.benchmark_s,
                 on_progress=tell,
             )
-        async with self._trial(card, replace(settings, max_batch=found.knee)) as worker:
+        async with self._trial(job, card, replace(settings, max_batch=found.knee)) as worker:
             peak_bytes = await confirm(
                 worker.ask, found, memory=worker.peak_bytes, budget_s=self._deadlines.benchmark_s, on_progress=tell
             )
@@ -274,11 +291,11 @@ class Jobs:
                 peak_device_bytes=await worker.peak_device_bytes(),
             )
 
-    def _trial(self, card: ModelCard, settings: BootSettings) -> TrialWorker:
+    def _trial(self, job: Job, card: ModelCard, settings: BootSettings) -> TrialWorker:
         return TrialWorker(
             self._plane,
             self._routes,
-            self._owner_id,
+            job.account_id if self._billed else self._owner_id,
             card.model_id,
             settings,
             wait_s=self._deadlines.room_s,

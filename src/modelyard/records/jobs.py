@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -24,7 +24,7 @@ class Job:
     """The work of making one model available: its files fetched, its memory and speed measured.
 
     `message`: what it is doing, or, when FAILED, why it failed and what to do. `attempts`: how often it was begun.
-    `started_at` and `ended_at` are of the latest attempt.
+    `started_at` and `ended_at` are of the latest attempt. `account_id`: on whose turn it was begun; empty elsewhere.
     """
 
     model_id: str
@@ -35,6 +35,7 @@ class Job:
     modified_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    account_id: str = field(default="", compare=False)
 
     @property
     def over(self) -> bool:

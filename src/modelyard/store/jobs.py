@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, Select, false, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, false, func, or_, select, update
 
 from modelyard.records.jobs import Job, JobState
 from modelyard.store.database import Database, insert_into
@@ -51,33 +52,40 @@ class Jobs:
             row = connection.execute(select(jobs).where(jobs.c.model_id == model_id)).one()
         return _job(row), queued
 
-    def claim(self, server_id: str, now: datetime) -> Job | None:
-        """Begins the job that has waited longest; None when none waits. Of several servers one gets it."""
-        oldest = (
-            select(jobs.c.model_id)
-            .where(jobs.c.state == JobState.QUEUED)
-            .order_by(jobs.c.modified_at, jobs.c.model_id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
-        )
+    def count_open(self, account_id: str) -> int:
+        """How many of the jobs that an account asked for are not over."""
         statement = (
-            update(jobs)
-            .where(jobs.c.model_id == oldest, jobs.c.state == JobState.QUEUED)
-            .values(
-                state=JobState.DOWNLOADING,
-                message="Looking for the model's files",
-                attempts=jobs.c.attempts + 1,
-                started_at=now,
-                ended_at=None,
-                modified_at=now,
-                server_id=server_id,
-            )
-            .returning(jobs)
+            select(func.count())
+            .select_from(jobs)
+            .where(jobs.c.state.not_in(OVER), jobs.c.model_id.in_(_asked_by(account_id)))
         )
+        with self._database.read() as connection:
+            return int(connection.execute(statement).scalar_one())
+
+    def claim(self, server_id: str, now: datetime) -> Job | None:
+        """Begins a job that waits; None when none does. Of several servers one gets it.
+
+        It is the turn of the account whose last job began longest ago; of its jobs, of the one that has waited longest.
+        """
         with self._database.write() as connection:
-            row = connection.execute(statement).one_or_none()
-        return None if row is None else _job(row)
+            for model_id, account_id in _by_turn(connection):
+                statement = (
+                    update(jobs)
+                    .where(jobs.c.model_id == model_id, jobs.c.state == JobState.QUEUED)
+                    .values(
+                        state=JobState.DOWNLOADING,
+                        message="Looking for the model's files",
+                        attempts=jobs.c.attempts + 1,
+                        started_at=now,
+                        ended_at=None,
+                        modified_at=now,
+                        server_id=server_id,
+                    )
+                    .returning(jobs)
+                )
+                if (row := connection.execute(statement).one_or_none()) is not None:
+                    return replace(_job(row), account_id=account_id)
+        return None
 
     def move(self, model_id: str, state: JobState, message: str, now: datetime) -> None:
         """Notes how far a job under way has got; DONE and FAILED end it. One that is over, or queued, stays so."""
@@ -128,6 +136,24 @@ class Jobs:
             statement = statement.where(jobs.c.model_id.in_(_asked_by(account_id)))
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(statement)]
+
+
+def _by_turn(connection: Connection) -> Sequence[tuple[str, str]]:
+    """The jobs that wait, each with the account on whose turn it comes, in order."""
+    last = (
+        select(job_askers.c.account_id, func.max(jobs.c.started_at).label("began_at"))
+        .join(jobs, jobs.c.model_id == job_askers.c.model_id)
+        .group_by(job_askers.c.account_id)
+        .subquery()
+    )
+    waiting = (
+        select(jobs.c.model_id, job_askers.c.account_id)
+        .join(job_askers, job_askers.c.model_id == jobs.c.model_id)
+        .join(last, last.c.account_id == job_askers.c.account_id)
+        .where(jobs.c.state == JobState.QUEUED)
+        .order_by(last.c.began_at.asc().nulls_first(), jobs.c.modified_at, jobs.c.model_id)
+    )
+    return [(model_id, account_id) for model_id, account_id in connection.execute(waiting)]
 
 
 def _asked_by(account_id: str) -> Select[tuple[str]]:
