@@ -104,6 +104,9 @@ class Settings:
     account_requests_mb: int = setting(
         0, "most of it that one account's requests may take, in MB; more wait, then get 429; 0: half of it"
     )
+    slow_reader_s: float = setting(
+        60.0, "seconds a client may take to read the next piece of its answer before its request is cancelled"
+    )
     fetch_timeout_s: float = setting(30.0, "seconds that fetching a URL may take, redirects included")
     allow_private_media: bool = setting(False, "fetch media from private and loopback addresses too")
     public_url: str = setting(

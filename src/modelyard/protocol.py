@@ -13,6 +13,8 @@ import msgspec
 
 from modelyard.errors import ModelyardError, make_error
 
+MOST_SLOTS = 65536
+"""More than any batch has; a larger number is a lie."""
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -71,7 +73,7 @@ class Ready(msgspec.Struct, frozen=True, tag_field="phase", tag="ready"):
     `device_bytes`: the most it has held on an accelerator; None: it uses none.
     """
 
-    slots: Annotated[int, msgspec.Meta(ge=1)]
+    slots: Annotated[int, msgspec.Meta(ge=1, le=MOST_SLOTS)]
     memory_bytes: Count | None = None
     peak_bytes: Count | None = None
     device_bytes: Count | None = None
@@ -161,10 +163,28 @@ class Pong(msgspec.Struct, frozen=True, array_like=True, tag=8):
     id: int
 
 
+class Credit(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """Server to worker: pieces of this request that weigh so much were taken by its client; as many more may come."""
+
+    id: int
+    weight: Count
+
+
 class Configure(msgspec.Struct, frozen=True, array_like=True, tag=9):
     """Server to worker: new settings. `threads`: how many one operation of the model may use."""
 
     threads: Annotated[int, msgspec.Meta(ge=1)]
 
 
-Frame = Hello | StatusUpdate | Request | Chunk | Done | Failure | Cancel | Ping | Pong | Configure
+Frame = Hello | StatusUpdate | Request | Chunk | Done | Failure | Cancel | Ping | Pong | Credit | Configure
+
+WINDOW = 256 * 1024
+"""The weight of pieces that may be under way to a client who has not taken them yet. A worker keeps what is beyond, and
+goes on with its batch; most answers are never as large, and need no Credit."""
+PIECE_WEIGHT = 64
+"""What a piece weighs beside its text: about what it takes in memory."""
+
+
+def weight_of(text: str) -> int:
+    """What a piece weighs."""
+    return len(text) + PIECE_WEIGHT

@@ -59,6 +59,7 @@ from modelyard.gateway.operation import Operation
 from modelyard.gateway.remedies import V2, describe_failed_job, sentence
 from modelyard.gateway.request_memory import MemoryLimits, RequestMemory
 from modelyard.gateway.server import configure_logging, run
+from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
 from modelyard.gateway.surfaces.v1.inference import V1Inference
 from modelyard.gateway.surfaces.v1.models import V1Calls
@@ -259,6 +260,8 @@ class Root:
         )
         kept = Kept(settings.usage_days, settings.event_days, settings.event_lines)
         start_task(stack, Retention(self._store, self._clock, kept).delete_forever(), "retention")
+        slow_readers = SlowReaders(settings.slow_reader_s)
+        start_task(stack, slow_readers.look_forever(), "slow readers")
         inferences = Inferences(
             self._authenticator,
             RateLimiter(settings.rate_limit, self._clock),
@@ -274,6 +277,7 @@ class Root:
             open_fetcher(settings),
             metering,
             RequestMemory(memory_limits_of(settings)),
+            slow_readers,
             price_per_gb_s=settings.price_per_gb_s,
         )
         max_body_bytes = settings.max_body_mb * MIB

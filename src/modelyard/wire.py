@@ -17,6 +17,12 @@ from modelyard.protocol import Frame
 _LENGTH = struct.Struct(">I")
 MAX_FRAME_BYTES = 256 * 1024**2
 """Larger than any body the gateway accepts; a longer length means the stream is out of step."""
+MAX_ANSWER_BYTES = 128 * 1024**2
+"""The largest frame a server takes from a worker: hours of sound, minutes of video."""
+LARGE_FRAME_BYTES = 1024**2
+"""Larger frames are read one at a time in a server, whoever sends them: they are in memory three times meanwhile."""
+LARGE_FRAME_S = 60.0
+"""How long one may take to arrive."""
 MAX_GREETING_BYTES = 4096
 """The first frame of a peer that has proved nothing yet."""
 
@@ -42,6 +48,10 @@ _BIN_32 = struct.Struct(">BI")
 
 class BrokenStream(Exception):
     """The peer sent something that is not a frame; the connection cannot be used further."""
+
+
+class EndedInFrame(BrokenStream):
+    """The peer is gone, in the middle of a frame: it may have died, and be to blame for nothing."""
 
 
 class WrongFrame(BrokenStream):
@@ -106,22 +116,38 @@ def decode(payload: bytes) -> Frame:
         raise WrongFrame(f"not a frame: {error}") from error
 
 
-async def read_frame(reader: asyncio.StreamReader, max_bytes: int = MAX_FRAME_BYTES) -> Frame | None:
+async def read_frame(
+    reader: asyncio.StreamReader, max_bytes: int = MAX_FRAME_BYTES, turn: asyncio.Lock | None = None
+) -> Frame | None:
     """The next frame, of at most `max_bytes`, or None when the peer closed the connection between frames.
 
-    Raises: BrokenStream when it closed inside one, or sent something else.
+    With `turn`, a large one is read while holding it, within LARGE_FRAME_S. Raises: BrokenStream when the peer closed
+    inside a frame, or sent something else.
     """
     try:
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
     except asyncio.IncompleteReadError as error:
         if error.partial:
-            raise BrokenStream("connection closed inside a frame") from error
+            raise EndedInFrame("connection closed inside a frame") from error
         return None
     except ConnectionError:
         return None
     if length > max_bytes:
         raise BrokenStream(f"frame of {length} bytes; at most {max_bytes}")
     try:
+        if turn is not None and length > LARGE_FRAME_BYTES:
+            return await read_large(reader, length, turn)
         return decode(await reader.readexactly(length))
     except (asyncio.IncompleteReadError, ConnectionError) as error:
-        raise BrokenStream("connection closed inside a frame") from error
+        raise EndedInFrame("connection closed inside a frame") from error
+
+
+async def read_large(reader: asyncio.StreamReader, length: int, turn: asyncio.Lock) -> Frame:
+    """The rest of a large frame. Raises BrokenStream, IncompleteReadError, ConnectionError."""
+    async with turn:
+        try:
+            async with asyncio.timeout(LARGE_FRAME_S):
+                payload = await reader.readexactly(length)
+        except TimeoutError:
+            raise BrokenStream(f"a frame of {length} bytes was not there within {LARGE_FRAME_S:.0f} s") from None
+        return decode(payload)

@@ -11,11 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from modelyard.engine.link import Link
+from modelyard.engine.link import MOST_STRAYS, Link
 from modelyard.errors import InferenceFailed, ReplicaLost
 from modelyard.protocol import (
+    PIECE_WEIGHT,
+    WINDOW,
     Cancel,
     Chunk,
+    Credit,
     Done,
     Failure,
     Frame,
@@ -30,7 +33,8 @@ from modelyard.protocol import (
     StatusUpdate,
     Usage,
 )
-from modelyard.wire import encode, read_frame
+from modelyard.wire import LARGE_FRAME_BYTES, MAX_ANSWER_BYTES, encode, read_frame
+from tests.engine.harness import eventually
 
 DEADLINE_S = 10.0
 
@@ -56,7 +60,7 @@ class Worker:
 
 @asynccontextmanager
 async def linked(
-    tmp_path: Path, on_status: Callable[[Status], None] = lambda status: None
+    tmp_path: Path, on_status: Callable[[Status], None] = lambda status: None, turn: asyncio.Lock | None = None
 ) -> AsyncIterator[tuple[Link, Worker]]:
     workers: asyncio.Queue[Worker] = asyncio.Queue()
 
@@ -67,7 +71,7 @@ async def linked(
         workers.put_nowait(worker)
 
     server = await asyncio.start_unix_server(greet, str(tmp_path / "s.sock"))
-    link = await Link.connect(f"unix:{tmp_path / 's.sock'}", "secret", on_status)
+    link = await Link.connect(f"unix:{tmp_path / 's.sock'}", "secret", on_status, turn=turn)
     worker = await workers.get()
     try:
         yield link, worker
@@ -175,3 +179,86 @@ async def test_every_status_is_told(tmp_path: Path) -> None:
         async with asyncio.timeout(DEADLINE_S):
             await told.wait()
     assert statuses == [Starting(), Ready(4, 10, 20)]
+
+
+async def test_a_client_that_does_not_read_holds_back_its_own_pieces_only(tmp_path: Path) -> None:
+    async with linked(tmp_path) as (link, worker):
+        slow, quick = link.request({}, {}, stream=True), link.request({}, {}, stream=True)
+        for _ in range(2):
+            await worker.read()
+        piece = "x" * (8192 - PIECE_WEIGHT)
+        worker.send(*[Chunk(slow.id, piece)] * (WINDOW // 8192), Chunk(quick.id, "one"), Done(quick.id, Outcome("one")))
+        assert [piece async for piece in quick] == ["one"]
+        for _ in range(WINDOW // 8192 // 2):
+            assert await anext(slow) == piece
+        assert await worker.read() == Credit(slow.id, WINDOW // 2)
+        worker.send(*[Chunk(slow.id, piece)] * (WINDOW // 8192 // 2), Done(slow.id, Outcome("all")))
+        assert len([piece async for piece in slow]) == WINDOW // 8192
+        assert slow.outcome == Outcome("all")
+
+
+@pytest.mark.parametrize("text", ["", "x" * 1000, "x" * WINDOW])
+async def test_a_worker_that_ignores_the_window_is_cut_off(tmp_path: Path, text: str) -> None:
+    async with linked(tmp_path) as (link, worker):
+        exchange = link.request({}, {}, stream=True)
+        await worker.read()
+        worker.send(*[Chunk(exchange.id, text)] * (WINDOW // (len(text) + PIECE_WEIGHT) + 1))
+        assert await link.wait_closed(DEADLINE_S)
+        assert "window" in (link.fault or "")
+        with pytest.raises(ReplicaLost):
+            async for _ in exchange:
+                pass
+
+
+@pytest.mark.parametrize("frame", [Chunk(99, ""), Done(99, Outcome(1)), Pong(99), StatusUpdate(Ready(1))], ids=str)
+async def test_a_worker_that_talks_without_end_is_cut_off(tmp_path: Path, frame: Frame) -> None:
+    async with linked(tmp_path) as (link, worker):
+        worker.send(*[frame] * (MOST_STRAYS + 2))
+        assert await link.wait_closed(DEADLINE_S)
+        assert link.fault
+
+
+async def test_pieces_of_a_request_that_was_given_up_are_no_fault(tmp_path: Path) -> None:
+    async with linked(tmp_path) as (link, worker):
+        for _ in range(3):
+            exchange = link.request({}, {}, stream=True)
+            await worker.read()
+            exchange.cancel()
+            assert await worker.read() == Cancel(exchange.id)
+            worker.send(*[Chunk(exchange.id, "")] * (WINDOW // PIECE_WEIGHT), Done(exchange.id, Outcome("")))
+        last = link.request({}, {}, stream=False)
+        worker.send(Done(last.id, Outcome("here")))
+        assert await last.run() == Outcome("here")
+
+
+@pytest.mark.parametrize("slots", [0, -1, 2**40])
+async def test_a_worker_that_says_what_cannot_be_is_cut_off(tmp_path: Path, slots: int) -> None:
+    async with linked(tmp_path) as (link, worker):
+        worker.send_wrong([1, {"phase": "ready", "slots": slots}])
+        assert await link.wait_closed(DEADLINE_S)
+
+
+async def test_a_frame_larger_than_any_answer_is_not_read(tmp_path: Path) -> None:
+    async with linked(tmp_path) as (link, worker):
+        worker.writer.write((MAX_ANSWER_BYTES + 1).to_bytes(4, "big"))
+        assert await link.wait_closed(DEADLINE_S)
+        assert "at most" in (link.fault or "")
+
+
+async def test_large_frames_are_read_one_at_a_time_and_small_ones_meanwhile(tmp_path: Path) -> None:
+    turn = asyncio.Lock()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    async with linked(tmp_path / "a", turn=turn) as (one, first), linked(tmp_path / "b", turn=turn) as (two, second):
+        slow, other, small = (link.request({}, {}, stream=False) for link in (one, two, two))
+        large = encode(Done(slow.id, Outcome("x" * (LARGE_FRAME_BYTES + 1))))
+        first.writer.write(large[:-1])
+        await eventually(turn.locked)
+        second.send(Done(small.id, Outcome("small")))
+        assert await small.run() == Outcome("small")
+        second.send(Done(other.id, Outcome("y" * (LARGE_FRAME_BYTES + 1))))
+        answer = asyncio.create_task(other.run())
+        assert not (await asyncio.wait({answer}, timeout=0.05))[0]
+        first.writer.write(large[-1:])
+        assert (await slow.run()).output.startswith("x")
+        assert (await answer).output.startswith("y")

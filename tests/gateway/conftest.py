@@ -20,6 +20,7 @@ from modelyard.gateway.inference import Inferences
 from modelyard.gateway.metering import Metering
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.request_memory import MemoryLimits, RequestMemory
+from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.base import Surface
 from modelyard.gateway.surfaces.v1.inference import V1Inference
 from modelyard.gateway.surfaces.v2.inference import V2Inference
@@ -96,6 +97,7 @@ class Gateway:
             Fetcher(FetchLimits(max_bytes=MAX_BODY_BYTES, total_s=5.0, allow_private=False)),
             Metering(control.store, control.journal, self.funds, ledger_clock, Tariff(0), 60, control.server_id),
             RequestMemory(MEMORY),
+            SlowReaders(60.0),
             price_per_gb_s=PRICE_PER_GB_S,
         )
         artefacts = Artefacts(folder / "artefacts", 60, control.clock)

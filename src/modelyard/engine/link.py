@@ -8,14 +8,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from modelyard.errors import InvalidRequest, ReplicaLost
 from modelyard.protocol import (
+    PIECE_WEIGHT,
+    WINDOW,
     Cancel,
     Chunk,
     Configure,
+    Credit,
     Done,
     Failure,
     Frame,
@@ -26,12 +30,27 @@ from modelyard.protocol import (
     Request,
     Status,
     StatusUpdate,
+    weight_of,
 )
-from modelyard.wire import BrokenStream, Unsendable, encode, encode_pieces, read_frame
+from modelyard.wire import (
+    MAX_ANSWER_BYTES,
+    MAX_GREETING_BYTES,
+    BrokenStream,
+    EndedInFrame,
+    Unsendable,
+    encode,
+    encode_pieces,
+    read_frame,
+)
 
 log = logging.getLogger(__name__)
 
 CONNECT_DEADLINE_S = 10.0
+MOST_STRAYS = WINDOW // PIECE_WEIGHT + 1
+"""Frames of a request that can be under way when it is given up: a window of the lightest pieces, and its end."""
+MOST_STATUSES = 100
+STATUSES_PER_S = 10
+"""How many at once, and how many after that: a worker tells of its memory every two seconds, and of each phase."""
 
 OnStatus = Callable[[Status], None]
 OnPiece = Callable[[str], Awaitable[None]]
@@ -44,11 +63,13 @@ class Exchange:
     latter must `cancel` when it stops before.
     """
 
-    __slots__ = ("_frames", "_link", "cancelled", "finished", "id", "outcome")
+    __slots__ = ("_frames", "_link", "_taken", "_unread", "cancelled", "finished", "id", "outcome")
 
     def __init__(self, link: Link, request_id: int) -> None:
         self._link = link
         self._frames: asyncio.Queue[Chunk | Done | Failure | None] = asyncio.Queue()
+        self._unread = 0
+        self._taken = 0
         self.id = request_id
         self.cancelled = False
         self.finished = False
@@ -73,6 +94,12 @@ class Exchange:
         """The next piece. Raises the replica's own error, or ReplicaLost when the connection broke."""
         frame = None if self.finished else await self._frames.get()
         if isinstance(frame, Chunk):
+            weight = weight_of(frame.text)
+            self._unread -= weight
+            self._taken += weight
+            if self._taken >= WINDOW // 2:
+                self._link.credit(self, self._taken)
+                self._taken = 0
             return frame.text
         self.finished = True
         if isinstance(frame, Failure):
@@ -93,28 +120,46 @@ class Exchange:
             self.finished = not isinstance(await self._frames.get(), Chunk)
 
     def feed(self, frame: Chunk | Done | Failure | None) -> None:
-        """Hands over a frame that arrived; None: the connection is gone."""
+        """Hands over a frame that arrived; None: the connection is gone. Raises BrokenStream when more pieces have come
+        than the window lets through."""
+        if isinstance(frame, Chunk):
+            self._unread += weight_of(frame.text)
+            if self._unread > WINDOW:
+                raise BrokenStream("more pieces of an answer than its window lets through")
         self._frames.put_nowait(frame)
 
 
 class Link:
     """A greeted connection. Requests, cancels and pings may be sent at any time from the loop's thread."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_status: OnStatus) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_status: OnStatus, turn: asyncio.Lock
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._on_status = on_status
         self._ids = itertools.count(1)
         self._exchanges: dict[int, Exchange] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
+        self._statuses = StatusRate()
+        self._strays_left = MOST_STRAYS
+        self._turn = turn
         self._closed = False
+        self.fault: str | None = None
+        """What the worker sent that it must not, when the connection was closed for it."""
         self._task = asyncio.create_task(self._read(), name="link")
 
     @classmethod
     async def connect(
-        cls, address: str, secret: str, on_status: OnStatus, deadline_s: float = CONNECT_DEADLINE_S
+        cls,
+        address: str,
+        secret: str,
+        on_status: OnStatus,
+        deadline_s: float = CONNECT_DEADLINE_S,
+        turn: asyncio.Lock | None = None,
     ) -> Link:
-        """Connects to `unix:/path` or `tcp://host:port` and greets. `on_status` is told every status.
+        """Connects to `unix:/path` or `tcp://host:port` and greets. `on_status` is told every status. `turn`: shared by
+        links of which only one is to read a large frame at a time.
 
         Raises: ReplicaLost when nobody answers there within `deadline_s`, or the secret is refused.
         """
@@ -124,7 +169,7 @@ class Link:
             async with asyncio.timeout(deadline_s):
                 reader, writer = await open_stream(address)
                 writer.write(encode(Hello(secret)))
-                answer = await read_frame(reader)
+                answer = await read_frame(reader, MAX_GREETING_BYTES)
             greeted = isinstance(answer, Hello)
         except TimeoutError:
             raise ReplicaLost(f"The replica at {address} did not answer within {deadline_s:.0f} s.") from None
@@ -135,7 +180,7 @@ class Link:
                 writer.close()
         if not greeted:
             raise ReplicaLost(f"The replica at {address} refused the connection.")
-        return cls(reader, writer, on_status)
+        return cls(reader, writer, on_status, turn or asyncio.Lock())
 
     @property
     def closed(self) -> bool:
@@ -162,7 +207,13 @@ class Link:
         """Cancels an exchange's work; the replica still says when it has ended it."""
         if exchange.id in self._exchanges and not exchange.cancelled:
             exchange.cancelled = True
+            self._strays_left += MOST_STRAYS  # what is under way of it already
             self._send(Cancel(exchange.id))
+
+    def credit(self, exchange: Exchange, weight: int) -> None:
+        """Lets so much more of an exchange's answer come, unless all of it is here."""
+        if exchange.id in self._exchanges:
+            self._send(Credit(exchange.id, weight))
 
     def configure(self, settings: Configure) -> None:
         """Sends the worker new settings."""
@@ -175,6 +226,7 @@ class Link:
         request_id = next(self._ids)
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pings[request_id] = answered
+        self._strays_left += 1  # it may come too late
         self._send(Ping(request_id))
         try:
             async with asyncio.timeout(deadline_s):
@@ -206,10 +258,10 @@ class Link:
 
     async def _read(self) -> None:
         try:
-            while (frame := await read_frame(self._reader)) is not None:
+            while (frame := await read_frame(self._reader, MAX_ANSWER_BYTES, self._turn)) is not None:
                 self._dispatch(frame)
         except BrokenStream as error:
-            log.debug("a link broke: %s", error)  # the same as an end: whoever waits is told below
+            self.fault = None if isinstance(error, EndedInFrame) else str(error)  # whoever waits is told below
         except Exception:
             log.exception("a link stumbled over a frame")
         finally:
@@ -231,17 +283,46 @@ class Link:
                 exchange = self._exchanges.get(request_id)
                 if exchange is not None and not exchange.cancelled:
                     exchange.feed(frame)
+                else:
+                    self._note_stray()
             case Done(request_id) | Failure(request_id):
                 if exchange := self._exchanges.pop(request_id, None):
                     exchange.feed(frame)
+                else:
+                    self._note_stray()
             case StatusUpdate(status):
+                self._statuses.take()
                 self._on_status(status)
             case Pong(request_id):
                 answered = self._pings.get(request_id)
                 if answered is not None and not answered.done():
                     answered.set_result(None)
+                else:
+                    self._note_stray()
             case _:
                 raise BrokenStream(f"a {type(frame).__name__} frame that makes no sense here")
+
+    def _note_stray(self) -> None:
+        """Counts a frame that nobody waits for. Raises BrokenStream when more come than can have been under way."""
+        self._strays_left -= 1
+        if self._strays_left < 0:
+            raise BrokenStream("frames that nobody waits for, one after the other")
+
+
+class StatusRate:
+    """How often a worker says how it is doing: seldom, whatever happens to it."""
+
+    def __init__(self) -> None:
+        self._left = float(MOST_STATUSES)
+        self._at = time.monotonic()
+
+    def take(self) -> None:
+        """Counts one. Raises BrokenStream when they come faster than they ever need to."""
+        now = time.monotonic()
+        self._left = min(MOST_STATUSES, self._left + (now - self._at) * STATUSES_PER_S) - 1
+        self._at = now
+        if self._left < 0:
+            raise BrokenStream(f"more than {STATUSES_PER_S} status updates in a second")
 
 
 async def open_stream(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

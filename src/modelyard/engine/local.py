@@ -115,6 +115,7 @@ class LocalEngine(Engine):
         self._replicas: dict[str, LocalReplica] = {}
         self._by_pid: dict[int, LocalReplica] = {}
         self._sightings: dict[str, Sighting] = {}
+        self._large_frames = asyncio.Lock()
         self._on_change: Callable[[], None] = lambda: None
         self._to_fork: dict[str, Spawn] = {}
         self._forking: set[str] = set()
@@ -280,6 +281,7 @@ class LocalEngine(Engine):
                 replica.spec.secret,
                 lambda status: self._take_status(replica, status),
                 self._ping_deadline_s,
+                self._large_frames,
             )
         except ReplicaLost as error:
             why = error.message
@@ -305,7 +307,11 @@ class LocalEngine(Engine):
                 replica.signal(signal.SIGKILL)
                 break
             await link.wait_closed(self._ping_every_s)
-        return "its connection broke"
+        if link.fault is None:
+            return "its connection broke"
+        replica.note_reason(f"its connection was closed: {link.fault}")
+        replica.signal(signal.SIGKILL)
+        return link.fault
 
     def _take_status(self, replica: LocalReplica, status: Status) -> None:
         sighting = self._sightings.get(replica.spec.replica_id)

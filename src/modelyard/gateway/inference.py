@@ -24,6 +24,7 @@ from modelyard.gateway.metering import Metering
 from modelyard.gateway.model_request import ModelRequest, meter_headers
 from modelyard.gateway.request_memory import RequestMemory
 from modelyard.gateway.requests import new_request_id
+from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.base import Payload, Surface
 from modelyard.http.exchange import JSON, ClientLeft, HttpExchange
 from modelyard.media.fetch import Fetcher
@@ -50,6 +51,7 @@ class Inferences:
         fetcher: Fetcher,
         metering: Metering,
         memory: RequestMemory,
+        slow_readers: SlowReaders,
         *,
         price_per_gb_s: float,
     ) -> None:
@@ -63,6 +65,7 @@ class Inferences:
         self._fetcher = fetcher
         self._metering = metering
         self._memory = memory
+        self._slow_readers = slow_readers
         self._price_per_gb_s = price_per_gb_s
 
     async def serve(self, http: HttpExchange, surface: Surface, model_id: str | None = None) -> None:
@@ -71,6 +74,7 @@ class Inferences:
         Until the end of the answer it is one of its account's requests under way.
         """
         headers = {"x-request-id": new_request_id()}
+        self._slow_readers.add(http)
         try:
             key = await self._admit(http, headers)
             with self._quotas.request(key.account_id), self._memory.of(key.account_id) as share:
@@ -85,6 +89,8 @@ class Inferences:
                 payload = surface.error(error, headers["x-request-id"])
                 await http.send_json(problem.status_of(error), payload, {**headers, **problem.headers_of(error)})
             # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
+        finally:
+            self._slow_readers.remove(http)
 
     async def run(self, request: ModelRequest, on_piece: OnPiece | None = None) -> Outcome:
         """Runs one inference that was read and checked; what it took is metered however it ends.

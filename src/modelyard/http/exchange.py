@@ -6,6 +6,7 @@ Owns reading the body within a limit, sending JSON or a stream, and noticing tha
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +29,9 @@ Source: uvicorn's high-water mark."""
 GROWTH_BYTES = 1024 * 1024
 """In what steps leave is asked for where nobody says how long it will be."""
 
+PIECE_BYTES = 256 * 1024
+"""Of a whole answer, how much is given to the connection at a time: what a client does not read stays with us."""
+
 JSON = "application/json; charset=utf-8"
 """The hosted service's JavaScript clients read an error's text only from a content type that is not exactly
 `application/json`."""
@@ -49,6 +53,9 @@ class HttpExchange:
         self.started = False
         self.grow: Grow = count_nothing
         """Asked before a large body is read, and may make its sender wait."""
+        self.sending_since: float | None = None
+        """When the client was offered what it has not taken yet, in monotonic seconds."""
+        self._guard: LeavingGuard | None = None
 
     def header(self, name: bytes) -> str | None:
         """A request header by its lower-case name."""
@@ -125,12 +132,12 @@ class HttpExchange:
         """Sends a whole answer of any type."""
         length = str(len(payload))
         await self._start(200, {"content-type": content_type, "content-length": length, **SAFE, **headers})
-        await self._send({"type": "http.response.body", "body": payload})
+        await self._write_whole(payload)
 
     async def send_json(self, status: int, payload: bytes, headers: Mapping[str, str]) -> None:
         """Sends a whole JSON answer."""
         await self._start(status, {"content-type": JSON, "content-length": str(len(payload)), **headers})
-        await self._send({"type": "http.response.body", "body": payload})
+        await self._write_whole(payload)
 
     async def start_stream(self, content_type: str, headers: Mapping[str, str]) -> None:
         """Begins an answer of unknown length. Not ending it breaks the connection, so that no client mistakes a
@@ -139,20 +146,41 @@ class HttpExchange:
 
     async def send_chunk(self, data: bytes) -> None:
         """Sends a piece of a stream."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._write({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end_stream(self) -> None:
         """Ends a stream cleanly."""
-        await self._send({"type": "http.response.body", "body": b""})
+        await self._write({"type": "http.response.body", "body": b""})
 
     def until_client_leaves(self) -> LeavingGuard:
         """A context whose body is cancelled, and which raises ClientLeft, when the client closes the connection."""
-        return LeavingGuard(self._receive)
+        self._guard = LeavingGuard(self._receive)
+        return self._guard
+
+    def give_up(self) -> None:
+        """Treats the client as if it had left, where that would be noticed."""
+        if self._guard is not None:
+            self._guard.leave()
+
+    async def _write(self, message: Message) -> None:
+        self.sending_since = time.monotonic()
+        await self._send(message)
+        self.sending_since = None
+
+    async def _write_whole(self, payload: bytes) -> None:
+        """The body of an answer, a large one in pieces: each waits until the client has taken those before."""
+        if len(payload) > PIECE_BYTES:
+            view = memoryview(payload)
+            for start in range(0, len(payload), PIECE_BYTES):
+                piece = bytes(view[start : start + PIECE_BYTES])
+                await self._write({"type": "http.response.body", "body": piece, "more_body": True})
+            payload = b""
+        await self._write({"type": "http.response.body", "body": payload})
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self.started = True
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+        await self._write({"type": "http.response.start", "status": status, "headers": raw})
 
 
 async def count_nothing(more_bytes: int) -> None:
@@ -186,6 +214,7 @@ class LeavingGuard:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._left = False
+        self._worker: asyncio.Task[Any] | None = None
 
     async def __aenter__(self) -> Self:
         self._worker = asyncio.current_task()
@@ -194,7 +223,12 @@ class LeavingGuard:
         return self
 
     def _on_message(self, watch: asyncio.Future[Message]) -> None:
-        if not watch.cancelled() and watch.exception() is None and self._worker is not None:
+        if not watch.cancelled() and watch.exception() is None:
+            self.leave()
+
+    def leave(self) -> None:
+        """Ends the context as when the client leaves; nothing once it has ended."""
+        if self._worker is not None and not self._left:
             self._left = True
             self._worker.cancel()
 
@@ -203,8 +237,9 @@ class LeavingGuard:
     ) -> None:
         self._watch.remove_done_callback(self._on_message)
         self._watch.cancel()
-        if self._left and self._worker is not None:
-            self._worker.uncancel()
+        worker, self._worker = self._worker, None
+        if self._left and worker is not None:
+            worker.uncancel()
             if isinstance(error, asyncio.CancelledError):
                 raise ClientLeft from None
 

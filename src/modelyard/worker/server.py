@@ -11,12 +11,14 @@ import hmac
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost, Unauthorized
 from modelyard.protocol import (
     Cancel,
     Chunk,
     Configure,
+    Credit,
     Done,
     Failure,
     Frame,
@@ -31,6 +33,7 @@ from modelyard.protocol import (
 )
 from modelyard.wire import MAX_GREETING_BYTES, BrokenStream, Unsendable, WrongFrame, encode, read_frame
 from modelyard.worker.calls import RunningCall, call_on_loop, submit_call
+from modelyard.worker.pieces import PieceWindow
 from modelyard.worker.schedulers.base import Scheduler, do_nothing
 
 log = logging.getLogger(__name__)
@@ -44,6 +47,7 @@ class Connection:
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self.running: dict[int, RunningCall] = {}
+        self.windows: dict[int, PieceWindow] = {}
         self.greeted = False
 
     def send(self, frame: Frame) -> None:
@@ -171,6 +175,11 @@ class WorkerServer:
                 if call := connection.running.get(request_id):
                     call.is_cancelled = True
                     self._drop_cancelled()
+                if window := connection.windows.get(request_id):
+                    window.give_up()
+            case Credit(request_id, weight):
+                if window := connection.windows.get(request_id):
+                    window.widen(weight)
             case Ping(request_id):
                 connection.send(Pong(request_id))
             case Configure():
@@ -181,12 +190,15 @@ class WorkerServer:
     def _start(self, connection: Connection, request: Request) -> None:
         """Hands a request to the scheduler, or answers with the error that stops it."""
         request_id = request.id
+        window = PieceWindow(lambda text: connection.send(Chunk(request_id, text)))
+        if request.stream:
+            connection.windows[request_id] = window
 
         def emit(text: str) -> None:
-            call_on_loop(self._loop, connection.send, Chunk(request_id, text))
+            call_on_loop(self._loop, window.add, text)
 
         def deliver(answer: Outcome | ModelyardError) -> None:
-            call_on_loop(self._loop, self._finish, connection, request_id, answer)
+            call_on_loop(self._loop, window.finish, partial(self._finish, connection, request_id, answer))
 
         try:
             if self._scheduler is None:
@@ -204,6 +216,7 @@ class WorkerServer:
 
     def _finish(self, connection: Connection, request_id: int, answer: Outcome | ModelyardError) -> None:
         connection.running.pop(request_id, None)
+        connection.windows.pop(request_id, None)
         try:
             if isinstance(answer, ModelyardError):
                 connection.send(Failure.of(request_id, answer))

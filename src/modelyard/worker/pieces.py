@@ -1,0 +1,66 @@
+"""Pieces of a streamed answer on their way to a peer whose client reads at its own pace.
+
+Owns one request's window: what may be sent now, and what waits here. The model never waits; what it makes meanwhile is
+kept as one text, which is as long as the answer at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from modelyard.protocol import PIECE_WEIGHT, WINDOW, weight_of
+
+
+class PieceWindow:
+    """Sends pieces in order while the peer's window has room, and the end after the last. Loop thread only."""
+
+    __slots__ = ("_end", "_given_up", "_room", "_send", "_waiting")
+
+    def __init__(self, send: Callable[[str], None]) -> None:
+        self._send = send
+        self._room = WINDOW
+        self._waiting: list[str] = []
+        self._end: Callable[[], None] | None = None
+        self._given_up = False
+
+    def add(self, text: str) -> None:
+        """Sends a piece, now or when there is room."""
+        weight = weight_of(text)
+        if not self._waiting and weight <= self._room:
+            self._room -= weight
+            self._send(text)
+        elif not self._given_up:
+            self._waiting.append(text)
+            self._flush()
+
+    def widen(self, weight: int) -> None:
+        """The peer's client has taken pieces of this weight."""
+        self._room += weight
+        self._flush()
+
+    def finish(self, end: Callable[[], None]) -> None:
+        """Calls `end` once everything was sent."""
+        if self._waiting:
+            self._end = end
+        else:
+            end()
+
+    def give_up(self) -> None:
+        """Forgets what waits: nobody reads it any more."""
+        self._given_up = True
+        self._waiting.clear()
+        if self._end is not None:
+            self._end()
+
+    def _flush(self) -> None:
+        """Sends what waits, as one piece as large as the room that there is."""
+        fits = self._room - PIECE_WEIGHT
+        if not self._waiting or fits <= 0:
+            return
+        text = "".join(self._waiting)
+        piece, rest = text[:fits], text[fits:]
+        self._room -= weight_of(piece)
+        self._waiting = [rest] if rest else []
+        self._send(piece)
+        if not rest and self._end is not None:
+            self._end()

@@ -1,0 +1,130 @@
+"""A worker that sends what it likes, and clients that do not read what a model makes for them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.attacks.memory import MIB, measured
+from tests.attacks.registry import attack
+from tests.serving import KEY, Server, wait_until
+
+HOSTILE = "hostile/gpt2"
+FLOOD = '''
+import os, select, socket, threading
+from transformers import GPT2Config, GPT2LMHeadModel
+
+TEXT = b"\\xdb" + (60000).to_bytes(4, "big") + b"x" * 60000
+
+
+def connections():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found = socket.socket(fileno=os.dup(int(name)))
+            listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if found.family == socket.AF_UNIX and found.getsockname() and not listens:
+                yield found
+        except OSError:
+            continue
+
+
+def flood(connection):
+    """Pieces for whichever of the first requests there is, 400 MB of them."""
+    frames = [b"\\x93\\x03" + bytes([number]) + TEXT for number in (2, 3, 4)]
+    data = b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames)
+    try:
+        for _ in range(6500):
+            left = memoryview(data)
+            while left:
+                select.select([], [connection], [])
+                try:
+                    left = left[connection.send(left):]
+                except BlockingIOError:
+                    continue
+    except OSError:
+        return
+
+
+class HostileConfig(GPT2Config):
+    model_type = "hostile"
+
+
+class HostileModel(GPT2LMHeadModel):
+    config_class = HostileConfig
+
+    def forward(self, *arguments, **named):
+        if not hasattr(self, "_floods"):
+            self._floods = [threading.Thread(target=flood, args=(each,)) for each in connections()]
+            for each in self._floods:
+                each.start()
+            for each in self._floods:
+                each.join()
+        return super().forward(*arguments, **named)
+'''
+
+
+@pytest.fixture(scope="module")
+def hostile_server(
+    zoo: Path, model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    models = tmp_path_factory.mktemp("hostile") / "models"
+    (models / "hostile").mkdir(parents=True)
+    (models / "tiny").symlink_to(zoo / "tiny")
+    folder = models / HOSTILE
+    shutil.copytree(model_folder("gpt2"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    classes = {"AutoConfig": "flood.HostileConfig", "AutoModelForCausalLM": "flood.HostileModel"}
+    config |= {"model_type": "hostile", "architectures": ["HostileModel"], "auto_map": classes}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "README.md").write_text("---\npipeline_tag: text-generation\n---\n")
+    (folder / "flood.py").write_text(FLOOD)
+    limits = {"MODELYARD_SLOW_READER_S": "1", "MODELYARD_ALLOW_UNSAFE": HOSTILE}
+    with Server(tmp_path_factory.mktemp("flooded"), models, **limits) as server:
+        server.run("tiny/gpt2", text="warm", params={"max_new_tokens": 2})
+        yield server
+
+
+@contextmanager
+def unread(server: Server, path: str, body: bytes) -> Iterator[socket.socket]:
+    """A request whose answer nobody reads."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        head = f"POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: Key {KEY}\r\ncontent-type: application/json\r\n"
+        connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        yield connection
+
+
+def test_a_worker_that_floods_its_server_is_cut_off_and_costs_no_memory(hostile_server: Server):
+    body = json.dumps({"text": "a", "stream": True, "params": {"max_new_tokens": 4}}).encode()
+    others = set(hostile_server.worker_pids())
+    hostile_server.put(HOSTILE, capacity={"min": 1, "desired": 1, "max": 1})
+    hostile_server.wait_for(HOSTILE, status="running")
+    (pid,) = set(hostile_server.worker_pids()) - others
+    with unread(hostile_server, f"/models/v2/{HOSTILE}", body), measured(hostile_server) as cost:
+        wait_until(lambda: not psutil.pid_exists(pid) or cost.most_bytes > 250 * MIB, 30)
+    assert cost.most_bytes < 64 * MIB, f"{cost.most_bytes // MIB} MiB"
+    assert hostile_server.run("tiny/gpt2", text="a", params={"max_new_tokens": 2})
+    assert any("its connection was closed" in event for event in hostile_server.events(HOSTILE)), hostile_server.events(
+        HOSTILE
+    )
+    assert hostile_server.delete(HOSTILE).status_code == 200
+
+
+@attack
+def leave_answers_unread(server: Server) -> None:
+    text = "the cat " * 100_000
+    body = json.dumps({"text": [text] * 8, "candidate_labels": ["a"]}).encode()
+    connections = [unread(server, "/models/v2/tiny/nli", body) for _ in range(4)]
+    for connection in connections:
+        connection.__enter__()
+    wait_until(lambda: server.load() == (0, 0), 60)
+    for connection in connections:
+        connection.__exit__(None, None, None)
