@@ -89,7 +89,7 @@ class Server:
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()
         try:
-            health = httpx.get(f"{self.url}/health").json()
+            health = httpx.get(f"{self.url}/health", headers={"authorization": f"Key {KEY}"}).json()
         except httpx.HTTPError:
             return False
         return bool(health["warm"] or not warm) and self.listens()
@@ -168,7 +168,7 @@ class Server:
 
     def load(self) -> tuple[int, int]:
         """Requests in flight and queued, over all clusters."""
-        health = httpx.get(f"{self.url}/health").json()
+        health = httpx.get(f"{self.url}/health", headers={"authorization": f"Key {KEY}"}).json()
         return health["inFlight"], health["queued"]
 
     def worker_pids(self) -> list[int]:

@@ -27,7 +27,7 @@ from modelyard.accounts.rates import RateLimiter
 from modelyard.catalog.catalog import open_catalog
 from modelyard.catalog.index import Index
 from modelyard.clock import Clock, SteadyClock, SystemClock
-from modelyard.config import Settings
+from modelyard.config import FIRST_ACCOUNT, Settings
 from modelyard.control.disk_space import watch_disk_space
 from modelyard.control.journal import Journal
 from modelyard.control.parts import assemble
@@ -169,6 +169,8 @@ class Root:
         cli_key = await asyncio.to_thread(ensure_cli_key, self._settings.data_dir)
         administration = Administration(self._store, self._clock)
         self.first_key = await asyncio.to_thread(administration.ensure_first_keys, self._settings.admin_key, cli_key)
+        operator = await asyncio.to_thread(self._store.accounts.ensure, FIRST_ACCOUNT, self._clock.now())
+        self._operator_id = operator.id
         self._authenticator = Authenticator(self._store, self._clock)
         self._quotas = Quotas(self._store.accounts.list_with_quota)
         await asyncio.to_thread(self._quotas.read)
@@ -294,7 +296,7 @@ class Root:
         store, plane, funds, jobs = self._store, self._plane, self._funds, self._jobs
         price_per_gb_s = self._settings.price_per_gb_s
         listings = Listings(self._index, self._catalog, store.models, self._clock)
-        yield from HealthCalls(plane, self._quotas).operations()
+        yield from HealthCalls(plane, self._quotas, self._authenticator.authenticate, self._operator_id).operations()
         yield from ModelCalls(listings, price_per_gb_s=price_per_gb_s).operations()
         yield from JobCalls(jobs, store.jobs, funds).operations()
         usage = UsageCalls(store, self._journal, funds, self._ledger_clock, price_per_gb_s=price_per_gb_s)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.attacks.memory import MIB, measured
 from tests.attacks.registry import attack
+from tests.attacks.test_strangers import guess_keys
 from tests.serving import KEY, Server, wait_until
 
 PIECE = b"a" * 65536
@@ -102,6 +103,7 @@ def test_headers_within_the_limits_are_read(server: Server):
 @pytest.fixture(scope="module")
 def hasty(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     flags = ["--header-timeout-s", "2", "--body-timeout-s", "2", "--keep-alive-s", "2", "--max-connections", "60"]
+    flags += ["--trusted-proxies", "127.0.0.1"]
     with Server(tmp_path_factory.mktemp("hasty"), zoo, *flags) as server:
         yield server
 
@@ -166,6 +168,10 @@ def test_beyond_the_bound_the_oldest_without_a_key_is_closed(hasty: Server):
         wait_until(lambda: is_closed(first), 1.9)  # sooner than by its deadline
         assert not is_closed(rest[-1])
         assert ask_with_key(keyed) == b"HTTP/1.1 200 OK"
+
+
+def test_a_trusted_proxy_says_where_requests_come_from(hasty: Server):
+    assert set(guess_keys(hasty, "x-forwarded-for")) == {401}
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class LimitedServer:
 
     def health(self) -> tuple[int, int, int]:
         """Inferences under way, on replicas, and in queues."""
-        health = httpx.get(f"{self.server.url}/health").json()
+        health = self.server.client.get("/health").json()
         return health["underWay"], health["inFlight"], health["queued"]
 
 

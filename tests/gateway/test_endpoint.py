@@ -26,7 +26,7 @@ class Thing(Shape, frozen=True, kw_only=True):
     its_size: int
 
 
-async def authenticate(header: str | None) -> Key:
+async def authenticate(header: str | None, address: str | None) -> Key:
     if header != "Key ada":
         raise Unauthorized
     return KEY

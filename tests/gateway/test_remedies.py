@@ -28,7 +28,7 @@ CASES: list[tuple[ModelyardError, str, str]] = [
     (NoCapacity("a/b needs 3 GB.", cause="device"), "a smaller model", "a smaller model"),
     (NoCapacity("a/b needs 3 GB.", cause="account memory"), "NAME --max-memory-gb", "NAME --max-memory-gb"),
     (NoCapacity("a/b cannot start.", cause="account instances"), "--max-instances N", "--max-instances N"),
-    (InvalidRequest("Not public.", cause="private address"), "--allow-private-media", "--allow-private-media"),
+    (InvalidRequest("Not public.", cause="unreachable host"), "--allow-private-media", "--allow-private-media"),
     (too_large(9, 5), "--max-body-mb", "--max-body-mb"),
     (PaymentRequired("ada has spent all.", cause="credit"), "adds credit", "`modelyard accounts credit`"),
     (PaymentRequired("ada has spent all.", cause="monthly limit"), "until the month is over", "accounts set"),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import secrets
 from collections import OrderedDict
+from typing import TypeVar
 
+from modelyard.accounts.attempts import FailedAttempts
 from modelyard.clock import Clock
 from modelyard.errors import Unauthorized
 from modelyard.records.accounts import Key
@@ -17,7 +20,13 @@ SHOWN = 8
 """How much of a key is kept in the clear, to recognise it by in lists."""
 CACHED_S = 5.0
 """A revoked key works at most this much longer."""
+UNKNOWN_S = 1.0
+"""A key that was made after somebody tried it works at most this much later."""
 CACHE_SIZE = 10_000
+MAX_AUTHORIZATION_CHARS = 512
+"""Longer headers hold no key of ours, even one that an operator chose; they are not looked at."""
+
+V = TypeVar("V")
 
 
 def new_key() -> str:
@@ -37,7 +46,7 @@ def shown_prefix(key: str) -> str:
 
 def read_key(authorization: str | None) -> str | None:
     """The key in an Authorization header: `Key K`, `Bearer K` or the bare `K`; None when there is none."""
-    if not authorization:
+    if not authorization or len(authorization) > MAX_AUTHORIZATION_CHARS:
         return None
     scheme, _, rest = authorization.strip().partition(" ")
     if rest and scheme.lower() in ("key", "bearer"):
@@ -51,29 +60,56 @@ class Authenticator:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._attempts = FailedAttempts(clock)
         self._known: OrderedDict[str, tuple[Key, float]] = OrderedDict()
+        """By the key's hash, which is of one size whatever was sent."""
+        self._unknown: OrderedDict[str, float] = OrderedDict()
 
     def recognise(self, authorization: str | None) -> Key | None:
         """The key, if it was checked within the last seconds; asks nobody. For the hot path."""
-        entry = self._known.get(authorization) if authorization else None
+        secret = read_key(authorization)
+        return None if secret is None else self._find_cached(hash_key(secret))
+
+    async def authenticate(self, authorization: str | None, address: str | None = None) -> Key:
+        """The key. `address`: of the client, whose failed attempts are counted.
+
+        Raises Unauthorized, and Throttled for keys never seen from an address that has tried too many.
+        """
+        secret = read_key(authorization)
+        if secret is None:
+            raise Unauthorized()
+        digest = hash_key(secret)
+        if (known := self._find_cached(digest)) is not None:
+            return known
+        began_at = self._clock.monotonic()  # before the answer: it may have been revoked since
+        if began_at - self._unknown.get(digest, -math.inf) <= UNKNOWN_S:
+            raise unknown_key()
+        if digest not in self._known:
+            self._attempts.check(address)
+        key = await asyncio.to_thread(self._store.keys.find_by_hash, digest)
+        if key is None:
+            self._attempts.note(address)
+            self._known.pop(digest, None)
+            keep(self._unknown, digest, began_at)
+            raise unknown_key()
+        keep(self._known, digest, (key, began_at))
+        return key
+
+    def _find_cached(self, digest: str) -> Key | None:
+        entry = self._known.get(digest)
         if entry is None or self._clock.monotonic() - entry[1] > CACHED_S:
             return None
         return entry[0]
 
-    async def authenticate(self, authorization: str | None) -> Key:
-        """The key. Raises Unauthorized."""
-        if (known := self.recognise(authorization)) is not None:
-            return known
-        secret = read_key(authorization)
-        if authorization is None or secret is None:
-            raise Unauthorized()
-        began_at = self._clock.monotonic()  # before the answer: it may have been revoked since
-        key = await asyncio.to_thread(self._store.keys.find_by_hash, hash_key(secret))
-        if key is None:
-            self._known.pop(authorization, None)
-            raise Unauthorized("This API key is not known here.", cause="unknown key")
-        self._known[authorization] = (key, began_at)
-        self._known.move_to_end(authorization)
-        while len(self._known) > CACHE_SIZE:
-            self._known.popitem(last=False)
-        return key
+
+def unknown_key() -> Unauthorized:
+    """The error for a key that is not in the store."""
+    return Unauthorized("This API key is not known here.", cause="unknown key")
+
+
+def keep(entries: OrderedDict[str, V], digest: str, value: V) -> None:
+    """Puts an entry last; the first goes when there are too many."""
+    entries[digest] = value
+    entries.move_to_end(digest)
+    while len(entries) > CACHE_SIZE:
+        entries.popitem(last=False)

@@ -78,7 +78,8 @@ class Catalog:
         return self._cards_of([found])[0] if found else None
 
     async def get(self, model_id: str) -> ModelCard:
-        """The model's card. Raises UnknownModel with the nearest names, and what `find` raises.
+        """The model's card. Raises UnknownModel, whose data has the nearest names and where was looked, and what
+        `find` raises.
 
         DownloadFailed only for a model that this server has met before: then it is known to be there.
         """
@@ -101,8 +102,9 @@ class Catalog:
                 )
             guess, near = await self._guess(model_id)
             raise UnknownModel(
-                f"There is no model {model_id}; looked in {self._places()}{unasked}.{guess}",
+                f"There is no model {model_id} here{unasked}.{guess}",
                 model=model_id,
+                places=self._places(),
                 nearest=near,
             )
         return card

@@ -56,12 +56,12 @@ class Client:
     def is_up(self) -> bool:
         """Whether a Modelyard server answers there."""
         try:
-            return "warm" in self.health()
+            return self.health().get("status") == "ok"
         except (ServerUnreachable, ServerRefused):
             return False
 
     def health(self) -> dict[str, Any]:
-        """What the server says of itself."""
+        """What the server says of itself; to others than its operator, that it answers."""
         with self._errors(None):
             response = self._http.get("/health", timeout=CONNECT_S)
         return read_object(response)

@@ -151,7 +151,8 @@ def check_port(settings: Settings) -> Finding:
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
     with Client(url, find_key(url, settings.data_dir)) as client:
         if client.is_up():
-            return Finding("server", Level.OK, f"answers at {url}, version {client.health()['version']}")
+            version = client.health().get("version")
+            return Finding("server", Level.OK, f"answers at {url}" + (f", version {version}" if version else ""))
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         with socket.create_server((settings.host, settings.port), family=family):

@@ -80,6 +80,8 @@ def describe(error: BaseException) -> Problem:
             return Problem(error.message, None if fix is None else fix.format(model=error.model_id or "MODEL"))
         case errors.UnknownModel(data={"cause": "variant", "model": model}):
             return Problem(error.message, f"modelyard request {model}")
+        case errors.UnknownModel(data={"places": places}):
+            return Problem(f"{error.message} Looked in {places}.", None)
         case errors.ModelyardError():
             fix = next((command for kind, command in _BY_KIND if isinstance(error, kind)), None)
             return Problem(error.message, fix)

@@ -19,8 +19,8 @@ from modelyard.http.connections import trust
 from modelyard.http.exchange import JSON
 from modelyard.records.accounts import Key
 
-Authenticate = Callable[[str | None], Awaitable[Key]]
-"""From an Authorization header to its key. Raises Unauthorized."""
+Authenticate = Callable[[str | None, str | None], Awaitable[Key]]
+"""From an Authorization header and the client's address to the key. Raises Unauthorized, Throttled."""
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -37,7 +37,8 @@ def endpoint(operation: Operation, handler: Handler, authenticate: Authenticate)
         try:
             key = []
             if not operation.public:
-                key = [await authenticate(request.headers.get("authorization"))]
+                address = None if request.client is None else request.client.host
+                key = [await authenticate(request.headers.get("authorization"), address)]
                 trust(request.scope)
             result = await handler(request, *key)
             response = result if isinstance(result, Response) else json_response(operation.status, result)

@@ -105,10 +105,12 @@ class Inferences:
     async def _admit(self, http: HttpExchange, headers: dict[str, str]) -> Key:
         """The key the request comes with, counted against its rate; adds the `ratelimit-*` headers.
 
-        Raises Unauthorized, StoreUnavailable, RateLimited, PaymentRequired.
+        Raises Unauthorized, Throttled, StoreUnavailable, RateLimited, PaymentRequired.
         """
         authorization = http.header(b"authorization")
-        key = self._authenticator.recognise(authorization) or await self._authenticator.authenticate(authorization)
+        key = self._authenticator.recognise(authorization) or await self._authenticator.authenticate(
+            authorization, http.client_address
+        )
         http.trust()
         self._metering.check()
         headers |= self._limiter.take(key)

@@ -31,7 +31,7 @@ Remedies = Mapping[tuple[type[ModelyardError], str | None], str]
 """By class and cause; the cause None stands for every other cause of the class."""
 
 OPERATOR: Remedies = {
-    (InvalidRequest, "private address"): "The operator of this server may allow that with --allow-private-media.",
+    (InvalidRequest, "unreachable host"): "The operator of this server may allow others with --allow-private-media.",
     (BodyTooLarge, "request"): "--max-body-mb raises the limit.",
     (BodyTooLarge, "memory"): "--max-request-mb raises the limit.",
     (NoCapacity, "machine"): "Serve a smaller model or raise --memory-gb.",

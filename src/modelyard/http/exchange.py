@@ -69,6 +69,12 @@ class HttpExchange:
         trust(self._scope)
 
     @property
+    def client_address(self) -> str | None:
+        """Where the request came from; behind a trusted proxy, what that says."""
+        client = self._scope.get("client")
+        return None if client is None else str(client[0])
+
+    @property
     def query(self) -> str:
         """The query string, as sent."""
         return bytes(self._scope.get("query_string", b"")).decode("latin-1")

@@ -8,6 +8,7 @@ those of the name. Reads no environment, sends no credentials.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from modelyard import __version__
 from modelyard.errors import InvalidRequest
 from modelyard.http.exchange import Grow, Growth, count_nothing
 from modelyard.media.addresses import Resolver, is_public, resolve
+
+log = logging.getLogger(__name__)
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -163,22 +166,32 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connects to the first address of `host` that answers. Raises Refused, or OSError when there is none."""
-        addresses = await self._resolver(host.strip("[]"), port)
+        """Connects to the first address of `host` that answers. Raises Refused, in the same words whatever the reason:
+        which names there are in the operator's network, and what listens there, is not a client's to know."""
+        try:
+            addresses = await self._resolver(host.strip("[]"), port)
+        except (OSError, UnicodeError) as error:
+            raise self._unreachable(host, f"no address: {error}") from None
         for address in addresses:
-            # One that is not public condemns the name. The message keeps the address: it is the operator's to know.
-            if not self._allow_private and not is_public(address):
-                raise Refused(f"{host} is not on the public internet", cause="private address")
-        failure: Exception = OSError(f"{host} has no address")
+            if not self._allow_private and not is_public(address):  # one condemns the name
+                raise self._unreachable(host, f"{address} is not on the public internet")
+        reason = "no address"
         for address in addresses:
             try:
                 stream = await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
+                reason = f"{address}: {error}"
             else:
                 self._opened.append(stream)
                 return stream
-        raise failure
+        raise self._unreachable(host, reason)
+
+    def _unreachable(self, host: str, reason: str) -> Refused:
+        """What a client is told; the operator's log has the reason."""
+        log.info("nothing is fetched from %s: %s", host, reason)
+        if self._allow_private:
+            return Refused("its host cannot be reached")
+        return Refused("its host cannot be reached on the public internet", cause="unreachable host")
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None

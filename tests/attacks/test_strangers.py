@@ -1,0 +1,123 @@
+"""What somebody without a key, or with an ordinary one, is told of the server and of what lies behind it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.attacks.memory import MIB, measured
+from tests.attacks.registry import attack
+from tests.builders.fixtures import FAMILY_OF_TASK
+from tests.serving import KEY, Server
+
+HEADER_BYTES = 48_000
+SPELLINGS = 1_000
+
+
+def add_account(server: Server, name: str) -> httpx.Client:
+    """A client with a key of an account that is not the operator's."""
+    command = [sys.executable, "-m", "modelyard", "keys", "create", name, "--account", name]
+    environ = {**os.environ, "MODELYARD_DATA_DIR": str(server.data_dir)}
+    key = subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.strip()
+    return httpx.Client(base_url=server.url, headers={"authorization": f"Key {key}"}, timeout=60.0)
+
+
+def test_health_is_one_word_for_all_but_the_operator(server: Server):
+    assert httpx.get(f"{server.url}/health").json() == {"status": "ok"}
+    assert httpx.get(f"{server.url}/health", headers={"authorization": "Key wrong"}).json() == {"status": "ok"}
+    with add_account(server, "eve") as eve:
+        assert eve.get("/health").json() == {"status": "ok"}
+    assert server.client.get("/health").json()["warm"] is True
+
+
+def test_an_unknown_model_tells_no_path(server: Server, zoo: Path):
+    for response in (
+        server.post("nobody/nothing", text="a"),
+        server.put("nobody/nothing"),
+        server.client.post("/model/load", json={"model": "nobody/nothing"}),
+        server.client.post("/models/v2/request/nobody/nothing"),
+    ):
+        assert response.status_code == 404, response.text
+        assert str(zoo) not in response.text
+        assert str(server.data_dir) not in response.text
+
+
+@pytest.fixture
+def seeing_server(model_folder: Callable[[str], Path], tmp_path: Path) -> Iterator[Server]:
+    """Serves a model that takes images. Refusals need no model."""
+    (tmp_path / "models" / "tiny").mkdir(parents=True)
+    (tmp_path / "models" / "tiny" / "seeing").symlink_to(model_folder(FAMILY_OF_TASK["image-classification"]))
+    server = Server(tmp_path, tmp_path / "models")
+    server.start(warm=False)
+    yield server
+    server.stop()
+    server.client.close()
+
+
+def test_hosts_that_are_private_closed_or_missing_are_told_in_one_sentence(seeing_server: Server):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        hosts = [
+            f"localhost:{listening.getsockname()[1]}",
+            "localhost:1",
+            "10.0.0.1",
+            "no-such-name.invalid",
+            "[::1]:1",
+        ]
+        said = set()
+        for host in hosts:
+            response = seeing_server.post("tiny/seeing", image_url=f"http://{host}/a.png")
+            assert response.status_code == 422, response.text
+            said.add(response.json()["error"].replace(host, "HOST"))
+    assert len(said) == 1, said
+
+
+def spell_a_key_in_many_ways(server: Server, count: int) -> None:
+    with httpx.Client(base_url=server.url, timeout=60.0) as client:
+        for number in range(count):
+            header = f"Key{' ' * (HEADER_BYTES + number)}{KEY}"
+            client.get("/models/v2/list/clusters", headers={"authorization": header})
+
+
+@attack
+def send_many_spellings_of_a_key(server: Server) -> None:
+    spell_a_key_in_many_ways(server, 200)
+
+
+def test_what_is_remembered_of_keys_does_not_grow_with_what_is_sent(server: Server):
+    with measured(server) as cost:
+        spell_a_key_in_many_ways(server, SPELLINGS)
+    assert cost.most_bytes < SPELLINGS * HEADER_BYTES // 3, f"{cost.most_bytes / MIB:.0f} MiB"
+
+
+@attack
+def guess_keys(server: Server, forged: str = "x-nothing") -> list[int]:
+    """The statuses of 200 guesses, one after the other, each with another address in the forged header."""
+    with httpx.Client(base_url=server.url, timeout=60.0) as client:
+        answers = [
+            client.get(
+                "/models/v2/list/clusters",
+                headers={"authorization": f"Key {forged}-{n}", forged: f"203.0.113.{n}"},
+            )
+            for n in range(200)
+        ]
+    assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 429)
+    return [answer.status_code for answer in answers]
+
+
+def test_guessing_keys_is_slowed_and_keeps_nobody_out(server: Server):
+    assert server.client.get("/models/v2/list/clusters").status_code == 200
+    statuses = guess_keys(server)
+    assert set(statuses) == {401, 429}, set(statuses)
+    assert server.client.get("/models/v2/list/clusters").status_code == 200
+
+
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "x-real-ip"])
+def test_nobody_is_believed_who_says_where_a_request_comes_from(server: Server, header: str):
+    assert 429 in guess_keys(server, header)
