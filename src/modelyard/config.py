@@ -82,6 +82,11 @@ class Settings:
     default_timeout_s: int = setting(1800, "idle seconds after which a cluster that names no timeout scales to its min")
     queue_limit: int = setting(1000, "requests that may wait per cluster; more get 429")
     queue_wait_s: float = setting(900.0, "seconds a request may wait for a replica before it gets 504")
+    request_timeout_s: float = setting(
+        3600.0,
+        "seconds a request may take in all, its wait for a replica included, before it gets 504 and its work is "
+        "cancelled; its header x-request-timeout may say less",
+    )
     cancel_grace_s: float = setting(
         30.0, "seconds a replica may go on with a request that nobody waits for any more; then it is ended"
     )

@@ -281,6 +281,7 @@ class Root:
             RequestMemory(memory_limits_of(settings)),
             slow_readers,
             price_per_gb_s=settings.price_per_gb_s,
+            timeout_s=settings.request_timeout_s,
         )
         max_body_bytes = settings.max_body_mb * MIB
         return App(

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -55,6 +56,18 @@ def left_in_the_middle(server: Server) -> Iterator[int]:
             os.kill(pid, signal.SIGCONT)
 
 
+@contextmanager
+def frozen(server: Server) -> Iterator[int]:
+    """A worker that does nothing meanwhile, as one whose model is stuck."""
+    (pid,) = server.worker_pids()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
 def paid_for(server: Server) -> tuple[int, float]:
     """The requests on the account's bill, and the seconds they took."""
     response = server.client.get("/models/v2/usage")
@@ -85,3 +98,30 @@ def test_a_replica_that_goes_on_with_cancelled_work_is_ended_and_that_is_said(pa
     assert any("went on for 2 s with a request that was cancelled" in line for line in paid.events(MODEL))
     wait_until(lambda: paid_for(paid)[0] == requests + 2)
     assert paid_for(paid)[1] - seconds >= GRACE_S
+
+
+@pytest.mark.parametrize("allow", ["header", "body"])
+def test_a_request_has_a_deadline_and_its_neighbours_are_served_elsewhere(paid: Server, allow: str) -> None:
+    headers, field = ({"x-request-timeout": "1"}, {}) if allow == "header" else ({}, {"timeout": 1})
+    with frozen(paid) as pid, ThreadPoolExecutor() as pool:
+        neighbour = pool.submit(paid.post, MODEL, text="the dog", params={"max_new_tokens": 2})
+        began = time.monotonic()
+        response = paid.post(MODEL, headers, text="the cat", params=LONG, **field)
+        assert response.status_code == 504, response.text
+        assert time.monotonic() - began < GRACE_S  # told at the deadline, not when the replica had let go
+        error = response.json()["error"]
+        assert error.startswith("The request was not done within the 1 s it may take: 0.0 s passed before a replica")
+        assert "x-request-timeout" in error
+        answer = neighbour.result(60)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["output"].startswith("the dog")
+        assert not psutil.pid_exists(pid)
+    wait_until(lambda: paid.load() == (0, 0))
+    assert any("request that was cancelled" in line for line in paid.events(MODEL))
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "soon"])
+def test_a_deadline_is_a_number_of_seconds(paid: Server, timeout: str) -> None:
+    response = paid.post(MODEL, {"x-request-timeout": timeout}, text="the")
+    assert response.status_code == 422, response.text
+    assert response.json()["error"].startswith("x-request-timeout: got ")

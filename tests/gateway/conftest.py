@@ -99,6 +99,7 @@ class Gateway:
             RequestMemory(MEMORY),
             SlowReaders(60.0),
             price_per_gb_s=PRICE_PER_GB_S,
+            timeout_s=60.0,
         )
         artefacts = Artefacts(folder / "artefacts", 60, control.clock)
         artefacts.open()

@@ -18,6 +18,7 @@ from modelyard.accounts.rates import RateLimiter
 from modelyard.control.plane import Plane
 from modelyard.errors import NotFound
 from modelyard.gateway import problem
+from modelyard.gateway.deadline import Deadline, find_body_timeout_s, find_timeout_s
 from modelyard.gateway.destinations.base import Destination, OnPiece
 from modelyard.gateway.media import needs_resolving, resolve
 from modelyard.gateway.metering import Metering
@@ -54,8 +55,10 @@ class Inferences:
         slow_readers: SlowReaders,
         *,
         price_per_gb_s: float,
+        timeout_s: float,
     ) -> None:
-        """`price_per_gb_s`: US dollars for one GB of a model's memory and second."""
+        """`price_per_gb_s`: US dollars for one GB of a model's memory and second. `timeout_s`: most that a request may
+        take in all."""
         self._authenticator = authenticator
         self._limiter = limiter
         self._funds = funds
@@ -67,6 +70,7 @@ class Inferences:
         self._memory = memory
         self._slow_readers = slow_readers
         self._price_per_gb_s = price_per_gb_s
+        self._timeout_s = timeout_s
 
     async def serve(self, http: HttpExchange, surface: Surface, model_id: str | None = None) -> None:
         """Answers one request of a surface, whatever becomes of it. `model_id`: what its path names, if it does.
@@ -74,21 +78,27 @@ class Inferences:
         Until the end of the answer it is one of its account's requests under way.
         """
         headers = {"x-request-id": new_request_id()}
+
+        async def refuse(error: BaseException) -> None:
+            if not http.started:
+                payload = surface.error(error, headers["x-request-id"])
+                await http.send_json(problem.status_of(error), payload, {**headers, **problem.headers_of(error)})
+            # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
+
+        deadline = Deadline(self._timeout_s, refuse)
         self._slow_readers.add(http)
         try:
             key = await self._admit(http, headers)
             with self._quotas.request(key.account_id), self._memory.of(key.account_id) as share:
                 http.grow = share.grow
-                request = await self._read(http, surface, model_id, key, headers["x-request-id"])
-                await self._answer(http, surface, request, headers)
+                async with deadline:
+                    request = await self._read(http, surface, model_id, key, headers["x-request-id"], deadline)
+                    await self._answer(http, surface, request, headers)
         except ClientLeft:
             return
         except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
             problem.note(error, headers["x-request-id"])
-            if not http.started:
-                payload = surface.error(error, headers["x-request-id"])
-                await http.send_json(problem.status_of(error), payload, {**headers, **problem.headers_of(error)})
-            # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
+            await refuse(error)
         finally:
             self._slow_readers.remove(http)
 
@@ -118,11 +128,13 @@ class Inferences:
         return key
 
     async def _read(
-        self, http: HttpExchange, surface: Surface, model_id: str | None, key: Key, request_id: str
+        self, http: HttpExchange, surface: Surface, model_id: str | None, key: Key, request_id: str, deadline: Deadline
     ) -> ModelRequest:
         """What the request asks of which model. Raises UnknownModel, UnknownCluster, ModelRefused, InvalidRequest,
         ClientLeft."""
+        deadline.shorten(find_timeout_s(http) or self._timeout_s)
         read = await surface.read(http, model_id)
+        deadline.shorten(find_body_timeout_s(read.body) or self._timeout_s)
         check_model_id(read.model_id)
         if not surface.makes_clusters:
             await self._plane.get_route(key.account_id, read.model_id)
@@ -136,6 +148,7 @@ class Inferences:
             inference=await self._read_fields(http, task, read.body),
             body=read.body,
             cost=price(card.memory_bytes, self._price_per_gb_s),
+            deadline=deadline,
             makes_cluster=surface.makes_clusters,
         )
 
@@ -165,6 +178,7 @@ class Inferences:
         streams = request.inference.stream
         async with http.until_client_leaves():
             outcome = await self.run(request, send_piece if streams else None)
+            request.deadline.stop()
             payload = await surface.answer(http, request, outcome)
             if streams:
                 await send(payload.data)

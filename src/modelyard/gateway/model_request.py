@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.accounts.pricing import Price
+from modelyard.gateway.deadline import Deadline
 from modelyard.money import decimal
 from modelyard.records.accounts import Key
 from modelyard.records.models import ModelCard
@@ -29,6 +30,7 @@ class ModelRequest:
     inference: Inference
     body: Mapping[str, Any]
     cost: Price
+    deadline: Deadline
     makes_cluster: bool = True
 
 

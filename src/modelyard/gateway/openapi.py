@@ -173,8 +173,10 @@ def describe_operation(operation: Operation, schemas: Schemas) -> dict[str, Any]
     described: dict[str, Any] = {"summary": operation.summary, "tags": [operation.tag]}
     if operation.public:
         described["security"] = []
-    if operation.query is not None:
-        described["parameters"] = describe_query(operation.query)
+    query = [] if operation.query is None else describe_query(operation.query)
+    headers = [{"name": name, "in": "header", **about} for name, about in operation.request_headers.items()]
+    if query or headers:
+        described["parameters"] = [*query, *headers]
     if operation.body is not None:
         content: dict[str, Any] = {
             JSON_CONTENT: {"schema": schemas.of(operation.body)},

@@ -38,7 +38,8 @@ class Operation:
     limit is its surface's. `public`: asks for no key. `error`: the shape of its errors; `failures`: statuses
     of its own, beside those that every call may have.
     `body_types`, `answer_types`: the schemas of other content types than JSON that it reads, and that it answers with;
-    `statuses`: other statuses than `status` with which it sends the latter. `headers`: of its answer, described.
+    `statuses`: other statuses than `status` with which it sends the latter. `headers`: of its answer, described;
+    `request_headers`: those it reads beside the key.
     `examples`: bodies by name, each with a summary.
     """
 
@@ -59,4 +60,5 @@ class Operation:
     answer_types: Mapping[str, Any] = field(default_factory=dict)
     statuses: Mapping[int, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    request_headers: Mapping[str, Any] = field(default_factory=dict)
     examples: Mapping[str, Any] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from typing import Any
 from modelyard.errors import (
     BodyTooLarge,
     ClusterOff,
+    DeadlineExceeded,
     InvalidRequest,
     ModelyardError,
     NoCapacity,
@@ -34,6 +35,8 @@ OPERATOR: Remedies = {
     (InvalidRequest, "unreachable host"): "The operator of this server may allow others with --allow-private-media.",
     (BodyTooLarge, "request"): "--max-body-mb raises the limit.",
     (BodyTooLarge, "memory"): "--max-request-mb raises the limit.",
+    (DeadlineExceeded, "request"): "Ask for less, or allow it more: the header x-request-timeout, within what "
+    "--request-timeout-s says.",
     (NoCapacity, "machine"): "Serve a smaller model or raise --memory-gb.",
     (NoCapacity, "device"): "Serve a smaller model.",
     (NoCapacity, "account memory"): "Serve a smaller model, or have the limit raised: "

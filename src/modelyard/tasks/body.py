@@ -112,7 +112,11 @@ def spread(task: Task, body: Mapping[str, Any]) -> dict[str, Any]:
     elif wild is not None:
         fields[task.wildcard] = wild
     fields.update(
-        {name: value for name, value in body.items() if name not in {"params", "stream", "json", "input", "model"}}
+        {
+            name: value
+            for name, value in body.items()
+            if name not in {"params", "stream", "json", "input", "model", "timeout"}
+        }
     )
     for alias, name in ALIASES.items():
         if alias in fields:

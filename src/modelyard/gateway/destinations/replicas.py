@@ -48,6 +48,7 @@ class Replicas(Destination):
         deadline = time.monotonic() + self._queue_wait_s
         for _ in range(MAX_TRIES):
             target = await self._routes.acquire(route, max(0.001, deadline - time.monotonic()))
+            request.deadline.found_replica()
             attempt = Attempt(on_piece, self._cancel_grace_s, partial(self._end_stuck, route, target))
             try:
                 return await attempt.run(target, request.inference)

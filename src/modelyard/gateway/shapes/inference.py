@@ -45,6 +45,10 @@ class Inference(Shape, frozen=True, kw_only=True, rename=None):
         default_factory=dict
     )
     stream: Annotated[bool, described("Send the answer as plain text chunks as they are made.")] = False
+    timeout: Annotated[
+        float | None,
+        described("Seconds the request may take in all, as the header x-request-timeout; the lesser holds."),
+    ] = None
     json: Annotated[bool, described("False: answer with the file a model made itself, rather than with its URL.")] = (
         True
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelyard.gateway import deadline
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.shapes.base import V1Error
 from modelyard.gateway.shapes.inference import (
@@ -27,6 +28,13 @@ HEADERS = {
     "inference-time": "Seconds an instance worked on it; 0 on streams: see /models/v2/usage/{request_id} afterwards.",
     "inference-cost": "US dollars for that time.",
 }
+REQUEST_HEADERS = {
+    deadline.HEADER: {
+        "description": "Seconds the request may take in all, its wait for a replica included; then it gets 504 and its "
+        "work is cancelled. The server's own limit holds where it is less.",
+        "schema": {"type": "number", "exclusiveMinimum": 0},
+    }
+}
 BARE_FILES = {
     f"{kind}/*": {**BINARY, "description": f"The {kind} itself; params in the query string."}
     for kind in ("image", "audio", "video")
@@ -42,6 +50,7 @@ V2_INFERENCE = Operation(
     answer=InferenceAnswer,
     answer_types={"text/event-stream": STREAM, **MADE_TYPES},
     headers=HEADERS,
+    request_headers=REQUEST_HEADERS,
     examples={task.id: {"summary": task.summary, "value": task.example} for task in TASKS},
 )
 V1_INFERENCE = Operation(
@@ -53,5 +62,6 @@ V1_INFERENCE = Operation(
     answer=V1InferenceAnswer,
     answer_types={"text/plain": STREAM},
     headers=HEADERS,
+    request_headers=REQUEST_HEADERS,
     error=V1Error,
 )

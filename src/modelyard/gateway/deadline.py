@@ -1,0 +1,121 @@
+"""How long one request may take in all, from its arrival on, and what its client is told when that time is over.
+
+Owns the clock of one request and the reading of what its client asks for. Answers nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from modelyard.errors import DeadlineExceeded, InvalidRequest
+from modelyard.http.exchange import HttpExchange
+
+HEADER = "x-request-timeout"
+FIELD = "timeout"
+ACCEPTED = "a number of seconds above 0"
+
+OnOver = Callable[[DeadlineExceeded], Awaitable[None]]
+
+
+class Deadline:
+    """A context whose body is cancelled when the time is over, and which then raises DeadlineExceeded.
+
+    The client is told in that moment, by a task of its own: the body may have to wait for its replica to let go.
+    """
+
+    def __init__(self, timeout_s: float, on_over: OnOver) -> None:
+        """The time begins now. `on_over`: tells the client."""
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._timeout_s = timeout_s
+        self._on_over = on_over
+        self._timer: asyncio.TimerHandle | None = None
+        self._worker: asyncio.Task[Any] | None = None
+        self._telling: asyncio.Future[None] | None = None
+        self._replica_at: float | None = None
+
+    def shorten(self, timeout_s: float) -> None:
+        """At most so long in all."""
+        if timeout_s < self._timeout_s:
+            self._timeout_s = timeout_s
+            self._set_timer()
+
+    def found_replica(self) -> None:
+        """From now on a replica works on it."""
+        self._replica_at = self._loop.time()
+
+    def stop(self) -> None:
+        """It was done in time."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _set_timer(self) -> None:
+        self.stop()
+        self._timer = self._loop.call_at(self._began + self._timeout_s, self._end)
+
+    def _end(self) -> None:
+        if self._worker is not None and self._telling is None:
+            self._telling = asyncio.ensure_future(self._on_over(self._error()))
+            self._worker.cancel()
+
+    def _error(self) -> DeadlineExceeded:
+        now = self._loop.time()
+        waited_s = (self._replica_at or now) - self._began
+        worked_s = now - self._began - waited_s
+        return DeadlineExceeded(
+            f"The request was not done within the {self._timeout_s:g} s it may take: {waited_s:.1f} s passed before a "
+            f"replica had it, {worked_s:.1f} s since.",
+            cause="request",
+            timeout_s=self._timeout_s,
+            waited_s=waited_s,
+            worked_s=worked_s,
+        )
+
+    async def __aenter__(self) -> Self:
+        self._worker = asyncio.current_task()
+        self._set_timer()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        if self._telling is None or self._worker is None:
+            return
+        still_cancelled = self._worker.uncancel()
+        await asyncio.wait({self._telling})
+        if error is not None and not still_cancelled:
+            raise self._error() from None
+
+
+def find_timeout_s(http: HttpExchange) -> float | None:
+    """What the request's header allows it; None when it has none. Raises InvalidRequest."""
+    text = http.header(HEADER.encode())
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise InvalidRequest(field=HEADER, got=text, accepted=ACCEPTED) from None
+    return check_timeout_s(seconds, HEADER)
+
+
+def find_body_timeout_s(body: Mapping[str, Any]) -> float | None:
+    """What the request's body allows it; None when it does not say. Raises InvalidRequest."""
+    given = body.get(FIELD)
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise InvalidRequest(field=FIELD, got=given, accepted=ACCEPTED)
+    return check_timeout_s(given, FIELD)
+
+
+def check_timeout_s(seconds: float, field: str) -> float:
+    """The same. Raises InvalidRequest unless it is above 0; not a number is not."""
+    if not seconds > 0 or math.isnan(seconds):
+        raise InvalidRequest(field=field, got=seconds, accepted=ACCEPTED)
+    return seconds
