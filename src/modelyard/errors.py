@@ -30,6 +30,7 @@ ModelyardError
 │   └── ReplicaLost               the replica died with the request in it; retried elsewhere when unstarted
 ├── DeadlineExceeded 504
 └── InferenceFailed 500           the model code raised; details are in the replica's log
+    └── InputTooLarge 413         the model ran out of memory on this input alone
 """
 
 from __future__ import annotations
@@ -269,6 +270,13 @@ class InferenceFailed(ModelyardError):
     """The model failed on this input."""
 
     code = "inference_failed"
+
+
+class InputTooLarge(InferenceFailed):
+    """The model ran out of memory on this input."""
+
+    code = "input_too_large"
+    status = 413
 
 
 def all_errors(root: type[ModelyardError] = ModelyardError) -> Iterator[type[ModelyardError]]:

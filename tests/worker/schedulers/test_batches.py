@@ -352,3 +352,4 @@ def test_running_out_of_memory_is_told_as_such() -> None:
     answer = as_answer(MemoryError(), ECHO)
     assert isinstance(answer, InferenceFailed)
     assert answer.data == {"out_of_memory": True}
+    assert (answer.status, answer.code) == (413, "input_too_large")
