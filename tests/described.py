@@ -19,7 +19,7 @@ from jsonschema.exceptions import best_match
 JSON = "application/json"
 NOT_CALLS = ("/openapi.json", "/docs")
 """What is served beside the API."""
-NOWHERE = {404, 405}
+NOWHERE = {404, 405, 413}
 """What a path or a method that is no call is answered with, as a v2 error."""
 NOTHING_THERE = {
     "type": "object",

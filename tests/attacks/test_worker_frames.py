@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from tests.attacks.memory import MIB, measured
-from tests.attacks.registry import attack
 from tests.serving import KEY, Server, wait_until
 
 HOSTILE = "hostile/gpt2"
@@ -116,15 +115,3 @@ def test_a_worker_that_floods_its_server_is_cut_off_and_costs_no_memory(hostile_
         HOSTILE
     )
     assert hostile_server.delete(HOSTILE).status_code == 200
-
-
-@attack
-def leave_answers_unread(server: Server) -> None:
-    text = "the cat " * 100_000
-    body = json.dumps({"text": [text] * 8, "candidate_labels": ["a"]}).encode()
-    connections = [unread(server, "/models/v2/tiny/nli", body) for _ in range(4)]
-    for connection in connections:
-        connection.__enter__()
-    wait_until(lambda: server.load() == (0, 0), 60)
-    for connection in connections:
-        connection.__exit__(None, None, None)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from sqlalchemy import select
 
@@ -94,6 +95,13 @@ def held_by_its_worker(server: Server, **body: Any) -> Iterator[HTTPConnection]:
             os.kill(pid, signal.SIGCONT)
 
 
+def is_connected(server: Server, port: int) -> bool:
+    """Whether the server holds a connection to a client on this port."""
+    assert server.process is not None
+    held = psutil.Process(server.process.pid).net_connections("tcp")
+    return any(connection.raddr and connection.raddr.port == port for connection in held)
+
+
 def newest_request_id(server: Server) -> str:
     read(server, "usage")  # asking writes down what is over
     newest = select(requests.c.id).order_by(requests.c.at.desc()).limit(1)
@@ -131,8 +139,11 @@ def test_a_streams_true_figures_are_known_afterwards(billed: Server, surface: st
 def test_a_request_that_was_left_is_metered_for_the_time_it_took(billed: Server) -> None:
     billed.run("tiny/gpt2", text="warm", params=SHORT)
     with held_by_its_worker(billed, text="the cat", stream=True, params=LONG) as connection:
+        port = connection.sock.getsockname()[1]
         connection.close()
-        wait_until(lambda: billed.load() == (0, 0))
+        wait_until(lambda: not is_connected(billed, port))
+        assert billed.load() == (1, 0)  # its worker has not let go of it
+    wait_until(lambda: billed.load() == (0, 0))
     seen = read(billed, f"usage/{newest_request_id(billed)}")
     assert (seen["outcome"], seen["costNano"] > 0) == ("cancelled", True)
 

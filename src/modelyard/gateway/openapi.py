@@ -213,7 +213,7 @@ def describe_responses(operation: Operation, schemas: Schemas) -> dict[str, Any]
         }
     others = {str(status): {"description": text, "content": files} for status, text in operation.statuses.items()}
     error = {JSON_CONTENT: {"schema": schemas.of(operation.error)}}
-    failures = {500: FAILURES[500]} if operation.public else FAILURES
+    failures = {status: FAILURES[status] for status in (413, 500)} if operation.public else FAILURES
     failed = {
         str(status): {"description": text, "content": error}
         for status, text in {**failures, **operation.failures}.items()
