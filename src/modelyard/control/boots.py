@@ -11,6 +11,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 
 from modelyard.control.failures import GiveUp, Retry
 from modelyard.control.faults import contained
@@ -96,13 +97,15 @@ class Boots:
         """Launches what waits for its files and for room, as far as there is any and it can be recorded."""
         if self._records.held_up:
             return
-        room = self._room(now)
         queued = [
             (managed, replica)
             for managed in self._clusters.values()
             for replica in managed.replicas.values()
             if replica.state is ReplicaState.QUEUED
         ]
+        if not queued:
+            return
+        room = self._room(now)
         out_of_luck: set[str] = set()  # the other replicas of a cluster need just as much
         booting = self._count_booting()
         for managed, replica in sorted(queued, key=lambda pair: pair[1].since):
@@ -160,14 +163,14 @@ class Boots:
         if not managed.settings.billed:
             return None
         account_id = managed.cluster.account_id
-        begun = [
+        begun = (
             (replica.priced_bytes, now - replica.since if replica.was_ready else 0.0)
             for each in self._clusters.values()
             if each.cluster.account_id == account_id and each.settings.billed
             for replica in each.replicas.values()
             if replica.place is not None
-        ]
-        return self._launch_refusal(account_id, [*begun, (card.memory_bytes, 0.0)])
+        )
+        return self._launch_refusal(account_id, chain([(card.memory_bytes, 0.0)], begun))
 
     def _evict(self, victim: MemoryHolder, to_make_room_for: ManagedCluster, now: float) -> None:
         managed = next(each for each in self._clusters.values() if victim.replica_id in each.replicas)
