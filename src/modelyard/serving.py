@@ -232,7 +232,6 @@ class Root:
             self._measurements,
             self._plane,
             self._routes,
-            self._engine,
             self._journal,
             self._clock,
             owner_id=owner.id,

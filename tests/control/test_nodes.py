@@ -135,8 +135,8 @@ async def test_an_accounts_quota_counts_over_all_nodes(make_control: MakeControl
 async def test_memory_for_other_work_is_held_on_one_node(make_control: MakeControl) -> None:
     async with make_control(nodes=nodes(ONE, TWO)) as control:
         assert await control.plane.largest_memory_bytes() == TWO
-        assert await control.plane.reserve_memory("an export", Need(TWO)) == Placed(Place("b"), Need(TWO))
-        assert isinstance(await control.plane.reserve_memory("another", Need(TWO)), Wait)
+        assert await control.plane.reserve_memory("an export", TWO) == Placed(Place("b"), Need(TWO))
+        assert isinstance(await control.plane.reserve_memory("another", TWO), Wait)
         assert control.places(await control.up(SMALL, min=1)) == ["a"]
         second = await control.put(TWIN)
         await control.settle()

@@ -6,7 +6,6 @@ import pytest
 
 from modelyard.control.placement import Never, Placed, Wait
 from modelyard.control.replicas import BootSettings
-from modelyard.engine.base import Need
 from modelyard.errors import ModelyardError, UnknownCluster
 from modelyard.units import GIB
 from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, MakeControl
@@ -80,9 +79,9 @@ async def test_what_a_trial_holds_teaches_nothing(make_control: MakeControl) -> 
 async def test_memory_that_is_reserved_is_nobody_elses_until_it_is_released(make_control: MakeControl) -> None:
     async with make_control(memory_bytes=2 * GIB) as control:
         assert await control.plane.largest_memory_bytes() == 2 * GIB
-        assert isinstance(await control.plane.reserve_memory("an export", Need(GIB)), Placed)
-        assert isinstance(await control.plane.reserve_memory("another", Need(2 * GIB)), Wait)
-        assert isinstance(await control.plane.reserve_memory("a huge one", Need(3 * GIB)), Never)
+        assert isinstance(await control.plane.reserve_memory("an export", GIB), Placed)
+        assert isinstance(await control.plane.reserve_memory("another", 2 * GIB), Wait)
+        assert isinstance(await control.plane.reserve_memory("a huge one", 3 * GIB), Never)
         for _ in range(2):
             await control.plane.release_memory("an export")
-        assert isinstance(await control.plane.reserve_memory("another", Need(2 * GIB)), Placed)
+        assert isinstance(await control.plane.reserve_memory("another", 2 * GIB), Placed)

@@ -257,8 +257,8 @@ async def test_what_replicas_came_to_hold_is_reserved_for_the_next_and_priced_fo
 
 async def test_memory_held_for_other_work_is_free_for_nobody(make_control: MakeControl) -> None:
     async with make_control(memory_bytes=TWO) as control:
-        assert await control.plane.reserve_memory("an export", Need(ONE)) == Placed(Place("fake"), Need(ONE))
-        assert isinstance(await control.plane.reserve_memory("another", Need(TWO)), Wait)
+        assert await control.plane.reserve_memory("an export", ONE) == Placed(Place("fake"), Need(ONE))
+        assert isinstance(await control.plane.reserve_memory("another", TWO), Wait)
         await control.up(SMALL, min=1)
         second = await control.put(TWIN)
         await control.settle()

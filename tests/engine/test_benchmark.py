@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from modelyard.control.routes import Target
 from modelyard.jobs.benchmark import ask_over, conclude, confirm, sweep
 from modelyard.tasks.registry import get_task
 from modelyard.tasks.shared.workload import workload
@@ -20,7 +21,7 @@ async def test_a_tiny_model_is_measured_from_end_to_end(real: Harness, tiny_gpt2
     told: list[str] = []
     spec = model_spec(tiny_gpt2)
     found = await sweep(
-        ask_over(await real.boot(spec)),
+        ask_over(Target("replica", await real.boot(spec), 1)),
         workload(task, 128),
         streams=task.streams,
         max_batch=real.engine.sightings()[spec.replica_id].slots,
@@ -36,7 +37,7 @@ async def test_a_tiny_model_is_measured_from_end_to_end(real: Harness, tiny_gpt2
 
     at_first = await held()
     peak = await confirm(
-        ask_over(link),
+        ask_over(Target("replica", link, 1)),
         found,
         memory=held,
         budget_s=BUDGET_S,

@@ -26,7 +26,6 @@ async def running_jobs(control: ControlPlane, measurements: Measurements) -> Asy
         measurements,
         control.plane,
         control.routes,
-        control.engine,
         control.journal,
         control.clock,
         owner_id=control.other_account,

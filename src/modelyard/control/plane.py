@@ -10,19 +10,21 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from modelyard.control.boots import log_folder
 from modelyard.control.clusters import Changes, Report
 from modelyard.control.parts import Parts
-from modelyard.control.placement import Placement
+from modelyard.control.placement import Placed, Placement
 from modelyard.control.preparation import Prepared
 from modelyard.control.replicas import BootSettings, ManagedCluster
 from modelyard.control.routes import Route
 from modelyard.control.states import ClusterStatus
-from modelyard.engine.base import Need, ReplicaLog
+from modelyard.engine.base import Need, OnStep, ReplicaLog
 from modelyard.errors import UnknownCluster
 from modelyard.records.clusters import Capacity, Cluster, Event
-from modelyard.records.models import ModelCard
+from modelyard.records.models import ModelCard, OnProgress
+from modelyard.records.variants import ExportOrder
 
 STOPPED = frozenset({ClusterStatus.STOPPING, ClusterStatus.STOPPED})
 """The statuses in which a cluster takes no requests before it is asked for again."""
@@ -171,6 +173,17 @@ class Plane:
 
     # --- jobs ---
 
+    async def prepare_model(self, card: ModelCard, on_progress: OnProgress) -> Path:
+        """Gets a model's files to where they are needed, unless they are there; their folder.
+
+        Raises ModelRefused, DownloadFailed.
+        """
+        return await self._parts.engine.prepare(card, on_progress)
+
+    async def export(self, order: ExportOrder, placed: Placed, on_step: OnStep) -> None:
+        """Makes a variant where `reserve_memory` has set memory aside. Raises ModelRefused."""
+        await self._parts.engine.export(order, placed.place, on_step)
+
     async def offer_model(self, card: ModelCard) -> None:
         """Takes what a job knows of a model whose files it has."""
         self._preparations.offer(card)
@@ -183,9 +196,9 @@ class Plane:
         """What may be held on the largest node in all."""
         return self._parts.boots.memory_bytes
 
-    async def reserve_memory(self, name: str, need: Need) -> Placement:
+    async def reserve_memory(self, name: str, memory_bytes: int) -> Placement:
         """Sets memory aside for work that is no replica, if it is free somewhere now; see `release_memory`."""
-        return self._parts.boots.reserve_memory(name, need, self._parts.clock.monotonic())
+        return self._parts.boots.reserve_memory(name, Need(memory_bytes), self._parts.clock.monotonic())
 
     async def release_memory(self, name: str) -> None:
         """Gives back what `reserve_memory` set aside. Idempotent."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from modelyard.engine.link import Link
+from modelyard.control.routes import Target
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.tasks.base import Size
 
@@ -110,8 +110,8 @@ def conclude(sweep: Sweep, *, load_s: float, peak_bytes: int | None, peak_device
     )
 
 
-def ask_over(link: Link) -> Ask:
-    """Asks the worker at the other end of `link`. Cancelling it cancels the work there."""
+def ask_over(target: Target) -> Ask:
+    """Asks one worker, whatever slots it has. Cancelling it cancels the work there."""
 
     async def ask(fields: Mapping[str, Any], params: Mapping[str, Any], stream: bool) -> Reply:
         began = time.perf_counter()
@@ -120,7 +120,7 @@ def ask_over(link: Link) -> Ask:
         async def note(piece: str) -> None:
             pieces.append((time.perf_counter() - began, piece))
 
-        await link.request(dict(fields), dict(params), stream=stream).run(note)
+        await target.link.request(dict(fields), dict(params), stream=stream).run(note)
         return Reply(time.perf_counter() - began, tuple(pieces))
 
     return ask

@@ -24,7 +24,6 @@ from modelyard.control.plane import Plane
 from modelyard.control.preparation import Preparing
 from modelyard.control.replicas import BootSettings
 from modelyard.control.routes import Routes
-from modelyard.engine.base import Engine, Need, Place
 from modelyard.errors import ModelRefused, ModelyardError, NoCapacity, QueueFull
 from modelyard.jobs.benchmark import Figures, conclude, confirm, sweep
 from modelyard.jobs.measurements import Measurements
@@ -43,9 +42,9 @@ OWNER = "modelyard"
 """The account in whose name benchmarks run: their instances are in the ledger, on nobody's bill."""
 AVAILABLE = "Model available"
 POLL_S = 2.0
+"""How soon a job is seen that another process has queued, and how often memory is looked for."""
 JOB_S = 60.0
 """What a job of a small model takes: when it is worth asking again."""
-"""How soon a job is seen that another process has queued, and how often memory is looked for."""
 ROOM_FACTOR = 1.5
 ROOM_BYTES = 512 * 1024**2
 """A trial may take the estimate times the factor, and this much more: batches of long inputs need room to compute."""
@@ -71,7 +70,6 @@ class Jobs:
         measurements: Measurements,
         plane: Plane,
         routes: Routes,
-        engine: Engine,
         journal: Journal,
         clock: Clock,
         *,
@@ -91,7 +89,6 @@ class Jobs:
         self._measurements = measurements
         self._plane = plane
         self._routes = routes
-        self._engine = engine
         self._journal = journal
         self._clock = clock
         self._owner_id = owner_id
@@ -224,12 +221,12 @@ class Jobs:
                 words_before = words
                 self._move(job, JobState.DOWNLOADING, words)
 
-        return replace(card, path=await self._engine.prepare(card, on_progress))
+        return replace(card, path=await self._plane.prepare_model(card, on_progress))
 
     async def _export(self, job: Job, card: ModelCard, kind: VariantKind) -> ModelCard:
         """Makes the variant; its card."""
         need_bytes = int(EXPORT_FACTOR * (card.inspection.weight_bytes or card.memory_bytes)) + ROOM_BYTES
-        async with self._memory_for(job, Need(need_bytes)) as place:
+        async with self._memory_for(job, need_bytes) as placed:
             order = ExportOrder(
                 path=str(card.path),
                 task=card.task,
@@ -239,14 +236,14 @@ class Jobs:
                 revision=card.revision,
                 memory_limit_bytes=need_bytes,
             )
-            await self._engine.export(order, place, partial(self._move, job, JobState.EXPORTING))
+            await self._plane.export(order, placed, partial(self._move, job, JobState.EXPORTING))
         return await self._catalog.get(job.model_id)
 
     @asynccontextmanager
-    async def _memory_for(self, job: Job, need: Need) -> AsyncIterator[Place]:
+    async def _memory_for(self, job: Job, memory_bytes: int) -> AsyncIterator[Placed]:
         """Sets memory aside, once it is free; where. Raises NoCapacity when no node ever has as much."""
         reason = None
-        while not isinstance(found := await self._plane.reserve_memory(job.model_id, need), Placed):
+        while not isinstance(found := await self._plane.reserve_memory(job.model_id, memory_bytes), Placed):
             if isinstance(found, Never):
                 raise NoCapacity(f"Making {job.model_id} {found.reason}", cause=found.cause, model=job.model_id)
             if found.reason != reason:
@@ -254,7 +251,7 @@ class Jobs:
                 self._move(job, JobState.EXPORTING, reason)
             await asyncio.sleep(POLL_S)
         try:
-            yield found.place
+            yield found
         finally:
             await self._plane.release_memory(job.model_id)
 

@@ -47,7 +47,7 @@ class TrialWorker:
     @property
     def ask(self) -> Ask:
         """Sends it requests."""
-        return ask_over(self._target.link)
+        return ask_over(self._target)
 
     async def load_s(self) -> float:
         """From the worker's launch until it was ready."""
