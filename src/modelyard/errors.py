@@ -187,7 +187,7 @@ class TooManyAtOnce(Throttled):
 
 
 class Overloaded(Throttled):
-    """The server's memory for requests is in use. Try again shortly."""
+    """The server's memory for requests is in use."""
 
     code = "overloaded"
     status = 503
@@ -240,7 +240,7 @@ class CannotListen(Unavailable):
 class StoreUnavailable(Unavailable):
     """The server's records cannot be read or written. The message is the operator's: it names files and hosts.
 
-    `cause`: "disk full", "disk" (it fails, or is read-only), or none.
+    `cause`: "disk full", "disk" (it fails, or is read-only), or what else `store.problems` found.
     """
 
     code = "store_unavailable"

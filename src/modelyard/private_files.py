@@ -52,18 +52,15 @@ def ensure_data_folder(path: Path, trees: Collection[str]) -> None:
         ensure_private_folder(path)
         mended = close_to_others(path, trees)
     except OSError as error:
-        raise Unavailable(f"The data folder {path} cannot be made: {error.strerror}. {CHOOSE_ANOTHER}") from error
+        raise Unavailable(f"The data folder {path} cannot be made: {error.strerror}.", cause="data folder") from error
     if not os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise Unavailable(f"The data folder {path} cannot be written to. {CHOOSE_ANOTHER}")
+        raise Unavailable(f"The data folder {path} cannot be written to.", cause="data folder")
     if mended:
         log.warning(
             "others could read %s; now only this user can: %d files and folders were closed to others",
             path,
             len(mended),
         )
-
-
-CHOOSE_ANOTHER = "Make it writable for this user, or choose another with --data-dir."
 
 
 def close_to_others(path: Path, trees: Collection[str]) -> Sequence[Path]:

@@ -88,5 +88,5 @@ def test_a_data_folder_that_cannot_be_written_to_is_a_sentence(tmp_path: Path, m
     said = " ".join(ended.stderr.split())
     assert ended.returncode == 1, said
     assert f"error: The data folder {data_dir} cannot be" in said
-    assert "Make it writable for this user, or choose another with --data-dir." in said
+    assert "fix: make it writable for this user, or choose another with --data-dir" in said
     assert "Traceback" not in said

@@ -11,7 +11,7 @@ from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.hub import Hub
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
-from modelyard.records.models import Measurement, Source
+from modelyard.records.models import UNSAFE, Measurement, Source
 from tests.catalog.models import diffusers, model, weights, write
 from tests.hub.server import HubServer, Repo
 
@@ -159,7 +159,8 @@ async def test_consent_lifts_a_refusal(root: Path) -> None:
     catalog = Catalog(Folders([root]), allow_unsafe=frozenset({"acme/old"}))
     lenient = await catalog.get("acme/old")
 
-    assert "--allow-unsafe acme/old" in (strict.refusal or "")
+    assert "pickle" in (strict.refusal or "")
+    assert strict.refusal_cause == UNSAFE
     assert lenient.refusal is None
     assert await catalog.ensure_files(lenient) == path
 

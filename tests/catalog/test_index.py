@@ -15,7 +15,7 @@ from modelyard.catalog.hub import Hub
 from modelyard.catalog.hub_settings import HubSettings
 from modelyard.catalog.index import CHECKED_PER_LOOK, Index
 from modelyard.jobs.measurements import Measurements
-from modelyard.records.models import Listing
+from modelyard.records.models import UNSAFE, Listing
 from modelyard.store.store import Store
 from tests.catalog.models import model, write
 from tests.clock import HandClock
@@ -129,7 +129,9 @@ async def test_a_consent_given_since_is_seen(run, root: Path) -> None:
     files = {name: content for name, content in model().items() if name != "model.safetensors"}
     write(root / "acme" / "old", {**files, "pytorch_model.bin": b"\x80"})
     async with run() as running:
-        assert "--allow-unsafe" in ((await running.rows())["acme/old"].refusal or "")
+        refused = (await running.rows())["acme/old"]
+        assert "pickle" in (refused.refusal or "")
+        assert refused.facts["refusal_cause"] == UNSAFE
 
     async with run(allow_unsafe=frozenset({"acme/old"})) as running:
         assert (await running.rows())["acme/old"].refusal is None

@@ -295,20 +295,17 @@ def test_names_with_path_tricks_in_an_index_are_missing_files(inspect) -> None:
 PICKLED = Inspection(task="fill-mask", pickle_only=True)
 
 
-def test_a_refusal_says_what_was_found_and_what_to_do() -> None:
+def test_a_refusal_says_what_was_found() -> None:
     sentence = find_refusal("acme/old", PICKLED, ())
 
-    assert sentence == (
-        "acme/old has its weights only as pickle files, which can run any code when they are opened; "
-        "run `modelyard serve --allow-unsafe acme/old` to accept pickle weights for this model."
-    )
+    assert sentence == ("acme/old has its weights only as pickle files, which can run any code when they are opened.")
 
 
 def test_two_dangers_make_one_sentence() -> None:
     sentence = find_refusal("acme/old", Inspection(task="chat", pickle_only=True, remote_code=True), ()) or ""
 
-    assert sentence.count("--allow-unsafe acme/old") == 1
-    assert "pickle weights and its code" in sentence
+    assert sentence.count("acme/old") == 1
+    assert "are opened and needs Python code from its own repository" in sentence
 
 
 def test_the_operators_consent_counts_for_that_model_only() -> None:

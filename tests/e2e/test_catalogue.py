@@ -35,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def yard(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with that folder; it boots nothing."""
     server = Server(tmp_path_factory.mktemp("server"), root)
     server.start(warm=False)
@@ -57,13 +57,13 @@ def ids(server: Server, **query: Any) -> list[str]:
     return [each["modelId"] for each in listed(server, **query)]
 
 
-def test_pages_hold_every_model_exactly_once_in_order(yard: Server) -> None:
-    whole = ids(yard)
+def test_pages_hold_every_model_exactly_once_in_order(server: Server) -> None:
+    whole = ids(server)
     assert len(whole) == len(NAMES) + 2 + PUBLISHED
     seen: list[str] = []
     query: dict[str, Any] = {"limit": 7}
     while True:
-        body = yard.client.get("/models/v2/list/models", params=query).json()
+        body = server.client.get("/models/v2/list/models", params=query).json()
         seen += [each["modelId"] for each in body["output"]]
         if "next" not in body:
             break
@@ -73,75 +73,75 @@ def test_pages_hold_every_model_exactly_once_in_order(yard: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/models/v2/list/models", "/model/list"])
-def test_link_headers_lead_through_all_pages_of_both_surfaces(yard: Server, path: str) -> None:
+def test_link_headers_lead_through_all_pages_of_both_surfaces(server: Server, path: str) -> None:
     seen: list[str] = []
-    response = yard.client.get(path, params={"limit": 10, "task": "text-generation", "search": "many/"})
+    response = server.client.get(path, params={"limit": 10, "task": "text-generation", "search": "many/"})
     while True:
         body = response.json()
         seen += [each["modelId"] for each in (body if isinstance(body, list) else body["output"])]
         if "next" not in response.links:
             break
-        response = yard.client.get(response.links["next"]["url"])
+        response = server.client.get(response.links["next"]["url"])
     assert seen == NAMES
 
 
-def test_lists_are_narrowed_by_task_and_text_together(yard: Server) -> None:
-    assert ids(yard, task="text-to-image") == ["odd/Painter"]
-    assert ids(yard, search="PAINT") == ["odd/Painter"]
-    assert ids(yard, search="many/m0", task="text-generation") == NAMES[:10]
-    assert ids(yard, search="many/m0", task="chat") == []
-    assert ids(yard, search="%") == ids(yard, search="m_0") == ids(yard, search="\0") == []
-    assert GPT2 in ids(yard, search="gpt2")
+def test_lists_are_narrowed_by_task_and_text_together(server: Server) -> None:
+    assert ids(server, task="text-to-image") == ["odd/Painter"]
+    assert ids(server, search="PAINT") == ["odd/Painter"]
+    assert ids(server, search="many/m0", task="text-generation") == NAMES[:10]
+    assert ids(server, search="many/m0", task="chat") == []
+    assert ids(server, search="%") == ids(server, search="m_0") == ids(server, search="\0") == []
+    assert GPT2 in ids(server, search="gpt2")
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "10001", "many", "9" * 5000])
-def test_a_wrong_limit_is_named(yard: Server, limit: str) -> None:
-    response = yard.client.get("/models/v2/list/models", params={"limit": limit})
+def test_a_wrong_limit_is_named(server: Server, limit: str) -> None:
+    response = server.client.get("/models/v2/list/models", params={"limit": limit})
     assert response.status_code == 422
     assert "limit" in response.json()["error"]
     assert "from 1 to 10000" in response.json()["error"]
 
 
-def test_a_published_model_shows_what_was_published(yard: Server) -> None:
-    (coder,) = listed(yard, modelId="codellama/CodeLlama-70b-Instruct-hf")
+def test_a_published_model_shows_what_was_published(server: Server) -> None:
+    (coder,) = listed(server, modelId="codellama/CodeLlama-70b-Instruct-hf")
     assert coder == {
         "modelId": "codellama/CodeLlama-70b-Instruct-hf", "task": "chat", "params": 70, "ramRequired": 372.52,
         "memorySource": "published", "meter": "super", "meterPrice": pytest.approx(372.52 * 0.0000166667),
         "benchmarked": True, "architecture": None, "source": "published", "revision": None, "license": None,
         "variants": [], "variantOf": None, "error": None, "benchmark": None,
     }  # fmt: skip
-    row = next(row for row in yard.client.get("/model/list").json() if row["name"] == GPT2)
+    row = next(row for row in server.client.get("/model/list").json() if row["name"] == GPT2)
     assert (row["requiredRAM"], row["benchmarked"], row["task"]) == (0.5, True, "text-generation")
 
 
-def test_a_model_known_by_its_files_is_an_estimate_until_measured(yard: Server) -> None:
-    (one,) = listed(yard, modelId=NAMES[0])
+def test_a_model_known_by_its_files_is_an_estimate_until_measured(server: Server) -> None:
+    (one,) = listed(server, modelId=NAMES[0])
     assert (one["memorySource"], one["benchmarked"], one["source"]) == ("estimated", False, "folder")
-    assert one in listed(yard)
+    assert one in listed(server)
 
 
-def test_a_model_that_cannot_be_served_says_why_and_is_no_choice_in_v1(yard: Server) -> None:
-    (broken,) = listed(yard, search="odd/broken")
+def test_a_model_that_cannot_be_served_says_why_and_is_no_choice_in_v1(server: Server) -> None:
+    (broken,) = listed(server, search="odd/broken")
     assert "no weights" in broken["error"]
-    assert "odd/broken" not in [row["name"] for row in yard.client.post("/model/list").json()]
+    assert "odd/broken" not in [row["name"] for row in server.client.post("/model/list").json()]
 
 
-def test_folders_that_come_change_and_go_are_seen_without_a_restart(yard: Server, root: Path) -> None:
+def test_folders_that_come_change_and_go_are_seen_without_a_restart(server: Server, root: Path) -> None:
     path = write(root / "new" / "model", model())
-    wait_until(lambda: ids(yard, search="new/") == ["new/model"])
+    wait_until(lambda: ids(server, search="new/") == ["new/model"])
     write(path, {"README.md": b"---\npipeline_tag: text-to-image\n---\n"})
-    wait_until(lambda: ids(yard, task="text-to-image", search="new/") == ["new/model"])
+    wait_until(lambda: ids(server, task="text-to-image", search="new/") == ["new/model"])
     shutil.rmtree(path)
-    wait_until(lambda: ids(yard, search="new/") == [])
+    wait_until(lambda: ids(server, search="new/") == [])
 
 
-def test_files_replace_a_published_model_and_placement_never_uses_its_figure(yard: Server, root: Path) -> None:
+def test_files_replace_a_published_model_and_placement_never_uses_its_figure(server: Server, root: Path) -> None:
     path = write(root / GPT2, model())
-    (found,) = wait_until(lambda: [each for each in listed(yard, search=GPT2) if each["source"] == "folder"])
+    (found,) = wait_until(lambda: [each for each in listed(server, search=GPT2) if each["source"] == "folder"])
     assert (found["memorySource"], found["benchmarked"]) == ("estimated", False)
     assert found["ramRequired"] != 0.5
     shutil.rmtree(path)
-    (back,) = wait_until(lambda: [each for each in listed(yard, search=GPT2) if each["source"] == "published"])
+    (back,) = wait_until(lambda: [each for each in listed(server, search=GPT2) if each["source"] == "published"])
     assert back["ramRequired"] == 0.5
 
 

@@ -5,9 +5,11 @@ import pytest
 from modelyard.errors import (
     ClusterOff,
     InvalidRequest,
+    ModelRefused,
     ModelyardError,
     NoCapacity,
     NotFound,
+    Overloaded,
     PaymentRequired,
     QueueFull,
     QuotaExceeded,
@@ -35,6 +37,8 @@ CASES: list[tuple[ModelyardError, str, str]] = [
     (Unauthorized(), "Authorization: Key", "`modelyard keys create NAME`"),
     (Unauthorized("Not known.", cause="unknown key"), "makes one that is", "`modelyard keys create NAME`"),
     (UnknownModel("a/b.onnx was not made.", cause="variant", model="a/b.onnx"), "/model/job", "/request/a/b.onnx"),
+    (ModelRefused("a/b has pickle files.", cause="unsafe", model="a/b"), "--allow-unsafe a/b", "--allow-unsafe a/b"),
+    (Overloaded(retry_after_s=1.0), "Try again shortly", "Try again shortly"),
     (QuotaExceeded("Too many.", cause="models", limit=3), "POST /model/delete", "DELETE /models/v2/org/model"),
 ]
 

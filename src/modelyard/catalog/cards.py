@@ -42,19 +42,14 @@ def apply_measurement(card: ModelCard, measurement: Measurement | None) -> Model
 
 
 def find_refusal(model_id: str, inspection: Inspection, allow_unsafe: Collection[str]) -> str | None:
-    """One sentence that says what was found and what to do about it; None when the model may be served."""
+    """One sentence that says what was found; None when the model may be served."""
     if inspection.problem:
         return f"{model_id} {inspection.problem}."
     if model_id in allow_unsafe:
         return None
-    found, accept = [], []
+    found = []
     if inspection.pickle_only:
         found.append("has its weights only as pickle files, which can run any code when they are opened")
-        accept.append("pickle weights")
     if inspection.remote_code:
         found.append("needs Python code from its own repository to load")
-        accept.append("its code")
-    if not found:
-        return None
-    remedy = f"run `modelyard serve --allow-unsafe {model_id}` to accept {' and '.join(accept)} for this model"
-    return f"{model_id} {' and '.join(found)}; {remedy}."
+    return f"{model_id} {' and '.join(found)}." if found else None

@@ -22,7 +22,7 @@ from modelyard.catalog.hub import Hub
 from modelyard.catalog.library import transformers_version
 from modelyard.catalog.nearest import nearest_names
 from modelyard.config import Settings
-from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
+from modelyard.errors import DownloadFailed, InvalidRequest, UnknownModel
 from modelyard.records.models import Measurement, ModelCard, OnProgress, Source, check_model_id
 from modelyard.records.variants import VARIANTS_FOLDER, split_variant
 
@@ -148,8 +148,7 @@ class Catalog:
         Cancelling stops waiting; the download stops when nobody waits for it any more. Raises ModelRefused,
         DownloadFailed.
         """
-        if card.refusal:
-            raise ModelRefused(card.refusal, model=card.model_id)
+        card.check_served()
         if card.source is Source.FOLDER and card.path is not None:
             return card.path
         if self._hub is None:

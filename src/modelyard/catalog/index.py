@@ -207,6 +207,7 @@ def listing_of(card: ModelCard, now: datetime, **facts: str | None) -> Listing:
         "dtype": card.inspection.dtype,
         "max_length": card.inspection.max_length,
         "library": card.inspection.library,
+        "refusal_cause": card.refusal_cause,
         **facts,
     }
     return Listing(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import typer
 
-from modelyard.cli import output
+from modelyard.cli import output, problems
 from modelyard.cli.client import Client, find_key
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json
@@ -142,7 +142,12 @@ def check_database(settings: Settings) -> Finding:
         finally:
             database.close()
     except ModelyardError as error:
-        return Finding("database", Level.FAIL, error.message, "mend that, or choose another with --database-url")
+        return Finding(
+            "database",
+            Level.FAIL,
+            error.message,
+            problems.describe(error).fix or "mend that, or choose another with --database-url",
+        )
 
 
 def check_port(settings: Settings) -> Finding:

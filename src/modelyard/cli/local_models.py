@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from modelyard.cli.examples import with_examples
 from modelyard.config import Settings
-from modelyard.errors import InvalidRequest, ModelRefused
+from modelyard.errors import InvalidRequest
 from modelyard.records.models import ModelCard, Source
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ async def open_catalog(settings: Settings) -> AsyncIterator[Catalog]:
 async def find_model(catalog: Catalog, settings: Settings, name: str) -> ModelCard:
     """The card of a model named by its id or by the path of its folder. Raises UnknownModel, ModelRefused."""
     card = card_of_folder(Path(name), settings) if is_path(name) else await catalog.get(name)
-    if card.refusal is not None:
-        raise ModelRefused(card.refusal, model=card.model_id)
+    card.check_served()
     return card
 
 

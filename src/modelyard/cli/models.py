@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelyard.cli import output
+from modelyard.cli import output, problems
 from modelyard.cli.client import Client, open_client
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json, ModelId, Url
 from modelyard.config import Resolved, Settings
+from modelyard.errors import ModelRefused
 from modelyard.units import GIB
 
 if TYPE_CHECKING:
@@ -93,8 +94,17 @@ def describe(card: ModelCard) -> dict[str, Any]:
         "source": str(card.source),
         "revision": card.revision,
         "license": card.inspection.license,
-        "error": card.refusal,
+        "error": find_problem(card),
     }
+
+
+def find_problem(card: ModelCard) -> str | None:
+    """Why a model must not be served, and what to do about it; None when it may be."""
+    try:
+        card.check_served()
+    except ModelRefused as error:
+        return problems.describe(error).line
+    return None
 
 
 def row(model: dict[str, Any]) -> tuple[object, ...]:

@@ -41,6 +41,11 @@ class Problem:
     sentence: str
     fix: str | None = None
 
+    @property
+    def line(self) -> str:
+        """Both on one line, for a table."""
+        return self.sentence if self.fix is None else f"{self.sentence} Fix: {self.fix}."
+
 
 NEW_KEY = 'export MODELYARD_API_KEY="$(modelyard keys create NAME)"'
 
@@ -53,6 +58,22 @@ _BY_STATUS: dict[int, str] = {
     HTTPStatus.SERVICE_UNAVAILABLE: "modelyard start {model}    (tries again; modelyard events {model} says why)",
     HTTPStatus.GATEWAY_TIMEOUT: "modelyard events {model}",
 }
+
+_BY_CAUSE: dict[str, str] = {
+    "data folder": "make it writable for this user, or choose another with --data-dir",
+    "data folder taken": "stop that one, or give this one its own folder with --data-dir",
+    "old SQLite": "use a newer Python build, or --database-url postgresql://...",
+    "no file": "check that its folder exists and that this user may write to it",
+    "another file": "move it away, or choose another --data-dir",
+    "damaged": "restore it from a backup",
+    "locked": "look for a second server, a backup or an open database shell on it, and end that",
+    "busy": "try again in a moment",
+    "disk": "free some space on it, make it writable for this user, or check it",
+    "disk full": "free some space, or lower --min-free-mb",
+    "no right": "grant it to the user in --database-url",
+    "no answer": "check that it is running and that --database-url (MODELYARD_DATABASE_URL) is right",
+}
+"""For what is unavailable in this process, by its cause."""
 
 _BY_KIND: tuple[tuple[type[errors.ModelyardError], str], ...] = (
     (errors.Unauthorized, NEW_KEY),
@@ -82,6 +103,10 @@ def describe(error: BaseException) -> Problem:
             return Problem(error.message, f"modelyard request {model}")
         case errors.UnknownModel(data={"places": places}):
             return Problem(f"{error.message} Looked in {places}.", None)
+        case errors.ModelRefused(data={"cause": "unsafe", "model": model}):
+            return Problem(error.message, f"add --allow-unsafe {model}    (accepts that for this model)")
+        case errors.Unavailable(data={"cause": str(cause)}) if cause in _BY_CAUSE:
+            return Problem(error.message, _BY_CAUSE[cause])
         case errors.ModelyardError():
             fix = next((command for kind, command in _BY_KIND if isinstance(error, kind)), None)
             return Problem(error.message, fix)

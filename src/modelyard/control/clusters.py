@@ -20,7 +20,7 @@ from modelyard.control.preparation import Preparations, Prepared
 from modelyard.control.replicas import ManagedCluster
 from modelyard.control.room import QuotaOf
 from modelyard.control.states import ClusterStatus
-from modelyard.errors import InvalidRequest, ModelRefused, ModelyardError, QuotaExceeded, UnknownCluster
+from modelyard.errors import InvalidRequest, ModelyardError, QuotaExceeded, UnknownCluster
 from modelyard.records.clusters import Capacity, Cluster
 from modelyard.records.models import ModelCard
 from modelyard.store.store import Store
@@ -116,8 +116,7 @@ class Clusters:
     async def model(self, model_id: str) -> ModelCard:
         """The model's card, if it may be served. Raises UnknownModel, ModelRefused, and what the catalog raises."""
         card = await self._catalog.get(model_id)
-        if card.refusal is not None:
-            raise ModelRefused(card.refusal, model=model_id)
+        card.check_served()
         self._preparations.offer(card)
         return card
 

@@ -28,8 +28,7 @@ def find_shortage(folder: Path, min_free_bytes: int) -> StoreUnavailable | None:
     if free_bytes >= min_free_bytes:
         return None
     return StoreUnavailable(
-        f"The disk that holds {folder} has {free_bytes // MIB} MB left; {min_free_bytes // MIB} MB are kept free. "
-        "Free some space, or lower --min-free-mb.",
+        f"The disk that holds {folder} has {free_bytes // MIB} MB left; {min_free_bytes // MIB} MB are kept free.",
         cause="disk full",
     )
 

@@ -50,9 +50,7 @@ def lock_data_dir(data_dir: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise Unavailable(
-            f"Another modelyard server uses {data_dir}. Stop it, or give this one its own folder with --data-dir."
-        ) from None
+        raise Unavailable(f"Another modelyard server uses {data_dir}.", cause="data folder taken") from None
     return descriptor
 
 

@@ -14,8 +14,10 @@ from modelyard.errors import (
     ClusterOff,
     DeadlineExceeded,
     InvalidRequest,
+    ModelRefused,
     ModelyardError,
     NoCapacity,
+    Overloaded,
     PaymentRequired,
     QueueFull,
     QuotaExceeded,
@@ -24,6 +26,7 @@ from modelyard.errors import (
     UnknownCluster,
     UnknownModel,
 )
+from modelyard.records.models import UNSAFE, Listing
 
 ASK_AGAIN = 'Ask again with "retry": true (or `modelyard request --retry`) once that has changed.'
 """What to do about a job that failed, whatever failed it."""
@@ -37,6 +40,9 @@ OPERATOR: Remedies = {
     (BodyTooLarge, "memory"): "--max-request-mb raises the limit.",
     (DeadlineExceeded, "request"): "Ask for less, or allow it more: the header x-request-timeout, within what "
     "--request-timeout-s says.",
+    (ModelRefused, UNSAFE): "The operator of this server can accept that for this model: "
+    "`modelyard serve --allow-unsafe {model}`.",
+    (Overloaded, None): "Try again shortly.",
     (NoCapacity, "machine"): "Serve a smaller model or raise --memory-gb.",
     (NoCapacity, "device"): "Serve a smaller model.",
     (NoCapacity, "account memory"): "Serve a smaller model, or have the limit raised: "
@@ -96,6 +102,14 @@ def sentence(error: ModelyardError, remedies: Remedies) -> str:
     """What is wrong, and what to do about it."""
     remedy = find_remedy(error, remedies)
     return error.message if remedy is None else f"{error.message.rstrip('.')}. {remedy}"
+
+
+def describe_refusal(listing: Listing) -> str | None:
+    """Why a model in a list must not be served, and what to do about it; None when it may be."""
+    if listing.refusal is None:
+        return None
+    cause = listing.facts.get("refusal_cause")
+    return sentence(ModelRefused(listing.refusal, cause=cause, model=listing.model_id), OPERATOR)
 
 
 def describe_failed_job(error: ModelyardError) -> str:

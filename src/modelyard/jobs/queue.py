@@ -167,8 +167,7 @@ class Jobs:
         card = await self._catalog.find(model_id) if kind is not None else None
         if card is None:
             card = await self._catalog.get(base_id)
-        if card.refusal is not None:
-            raise ModelRefused(card.refusal, model=model_id)
+        card.check_served()
         return card
 
     # --- one job ---

@@ -10,11 +10,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from modelyard.errors import InvalidRequest
+from modelyard.errors import InvalidRequest, ModelRefused
 
 # The hub's own rule for repository names: 1-96 of [A-Za-z0-9_.-], no leading or trailing dot or dash, no "..".
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _MODEL_ID = re.compile(rf"{_NAME}/{_NAME}")
+
+UNSAFE = "unsafe"
+"""Why a model is refused that the operator may accept: its files run code when they are loaded."""
 
 
 def check_model_id(model_id: str) -> str:
@@ -86,7 +89,7 @@ class ModelCard:
     when `measured`, else an estimate from the weights. `path` is the folder that holds the files when they are on this
     machine, else None. `device_bytes`: the measured peak on an accelerator, 0 where none was
     used. `max_batch`: most requests in one batch, as far as that was measured to pay; None: the task's
-    own. `refusal` says why the model must not be served (pickle weights, remote code, no weights), with the remedy.
+    own. `refusal` says why the model must not be served (pickle weights, remote code, no weights).
     """
 
     model_id: str
@@ -100,6 +103,16 @@ class ModelCard:
     max_batch: int | None = None
     device_bytes: int = 0
     refusal: str | None = None
+
+    @property
+    def refusal_cause(self) -> str | None:
+        """UNSAFE when the operator may accept what its refusal says; None: nobody can."""
+        return UNSAFE if self.refusal is not None and self.inspection.problem is None else None
+
+    def check_served(self) -> None:
+        """Raises ModelRefused when it must not be served."""
+        if self.refusal is not None:
+            raise ModelRefused(self.refusal, cause=self.refusal_cause, model=self.model_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +140,8 @@ class Listing:
 
     `source`: folder, hub, published (a shipped list, files unseen), requested (asked for, files unseen) or variant.
     `memory_source`: measured, estimated or published; only the first two say what this server's replicas need.
-    `refusal` says why it must not be served, with the remedy. `facts` is plain JSON, such as `{"load_ms": 412}`;
-    its `weight_bytes` tells which weights a measurement was made with.
+    `refusal` says why it must not be served. `facts` is plain JSON, such as `{"load_ms": 412}`; its `weight_bytes`
+    tells which weights a measurement was made with, its `refusal_cause` is the card's.
     """
 
     model_id: str

@@ -61,8 +61,7 @@ def build_engine(url: URL, lock_timeout_s: float) -> Engine:
 def _sqlite_engine(url: URL, lock_timeout_s: float) -> Engine:
     if sqlite3.sqlite_version_info < (3, 35):  # RETURNING
         raise Unavailable(
-            f"SQLite {sqlite3.sqlite_version} is too old; Modelyard needs 3.35 or newer. "
-            "Use a newer Python build, or --database-url postgresql://..."
+            f"SQLite {sqlite3.sqlite_version} is too old; Modelyard needs 3.35 or newer.", cause="old SQLite"
         )
     engine = create_engine(
         url,

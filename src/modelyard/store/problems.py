@@ -1,4 +1,4 @@
-"""What a database says when something is wrong, as a sentence that tells what to do: the one border for its errors."""
+"""What a database says when something is wrong, as a sentence and its cause: the one border for its errors."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from modelyard.errors import ModelyardError, NotFound, StoreUnavailable
 
 def locked(where: str, waited_s: float) -> StoreUnavailable:
     """Another writer did not let go in time."""
-    return StoreUnavailable(
-        f"{where} has been locked by another writer for {waited_s:g} s. "
-        "Look for a second server, a backup or an open database shell on it, and end that."
-    )
+    return StoreUnavailable(f"{where} has been locked by another writer for {waited_s:g} s.", cause="locked")
 
 
 def busy(where: str) -> StoreUnavailable:
     """Every connection of the pool is in use and stayed so."""
-    return StoreUnavailable(f"All connections to {where} are busy. Try again in a moment.")
+    return StoreUnavailable(f"All connections to {where} are busy.", cause="busy")
 
 
 def closed() -> StoreUnavailable:
@@ -32,26 +29,17 @@ def from_sqlite(error: DBAPIError, where: str, waited_s: float) -> ModelyardErro
         case text if "is locked" in text:
             return locked(where, waited_s)
         case text if "unable to open" in text:
-            return StoreUnavailable(
-                f"Cannot open the database file {where}. "
-                "Check that its folder exists and that this user may write to it."
-            )
+            return StoreUnavailable(f"Cannot open the database file {where}.", cause="no file")
         case text if "readonly" in text:
-            return StoreUnavailable(
-                f"The database file {where} is read-only. Make it and its folder writable.", cause="disk"
-            )
+            return StoreUnavailable(f"The database file {where} is read-only.", cause="disk")
         case text if "is full" in text:
-            return StoreUnavailable(
-                f"The disk that holds {where} is full. Free some space, then try again.", cause="disk full"
-            )
+            return StoreUnavailable(f"The disk that holds {where} is full.", cause="disk full")
         case text if "not a database" in text:
-            return StoreUnavailable(f"{where} is not a SQLite database. Move it away, or choose another --data-dir.")
+            return StoreUnavailable(f"{where} is not a SQLite database.", cause="another file")
         case text if "malformed" in text:
-            return StoreUnavailable(f"The database file {where} is damaged. Restore it from a backup.")
+            return StoreUnavailable(f"The database file {where} is damaged.", cause="damaged")
         case text if "disk I/O" in text:
-            return StoreUnavailable(
-                f"The disk that holds {where} fails ({text}). Free some space, or check it.", cause="disk"
-            )
+            return StoreUnavailable(f"The disk that holds {where} fails ({text}).", cause="disk")
         case text if "FOREIGN KEY" in text:
             return _no_account()
     return None
@@ -65,17 +53,12 @@ def from_postgresql(error: DBAPIError, where: str, waited_s: float) -> Modelyard
         case "55P03":
             return locked(where, waited_s)
         case "53100":
-            return StoreUnavailable(
-                f"The disk of PostgreSQL at {where} is full. Free some space, then try again.", cause="disk full"
-            )
+            return StoreUnavailable(f"The disk of PostgreSQL at {where} is full.", cause="disk full")
         case "42501":
-            return StoreUnavailable(f"PostgreSQL at {where}: {reason(error)}. Grant it to the user in --database-url.")
+            return StoreUnavailable(f"PostgreSQL at {where}: {reason(error)}.", cause="no right")
     if not isinstance(error, OperationalError):
         return None
-    return StoreUnavailable(
-        f"PostgreSQL at {where} cannot answer: {reason(error)}. "
-        "Check that it is running and that --database-url (MODELYARD_DATABASE_URL) is right."
-    )
+    return StoreUnavailable(f"PostgreSQL at {where} cannot answer: {reason(error)}.", cause="no answer")
 
 
 def reason(error: DBAPIError) -> str:

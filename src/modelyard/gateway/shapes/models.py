@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, cast
 from msgspec import UNSET, Meta, UnsetType
 
 from modelyard.accounts.pricing import price
+from modelyard.gateway.remedies import describe_refusal
 from modelyard.gateway.shapes.base import Answer, Shape, described
 from modelyard.records.models import Listing
 from modelyard.store.models import PUBLISHED
@@ -108,7 +109,7 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float) -
         license=listing.license,
         variants=variants,
         variant_of=listing.variant_of,
-        error=listing.refusal,
+        error=describe_refusal(listing),
     )
 
 
