@@ -126,6 +126,11 @@ class Settings:
         False, "bill the workers that measure a requested model to the account that asked for it, like its instances"
     )
     rate_limit: int = setting(6000, "requests a key may make per minute; 0: no limit")
+    calls_per_s: float = setting(
+        200.0,
+        "calls other than inferences that an account may make per second; changes count for five, large answers for "
+        "more; 0: no limit",
+    )
     price_per_gb_s: float = setting(0.0000166667, "US dollars per GB of required memory and second")
     billing_counts: str = setting(
         "ready",

@@ -19,6 +19,7 @@ from typing import Any
 import uvloop
 
 from modelyard.accounts.administration import Administration, ensure_cli_key
+from modelyard.accounts.calls import CallBudget
 from modelyard.accounts.funds import Funds
 from modelyard.accounts.keys import Authenticator
 from modelyard.accounts.pricing import tariff_of
@@ -289,6 +290,7 @@ class Root:
             V2Inference(artefacts, max_body_bytes, settings.public_url),
             [*self._operations(artefacts), V2_INFERENCE, V1_INFERENCE],
             self._authenticator.authenticate,
+            CallBudget(settings.calls_per_s, self._clock),
         )
 
     def _operations(self, artefacts: Artefacts) -> Iterator[Operation]:

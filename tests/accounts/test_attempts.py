@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard.accounts import attempts
+from modelyard import levels
 from modelyard.accounts.attempts import MOST_AT_ONCE, PER_S, FailedAttempts
 from modelyard.errors import Throttled
 from tests.clock import HandClock
@@ -57,7 +57,7 @@ def test_whom_an_address_stands_for(other: str | None, shares: bool) -> None:
 
 
 def test_addresses_are_forgotten_when_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "ADDRESSES", 3)
+    monkeypatch.setattr(levels, "MOST_KEPT", 3)
     failed = FailedAttempts(HandClock())
     exhaust(failed, "192.0.2.1")
     for number in range(2, 5):

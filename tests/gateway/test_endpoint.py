@@ -10,11 +10,13 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from modelyard.accounts.calls import CallBudget
 from modelyard.errors import InvalidRequest, QueueFull, StoreUnavailable, Unauthorized
 from modelyard.gateway.endpoint import endpoint
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.shapes.base import Error, Shape, V1Error
 from modelyard.records.accounts import Key
+from tests.clock import HandClock
 
 KEY = Key("key_1", "acc_1", "ada", None, "sk-1", datetime(2026, 5, 1, tzinfo=UTC))
 SURFACES = [V1Error, Error]
@@ -32,11 +34,11 @@ async def authenticate(header: str | None, address: str | None) -> Key:
     return KEY
 
 
-async def call(handler: Any, *, key: str | None = "Key ada", **operation: Any) -> Response:
+async def call(handler: Any, *, key: str | None = "Key ada", per_s: float = 0, **operation: Any) -> Response:
     headers = [] if key is None else [(b"authorization", key.encode())]
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers}
     described = Operation(path="/", summary="", tag="", answer=Thing, **operation)
-    return await endpoint(described, handler, authenticate)(Request(scope))
+    return await endpoint(described, handler, authenticate, CallBudget(per_s, HandClock()))(Request(scope))
 
 
 def raising(error: Exception) -> Any:
@@ -111,3 +113,15 @@ async def test_a_bug_is_logged_and_not_shown(caplog: pytest.LogCaptureFixture) -
     assert "secret" not in bytes(response.body).decode()
     assert response.headers["x-request-id"] in bytes(response.body).decode()
     assert "secret" in caplog.text
+
+
+@pytest.mark.parametrize("shape", SURFACES)
+async def test_a_call_over_the_budget_is_refused_in_the_surfaces_shape(shape: Any) -> None:
+    async def handler(request: Request, key: Key) -> Thing:
+        raise AssertionError("not reached")
+
+    response = await call(handler, per_s=1.0, cost=8.0, error=shape)
+
+    assert response.status_code == 429
+    assert response.headers["retry-after"] == "1"
+    assert "limited to 1 per second" in json.loads(bytes(response.body))["error"]

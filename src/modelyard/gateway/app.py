@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from modelyard.accounts.calls import CallBudget
 from modelyard.errors import ModelyardError
 from modelyard.gateway import openapi, page
 from modelyard.gateway.bounded_bodies import BoundedBodies
@@ -40,13 +41,16 @@ class App:
         v2: Surface,
         operations: Sequence[Operation],
         authenticate: Authenticate,
+        budget: CallBudget,
     ) -> None:
         """`operations`: every call, the more particular path first; those without a handler are inferences, which are
         described like the others and served beside the router."""
         self._inferences = inferences
         self._v1 = v1
         self._v2 = v2
-        calls = [(route(each, each.handler, authenticate), each) for each in operations if each.handler is not None]
+        calls = [
+            (route(each, each.handler, authenticate, budget), each) for each in operations if each.handler is not None
+        ]
         rest = Starlette(
             routes=[
                 *(route for route, _ in calls),

@@ -1,4 +1,5 @@
-"""From an operation to a route: who asks, the handler's answer as JSON, every error in the surface's own shape.
+"""From an operation to a route: who asks, and whether it may now; the handler's answer as JSON, every error in the
+surface's own shape.
 
 The same for all surfaces and all calls but inference, which has its own way.
 """
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from modelyard.accounts.calls import CallBudget
 from modelyard.gateway import problem
 from modelyard.gateway.operation import Handler, Operation
 from modelyard.gateway.requests import new_request_id
@@ -24,30 +26,37 @@ Authenticate = Callable[[str | None, str | None], Awaitable[Key]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def route(operation: Operation, handler: Handler, authenticate: Authenticate) -> Route:
+def route(operation: Operation, handler: Handler, authenticate: Authenticate, budget: CallBudget) -> Route:
     """The operation's route."""
-    return Route(operation.path, endpoint(operation, handler, authenticate), methods=[*operation.methods])
+    return Route(operation.path, endpoint(operation, handler, authenticate, budget), methods=[*operation.methods])
 
 
-def endpoint(operation: Operation, handler: Handler, authenticate: Authenticate) -> Endpoint:
+def endpoint(operation: Operation, handler: Handler, authenticate: Authenticate, budget: CallBudget) -> Endpoint:
     """Answers requests with what the handler returns or raises."""
 
     async def answer(request: Request) -> Response:
         request_id = new_request_id()
         try:
-            key = []
-            if not operation.public:
-                address = None if request.client is None else request.client.host
-                key = [await authenticate(request.headers.get("authorization"), address)]
-                trust(request.scope)
-            result = await handler(request, *key)
-            response = result if isinstance(result, Response) else json_response(operation.status, result)
+            response = await work(request)
         except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
             problem.note(error, request_id)
             message = problem.message_of(error, request_id, operation.error.remedies)
             response = json_response(problem.status_of(error), operation.error(error=message))
             response.headers.update(problem.headers_of(error))
         response.headers["x-request-id"] = request_id
+        return response
+
+    async def work(request: Request) -> Response:
+        address = None if request.client is None else request.client.host
+        key = []
+        if not operation.public:
+            key = [await authenticate(request.headers.get("authorization"), address)]
+            trust(request.scope)
+        account_id = key[0].account_id if key else None
+        async with budget.call(account_id, address, operation.counts, read=operation.is_read) as count:
+            result = await handler(request, *key)
+            response = result if isinstance(result, Response) else json_response(operation.status, result)
+            count(len(getattr(response, "body", b"")))
         return response
 
     return answer

@@ -34,6 +34,7 @@ class HealthCalls:
                 tag="health",
                 handler=self.health,
                 public=True,
+                cost=0,
                 answer=Health,
             ),
             Operation(
@@ -42,6 +43,7 @@ class HealthCalls:
                 tag="health",
                 handler=self.livez,
                 public=True,
+                cost=0,
                 answer=State,
             ),
             Operation(
@@ -50,6 +52,7 @@ class HealthCalls:
                 tag="health",
                 handler=self.readyz,
                 public=True,
+                cost=0,
                 answer=State,
             ),
         ]

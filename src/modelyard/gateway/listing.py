@@ -20,6 +20,9 @@ from modelyard.gateway.shapes.models import PageQuery
 from modelyard.records.models import Listing, Source
 from modelyard.store.models import Models
 
+LIST_COST = 5.0
+"""A page is looked for in a table of a hundred thousand rows: as long as five small reads take, or ten."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

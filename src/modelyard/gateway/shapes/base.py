@@ -82,7 +82,7 @@ FAILURES = {
     413: "The body is too large.",
     415: "The body's content type is not accepted.",
     422: "A field is wrong: the message names it, what was got and what is accepted.",
-    429: "Rate limit of the key, requests at once of the account, or full queue; see Retry-After.",
+    429: "Rate limit of the key, requests at once or calls of the account, or full queue; see Retry-After.",
     500: "Something went wrong inside the server; its log has the details under the request's id.",
     503: "No capacity, or the boot failed, with the reason.",
     504: "The wait for an instance ran out.",

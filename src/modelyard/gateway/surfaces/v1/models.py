@@ -17,7 +17,7 @@ from modelyard.clock import Clock
 from modelyard.control.clusters import Changes
 from modelyard.control.plane import Plane
 from modelyard.errors import UnknownCluster
-from modelyard.gateway.listing import Listings, Page, next_link
+from modelyard.gateway.listing import LIST_COST, Listings, Page, next_link
 from modelyard.gateway.operation import Handler, Operation
 from modelyard.gateway.reading import read_body, read_query
 from modelyard.gateway.shapes.base import V1Error, V1JobError
@@ -66,6 +66,7 @@ class V1Calls:
                 tag="v1",
                 handler=self.list,
                 query=PageQuery,
+                cost=LIST_COST,
                 answer=Sequence[V1Model],
                 error=V1Error,
             ),

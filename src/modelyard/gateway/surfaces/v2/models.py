@@ -10,7 +10,7 @@ from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
-from modelyard.gateway.listing import Listings, Page, next_link
+from modelyard.gateway.listing import LIST_COST, Listings, Page, next_link
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_query
 from modelyard.gateway.shapes.base import Answer
@@ -38,6 +38,7 @@ class ModelCalls:
                 tag="lists",
                 handler=self.list,
                 query=ModelsQuery,
+                cost=LIST_COST,
                 answer=ModelsAnswer,
             ),
             Operation(

@@ -20,6 +20,9 @@ from modelyard.records.accounts import Key
 from modelyard.records.models import check_model_id
 from modelyard.store.store import Store
 
+USAGE_COST = 10.0
+"""A period is summed up from every instance in it: as long as ten small reads take with some hundreds of them."""
+
 
 class UsageCalls:
     """Handlers over the ledger."""
@@ -41,6 +44,7 @@ class UsageCalls:
                 tag="usage",
                 handler=self.get,
                 query=UsageQuery,
+                cost=USAGE_COST,
                 answer=Answer[Usage],
             ),
             Operation(
