@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from modelyard.errors import DeadlineExceeded
+from modelyard.gateway.deadline import Deadlines
 from modelyard.gateway.destinations.base import OnPiece
 from modelyard.gateway.model_request import ModelRequest
 from tests.gateway.conftest import Gateway
@@ -77,3 +79,31 @@ async def test_a_timeout_is_a_number_of_seconds(gateway: Gateway, timeout: Any) 
     assert client.status == 422
     assert client.json()["error"].startswith("timeout: got ")
     assert gateway.destination.requests == []
+
+
+async def test_of_those_with_the_usual_time_each_ends_when_its_own_is_over() -> None:
+    deadlines = Deadlines(SHORT_S)
+    told: list[str] = []
+
+    async def wait(name: str) -> None:
+        async def tell(error: DeadlineExceeded) -> None:
+            told.append(name)
+
+        async with deadlines.begin(tell):
+            await asyncio.Event().wait()
+
+    async def ends_in_time() -> None:
+        async with deadlines.begin(never_called):
+            await asyncio.sleep(0)
+
+    for name in ("first", "second"):
+        waiting = asyncio.create_task(wait(name))
+        await asyncio.gather(ends_in_time(), ends_in_time())
+        with pytest.raises(DeadlineExceeded, match=f"within the {SHORT_S} s"):
+            async with asyncio.timeout(10):
+                await waiting
+    assert told == ["first", "second"]
+
+
+async def never_called(error: DeadlineExceeded) -> None:
+    raise AssertionError(error)

@@ -6,6 +6,7 @@ The default rate is the hosted service's (seed 003): $0.0000166667 per GB of req
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from modelyard.config import Settings
 from modelyard.money import PICO, amount_nano, half_up, pico_per_gb_s
@@ -39,6 +40,7 @@ class Price:
         return amount_nano(self.memory_bytes, took_us, self.pico_per_gb_s)
 
 
+@lru_cache(maxsize=4096)
 def price(memory_bytes: int, usd_per_gb_s: float) -> Price:
     """The price of a model that requires `memory_bytes`."""
     return Price(meter_of(memory_bytes), memory_bytes, pico_per_gb_s(usd_per_gb_s))

@@ -1,6 +1,6 @@
 """How long one request may take in all, from its arrival on, and what its client is told when that time is over.
 
-Owns the clock of one request and the reading of what its client asks for. Answers nothing itself.
+Owns the clocks of requests and the reading of what a client asks for. Answers nothing itself.
 """
 
 from __future__ import annotations
@@ -15,10 +15,48 @@ from modelyard.errors import DeadlineExceeded, InvalidRequest
 from modelyard.http.exchange import HttpExchange
 
 HEADER = "x-request-timeout"
+HEADER_NAME = HEADER.encode()
 FIELD = "timeout"
 ACCEPTED = "a number of seconds above 0"
 
 OnOver = Callable[[DeadlineExceeded], Awaitable[None]]
+
+
+class Deadlines:
+    """The requests that may take as long as any may. They end in the order in which they began, so that one timer does
+    for all: one for each would cost every request a place in the loop's heap."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._open: dict[Deadline, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, on_over: OnOver) -> Deadline:
+        """The deadline of a request that has just come."""
+        return Deadline(self, on_over)
+
+    def add(self, deadline: Deadline) -> None:
+        """Watches a deadline that has the usual time."""
+        self._open[deadline] = None
+        if self._timer is None:
+            self._set_timer(deadline)
+
+    def remove(self, deadline: Deadline) -> None:
+        """Watches it no longer. Idempotent."""
+        self._open.pop(deadline, None)
+
+    def _set_timer(self, first: Deadline) -> None:
+        self._timer = asyncio.get_running_loop().call_at(first.ends_at, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for deadline in list(self._open):
+            if deadline.ends_at > now:
+                return self._set_timer(deadline)
+            del self._open[deadline]
+            deadline.end()
+        return None
 
 
 class Deadline:
@@ -27,22 +65,29 @@ class Deadline:
     The client is told in that moment, by a task of its own: the body may have to wait for its replica to let go.
     """
 
-    def __init__(self, timeout_s: float, on_over: OnOver) -> None:
+    def __init__(self, usual: Deadlines, on_over: OnOver) -> None:
         """The time begins now. `on_over`: tells the client."""
+        self._usual = usual
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
-        self._timeout_s = timeout_s
+        self._timeout_s = usual.timeout_s
         self._on_over = on_over
         self._timer: asyncio.TimerHandle | None = None
         self._worker: asyncio.Task[Any] | None = None
         self._telling: asyncio.Future[None] | None = None
         self._replica_at: float | None = None
 
-    def shorten(self, timeout_s: float) -> None:
-        """At most so long in all."""
-        if timeout_s < self._timeout_s:
+    @property
+    def ends_at(self) -> float:
+        """By the loop's clock."""
+        return self._began + self._timeout_s
+
+    def shorten(self, timeout_s: float | None) -> None:
+        """At most so long in all; None: as long as before."""
+        if timeout_s is not None and timeout_s < self._timeout_s:
+            self.stop()
             self._timeout_s = timeout_s
-            self._set_timer()
+            self._timer = self._loop.call_at(self.ends_at, self.end)
 
     def found_replica(self) -> None:
         """From now on a replica works on it."""
@@ -50,14 +95,12 @@ class Deadline:
 
     def stop(self) -> None:
         """It was done in time."""
+        self._usual.remove(self)
         if self._timer is not None:
             self._timer.cancel()
 
-    def _set_timer(self) -> None:
-        self.stop()
-        self._timer = self._loop.call_at(self._began + self._timeout_s, self._end)
-
-    def _end(self) -> None:
+    def end(self) -> None:
+        """The time is over."""
         if self._worker is not None and self._telling is None:
             self._telling = asyncio.ensure_future(self._on_over(self._error()))
             self._worker.cancel()
@@ -77,7 +120,7 @@ class Deadline:
 
     async def __aenter__(self) -> Self:
         self._worker = asyncio.current_task()
-        self._set_timer()
+        self._usual.add(self)
         return self
 
     async def __aexit__(
@@ -94,7 +137,7 @@ class Deadline:
 
 def find_timeout_s(http: HttpExchange) -> float | None:
     """What the request's header allows it; None when it has none. Raises InvalidRequest."""
-    text = http.header(HEADER.encode())
+    text = http.header(HEADER_NAME)
     if text is None:
         return None
     try:

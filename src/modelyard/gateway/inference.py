@@ -18,7 +18,7 @@ from modelyard.accounts.rates import RateLimiter
 from modelyard.control.plane import Plane
 from modelyard.errors import NotFound
 from modelyard.gateway import problem
-from modelyard.gateway.deadline import Deadline, find_body_timeout_s, find_timeout_s
+from modelyard.gateway.deadline import Deadline, Deadlines, find_body_timeout_s, find_timeout_s
 from modelyard.gateway.destinations.base import Destination, OnPiece
 from modelyard.gateway.media import needs_resolving, resolve
 from modelyard.gateway.metering import Metering
@@ -70,7 +70,7 @@ class Inferences:
         self._memory = memory
         self._slow_readers = slow_readers
         self._price_per_gb_s = price_per_gb_s
-        self._timeout_s = timeout_s
+        self._deadlines = Deadlines(timeout_s)
 
     async def serve(self, http: HttpExchange, surface: Surface, model_id: str | None = None) -> None:
         """Answers one request of a surface, whatever becomes of it. `model_id`: what its path names, if it does.
@@ -85,7 +85,7 @@ class Inferences:
                 await http.send_json(problem.status_of(error), payload, {**headers, **problem.headers_of(error)})
             # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
 
-        deadline = Deadline(self._timeout_s, refuse)
+        deadline = self._deadlines.begin(refuse)
         self._slow_readers.add(http)
         try:
             key = await self._admit(http, headers)
@@ -132,9 +132,9 @@ class Inferences:
     ) -> ModelRequest:
         """What the request asks of which model. Raises UnknownModel, UnknownCluster, ModelRefused, InvalidRequest,
         ClientLeft."""
-        deadline.shorten(find_timeout_s(http) or self._timeout_s)
+        deadline.shorten(find_timeout_s(http))
         read = await surface.read(http, model_id)
-        deadline.shorten(find_body_timeout_s(read.body) or self._timeout_s)
+        deadline.shorten(find_body_timeout_s(read.body))
         check_model_id(read.model_id)
         if not surface.makes_clusters:
             await self._plane.get_route(key.account_id, read.model_id)

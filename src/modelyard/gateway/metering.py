@@ -5,9 +5,8 @@ it ends. Owns the record of a request from its admission to the journal.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from modelyard.accounts.funds import Funds
 from modelyard.accounts.limits import check_funds
@@ -52,25 +51,20 @@ class Metering:
 
     def request(self, request_id: str, key: Key, model_id: str, cost: Price) -> MeteredRequest:
         """A context for the run of one request; what it took is settled at its end."""
-        record = RequestRecord(
-            request_id,
-            key.account_id,
-            model_id,
-            cost.memory_bytes,
-            self.clock.now(),
-            key.id,
-            server_id=self.server_id,
-        )
-        return MeteredRequest(self, record, cost)
+        return MeteredRequest(self, request_id, key, model_id, cost)
 
 
 class MeteredRequest:
     """See `Metering.request`. Entering it raises PaymentRequired."""
 
-    def __init__(self, metering: Metering, record: RequestRecord, cost: Price) -> None:
+    def __init__(self, metering: Metering, request_id: str, key: Key, model_id: str, cost: Price) -> None:
         self._metering = metering
-        self._record = record
+        self._id = request_id
+        self._key = key
+        self._model_id = model_id
         self._cost = cost
+        self._began_at = metering.clock.now()
+        self._reserved_nano = 0
         self._instance_id: str | None = None
         self._took_us = 0
 
@@ -79,12 +73,12 @@ class MeteredRequest:
         self._instance_id, self._took_us = instance_id, took_us
 
     async def __aenter__(self) -> Self:
-        metering, account_id = self._metering, self._record.account_id
-        if metering.bills_requests and (standing := metering.funds.find(account_id)) is not None:
-            self._record = replace(self._record, reserved_nano=self._cost.nano(metering.reserve_us))
+        metering = self._metering
+        if metering.bills_requests and (standing := metering.funds.find(self._key.account_id)) is not None:
+            self._reserved_nano = self._cost.nano(metering.reserve_us)
             # To its end even when the client leaves, or nobody would settle it.
             reserving = asyncio.ensure_future(
-                asyncio.to_thread(metering.store.requests.reserve, self._record, standing.elsewhere, check_funds)
+                asyncio.to_thread(metering.store.requests.reserve, self._record(), standing.elsewhere, check_funds)
             )
             try:
                 await asyncio.shield(reserving)
@@ -96,7 +90,7 @@ class MeteredRequest:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._instance_id is not None or self._record.reserved_nano:
+        if self._instance_id is not None or self._reserved_nano:
             self._settle(outcome_of(error))
 
     def _abandon(self, reserving: asyncio.Future[None]) -> None:
@@ -107,8 +101,7 @@ class MeteredRequest:
         metering = self._metering
         cost_nano = self._cost.nano(self._took_us)
         metering.journal.settle(
-            replace(
-                self._record,
+            self._record(
                 instance_id=self._instance_id,
                 settled_at=metering.clock.now(),
                 outcome=outcome,
@@ -116,6 +109,20 @@ class MeteredRequest:
                 cost_nano=cost_nano,
                 charged_nano=cost_nano if metering.bills_requests else 0,
             )
+        )
+
+    def _record(self, **settled: Any) -> RequestRecord:
+        """As it is now; made anew each time, which costs less than a changed copy."""
+        return RequestRecord(
+            self._id,
+            self._key.account_id,
+            self._model_id,
+            self._cost.memory_bytes,
+            self._began_at,
+            self._key.id,
+            reserved_nano=self._reserved_nano,
+            server_id=self._metering.server_id,
+            **settled,
         )
 
 

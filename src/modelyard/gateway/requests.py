@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 
 from starlette.requests import Request
 
@@ -11,7 +11,7 @@ from modelyard.records.models import check_model_id
 
 def new_request_id() -> str:
     """Names one request in headers and logs."""
-    return f"req_{secrets.token_hex(12)}"
+    return f"req_{os.urandom(12).hex()}"
 
 
 def model_id_of(request: Request) -> str:

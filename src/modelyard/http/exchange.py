@@ -56,13 +56,14 @@ class HttpExchange:
         self.sending_since: float | None = None
         """When the client was offered what it has not taken yet, in monotonic seconds."""
         self._guard: LeavingGuard | None = None
+        self._headers: Mapping[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> str | None:
         """A request header by its lower-case name."""
-        for key, value in self._scope["headers"]:
-            if key == name:
-                return bytes(value).decode("latin-1")
-        return None
+        if self._headers is None:  # of those that come twice, the first counts
+            self._headers = dict(reversed(self._scope["headers"]))
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def trust(self) -> None:
         """The client has shown a valid key: when connections are many, its own is not closed."""
