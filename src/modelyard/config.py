@@ -61,8 +61,11 @@ class Settings:
     keep_alive_s: float = setting(75.0, "seconds for which an idle connection stays open")
     trusted_proxies: tuple[str, ...] = setting(
         (),
-        "address or network of a proxy in front of the server, whose X-Forwarded-For and X-Forwarded-Proto are "
+        "address or network of a proxy in front of the server, whose proxy header and X-Forwarded-Proto are "
         "believed; may be given several times",
+    )
+    proxy_header: str = setting(
+        "X-Forwarded-For", "header in which trusted proxies say where a request comes from; no other is looked at"
     )
     data_dir: Path = field(
         default_factory=default_data_dir,

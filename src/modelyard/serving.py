@@ -6,7 +6,6 @@ Owns the order of starting and stopping; holds no logic. Imported by the command
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import socket
 import time
@@ -70,6 +69,7 @@ from modelyard.gateway.surfaces.v2.jobs import JobCalls
 from modelyard.gateway.surfaces.v2.models import ModelCalls
 from modelyard.gateway.surfaces.v2.usage import UsageCalls
 from modelyard.http.connections import ConnectionLimits, bound_connections, raise_open_files
+from modelyard.http.proxies import Proxies
 from modelyard.http.server import listen, url_of
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
@@ -109,19 +109,24 @@ def serve(settings: Settings, on_start: Callable[[Started], None], on_stop: Call
     Unavailable when the address or the data folder is taken or the database cannot be opened.
     """
     configure_logging(settings.log_level)
-    check_proxies(settings.trusted_proxies)
+    proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
+    proxies.check()
     with listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, listener, on_start, on_stop))
+        runner.run(_serve(settings, listener, proxies, on_start, on_stop))
 
 
 async def _serve(
-    settings: Settings, listener: socket.socket, on_start: Callable[[Started], None], on_stop: Callable[[], None]
+    settings: Settings,
+    listener: socket.socket,
+    proxies: Proxies,
+    on_start: Callable[[Started], None],
+    on_stop: Callable[[], None],
 ) -> None:
     async with AsyncExitStack() as stack:
         root = Root(settings)
         app = await root.open(stack)
         on_start(Started(url_of(listener), settings.data_dir, root.first_key, root.list_models))
-        await run(app, listener, on_stop, connection_limits_of(settings), settings.trusted_proxies)
+        await run(app, listener, on_stop, connection_limits_of(settings), proxies)
 
 
 class Root:
@@ -328,16 +333,6 @@ def connection_limits_of(settings: Settings) -> ConnectionLimits:
         body_bytes_per_s=settings.body_bytes_per_s,
         keep_alive_s=settings.keep_alive_s,
     )
-
-
-def check_proxies(proxies: Sequence[str]) -> None:
-    """Raises InvalidRequest for what is neither an address nor a network."""
-    for each in proxies:
-        try:
-            ipaddress.ip_network(each)
-        except ValueError as error:
-            accepted = "addresses and networks, such as 10.0.0.1 or 10.0.0.0/8"
-            raise InvalidRequest(field="trusted_proxies", got=each, accepted=accepted) from error
 
 
 def memory_limits_of(settings: Settings) -> MemoryLimits:

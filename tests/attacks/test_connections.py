@@ -191,6 +191,12 @@ def test_a_trusted_proxy_says_where_requests_come_from(hasty: Server):
     assert set(guess_keys(hasty, "x-forwarded-for")) == {401}
 
 
+def test_a_proxy_is_believed_in_its_own_header_only(zoo: Path, tmp_path: Path):
+    with Server(tmp_path, zoo, "--trusted-proxies", "127.0.0.1", "--proxy-header", "CF-Connecting-IP") as server:
+        assert 429 in guess_keys(server, "x-forwarded-for")
+        assert set(guess_keys(server, "cf-connecting-ip")) == {401}
+
+
 def open_slow(port: int, start: bytes) -> socket.socket | None:
     """A connection that has sent how its kind begins; None when there was none to be had."""
     client = socket.socket()

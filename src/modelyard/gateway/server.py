@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -14,6 +14,7 @@ import uvicorn
 
 from modelyard.gateway.app import App
 from modelyard.http.connections import ConnectionLimits
+from modelyard.http.proxies import Proxies
 from modelyard.http.server import uvicorn_config
 
 QUIET_LOGGERS = ("alembic", "uvicorn.error", "httpx")
@@ -32,13 +33,13 @@ async def run(
     listener: socket.socket,
     on_stop: Callable[[], None],
     limits: ConnectionLimits,
-    trusted_proxies: Sequence[str],
+    proxies: Proxies,
 ) -> None:
     """Serves on a listening socket until SIGINT or SIGTERM, then lets requests in progress end within a deadline.
 
     `on_stop` is called when the signal comes.
     """
-    await Server(uvicorn_config(app, limits, trusted_proxies), on_stop).serve(sockets=[listener])
+    await Server(uvicorn_config(app, limits, proxies), on_stop).serve(sockets=[listener])
 
 
 class Server(uvicorn.Server):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ import uvicorn
 from modelyard.errors import CannotListen
 from modelyard.http.connection import Connection
 from modelyard.http.connections import ConnectionLimits, Connections
+from modelyard.http.proxies import Proxies, believe_proxies
 
 GRACEFUL_S = 10
 """How long requests in progress may take once the server was told to stop."""
@@ -19,16 +19,11 @@ BACKLOG = 2048
 """Connections that may wait to be accepted. Source: uvicorn's default."""
 
 
-def uvicorn_config(
-    app: Any, limits: ConnectionLimits | None = None, trusted_proxies: Sequence[str] = ()
-) -> uvicorn.Config:
-    """The configuration for an ASGI application that has no lifespan. Logging stays as the process has set it up.
-
-    `trusted_proxies`: addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
-    """
+def uvicorn_config(app: Any, limits: ConnectionLimits | None = None, proxies: Proxies | None = None) -> uvicorn.Config:
+    """The configuration for an ASGI application that has no lifespan. Logging stays as the process has set it up."""
     protocol: Any = partial(Connection, Connections(limits or ConnectionLimits()))
     return uvicorn.Config(
-        app,
+        believe_proxies(app, proxies or Proxies()),
         http=protocol,
         ws="none",
         log_config=None,
@@ -36,8 +31,7 @@ def uvicorn_config(
         lifespan="off",
         timeout_graceful_shutdown=GRACEFUL_S,
         server_header=False,
-        proxy_headers=bool(trusted_proxies),
-        forwarded_allow_ips=list(trusted_proxies),
+        proxy_headers=False,
     )
 
 
