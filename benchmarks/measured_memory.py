@@ -53,12 +53,13 @@ async def measure(harness: object, name: str) -> tuple[int, int]:
     what = inspect_folder(folder)
     batch = min(BATCH, task.max_batch)
     spec = ReplicaSpec(new_id(), f"kinds/{name}", str(folder), task.id, max_batch=batch, log_path="/dev/null")
-    nursery = harness.engine.nursery_pid  # type: ignore[attr-defined]
-    before = 0 if nursery is None else total_bytes([nursery])
+    engine = harness.engine
+    shared = [pid for pid in (engine.standby_pid, engine.nursery_pid) if pid is not None]  # type: ignore[attr-defined]
+    before = total_bytes(shared)
     harness.engine.launch(replace(spec, runtime="diffusers" if what.library == "diffusers" else "transformers"))
     sightings = harness.engine.sightings()
     await harness.until(lambda: sightings[spec.replica_id].pid)
-    pids = [pid for pid in (nursery, sightings[spec.replica_id].pid) if pid is not None]
+    pids = [*shared, *(pid for pid in [sightings[spec.replica_id].pid] if pid is not None)]
     watch = Watch(lambda: pids)
     watch.start()
     await harness.until(lambda: sightings[spec.replica_id].link)

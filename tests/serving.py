@@ -43,6 +43,17 @@ def wait_until(condition: Callable[[], Any], deadline_s: float = 20.0, every_s: 
     raise AssertionError(f"still not true after {deadline_s} s: {condition}")
 
 
+def is_fork(process: psutil.Process) -> bool:
+    """Whether it is the same program as its parent."""
+    parent = process.parent()
+    return parent is not None and parent.cmdline() == process.cmdline()
+
+
+def forks_of(process: psutil.Process) -> list[psutil.Process]:
+    """Its children that are the same program."""
+    return [child for child in process.children() if child.cmdline() == process.cmdline()]
+
+
 class Server:
     """One `modelyard serve` process and a client with its key."""
 
@@ -173,10 +184,11 @@ class Server:
 
     def worker_pids(self) -> list[int]:
         """The processes that serve models: the forks of the nursery, and of the one without torch."""
-        return [
-            child.pid
-            for nursery in self.descendants()
-            if "modelyard.worker.nursery" in " ".join(nursery.cmdline())
-            for child in nursery.children()
-            if child.cmdline() == nursery.cmdline()
-        ]
+        return [child.pid for nursery in self.nurseries() for child in forks_of(nursery)]
+
+    def nurseries(self) -> list[psutil.Process]:
+        """The processes whose forks serve models: themselves forks of the standby, or programs of their own."""
+        programs = [each for each in self.descendants() if not is_fork(each)]
+        standbys = [each for each in programs if "modelyard.worker.standby" in each.cmdline()]
+        alone = [each for each in programs if "modelyard.worker.nursery" in each.cmdline()]
+        return [*(fork for each in standbys for fork in forks_of(each)), *alone]

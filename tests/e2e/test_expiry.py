@@ -67,8 +67,8 @@ def expires_at(server: Server, model_id: str) -> float:
 
 def worker_of(server: Server, model_id: str) -> psutil.Process:
     """The one process that holds a loaded model: the nursery's only child."""
-    (worker,) = [process for process in server.descendants() if process.parent().pid != server.process.pid]
-    return worker
+    (pid,) = server.worker_pids()
+    return psutil.Process(pid)
 
 
 def test_an_idle_model_is_gone_soon_after_its_period(own_server: Server) -> None:

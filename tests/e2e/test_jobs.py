@@ -105,7 +105,7 @@ def test_a_benchmark_is_nobodys_cluster_and_leaves_nothing(own_server: Server) -
     assert own_server.client.get("/model/instances").json() == []
     assert own_server.client.get("/health").json()["clusters"] == 0
     assert until_over(own_server.client, model_id)["status"] == "done"
-    wait_until(lambda: len(own_server.descendants()) == 1)  # the nursery
+    wait_until(lambda: len(own_server.descendants()) == 2)  # the standby and the nursery
 
 
 def test_a_job_survives_the_servers_death(models: Path, tmp_path: Path) -> None:

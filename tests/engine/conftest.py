@@ -17,7 +17,7 @@ from tests.builders import build
 from tests.engine.exporter import EXPORTER
 from tests.engine.fake import FakeEngine
 from tests.engine.harness import SECRET, Harness, new_id
-from tests.engine.workers import ECHO_NURSERY
+from tests.engine.workers import ECHO_STANDBY
 
 E = TypeVar("E", bound=Engine)
 
@@ -41,7 +41,7 @@ async def fake_engine() -> AsyncIterator[FakeEngine]:
 async def echo_engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEngine]:
     """Processes that echo."""
     log_dir = tmp_path_factory.mktemp("logs")
-    async with started(LocalEngine(GIB, log_dir=log_dir, nursery=ECHO_NURSERY, exporter=EXPORTER)) as engine:
+    async with started(LocalEngine(GIB, log_dir=log_dir, standby=ECHO_STANDBY, exporter=EXPORTER)) as engine:
         yield engine
 
 
@@ -118,7 +118,7 @@ def any_engine(request: pytest.FixtureRequest) -> Harness:
     return harness
 
 
-@pytest.fixture(params=[FakeEngine, lambda: LocalEngine(GIB, nursery=ECHO_NURSERY)], ids=["fake", "echo"])
+@pytest.fixture(params=[FakeEngine, lambda: LocalEngine(GIB, standby=ECHO_STANDBY)], ids=["fake", "echo"])
 def own_engine(request: pytest.FixtureRequest) -> Callable[[], object]:
     """Makes an engine of the test's own, for tests that end it."""
 

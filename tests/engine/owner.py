@@ -12,18 +12,19 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from modelyard.engine.local import LocalEngine
 from modelyard.units import GIB
 from tests.engine.harness import Harness, ask, echo_spec
-from tests.engine.workers import ECHO_NURSERY
+from tests.engine.workers import ECHO_STANDBY
 
 
 async def main() -> None:
     """Starts two replicas, one of which has started a process of its own."""
-    engine = LocalEngine(GIB, nursery=ECHO_NURSERY)
+    engine = LocalEngine(GIB, standby=ECHO_STANDBY)
     await engine.start()
     harness = Harness(engine)
     links = [await harness.boot(echo_spec(path)) for path in ("echo", "parent")]
     facts = json.loads(await ask(links[1], "facts"))
     workers = [sighting.pid for sighting in engine.sightings().values()]
-    print(json.dumps({"nursery": engine.nursery_pid, "workers": workers, "child": facts["child"]}), flush=True)
+    nurseries = [engine.nursery_pid, engine.standby_pid]
+    print(json.dumps({"nurseries": nurseries, "workers": workers, "child": facts["child"]}), flush=True)
     await asyncio.Event().wait()
 
 

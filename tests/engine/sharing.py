@@ -30,12 +30,13 @@ def build_weighty(folder: Path) -> Path:
 
 
 async def costs_of(harness: Harness, replicas: int) -> list[int]:
-    """What each of so many replicas of `harness.good()` adds to what nursery and workers hold, once it has answered."""
+    """What each of so many replicas of `harness.good()` adds to what all processes hold, once it has answered."""
     assert isinstance(harness.engine, LocalEngine)
     await harness.boot()  # so that the nursery has done all it does once
     await harness.clear()
     assert harness.engine.nursery_pid is not None
-    pids = [harness.engine.nursery_pid]
+    assert harness.engine.standby_pid is not None
+    pids = [harness.engine.nursery_pid, harness.engine.standby_pid]
     totals = [total_bytes(pids)]
     for _ in range(replicas):
         link = await harness.boot()

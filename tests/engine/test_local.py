@@ -30,7 +30,7 @@ from modelyard.worker.environment import worker_environment
 from tests.engine.conftest import model_spec
 from tests.engine.harness import Harness, ask, echo_spec, eventually, finish, first_piece, is_alive
 from tests.engine.unruly import build_unruly
-from tests.engine.workers import ECHO_NURSERY
+from tests.engine.workers import ECHO_STANDBY
 
 OWNER = Path(__file__).with_name("owner.py")
 
@@ -38,7 +38,7 @@ OWNER = Path(__file__).with_name("owner.py")
 @asynccontextmanager
 async def local(**options: Any) -> AsyncIterator[Harness]:
     """An engine of the test's own, with workers that echo."""
-    engine = LocalEngine(GIB, **{"nursery": ECHO_NURSERY, **options})
+    engine = LocalEngine(GIB, **{"standby": ECHO_STANDBY, **options})
     await engine.start()
     try:
         yield Harness(engine)
@@ -188,7 +188,7 @@ async def test_nothing_outlives_a_killed_owner(tmp_path: Path) -> None:
     owner = await asyncio.create_subprocess_exec(sys.executable, OWNER, stdout=asyncio.subprocess.PIPE, env=environ)
     assert owner.stdout is not None
     pids = json.loads(await owner.stdout.readline())
-    everyone = [pids["nursery"], pids["child"], *pids["workers"]]
+    everyone = [*pids["nurseries"], pids["child"], *pids["workers"]]
     assert all(map(is_alive, everyone))
     owner.kill()
     await owner.communicate()
@@ -267,7 +267,7 @@ async def test_a_nursery_that_keeps_dying_is_started_ever_more_slowly() -> None:
 
 
 async def test_a_nursery_that_cannot_be_started_is_said_to_be() -> None:
-    async with local(nursery=["/no/such/program"]) as harness:
+    async with local(standby=["/no/such/program"]) as harness:
         spec = echo_spec()
         harness.launch(spec)
         sighting = await harness.until_phase(spec.replica_id, Phase.GONE)
@@ -364,7 +364,7 @@ async def test_fifty_launches_leave_nothing_open(monkeypatch: pytest.MonkeyPatch
         for _ in range(5):
             await launch_ten()
         await eventually(lambda: open_files() == before)
-        await eventually(lambda: len(asyncio.all_tasks() - others) == 1)  # the one that keeps the nursery
+        await eventually(lambda: len(asyncio.all_tasks() - others) == 2)  # those that keep the nursery and the standby
     assert list(tmp_path.iterdir()) == []
 
 

@@ -26,18 +26,18 @@ from typing import Any
 from modelyard.errors import ModelRefused
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Call, Task
-from modelyard.worker.nursery import run_nursery
+from modelyard.worker.nursery import freeze, run_nursery
 from modelyard.worker.replica import serve_replica
+from modelyard.worker.standby import run_standby
 from tests.engine.echo import ECHO, EchoModel
 from tests.engine.echo import run as echo
 
 ROOT = Path(__file__).parents[2]
-ECHO_NURSERY = (
-    sys.executable,
-    "-c",
-    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.engine.workers import main; main()",
-)
-"""The command that LocalEngine takes as `nursery`."""
+PROGRAM = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.engine import workers; workers."
+ECHO_STANDBY = (sys.executable, "-c", f"{PROGRAM}stand_by()")
+"""The command that LocalEngine takes as `standby`."""
+ECHO_NURSERY = (sys.executable, "-c", f"{PROGRAM}nurse()")
+"""The nursery alone."""
 SIG_IGN = ctypes.c_void_p(1)
 
 
@@ -127,6 +127,17 @@ def serve(spec: ReplicaSpec, listener: socket.socket) -> int:
     return serve_replica(spec, listener, EchoLibrary())
 
 
-def main() -> None:
-    """Entry: argv[1] is the descriptor of the socket to the owner."""
-    run_nursery(socket.socket(fileno=int(sys.argv[1])), serve, time.perf_counter())
+def owner() -> socket.socket:
+    """argv[1] is the descriptor of the socket to it."""
+    return socket.socket(fileno=int(sys.argv[1]))
+
+
+def nurse() -> None:
+    """Entry of ECHO_NURSERY."""
+    freeze()
+    run_nursery(owner(), serve)
+
+
+def stand_by() -> None:
+    """Entry of ECHO_STANDBY."""
+    run_standby(owner(), lambda connection: run_nursery(connection, serve))

@@ -36,8 +36,8 @@ FRESH_NURSERY = (
     sys.executable,
     "-c",
     f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-    "import socket, time; from modelyard.worker.nursery import run_nursery\n"
-    "run_nursery(socket.socket(fileno=int(sys.argv[1])), None, time.perf_counter())",
+    "import socket; from modelyard.worker.nursery import run_nursery\n"
+    "run_nursery(socket.socket(fileno=int(sys.argv[1])), None)",
 )
 """One that starts fresh processes, as where forking is unsafe."""
 

@@ -23,8 +23,9 @@ from modelyard.engine.export import PROGRAM, make_variant
 from modelyard.engine.link import Link
 from modelyard.engine.logs import last_line, read_logs
 from modelyard.engine.machine import usable_cores
-from modelyard.engine.nursery_process import NURSERY, NurseryProcess
+from modelyard.engine.nursery_process import NurseryProcess
 from modelyard.engine.rundir import RunDir
+from modelyard.engine.standby_process import STANDBY
 from modelyard.engine.strays import end_strays
 from modelyard.errors import DownloadFailed, ReplicaLost
 from modelyard.protocol import Configure, Failed, Loading, Ready, Status
@@ -95,14 +96,14 @@ class LocalEngine(Engine):
         fetch: Fetch = fetch_nothing,
         ping_every_s: float = PING_EVERY_S,
         ping_deadline_s: float = PING_DEADLINE_S,
-        nursery: Sequence[str] = NURSERY,
+        standby: Sequence[str] = STANDBY,
         exporter: Sequence[str] = PROGRAM,
     ) -> None:
         """`memory_bytes`: what all replicas together may hold; `cores`: how many their threads may use.
 
-        `log_dir`: what relative paths of logs are relative to. `nursery`, `exporter`: the programs that fork replicas
-        and make variants. A worker is asked for a sign of life every `ping_every_s`, and killed when it gives none for
-        `ping_deadline_s`.
+        `log_dir`: what relative paths of logs are relative to. `standby`, `exporter`: the programs whose nurseries fork
+        replicas, and that make variants. A worker is asked for a sign of life every `ping_every_s`, and killed when it
+        gives none for `ping_deadline_s`.
         """
         self._node = Node(node or socket.gethostname(), memory_bytes, tuple(devices))
         self._cores = cores or usable_cores()
@@ -111,7 +112,7 @@ class LocalEngine(Engine):
         self._exporter = exporter
         self._ping_every_s = ping_every_s
         self._ping_deadline_s = ping_deadline_s
-        self._nursery = NurseryProcess(self._take_report, self._nursery_died, nursery)
+        self._nursery = NurseryProcess(self._take_report, self._nursery_died, standby)
         self._replicas: dict[str, LocalReplica] = {}
         self._by_pid: dict[int, LocalReplica] = {}
         self._sightings: dict[str, Sighting] = {}
@@ -146,6 +147,11 @@ class LocalEngine(Engine):
     def nursery_pid(self) -> int | None:
         """The process that replicas are forked from, while there is one."""
         return self._nursery.pid
+
+    @property
+    def standby_pid(self) -> int | None:
+        """The process that the next nursery will be forked from, while there is one."""
+        return self._nursery.standby_pid
 
     def nodes(self) -> tuple[Node, ...]:
         return (self._node,)

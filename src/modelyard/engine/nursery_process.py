@@ -1,4 +1,4 @@
-"""Keeps one nursery process running: starts it, talks to it, starts another when it dies, ends it.
+"""Keeps one nursery running: has it forked from the standby, talks to it, has another forked when it dies, ends it.
 
 Knows nothing of replicas; what its death means for them is told by a call.
 """
@@ -8,23 +8,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from modelyard.worker.environment import worker_environment
+from modelyard.engine.standby_process import RESTART_AFTER_S, STANDBY, BackOff, Standby, StandbyProcess
 from modelyard.worker.nursery_messages import NurseryReady, Report, Spawn, read_report, to_line
-from modelyard.worker.processes import describe_status, end_process
+from modelyard.worker.processes import describe_status
 
 log = logging.getLogger(__name__)
 
-NURSERY = (sys.executable, "-P", "-m", "modelyard.worker.nursery")
-RESTART_AFTER_S = 0.2
-RESTART_AFTER_MAX_S = 30.0
-STEADY_S = 60.0
-"""A nursery that lived this long did not die of its start: the next death counts as the first."""
 END_GRACE_S = 2.0
+TOLD_END_S = 1.0
+"""How long the standby may take to say how a nursery ended whose socket has closed."""
 
 
 class NurseryProcess:
@@ -34,36 +32,44 @@ class NurseryProcess:
         self,
         on_report: Callable[[Report], None],
         on_death: Callable[[str], None],
-        command: Sequence[str] = NURSERY,
+        standby: Sequence[str] = STANDBY,
         *,
         restart_after_s: float = RESTART_AFTER_S,
     ) -> None:
         """`on_report` gets every report but NurseryReady; `on_death` is told how the nursery ended, once it has.
 
-        `command`: the program; it gets the descriptor of its socket as one more argument. `restart_after_s` doubles
-        with every death soon after a start.
+        `standby`: the program whose forks are nurseries. `restart_after_s` doubles with every death soon after a start.
         """
         self._on_report = on_report
         self._on_death = on_death
-        self._command = command
-        self._restart_after_s = restart_after_s
+        self._standby = StandbyProcess(standby, restart_after_s)
+        self._back_off = BackOff(restart_after_s)
         self._unsent: list[bytes] = []
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
-        self._closing = False
-        self.ready = False
         self.pid: int | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes commands at once."""
+        return self.pid is not None
+
+    @property
+    def standby_pid(self) -> int | None:
+        """The process that the next nursery will be forked from, while there is one."""
+        return self._standby.pid
 
     def start(self) -> None:
         """Starts the first nursery, soon."""
+        self._standby.start()
         self._task = asyncio.create_task(self._run_forever(), name="nursery")
 
     async def close(self) -> None:
         """Ends the nursery, and with it whatever it has started. Idempotent."""
-        self._closing = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+        await self._standby.close()
 
     def send(self, spawn: Spawn) -> None:
         """Sends a command; while there is no nursery it waits for the next one."""
@@ -74,60 +80,81 @@ class NurseryProcess:
             self._writer.write(line)
 
     async def _run_forever(self) -> None:
-        quick_deaths = 0
         while True:
             started = time.monotonic()
             try:
-                end = await self._run_once()
+                end = await self._run_once(await self._standby.get())
             except OSError as error:
                 end = f"the nursery cannot be started: {error}"
-            quick_deaths = 0 if time.monotonic() - started >= STEADY_S else quick_deaths + 1
-            delay_s = min(RESTART_AFTER_MAX_S, self._restart_after_s * 2.0 ** min(quick_deaths, 10))
-            log.error("%s; starting another in %.1f s", end, delay_s)
+            delay_s = self._back_off.next_s(time.monotonic() - started)
+            log.error("%s; starting another in %.2f s", end, delay_s)
             self._on_death(end)
             await asyncio.sleep(delay_s)
 
-    async def _run_once(self) -> str:
+    async def _run_once(self, standby: Standby) -> str:
         """One nursery's life; returns how it ended."""
         ours, theirs = socket.socketpair()
         with theirs:
             reader, writer = await asyncio.open_connection(sock=ours)
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *self._command,
-                    str(theirs.fileno()),
-                    pass_fds=[theirs.fileno()],
-                    stdin=asyncio.subprocess.DEVNULL,
-                    start_new_session=True,  # a Ctrl-C in the terminal is for the server, which then ends its workers
-                    env=worker_environment(os.environ),
-                )
-            except BaseException:
-                writer.close()
-                raise
-        self._writer, self.pid = writer, process.pid
+            standby.fork_nursery(theirs)
+        self._writer = writer
         try:
             for line in self._unsent:
                 writer.write(line)
             self._unsent.clear()
             await self._read_reports(reader)
+            return f"the nursery {await self._describe_end(standby)}"
         finally:
-            # One that still imports would only notice when it is done; it has no children yet.
-            grace_s = 0.0 if self._closing and not self.ready else END_GRACE_S
-            self._writer, self.pid, self.ready = None, None, False
-            writer.close()  # the nursery ends its children, then itself, when its owner's socket closes
-            await end_process(process, grace_s)
-        return f"the nursery {describe_status(process.returncode)}"
+            pid, self._writer, self.pid = self.pid, None, None
+            await hang_up(reader, writer, pid)
+
+    async def _describe_end(self, standby: Standby) -> str:
+        """How the nursery ended, as the standby tells; one that was never forked ended as the standby did."""
+        try:
+            async with asyncio.timeout(TOLD_END_S):
+                status = await asyncio.shield(standby.nursery_end)
+        except TimeoutError:
+            status = None
+        if status is not None:
+            return describe_status(os.waitstatus_to_exitcode(status))
+        return "ended" if self.ready else standby.describe_end()
 
     async def _read_reports(self, reader: asyncio.StreamReader) -> None:
         try:
             async for line in reader:
                 match read_report(line):
-                    case NurseryReady(import_ms):
-                        log.info("nursery ready after %d ms", import_ms)
-                        self.ready = True
+                    case NurseryReady(pid):
+                        log.info("nursery ready")
+                        self.pid = pid
                     case report:
                         self._on_report(report)
         except ConnectionError as error:
             log.debug("the nursery's socket broke: %s", error)
         except Exception:  # a bug; a nursery that nobody listens to is of no use
             log.exception("the nursery said something that could not be handled")
+
+
+async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pid: int | None) -> None:
+    """Ends a nursery, which ends its children and then itself when its owner hangs up; kills it if it does not.
+
+    `pid` None: it has not been forked yet, and ends as soon as it is; it has no children.
+    """
+    try:
+        if pid is not None and writer.can_write_eof():
+            writer.write_eof()
+            async with asyncio.timeout(END_GRACE_S):
+                while await reader.read(65536):
+                    continue
+    except TimeoutError:
+        kill_process(pid)
+    except OSError as error:
+        log.debug("the nursery's socket broke: %s", error)
+    finally:
+        writer.close()
+
+
+def kill_process(pid: int | None) -> None:
+    """Kills a process; one that is gone is no error."""
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

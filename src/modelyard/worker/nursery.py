@@ -1,8 +1,8 @@
-"""The process that imports the model libraries once and forks replicas from there, so that a boot costs milliseconds.
+"""The process that forks replicas, with the model libraries imported already, so that a boot costs milliseconds.
 
-Single-threaded; runs no tensor operation and opens no device: a fork of a process that has done either hangs or
-breaks. Talks to its owner in lines of `nursery_messages` over an inherited socket; when that closes, everything it
-started dies.
+Itself forked from the standby, which has imported them. Single-threaded; runs no tensor operation and opens no device:
+a fork of a process that has done either hangs or breaks. Talks to its owner in lines of `nursery_messages` over an
+inherited socket; when that closes, everything it started dies.
 
 Models that need no torch are forked by a second nursery, the first one's child, whose owner the first is.
 """
@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -210,28 +209,31 @@ def start_fresh(spec: ReplicaSpec, listener: socket.socket, output: int) -> int:
 
 
 def main() -> None:
-    """Entry: argv[-1] is the descriptor of the socket to the owner; `--without-torch` before it: the second nursery."""
-    is_second = sys.argv[1] == SECOND_NURSERY[-1]
+    """Entry of one that no standby forks: argv[-1] is the descriptor of the socket to the owner; `--without-torch`
+    before it: the second nursery, else one whose workers are fresh processes."""
     owner = socket.socket(fileno=int(sys.argv[-1]))
-    started = time.perf_counter()
     serve = None
-    if CAN_FORK:
-        for name in PRELOAD_WITHOUT_TORCH if is_second else PRELOAD:
+    if sys.argv[1] == SECOND_NURSERY[-1]:
+        for name in PRELOAD_WITHOUT_TORCH:
             importlib.import_module(name)
         from modelyard.worker.replica import serve_replica
 
         serve = serve_replica
-    run_nursery(owner, serve, started, None if is_second or serve is None else SecondNursery(SECOND_NURSERY))
+        freeze()
+    run_nursery(owner, serve)
 
 
-def run_nursery(owner: socket.socket, serve: Serve | None, started: float, second: SecondNursery | None = None) -> None:
-    """Runs a nursery that has imported what it wants to share. `started`: perf_counter() when it began to."""
-    owner.setblocking(True)
-    # Collections in the children would touch, and so copy, every shared page.
+def freeze() -> None:
+    """Once everything is imported that forks are to share: collections in them would touch, and so copy, every page."""
     gc.collect()
     gc.freeze()
+
+
+def run_nursery(owner: socket.socket, serve: Serve | None, second: SecondNursery | None = None) -> None:
+    """Runs a nursery that has imported what it wants to share, and has frozen it."""
+    owner.setblocking(True)
     nursery = Nursery(owner, serve, second)
-    nursery.report(NurseryReady(round((time.perf_counter() - started) * 1000)))
+    nursery.report(NurseryReady(os.getpid()))
     nursery.run()
 
 

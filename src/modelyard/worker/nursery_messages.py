@@ -15,9 +15,9 @@ class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
 
 
 class NurseryReady(msgspec.Struct, frozen=True, tag="ready"):
-    """Nursery to owner: the model libraries are loaded; that took `import_ms`."""
+    """Nursery to owner: it takes commands, and is the process `pid`."""
 
-    import_ms: int
+    pid: int
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
@@ -36,7 +36,8 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 class Exited(msgspec.Struct, frozen=True, tag="exited"):
-    """Nursery to owner: a worker has ended, and with it all it had started. `status`: as wait(2) has it."""
+    """Nursery to owner: a worker has ended, and with it all it had started. Standby to owner: a nursery has ended.
+    `status`: as wait(2) has it."""
 
     pid: int
     status: int

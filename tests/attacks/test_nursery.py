@@ -1,0 +1,117 @@
+"""The nursery killed, twice in a row, while boots are under way or not: the next boot is quick, and none is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from statistics import median
+
+import psutil
+import pytest
+
+from tests.builders import build
+from tests.serving import Server, wait_until
+
+MODEL = "tiny/gpt2"
+FORK_CPU_S = 1.0
+"""More than a nursery needs that is forked (0.1 s), less than one needs that imports the model libraries (4 s)."""
+SETTLED_S = 1.0
+"""What a boot may take after the nursery's death, on a machine that is idle."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("nursery")
+    build("gpt2", folder / "models" / MODEL)
+    with Server(folder, folder / "models") as server:
+        yield server
+
+
+def run(server: Server) -> None:
+    server.run(MODEL, text="hello", params={"max_new_tokens": 1})
+
+
+def stop(server: Server) -> None:
+    server.delete(MODEL)
+    wait_until(lambda: server.worker_pids() == [])
+
+
+def kill_nursery(server: Server) -> psutil.Process:
+    """With SIGKILL, once there is one; returns it when it is gone."""
+    nursery = wait_until(server.nurseries)[0]
+    nursery.kill()
+    psutil.wait_procs([nursery], timeout=10)
+    return nursery
+
+
+def assert_forked(server: Server, before: psutil.Process) -> None:
+    """Another nursery runs, and has imported nothing itself."""
+    (nursery,) = server.nurseries()
+    assert nursery.pid != before.pid
+    used = nursery.cpu_times()
+    assert used.user + used.system < FORK_CPU_S, used
+
+
+def test_a_boot_after_the_nursery_was_killed_waits_for_no_import(server: Server) -> None:
+    run(server)
+    for _ in range(2):  # the second death is of the one that replaced the first
+        killed = kill_nursery(server)
+        run(server)
+        assert_forked(server, killed)
+
+
+def test_a_boot_during_which_the_nursery_is_killed_is_tried_again(server: Server) -> None:
+    run(server)
+    stop(server)
+    answers: list[str] = []
+
+    def ask() -> None:
+        run(server)
+        answers.append("answered")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_until(server.worker_pids, every_s=0.001)
+    killed = kill_nursery(server)
+    asking.join(60)
+
+    assert answers == ["answered"]
+    assert_forked(server, killed)
+
+
+@pytest.mark.verify(part="attacks")
+def test_a_boot_after_the_nursery_was_killed_takes_a_second_at_most(server: Server) -> None:
+    """Medians of five, on a machine that does nothing else."""
+    run(server)
+
+    def boot_s() -> float:
+        kill_nursery(server)
+        started = time.monotonic()
+        run(server)
+        return time.monotonic() - started
+
+    took = [boot_s() for _ in range(5)]
+    assert median(took) < SETTLED_S, took
+
+
+def test_a_standby_that_is_killed_is_replaced_and_takes_no_replica_along(server: Server) -> None:
+    run(server)
+    workers = server.worker_pids()
+    (nursery,) = server.nurseries()
+    standby = nursery.parent()
+    assert standby is not None
+    assert server.process is not None
+    assert standby.pid != server.process.pid, "there is no standby"
+
+    standby.kill()
+    run(server)
+    assert all(map(psutil.pid_exists, workers))
+
+    def replaced() -> bool:
+        return any("modelyard.worker.standby" in each.cmdline() for each in server.descendants())
+
+    wait_until(replaced)
+    nursery.kill()
+    run(server)
+    assert wait_until(server.nurseries, deadline_s=60.0)[0].pid != nursery.pid
