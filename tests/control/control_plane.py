@@ -24,6 +24,7 @@ from modelyard.control.journal import Journal
 from modelyard.control.parts import assemble
 from modelyard.control.plane import Plane
 from modelyard.control.policy import Policy
+from modelyard.control.preparation import Preparing
 from modelyard.control.records import Records
 from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.routes import Route, Routes, Target
@@ -208,7 +209,19 @@ class ControlPlane:
             self.step()
             await turns(20)
             await self.journal.flush()
+            if self.is_looking_up():
+                async with asyncio.timeout(DEADLINE_S):
+                    await self.changed.wait()
             quiet = 0 if self.changed.is_set() else quiet + 1
+
+    def is_looking_up(self) -> bool:
+        """Whether a model's files are being looked for, on a thread that says when it is done; downloads aside, which
+        a test may hold up."""
+        ids = {managed.cluster.model_id for managed in self.desired.all()}
+        return any(
+            isinstance(self.preparations.find(model_id), Preparing) and not self.preparations.is_downloading(model_id)
+            for model_id in ids
+        )
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Turns the loop until `condition` holds, whenever something changed."""
