@@ -33,8 +33,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], Any], deadline_s: float = 20.0, every_s: float = 0.02) -> Any:
-    """The first true value of `condition`, asked again and again; fails after `deadline_s`."""
+def wait_until(condition: Callable[[], Any], deadline_s: float = 60.0, every_s: float = 0.02) -> Any:
+    """The first true value of `condition`, asked again and again; fails after `deadline_s`.
+
+    Who waits for what is to come leaves the deadline as it is: it is there for what never comes.
+    """
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         if value := condition():
@@ -116,14 +119,14 @@ class Server:
         documents.remove(self.port)
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(30)
+            self.process.wait(60)
 
     def kill(self) -> None:
         """Ends the process with SIGKILL."""
         documents.remove(self.port)
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
     def descendants(self) -> list[psutil.Process]:
         """Every process the server has started, directly or not."""
@@ -153,7 +156,7 @@ class Server:
         assert response.status_code == 200, response.text
         return dict(response.json()["output"])
 
-    def wait_for(self, model_id: str, deadline_s: float = 30.0, **expected: Any) -> dict[str, Any]:
+    def wait_for(self, model_id: str, deadline_s: float = 60.0, **expected: Any) -> dict[str, Any]:
         """The cluster once its fields are as `expected`."""
         seen: dict[str, Any] = {}
 

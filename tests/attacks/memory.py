@@ -1,4 +1,4 @@
-"""What an attack costs the server process: memory, and how long others wait meanwhile."""
+"""What an attack costs the server process: memory, CPU time, and how long others wait meanwhile."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ MIB = 1024**2
 
 @dataclass
 class Cost:
-    """`most_bytes`: the most resident memory seen beyond that at the beginning; `waits_s`: how long others' requests
-    took, one after the other."""
+    """`most_bytes`: the most resident memory seen beyond that at the beginning; `cpu_s`: the CPU time it used, known at
+    the end; `waits_s`: how long others' requests took, one after the other, which on a busy machine says little."""
 
     most_bytes: int = 0
+    cpu_s: float = 0.0
     waits_s: list[float] = field(default_factory=list)
 
 
@@ -30,7 +31,7 @@ def measured(server: Server) -> Iterator[Cost]:
     """Looks at the server's memory and asks it for its health all the time that the block runs."""
     assert server.process is not None
     process = psutil.Process(server.process.pid)
-    before = process.memory_info().rss
+    before, cpu_before_s = process.memory_info().rss, cpu_s(process)
     cost, ended = Cost(), threading.Event()
 
     def watch() -> None:
@@ -53,3 +54,10 @@ def measured(server: Server) -> Iterator[Cost]:
         ended.set()
         for thread in threads:
             thread.join()
+        cost.cpu_s = cpu_s(process) - cpu_before_s
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """CPU time the process has used so far; its neighbours hardly change it."""
+    times = process.cpu_times()
+    return float(times.user + times.system)

@@ -38,8 +38,8 @@ def test_the_output_of_a_replica_is_cut_while_it_is_written_to(server: Server) -
         for number in range(OUTPUT_MB):
             os.write(writer, b"a line of a model's output\n" * (MB // 27))
             if number == OUTPUT_MB // 2:
-                wait_until(lambda: log_bytes(server) <= 2 * MB, 40)
-        wait_until(lambda: log_bytes(server) <= 2 * MB, 40)
+                wait_until(lambda: log_bytes(server) <= 2 * MB)
+        wait_until(lambda: log_bytes(server) <= 2 * MB)
         os.write(writer, b"the last line\n")
     finally:
         os.close(writer)
@@ -56,7 +56,7 @@ def test_outputs_of_replicas_that_have_ended_are_kept_up_to_a_size(server: Serve
         path = live.with_name(f"20200101-00000{number}-000000-in_{number}.log")
         path.write_bytes(b"x" * MB)
         os.utime(path, (1_577_836_800 + number, 1_577_836_800 + number))
-    wait_until(lambda: log_bytes(server) <= 4 * MB, 40)
+    wait_until(lambda: log_bytes(server) <= 4 * MB)
     assert live.exists()
 
 
@@ -68,5 +68,5 @@ def test_a_cluster_keeps_the_newest_lines_of_its_log(server: Server) -> None:
     newest = server.events(MODEL)[-5:]
     server.kill()
     server.start(warm=False)  # it deletes at its start, and every hour
-    wait_until(lambda: len(server.events(MODEL)) <= LINES + 10, 40)
+    wait_until(lambda: len(server.events(MODEL)) <= LINES + 10)
     assert newest[-1] in server.events(MODEL)

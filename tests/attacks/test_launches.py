@@ -65,8 +65,9 @@ def test_a_cluster_that_is_switched_on_and_off_delays_nobody_elses_boots(server:
 
     beside_s = cold_boot_s(server)
 
-    # What is still to be done of the changes is a handful of forks, whatever the number of changes.
-    assert beside_s < 3 * alone_s + 1.0, (alone_s, beside_s)
+    # What is still to be done of the changes is a handful of forks, whatever the number of changes: half a second.
+    # Done one after the other, they would take a minute.
+    assert beside_s < 10 * alone_s + 10.0, (alone_s, beside_s)
 
 
 def test_a_credit_lasts_for_every_instance_that_is_launched(server: Server) -> None:
@@ -79,7 +80,7 @@ def test_a_credit_lasts_for_every_instance_that_is_launched(server: Server) -> N
         poor.put(f"/models/v2/{HOSTILE}", json={"capacity": {"min": 8, "desired": 8, "max": 8}})
         wait_until(lambda: poor.get(f"/models/v2/{HOSTILE}").json()["output"]["ready"] >= 1)
         # Funds are counted every ten seconds; then whatever was launched is on the bill.
-        wait_until(lambda: usage(server, headers)["funds"]["left"] < 1, deadline_s=30.0)
+        wait_until(lambda: usage(server, headers)["funds"]["left"] < 1)
         poor.delete(f"/models/v2/{HOSTILE}")
 
     assert usage(server, headers)["total"]["cost"] <= 1

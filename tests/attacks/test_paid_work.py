@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ MODEL = "tiny/gpt2"
 LONG = {"max_new_tokens": 100, "min_new_tokens": 100, "do_sample": False}
 HELD_S = 1.5
 GRACE_S = 2.0
+TRIES_BESIDE_OTHER_WORK = 3
+"""On a busy machine an answer may be read later than it was given; not every time."""
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +81,16 @@ def paid_for(server: Server) -> tuple[int, float]:
 
 def test_work_that_was_dropped_is_paid_for_until_its_replica_lets_go(paid: Server) -> None:
     requests, seconds = paid_for(paid)
+    before = time.monotonic()
     with left_in_the_middle(paid):
-        began = time.monotonic()
-        while time.monotonic() - began < HELD_S:
-            assert paid.load()[0] == 1  # its slot is taken: nobody else is sent there
-            time.sleep(0.05)
+        left = time.monotonic()
+
+        def is_held_long_enough() -> bool:
+            # What is seen within the grace is its slot, taken: nobody else is sent there.
+            assert paid.load()[0] == 1 or time.monotonic() >= before + GRACE_S
+            return time.monotonic() >= left + HELD_S
+
+        wait_until(is_held_long_enough, every_s=0.05)
     wait_until(lambda: paid.load() == (0, 0))
     wait_until(lambda: paid_for(paid)[0] == requests + 1)
     assert paid_for(paid)[1] - seconds >= HELD_S
@@ -103,21 +111,27 @@ def test_a_replica_that_goes_on_with_cancelled_work_is_ended_and_that_is_said(pa
 @pytest.mark.parametrize("allow", ["header", "body"])
 def test_a_request_has_a_deadline_and_its_neighbours_are_served_elsewhere(paid: Server, allow: str) -> None:
     headers, field = ({"x-request-timeout": "1"}, {}) if allow == "header" else ({}, {"timeout": 1})
+    # Told at the deadline, not when the replica had let go.
+    assert any(is_told_before_its_replica_ends(paid, headers, field) for _ in range(TRIES_BESIDE_OTHER_WORK))
+    assert any("request that was cancelled" in line for line in paid.events(MODEL))
+
+
+def is_told_before_its_replica_ends(paid: Server, headers: dict[str, str], field: dict[str, int]) -> bool:
+    """Runs a request into its deadline of a second, beside a neighbour that must be served elsewhere."""
     with frozen(paid) as pid, ThreadPoolExecutor() as pool:
         neighbour = pool.submit(paid.post, MODEL, text="the dog", params={"max_new_tokens": 2})
-        began = time.monotonic()
         response = paid.post(MODEL, headers, text="the cat", params=LONG, **field)
+        is_in_time = psutil.pid_exists(pid)
         assert response.status_code == 504, response.text
-        assert time.monotonic() - began < GRACE_S  # told at the deadline, not when the replica had let go
         error = response.json()["error"]
-        assert error.startswith("The request was not done within the 1 s it may take: 0.0 s passed before a replica")
+        assert re.match(r"The request was not done within the 1 s it may take: \d\.\d s passed before a replica", error)
         assert "x-request-timeout" in error
         answer = neighbour.result(60)
         assert answer.status_code == 200, answer.text
         assert answer.json()["output"].startswith("the dog")
         assert not psutil.pid_exists(pid)
     wait_until(lambda: paid.load() == (0, 0))
-    assert any("request that was cancelled" in line for line in paid.events(MODEL))
+    return is_in_time
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "nan", "soon"])

@@ -110,7 +110,7 @@ def test_a_server_whose_place_was_taken_while_its_connection_was_broken_ends(
             ((pid, classid, objid),) = intruder.execute(find, holder).fetchall()
             intruder.execute("SELECT pg_terminate_backend(%s)", (pid,))
             # A broken connection alone ends nothing: the lock is taken anew.
-            wait_until(lambda: [row for row in intruder.execute(find, holder).fetchall() if row[0] != pid], 30)
+            wait_until(lambda: [row for row in intruder.execute(find, holder).fetchall() if row[0] != pid])
             assert server.is_up(warm=False)
 
             ((pid, *_),) = intruder.execute(find, holder).fetchall()

@@ -41,7 +41,7 @@ class Halfway:
             self._event.set()
 
     async def wait(self) -> None:
-        await asyncio.wait_for(self._event.wait(), 20)
+        await asyncio.wait_for(self._event.wait(), 50)
 
 
 def partials(tmp_path: Path) -> list[int]:

@@ -28,7 +28,7 @@ def alone(tmp_path: Path, zoo: Path) -> Terminal:
 
 def test_run_boots_a_replica_for_the_call_and_leaves_nothing(alone: Terminal) -> None:
     process = alone.start("run", GPT2, "Once", "-p", "max_new_tokens=6")
-    family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True), 30.0)
+    family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True))
     out, said = process.communicate()
     assert process.returncode == 0, said
     assert out.startswith("Once")
@@ -45,7 +45,7 @@ def test_without_any_models_folder_the_example_models_are_there(terminal: Termin
 
 def test_interrupting_a_boot_leaves_nothing(alone: Terminal) -> None:
     process = alone.start("run", GPT2, "Once")
-    family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True), 30.0)
+    family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True))
     process.send_signal(signal.SIGINT)
     out, said = process.communicate()
     assert (process.returncode, out) == (130, "")
@@ -175,7 +175,7 @@ def test_a_taken_address_is_named_with_the_fix(alone: Terminal, tmp_path: Path) 
 
 def test_demo_shows_the_main_job_and_leaves_nothing(terminal: Terminal) -> None:
     process = terminal.start("demo")
-    family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True), 30.0)
+    family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True))
     shown, said = process.communicate()
     assert process.returncode == 0, said
     assert re.search(r"cold boot: \d+\.\d\d s", shown)

@@ -9,7 +9,7 @@ import time
 
 from bytez import Bytez
 
-RUNNING_DEADLINE_S = 30
+RUNNING_DEADLINE_S = 60
 
 
 def plain(answer):

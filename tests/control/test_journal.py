@@ -128,7 +128,7 @@ async def test_submitting_never_waits(own_database: Path) -> None:
     with open_store(own_database) as store:
         journal = Journal(store, HandClock())
         held = threading.Event()
-        journal.submit(lambda: held.wait(5))
+        journal.submit(lambda: held.wait(60))
         journal.start()
         for _ in range(1000):
             journal.submit(lambda: None)
@@ -168,7 +168,7 @@ async def test_a_flush_waits_for_what_was_submitted_before_it_and_no_longer(own_
         held = [threading.Event() for _ in range(3)]
         journal.start()
         for number in range(3):
-            journal.submit(lambda number=number: held[number].wait(5) and done.append(number))
+            journal.submit(lambda number=number: held[number].wait(60) and done.append(number))
             await turns()
             if number == 0:
                 flushing = asyncio.create_task(journal.flush())

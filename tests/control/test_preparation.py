@@ -60,7 +60,7 @@ async def outcome(preparations: WatchedPreparations, model_id: str) -> Prepared 
     changed = preparations.changed
     while isinstance(state := preparations.ensure(model_id), Preparing):
         changed.clear()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             await changed.wait()
     return state
 

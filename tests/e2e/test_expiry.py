@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ from tests.serving import Server, wait_until
 
 WEIGHTY = "tiny/weighty"
 QUICK = "tiny/classifier"
-LATE_S = 5.0
-"""How long after its period an idle model may still be there."""
+LATE_S = 20.0
+"""How long after its period an idle model may still be there, on a busy machine; alone it is a second."""
+PERIOD_S = 2
+BUSY_S = 3.5
+"""How long a model with that period has work, or loads: long enough to be thought idle by mistake."""
 
 
 @pytest.fixture(scope="module")
@@ -71,67 +74,78 @@ def worker_of(server: Server, model_id: str) -> psutil.Process:
     return psutil.Process(pid)
 
 
+def statuses_while_frozen(server: Server, model_id: str, processes: list[psutil.Process]) -> set[str]:
+    """What is said of the model while these processes stand still, in the middle of what they do."""
+    seen = set()
+    thawed_at = time.monotonic() + BUSY_S
+
+    def is_over() -> bool:
+        seen.add(status(server, model_id))
+        return time.monotonic() >= thawed_at
+
+    try:
+        wait_until(is_over, every_s=0.1)
+    finally:
+        for process in processes:
+            process.resume()
+    return seen
+
+
 def test_an_idle_model_is_gone_soon_after_its_period(own_server: Server) -> None:
     load(own_server, QUICK, 1)
     due, worker = expires_at(own_server, QUICK), worker_of(own_server, QUICK)
 
-    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, deadline_s=10)
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
 
     assert 0 <= time.time() - due <= LATE_S
-    wait_until(lambda: status(own_server, QUICK) == "STOPPED", deadline_s=2)
+    wait_until(lambda: status(own_server, QUICK) == "STOPPED")
 
 
 def test_a_run_late_in_the_period_starts_it_anew(own_server: Server) -> None:
-    load(own_server, QUICK, 3)
+    load(own_server, QUICK, 4)
     first = expires_at(own_server, QUICK)
     worker = worker_of(own_server, QUICK)
 
-    wait_until(lambda: time.time() >= first - 0.3)
+    wait_until(lambda: time.time() >= first - 2)
     call(own_server, "run", QUICK, text="hello")
     second = expires_at(own_server, QUICK)
-    assert second - first > 2.5
-    wait_until(lambda: time.time() >= second - 0.3)
+    assert second - first > 1.5
+    seen = set()
 
-    assert status(own_server, QUICK) == "RUNNING"
-    assert worker_of(own_server, QUICK) == worker
-    wait_until(lambda: status(own_server, QUICK) == "STOPPED", deadline_s=0.3 + LATE_S)
+    def is_due() -> bool:
+        now = status(own_server, QUICK), worker.is_running()
+        if time.time() < second:
+            seen.add(now)
+        return time.time() >= second
+
+    wait_until(is_due)
+    assert seen == {("RUNNING", True)}
+    wait_until(lambda: status(own_server, QUICK) == "STOPPED", deadline_s=LATE_S)
 
 
 def test_a_model_that_is_busy_does_not_expire(own_server: Server) -> None:
-    load(own_server, WEIGHTY, 1)
+    load(own_server, WEIGHTY, PERIOD_S)
     worker = worker_of(own_server, WEIGHTY)
-    answers: list[Any] = []
-    params = {"min_new_tokens": 240, "max_new_tokens": 240}
-
-    began = time.monotonic()
-    request = threading.Thread(
-        target=lambda: answers.append(call(own_server, "run", WEIGHTY, prompt="a", params=params))
-    )
-    request.start()
-    while request.is_alive():
-        assert status(own_server, WEIGHTY) == "RUNNING"
-        request.join(0.1)
-
-    assert time.monotonic() - began > 1.5, "too quick to show anything"
-    assert answers
+    with ThreadPoolExecutor() as pool:
+        worker.suspend()
+        answer = pool.submit(call, own_server, "run", WEIGHTY, prompt="a")
+        wait_until(lambda: own_server.load()[0] == 1)
+        assert statuses_while_frozen(own_server, WEIGHTY, [worker]) == {"RUNNING"}
+        assert answer.result(60)
     assert worker_of(own_server, WEIGHTY) == worker
 
 
 def test_a_model_that_still_loads_does_not_expire(models: Path, tmp_path: Path) -> None:
     server = Server(tmp_path, models)
-    server.start(warm=False)  # the first boot waits for the model libraries: some seconds
+    server.start(warm=False)
     try:
-        began = time.monotonic()
-        call(server, "load", QUICK, expirationPeriodSeconds=1)
-        seen = set()
-
-        def running() -> bool:
-            seen.add(status(server, QUICK))
-            return "RUNNING" in seen
-
-        wait_until(running, deadline_s=60)
-        assert time.monotonic() - began > 1.5, "too quick to show anything"
-        assert "STOPPED" not in seen
+        nurseries = wait_until(server.descendants)
+        for process in nurseries:
+            process.suspend()
+        call(server, "load", QUICK, expirationPeriodSeconds=PERIOD_S)
+        seen = statuses_while_frozen(server, QUICK, nurseries)
+        assert not seen & {"RUNNING", "STOPPED"}
+        wait_until(lambda: status(server, QUICK) == "RUNNING")
         assert [line for line in server.events(QUICK) if "starts" in line][1:] == []
     finally:
         server.client.close()
@@ -150,6 +164,5 @@ def test_delete_frees_the_memory_at_once(own_server: Server) -> None:
     loaded = held() - before
     assert loaded > 150 * 1024**2
 
-    began = time.monotonic()
     call(own_server, "delete", WEIGHTY)
-    wait_until(lambda: held() - before < 0.05 * loaded, deadline_s=2.0 - (time.monotonic() - began))
+    wait_until(lambda: held() - before < 0.05 * loaded, deadline_s=20.0)  # not only when its period of a minute is over

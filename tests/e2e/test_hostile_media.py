@@ -21,7 +21,8 @@ from tests.media.hosts import Host
 from tests.media.zoo import HEARS, READS, SEES, build_zoo
 from tests.serving import Server
 
-SOON_S = 10.0
+SOON_S = 30.0
+"""What a refusal takes at most; the longest takes two seconds alone, for a fetch may take one."""
 MEMORY_BYTES = 300 * 1024**2
 """What refusing a file may cost: far less than what the bombs unfold to."""
 PNG = image_file(Image.fromarray(gradient(400, 300)), "PNG")

@@ -131,7 +131,7 @@ def test_one_model_too_many_is_refused_on_every_way_in_until_the_limit_is_lifted
     assert caller.post("tiny/classifier", text="still mine").status_code == 200
     assert caller.put("tiny/classifier", timeout=60).status_code == 202
     limited.command("accounts", "set", "models", "--max-models", "none")
-    wait_until(lambda: caller.put("tiny/gpt2").status_code == 202, deadline_s=5)
+    wait_until(lambda: caller.put("tiny/gpt2").status_code == 202)
 
 
 def test_one_instance_at_a_time_takes_turns_until_the_limit_is_lifted(limited: LimitedServer):
@@ -150,7 +150,7 @@ def test_one_instance_at_a_time_takes_turns_until_the_limit_is_lifted(limited: L
         assert caller.post("tiny/mlm", text="a [MASK]").status_code == 200
         return caller.ready("tiny/classifier") + caller.ready("tiny/mlm") == 2
 
-    wait_until(both_stay, deadline_s=10)
+    wait_until(both_stay)
 
 
 def test_a_model_above_the_accounts_memory_is_refused_at_once_until_the_limit_is_lifted(limited: LimitedServer):
@@ -164,7 +164,7 @@ def test_a_model_above_the_accounts_memory_is_refused_at_once_until_the_limit_is
         caller.put("tiny/classifier")  # a new try
         return caller.post("tiny/classifier", text="a").is_success
 
-    wait_until(works, deadline_s=10)
+    wait_until(works)
 
 
 def test_requests_at_once_are_counted_from_admission_to_the_end_on_both_surfaces(limited: LimitedServer):
@@ -206,7 +206,7 @@ def test_requests_at_once_are_counted_from_admission_to_the_end_on_both_surfaces
     with ExitStack() as held:
         for _ in range(2):
             held.enter_context(half_sent(port, v1))
-        wait_until(lambda: caller.post("tiny/gpt2", text="a", params=SHORT).status_code == 200, deadline_s=5)
+        wait_until(lambda: caller.post("tiny/gpt2", text="a", params=SHORT).status_code == 200)
     wait_until(lambda: limited.health() == (0, 0, 0))
 
 
@@ -229,8 +229,8 @@ def test_a_keys_rate_holds_on_both_surfaces_and_before_the_body_and_can_be_chang
         assert client.get("/models/v2/list/clusters").status_code == 200, "only inference is counted"
 
         limited.command("keys", "set", key[:8], "--rate-limit", "0")
-        wait_until(lambda: caller.post("tiny/classifier", text="a").status_code == 200, deadline_s=7)
-        assert caller.post("tiny/classifier", text="a").headers["ratelimit-limit"] == "1000000"
+        wait_until(lambda: caller.post("tiny/classifier", text="a").headers["ratelimit-limit"] == "1000000")
+        assert caller.post("tiny/classifier", text="a").status_code == 200
 
 
 # --- all at once ---
@@ -323,4 +323,4 @@ def test_1000_requests_of_limited_and_unlimited_keys_are_counted_exactly(limited
             assert load.statuses.count(429) == load.requests - load.limit
             assert sorted(load.remaining) == list(range(load.limit)), "each was told what was left after it"
     assert sum(load.left for load in loads) >= 100
-    wait_until(lambda: limited.health() == (0, 0, 0), deadline_s=10)
+    wait_until(lambda: limited.health() == (0, 0, 0))

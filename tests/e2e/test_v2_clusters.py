@@ -97,7 +97,7 @@ def test_a_request_without_a_cluster_makes_one(server: Server):
 def test_an_idle_cluster_scales_to_zero_and_the_next_request_boots_it(server: Server):
     server.put("tiny/classifier", timeout=1)
     server.run("tiny/classifier", text="hello")
-    server.wait_for("tiny/classifier", status="stopped", instances=0, deadline_s=6)
+    server.wait_for("tiny/classifier", status="stopped", instances=0)
     server.run("tiny/classifier", text="hello")
     assert any("no request for 1 s" in line for line in server.events("tiny/classifier"))
 
@@ -105,7 +105,7 @@ def test_an_idle_cluster_scales_to_zero_and_the_next_request_boots_it(server: Se
 def test_min_replicas_are_kept_when_idle(server: Server):
     server.put("tiny/classifier", capacity={"min": 1, "desired": 2, "max": 2}, timeout=1)
     server.wait_for("tiny/classifier", ready=2)
-    server.wait_for("tiny/classifier", ready=1, instances=1, deadline_s=10)
+    server.wait_for("tiny/classifier", ready=1, instances=1)
 
 
 def test_inferences_are_counted(server: Server):

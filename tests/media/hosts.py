@@ -34,7 +34,7 @@ class Host:
         self._listener.close()
         for connection in self._connections:
             connection.close()
-        self._thread.join(5)
+        self._thread.join(30)
 
     def _accept(self) -> None:
         while True:

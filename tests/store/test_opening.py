@@ -229,11 +229,11 @@ def test_a_waiting_thread_gives_up_when_its_time_is_over(tmp_path: Path) -> None
         def hold() -> None:
             with store._database.write():
                 holding.set()
-                release.wait(10)
+                release.wait(60)
 
         thread = threading.Thread(target=hold)
         thread.start()
-        holding.wait(10)
+        holding.wait(60)
         with pytest.raises(Unavailable, match="locked"):
             store.accounts.create("ada", at(0))
         release.set()

@@ -25,7 +25,7 @@ from tests.engine.harness import echo_spec
 from tests.engine.workers import EchoLibrary
 
 PROGRAM = Path(__file__).with_name("solo.py")
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 class Solo:
