@@ -134,6 +134,9 @@ class Settings:
         "calls other than inferences that an account may make per second; changes count for five, large answers for "
         "more; 0: no limit",
     )
+    lookups_per_minute: int = setting(
+        30, "models unknown so far that an account may have looked up on the hub per minute; more get 429; 0: no limit"
+    )
     price_per_gb_s: float = setting(0.0000166667, "US dollars per GB of required memory and second")
     billing_counts: str = setting(
         "ready",

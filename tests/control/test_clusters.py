@@ -71,7 +71,7 @@ async def test_what_is_wrong_changes_nothing(make_control: MakeControl) -> None:
 
 async def test_a_client_that_leaves_does_not_leave_half_a_change_behind(make_control: MakeControl) -> None:
     async with make_control() as control:
-        await control.clusters.model(SMALL)
+        await control.clusters.model(control.account, SMALL)
         for delay in range(12):
             task = asyncio.create_task(control.put())
             await turns(delay)

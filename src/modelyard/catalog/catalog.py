@@ -20,7 +20,9 @@ from modelyard.catalog.folders import Folders
 from modelyard.catalog.found import Found
 from modelyard.catalog.hub import Hub
 from modelyard.catalog.library import transformers_version
+from modelyard.catalog.lookups import LookupBudget
 from modelyard.catalog.nearest import nearest_names
+from modelyard.clock import SystemClock
 from modelyard.config import Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, UnknownModel
 from modelyard.records.models import Measurement, ModelCard, OnProgress, Source, check_model_id
@@ -55,29 +57,33 @@ class Catalog:
         hub: Hub | None = None,
         learned: Learned = lambda ids: {},
         allow_unsafe: frozenset[str] = frozenset(),
+        guesses: LookupBudget | None = None,
     ) -> None:
-        """`hub` None: only local folders. `allow_unsafe`: ids whose pickles and own code the operator accepts."""
+        """`hub` None: only local folders. `allow_unsafe`: ids whose pickles and own code the operator accepts.
+        `guesses`: how often an account is told what it may have meant; None: always."""
         self._folders = folders
         self._hub = hub
         self._learned = learned
         self._allow_unsafe = allow_unsafe
+        self._guesses = guesses
         self._threads = ThreadPoolExecutor(FOLDER_THREADS, thread_name_prefix="folders")
         self._readers = f"modelyard {__version__}, transformers {transformers_version()}"
 
-    async def find(self, model_id: str) -> ModelCard | None:
+    async def find(self, model_id: str, account_id: str | None = None) -> ModelCard | None:
         """The model's card, or None when no source has it. A model that must not be served has a `refusal`.
 
         A local folder that is known costs one directory scan, done at once; a new one is inspected in a thread; the
-        hub is asked only for what no folder holds. Raises InvalidRequest for an ill-formed id, ModelRefused for a
-        gated repository, DownloadFailed when the hub cannot be asked.
+        hub is asked only for what no folder holds, on the account's budget of lookups. Raises InvalidRequest for an
+        ill-formed id, ModelRefused for a gated repository, DownloadFailed when the hub cannot be asked, Throttled when
+        it was asked too often.
         """
         check_model_id(model_id)
         found = self._folders.find_known(model_id) or await self._in_thread(self._folders.find, model_id)
         if found is None and self._hub is not None:
-            found = await self._hub.find(model_id)
+            found = await self._hub.find(model_id, account_id)
         return self._cards_of([found])[0] if found else None
 
-    async def get(self, model_id: str) -> ModelCard:
+    async def get(self, model_id: str, account_id: str | None = None) -> ModelCard:
         """The model's card. Raises UnknownModel, whose data has the nearest names and where was looked, and what
         `find` raises.
 
@@ -85,7 +91,7 @@ class Catalog:
         """
         unasked = ""
         try:
-            card = await self.find(model_id)
+            card = await self.find(model_id, account_id)
         except DownloadFailed as error:
             if self._hub is not None and model_id in self._hub.known_ids():
                 raise
@@ -93,14 +99,14 @@ class Catalog:
             card, unasked = None, f" ({error.message})"
         if card is None:
             base_id, kind = split_variant(model_id)
-            if kind is not None and await self.find(base_id) is not None:
+            if kind is not None and await self.find(base_id, account_id) is not None:
                 raise UnknownModel(
                     f"{model_id} has not been made yet.",
                     cause="variant",
                     model=model_id,
                     nearest=[base_id],
                 )
-            guess, near = await self._guess(model_id)
+            guess, near = await self._guess(model_id, account_id)
             raise UnknownModel(
                 f"There is no model {model_id} here{unasked}.{guess}",
                 model=model_id,
@@ -193,8 +199,11 @@ class Catalog:
             return []
         return [card] if card else []
 
-    async def _guess(self, model_id: str) -> tuple[str, builtins.list[str]]:
-        """What else may have been meant: as the end of a sentence, and as names."""
+    async def _guess(self, model_id: str, account_id: str | None) -> tuple[str, builtins.list[str]]:
+        """What else may have been meant: as the end of a sentence, and as names. Nothing for who asks too often:
+        every name there is has to be looked at."""
+        if self._guesses is not None and not self._guesses.may_take(account_id):
+            return "", []
         near = await self._in_thread(lambda: nearest_names(model_id, self._known_ids()))
         return (f" Did you mean {' or '.join(near)}?" if near else ""), near
 
@@ -213,7 +222,8 @@ def open_catalog(settings: Settings, learned: Learned = lambda ids: {}) -> Catal
     variants = settings.data_dir / VARIANTS_FOLDER
     return Catalog(
         Folders([*settings.models_dir, *([variants] if variants.is_dir() else [])]),
-        Hub() if settings.hub else None,
+        Hub(lookups_per_minute=settings.lookups_per_minute) if settings.hub else None,
         learned=learned,
         allow_unsafe=frozenset(settings.allow_unsafe),
+        guesses=LookupBudget(settings.lookups_per_minute, SystemClock()),
     )

@@ -21,6 +21,7 @@ from modelyard.catalog.hub_cache import HubCache
 from modelyard.catalog.hub_client import HubClient
 from modelyard.catalog.hub_lookup import Answer, HubLookup, Plan
 from modelyard.catalog.hub_settings import HubSettings, read_hub_settings
+from modelyard.catalog.lookups import LookupBudget
 from modelyard.catalog.transfer import Patience, Transfer
 from modelyard.clock import Clock, SystemClock
 from modelyard.records.models import OnProgress, check_model_id
@@ -44,8 +45,9 @@ class Hub:
         clock: Clock | None = None,
         patience: Patience | None = None,
         progress_interval_s: float = PROGRESS_INTERVAL_S,
+        lookups_per_minute: int = 0,
     ) -> None:
-        """`settings` None: as the environment says."""
+        """`settings` None: as the environment says. `lookups_per_minute`: that one account may cause; 0: any number."""
         self.settings = settings or read_hub_settings()
         self._clock = clock or SystemClock()
         self._patience = patience or Patience()
@@ -55,6 +57,7 @@ class Hub:
         self._lookup = HubLookup(self._client, self._cache, offline=self.settings.offline)
         self._answers: dict[str, tuple[float, Answer]] = {}
         self._lookups: dict[str, asyncio.Task[Answer]] = {}
+        self._budget = LookupBudget(lookups_per_minute, self._clock)
         self._downloads: dict[tuple[str, str | None], tuple[Download, asyncio.Task[Path]]] = {}
         self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="hub")
 
@@ -65,20 +68,26 @@ class Hub:
         private = " (without HF_TOKEN, so not in private models)" if self._client.anonymous else ""
         return self.settings.endpoint + private
 
-    async def find(self, model_id: str) -> Found | None:
+    async def find(self, model_id: str, account_id: str | None = None) -> Found | None:
         """The model as the hub describes it, without downloading it; None when there is none.
+
+        `account_id`: on whose budget of lookups a question goes; None: it is the server's own.
 
         Answers are remembered: found for 5 min, missing for 30 s, failed for 5 s. Callers who ask at once share one
         question. A found model whose answer has expired is returned at once and asked about behind the scenes, so
         that a model in use never waits for the hub. Offline, the cache is all there is. Raises InvalidRequest,
-        ModelRefused (gated, private), DownloadFailed (the hub does not answer, and the cache does not hold the model).
+        ModelRefused (gated, private), DownloadFailed (the hub does not answer, and the cache does not hold the model),
+        Throttled (the account has had too many looked up).
         """
         check_model_id(model_id)
         expires_at_s, answer = self._answers.get(model_id, (0.0, None))
         expired = self._clock.monotonic() >= expires_at_s
+        asked = model_id in self._lookups
         if answer is None or (expired and answer.found is None):
+            if not asked:
+                self._budget.take(account_id, model_id)
             answer = await asyncio.shield(self._look_up(model_id))
-        elif expired:
+        elif expired and (asked or self._budget.may_take(account_id)):
             self._look_up(model_id)
         if answer.error is not None:
             raise answer.error.with_traceback(None)

@@ -113,16 +113,16 @@ class Clusters:
         """Every account's clusters."""
         return self._desired.list()
 
-    async def model(self, model_id: str) -> ModelCard:
+    async def model(self, account_id: str, model_id: str) -> ModelCard:
         """The model's card, if it may be served. Raises UnknownModel, ModelRefused, and what the catalog raises."""
-        card = await self._catalog.get(model_id)
+        card = await self._catalog.get(model_id, account_id)
         card.check_served()
         self._preparations.offer(card)
         return card
 
     async def put(self, account_id: str, model_id: str, changes: Changes) -> ManagedCluster:
         """Creates the cluster, or updates and wakes it. Raises InvalidRequest, QuotaExceeded, and as `model` does."""
-        await self.model(model_id)
+        await self.model(account_id, model_id)
         return await self._change(partial(self._put, account_id, model_id, changes))
 
     async def ensure(self, account_id: str, model_id: str) -> ManagedCluster:
@@ -130,7 +130,7 @@ class Clusters:
         existing = self.find(account_id, model_id)
         if existing is not None:
             return existing
-        await self.model(model_id)
+        await self.model(account_id, model_id)
         return await self._change(partial(self._ensure, account_id, model_id))
 
     async def patch(self, account_id: str, model_id: str, changes: Changes) -> ManagedCluster:

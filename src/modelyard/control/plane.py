@@ -93,9 +93,9 @@ class Plane:
         state = self._preparations.find(model_id)
         return state.card if isinstance(state, Prepared) else None
 
-    async def get_model(self, model_id: str) -> ModelCard:
+    async def get_model(self, account_id: str, model_id: str) -> ModelCard:
         """The model's card, if it may be served. Raises UnknownModel, ModelRefused, and what the catalog raises."""
-        return await self._clusters.model(model_id)
+        return await self._clusters.model(account_id, model_id)
 
     # --- clusters ---
 

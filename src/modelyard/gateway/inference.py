@@ -138,7 +138,7 @@ class Inferences:
         check_model_id(read.model_id)
         if not surface.makes_clusters:
             await self._plane.get_route(key.account_id, read.model_id)
-        card = self._plane.find_model(read.model_id) or await self._plane.get_model(read.model_id)
+        card = self._plane.find_model(read.model_id) or await self._plane.get_model(key.account_id, read.model_id)
         task = get_served_task(card)
         return ModelRequest(
             id=request_id,

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.index import Index, listing_of
 from modelyard.clock import Clock
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, Throttled
 from modelyard.gateway.shapes.models import PageQuery
 from modelyard.records.models import Listing, Source
 from modelyard.store.models import Models
@@ -59,20 +59,22 @@ class Listings:
         variants = self._models.variants(listings[0].model_id, listings[-1].model_id) if listings else {}
         return Page(listings, following, variants)
 
-    async def one(self, model_id: str, task: str | None) -> Page:
+    async def one(self, model_id: str, task: str | None, account_id: str) -> Page:
         """The page with that one model, wherever it is; empty when it is nowhere, or not for the task.
 
         Clients ask for a model before they run it, to learn its task. An id that leads nowhere is an empty list here;
-        the run that follows says what is wrong.
+        the run that follows says what is wrong. Raises Throttled when the account has had too many looked up.
         """
-        listing = await self._find(model_id)
+        listing = await self._find(model_id, account_id)
         if listing is None or (task is not None and listing.task != task):
             return Page([])
         return Page([listing], variants=await asyncio.to_thread(self._models.variants, model_id, model_id))
 
-    async def _find(self, model_id: str) -> Listing | None:
+    async def _find(self, model_id: str, account_id: str) -> Listing | None:
         try:
-            card = await self._catalog.find(model_id)
+            card = await self._catalog.find(model_id, account_id)
+        except Throttled:
+            raise
         except ModelyardError:
             card = None
         row = await asyncio.to_thread(self._models.find, model_id)

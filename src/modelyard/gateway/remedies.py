@@ -22,6 +22,7 @@ from modelyard.errors import (
     QueueFull,
     QuotaExceeded,
     ReplicaLost,
+    Throttled,
     Unauthorized,
     UnknownCluster,
     UnknownModel,
@@ -53,6 +54,7 @@ OPERATOR: Remedies = {
     (PaymentRequired, "monthly limit"): "Nothing new is begun until the month is over (UTC) or the operator of this "
     "server raises the limit (`modelyard accounts set`).",
     (QuotaExceeded, "models"): "Delete one, or have the limit raised: `modelyard accounts set NAME --max-models N`.",
+    (Throttled, "lookups"): "--lookups-per-minute raises the limit.",
     (Unauthorized, None): "Send `Authorization: Key <key>`; `modelyard keys create NAME` makes one.",
     (Unauthorized, "unknown key"): "`modelyard keys create NAME` makes one that is.",
     (ReplicaLost, "tries"): "See `modelyard logs {model}`.",

@@ -143,7 +143,7 @@ class Jobs:
         raises.
         """
         await self._check_open(account_id, model_id)
-        card = await self._find(model_id)
+        card = await self._find(model_id, account_id)
         known = await asyncio.to_thread(self._store.jobs.find, model_id)
         available = card.model_id == model_id and card.measured
         outdated = known is not None and known.state is JobState.DONE and not available
@@ -161,12 +161,12 @@ class Jobs:
             words = f"Your account has {self._most_open} jobs that are not over, which is as many as it may have."
             raise QueueFull(words, cause="jobs", limit=self._most_open, retry_after_s=JOB_S)
 
-    async def _find(self, model_id: str) -> ModelCard:
+    async def _find(self, model_id: str, account_id: str | None = None) -> ModelCard:
         """The model's card; for a variant that is yet to be made, the card of what it is made of."""
         base_id, kind = split_variant(model_id)
-        card = await self._catalog.find(model_id) if kind is not None else None
+        card = await self._catalog.find(model_id, account_id) if kind is not None else None
         if card is None:
-            card = await self._catalog.get(base_id)
+            card = await self._catalog.get(base_id, account_id)
         card.check_served()
         return card
 

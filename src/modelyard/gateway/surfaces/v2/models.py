@@ -63,7 +63,7 @@ class ModelCalls:
         if query.model_id is None:
             page = await self._listings.page(query, servable=False)
         else:
-            page = await self._listings.one(query.model_id, query.task)
+            page = await self._listings.one(query.model_id, query.task, key.account_id)
         payload = await asyncio.to_thread(self._encode, page)
         return Response(payload, headers=next_link(request, page), media_type=JSON)
 
