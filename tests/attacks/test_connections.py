@@ -31,6 +31,8 @@ MOST_WAIT_S = 15.0
 """Longer than any neighbour keeps an answer of milliseconds away: who waits so long waits for a stalled server."""
 START = b"GET /health HTTP/1.1\r\nhost: localhost\r\n"
 CHUNKED = b"POST /nothing/here HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+WAITING = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n" * 3
+EXPECTING = b"POST /models/v2/a/b HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\na"
 ENDLESS = {
     "one header": (START + b"a: ", PIECE),
     "a header's name": (START, PIECE),
@@ -101,6 +103,16 @@ def test_an_endless_request_is_cut_off_and_costs_no_memory(server: Server, kind:
 @pytest.mark.parametrize("kind", ["one header", "a header's name", "many headers", "request line", "one trailer"])
 def test_a_header_that_is_too_large_gets_431(server: Server, kind: str):
     assert send_a_little_too_much(server, *ENDLESS[kind]) == b"HTTP/1.1 431 Request Header Fields Too Large"
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_what_is_refused_behind_requests_under_way_is_no_error_of_the_server(server: Server, kind: str):
+    start, piece = ENDLESS[kind]
+    before = server.log.read_text().count("Traceback")
+    for waiting in (b"", WAITING, EXPECTING):
+        send_until_cut_off(server, waiting + start, piece, 2 * MIB)
+    assert server.client.get("/health").status_code == 200
+    assert server.log.read_text().count("Traceback") == before, server.log.read_text()[-3000:]
 
 
 def test_headers_within_the_limits_are_read(server: Server):

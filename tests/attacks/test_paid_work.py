@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -106,6 +107,18 @@ def test_a_replica_that_goes_on_with_cancelled_work_is_ended_and_that_is_said(pa
     assert any("went on for 2 s with a request that was cancelled" in line for line in paid.events(MODEL))
     wait_until(lambda: paid_for(paid)[0] == requests + 2)
     assert paid_for(paid)[1] - seconds >= GRACE_S
+
+
+def test_a_client_that_leaves_with_another_request_on_its_connection_has_left_both(paid: Server) -> None:
+    body = json.dumps({"text": "the cat", "params": LONG})
+    head = f"POST /models/v2/{MODEL} HTTP/1.1\r\nhost: x\r\nauthorization: {KEY}\r\ncontent-length: {len(body)}\r\n\r\n"
+    with frozen(paid) as pid:
+        with socket.create_connection(("127.0.0.1", paid.port)) as client:
+            client.sendall(f"{head}{body}GET /health HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            wait_until(lambda: paid.load()[0] == 1)
+        psutil.wait_procs([psutil.Process(pid)], timeout=GRACE_S + 30)
+        assert not psutil.pid_exists(pid)
+    wait_until(lambda: paid.load() == (0, 0))
 
 
 @pytest.mark.parametrize("allow", ["header", "body"])

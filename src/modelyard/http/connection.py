@@ -12,7 +12,7 @@ from typing import Any
 import httptools
 import msgspec
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from modelyard.http.connections import SCOPE_KEY, Connections, HeldConnection
@@ -74,6 +74,8 @@ class Connection(HttpToolsProtocol, HeldConnection):
         self._discards = False
         self._discarded_bytes = 0
         self._refusal: Refusal | None = None
+        self._answering: RequestResponseCycle | None = None
+        """The request that is being answered; `cycle` is the one that came last, which may wait behind it."""
         self._phase = Phase.IDLE
         self._deadline_at = 0.0
         """Of the phases IDLE and HEADER."""
@@ -117,7 +119,7 @@ class Connection(HttpToolsProtocol, HeldConnection):
         return now - self._unread_since > self._limits.header_s
 
     def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        return self._answering is not None and not self._answering.response_complete
 
     def end(self) -> None:
         self.transport.abort()
@@ -132,6 +134,9 @@ class Connection(HttpToolsProtocol, HeldConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._all.remove(self)
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -161,6 +166,10 @@ class Connection(HttpToolsProtocol, HeldConnection):
         self._header_bytes = 0
         if self._phase is not Phase.HEADER:
             self._begin_header()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_url(self, url: bytes) -> None:
         self._count_header(len(url))
@@ -233,10 +242,12 @@ class Connection(HttpToolsProtocol, HeldConnection):
         self._phase = Phase.IDLE
         self._deadline_at = self.loop.time() + REFUSED_S
         self.pipeline.clear()
-        if self._is_answering():
-            began = self.cycle.response_started
-            self.cycle.disconnected = self.cycle.response_complete = True
-            self.cycle.message_event.set()
+        answering = self._answering
+        if answering is not None and not answering.response_complete:
+            began = answering.response_started
+            answering.disconnected = answering.response_complete = True
+            answering.waiting_for_100_continue = False
+            answering.message_event.set()
             if began:
                 self.transport.abort()
                 return
