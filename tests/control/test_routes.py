@@ -58,6 +58,9 @@ class Bench:
     def ask(self, deadline_s: float = 30.0) -> asyncio.Task[Target]:
         return asyncio.create_task(self.acquire(deadline_s))
 
+    def ask_alone(self, deadline_s: float = 30.0) -> asyncio.Task[Target]:
+        return asyncio.create_task(self.routes.acquire_alone(self.route, deadline_s))
+
     def release(self, target: Target) -> None:
         self.routes.release(self.route, target)
 
@@ -118,6 +121,70 @@ async def test_a_full_queue_turns_away_and_says_when_to_come_back() -> None:
     for task in waiting:
         bench.release(await task)
     bench.release(await bench.acquire())
+
+
+async def test_who_needs_a_replica_to_itself_shares_it_with_nobody() -> None:
+    bench = Bench()
+    bench.publish(a=3)
+    alone = await bench.ask_alone()
+    others = [bench.ask() for _ in range(2)]
+    await turns()
+    assert not any(task.done() for task in others)
+    assert bench.route.load() == Load(in_flight=1, queued=2)
+    bench.release(alone)
+    for task in others:
+        bench.release(await task)
+    assert bench.route.load() == Load()
+
+
+async def test_who_needs_a_replica_to_itself_gets_the_first_that_holds_nothing_before_all_others() -> None:
+    bench = Bench(max_queued=1)
+    bench.publish(a=2, b=2)
+    held = [await bench.acquire() for _ in range(2)]
+    first, second = bench.ask_alone(), bench.ask_alone()
+    await turns()
+    newcomer = bench.ask()
+    await turns()
+    assert not newcomer.done(), "else no replica would ever be free of work"
+    assert bench.route.load() == Load(in_flight=2, queued=3)
+    bench.release(held[0])
+    await turns()
+    assert [task.done() for task in (first, second, newcomer)] == [True, False, False]
+    bench.release(first.result())
+    assert (await second).in_flight == 1
+    bench.release(held[1])
+    bench.release(await newcomer)
+    bench.release(await second)
+    assert bench.route.load() == Load()
+
+
+@pytest.mark.parametrize("leaves", ["cancelled", "deadline"])
+async def test_who_waits_behind_one_that_needs_a_replica_to_itself_is_served_when_that_leaves(leaves: str) -> None:
+    bench = Bench()
+    bench.publish(a=2)
+    held = await bench.acquire()
+    alone = bench.ask_alone(deadline_s=30.0 if leaves == "cancelled" else 0.01)
+    await turns()
+    waiter = bench.ask()
+    await turns()
+    assert not waiter.done()
+    if leaves == "cancelled":
+        alone.cancel()
+    bench.release(await waiter)
+    assert alone.cancelled() or isinstance(alone.exception(), DeadlineExceeded)
+    bench.release(held)
+    assert bench.route.load() == Load()
+
+
+async def test_a_failure_concerns_who_needs_a_replica_to_itself_as_well() -> None:
+    bench = Bench()
+    waiting = bench.ask_alone()
+    await turns()
+    bench.publish(BootFailed("no such file"))
+    for task in (waiting, bench.ask_alone()):
+        with pytest.raises(BootFailed, match="no such file"):
+            await task
+    assert bench.route.load() == Load()
 
 
 async def test_a_wait_that_runs_out_leaves_the_queue() -> None:
@@ -306,7 +373,8 @@ async def test_counters_are_exactly_zero_after_ten_thousand_random_operations() 
     for _ in range(10_000):
         match dice.randrange(12):
             case 0 | 1 | 2 | 3:
-                asked.append(bench.ask(deadline_s=dice.choice([0, 30, 30, 30])))
+                ask = bench.ask_alone if dice.random() < 0.2 else bench.ask
+                asked.append(ask(deadline_s=dice.choice([0, 30, 30, 30])))
             case 4 | 5 | 6 if held:
                 bench.release(held.pop(dice.randrange(len(held))))
             case 7 | 8 if asked:
@@ -320,14 +388,15 @@ async def test_counters_are_exactly_zero_after_ten_thousand_random_operations() 
                 await turns(dice.randrange(3))
                 collect()
     bench.publish(e=sys.maxsize)
-    await turns()
-    collect()
-    assert not asked
-    for target in held:
-        bench.release(target)
+    while asked or held:
+        await turns()
+        collect()
+        assert held, "nobody waits for ever"
+        bench.release(held.pop())
     assert bench.route.load() == Load()
     assert not bench.route.leaving
     assert not bench.route.waiting
+    assert not bench.route.waiting_alone
 
 
 class RoutesMachine(RuleBasedStateMachine):
@@ -352,6 +421,10 @@ class RoutesMachine(RuleBasedStateMachine):
     @rule()
     def ask(self) -> None:
         self.asked.append(self.call(self.bench.ask))
+
+    @rule()
+    def ask_alone(self) -> None:
+        self.asked.append(self.call(self.bench.ask_alone))
 
     @rule()
     def wait(self) -> None:
@@ -390,20 +463,26 @@ class RoutesMachine(RuleBasedStateMachine):
         handed = in_flight - len(self.held) - len(unseen)
         assert handed <= len(self.asked)
         assert all(0 <= target.in_flight <= target.slots for target in route.targets.values())
+        assert all(target.in_flight == 1 for target in route.targets.values() if target.alone)
         assert all(target.in_flight > 0 for target in route.leaving.values())
         assert not (route.targets.keys() & route.leaving.keys())
 
     @invariant()
     def nobody_waits_beside_a_free_slot(self) -> None:
         route = self.bench.route
-        assert route.load().queued == 0 or pick(route) is None
+        free = pick(route)
+        if any(not waiter.done() for waiter in route.waiting_alone):
+            assert free is None or free.in_flight > 0
+        elif route.load().queued and not route.waiting_alone:
+            assert free is None
 
     def teardown(self) -> None:
         self.call(self.bench.publish, last=sys.maxsize)
         self.wait()
-        while self.held:
+        while self.asked or self.held:
+            assert self.held, "nobody waits for ever"
             self.call(self.bench.release, self.held.pop())
-        assert not self.asked
+            self.wait()
         assert self.bench.route.load() == Load()
         assert not self.bench.route.leaving
         self.runner.close()

@@ -21,24 +21,29 @@ from modelyard.errors import DeadlineExceeded, ModelyardError, QueueFull, make_e
 
 @dataclass(eq=False, slots=True)
 class Target:
-    """A ready replica as requests see it. `slots`: how many it takes at once."""
+    """A ready replica as requests see it. `slots`: how many it takes at once; `alone`: one request has it to itself;
+    `was_ended`: the server ends it, for something that its requests need not have caused."""
 
     replica_id: str
     link: Link
     slots: int
     in_flight: int = 0
+    alone: bool = False
+    was_ended: bool = False
 
 
 @dataclass(eq=False, slots=True)
 class Route:
-    """One cluster's replicas and queue. `leaving`: take no new requests, but still hold some.
+    """One cluster's replicas and queues. `leaving`: take no new requests, but still hold some.
+    `waiting_alone`: wait for a replica that holds nothing, and go before all others in `waiting`.
     `failure`: what requests get while there is no replica; None: a place in the queue.
-    Whenever control returns to the event loop, either nobody waits or no replica has a free slot."""
+    Whenever control returns to the event loop, no replica has room for whoever is first to get it."""
 
     cluster_id: str
     targets: dict[str, Target] = field(default_factory=dict)
     leaving: dict[str, Target] = field(default_factory=dict)
     waiting: deque[asyncio.Future[Target]] = field(default_factory=deque)
+    waiting_alone: deque[asyncio.Future[Target]] = field(default_factory=deque)
     failure: ModelyardError | None = None
     last_activity: float = 0.0
     finished: int = 0
@@ -46,7 +51,10 @@ class Route:
     def load(self) -> Load:
         """What the cluster has to do at this moment."""
         held = sum(target.in_flight for target in itertools.chain(self.targets.values(), self.leaving.values()))
-        return Load(in_flight=held, queued=sum(not waiter.done() for waiter in self.waiting))
+        return Load(
+            in_flight=held,
+            queued=sum(not waiter.done() for queue in (self.waiting, self.waiting_alone) for waiter in queue),
+        )
 
     def in_flight(self, replica_id: str) -> int:
         """Requests that hold a slot of one replica."""
@@ -83,7 +91,7 @@ class Routes:
         Raises: QueueFull; DeadlineExceeded after `deadline_s`; the cluster's failure.
         """
         route.last_activity = self._clock.monotonic()
-        if not route.waiting and (target := pick(route)) is not None:
+        if not route.waiting and not route.waiting_alone and (target := pick(route)) is not None:
             target.in_flight += 1
             return target
         if route.failure is not None:
@@ -93,21 +101,25 @@ class Routes:
                 f"{self._max_queued} requests wait for this model already.",
                 retry_after_s=1.0,
             )
-        waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
-        route.waiting.append(waiter)
-        self._on_demand()
-        try:
-            async with asyncio.timeout(deadline_s):
-                return await waiter
-        except BaseException as error:
-            self._leave_queue(route, waiter)
-            if isinstance(error, TimeoutError):
-                raise DeadlineExceeded(f"No replica became free within {deadline_s:.0f} s.") from None
-            raise
+        return await self._wait(route, route.waiting, deadline_s)
+
+    async def acquire_alone(self, route: Route, deadline_s: float) -> Target:
+        """A replica that holds nothing else and gets nothing else until it is released: for a request that may have
+        ended one. Waits before all others, and is not turned away for their number.
+
+        Raises: DeadlineExceeded after `deadline_s`; the cluster's failure.
+        """
+        if not route.waiting_alone and (target := pick(route)) is not None and target.in_flight == 0:
+            target.in_flight, target.alone = 1, True
+            return target
+        if route.failure is not None:
+            raise fresh(route.failure)
+        return await self._wait(route, route.waiting_alone, deadline_s)
 
     def release(self, route: Route, target: Target) -> None:
         """Gives a slot back; the longest waiting request takes it."""
         target.in_flight -= 1
+        target.alone = False
         route.last_activity = self._clock.monotonic()
         if target.replica_id in route.leaving and target.in_flight == 0:
             route.leaving.pop(target.replica_id)
@@ -149,24 +161,42 @@ class Routes:
             self.publish(cluster_id, {}, error)
             del self._routes[cluster_id]
 
+    async def _wait(self, route: Route, queue: deque[asyncio.Future[Target]], deadline_s: float) -> Target:
+        waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
+        queue.append(waiter)
+        self._on_demand()
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await waiter
+        except BaseException as error:
+            self._leave_queue(route, queue, waiter)
+            if isinstance(error, TimeoutError):
+                raise DeadlineExceeded(f"No replica became free within {deadline_s:.0f} s.") from None
+            raise
+
     def _serve_queue(self, route: Route) -> None:
-        while route.waiting:
+        while queue := route.waiting_alone or route.waiting:
+            alone = queue is route.waiting_alone
             target = pick(route)
             if target is None and route.failure is None:
                 return
-            waiter = route.waiting.popleft()
+            if alone and target is not None and target.in_flight:
+                return
+            waiter = queue.popleft()
             if waiter.done():
                 continue
             if target is not None:
                 target.in_flight += 1
+                target.alone = alone
                 waiter.set_result(target)
             elif route.failure is not None:
                 waiter.set_exception(fresh(route.failure))
 
-    def _leave_queue(self, route: Route, waiter: asyncio.Future[Target]) -> None:
+    def _leave_queue(self, route: Route, queue: deque[asyncio.Future[Target]], waiter: asyncio.Future[Target]) -> None:
         """For a waiter that gave up: out of the queue, or, when it was given a slot in that moment, gives it back."""
-        if waiter in route.waiting:
-            route.waiting.remove(waiter)
+        if waiter in queue:
+            queue.remove(waiter)
+            self._serve_queue(route)  # others may have waited behind one that needs a replica to itself
         if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
             self.release(route, waiter.result())
 
@@ -175,7 +205,7 @@ def pick(route: Route) -> Target | None:
     """The replica with the fewest requests in flight that has a free slot. Pure."""
     best: Target | None = None
     for target in route.targets.values():
-        if target.in_flight < target.slots and (best is None or target.in_flight < best.in_flight):
+        if target.in_flight < target.slots and not target.alone and (best is None or target.in_flight < best.in_flight):
             best = target
     return best
 

@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 
+from modelyard.control.autoscaler import Load
 from modelyard.control.routes import Route
 from modelyard.engine.link import Exchange, Link
 from modelyard.errors import DeadlineExceeded, InferenceFailed, ModelyardError, ReplicaLost
-from modelyard.gateway.destinations.replicas import MAX_TRIES, Replicas
+from modelyard.gateway.destinations.replicas import MAX_DEATHS, MAX_TRIES, Replicas
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.protocol import Chunk, Done, Failure, Outcome, Usage
 from tests.control.control_plane import SMALL
+from tests.engine.harness import eventually
 from tests.gateway.conftest import Gateway
 from tests.gateway.http_client import HttpClient
+from tests.loop import turns
 
 DIES = None
 """In a script: the connection is gone."""
@@ -25,13 +28,13 @@ ANSWER = Outcome("done", Usage(new_tokens=1))
 
 class ScriptedLink(Link):
     """A connection without a socket. `script`: what a replica does with each request: pieces, an outcome, an error,
-    DIES; what ends with a piece goes on until it is cancelled. `deaf`: then also; `last` is what it goes on with."""
+    DIES; what ends with a piece, or says nothing, goes on until it is cancelled. `deaf`: then also."""
 
     def __init__(self, *script: str | Outcome | ModelyardError | None, gone: bool = False, deaf: bool = False) -> None:
         self._script = script
         self._gone = gone
         self._deaf = deaf
-        self.last: Exchange | None = None
+        self.exchanges: list[Exchange] = []
         self.requests: list[dict[str, Any]] = []
         self.cancelled = asyncio.Event()
         self.asked = asyncio.Event()
@@ -47,7 +50,7 @@ class ScriptedLink(Link):
         exchange = Exchange(self, len(self.requests))
         for step in self._script:
             exchange.feed(frame(exchange.id, step))
-        self.last = exchange
+        self.exchanges.append(exchange)
         self.asked.set()
         return exchange
 
@@ -81,10 +84,18 @@ class Inference:
     spent: list[tuple[str, int]] = field(default_factory=list)
 
     async def run(
-        self, *links: ScriptedLink, stream: bool = False, queue_wait_s: float = 5.0, cancel_grace_s: float = 60.0
+        self,
+        *links: ScriptedLink,
+        stream: bool = False,
+        slots: int = 1,
+        queue_wait_s: float = 5.0,
+        cancel_grace_s: float = 60.0,
     ) -> Outcome:
+        """Without `links`: to those that there are."""
         routes, plane = self.gateway.control.routes, self.gateway.control.plane
-        routes.publish(self.route.cluster_id, {f"in_{number}": (link, 1) for number, link in enumerate(links, 1)})
+        if links:
+            targets = {f"in_{number}": (link, slots) for number, link in enumerate(links, 1)}
+            routes.publish(self.route.cluster_id, targets)
         replicas = Replicas(plane, routes, queue_wait_s=queue_wait_s, cancel_grace_s=cancel_grace_s)
         return await replicas.run(self.request, self._take if stream else None, self._note)
 
@@ -171,8 +182,7 @@ async def test_a_request_holds_its_replica_until_that_has_let_go(inference: Infe
     assert inference.route.load().in_flight == 1
     assert inference.spent == []
     assert not running.done()
-    assert working.last is not None
-    working.last.feed(frame(1, InferenceFailed("Cancelled.")))
+    working.exchanges[-1].feed(frame(1, InferenceFailed("Cancelled.")))
     with pytest.raises(asyncio.CancelledError):
         await running
     assert inference.route.load().in_flight == 0
@@ -185,8 +195,7 @@ async def test_a_replica_that_dies_before_it_has_let_go_holds_nobody_up(inferenc
     await working.asked.wait()
     running.cancel()
     await working.cancelled.wait()
-    assert working.last is not None
-    working.last.feed(DIES)
+    working.exchanges[-1].feed(DIES)
     with pytest.raises(asyncio.CancelledError):
         await running
     assert inference.route.load().in_flight == 0
@@ -201,13 +210,86 @@ async def test_what_the_model_answers_is_final(inference: Inference) -> None:
     assert inference.route.finished == 0
 
 
-async def test_a_request_that_kills_every_replica_is_given_up(inference: Inference) -> None:
-    links = [ScriptedLink(DIES) for _ in range(MAX_TRIES + 1)]
-    with pytest.raises(ReplicaLost, match=f"{MAX_TRIES} times in a row") as raised:
+async def test_a_request_that_two_replicas_died_with_is_given_up(inference: Inference) -> None:
+    links = [ScriptedLink(DIES) for _ in range(MAX_DEATHS + 1)]
+    with pytest.raises(ReplicaLost, match="2 replicas died while they held this request") as raised:
         await inference.run(*links)
     assert (raised.value.data["cause"], raised.value.data["model"]) == ("tries", SMALL)
-    assert [len(link.requests) for link in links] == [1] * MAX_TRIES + [0]
+    assert [len(link.requests) for link in links] == [1, 1, 0]
     assert inference.route.load().in_flight == 0
+
+
+async def test_a_replica_that_was_gone_before_it_had_the_request_is_no_death(inference: Inference) -> None:
+    gone, dying = ScriptedLink(gone=True), ScriptedLink(DIES)
+    assert (await inference.run(gone, dying, gone, ScriptedLink(ANSWER))).output == "done"
+    assert inference.tried == ["in_1", "in_2", "in_3", "in_4"]
+
+
+async def test_replicas_that_are_gone_are_not_tried_for_ever(inference: Inference) -> None:
+    links = [ScriptedLink(gone=True) for _ in range(MAX_TRIES + 1)]
+    with pytest.raises(ReplicaLost, match="4 replicas ended before they answered") as raised:
+        await inference.run(*links)
+    assert raised.value.data["cause"] == "tries"
+    assert len(inference.tried) == MAX_TRIES
+
+
+async def test_what_a_replica_died_with_is_tried_again_alone(inference: Inference) -> None:
+    dying, second = ScriptedLink(), ScriptedLink()
+    publish = inference.gateway.control.routes.publish
+    suspects = [asyncio.create_task(inference.run(dying, slots=4)) for _ in range(2)]
+    await eventually(lambda: len(dying.requests) == 2)
+    publish(inference.route.cluster_id, {"in_2": (second, 4)})
+    for exchange in dying.exchanges:
+        exchange.feed(DIES)
+    await eventually(lambda: len(second.requests) == 1)
+    newcomer = asyncio.create_task(inference.run(slots=4))
+    await turns(20)
+    assert len(second.requests) == 1, "the other suspect and the newcomer wait"
+    for count in (1, 2, 3):
+        await eventually(lambda count=count: len(second.requests) == count)  # type: ignore[misc]
+        second.exchanges[-1].feed(frame(count, ANSWER))
+    assert [(await task).output for task in (*suspects, newcomer)] == ["done"] * 3
+    assert inference.route.load() == Load()
+
+
+async def test_who_kills_its_second_replica_harms_no_neighbour(inference: Inference) -> None:
+    """Three in one batch: each is tried alone, and the guilty one ends alone."""
+    links = [ScriptedLink() for _ in range(3)]
+    publish = inference.gateway.control.routes.publish
+    tasks = [asyncio.create_task(inference.run(links[0], slots=4)) for _ in range(3)]
+    await eventually(lambda: len(links[0].requests) == 3)
+    publish(inference.route.cluster_id, {"in_2": (links[1], 4)})
+    for exchange in links[0].exchanges:
+        exchange.feed(DIES)
+    await eventually(lambda: len(links[1].requests) == 1)
+    publish(inference.route.cluster_id, {"in_3": (links[2], 4)})
+    links[1].exchanges[0].feed(DIES)
+    for count in (1, 2):
+        await eventually(lambda count=count: len(links[2].requests) == count)  # type: ignore[misc]
+        links[2].exchanges[-1].feed(frame(count, ANSWER))
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sorted(type(answer).__name__ for answer in answers) == ["Outcome", "Outcome", "ReplicaLost"]
+    assert inference.route.load() == Load()
+
+
+async def test_a_replica_that_is_ended_for_anothers_sake_is_no_death_of_its_neighbours(inference: Inference) -> None:
+    """One is cancelled and its replica is deaf to that: who shares it with that one is not suspected of anything."""
+    stuck, healthy = ScriptedLink(deaf=True), ScriptedLink()
+    leaver = asyncio.create_task(inference.run(stuck, slots=4, cancel_grace_s=0.0))
+    await stuck.asked.wait()
+    neighbours = [asyncio.create_task(inference.run(stuck, slots=4)) for _ in range(2)]
+    await eventually(lambda: len(stuck.requests) == 3)
+    leaver.cancel()
+    await eventually(lambda: inference.route.targets["in_1"].was_ended)
+    inference.gateway.control.routes.publish(inference.route.cluster_id, {"in_2": (healthy, 4)})
+    for exchange in stuck.exchanges:
+        exchange.feed(DIES)
+    await eventually(lambda: len(healthy.requests) == 2)  # beside each other
+    for exchange in healthy.exchanges:
+        exchange.feed(frame(exchange.id, ANSWER))
+    assert [(await task).output for task in neighbours] == ["done"] * 2
+    with pytest.raises(asyncio.CancelledError):
+        await leaver
 
 
 async def test_a_replica_that_died_gets_no_other_request(inference: Inference) -> None:

@@ -1,7 +1,9 @@
 """Inferences to this server's own replicas: pick one, wait while it boots, try another where nothing was lost.
 
 Owns the retry rule: a request nobody has begun to answer is tried on another replica; an answer that broke off in the
-middle is broken off for the client too. A request that was cancelled holds its replica until that has let go of it.
+middle is broken off for the client too. A replica that died took all it held along, and any of that may have killed it:
+each is tried once more, alone, so that who kills its second replica harms nobody else and is not tried again. A request
+that was cancelled holds its replica until that has let go of it.
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ from modelyard.gateway.model_request import ModelRequest
 from modelyard.protocol import Outcome
 from modelyard.tasks.body import Inference
 
+MAX_DEATHS = 2
+"""Replicas that died with a request, the second holding nothing else, were killed by it."""
 MAX_TRIES = 4
-"""A request that sees this many replicas die is likely what kills them."""
+"""Replicas in all, with those that were gone before they had the request or were ended for another's sake."""
 
 
 class Replicas(Destination):
@@ -46,28 +50,30 @@ class Replicas(Destination):
         """
         route = await self._route(request)
         deadline = time.monotonic() + self._queue_wait_s
-        for _ in range(MAX_TRIES):
-            target = await self._routes.acquire(route, max(0.001, deadline - time.monotonic()))
+        deaths = tries = 0
+        while True:
+            tries += 1
+            acquire = self._routes.acquire_alone if deaths else self._routes.acquire
+            target = await acquire(route, max(0.001, deadline - time.monotonic()))
             request.deadline.found_replica()
             attempt = Attempt(on_piece, self._cancel_grace_s, partial(self._end_stuck, route, target))
             try:
                 return await attempt.run(target, request.inference)
-            except ReplicaLost:
+            except ReplicaLost as error:
                 attempt.took_us = 0
                 self._routes.lose(route, target)
                 if attempt.started:
                     raise
+                deaths += attempt.sent and not target.was_ended
+                if deaths == MAX_DEATHS or tries == MAX_TRIES:
+                    raise given_up(request, deaths) from error
             finally:
                 on_spent(target.replica_id, attempt.took_us)
                 route.finished += attempt.finished
                 self._routes.release(route, target)
-        raise ReplicaLost(
-            f"The replica died {MAX_TRIES} times in a row while it held this request.",
-            cause="tries",
-            model=request.card.model_id,
-        )
 
     def _end_stuck(self, route: Route, target: Target) -> None:
+        target.was_ended = True
         words = f"it went on for {self._cancel_grace_s:g} s with a request that was cancelled"
         self._plane.end_stuck(route.cluster_id, target.replica_id, words)
 
@@ -79,14 +85,15 @@ class Replicas(Destination):
 
 
 class Attempt:
-    """One try on one replica. `started`: the client has seen part of the answer; `finished`: it was answered;
-    `took_us`: microseconds it held the replica."""
+    """One try on one replica. `sent`: the replica may have it; `started`: the client has seen part of the answer;
+    `finished`: it was answered; `took_us`: microseconds it held the replica."""
 
     def __init__(self, on_piece: OnPiece | None, cancel_grace_s: float, on_stuck: Callable[[], None]) -> None:
         """`on_stuck`: called when the replica goes on for `cancel_grace_s` after the try was cancelled."""
         self._on_piece = on_piece
         self._cancel_grace_s = cancel_grace_s
         self._on_stuck = on_stuck
+        self.sent = False
         self.started = False
         self.finished = False
         self.took_us = 0
@@ -100,6 +107,7 @@ class Attempt:
         """
         self._began_ns = time.perf_counter_ns()
         exchange = target.link.request(inference.fields, inference.params, stream=self._on_piece is not None)
+        self.sent = True
         try:
             outcome = await exchange.run(self._pass_on)
         except BaseException:
@@ -134,3 +142,12 @@ class Attempt:
 
     def _elapsed_us(self) -> int:
         return (time.perf_counter_ns() - self._began_ns) // 1000
+
+
+def given_up(request: ModelRequest, deaths: int) -> ReplicaLost:
+    """What a request gets that is not tried again."""
+    model_id = request.card.model_id
+    if deaths == MAX_DEATHS:
+        words = f"{deaths} replicas died while they held this request, the second held nothing else."
+        return ReplicaLost(words, cause="tries", model=model_id)
+    return ReplicaLost(f"{MAX_TRIES} replicas ended before they answered this request.", cause="tries", model=model_id)

@@ -1,0 +1,132 @@
+"""A request that ends its replica, or keeps it busy for ever, fails alone: what shared the replica is answered."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from tokenizers import Tokenizer
+
+from tests.serving import Server, wait_until
+
+MODEL = "own/classifier"
+GOOD, DEADLY, HOLDING, RELEASING = "the time", "the forest", "the berlin", "the germany"
+"""Texts of one batch. The second kills its worker; the others never end, with the interpreter's lock and without it."""
+NEIGHBOURS = 3
+PATIENCE_S = 60.0
+"""What clients wait for an answer at most."""
+CODE = """
+import ctypes, os, signal, time
+from transformers import BertConfig, BertForSequenceClassification
+
+
+class OwnConfig(BertConfig):
+    model_type = "own"
+
+
+class OwnModel(BertForSequenceClassification):
+    config_class = OwnConfig
+
+    def forward(self, input_ids, **named):
+        if (input_ids == DEADLY).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        if (input_ids == HOLDING).any():
+            ctypes.PyDLL(None).sleep(3600)
+        while (input_ids == RELEASING).any():
+            time.sleep(0.1)
+        return super().forward(input_ids=input_ids, **named)
+"""
+
+
+@pytest.fixture(scope="module")
+def server(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("lost")
+    folder = root / "models" / MODEL
+    shutil.copytree(model_folder("bert_classifier"), folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    common = set(tokenizer.encode(GOOD).ids)
+    code = CODE
+    for name, text in {"DEADLY": DEADLY, "HOLDING": HOLDING, "RELEASING": RELEASING}.items():
+        (mark,) = set(tokenizer.encode(text).ids) - common
+        code = code.replace(name, str(mark))
+    (folder / "own.py").write_text(code)
+    config = json.loads((folder / "config.json").read_text())
+    classes = {"AutoConfig": "own.OwnConfig", "AutoModelForSequenceClassification": "own.OwnModel"}
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "own", "auto_map": classes}))
+    environ = {"MODELYARD_ALLOW_UNSAFE": MODEL, "MODELYARD_CANCEL_GRACE_S": "1"}
+    with Server(root, root / "models", **environ) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def one_replica(server: Server) -> Iterator[None]:
+    server.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1})
+    server.wait_for(MODEL, status="running", ready=1)
+    yield
+    server.delete(MODEL)
+
+
+@contextmanager
+def frozen(server: Server) -> Iterator[int]:
+    """The worker, which takes nothing up until the end: what is sent meanwhile becomes one batch."""
+    (pid,) = server.worker_pids()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def post(server: Server, text: str, timeout: str | None = None) -> httpx.Response:
+    headers = {} if timeout is None else {"x-request-timeout": timeout}
+    path = f"/models/v2/{MODEL}"
+    return server.client.post(path, json={"text": text}, headers=headers, timeout=PATIENCE_S)
+
+
+@contextmanager
+def in_one_batch(
+    server: Server, text: str, timeout: str | None = None
+) -> Iterator[tuple[Future[httpx.Response], list[Future[httpx.Response]], int]]:
+    """A request with `text` and its neighbours, under way; and the worker that has them."""
+    with ThreadPoolExecutor() as pool:
+        with frozen(server) as pid:
+            guilty = pool.submit(post, server, text, timeout)
+            neighbours = [pool.submit(post, server, GOOD) for _ in range(NEIGHBOURS)]
+            wait_until(lambda: server.load()[0] == 1 + NEIGHBOURS)
+        yield guilty, neighbours, pid
+
+
+def assert_answered(neighbours: list[Future[httpx.Response]]) -> None:
+    answers = [each.result() for each in neighbours]
+    assert [answer.status_code for answer in answers] == [200] * NEIGHBOURS, [answer.text for answer in answers]
+
+
+def test_a_request_that_kills_its_worker_fails_alone_and_kills_two_at_most(server: Server) -> None:
+    with in_one_batch(server, DEADLY) as (guilty, neighbours, _):
+        answer = guilty.result()
+        assert_answered(neighbours)
+    assert answer.status_code == 503, answer.text
+    assert "2 replicas died while they held this request" in answer.json()["error"]
+    failures = [line for line in server.events(MODEL) if "failed: killed by SIGKILL" in line]
+    assert len(failures) == 2, server.events(MODEL)
+    wait_until(lambda: server.load() == (0, 0))
+
+
+@pytest.mark.parametrize("text", [HOLDING, RELEASING], ids=["with the lock", "without it"])
+def test_a_request_that_never_ends_is_cut_off_and_its_neighbours_are_answered(server: Server, text: str) -> None:
+    with in_one_batch(server, text, timeout="2") as (guilty, neighbours, pid):
+        answer = guilty.result()
+        assert answer.status_code == 504, answer.text
+        assert_answered(neighbours)
+        assert not psutil.pid_exists(pid)
+    assert any("went on for 1 s with a request that was cancelled" in line for line in server.events(MODEL))
+    wait_until(lambda: server.load() == (0, 0))
