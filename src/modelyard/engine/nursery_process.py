@@ -107,14 +107,12 @@ class NurseryProcess:
         finally:
             pid, self._writer, self.pid = self.pid, None, None
             await hang_up(reader, writer, pid)
+            if pid is not None:
+                await wait_for_end(standby)  # a standby that ends before it has reaped leaves that to others
 
     async def _describe_end(self, standby: Standby) -> str:
         """How the nursery ended, as the standby tells; one that was never forked ended as the standby did."""
-        try:
-            async with asyncio.timeout(TOLD_END_S):
-                status = await asyncio.shield(standby.nursery_end)
-        except TimeoutError:
-            status = None
+        status = await wait_for_end(standby)
         if status is not None:
             return describe_status(os.waitstatus_to_exitcode(status))
         return "ended" if self.ready else standby.describe_end()
@@ -132,6 +130,15 @@ class NurseryProcess:
             log.debug("the nursery's socket broke: %s", error)
         except Exception:  # a bug; a nursery that nobody listens to is of no use
             log.exception("the nursery said something that could not be handled")
+
+
+async def wait_for_end(standby: Standby) -> int | None:
+    """The wait status of the nursery it forked last; None: it has ended itself, or does not say in time."""
+    try:
+        async with asyncio.timeout(TOLD_END_S):
+            return await asyncio.shield(standby.nursery_end)
+    except TimeoutError:
+        return None
 
 
 async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pid: int | None) -> None:
