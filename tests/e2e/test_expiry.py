@@ -128,7 +128,7 @@ def test_a_model_that_is_busy_does_not_expire(own_server: Server) -> None:
     worker = worker_of(own_server, WEIGHTY)
     with ThreadPoolExecutor() as pool:
         worker.suspend()
-        answer = pool.submit(call, own_server, "run", WEIGHTY, prompt="a")
+        answer = pool.submit(call, own_server, "run", WEIGHTY, prompt="a", params={"max_new_tokens": 2})
         wait_until(lambda: own_server.load()[0] == 1)
         assert statuses_while_frozen(own_server, WEIGHTY, [worker]) == {"RUNNING"}
         assert answer.result(60)
