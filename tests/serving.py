@@ -61,9 +61,17 @@ class Server:
     """One `modelyard serve` process and a client with its key."""
 
     def __init__(
-        self, folder: Path, models_dir: Path, *flags: str, port: int | None = None, hub: bool = False, **environ: str
+        self,
+        folder: Path,
+        models_dir: Path,
+        *flags: str,
+        port: int | None = None,
+        hub: bool = False,
+        warm: bool = True,
+        **environ: str,
     ) -> None:
-        """`environ` is added to the server's environment; `hub` lets it look where HF_ENDPOINT points."""
+        """`environ` is added to the server's environment; `hub` lets it look where HF_ENDPOINT points; `warm`: whether
+        who enters it waits until boots are quick, which takes seconds."""
         self.data_dir = folder / "data"
         self.log = folder / "server.log"
         self.port = port or free_port()
@@ -77,9 +85,10 @@ class Server:
             self._environ["PYTHONPATH"] = source
         self.client = httpx.Client(base_url=self.url, headers={"authorization": f"Key {KEY}"}, timeout=60.0)
         self.process: subprocess.Popen[bytes] | None = None
+        self._warm = warm
 
     def __enter__(self) -> Self:
-        self.start()
+        self.start(warm=self._warm)
         return self
 
     def __exit__(self, *_: object) -> None:

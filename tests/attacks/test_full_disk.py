@@ -23,13 +23,18 @@ READ_S = 40.0
 """What a call that reads may take: it waits for five seconds at most, and then answers."""
 
 
-@pytest.fixture
-def server(zoo: Path, tmp_path: Path) -> Iterator[Server]:
-    """A server with a replica that has answered once."""
-    with Server(tmp_path, zoo) as running:
-        running.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1})
-        running.run(MODEL, text="hello")
+@pytest.fixture(scope="module")
+def started(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("full-disk"), zoo) as running:
         yield running
+
+
+@pytest.fixture
+def server(started: Server) -> Server:
+    """A server with a replica that has answered."""
+    started.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1})
+    started.run(MODEL, text="hello")
+    return started
 
 
 @contextmanager

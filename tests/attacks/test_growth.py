@@ -16,11 +16,11 @@ OUTPUT_MB = 12
 LINES = 30
 
 
-@pytest.fixture
-def server(zoo: Path, tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that keeps little, with one replica."""
     limits = {"MODELYARD_LOG_MB": "2", "MODELYARD_LOGS_MB": "4", "MODELYARD_EVENT_LINES": str(LINES)}
-    with Server(tmp_path, zoo, **limits) as running:
+    with Server(tmp_path_factory.mktemp("growth"), zoo, **limits) as running:
         running.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1})
         running.run(MODEL, text="hello")
         yield running

@@ -40,9 +40,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def server(tmp_path: Path, models: Path) -> Iterator[Server]:
-    with Server(tmp_path, models, "--price-per-gb-s", PRICE, "--rate-limit", "0") as server:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Server]:
+    with Server(
+        tmp_path_factory.mktemp("launches-server"), models, "--price-per-gb-s", PRICE, "--rate-limit", "0"
+    ) as server:
         yield server
 
 
@@ -64,6 +66,7 @@ def test_a_cluster_that_is_switched_on_and_off_delays_nobody_elses_boots(server:
         assert answer.status_code in (200, 202), answer.text
 
     beside_s = cold_boot_s(server)
+    server.delete(HOSTILE)
 
     # What is still to be done of the changes is a handful of forks, whatever the number of changes: half a second.
     # Done one after the other, they would take a minute.

@@ -113,7 +113,7 @@ def test_a_job_survives_the_servers_death(models: Path, tmp_path: Path) -> None:
         request(server.client, "tiny/t5")
         wait_until(lambda: job(server.client, "tiny/t5")["status"] == "benchmarking", JOB_S)
         server.kill()
-        server.start()
+        server.start(warm=False)
         assert until_over(server.client, "tiny/t5")["attempts"] == 2
         assert job(server.client, "tiny/t5")["status"] == "done"
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_asked_for_is_refused_at_once(own_server: Server) -> None
 
 
 def test_a_model_that_never_fits_is_not_measured(models: Path, tmp_path: Path) -> None:
-    with Server(tmp_path, models, *QUICKLY, "--memory-gb", "0.01") as server:
+    with Server(tmp_path, models, *QUICKLY, "--memory-gb", "0.01", warm=False) as server:
         request(server.client, "tiny/bart")
         failed = until_over(server.client, "tiny/bart")
         assert failed["status"] == "failed"

@@ -49,6 +49,11 @@ def postgresql_server() -> Iterator[str]:
 @pytest.fixture
 def postgresql_schema(postgresql_server: str) -> str:
     """The name of a new, empty schema."""
+    return create_schema(postgresql_server)
+
+
+def create_schema(postgresql_server: str) -> str:
+    """Makes an empty schema; its name."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {name}")
@@ -58,7 +63,12 @@ def postgresql_schema(postgresql_server: str) -> str:
 @pytest.fixture
 def postgresql_url(postgresql_server: str, postgresql_schema: str) -> str:
     """A URL that sees only the new schema."""
-    return f"{postgresql_server}&options=-csearch_path%3D{postgresql_schema}"
+    return url_of_schema(postgresql_server, postgresql_schema)
+
+
+def url_of_schema(postgresql_server: str, name: str) -> str:
+    """A URL that sees only this schema."""
+    return f"{postgresql_server}&options=-csearch_path%3D{name}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
