@@ -1,5 +1,8 @@
 """Every error a user can meet, in one tree. Owns codes, statuses and default sentences; knows no HTTP framework.
 
+Who is told what: strangers that they need a key, and no more (Unauthorized, Throttled); an account the message; the
+operator the detail as well. A message therefore names nothing of the server, as files, hosts or others; a detail may.
+
 ModelyardError
 ├── InvalidRequest 422            a field is wrong: names the field, what was got, what is accepted
 │   ├── MalformedBody 400         the body is not JSON, or not an object
@@ -51,11 +54,17 @@ class ModelyardError(Exception):
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str | None = None, **data: Any) -> None:
-        """`message` defaults to the class's docstring; `data` is what a program would want to know."""
+    def __init__(self, message: str | None = None, *, detail: str | None = None, **data: Any) -> None:
+        """`message` defaults to the class's docstring; `detail` is a sentence for the operator alone; `data` is what a
+        program would want to know."""
         self.message = clip(message or (type(self).__doc__ or "").strip(), MOST_MESSAGE_CHARACTERS)
+        self.detail = detail
         self.data: dict[str, Any] = data
         super().__init__(self.message)
+
+    def __str__(self) -> str:
+        """What the operator is told, in the log or a terminal."""
+        return self.message if self.detail is None else f"{self.message} {self.detail}"
 
 
 class InvalidRequest(ModelyardError):
@@ -238,12 +247,24 @@ class CannotListen(Unavailable):
 
 
 class StoreUnavailable(Unavailable):
-    """The server's records cannot be read or written. The message is the operator's: it names files and hosts.
-
-    `cause`: "disk full", "disk" (it fails, or is read-only), or what else `store.problems` found.
-    """
+    """This server cannot keep its records: its database does not answer."""
 
     code = "store_unavailable"
+
+    def __init__(self, detail: str, *, cause: str | None = None) -> None:
+        """`cause`: "disk full", "disk" (it fails, or is read-only), or what else `store.problems` found."""
+        super().__init__(DISK_WORDS.get(cause or ""), detail=detail, cause=cause)
+
+    def __str__(self) -> str:
+        """The detail, which says all of it."""
+        return self.detail or self.message
+
+
+DISK_WORDS = {
+    "disk": "This server cannot write its records: its disk fails or is read-only.",
+    "disk full": "This server cannot write its records: its disk is full.",
+}
+"""What is said of the causes of StoreUnavailable that are no database's."""
 
 
 class DatabaseTaken(Unavailable):

@@ -97,13 +97,13 @@ async def test_an_unknown_model_is_answered_with_near_names_and_places(root: Pat
 
     assert failure.value.data["nearest"] == ["acme/tiny-gpt2"]
     assert failure.value.message == ("There is no model acme/tiny-gtp2 here. Did you mean acme/tiny-gpt2?")
-    assert failure.value.data["places"] == f"{root}, {tmp_path / 'absent'} (no such directory)"
+    assert failure.value.detail == f"Looked in {root}, {tmp_path / 'absent'} (no such directory)."
 
 
 async def test_without_any_place_to_look_that_is_said() -> None:
     with pytest.raises(UnknownModel) as failure:
         await Catalog(Folders([])).get("acme/m")
-    assert "none is configured" in failure.value.data["places"]
+    assert "none is configured" in (failure.value.detail or "")
 
 
 async def test_ill_formed_ids_are_refused(root: Path) -> None:
@@ -209,7 +209,7 @@ async def test_an_unknown_model_names_the_hub_and_the_token(root: Path, server: 
     with pytest.raises(UnknownModel) as failure:
         await catalog.get("acme/knwon")
 
-    assert f"{server.url} (without HF_TOKEN" in failure.value.data["places"]
+    assert f"{server.url} (without HF_TOKEN" in (failure.value.detail or "")
     assert failure.value.data["nearest"] == ["acme/known"]
 
 

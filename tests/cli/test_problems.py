@@ -21,7 +21,7 @@ CASES: list[tuple[ModelyardError, str]] = [
 @pytest.mark.parametrize(("error", "fix"), CASES, ids=lambda value: str(value)[:30])
 def test_the_fix_names_the_flag_that_the_error_does_not(error: ModelyardError, fix: str) -> None:
     problem = describe(error)
-    assert problem.sentence == error.message
+    assert problem.sentence == str(error)
     assert fix in (problem.fix or "")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from modelyard.errors import BodyTooLarge, InputTooLarge
 from modelyard.gateway.openapi import Schemas
 from modelyard.gateway.operation import Operation
+from modelyard.gateway.shapes.base import FAILURES
 from modelyard.gateway.shapes.models import Model
 from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
 from modelyard.tasks.registry import TASKS
@@ -15,3 +17,9 @@ def test_a_listed_models_benchmark_is_described() -> None:
 
     assert "benchmark" in schemas["Model"]["properties"]
     assert schemas["Model"]["properties"]["benchmark"]["description"]
+
+
+def test_a_status_is_described_for_all_that_it_stands_for() -> None:
+    assert BodyTooLarge.status == InputTooLarge.status == 413
+    assert "body" in FAILURES[413]
+    assert "memory" in FAILURES[413]

@@ -125,7 +125,7 @@ class Funds:
             try:
                 await self.refresh()
             except ModelyardError as error:
-                log.warning("the funds of accounts cannot be counted: %s", error.message)
+                log.warning("the funds of accounts cannot be counted: %s", error)
             except Exception:  # a bug must not let everybody run for free from now on
                 log.exception("the funds of accounts could not be counted")
             await asyncio.sleep(LOOK_S)

@@ -54,7 +54,7 @@ class Quotas:
             try:
                 await asyncio.to_thread(self.read)
             except Unavailable as error:
-                log.warning("the accounts' quotas could not be read: %s", error.message)
+                log.warning("the accounts' quotas could not be read: %s", error)
             except Exception:  # a bug must not leave the quotas as they are for ever
                 log.exception("the accounts' quotas could not be read")
 

@@ -84,8 +84,8 @@ class Catalog:
         return self._cards_of([found])[0] if found else None
 
     async def get(self, model_id: str, account_id: str | None = None) -> ModelCard:
-        """The model's card. Raises UnknownModel, whose data has the nearest names and where was looked, and what
-        `find` raises.
+        """The model's card. Raises UnknownModel, whose data has the nearest names and whose detail says where was
+        looked, and what `find` raises.
 
         DownloadFailed only for a model that this server has met before: then it is known to be there.
         """
@@ -110,7 +110,7 @@ class Catalog:
             raise UnknownModel(
                 f"There is no model {model_id} here{unasked}.{guess}",
                 model=model_id,
-                places=self._places(),
+                detail=f"Looked in {self._places()}.",
                 nearest=near,
             )
         return card

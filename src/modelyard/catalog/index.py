@@ -97,7 +97,7 @@ class Index:
             rest_s = min(took_s * REST_PER_LOOK, MAX_REST_S)
             self._slow = self._slow if news else took_s > QUICK_S
         except ModelyardError as error:
-            log.warning("the catalogue could not be brought up to date: %s", error.message)
+            log.warning("the catalogue could not be brought up to date: %s", error)
         except Exception:
             log.exception("the catalogue could not be brought up to date")
         finally:

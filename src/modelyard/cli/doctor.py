@@ -145,7 +145,7 @@ def check_database(settings: Settings) -> Finding:
         return Finding(
             "database",
             Level.FAIL,
-            error.message,
+            str(error),
             problems.describe(error).fix or "mend that, or choose another with --database-url",
         )
 

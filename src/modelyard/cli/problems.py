@@ -100,16 +100,16 @@ def describe(error: BaseException) -> Problem:
             fix = _BY_STATUS.get(error.status)
             return Problem(error.message, None if fix is None else fix.format(model=error.model_id or "MODEL"))
         case errors.UnknownModel(data={"cause": "variant", "model": model}):
-            return Problem(error.message, f"modelyard request {model}")
-        case errors.UnknownModel(data={"places": places}):
-            return Problem(f"{error.message} Looked in {places}.", None)
+            return Problem(str(error), f"modelyard request {model}")
+        case errors.UnknownModel(detail=str()):
+            return Problem(str(error), None)
         case errors.ModelRefused(data={"cause": "unsafe", "model": model}):
-            return Problem(error.message, f"add --allow-unsafe {model}    (accepts that for this model)")
+            return Problem(str(error), f"add --allow-unsafe {model}    (accepts that for this model)")
         case errors.Unavailable(data={"cause": str(cause)}) if cause in _BY_CAUSE:
-            return Problem(error.message, _BY_CAUSE[cause])
+            return Problem(str(error), _BY_CAUSE[cause])
         case errors.ModelyardError():
             fix = next((command for kind, command in _BY_KIND if isinstance(error, kind)), None)
-            return Problem(error.message, fix)
+            return Problem(str(error), fix)
         case OSError():
             where = f": {error.filename}" if error.filename else ""
             return Problem(f"{error.strerror or error}{where}", "modelyard doctor")

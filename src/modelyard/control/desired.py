@@ -86,7 +86,7 @@ class DesiredState:
             try:
                 await self.read()
             except ModelyardError as error:
-                log.warning("what is wanted cannot be read: %s", error.message)
+                log.warning("what is wanted cannot be read: %s", error)
             except Exception:  # a bug must not end the reading
                 log.exception("an error in reading what is wanted")
 

@@ -104,7 +104,7 @@ class Journal:
     def note_shortage(self, shortage: StoreUnavailable | None) -> None:
         """Takes that the disk is about to be full, or no longer: what has begun is to find room for its records."""
         if shortage is not None and self._shortage is None:
-            log.error("nothing new is begun: %s", shortage.message)
+            log.error("nothing new is begun: %s", shortage)
         elif shortage is None and self._shortage is not None:
             log.warning("there is room on the disk again")
         self._shortage = shortage
@@ -163,7 +163,7 @@ class Journal:
                 await asyncio.to_thread(write)
             except ModelyardError as error:
                 if not error.retryable:
-                    log.error("a record could not be written: %s", error.message)  # noqa: TRY400 - a sentence, no trace
+                    log.error("a record could not be written: %s", error)  # noqa: TRY400 - a sentence, no trace
                     return None
                 self._fail(error)
                 await asyncio.sleep(self._retry_delay_s)
@@ -175,7 +175,7 @@ class Journal:
 
     def _fail(self, error: ModelyardError) -> None:
         if self._failure is None:
-            log.error("the store takes no records, trying again until it does: %s", error.message)
+            log.error("the store takes no records, trying again until it does: %s", error)
         self._failure = error
         self._decide()
 
@@ -197,7 +197,7 @@ class Journal:
 
 def refused(why: ModelyardError) -> StoreUnavailable:
     """The error for whoever is refused; every one needs its own."""
-    return StoreUnavailable(why.message, cause=why.data.get("cause"))
+    return StoreUnavailable(str(why), cause=why.data.get("cause"))
 
 
 def to_writes(entries: list[Entry], store: Store) -> list[Write]:

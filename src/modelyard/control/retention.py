@@ -50,7 +50,7 @@ class Retention:
             try:
                 await self.delete()
             except ModelyardError as error:  # a store that is away is asked again in an hour
-                log.warning("what is old could not be deleted: %s", error.message)
+                log.warning("what is old could not be deleted: %s", error)
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def delete(self) -> None:

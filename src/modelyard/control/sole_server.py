@@ -66,10 +66,10 @@ async def end_when_taken(lock: ServerLock) -> None:
         try:
             await asyncio.to_thread(lock.confirm)
         except DatabaseTaken as error:
-            log.critical("%s This one ends.", error.message)
+            log.critical("%s This one ends.", error)
             return signal.raise_signal(signal.SIGTERM)
         except ModelyardError as error:
-            log.warning("whether this is still the only server of its database is unknown: %s", error.message)
+            log.warning("whether this is still the only server of its database is unknown: %s", error)
 
 
 def close_books_of_others(store: Store, server_id: str, clock: Clock) -> None:

@@ -14,13 +14,6 @@ from modelyard.gateway.remedies import V2, Remedies, sentence
 log = logging.getLogger(__name__)
 
 RETRY_STORE_S = 5
-STORE_WORDS = {
-    None: "This server cannot keep its records: its database does not answer.",
-    "disk": "This server cannot write its records: its disk fails or is read-only.",
-    "disk full": "This server cannot write its records: its disk is full.",
-}
-"""By the cause of StoreUnavailable, whose own message is for operators: it names files and hosts."""
-NOTHING_NEW = "Nothing new is begun until it can; try again shortly."
 
 
 def status_of(error: BaseException) -> int:
@@ -29,9 +22,7 @@ def status_of(error: BaseException) -> int:
 
 
 def message_of(error: BaseException, request_id: str, remedies: Remedies) -> str:
-    """What a client is told of an error: what is wrong and, in the words of its surface, what to do."""
-    if isinstance(error, StoreUnavailable):
-        return f"{STORE_WORDS.get(error.data.get('cause'), STORE_WORDS[None])} {NOTHING_NEW}"
+    """What a client is told of an error: what is wrong and, in the words of its surface, what to do. No detail."""
     if isinstance(error, ModelyardError):
         return sentence(error, remedies)
     return f"Something went wrong inside the server. Its log has the details under request id {request_id}."
@@ -52,10 +43,12 @@ def headers_of(error: BaseException) -> dict[str, str]:
 
 def note(error: BaseException, request_id: str) -> None:
     """Logs what a client must not see."""
-    if isinstance(error, StoreUnavailable):  # the journal says it once: a line for each request would fill the disk
-        log.debug("request %s: %s", request_id, error.message)
     if not isinstance(error, ModelyardError):
         log.error("request %s failed", request_id, exc_info=error)
+    elif error.detail is not None:
+        # The journal says once what is wrong with the store: a line for each request would fill the disk.
+        level = logging.DEBUG if isinstance(error, StoreUnavailable) else logging.INFO
+        log.log(level, "request %s: %s", request_id, error)
 
 
 def v2_body(error: BaseException, request_id: str) -> bytes:

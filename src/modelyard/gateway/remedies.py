@@ -22,6 +22,7 @@ from modelyard.errors import (
     QueueFull,
     QuotaExceeded,
     ReplicaLost,
+    StoreUnavailable,
     Throttled,
     Unauthorized,
     UnknownCluster,
@@ -44,6 +45,7 @@ OPERATOR: Remedies = {
     (ModelRefused, UNSAFE): "The operator of this server can accept that for this model: "
     "`modelyard serve --allow-unsafe {model}`.",
     (Overloaded, None): "Try again shortly.",
+    (StoreUnavailable, None): "Nothing new is begun until it can; try again shortly.",
     (NoCapacity, "machine"): "Serve a smaller model or raise --memory-gb.",
     (NoCapacity, "device"): "Serve a smaller model.",
     (NoCapacity, "account memory"): "Serve a smaller model, or have the limit raised: "

@@ -122,7 +122,7 @@ class Jobs:
                 if self._journal.refusal is None:
                     job = await asyncio.to_thread(self._store.jobs.claim, self._server_id, self._clock.now())
             except ModelyardError as error:
-                log.warning("the queue of jobs cannot be read: %s", error.message)
+                log.warning("the queue of jobs cannot be read: %s", error)
             if job is not None:
                 await self._run(job)
                 await self._journal.flush()  # what came of it is written before the next one begins
@@ -184,7 +184,7 @@ class Jobs:
             self._move(job, JobState.DONE, AVAILABLE)
 
     def _fail(self, job: Job, error: ModelyardError) -> None:
-        log.warning("the job of %s failed: %s", job.model_id, error.message)
+        log.warning("the job of %s failed: %s", job.model_id, error)
         self._move(job, JobState.FAILED, self._describe(error))
 
     def _move(self, job: Job, state: JobState, message: str) -> None:

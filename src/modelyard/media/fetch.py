@@ -8,7 +8,6 @@ those of the name. Reads no environment, sends no credentials.
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from modelyard.errors import InvalidRequest
 from modelyard.http.exchange import Grow, Growth, count_nothing
 from modelyard.media.addresses import Resolver, is_public, resolve
 
-log = logging.getLogger(__name__)
-
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_URL_CHARS = 8192
@@ -34,10 +31,12 @@ HEADERS = {"user-agent": f"modelyard/{__version__}", "accept": "*/*", "accept-en
 
 
 class Refused(Exception):
-    """Why a URL is not fetched, in words that follow "its host". `cause`: which reason, where something can be done."""
+    """Why a URL is not fetched, in words that follow "its host". `cause`: which reason, where something can be done;
+    `detail`: for the operator alone, as in errors."""
 
-    def __init__(self, reason: str, cause: str | None = None) -> None:
+    def __init__(self, reason: str, cause: str | None = None, detail: str | None = None) -> None:
         self.cause = cause
+        self.detail = detail
         super().__init__(reason)
 
 
@@ -67,19 +66,20 @@ class Fetcher:
 
         Raises InvalidRequest naming `where`, the URL and why it was not fetched, and what `grow` raises.
         """
-        cause = None
+        cause = detail = None
         try:
             async with asyncio.timeout(self._limits.total_s):
                 return await self._follow(check_url(url), grow)
         except TimeoutError:
             problem = f"it was not there within {self._limits.total_s:g} s"
         except Refused as error:
-            problem, cause = str(error), error.cause
+            problem, cause, detail = str(error), error.cause, error.detail
         except (httpx.InvalidURL, httpx.HTTPError, httpcore.NetworkError, httpcore.ProtocolError) as error:
             problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         except (OSError, UnicodeError) as error:
             problem = str(error)
-        raise InvalidRequest(f"{where}: cannot fetch {shown(url)}: {problem}", field=where, got=shown(url), cause=cause)
+        message = f"{where}: cannot fetch {shown(url)}: {problem}"
+        raise InvalidRequest(message, field=where, got=shown(url), cause=cause, detail=detail)
 
     async def _follow(self, url: httpx.URL, grow: Grow) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
@@ -187,11 +187,10 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         raise self._unreachable(host, reason)
 
     def _unreachable(self, host: str, reason: str) -> Refused:
-        """What a client is told; the operator's log has the reason."""
-        log.info("nothing is fetched from %s: %s", host, reason)
+        detail = f"{host}: {reason}."
         if self._allow_private:
-            return Refused("its host cannot be reached")
-        return Refused("its host cannot be reached on the public internet", cause="unreachable host")
+            return Refused("its host cannot be reached", detail=detail)
+        return Refused("its host cannot be reached on the public internet", "unreachable host", detail)
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None

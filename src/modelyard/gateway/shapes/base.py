@@ -79,7 +79,7 @@ FAILURES = {
     402: "The account's credit is spent, or its monthly limit reached.",
     403: "Your account has as many models as it may have; the message says which could be deleted.",
     404: "No such model or cluster; the nearest names are offered.",
-    413: "The body is too large.",
+    413: "The body, with what it brings, is larger than is accepted, or the input too large for the model's memory.",
     415: "The body's content type is not accepted.",
     422: "A field is wrong: the message names it, what was got and what is accepted.",
     429: "Rate limit of the key, requests at once or calls of the account, or full queue; see Retry-After.",
