@@ -53,7 +53,8 @@ async def test_v1_answers_in_the_librarys_shape_once_a_model_is_loaded(gateway: 
     await gateway.control.put()
     client = await gateway.ask(HttpClient({"model": SMALL, "prompt": "hello"}, key=gateway.key), gateway.v1, None)
     assert client.json() == {"output": [{"generated_text": "done"}]}
-    assert not gateway.destination.requests[0].makes_cluster
+    account_id = gateway.destination.requests[0].key.account_id
+    assert gateway.destination.requests[0].route is await gateway.control.plane.get_route(account_id, SMALL)
 
 
 async def test_v1_refuses_a_model_that_is_not_loaded_and_says_how_to_load_it(gateway: Gateway) -> None:

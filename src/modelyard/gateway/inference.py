@@ -136,8 +136,8 @@ class Inferences:
         read = await surface.read(http, model_id)
         deadline.shorten(find_body_timeout_s(read.body))
         check_model_id(read.model_id)
-        if not surface.makes_clusters:
-            await self._plane.get_route(key.account_id, read.model_id)
+        makes_cluster = surface.makes_clusters
+        route = None if makes_cluster else await self._plane.get_route(key.account_id, read.model_id)
         card = self._plane.find_model(read.model_id) or await self._plane.get_model(key.account_id, read.model_id)
         task = get_served_task(card)
         return ModelRequest(
@@ -149,7 +149,7 @@ class Inferences:
             body=read.body,
             cost=price(card.memory_bytes, self._price_per_gb_s),
             deadline=deadline,
-            makes_cluster=surface.makes_clusters,
+            route=route,
         )
 
     async def _read_fields(self, http: HttpExchange, task: Task, body: Mapping[str, Any]) -> Inference:

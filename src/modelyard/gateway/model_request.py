@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.accounts.pricing import Price
+from modelyard.control.routes import Route
 from modelyard.gateway.deadline import Deadline
 from modelyard.money import decimal
 from modelyard.records.accounts import Key
@@ -19,8 +20,8 @@ from modelyard.tasks.body import Inference
 class ModelRequest:
     """A request that has passed every check; its media has been fetched.
 
-    `body`: the unified body as the surface read it. `makes_cluster`: where its account has no cluster of the model, one
-    is made with defaults; otherwise there must be one.
+    `body`: the unified body as the surface read it. `route`: of its account's cluster of the model, where there must be
+    one before it is read; None: it is found when the request runs, or made with defaults.
     """
 
     id: str
@@ -31,7 +32,7 @@ class ModelRequest:
     body: Mapping[str, Any]
     cost: Price
     deadline: Deadline
-    makes_cluster: bool = True
+    route: Route | None = None
 
 
 def meter_headers(cost: Price, took_us: int) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from modelyard.control.autoscaler import Load
 from modelyard.control.routes import Route
 from modelyard.engine.link import Exchange, Link
-from modelyard.errors import DeadlineExceeded, InferenceFailed, ModelyardError, ReplicaLost
+from modelyard.errors import ClusterOff, DeadlineExceeded, InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.gateway.destinations.replicas import MAX_DEATHS, MAX_TRIES, Replicas
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.protocol import Chunk, Done, Failure, Outcome, Usage
@@ -142,6 +142,19 @@ async def test_a_request_whose_answer_only_its_replica_has_seen_is_tried_again(i
     """Without a stream the client has seen no piece."""
     assert (await inference.run(ScriptedLink("do", DIES), ScriptedLink(ANSWER))).output == "done"
     assert inference.tried == ["in_1", "in_2"]
+
+
+async def test_a_request_runs_on_the_route_that_it_was_admitted_with(inference: Inference) -> None:
+    inference.request = replace(inference.request, route=inference.route)
+    assert (await inference.run(ScriptedLink(ANSWER))).output == "done"
+    assert inference.route.finished == 1
+
+
+async def test_a_request_whose_cluster_was_deleted_before_it_ran_is_told_so(inference: Inference) -> None:
+    inference.request = replace(inference.request, route=inference.route)
+    inference.gateway.control.routes.remove(inference.route.cluster_id, ClusterOff("It was deleted.", cause="deleted"))
+    with pytest.raises(ClusterOff, match="deleted"):
+        await inference.run()
 
 
 async def test_a_connection_that_is_gone_before_the_request_is_sent_is_passed_over(inference: Inference) -> None:

@@ -79,9 +79,7 @@ class Replicas(Destination):
 
     async def _route(self, request: ModelRequest) -> Route:
         account_id, model_id = request.key.account_id, request.card.model_id
-        if request.makes_cluster:
-            return await self._plane.ensure_route(account_id, model_id)
-        return await self._plane.get_route(account_id, model_id)
+        return request.route or await self._plane.ensure_route(account_id, model_id)
 
 
 class Attempt:
