@@ -46,15 +46,30 @@ def wait_until(condition: Callable[[], Any], deadline_s: float = 60.0, every_s: 
     raise AssertionError(f"still not true after {deadline_s} s: {condition}")
 
 
+def program_of(process: psutil.Process) -> list[str]:
+    """Its command line; none of one that has ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def is_fork(process: psutil.Process) -> bool:
     """Whether it is the same program as its parent."""
-    parent = process.parent()
-    return parent is not None and parent.cmdline() == process.cmdline()
+    try:
+        parent = process.parent()
+    except psutil.NoSuchProcess:
+        return False
+    return parent is not None and program_of(parent) == program_of(process)
 
 
 def forks_of(process: psutil.Process) -> list[psutil.Process]:
     """Its children that are the same program."""
-    return [child for child in process.children() if child.cmdline() == process.cmdline()]
+    program = program_of(process)
+    try:
+        return [child for child in process.children() if program and program_of(child) == program]
+    except psutil.NoSuchProcess:
+        return []
 
 
 class Server:
@@ -201,6 +216,6 @@ class Server:
     def nurseries(self) -> list[psutil.Process]:
         """The processes whose forks serve models: themselves forks of the standby, or programs of their own."""
         programs = [each for each in self.descendants() if not is_fork(each)]
-        standbys = [each for each in programs if "modelyard.worker.standby" in each.cmdline()]
-        alone = [each for each in programs if "modelyard.worker.nursery" in each.cmdline()]
+        standbys = [each for each in programs if "modelyard.worker.standby" in program_of(each)]
+        alone = [each for each in programs if "modelyard.worker.nursery" in program_of(each)]
         return [*(fork for each in standbys for fork in forks_of(each)), *alone]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,14 +10,29 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.builders import build
-from tests.serving import Server, wait_until
+from tests.serving import KEY, Server, wait_until
 
 HOSTILE, HONEST = "tiny/gpt2", "tiny/t5"
+SLOW = "own/slow"
+SLOW_CODE = """
+import time
+from transformers import BertConfig
+
+
+class SlowConfig(BertConfig):
+    model_type = "slow"
+
+
+time.sleep(3600)
+"""
+"""While it loads, so that it never gets ready."""
+TAKEN_BACK = 3
 CHANGES = 200
 REPLICAS = 16
 BOOTS = 3
@@ -37,14 +53,18 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("launches")
     for family in ("gpt2", "t5"):
         build(family, root / "tiny" / family)
+    build("bert_classifier", root / SLOW)
+    config = root / SLOW / "config.json"
+    own = {"model_type": "slow", "auto_map": {"AutoConfig": "slow.SlowConfig"}}
+    config.write_text(json.dumps({**json.loads(config.read_text()), **own}))
+    (root / SLOW / "slow.py").write_text(SLOW_CODE)
     return root
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Server]:
-    with Server(
-        tmp_path_factory.mktemp("launches-server"), models, "--price-per-gb-s", PRICE, "--rate-limit", "0"
-    ) as server:
+    flags = ("--price-per-gb-s", PRICE, "--rate-limit", "0", "--allow-unsafe", SLOW)
+    with Server(tmp_path_factory.mktemp("launches-server"), models, *flags) as server:
         yield server
 
 
@@ -89,7 +109,21 @@ def test_a_credit_lasts_for_every_instance_that_is_launched(server: Server) -> N
     assert usage(server, headers)["total"]["cost"] <= 1
 
 
-def usage(server: Server, headers: dict[str, str]) -> dict[str, dict[str, float]]:
+def test_boots_that_are_taken_back_are_paid_for_once_they_were_started(server: Server) -> None:
+    for _ in range(TAKEN_BACK):
+        assert server.put(SLOW, capacity={"min": 1, "desired": 1, "max": 1}).status_code == 202
+        server.wait_for(SLOW, status="loading")
+        server.client.patch(f"/models/v2/{SLOW}", json={"status": "off"})
+        wait_until(lambda: server.worker_pids() == [])
+        assert server.delete(SLOW).status_code == 200
+
+    rows = usage(server, {"authorization": f"Key {KEY}"})["rows"]
+    ours = [row for row in rows if row["modelId"] == SLOW]
+    assert sum(row["instances"] for row in ours) == TAKEN_BACK, rows
+    assert all(row["cost"] > 0 for row in ours)
+
+
+def usage(server: Server, headers: dict[str, str]) -> dict[str, Any]:
     response = httpx.get(f"{server.url}/models/v2/usage", headers=headers)
     assert response.status_code == 200, response.text
     return dict(response.json()["output"])

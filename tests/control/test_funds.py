@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from modelyard.accounts.ledger import least_nano, lines
+from modelyard.control.boots import ENDED_KEPT_S
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import PaymentRequired
+from modelyard.records.instances import Tariff
 from tests.control.control_plane import SMALL, TWIN, MakeControl
 
+TARIFF = Tariff(10**6)
 SPENT = PaymentRequired("ada has spent all of it.")
 
 
@@ -103,3 +107,75 @@ async def test_no_more_begin_than_the_funds_last_for(make_control: MakeControl) 
         with pytest.raises(PaymentRequired, match="not enough for another instance"):
             await another.task
         assert len(control.engine.launched) == 2
+
+
+@pytest.mark.parametrize("how", ["off", "deleted", "fewer"])
+async def test_a_boot_that_is_taken_back_counts_from_its_launch_once_it_was_started(
+    make_control: MakeControl, how: str
+) -> None:
+    async with make_control(tariff=TARIFF) as control:
+        control.engine.hold_loads = True
+        managed = await control.put(min=1)
+        await control.settle()
+        assert control.states(managed) == ["loading"]
+        control.clock.advance(5)
+        match how:
+            case "off":
+                await control.patch(status="off")
+            case "deleted":
+                await control.delete(SMALL)
+            case "fewer":
+                await control.patch(min=0, desired=0)
+        await control.until(lambda: not managed.replicas)
+        (life,) = await control.ledger()
+        (line,) = lines([life])
+        assert (line.since, line.charge.took_us) == (life.created_at, 5_000_000)
+        assert line.charge.amount_nano == least_nano(life.memory_bytes, TARIFF) > 0
+
+
+async def test_a_boot_that_is_taken_back_before_it_was_started_costs_nothing(make_control: MakeControl) -> None:
+    async with make_control(tariff=TARIFF) as control:
+        control.engine.hold_boots = True
+        managed = await control.put(min=1)
+        await control.settle()
+        assert control.states(managed) == ["starting"]
+        await control.patch(status="off")
+        await control.until(lambda: not managed.replicas)
+        assert list(lines(await control.ledger())) == []
+
+
+async def test_a_boot_that_fails_or_that_the_server_ends_costs_nothing(make_control: MakeControl) -> None:
+    async with make_control(tariff=TARIFF) as control:
+        control.engine.hold_loads = True
+        managed = await control.put(min=1)
+        await control.settle()
+        control.engine.die(next(iter(managed.replicas)))
+        await control.settle()
+        control.step(after_s=control.policy.back_off_s)
+        await control.settle()
+        assert control.states(managed) == ["loading"]
+        control.step(after_s=control.policy.boot_s + 1)  # it does not boot in time
+        await control.settle()
+        control.step(after_s=control.policy.back_off_max_s)
+        await control.settle()
+        assert control.states(managed) == ["loading"]
+        clock = control.clock
+    async with make_control(clock=clock) as control:
+        lives = await control.ledger()
+        assert len(lives) == 3
+        assert list(lines(lives)) == []
+
+
+async def test_what_has_just_ended_counts_before_the_next_launch(make_control: MakeControl) -> None:
+    async with make_control(tariff=TARIFF) as control:
+        control.most_begun = 2
+        for _ in range(2):  # each costs the minimum, which the account's figures do not hold yet
+            await control.up(min=1)
+            await control.delete(SMALL)
+            await control.settle()
+        refused = await control.ask(SMALL)
+        await control.settle()
+        with pytest.raises(PaymentRequired, match="not enough for another instance"):
+            await refused.task
+        control.clock.advance(ENDED_KEPT_S)
+        await control.up(TWIN, min=1)

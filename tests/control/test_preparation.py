@@ -177,7 +177,7 @@ async def test_a_download_that_fails_fails_who_waits_and_a_put_tries_again_at_on
 ) -> None:
     hub = open_hub(server, tmp_path)
     async with make_control(hub=hub) as control:
-        await control.clusters.model(REMOTE)
+        await control.clusters.model(control.account, REMOTE)
         server.faults.cut_at[WEIGHTS] = [100_000]
         managed = await control.put(REMOTE)
         waiting = await control.ask(REMOTE)

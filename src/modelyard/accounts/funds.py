@@ -103,7 +103,7 @@ class Funds:
         """Why an account may not launch an instance; None when it may.
 
         `begun`: the required memory in bytes of that instance and of those it has launched, each with the seconds
-        since it became ready, 0 before. What they cost at least and the figures may not hold yet must be left.
+        since its time began to count, 0 before. What they cost at least and the figures may not hold yet must be left.
         """
         standing = self._standings.get(account_id)
         if standing is None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -31,12 +32,24 @@ from modelyard.records.models import ModelCard
 from modelyard.records.replicas import ReplicaSpec
 
 LaunchRefusal = Callable[[str, Iterable[tuple[int, float]]], ModelyardError | None]
-"""Why an account may not launch another instance, by the memory each is priced by and the seconds since each became
-ready, 0 before; the new one is among them. None when it may."""
+"""Why an account may not launch another instance, by the memory each is priced by and the seconds since its time began
+to count, 0 before; the new one is among them, and those that ended a moment ago. None when it may."""
 
 
+ENDED_KEPT_S = 60.0
+"""How long an instance that has ended is told of beside those that live: much longer than figures are old."""
 BOOTED = frozenset({ReplicaState.READY})
 BOOTED_OR_BOOTING = BOOTED | {ReplicaState.STARTING, ReplicaState.LOADING}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An instance that has ended, `at` a monotonic time, and whose time counts from another one on."""
+
+    at: float
+    account_id: str
+    priced_bytes: int
+    counts_since: float
 
 
 class Boots:
@@ -65,6 +78,7 @@ class Boots:
         self._launch_refusal = launch_refusal
         self._poke = poke
         self._held: dict[str, MemoryHolder] = {}
+        self._ended: deque[Ended] = deque()
 
     # --- memory for other work ---
 
@@ -163,14 +177,15 @@ class Boots:
         if not managed.settings.billed:
             return None
         account_id = managed.cluster.account_id
+        ended = ((each.priced_bytes, now - each.counts_since) for each in self._ended if each.account_id == account_id)
         begun = (
-            (replica.priced_bytes, now - replica.since if replica.was_ready else 0.0)
+            (replica.priced_bytes, 0.0 if replica.ready_at is None else now - replica.ready_at)
             for each in self._clusters.values()
             if each.cluster.account_id == account_id and each.settings.billed
             for replica in each.replicas.values()
             if replica.place is not None
         )
-        return self._launch_refusal(account_id, chain([(card.memory_bytes, 0.0)], begun))
+        return self._launch_refusal(account_id, chain([(card.memory_bytes, 0.0)], begun, ended))
 
     def _evict(self, victim: MemoryHolder, to_make_room_for: ManagedCluster, now: float) -> None:
         managed = next(each for each in self._clusters.values() if victim.replica_id in each.replicas)
@@ -204,6 +219,16 @@ class Boots:
     def _whereabouts(self, place: Place) -> str:
         """Where, for the cluster's log; nothing where there is one node."""
         return f" on {place.node}" if len(self._engine.nodes()) > 1 else ""
+
+    # --- ends ---
+
+    def note_end(self, managed: ManagedCluster, replica: Replica, now: float) -> None:
+        """Keeps for a while what has ended and is billed: its account's figures may not hold it yet."""
+        while self._ended and now - self._ended[0].at >= ENDED_KEPT_S:
+            self._ended.popleft()
+        if managed.settings.billed and (replica.was_ready or replica.withdrawn):
+            counts_since = now if replica.ready_at is None else replica.ready_at
+            self._ended.append(Ended(now, managed.cluster.account_id, replica.priced_bytes, counts_since))
 
     # --- failures ---
 

@@ -67,7 +67,7 @@ class Observation:
     def _became_ready(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
         took_s = now - replica.since
         replica.move(ReplicaState.READY, now)
-        replica.was_ready = True
+        replica.ready_at = now
         replica.link, replica.slots = sighting.link, sighting.slots
         managed.slots = sighting.slots
         managed.ready_at = now
@@ -81,6 +81,7 @@ class Observation:
         self._engine.forget(replica.id)
         reason = replica.stopping or sighting.reason or "ended"
         self._records.ended(replica.id, reason)
+        self._boots.note_end(managed, replica, now)
         if replica.stopping is not None and not replica.counts_as_failure:
             replica.move(ReplicaState.STOPPED, now)
             self._records.event(managed.cluster, "stopped", f"{replica.id} stopped: {reason}")

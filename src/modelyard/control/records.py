@@ -6,6 +6,7 @@ Owns the form of the records; the journal owns their way to the store. Every met
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -77,6 +78,13 @@ class Records:
         """A replica became ready."""
         now = self._clock.now()
         self._journal.submit(partial(self._store.instances.update, replica_id, ready_at=now, heartbeat_at=now))
+
+    def withdrawn(self, replica_id: str) -> None:
+        """A billed replica whose process runs, and that is not ready yet, is not wanted any more: its time counts from
+        its launch, else boots that are taken back in time would cost nothing."""
+        if self._tariff is not None and self._tariff.counts == "ready":
+            terms = replace(self._tariff, counts="life")
+            self._journal.submit(partial(self._store.instances.update, replica_id, tariff=terms))
 
     def alive(self, replica_ids: Collection[str]) -> None:
         """These replicas live."""

@@ -12,8 +12,8 @@ class Tariff:
 
     `pico_per_gb_s`: US dollars × 10^12 for one GB of required memory (2^30 bytes) and second. What counts is billed for
     `minimum_s` at least and then rounded up to a multiple of `round_s`, in seconds (0: neither). `counts`: `ready`, the
-    time from ready to end; `life`, from launch to end; `inference`, only the seconds that requests took (then the
-    instance itself costs nothing, its requests do).
+    time from ready to end (what was taken back while it booted has `life` instead); `life`, from launch to end;
+    `inference`, only the seconds that requests took (then the instance itself costs nothing, its requests do).
     """
 
     pico_per_gb_s: int

@@ -40,6 +40,7 @@ class Instances:
         pid: int | None = None,
         pid_started: int | None = None,
         heartbeat_at: datetime | None = None,
+        tariff: Tariff | None = None,
     ) -> Instance | None:
         """Records what is given of an open life; the life as it is then, None when it has ended or never was."""
         given = {
@@ -48,6 +49,7 @@ class Instances:
             "pid": pid,
             "pid_started": pid_started,
             "heartbeat_at": heartbeat_at,
+            "tariff": None if tariff is None else asdict(tariff),
         }
         changes = {name: value for name, value in given.items() if value is not None}
         is_it = (instances.c.id == instance_id) & instances.c.ended_at.is_(None)
