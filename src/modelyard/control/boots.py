@@ -202,7 +202,7 @@ class Boots:
         managed.waiting_for = None
         replica.priced_bytes = need.memory_bytes - unpriced_bytes(managed, card)
         self._records.opened(cluster, replica.id, place.node, replica.priced_bytes, billed=managed.settings.billed)
-        self._records.event(cluster, "booting", f"{replica.id} starts{self._whereabouts(place)}, {reserved(need)}")
+        self._records.event(cluster, "booting", f"{replica.id} starts{self._place_words(place)}, {reserved(need)}")
         self._engine.launch(
             ReplicaSpec.of(
                 replica.id,
@@ -216,7 +216,7 @@ class Boots:
             place,
         )
 
-    def _whereabouts(self, place: Place) -> str:
+    def _place_words(self, place: Place) -> str:
         """Where, for the cluster's log; nothing where there is one node."""
         return f" on {place.node}" if len(self._engine.nodes()) > 1 else ""
 

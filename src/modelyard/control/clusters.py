@@ -36,7 +36,7 @@ MODELS_NAMED = 10
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a PUT or PATCH asks for; None: as it is (PATCH, or PUT on an existing cluster), or the default (PUT)."""
+    """What is asked of a cluster; None: as it is where there is one, the default where there is none."""
 
     min: int | None = None
     desired: int | None = None

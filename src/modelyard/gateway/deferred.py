@@ -78,7 +78,7 @@ class Deferred(str):
 
 
 async def decode_body(raw: bytes | bytearray) -> dict[str, Any]:
-    """`tasks.body.decode_object`, with large strings carried. Raises MalformedBody, BodyTooLarge."""
+    """`tasks.body.decode_object`, with large strings deferred. Raises MalformedBody, BodyTooLarge."""
     if len(raw) <= SMALL_BYTES:
         return await decode_off_loop(bytes(raw))
     lifted: list[Deferred] = []
@@ -120,7 +120,7 @@ async def lift(view: memoryview, raw: bytes | bytearray, lifted: list[Deferred])
 
 
 def looks_like_media(text: memoryview) -> bool:
-    """Whether a string is a data URL, or base64 of a file of a known format: no text is ever carried by mistake."""
+    """Whether a string is a data URL, or base64 of a file of a known format: no text is deferred by mistake."""
     head = bytes(text[:PREVIEW_BYTES]).replace(b"\\", b"")  # JSON may write / as \/
     if head[:5].lower() == b"data:":
         return True

@@ -50,7 +50,7 @@ def find_media(value: Any, kind: Kind | None = None) -> Iterator[Found]:
 
 
 def needs_resolving(fields: dict[str, Any]) -> bool:
-    """Whether there is media, or text that was carried as if it were."""
+    """Whether there is media, or text that was deferred as if it were."""
     return next(find_media(fields), None) is not None or has_deferred(fields)
 
 
