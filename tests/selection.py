@@ -21,8 +21,15 @@ SLOW_MARKS = ("verify", "gpu", "imports_models")
 SHARED_BY_FOLDER = {"clients", "engine", "store"}
 """Folders whose tests share what there can be only one of, or what takes long to start: port 8080, the engines,
 the database servers. Elsewhere the tests of one file share their server."""
-FIRST = ("cli", "clients", "e2e", "engine", "store")
-"""Long files begin first, so that none of them is left to run alone at the end; those of cli, which list what a server
+VARIANTS = {
+    "catalog/test_variants.py",
+    "e2e/test_variants.py",
+    "worker/runtimes/test_onnx.py",
+    "worker/test_variants.py",
+}
+"""Files whose tests share the variants they ask for: each takes ten seconds to make."""
+FIRST = ("engine", "store", "clients", "cli", "e2e", "attacks", "worker")
+"""Long groups begin first, so that none of them is left to run alone at the end; those of cli, which list what a server
 holds, before those of e2e, which share it and leave clusters behind."""
 
 
@@ -35,10 +42,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: FIRST.index(folder_of(item.path)) if folder_of(item.path) in FIRST else len(FIRST))
+    items.sort(key=lambda item: place_of(item.path))
     for item in items:
         if is_quick(item):
             item.add_marker("quick")
+
+
+def place_of(path: Path) -> int:
+    """Where in the order of a run the tests of a file begin."""
+    folder = folder_of(path)
+    return FIRST.index(folder) if folder in FIRST else len(FIRST)
 
 
 def folder_of(path: Path) -> str:
@@ -74,5 +87,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupSc
 
 def group_of(path: Path) -> str:
     """Tests of one group run in one process, in order."""
-    folder = folder_of(path)
-    return folder if folder in SHARED_BY_FOLDER else str(path.relative_to(TESTS))
+    folder, name = folder_of(path), path.relative_to(TESTS).as_posix()
+    if name in VARIANTS:
+        return "variants"
+    return folder if folder in SHARED_BY_FOLDER else name
