@@ -302,6 +302,18 @@ async def test_cores_are_shared_anew_when_replicas_come_and_go() -> None:
         assert (await facts(first))["threads"][-1] == 8
 
 
+async def test_the_replicas_of_an_owner_are_nicer_the_more_they_are() -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    async with local() as harness:
+
+        def nice_of(link: Link) -> int:
+            return os.getpriority(os.PRIO_PROCESS, pid_of(harness, link)) - own
+
+        mine = await harness.boot(echo_spec(owner="ada"))
+        theirs = [await harness.boot(echo_spec(owner="eve")) for _ in range(4)]
+        assert [nice_of(mine), *map(nice_of, theirs)] == [0, 6, 6, 6, 6]
+
+
 async def test_a_worker_gets_little_of_its_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MODELYARD_ADMIN_KEY", "my-secret")
     monkeypatch.setenv("HF_TOKEN", "my-secret")

@@ -212,6 +212,7 @@ class Boots:
                 memory_limit_bytes=managed.settings.limit_bytes,
                 secret=secrets.token_hex(16),
                 log_path=log_path(cluster, replica.id),
+                owner=cluster.account_id,
             ),
             place,
         )

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import msgspec
 
 from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
+from modelyard.engine.cpu_shares import plan_nice, set_nice
 from modelyard.engine.export import PROGRAM, make_variant
 from modelyard.engine.link import Link
 from modelyard.engine.logs import last_line, read_logs
@@ -66,6 +68,8 @@ class LocalReplica:
     spec: ReplicaSpec
     socket: Path
     threads: int
+    owner: str = ""
+    nice: int = 0
     pid: int | None = None
     link: Link | None = None
     reason: str | None = None
@@ -172,9 +176,9 @@ class LocalEngine(Engine):
             return None
         assert self._run_dir is not None, "start() first"  # noqa: S101
         self._launches += 1
-        spec = self._complete(spec, place)
+        owner, spec = spec.owner, self._complete(spec, place)
         path = self._run_dir.path / f"{self._launches}.sock"
-        replica = self._replicas[spec.replica_id] = LocalReplica(spec, path, spec.threads)
+        replica = self._replicas[spec.replica_id] = LocalReplica(spec, path, spec.threads, owner)
         self._update(Sighting(spec.replica_id, Phase.STARTING, place))
         if place.node != self._node.name:
             return self._mark_gone(replica, f"there is no node {place.node}")
@@ -194,6 +198,7 @@ class LocalEngine(Engine):
         """The spec with what only this machine knows."""
         return replace(
             spec,
+            owner="",
             threads=self._share(extra=1),
             device=place.device or spec.device,
             log_path=spec.log_path and str(self._log_dir / spec.log_path),
@@ -254,6 +259,7 @@ class LocalEngine(Engine):
             return kill_group(pid, signal.SIGKILL)
         replica.pid = pid
         self._by_pid[pid] = replica
+        self._share_cores()
         self._update(replace(self._sightings[replica_id], pid=pid, pid_started=start_ticks(pid)))
         return self._start_task(self._follow(replica), f"replica {replica_id}")
 
@@ -363,7 +369,7 @@ class LocalEngine(Engine):
             return describe_status(code).removeprefix("was ") + hint
         return f"{describe_status(code)}: {last_line(replica.spec.log_path)}"
 
-    # --- threads ---
+    # --- threads and processors ---
 
     def _share(self, extra: int = 0) -> int:
         """Threads per replica: too many at once are several times slower than too few."""
@@ -372,7 +378,12 @@ class LocalEngine(Engine):
 
     def _share_cores(self) -> None:
         threads = self._share()
-        for replica in self._replicas.values():
+        live = [replica for replica in self._replicas.values() if not replica.gone.is_set()]
+        workers = Counter(replica.owner for replica in live)
+        for replica in live:
+            nice = plan_nice(workers[replica.owner])
+            if replica.pid is not None and replica.nice != nice and set_nice(replica.pid, nice):
+                replica.nice = nice
             if replica.link is not None and replica.threads != threads:
                 replica.threads = threads
                 replica.link.configure(Configure(threads))

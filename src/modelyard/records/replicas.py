@@ -16,7 +16,8 @@ class ReplicaSpec:
 
     `remote_code` and `pickled`: the model needs it, and the operator has allowed it. `max_batch`: most calls in one
     batch, at least 1; None: the task's own. `memory_limit_bytes`: what the worker may allocate for its
-    model, weights included; None: as much as there is.
+    model, weights included; None: as much as there is. `owner`: whose it is, as far as the engine needs to tell owners
+    apart; no worker is told.
     """
 
     replica_id: str
@@ -32,6 +33,7 @@ class ReplicaSpec:
     log_path: str | None = None
     max_batch: int | None = None
     memory_limit_bytes: int | None = None
+    owner: str = ""
 
     @classmethod
     def of(cls, replica_id: str, card: ModelCard, path: Path | None, **more: Any) -> Self:

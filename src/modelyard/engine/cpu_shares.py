@@ -1,0 +1,33 @@
+"""How processors are shared between accounts: the workers of each together weigh as much as those of any other.
+
+By nice values, which every Linux has, and which may rise without any rights (docs/decisions/0022-cpu-shares.md).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+
+NICE_STEP = 1.25
+"""A process that is nicer by one gets less by this factor. Source: `sched_prio_to_weight` in the Linux kernel."""
+MOST_NICE = 19
+
+
+def plan_nice(workers: int) -> int:
+    """How much nicer so many workers must be to weigh together about as much as one alone."""
+    return round(math.log(max(1, workers), NICE_STEP))
+
+
+def set_nice(pid: int, more: int) -> bool:
+    """Makes every thread of a process so much nicer than this one; threads that start later take after those.
+
+    False when the process has ended, or may not become less nice: for that the server needs CAP_SYS_NICE.
+    """
+    value = min(MOST_NICE, os.getpriority(os.PRIO_PROCESS, 0) + more)
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), value)
+        return True
+    return False

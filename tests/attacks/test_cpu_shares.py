@@ -1,0 +1,65 @@
+"""Processors are shared by account: one with four busy workers gets about as much as another with one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.attacks.test_strangers import add_account
+from tests.serving import Server, wait_until
+
+MODEL = "tiny/gpt2"
+WORKERS = 4
+LONG = {"text": ["the cat"] * 8, "params": {"max_new_tokens": 200, "min_new_tokens": 200}}
+WATCHED_CPU_S = 2.5
+"""Of all workers together, before they are compared."""
+
+
+@pytest.fixture
+def server(zoo: Path, tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path, zoo) as server:
+        yield server
+
+
+def start_workers(server: Server, client: httpx.Client, count: int) -> list[psutil.Process]:
+    """The processes of so many workers, once they are ready."""
+    before = set(server.worker_pids())
+    capacity = {"min": count, "desired": count, "max": count}
+    assert client.put(f"/models/v2/{MODEL}", json={"capacity": capacity}).status_code == 202
+    wait_until(lambda: client.get(f"/models/v2/{MODEL}").json()["output"]["ready"] == count, 60)
+    return [psutil.Process(pid) for pid in set(server.worker_pids()) - before]
+
+
+def cpu_s(workers: list[psutil.Process]) -> float:
+    return sum(sum(worker.cpu_times()[:2]) for worker in workers)
+
+
+def test_an_account_with_many_workers_gets_no_more_than_one_with_one(server: Server) -> None:
+    with add_account(server, "ada") as ada, add_account(server, "eve") as eve:
+        theirs, (mine,) = start_workers(server, eve, WORKERS), start_workers(server, ada, 1)
+        ended = threading.Event()
+
+        def keep_busy(client: httpx.Client) -> None:
+            while not ended.is_set():
+                assert client.post(f"/models/v2/{MODEL}", json=LONG).status_code == 200
+
+        clients = [eve] * 2 * WORKERS + [ada] * 2
+        threads = [threading.Thread(target=keep_busy, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until(lambda: all(cpu_s([each]) > 0.3 for each in (*theirs, mine)), 60)
+            before = cpu_s([mine]), cpu_s(theirs)
+            wait_until(lambda: cpu_s([mine, *theirs]) - sum(before) > WATCHED_CPU_S, 60)
+            of_mine, of_theirs = cpu_s([mine]) - before[0], cpu_s(theirs) - before[1]
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+    # By process it would be one; by account it is four, less what one thread cannot use of several cores.
+    assert of_mine / (of_theirs / WORKERS) > 1.7, (of_mine, of_theirs)

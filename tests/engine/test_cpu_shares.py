@@ -1,0 +1,38 @@
+"""How much nicer many workers are, and that all of a process is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+
+from modelyard.engine.cpu_shares import NICE_STEP, plan_nice, set_nice
+
+THREE_THREADS = """
+import threading
+for _ in range(2):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+print("ready", flush=True)
+input()
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 8, 16, 50])
+def test_many_workers_weigh_together_about_as_much_as_one(workers: int) -> None:
+    together = workers / NICE_STEP ** plan_nice(workers)
+    assert 0.85 < together < 1.15
+
+
+def test_every_thread_of_a_process_becomes_nicer() -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    with Popen([sys.executable, "-c", THREE_THREADS], stdin=PIPE, stdout=PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"ready\n"
+        assert set_nice(other.pid, 3)
+        threads = [int(each.name) for each in Path(f"/proc/{other.pid}/task").iterdir()]
+        assert [os.getpriority(os.PRIO_PROCESS, each) - own for each in threads] == [3, 3, 3]
+        other.communicate(b"\n")
+    assert not set_nice(other.pid, 3)
