@@ -6,13 +6,14 @@ import json
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.attacks.memory import MIB, measured
+from tests.attacks.registry import attack
 from tests.serving import KEY, Server, wait_until
 
 HOSTILE = "hostile/gpt2"
@@ -115,3 +116,41 @@ def test_a_worker_that_floods_its_server_is_cut_off_and_costs_no_memory(hostile_
         HOSTILE
     )
     assert hostile_server.delete(HOSTILE).status_code == 200
+
+
+def ask_for_large_answers(server: Server, stack: ExitStack) -> list[socket.socket]:
+    """Requests whose answers are larger than what lies between server and client takes, and are not read."""
+    text = "the cat " * 50_000
+    body = json.dumps({"text": [text] * 8, "candidate_labels": ["a"]}).encode()
+    return [stack.enter_context(unread(server, "/models/v2/tiny/nli", body)) for _ in range(2)]
+
+
+@attack
+def leave_answers_unread(server: Server) -> None:
+    """Until the last of them has been made."""
+    with ExitStack() as stack:
+        ask_for_large_answers(server, stack)
+        assert server.run("tiny/nli", text="the cat", candidate_labels=["a"])
+
+
+def test_clients_that_do_not_read_are_cut_off_and_their_neighbours_go_on(hostile_server: Server):
+    with ExitStack() as stack:
+        connections = ask_for_large_answers(hostile_server, stack)
+        assert hostile_server.run("tiny/nli", text="the cat", candidate_labels=["a"])
+        wait_until(lambda: hostile_server.load() == (0, 0))
+        for connection in connections:
+            assert is_cut_off(connection)
+
+
+def is_cut_off(connection: socket.socket) -> bool:
+    """Whether an answer ends before it is whole; reads what there is of it."""
+    connection.settimeout(30.0)
+    answer = b""
+    try:
+        while piece := connection.recv(65536):
+            answer += piece
+    except OSError:
+        return True
+    head, _, body = answer.partition(b"\r\n\r\n")
+    (length,) = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return len(body) < int(length.partition(b":")[2])
