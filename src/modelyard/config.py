@@ -25,6 +25,7 @@ FIRST_ACCOUNT = "admin"
 
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+SANDBOXES = ("auto", "strict", "off")
 BILLING_COUNTS = ("ready", "life", "inference")
 WORDS_FOR = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -77,6 +78,15 @@ class Settings:
     memory_gb: float = setting(0.0, "memory all replicas together may use, in GB; 0: 90 % of what is free at the start")
     allow_unsafe: tuple[str, ...] = setting(
         (), "org/name of a model whose pickle weights or own code may be loaded; may be given several times"
+    )
+    sandbox: str = setting(
+        "auto",
+        "what keeps models from everything else here. auto: the most this machine offers; strict: refuse to start "
+        "where that is too little (`modelyard doctor` says); off: nothing",
+        choices=SANDBOXES,
+    )
+    allow_network: tuple[str, ...] = setting(
+        (), "org/name of a model that may open connections; may be given several times"
     )
     hub: bool = setting(
         True, "look for models on the Hugging Face hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE)"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -47,7 +48,7 @@ from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.log_limits import LogLimits, keep_to_limits
 from modelyard.engine.machine import find_devices, usable_memory_bytes
-from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.errors import InvalidRequest, ModelyardError, Unavailable
 from modelyard.gateway.app import App
 from modelyard.gateway.artefacts import ArtefactCalls
 from modelyard.gateway.destinations.replicas import Replicas
@@ -81,6 +82,7 @@ from modelyard.records.variants import VARIANTS_FOLDER
 from modelyard.store.server_lock import open_server_lock
 from modelyard.store.store import Store
 from modelyard.units import GIB, MIB
+from modelyard.worker.sandbox.levels import find_mechanisms
 
 ARTEFACTS_FOLDER = "artefacts"
 LOGS_FOLDER = "logs"
@@ -111,6 +113,10 @@ def serve(settings: Settings, on_start: Callable[[Started], None], on_stop: Call
     configure_logging(settings.log_level)
     proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
     proxies.check()
+    if sys.platform == "linux":
+        from modelyard.worker.sandbox.system import hide_memory
+
+        hide_memory()
     with listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, listener, proxies, on_start, on_stop))
 
@@ -387,4 +393,19 @@ def open_engine(settings: Settings, fetch: Fetch) -> Engine:
     if settings.engine != "local":
         raise InvalidRequest(field="engine", got=settings.engine, accepted="local")
     memory = memory_for_replicas(settings)
-    return LocalEngine(memory, devices=find_devices(), log_dir=settings.data_dir / LOGS_FOLDER, fetch=fetch)
+    ensure_sandbox(settings.sandbox)
+    return LocalEngine(
+        memory,
+        devices=find_devices(),
+        log_dir=settings.data_dir / LOGS_FOLDER,
+        fetch=fetch,
+        sandbox=settings.sandbox,
+        allow_network=settings.allow_network,
+    )
+
+
+def ensure_sandbox(wanted: str) -> None:
+    """Raises Unavailable when workers are to be confined strictly, and this machine cannot."""
+    missing = find_mechanisms().missing()
+    if wanted == "strict" and missing:
+        raise Unavailable(f"Workers cannot be confined strictly here, for want of {' and '.join(missing)}.")

@@ -111,7 +111,7 @@ def port() -> int:
 def test_doctor_finds_nothing_wrong(terminal: Terminal, tmp_path: Path, zoo: Path, port: int) -> None:
     words = ["doctor", "--json", "--data-dir", str(tmp_path / "new"), "--models-dir", str(zoo), "--port", str(port)]
     findings = {each["check"]: each for each in json.loads(terminal.ok(*words))}
-    assert set(findings) == {"python", "libraries", "data", "database", "server", "models", "hub", "disk"}
+    assert set(findings) == {"python", "libraries", "data", "database", "server", "models", "hub", "sandbox", "disk"}
     assert "torch" in findings["libraries"]["found"]
     assert "free" in findings["server"]["found"]
     assert "no-hub" in findings["hub"]["found"]

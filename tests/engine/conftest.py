@@ -39,9 +39,11 @@ async def fake_engine() -> AsyncIterator[FakeEngine]:
 
 @pytest.fixture(scope="package")
 async def echo_engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEngine]:
-    """Processes that echo."""
+    """Processes that echo. Not confined: some start processes of their own."""
     log_dir = tmp_path_factory.mktemp("logs")
-    async with started(LocalEngine(GIB, log_dir=log_dir, standby=ECHO_STANDBY, exporter=EXPORTER)) as engine:
+    async with started(
+        LocalEngine(GIB, log_dir=log_dir, standby=ECHO_STANDBY, exporter=EXPORTER, sandbox="off")
+    ) as engine:
         yield engine
 
 

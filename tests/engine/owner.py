@@ -17,7 +17,7 @@ from tests.engine.workers import ECHO_STANDBY
 
 async def main() -> None:
     """Starts two replicas, one of which has started a process of its own."""
-    engine = LocalEngine(GIB, standby=ECHO_STANDBY)
+    engine = LocalEngine(GIB, standby=ECHO_STANDBY, sandbox="off")
     await engine.start()
     harness = Harness(engine)
     links = [await harness.boot(echo_spec(path)) for path in ("echo", "parent")]

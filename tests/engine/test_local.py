@@ -23,6 +23,7 @@ from modelyard.engine.link import Link
 from modelyard.engine.local import FORKS_AT_ONCE, LocalEngine
 from modelyard.engine.nursery_process import NurseryProcess
 from modelyard.engine.rundir import MARKER, PREFIX, RunDir
+from modelyard.engine.standby_process import STANDBY
 from modelyard.errors import ReplicaLost
 from modelyard.records.models import Inspection, ModelCard, OnProgress, Progress, Source
 from modelyard.units import GIB
@@ -200,7 +201,7 @@ async def test_nothing_outlives_a_killed_owner(tmp_path: Path) -> None:
 
 
 async def test_a_killed_nursery_is_replaced() -> None:
-    async with local() as harness:
+    async with local(sandbox="off") as harness:
         link = await harness.boot(echo_spec("parent"))
         replica_id, pid, child = harness.id_of(link), pid_of(harness, link), (await facts(link))["child"]
         exchange = link.request({"text": "hold"}, {}, stream=True)
@@ -324,9 +325,11 @@ async def test_a_worker_gets_little_of_its_owner(monkeypatch: pytest.MonkeyPatch
             assert "my-secret" not in told["environment"].values()
             assert told["frozen"] > 1000
             assert told["group"] == pid_of(harness, link)
-            # Input, output and error; the loop with its pair to wake it; the listener, the connection.
+            # Input, output and error; its own folder in /proc; the loop with its pair to wake it; the listener, the
+            # connection.
+            own = f"/proc/{pid_of(harness, link)}"
             assert told["descriptors"] == sorted(
-                ["/dev/null", str(tmp_path / "log"), str(tmp_path / "log"), "anon_inode", *["socket"] * 4]
+                ["/dev/null", own, str(tmp_path / "log"), str(tmp_path / "log"), "anon_inode", *["socket"] * 4]
             )
         assert len({(await facts(link))["random"] for link in links}) == 2
 
@@ -351,10 +354,26 @@ def test_workers_get_what_their_libraries_need_of_the_environment_and_nothing_el
     }
 
 
+async def test_a_workers_own_folder_goes_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    async with local() as harness:
+        (run_dir,) = tmp_path.iterdir()
+        link = await harness.boot(echo_spec())
+        (scratch,) = run_dir.glob("*.files")
+        deep = scratch
+        for _ in range(3000):  # deeper than a recursive removal could go, and than a path may be long
+            os.mkdir(deep / "d") if deep == scratch else os.mkdir("d")
+            os.chdir(deep / "d" if deep == scratch else "d")
+            deep = Path()
+        os.chdir(tmp_path)
+        await harness.engine.stop(harness.id_of(link), 5.0)
+        await eventually(lambda: [path.name for path in run_dir.iterdir()] == [MARKER])
+
+
 async def test_fifty_launches_leave_nothing_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     others = asyncio.all_tasks()  # this test, and the engines that share its loop
-    async with local() as harness:
+    async with local(sandbox="off") as harness:
         (run_dir,) = tmp_path.iterdir()
         assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
 
@@ -433,7 +452,7 @@ async def test_forks_draw_different_random_numbers(real: Harness, tmp_path: Path
     assert all(one != other for one, other in zip(*drawn, strict=True))
 
 
-async def test_a_model_that_hangs_while_it_loads_is_stopped_with_its_children(real: Harness, tmp_path: Path) -> None:
+async def test_a_model_that_hangs_while_it_loads_is_stopped_with_its_children(tmp_path: Path) -> None:
     mark = tmp_path / "child"
     code = (
         "import ctypes, pathlib, subprocess\n"
@@ -443,13 +462,14 @@ async def test_a_model_that_hangs_while_it_loads_is_stopped_with_its_children(re
     )
     folder = build_unruly(tmp_path / "sleeper", code)
     spec = replace(model_spec(folder, tmp_path / "log"), remote_code=True)
-    real.launch(spec)
-    await eventually(mark.exists)
-    pid, child = real.engine.sightings()[spec.replica_id].pid, int(mark.read_text())
-    assert pid is not None
-    await real.engine.stop(spec.replica_id, 0.2)
-    assert not is_alive(pid)
-    await eventually(lambda: not is_alive(child))
+    async with local(standby=STANDBY, sandbox="off") as real:
+        real.launch(spec)
+        await eventually(mark.exists)
+        pid, child = real.engine.sightings()[spec.replica_id].pid, int(mark.read_text())
+        assert pid is not None
+        await real.engine.stop(spec.replica_id, 0.2)
+        assert not is_alive(pid)
+        await eventually(lambda: not is_alive(child))
 
 
 async def test_an_unknown_task_is_refused(real: Harness) -> None:

@@ -216,6 +216,25 @@ def check_hub(settings: Settings) -> Finding:
     )
 
 
+def check_sandbox(settings: Settings) -> Finding:
+    """What workers are confined with."""
+    from modelyard.worker.sandbox.levels import find_mechanisms
+
+    have = find_mechanisms()
+    user = "one for each worker" if have.other_user else "the server's own"
+    found = (
+        f"level {have.level}; files and signals: {f'Landlock {have.landlock}' if have.landlock else 'no Landlock'}; "
+        f"system calls: {'seccomp' if have.seccomp else 'no seccomp'}; "
+        f"user: {user}"
+    )
+    if settings.sandbox == "off":
+        return Finding("sandbox", Level.WARN, f"off, by the setting; possible: {found}", "leave out --sandbox off")
+    if missing := have.missing():
+        level = Level.FAIL if settings.sandbox == "strict" else Level.WARN
+        return Finding("sandbox", level, found, f"use a machine with {' and '.join(missing)}")
+    return Finding("sandbox", Level.OK, found)
+
+
 def check_disk(settings: Settings) -> Finding:
     """Room for models and data."""
     from modelyard.catalog.hub_settings import read_hub_settings
@@ -238,6 +257,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_port,
     check_models,
     check_hub,
+    check_sandbox,
     check_disk,
 )
 

@@ -26,7 +26,7 @@ from modelyard.engine.link import Link
 from modelyard.engine.logs import last_line, read_logs
 from modelyard.engine.machine import usable_cores
 from modelyard.engine.nursery_process import NurseryProcess
-from modelyard.engine.rundir import RunDir
+from modelyard.engine.rundir import RunDir, remove_tree
 from modelyard.engine.standby_process import STANDBY
 from modelyard.engine.strays import end_strays
 from modelyard.errors import DownloadFailed, ReplicaLost
@@ -48,6 +48,7 @@ LAST_FRAMES_S = 1.0
 EXIT_S = 5.0
 """How long a worker that has closed its connection may take to exit."""
 CLOSE_GRACE_S = 2.0
+SCRATCH_SUFFIX = ".files"
 FORKS_AT_ONCE = 4
 """Asked of the nursery before it has answered: enough to keep it busy, few enough that a launch which is stopped before
 its turn costs no fork."""
@@ -102,18 +103,23 @@ class LocalEngine(Engine):
         ping_deadline_s: float = PING_DEADLINE_S,
         standby: Sequence[str] = STANDBY,
         exporter: Sequence[str] = PROGRAM,
+        sandbox: str = "auto",
+        allow_network: Collection[str] = (),
     ) -> None:
         """`memory_bytes`: what all replicas together may hold; `cores`: how many their threads may use.
 
         `log_dir`: what relative paths of logs are relative to. `standby`, `exporter`: the programs whose nurseries fork
         replicas, and that make variants. A worker is asked for a sign of life every `ping_every_s`, and killed when it
-        gives none for `ping_deadline_s`.
+        gives none for `ping_deadline_s`. `sandbox`: off; or auto, strict: as confined as this machine allows.
+        `allow_network`: the models that may open connections all the same.
         """
         self._node = Node(node or socket.gethostname(), memory_bytes, tuple(devices))
         self._cores = cores or usable_cores()
         self._log_dir = log_dir or Path()
         self._fetch = fetch
         self._exporter = exporter
+        self._sandbox = sandbox
+        self._allow_network = frozenset(allow_network)
         self._ping_every_s = ping_every_s
         self._ping_deadline_s = ping_deadline_s
         self._nursery = NurseryProcess(self._take_report, self._nursery_died, standby)
@@ -176,8 +182,8 @@ class LocalEngine(Engine):
             return None
         assert self._run_dir is not None, "start() first"  # noqa: S101
         self._launches += 1
-        owner, spec = spec.owner, self._complete(spec, place)
         path = self._run_dir.path / f"{self._launches}.sock"
+        owner, spec = spec.owner, self._complete(spec, place, path.with_suffix(SCRATCH_SUFFIX))
         replica = self._replicas[spec.replica_id] = LocalReplica(spec, path, spec.threads, owner)
         self._update(Sighting(spec.replica_id, Phase.STARTING, place))
         if place.node != self._node.name:
@@ -194,7 +200,7 @@ class LocalEngine(Engine):
             self._forking.add(replica_id)
             self._nursery.send(self._to_fork.pop(replica_id))
 
-    def _complete(self, spec: ReplicaSpec, place: Place) -> ReplicaSpec:
+    def _complete(self, spec: ReplicaSpec, place: Place, scratch: Path) -> ReplicaSpec:
         """The spec with what only this machine knows."""
         return replace(
             spec,
@@ -202,6 +208,9 @@ class LocalEngine(Engine):
             threads=self._share(extra=1),
             device=place.device or spec.device,
             log_path=spec.log_path and str(self._log_dir / spec.log_path),
+            sandbox=self._sandbox,
+            network=spec.model_id in self._allow_network,
+            scratch=str(scratch),
         )
 
     async def stop(self, replica_id: str, grace_s: float) -> None:
@@ -352,6 +361,9 @@ class LocalEngine(Engine):
     def _mark_gone(self, replica: LocalReplica, reason: str) -> None:
         replica.socket.unlink(missing_ok=True)
         replica.gone.set()
+        if replica.pid is not None and self._sandbox != "off":
+            removal = asyncio.to_thread(remove_tree, replica.socket.with_suffix(SCRATCH_SUFFIX))
+            self._start_task(removal, "removal of a scratch folder")
         sighting = self._sightings[replica.spec.replica_id]
         self._update(replace(sighting, phase=Phase.GONE, link=None, reason=reason))
         self._share_cores()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import shutil
+import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,17 @@ class RunDir:
     def close(self) -> None:
         """Removes the folder. Idempotent."""
         if self._lock >= 0:
-            shutil.rmtree(self.path, ignore_errors=True)
+            remove_tree(self.path)
             os.close(self._lock)
             self._lock = -1
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder with all a worker has left there: deeper, maybe, than Python's own recursion goes."""
+    with suppress(OSError):
+        os.rmdir(folder)  # most have left nothing
+        return
+    subprocess.run(["rm", "-rf", "--", str(folder)], check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def short_parent() -> Path:
@@ -60,7 +69,7 @@ def remove_abandoned(parent: Path) -> None:
         try:
             if os.fstat(lock).st_uid == os.geteuid() and (folder / MARKER).is_file():
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_tree(folder)
                 log.info("removed %s, left behind by a server that was killed", folder)
         except BlockingIOError:
             continue

@@ -17,7 +17,8 @@ class ReplicaSpec:
     `remote_code` and `pickled`: the model needs it, and the operator has allowed it. `max_batch`: most calls in one
     batch, at least 1; None: the task's own. `memory_limit_bytes`: what the worker may allocate for its
     model, weights included; None: as much as there is. `owner`: whose it is, as far as the engine needs to tell owners
-    apart; no worker is told.
+    apart; no worker is told. `sandbox`: off, or auto, or strict, here the same: confined; `network`: it may open
+    connections all the same; `scratch`: the folder it makes for itself to write in.
     """
 
     replica_id: str
@@ -34,6 +35,9 @@ class ReplicaSpec:
     max_batch: int | None = None
     memory_limit_bytes: int | None = None
     owner: str = ""
+    sandbox: str = "off"
+    network: bool = False
+    scratch: str | None = None
 
     @classmethod
     def of(cls, replica_id: str, card: ModelCard, path: Path | None, **more: Any) -> Self:

@@ -13,6 +13,9 @@ OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "Available memory", "can't star
 """What torch, ONNX Runtime, the system and Python say of it, where they have no class of error for it. (A thread cannot
 start where there is no room for its stack.)"""
 
+LAST_WORDS_BYTES = 64 * 1024**2
+"""What a process whose model has failed may allocate beyond its limit, to say so."""
+
 
 def says_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory ran out."""
@@ -35,11 +38,13 @@ def limit_memory(more_bytes: int) -> None:
 
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = held + more_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+    # A hard limit too, else the model's own code could lift it.
+    hard = wanted + LAST_WORDS_BYTES if most == resource.RLIM_INFINITY else min(wanted + LAST_WORDS_BYTES, most)
+    resource.setrlimit(resource.RLIMIT_DATA, (min(wanted, hard), hard))
 
 
 def lift_memory_limit() -> None:
-    """Undoes `limit_memory`: a process whose model has failed needs some memory to say so."""
+    """Loosens `limit_memory`: a process whose model has failed needs some memory to say so."""
     if sys.platform == "linux":
         import resource  # not everywhere
 

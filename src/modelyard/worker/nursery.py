@@ -26,13 +26,14 @@ from modelyard.records.replicas import ReplicaSpec
 from modelyard.worker.nursery_messages import Exited, NurseryReady, Refused, Report, Spawn, Started, read_spawn, to_line
 from modelyard.worker.processes import (
     bind_privately,
-    die_with_parent,
     exit_at_once,
     find_dead_child,
     kill_group,
     lead_group,
     open_log,
 )
+from modelyard.worker.sandbox.confinement import confine, prepare
+from modelyard.worker.sandbox.system import hide_memory
 from modelyard.worker.second_nursery import SecondNursery
 
 CAN_FORK = sys.platform == "linux"
@@ -149,8 +150,8 @@ class Nursery:
         code = 1
         try:
             lead_group(0)
-            die_with_parent(nursery_pid)
             self._leave(output)
+            confine(spec, (listener.fileno(),), nursery_pid)
             code = self._serve(spec, listener)
         except BaseException as error:  # noqa: BLE001 - a fork must never return into the nursery's loop
             sys.stderr.write(f"worker ended: {type(error).__name__}: {error}\n")
@@ -214,6 +215,8 @@ def main() -> None:
     owner = socket.socket(fileno=int(sys.argv[-1]))
     serve = None
     if sys.argv[1] == SECOND_NURSERY[-1]:
+        hide_memory()
+        prepare()
         for name in PRELOAD_WITHOUT_TORCH:
             importlib.import_module(name)
         from modelyard.worker.replica import serve_replica

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from modelyard.worker.nursery import CAN_FORK, PRELOAD, SECOND_NURSERY, Serve, freeze, run_nursery
 from modelyard.worker.nursery_messages import Exited, to_line
 from modelyard.worker.processes import exit_at_once
+from modelyard.worker.sandbox.confinement import prepare
+from modelyard.worker.sandbox.system import hide_memory
 from modelyard.worker.second_nursery import SecondNursery
 
 FRESH_NURSERY = (sys.executable, "-P", "-m", "modelyard.worker.nursery")
@@ -129,6 +131,8 @@ def main() -> None:
     owner = socket.socket(fileno=int(sys.argv[-1]))
     if not CAN_FORK:
         return run_standby(owner, None)
+    hide_memory()
+    prepare()
     for name in PRELOAD:
         importlib.import_module(name)
     from modelyard.worker.replica import serve_replica

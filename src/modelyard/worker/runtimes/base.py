@@ -11,6 +11,7 @@ from modelyard.errors import BootFailed, ModelRefused
 from modelyard.tasks.base import Head
 from modelyard.tasks.maker import Loaded
 from modelyard.worker.runtimes.no_model import NoModel
+from modelyard.worker.runtimes.own_code import copy_code_to_own_folder
 
 RUNTIMES = {
     "transformers": "modelyard.worker.runtimes.transformers",
@@ -68,4 +69,7 @@ def load_model(
         raise BootFailed(f"No runtime is called {runtime!r}; there are {', '.join(RUNTIMES)}.")
     if not offered:
         raise ModelRefused(f"{path.name} is a model for {runtime}, which offers none of: {', '.join(heads)}.")
-    return loader()(path, offered, device=device, remote_code=remote_code, pickled=pickled)
+    load = loader()
+    if remote_code:
+        copy_code_to_own_folder()
+    return load(path, offered, device=device, remote_code=remote_code, pickled=pickled)

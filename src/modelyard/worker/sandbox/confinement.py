@@ -1,0 +1,181 @@
+"""Confines a worker to its model: user, files, system calls, sizes. Called by the worker itself, before it has threads.
+
+Decides what a worker needs, and at what level. Reads nothing of the model but the names of its files.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import zlib
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from modelyard.records.replicas import ReplicaSpec
+from modelyard.worker.processes import die_with_parent
+from modelyard.worker.sandbox import landlock, seccomp, system
+from modelyard.worker.sandbox.levels import READ_ANYTHING, READ_FILES, find_mechanisms
+
+FIRST_USER, USERS = 61184, 4336
+"""The ids that systemd keeps for services without a user of their own. Source: systemd.exec(5), DynamicUser."""
+FILE_BYTES = 4 * 1024**3
+"""No file that a worker writes may become larger."""
+OPEN_FILES = 4096
+THREADS_PER_CORE = 16
+LEAST_THREADS = 512
+"""Threads that a worker's user may have; libraries start some per core."""
+SYSTEM = (
+    "/usr", "/lib", "/lib64", "/bin", "/sbin", "/sys/devices/system", "/sys/class", "/sys/bus", "/sys/module",
+    "/sys/kernel/mm/transparent_hugepage", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
+    "/etc/localtime", "/etc/alternatives", "/etc/mime.types", "/etc/fonts", "/etc/passwd", "/etc/OpenCL",
+    "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems", "/proc/loadavg",
+    "/proc/devices", "/proc/driver", "/proc/sys/vm", "/proc/sys/kernel", "/dev/urandom", "/dev/random", "/dev/zero",
+)  # fmt: skip
+"""What libraries read of the machine. Of /proc no other process's folder."""
+NAMES = ("/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services",
+         "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/run/systemd/resolve")  # fmt: skip
+"""What finding a host by its name, and proving who it is, take besides."""
+DEVICES = ("/dev/null", "/dev/kfd", "/dev/dri", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools",
+           "/dev/nvidia-caps", "/dev/nvidia-modeset")  # fmt: skip
+
+
+def confine(spec: ReplicaSpec, listeners: Sequence[int], parent_pid: int) -> None:
+    """Applies what `spec.sandbox` asks for. `listeners`: sockets that stay open, besides input, output and error. It
+    dies with its parent, whichever level.
+
+    Raises OSError when something that the machine has cannot be applied: a worker that is less confined than was
+    announced is not to start.
+    """
+    close_others({0, 1, 2, *listeners})
+    if spec.sandbox == "off":
+        die_with_parent(parent_pid)
+        return
+    mechanisms = find_mechanisms()
+    system.forbid_new_privileges()
+    limit_resources()
+    if spec.scratch:
+        make_scratch(Path(spec.scratch))
+    rules = plan_rules(spec, mechanisms.landlock) if mechanisms.landlock else None
+    if mechanisms.other_user:
+        become_other_user(spec)
+    else:
+        system.keep_capabilities(0)
+    system.hide_memory()
+    die_with_parent(parent_pid)  # not before: the kernel forgets it when the user changes
+    if rules is not None:
+        rules.apply()
+    if mechanisms.seccomp:
+        seccomp.apply_filter(os.getpid(), listeners, network=spec.network)
+
+
+def close_others(keep: set[int]) -> None:
+    """Closes every descriptor but `keep`."""
+    import resource  # not everywhere
+
+    low = 0
+    for number in sorted(keep):
+        if low < number:  # an empty range would be taken for an endless one
+            os.closerange(low, number)
+        low = number + 1
+    os.closerange(low, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def limit_resources() -> None:
+    """Sets the sizes and counts that the kernel watches over."""
+    import resource  # not everywhere
+
+    threads = max(LEAST_THREADS, THREADS_PER_CORE * (os.cpu_count() or 1))
+    for what, wanted in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, FILE_BYTES),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        *([(resource.RLIMIT_NPROC, threads)] if os.geteuid() == 0 else []),  # counted per user: its own, as root
+    ):
+        _, most = resource.getrlimit(what)
+        most = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(what, (most, most))
+
+
+def make_scratch(folder: Path) -> None:
+    """Makes the folder that is the worker's own, and its home."""
+    folder.mkdir(mode=0o700)
+    for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "HF_HOME"):
+        os.environ[name] = str(folder)
+
+
+def plan_rules(spec: ReplicaSpec, version: int) -> landlock.Rules:
+    """What the worker may do with which files. Raises OSError."""
+    rules = landlock.Rules(version, network=spec.network)
+    rules.allow([*SYSTEM, *interpreter_folders(), *(NAMES if spec.network else ())], landlock.READ)
+    rules.allow(model_files(Path(spec.path)), landlock.READ)
+    gpus = [f"/dev/{each}" for each in os.listdir("/dev") if each.startswith("nvidia") and each[6:].isdigit()]
+    rules.allow([*DEVICES, *gpus], landlock.USE)
+    if spec.scratch:
+        rules.allow([spec.scratch], landlock.WRITE)
+    # Kept open for ever: the rule is about this folder as the kernel has it in memory, and only holds while that stays.
+    own = os.open(f"/proc/{os.getpid()}", os.O_PATH | os.O_CLOEXEC)
+    rules.allow_opened(own, landlock.READ | landlock.WRITE_FILE)
+    return rules
+
+
+def prepare() -> None:
+    """Finds out, in the process that workers are forked from, what is the same for all of them."""
+    find_mechanisms()
+    interpreter_folders()
+
+
+@cache
+def interpreter_folders() -> frozenset[str]:
+    """Where the interpreter and its libraries lie."""
+    folders = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(sys.executable))}
+    return frozenset(os.path.realpath(each) for each in (*folders, *sys.path) if each)
+
+
+def model_files(folder: Path) -> set[str]:
+    """A model's folder, and those files of its hub repository that it links to."""
+    own = Path(os.path.realpath(folder))
+    blobs = own.parent.parent / "blobs"
+    links = {os.path.realpath(each.path) for each in walk(str(own)) if each.is_symlink()}
+    return {str(own), *(each for each in links if Path(each).parent == blobs)}
+
+
+def walk(folder: str) -> Iterable[os.DirEntry[str]]:
+    """All files below a folder, as far as it can be read; links to folders are not followed."""
+    try:
+        opened = os.scandir(folder)
+    except OSError:  # the loader will say so, in better words
+        return
+    with opened as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from walk(entry.path)
+            else:
+                yield entry
+
+
+def become_other_user(spec: ReplicaSpec) -> None:
+    """Changes to a user that has nothing but this worker; what it may read is for Landlock to say, not for modes."""
+    user = choose_user(spec.replica_id)
+    if spec.scratch:
+        os.chown(spec.scratch, user, user)
+    kept = READ_FILES if system.permitted_capabilities() & READ_FILES else READ_ANYTHING
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    system.control(system.PR_SET_KEEPCAPS, 1)
+    os.setresuid(user, user, user)
+    system.keep_capabilities(kept)
+    system.control(system.PR_SET_KEEPCAPS, 0)
+
+
+def choose_user(replica_id: str) -> int:
+    """A user id that no process on this machine has."""
+    taken = set()
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                taken.add(entry.stat().st_uid)
+            except OSError:  # it has ended
+                continue
+    start = zlib.crc32(replica_id.encode())
+    return next(user for at in range(USERS) if (user := FIRST_USER + (start + at) % USERS) not in taken)
