@@ -176,6 +176,13 @@ async def test_one_private_address_among_public_ones_condemns_the_name():
     assert "public internet" in await refusal("http://mixed.test/", resolver=both)
 
 
+async def test_why_a_host_cannot_be_reached_is_for_the_operator():
+    with pytest.raises(InvalidRequest) as refused:
+        await fetch("http://inner.test/", resolver=answering("10.0.0.7"))
+    assert "10.0.0.7" not in refused.value.message
+    assert refused.value.detail == "inner.test: 10.0.0.7 is not on the public internet."
+
+
 async def test_redirects_without_end_are_given_up():
     with Host(hosts.redirect("/again")) as host:
         assert "more than 5 redirects" in await refusal(host.url, allow_private=True)
