@@ -172,13 +172,15 @@ class Connection(HttpToolsProtocol, HeldConnection):
         super()._start_asgi_task(cycle, app)
 
     def on_url(self, url: bytes) -> None:
-        self._count_header(len(url))
+        self._header_bytes += len(url)
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self._stop(Refusal(431, TOO_LARGE))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self.headers) >= MAX_HEADERS:
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEADER_BYTES or len(self.headers) >= MAX_HEADERS:
             self._stop(Refusal(431, TOO_LARGE))
-        self._count_header(len(name) + len(value))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -225,11 +227,6 @@ class Connection(HttpToolsProtocol, HeldConnection):
     def _begin_header(self) -> None:
         self._phase = Phase.HEADER
         self._deadline_at = self.loop.time() + self._limits.header_s
-
-    def _count_header(self, more_bytes: int) -> None:
-        self._header_bytes += more_bytes
-        if self._header_bytes > MAX_HEADER_BYTES:
-            self._stop(Refusal(431, TOO_LARGE))
 
     def _stop(self, refusal: Refusal) -> None:
         """Makes the parser give up."""
