@@ -28,7 +28,7 @@ VARIANTS = {
     "worker/test_variants.py",
 }
 """Files whose tests share the variants they ask for: each takes ten seconds to make."""
-FIRST = ("engine", "store", "clients", "cli", "e2e", "attacks", "worker")
+FIRST = ("engine", "store", "clients", "cli", "e2e", "attacks", "worker", "gateway")
 """Long groups begin first, so that none of them is left to run alone at the end; those of cli, which list what a server
 holds, before those of e2e, which share it and leave clusters behind."""
 

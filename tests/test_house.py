@@ -58,6 +58,16 @@ def test_a_module_says_what_it_owns(path: Path) -> None:
     assert len(text.splitlines()) <= MOST_DOCSTRING_LINES or module_name(path) in LONGER_DOCSTRINGS
 
 
+FOLDERS = sorted({path.parent for path in MODULES if path.name != "__init__.py"} - {SOURCE})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=module_name)
+def test_a_folder_of_the_source_has_a_folder_of_tests(folder: Path) -> None:
+    if folder.parent.name == "migrations":
+        folder = folder.parent  # its steps are tested as a whole, in the folder above
+    assert any((ROOT / "tests" / folder.relative_to(SOURCE)).glob("**/test_*.py"))
+
+
 def test_modules_are_short() -> None:
     lengths = {module_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
     assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}

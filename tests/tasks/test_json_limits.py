@@ -18,7 +18,7 @@ MOST = MAX_ELEMENTS - 10
 
 
 @pytest.mark.parametrize("element", ["[]", "{}", "1", '""', '"a,b:[{"', "null", '{"a":1}', '"\\\\"', '"\\","'])
-def test_elements_are_bounded_whatever_they_are(element: str):
+def test_elements_are_bounded_whatever_they_are(element: str) -> None:
     few = f'{{"text": [{",".join([element] * (MOST // 3))}]}}'.encode()
     assert len(decode_object(few)["text"]) == MOST // 3
     many = f'{{"text": [{",".join([element] * (2 * MAX_ELEMENTS))}]}}'.encode()
@@ -27,22 +27,22 @@ def test_elements_are_bounded_whatever_they_are(element: str):
 
 
 @pytest.mark.parametrize("raw", [b'"' * 900_000, b'""' * 400_000, b'"\\' * 400_000, b"," * 400_000, b"[" * 400_000])
-def test_what_is_no_json_is_counted_too(raw: bytes):
+def test_what_is_no_json_is_counted_too(raw: bytes) -> None:
     with pytest.raises((BodyTooLarge, MalformedBody)):
         decode_object(raw)
 
 
-def test_separators_in_texts_do_not_count():
+def test_separators_in_texts_do_not_count() -> None:
     text = '{"a": [1, 2, 3]}, ' * 100_000
     assert decode_object(json.dumps({"text": text}).encode()) == {"text": text}
 
 
-def test_text_is_bounded():
+def test_text_is_bounded() -> None:
     with pytest.raises(BodyTooLarge, match="beside media"):
         check(b" " * (MAX_BYTES + 1))
 
 
-def test_depth_is_bounded():
+def test_depth_is_bounded() -> None:
     def nested(depth: int) -> bytes:
         return b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
 
@@ -60,14 +60,14 @@ plain = st.recursive(
 
 
 @given(plain)
-def test_a_value_is_shown_as_its_repr_cut_short(value: Any):
+def test_a_value_is_shown_as_its_repr_cut_short(value: Any) -> None:
     whole = "null" if value is None else repr(value)
     shown = shorten(value)
     assert len(shown) <= 80
     assert shown == whole or (len(whole) > 80 and whole.startswith(shown[:-1].rstrip("'\"")[:78]))
 
 
-def test_showing_a_value_does_not_look_at_all_of_it():
+def test_showing_a_value_does_not_look_at_all_of_it() -> None:
     class Watched(list[Any]):
         seen = 0
 
@@ -82,7 +82,7 @@ def test_showing_a_value_does_not_look_at_all_of_it():
 
 
 @given(plain)
-def test_every_element_is_counted(value: Any):
+def test_every_element_is_counted(value: Any) -> None:
     raw = msgspec.json.encode({"a": value})
     assert count_separators(raw) >= 1
     check(raw)
