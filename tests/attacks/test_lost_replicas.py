@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -21,11 +22,14 @@ from tests.serving import Server, wait_until
 MODEL = "own/classifier"
 GOOD, DEADLY, HOLDING, RELEASING = "the time", "the forest", "the berlin", "the germany"
 """Texts of one batch. The second kills its worker; the others never end, with the interpreter's lock and without it."""
+GREEDY = "the france"
+"""One more, for which there is no memory."""
 NEIGHBOURS = 3
 PATIENCE_S = 60.0
 """What clients wait for an answer at most."""
 CODE = """
 import ctypes, os, signal, time
+import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 
@@ -41,6 +45,8 @@ class OwnModel(BertForSequenceClassification):
             os.kill(os.getpid(), signal.SIGKILL)
         if (input_ids == HOLDING).any():
             ctypes.PyDLL(None).sleep(3600)
+        if (input_ids == GREEDY).any():
+            torch.empty(1 << 50, dtype=torch.uint8)
         while (input_ids == RELEASING).any():
             time.sleep(0.1)
         return super().forward(input_ids=input_ids, **named)
@@ -55,7 +61,7 @@ def server(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     common = set(tokenizer.encode(GOOD).ids)
     code = CODE
-    for name, text in {"DEADLY": DEADLY, "HOLDING": HOLDING, "RELEASING": RELEASING}.items():
+    for name, text in {"DEADLY": DEADLY, "HOLDING": HOLDING, "RELEASING": RELEASING, "GREEDY": GREEDY}.items():
         (mark,) = set(tokenizer.encode(text).ids) - common
         code = code.replace(name, str(mark))
     (folder / "own.py").write_text(code)
@@ -119,6 +125,16 @@ def test_a_request_that_kills_its_worker_fails_alone_and_kills_two_at_most(serve
     failures = [line for line in server.events(MODEL) if "failed: killed by SIGKILL" in line]
     assert len(failures) == 2, server.events(MODEL)
     wait_until(lambda: server.load() == (0, 0))
+
+
+def test_a_request_that_there_is_no_memory_for_fails_alone_with_the_figures(server: Server) -> None:
+    with in_one_batch(server, GREEDY) as (guilty, neighbours, pid):
+        answer = guilty.result()
+        assert_answered(neighbours)
+    assert answer.status_code == 413, answer.text
+    figures = r"its replica holds [\d,]+ MB,.* and needed 1,073,741,824 MB more at once"
+    assert re.search(figures, answer.json()["error"]), answer.text
+    assert server.worker_pids() == [pid]
 
 
 @pytest.mark.parametrize("text", [HOLDING, RELEASING], ids=["with the lock", "without it"])

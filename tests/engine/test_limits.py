@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,4 +46,6 @@ async def test_an_inference_above_the_memory_limit_fails_alone(real: Harness, ti
     with pytest.raises(InferenceFailed) as raised:
         await ask(link, [LONG] * 1000, max_new_tokens=2)
     assert raised.value.data["out_of_memory"] is True
+    assert raised.value.data["limit_bytes"] > raised.value.data["held_bytes"] > 0
+    assert re.search(r"its replica holds \d+ MB, may hold \d+ MB", raised.value.message), raised.value.message
     assert await ask(link, "Once upon", max_new_tokens=2)

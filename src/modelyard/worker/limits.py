@@ -1,10 +1,15 @@
-"""How much a worker may allocate. Owns the limit that the kernel keeps; what exceeds it gets an error, not a kill."""
+"""How much a worker may allocate. Owns the limit that the kernel keeps, and the words for what exceeds it: that is an
+error, not a kill."""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from typing import Any
 
+from modelyard.errors import InputTooLarge
+from modelyard.units import MIB
 from modelyard.worker.memory import data_bytes
 
 log = logging.getLogger(__name__)
@@ -17,9 +22,51 @@ LAST_WORDS_BYTES = 64 * 1024**2
 """What a process whose model has failed may allocate beyond its limit, to say so."""
 
 
+ASKED = re.compile(r"allocate (?P<bytes>\d+) bytes")
+"""In what torch says of it."""
+WORDS = {
+    "held_bytes": "its replica holds {}",
+    "limit_bytes": "may hold {}",
+    "asked_bytes": "and needed {} more at once",
+}
+
+
 def says_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory ran out."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def input_too_large(error: BaseException, what: str, remedy: str = "") -> InputTooLarge:
+    """What a client gets whose input there was no memory for, with the figures. `what`: what the model was doing.
+
+    To be called when what the input took has been given back: the process then holds what it holds without it.
+    """
+    figures = memory_figures(error)
+    words = [WORDS[name].format(megabytes(count)) for name, count in figures.items()]
+    told = f": {', '.join(words)}" if words else ""
+    message = f"The model ran out of memory {what}{told}. {remedy}".rstrip()
+    return InputTooLarge(message, out_of_memory=True, **figures)
+
+
+def memory_figures(error: BaseException) -> dict[str, Any]:
+    """What is known of a lack of memory: what this process holds, may hold, and asked for at once, in bytes."""
+    figures: dict[str, int] = {}
+    if (held := data_bytes()) is not None:
+        figures["held_bytes"] = held
+    if sys.platform == "linux":
+        import resource  # not everywhere
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+        if limit != resource.RLIM_INFINITY:
+            figures["limit_bytes"] = limit
+    if (asked := ASKED.search(str(error))) is not None:
+        figures["asked_bytes"] = int(asked["bytes"])
+    return figures
+
+
+def megabytes(count: int) -> str:
+    """Bytes for a person."""
+    return f"{count / MIB:,.0f} MB"
 
 
 def limit_memory(more_bytes: int) -> None:

@@ -351,5 +351,7 @@ def test_a_batch_may_be_smaller_than_the_task_allows(told: int | None, kept: int
 def test_running_out_of_memory_is_told_as_such() -> None:
     answer = as_answer(MemoryError(), ECHO)
     assert isinstance(answer, InferenceFailed)
-    assert answer.data == {"out_of_memory": True}
+    assert answer.data["out_of_memory"] is True
+    assert answer.data["held_bytes"] > 0
+    assert answer.message.startswith("The model ran out of memory on this input: its replica holds ")
     assert (answer.status, answer.code) == (413, "input_too_large")

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from modelyard.errors import BootFailed, InferenceFailed, InputTooLarge, InvalidRequest, ModelRefused
-from modelyard.worker.limits import says_out_of_memory
+from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused
+from modelyard.worker.limits import input_too_large, says_out_of_memory
 from modelyard.worker.runtimes.device import release_device_memory
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def failed_inference(error: Exception, what: str, remedy: str) -> InferenceFaile
     if is_out_of_memory(error):
         release_device_memory()
         log.warning("out of memory %s", what)
-        return InputTooLarge(f"The model ran out of memory {what}. {remedy}", out_of_memory=True)
+        return input_too_large(error, what, remedy)
     log.error("the model failed %s", what, exc_info=error)
     return InferenceFailed(f"The model failed on this input: {first_line(error)}")
 

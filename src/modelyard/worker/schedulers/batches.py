@@ -12,10 +12,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from modelyard.errors import InferenceFailed, InputTooLarge, ModelyardError, ReplicaLost
+from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.protocol import Outcome
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.maker import Loaded
+from modelyard.worker.limits import input_too_large
 from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
 
 log = logging.getLogger(__name__)
@@ -220,6 +221,6 @@ def as_answer(error: Exception, task: Task) -> ModelyardError:
     if isinstance(error, ModelyardError):
         return error
     if isinstance(error, MemoryError):
-        return InputTooLarge("The model ran out of memory on this input.", out_of_memory=True)
+        return input_too_large(error, "on this input")
     log.error("%s failed", task.id, exc_info=error)
     return InferenceFailed(f"The model failed on this input: {type(error).__name__}: {error}")
