@@ -228,6 +228,7 @@ class Root:
             suspension_of=self._funds.refusal,
             launch_refusal=self._funds.launch_refusal,
             poke=look_now,
+            operator_id=self._operator_id,
         )
         self._plane = Plane(parts)
         await self._plane.start()

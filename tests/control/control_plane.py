@@ -97,6 +97,7 @@ class ControlPlane:
     `nodes`: those of its engine; by default one, `node`, with `memory_bytes`. `measured`: what is
     known of models. `url`: a database to use rather than a
     file in the folder; `refusals`: account id → why it may run nothing; `most_begun`: instances that funds last for.
+    `operator`: "ada" when that account is the operator's.
     """
 
     folder: Path
@@ -116,6 +117,7 @@ class ControlPlane:
     server_id: str = "srv_ours"
     refusals: dict[str, ModelyardError] = field(default_factory=dict)
     most_begun: int = 1000
+    operator: str = ""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -160,6 +162,7 @@ class ControlPlane:
             suspension_of=self.refusals.get,
             launch_refusal=self.launch_refusal,
             poke=self.changed,
+            operator_id=self.account if self.operator == "ada" else "",
         )
         self.preparations, self.desired = parts.preparations, parts.desired
         self.reconciler, self.clusters = parts.reconciler, parts.clusters

@@ -158,10 +158,31 @@ async def test_memory_is_shared_between_accounts_but_names_are_not(make_control:
         assert theirs.replicas == {}
         words = " ".join(await control.events(TWIN))
         assert "busy: a model of another account" in words
+        assert "for which there is no room at the moment" in words
+        assert "free" not in words, "what is free tells what others do"
         assert "tiny/small" not in words
         words = " ".join(await control.events(SMALL, control.other_account))
         assert "to make room for a model of another account" in words
         assert "tiny/twin" not in words
+
+
+async def test_what_a_job_holds_is_other_work_to_whoever_waits_for_it(make_control: MakeControl) -> None:
+    async with make_control(memory_bytes=ONE) as control:
+        assert isinstance(await control.plane.reserve_memory("secret/model", ONE), Placed)
+        await control.put(TWIN)
+        control.step()
+        words = " ".join(await control.events(TWIN))
+        assert "busy: other work" in words
+        assert "secret" not in words
+
+
+async def test_the_operator_reads_whose_models_are_in_the_way(make_control: MakeControl) -> None:
+    async with make_control(memory_bytes=ONE, operator="ada") as control:
+        held = await control.up(SMALL, control.other_account), await control.ask(SMALL, control.other_account)
+        await control.put(TWIN)
+        control.step()
+        assert "waiting for 92 MB, 0 MB free; busy: tiny/small" in await control.events(TWIN)
+        held[1].answer()
 
 
 async def test_a_draining_replica_holds_its_memory_until_it_is_gone(make_control: MakeControl) -> None:

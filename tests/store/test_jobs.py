@@ -26,8 +26,29 @@ def test_an_account_sees_the_jobs_it_asked_for(store: Store, account: Account) -
 
     store.jobs.ask(MODEL, other.id, at(2))
 
-    assert store.jobs.find(MODEL, other.id) == store.jobs.find(MODEL, account.id) == store.jobs.find(MODEL)
+    assert store.jobs.find(MODEL, account.id) == store.jobs.find(MODEL)
     assert len(store.jobs.list(other.id)) == 1
+
+
+def test_an_account_learns_nothing_of_when_others_asked(store: Store, account: Account) -> None:
+    other = store.accounts.create("grace", at(0))
+    store.jobs.ask(MODEL, account.id, at(1))
+    store.jobs.claim(SERVER, at(2))
+    store.jobs.move(MODEL, JobState.FAILED, "no weights", at(3))
+    store.jobs.ask(MODEL, account.id, at(4), again=True)
+    store.jobs.claim(SERVER, at(5))
+
+    asked, _ = store.jobs.ask(MODEL, other.id, at(6))
+    assert (asked.created_at, asked.modified_at, asked.started_at, asked.attempts) == (at(6), at(6), None, 1)
+    assert asked == store.jobs.find(MODEL, other.id) == store.jobs.list(other.id)[0]
+    store.jobs.move(MODEL, JobState.DONE, "there", at(7))
+    done = store.jobs.find(MODEL, other.id)
+    assert done is not None
+    assert (done.state, done.ended_at) == (JobState.DONE, at(7))
+
+    late = store.accounts.create("late", at(8))
+    seen, _ = store.jobs.ask(MODEL, late.id, at(9))
+    assert (seen.created_at, seen.modified_at, seen.ended_at) == (at(9), at(9), at(9))
 
 
 def test_a_stranger_cannot_ask(store: Store) -> None:

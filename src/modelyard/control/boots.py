@@ -66,8 +66,11 @@ class Boots:
         quota_of: QuotaOf,
         launch_refusal: LaunchRefusal,
         poke: Callable[[], None],
+        *,
+        operator_id: str = "",
     ) -> None:
-        """`clusters`: all of them, by id; the reconciler adds to them and takes away."""
+        """`clusters`: all of them, by id; the reconciler adds to them and takes away. `operator_id`: the account whose
+        log may name others' models."""
         self._clusters = clusters
         self._engine = engine
         self._preparations = preparations
@@ -77,6 +80,7 @@ class Boots:
         self._quota_of = quota_of
         self._launch_refusal = launch_refusal
         self._poke = poke
+        self._operator_id = operator_id
         self._held: dict[str, MemoryHolder] = {}
         self._ended: deque[Ended] = deque()
 
@@ -103,7 +107,7 @@ class Boots:
 
     def _room(self, now: float) -> Room:
         held = tuple(self._held.values())
-        return Room(self._engine.nodes(), self._clusters.values(), self._quota_of, now, held)
+        return Room(self._engine.nodes(), self._clusters.values(), self._quota_of, now, held, self._operator_id)
 
     # --- boots ---
 
@@ -189,7 +193,7 @@ class Boots:
 
     def _evict(self, victim: MemoryHolder, to_make_room_for: ManagedCluster, now: float) -> None:
         managed = next(each for each in self._clusters.values() if victim.replica_id in each.replicas)
-        name = name_for(managed, to_make_room_for)
+        name = name_for(managed, to_make_room_for, self._operator_id)
         managed.rest(managed.live() - 1)
         reason = f"evicted after {victim.idle_s or 0:.0f} s idle, to make room for {name}"
         self._stops.drain(managed, managed.replicas[victim.replica_id], reason, now)

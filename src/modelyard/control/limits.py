@@ -26,6 +26,7 @@ class Limit:
     that come of it carry under this name.
 
     `never`, `wait` and `why` are sentences that may name {need}, {most}, {free}; {node}, {on_node} and {device}.
+    `wait_hidden`: in place of `wait` where others hold some of it: what is free would tell what they do.
     """
 
     cause: str
@@ -35,6 +36,7 @@ class Limit:
     never: str
     wait: str
     why: str = ""
+    wait_hidden: str = ""
 
 
 NODE_MEMORY = Limit(
@@ -44,6 +46,7 @@ NODE_MEMORY = Limit(
     own=False,
     never="needs {need}, but replicas on {node} may use {most} in all.",
     wait="waiting for {need}{on_node}, {free} free",
+    wait_hidden="waiting for {need}{on_node}, for which there is no room at the moment",
 )
 DEVICE_MEMORY = Limit(
     cause="device",
@@ -52,6 +55,7 @@ DEVICE_MEMORY = Limit(
     own=False,
     never="needs {need} on an accelerator, but replicas on {device} may use {most} in all.",
     wait="waiting for {need} on {device}, {free} free",
+    wait_hidden="waiting for {need} on {device}, for which there is no room at the moment",
 )
 ACCOUNT_MEMORY = Limit(
     cause="account memory",

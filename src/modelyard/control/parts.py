@@ -57,12 +57,26 @@ def assemble(
     suspension_of: SuspensionOf,
     launch_refusal: LaunchRefusal,
     poke: asyncio.Event,
+    operator_id: str = "",
 ) -> Parts:
-    """The parts, not started. `poke`: set by all that changes something, `routes` included; the loop then looks."""
+    """The parts, not started. `operator_id`: the account that may know what others do.
+
+    `poke`: set by all that changes something, `routes` included; the loop then looks."""
     preparations = Preparations(catalog, engine.prepare, clock, poke.set)
     desired = DesiredState(store, routes, preparations, clock, policy, poke.set)
     stops = Stops(engine, routes, records, policy, poke.set)
-    boots = Boots(desired.by_id, engine, preparations, records, stops, policy, quota_of, launch_refusal, poke.set)
+    boots = Boots(
+        desired.by_id,
+        engine,
+        preparations,
+        records,
+        stops,
+        policy,
+        quota_of,
+        launch_refusal,
+        poke.set,
+        operator_id=operator_id,
+    )
     observation = Observation(desired, engine, records, boots)
     reconciler = Reconciler(
         desired,

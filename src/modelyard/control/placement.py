@@ -16,7 +16,7 @@ from modelyard.engine.base import Need, Place
 class MemoryHolder:
     """A replica that holds memory. `idle_s` None: busy, or its cluster's `min` keeps it; it must stay.
     `leaving`: its end was asked for and is a matter of moments. `name`: its model, as the one who asks may read it.
-    `own`: it belongs to the account that asks."""
+    `own`: it belongs to the account that asks. `hidden`: that account must not learn what it does or holds."""
 
     replica_id: str
     name: str
@@ -26,6 +26,7 @@ class MemoryHolder:
     own: bool = False
     device_bytes: int = 0
     place: Place | None = None
+    hidden: bool = False
 
     @property
     def need(self) -> Need:
@@ -154,7 +155,8 @@ def place(need: Need, bound: Bound, holders: Sequence[MemoryHolder], *, may_evic
         return Evict(victims, f"waiting for {names([*leaving, *victims])} to leave{why}")
     busy = names(holder for holder in holders if holder.idle_s is None and not holder.leaving)
     because = f"; busy: {busy}" if busy else ""
-    return Wait(bound.tell(bound.limit.wait, count, min(free, soon)) + because)
+    words = bound.limit.wait_hidden if any(each.hidden for each in holders) else bound.limit.wait
+    return Wait(bound.tell(words or bound.limit.wait, count, min(free, soon)) + because)
 
 
 def choose_victims(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 
 from modelyard.control.limits import ACCOUNT_INSTANCES, ACCOUNT_MEMORY, DEVICE_MEMORY, NODE_MEMORY, Bound, Limit
 from modelyard.control.placement import Candidate, Evict, Fits, MemoryHolder, Placed, Placement, Wait, choose_place
@@ -21,6 +22,8 @@ QuotaOf = Callable[[str], Quota]
 BOOTED = frozenset({ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY})
 STRANGER = "a model of another account"
 """What an account reads where another account's model stands."""
+OTHER_WORK = "other work"
+"""What it reads where a job stands that somebody asked for."""
 
 
 class Room:
@@ -33,13 +36,16 @@ class Room:
         quota_of: QuotaOf,
         now: float,
         held: Collection[MemoryHolder] = (),
+        operator_id: str = "",
     ) -> None:
-        """`held`: memory that is set aside for other work than replicas."""
+        """`held`: memory that is set aside for other work than replicas. `operator_id`: the account that may know what
+        others do."""
         self._nodes = [node for node in nodes if node.accepting]
         self._clusters = clusters
         self._quota_of = quota_of
         self._now = now
         self._held = held
+        self._operator_id = operator_id
         self._claimed: Counter[tuple[Limit, str | Place]] = Counter()
 
     def look(self, need: Need) -> Placement:
@@ -115,7 +121,8 @@ class Room:
                 yield Bound(device.memory_bytes, self._claimed[DEVICE_MEMORY, place], DEVICE_MEMORY, place, alone)
 
     def _memory_holders(self, asking: ManagedCluster | None) -> Iterator[MemoryHolder]:
-        yield from self._held
+        knows_all = asking is not None and asking.cluster.account_id == self._operator_id
+        yield from self._held if knows_all else (replace(each, name=OTHER_WORK, hidden=True) for each in self._held)
         for managed in self._clusters:
             idle_s = managed.idle_s(self._now) if managed is not asking else None
             spare = managed.states().count(ReplicaState.READY) - managed.bounds().min
@@ -125,13 +132,14 @@ class Room:
                     spare -= evictable
                     yield MemoryHolder(
                         replica.id,
-                        name_for(asking, managed),
+                        name_for(asking, managed, self._operator_id),
                         replica.reserved_bytes,
                         idle_s if evictable else None,
                         leaving=replica.stopping is not None,
                         own=belong_together(asking, managed),
                         device_bytes=replica.reserved_device_bytes,
                         place=replica.place,
+                        hidden=not may_know(asking, managed, self._operator_id),
                     )
 
 
@@ -189,6 +197,11 @@ def belong_together(reader: ManagedCluster | None, managed: ManagedCluster) -> b
     return reader is not None and reader.cluster.account_id == managed.cluster.account_id
 
 
-def name_for(reader: ManagedCluster | None, managed: ManagedCluster) -> str:
+def may_know(reader: ManagedCluster | None, managed: ManagedCluster, operator_id: str) -> bool:
+    """Whether the account of `reader` may know what a cluster does: its own, and the operator any."""
+    return belong_together(reader, managed) or (reader is not None and reader.cluster.account_id == operator_id)
+
+
+def name_for(reader: ManagedCluster | None, managed: ManagedCluster, operator_id: str) -> str:
     """A cluster's model, as the account of `reader` may know it."""
-    return managed.cluster.model_id if belong_together(reader, managed) else STRANGER
+    return managed.cluster.model_id if may_know(reader, managed, operator_id) else STRANGER

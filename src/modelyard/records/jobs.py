@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -41,3 +41,18 @@ class Job:
     def over(self) -> bool:
         """Whether nothing more will happen unless somebody asks."""
         return self.state in (JobState.DONE, JobState.FAILED)
+
+
+def since_asked(job: Job, asked_at: datetime) -> Job:
+    """The job as an account knows it that asked for it at that moment: who asked before, and when, is not told."""
+    if asked_at <= job.created_at:
+        return job
+    begun_before = job.started_at is not None and job.started_at < asked_at
+    return replace(
+        job,
+        attempts=min(job.attempts, 1),
+        created_at=asked_at,
+        modified_at=max(job.modified_at, asked_at),
+        started_at=None if begun_before else job.started_at,
+        ended_at=None if job.ended_at is None else max(job.ended_at, asked_at),
+    )

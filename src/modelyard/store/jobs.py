@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, false, func, or_, select, update
 
-from modelyard.records.jobs import Job, JobState
+from modelyard.records.jobs import Job, JobState, since_asked
 from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import job_askers, jobs
 
@@ -23,7 +23,8 @@ class Jobs:
         self._database = database
 
     def ask(self, model_id: str, account_id: str, now: datetime, *, again: bool = False) -> tuple[Job, bool]:
-        """The model's job, queued when there is none; True when this call queued it. The account sees it from now on.
+        """The model's job, queued when there is none; True when this call queued it. The account sees it from now on,
+        as `since_asked` has it.
 
         `again`: a job that is over is queued once more. Atomic: of several at once exactly one queues it. Raises
         NotFound when there is no such account.
@@ -49,7 +50,7 @@ class Jobs:
             queued = connection.execute(statement).one_or_none() is not None
             asker = {"model_id": model_id, "account_id": account_id, "asked_at": now}
             connection.execute(insert_into(connection, job_askers).values(asker).on_conflict_do_nothing())
-            row = connection.execute(select(jobs).where(jobs.c.model_id == model_id)).one()
+            row = connection.execute(_of(account_id).where(jobs.c.model_id == model_id)).one()
         return _job(row), queued
 
     def count_open(self, account_id: str) -> int:
@@ -121,19 +122,15 @@ class Jobs:
             ).rowcount
 
     def find(self, model_id: str, account_id: str | None = None) -> Job | None:
-        """The model's job; with an account, only if it asked for it."""
-        statement = select(jobs).where(jobs.c.model_id == model_id)
-        if account_id is not None:
-            statement = statement.where(jobs.c.model_id.in_(_asked_by(account_id)))
+        """The model's job; with an account, only if it asked for it, and as `since_asked` has it."""
+        statement = _of(account_id).where(jobs.c.model_id == model_id)
         with self._database.read() as connection:
             row = connection.execute(statement).one_or_none()
         return None if row is None else _job(row)
 
     def list(self, account_id: str | None = None, limit: int = 100) -> Sequence[Job]:
-        """The jobs one account asked for (None: all), those that changed last first."""
-        statement = select(jobs).order_by(jobs.c.modified_at.desc(), jobs.c.model_id).limit(limit)
-        if account_id is not None:
-            statement = statement.where(jobs.c.model_id.in_(_asked_by(account_id)))
+        """The jobs one account asked for, as `since_asked` has them (None: all), those that changed last first."""
+        statement = _of(account_id).order_by(jobs.c.modified_at.desc(), jobs.c.model_id).limit(limit)
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(statement)]
 
@@ -160,7 +157,20 @@ def _asked_by(account_id: str) -> Select[tuple[str]]:
     return select(job_askers.c.model_id).where(job_askers.c.account_id == account_id)
 
 
+def _of(account_id: str | None) -> Select[tuple[object, ...]]:
+    """The jobs that an account asked for, each with the moment; None: all."""
+    if account_id is None:
+        return select(jobs)
+    return (
+        select(jobs, job_askers.c.asked_at)
+        .join(job_askers, job_askers.c.model_id == jobs.c.model_id)
+        .where(job_askers.c.account_id == account_id)
+    )
+
+
 def _job(row: Row[tuple[object, ...]]) -> Job:
     fields = dict(row._mapping)
     del fields["server_id"]
-    return Job(**{**fields, "state": JobState(fields["state"])})
+    asked_at = fields.pop("asked_at", None)
+    job = Job(**{**fields, "state": JobState(fields["state"])})
+    return job if asked_at is None else since_asked(job, asked_at)
