@@ -14,13 +14,13 @@ from modelyard.catalog.hub import Hub
 from modelyard.catalog.hub_settings import HubSettings
 from modelyard.catalog.transfer import Patience
 from modelyard.control.boots import download_words
-from modelyard.control.preparation import FAILURE_KEPT_S, NotPrepared, Preparations, Prepared, Preparing
+from modelyard.control.preparation import FAILURE_KEPT_S, Described, NotPrepared, Preparations, Prepared, Preparing
 from modelyard.control.states import ClusterStatus as Word
-from modelyard.errors import DownloadFailed, UnknownModel
+from modelyard.errors import DownloadFailed, NoCapacity, UnknownModel
 from modelyard.records.models import Progress
 from tests.catalog.models import model, weights
 from tests.clock import HandClock
-from tests.control.control_plane import SMALL, MakeControl
+from tests.control.control_plane import MIB, SMALL, MakeControl
 from tests.hub.server import HubServer, Repo
 from tests.loop import turns
 
@@ -55,7 +55,7 @@ def prepare_from(catalog: Catalog, clock: HandClock | None = None) -> WatchedPre
     return WatchedPreparations(catalog, clock or HandClock())
 
 
-async def outcome(preparations: WatchedPreparations, model_id: str) -> Prepared | NotPrepared:
+async def outcome(preparations: WatchedPreparations, model_id: str) -> Described | Prepared | NotPrepared:
     """What became of a preparation that is under way."""
     changed = preparations.changed
     while isinstance(state := preparations.ensure(model_id), Preparing):
@@ -136,11 +136,47 @@ async def test_a_close_ends_what_is_under_way(server: HubServer, models: Path, t
     hub = open_hub(server, tmp_path)
     reached, _ = server.hold(WEIGHTS, at=1_000_000)
     preparations = prepare_from(Catalog(Folders([models]), hub))
-    preparations.ensure(REMOTE)
+    assert isinstance(await outcome(preparations, REMOTE), Described)
+    assert None not in server.ranges(WEIGHTS), "nothing is fetched before somebody says so"
+    preparations.fetch(REMOTE)
     assert await asyncio.to_thread(reached.wait, 10)
     await preparations.close()
     assert not preparations._tasks
     server.release_all()
+    await hub.aclose()
+
+
+async def test_a_download_that_nobody_wants_any_more_ends_and_the_next_goes_on_from_there(
+    make_control: MakeControl, server: HubServer, tmp_path: Path
+) -> None:
+    hub = open_hub(server, tmp_path)
+    reached, release = server.hold(WEIGHTS, at=2_200_000)
+    async with make_control(hub=hub) as control:
+        await control.put(REMOTE)
+        await control.put(REMOTE, control.other_account)
+        await control.until(reached.is_set)
+        control.desired.remove(control.clusters.get(control.account, REMOTE).cluster.id)
+        control.step()
+        assert control.preparations.under_way, "another account waits for it"
+        control.desired.remove(control.clusters.get(control.other_account, REMOTE).cluster.id)
+        control.step()
+        assert not control.preparations.under_way
+        assert control.preparations.find(REMOTE) is None
+        release.set()
+        await turns()
+        assert not [*(tmp_path / "cache").glob(f"models--acme--m/snapshots/*/{WEIGHTS}")]
+    await hub.aclose()
+
+
+async def test_what_can_never_fit_is_not_fetched(make_control: MakeControl, server: HubServer, tmp_path: Path) -> None:
+    hub = open_hub(server, tmp_path)
+    async with make_control(hub=hub, memory_bytes=50 * MIB) as control:
+        managed = await control.put(REMOTE)
+        await control.until(lambda: managed.failure)
+        assert isinstance(managed.failure, NoCapacity)
+        assert "needs" in managed.failure.message
+        assert "may use 50 MB" in managed.failure.message
+        assert None not in server.ranges(WEIGHTS)
     await hub.aclose()
 
 
@@ -153,8 +189,7 @@ async def test_two_clusters_share_a_download_and_both_logs_tell_of_it(
         mine = await control.put(REMOTE)
         theirs = await control.put(REMOTE, control.other_account)
         waiting = await control.ask(REMOTE)
-        control.step()
-        assert await asyncio.to_thread(reached.wait, 10)
+        await control.until(reached.is_set)
         await control.until(lambda: "50 % done" in str(mine.waiting_for))
         assert control.report(mine).status is control.report(theirs).status is Word.DOWNLOADING
         for _ in range(5):

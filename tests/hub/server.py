@@ -40,7 +40,10 @@ class Repo:
     @property
     def commit(self) -> str:
         """Changes with the content."""
-        return hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest()
+        digest = hashlib.sha1(usedforsecurity=False)
+        for name in sorted(self.files):
+            digest.update(name.encode() + b"\0" + self.files[name])
+        return digest.hexdigest()
 
     def digest(self, name: str) -> str:
         content = self.files[name]

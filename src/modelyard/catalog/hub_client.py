@@ -8,8 +8,9 @@ throws a partial file away when a download is interrupted (docs/decisions/0004-c
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -100,6 +101,7 @@ class HubClient:
     def __init__(self, settings: HubSettings) -> None:
         self.endpoint = settings.endpoint
         self._token = settings.token
+        self._reading: set[socket.socket] = set()
 
     @property
     def anonymous(self) -> bool:
@@ -148,7 +150,10 @@ class HubClient:
             raise DownloadFailed(f"{repository.model_id} has gone from {self.endpoint} meanwhile.") from error
 
     def close(self) -> None:
-        """Closes idle connections. The client must not be used afterwards."""
+        """Closes every connection; threads that read from one fail at once. The client must not be used afterwards."""
+        for each in list(self._reading):
+            with suppress(OSError):  # it has just been closed
+                each.shutdown(socket.SHUT_RDWR)
         if "_http" in self.__dict__:
             self._http.close()
 
@@ -177,9 +182,20 @@ class HubClient:
             with self._http.stream("GET", path, headers=headers) as response:
                 if response.is_error:
                     raise self._failure(response, model_id)
-                yield response
+                with self._noted(response):
+                    yield response
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise HubUnreachable(f"{self.endpoint} cannot be reached: {error or type(error).__name__}.") from error
+
+    @contextmanager
+    def _noted(self, response: httpx.Response) -> Iterator[None]:
+        """Remembers the answer's socket while it is read: a hub that falls silent must not keep a server that ends."""
+        read_from = response.extensions["network_stream"].get_extra_info("socket")
+        self._reading.add(read_from)
+        try:
+            yield
+        finally:
+            self._reading.discard(read_from)
 
     def _failure(self, response: httpx.Response, model_id: str) -> Exception:
         """What a refusing answer means. Source: `hf_raise_for_status` in huggingface_hub."""

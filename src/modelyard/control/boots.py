@@ -19,7 +19,7 @@ from modelyard.control.faults import contained
 from modelyard.control.limits import gigabytes
 from modelyard.control.placement import Evict, MemoryHolder, Never, Placed, Placement, Wait
 from modelyard.control.policy import Policy
-from modelyard.control.preparation import NotPrepared, Preparations, Prepared, Preparing
+from modelyard.control.preparation import Described, NotPrepared, Preparation, Preparations, Prepared, Preparing
 from modelyard.control.records import Records
 from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.room import QuotaOf, Room, name_for
@@ -112,17 +112,23 @@ class Boots:
     # --- boots ---
 
     def place_queued(self, now: float) -> None:
-        """Launches what waits for its files and for room, as far as there is any and it can be recorded."""
-        if self._records.held_up:
-            return
-        queued = [
+        """Launches what waits for its files and for room, as far as there is any and it can be recorded; ends the
+        downloads that nothing waits for any more."""
+        queued = self._queued()
+        if queued and not self._records.held_up:
+            self._place_all(queued, now)
+        if self._preparations.under_way:
+            self._preparations.keep({managed.cluster.model_id for managed, _ in self._queued()})
+
+    def _queued(self) -> list[tuple[ManagedCluster, Replica]]:
+        return [
             (managed, replica)
             for managed in self._clusters.values()
             for replica in managed.replicas.values()
             if replica.state is ReplicaState.QUEUED
         ]
-        if not queued:
-            return
+
+    def _place_all(self, queued: Iterable[tuple[ManagedCluster, Replica]], now: float) -> None:
         room = self._room(now)
         out_of_luck: set[str] = set()  # the other replicas of a cluster need just as much
         booting = self._count_booting()
@@ -147,19 +153,42 @@ class Boots:
         )
 
     def _try_to_start(self, managed: ManagedCluster, replica: Replica, room: Room, now: float) -> bool:
-        """Launches a queued replica if its files are here and there is room; whether it did."""
-        match self._preparations.ensure(managed.cluster.model_id):
+        """Launches a queued replica if its files are here and there is room; whether it did.
+
+        What can never fit is not fetched.
+        """
+        model_id = managed.cluster.model_id
+        match self._preparations.ensure(model_id):
             case Prepared(card):
                 return self._place(managed, replica, card, room, now)
             case NotPrepared(error):
                 self.give_up(managed, error, now)
-            case Preparing() as preparing:
-                self._say_once(managed, "downloading", download_words(preparing))
+            case Described(card) | Preparing(card=ModelCard() as card):
+                never = room.find_never(managed.cluster.account_id, self._need(managed, card))
+                if never is not None:
+                    self.give_up(managed, never_fits(card, never), now)
+                else:
+                    self._tell_progress(managed, self._preparations.fetch(model_id))
+            case Preparing() as looking:
+                self._tell_progress(managed, looking)
         return False
 
-    def _place(self, managed: ManagedCluster, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
+    def _tell_progress(self, managed: ManagedCluster, state: Preparation) -> None:
+        if isinstance(state, Preparing):
+            self._say_once(managed, "downloading", download_words(state))
+
+    def _need(self, managed: ManagedCluster, card: ModelCard) -> Need:
         reserve_bytes = managed.settings.reserve_bytes or max(card.memory_bytes, managed.held_bytes)
-        match room.find(managed, Need(reserve_bytes, card.device_bytes), self._engine.nodes_with(card)):
+        return Need(reserve_bytes, card.device_bytes)
+
+    def check_fits(self, account_id: str, card: ModelCard, now: float) -> None:
+        """Whether a replica of the account could run here at all. Raises NoCapacity."""
+        never = self._room(now).find_never(account_id, Need(card.memory_bytes, card.device_bytes))
+        if never is not None:
+            raise never_fits(card, never)
+
+    def _place(self, managed: ManagedCluster, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
+        match room.find(managed, self._need(managed, card), self._engine.nodes_with(card)):
             case Placed() as placed:
                 if (refusal := self._find_launch_refusal(managed, card, now)) is not None:
                     self.give_up(managed, refusal, now, keep=BOOTED_OR_BOOTING)
@@ -172,8 +201,8 @@ class Boots:
                 self._say_once(managed, "queued", reason)
             case Wait(reason):
                 self._say_once(managed, "queued", reason)
-            case Never(reason, cause):
-                self.give_up(managed, NoCapacity(f"{card.model_id} {reason}", cause=cause, model=card.model_id), now)
+            case Never() as never:
+                self.give_up(managed, never_fits(card, never), now)
         return False
 
     def _find_launch_refusal(self, managed: ManagedCluster, card: ModelCard, now: float) -> ModelyardError | None:
@@ -265,6 +294,11 @@ class Boots:
         if managed.waiting_for != reason:
             managed.waiting_for = reason
             self._records.event(managed.cluster, kind, reason)
+
+
+def never_fits(card: ModelCard, never: Never) -> NoCapacity:
+    """The error for a model that is larger than all there is for it."""
+    return NoCapacity(f"{card.model_id} {never.reason}", cause=never.cause, model=card.model_id)
 
 
 def unpriced_bytes(managed: ManagedCluster, card: ModelCard) -> int:

@@ -173,11 +173,14 @@ class Plane:
 
     # --- jobs ---
 
-    async def prepare_model(self, card: ModelCard, on_progress: OnProgress) -> Path:
+    async def prepare_model(self, account_id: str, card: ModelCard, on_progress: OnProgress) -> Path:
         """Gets a model's files to where they are needed, unless they are there; their folder.
 
-        Raises ModelRefused, DownloadFailed.
+        `account_id`: who has asked; what it could never run is not fetched. Raises NoCapacity, ModelRefused,
+        DownloadFailed.
         """
+        if card.path is None:
+            self._parts.boots.check_fits(account_id, card, self._parts.clock.monotonic())
         return await self._parts.engine.prepare(card, on_progress)
 
     async def export(self, order: ExportOrder, placed: Placed, on_step: OnStep) -> None:

@@ -1,14 +1,16 @@
 """Gets a model's files onto this machine before a replica needs them: one task per model, however many ask.
 
-Owns the tasks and their outcome. Does not decide who needs a model.
+Owns the tasks and their outcome. Looks a model up before it fetches anything; does not decide who needs a model, nor
+whether it fits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, replace
+from typing import Any
 
 from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
@@ -24,10 +26,19 @@ FAILURE_KEPT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Preparing:
-    """Under way. `done_bytes` of `total_bytes` (0: not known yet) have been downloaded."""
+    """Under way. `done_bytes` of `total_bytes` (0: not known yet) have been downloaded. `card`: what is being fetched;
+    None while it is being looked up."""
 
     done_bytes: int = 0
     total_bytes: int = 0
+    card: ModelCard | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Looked up; its files are not here, and nothing is fetched before somebody says `fetch`."""
+
+    card: ModelCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,7 @@ class NotPrepared:
     at: float
 
 
-Preparation = Preparing | Prepared | NotPrepared
+Preparation = Preparing | Described | Prepared | NotPrepared
 
 
 class Preparations:
@@ -67,14 +78,35 @@ class Preparations:
             self._states[card.model_id] = Prepared(card)
 
     def ensure(self, model_id: str) -> Preparation:
-        """How far the model has got; starts preparing it when nobody has."""
+        """How far the model has got; starts looking it up when nobody has. What is here is prepared by that alone."""
         state = self._states.get(model_id)
         if isinstance(state, NotPrepared) and self._clock.monotonic() - state.at >= FAILURE_KEPT_S:
             state = None
         if state is None:
             state = self._states[model_id] = Preparing()
-            self._tasks[model_id] = asyncio.create_task(self._prepare(model_id), name=f"prepare {model_id}")
+            self._begin(model_id, self._look_up(model_id))
         return state
+
+    def fetch(self, model_id: str) -> Preparation:
+        """Starts fetching what has been looked up; how far that has got. Idempotent."""
+        state = self.ensure(model_id)
+        if isinstance(state, Described):
+            card, state = state.card, Preparing(card=state.card)
+            self._states[model_id] = state
+            self._begin(model_id, self._fetch_files(card))
+        return state
+
+    @property
+    def under_way(self) -> bool:
+        """Whether anything is being looked up or fetched."""
+        return bool(self._tasks)
+
+    def keep(self, wanted: Collection[str]) -> None:
+        """Ends what is under way for models that nobody wants any more. What has come of them stays, and the next
+        download goes on from there."""
+        for model_id in [each for each in self._tasks if each not in wanted]:
+            self._tasks.pop(model_id).cancel()
+            del self._states[model_id]
 
     def find(self, model_id: str) -> Preparation | None:
         """How far the model has got, if anybody asked."""
@@ -97,26 +129,42 @@ class Preparations:
 
     async def close(self) -> None:
         """Cancels what is under way; a download resumes where it stopped when somebody asks again."""
-        for task in list(self._tasks.values()):
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        tasks = list(self._tasks.values())
+        self.keep(())
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _prepare(self, model_id: str) -> None:
+    def _begin(self, model_id: str, work: Coroutine[Any, Any, Preparation]) -> None:
+        """Runs one of the two parts; what it returns is how far the model has got."""
+        task = asyncio.create_task(self._note_outcome(model_id, work), name=f"prepare {model_id}")
+        self._tasks[model_id] = task
+        task.add_done_callback(lambda done: work.close())  # cancelled before its first step, it was never awaited
+
+    async def _look_up(self, model_id: str) -> Preparation:
+        card = await self._catalog.get(model_id)
+        return Described(card) if card.path is None else await self._fetch_files(card)
+
+    async def _fetch_files(self, card: ModelCard) -> Preparation:
+        return Prepared(replace(card, path=await self._fetch(card, self._on_progress)))
+
+    async def _note_outcome(self, model_id: str, work: Coroutine[Any, Any, Preparation]) -> None:
+        outcome: Preparation
         try:
-            card = await self._catalog.get(model_id)
-            path = await self._fetch(card, self._on_progress)
-            self._states[model_id] = Prepared(replace(card, path=path))
+            outcome = await work
         except ModelyardError as error:
-            self._states[model_id] = NotPrepared(error, self._clock.monotonic())
+            outcome = NotPrepared(error, self._clock.monotonic())
         except Exception:  # a bug; without an outcome the cluster would wait for ever
             log.exception("%s could not be prepared", model_id)
             failure = DownloadFailed(f"{model_id} could not be prepared; the server's log says why.", model=model_id)
-            self._states[model_id] = NotPrepared(failure, self._clock.monotonic())
-        finally:
-            self._tasks.pop(model_id, None)
+            outcome = NotPrepared(failure, self._clock.monotonic())
+        if self._tasks.get(model_id) is asyncio.current_task():
+            del self._tasks[model_id]
+            self._states[model_id] = outcome
             self._on_change()
 
     def _on_progress(self, progress: Progress) -> None:
-        if progress.model_id in self._tasks:  # a late report must not undo the outcome
-            self._states[progress.model_id] = Preparing(progress.done_bytes, progress.total_bytes)
+        state = self._states.get(progress.model_id)
+        if progress.model_id in self._tasks and isinstance(state, Preparing):  # a late report undoes no outcome
+            self._states[progress.model_id] = replace(
+                state, done_bytes=progress.done_bytes, total_bytes=progress.total_bytes
+            )
             self._on_change()

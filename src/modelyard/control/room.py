@@ -11,7 +11,17 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 from modelyard.control.limits import ACCOUNT_INSTANCES, ACCOUNT_MEMORY, DEVICE_MEMORY, NODE_MEMORY, Bound, Limit
-from modelyard.control.placement import Candidate, Evict, Fits, MemoryHolder, Placed, Placement, Wait, choose_place
+from modelyard.control.placement import (
+    Candidate,
+    Evict,
+    Fits,
+    MemoryHolder,
+    Never,
+    Placed,
+    Placement,
+    Wait,
+    choose_place,
+)
 from modelyard.control.replicas import ManagedCluster
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.engine.base import Need, Node, Place
@@ -60,6 +70,13 @@ class Room:
         """
         account = list(self._account_bounds(asking.cluster.account_id))
         return self._choose(asking, need, account, with_files, may_evict=may_evict(asking))
+
+    def find_never(self, account_id: str, need: Need) -> Never | None:
+        """Why a replica of the account could not run here even if everybody else left; None when it could."""
+        need = need_here(need, self._nodes)
+        account = list(self._account_bounds(account_id))
+        found = choose_place(need, account, self._candidates(None, need, ()), may_evict=False)
+        return found[1] if found is not None and isinstance(found[1], Never) else None
 
     def _choose(
         self,

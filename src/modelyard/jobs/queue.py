@@ -220,7 +220,7 @@ class Jobs:
                 words_before = words
                 self._move(job, JobState.DOWNLOADING, words)
 
-        return replace(card, path=await self._plane.prepare_model(card, on_progress))
+        return replace(card, path=await self._plane.prepare_model(job.account_id, card, on_progress))
 
     async def _export(self, job: Job, card: ModelCard, kind: VariantKind) -> ModelCard:
         """Makes the variant; its card."""
