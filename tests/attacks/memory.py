@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -61,3 +61,25 @@ def cpu_s(process: psutil.Process) -> float:
     """CPU time the process has used so far; its neighbours hardly change it."""
     times = process.cpu_times()
     return float(times.user + times.system)
+
+
+@contextmanager
+def workers_measured(server: Server) -> Iterator[Cost]:
+    """Looks at the memory of the workers there are: what one of them takes at most beyond what it had."""
+    workers = [psutil.Process(pid) for pid in server.worker_pids()]
+    before = {worker.pid: worker.memory_info().rss for worker in workers}
+    cost, ended = Cost(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.01):
+            for worker in workers:
+                with suppress(psutil.NoSuchProcess):
+                    cost.most_bytes = max(cost.most_bytes, worker.memory_info().rss - before[worker.pid])
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield cost
+    finally:
+        ended.set()
+        thread.join()

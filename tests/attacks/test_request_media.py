@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -11,8 +13,9 @@ from typing import Any
 
 import psutil
 import pytest
+from PIL import Image
 
-from tests.attacks.memory import MIB, measured
+from tests.attacks.memory import MIB, measured, workers_measured
 from tests.attacks.registry import attack
 from tests.media.hosts import Host, file
 from tests.serving import KEY, Server
@@ -20,6 +23,10 @@ from tests.serving import KEY, Server
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(8 * MIB)
 REQUEST_MB, ALL_MB = 64, 96
 SENDERS, BODY = 8, 30 * MIB
+SIDE, PICTURES = 6_000, 32
+"""Pictures of 35 kB that take 103 MiB each once decoded, of which a gibibyte holds nine."""
+MOST_DECODED = 1_536 * MIB
+"""A gibibyte, and half as much to decode the last of them in."""
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +114,20 @@ def test_many_urls_in_one_request_are_bounded(small_server: Server):
     assert "at most" in answers[0].json()["error"]
     assert "--max-request-mb" in answers[0].json()["error"]
     assert "32" in answers[2].json()["error"]
+
+
+def small_file_of_many_pixels() -> str:
+    file = io.BytesIO()
+    Image.new("L", (SIDE, SIDE)).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def test_pictures_that_unfold_are_bounded_together(small_server: Server):
+    small_server.run("seeing/chat", text="hello", params={"max_new_tokens": 1})
+    with workers_measured(small_server) as cost:
+        answer = small_server.post("seeing/chat", messages=conversation([small_file_of_many_pixels()] * PICTURES))
+    assert answer.status_code == 422, answer.text
+    assert "messages[0].content[9]" in answer.json()["error"]
+    assert "at most 1024 MiB in one request" in answer.json()["error"]
+    assert cost.most_bytes < MOST_DECODED, f"{cost.most_bytes // MIB} MiB"
+    small_server.run("seeing/chat", text="hello", params={"max_new_tokens": 1})

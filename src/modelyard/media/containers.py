@@ -44,7 +44,7 @@ class Deadline:
 
 @contextmanager
 def reading(data: bytes, found: sniff.Format, where: str) -> Iterator[Any]:
-    """An open container over `data`; whatever goes wrong while reading it is an InvalidRequest naming `where`."""
+    """An open container over `data`; whatever is wrong with it is an InvalidRequest naming `where`."""
     import av
 
     try:
@@ -52,7 +52,7 @@ def reading(data: bytes, found: sniff.Format, where: str) -> Iterator[Any]:
             yield container
     except InvalidRequest:
         raise
-    except (av.FFmpegError, ValueError, OverflowError, MemoryError, EOFError) as error:
+    except (av.FFmpegError, ValueError, OverflowError, EOFError) as error:
         raise InvalidRequest(
             f"{where}: this {found.name} file cannot be decoded; it is damaged or cut off "
             f"({getattr(error, 'strerror', None) or error})",

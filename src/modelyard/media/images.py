@@ -10,6 +10,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.media import sniff
 from modelyard.media.content import content
 from modelyard.media.media import Media
+from modelyard.media.room import Room
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,10 +19,11 @@ MAX_PIXELS = 100_000_000
 """Larger images are refused by their header: a few kB can unfold to terabytes."""
 
 
-def decode_image(media: Media) -> Image:
+def decode_image(media: Media, room: Room | None = None) -> Image:
     """The image in RGB, 8 bits, upright: EXIF rotation applied, so `size` and coordinates are as a viewer shows it.
 
-    The first frame of an animation; alpha on white. Raises InvalidRequest naming `media.where`.
+    The first frame of an animation; alpha on white. It takes from the `room` of its request before it is decoded.
+    Raises InvalidRequest naming `media.where`, and MemoryError.
     """
     from PIL import Image as pillow
 
@@ -33,9 +35,11 @@ def decode_image(media: Media) -> Image:
         with warnings.catch_warnings(action="ignore"):  # about damage that it can read past
             image: Image = pillow.open(io.BytesIO(data), formats=[found.name.upper()])
             check_pixels(image.size, media.where)
+            if room is not None:
+                room.take(image.width * image.height * 3, media.where)
             image.load()
             return upright(to_rgb(image), image)
-    except InvalidRequest:
+    except (InvalidRequest, MemoryError):
         raise
     except Exception as error:  # decoders raise anything on a damaged file
         raise InvalidRequest(

@@ -10,6 +10,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.media import containers, sniff
 from modelyard.media.content import content
 from modelyard.media.media import Media
+from modelyard.media.room import Room
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,10 +26,11 @@ STREAMED_BYTES = 0x7FFFFFFF
 """Programs that write a WAV to a pipe cannot know its size, and say this or more."""
 
 
-def decode_sound(media: Media, rate: int) -> Samples:
+def decode_sound(media: Media, rate: int, room: Room | None = None) -> Samples:
     """The sound as float32 (samples,) at `rate` per second, about -1 to 1, channels averaged; also of a video.
 
-    Resampled through FFmpeg's band-limited filter. Raises InvalidRequest naming `media.where`.
+    Resampled through FFmpeg's band-limited filter. It takes from the `room` of its request while it is decoded. Raises
+    InvalidRequest naming `media.where`.
     """
     import numpy as np
 
@@ -39,7 +41,11 @@ def decode_sound(media: Media, rate: int) -> Samples:
     with containers.reading(data, found, media.where) as container:
         containers.check_track(container.streams.audio, "sound", found, media.where)
         containers.check_duration(container, MAX_SOUND_S, media.where)
-        pieces = list(resampled(container, rate, media.where))
+        pieces = []
+        for piece in resampled(container, rate, media.where):
+            if room is not None:
+                room.take(piece.nbytes, media.where)
+            pieces.append(piece)
         samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
         if not samples.size:
             raise InvalidRequest(f"{media.where}: this {found.name} file holds no samples", field=media.where)

@@ -11,6 +11,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.media import containers, sniff
 from modelyard.media.content import content
 from modelyard.media.media import Media
+from modelyard.media.room import Room
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,11 +51,11 @@ class Index:
     end_s: float
 
 
-def decode_video(media: Media, frames: int | None = None) -> Video:
+def decode_video(media: Media, frames: int | None = None, room: Room | None = None) -> Video:
     """`frames` frames at equal distances from the first to the last, all of them when None or when there are fewer.
 
-    Only the stretches between a key frame and a wanted frame are decoded. A GIF counts as video. Raises
-    InvalidRequest naming `media.where`.
+    Only the stretches between a key frame and a wanted frame are decoded. A GIF counts as video. It takes from the
+    `room` of its request before it is decoded. Raises InvalidRequest naming `media.where`.
     """
     import numpy as np
 
@@ -70,6 +71,8 @@ def decode_video(media: Media, frames: int | None = None) -> Video:
             containers.check_reaches(container.duration / 1e6, index.end_s, found, media.where)
         chosen = [index.shown_at[i] for i in spread(len(index.shown_at), frames)]
         check_size(stream.width, stream.height, len(chosen), media.where)
+        if room is not None:
+            room.take(stream.width * stream.height * 3 * len(chosen), media.where)
         seekable = found is not sniff.GIF  # a GIF's frames are laid one over the other
         decoded = list(pick(container, stream, index, chosen, media.where, seekable=seekable))
         if len(decoded) < len(chosen):

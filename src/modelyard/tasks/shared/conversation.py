@@ -15,6 +15,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.media.images import decode_image
 from modelyard.media.media import Kind, Media
+from modelyard.media.room import Room
 from modelyard.media.videos import decode_video
 from modelyard.tasks.base import Call
 from modelyard.tasks.body import convert
@@ -75,6 +76,7 @@ class Conversation:
         self._model = model
         self._kinds = kinds
         self._frames = frames
+        self._room = Room()
 
     def add(self, message: Message, where: str, media: Media | None = None) -> None:
         """Adds a message, with `media` in front of its content. `developer` is the newer word for `system`.
@@ -111,16 +113,16 @@ class Conversation:
     def _add_media(self, media: Media, kind: Kind) -> list[dict[str, Any]]:
         """Decodes media; the blocks that stand for it."""
         if kind == "audio":
-            sound = read_sound(self._model, media)
+            sound = read_sound(self._model, media, self._room)
             silence = max(0, int(SHORTEST_SOUND_S * sampling_rate(self._model)) - len(sound))
             self.sounds.append(np.pad(sound, (0, silence)))
             return [{"type": "audio"}]
         if kind == "image":
-            self.images.append(decode_image(media))
+            self.images.append(decode_image(media, self._room))
             return [{"type": "image"}]
         from PIL.Image import fromarray  # Pillow is not imported where nothing is decoded
 
-        images = [fromarray(frame) for frame in decode_video(media, frames=self._frames).frames]
+        images = [fromarray(frame) for frame in decode_video(media, self._frames, self._room).frames]
         self.images += images
         return [{"type": "image"}] * len(images)
 

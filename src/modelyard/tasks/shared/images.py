@@ -15,6 +15,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.media.images import decode_image
 from modelyard.media.media import Media
+from modelyard.media.room import Room
 from modelyard.tasks.base import Call, Inputs, attempt
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared.arrays import Arguments, forward_rows
@@ -68,6 +69,18 @@ def pixels_of(model: Model, call: Call[Any, Any], image: Image, **settings: Any)
     return {name: np.asarray(array) for name, array in pixels.items()}
 
 
+def decode_together(calls: Sequence[Call[Any, Any]]) -> list[Image | InvalidRequest]:
+    """The image of each call, in order, or what is wrong with it.
+
+    Raises MemoryError when they are larger together than those of one request may be: each is then run alone.
+    """
+    room = Room()
+    images = [attempt(decode_image, call.inputs.media, room) for call in calls]
+    if room.refused:
+        raise MemoryError
+    return images
+
+
 def answer_images(
     model: Model,
     calls: Sequence[Call[Any, Any]],
@@ -82,7 +95,7 @@ def answer_images(
     Images of one shape run together. `shared`: arguments that each pass gets as they are; `method`: which of the
     model's passes. What is wrong with one call's image or inputs fails that call alone.
     """
-    images = [attempt(decode_image, call.inputs.media) for call in calls]
+    images = decode_together(calls)
     rows = [
         image if isinstance(image, InvalidRequest) else attempt(prepare, model, call, image)
         for call, image in zip(calls, images, strict=True)
@@ -97,7 +110,7 @@ def answer_images(
 
 def answer_each_image(calls: Sequence[Call[Any, Any]], answer: Callable[[Call[Any, Any], Image], Any]) -> list[Any]:
     """The same for models that see one image at a time: what `answer` makes of each call and its decoded image."""
-    images = [attempt(decode_image, call.inputs.media) for call in calls]
+    images = decode_together(calls)
     return [
         image if isinstance(image, InvalidRequest) else attempt(answer, call, image)
         for call, image in zip(calls, images, strict=True)

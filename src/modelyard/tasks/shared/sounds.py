@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Meta
 
 from modelyard.media.media import Media
+from modelyard.media.room import Room
 from modelyard.media.sounds import decode_sound
 from modelyard.tasks.base import Call, Inputs
 from modelyard.tasks.model import Array, Model
@@ -45,9 +46,9 @@ def sampling_rate(model: Model) -> int:
     return int(feature_extractor(model).sampling_rate)
 
 
-def read_sound(model: Model, media: Media) -> Array:
+def read_sound(model: Model, media: Media, room: Room | None = None) -> Array:
     """The samples, (n,) float32, mono, at the model's rate. Raises InvalidRequest."""
-    return decode_sound(media, sampling_rate(model))
+    return decode_sound(media, sampling_rate(model), room)
 
 
 def features_of(model: Model, sound: Array, **settings: Any) -> dict[str, Array]:
