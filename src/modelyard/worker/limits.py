@@ -6,6 +6,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from modelyard.errors import InputTooLarge
@@ -97,3 +99,21 @@ def lift_memory_limit() -> None:
 
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+@contextmanager
+def memory_limited(more_bytes: int) -> Iterator[None]:
+    """A block in which this process may allocate so much beyond what it has, or up to its limit where that is less."""
+    held = data_bytes()
+    if sys.platform != "linux" or held is None:
+        yield
+        return
+    import resource  # not everywhere
+
+    before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = held + more_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (most if before == resource.RLIM_INFINITY else min(most, before), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))

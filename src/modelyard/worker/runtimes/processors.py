@@ -17,6 +17,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from modelyard.errors import ModelRefused
 from modelyard.tasks.base import Head
+from modelyard.worker.runtimes.chat_templates import limit_template
 from modelyard.worker.runtimes.failures import first_line
 
 TEXT_HEADS: frozenset[Head] = frozenset(
@@ -47,7 +48,7 @@ _PARTS = {
 
 
 def load_parts(path: Path, head: str, config: Any, *, remote_code: bool) -> tuple[Any | None, Any | None]:
-    """The folder's tokenizer and processor, each as far as a model under `head` has one.
+    """The folder's tokenizer and processor, each as far as a model under `head` has one, with limited chat templates.
 
     Raises ModelRefused when the head needs one that the folder lacks, and what the library raises.
     """
@@ -56,9 +57,14 @@ def load_parts(path: Path, head: str, config: Any, *, remote_code: bool) -> tupl
         raise ModelRefused(
             f"{path.name} has no preprocessor_config.json, so nothing says how it wants images scaled.", path=str(path)
         )
-    if processor is not None and not has_tokenizer(path):
-        return None, processor
-    tokenizer = AutoTokenizer.from_pretrained(path, config=config, local_files_only=True, trust_remote_code=remote_code)
+    tokenizer = None
+    if processor is None or has_tokenizer(path):
+        tokenizer = AutoTokenizer.from_pretrained(
+            path, config=config, local_files_only=True, trust_remote_code=remote_code
+        )
+    for part in (tokenizer, processor):
+        if hasattr(part, "apply_chat_template"):
+            limit_template(part)
     return tokenizer, processor
 
 

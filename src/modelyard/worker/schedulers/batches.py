@@ -173,7 +173,9 @@ class Batcher(Scheduler):
             model = cast("Loaded", StoppableModel(self._model, batch))
             outputs = self.task.run(model, [pending.call for pending in batch])
             answers = list(zip(batch, outputs, strict=True))
-        except Exception as error:  # noqa: BLE001 - model code may raise anything; it must not end the thread
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise  # all else that model code may raise must not end the thread
             fail_cancelled([pending for pending in batch if pending.cancelled()])
             batch = [pending for pending in batch if not pending.answered]
             if not batch:
@@ -216,7 +218,15 @@ class StoppableModel:
         return self._model.forward(*inputs, **settings)
 
 
-def as_answer(error: Exception, task: Task) -> ModelyardError:
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust gave up, such as a tokenizer whose pattern needs too many steps on a text.
+
+    Its bindings derive that from BaseException, in a module that cannot be imported. Source: pyo3, PanicException.
+    """
+    return type(error).__name__ == "PanicException"
+
+
+def as_answer(error: BaseException, task: Task) -> ModelyardError:
     """What the client gets for what model code raised; the trace of anything unforeseen goes to the log."""
     if isinstance(error, ModelyardError):
         return error
