@@ -46,7 +46,7 @@ def limit_template(holder: Any) -> None:
             with _watch.time_limited(MOST_S), memory_limited(MOST_BYTES):
                 made = render(*arguments, **named)
         except MemoryError:
-            raise TemplateTooLarge(f"it wants more than {MOST_BYTES // MIB} MiB of memory") from None
+            raise TemplateTooLarge(f"it wants more memory than it may have, at most {MOST_BYTES // MIB} MiB") from None
         if isinstance(made, str) and len(made) > MOST_CHARACTERS:
             raise TemplateTooLarge(f"it made {len(made)} characters of them, more than {MOST_CHARACTERS}")
         return made
