@@ -7,9 +7,8 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 
-READ_ANYTHING, READ_FILES, SET_GID, SET_UID = 1 << 1, 1 << 2, 1 << 6, 1 << 7
-"""CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_SETGID, CAP_SETUID. Source: capabilities(7)."""
-CHANGE_OWNER = 1 << 0
+CHANGE_OWNER, READ_ANYTHING, READ_FILES, KILL_OTHERS, SET_GID, SET_UID = (1 << bit for bit in (0, 1, 2, 5, 6, 7))
+"""CAP_CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _KILL, _SETGID, _SETUID. Source: capabilities(7)."""
 STRICT_LANDLOCK = 3
 """The first version that keeps files from being emptied."""
 
@@ -48,7 +47,7 @@ def find_mechanisms() -> Mechanisms:
 
     version = landlock.version()
     have = system.permitted_capabilities()
-    needed = SET_GID | SET_UID | CHANGE_OWNER
+    needed = SET_GID | SET_UID | CHANGE_OWNER | KILL_OTHERS  # to end one that runs as another user, too
     # Without Landlock, reading whatever has any mode would be worse than staying the same user.
     can_change = os.geteuid() == 0 and not needed & ~have and bool(have & (READ_ANYTHING | READ_FILES))
     return Mechanisms(version, seccomp.available(), other_user=can_change and version > 0)
