@@ -38,7 +38,7 @@ async def test_a_model_above_its_memory_limit_says_so(real: Harness, tiny_gpt2: 
     sighting = await real.until_phase(spec.replica_id, Phase.GONE)
     assert sighting.reason is not None
     assert "memory" in sighting.reason
-    assert not sighting.refused
+    assert sighting.refused  # it would meet its limit again
 
 
 async def test_an_inference_above_the_memory_limit_fails_alone(real: Harness, tiny_gpt2: Path) -> None:

@@ -30,6 +30,13 @@ _UNEXPECTED = (TypeError, AttributeError, ValueError, LookupError, ArithmeticErr
 """What values of other types than a model's files have raise: a stranger's files must spoil no list."""
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions")
+_SIZES = (
+    *_LENGTHS, "num_labels", "vocab_size", "hidden_size", "d_model", "n_embd", "intermediate_size", "num_hidden_layers",
+    "num_attention_heads", "num_channels", "image_size", "patch_size", "type_vocab_size",
+)  # fmt: skip
+"""Fields of config.json for which memory is taken before any weight is read."""
+MAX_SIZE = 10**8
+"""No model's figure is larger: the largest vocabularies have 3 * 10**5 words, the longest contexts 10**7 tokens."""
 _NO_LIMIT = 10**9
 """Tokenizers without a limit say 1e30."""
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "longformer", "mpnet"}
@@ -260,7 +267,16 @@ def _problem(files: Files, manifest: _Manifest, weights: Weights, damage: str | 
         return damage or f"cannot be loaded: {weights.problem}"
     if missing := _missing_component(files, manifest):
         return f"is not complete: model_index.json names {missing}/, which has no weights"
-    return _unsupported_type(manifest)
+    return _unsupported_type(manifest) or _absurd_size(manifest.config)
+
+
+def _absurd_size(config: Mapping[str, Any]) -> str | None:
+    """What no model has so much of, in its config.json or a part of that."""
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for name in _SIZES:
+            if isinstance(size := part.get(name), int | float) and not size <= MAX_SIZE:
+                return f"has {name} = {size:.4g} in its config.json, and no model has more than {MAX_SIZE:,}"
+    return None
 
 
 def _missing_component(files: Files, manifest: _Manifest) -> str | None:

@@ -30,6 +30,7 @@ from modelyard.errors import BootFailed, ModelyardError, NoCapacity
 from modelyard.records.clusters import Cluster
 from modelyard.records.models import ModelCard
 from modelyard.records.replicas import ReplicaSpec
+from modelyard.worker.limits import plan_memory_limit
 
 LaunchRefusal = Callable[[str, Iterable[tuple[int, float]]], ModelyardError | None]
 """Why an account may not launch another instance, by the memory each is priced by and the seconds since its time began
@@ -242,7 +243,7 @@ class Boots:
                 card,
                 card.path,
                 max_batch=managed.settings.max_batch or card.max_batch,
-                memory_limit_bytes=managed.settings.limit_bytes,
+                memory_limit_bytes=managed.settings.limit_bytes or plan_limit(need),
                 secret=secrets.token_hex(16),
                 log_path=log_path(cluster, replica.id),
                 owner=cluster.account_id,
@@ -304,6 +305,11 @@ def never_fits(card: ModelCard, never: Never) -> NoCapacity:
 def unpriced_bytes(managed: ManagedCluster, card: ModelCard) -> int:
     """What is reserved beyond the catalogue's figure, for what requests and trials make replicas hold."""
     return max(0, managed.held_bytes - card.memory_bytes, (managed.settings.reserve_bytes or 0) - card.memory_bytes)
+
+
+def plan_limit(need: Need) -> int | None:
+    """What a replica may allocate on its node. None with an accelerator: drivers reserve far more than they use."""
+    return None if need.device_bytes else plan_memory_limit(need.memory_bytes)
 
 
 def download_words(preparing: Preparing) -> str:

@@ -16,14 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from modelyard.errors import ModelyardError, Unavailable
+from modelyard.errors import ModelRefused, ModelyardError, Unavailable
 from modelyard.protocol import Failed, Loading, Ready, Starting, Status
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Task
 from modelyard.tasks.maker import Loaded
 from modelyard.tasks.registry import get_task
 from modelyard.worker.calls import call_on_loop
-from modelyard.worker.limits import lift_memory_limit, limit_memory
+from modelyard.worker.limits import lift_memory_limit, limit_memory, megabytes, says_out_of_memory
 from modelyard.worker.memory import Gauge, Memory
 from modelyard.worker.schedulers.base import Scheduler
 from modelyard.worker.schedulers.batches import Batcher
@@ -147,9 +147,10 @@ class ModelLife:
         try:
             scheduler = self._load()
             memory = self._measure()
-        except BaseException as error:
+        except BaseException as failure:
             self._lift_limit()
             log.exception("loading %s failed", self._spec.model_id)
+            error = name_limit(failure, self._spec.memory_limit_bytes)
             call_on_loop(self._loop, self._fail, error, is_permanent(error))
             return
         call_on_loop(self._loop, self._serve, scheduler, memory)
@@ -230,6 +231,15 @@ def differs(now: Memory, before: Memory) -> bool:
         or abs(now.peak_bytes - before.peak_bytes) >= MEMORY_STEP_BYTES
         or abs((now.device_bytes or 0) - (before.device_bytes or 0)) >= MEMORY_STEP_BYTES
     )
+
+
+def name_limit(error: BaseException, limit_bytes: int | None) -> BaseException:
+    """The same error; when a load has met its process's limit of memory, one that says so, and that it would again."""
+    ran_out = any(says_out_of_memory(each) for each in (error, error.__cause__) if each is not None)
+    if limit_bytes is None or not ran_out:
+        return error
+    what = describe_failure(error).rstrip(".")
+    return ModelRefused(f"{what}; a worker of this model may allocate {megabytes(limit_bytes)}.")
 
 
 def is_permanent(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ error, not a kill."""
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from modelyard.errors import InputTooLarge
-from modelyard.units import MIB
+from modelyard.units import GIB, MIB
 from modelyard.worker.memory import data_bytes
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "Available memory", "can't star
 """What torch, ONNX Runtime, the system and Python say of it, where they have no class of error for it. (A thread cannot
 start where there is no room for its stack.)"""
 
-LAST_WORDS_BYTES = 64 * 1024**2
+LAST_WORDS_BYTES = 64 * MIB
 """What a process whose model has failed may allocate beyond its limit, to say so."""
 
 
@@ -31,6 +32,17 @@ WORDS = {
     "limit_bytes": "may hold {}",
     "asked_bytes": "and needed {} more at once",
 }
+
+HEADROOM_BYTES = GIB
+"""What a worker may allocate beyond twice its reservation: one large request's, and buffers that are never touched."""
+STACK_BYTES_PER_CORE = 16 * MIB
+"""Libraries start up to two threads per core, whose stacks count whole. Source: pthread_create(3), 8 MiB each."""
+
+
+def plan_memory_limit(reserved_bytes: int) -> int:
+    """What a worker may allocate for which so much is reserved. More than that: the kernel counts what is reserved of
+    it, touched or not, and an input may be larger than any before it."""
+    return 2 * reserved_bytes + HEADROOM_BYTES + STACK_BYTES_PER_CORE * (os.cpu_count() or 1)
 
 
 def says_out_of_memory(error: BaseException) -> bool:

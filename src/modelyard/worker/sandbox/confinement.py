@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -102,6 +103,7 @@ def make_scratch(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "HF_HOME"):
         os.environ[name] = str(folder)
+    tempfile.tempdir = None  # chosen before the fork, maybe: to be chosen anew
 
 
 def plan_rules(spec: ReplicaSpec, version: int) -> landlock.Rules:
