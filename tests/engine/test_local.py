@@ -267,6 +267,15 @@ async def test_a_nursery_that_keeps_dying_is_started_ever_more_slowly() -> None:
     assert all(gap >= planned for gap, planned in zip(gaps, (0.02, 0.04, 0.08, 0.16), strict=True)), gaps
 
 
+async def test_how_a_standby_ended_that_never_forked_is_told() -> None:
+    code = "import os, sys, time; os.close(int(sys.argv[1])); time.sleep(0.2); sys.exit(3)"  # as an interpreter ends
+    async with local(standby=[sys.executable, "-c", code]) as harness:
+        spec = echo_spec()
+        harness.launch(spec)
+        sighting = await harness.until_phase(spec.replica_id, Phase.GONE)
+        assert sighting.reason == "the nursery exited with code 3"
+
+
 async def test_a_nursery_that_cannot_be_started_is_said_to_be() -> None:
     async with local(standby=["/no/such/program"]) as harness:
         spec = echo_spec()

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 STANDBY = (sys.executable, "-P", "-m", "modelyard.worker.standby")
 RESTART_AFTER_S = 0.02
 RESTART_AFTER_MAX_S = 30.0
+EXIT_S = 1.0
+"""How long a standby whose socket has closed may take to exit; killed before, it could not say how it ended."""
 STEADY_S = 60.0
 """A process that lived this long did not die of its start: the next death counts as the first."""
 
@@ -68,11 +70,12 @@ class Standby:
         except ConnectionError as error:
             log.debug("the standby's socket broke: %s", error)
 
-    async def end(self) -> None:
-        """Ends the process, which holds nothing that it would have to put in order."""
+    async def end(self, grace_s: float = 0.0) -> None:
+        """Ends the process, which holds nothing that it would have to put in order. `grace_s`: what one that ends by
+        itself may take."""
         self.writer.close()
         self.connection.close()
-        await end_process(self.process, 0.0)
+        await end_process(self.process, grace_s)
         self._note_end(None)
 
     def describe_end(self) -> str:
@@ -139,11 +142,13 @@ class StandbyProcess:
         standby = await self._open()
         self._current, self._failure = standby, None
         self._changed.set()
+        grace_s = 0.0
         try:
             await standby.read_ends()
+            grace_s = EXIT_S
         finally:
             self._current = None
-            await standby.end()
+            await standby.end(grace_s)
         return standby.describe_end()
 
     async def _open(self) -> Standby:
