@@ -10,6 +10,7 @@ import pytest
 
 from modelyard.engine.base import Phase
 from modelyard.errors import InferenceFailed
+from tests.builders.sized import text_classifier
 from tests.engine.conftest import model_spec
 from tests.engine.harness import Harness, ask, echo_spec
 
@@ -32,8 +33,10 @@ async def test_what_a_worker_holds_on_an_accelerator_is_told(echo: Harness) -> N
     assert sightings[accelerated.replica_id].device_bytes == 5 * 1024**3
 
 
-async def test_a_model_above_its_memory_limit_says_so(real: Harness, tiny_gpt2: Path) -> None:
-    spec = replace(model_spec(tiny_gpt2), memory_limit_bytes=MIB // 16)
+async def test_a_model_above_its_memory_limit_says_so(real: Harness, tmp_path: Path) -> None:
+    text_classifier(tmp_path / "large", hidden_size=256, num_hidden_layers=1, num_attention_heads=2, vocab_size=60_000)
+    # Room for all that a boot needs beside the weights, which take 63 MiB.
+    spec = replace(model_spec(tmp_path / "large"), task="text-classification", memory_limit_bytes=40 * MIB)
     real.launch(spec)
     sighting = await real.until_phase(spec.replica_id, Phase.GONE)
     assert sighting.reason is not None

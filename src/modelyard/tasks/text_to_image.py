@@ -13,16 +13,7 @@ from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.maker import Maker
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.media_making import (
-    Guidance,
-    NegativePrompt,
-    PromptText,
-    Seed,
-    SizedParams,
-    Steps,
-    make_each,
-    prompt_length,
-)
+from modelyard.tasks.shared.media_making import PromptedParams, PromptText, make_each, prompt_length
 
 
 class TextToImageInputs(Inputs, frozen=True, kw_only=True):
@@ -31,13 +22,8 @@ class TextToImageInputs(Inputs, frozen=True, kw_only=True):
     text: Annotated[PromptText, Meta(description="what the image shows; models cut what is beyond their own limit")]
 
 
-class TextToImageParams(SizedParams, frozen=True, kw_only=True):
+class TextToImageParams(PromptedParams, frozen=True, kw_only=True):
     """How to make it."""
-
-    negative_prompt: NegativePrompt = None
-    num_inference_steps: Steps = None
-    guidance_scale: Guidance = None
-    seed: Seed = None
 
 
 TextToImageOutput = Made

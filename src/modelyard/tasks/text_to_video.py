@@ -13,16 +13,7 @@ from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.maker import Maker
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.media_making import (
-    Guidance,
-    NegativePrompt,
-    PromptText,
-    Seed,
-    SizedParams,
-    Steps,
-    make_each,
-    prompt_length,
-)
+from modelyard.tasks.shared.media_making import PromptedParams, PromptText, make_each, prompt_length
 
 
 class TextToVideoInputs(Inputs, frozen=True, kw_only=True):
@@ -31,17 +22,13 @@ class TextToVideoInputs(Inputs, frozen=True, kw_only=True):
     text: Annotated[PromptText, Meta(description="what the video shows; models cut what is beyond their own limit")]
 
 
-class TextToVideoParams(SizedParams, frozen=True, kw_only=True):
+class TextToVideoParams(PromptedParams, frozen=True, kw_only=True):
     """How to make it."""
 
-    negative_prompt: NegativePrompt = None
-    num_inference_steps: Steps = None
-    guidance_scale: Guidance = None
     num_frames: Annotated[
         Annotated[int, Meta(ge=1, le=257)] | None, Meta(description="frames in the video; by default the model's own")
     ] = None
     fps: Annotated[float, Meta(ge=1, le=60, description="frames shown per second")] = 8.0
-    seed: Seed = None
 
 
 TextToVideoOutput = Made

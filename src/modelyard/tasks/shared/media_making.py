@@ -59,6 +59,15 @@ class SizedParams(Params, frozen=True, kw_only=True):
                 )
 
 
+class PromptedParams(SizedParams, frozen=True, kw_only=True):
+    """Settings of what is made of a text."""
+
+    negative_prompt: NegativePrompt = None
+    num_inference_steps: Steps = None
+    guidance_scale: Guidance = None
+    seed: Seed = None
+
+
 def prompt_length(call: Call[Any, Any]) -> int:
     """Characters in the call's text."""
     return len(call.inputs.text)
