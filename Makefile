@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := check-and-test
-.PHONY: check-and-test setup demo run quick test test-gpu check bench \
-  fuzz verify verify-load verify-memory verify-properties verify-attacks verify-install
+.PHONY: check-and-test chaos setup demo run quick test test-gpu check bench \
+  chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-install
 
 # How many processes share the tests. Tests that need the same server, port or database stay in one of them.
 TEST_PROCESSES ?= 2
@@ -43,6 +43,11 @@ test: $(STAMP)
 
 test-gpu: $(STAMP)
 	if nvidia-smi -L >/dev/null 2>&1; then $(PYTEST) -m gpu; else echo "no GPU here"; fi
+
+# A server under load, disturbed in every way that tests/chaos knows: `make chaos SECONDS=60 SEED=1`.
+chaos: SECONDS ?= 600
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 # Calls that nobody wrote, against a server with a model of every task: `make fuzz SECONDS=60 SEED=1`.
 fuzz: SECONDS ?= 300
