@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -83,17 +83,19 @@ class Server:
         port: int | None = None,
         hub: bool = False,
         warm: bool = True,
+        program: Sequence[str] = (),
         **environ: str,
     ) -> None:
         """`environ` is added to the server's environment; `hub` lets it look where HF_ENDPOINT points; `warm`: whether
-        who enters it waits until boots are quick, which takes seconds."""
+        who enters it waits until boots are quick, which takes seconds; `program`: one that becomes the server."""
         self.data_dir = folder / "data"
         self.log = folder / "server.log"
         self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
         self._command = [
-            sys.executable, "-m", "modelyard", "serve", "--port", str(self.port), "--data-dir", str(self.data_dir),
-            "--models-dir", str(models_dir), *([] if hub else ["--no-hub"]), *flags,
+            *program, sys.executable, "-m", "modelyard", "serve", "--port", str(self.port),
+            "--data-dir", str(self.data_dir), "--models-dir", str(models_dir),
+            *([] if hub else ["--no-hub"]), *flags,
         ]  # fmt: skip
         self._environ = {**os.environ, "MODELYARD_ADMIN_KEY": KEY, **environ}
         if source := os.environ.get("MODELYARD_TEST_SOURCE"):

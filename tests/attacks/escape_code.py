@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import mmap
 import os
 import signal
 import socket
@@ -155,6 +156,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "threads": start_threads,
     "large file": write_much,
     "memory outside files": lambda: os.memfd_create("x"),
+    "memory without a limit": lambda: mmap.mmap(-1, 4096, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS),
     "namespace": lambda: demand(LIBC.unshare(CLONE_NEWUSER)),
     "mount": lambda: demand(LIBC.mount(b"none", b"/mnt", b"tmpfs", 0, None)),
     "outlives the server": lambda: demand(LIBC.prctl(1, 0, 0, 0, 0)),

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.builders import build
-from tests.serving import Server
+from tests.serving import Server, wait_until
 
 GOOD, ABSURD, WIDE = "good/model", "absurd/model", "wide/model"
 MIB = 1024**2
@@ -25,6 +25,8 @@ MOST_BYTES = 1800 * MIB
 WIDE_LABELS = 10_000_000
 """Their names alone take more than 2 GB."""
 OWN_CODE = {"AutoConfig": "greedy.GreedyConfig", "AutoModelForSequenceClassification": "greedy.GreedyModel"}
+FILES = "for number in range(10_001): open(os.path.join(tempfile.gettempdir(), str(number)), 'x').close()"
+HOARDER = "takes/many-files"
 CODE = """
 import os, tempfile
 from transformers import BertConfig, BertForSequenceClassification
@@ -42,7 +44,7 @@ ATTEMPTS = {
     "takes/processes": ("children = [os.fork() for _ in range(2)]", "not permitted"),
     "takes/files": ("file = tempfile.TemporaryFile()\nos.pwrite(file.fileno(), b'x', 64 * 1024**3)", "File too large"),
 }
-"""What the code of a model does as it is imported, and what its cluster's log then says."""
+"""What the code of a model does as it is imported and cannot, and what its cluster's log then says."""
 
 
 def write_config(folder: Path, **fields: Any) -> None:
@@ -56,17 +58,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a good model and those that take too much."""
     folder = tmp_path_factory.mktemp("limits")
     models = folder / "models"
-    for name in (GOOD, ABSURD, WIDE, *ATTEMPTS):
+    attempts = {**{name: attempt for name, (attempt, _) in ATTEMPTS.items()}, HOARDER: FILES}
+    for name in (GOOD, ABSURD, WIDE, *attempts):
         build("bert_classifier", models / name)
     names = ("id2label", "label2id")
     for name, count in ((ABSURD, 10**30), (WIDE, WIDE_LABELS)):
         file = models / name / "config.json"
         config = {key: value for key, value in json.loads(file.read_text()).items() if key not in names}
         file.write_text(json.dumps({**config, "num_labels": count}))
-    for name, (attempt, _) in ATTEMPTS.items():
+    for name, attempt in attempts.items():
         (models / name / "greedy.py").write_text(CODE.format(attempt=attempt))
         write_config(models / name, auto_map=OWN_CODE, model_type="greedy")
-    allowed = [flag for name in ATTEMPTS for flag in ("--allow-unsafe", name)]
+    allowed = [flag for name in attempts for flag in ("--allow-unsafe", name)]
     with Server(folder, models, *allowed) as started:
         yield started
 
@@ -118,4 +121,11 @@ def test_what_ended_a_worker_is_named_in_the_log_of_its_cluster(server: Server, 
         said = fail(server, name)
     assert ATTEMPTS[name][1] in said
     assert most[0] < MOST_BYTES, f"{most[0] / MIB:.0f} MiB"
+    assert server.run(GOOD, text="Hello.")
+
+
+def test_a_worker_that_fills_its_folder_is_ended_and_the_log_says_why(server: Server) -> None:
+    assert server.put(HOARDER, capacity={"min": 1, "desired": 1, "max": 1}).status_code < 300
+    wait_until(lambda: "more than 10000 files" in "\n".join(server.events(HOARDER)))
+    assert server.delete(HOARDER).status_code < 300
     assert server.run(GOOD, text="Hello.")

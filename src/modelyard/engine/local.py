@@ -21,6 +21,7 @@ import msgspec
 
 from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
 from modelyard.engine.cpu_shares import plan_nice, set_nice
+from modelyard.engine.excess import find_excess
 from modelyard.engine.export import PROGRAM, make_variant
 from modelyard.engine.link import Link
 from modelyard.engine.logs import last_line, read_logs
@@ -327,12 +328,21 @@ class LocalEngine(Engine):
                 replica.note_reason(f"stuck: no sign of life for {self._ping_deadline_s:g} s")
                 replica.signal(signal.SIGKILL)
                 break
+            if (excess := await self._find_excess(replica)) is not None:
+                replica.note_reason(f"was ended: {excess}")
+                replica.signal(signal.SIGKILL)
+                break
             await link.wait_closed(self._ping_every_s)
         if link.fault is None:
             return "its connection broke"
         replica.note_reason(f"its connection was closed: {link.fault}")
         replica.signal(signal.SIGKILL)
         return link.fault
+
+    async def _find_excess(self, replica: LocalReplica) -> str | None:
+        if replica.pid is None or self._sandbox == "off":
+            return None
+        return await asyncio.to_thread(find_excess, replica.pid, replica.socket.with_suffix(SCRATCH_SUFFIX))
 
     def _take_status(self, replica: LocalReplica, status: Status) -> None:
         sighting = self._sightings.get(replica.spec.replica_id)

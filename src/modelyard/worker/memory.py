@@ -109,6 +109,15 @@ def read_kilobytes(path: str, name: str) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith(name)), None)
 
 
+def count_threads(pid: int) -> int:
+    """How many threads a process has; 0 when it is gone. Source: proc_pid_stat(5), field 20."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[17])
+
+
 def start_ticks(pid: int) -> int | None:
     """When the process started, in clock ticks since boot: with the pid it names a process for good.
 

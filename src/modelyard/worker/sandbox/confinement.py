@@ -37,7 +37,8 @@ SYSTEM = (
 NAMES = ("/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services",
          "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/run/systemd/resolve")  # fmt: skip
 """What finding a host by its name, and proving who it is, take besides."""
-DEVICES = ("/dev/null", "/dev/kfd", "/dev/dri", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools",
+ACCELERATORS = ("/dev/kfd", "/dev/dri", "/dev/nvidiactl")
+DEVICES = ("/dev/null", *ACCELERATORS, "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools",
            "/dev/nvidia-caps", "/dev/nvidia-modeset")  # fmt: skip
 
 
@@ -67,7 +68,12 @@ def confine(spec: ReplicaSpec, listeners: Sequence[int], parent_pid: int) -> Non
     if rules is not None:
         rules.apply()
     if mechanisms.seccomp:
-        seccomp.apply_filter(os.getpid(), listeners, network=spec.network)
+        seccomp.apply_filter(os.getpid(), listeners, network=spec.network, shared_memory=may_use_accelerator(spec))
+
+
+def may_use_accelerator(spec: ReplicaSpec) -> bool:
+    """Whether a device is there for the model to use."""
+    return spec.device != "cpu" and any(os.path.exists(each) for each in ACCELERATORS)
 
 
 def close_others(keep: set[int]) -> None:
@@ -86,16 +92,22 @@ def limit_resources() -> None:
     """Sets the sizes and counts that the kernel watches over."""
     import resource  # not everywhere
 
-    threads = max(LEAST_THREADS, THREADS_PER_CORE * (os.cpu_count() or 1))
     for what, wanted in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, FILE_BYTES),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
-        *([(resource.RLIMIT_NPROC, threads)] if os.geteuid() == 0 else []),  # counted per user: its own, as root
+        *(
+            [(resource.RLIMIT_NPROC, limit_threads())] if os.geteuid() == 0 else []
+        ),  # counted per user: its own, as root
     ):
         _, most = resource.getrlimit(what)
         most = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
         resource.setrlimit(what, (most, most))
+
+
+def limit_threads() -> int:
+    """How many threads a worker may have."""
+    return max(LEAST_THREADS, THREADS_PER_CORE * (os.cpu_count() or 1))
 
 
 def make_scratch(folder: Path) -> None:

@@ -51,6 +51,7 @@ WITHOUT_EFFECT = {
 NETWORK = {"socket": (41, 198), "connect": (42, 203)}
 CLONE, CLONE3, PRCTL, PRLIMIT = (56, 220), (435, 435), (157, 167), (302, 261)
 SOCKETPAIR, LISTEN = (53, 199), (50, 201)
+MMAP, MAP_SHARED_ANONYMOUS = (9, 222), 0x21
 SIGNALLING = ((62, 129), (234, 131), (129, 138), (297, 240))
 """kill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo."""
 CLONE_THREAD = 0x10000
@@ -66,18 +67,22 @@ NUMBER_OFFSET, ARCHITECTURE_OFFSET, FIRST_ARGUMENT_OFFSET = 0, 4, 16
 Instruction = tuple[int, int, int, int]
 
 
-def apply_filter(pid: int, listeners: Sequence[int], *, network: bool) -> None:
+def apply_filter(pid: int, listeners: Sequence[int], *, network: bool, shared_memory: bool) -> None:
     """From now on, for all threads of this process, the filter holds. Raises OSError."""
-    program = b"".join(struct.pack("HBBI", *each) for each in plan_filter(MACHINE, pid, listeners, network=network))
+    instructions = plan_filter(MACHINE, pid, listeners, network=network, shared_memory=shared_memory)
+    program = b"".join(struct.pack("HBBI", *each) for each in instructions)
     buffer = ctypes.create_string_buffer(program)
     header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
     forbid_new_privileges()
     control(PR_SET_SECCOMP, 2, header)
 
 
-def plan_filter(machine: str, pid: int, listeners: Sequence[int], *, network: bool) -> list[Instruction]:
+def plan_filter(
+    machine: str, pid: int, listeners: Sequence[int], *, network: bool, shared_memory: bool
+) -> list[Instruction]:
     """The filter of a process with that pid. `listeners`: descriptors on which it may listen. `network`: it may open
-    connections to others by IP."""
+    connections to others by IP. `shared_memory`: it may map memory without a file that no limit of data counts, as the
+    drivers of accelerators do."""
     column = machine == AARCH64
     program: list[Instruction] = [
         (LOAD, 0, 0, ARCHITECTURE_OFFSET),
@@ -93,6 +98,9 @@ def plan_filter(machine: str, pid: int, listeners: Sequence[int], *, network: bo
         if (number := numbers[column]) is not None:
             program.extend([(JUMP_EQUAL, 0, len(rest), number), *rest])
 
+    if not shared_memory:
+        add(MMAP, argument(3), (AND, 0, 0, MAP_SHARED_ANONYMOUS), (JUMP_EQUAL, 0, 1, MAP_SHARED_ANONYMOUS),
+            refuse(errno.EPERM), allow())  # fmt: skip
     for numbers in FORBIDDEN.values():
         add(numbers, refuse(errno.EPERM))
     for numbers in WITHOUT_EFFECT.values():
