@@ -25,6 +25,7 @@ from modelyard.accounts.keys import Authenticator
 from modelyard.accounts.pricing import tariff_of
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
+from modelyard.accounts.visibility import Visibility
 from modelyard.catalog.catalog import open_catalog
 from modelyard.catalog.index import Index
 from modelyard.clock import Clock, SteadyClock, SystemClock
@@ -187,10 +188,15 @@ class Root:
         self._quotas = Quotas(self._store.accounts.list_with_quota)
         await asyncio.to_thread(self._quotas.read)
         start_task(stack, self._quotas.read_forever(), "quotas")
+        owner = await asyncio.to_thread(self._store.accounts.ensure, OWNER, self._clock.now())
+        self._owner_id = owner.id
+        self._visibility = Visibility(self._store.grants, (operator.id, owner.id))
+        await asyncio.to_thread(self._visibility.read)
+        start_task(stack, self._visibility.read_forever(), "visibility")
 
     async def _open_models(self, stack: AsyncExitStack) -> None:
         self._measurements = Measurements(await asyncio.to_thread(self._store.models.measured))
-        self._catalog = open_catalog(self._settings, learned=self._measurements.of)
+        self._catalog = open_catalog(self._settings, learned=self._measurements.of, access=self._visibility)
         stack.push_async_callback(self._catalog.aclose)
         self._index = Index(self._catalog, self._store, self._clock)
         self._index.start()
@@ -238,7 +244,6 @@ class Root:
         stack.push_async_callback(self._funds.close)
 
     async def _open_jobs(self, stack: AsyncExitStack) -> None:
-        owner = await asyncio.to_thread(self._store.accounts.ensure, OWNER, self._clock.now())
         self._jobs = Jobs(
             self._store,
             self._catalog,
@@ -247,7 +252,7 @@ class Root:
             self._routes,
             self._journal,
             self._clock,
-            owner_id=owner.id,
+            owner_id=self._owner_id,
             server_id=self._server_id,
             data_dir=self._settings.data_dir,
             deadlines=JobDeadlines(benchmark_s=self._settings.job_benchmark_s),
@@ -309,7 +314,7 @@ class Root:
         """Every call but inference, the more particular path first."""
         store, plane, funds, jobs = self._store, self._plane, self._funds, self._jobs
         price_per_gb_s = self._settings.price_per_gb_s
-        listings = Listings(self._index, self._catalog, store.models, self._clock)
+        listings = Listings(self._index, self._catalog, store.models, self._clock, self._visibility.hidden_from)
         yield from HealthCalls(plane, self._quotas, self._authenticator.authenticate, self._operator_id).operations()
         yield from ModelCalls(listings, price_per_gb_s=price_per_gb_s).operations()
         yield from JobCalls(jobs, store.jobs, funds).operations()

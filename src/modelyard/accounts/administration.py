@@ -17,6 +17,7 @@ from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT
 from modelyard.errors import InvalidRequest, UnknownAccount, UnknownKey
 from modelyard.private_files import create_private_file
 from modelyard.records.accounts import Account, AccountLimits, Key
+from modelyard.records.models import check_model_id
 from modelyard.store.store import Store
 
 FIRST_KEY_NAME = "first"
@@ -30,6 +31,15 @@ class ListedAccount:
 
     account: Account
     live_keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestrictedModel:
+    """A model that not every account may use. `model_id` is in lower case; `accounts`: the names of those that may,
+    besides the operator's."""
+
+    model_id: str
+    accounts: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,32 @@ class Administration:
         Raises UnknownAccount, InvalidRequest.
         """
         return self._store.accounts.add_credit(self.get_account(name_or_id).id, amount_nano)
+
+    # --- models that not every account may use ---
+
+    def list_restricted(self) -> list[RestrictedModel]:
+        """The private and gated models of the hub that this installation has met or shared, by id in lower case."""
+        names = {each.id: each.name for each in self._store.accounts.list()}
+        granted = self._store.grants.list_granted()
+        keys = sorted({*self._store.grants.list_restricted(), *granted})
+        return [RestrictedModel(key, sorted(names[each] for each in granted.get(key, ()))) for key in keys]
+
+    def share_model(self, model_id: str, name_or_id: str) -> Account:
+        """Lets an account use a private or gated model of the hub. Idempotent.
+
+        Raises UnknownAccount, InvalidRequest.
+        """
+        account = self.get_account(name_or_id)
+        self._store.grants.grant(check_model_id(model_id), account.id)
+        return account
+
+    def unshare_model(self, model_id: str, name_or_id: str) -> Account:
+        """Takes that back; what runs already is not ended. Raises UnknownAccount, InvalidRequest when there is no such
+        share."""
+        account = self.get_account(name_or_id)
+        if not self._store.grants.revoke(check_model_id(model_id), account.id):
+            raise InvalidRequest(f"{model_id} is not shared with {account.name}.", field="model", got=model_id)
+        return account
 
     # --- keys ---
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from modelyard import __version__
+from modelyard.catalog.access import OPEN, Access
 from modelyard.catalog.cards import apply_measurement, make_card
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.found import Found
@@ -58,14 +59,17 @@ class Catalog:
         learned: Learned = lambda ids: {},
         allow_unsafe: frozenset[str] = frozenset(),
         guesses: LookupBudget | None = None,
+        access: Access = OPEN,
     ) -> None:
         """`hub` None: only local folders. `allow_unsafe`: ids whose pickles and own code the operator accepts.
-        `guesses`: how often an account is told what it may have meant; None: always."""
+        `guesses`: how often an account is told what it may have meant; None: always. `access`: who may see private
+        and gated models of the hub, and what was made of them."""
         self._folders = folders
         self._hub = hub
         self._learned = learned
         self._allow_unsafe = allow_unsafe
         self._guesses = guesses
+        self._access = access
         self._threads = ThreadPoolExecutor(FOLDER_THREADS, thread_name_prefix="folders")
         self._readers = f"modelyard {__version__}, transformers {transformers_version()}"
 
@@ -79,9 +83,21 @@ class Catalog:
         """
         check_model_id(model_id)
         found = self._folders.find_known(model_id) or await self._in_thread(self._folders.find, model_id)
+        if found is not None and not self._may_see_folder(account_id, model_id):
+            found = None
         if found is None and self._hub is not None:
             found = await self._hub.find(model_id, account_id)
         return self._cards_of([found])[0] if found else None
+
+    def may_use(self, account_id: str, card: ModelCard) -> bool:
+        """Whether a model is one that the account may see. Answers from memory."""
+        if card.source is Source.FOLDER:
+            return self._may_see_folder(account_id, card.model_id)
+        return self._access.may_use(account_id, card.model_id)
+
+    def _may_see_folder(self, account_id: str | None, model_id: str) -> bool:
+        """Folders are for everybody, but for variants of a model that is not."""
+        return split_variant(model_id)[1] is None or self._access.may_use(account_id, model_id)
 
     async def get(self, model_id: str, account_id: str | None = None) -> ModelCard:
         """The model's card. Raises UnknownModel, whose data has the nearest names and whose detail says where was
@@ -93,7 +109,7 @@ class Catalog:
         try:
             card = await self.find(model_id, account_id)
         except DownloadFailed as error:
-            if self._hub is not None and model_id in self._hub.known_ids():
+            if self._hub is not None and model_id in self._hub.known_ids(account_id):
                 raise
             # Never heard of, and nobody to ask: for this server there is no such model, and a guess helps more.
             card, unasked = None, f" ({error.message})"
@@ -204,11 +220,12 @@ class Catalog:
         every name there is has to be looked at."""
         if self._guesses is not None and not self._guesses.may_take(account_id):
             return "", []
-        near = await self._in_thread(lambda: nearest_names(model_id, self._known_ids()))
+        near = await self._in_thread(lambda: nearest_names(model_id, self._known_ids(account_id)))
         return (f" Did you mean {' or '.join(near)}?" if near else ""), near
 
-    def _known_ids(self) -> set[str]:
-        return {*self._folders.ids(), *(self._hub.known_ids() if self._hub else ())}
+    def _known_ids(self, account_id: str | None) -> set[str]:
+        local = (each for each in self._folders.ids() if self._may_see_folder(account_id, each))
+        return {*local, *(self._hub.known_ids(account_id) if self._hub else ())}
 
     def _places(self) -> str:
         places = [str(root) if root.is_dir() else f"{root} (no such directory)" for root in self._folders.roots]
@@ -217,13 +234,14 @@ class Catalog:
         return ", ".join(places) or "no place: none is configured"
 
 
-def open_catalog(settings: Settings, learned: Learned = lambda ids: {}) -> Catalog:
+def open_catalog(settings: Settings, learned: Learned = lambda ids: {}, access: Access = OPEN) -> Catalog:
     """The catalog these settings describe; close it with `aclose`."""
     variants = settings.data_dir / VARIANTS_FOLDER
     return Catalog(
         Folders([*settings.models_dir, *([variants] if variants.is_dir() else [])]),
-        Hub(lookups_per_minute=settings.lookups_per_minute) if settings.hub else None,
+        Hub(lookups_per_minute=settings.lookups_per_minute, access=access) if settings.hub else None,
         learned=learned,
         allow_unsafe=frozenset(settings.allow_unsafe),
         guesses=LookupBudget(settings.lookups_per_minute, SystemClock()),
+        access=access,
     )

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from modelyard.catalog.access import OPEN, Access
 from modelyard.catalog.download import Download
 from modelyard.catalog.found import Found
 from modelyard.catalog.hub_cache import HubCache
@@ -46,8 +47,10 @@ class Hub:
         patience: Patience | None = None,
         progress_interval_s: float = PROGRESS_INTERVAL_S,
         lookups_per_minute: int = 0,
+        access: Access = OPEN,
     ) -> None:
-        """`settings` None: as the environment says. `lookups_per_minute`: that one account may cause; 0: any number."""
+        """`settings` None: as the environment says. `lookups_per_minute`: that one account may cause; 0: any number.
+        `access`: who may see private and gated models."""
         self.settings = settings or read_hub_settings()
         self._clock = clock or SystemClock()
         self._patience = patience or Patience()
@@ -58,6 +61,8 @@ class Hub:
         self._answers: dict[str, tuple[float, Answer]] = {}
         self._lookups: dict[str, asyncio.Task[Answer]] = {}
         self._budget = LookupBudget(lookups_per_minute, self._clock)
+        self._access = access
+        self._denied: dict[tuple[str, str], float] = {}
         self._downloads: dict[tuple[str, str | None], tuple[Download, asyncio.Task[Path]]] = {}
         self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="hub")
 
@@ -75,11 +80,23 @@ class Hub:
 
         Answers are remembered: found for 5 min, missing for 30 s, failed for 5 s. Callers who ask at once share one
         question. A found model whose answer has expired is returned at once and asked about behind the scenes, so
-        that a model in use never waits for the hub. Offline, the cache is all there is. Raises InvalidRequest,
+        that a model in use never waits for the hub. Offline, the cache is all there is. An account that may not see the
+        model is told what it would be told if nobody had fetched it, and pays for that lookup. Raises InvalidRequest,
         ModelRefused (gated, private), DownloadFailed (the hub does not answer, and the cache does not hold the model),
         Throttled (the account has had too many looked up).
         """
         check_model_id(model_id)
+        if account_id is None or self._access.may_use(account_id, model_id):
+            answer = await self._find_answer(model_id, account_id)
+            if account_id is not None and not self._access.may_use(account_id, model_id):  # as has just been learned
+                answer = self._deny(account_id, model_id, answer)
+        else:
+            answer = await self._find_for_stranger(account_id, model_id)
+        if answer.error is not None:
+            raise answer.error.with_traceback(None)
+        return answer.found
+
+    async def _find_answer(self, model_id: str, account_id: str | None) -> Answer:
         expires_at_s, answer = self._answers.get(model_id, (0.0, None))
         expired = self._clock.monotonic() >= expires_at_s
         asked = model_id in self._lookups
@@ -89,9 +106,27 @@ class Hub:
             answer = await asyncio.shield(self._look_up(model_id))
         elif expired and (asked or self._budget.may_take(account_id)):
             self._look_up(model_id)
-        if answer.error is not None:
-            raise answer.error.with_traceback(None)
-        return answer.found
+        return answer
+
+    async def _find_for_stranger(self, account_id: str, model_id: str) -> Answer:
+        """The hub is asked as about a name that nobody knows, so that neither time nor budget tells the difference."""
+        _, answer = self._answers.get(model_id, (0.0, None))
+        if answer is not None and self._clock.monotonic() < self._denied.get((account_id, model_id), 0.0):
+            return answer.to_strangers or answer
+        self._budget.take(account_id, model_id)
+        answer = await asyncio.shield(self._look_up(model_id))
+        if self._access.may_use(account_id, model_id):
+            return answer
+        return self._deny(account_id, model_id, answer)
+
+    def _deny(self, account_id: str, model_id: str, answer: Answer) -> Answer:
+        """What the account is told instead, for as long as it would be remembered."""
+        told = answer.to_strangers or answer
+        self._denied.pop((account_id, model_id), None)
+        self._denied[account_id, model_id] = self._clock.monotonic() + told.ttl_s
+        if len(self._denied) > MAX_REMEMBERED:
+            del self._denied[next(iter(self._denied))]
+        return told
 
     async def list(self) -> builtins.list[Found]:
         """The models that are complete in the cache, and those looked up of late; in no order."""
@@ -102,10 +137,11 @@ class Hub:
                 models[answer.found.model_id] = answer.found
         return [*models.values()]
 
-    def known_ids(self) -> set[str]:
-        """Ids of which something is known here; to guess what a mistyped one means. Reads one directory."""
-        seen = {model_id for model_id, (_, answer) in self._answers.items() if answer.found}
-        return seen.union(self._cache.model_ids())
+    def known_ids(self, account_id: str | None = None) -> set[str]:
+        """Ids of which something is known here and that the account may see; to guess what a mistyped one means. Reads
+        one directory."""
+        seen = {model_id for model_id, (_, answer) in list(self._answers.items()) if answer.found}
+        return {each for each in seen.union(self._cache.model_ids()) if self._access.may_use(account_id, each)}
 
     async def fetch(self, model_id: str, revision: str | None = None, on_progress: OnProgress | None = None) -> Path:
         """The folder with the model's files, once all that serving needs are there.
@@ -146,6 +182,8 @@ class Hub:
     async def _ask(self, model_id: str) -> Answer:
         _, known = self._answers.get(model_id, (0.0, None))
         answer = await self._run(self._lookup.look, model_id, known)
+        if answer.restricted is not None:
+            await self._run(self._access.note, model_id, answer.restricted)
         self._remember(model_id, answer)
         return answer
 

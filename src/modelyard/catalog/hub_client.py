@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 MAX_CONNECTIONS = 32
+BAD_CREDENTIALS = "credentials"
+"""Why the hub hands out nothing at all to this server; it says nothing about the model."""
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -60,13 +62,15 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A model repository at one commit. `parameters`: counts by dtype, when the hub has read the weights' headers."""
+    """A model repository at one commit. `parameters`: counts by dtype, when the hub has read the weights' headers.
+    `restricted`: private or gated, so that not everybody may read it."""
 
     model_id: str
     commit: str
     files: Mapping[str, RemoteFile]
     front: FrontMatter
     parameters: Mapping[str, int]
+    restricted: bool = False
 
 
 class _Lfs(msgspec.Struct):
@@ -93,6 +97,8 @@ class _Info(msgspec.Struct):
     pipeline_tag: str | None = None
     tags: list[str] = []
     safetensors: _Safetensors | None = None
+    private: bool = False
+    gated: bool | str = False
 
 
 class HubClient:
@@ -125,7 +131,8 @@ class HubClient:
         files = {sibling.rfilename: file for sibling in info.siblings if (file := _remote_file(sibling))}
         license = next((tag.removeprefix("license:") for tag in info.tags if tag.startswith("license:")), None)
         front = FrontMatter(info.pipeline_tag, license, tuple(info.tags))
-        return Repository(model_id, info.sha, files, front, info.safetensors.parameters if info.safetensors else {})
+        parameters = info.safetensors.parameters if info.safetensors else {}
+        return Repository(model_id, info.sha, files, front, parameters, info.private or bool(info.gated))
 
     def read(self, repository: Repository, name: str, first: int, last: int) -> bytes:
         """Bytes `first` to `last`, both included, of a file; less at its end. Raises ModelRefused, HubUnreachable."""
@@ -212,7 +219,8 @@ class HubClient:
         if status in {401, 403}:
             reason = response.headers.get("x-error-message", "access denied")
             remedy = "set HF_TOKEN to a token that may read it" if self.anonymous else "check HF_TOKEN"
-            return ModelRefused(f"{self.endpoint} does not hand out {model_id} ({reason}); {remedy}.")
+            words = f"{self.endpoint} does not hand out {model_id} ({reason}); {remedy}."
+            return ModelRefused(words, cause=BAD_CREDENTIALS if status == 401 else None)
         if status == 404 and code is None:
             return RepositoryMissing(model_id)
         return HubUnreachable(

@@ -6,13 +6,13 @@ Blocking, for threads; remembers nothing but the inspections of cached snapshots
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelyard.catalog.folders import Inspections
 from modelyard.catalog.found import Found
 from modelyard.catalog.hub_cache import HubCache
-from modelyard.catalog.hub_client import HubClient, HubUnreachable, Repository, RepositoryMissing
+from modelyard.catalog.hub_client import BAD_CREDENTIALS, HubClient, HubUnreachable, Repository, RepositoryMissing
 from modelyard.catalog.hub_files import HubFiles
 from modelyard.catalog.inspection import inspect_files
 from modelyard.catalog.selection import select_files
@@ -31,12 +31,16 @@ class Answer:
     """What a lookup said, good for `ttl_s` seconds.
 
     `found` or `error`, or neither: there is no such model. `repository` when the hub itself described it.
+    `restricted`: whether the hub shows the model to this server's token only; None when it did not say. `to_strangers`:
+    what those are told who may not see the model, where that differs.
     """
 
     ttl_s: float
     found: Found | None = None
     repository: Repository | None = None
     error: ModelyardError | None = None
+    restricted: bool | None = None
+    to_strangers: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +83,17 @@ class HubLookup:
             repository = self._client.describe(model_id)
             inspection = self._inspect(repository, known)
         except RepositoryMissing:
-            return self._from_cache(model_id, None, Answer(MISSING_TTL_S))
+            return self._withheld(self._from_cache(model_id, None, Answer(MISSING_TTL_S)))
         except ModelRefused as error:
-            return self._from_cache(model_id, None, Answer(MISSING_TTL_S, error=error))
+            answer = self._from_cache(model_id, None, Answer(MISSING_TTL_S, error=error))
+            return answer if error.data.get("cause") == BAD_CREDENTIALS else self._withheld(answer)
         except HubUnreachable as error:
             failed = DownloadFailed(f"{error} {model_id} is not complete in the cache {self._cache.root} either.")
             return self._from_cache(model_id, known, Answer(FAILED_TTL_S, error=failed))
         path = self._complete(repository, inspection)
         found = Found(model_id, Source.HUB, inspection, path, repository.commit)
-        return Answer(FOUND_TTL_S, found, repository)
+        missing = Answer(MISSING_TTL_S)
+        return Answer(FOUND_TTL_S, found, repository, restricted=repository.restricted, to_strangers=missing)
 
     def plan(self, model_id: str, revision: str | None, known: Answer | None = None) -> Plan | Path:
         """What is to be fetched for that revision, or the folder when there is nothing to fetch.
@@ -151,10 +157,16 @@ class HubLookup:
         path = self._complete_snapshot(model_id, None)
         inspection = self._inspections.get(path) if path else None
         if path and inspection:
-            return Answer(otherwise.ttl_s, Found(model_id, Source.HUB, inspection, path, path.name))
+            found = Found(model_id, Source.HUB, inspection, path, path.name)
+            return Answer(otherwise.ttl_s, found, to_strangers=otherwise)
         if known and known.found:
-            return Answer(otherwise.ttl_s, known.found, known.repository)
+            return Answer(otherwise.ttl_s, known.found, known.repository, to_strangers=otherwise)
         return otherwise
+
+    def _withheld(self, answer: Answer) -> Answer:
+        """For a model that the hub does not hand out to this server's token (any more): what is here of it is not for
+        everybody."""
+        return replace(answer, restricted=True) if answer.found else answer
 
     def _complete(self, repository: Repository, inspection: Inspection) -> Path | None:
         small, weights = select_files(repository.files, inspection)

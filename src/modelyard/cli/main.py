@@ -20,6 +20,7 @@ from modelyard.cli import (
     logs,
     models,
     problems,
+    restricted,
     run,
     serve,
     tasks,
@@ -99,6 +100,7 @@ app.command(rich_help_panel=LOOKING)(events.events)
 app.add_typer(tasks.app, name="tasks", rich_help_panel=LOOKING)
 app.add_typer(accounts.app, name="accounts", rich_help_panel=ADMINISTRATION)
 app.add_typer(keys.app, name="keys", rich_help_panel=ADMINISTRATION)
+app.add_typer(restricted.app, name="models", rich_help_panel=ADMINISTRATION)
 app.command(rich_help_panel=ADMINISTRATION)(usage.usage)
 app.add_typer(config.app, name="config", rich_help_panel=ADMINISTRATION)
 app.command(rich_help_panel=ADMINISTRATION)(doctor.doctor)

@@ -26,7 +26,7 @@ from modelyard.control.room import QuotaOf, Room, name_for
 from modelyard.control.states import ReplicaState
 from modelyard.control.stops import Stops
 from modelyard.engine.base import Engine, Need, Place
-from modelyard.errors import BootFailed, ModelyardError, NoCapacity
+from modelyard.errors import BootFailed, ModelyardError, NoCapacity, UnknownModel
 from modelyard.records.clusters import Cluster
 from modelyard.records.models import ModelCard
 from modelyard.records.replicas import ReplicaSpec
@@ -39,6 +39,9 @@ to count, 0 before; the new one is among them, and those that ended a moment ago
 
 ENDED_KEPT_S = 60.0
 """How long an instance that has ended is told of beside those that live: much longer than figures are old."""
+MayUse = Callable[[str, ModelCard], bool]
+"""Whether an account, by its id, may see a model."""
+
 BOOTED = frozenset({ReplicaState.READY})
 BOOTED_OR_BOOTING = BOOTED | {ReplicaState.STARTING, ReplicaState.LOADING}
 
@@ -68,10 +71,12 @@ class Boots:
         launch_refusal: LaunchRefusal,
         poke: Callable[[], None],
         *,
+        may_use: MayUse,
         operator_id: str = "",
     ) -> None:
         """`clusters`: all of them, by id; the reconciler adds to them and takes away. `operator_id`: the account whose
         log may name others' models."""
+        self._may_use = may_use
         self._clusters = clusters
         self._engine = engine
         self._preparations = preparations
@@ -160,6 +165,8 @@ class Boots:
         """
         model_id = managed.cluster.model_id
         match self._preparations.ensure(model_id):
+            case Described(card) | Prepared(card) if not self._may_use(managed.cluster.account_id, card):
+                self.give_up(managed, UnknownModel(f"There is no model {model_id} here.", model=model_id), now)
             case Prepared(card):
                 return self._place(managed, replica, card, room, now)
             case NotPrepared(error):

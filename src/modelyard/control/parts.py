@@ -31,6 +31,7 @@ class Parts:
     """What the control plane consists of."""
 
     engine: Engine
+    catalog: Catalog
     store: Store
     journal: Journal
     clock: Clock
@@ -75,6 +76,7 @@ def assemble(
         quota_of,
         launch_refusal,
         poke.set,
+        may_use=catalog.may_use,
         operator_id=operator_id,
     )
     observation = Observation(desired, engine, records, boots)
@@ -93,4 +95,4 @@ def assemble(
         poke=poke,
     )
     clusters = Clusters(store, catalog, preparations, desired, journal, clock, policy, quota_of=quota_of)
-    return Parts(engine, store, journal, clock, routes, preparations, desired, boots, reconciler, clusters)
+    return Parts(engine, catalog, store, journal, clock, routes, preparations, desired, boots, reconciler, clusters)

@@ -88,10 +88,12 @@ class Plane:
 
     # --- models ---
 
-    def find_model(self, model_id: str) -> ModelCard | None:
+    def find_model(self, account_id: str, model_id: str) -> ModelCard | None:
         """The card of a model whose files are in use, without asking the disk; None: ask `get_model`."""
         state = self._preparations.find(model_id)
-        return state.card if isinstance(state, Prepared) else None
+        if isinstance(state, Prepared) and self._parts.catalog.may_use(account_id, state.card):
+            return state.card
+        return None
 
     async def get_model(self, account_id: str, model_id: str) -> ModelCard:
         """The model's card, if it may be served. Raises UnknownModel, ModelRefused, and what the catalog raises."""

@@ -6,7 +6,7 @@ Owns what a page is. Shapes are in `shapes`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from starlette.datastructures import URL
@@ -24,6 +24,9 @@ LIST_COST = 5.0
 """A page is looked for in a table of a hundred thousand rows: as long as five small reads take, or ten."""
 
 
+HiddenFrom = Callable[[str], Collection[str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """`following`: the id to send as `after` for the next page; None on the last one. `variants`: by model id."""
@@ -36,23 +39,32 @@ class Page:
 class Listings:
     """Reads the catalogue's table, kept true by the index."""
 
-    def __init__(self, index: Index, catalog: Catalog, models: Models, clock: Clock) -> None:
+    def __init__(
+        self, index: Index, catalog: Catalog, models: Models, clock: Clock, hidden_from: HiddenFrom = lambda account: ()
+    ) -> None:
+        """`hidden_from`: the ids, in lower case, of models that an account may not see."""
+        self._hidden_from = hidden_from
         self._index = index
         self._catalog = catalog
         self._models = models
         self._clock = clock
 
-    async def page(self, query: PageQuery, *, servable: bool) -> Page:
+    async def page(self, query: PageQuery, account_id: str, *, servable: bool) -> Page:
         """The page that a query asks for, by id. `servable`: without models that have a refusal."""
         if query.after is None:
             await self._index.refresh()
-        page = await asyncio.to_thread(self._read, query, servable=servable)
+        page = await asyncio.to_thread(self._read, query, self._hidden_from(account_id), servable=servable)
         self._index.shown(page.listings)
         return page
 
-    def _read(self, query: PageQuery, *, servable: bool) -> Page:
+    def _read(self, query: PageQuery, hidden: Collection[str], *, servable: bool) -> Page:
         found = self._models.page(
-            task=query.task, text=query.search, after=query.after, servable=servable, limit=query.limit + 1
+            task=query.task,
+            text=query.search,
+            after=query.after,
+            servable=servable,
+            hidden=hidden,
+            limit=query.limit + 1,
         )
         listings = found[: query.limit]
         following = listings[-1].model_id if len(found) > query.limit else None
@@ -79,7 +91,8 @@ class Listings:
             card = None
         row = await asyncio.to_thread(self._models.find, model_id)
         if card is None:
-            return row if row is not None and row.source != Source.FOLDER else None
+            is_shown = row is not None and row.source != Source.FOLDER
+            return row if is_shown and model_id.lower() not in self._hidden_from(account_id) else None
         listing = listing_of(card, self._clock.now())
         return replace(listing, facts=row.facts) if row is not None and card.measured else listing
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, select, update
 
-from modelyard.records.models import Listing, Measurement
+from modelyard.records.models import Listing, Measurement, Source
 from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import models
 
@@ -109,13 +109,15 @@ class Models:
         variant_of: str | None = None,
         sources: Collection[str] | None = None,
         servable: bool = False,
+        hidden: Collection[str] = (),
         after: str | None = None,
         limit: int,
     ) -> Sequence[Listing]:
         """At most `limit` models, from the one that follows `after`.
 
         `text`: a part of the id, in any case. `variant_of`: only variants of that model. `sources`: only what came
-        from these. `servable`: none with a refusal.
+        from these. `servable`: none with a refusal. `hidden`: ids in lower case of models of the hub that are left out,
+        with their variants.
         """
         conditions = []
         if task is not None:
@@ -128,6 +130,10 @@ class Models:
             conditions.append(models.c.source.in_(sources))
         if servable:
             conditions.append(models.c.refusal.is_(None))
+        if hidden:
+            hub_id = func.lower(func.coalesce(models.c.variant_of, models.c.model_id))
+            is_local = (models.c.source == Source.FOLDER) & models.c.variant_of.is_(None)
+            conditions.append(is_local | hub_id.not_in(hidden))
         if after is not None:
             conditions.append(models.c.model_id > after)
         if text:  # ids first: they are in an index, and a search that finds little reads all of it but few rows

@@ -9,6 +9,7 @@ from modelyard.store.accounts import Accounts
 from modelyard.store.clusters import Clusters
 from modelyard.store.database import LOCK_TIMEOUT_S, Database
 from modelyard.store.events import Events
+from modelyard.store.grants import Grants
 from modelyard.store.instances import Instances
 from modelyard.store.jobs import Jobs
 from modelyard.store.keys import Keys
@@ -35,6 +36,7 @@ class Store:
         self.events = Events(database)
         self.models = Models(database)
         self.jobs = Jobs(database)
+        self.grants = Grants(database)
 
     @classmethod
     def open(cls, url: str, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Store:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0003"  # the migration that ends at these tables
+REVISION = "v0004"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -258,4 +258,17 @@ job_askers = Table(
     Column("model_id", ForeignKey("jobs.model_id"), primary_key=True),
     Column("account_id", ForeignKey("accounts.id"), primary_key=True),
     Column("asked_at", UtcDateTime, nullable=False),
+)
+
+# Models of the hub that not every account may use, by their ids in lower case, and which accounts may.
+restricted_models = Table(
+    "restricted_models",
+    metadata,
+    Column("model_key", CleanText, primary_key=True),
+)
+model_grants = Table(
+    "model_grants",
+    metadata,
+    Column("model_key", CleanText, primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), primary_key=True),
 )

@@ -98,7 +98,7 @@ class V1Calls:
 
     async def list(self, request: Request, key: Key) -> Response:
         """The models that can be loaded, in pages."""
-        page = await self._listings.page(read_query(request, PageQuery), servable=True)
+        page = await self._listings.page(read_query(request, PageQuery), key.account_id, servable=True)
         payload = await asyncio.to_thread(encode_models, page)
         return Response(payload, headers=next_link(request, page), media_type=JSON)
 

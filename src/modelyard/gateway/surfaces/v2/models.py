@@ -61,7 +61,7 @@ class ModelCalls:
         """The catalogue in pages; or the one model of `modelId`."""
         query = read_query(request, ModelsQuery)
         if query.model_id is None:
-            page = await self._listings.page(query, servable=False)
+            page = await self._listings.page(query, key.account_id, servable=False)
         else:
             page = await self._listings.one(query.model_id, query.task, key.account_id)
         payload = await asyncio.to_thread(self._encode, page)
