@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := check-and-test
-.PHONY: check-and-test chaos setup demo run quick test test-gpu check bench \
+.PHONY: check-and-test setup demo run quick test test-gpu check bench \
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-install
 
 # How many processes share the tests. Tests that need the same server, port or database stay in one of them.
