@@ -267,6 +267,14 @@ async def test_a_nursery_that_keeps_dying_is_started_ever_more_slowly() -> None:
     assert all(gap >= planned for gap, planned in zip(gaps, (0.02, 0.04, 0.08, 0.16), strict=True)), gaps
 
 
+async def test_why_a_load_failed_is_heard_though_the_connection_broke_meanwhile(tmp_path: Path) -> None:
+    async with local() as harness:
+        spec = echo_spec("hang-up refuse")
+        harness.launch(spec)
+        sighting = await harness.until_phase(spec.replica_id, Phase.GONE)
+        assert (sighting.reason, sighting.refused) == ("there are no weights in it", True)
+
+
 async def test_how_a_standby_ended_that_never_forked_is_told() -> None:
     code = "import os, sys, time; os.close(int(sys.argv[1])); time.sleep(0.2); sys.exit(3)"  # as an interpreter ends
     async with local(standby=[sys.executable, "-c", code]) as harness:

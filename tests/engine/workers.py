@@ -66,6 +66,8 @@ class EchoLibrary:
             self.child = subprocess.Popen(["sleep", "1000"]).pid
         if "linger" in wishes:
             self.child = linger()
+        if "hang-up" in wishes:
+            hang_up()
         if "refuse" in wishes:
             raise ModelRefused("there are no weights in it")
         if "no-memory" in wishes:
@@ -110,6 +112,20 @@ def read_link(descriptor: str) -> str | None:
         return os.readlink(f"/proc/self/fd/{descriptor}").partition("[")[0].rstrip(":")
     except FileNotFoundError:  # the one that listed them
         return None
+
+
+def hang_up() -> None:
+    """Breaks the owner's connection, once there is one."""
+    while True:
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                found = socket.socket(fileno=os.dup(int(name)))
+            except OSError:
+                continue
+            with found:
+                accepted = not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and found.getsockname()
+                if found.family == socket.AF_UNIX and accepted:
+                    return found.shutdown(socket.SHUT_RDWR)
 
 
 def linger() -> int:

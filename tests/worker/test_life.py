@@ -29,6 +29,7 @@ DEADLINE_S = 50.0
         (NotFound("no such task"), "no such task", True),
         (BootFailed("does not fit into the memory"), "does not fit into the memory", False),
         (MemoryError(), "Out of memory while loading.", False),
+        (SystemError("error return without exception set"), "Out of memory while loading.", False),
         (OSError(24, "Too many open files"), "OSError: [Errno 24] Too many open files", False),
         (ValueError("first line\nsecond line"), "ValueError: first line", True),
         (KeyError(), "KeyError: no message", True),

@@ -65,7 +65,7 @@ async def fetch_nothing(card: ModelCard, on_progress: OnProgress) -> Path:
 @dataclass(eq=False, slots=True)
 class LocalReplica:
     """One worker process. `reason`: why it ends, as whoever knew first put it. `exited`: its wait status, or
-    None when its nursery died with it."""
+    None when its nursery died with it. `served`: it was ready once."""
 
     spec: ReplicaSpec
     socket: Path
@@ -75,6 +75,7 @@ class LocalReplica:
     pid: int | None = None
     link: Link | None = None
     reason: str | None = None
+    served: bool = False
     exited: asyncio.Future[int | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -297,6 +298,22 @@ class LocalEngine(Engine):
 
     async def _follow(self, replica: LocalReplica) -> None:
         """A replica's life from its fork to its end."""
+        why = await self._attend(replica)
+        if replica.reason is None and not replica.exited.done() and not replica.served:
+            # One that loads may lack the memory to read a frame with; then it has still to say that it failed.
+            why = await self._attend(replica)
+        try:
+            async with asyncio.timeout(EXIT_S):
+                await asyncio.shield(replica.exited)
+        except TimeoutError:
+            log.warning("replica %s: %s", replica.spec.replica_id, why)
+            replica.note_reason(why)
+            replica.signal(signal.SIGKILL)
+        status = await replica.exited
+        self._mark_gone(replica, self._describe_end(replica, status))
+
+    async def _attend(self, replica: LocalReplica) -> str:
+        """One connection to a replica, from its beginning to its end; what was the matter then."""
         try:
             replica.link = link = await Link.connect(
                 f"unix:{replica.socket}",
@@ -306,20 +323,10 @@ class LocalEngine(Engine):
                 self._large_frames,
             )
         except ReplicaLost as error:
-            why = error.message
-            log.warning("replica %s: %s", replica.spec.replica_id, why)
-        else:
-            replica.socket.unlink(missing_ok=True)  # nobody else is to connect
-            why = await self._wait_for_end(replica, link)
-            await link.close()
-        try:
-            async with asyncio.timeout(EXIT_S):
-                await asyncio.shield(replica.exited)
-        except TimeoutError:
-            replica.note_reason(why)
-            replica.signal(signal.SIGKILL)
-        status = await replica.exited
-        self._mark_gone(replica, self._describe_end(replica, status))
+            return error.message
+        why = await self._wait_for_end(replica, link)
+        await link.close()
+        return why
 
     async def _wait_for_end(self, replica: LocalReplica, link: Link) -> str:
         """Returns, with what was the matter, when the link has closed; that of a stuck worker is closed for it."""
@@ -352,6 +359,8 @@ class LocalEngine(Engine):
             case Loading():
                 self._update(replace(sighting, phase=Phase.LOADING))
             case Ready():
+                replica.served = True
+                replica.socket.unlink(missing_ok=True)  # nobody else is to connect
                 self._update(
                     replace(
                         sighting,

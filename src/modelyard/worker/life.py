@@ -246,14 +246,14 @@ def is_permanent(error: BaseException) -> bool:
     """Whether a load that failed so would fail again: memory and files may come back, a model stays as it is."""
     if isinstance(error, ModelyardError):
         return not error.retryable
-    return not isinstance(error, MemoryError | OSError)
+    return not isinstance(error, OSError) and not says_out_of_memory(error)
 
 
 def describe_failure(error: BaseException) -> str:
     """One sentence, for a person, about why a model did not load or has ended."""
     if isinstance(error, ModelyardError):
         return error.message
-    if isinstance(error, MemoryError):
+    if says_out_of_memory(error):
         return "Out of memory while loading."
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
     return f"{type(error).__name__}: {first_line}"

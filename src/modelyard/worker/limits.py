@@ -17,9 +17,15 @@ from modelyard.worker.memory import data_bytes
 
 log = logging.getLogger(__name__)
 
-OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "Available memory", "can't start new thread")
+OUT_OF_MEMORY = (
+    "allocate memory",
+    "bad_alloc",
+    "Available memory",
+    "can't start new thread",
+    "error return without exception set",
+)
 """What torch, ONNX Runtime, the system and Python say of it, where they have no class of error for it. (A thread cannot
-start where there is no room for its stack.)"""
+start where there is no room for its stack; the last is Python's where a function in C failed to allocate.)"""
 
 LAST_WORDS_BYTES = 64 * MIB
 """What a process whose model has failed may allocate beyond its limit, to say so."""

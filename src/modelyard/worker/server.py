@@ -108,7 +108,7 @@ class WorkerServer:
                 connection.send(StatusUpdate(status))
 
     async def wait_greeted(self, deadline_s: float) -> None:
-        """Returns when a peer has been told the state, or after `deadline_s`."""
+        """Returns when a peer that is still there has been told the state, or after `deadline_s`."""
         try:
             async with asyncio.timeout(deadline_s):
                 await self._greeted.wait()
@@ -146,6 +146,8 @@ class WorkerServer:
             log.exception("dropping a connection")
         finally:
             self._connections.discard(connection)
+            if not any(each.greeted for each in self._connections):
+                self._greeted.clear()
             for call in connection.running.values():
                 call.is_cancelled = True
             self._drop_cancelled()

@@ -19,7 +19,7 @@ from modelyard.worker.runtimes.device import release_device_memory
 
 log = logging.getLogger(__name__)
 
-FOREIGN = (RuntimeError, IndexError, ValueError, KeyError, TypeError, MemoryError, AttributeError)
+FOREIGN = (RuntimeError, IndexError, ValueError, KeyError, TypeError, MemoryError, AttributeError, SystemError)
 """What model libraries raise for an input they cannot take."""
 
 
