@@ -23,7 +23,7 @@ import psutil
 from tests.described import documents
 
 KEY = "test-key"
-START_DEADLINE_S = 60.0
+START_DEADLINE_S = 150.0
 
 
 def free_port() -> int:
