@@ -59,7 +59,7 @@ from modelyard.gateway.listing import Listings
 from modelyard.gateway.metering import Metering
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.remedies import V2, describe_failed_job, sentence
-from modelyard.gateway.request_memory import MemoryLimits, RequestMemory
+from modelyard.gateway.request_memory import MemoryLimits, RequestMemory, return_large_blocks
 from modelyard.gateway.server import configure_logging, run
 from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
@@ -114,6 +114,7 @@ def serve(settings: Settings, on_start: Callable[[Started], None], on_stop: Call
     configure_logging(settings.log_level)
     proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
     proxies.check()
+    return_large_blocks()
     if sys.platform == "linux":
         from modelyard.worker.sandbox.system import hide_memory
 

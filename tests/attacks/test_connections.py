@@ -223,6 +223,17 @@ def open_slow(port: int, start: bytes) -> socket.socket | None:
     return client
 
 
+@attack
+def open_slow_connections(server: Server) -> None:
+    """Fifty of every kind at once, which their client closes."""
+    with ExitStack() as stack:
+        for start, piece in [*SLOW.values()] * 50:
+            if (client := open_slow(server.port, start)) is not None:
+                stack.enter_context(client)
+                write(client, piece)
+        assert server.client.get("/health").status_code == 200
+
+
 def hold_slow_connections(port: int, count: int) -> None:
     """So many connections without a key, of every slow kind in turn, each opened again once closed; never ends."""
     kinds = list(SLOW.values())

@@ -13,6 +13,8 @@ import pytest
 from tests.attacks.test_strangers import add_account
 from tests.serving import Server, wait_until
 
+NOT_REPEATED = "It is about processors: workers compute, and their server waits."
+
 MODEL = "tiny/gpt2"
 WORKERS = 4
 LONG = {"text": ["the cat"] * 8, "params": {"max_new_tokens": 200, "min_new_tokens": 200}}

@@ -13,6 +13,8 @@ import pytest
 
 from tests.serving import Server
 
+NOT_REPEATED = "It asks who may read files, and starts servers that are refused: nothing is done to one that runs."
+
 VARIANTS = "variants"
 """Models: workers that run as another user read them. Who has no key to the data folder does not get there."""
 PR_CAPBSET_DROP = 24  # Source: prctl(2)

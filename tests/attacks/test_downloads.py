@@ -17,6 +17,8 @@ from tests.catalog.models import model, weights
 from tests.hub.server import HubServer, Repo
 from tests.serving import Server, wait_until
 
+NOT_REPEATED = "It needs a hub that holds its files back."
+
 WEIGHTS = "model.safetensors"
 LARGE = {"safetensors": {"parameters": {"F32": 25_000_000_000}}}
 """What the hub says of a model of 100 GB."""

@@ -19,6 +19,10 @@ from modelyard.worker.sandbox.levels import find_mechanisms
 from tests.builders import build
 from tests.serving import KEY, Server, wait_until
 
+NOT_REPEATED = (
+    "Its model attacks from within a worker; what comes of workers that end is repeated by `test_lost_replicas`."
+)
+
 EVIL, GOOD = "evil/model", "good/model"
 CODE = Path(__file__).with_name("escape_code.py")
 OWN_CODE = {"AutoConfig": "escape_code.EscapeConfig", "AutoModelForSequenceClassification": "escape_code.EscapeModel"}

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.attacks.registry import attack
 from tests.serving import Server, wait_until
 
 MODEL = "tiny/classifier"
@@ -63,6 +64,16 @@ def ask_until_refused(server: Server) -> tuple[int, httpx.Response]:
         answered += 1
         assert time.monotonic() < end, f"{answered} requests were answered that nothing can be written of"
     return answered, answer
+
+
+@attack
+def fill_the_disk(server: Server) -> None:
+    """Until that is known; then there is room again."""
+    server.run(MODEL, text="hello")
+    with no_writes(server):
+        ask_until_refused(server)
+    wait_until(lambda: server.post(MODEL, text="hello").status_code == 200)
+    server.delete(MODEL)
 
 
 def test_new_work_is_refused_with_the_reason_and_goes_on_by_itself_when_there_is_room(server: Server) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.attacks.registry import attack
 from tests.serving import Server, wait_until
 
 MODEL = "tiny/classifier"
@@ -60,10 +61,22 @@ def test_outputs_of_replicas_that_have_ended_are_kept_up_to_a_size(server: Serve
     assert live.exists()
 
 
-def test_a_cluster_keeps_the_newest_lines_of_its_log(server: Server) -> None:
-    for number in range(LINES):
+def write_lines(server: Server, changes: int) -> None:
+    """Switches a cluster off and on so many times; each writes lines into its log."""
+    for number in range(changes):
         for status in ("off", "on"):
             assert server.client.patch(f"/models/v2/{MODEL}", json={"status": status}).status_code == 200, number
+
+
+@attack
+def write_many_lines(server: Server) -> None:
+    server.put(MODEL, capacity={"min": 0, "desired": 0, "max": 1})
+    write_lines(server, LINES)
+    server.delete(MODEL)
+
+
+def test_a_cluster_keeps_the_newest_lines_of_its_log(server: Server) -> None:
+    write_lines(server, LINES)
     wait_until(lambda: len(server.events(MODEL)) > 2 * LINES)
     newest = server.events(MODEL)[-5:]
     server.kill()

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.attacks.registry import attack_on
 from tests.catalog.models import model, write
 from tests.serving import Server
 
 ASKED = 40
 
 
+def write_models(models: Path) -> None:
+    for number in range(ASKED):
+        write(models / "many" / f"m{number:02}", model())
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    for number in range(ASKED):
-        write(tmp_path / "models" / "many" / f"m{number:02}", model())
+    write_models(tmp_path / "models")
     server = Server(tmp_path, tmp_path / "models", "--rate-limit", "0")
     server.start(warm=False)
     try:
@@ -26,8 +32,17 @@ def server(tmp_path: Path) -> Iterator[Server]:
         server.stop()
 
 
+@attack_on(write_models, MODELYARD_RATE_LIMIT="0")
+def ask_for_many_jobs(server: Server) -> object:
+    return ask(server)
+
+
+def ask(server: Server) -> list[httpx.Response]:
+    return [server.client.post(f"/models/v2/request/many/m{number:02}", json={}) for number in range(ASKED)]
+
+
 def test_the_queue_of_jobs_is_bounded_for_each_account(server: Server) -> None:
-    answers = [server.client.post(f"/models/v2/request/many/m{number:02}", json={}) for number in range(ASKED)]
+    answers = ask(server)
 
     statuses = [answer.status_code for answer in answers]
     assert 20 <= statuses.count(202) + statuses.count(200) < ASKED, statuses

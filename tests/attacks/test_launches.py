@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.attacks.registry import attack
 from tests.builders import build
 from tests.serving import KEY, Server, wait_until
 
@@ -78,12 +79,23 @@ def cold_boot_s(server: Server) -> float:
     return took_s
 
 
-def test_a_cluster_that_is_switched_on_and_off_delays_nobody_elses_boots(server: Server) -> None:
-    alone_s = median(cold_boot_s(server) for _ in range(BOOTS))
-    server.put(HOSTILE, capacity={"min": REPLICAS, "desired": REPLICAS, "max": REPLICAS})
-    for number in range(CHANGES):
+def switch_on_and_off(server: Server, replicas: int, changes: int) -> None:
+    """Asks for so many launches, and takes them back, again and again."""
+    server.put(HOSTILE, capacity={"min": replicas, "desired": replicas, "max": replicas})
+    for number in range(changes):
         answer = server.client.patch(f"/models/v2/{HOSTILE}", json={"status": "off" if number % 2 else "on"})
         assert answer.status_code in (200, 202), answer.text
+
+
+@attack
+def take_launches_back(server: Server) -> None:
+    switch_on_and_off(server, 4, 40)
+    server.delete(HOSTILE)
+
+
+def test_a_cluster_that_is_switched_on_and_off_delays_nobody_elses_boots(server: Server) -> None:
+    alone_s = median(cold_boot_s(server) for _ in range(BOOTS))
+    switch_on_and_off(server, REPLICAS, CHANGES)
 
     beside_s = cold_boot_s(server)
     server.delete(HOSTILE)

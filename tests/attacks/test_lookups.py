@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.attacks.registry import attack
 from tests.attacks.test_strangers import add_account
 from tests.hub.server import HubServer
 from tests.serving import Server
@@ -51,11 +52,20 @@ def ask(client: httpx.Client, number: int) -> httpx.Response:
             return client.get("/models/v2/list/models", params={"modelId": model_id})
 
 
+def ask_for_unknown(client: httpx.Client) -> list[httpx.Response]:
+    return [ask(client, number) for number in range(UNKNOWN)]
+
+
+@attack
+def ask_for_unknown_models(server: Server) -> None:
+    ask_for_unknown(server.client)
+
+
 def test_unknown_names_are_looked_up_a_few_and_the_account_is_told_when_to_come_back(
     server: Server, hub: HubServer
 ) -> None:
     with add_account(server, "eve") as eve, add_account(server, "ada") as ada:
-        answers = [ask(eve, number) for number in range(UNKNOWN)]
+        answers = ask_for_unknown(eve)
         asked = hub.count("/api/models/nobody")
         assert ada.post("/models/v2/nobody/of-ada", json={"text": "a"}).status_code == 404
         assert hub.count("/api/models/nobody/of-ada") == 1

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,8 @@ import psutil
 import pytest
 from tokenizers import Tokenizer
 
+from tests.attacks.registry import attack_on
+from tests.builders import build
 from tests.serving import Server, wait_until
 
 MODEL = "own/classifier"
@@ -53,11 +54,10 @@ class OwnModel(BertForSequenceClassification):
 """
 
 
-@pytest.fixture(scope="module")
-def server(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    root = tmp_path_factory.mktemp("lost")
-    folder = root / "models" / MODEL
-    shutil.copytree(model_folder("bert_classifier"), folder)
+def write_model(models: Path) -> None:
+    """The model whose own code knows those texts."""
+    folder = models / MODEL
+    build("bert_classifier", folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     common = set(tokenizer.encode(GOOD).ids)
     code = CODE
@@ -68,6 +68,12 @@ def server(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     config = json.loads((folder / "config.json").read_text())
     classes = {"AutoConfig": "own.OwnConfig", "AutoModelForSequenceClassification": "own.OwnModel"}
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "own", "auto_map": classes}))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("lost")
+    write_model(root / "models")
     environ = {"MODELYARD_ALLOW_UNSAFE": MODEL, "MODELYARD_CANCEL_GRACE_S": "1"}
     with Server(root, root / "models", **environ) as server:
         yield server
@@ -114,6 +120,14 @@ def in_one_batch(
 def assert_answered(neighbours: list[Future[httpx.Response]]) -> None:
     answers = [each.result() for each in neighbours]
     assert [answer.status_code for answer in answers] == [200] * NEIGHBOURS, [answer.text for answer in answers]
+
+
+@attack_on(write_model, unsafe=MODEL)
+def kill_replicas(server: Server) -> None:
+    """One request, which ends two of them."""
+    server.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1})
+    assert post(server, DEADLY).status_code == 503
+    server.delete(MODEL)
 
 
 def test_a_request_that_kills_its_worker_fails_alone_and_kills_two_at_most(server: Server) -> None:

@@ -1,7 +1,9 @@
-"""What attacks have taken is given back: all of them, twice in a row, against one server."""
+"""What attacks have taken is given back: all of them, twice in a row, against one server; and all are among them."""
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import psutil
 import pytest
 
 from tests.attacks.memory import MIB
-from tests.attacks.registry import all_attacks
+from tests.attacks.registry import LEFT_OUT, all_attacks, modules, settings_of
 from tests.serving import Server, wait_until
 
+NOT_REPEATED = "It repeats the others."
 GREETING = {"text": "hello", "params": {"max_new_tokens": 2}}
 MOST_ABOVE_FIRST = 1.2
 MOST_ABOVE_FRESH_BYTES = 60 * MIB
@@ -19,9 +22,23 @@ MOST_ABOVE_FRESH_BYTES = 60 * MIB
 
 @pytest.fixture
 def attacked(zoo: Path, tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path, zoo) as server:
+    attacks = all_attacks()
+    models = tmp_path / "models"
+    shutil.copytree(zoo, models)
+    for each in attacks.values():
+        if each.models is not None:
+            each.models(models)
+    with Server(tmp_path, models, **settings_of(attacks)) as server:
         server.run("tiny/gpt2", **GREETING)
         yield server
+
+
+def test_every_module_registers_an_attack_or_says_why_not():
+    registered = {name.partition(".")[0] for name in all_attacks()}
+    for module in modules():
+        name = module.__name__.rpartition(".")[2]
+        reason = getattr(module, LEFT_OUT, "")
+        assert (name in registered) != bool(reason), name
 
 
 def held_bytes(server: Server) -> int:
@@ -31,8 +48,10 @@ def held_bytes(server: Server) -> int:
 
 def attack_all(server: Server) -> int:
     """The memory of the server once every attack is over."""
-    for attack in all_attacks().values():
-        attack(server)
+    for name, attack in all_attacks().items():
+        begun = time.monotonic()
+        attack.run(server)
+        print(f"{name}: {time.monotonic() - begun:.1f} s, {held_bytes(server) // MIB} MiB")
     wait_until(lambda: server.load() == (0, 0))
     server.run("tiny/gpt2", **GREETING)
     return held_bytes(server)
@@ -51,5 +70,6 @@ def test_memory_returns_after_every_attack_twice(attacked: Server):
 
 
 @pytest.mark.verify(part="attacks")
+@pytest.mark.timeout(900)
 def test_memory_returns_after_every_attack_ten_times(attacked: Server):
     check_memory_returns(attacked, 10)

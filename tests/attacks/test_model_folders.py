@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.attacks.registry import attack_on
 from tests.catalog.models import model, text, write
 from tests.serving import Server, wait_until
 
@@ -65,19 +66,29 @@ def listed(server: Server) -> dict[str, dict[str, Any]]:
     return {each["modelId"]: each for each in response.json()["output"]}
 
 
-def test_files_that_spoil_their_own_folder_spoil_no_list(stopped: Server, models: Path) -> None:
+def write_spoilt(models: Path) -> None:
     for name, files in SPOILT.items():
         write(models / "evil" / name, {**model(), **files})
+
+
+@attack_on(write_spoilt)
+def ask_for_spoilt_folders(server: Server) -> None:
+    """Each must be refused, and concern nobody else."""
+    for name in SPOILT:
+        answer = server.client.get("/models/v2/list/models", params={"modelId": f"evil/{name}"})
+        assert answer.status_code == 200, answer.text[:500]
+        answer = server.post(f"evil/{name}", text="hello")
+        assert 400 <= answer.status_code < 500, answer.text[:500]
+        assert len(answer.content) < 4096
+
+
+def test_files_that_spoil_their_own_folder_spoil_no_list(stopped: Server, models: Path) -> None:
+    write_spoilt(models)
     stopped.start(warm=False)
 
     wait_until(lambda: GOOD in listed(stopped))
 
-    for name in SPOILT:
-        answer = stopped.client.get("/models/v2/list/models", params={"modelId": f"evil/{name}"})
-        assert answer.status_code == 200, answer.text[:500]
-        answer = stopped.post(f"evil/{name}", text="hello")
-        assert 400 <= answer.status_code < 500, answer.text[:500]
-        assert len(answer.content) < 4096
+    ask_for_spoilt_folders(stopped)
 
 
 def test_a_fifo_or_a_device_in_a_folder_blocks_neither_keys_nor_the_end(stopped: Server, models: Path) -> None:

@@ -10,6 +10,7 @@ from statistics import median
 import psutil
 import pytest
 
+from tests.attacks.registry import attack
 from tests.builders import build
 from tests.serving import Server, wait_until
 
@@ -43,6 +44,14 @@ def kill_nursery(server: Server) -> psutil.Process:
     nursery.kill()
     psutil.wait_procs([nursery], timeout=10)
     return nursery
+
+
+@attack
+def end_the_nursery(server: Server) -> None:
+    run(server)
+    kill_nursery(server)
+    run(server)
+    server.delete(MODEL)
 
 
 def assert_forked(server: Server, before: psutil.Process) -> None:

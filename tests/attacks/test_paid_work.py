@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.attacks.registry import attack
 from tests.serving import KEY, Server, wait_until
 
 MODEL = "tiny/gpt2"
@@ -43,15 +44,30 @@ def one_replica(paid: Server) -> Iterator[None]:
     paid.delete(MODEL)
 
 
+def request_long_work(server: Server) -> HTTPConnection:
+    """A request under way."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+    body = json.dumps({"text": "the cat", "params": LONG})
+    connection.request("POST", f"/models/v2/{MODEL}", body, {"authorization": KEY})
+    return connection
+
+
+@attack
+def leave_requests(server: Server) -> None:
+    """Each as soon as it was sent."""
+    for _ in range(10):
+        request_long_work(server).close()
+    wait_until(lambda: server.load() == (0, 0))
+    server.delete(MODEL)
+
+
 @contextmanager
 def left_in_the_middle(server: Server) -> Iterator[int]:
     """The worker of a request whose client has left; it does nothing meanwhile, as in the middle of a long pass."""
     (pid,) = server.worker_pids()
     os.kill(pid, signal.SIGSTOP)
     try:
-        connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
-        body = json.dumps({"text": "the cat", "params": LONG})
-        connection.request("POST", f"/models/v2/{MODEL}", body, {"authorization": KEY})
+        connection = request_long_work(server)
         wait_until(lambda: server.load()[0] == 1)
         connection.close()
         yield pid

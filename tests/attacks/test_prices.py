@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.attacks.registry import attack
 from tests.builders import build
 from tests.serving import Server, wait_until
 
@@ -37,11 +38,16 @@ def lives(server: Server) -> list[dict[str, Any]]:
     return list(response.json()["output"]["lines"])
 
 
+@attack
+def send_large_request(server: Server) -> None:
+    assert server.post(MODEL, **LARGE).status_code == 200
+
+
 def test_large_requests_raise_no_price(server: Server) -> None:
     server.run(MODEL, text="the")
     before = price(server)
     for _ in range(REQUESTS):
-        assert server.post(MODEL, **LARGE).status_code == 200
+        send_large_request(server)
     server.delete(MODEL)
 
     server.run(MODEL, text="the")

@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.attacks.registry import attack
 from tests.attacks.test_strangers import add_account
 from tests.serving import Server
 
@@ -54,6 +55,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def read_large(client: httpx.Client, count: int, limit: str = str(MODELS)) -> list[httpx.Response]:
     return [client.get(LARGE, params={"limit": limit}) for _ in range(count)]
+
+
+@attack
+def read_many_lists(server: Server) -> None:
+    read_large(server.client, 20)
 
 
 def test_many_readers_of_large_lists_are_answered_a_few_and_told_when_to_come_back(server: Server) -> None:

@@ -6,17 +6,20 @@ import base64
 import io
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from PIL import Image
 
 from tests.attacks.memory import MIB, measured, workers_measured
-from tests.attacks.registry import attack
+from tests.attacks.registry import attack, attack_on
+from tests.builders import build
+from tests.builders.fixtures import FAMILY_OF_TASK
 from tests.media.hosts import Host, file
 from tests.serving import KEY, Server
 
@@ -29,21 +32,25 @@ MOST_DECODED = 1_536 * MIB
 """A gibibyte, and half as much to decode the last of them in."""
 
 
-@pytest.fixture(scope="module")
-def small_server(
-    zoo: Path, model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """Has little memory for requests, and may fetch from this machine."""
-    from tests.builders.fixtures import FAMILY_OF_TASK
+LIMITS = {
+    "MODELYARD_MAX_REQUEST_MB": str(REQUEST_MB),
+    "MODELYARD_REQUESTS_MEMORY_MB": str(ALL_MB),
+    "MODELYARD_ACCOUNT_REQUESTS_MB": str(ALL_MB),
+    "MODELYARD_ALLOW_PRIVATE_MEDIA": "true",
+}
 
+
+def write_seeing_model(models: Path) -> None:
+    build(FAMILY_OF_TASK["image-text-to-text"], models / "seeing" / "chat")
+
+
+@pytest.fixture(scope="module")
+def small_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Has little memory for requests, and may fetch from this machine."""
     models = tmp_path_factory.mktemp("seeing") / "models"
-    models.mkdir()
+    write_seeing_model(models)
     (models / "tiny").symlink_to(zoo / "tiny")
-    (models / "seeing").mkdir()
-    (models / "seeing" / "chat").symlink_to(model_folder(FAMILY_OF_TASK["image-text-to-text"]))
-    limits = {"MODELYARD_MAX_REQUEST_MB": str(REQUEST_MB), "MODELYARD_REQUESTS_MEMORY_MB": str(ALL_MB)}
-    limits["MODELYARD_ACCOUNT_REQUESTS_MB"] = str(ALL_MB)
-    with Server(tmp_path_factory.mktemp("small"), models, "--allow-private-media", **limits) as server:
+    with Server(tmp_path_factory.mktemp("small"), models, **LIMITS) as server:
         server.run("tiny/classifier", text="warm")
         yield server
 
@@ -53,12 +60,16 @@ def conversation(urls: list[str]) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [*pictures, {"type": "text", "text": "what is it?"}]}]
 
 
-@attack
-def name_many_urls(server: Server) -> list[int]:
+def post_urls(server: Server) -> list[httpx.Response]:
+    """The answers to more and more URLs of one request."""
     with Host(file(PICTURE)) as host:
-        return [
-            server.post("seeing/chat", messages=conversation([host.url] * count)).status_code for count in (20, 32, 50)
-        ]
+        return [server.post("seeing/chat", messages=conversation([host.url] * count)) for count in (20, 32, 50)]
+
+
+@attack_on(write_seeing_model, **LIMITS)
+def name_many_urls(server: Server) -> None:
+    assert [answer.status_code for answer in post_urls(server)] == [413, 413, 422]
+    server.delete("seeing/chat")
 
 
 def begin_upload(server: Server) -> socket.socket:
@@ -105,10 +116,8 @@ def test_large_bodies_beyond_the_memory_for_them_wait_outside(small_server: Serv
 
 
 def test_many_urls_in_one_request_are_bounded(small_server: Server):
-    with Host(file(PICTURE)) as host, measured(small_server) as cost:
-        answers = [
-            small_server.post("seeing/chat", messages=conversation([host.url] * count)) for count in (20, 32, 50)
-        ]
+    with measured(small_server) as cost:
+        answers = post_urls(small_server)
     assert cost.most_bytes < 2 * REQUEST_MB * MIB, f"{cost.most_bytes // MIB} MiB"
     assert [answer.status_code for answer in answers] == [413, 413, 422]
     assert "at most" in answers[0].json()["error"]

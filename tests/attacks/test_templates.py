@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.memory import MIB, workers_measured
+from tests.attacks.registry import attack_on
 from tests.builders import build
 from tests.serving import Server, wait_until
 
@@ -27,11 +28,12 @@ BACKTRACKING = {"type": "Split", "pattern": {"Regex": "(a|aa)+$"}, "behavior": "
 TOO_LONG, AS_LONG_AS_MAY_BE = "a" * 100 + "b", ("a" * 24 + "b") * 1000
 
 
-def write_models(models: Path, usual: str) -> None:
+def write_models(models: Path) -> None:
     """One model per template, which follows the usual one where the conversation does not ask for `evil`."""
     for name, template in TEMPLATES.items():
         folder = models / "evil" / name
         build("llama_chat", folder)
+        usual = (folder / "chat_template.jinja").read_text()
         both = "{% if messages[-1]['content'] == 'evil' %}" + template + "{% else %}" + usual + "{% endif %}"
         (folder / "chat_template.jinja").write_text(both)
 
@@ -39,7 +41,7 @@ def write_models(models: Path, usual: str) -> None:
 @pytest.fixture(scope="module")
 def server(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     models = tmp_path_factory.mktemp("templates") / "models"
-    write_models(models, (model_folder("llama_chat") / "chat_template.jinja").read_text())
+    write_models(models)
     backtracking = models / "evil" / "backtracking"
     shutil.copytree(model_folder("gpt2"), backtracking)
     tokenizer = json.loads((backtracking / "tokenizer.json").read_text())
@@ -51,6 +53,12 @@ def server(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     with Server(tmp_path_factory.mktemp("templates-server"), models, MODELYARD_CANCEL_GRACE_S="1") as server:
         server.run("tiny/gpt2", text="a", params={"max_new_tokens": 1})
         yield server
+
+
+@attack_on(write_models)
+def render_what_repeats(server: Server) -> None:
+    assert server.post("evil/repeating", text="evil").status_code == 422
+    server.delete("evil/repeating")
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

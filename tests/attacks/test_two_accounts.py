@@ -24,6 +24,8 @@ from tests.attacks.test_launches import run_command
 from tests.attacks.test_strangers import add_account
 from tests.serving import Server
 
+NOT_REPEATED = "Its hostile account does at once, and for minutes, what other modules do one by one."
+
 CLASSIFIER = "tiny/classifier"
 QUOTA = 4
 MINIMUM_S, ROUND_S, PRICE = 7, 3, Fraction(1, 10)

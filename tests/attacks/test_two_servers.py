@@ -12,6 +12,8 @@ import pytest
 from tests.serving import Server, wait_until
 from tests.store.conftest import create_schema, postgresql_schema, postgresql_server, postgresql_url, url_of_schema
 
+NOT_REPEATED = "The server that attacks is another one, which is refused and ends."
+
 __all__ = ["postgresql_schema", "postgresql_server", "postgresql_url"]
 
 MODEL = "tiny/classifier"

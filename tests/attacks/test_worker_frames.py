@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import psutil
 import pytest
 
 from tests.attacks.memory import MIB, measured
-from tests.attacks.registry import attack
+from tests.attacks.registry import attack, attack_on
+from tests.builders import build
 from tests.serving import KEY, Server, wait_until
 
 HOSTILE = "hostile/gpt2"
@@ -70,21 +70,23 @@ class HostileModel(GPT2LMHeadModel):
 '''
 
 
-@pytest.fixture(scope="module")
-def hostile_server(
-    zoo: Path, model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    models = tmp_path_factory.mktemp("hostile") / "models"
-    (models / "hostile").mkdir(parents=True)
-    (models / "tiny").symlink_to(zoo / "tiny")
+def write_model(models: Path) -> None:
+    """The model whose own code floods."""
     folder = models / HOSTILE
-    shutil.copytree(model_folder("gpt2"), folder)
+    build("gpt2", folder)
     config = json.loads((folder / "config.json").read_text())
     classes = {"AutoConfig": "flood.HostileConfig", "AutoModelForCausalLM": "flood.HostileModel"}
     config |= {"model_type": "hostile", "architectures": ["HostileModel"], "auto_map": classes}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "README.md").write_text("---\npipeline_tag: text-generation\n---\n")
     (folder / "flood.py").write_text(FLOOD)
+
+
+@pytest.fixture(scope="module")
+def hostile_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    models = tmp_path_factory.mktemp("hostile") / "models"
+    write_model(models)
+    (models / "tiny").symlink_to(zoo / "tiny")
     limits = {"MODELYARD_SLOW_READER_S": "1", "MODELYARD_ALLOW_UNSAFE": HOSTILE}
     with Server(tmp_path_factory.mktemp("flooded"), models, **limits) as server:
         server.run("tiny/gpt2", text="warm", params={"max_new_tokens": 2})
@@ -102,13 +104,27 @@ def unread(server: Server, path: str, body: bytes) -> Iterator[socket.socket]:
         yield connection
 
 
-def test_a_worker_that_floods_its_server_is_cut_off_and_costs_no_memory(hostile_server: Server):
+@contextmanager
+def flooded(server: Server) -> Iterator[int]:
+    """The worker that floods, while nobody reads the answer of its one request."""
     body = json.dumps({"text": "a", "stream": True, "params": {"max_new_tokens": 4}}).encode()
-    others = set(hostile_server.worker_pids())
-    hostile_server.put(HOSTILE, capacity={"min": 1, "desired": 1, "max": 1})
-    hostile_server.wait_for(HOSTILE, status="running")
-    (pid,) = set(hostile_server.worker_pids()) - others
-    with unread(hostile_server, f"/models/v2/{HOSTILE}", body), measured(hostile_server) as cost:
+    others = set(server.worker_pids())
+    server.put(HOSTILE, capacity={"min": 1, "desired": 1, "max": 1})
+    server.wait_for(HOSTILE, status="running")
+    (pid,) = set(server.worker_pids()) - others
+    with unread(server, f"/models/v2/{HOSTILE}", body):
+        yield pid
+
+
+@attack_on(write_model, unsafe=HOSTILE)
+def flood_the_server(server: Server) -> None:
+    with flooded(server) as pid:
+        wait_until(lambda: not psutil.pid_exists(pid))
+    server.delete(HOSTILE)
+
+
+def test_a_worker_that_floods_its_server_is_cut_off_and_costs_no_memory(hostile_server: Server):
+    with measured(hostile_server) as cost, flooded(hostile_server) as pid:
         wait_until(lambda: not psutil.pid_exists(pid) or cost.most_bytes > 250 * MIB, 30)
     assert cost.most_bytes < 64 * MIB, f"{cost.most_bytes // MIB} MiB"
     assert hostile_server.run("tiny/gpt2", text="a", params={"max_new_tokens": 2})
@@ -118,10 +134,10 @@ def test_a_worker_that_floods_its_server_is_cut_off_and_costs_no_memory(hostile_
     assert hostile_server.delete(HOSTILE).status_code == 200
 
 
-def ask_for_large_answers(server: Server, stack: ExitStack) -> list[socket.socket]:
+def ask_for_large_answers(server: Server, stack: ExitStack, texts: int = 8) -> list[socket.socket]:
     """Requests whose answers are larger than what lies between server and client takes, and are not read."""
     text = "the cat " * 50_000
-    body = json.dumps({"text": [text] * 8, "candidate_labels": ["a"]}).encode()
+    body = json.dumps({"text": [text] * texts, "candidate_labels": ["a"]}).encode()
     return [stack.enter_context(unread(server, "/models/v2/tiny/nli", body)) for _ in range(2)]
 
 
@@ -129,7 +145,7 @@ def ask_for_large_answers(server: Server, stack: ExitStack) -> list[socket.socke
 def leave_answers_unread(server: Server) -> None:
     """Until the last of them has been made."""
     with ExitStack() as stack:
-        ask_for_large_answers(server, stack)
+        ask_for_large_answers(server, stack, 2)
         assert server.run("tiny/nli", text="the cat", candidate_labels=["a"])
 
 

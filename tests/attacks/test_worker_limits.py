@@ -18,6 +18,7 @@ import pytest
 from tests.builders import build
 from tests.serving import Server, wait_until
 
+NOT_REPEATED = "Its models fail to boot, in processes that end with that."
 GOOD, ABSURD, WIDE = "good/model", "absurd/model", "wide/model"
 MIB = 1024**2
 MOST_BYTES = 1800 * MIB

@@ -7,6 +7,8 @@ it, since nothing of the body is read meanwhile; then it is told to try again la
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import sys
 from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,6 +20,20 @@ from modelyard.units import MIB
 WAIT_S = 10.0
 """How long a request waits for others to end; clients' usual deadlines are far longer."""
 RETRY_AFTER_S = 2.0
+LARGE_BLOCK_BYTES = MIB
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Source: malloc.h of the GNU C library."""
+
+
+def return_large_blocks() -> None:
+    """Has this process give large blocks of memory back to the system when they are freed.
+
+    Left alone, the C library raises what it calls large with every block that is freed, up to 32 MiB; bodies of that
+    size then stay, held by what small things lie between them. Does nothing on other systems. Source: mallopt(3).
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        library.mallopt(M_TRIM_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
