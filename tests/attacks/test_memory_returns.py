@@ -65,6 +65,7 @@ def check_memory_returns(server: Server, rounds: int) -> None:
     assert last <= fresh + MOST_ABOVE_FRESH_BYTES, figures
 
 
+@pytest.mark.timeout(400)
 def test_memory_returns_after_every_attack_twice(attacked: Server):
     check_memory_returns(attacked, 2)
 

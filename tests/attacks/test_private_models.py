@@ -19,6 +19,7 @@ from tests.e2e.test_hub import published
 from tests.hub.server import HubServer
 from tests.serving import Server, wait_until
 
+NOT_REPEATED = "It needs a hub with models of its own."
 PRIVATE, GATED, PUBLIC = "acme/private", "acme/gated", "acme/public"
 NOTHING = "acme/nothing"
 """No such model: the answers about it are the measure of all others."""

@@ -27,9 +27,9 @@ PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(8 * MIB)
 REQUEST_MB, ALL_MB = 64, 96
 SENDERS, BODY = 8, 30 * MIB
 SIDE, PICTURES = 6_000, 32
-"""Pictures of 35 kB that take 103 MiB each once decoded, of which a gibibyte holds nine."""
-MOST_DECODED = 1_536 * MIB
-"""A gibibyte, and half as much to decode the last of them in."""
+"""Pictures of 35 kB that take 103 MiB each once decoded, of which half a gibibyte holds four."""
+MOST_DECODED = 1_024 * MIB
+"""Half a gibibyte, and as much to decode the last of them in."""
 
 
 LIMITS = {
@@ -136,7 +136,7 @@ def test_pictures_that_unfold_are_bounded_together(small_server: Server):
     with workers_measured(small_server) as cost:
         answer = small_server.post("seeing/chat", messages=conversation([small_file_of_many_pixels()] * PICTURES))
     assert answer.status_code == 422, answer.text
-    assert "messages[0].content[9]" in answer.json()["error"]
-    assert "at most 1024 MiB in one request" in answer.json()["error"]
+    assert "messages[0].content[4]" in answer.json()["error"]
+    assert "at most 512 MiB in one request" in answer.json()["error"]
     assert cost.most_bytes < MOST_DECODED, f"{cost.most_bytes // MIB} MiB"
     small_server.run("seeing/chat", text="hello", params={"max_new_tokens": 1})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from modelyard.errors import InvalidRequest
 from modelyard.units import MIB
 
-MOST_BYTES = 1024 * MIB
-"""As much as one video alone may take."""
+MOST_BYTES = 512 * MIB
+"""Fourteen photographs of 12 megapixels; less than the smallest worker may allocate."""
 
 
 class Room:
