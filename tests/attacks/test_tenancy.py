@@ -15,6 +15,8 @@ from modelyard.gateway.operation import PATH_PARAMETERS
 from tests.attacks.test_strangers import add_account
 from tests.serving import Server
 
+NOT_REPEATED = "It asks every call once, and looks at what is told."
+
 MODEL = "tiny/ner"
 OWNER = "tenant-with-a-name"
 BODY = {"model": MODEL, "text": "hello"}

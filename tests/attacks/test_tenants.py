@@ -15,6 +15,8 @@ from tests.attacks.test_strangers import add_account
 from tests.builders import build
 from tests.serving import Server, wait_until
 
+NOT_REPEATED = "It asks every call once, and looks at what is told."
+
 THEIRS, MINE, MISTYPED = "hidden-org/their-model", "open-org/my-model", "hidden-org/their-modle"
 MEMORY_GB = "0.14"
 """One of the two models fits, and not the other beside it."""
