@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +18,13 @@ def published(folder: Path) -> Repo:
     """A local model as the hub would hold it."""
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     return Repo(files, api={"pipeline_tag": "text-classification"})
+
+
+def cache(server: Server, environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """`modelyard cache ...` on the server's machine."""
+    environ = {**os.environ, **environ, "MODELYARD_DATA_DIR": str(server.data_dir)}
+    command = [sys.executable, "-m", "modelyard", "cache", *words]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
 
 def test_a_request_for_a_hub_model_downloads_boots_and_answers(zoo: Path, tmp_path: Path):
@@ -40,6 +50,13 @@ def test_a_request_for_a_hub_model_downloads_boots_and_answers(zoo: Path, tmp_pa
             unknown = server.post("acme/clasifier", text="hello")
             assert unknown.status_code == 404
             assert "acme/classifier" in unknown.json()["error"]
+            assert "is in use" in cache(server, environ, "rm", "acme/classifier").stderr
+            assert not cache(server, environ, "prune", "--to-size", "0").stdout
+            server.delete("acme/classifier")
+            wait_until(lambda: cache(server, environ, "rm", "acme/classifier").returncode == 0)
+            assert "acme/classifier" not in cache(server, environ, "ls").stdout
+            assert server.run("acme/classifier", text="hello") == answers[0], "it is fetched anew"
+            assert "acme/classifier" in cache(server, environ, "ls").stdout
             server.delete("acme/classifier")
     with Server(tmp_path, tmp_path / "models", hub=True, **environ) as server:  # the hub is away by now
         assert server.run("acme/classifier", text="hello") == answers[0]

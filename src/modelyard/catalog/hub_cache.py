@@ -53,7 +53,7 @@ class HubCache:
         commit = revision or "main"
         if not _COMMIT.fullmatch(commit):
             try:
-                commit = (self._folder(model_id) / "refs" / commit).read_text("utf-8").strip()
+                commit = (self.folder(model_id) / "refs" / commit).read_text("utf-8").strip()
             except OSError:
                 return None
         path = self.snapshot_path(model_id, commit)
@@ -61,7 +61,7 @@ class HubCache:
 
     def snapshot_path(self, model_id: str, commit: str) -> Path:
         """Where that commit's files are or will be."""
-        return self._folder(model_id) / "snapshots" / commit
+        return self.folder(model_id) / "snapshots" / commit
 
     def file(self, repository: Repository, name: str) -> Path | None:
         """The file's path if it is here whole."""
@@ -70,7 +70,7 @@ class HubCache:
 
     def blob(self, repository: Repository, name: str) -> Path:
         """Where the file's content is or will be."""
-        return self._folder(repository.model_id) / "blobs" / repository.files[name].digest
+        return self.folder(repository.model_id) / "blobs" / repository.files[name].digest
 
     def partial(self, repository: Repository, name: str) -> Path:
         """Where the file's content grows while it is being downloaded."""
@@ -95,7 +95,7 @@ class HubCache:
 
     def remember_main(self, repository: Repository) -> None:
         """Records that main is at the repository's commit, for the time when the hub cannot be asked."""
-        path = self._folder(repository.model_id) / "refs" / "main"
+        path = self.folder(repository.model_id) / "refs" / "main"
         path.parent.mkdir(parents=True, exist_ok=True)
         staged = path.with_name(f"main.{uuid.uuid4().hex}")
         staged.write_text(repository.commit, "utf-8")
@@ -113,7 +113,7 @@ class HubCache:
         """Held by one thread of one process at a time, the hub's own tools included. Raises Stopped."""
         from filelock import FileLock, Timeout
 
-        path = self.root / ".locks" / self._folder(repository.model_id).name / f"{repository.files[name].digest}.lock"
+        path = self.root / ".locks" / self.folder(repository.model_id).name / f"{repository.files[name].digest}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, mode=0o664)
         while True:
@@ -127,5 +127,6 @@ class HubCache:
         finally:
             lock.release()
 
-    def _folder(self, model_id: str) -> Path:
+    def folder(self, model_id: str) -> Path:
+        """Where everything of a model is or will be."""
         return self.root / f"models--{model_id.replace('/', '--')}"

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from modelyard import __version__
 from modelyard.cli import (
     accounts,
+    cache,
     clusters,
     config,
     demo,
@@ -101,6 +102,7 @@ app.add_typer(tasks.app, name="tasks", rich_help_panel=LOOKING)
 app.add_typer(accounts.app, name="accounts", rich_help_panel=ADMINISTRATION)
 app.add_typer(keys.app, name="keys", rich_help_panel=ADMINISTRATION)
 app.add_typer(restricted.app, name="models", rich_help_panel=ADMINISTRATION)
+app.add_typer(cache.app, name="cache", rich_help_panel=ADMINISTRATION)
 app.command(rich_help_panel=ADMINISTRATION)(usage.usage)
 app.add_typer(config.app, name="config", rich_help_panel=ADMINISTRATION)
 app.command(rich_help_panel=ADMINISTRATION)(doctor.doctor)

@@ -82,6 +82,8 @@ class Preparations:
         state = self._states.get(model_id)
         if isinstance(state, NotPrepared) and self._clock.monotonic() - state.at >= FAILURE_KEPT_S:
             state = None
+        if isinstance(state, Prepared) and not is_there(state.card):
+            state = None
         if state is None:
             state = self._states[model_id] = Preparing()
             self._begin(model_id, self._look_up(model_id))
@@ -168,3 +170,8 @@ class Preparations:
                 state, done_bytes=progress.done_bytes, total_bytes=progress.total_bytes
             )
             self._on_change()
+
+
+def is_there(card: ModelCard) -> bool:
+    """Whether nobody has removed the model's folder meanwhile."""
+    return card.path is not None and card.path.is_dir()
