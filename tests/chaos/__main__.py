@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.chaos.run import disturb
+from tests.chaos.run import Run, disturb
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,13 +23,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(2**31) if chosen.seed is None else chosen.seed
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="modelyard-chaos-") as folder:
-        run = disturb(Path(folder), seed, chosen.seconds)
-        log = (Path(folder) / "server.log").read_text(errors="replace")
+        held = False
+        try:
+            held = tell(disturb(Path(folder), seed, chosen.seconds, note=lambda kind: print(kind, flush=True)))
+        finally:
+            if not held:
+                log = Path(folder) / "server.log"
+                print("the server's log ends with", log.read_text(errors="replace")[-4000:], sep="\n", flush=True)
+    return 0 if held else 1
+
+
+def tell(run: Run) -> bool:
+    """Prints the run; whether everything held."""
     problems = list(run.problems())
-    print(*run.words(), *(f"FAULT  {problem}" for problem in problems), sep="\n")
-    if problems:
-        print("the server's log ends with", log[-4000:], sep="\n")
-    return 1 if problems else 0
+    print(*run.words(), *(f"FAULT  {problem}" for problem in problems), sep="\n", flush=True)
+    return not problems
 
 
 if __name__ == "__main__":

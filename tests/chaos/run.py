@@ -6,7 +6,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +66,9 @@ class Run:
     secret_seen: int = 0
     seconds: float = 0.0
 
+    note: Callable[[str], None] = str
+    """Is told of each disturbance when it begins."""
+
     def billed_s(self) -> float:
         return float(sum(line["billedSeconds"] for line in self.lines))
 
@@ -115,14 +118,21 @@ class Run:
         yield f"own hosts     asked {self.secret_seen} times through names that were rebound or redirected"
 
 
-def disturb(folder: Path, seed: int, seconds: float, hold_s: float = 3.0, kinds: Sequence[str] | None = None) -> Run:
+def disturb(
+    folder: Path,
+    seed: int,
+    seconds: float,
+    hold_s: float = 3.0,
+    kinds: Sequence[str] | None = None,
+    note: Callable[[str], None] = str,
+) -> Run:
     """Runs a server with load for some time. `hold_s`: for how long something is held or
     frozen; `kinds`: what is done, in this order and once, else by the seed's plan."""
     for model, family in MODELS.items():
         build(family, folder / "models" / model)
     clock = folder / "clock"
     clock.write_text("0")
-    run = Run(seed)
+    run = Run(seed, note=note)
     with ExitStack() as stack:
         secret = stack.enter_context(Host(file(b"secret")))
         redirecting = stack.enter_context(Host(redirect(f"http://{HOST}:{secret.port}/a.png")))
@@ -173,6 +183,10 @@ def prepare(server: Server, clients: dict[str, httpx.Client], outcomes: Outcomes
 def do(kind: str, scene: Scene, load: Load, run: Run) -> None:
     """One disturbance, known to the load as long as it lasts."""
     disturbance = DISTURBANCES[kind]
+    process = scene.server.process
+    assert process is not None
+    assert process.poll() is None, f"the server has ended by itself, with status {process.poll()}"
+    run.note(kind)
     spell = Spell(disturbance.refuses, disturbance.breaks_streams, disturbance.ends_server, time.monotonic())
     load.spells.append(spell)
     alive = run.lives.alive_at(time.time())
