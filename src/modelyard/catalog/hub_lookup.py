@@ -88,7 +88,9 @@ class HubLookup:
             answer = self._from_cache(model_id, None, Answer(MISSING_TTL_S, error=error))
             return answer if error.data.get("cause") == BAD_CREDENTIALS else self._withheld(answer)
         except HubUnreachable as error:
-            failed = DownloadFailed(f"{error} {model_id} is not complete in the cache {self._cache.root} either.")
+            failed = DownloadFailed(
+                f"{error} {model_id} is not complete in the cache either.", detail=f"The cache is {self._cache.root}."
+            )
             return self._from_cache(model_id, known, Answer(FAILED_TTL_S, error=failed))
         path = self._complete(repository, inspection)
         found = Found(model_id, Source.HUB, inspection, path, repository.commit)
@@ -144,7 +146,7 @@ class HubLookup:
 
     def _describe(self, model_id: str, revision: str | None) -> Repository:
         if self._offline:
-            raise HubUnreachable(f"HF_HUB_OFFLINE is set, and the cache {self._cache.root} does not hold all of it.")
+            raise HubUnreachable("HF_HUB_OFFLINE is set, and the cache does not hold all of it.")
         return self._client.describe(model_id, revision)
 
     def _inspect(self, repository: Repository, known: Answer | None) -> Inspection:
@@ -191,8 +193,7 @@ class HubLookup:
         missing_bytes, free_bytes = self._missing_bytes(plan), self._cache.free_bytes()
         if missing_bytes + DISK_RESERVE_BYTES > free_bytes:
             raise DownloadFailed(
-                f"The disk is full: {plan.repository.model_id} needs {missing_bytes:,} bytes more in "
-                f"{self._cache.root}, {free_bytes:,} are free. Make room, or set HF_HOME to a larger disk.",
+                f"The disk is full: {plan.repository.model_id} needs {missing_bytes:,} bytes more.",
+                detail=f"{free_bytes:,} are free in {self._cache.root}. Make room, or set HF_HOME to a larger disk.",
                 needed_bytes=missing_bytes,
-                free_bytes=free_bytes,
             )

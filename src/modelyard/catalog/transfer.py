@@ -135,10 +135,13 @@ class Transfer:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             size, free = repository.files[name].size, self._cache.free_bytes()
             return DownloadFailed(
-                f"The disk is full: {name} of {repository.model_id} needs {size:,} bytes in {self._cache.root}, "
-                f"{free:,} are free. Make room, or set HF_HOME to a larger disk."
+                f"The disk is full: {name} of {repository.model_id} needs {size:,} bytes.",
+                detail=f"{free:,} are free in {self._cache.root}. Make room, or set HF_HOME to a larger disk.",
             )
-        return DownloadFailed(f"{name} of {repository.model_id} cannot be stored in {self._cache.root}: {error}.")
+        return DownloadFailed(
+            f"{name} of {repository.model_id} cannot be stored on this server.",
+            detail=f"In {self._cache.root}: {error}.",
+        )
 
 
 def _new_digest(file: RemoteFile) -> Any:
