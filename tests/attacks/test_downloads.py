@@ -132,7 +132,7 @@ def test_a_download_ends_when_nobody_waits_for_it(
     assert reached.wait(60)
     leave(server, model_id)
     release.set()
-    hub.repos["acme/next"] = repository()
+    hub.repos["acme/next"] = repository(SIZE_BYTES)  # takes as long as what is left of the other
     server.put("acme/next")
     wait_until(lambda: list(cached(server, "acme/next").glob(f"snapshots/*/{WEIGHTS}")))
     partial = cached(server, model_id).glob("blobs/*.incomplete")
