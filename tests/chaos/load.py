@@ -23,6 +23,8 @@ CALL_S = 120.0
 JOBS_EVERY_S = 20.0
 GRACE_S = 5.0
 """For which what a disturbance excuses is excused after its end: what is noticed late is told late."""
+RECOVERED_S = 20.0
+"""After which a server that could not write begins new work again: it tries with every heartbeat, of ten seconds."""
 REFUSED = {402, 429}
 ANSWERED = "answered"
 NOT_THERE = "found no server"
@@ -41,7 +43,8 @@ class Spell:
     ended: float = float("inf")
 
     def touches(self, begun: float, ended: float) -> bool:
-        return self.begun <= ended and begun <= self.ended + GRACE_S
+        grace_s = RECOVERED_S if self.refuses else GRACE_S
+        return self.begun <= ended and begun <= self.ended + grace_s
 
 
 @dataclass
@@ -158,8 +161,8 @@ def fate_of(answer: httpx.Response | None, broken: str, touched: list[Spell], *,
         return "refused" if answer is not None and answer.status_code in REFUSED else ANSWERED
     if any(spell.ends_server for spell in touched):
         return NOT_THERE if broken.startswith("not connected") else "broken with their server"
-    if streamed and any(spell.breaks_streams for spell in touched):
-        return "broken with their replica"
     if answer is not None and answer.status_code == 503 and any(spell.refuses for spell in touched):
         return "refused"
+    if streamed and any(spell.breaks_streams for spell in touched):
+        return "broken with their replica"
     return "lost"
