@@ -148,7 +148,7 @@ def disturb(
         run.fresh_bytes = held_bytes(server)
         begun = time.monotonic()
         with load.running():
-            for kind in kinds or plan(draw):
+            for kind in kinds or plan(random.Random(seed)):
                 if kinds is None and time.monotonic() - begun > seconds:
                     break
                 do(kind, scene, load, run)
