@@ -115,7 +115,7 @@ def read_link(descriptor: str) -> str | None:
 
 
 def hang_up() -> None:
-    """Breaks the owner's connection, once there is one."""
+    """Breaks the owner's connection, once there is one; returns once the loop has noticed."""
     while True:
         for name in os.listdir("/proc/self/fd"):
             try:
@@ -124,8 +124,24 @@ def hang_up() -> None:
                 continue
             with found:
                 accepted = not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and found.getsockname()
-                if found.family == socket.AF_UNIX and accepted:
-                    return found.shutdown(socket.SHUT_RDWR)
+                if found.family != socket.AF_UNIX or not accepted:
+                    continue
+                inode = os.fstat(found.fileno()).st_ino
+                found.shutdown(socket.SHUT_RDWR)
+            while is_open(inode):
+                time.sleep(0.001)
+            return
+
+
+def is_open(inode: int) -> bool:
+    """Whether a descriptor of this process is open on that."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.fstat(int(name)).st_ino == inode:
+                return True
+        except OSError:  # the one that listed them
+            continue
+    return False
 
 
 def linger() -> int:
