@@ -26,9 +26,20 @@ def alone(tmp_path: Path, zoo: Path) -> Terminal:
     return Terminal(clean_environ(tmp_path, MODELYARD_HUB="off", MODELYARD_MODELS_DIR=str(zoo)))
 
 
+def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that a command has started, once there are any. Fails, with what it said, when it ends before."""
+
+    def found() -> list[psutil.Process]:
+        assert process.poll() is None, process.communicate()
+        return psutil.Process(process.pid).children(recursive=True)
+
+    family: list[psutil.Process] = wait_until(found)
+    return family
+
+
 def test_run_boots_a_replica_for_the_call_and_leaves_nothing(alone: Terminal) -> None:
     process = alone.start("run", GPT2, "Once", "-p", "max_new_tokens=6")
-    family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True))
+    family = children_of(process)
     out, said = process.communicate()
     assert process.returncode == 0, said
     assert out.startswith("Once")
@@ -45,7 +56,7 @@ def test_without_any_models_folder_the_example_models_are_there(terminal: Termin
 
 def test_interrupting_a_boot_leaves_nothing(alone: Terminal) -> None:
     process = alone.start("run", GPT2, "Once")
-    family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True))
+    family = children_of(process)
     process.send_signal(signal.SIGINT)
     out, said = process.communicate()
     assert (process.returncode, out) == (130, "")
@@ -175,7 +186,7 @@ def test_a_taken_address_is_named_with_the_fix(alone: Terminal, tmp_path: Path) 
 
 def test_demo_shows_the_main_job_and_leaves_nothing(terminal: Terminal) -> None:
     process = terminal.start("demo")
-    family = wait_until(lambda: psutil.Process(process.pid).children(recursive=True))
+    family = children_of(process)
     shown, said = process.communicate()
     assert process.returncode == 0, said
     assert re.search(r"cold boot: \d+\.\d\d s", shown)
