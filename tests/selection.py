@@ -18,9 +18,10 @@ FOLDERS_WITH_MODELS = {"chaos", "clients", "e2e", "engine", "examples", "fuzz", 
 SLOW_FIXTURES = {"load", "model_folder", "postgresql", "postgresql_server", "server", "task_zoo", "terminal", "zoo"}
 """What a quick test must not use in any folder: models, processes that serve them, a database server."""
 SLOW_MARKS = ("verify", "gpu", "imports_models")
-SHARED_BY_FOLDER = {"clients", "engine", "store"}
-"""Folders whose tests share what there can be only one of, or what takes long to start: port 8080, the engines,
-the database servers. Elsewhere the tests of one file share their server."""
+SHARED_BY_FOLDER = {"clients": "port 8080", "cli": "port 8080", "engine": "engine", "store": "store"}
+"""Folders whose tests share what there can be only one of, or what takes long to start, and what that is: port 8080,
+where clients find a server and commands none, the engines, the database servers. Elsewhere the tests of one file share
+their server."""
 VARIANTS = {
     "catalog/test_variants.py",
     "e2e/test_variants.py",
@@ -90,4 +91,4 @@ def group_of(path: Path) -> str:
     folder, name = folder_of(path), path.relative_to(TESTS).as_posix()
     if name in VARIANTS:
         return "variants"
-    return folder if folder in SHARED_BY_FOLDER else name
+    return SHARED_BY_FOLDER.get(folder, name)

@@ -373,6 +373,7 @@ def test_workers_get_what_their_libraries_need_of_the_environment_and_nothing_el
 
 async def test_a_workers_own_folder_goes_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # and back, at the end
     async with local() as harness:
         (run_dir,) = tmp_path.iterdir()
         link = await harness.boot(echo_spec())
