@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.accounts import quotas as module
-from modelyard.accounts.quotas import READ_EVERY_S, Quotas
+from modelyard.accounts import rereading as module
+from modelyard.accounts.quotas import Quotas
+from modelyard.accounts.rereading import READ_EVERY_S
 from modelyard.errors import TooManyAtOnce
 from modelyard.gateway import problem
 from modelyard.records.accounts import Account, Quota

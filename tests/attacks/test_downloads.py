@@ -15,6 +15,7 @@ import pytest
 from tests.attacks.test_strangers import add_account
 from tests.catalog.models import model, weights
 from tests.hub.server import HubServer, Repo
+from tests.hub.serving import serving_hub
 from tests.serving import Server, wait_until
 
 NOT_REPEATED = "It needs a hub that holds its files back."
@@ -38,14 +39,8 @@ def hub() -> Iterator[HubServer]:
 
 @pytest.fixture(scope="module")
 def server(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("downloads")
-    (folder / "models").mkdir()
-    environ = {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "hf"), "HF_TOKEN": "", "HF_HUB_OFFLINE": "0"}
-    server = Server(folder, folder / "models", hub=True, **environ)
-    server.start(warm=False)
-    yield server
-    server.stop()
-    server.client.close()
+    with serving_hub(tmp_path_factory.mktemp("downloads"), hub) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ import pytest
 from tests.attacks.registry import attack
 from tests.attacks.test_strangers import add_account
 from tests.hub.server import HubServer
+from tests.hub.serving import serving_hub
 from tests.serving import Server
 
 UNKNOWN = 100
@@ -26,14 +27,8 @@ def hub() -> Iterator[HubServer]:
 
 @pytest.fixture(scope="module")
 def server(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("lookups")
-    (folder / "models").mkdir()
-    environ = {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "hf"), "HF_TOKEN": "", "HF_HUB_OFFLINE": "0"}
-    server = Server(folder, folder / "models", hub=True, **environ)
-    server.start(warm=False)
-    yield server
-    server.stop()
-    server.client.close()
+    with serving_hub(tmp_path_factory.mktemp("lookups"), hub) as server:
+        yield server
 
 
 def ask(client: httpx.Client, number: int) -> httpx.Response:

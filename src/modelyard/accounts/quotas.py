@@ -6,18 +6,13 @@ and the count of requests. Enforces only that count; `control` keeps to the rest
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from modelyard.errors import TooManyAtOnce, Unavailable
+from modelyard.accounts.rereading import read_forever
+from modelyard.errors import TooManyAtOnce
 from modelyard.records.accounts import Account, Quota
 
-log = logging.getLogger(__name__)
-
-READ_EVERY_S = 2.0
-"""A change takes effect this much later at most, whichever process made it."""
 RETRY_AFTER_S = 1.0
 UNLIMITED = Quota()
 
@@ -49,14 +44,7 @@ class Quotas:
 
     async def read_forever(self) -> None:
         """Reads them every few seconds; while the database does not answer, those that were known stay in force."""
-        while True:
-            await asyncio.sleep(READ_EVERY_S)
-            try:
-                await asyncio.to_thread(self.read)
-            except Unavailable as error:
-                log.warning("the accounts' quotas could not be read: %s", error)
-            except Exception:  # a bug must not leave the quotas as they are for ever
-                log.exception("the accounts' quotas could not be read")
+        await read_forever(self.read, "the accounts' quotas")
 
     @contextmanager
     def request(self, account_id: str) -> Iterator[None]:

@@ -6,18 +6,11 @@ Owns a copy of what the store says of that, read again every few seconds, so tha
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Collection, Mapping
 
-from modelyard.errors import Unavailable
+from modelyard.accounts.rereading import read_forever
 from modelyard.records.variants import split_variant
 from modelyard.store.grants import Grants, model_key
-
-log = logging.getLogger(__name__)
-
-READ_EVERY_S = 2.0
-"""A change takes effect this much later at most, whichever process made it."""
 
 
 class Visibility:
@@ -60,11 +53,4 @@ class Visibility:
 
     async def read_forever(self) -> None:
         """Reads it every few seconds; while the database does not answer, what was known stays in force."""
-        while True:
-            await asyncio.sleep(READ_EVERY_S)
-            try:
-                await asyncio.to_thread(self.read)
-            except Unavailable as error:
-                log.warning("who may use which model could not be read: %s", error.message)
-            except Exception:  # a bug must not leave it as it is for ever
-                log.exception("who may use which model could not be read")
+        await read_forever(self.read, "who may use which model")
