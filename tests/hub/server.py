@@ -6,6 +6,7 @@ requests that huggingface_hub 2.4 makes, and https://huggingface.co/docs/hub/api
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import socket
@@ -73,6 +74,8 @@ class Faults:
     cut_at: dict[str, list[int]] = field(default_factory=dict)
     """File name → after how many bytes of the answer the connection breaks, for one request after the other."""
     ignore_ranges: bool = False
+    bytes_per_s: dict[str, int] = field(default_factory=dict)
+    """File name → how fast it is sent."""
     corrupt: set[str] = field(default_factory=set)
     """Files whose content is served with its last byte changed."""
     garbage: bool = False
@@ -86,6 +89,8 @@ class HubServer:
         self.repos: dict[str, Repo] = {}
         self.faults = Faults()
         self.requests: list[Seen] = []
+        self.left: list[str] = []
+        """Names of files whose client left before it had all of them."""
         self.tokens = {"hf_good"}
         self.url = ""
         self._port = 0
@@ -94,7 +99,7 @@ class HubServer:
     def reset(self) -> None:
         """As newly started, but for the address."""
         self.release_all()
-        self.repos, self.requests, self.faults = {}, [], Faults()
+        self.repos, self.requests, self.left, self.faults = {}, [], [], Faults()
 
     def hold(self, name: str, at: int) -> tuple[threading.Event, threading.Event]:
         """Answers with this file pause after `at` bytes. Returns (set when one has come there, set it to go on)."""
@@ -224,7 +229,13 @@ class HubServer:
             end = min(stop for stop in stops if stop > sent) if cut != sent else sent
             if end == sent:
                 raise ConnectionError("cut by the test")
-            yield body[sent:end]
+            try:
+                yield body[sent:end]
+                if name in self.faults.bytes_per_s:
+                    await anyio.sleep((end - sent) / self.faults.bytes_per_s[name])
+            except (asyncio.CancelledError, GeneratorExit):
+                self.left.append(name)
+                raise
             sent = end
 
     def _admit(self, request: Request) -> tuple[Repo | None, Response]:
