@@ -6,6 +6,7 @@ Owns the limits of headers, trailers and pipelined requests, and the phases that
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -76,6 +77,7 @@ class Connection(HttpToolsProtocol, HeldConnection):
         self._refusal: Refusal | None = None
         self._answering: RequestResponseCycle | None = None
         """The request that is being answered; `cycle` is the one that came last, which may wait behind it."""
+        self._on_left: Callable[[], None] | None = None
         self._phase = Phase.IDLE
         self._deadline_at = 0.0
         """Of the phases IDLE and HEADER."""
@@ -90,10 +92,22 @@ class Connection(HttpToolsProtocol, HeldConnection):
         self._moved = False
 
     def trust(self) -> None:
-        """The client has shown a valid key."""
         if not self._trusted:
             self._trusted = True
             self._all.trust(self)
+
+    def watch(self, on_left: Callable[[], None] | None) -> None:
+        self._on_left = on_left
+        if on_left is None:
+            return
+        if self._answering is None or self._answering.disconnected:
+            self.loop.call_soon(self._tell_left)
+        else:
+            self.flow.resume_reading()  # the end of a connection is only seen by who reads
+
+    def _tell_left(self) -> None:
+        if self._on_left is not None:
+            self._on_left()
 
     def is_overdue(self, now: float) -> bool:
         since_last_look, self._looked_at = now - self._looked_at, now
@@ -137,6 +151,7 @@ class Connection(HttpToolsProtocol, HeldConnection):
         if self._answering is not None and not self._answering.response_complete:
             self._answering.disconnected = True
             self._answering.message_event.set()
+            self._tell_left()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -245,6 +260,7 @@ class Connection(HttpToolsProtocol, HeldConnection):
             answering.disconnected = answering.response_complete = True
             answering.waiting_for_100_continue = False
             answering.message_event.set()
+            self._tell_left()
             if began:
                 self.transport.abort()
                 return

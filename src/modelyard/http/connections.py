@@ -9,7 +9,7 @@ import asyncio
 import logging
 import resource
 from abc import ABC, abstractmethod
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class ConnectionLimits:
 
 
 class HeldConnection(ABC):
-    """What `Connections` knows of one connection."""
+    """What `Connections` knows of one connection, and what the exchange on it asks of it."""
 
     @abstractmethod
     def is_overdue(self, now: float) -> bool:
@@ -48,6 +48,14 @@ class HeldConnection(ABC):
     @abstractmethod
     def end(self) -> None:
         """Closes it at once, whatever is on its way."""
+
+    @abstractmethod
+    def trust(self) -> None:
+        """The client has shown a valid key."""
+
+    @abstractmethod
+    def watch(self, on_left: Callable[[], None] | None) -> None:
+        """Calls `on_left` soon after the client of the request that is being answered has left; None: no longer."""
 
 
 class Connections:
@@ -98,9 +106,14 @@ class Connections:
             )
 
 
+def find_connection(scope: MutableMapping[str, Any]) -> HeldConnection | None:
+    """The connection of an ASGI scope; None where another server, or a test, has made it."""
+    return scope.get(SCOPE_KEY)
+
+
 def trust(scope: MutableMapping[str, Any]) -> None:
     """Says that the client of an ASGI scope has shown a valid key."""
-    connection = scope.get(SCOPE_KEY)
+    connection = find_connection(scope)
     if connection is not None:
         connection.trust()
 

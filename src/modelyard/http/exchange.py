@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from modelyard.errors import BodyTooLarge
-from modelyard.http.connections import trust
+from modelyard.http.connections import HeldConnection, find_connection, trust
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -161,7 +161,7 @@ class HttpExchange:
 
     def until_client_leaves(self) -> LeavingGuard:
         """A context whose body is cancelled, and which raises ClientLeft, when the client closes the connection."""
-        self._guard = LeavingGuard(self._receive)
+        self._guard = LeavingGuard(self._receive, find_connection(self._scope))
         return self._guard
 
     def give_up(self) -> None:
@@ -216,21 +216,30 @@ class Growth:
 
 
 class LeavingGuard:
-    """See `HttpExchange.until_client_leaves`. Enter it only after the body has been read."""
+    """See `HttpExchange.until_client_leaves`. Enter it only after the body has been read.
 
-    def __init__(self, receive: Receive) -> None:
+    A connection of our own tells by itself when its client has left; of another one that has to be waited for, in a
+    task for each request, which costs more than all other checks of a request together.
+    """
+
+    def __init__(self, receive: Receive, connection: HeldConnection | None) -> None:
         self._receive = receive
+        self._connection = connection
         self._left = False
         self._worker: asyncio.Task[Any] | None = None
+        self._waiting: asyncio.Future[Message] | None = None
 
     async def __aenter__(self) -> Self:
         self._worker = asyncio.current_task()
-        self._watch: asyncio.Future[Message] = asyncio.ensure_future(self._receive())
-        self._watch.add_done_callback(self._on_message)
+        if self._connection is not None:
+            self._connection.watch(self.leave)
+        else:
+            self._waiting = asyncio.ensure_future(self._receive())
+            self._waiting.add_done_callback(self._on_message)
         return self
 
-    def _on_message(self, watch: asyncio.Future[Message]) -> None:
-        if not watch.cancelled() and watch.exception() is None:
+    def _on_message(self, waiting: asyncio.Future[Message]) -> None:
+        if not waiting.cancelled() and waiting.exception() is None:
             self.leave()
 
     def leave(self) -> None:
@@ -242,8 +251,11 @@ class LeavingGuard:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._watch.remove_done_callback(self._on_message)
-        self._watch.cancel()
+        if self._connection is not None:
+            self._connection.watch(None)
+        if self._waiting is not None:
+            self._waiting.remove_done_callback(self._on_message)
+            self._waiting.cancel()
         worker, self._worker = self._worker, None
         if self._left and worker is not None:
             worker.uncancel()
