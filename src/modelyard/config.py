@@ -150,8 +150,8 @@ class Settings:
     price_per_gb_s: float = setting(0.0000166667, "US dollars per GB of required memory and second")
     billing_counts: str = setting(
         "ready",
-        "what is billed. ready: an instance's time from ready to end, or from launch where its boot was taken back; "
-        "life: from launch to end; inference: the time that requests took",
+        "what is billed. ready: an instance's time from ready to end, or from its process's start where its boot was "
+        "taken back; life: from that start to its end; inference: the time that requests took",
         choices=BILLING_COUNTS,
     )
     billing_minimum_s: int = setting(60, "seconds of an instance that are billed at least")

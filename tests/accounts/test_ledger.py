@@ -35,8 +35,9 @@ def life(
     ready = None if boot_s is None else start + timedelta(seconds=boot_s)
     ended = None if seconds is None else (ready or start) + timedelta(seconds=seconds)
     return Instance(
-        "in_1", "cl_1", "acc_1", "org/name", "node", memory_bytes, start, start, ready, ended, tariff=tariff
-    )
+        "in_1", "cl_1", "acc_1", "org/name", "node", memory_bytes, start, start, ready, ended,
+        tariff=tariff, started_at=start,
+    )  # fmt: skip
 
 
 def formula(memory_bytes: int, seconds: Fraction) -> Fraction:
@@ -90,6 +91,14 @@ def test_what_does_not_count_has_no_line(tariff: Tariff | None, boot_s: float | 
 def test_a_boot_that_failed_counts_where_life_does() -> None:
     (only,) = lines([life(100, tariff=replace(USUAL, counts="life"), boot_s=None)])
     assert (only.charge.took_us, only.charge.billed_us) == (100_000_000, 120_000_000)
+
+
+def test_what_waits_for_its_process_does_not_count_where_life_does() -> None:
+    tariff = replace(USUAL, counts="life")
+    late = replace(life(100, tariff=tariff), started_at=START + timedelta(seconds=4))
+    (only,) = lines([late])
+    assert (only.since, only.charge.took_us) == (late.started_at, 101_000_000)
+    assert list(lines([replace(late, started_at=None, ready_at=None)])) == []
 
 
 def test_an_open_life_counts_up_to_its_last_heartbeat_or_to_now() -> None:

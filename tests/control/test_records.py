@@ -8,9 +8,11 @@ from datetime import timedelta
 
 import pytest
 
+from modelyard.accounts.ledger import lines
 from modelyard.control.records import Records
+from modelyard.control.states import ReplicaState
 from modelyard.errors import ClusterOff, NoCapacity
-from modelyard.records.instances import Instance
+from modelyard.records.instances import Instance, Tariff
 from modelyard.worker.memory import start_ticks
 from tests.clock import START
 from tests.control.control_plane import SMALL, THIRD, TWIN, MakeControl
@@ -31,6 +33,7 @@ async def test_a_life_is_opened_became_ready_and_ended_once_each(make_control: M
         assert (life.account_id, life.model_id, life.cluster_id) == (control.account, SMALL, managed.cluster.id)
         assert (life.node, life.id) == ("fake", control.engine.launched[0].replica_id)
         assert life.created_at == START
+        assert life.started_at == START + timedelta(seconds=3)
         assert life.ready_at == START + timedelta(seconds=3)
         assert life.ended_at == START + timedelta(seconds=7)
         assert life.end_reason == "no longer needed"
@@ -42,6 +45,37 @@ async def test_a_life_is_opened_became_ready_and_ended_once_each(make_control: M
             1,
             1,
         ]
+
+
+@pytest.mark.parametrize("counts", ["life", "ready"])
+async def test_the_wait_for_a_process_is_on_no_bill(make_control: MakeControl, counts: str) -> None:
+    async with make_control(tariff=Tariff(10**6, minimum_s=0, round_s=0, counts=counts)) as control:
+        control.engine.hold_boots = control.engine.hold_loads = True
+        managed = await control.put()
+        control.step(after_s=17)
+        control.engine.release_boots()
+        await control.until(lambda: managed.states() == [ReplicaState.LOADING])
+        control.step(after_s=3)
+        if counts == "life":
+            control.engine.release()
+            await control.until(lambda: control.ready(managed))
+        await control.patch(status="off")
+        await control.until(lambda: not managed.replicas)
+        (life,) = await control.ledger()
+        (line,) = lines([life])
+        assert (line.since, line.charge.took_us) == (START + timedelta(seconds=17), 3_000_000)
+
+
+async def test_a_boot_that_never_got_a_process_is_on_no_bill(make_control: MakeControl) -> None:
+    async with make_control(tariff=Tariff(10**6, counts="life")) as control:
+        control.engine.hold_boots = True
+        managed = await control.put()
+        control.step(after_s=17)
+        await control.patch(status="off")
+        await control.until(lambda: not managed.replicas)
+        (life,) = await control.ledger()
+        assert life.tariff is not None
+        assert list(lines([life])) == []
 
 
 async def test_a_replica_that_never_started_leaves_no_life(make_control: MakeControl) -> None:

@@ -46,7 +46,7 @@ _numbers = count(1)
 class Life:
     """A replica's true life, on the monotonic clock."""
 
-    launched: float
+    started: float | None = None
     ready: float | None = None
     ended: float | None = None
     crashed: bool = False
@@ -121,7 +121,9 @@ class Game:
         await control.settle()
         now, seen = self.clock.monotonic(), control.engine.sightings()
         for replica_id, sighting in seen.items():
-            life = self.lives.setdefault(replica_id, Life(now))
+            life = self.lives.setdefault(replica_id, Life())
+            if sighting.phase in (Phase.LOADING, Phase.READY) and life.started is None:
+                life.started = now
             if sighting.phase is Phase.READY and life.ready is None:
                 life.ready = now
         for replica_id, life in self.lives.items():
@@ -178,7 +180,7 @@ def check(game: Game, store: Store, heartbeat_s: float) -> None:
     bill = {line.instance_id: line for line in lines(ledger.values())}
     expected = Fraction(0)
     for instance_id, life in game.lives.items():
-        begin = life.launched if game.tariff.counts == "life" else life.ready
+        begin = life.started if game.tariff.counts == "life" else life.ready
         assert ledger[instance_id].ended_at is not None
         if begin is None:
             assert instance_id not in bill

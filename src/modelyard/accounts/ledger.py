@@ -84,7 +84,7 @@ def span(instance: Instance, now: datetime | None = None) -> tuple[datetime, dat
     tariff = instance.tariff
     if tariff is None or tariff.counts == "inference":
         return None
-    since = instance.created_at if tariff.counts == "life" else instance.ready_at
+    since = instance.started_at if tariff.counts == "life" else instance.ready_at
     if since is None:
         return None
     return since, max(since, instance.ended_at or now or instance.heartbeat_at)

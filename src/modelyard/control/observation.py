@@ -13,6 +13,9 @@ from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.engine.base import Engine, Phase, Sighting
 
+HAVE_PROCESS = frozenset({Phase.LOADING, Phase.READY})
+"""Phases that need one, wherever it runs."""
+
 
 class Observation:
     """Looks at the replicas of every cluster. Loop thread only."""
@@ -40,9 +43,9 @@ class Observation:
                         self._take_over(managed, replica, sightings.get(replica.id, unseen), now)
 
     def _take_over(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
-        if sighting.pid is not None and replica.pid is None:
-            replica.pid = sighting.pid
-            self._records.process(replica.id, sighting.pid, sighting.pid_started)
+        if not replica.started and (sighting.pid is not None or sighting.phase in HAVE_PROCESS):
+            replica.started = True
+            self._records.started(replica.id, sighting.pid, sighting.pid_started)
         replica.use_device(sighting.device_bytes or 0)
         if sighting.peak_bytes is not None and sighting.peak_bytes > replica.peak_bytes:
             self._note_growth(managed, replica, sighting.peak_bytes)

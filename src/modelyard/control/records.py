@@ -70,9 +70,11 @@ class Records:
         )
         self._journal.submit(partial(self._store.instances.open, instance))
 
-    def process(self, replica_id: str, pid: int, pid_started: int | None) -> None:
-        """A replica runs as this process."""
-        self._journal.submit(partial(self._store.instances.update, replica_id, pid=pid, pid_started=pid_started))
+    def started(self, replica_id: str, pid: int | None, pid_started: int | None) -> None:
+        """A replica has a process; `pid`: where that is on this machine."""
+        now = self._clock.now()
+        note = partial(self._store.instances.update, replica_id, pid=pid, pid_started=pid_started)
+        self._journal.submit(partial(note, started_at=now, heartbeat_at=now))
 
     def ready(self, replica_id: str) -> None:
         """A replica became ready."""
@@ -81,7 +83,7 @@ class Records:
 
     def withdrawn(self, replica_id: str) -> None:
         """A billed replica whose process runs, and that is not ready yet, is not wanted any more: its time counts from
-        its launch, else boots that are taken back in time would cost nothing."""
+        the start of that, else boots that are taken back in time would cost nothing."""
         if self._tariff is not None and self._tariff.counts == "ready":
             terms = replace(self._tariff, counts="life")
             self._journal.submit(partial(self._store.instances.update, replica_id, tariff=terms))

@@ -34,8 +34,8 @@ class Replica:
     """One replica. `since`: monotonic time its state began (STARTING and LOADING share one). From STARTING to the end
     it is at `place`, where `reserved_bytes` count against the node and `reserved_device_bytes` against the device;
     `peak_bytes` and `peak_device_bytes` are the most it was seen to hold; `priced_bytes` is what its account pays for.
-    `stopping`: its end was asked for, with this reason. `ready_at`: monotonic time it became ready. `withdrawn`: its
-    end was asked for before that, when its process ran already. `pid`: its process, as the ledger knows it."""
+    `stopping`: its end was asked for, with this reason. `ready_at`: monotonic time it became ready. `started`:
+    it has, or had, a process, as the ledger knows. `withdrawn`: its end was asked for between the two."""
 
     id: str
     since: float
@@ -51,18 +51,13 @@ class Replica:
     stopping: str | None = None
     counts_as_failure: bool = False
     ready_at: float | None = None
+    started: bool = False
     withdrawn: bool = False
-    pid: int | None = None
 
     @property
     def was_ready(self) -> bool:
         """Whether it has served: its death is then no failed boot."""
         return self.ready_at is not None
-
-    @property
-    def has_process(self) -> bool:
-        """Whether more was done for it than asking."""
-        return self.pid is not None or self.state is ReplicaState.LOADING
 
     def use_device(self, held_bytes: int) -> None:
         """It was seen to hold this much of a device; that counts, also where its model's figure said less."""

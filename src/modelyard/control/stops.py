@@ -57,7 +57,7 @@ class Stops:
             managed.replicas.pop(replica.id)
         elif replica.stopping is None:
             replica.stopping, replica.counts_as_failure = reason, failed
-            if replica.has_process and not replica.was_ready and not failed and managed.settings.billed:
+            if replica.started and not replica.was_ready and not failed and managed.settings.billed:
                 replica.withdrawn = True
                 self._records.withdrawn(replica.id)
             if replica.state is not ReplicaState.DRAINING:

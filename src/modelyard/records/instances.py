@@ -12,8 +12,8 @@ class Tariff:
 
     `pico_per_gb_s`: US dollars × 10^12 for one GB of required memory (2^30 bytes) and second. What counts is billed for
     `minimum_s` at least and then rounded up to a multiple of `round_s`, in seconds (0: neither). `counts`: `ready`, the
-    time from ready to end (what was taken back while it booted has `life` instead); `life`, from launch to end;
-    `inference`, only the seconds that requests took (then the instance itself costs nothing, its requests do).
+    time from ready to end (what was taken back while it booted has `life` instead); `life`, the time that it had a
+    process; `inference`, only the seconds that requests took (then the instance itself costs nothing, its requests do).
     """
 
     pico_per_gb_s: int
@@ -25,6 +25,7 @@ class Tariff:
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One replica's life as the ledger sees it. `ended_at` None: still running, or the server was killed.
+    `created_at`: when it was asked for; `started_at`: when its process began, None when it never did.
 
     `heartbeat_at` is the last moment it was known alive; after a crash the interval is closed there.
     `pid` and `pid_started` (clock ticks since boot, from /proc) name the process, for finding strays.
@@ -46,3 +47,4 @@ class Instance:
     pid_started: int | None = None
     tariff: Tariff | None = None
     server_id: str | None = None
+    started_at: datetime | None = None

@@ -35,6 +35,7 @@ class Instances:
         self,
         instance_id: str,
         *,
+        started_at: datetime | None = None,
         ready_at: datetime | None = None,
         memory_bytes: int | None = None,
         pid: int | None = None,
@@ -44,6 +45,7 @@ class Instances:
     ) -> Instance | None:
         """Records what is given of an open life; the life as it is then, None when it has ended or never was."""
         given = {
+            "started_at": started_at,
             "ready_at": ready_at,
             "memory_bytes": memory_bytes,
             "pid": pid,
@@ -86,11 +88,12 @@ class Instances:
     def end(self, instance_id: str, at: datetime, reason: str) -> bool:
         """Closes a life; True when this call did. The first end wins, a later one changes nothing.
 
-        A life never ends before it began or was ready, even when a clock was set back: then it ends right there.
+        A life never ends before it began, started or was ready, even when a clock was set back: it then ends there.
         """
         end_at = bindparam("end_at", at, type_=instances.c.ended_at.type)
         no_earlier_than_start = case(
             (instances.c.ready_at > end_at, instances.c.ready_at),
+            (instances.c.started_at > end_at, instances.c.started_at),
             (instances.c.created_at > end_at, instances.c.created_at),
             else_=end_at,
         )
@@ -162,6 +165,7 @@ def _instance(row: Row[tuple[object, ...]]) -> Instance:
         memory_bytes=row.memory_bytes,
         created_at=row.created_at,
         heartbeat_at=row.heartbeat_at,
+        started_at=row.started_at,
         ready_at=row.ready_at,
         ended_at=row.ended_at,
         end_reason=row.end_reason,

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0004"  # the migration that ends at these tables
+REVISION = "v0005"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -157,6 +157,7 @@ instances = Table(
     Column("memory_bytes", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("heartbeat_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
     Column("ready_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
     Column("end_reason", CleanText),
