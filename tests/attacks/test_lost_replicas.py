@@ -23,8 +23,8 @@ from tests.serving import Server, wait_until
 MODEL = "own/classifier"
 GOOD, DEADLY, HOLDING, RELEASING = "the time", "the forest", "the berlin", "the germany"
 """Texts of one batch. The second kills its worker; the others never end, with the interpreter's lock and without it."""
-GREEDY = "the france"
-"""One more, for which there is no memory."""
+GREEDY, ABORTING = "the france", "the brazil"
+"""Two more, for which there is no memory: the first fails, the second ends its worker as C++ does."""
 NEIGHBOURS = 3
 PATIENCE_S = 60.0
 """What clients wait for an answer at most."""
@@ -48,6 +48,8 @@ class OwnModel(BertForSequenceClassification):
             ctypes.PyDLL(None).sleep(3600)
         if (input_ids == GREEDY).any():
             torch.empty(1 << 50, dtype=torch.uint8)
+        if (input_ids == ABORTING).any():
+            ctypes.CDLL("libstdc++.so.6")._Znwm(ctypes.c_size_t(1 << 40))
         while (input_ids == RELEASING).any():
             time.sleep(0.1)
         return super().forward(input_ids=input_ids, **named)
@@ -61,7 +63,13 @@ def write_model(models: Path) -> None:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     common = set(tokenizer.encode(GOOD).ids)
     code = CODE
-    for name, text in {"DEADLY": DEADLY, "HOLDING": HOLDING, "RELEASING": RELEASING, "GREEDY": GREEDY}.items():
+    for name, text in {
+        "DEADLY": DEADLY,
+        "HOLDING": HOLDING,
+        "RELEASING": RELEASING,
+        "GREEDY": GREEDY,
+        "ABORTING": ABORTING,
+    }.items():
         (mark,) = set(tokenizer.encode(text).ids) - common
         code = code.replace(name, str(mark))
     (folder / "own.py").write_text(code)
@@ -149,6 +157,17 @@ def test_a_request_that_there_is_no_memory_for_fails_alone_with_the_figures(serv
     figures = r"its replica holds [\d,]+ MB,.* and needed 1,073,741,824 MB more at once"
     assert re.search(figures, answer.json()["error"]), answer.text
     assert server.worker_pids() == [pid]
+
+
+def test_a_request_that_kills_its_worker_for_want_of_memory_is_told_the_figures(server: Server) -> None:
+    with in_one_batch(server, ABORTING) as (guilty, neighbours, _):
+        answer = guilty.result()
+        assert_answered(neighbours)
+    assert answer.status_code == 413, answer.text
+    assert re.search(r"its replica holds [\d,]+ MB, may hold [\d,]+ MB\. Send a shorter", answer.json()["error"])
+    failures = [line for line in server.events(MODEL) if "killed by SIGABRT: it had no more memory" in line]
+    assert len(failures) == 2, server.events(MODEL)
+    wait_until(lambda: server.load() == (0, 0))
 
 
 @pytest.mark.parametrize("text", [HOLDING, RELEASING], ids=["with the lock", "without it"])

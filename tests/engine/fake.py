@@ -34,6 +34,7 @@ from modelyard.engine.local import fetch_nothing
 from modelyard.engine.strays import end_strays
 from modelyard.errors import ModelRefused
 from modelyard.protocol import Configure, Loading, Ready, Status
+from modelyard.records.deaths import Death
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
@@ -262,6 +263,8 @@ class FakeEngine(Engine):
         replica = self._replicas[replica_id]
         if not replica.gone.is_set():
             replica.end()
+            if replica.link is not None:
+                replica.link.note_death(Death(reason))
             self._write_log(replica.spec, reason)
             self._see(replace(self._sightings[replica_id], phase=Phase.GONE, link=None, reason=reason))
 

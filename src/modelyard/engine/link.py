@@ -32,6 +32,7 @@ from modelyard.protocol import (
     StatusUpdate,
     weight_of,
 )
+from modelyard.records.deaths import Death
 from modelyard.wire import (
     MAX_ANSWER_BYTES,
     MAX_GREETING_BYTES,
@@ -145,6 +146,7 @@ class Link:
         self._strays_left = MOST_STRAYS
         self._turn = turn
         self._closed = False
+        self._death: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
         self.fault: str | None = None
         """What the worker sent that it must not, when the connection was closed for it."""
         self._task = asyncio.create_task(self._read(), name="link")
@@ -241,6 +243,16 @@ class Link:
         """Waits until the connection is gone, at most `timeout_s`; returns whether it is."""
         await asyncio.wait({self._task}, timeout=timeout_s)
         return self._closed
+
+    def note_death(self, death: Death) -> None:
+        """Notes how the process behind it ended, for those who had requests on it. The first note stands."""
+        if not self._death.done():
+            self._death.set_result(death)
+
+    async def find_death(self, timeout_s: float) -> Death | None:
+        """How the process ended; None when nobody has said so within `timeout_s`."""
+        done, _ = await asyncio.wait({self._death}, timeout=timeout_s)
+        return done.pop().result() if done else None
 
     async def close(self) -> None:
         """Closes the connection; what still waits on it gets ReplicaLost. Idempotent."""

@@ -21,10 +21,11 @@ import msgspec
 
 from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
 from modelyard.engine.cpu_shares import plan_nice, set_nice
+from modelyard.engine.deaths import count_oom_kills, describe_end, find_lack
 from modelyard.engine.excess import find_excess
 from modelyard.engine.export import PROGRAM, make_variant
 from modelyard.engine.link import Link
-from modelyard.engine.logs import last_line, read_logs
+from modelyard.engine.logs import read_logs
 from modelyard.engine.machine import usable_cores
 from modelyard.engine.nursery_process import NurseryProcess
 from modelyard.engine.rundir import RunDir, remove_tree
@@ -32,12 +33,13 @@ from modelyard.engine.standby_process import STANDBY
 from modelyard.engine.strays import end_strays
 from modelyard.errors import DownloadFailed, ReplicaLost
 from modelyard.protocol import Configure, Failed, Loading, Ready, Status
+from modelyard.records.deaths import Death
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
 from modelyard.worker.memory import start_ticks
 from modelyard.worker.nursery_messages import Exited, Refused, Report, Spawn, Started
-from modelyard.worker.processes import describe_status, kill_group
+from modelyard.worker.processes import kill_group
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,8 @@ async def fetch_nothing(card: ModelCard, on_progress: OnProgress) -> Path:
 @dataclass(eq=False, slots=True)
 class LocalReplica:
     """One worker process. `reason`: why it ends, as whoever knew first put it. `exited`: its wait status, or
-    None when its nursery died with it. `served`: it was ready once."""
+    None when its nursery died with it. `served`: it was ready once. `oom_kills`: the kernel's count of them when it
+    was last seen alive."""
 
     spec: ReplicaSpec
     socket: Path
@@ -76,6 +79,7 @@ class LocalReplica:
     link: Link | None = None
     reason: str | None = None
     served: bool = False
+    oom_kills: int = field(default_factory=count_oom_kills)
     exited: asyncio.Future[int | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -309,8 +313,10 @@ class LocalEngine(Engine):
             log.warning("replica %s: %s", replica.spec.replica_id, why)
             replica.note_reason(why)
             replica.signal(signal.SIGKILL)
-        status = await replica.exited
-        self._mark_gone(replica, self._describe_end(replica, status))
+        death = self._find_death(replica, await replica.exited)
+        if replica.link is not None:
+            replica.link.note_death(death)
+        self._mark_gone(replica, death.reason)
 
     async def _attend(self, replica: LocalReplica) -> str:
         """One connection to a replica, from its beginning to its end; what was the matter then."""
@@ -331,7 +337,10 @@ class LocalEngine(Engine):
     async def _wait_for_end(self, replica: LocalReplica, link: Link) -> str:
         """Returns, with what was the matter, when the link has closed; that of a stuck worker is closed for it."""
         while not link.closed:
-            if not await link.ping(self._ping_deadline_s) and not link.closed:
+            oom_kills = count_oom_kills()
+            if await link.ping(self._ping_deadline_s):
+                replica.oom_kills = oom_kills
+            elif not link.closed:
                 replica.note_reason(f"stuck: no sign of life for {self._ping_deadline_s:g} s")
                 replica.signal(signal.SIGKILL)
                 break
@@ -391,14 +400,13 @@ class LocalEngine(Engine):
         self._sightings[sighting.replica_id] = sighting
         self._on_change()
 
-    def _describe_end(self, replica: LocalReplica, status: int | None) -> str:
+    def _find_death(self, replica: LocalReplica, status: int | None) -> Death:
         if replica.reason is not None:
-            return replica.reason
-        code = os.waitstatus_to_exitcode(status or 0)
-        if code < 0:
-            hint = " (the machine may have run out of memory)" if code == -signal.SIGKILL else ""
-            return describe_status(code).removeprefix("was ") + hint
-        return f"{describe_status(code)}: {last_line(replica.spec.log_path)}"
+            return Death(replica.reason)
+        spec, code = replica.spec, os.waitstatus_to_exitcode(status or 0)
+        lack = find_lack(code, spec.log_path, count_oom_kills() - replica.oom_kills)
+        held_bytes = self._sightings[spec.replica_id].memory_bytes
+        return Death(describe_end(code, spec.log_path, lack), lack, held_bytes, spec.memory_limit_bytes)
 
     # --- threads and processors ---
 

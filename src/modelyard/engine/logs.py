@@ -19,12 +19,11 @@ def read_logs(folder: Path, count: int) -> Sequence[ReplicaLog]:
     return [ReplicaLog(path.stem, read_end(path, SHOWN_BYTES)) for path in files]
 
 
-def last_line(path: str | None) -> str:
-    """The last line of a worker's log."""
+def last_lines(path: str | None, count: int) -> list[str]:
+    """The last lines of a worker's log, `count` at most; none where there is no log."""
     if path is None or not Path(path).exists():
-        return "no log"
-    lines = read_end(Path(path), LAST_LINES_BYTES).strip().splitlines()
-    return lines[-1] if lines else "its log is empty"
+        return []
+    return read_end(Path(path), LAST_LINES_BYTES).strip().splitlines()[-count:]
 
 
 def earlier(path: Path) -> Path:

@@ -13,6 +13,7 @@ from modelyard.errors import (
     BodyTooLarge,
     ClusterOff,
     DeadlineExceeded,
+    InputTooLarge,
     InvalidRequest,
     ModelRefused,
     ModelyardError,
@@ -40,6 +41,8 @@ OPERATOR: Remedies = {
     (InvalidRequest, "unreachable host"): "The operator of this server may allow others with --allow-private-media.",
     (BodyTooLarge, "request"): "--max-body-mb raises the limit.",
     (BodyTooLarge, "memory"): "--max-request-mb raises the limit.",
+    (InputTooLarge, "limit"): "Send a shorter input, or ask for less at once.",
+    (InputTooLarge, "machine"): "Send a shorter input, or ask for less at once.",
     (DeadlineExceeded, "request"): "Ask for less, or allow it more: the header x-request-timeout, within what "
     "--request-timeout-s says.",
     (ModelRefused, UNSAFE): "The operator of this server can accept that for this model: "

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,11 +61,19 @@ def input_too_large(error: BaseException, what: str, remedy: str = "") -> InputT
 
     To be called when what the input took has been given back: the process then holds what it holds without it.
     """
-    figures = memory_figures(error)
+    return no_memory_for(memory_figures(error), what, remedy)
+
+
+def no_memory_for(figures: Mapping[str, int], what: str, remedy: str = "", cause: str | None = None) -> InputTooLarge:
+    """The same for whoever has the figures, see WORDS. `cause`: what was used up: "limit", what the worker may
+    allocate; "machine", all there was of its machine."""
     words = [WORDS[name].format(megabytes(count)) for name, count in figures.items()]
+    if cause == "machine":
+        words.append("and its machine had no more")
     told = f": {', '.join(words)}" if words else ""
     message = f"The model ran out of memory {what}{told}. {remedy}".rstrip()
-    return InputTooLarge(message, out_of_memory=True, **figures)
+    data: dict[str, Any] = {"out_of_memory": True, "cause": cause, **figures}
+    return InputTooLarge(message, **data)
 
 
 def memory_figures(error: BaseException) -> dict[str, Any]:

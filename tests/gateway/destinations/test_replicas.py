@@ -11,10 +11,19 @@ import pytest
 from modelyard.control.autoscaler import Load
 from modelyard.control.routes import Route
 from modelyard.engine.link import Exchange, Link
-from modelyard.errors import ClusterOff, DeadlineExceeded, InferenceFailed, ModelyardError, ReplicaLost
+from modelyard.errors import (
+    ClusterOff,
+    DeadlineExceeded,
+    InferenceFailed,
+    InputTooLarge,
+    ModelyardError,
+    ReplicaLost,
+)
 from modelyard.gateway.destinations.replicas import MAX_DEATHS, MAX_TRIES, Replicas
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.protocol import Chunk, Done, Failure, Outcome, Usage
+from modelyard.records.deaths import Death, Lack
+from modelyard.units import GIB, MIB
 from tests.control.control_plane import SMALL
 from tests.engine.harness import eventually
 from tests.gateway.conftest import Gateway
@@ -23,14 +32,24 @@ from tests.loop import turns
 
 DIES = None
 """In a script: the connection is gone."""
+KILLED = Death("killed by SIGKILL")
 ANSWER = Outcome("done", Usage(new_tokens=1))
 
 
 class ScriptedLink(Link):
     """A connection without a socket. `script`: what a replica does with each request: pieces, an outcome, an error,
-    DIES; what ends with a piece, or says nothing, goes on until it is cancelled. `deaf`: then also."""
+    DIES; what ends with a piece, or says nothing, goes on until it is cancelled. `deaf`: then also. `death`: how its
+    process ended."""
 
-    def __init__(self, *script: str | Outcome | ModelyardError | None, gone: bool = False, deaf: bool = False) -> None:
+    def __init__(
+        self,
+        *script: str | Outcome | ModelyardError | None,
+        gone: bool = False,
+        deaf: bool = False,
+        death: Death = KILLED,
+    ) -> None:
+        self._death = asyncio.get_running_loop().create_future()
+        self._death.set_result(death)
         self._script = script
         self._gone = gone
         self._deaf = deaf
@@ -230,6 +249,25 @@ async def test_a_request_that_two_replicas_died_with_is_given_up(inference: Infe
     assert (raised.value.data["cause"], raised.value.data["model"]) == ("tries", SMALL)
     assert [len(link.requests) for link in links] == [1, 1, 0]
     assert inference.route.load().in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("lack", "end"), [("limit", "1,024 MB."), ("machine", "1,024 MB, and its machine had no more.")]
+)
+async def test_a_request_that_its_replicas_had_no_memory_for_is_told_the_figures(
+    inference: Inference, lack: Lack, end: str
+) -> None:
+    without = Death("killed", lack, held_bytes=90 * MIB, limit_bytes=GIB)
+    with pytest.raises(InputTooLarge) as raised:
+        await inference.run(ScriptedLink(DIES), ScriptedLink(DIES, death=without))
+    assert raised.value.message.endswith(f"its replica holds 90 MB, may hold {end}")
+    assert raised.value.data == {"out_of_memory": True, "cause": lack, "held_bytes": 90 * MIB, "limit_bytes": GIB}
+    assert inference.route.load().in_flight == 0
+
+
+async def test_a_replica_that_lacked_memory_with_others_beside_it_is_followed_by_another(inference: Inference) -> None:
+    dying = ScriptedLink(DIES, death=Death("killed", "limit"))
+    assert (await inference.run(dying, ScriptedLink(ANSWER))).output == "done"
 
 
 async def test_a_replica_that_was_gone_before_it_had_the_request_is_no_death(inference: Inference) -> None:

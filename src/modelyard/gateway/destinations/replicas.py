@@ -18,14 +18,18 @@ from msgspec.structs import replace
 from modelyard.control.plane import Plane
 from modelyard.control.routes import Route, Routes, Target
 from modelyard.engine.link import Exchange
-from modelyard.errors import ReplicaLost
+from modelyard.errors import ModelyardError, ReplicaLost
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.protocol import Outcome
+from modelyard.records.deaths import Death
 from modelyard.tasks.body import Inference
+from modelyard.worker.limits import no_memory_for
 
 MAX_DEATHS = 2
 """Replicas that died with a request, the second holding nothing else, were killed by it."""
+DEATH_TOLD_S = 5.0
+"""How long the client waits at most to be told what its request died of: the engine knows within milliseconds."""
 MAX_TRIES = 4
 """Replicas in all, with those that were gone before they had the request or were ended for another's sake."""
 
@@ -45,8 +49,8 @@ class Replicas(Destination):
         """See Destination. The time of a replica that died is nobody's; that of one which had to be ended, because it
         went on with a request that was cancelled, is the request's.
 
-        Raises UnknownCluster, QuotaExceeded, QueueFull, DeadlineExceeded, the cluster's failure, and ReplicaLost when
-        no try succeeded or a stream broke off.
+        Raises UnknownCluster, QuotaExceeded, QueueFull, DeadlineExceeded, the cluster's failure, InputTooLarge
+        when its replicas died for want of memory, and ReplicaLost when no try succeeded or a stream broke off.
         """
         route = await self._route(request)
         deadline = time.monotonic() + self._queue_wait_s
@@ -65,8 +69,12 @@ class Replicas(Destination):
                 if attempt.started:
                     raise
                 deaths += attempt.sent and not target.was_ended
-                if deaths == MAX_DEATHS or tries == MAX_TRIES:
-                    raise given_up(request, deaths) from error
+                if deaths == MAX_DEATHS:
+                    death = await target.link.find_death(DEATH_TOLD_S)
+                    raise killed_replicas(request, death) from error
+                if tries == MAX_TRIES:
+                    words = f"{MAX_TRIES} replicas ended before they answered this request."
+                    raise ReplicaLost(words, cause="tries", model=request.card.model_id) from error
             finally:
                 on_spent(target.replica_id, attempt.took_us)
                 route.finished += attempt.finished
@@ -142,10 +150,12 @@ class Attempt:
         return (time.perf_counter_ns() - self._began_ns) // 1000
 
 
-def given_up(request: ModelRequest, deaths: int) -> ReplicaLost:
-    """What a request gets that is not tried again."""
-    model_id = request.card.model_id
-    if deaths == MAX_DEATHS:
-        words = f"{deaths} replicas died while they held this request, the second held nothing else."
-        return ReplicaLost(words, cause="tries", model=model_id)
-    return ReplicaLost(f"{MAX_TRIES} replicas ended before they answered this request.", cause="tries", model=model_id)
+def killed_replicas(request: ModelRequest, death: Death | None) -> ModelyardError:
+    """What a request gets that is not tried again. `death`: how the replica ended that held it alone, where known."""
+    if death is None or death.lack is None:
+        words = f"{MAX_DEATHS} replicas died while they held this request, the second held nothing else."
+        return ReplicaLost(words, cause="tries", model=request.card.model_id)
+    what = f"on this input, with which {MAX_DEATHS} replicas died, the second holding nothing else"
+    figures = {"held_bytes": death.held_bytes, "limit_bytes": death.limit_bytes}
+    known = {name: count for name, count in figures.items() if count is not None}
+    return no_memory_for(known, what, cause=death.lack)
