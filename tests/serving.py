@@ -24,6 +24,9 @@ from tests.described import documents
 
 KEY = "test-key"
 START_DEADLINE_S = 150.0
+ENDLESS = ("tiny/t5", {"max_new_tokens": 20_000, "min_new_tokens": 20_000, "do_sample": False})
+"""A model of the zoo that writes for as long as it is told to, and params that take it a minute: what a test ends in
+the middle has not come to its end before, however long the test had to wait for its turn."""
 
 
 def free_port() -> int:
@@ -52,6 +55,14 @@ def program_of(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.NoSuchProcess:
         return []
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs: one that waits to be reaped does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def is_fork(process: psutil.Process) -> bool:
@@ -214,6 +225,17 @@ class Server:
     def worker_pids(self) -> list[int]:
         """The processes that serve models: the forks of the nursery, and of the one without torch."""
         return [child.pid for nursery in self.nurseries() for child in forks_of(nursery)]
+
+    def worker_pid(self) -> int:
+        """The one process that serves a model, once those that were told to end have gone."""
+        pids: list[int] = []
+
+        def is_alone() -> bool:
+            pids[:] = self.worker_pids()
+            return len(pids) == 1
+
+        wait_until(is_alone)
+        return pids[0]
 
     def nurseries(self) -> list[psutil.Process]:
         """The processes whose forks serve models: themselves forks of the standby, or programs of their own."""

@@ -56,7 +56,7 @@ def end_the_nursery(server: Server) -> None:
 
 def assert_forked(server: Server, before: psutil.Process) -> None:
     """Another nursery runs, and has imported nothing itself."""
-    (nursery,) = server.nurseries()
+    (nursery,) = wait_until(server.nurseries)
     assert nursery.pid != before.pid
     used = nursery.cpu_times()
     assert used.user + used.system < FORK_CPU_S, used

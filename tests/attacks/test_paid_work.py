@@ -64,7 +64,7 @@ def leave_requests(server: Server) -> None:
 @contextmanager
 def left_in_the_middle(server: Server) -> Iterator[int]:
     """The worker of a request whose client has left; it does nothing meanwhile, as in the middle of a long pass."""
-    (pid,) = server.worker_pids()
+    pid = server.worker_pid()
     os.kill(pid, signal.SIGSTOP)
     try:
         connection = request_long_work(server)
@@ -79,7 +79,7 @@ def left_in_the_middle(server: Server) -> Iterator[int]:
 @contextmanager
 def frozen(server: Server) -> Iterator[int]:
     """A worker that does nothing meanwhile, as one whose model is stuck."""
-    (pid,) = server.worker_pids()
+    pid = server.worker_pid()
     os.kill(pid, signal.SIGSTOP)
     try:
         yield pid

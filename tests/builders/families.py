@@ -47,6 +47,15 @@ def gpt2(folder: Path) -> None:
     save(folder, tokenizer, spread(library.GPT2LMHeadModel(config)))
 
 
+def gpt2_long(folder: Path) -> None:
+    """GPT-2 of 2 layers with a context of 8192 tokens, which take it ten seconds of work to write."""
+    tokenizer = tokenizers.byte_level(["<|endoftext|>"], eos_token="<|endoftext|>", bos_token="<|endoftext|>")
+    config = library.GPT2Config(
+        vocab_size=len(tokenizer), n_positions=8192, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+    )
+    save(folder, tokenizer, spread(library.GPT2LMHeadModel(config)))
+
+
 SCRIPT = " Hi 🦊☕ 火星 ok."
 """What `gpt2_script` writes, over and over, with an end token after each time."""
 
@@ -306,6 +315,7 @@ def write_json(path: Path, data: Any) -> None:
 
 FAMILIES: dict[str, Callable[[Path], None]] = {
     "gpt2": gpt2,
+    "gpt2_long": gpt2_long,
     "gpt2_script": gpt2_script,
     "gpt2_124m": gpt2_124m,
     "bert_23m": bert_23m,

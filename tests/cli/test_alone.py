@@ -14,8 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.cli.conftest import Terminal, clean_environ
-from tests.serving import wait_until
+from tests.cli.conftest import DEADLINE_S, Terminal, clean_environ
+from tests.serving import is_alive, wait_until
 
 GPT2 = "tiny/gpt2"
 
@@ -45,7 +45,7 @@ def test_run_boots_a_replica_for_the_call_and_leaves_nothing(alone: Terminal) ->
     assert out.startswith("Once")
     assert len(out) > len("Once\n")
     assert said == ""
-    assert not any(child.is_running() for child in family)
+    wait_until(lambda: not any(map(is_alive, family)))
 
 
 def test_without_any_models_folder_the_example_models_are_there(terminal: Terminal) -> None:
@@ -61,7 +61,7 @@ def test_interrupting_a_boot_leaves_nothing(alone: Terminal) -> None:
     out, said = process.communicate()
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in said
-    assert not any(child.is_running() for child in family)
+    wait_until(lambda: not any(map(is_alive, family)))
 
 
 def test_run_says_why_a_model_cannot_be_run(alone: Terminal) -> None:
@@ -88,7 +88,7 @@ def worker(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         assert listening is not None
         yield listening[0]
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0, said
     finally:
         process.kill()
@@ -149,7 +149,7 @@ def test_worker_ends_with_the_reason_when_its_model_does_not_fit(alone: Terminal
     folder = tmp_path / "large"
     text_classifier(folder, hidden_size=768, num_hidden_layers=2, vocab_size=60_000)  # 250 MB
     process = alone.start("worker", str(folder), "--memory-gb", "0.06", "--port", "0")
-    _, said = process.communicate(timeout=90)
+    _, said = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1
     assert re.search(r"^error: .*memory", said, re.IGNORECASE | re.MULTILINE), said
 
@@ -172,7 +172,7 @@ def test_serve_announces_where_it_is_its_key_and_a_line_that_works(alone: Termin
         done = subprocess.run(["sh", "-c", f"{line} -sS"], capture_output=True, text=True, check=True)
         assert json.loads(done.stdout)["error"] is None
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0, log
     finally:
         process.kill()
@@ -194,4 +194,4 @@ def test_demo_shows_the_main_job_and_leaves_nothing(terminal: Terminal) -> None:
         assert title in shown
     assert shown.count("$ curl") == 10
     assert "\x1b" not in shown, "no colour in a pipe"
-    assert not any(child.is_running() for child in family)
+    wait_until(lambda: not any(map(is_alive, family)))

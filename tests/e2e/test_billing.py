@@ -83,7 +83,7 @@ def read(server: Server, path: str, **query: Any) -> Any:
 @contextmanager
 def held_by_its_worker(server: Server, **body: Any) -> Iterator[HTTPConnection]:
     """A request to tiny/gpt2 that its worker has not begun to answer and goes on with afterwards."""
-    (pid,) = server.worker_pids()
+    pid = server.worker_pid()
     os.kill(pid, signal.SIGSTOP)
     connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:

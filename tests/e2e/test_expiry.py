@@ -15,7 +15,7 @@ import pytest
 
 from tests.engine.sharing import build_weighty
 from tests.peaks import total_bytes
-from tests.serving import Server, wait_until
+from tests.serving import Server, is_alive, program_of, wait_until
 
 WEIGHTY = "tiny/weighty"
 QUICK = "tiny/classifier"
@@ -62,6 +62,12 @@ def load(server: Server, model_id: str, period_s: int) -> None:
     wait_until(lambda: status(server, model_id) == "RUNNING")
 
 
+def set_period(server: Server, model_id: str, period_s: int) -> None:
+    """Of a model that is loaded."""
+    response = server.client.patch(f"/models/v2/{model_id}", json={"timeout": period_s})
+    assert response.status_code == 200, response.text
+
+
 def expires_at(server: Server, model_id: str) -> float:
     """Seconds since the epoch."""
     moment = datetime.fromisoformat(call(server, "status", model_id)["expiresAt"])
@@ -70,8 +76,7 @@ def expires_at(server: Server, model_id: str) -> float:
 
 def worker_of(server: Server, model_id: str) -> psutil.Process:
     """The one process that holds a loaded model: the nursery's only child."""
-    (pid,) = server.worker_pids()
-    return psutil.Process(pid)
+    return psutil.Process(server.worker_pid())
 
 
 def statuses_while_frozen(server: Server, model_id: str, processes: list[psutil.Process]) -> set[str]:
@@ -92,10 +97,12 @@ def statuses_while_frozen(server: Server, model_id: str, processes: list[psutil.
 
 
 def test_an_idle_model_is_gone_soon_after_its_period(own_server: Server) -> None:
-    load(own_server, QUICK, 1)
-    due, worker = expires_at(own_server, QUICK), worker_of(own_server, QUICK)
+    load(own_server, QUICK, 60)
+    worker = worker_of(own_server, QUICK)
+    set_period(own_server, QUICK, PERIOD_S)
+    due = expires_at(own_server, QUICK)
 
-    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: not is_alive(worker))
 
     assert 0 <= time.time() - due <= LATE_S
     wait_until(lambda: status(own_server, QUICK) == "STOPPED")
@@ -124,13 +131,15 @@ def test_a_run_late_in_the_period_starts_it_anew(own_server: Server) -> None:
 
 
 def test_a_model_that_is_busy_does_not_expire(own_server: Server) -> None:
-    load(own_server, WEIGHTY, PERIOD_S)
+    load(own_server, WEIGHTY, 60)
     worker = worker_of(own_server, WEIGHTY)
     with ThreadPoolExecutor() as pool:
         worker.suspend()
         answer = pool.submit(call, own_server, "run", WEIGHTY, prompt="a", params={"max_new_tokens": 2})
         wait_until(lambda: own_server.load()[0] == 1)
+        set_period(own_server, WEIGHTY, PERIOD_S)
         assert statuses_while_frozen(own_server, WEIGHTY, [worker]) == {"RUNNING"}
+        set_period(own_server, WEIGHTY, 60)
         assert answer.result(60)
     assert worker_of(own_server, WEIGHTY) == worker
 
@@ -139,7 +148,8 @@ def test_a_model_that_still_loads_does_not_expire(models: Path, tmp_path: Path) 
     server = Server(tmp_path, models)
     server.start(warm=False)
     try:
-        nurseries = wait_until(server.descendants)
+        wait_until(lambda: any("modelyard.worker.standby" in program_of(each) for each in server.descendants()))
+        nurseries = server.descendants()
         for process in nurseries:
             process.suspend()
         call(server, "load", QUICK, expirationPeriodSeconds=PERIOD_S)

@@ -40,7 +40,7 @@ def test_a_request_for_a_hub_model_downloads_boots_and_answers(zoo: Path, tmp_pa
             asking = threading.Thread(target=lambda: answers.append(server.run("acme/classifier", text="hello")))
             asking.start()
             try:
-                assert reached.wait(30)
+                assert reached.wait(60)
                 wait_until(lambda: server.cluster("acme/classifier")["status"] == "downloading")
             finally:
                 release.set()

@@ -23,6 +23,8 @@ from tests.serving import Server, wait_until
 
 SHORT = {"max_new_tokens": 3, "do_sample": False}
 LONG = {"max_new_tokens": 110, "min_new_tokens": 110, "do_sample": False}
+LONGER = {"max_new_tokens": 500, "min_new_tokens": 500, "do_sample": False}
+"""For a model that may write so much, in more than a second of work."""
 LIMITS = {
     "models": ["--max-models", "1"],
     "instances": ["--max-instances", "1"],
@@ -190,9 +192,10 @@ def test_requests_at_once_are_counted_from_admission_to_the_end_on_both_surfaces
         for _ in range(3):
             assert caller.post("tiny/gpt2", text="a", params=SHORT).status_code == 200
             assert caller.v1("run", **body, params=SHORT).status_code == 200
-        workers = limited.server.worker_pids()  # looking for them takes longer than the stream
-        stream = {"text": "a", "stream": True, "params": LONG}
-        with caller.client.stream("POST", "/models/v2/tiny/gpt2", json=stream) as streamed:
+        assert caller.post("tiny/t5", text="warm", params=SHORT).status_code == 200
+        workers = limited.server.worker_pids()  # looking for them takes long
+        stream = {"text": "a", "stream": True, "params": LONGER}
+        with caller.client.stream("POST", "/models/v2/tiny/t5", json=stream) as streamed:
             pieces = streamed.iter_raw()
             next(pieces)
             with standing_still(workers):

@@ -60,6 +60,12 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def long_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that can write for as long as a test needs it to."""
+    return build("gpt2_long", tmp_path_factory.mktemp("models") / "gpt2-long")
+
+
+@pytest.fixture(scope="session")
 def without_weights(tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder whose weights are missing."""
     folder = tmp_path_factory.mktemp("models") / "empty"
@@ -91,13 +97,13 @@ async def echo(echo_engine: LocalEngine) -> AsyncIterator[Harness]:
 
 @pytest.fixture
 async def real(
-    real_engine: LocalEngine, tiny_gpt2: Path, without_weights: Path, tmp_path: Path
+    real_engine: LocalEngine, long_gpt2: Path, without_weights: Path, tmp_path: Path
 ) -> AsyncIterator[Harness]:
     async with cleared(real_engine) as harness:
-        harness.good = lambda: model_spec(tiny_gpt2, tmp_path / "worker.log")
+        harness.good = lambda: model_spec(long_gpt2, tmp_path / "worker.log")
         harness.bad = lambda: model_spec(without_weights, tmp_path / "worker.log")
         harness.bad_words = "empty cannot be loaded"
-        harness.slow = ({"text": "Once upon a time"}, {"max_new_tokens": 100, "min_new_tokens": 100})
+        harness.slow = ({"text": "Once upon a time"}, {"max_new_tokens": 8000, "min_new_tokens": 8000})
         yield harness
 
 

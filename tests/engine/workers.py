@@ -42,10 +42,12 @@ SIG_IGN = ctypes.c_void_p(1)
 
 
 class EchoLibrary:
-    """The ModelLibrary of these workers."""
+    """The ModelLibrary of these workers. `answers`: while clear, requests wait in the model."""
 
     def __init__(self) -> None:
         self.threads: list[int] = []
+        self.answers = threading.Event()
+        self.answers.set()
         self.child: int | None = None
         self.accelerated = False
         self.device = ""
@@ -76,9 +78,7 @@ class EchoLibrary:
             sys.stderr.write("something went very wrong\n")
             sys.stderr.flush()
             os._exit(7)
-        answers = threading.Event()
-        answers.set()
-        return EchoModel(answers)
+        return EchoModel(self.answers)
 
     def device_bytes(self) -> int | None:
         return 5 * 1024**3 if self.accelerated else None
@@ -90,6 +90,7 @@ class EchoLibrary:
             case "freeze":
                 ctypes.PyDLL(None).sleep(1000)
             case "leave":
+                model.answers.wait()
                 sys.exit("the model has had enough")
         return echo(model, calls)
 

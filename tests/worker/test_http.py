@@ -42,9 +42,13 @@ class Solo:
 
 
 @contextmanager
-def solo(max_batch: int = 8) -> Iterator[Solo]:
+def solo(max_batch: int = 8, at_once: int = 1) -> Iterator[Solo]:
+    """`at_once`: how many requests have come before the first is answered."""
     process = subprocess.Popen(
-        [sys.executable, PROGRAM, str(max_batch)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, PROGRAM, str(max_batch), str(at_once)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         yield Solo(process)
@@ -54,7 +58,7 @@ def solo(max_batch: int = 8) -> Iterator[Solo]:
 
 
 def test_a_model_that_leaves_ends_the_worker_and_fails_what_waits() -> None:
-    with solo(max_batch=1) as worker, ThreadPoolExecutor() as threads:
+    with solo(max_batch=1, at_once=3) as worker, ThreadPoolExecutor() as threads:
         answers = list(threads.map(worker.ask, ["leave"] * 3))
         assert [answer.status_code for answer in answers] == [503] * 3
         assert all(answer.json()["output"] is None for answer in answers)

@@ -124,7 +124,9 @@ async def test_a_life_is_told_from_loading_to_ready() -> None:
 async def test_a_model_that_leaves_fails_what_it_held_and_what_waits_and_the_life_with_it() -> None:
     async with alive() as one:
         await one.until(Ready)
+        one.library.answers.clear()
         answers = [one.ask("leave"), one.ask("waiting")]
+        one.library.answers.set()
         async with asyncio.timeout(DEADLINE_S):
             ended = await asyncio.gather(*answers)
         assert [type(answer) for answer in ended] == [ReplicaLost, ReplicaLost]

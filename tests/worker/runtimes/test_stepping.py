@@ -59,7 +59,18 @@ def test_an_end_token_that_was_forced_is_for_the_length(load: Load) -> None:
     assert ends(gpt2, row, **options) == [(1, "length")]
 
 
-@pytest.mark.parametrize("options", [{"num_beams": 2}, {"num_beams": 1, "do_sample": True, "num_return_sequences": 2}])
+CERTAIN = 0.05
+"""A temperature at which the script's next token is drawn every time; at 1.0 another is once in 60."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_beams": 2},
+        {"num_beams": 1, "do_sample": True, "num_return_sequences": 2, "temperature": CERTAIN},
+    ],
+    ids=["beams", "drawn"],
+)
 def test_sequences_know_their_own_ends(script: Model, options: dict[str, Any]) -> None:
     assert set(ends(script, SCRIPT, **options)) == {(1, "stop")}
     assert set(ends(script, SCRIPT, max_new_tokens=2, **options)) == {(0, "length")}
