@@ -49,7 +49,7 @@ from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.log_limits import LogLimits, keep_to_limits
 from modelyard.engine.machine import find_devices, usable_memory_bytes
-from modelyard.errors import InvalidRequest, ModelyardError, Unavailable
+from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.gateway.app import App
 from modelyard.gateway.artefacts import ArtefactCalls
 from modelyard.gateway.destinations.replicas import Replicas
@@ -83,7 +83,7 @@ from modelyard.records.variants import VARIANTS_FOLDER
 from modelyard.store.server_lock import open_server_lock
 from modelyard.store.store import Store
 from modelyard.units import GIB, MIB
-from modelyard.worker.sandbox.levels import find_mechanisms
+from modelyard.worker.sandbox.levels import ensure_level
 
 ARTEFACTS_FOLDER = "artefacts"
 LOGS_FOLDER = "logs"
@@ -400,7 +400,7 @@ def open_engine(settings: Settings, fetch: Fetch) -> Engine:
     if settings.engine != "local":
         raise InvalidRequest(field="engine", got=settings.engine, accepted="local")
     memory = memory_for_replicas(settings)
-    ensure_sandbox(settings.sandbox)
+    ensure_level(settings.sandbox)
     return LocalEngine(
         memory,
         devices=find_devices(),
@@ -409,10 +409,3 @@ def open_engine(settings: Settings, fetch: Fetch) -> Engine:
         sandbox=settings.sandbox,
         allow_network=settings.allow_network,
     )
-
-
-def ensure_sandbox(wanted: str) -> None:
-    """Raises Unavailable when workers are to be confined strictly, and this machine cannot."""
-    missing = find_mechanisms().missing()
-    if wanted == "strict" and missing:
-        raise Unavailable(f"Workers cannot be confined strictly here, for want of {' and '.join(missing)}.")

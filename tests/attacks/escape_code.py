@@ -12,13 +12,15 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import BertConfig, BertForSequenceClassification
 
-FACTS = json.loads(Path("FACTS").read_text())
+while not (FACTS := json.loads(Path("FACTS").read_text())):  # a worker that loads at once is quicker than who tells
+    time.sleep(0.02)
 LIBC = ctypes.CDLL(None, use_errno=True)
 SHARED_ANONYMOUS = 0x21
 CLONE_NEWUSER = 0x10000000

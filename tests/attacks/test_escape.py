@@ -8,13 +8,20 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 import pytest
 
+from modelyard.engine.export import make_variant
+from modelyard.records.variants import ExportOrder
+from modelyard.units import GIB
 from modelyard.worker.sandbox.levels import find_mechanisms
 from tests.builders import build
 from tests.serving import KEY, Server, wait_until
@@ -40,10 +47,17 @@ def models(tmp_path: Path) -> Path:
     return folder
 
 
+def tell(models: Path, facts: dict[str, Any]) -> Path:
+    """Tells the bad model what it needs to know to attack."""
+    told = models / EVIL / "facts.json"
+    unfinished = told.with_suffix(".new")
+    unfinished.write_text(json.dumps(facts))
+    return unfinished.rename(told)
+
+
 def arm(models: Path, facts: dict[str, Any]) -> None:
     """Gives the bad model its code, and what it needs to know to attack."""
-    told = models / EVIL / "facts.json"
-    told.write_text(json.dumps(facts))
+    told = tell(models, facts)
     (models / EVIL / CODE.name).write_text(CODE.read_text().replace('"FACTS"', repr(str(told))))
     config = models / EVIL / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "auto_map": OWN_CODE, "model_type": "escape"}))
@@ -62,24 +76,35 @@ def listeners(folder: Path) -> Iterator[tuple[str, str]]:
         yield folder.name, path
 
 
-def facts_about(server: Server, models: Path, abstract: str, named: str) -> dict[str, Any]:
-    assert server.process is not None
-    pid = server.process.pid
-    (server.data_dir / "modelyard.db-extra").touch()
+def facts_about(pid: int, data: Path, port: int, models: Path, abstract: str, named: str) -> dict[str, Any]:
+    """What there is to reach: the process that the attacked one serves, and its data."""
+    (data / "modelyard.db-extra").touch()
     with open(f"/proc/{pid}/maps") as maps:
         address = int(maps.readline().partition("-")[0], 16)
     return {
-        "server": pid, "address": address, "key": KEY, "port": server.port, "abstract": abstract, "socket": named,
-        "cli_key": str(server.data_dir / "cli.key"), "database": str(server.data_dir / "modelyard.db"),
-        "logs": str(server.data_dir / "logs"), "models": str(models), "own": str(models / EVIL),
-        "other_model": str(models / GOOD), "home": str(server.data_dir.parent),
+        "server": pid, "address": address, "key": KEY, "port": port, "abstract": abstract, "socket": named,
+        "cli_key": str(data / "cli.key"), "database": str(data / "modelyard.db"),
+        "logs": str(data / "logs"), "models": str(models), "own": str(models / EVIL),
+        "other_model": str(models / GOOD), "home": str(data.parent),
     }  # fmt: skip
 
 
-def reached_by(server: Server) -> tuple[list[str], dict[str, str]]:
-    """What the model says that it has reached, and all it says."""
-    report = json.loads(server.run(EVIL, text="Hello.")[0]["label"])
-    return sorted(name for name, came in report.items() if came == "reached"), report
+def make_data(folder: Path) -> Path:
+    """A data folder as a server has it, for programs that need none."""
+    (folder / "data" / "logs").mkdir(parents=True)
+    for name in ("cli.key", "modelyard.db"):
+        (folder / "data" / name).touch(0o600)
+    return folder / "data"
+
+
+def reached_of(report: dict[str, str]) -> list[str]:
+    """The attempts that came through."""
+    return sorted(name for name, came in report.items() if came == "reached")
+
+
+def what_is_left(own_user: bool) -> list[str]:
+    """What the kernel does not keep from a process of its parent's user: threads are counted, see test_excess."""
+    return [] if own_user else ["threads"]
 
 
 @pytest.mark.parametrize("has_rights", [True, False], ids=["as-who-runs-the-tests", "without-any-rights"])
@@ -93,13 +118,82 @@ def test_allowed_code_reaches_nothing_but_its_model(
     with listeners(tmp_path) as (abstract, named), Server(
         tmp_path, models, "--allow-unsafe", EVIL, program=() if has_rights else WITHOUT_RIGHTS, **SECRET_VARIABLES
     ) as server:  # fmt: skip
-        arm(models, facts_about(server, models, abstract, named))
-        reached, report = reached_by(server)
+        assert server.process is not None
+        arm(models, facts_about(server.process.pid, server.data_dir, server.port, models, abstract, named))
+        report = json.loads(server.run(EVIL, text="Hello.")[0]["label"])
         own_user = has_rights and find_mechanisms().other_user
-        assert reached == ([] if own_user else ["threads"]), report  # those are counted, see test_excess
+        assert reached_of(report) == what_is_left(own_user), report
         assert server.run(GOOD, text="Hello.")
         assert (server.data_dir / "cli.key").stat().st_mode & 0o077 == 0
         assert (int(report["user"]) != os.getuid()) is own_user
         family = server.descendants()
         server.kill()
     wait_until(lambda: not [each for each in family if each.is_running() and each.status() != "zombie"])
+
+
+@pytest.mark.parametrize("has_rights", [True, False], ids=["as-who-runs-the-tests", "without-any-rights"])
+def test_a_model_that_is_served_alone_reaches_nothing_either(models: Path, tmp_path: Path, has_rights: bool) -> None:
+    arm(models, {})
+    command = [*(() if has_rights else WITHOUT_RIGHTS), sys.executable, "-m", "modelyard", "worker", EVIL,
+               "--models-dir", str(models), "--no-hub", "--allow-unsafe", EVIL, "--port", "0"]  # fmt: skip
+    environ = {**os.environ, "MODELYARD_ADMIN_KEY": KEY, **SECRET_VARIABLES}
+    with listeners(tmp_path) as (abstract, named), running(command, environ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[2].rstrip(";")
+        data = make_data(tmp_path)
+        tell(models, facts_about(process.pid, data, int(url.rpartition(":")[2]), models, abstract, named))
+        wait_until(lambda: httpx.get(f"{url}/health").status_code == 200)
+        report = json.loads(httpx.post(f"{url}/run", json={"text": "Hello."}).json()["output"][0]["label"])
+        own_user = has_rights and find_mechanisms().other_user
+        assert reached_of(report) == what_is_left(own_user), report
+        assert (int(report["user"]) != os.getuid()) is own_user
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    assert family
+    wait_until(lambda: not [each for each in family if each.is_running() and each.status() != "zombie"])
+
+
+@contextmanager
+def running(command: list[str], environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A program whose output is read, until the end of the block."""
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+TAKEN_OVER = """
+import pathlib, runpy, sys
+from modelyard.worker import variants
+
+def attack(order, on_step):
+    pathlib.Path(order.target).mkdir(parents=True)
+    return {"report": runpy.run_path(order.path + "/escape_code.py")["REPORT"]}
+
+variants.make_variant = attack
+sys.exit(variants.main())
+"""
+"""The program that makes variants, whose libraries a model's files have made do as they like."""
+
+
+async def test_the_program_that_makes_variants_reaches_nothing_but_its_model(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SECRET_VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    target = tmp_path / "variants" / f"{EVIL}.onnx"
+    order = ExportOrder(
+        path=str(models / EVIL), task="text-classification", kind="onnx", target=str(target), model_id=EVIL,
+        memory_limit_bytes=GIB, sandbox="auto",
+    )  # fmt: skip
+    with listeners(tmp_path) as (abstract, named), socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        arm(models, facts_about(os.getpid(), make_data(tmp_path), port, models, abstract, named))
+        facts = await make_variant(order, lambda _: None, (sys.executable, "-c", TAKEN_OVER))
+    report = json.loads(facts["report"])
+    own_user = find_mechanisms().other_user
+    assert reached_of(report) == what_is_left(own_user), report
+    assert (int(report["user"]) != os.getuid()) is own_user
+    assert target.stat().st_uid == os.getuid()
+    assert list(target.parent.iterdir()) == [target]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 from dataclasses import replace
 from typing import Annotated
@@ -17,7 +15,7 @@ from modelyard.config import Resolved, Settings
 from modelyard.records.replicas import ReplicaSpec
 
 
-@with_settings("host", "models_dir", "allow_unsafe", "hub", "log_level")
+@with_settings("host", "models_dir", "allow_unsafe", "sandbox", "allow_network", "hub", "log_level")
 def worker(
     resolved: Resolved,
     model: Annotated[str, typer.Argument(help="org/name, or the path of a model folder", show_default=False)],
@@ -31,34 +29,39 @@ def worker(
     ] = None,
 ) -> None:
     """Serve one model alone: `POST /run` takes the inference body, `GET /health` is 503 until it is ready."""
+    import asyncio
+
+    from modelyard.engine.solo_process import serve_alone
     from modelyard.http.server import listen
-    from modelyard.worker.http import serve
-    from modelyard.worker.processes import exit_at_once
+    from modelyard.worker.sandbox.levels import ensure_level
 
     settings = resolved.settings
+    ensure_level(settings.sandbox)
     memory_limit_bytes = None if memory_gb is None else parse_gigabytes(memory_gb, "--memory-gb")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    logging.getLogger("modelyard").setLevel(settings.log_level.upper())
-    # OpenMP threads that spin while they wait make a small model 10 times slower on a machine that has other work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # uvicorn raises again the signal that ended it: let SIGTERM then be what Ctrl-C is, an orderly end.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with listen(settings.host, port) as listener:
         url = f"http://{settings.host}:{listener.getsockname()[1]}"
-        typer.echo(f"Listening on {url}; {model} is being prepared")
 
         async def prepare() -> ReplicaSpec:
             spec = await prepare_replica(settings, model, device)
             return replace(spec, memory_limit_bytes=memory_limit_bytes, max_batch=max_batch)
 
+        def on_listening() -> None:
+            typer.echo(f"Listening on {url}; {model} is being prepared")
+
         def on_ready(spec: ReplicaSpec) -> None:
             typer.echo(f"Ready: {spec.model_id} ({spec.task}) at POST {url}/run")
 
+        async def run() -> None:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+            await serve_alone(prepare, listener, on_listening, on_ready, settings.log_level.upper())
+
         try:
-            serve(prepare, listener, on_ready)
-        except KeyboardInterrupt:
+            asyncio.run(run())
+        except asyncio.CancelledError:
             output.stderr().print("stopped")
-    exit_at_once(0)
 
 
 async def prepare_replica(settings: Settings, name: str, device: str) -> ReplicaSpec:
@@ -71,4 +74,12 @@ async def prepare_replica(settings: Settings, name: str, device: str) -> Replica
         with Progress(f"looking for {name}") as progress:
             card = await find_model(catalog, settings, name)
             path = await fetch(catalog, card, progress.downloaded)
-    return ReplicaSpec.of("solo", card, path, device=device, threads=usable_cores())
+    return ReplicaSpec.of(
+        "solo",
+        card,
+        path,
+        device=device,
+        threads=usable_cores(),
+        sandbox=settings.sandbox,
+        network=card.model_id in settings.allow_network,
+    )

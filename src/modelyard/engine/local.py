@@ -249,7 +249,8 @@ class LocalEngine(Engine):
         return await asyncio.to_thread(read_logs, self._log_dir / folder, count)
 
     async def export(self, order: ExportOrder, place: Place, on_step: OnStep) -> dict[str, Any]:
-        return await make_variant(msgspec.structs.replace(order, threads=self._cores), on_step, self._exporter)
+        order = msgspec.structs.replace(order, threads=self._cores, sandbox=self._sandbox)
+        return await make_variant(order, on_step, self._exporter)
 
     # --- what the nursery reports ---
 

@@ -75,7 +75,8 @@ class ExportOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Which variant to make.
 
     `path`: the original's folder. `target`: the variant's, which is replaced when it is there.
-    `memory_limit_bytes`: what may be allocated beyond the program and its libraries.
+    `memory_limit_bytes`: what may be allocated beyond the program and its libraries. `sandbox`: off, or auto, or
+    strict, here the same: the program confines itself to the original and `scratch`, a folder that it makes for itself.
     """
 
     path: str
@@ -86,6 +87,8 @@ class ExportOrder(msgspec.Struct, frozen=True, kw_only=True):
     revision: str | None = None
     threads: int = 1
     memory_limit_bytes: int | None = None
+    sandbox: str = "off"
+    scratch: str | None = None
 
 
 ExportStep = Literal["exporting", "folding", "quantising", "checking"]

@@ -32,7 +32,7 @@ from modelyard.worker.processes import (
     lead_group,
     open_log,
 )
-from modelyard.worker.sandbox.confinement import confine, prepare
+from modelyard.worker.sandbox.confinement import Needs, close_others, confine, prepare
 from modelyard.worker.sandbox.system import hide_memory
 from modelyard.worker.second_nursery import SecondNursery
 
@@ -151,7 +151,8 @@ class Nursery:
         try:
             lead_group(0)
             self._leave(output)
-            confine(spec, (listener.fileno(),), nursery_pid)
+            close_others({0, 1, 2, listener.fileno()})
+            confine(Needs.of_replica(spec), spec.sandbox, nursery_pid, (listener.fileno(),))
             code = self._serve(spec, listener)
         except BaseException as error:  # noqa: BLE001 - a fork must never return into the nursery's loop
             sys.stderr.write(f"worker ended: {type(error).__name__}: {error}\n")

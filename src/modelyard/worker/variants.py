@@ -1,8 +1,9 @@
 """Makes an ONNX variant of a model: a program of its own, since it needs much memory once and then none.
 
-`python -m modelyard.worker.variants` reads one order, a JSON object, from standard input and writes JSON lines to
-standard output, an ExportReport each: the steps as they begin, and last how it ended, with exit code 0 when there is a
-variant and 1 when there is none. Everything else that is printed goes to standard error.
+`python -m modelyard.worker.variants` reads one order, a JSON object, from standard input, and confines itself as that
+says before it reads anything of the model. It writes JSON lines to standard output, an ExportReport each: the steps as
+they begin, and last how it ended, with exit code 0 when there is a variant and 1 when there is none. Everything else
+that is printed goes to standard error.
 
 The variant appears under `target` whole or not at all: it is made in a hidden folder beside it and renamed. What a
 killed run has left there is removed by the next run for the same target.
@@ -25,6 +26,7 @@ from modelyard.errors import BootFailed, ModelRefused, ModelyardError
 from modelyard.records.variants import MANIFEST_FILE, MODEL_FILE, ExportOrder, ExportReport, ExportStep, Manifest
 from modelyard.tasks.registry import TASKS, get_task
 from modelyard.worker.limits import limit_memory, says_out_of_memory
+from modelyard.worker.sandbox.confinement import Needs, confine
 
 LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 KEPT_ENDINGS = (".json", ".txt", ".model", ".jinja", ".md")
@@ -198,8 +200,10 @@ def main() -> int:
         output.write(msgspec.json.encode(report).decode() + "\n")
         output.flush()
 
+    parent_pid = os.getppid()
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=ExportOrder)
     try:
+        confine(Needs.of_export(order), order.sandbox, parent_pid)
         facts = make_variant(order, lambda step, message: write(ExportReport(step=step, message=message)))
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the one who asked gets a sentence
         sys.excepthook(type(error), error, error.__traceback__)

@@ -1,19 +1,24 @@
-"""Confines a worker to its model: user, files, system calls, sizes. Called by the worker itself, before it has threads.
+"""Confines a process to one model: user, files, system calls, sizes. Called by the process itself, before it has
+threads.
 
-Decides what a worker needs, and at what level. Reads nothing of the model but the names of its files.
+Decides what it needs, and at what level. Reads nothing of the model but the names of its files.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from modelyard.records.replicas import ReplicaSpec
+from modelyard.records.variants import ExportOrder
+from modelyard.worker.memory import count_threads
 from modelyard.worker.processes import die_with_parent
 from modelyard.worker.sandbox import landlock, seccomp, system
 from modelyard.worker.sandbox.levels import READ_ANYTHING, READ_FILES, find_mechanisms
@@ -42,25 +47,53 @@ DEVICES = ("/dev/null", *ACCELERATORS, "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools
            "/dev/nvidia-caps", "/dev/nvidia-modeset")  # fmt: skip
 
 
-def confine(spec: ReplicaSpec, listeners: Sequence[int], parent_pid: int) -> None:
-    """Applies what `spec.sandbox` asks for. `listeners`: sockets that stay open, besides input, output and error. It
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a process needs of its machine. `name`: tells it from others; `model`: the folder that it reads; `scratch`:
+    the one that it makes for itself to write in, None: it writes nowhere; `network`: it opens connections;
+    `accelerator`: it computes on one; `file_bytes`: no file that it writes becomes larger."""
+
+    name: str
+    model: Path
+    scratch: Path | None
+    network: bool = False
+    accelerator: bool = False
+    file_bytes: int = FILE_BYTES
+
+    @classmethod
+    def of_replica(cls, spec: ReplicaSpec) -> Needs:
+        """Those of a worker."""
+        scratch = None if spec.scratch is None else Path(spec.scratch)
+        return cls(spec.replica_id, Path(spec.path), scratch, spec.network, may_use_accelerator(spec.device))
+
+    @classmethod
+    def of_export(cls, order: ExportOrder) -> Needs:
+        """Those of the program that makes variants, whose files are as large as models."""
+        scratch = None if order.scratch is None else Path(order.scratch)
+        largest = max(FILE_BYTES, order.memory_limit_bytes or sys.maxsize)
+        return cls(order.target, Path(order.path), scratch, file_bytes=largest)
+
+
+def confine(needs: Needs, level: str, parent_pid: int, listeners: Sequence[int] = ()) -> None:
+    """Applies what `level`, a value of the setting `sandbox`, asks for. `listeners`: sockets on which it may listen. It
     dies with its parent, whichever level.
 
-    Raises OSError when something that the machine has cannot be applied: a worker that is less confined than was
-    announced is not to start.
+    Raises OSError when something that the machine has cannot be applied: a process that is less confined than was
+    announced is not to go on.
     """
-    close_others({0, 1, 2, *listeners})
-    if spec.sandbox == "off":
+    if level == "off":
         die_with_parent(parent_pid)
         return
+    if (threads := count_threads(os.getpid())) > 1:
+        raise OSError(errno.EBUSY, f"{threads} threads run, and only one of them would be confined")
     mechanisms = find_mechanisms()
     system.forbid_new_privileges()
-    limit_resources()
-    if spec.scratch:
-        make_scratch(Path(spec.scratch))
-    rules = plan_rules(spec, mechanisms.landlock) if mechanisms.landlock else None
+    limit_resources(needs.file_bytes)
+    if needs.scratch is not None:
+        make_scratch(needs.scratch)
+    rules = plan_rules(needs, mechanisms.landlock) if mechanisms.landlock else None
     if mechanisms.other_user:
-        become_other_user(spec)
+        become_other_user(needs)
     else:
         system.keep_capabilities(0)
     system.hide_memory()
@@ -68,16 +101,16 @@ def confine(spec: ReplicaSpec, listeners: Sequence[int], parent_pid: int) -> Non
     if rules is not None:
         rules.apply()
     if mechanisms.seccomp:
-        seccomp.apply_filter(os.getpid(), listeners, network=spec.network, shared_memory=may_use_accelerator(spec))
+        seccomp.apply_filter(os.getpid(), listeners, network=needs.network, shared_memory=needs.accelerator)
 
 
-def may_use_accelerator(spec: ReplicaSpec) -> bool:
-    """Whether a device is there for the model to use."""
-    return spec.device != "cpu" and any(os.path.exists(each) for each in ACCELERATORS)
+def may_use_accelerator(device: str) -> bool:
+    """Whether a device is there for a model that is to run on `device`."""
+    return device != "cpu" and any(os.path.exists(each) for each in ACCELERATORS)
 
 
 def close_others(keep: set[int]) -> None:
-    """Closes every descriptor but `keep`."""
+    """Closes every descriptor but `keep`: for a fork, which has those of its parent."""
     import resource  # not everywhere
 
     low = 0
@@ -88,13 +121,13 @@ def close_others(keep: set[int]) -> None:
     os.closerange(low, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def limit_resources() -> None:
+def limit_resources(file_bytes: int) -> None:
     """Sets the sizes and counts that the kernel watches over."""
     import resource  # not everywhere
 
     for what, wanted in (
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, FILE_BYTES),
+        (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         *(
             [(resource.RLIMIT_NPROC, limit_threads())] if os.geteuid() == 0 else []
@@ -111,22 +144,22 @@ def limit_threads() -> int:
 
 
 def make_scratch(folder: Path) -> None:
-    """Makes the folder that is the worker's own, and its home."""
+    """Makes the folder that is the process's own, and its home."""
     folder.mkdir(mode=0o700)
     for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "HF_HOME"):
         os.environ[name] = str(folder)
     tempfile.tempdir = None  # chosen before the fork, maybe: to be chosen anew
 
 
-def plan_rules(spec: ReplicaSpec, version: int) -> landlock.Rules:
-    """What the worker may do with which files. Raises OSError."""
-    rules = landlock.Rules(version, network=spec.network)
-    rules.allow([*SYSTEM, *interpreter_folders(), *(NAMES if spec.network else ())], landlock.READ)
-    rules.allow(model_files(Path(spec.path)), landlock.READ)
+def plan_rules(needs: Needs, version: int) -> landlock.Rules:
+    """What the process may do with which files. Raises OSError."""
+    rules = landlock.Rules(version, network=needs.network)
+    rules.allow([*SYSTEM, *interpreter_folders(), *(NAMES if needs.network else ())], landlock.READ)
+    rules.allow(model_files(needs.model), landlock.READ)
     gpus = [f"/dev/{each}" for each in os.listdir("/dev") if each.startswith("nvidia") and each[6:].isdigit()]
     rules.allow([*DEVICES, *gpus], landlock.USE)
-    if spec.scratch:
-        rules.allow([spec.scratch], landlock.WRITE)
+    if needs.scratch is not None:
+        rules.allow([str(needs.scratch)], landlock.WRITE)
     # Kept open for ever: the rule is about this folder as the kernel has it in memory, and only holds while that stays.
     own = os.open(f"/proc/{os.getpid()}", os.O_PATH | os.O_CLOEXEC)
     rules.allow_opened(own, landlock.READ | landlock.WRITE_FILE)
@@ -168,11 +201,11 @@ def walk(folder: str) -> Iterable[os.DirEntry[str]]:
                 yield entry
 
 
-def become_other_user(spec: ReplicaSpec) -> None:
-    """Changes to a user that has nothing but this worker; what it may read is for Landlock to say, not for modes."""
-    user = choose_user(spec.replica_id)
-    if spec.scratch:
-        os.chown(spec.scratch, user, user)
+def become_other_user(needs: Needs) -> None:
+    """Changes to a user that has nothing but this process; what it may read is for Landlock to say, not for modes."""
+    user = choose_user(needs.name)
+    if needs.scratch is not None:
+        os.chown(needs.scratch, user, user)
     kept = READ_FILES if system.permitted_capabilities() & READ_FILES else READ_ANYTHING
     os.setgroups([])
     os.setresgid(user, user, user)
@@ -182,8 +215,8 @@ def become_other_user(spec: ReplicaSpec) -> None:
     system.control(system.PR_SET_KEEPCAPS, 0)
 
 
-def choose_user(replica_id: str) -> int:
-    """A user id that no process on this machine has."""
+def choose_user(name: str) -> int:
+    """A user id that no process on this machine has; which is tried first follows from the name."""
     taken = set()
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -191,5 +224,5 @@ def choose_user(replica_id: str) -> int:
                 taken.add(entry.stat().st_uid)
             except OSError:  # it has ended
                 continue
-    start = zlib.crc32(replica_id.encode())
+    start = zlib.crc32(name.encode())
     return next(user for at in range(USERS) if (user := FIRST_USER + (start + at) % USERS) not in taken)

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 
+from modelyard.errors import Unavailable
+
 CHANGE_OWNER, READ_ANYTHING, READ_FILES, KILL_OTHERS, SET_GID, SET_UID = (1 << bit for bit in (0, 1, 2, 5, 6, 7))
 """CAP_CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _KILL, _SETGID, _SETUID. Source: capabilities(7)."""
 STRICT_LANDLOCK = 3
@@ -51,3 +53,10 @@ def find_mechanisms() -> Mechanisms:
     # Without Landlock, reading whatever has any mode would be worse than staying the same user.
     can_change = os.geteuid() == 0 and not needed & ~have and bool(have & (READ_ANYTHING | READ_FILES))
     return Mechanisms(version, seccomp.available(), other_user=can_change and version > 0)
+
+
+def ensure_level(wanted: str) -> None:
+    """Raises Unavailable when workers are to be confined strictly, and this machine cannot."""
+    missing = find_mechanisms().missing()
+    if wanted == "strict" and missing:
+        raise Unavailable(f"Workers cannot be confined strictly here, for want of {' and '.join(missing)}.")

@@ -1,0 +1,66 @@
+"""What comes of the program that makes variants, and what becomes of what it leaves."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from modelyard.engine.export import MOST_REPORTS, make_variant, take_over
+from modelyard.errors import ModelRefused
+from modelyard.records.variants import ExportOrder, read_manifest
+
+
+def order(source: Path, target: Path) -> ExportOrder:
+    return ExportOrder(
+        path=str(source), task="text-classification", kind="onnx", target=str(target), model_id="a/b", sandbox="auto"
+    )
+
+
+@pytest.mark.timeout(400)
+async def test_a_confined_program_makes_a_variant_that_is_its_owners_alone(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    target = tmp_path / "a" / "b.onnx"
+    target.mkdir(parents=True)
+    (target / "of an older one").touch()
+    steps: list[str] = []
+    facts = await make_variant(order(model_folder("bert_classifier"), target), steps.append)
+    assert facts["logit_error"] <= facts["bound"]
+    assert steps
+    assert read_manifest(target).variant_of == "a/b"
+    assert not (target / "of an older one").exists()
+    assert list(target.parent.iterdir()) == [target], "nothing else is left"
+    for path in (target, *target.iterdir()):
+        found = path.stat()
+        assert (found.st_uid, stat.S_IMODE(found.st_mode) & 0o077) == (os.getuid(), 0), path
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        ("print('no JSON')", "makes no sense"),
+        ("print('x' * 2_000_000)", "makes no sense"),
+        (f"print('{{}}\\n' * {MOST_REPORTS + 1})", "makes no sense: more than"),
+        ("sys.exit(3)", "ended with status 3"),
+        ("print('{\"done\": {}}')", "cannot be written: No such file"),
+    ],
+)
+async def test_a_program_that_does_as_it_likes_makes_nothing(tmp_path: Path, says: str, words: str) -> None:
+    program = (sys.executable, "-c", f"import sys; sys.stdin.read(); {says}")
+    with pytest.raises(ModelRefused, match=words):
+        await make_variant(order(tmp_path / "source", tmp_path / "made" / "variant"), lambda _: None, program)
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+def test_what_is_no_file_is_not_taken_over(tmp_path: Path) -> None:
+    made, target = tmp_path / "made", tmp_path / "target"
+    made.mkdir()
+    (made / "config.json").symlink_to("/etc/passwd")
+    with pytest.raises(ModelRefused, match=r"no file: config\.json"):
+        take_over(made, target)
+    assert not target.exists()
