@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := check-and-test
 .PHONY: check-and-test setup demo run quick test test-gpu check bench \
-  chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-install
+  chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-install
 
 # How many processes share the tests. Tests that need the same server, port or database stay in one of them.
 TEST_PROCESSES ?= 2
@@ -44,10 +44,12 @@ test: $(STAMP)
 test-gpu: $(STAMP)
 	if nvidia-smi -L >/dev/null 2>&1; then $(PYTEST) -m gpu; else echo "no GPU here"; fi
 
-# A server under load, disturbed in every way that tests/chaos knows: `make chaos SECONDS=60 SEED=1`.
+# A server under load, disturbed in every way that tests/chaos knows: `make chaos SECONDS=60 SEED=1`; with a PostgreSQL
+# server that is frozen and restarted too: `make chaos DATABASE=postgresql`.
 chaos: SECONDS ?= 600
+chaos: DATABASE ?= sqlite
 chaos: $(STAMP)
-	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --database $(DATABASE) $(if $(SEED),--seed $(SEED))
 
 # Calls that nobody wrote, against a server with a model of every task: `make fuzz SECONDS=60 SEED=1`.
 fuzz: SECONDS ?= 300
@@ -55,7 +57,7 @@ fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 # What takes minutes. Each part runs alone.
-verify: verify-load verify-memory verify-properties verify-attacks verify-install
+verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-install
 
 verify-load: $(STAMP)
 	$(PYTEST) -m 'verify(part="load")'
@@ -68,6 +70,14 @@ verify-properties: $(STAMP)
 
 verify-attacks: $(STAMP)
 	$(PYTEST) -m 'verify(part="attacks")'
+
+# Ten minutes with both databases, and five.
+verify-chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos --seconds 360 --database sqlite
+	$(BIN)/python -m tests.chaos --seconds 240 --database postgresql
+
+verify-fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --seconds 300
 
 verify-install: $(STAMP)
 	$(PYTEST) -m 'verify(part="install")' --timeout 3600

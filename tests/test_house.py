@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.tasks.registry import TASKS
+from tests.builders.fixtures import FAMILY_OF_TASK
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "modelyard"
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -96,6 +99,11 @@ def test_files_that_changes_touch_are_there_and_few() -> None:
 def find_ending(name: str) -> bool:
     """Whether one module's path ends so: a walk that has named a folder need not name it again."""
     return sum(module_name(path).endswith(f"/{name}") for path in MODULES) == 1
+
+
+def test_every_task_has_a_tiny_model() -> None:
+    """Contract, fuzz and load run each task with the model that is named here: a new task needs a line."""
+    assert FAMILY_OF_TASK.keys() == {task.id for task in TASKS}
 
 
 def test_settings_that_the_security_page_names_are_there() -> None:

@@ -21,9 +21,9 @@ HEADER_BYTES = 48_000
 SPELLINGS = 1_000
 
 
-def add_account(server: Server, name: str) -> httpx.Client:
+def add_account(server: Server, name: str, *flags: str) -> httpx.Client:
     """A client with a key of an account that is not the operator's."""
-    command = [sys.executable, "-m", "modelyard", "keys", "create", name, "--account", name]
+    command = [sys.executable, "-m", "modelyard", "keys", "create", name, "--account", name, *flags]
     environ = {**os.environ, "MODELYARD_DATA_DIR": str(server.data_dir)}
     key = subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.strip()
     return httpx.Client(base_url=server.url, headers={"authorization": f"Key {key}"}, timeout=60.0)

@@ -5,7 +5,7 @@ Holds no list of calls: what is added later is walked by being described.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,6 +13,7 @@ import pytest
 
 from modelyard.gateway.operation import PATH_PARAMETERS
 from tests.attacks.test_strangers import add_account
+from tests.operations import body_of, operations
 from tests.serving import Server
 
 NOT_REPEATED = "It asks every call once, and looks at what is told."
@@ -32,21 +33,6 @@ def owner(server: Server) -> Iterator[httpx.Client]:
         client.delete(f"/models/v2/{MODEL}")
 
 
-def fields_of(schema: Any, document: Mapping[str, Any]) -> set[str]:
-    """The fields of a body, wherever its schema is written."""
-    if "$ref" in schema:
-        return fields_of(document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document)
-    parts = [each for key in ("allOf", "anyOf", "oneOf") for each in schema.get(key, ())]
-    return set(schema.get("properties", ())).union(*(fields_of(each, document) for each in parts))
-
-
-def body_of(operation: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, str] | None:
-    if "requestBody" not in operation:
-        return None
-    known = fields_of(operation["requestBody"]["content"]["application/json"]["schema"], document)
-    return {name: value for name, value in BODY.items() if name in known}
-
-
 def held(owner: httpx.Client) -> tuple[Any, set[str]]:
     """The owner's cluster as far as only the owner changes it, and the instances on its bill."""
     cluster = owner.get(f"/models/v2/{MODEL}").json()["output"]
@@ -63,15 +49,12 @@ def test_no_call_shows_or_changes_what_another_account_holds(server: Server, own
     assert instances
     document = server.client.get("/openapi.json").json()
     with add_account(server, "eve-the-other") as eve:
-        for path, operations in document["paths"].items():
-            for method, operation in operations.items():
-                if method == "parameters":
-                    continue
-                told = eve.request(method, path.format(**names), json=body_of(operation, document))
-                assert told.status_code < 500, f"{method} {path}: {told.text}"
-                if "{request_id}" in path:
-                    assert told.status_code == 404, f"{method} {path}: {told.text}"
-                for secret in (OWNER, *instances):
-                    assert secret not in told.text, f"{method} {path}"
-                assert held(owner) == (cluster, instances), f"{method} {path}"
+        for method, path, operation in operations(document):
+            told = eve.request(method, path.format(**names), json=body_of(operation, document, BODY))
+            assert told.status_code < 500, f"{method} {path}: {told.text}"
+            if "{request_id}" in path:
+                assert told.status_code == 404, f"{method} {path}: {told.text}"
+            for secret in (OWNER, *instances):
+                assert secret not in told.text, f"{method} {path}"
+            assert held(owner) == (cluster, instances), f"{method} {path}"
         eve.delete(f"/models/v2/{MODEL}")

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from tests.serving import Server, wait_until
-from tests.store.conftest import create_schema, postgresql_schema, postgresql_server, postgresql_url, url_of_schema
+from tests.store.conftest import postgresql_schema, postgresql_server, postgresql_url
+from tests.store.postgresql import create_schema, url_of_schema
 
 NOT_REPEATED = "The server that attacks is another one, which is refused and ends."
 

@@ -8,10 +8,9 @@ import random
 import resource
 import signal
 import socket
-import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.chaos.load import STREAMED
+from tests.chaos.databases import Database, freeze
+from tests.chaos.load import EXPORTED, STREAMED
 from tests.chaos.server import HOST
 from tests.media.hosts import Host
 from tests.serving import KEY, Server, is_fork, program_of, wait_until
@@ -32,10 +32,10 @@ CONNECTIONS = 50
 @dataclass
 class Scene:
     """What disturbances act on. `clock`: the file with the error of the server's clock; `redirecting`, `secret`: hosts
-    that the server may reach, and that it must not; `hold_s`: for how long something is held
-    or frozen."""
+    that the server may reach, and that it must not; `hold_s`: for how long something is held or frozen."""
 
     server: Server
+    database: Database
     draw: random.Random
     clock: Path
     redirecting: Host
@@ -45,12 +45,14 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disturbance:
-    """`work`: see the module; the flags say what may come of it, see `Spell`."""
+    """`work`: see the module; the flags say what may come of it, see `Spell`. `only`: the kind of database
+    it is for."""
 
     work: Callable[[Scene], bool]
     refuses: bool = False
     breaks_streams: bool = False
     ends_server: bool = False
+    only: str | None = None
 
 
 def end(processes: list[psutil.Process], draw: random.Random) -> bool:
@@ -83,14 +85,17 @@ def annexes(scene: Scene) -> list[psutil.Process]:
     return []
 
 
-def freeze_replica(scene: Scene) -> bool:
-    frozen = workers(scene)[:1]
-    for each in frozen:
-        with suppress(psutil.NoSuchProcess):
-            each.suspend()
+def freeze_for_a_while(processes: list[psutil.Process], scene: Scene) -> bool:
+    """Freezes one of them, if there is one."""
+    chosen = [scene.draw.choice(sorted(processes, key=lambda each: each.pid))] if processes else []
+    with freeze(chosen) as found:
+        if found:
             time.sleep(scene.hold_s)
-            each.resume()
-    return bool(frozen)
+    return found
+
+
+def freeze_replica(scene: Scene) -> bool:
+    return freeze_for_a_while(workers(scene), scene)
 
 
 def kill_nursery(scene: Scene) -> bool:
@@ -101,8 +106,19 @@ def kill_standby(scene: Scene) -> bool:
     return end(programs(scene, "modelyard.worker.standby"), scene.draw)
 
 
+def ensure_annex(scene: Scene) -> list[psutil.Process]:
+    """The annexes once a model that needs one is asked for. With an operator's cluster, which may be refused."""
+    with suppress(httpx.HTTPError):
+        scene.server.post(EXPORTED, prompt="the cat")
+    return annexes(scene)
+
+
 def kill_annex(scene: Scene) -> bool:
-    return end(annexes(scene), scene.draw)
+    return end(ensure_annex(scene), scene.draw)
+
+
+def freeze_annex(scene: Scene) -> bool:
+    return freeze_for_a_while(ensure_annex(scene), scene)
 
 
 def kill_server(scene: Scene) -> bool:
@@ -123,29 +139,39 @@ def terminate_twice(scene: Scene) -> bool:
 
 
 def lock_database(scene: Scene) -> bool:
-    (database,) = scene.server.data_dir.glob("*.db")
-    with sqlite3.connect(database, timeout=30.0, isolation_level=None) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
+    with scene.database.locked():
         time.sleep(scene.hold_s)
-        connection.execute("ROLLBACK")
-    connection.close()
     return True
 
 
+def freeze_database(scene: Scene) -> bool:
+    with scene.database.frozen() as found:
+        time.sleep(scene.hold_s)
+    return found
+
+
+def restart_database(scene: Scene) -> bool:
+    return scene.database.restart()
+
+
 def fill_disk(scene: Scene) -> bool:
-    """As the kernel sees it: none of the server's files may grow."""
+    """As the kernel sees it: none of the server's files may grow, nor those of what it starts meanwhile."""
     assert scene.server.process is not None
     pid = scene.server.process.pid
-    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, hard))
     time.sleep(scene.hold_s)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
+    for each in (pid, *(child.pid for child in scene.server.descendants())):
+        with suppress(ProcessLookupError, PermissionError):  # workers, which have limits of their own
+            limit, hard = resource.prlimit(each, resource.RLIMIT_FSIZE)
+            if limit == 1:
+                resource.prlimit(each, resource.RLIMIT_FSIZE, (hard, hard))
     return True
 
 
 def make_files_read_only(scene: Scene) -> bool:
     """By the attribute that binds root too; where there is no such thing, by their mode, which binds others only."""
-    files = [str(path) for path in scene.server.data_dir.glob("*.db*")]
-    with read_only(files):
+    with read_only(scene.database.files()):
         time.sleep(scene.hold_s)
     return True
 
@@ -224,11 +250,14 @@ DISTURBANCES: dict[str, Disturbance] = {
     "nursery killed": Disturbance(work=kill_nursery, breaks_streams=True),
     "standby killed": Disturbance(work=kill_standby, breaks_streams=True),
     "annex killed": Disturbance(work=kill_annex, breaks_streams=True),
+    "annex frozen": Disturbance(work=freeze_annex, breaks_streams=True),
     "server killed": Disturbance(work=kill_server, ends_server=True),
     "terminated twice": Disturbance(work=terminate_twice, ends_server=True),
     "database locked": Disturbance(work=lock_database, refuses=True),
+    "database frozen": Disturbance(work=freeze_database, refuses=True, only="postgresql"),
+    "database restarted": Disturbance(work=restart_database, refuses=True, only="postgresql"),
     "disk full": Disturbance(work=fill_disk, refuses=True),
-    "files read-only": Disturbance(work=make_files_read_only, refuses=True),
+    "files read-only": Disturbance(work=make_files_read_only, refuses=True, only="sqlite"),
     "clock stepped": Disturbance(work=step_clock),
     "reader stalls": Disturbance(work=stall_while_reading),
     "clients vanish": Disturbance(work=leave_while_waiting),
@@ -237,10 +266,15 @@ DISTURBANCES: dict[str, Disturbance] = {
 }
 
 
-def plan(draw: random.Random) -> Iterator[str]:
+def kinds_for(database: str) -> list[str]:
+    """What may be done to a server with such a database."""
+    return sorted(name for name, each in DISTURBANCES.items() if each.only in {None, database})
+
+
+def plan(draw: random.Random, kinds: Sequence[str]) -> Iterator[str]:
     """Disturbances without end: each kind once in every round, in an order of its own."""
     while True:
-        yield from draw.sample(sorted(DISTURBANCES), len(DISTURBANCES))
+        yield from draw.sample(kinds, len(kinds))
 
 
 def wait_until_answered(server: Server) -> None:

@@ -1,7 +1,9 @@
-"""How long workers truly lived, as /proc shows it from outside. Looks, and touches nothing."""
+"""How long workers truly lived, as the kernel tells it from outside. Looks, and touches nothing."""
 
 from __future__ import annotations
 
+import os
+import selectors
 import threading
 import time
 from collections.abc import Iterator
@@ -10,53 +12,94 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from modelyard.worker.memory import start_ticks
 from tests.serving import Server
 
-EVERY_S = 0.5
+EVERY_S = 0.2
+"""Between two looks for new processes: of a life that is shorter nothing may be seen."""
+TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
+
+Process = tuple[int, int]
+"""A process's id, and its start in clock ticks since boot: together they name it for good."""
+
+
+def moment() -> float:
+    """Seconds since boot: the clock by which the kernel tells when a process began."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass
 class Lives:
-    """By process: when it began, and when it was last seen. `most_bytes`: the most memory seen of the server."""
+    """When each process began and ended, in seconds since boot. `most_bytes`: the most memory seen of the server."""
 
-    seen: dict[tuple[int, float], float] = field(default_factory=dict)
+    began: dict[Process, float] = field(default_factory=dict)
+    ended: dict[Process, float] = field(default_factory=dict)
     most_bytes: int = 0
 
-    def total_s(self) -> float:
-        return sum(last - began for (_, began), last in self.seen.items())
+    def alive(self) -> frozenset[Process]:
+        return frozenset(self.began.keys() - self.ended.keys())
 
-    def alive_at(self, moment: float) -> int:
-        """How many lived then."""
-        return sum(began <= moment <= last + EVERY_S for (_, began), last in self.seen.items())
+    def lived_s(self, process: Process) -> float:
+        return self.ended.get(process, moment()) - self.began[process]
 
 
 @contextmanager
 def watched(server: Server) -> Iterator[Lives]:
     """Looks at the server's workers all the time that the block runs."""
-    lives, over = Lives(), threading.Event()
-    known: set[psutil.Process] = set()
+    with Watch(server) as watch:
+        thread = threading.Thread(target=watch.run)
+        thread.start()
+        try:
+            yield watch.lives
+        finally:
+            watch.over.set()
+            thread.join()
 
-    def look() -> None:
+
+class Watch:
+    """Looks for new workers every now and then; the kernel says at once when one has ended."""
+
+    def __init__(self, server: Server) -> None:
+        self.lives = Lives()
+        self.over = threading.Event()
+        self._server = server
+        self._selector = selectors.DefaultSelector()
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for key in list(self._selector.get_map().values()):
+            os.close(key.fd)
+        self._selector.close()
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            self._look()
+            for key, _ in self._selector.select(EVERY_S):
+                self.lives.ended[key.data] = moment()
+                self._selector.unregister(key.fd)
+                os.close(key.fd)
+
+    def _look(self) -> None:
+        pids: list[int] = []
         with suppress(psutil.Error, AssertionError):
-            known.update(psutil.Process(pid) for pid in server.worker_pids())
-        for each in list(known):
+            pids = self._server.worker_pids()
+        for pid in pids:
+            self._follow(pid)
+        if self._server.process is not None:
             with suppress(psutil.Error):
-                if each.is_running() and each.status() != psutil.STATUS_ZOMBIE:
-                    lives.seen[each.pid, each.create_time()] = time.time()
-                    continue
-            known.discard(each)
-        if server.process is not None:
-            with suppress(psutil.Error):
-                lives.most_bytes = max(lives.most_bytes, psutil.Process(server.process.pid).memory_info().rss)
+                held = psutil.Process(self._server.process.pid).memory_info().rss
+                self.lives.most_bytes = max(self.lives.most_bytes, held)
 
-    def watch() -> None:
-        while not over.wait(EVERY_S):
-            look()
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield lives
-    finally:
-        over.set()
-        thread.join()
+    def _follow(self, pid: int) -> None:
+        ticks = start_ticks(pid)
+        if ticks is None or (pid, ticks) in self.lives.began:
+            return
+        with suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            if start_ticks(pid) == ticks:  # else another process has the number by now
+                self.lives.began[pid, ticks] = ticks * TICK_S
+                self._selector.register(descriptor, selectors.EVENT_READ, (pid, ticks))
+            else:
+                os.close(descriptor)

@@ -1,23 +1,28 @@
-"""Load of several accounts: inferences plain and streamed, changes, jobs, and every read that the document describes.
+"""Load of several accounts: every inference and every read that the document describes, streams, changes, jobs.
 
-Owns what was asked and what became of it. Kills nothing; who does says so beforehand.
+Holds no list of calls: an inference that is described later is asked for too, and an answer other than 200 or a refusal
+counts as lost. Owns what was asked and what became of it. Kills nothing; who does says so beforehand.
 """
 
 from __future__ import annotations
 
 import random
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
+from tests.chaos.lives import moment
+from tests.operations import body_fields, inferences, operations
 from tests.serving import Server
 
 PLAIN, STREAMED, CHANGED = "tiny/classifier", "tiny/gpt2", "tiny/encoder"
+EXPORTED = f"{PLAIN}.onnx"
+"""A variant, whose workers are the annex's."""
 PAUSE_S = 0.05
 CALL_S = 120.0
 JOBS_EVERY_S = 20.0
@@ -26,6 +31,7 @@ GRACE_S = 5.0
 RECOVERED_S = 20.0
 """After which a server that could not write begins new work again: it tries with every heartbeat, of ten seconds."""
 REFUSED = {402, 429}
+INFERRED = {200}
 ANSWERED = "answered"
 NOT_THERE = "found no server"
 READS_WITH = {"org": "tiny", "model": "classifier", "task": "text-classification", "request_id": "x", "name": "x"}
@@ -47,22 +53,62 @@ class Spell:
         return self.begun <= ended and begun <= self.ended + grace_s
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An inference that its client has the whole answer of. `at`: since when, in seconds since boot."""
+
+    account: str
+    at: float
+
+
 @dataclass
 class Outcomes:
     """What became of requests, by name: answered, refused, broken with their server, broken streams, lost."""
 
     counts: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
-    inferences: Counter[str] = field(default_factory=Counter)
-    """By account: those that may be on its bill."""
-    answered: Counter[str] = field(default_factory=Counter)
-    """Of them, those that must be."""
+    asked: Counter[str] = field(default_factory=Counter)
+    """By account: the inferences that may be on its bill."""
+    answered: dict[str, Answered] = field(default_factory=dict)
+    """By request: those that must be."""
+    paths: Counter[str] = field(default_factory=Counter)
+    """Answered inferences by the path of their call."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """An inference of one model as one surface takes it. `path`: as described; `known`: the fields of its body."""
+
+    path: str
+    model: str
+    known: frozenset[str]
+
+    @property
+    def url(self) -> str:
+        org, _, name = self.model.partition("/")
+        return self.path.format(org=org, model=name)
+
+    def body(self, **values: Any) -> dict[str, Any]:
+        """Those of the values that it knows, and which model."""
+        return {name: value for name, value in {"model": self.model, **values}.items() if name in self.known}
+
+
+def asks_of(document: Mapping[str, Any], *models: str) -> list[Ask]:
+    """Every inference that the document describes, of each of the models."""
+    return [
+        Ask(path, model, frozenset(body_fields(operation, document)))
+        for path, operation in sorted(inferences(document).items())
+        for model in models
+    ]
 
 
 class Load:
     """Clients that ask until they are told to end."""
 
-    def __init__(self, server: Server, accounts: Mapping[str, httpx.Client], seed: int) -> None:
+    def __init__(
+        self, server: Server, accounts: Mapping[str, httpx.Client], seed: int, exported: Sequence[str] = ()
+    ) -> None:
+        """`exported`: variants that are asked for too."""
         self._server = server
         self._accounts = accounts
         self._seed = seed
@@ -70,8 +116,11 @@ class Load:
         self._lock = threading.Lock()
         self.spells: list[Spell] = []
         self.outcomes = Outcomes()
-        paths = server.client.get("/openapi.json").json()["paths"]
-        self.reads = sorted(path.format(**READS_WITH) for path in paths if "get" in paths[path])
+        document = server.client.get("/openapi.json").json()
+        self.reads = sorted(path.format(**READS_WITH) for method, path, _ in operations(document) if method == "get")
+        self.exported = exported
+        self.asks = asks_of(document, PLAIN, *exported)
+        self.streams = [ask for ask in asks_of(document, STREAMED) if "stream" in ask.known]
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -97,13 +146,16 @@ class Load:
             while not self._over.wait(PAUSE_S):
                 act(name, client, draw)
 
+    def ask_once(self, name: str, client: httpx.Client, ask: Ask) -> None:
+        """One inference, as those are counted that follow."""
+        self._infer(name, client, ask, prompt="the cat")
+
     def _ask(self, name: str, client: httpx.Client, draw: random.Random) -> None:
-        self._infer(name, lambda: client.post(f"/models/v2/{PLAIN}", json={"text": "hello " * draw.randint(1, 50)}))
+        self._infer(name, client, draw.choice(self.asks), prompt="hello " * draw.randint(1, 50))
 
     def _stream(self, name: str, client: httpx.Client, draw: random.Random) -> None:
         params = {"max_new_tokens": draw.randint(1, 40)}
-        body = {"text": "the cat", "stream": True, "params": params}
-        self._infer(name, lambda: client.post(f"/models/v2/{STREAMED}", json=body), streamed=True)
+        self._infer(name, client, draw.choice(self.streams), prompt="the cat", stream=True, params=params)
 
     def _read(self, name: str, client: httpx.Client, draw: random.Random) -> None:
         self._note("reads", lambda: client.get(draw.choice(self.reads)))
@@ -121,28 +173,42 @@ class Load:
         self._note("jobs", lambda: client.post(f"/models/v2/request/{PLAIN}", json={"retry": True}))
         self._over.wait(JOBS_EVERY_S)
 
-    def _infer(self, name: str, ask: Callable[[], httpx.Response], *, streamed: bool = False) -> None:
+    def _infer(self, name: str, client: httpx.Client, ask: Ask, **values: Any) -> None:
         with self._lock:
-            self.outcomes.inferences[name] += 1
-        fate = self._note("streams" if streamed else "inferences", ask, streamed=streamed)
-        if fate == ANSWERED:
+            self.outcomes.asked[name] += 1
+        streamed = "stream" in values
+        answer = self._note(
+            "streams" if streamed else "inferences",
+            lambda: client.post(ask.url, json=ask.body(**values)),
+            streamed=streamed,
+            whole=INFERRED,
+        )
+        if answer is not None and answer.status_code in INFERRED:
             with self._lock:
-                self.outcomes.answered[name] += 1
+                self.outcomes.paths[ask.path] += 1
+                self.outcomes.answered[answer.headers["x-request-id"]] = Answered(name, moment())
 
-    def _note(self, what: str, ask: Callable[[], httpx.Response], *, streamed: bool = False) -> str:
-        """Asks, and counts what became of it."""
-        begun = time.monotonic()
+    def _note(
+        self,
+        what: str,
+        ask: Callable[[], httpx.Response],
+        *,
+        streamed: bool = False,
+        whole: Container[int] = range(500),
+    ) -> httpx.Response | None:
+        """Asks, and counts what became of it. `whole`: the statuses with which it is answered."""
+        begun = moment()
         answer, broken = answer_to(ask)
-        touched = [spell for spell in list(self.spells) if spell.touches(begun, time.monotonic())]
-        fate = fate_of(answer, broken, touched, streamed=streamed)
+        touched = [spell for spell in list(self.spells) if spell.touches(begun, moment())]
+        fate = fate_of(answer, broken, touched, streamed=streamed, whole=whole)
         if fate == NOT_THERE:
             self._over.wait(1.0)
         with self._lock:
             self.outcomes.counts[f"{what} {fate}"] += 1
             if fate == "lost":
                 told = broken if answer is None else f"{answer.status_code} {answer.text[-300:]}"
-                self.outcomes.lost.append(f"{what} at {begun:.1f}, after {time.monotonic() - begun:.1f} s: {told}")
-        return fate
+                self.outcomes.lost.append(f"{what} at {begun:.1f}, after {moment() - begun:.1f} s: {told}")
+        return answer
 
 
 def answer_to(ask: Callable[[], httpx.Response]) -> tuple[httpx.Response | None, str]:
@@ -154,15 +220,18 @@ def answer_to(ask: Callable[[], httpx.Response]) -> tuple[httpx.Response | None,
         return None, repr(error)
 
 
-def fate_of(answer: httpx.Response | None, broken: str, touched: list[Spell], *, streamed: bool) -> str:
-    """What became of a request, given what was at work meanwhile."""
-    whole = answer is not None and answer.status_code < 500
-    if whole:
-        return "refused" if answer is not None and answer.status_code in REFUSED else ANSWERED
+def fate_of(
+    answer: httpx.Response | None, broken: str, touched: Sequence[Spell], *, streamed: bool, whole: Container[int]
+) -> str:
+    """What became of a request, given what was at work meanwhile. `whole`: the statuses of an answer."""
+    if answer is not None and answer.status_code in REFUSED:
+        return "refused: too many, or no credit"
+    if answer is not None and answer.status_code in whole:
+        return ANSWERED
     if any(spell.ends_server for spell in touched):
         return NOT_THERE if broken.startswith("not connected") else "broken with their server"
     if answer is not None and answer.status_code == 503 and any(spell.refuses for spell in touched):
-        return "refused"
+        return "refused: no records"
     if streamed and any(spell.breaks_streams for spell in touched):
         return "broken with their replica"
     return "lost"

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 
+from modelyard.gateway import deadline
 from tests.described import NOWHERE, Document, Undescribed
+from tests.operations import is_inference
 from tests.serving import Server
 
 JSON = "application/json"
@@ -110,8 +112,8 @@ def lead_somewhere(case: Case, data: st.DataObject, known: Mapping[str, Sequence
 
 def call(server: Server, case: Case, document: Document, called: Called) -> None:
     """Makes one call, and notes what is wrong with its answer."""
-    if "inference" in (case.operation.definition.raw.get("tags") or ()):
-        case.headers["x-request-timeout"] = REQUEST_S
+    if is_inference(case.operation.definition.raw):
+        case.headers[deadline.HEADER] = REQUEST_S
     try:
         answer = case.call(base_url=server.url, timeout=CALL_S, allow_redirects=False)
     except requests.exceptions.InvalidHeader:  # such a header cannot be sent

