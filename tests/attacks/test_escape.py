@@ -35,6 +35,8 @@ CODE = Path(__file__).with_name("escape_code.py")
 OWN_CODE = {"AutoConfig": "escape_code.EscapeConfig", "AutoModelForSequenceClassification": "escape_code.EscapeModel"}
 WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.getuid() == 0 else ()
 """Makes of root a user like any other, whose files are root's: who is no root has no rights anyway."""
+PATIENCE_S = 60.0
+"""What a client waits for an answer at most."""
 SECRET_VARIABLES = {"HF_TOKEN": KEY, "AWS_SECRET_ACCESS_KEY": KEY, "MY_OWN_NAME": KEY}
 
 
@@ -142,8 +144,9 @@ def test_a_model_that_is_served_alone_reaches_nothing_either(models: Path, tmp_p
         url = process.stdout.readline().split()[2].rstrip(";")
         data = make_data(tmp_path)
         tell(models, facts_about(process.pid, data, int(url.rpartition(":")[2]), models, abstract, named))
-        wait_until(lambda: httpx.get(f"{url}/health").status_code == 200)
-        report = json.loads(httpx.post(f"{url}/run", json={"text": "Hello."}).json()["output"][0]["label"])
+        assert process.stdout.readline().startswith("Ready: ")
+        answer = httpx.post(f"{url}/run", json={"text": "Hello."}, timeout=PATIENCE_S)
+        report = json.loads(answer.json()["output"][0]["label"])
         own_user = has_rights and find_mechanisms().other_user
         assert reached_of(report) == what_is_left(own_user), report
         assert (int(report["user"]) != os.getuid()) is own_user

@@ -12,7 +12,6 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import selectors
 import signal
 import socket
 import subprocess
@@ -23,11 +22,11 @@ from contextlib import ExitStack
 import msgspec
 
 from modelyard.records.replicas import ReplicaSpec
-from modelyard.worker.nursery_messages import Exited, NurseryReady, Refused, Report, Spawn, Started, read_spawn, to_line
+from modelyard.worker.nursery_messages import Exited, NurseryReady, Refused, Spawn, Started, read_spawn
+from modelyard.worker.parent_loop import ParentLoop
 from modelyard.worker.processes import (
     bind_privately,
     exit_at_once,
-    find_dead_child,
     kill_group,
     lead_group,
     open_log,
@@ -46,53 +45,29 @@ Serve = Callable[[ReplicaSpec, socket.socket], int]
 """A worker's whole life in a fork: serves on the socket, returns the exit code."""
 
 
-class Nursery:
+class Nursery(ParentLoop):
     """The loop: commands from the owner, deaths of children."""
 
     def __init__(self, owner: socket.socket, serve: Serve | None, second: SecondNursery | None = None) -> None:
         """`serve` runs in each fork; None: workers are fresh processes. `second`: where some are forked instead."""
-        self._owner = owner
+        super().__init__(owner)
         self._serve = serve
         self._second = second
         self._children: set[int] = set()
         self._buffer = b""
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
         """Serves until the owner's socket closes, then kills every child's process group."""
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        self._selector.register(self._owner, selectors.EVENT_READ)
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
-        alive = True
-        while alive:
-            for key, _ in self._selector.select():
-                if key.fileobj is self._owner:
-                    alive = self._read_commands()
-                elif key.fileobj is self._wake_read:
-                    self._reap()
-                else:
-                    self._pass_on_reports()
+        super().run()
         for pid in self._children:
             kill_group(pid, signal.SIGKILL)
         if self._second is not None:
             self._second.close()
 
-    def report(self, report: Report) -> None:
-        """Sends one line to the owner."""
+    def read_owner(self) -> bool:
+        """Starts the workers that the owner's lines ask for; see ParentLoop."""
         try:
-            self._owner.sendall(to_line(report))
-        except OSError:  # the owner is gone; the closed socket ends the loop
-            return
-
-    def _read_commands(self) -> bool:
-        """False when the owner has closed its end."""
-        try:
-            data = self._owner.recv(65536)
+            data = self.owner.recv(65536)
         except ConnectionError:
             return False
         if not data:
@@ -109,7 +84,7 @@ class Nursery:
     def _spawn_in_second(self, second: SecondNursery, spawn: Spawn) -> None:
         try:
             if second.socket is None:
-                self._selector.register(second.open(), selectors.EVENT_READ)
+                self.listen_to(second.open(), self._pass_on_reports)
         except OSError as error:
             self.report(Refused(spawn.spec.replica_id, f"cannot start a process: {error}"))
         else:
@@ -122,7 +97,7 @@ class Nursery:
         for report in self._second.receive():
             self.report(report)
         if self._second.socket is None:
-            self._selector.unregister(connection)  # type: ignore[arg-type]  # it was open before
+            self.ignore(connection)  # type: ignore[arg-type]  # it was open before
             connection.close()  # type: ignore[union-attr]
 
     def _spawn(self, spec: ReplicaSpec, path: str) -> None:
@@ -150,7 +125,8 @@ class Nursery:
         code = 1
         try:
             lead_group(0)
-            self._leave(output)
+            self.leave()
+            self._take_output(output)
             close_others({0, 1, 2, listener.fileno()})
             confine(Needs.of_replica(spec), spec.sandbox, nursery_pid, (listener.fileno(),))
             code = self._serve(spec, listener)
@@ -159,17 +135,15 @@ class Nursery:
         finally:
             exit_at_once(code)
 
-    def _leave(self, output: int) -> None:
-        """Cuts the fork loose from the nursery: own signals, own output, none of the nursery's descriptors."""
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    def leave(self) -> None:
+        """See ParentLoop."""
+        super().leave()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        self._selector.close()
-        self._owner.close()
         if self._second is not None:
             self._second.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+
+    def _take_output(self, output: int) -> None:
+        """Gives a fork its own input and output."""
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(output, 1)
@@ -177,20 +151,15 @@ class Nursery:
         os.close(null)
         os.close(output)
 
-    def _reap(self) -> None:
-        while True:
-            try:
-                os.read(self._wake_read, 4096)
-            except BlockingIOError:
-                break
-        while (pid := find_dead_child()) is not None:
-            if pid in self._children:
-                # Whatever the worker itself had started. Its pid is its own until it is reaped, so do it before.
-                kill_group(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
-            if pid in self._children:
-                self._children.discard(pid)
-                self.report(Exited(pid, status))
+    def reap(self, pid: int) -> None:
+        """See ParentLoop."""
+        if pid in self._children:
+            # Whatever the worker itself had started. Its pid is its own until it is reaped, so do it before.
+            kill_group(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        if pid in self._children:
+            self._children.discard(pid)
+            self.report(Exited(pid, status))
 
 
 def start_fresh(spec: ReplicaSpec, listener: socket.socket, output: int) -> int:
@@ -206,7 +175,7 @@ def start_fresh(spec: ReplicaSpec, listener: socket.socket, output: int) -> int:
     assert process.stdin is not None  # noqa: S101 - asked for above
     process.stdin.write(msgspec.json.encode(spec))
     process.stdin.close()
-    process.returncode = 0  # `_reap` waits for it; Popen must not do so as well
+    process.returncode = 0  # `reap` waits for it; Popen must not do so as well
     return process.pid
 
 

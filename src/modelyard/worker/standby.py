@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import importlib
 import os
-import selectors
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
 
 from modelyard.worker.nursery import CAN_FORK, PRELOAD, SECOND_NURSERY, Serve, freeze, run_nursery
-from modelyard.worker.nursery_messages import Exited, to_line
+from modelyard.worker.nursery_messages import Exited
+from modelyard.worker.parent_loop import ParentLoop
 from modelyard.worker.processes import exit_at_once
 from modelyard.worker.sandbox.confinement import prepare
 from modelyard.worker.sandbox.system import hide_memory
@@ -29,37 +28,18 @@ RunNursery = Callable[[socket.socket], None]
 """A nursery's whole life in a fork."""
 
 
-class Standby:
+class Standby(ParentLoop):
     """The loop: sockets for nurseries, ends of nurseries."""
 
     def __init__(self, owner: socket.socket, run_nursery: RunNursery | None) -> None:
         """`run_nursery` runs in each fork; None: nurseries are fresh processes."""
-        self._owner = owner
+        super().__init__(owner)
         self._run_nursery = run_nursery
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        self._selector = selectors.DefaultSelector()
 
-    def run(self) -> None:
-        """Serves until the owner's socket closes."""
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        self._selector.register(self._owner, selectors.EVENT_READ)
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
-        alive = True
-        while alive:
-            for key, _ in self._selector.select():
-                if key.fileobj is self._owner:
-                    alive = self._read_command()
-                else:
-                    self._reap()
-
-    def _read_command(self) -> bool:
-        """Starts a nursery on the socket that came; False when the owner has closed its end."""
+    def read_owner(self) -> bool:
+        """Starts a nursery on the socket that came; see ParentLoop."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._owner, 1, 1)
+            data, descriptors, _, _ = socket.recv_fds(self.owner, 1, 1)
         except ConnectionError:
             return False
         for descriptor in descriptors:
@@ -76,7 +56,7 @@ class Standby:
         elif os.fork() == 0:
             code = 1
             try:
-                self._leave()
+                self.leave()
                 self._run_nursery(connection)
                 code = 0
             except BaseException as error:  # noqa: BLE001 - a fork must never return into the standby's loop
@@ -84,31 +64,9 @@ class Standby:
             finally:
                 exit_at_once(code)
 
-    def _leave(self) -> None:
-        """Cuts the fork loose from the standby: own signals, none of its descriptors."""
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._selector.close()
-        self._owner.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
-
-    def _reap(self) -> None:
-        try:
-            os.read(self._wake_read, 4096)
-        except BlockingIOError:
-            return
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            try:
-                self._owner.sendall(to_line(Exited(pid, status)))
-            except OSError:  # the owner is gone; the closed socket ends the loop
-                return
+    def reap(self, pid: int) -> None:
+        """See ParentLoop."""
+        self.report(Exited(*os.waitpid(pid, 0)))
 
 
 def start_fresh(connection: socket.socket) -> None:
@@ -116,7 +74,7 @@ def start_fresh(connection: socket.socket) -> None:
     process = subprocess.Popen(
         [*FRESH_NURSERY, str(connection.fileno())], pass_fds=[connection.fileno()], stdin=subprocess.DEVNULL
     )
-    process.returncode = 0  # `_reap` waits for it; Popen must not do so as well
+    process.returncode = 0  # `reap` waits for it; Popen must not do so as well
 
 
 def run_standby(owner: socket.socket, run_nursery: RunNursery | None) -> None:
