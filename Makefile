@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := check-and-test
 .PHONY: check-and-test setup demo run quick test test-gpu check bench \
-  chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-install
+  chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
+  verify-install
 
 # How many processes share the tests. Tests that need the same server, port or database stay in one of them.
 TEST_PROCESSES ?= 2
@@ -57,7 +58,7 @@ fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 # What takes minutes. Each part runs alone.
-verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-install
+verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants verify-install
 
 verify-load: $(STAMP)
 	$(PYTEST) -m 'verify(part="load")'
@@ -78,6 +79,9 @@ verify-chaos: $(STAMP)
 
 verify-fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --seconds 300
+
+verify-variants: $(STAMP)
+	$(PYTEST) -m 'verify(part="variants")'
 
 verify-install: $(STAMP)
 	$(PYTEST) -m 'verify(part="install")' --timeout 3600
