@@ -99,12 +99,14 @@ def disturb(
     seconds: float,
     hold_s: float = 3.0,
     kinds: Sequence[str] | None = None,
+    rest_s: tuple[float, float] = REST_S,
     note: Callable[[str], None] = str,
     database: str = "sqlite",
     noticed_s: float = NOTICED_S,
 ) -> Run:
     """Runs a server with load for some time. `hold_s`: for how long something is held or frozen; `kinds`: what is
-    done, in this order and once, else by the seed's plan; `noticed_s`: by how much a life and its line may differ."""
+    done, in this order and once, else by the seed's plan; `rest_s`: between two of them; `noticed_s`: by how much a
+    life and its line may differ."""
     for model, family in MODELS.items():
         build(family, folder / "models" / model)
     clock = folder / "clock"
@@ -133,7 +135,7 @@ def disturb(
                 if kinds is None and time.monotonic() - begun > seconds:
                     break
                 do(kind, scene, load, run)
-                time.sleep(draw.uniform(*REST_S))
+                time.sleep(draw.uniform(*rest_s))
             clock.write_text("0")
             wait_until_answered(server)
         run.seconds = time.monotonic() - begun

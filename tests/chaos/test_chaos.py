@@ -23,7 +23,7 @@ NOTICED_S = 10.0
 
 
 def test_what_must_hold_under_chaos_holds(tmp_path: Path) -> None:
-    run = disturb(tmp_path, seed=1, seconds=0.0, hold_s=0.5, kinds=DONE, noticed_s=NOTICED_S)
+    run = disturb(tmp_path, seed=1, seconds=0.0, hold_s=0.5, kinds=DONE, rest_s=(0.2, 0.6), noticed_s=NOTICED_S)
     assert "\n".join(run.problems()) == "", "\n".join(run.words())
     assert run.done.keys() == set(DONE)
     assert run.outcomes.counts["inferences answered"] > 0

@@ -12,14 +12,17 @@ from tests.serving import Server
 DEV_PORT = 8080
 
 
-@pytest.fixture(scope="session")
-def dev_port() -> int:
-    """The port those clients use."""
-    return DEV_PORT
-
-
-@pytest.fixture(scope="module")
-def dev_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serves the zoo on that port, for one module: there can be only one such server at a time."""
-    with Server(tmp_path_factory.mktemp("dev-server"), zoo, "--job-benchmark-s", "2", port=DEV_PORT) as running:
+@pytest.fixture(scope="package")
+def dev_server(zoo: Path, task_zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serves the zoo and a model of every task on that port, for these tests: none may be there for others."""
+    flags = ("--models-dir", str(task_zoo), "--job-benchmark-s", "2")
+    with Server(tmp_path_factory.mktemp("dev-server"), zoo, *flags, port=DEV_PORT) as running:
         yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_loaded(dev_server: Server) -> Iterator[None]:
+    """Each module leaves no cluster to the next."""
+    yield
+    for cluster in dev_server.client.get("/models/v2/list/clusters").json()["output"]:
+        dev_server.delete(cluster["modelId"])

@@ -1,8 +1,6 @@
 """The newest published clients run every task, by their own way of passing input: the wild card `input`."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,13 +11,6 @@ from modelyard.tasks.base import Task
 from modelyard.tasks.registry import TASKS
 from tests.clients.programs import run_node, run_python
 from tests.serving import Server
-
-
-@pytest.fixture(scope="module")
-def task_server(task_zoo: Path, tmp_path_factory: pytest.TempPathFactory, dev_port: int) -> Iterator[Server]:
-    """A model of every task where the clients look for it."""
-    with Server(tmp_path_factory.mktemp("task-server"), task_zoo, port=dev_port) as running:
-        yield running
 
 
 def client_input(task: Task) -> Any:
@@ -48,9 +39,9 @@ def asked() -> str:
     return json.dumps([[f"tasks/{task.id}", client_input(task), task.example.get("params")] for task in TASKS])
 
 
-def test_python_client_runs_every_task(task_server: Server, asked: str):
+def test_python_client_runs_every_task(dev_server: Server, asked: str):
     check_every_task(run_python("every_task.py", "3.0.1", asked))
 
 
-def test_javascript_client_runs_every_task(task_server: Server, asked: str):
+def test_javascript_client_runs_every_task(dev_server: Server, asked: str):
     check_every_task(run_node("every_task.mjs", "bytez-3.0.0", asked))

@@ -20,9 +20,26 @@ LONG = {"max_new_tokens": 100, "min_new_tokens": 100, "do_sample": False}
 
 @pytest.fixture(scope="module")
 def own_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server these tests may hurt."""
-    with Server(tmp_path_factory.mktemp("failures"), zoo) as running:
+    """A server these tests may hurt, with models that cannot be served beside good ones."""
+    folder = tmp_path_factory.mktemp("failures")
+    shutil.copytree(zoo, folder / "models")
+    write_bad_models(folder / "models")
+    with Server(folder, folder / "models") as running:
         yield running
+
+
+def write_bad_models(models: Path) -> None:
+    source = models / "tiny/classifier"
+    for name in ("empty", "truncated", "garbled", "pickled", "no-config", "shape"):
+        shutil.copytree(source, models / "bad" / name)
+    (models / "bad/empty/model.safetensors").unlink()
+    weights = models / "bad/truncated/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    (models / "bad/garbled/model.safetensors").write_bytes(b"\xff" * 4096)
+    (models / "bad/pickled/model.safetensors").rename(models / "bad/pickled/pytorch_model.bin")
+    (models / "bad/no-config/config.json").write_text("{not json")
+    config = models / "bad/shape/config.json"
+    config.write_text(config.read_text().replace('"hidden_size": ', '"hidden_size": 1'))
 
 
 @pytest.fixture(autouse=True)
@@ -136,6 +153,29 @@ def test_a_second_server_on_the_same_data_folder_is_refused(own_server: Server, 
     second.client.close()
 
 
+def test_models_that_cannot_be_served_say_why_and_hurt_nothing(own_server: Server):
+    for name, word in (
+        ("empty", "weights"), ("truncated", "model.safetensors"), ("garbled", "model.safetensors"),
+        ("pickled", "--allow-unsafe"), ("no-config", "config.json"),
+    ):  # fmt: skip
+        response = own_server.post(f"bad/{name}", text="hello")
+        assert 400 <= response.status_code < 600, name
+        assert response.elapsed.total_seconds() < SOON_S
+        assert word in response.json()["error"], response.text
+        listed = own_server.client.get(f"/models/v2/list/models?modelId=bad/{name}").json()["output"]
+        assert word in listed[0]["error"]
+    assert own_server.run("tiny/classifier", text="hello")
+
+
+def test_weights_that_do_not_fit_the_architecture_fail_the_boot_with_the_reason(own_server: Server):
+    response = own_server.post("bad/shape", text="hello")
+    assert response.status_code == 503, response.text
+    assert own_server.cluster("bad/shape")["status"] == "failed"
+    reason = own_server.cluster("bad/shape")["error"]
+    assert reason == response.json()["error"]
+    assert any(reason in line for line in own_server.events("bad/shape"))
+
+
 def test_stopping_a_server_politely_ends_every_process(own_server: Server):
     """The last test of this server."""
     own_server.run("tiny/classifier", text="hello")
@@ -144,49 +184,6 @@ def test_stopping_a_server_politely_ends_every_process(own_server: Server):
     wait_until(lambda: not any(map(is_alive, family)))
     assert own_server.process is not None
     assert own_server.process.returncode == 0, own_server.log.read_text()
-
-
-@pytest.fixture(scope="module")
-def bad_models(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serves models that cannot be served, and a good one."""
-    folder = tmp_path_factory.mktemp("bad-models")
-    models = folder / "models"
-    source = zoo / "tiny/classifier"
-    for name in ("good", "empty", "truncated", "garbled", "pickled", "no-config", "shape"):
-        shutil.copytree(source, models / "bad" / name)
-    (models / "bad/empty/model.safetensors").unlink()
-    weights = models / "bad/truncated/model.safetensors"
-    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
-    (models / "bad/garbled/model.safetensors").write_bytes(b"\xff" * 4096)
-    (models / "bad/pickled/model.safetensors").rename(models / "bad/pickled/pytorch_model.bin")
-    (models / "bad/no-config/config.json").write_text("{not json")
-    config = models / "bad/shape/config.json"
-    config.write_text(config.read_text().replace('"hidden_size": ', '"hidden_size": 1'))
-    with Server(folder, models) as server:
-        yield server
-
-
-def test_models_that_cannot_be_served_say_why_and_hurt_nothing(bad_models: Server):
-    for name, word in (
-        ("empty", "weights"), ("truncated", "model.safetensors"), ("garbled", "model.safetensors"),
-        ("pickled", "--allow-unsafe"), ("no-config", "config.json"),
-    ):  # fmt: skip
-        response = bad_models.post(f"bad/{name}", text="hello")
-        assert 400 <= response.status_code < 600, name
-        assert response.elapsed.total_seconds() < SOON_S
-        assert word in response.json()["error"], response.text
-        listed = bad_models.client.get(f"/models/v2/list/models?modelId=bad/{name}").json()["output"]
-        assert word in listed[0]["error"]
-    assert bad_models.run("bad/good", text="hello")
-
-
-def test_weights_that_do_not_fit_the_architecture_fail_the_boot_with_the_reason(bad_models: Server):
-    response = bad_models.post("bad/shape", text="hello")
-    assert response.status_code == 503, response.text
-    assert bad_models.cluster("bad/shape")["status"] == "failed"
-    reason = bad_models.cluster("bad/shape")["error"]
-    assert reason == response.json()["error"]
-    assert any(reason in line for line in bad_models.events("bad/shape"))
 
 
 def test_a_model_bigger_than_memory_is_refused_at_once(zoo: Path, tmp_path: Path):

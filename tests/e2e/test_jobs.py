@@ -114,14 +114,14 @@ def test_a_benchmark_is_nobodys_cluster_and_leaves_nothing(own_server: Server) -
     wait_until(lambda: len(own_server.descendants()) == 2)  # the standby and the nursery
 
 
-def test_a_job_survives_the_servers_death(models: Path, tmp_path: Path) -> None:
-    with Server(tmp_path, models, *QUICKLY) as server:
-        request(server.client, "tiny/t5")
-        wait_until(lambda: job(server.client, "tiny/t5")["status"] == "benchmarking", JOB_S)
-        server.kill()
-        server.start(warm=False)
-        assert until_over(server.client, "tiny/t5")["attempts"] == 2
-        assert job(server.client, "tiny/t5")["status"] == "done"
+def test_a_job_survives_the_servers_death(own_server: Server) -> None:
+    model_id = "tiny/t5"
+    request(own_server.client, model_id)
+    wait_until(lambda: job(own_server.client, model_id)["status"] == "benchmarking", JOB_S)
+    own_server.kill()
+    own_server.start(warm=False)
+    assert until_over(own_server.client, model_id)["attempts"] == 2
+    assert job(own_server.client, model_id)["status"] == "done"
 
 
 def test_a_job_that_fails_says_why_and_can_be_tried_again(own_server: Server, models: Path) -> None:
