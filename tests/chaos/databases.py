@@ -71,7 +71,9 @@ class SqliteDatabase(Database):
             connection.close()
 
     def files(self) -> list[str]:
-        return [str(path) for path in self._path.parent.glob(f"{self._path.name}*")]
+        """All but the index, which is mapped: there the kernel refuses no call, it ends the process (decision 26)."""
+        found = self._path.parent.glob(f"{self._path.name}*")
+        return [str(path) for path in found if not path.name.endswith("-shm")]
 
 
 class PostgresqlDatabase(Database):
