@@ -147,9 +147,15 @@ class Server:
 
     def listens(self) -> bool:
         """Whether the port is this process's own: another server may answer on it, and this one be about to fail."""
+        return any(each.status == psutil.CONN_LISTEN and each.laddr.port == self.port for each in self.sockets())
+
+    def sockets(self) -> list[Any]:
+        """Its TCP sockets. Only root may look into a server: for others, all that this machine has at its port."""
         assert self.process is not None
-        listening = psutil.Process(self.process.pid).net_connections("tcp")
-        return any(each.status == psutil.CONN_LISTEN and each.laddr.port == self.port for each in listening)
+        try:
+            return list(psutil.Process(self.process.pid).net_connections("tcp"))
+        except psutil.AccessDenied:
+            return [each for each in psutil.net_connections("tcp") if each.laddr and each.laddr.port == self.port]
 
     def stop(self) -> None:
         """Ends the process politely."""

@@ -302,7 +302,7 @@ def ask_among_slow_connections(server: Server, count: int, seconds: float) -> tu
     idle = ask_steadily(server, seconds)
     before = process.memory_info().rss
     with slow_connections(server, count):
-        wait_until(lambda: len(process.net_connections()) > count * 0.8, every_s=0.5)
+        wait_until(lambda: len(server.sockets()) > count * 0.8, every_s=0.5)
         attacked = ask_steadily(server, seconds)
         more_bytes = process.memory_info().rss - before
     print(f"idle {idle}, attacked {attacked}, memory +{more_bytes / MIB:.0f} MiB")

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from sqlalchemy import select
 
@@ -97,9 +96,7 @@ def held_by_its_worker(server: Server, **body: Any) -> Iterator[HTTPConnection]:
 
 def is_connected(server: Server, port: int) -> bool:
     """Whether the server holds a connection to a client on this port."""
-    assert server.process is not None
-    held = psutil.Process(server.process.pid).net_connections("tcp")
-    return any(connection.raddr and connection.raddr.port == port for connection in held)
+    return any(connection.raddr and connection.raddr.port == port for connection in server.sockets())
 
 
 def newest_request_id(server: Server) -> str:
