@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -19,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from modelyard.engine.excess import find_excess
-from modelyard.engine.rundir import remove_tree
+from modelyard.engine.rundir import RunDir
 from modelyard.errors import BootFailed
 from modelyard.http.server import GRACEFUL_S
 from modelyard.records.replicas import ReplicaSpec
@@ -50,22 +49,22 @@ async def serve_alone(
 
     Raises what `prepare` does, the error that kept the model from starting or ended it, and BootFailed for other ends.
     """
-    with tempfile.TemporaryDirectory(prefix="worker-of-modelyard-", ignore_cleanup_errors=True) as folder:
-        scratch = Path(folder) / "files"
-        process = await start(listener, log_level)
-        try:
-            await read_report(process)
-            on_listening()
-            spec = replace(await prepare(), scratch=str(scratch))
-            assert process.stdin is not None  # noqa: S101 - asked for
-            process.stdin.write(msgspec.json.encode(spec))
-            process.stdin.close()
-            await follow(process, spec, scratch, on_ready)
-        finally:
-            if process.returncode is None:
-                kill_group(process.pid, signal.SIGTERM)
-                await end_process(process, END_S)
-            await asyncio.to_thread(remove_tree, scratch)
+    run_dir = RunDir()
+    scratch = run_dir.path / "files"
+    process = await start(listener, log_level)
+    try:
+        await read_report(process)
+        on_listening()
+        spec = replace(await prepare(), scratch=str(scratch))
+        assert process.stdin is not None  # noqa: S101 - asked for
+        process.stdin.write(msgspec.json.encode(spec))
+        process.stdin.close()
+        await follow(process, spec, scratch, on_ready)
+    finally:
+        if process.returncode is None:
+            kill_group(process.pid, signal.SIGTERM)
+            await end_process(process, END_S)
+        await asyncio.to_thread(run_dir.close)
 
 
 async def start(listener: socket.socket, log_level: str) -> Process:
