@@ -132,14 +132,16 @@ def test_beside_a_hostile_account_the_others_slowest_requests_take_up_to_three_t
     server: Server, for_s: float
 ) -> None:
     with accounts(server) as (ada, eve):
-        ask(ada, 2.0)
+        first = ask(ada, 2.0)
         alone = ask(ada, for_s / 10)
         with hostile(eve):
-            ask(ada, for_s / 30)  # the hostile one's replicas are booting: that is measured too, but not here
+            booting = ask(ada, for_s / 30)  # the hostile one's replicas: that is measured too, but not here
             beside = ask(ada, for_s)
         print(
             f"alone p50 {median(alone.took_s) * 1000:.1f} p99 {alone.p99_s() * 1000:.1f} ms; "
             f"beside p50 {median(beside.took_s) * 1000:.1f} p99 {beside.p99_s() * 1000:.1f} ms"
         )
-        assert set(beside.statuses) == {200}, beside.statuses
+        asked = sum((each.statuses for each in (first, alone, booting, beside)), Counter[int]())
+        assert set(asked) == {200}, asked
+        check_bill(ada, asked[200])
         assert beside.p99_s() <= 3 * alone.p99_s()

@@ -94,19 +94,24 @@ def worker(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         process.kill()
 
 
+def health(worker: str) -> httpx.Response:
+    """How it is, however long it takes to say so while it imports its libraries."""
+    return httpx.get(f"{worker}/health", timeout=DEADLINE_S)
+
+
 def test_worker_is_healthy_only_once_its_model_is_loaded(worker: str) -> None:
-    early = httpx.get(f"{worker}/health")
+    early = health(worker)
     assert early.status_code == 503
     assert early.json()["status"] in ("preparing", "loading")
     refused = httpx.post(f"{worker}/run", json={"text": "Once"})
     assert refused.status_code == 503
     assert refused.json()["output"] is None
-    wait_until(lambda: httpx.get(f"{worker}/health").status_code == 200, 90.0)
-    assert httpx.get(f"{worker}/health").json()["task"] == "text-generation"
+    wait_until(lambda: health(worker).status_code == 200, 90.0)
+    assert health(worker).json()["task"] == "text-generation"
 
 
 def test_worker_answers_like_v2(worker: str) -> None:
-    wait_until(lambda: httpx.get(f"{worker}/health").status_code == 200, 90.0)
+    wait_until(lambda: health(worker).status_code == 200, 90.0)
     body = {"text": "Once", "params": {"max_new_tokens": 12}}
     whole = httpx.post(f"{worker}/run", json=body)
     assert whole.status_code == 200
@@ -130,7 +135,7 @@ def test_worker_answers_like_v2(worker: str) -> None:
 def test_worker_says_what_is_wrong(
     worker: str, method: str, path: str, content: str | None, status: int, words: str
 ) -> None:
-    wait_until(lambda: httpx.get(f"{worker}/health").status_code == 200, 90.0)
+    wait_until(lambda: health(worker).status_code == 200, 90.0)
     answer = httpx.request(method, worker + path, content=content)
     assert answer.status_code == status
     assert words in answer.json()["error"]
