@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from modelyard.store.tables import instances, requests
 from tests.chaos.databases import Database
-from tests.chaos.lives import EVERY_S, Lives, Process
+from tests.chaos.lives import UNSEEN_S, Lives, Process, moment
 from tests.chaos.load import Load, Outcomes
 
 HEARTBEAT_S = 10.0
@@ -23,12 +23,12 @@ WRITTEN_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The end of a server that was not its own wish. `at`: when, in seconds since boot; `written_until`: up to when all
-    it had to record was surely written; `alive`: its workers then."""
+    """The end of a server that was not its own wish, in seconds since boot. `at`: when it was told to end; `gone_at`:
+    when its process was gone; `written_until`: up to when all it had to record was surely written."""
 
     at: float
+    gone_at: float
     written_until: float
-    alive: frozenset[Process]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,8 @@ class Bill:
 
     def end_of(self, process: Process) -> End | None:
         """The end of the server that cut a life off."""
-        return next((end for end in self.ends if process in end.alive), None)
+        began, ended = self.lives.began[process], self.lives.ended.get(process, moment())
+        return next((end for end in self.ends if began <= end.gone_at and ended >= end.at), None)
 
     def bounds_s(self, process: Process) -> tuple[float, float]:
         """What may be billed of a life: all of it; up to the last heartbeat where its server's end cut it off."""
@@ -116,13 +117,13 @@ class Bill:
         if len(self.of_process()) != sum(line.process is not None for line in self.lines):
             yield "a process is billed twice"
         for line in self.lines:
-            if line.process not in self.lives.began and line.seconds > EVERY_S + self.noticed_s:
+            if line.process not in self.lives.began and line.seconds > UNSEEN_S + self.noticed_s:
                 yield f"{line.instance_id} is billed {line.seconds:.2f} s, and nobody saw it"
 
     def _problems_of_requests(self) -> Iterator[str]:
         for request_id in self.unwritten():
             at = self.outcomes.answered[request_id].at
-            if not any(end.written_until - WRITTEN_S <= at <= end.at for end in self.ends):
+            if not any(end.written_until - WRITTEN_S <= at <= end.gone_at for end in self.ends):
                 yield f"request {request_id} was answered, and is not on the bill"
         for name, asked in self.outcomes.asked.items():
             if self.totals[name] > asked:

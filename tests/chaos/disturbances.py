@@ -19,6 +19,7 @@ import httpx
 import psutil
 
 from tests.chaos.databases import Database, freeze
+from tests.chaos.lives import moment
 from tests.chaos.load import EXPORTED, STREAMED
 from tests.chaos.server import HOST
 from tests.media.hosts import Host
@@ -41,6 +42,8 @@ class Scene:
     redirecting: Host
     secret: Host
     hold_s: float
+    gone_at: float = 0.0
+    """When the process of a server that was ended was gone, in seconds since boot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,7 @@ def freeze_annex(scene: Scene) -> bool:
 
 def kill_server(scene: Scene) -> bool:
     scene.server.kill()
+    scene.gone_at = moment()
     scene.server.start(warm=False)
     return True
 
@@ -134,6 +138,7 @@ def terminate_twice(scene: Scene) -> bool:
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     process.wait(60)
+    scene.gone_at = moment()
     scene.server.start(warm=False)
     return True
 

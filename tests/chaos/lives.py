@@ -16,7 +16,11 @@ from modelyard.worker.memory import start_ticks
 from tests.serving import Server
 
 EVERY_S = 0.2
-"""Between two looks for new processes: of a life that is shorter nothing may be seen."""
+"""Between two looks for new processes."""
+PROGRAM_S = 0.2
+"""After which a process that is still its parent's program is a fork, and not about to become another one."""
+UNSEEN_S = EVERY_S + PROGRAM_S
+"""Of a life that is shorter nothing may be seen."""
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 
 Process = tuple[int, int]
@@ -35,9 +39,6 @@ class Lives:
     began: dict[Process, float] = field(default_factory=dict)
     ended: dict[Process, float] = field(default_factory=dict)
     most_bytes: int = 0
-
-    def alive(self) -> frozenset[Process]:
-        return frozenset(self.began.keys() - self.ended.keys())
 
     def lived_s(self, process: Process) -> float:
         return self.ended.get(process, moment()) - self.began[process]
@@ -94,7 +95,7 @@ class Watch:
 
     def _follow(self, pid: int) -> None:
         ticks = start_ticks(pid)
-        if ticks is None or (pid, ticks) in self.lives.began:
+        if ticks is None or (pid, ticks) in self.lives.began or moment() - ticks * TICK_S < PROGRAM_S:
             return
         with suppress(ProcessLookupError):
             descriptor = os.pidfd_open(pid)

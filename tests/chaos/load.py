@@ -32,6 +32,8 @@ RECOVERED_S = 20.0
 """After which a server that could not write begins new work again: it tries with every heartbeat, of ten seconds."""
 REFUSED = {402, 429}
 INFERRED = {200}
+KILLED_TOO_OFTEN = ("died while they held this request", "crashed")
+"""What is promised to be told, with 503, after a second death of a request's replicas or the sixth of a cluster's."""
 ANSWERED = "answered"
 NOT_THERE = "found no server"
 READS_WITH = {"org": "tiny", "model": "classifier", "task": "text-classification", "request_id": "x", "name": "x"}
@@ -232,6 +234,13 @@ def fate_of(
         return NOT_THERE if broken.startswith("not connected") else "broken with their server"
     if answer is not None and answer.status_code == 503 and any(spell.refuses for spell in touched):
         return "refused: no records"
+    if is_given_up(answer) and any(spell.breaks_streams for spell in touched):
+        return "refused: replicas killed too often"
     if streamed and any(spell.breaks_streams for spell in touched):
         return "broken with their replica"
     return "lost"
+
+
+def is_given_up(answer: httpx.Response | None) -> bool:
+    """Whether it is said that replicas were ended too often for another try."""
+    return answer is not None and answer.status_code == 503 and any(each in answer.text for each in KILLED_TOO_OFTEN)

@@ -184,11 +184,12 @@ def do(kind: str, scene: Scene, load: Load, run: Run) -> None:
     assert process.poll() is None, f"the server has ended by itself, with status {process.poll()}"
     run.note(kind)
     spell = Spell(disturbance.refuses, disturbance.breaks_streams, disturbance.ends_server, moment())
-    if disturbance.ends_server:
-        run.ends.append(End(spell.begun, written_until(load.spells, spell.begun), run.lives.alive()))
+    written = written_until(load.spells, spell.begun)
     load.spells.append(spell)
     found = disturbance.work(scene)
     spell.ended = moment()
+    if disturbance.ends_server:
+        run.ends.append(End(spell.begun, scene.gone_at, written))
     run.done[kind if found else f"{kind}: none there"] += 1
 
 

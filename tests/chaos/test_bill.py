@@ -13,7 +13,8 @@ from tests.chaos.load import Answered, Outcomes
 
 ONE = (7, 100)
 BEGAN, ENDED = 50.0, 90.0
-CUT = End(at=ENDED, written_until=ENDED, alive=frozenset({ONE}))
+CUT = End(at=ENDED, gone_at=ENDED, written_until=ENDED)
+BEFORE = End(at=BEGAN - 2, gone_at=BEGAN - 1, written_until=BEGAN - 2)
 
 
 def bill(
@@ -53,7 +54,7 @@ def test_a_life_that_an_end_of_the_server_cut_off_may_lack_one_heartbeat() -> No
     least_s = 40.0 - HEARTBEAT_S - NOTICED_S
     assert [*bill(line(least_s), ends=[CUT]).problems()] == []
     assert [*bill(line(least_s - 0.1), ends=[CUT]).problems()] != []
-    assert [*bill(line(least_s), ends=[End(ENDED, ENDED, frozenset())]).problems()] != []
+    assert [*bill(line(least_s), ends=[BEFORE]).problems()] != []
 
 
 def test_an_answer_is_on_the_bill_unless_its_server_ended_before_it_was_written() -> None:
