@@ -43,7 +43,8 @@ class Billed:
 @dataclass(frozen=True)
 class Bill:
     """What was lived and answered, and what is billed for it. `lines`: of every account's bill; `totals`: by account,
-    its requests on the bill; `kept`: the requests that are written down; `noticed_s`: see NOTICED_S."""
+    its requests on the bill; `kept`: the requests that are written down; `noticed_s`: see NOTICED_S;
+    `frozen`: from when to when ends were not told, since who tells them stood still."""
 
     lives: Lives
     outcomes: Outcomes
@@ -52,6 +53,7 @@ class Bill:
     totals: Mapping[str, int]
     kept: frozenset[str]
     noticed_s: float
+    frozen: Sequence[tuple[float, float]] = ()
 
     def of_process(self) -> dict[Process, Billed]:
         return {line.process: line for line in self.lines if line.process is not None}
@@ -65,9 +67,14 @@ class Bill:
         """What may be billed of a life: all of it; up to the last heartbeat where its server's end cut it off."""
         lived_s, end = self.lives.lived_s(process), self.end_of(process)
         if end is None:
-            return lived_s - self.noticed_s, lived_s + self.noticed_s
+            return lived_s - self.noticed_s, lived_s + self.noticed_s + self._untold_s(process)
         least_s = end.written_until - HEARTBEAT_S - self.lives.began[process]
         return max(0.0, min(lived_s, least_s) - self.noticed_s), lived_s + self.noticed_s
+
+    def _untold_s(self, process: Process) -> float:
+        """For how long nobody could tell that a life was over."""
+        ended = self.lives.ended.get(process, moment())
+        return max((until - ended for since, until in self.frozen if since <= ended <= until), default=0.0)
 
     def lived_s(self) -> float:
         return sum(map(self.lives.lived_s, self.lives.began))
@@ -149,6 +156,7 @@ def read_bill(
     ends: Sequence[End],
     told: Mapping[str, Any],
     noticed_s: float,
+    frozen: Sequence[tuple[float, float]],
 ) -> Bill:
     """What there is when all is over. `told`: by account, what the server says of its usage, with lines."""
     columns = instances.c.id, instances.c.pid, instances.c.pid_started
@@ -160,4 +168,4 @@ def read_bill(
     ]
     kept = frozenset(name for (name,) in database.read(select(requests.c.id)))
     totals = {name: usage["total"]["requests"] for name, usage in told.items()}
-    return Bill(lives, load.outcomes, ends, lines, totals, kept, noticed_s)
+    return Bill(lives, load.outcomes, ends, lines, totals, kept, noticed_s, frozen)

@@ -55,6 +55,8 @@ class Disturbance:
     refuses: bool = False
     breaks_streams: bool = False
     ends_server: bool = False
+    freezes_parent: bool = False
+    """Of workers, which tells of their ends."""
     only: str | None = None
 
 
@@ -255,7 +257,7 @@ DISTURBANCES: dict[str, Disturbance] = {
     "nursery killed": Disturbance(work=kill_nursery, breaks_streams=True),
     "standby killed": Disturbance(work=kill_standby, breaks_streams=True),
     "annex killed": Disturbance(work=kill_annex, breaks_streams=True),
-    "annex frozen": Disturbance(work=freeze_annex, breaks_streams=True),
+    "annex frozen": Disturbance(work=freeze_annex, breaks_streams=True, freezes_parent=True),
     "server killed": Disturbance(work=kill_server, ends_server=True),
     "terminated twice": Disturbance(work=terminate_twice, ends_server=True),
     "database locked": Disturbance(work=lock_database, refuses=True),

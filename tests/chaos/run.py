@@ -53,6 +53,8 @@ class Run:
     outcomes: Outcomes = field(default_factory=Outcomes)
     lives: Lives = field(default_factory=Lives)
     ends: list[End] = field(default_factory=list)
+    frozen: list[tuple[float, float]] = field(default_factory=list)
+    """From when to when a parent of workers stood still."""
     left: dict[str, int] = field(default_factory=dict)
     bill: Bill | None = None
     fresh_bytes: int = 0
@@ -141,7 +143,7 @@ def disturb(
         run.seconds = time.monotonic() - begun
         settle(server, clients, run)
         told = bills_of({**clients, OPERATOR: server.client})
-        run.bill = read_bill(books, load, run.lives, run.ends, told, noticed_s)
+        run.bill = read_bill(books, load, run.lives, run.ends, told, noticed_s, run.frozen)
         run.secret_seen = len(secret.requests)
     return run
 
@@ -190,6 +192,8 @@ def do(kind: str, scene: Scene, load: Load, run: Run) -> None:
     spell.ended = moment()
     if disturbance.ends_server:
         run.ends.append(End(spell.begun, scene.gone_at, written))
+    if disturbance.freezes_parent:
+        run.frozen.append((spell.begun, spell.ended))
     run.done[kind if found else f"{kind}: none there"] += 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -55,6 +56,12 @@ def test_a_life_that_an_end_of_the_server_cut_off_may_lack_one_heartbeat() -> No
     assert [*bill(line(least_s), ends=[CUT]).problems()] == []
     assert [*bill(line(least_s - 0.1), ends=[CUT]).problems()] != []
     assert [*bill(line(least_s), ends=[BEFORE]).problems()] != []
+
+
+def test_a_life_whose_end_nobody_could_tell_may_be_billed_until_somebody_could() -> None:
+    late = replace(bill(line(43.0)), frozen=[(ENDED - 1, ENDED + 3)])
+    assert [*late.problems()] == []
+    assert [*replace(late, frozen=[(ENDED - 3, ENDED - 1)]).problems()] != []
 
 
 def test_an_answer_is_on_the_bill_unless_its_server_ended_before_it_was_written() -> None:
