@@ -26,6 +26,7 @@ FIRST_ACCOUNT = "admin"
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SANDBOXES = ("auto", "strict", "off")
+CACHE_REMOVES = ("own", "any", "nothing")
 BILLING_COUNTS = ("ready", "life", "inference")
 WORDS_FOR = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -87,6 +88,17 @@ class Settings:
     )
     allow_network: tuple[str, ...] = setting(
         (), "org/name of a model that may open connections; may be given several times"
+    )
+    cache_gb: float = setting(
+        0.0,
+        "what models in the hub's cache may take of its disk, in GB; before a download makes them more, models that "
+        "nobody uses are removed, those unused for longest first; 0: as much as the disk has",
+    )
+    cache_removes: str = setting(
+        "own",
+        "what is removed from the hub's cache when a download needs room. own: models that this server has downloaded "
+        "and nobody uses; any: those of other tools too; nothing: the download is refused",
+        choices=CACHE_REMOVES,
     )
     hub: bool = setting(
         True, "look for models on the Hugging Face hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE)"

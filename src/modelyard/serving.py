@@ -26,8 +26,11 @@ from modelyard.accounts.pricing import tariff_of
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.accounts.visibility import Visibility
+from modelyard.catalog.cache_space import CacheSpace, SpaceRules
 from modelyard.catalog.catalog import open_catalog
+from modelyard.catalog.hub_settings import read_hub_settings
 from modelyard.catalog.index import Index
+from modelyard.catalog.space import KEPT_FREE_BYTES
 from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import FIRST_ACCOUNT, Settings
 from modelyard.control.disk_space import watch_disk_space
@@ -197,7 +200,18 @@ class Root:
 
     async def _open_models(self, stack: AsyncExitStack) -> None:
         self._measurements = Measurements(await asyncio.to_thread(self._store.models.measured))
-        self._catalog = open_catalog(self._settings, learned=self._measurements.of, access=self._visibility)
+        space = CacheSpace(
+            read_hub_settings().cache_dir,
+            self._store.downloads,
+            space_rules_of(self._settings),
+            lambda account_id: self._quotas.of(account_id).disk_bytes,
+            self._clock,
+            lambda: self._journal.flush_for_reader(),
+        )
+        stack.push_async_callback(space.aclose)
+        self._catalog = open_catalog(
+            self._settings, learned=self._measurements.of, access=self._visibility, space=space
+        )
         stack.push_async_callback(self._catalog.aclose)
         self._index = Index(self._catalog, self._store, self._clock)
         self._index.start()
@@ -392,6 +406,15 @@ def logs_of(settings: Settings) -> tuple[Path, LogLimits]:
     """Where replicas' logs are, and how large and old they may become."""
     return settings.data_dir / LOGS_FOLDER, LogLimits(
         settings.log_mb * MIB, settings.logs_mb * MIB, settings.log_days * DAY_S
+    )
+
+
+def space_rules_of(settings: Settings) -> SpaceRules:
+    """What downloads must keep to in the hub's cache, and what may be removed for them."""
+    return SpaceRules(
+        cache_bytes=int(settings.cache_gb * GIB) if settings.cache_gb else None,
+        kept_free_bytes=max(KEPT_FREE_BYTES, settings.min_free_mb * MIB),
+        removes=settings.cache_removes,
     )
 
 

@@ -48,9 +48,9 @@ def test_an_account_nobody_has_limited_may_have_all(store: Store) -> None:
 
 def test_every_limit_is_known(store: Store) -> None:
     quotas, account_id = limited(store, 3)
-    store.accounts.set_limits(account_id, max_instances=1, max_memory_bytes=2, max_models=4)
+    store.accounts.set_limits(account_id, max_instances=1, max_memory_bytes=2, max_models=4, max_disk_bytes=5)
     quotas.read()
-    assert quotas.of(account_id) == Quota(instances=1, memory_bytes=2, concurrent=3, models=4)
+    assert quotas.of(account_id) == Quota(instances=1, memory_bytes=2, concurrent=3, models=4, disk_bytes=5)
 
 
 async def test_what_another_process_changes_takes_effect_by_itself(

@@ -105,3 +105,19 @@ def write(folder: Path, files: Mapping[str, bytes]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return folder
+
+
+COMMIT = "c" * 40
+"""Of what `write_cached` writes."""
+
+
+def write_cached(cache: Path, model_id: str, size_bytes: int, name: str = "weights") -> None:
+    """Puts a file of a model into a cache as every tool of the hub does."""
+    folder = cache / f"models--{model_id.replace('/', '--')}"
+    for each in (folder / "blobs", folder / "snapshots" / COMMIT, folder / "refs"):
+        each.mkdir(parents=True, exist_ok=True)
+    (folder / "blobs" / name).write_bytes(b"x" * size_bytes)
+    (folder / "refs/main").write_text(COMMIT)
+    link = folder / "snapshots" / COMMIT / name
+    if not link.is_symlink():
+        link.symlink_to(f"../../blobs/{name}")

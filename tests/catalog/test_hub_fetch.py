@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.catalog import hub_lookup
+from modelyard.catalog import space
 from modelyard.catalog.hub import Hub
 from modelyard.catalog.hub_cache import HubCache
 from modelyard.errors import DownloadFailed
@@ -314,7 +314,7 @@ async def test_a_full_disk_is_said_before_the_download(
     server: HubServer, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.repos["acme/m"] = Repo(big_model())
-    monkeypatch.setattr(hub_lookup, "DISK_RESERVE_BYTES", 2**60)
+    monkeypatch.setattr(space, "KEPT_FREE_BYTES", 2**60)
 
     with pytest.raises(DownloadFailed, match=r"disk is full: acme/m needs 4,.* bytes more\..*HF_HOME") as failure:
         await hub.fetch("acme/m")

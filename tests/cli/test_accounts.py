@@ -43,7 +43,18 @@ def test_an_account_is_made_limited_and_listed(inside: Inside, tmp_path: Path) -
     assert "ada" in inside.problem("accounts", "create", "ada", *here)
     inside.ok("keys", "create", "laptop", "--account", "ada", *here)
 
-    limits = ["--max-instances", "2", "--max-memory-gb", "1.5", "--max-concurrent", "30", "--max-models", "0"]
+    limits = [
+        "--max-instances",
+        "2",
+        "--max-memory-gb",
+        "1.5",
+        "--max-concurrent",
+        "30",
+        "--max-models",
+        "0",
+        "--max-disk-gb",
+        "2.5",
+    ]
     inside.ok("accounts", "set", "ada", *limits, "--monthly-limit", "99.000000001", *here)
     ada = listed(inside, tmp_path)["ada"]
     assert ada.pop("created").endswith("Z")
@@ -55,6 +66,7 @@ def test_an_account_is_made_limited_and_listed(inside: Inside, tmp_path: Path) -
         "max_memory_gb": 1.5,
         "max_concurrent": 30,
         "max_models": 0,
+        "max_disk_gb": 2.5,
         "credit_usd": None,
         "monthly_limit_usd": "99.000000001",
     }

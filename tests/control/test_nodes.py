@@ -7,7 +7,6 @@ from collections import Counter
 
 import pytest
 
-from modelyard.control.limits import gigabytes
 from modelyard.control.placement import Placed, Wait
 from modelyard.control.states import HOLDS_MEMORY
 from modelyard.control.states import ClusterStatus as Word
@@ -15,7 +14,7 @@ from modelyard.engine.base import Device, Need, Node, Phase, Place
 from modelyard.errors import NoCapacity
 from modelyard.records.accounts import Quota
 from modelyard.records.models import Measurement
-from modelyard.units import GIB
+from modelyard.units import GIB, gigabytes
 from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, ControlPlane, MakeControl
 from tests.control.test_room import shuffle
 

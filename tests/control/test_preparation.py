@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from modelyard.catalog.cache_space import CacheSpace, SpaceRules
 from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.hub import Hub
@@ -16,14 +17,15 @@ from modelyard.catalog.transfer import Patience
 from modelyard.control.boots import download_words
 from modelyard.control.preparation import FAILURE_KEPT_S, Described, NotPrepared, Preparations, Prepared, Preparing
 from modelyard.control.states import ClusterStatus as Word
-from modelyard.errors import DownloadFailed, NoCapacity, UnknownModel
+from modelyard.errors import DownloadFailed, NoCapacity, QuotaExceeded, UnknownModel
 from modelyard.records.models import Progress
 from tests.catalog.models import model, weights
 from tests.clock import HandClock
-from tests.control.control_plane import MIB, SMALL, MakeControl
+from tests.control.control_plane import MIB, SMALL, ControlPlane, MakeControl
 from tests.hub.server import HubServer, Repo
 from tests.loop import turns
 
+ADA = "acc_ada"
 REMOTE = "acme/m"
 WEIGHTS = "model.safetensors"
 
@@ -43,6 +45,13 @@ def open_hub(server: HubServer, folder: Path) -> Hub:
     )
 
 
+def limit_space(control: ControlPlane, folder: Path, limits: Mapping[str, int]) -> CacheSpace:
+    """Room for what the accounts in `limits` may have, by their ids."""
+    rules = SpaceRules(cache_bytes=None, kept_free_bytes=0)
+    downloads, settled = control.store.downloads, control.journal.flush
+    return CacheSpace(folder / "cache", downloads, rules, limits.get, control.clock, settled)
+
+
 class WatchedPreparations(Preparations):
     """`changed` is set whenever a model has got further."""
 
@@ -58,7 +67,7 @@ def prepare_from(catalog: Catalog, clock: HandClock | None = None) -> WatchedPre
 async def outcome(preparations: WatchedPreparations, model_id: str) -> Described | Prepared | NotPrepared:
     """What became of a preparation that is under way."""
     changed = preparations.changed
-    while isinstance(state := preparations.ensure(model_id), Preparing):
+    while isinstance(state := preparations.ensure(model_id, ADA), Preparing):
         changed.clear()
         async with asyncio.timeout(50):
             await changed.wait()
@@ -68,19 +77,19 @@ async def outcome(preparations: WatchedPreparations, model_id: str) -> Described
 async def test_a_local_model_is_prepared_once_for_all_who_ask(models: Path) -> None:
     preparations = prepare_from(Catalog(Folders([models])))
     assert preparations.find(SMALL) is None
-    assert {type(preparations.ensure(SMALL)) for _ in range(10)} == {Preparing}
+    assert {type(preparations.ensure(SMALL, ADA)) for _ in range(10)} == {Preparing}
     assert len(preparations._tasks) == 1
     state = await outcome(preparations, SMALL)
     assert isinstance(state, Prepared)
     assert state.card.path == models / SMALL
-    assert preparations.ensure(SMALL) is state
+    assert preparations.ensure(SMALL, ADA) is state
 
 
 async def test_a_card_that_was_looked_up_needs_no_task(models: Path) -> None:
     catalog = Catalog(Folders([models]))
     preparations = prepare_from(catalog)
     preparations.offer(await catalog.get(SMALL))
-    assert isinstance(preparations.ensure(SMALL), Prepared)
+    assert isinstance(preparations.ensure(SMALL, ADA), Prepared)
     assert not preparations._tasks
 
 
@@ -91,12 +100,12 @@ async def test_a_failure_is_kept_for_a_while_and_forgiven_when_asked(models: Pat
     assert isinstance(failed, NotPrepared)
     assert isinstance(failed.error, UnknownModel)
     clock.advance(FAILURE_KEPT_S - 0.1)
-    assert preparations.ensure("org/none") is failed
+    assert preparations.ensure("org/none", ADA) is failed
     preparations.forgive("org/none")
-    assert isinstance(preparations.ensure("org/none"), Preparing)
+    assert isinstance(preparations.ensure("org/none", ADA), Preparing)
     again = await outcome(preparations, "org/none")
     clock.advance(FAILURE_KEPT_S)
-    assert isinstance(preparations.ensure("org/none"), Preparing)
+    assert isinstance(preparations.ensure("org/none", ADA), Preparing)
     assert again is not failed
     await preparations.close()
 
@@ -105,9 +114,9 @@ async def test_what_is_prepared_is_looked_up_afresh_once_forgotten(models: Path)
     preparations = prepare_from(Catalog(Folders([models])))
     await outcome(preparations, SMALL)
     preparations.forgive(SMALL)
-    assert isinstance(preparations.ensure(SMALL), Prepared)
+    assert isinstance(preparations.ensure(SMALL, ADA), Prepared)
     preparations.forget(SMALL)
-    under_way = preparations.ensure(SMALL)
+    under_way = preparations.ensure(SMALL, ADA)
     preparations.forget(SMALL)
     assert preparations.find(SMALL) is under_way, "what is under way goes on"
     await outcome(preparations, SMALL)
@@ -129,7 +138,7 @@ async def test_a_late_report_of_progress_does_not_undo_the_outcome(models: Path)
     preparations = prepare_from(Catalog(Folders([models])))
     state = await outcome(preparations, SMALL)
     preparations._on_progress(Progress(SMALL, 1, 2))
-    assert preparations.ensure(SMALL) is state
+    assert preparations.ensure(SMALL, ADA) is state
 
 
 async def test_a_close_ends_what_is_under_way(server: HubServer, models: Path, tmp_path: Path) -> None:
@@ -138,7 +147,7 @@ async def test_a_close_ends_what_is_under_way(server: HubServer, models: Path, t
     preparations = prepare_from(Catalog(Folders([models]), hub))
     assert isinstance(await outcome(preparations, REMOTE), Described)
     assert None not in server.ranges(WEIGHTS), "nothing is fetched before somebody says so"
-    preparations.fetch(REMOTE)
+    preparations.fetch(REMOTE, ADA)
     assert await asyncio.to_thread(reached.wait, 10)
     await preparations.close()
     assert not preparations._tasks
@@ -177,6 +186,54 @@ async def test_what_can_never_fit_is_not_fetched(make_control: MakeControl, serv
         assert "needs" in managed.failure.message
         assert "may use 50 MB" in managed.failure.message
         assert None not in server.ranges(WEIGHTS)
+    await hub.aclose()
+
+
+async def test_what_one_account_may_not_have_downloaded_another_may(
+    make_control: MakeControl, server: HubServer, tmp_path: Path
+) -> None:
+    hub = open_hub(server, tmp_path)
+    async with make_control(hub=hub) as control:
+        limits = {control.account: MIB}
+        rules = SpaceRules(cache_bytes=None, kept_free_bytes=0)
+        space = CacheSpace(
+            tmp_path / "cache", control.store.downloads, rules, limits.get, control.clock, control.journal.flush
+        )
+        hub._space = space
+        mine = await control.put(REMOTE)
+        await control.until(lambda: mine.failure)
+        assert isinstance(mine.failure, QuotaExceeded)
+        assert "acme/m needs 4 MB of disk" in mine.failure.message
+        assert None not in server.ranges(WEIGHTS), "nothing was fetched"
+        theirs = await control.put(REMOTE, control.other_account)
+        await (await control.ask(REMOTE, control.other_account)).done()
+        assert control.ready(theirs)
+        assert isinstance(mine.failure, QuotaExceeded)
+        assert not [each for each in await control.events(REMOTE, control.other_account) if "disk" in each]
+        await control.put(REMOTE)
+        await (await control.ask(REMOTE)).done()
+        assert [each.account_id for each in control.store.downloads.list()] == [control.other_account]
+        await space.aclose()
+    await hub.aclose()
+
+
+async def test_a_limit_that_was_raised_is_known_with_the_next_put(
+    make_control: MakeControl, server: HubServer, tmp_path: Path
+) -> None:
+    hub = open_hub(server, tmp_path)
+    async with make_control(hub=hub) as control:
+        limits = {control.account: MIB}
+        rules = SpaceRules(cache_bytes=None, kept_free_bytes=0)
+        space = CacheSpace(
+            tmp_path / "cache", control.store.downloads, rules, limits.get, control.clock, control.journal.flush
+        )
+        hub._space = space
+        managed = await control.put(REMOTE)
+        await control.until(lambda: managed.failure)
+        limits[control.account] = 10 * MIB
+        await control.put(REMOTE)
+        await (await control.ask(REMOTE)).done()
+        await space.aclose()
     await hub.aclose()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -51,6 +52,8 @@ def test_a_request_for_a_hub_model_downloads_boots_and_answers(zoo: Path, tmp_pa
             assert unknown.status_code == 404
             assert "acme/classifier" in unknown.json()["error"]
             assert "is in use" in cache(server, environ, "rm", "acme/classifier").stderr
+            (listed,) = json.loads(cache(server, environ, "ls", "--json").stdout)
+            assert (listed["model"], listed["downloaded_for"]) == ("acme/classifier", "admin")
             assert not cache(server, environ, "prune", "--to-size", "0").stdout
             server.delete("acme/classifier")
             wait_until(lambda: cache(server, environ, "rm", "acme/classifier").returncode == 0)

@@ -204,8 +204,8 @@ class FakeEngine(Engine):
             (each.pid, each.started) for each in strays if each.node in {node.name for node in self._nodes}
         )
 
-    async def prepare(self, card: ModelCard, on_progress: OnProgress) -> Path:
-        return await self._fetch(card, on_progress)
+    async def prepare(self, card: ModelCard, on_progress: OnProgress, account_id: str) -> Path:
+        return await self._fetch(card, on_progress, account_id)
 
     def nodes_with(self, card: ModelCard) -> Collection[str]:
         return [node for node, models in self._models_on.items() if card.model_id in models]

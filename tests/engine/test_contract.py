@@ -227,9 +227,9 @@ def card_of(folder: Path | None) -> ModelCard:
 
 async def test_the_files_of_a_model_are_where_launches_find_them(any_engine: Harness, tmp_path: Path) -> None:
     told: list[Progress] = []
-    assert await any_engine.engine.prepare(card_of(tmp_path), told.append) == tmp_path
+    assert await any_engine.engine.prepare(card_of(tmp_path), told.append, "acc_1") == tmp_path
     with pytest.raises(DownloadFailed):
-        await any_engine.engine.prepare(card_of(None), told.append)
+        await any_engine.engine.prepare(card_of(None), told.append, "acc_1")
 
 
 async def test_a_node_that_has_run_a_model_has_its_files(any_engine: Harness) -> None:

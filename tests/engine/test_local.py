@@ -79,14 +79,14 @@ async def test_a_replica_is_given_the_device_it_was_placed_on() -> None:
 
 
 async def test_models_are_fetched_by_whoever_knows_where_they_are(tmp_path: Path) -> None:
-    async def fetch(card: ModelCard, on_progress: OnProgress) -> Path:
+    async def fetch(card: ModelCard, on_progress: OnProgress, account_id: str) -> Path:
         on_progress(Progress(card.model_id, 1, 2))
-        return tmp_path / card.model_id
+        return tmp_path / account_id / card.model_id
 
     told: list[Progress] = []
     card = ModelCard("org/name", "text-generation", Source.HUB, GIB, Inspection())
     async with local(fetch=fetch) as harness:
-        assert await harness.engine.prepare(card, told.append) == tmp_path / "org/name"
+        assert await harness.engine.prepare(card, told.append, "acc_1") == tmp_path / "acc_1/org/name"
     assert told == [Progress("org/name", 1, 2)]
 
 

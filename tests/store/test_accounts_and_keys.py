@@ -132,7 +132,9 @@ def test_limits_of_nobody_and_limits_below_zero_are_refused(store: Store, accoun
     assert store.accounts.get(account.id) == account
 
 
-@pytest.mark.parametrize("name", ["max_instances", "max_memory_bytes", "max_concurrent", "max_models"])
+@pytest.mark.parametrize(
+    "name", ["max_instances", "max_memory_bytes", "max_concurrent", "max_models", "max_disk_bytes"]
+)
 def test_accounts_with_a_quota_are_found(store: Store, account: Account, name: str) -> None:
     store.accounts.set_limits(account.id, monthly_limit_nano=1)
     assert store.accounts.list_with_quota() == []

@@ -10,6 +10,7 @@ from modelyard.units import GIB
 MOST_COUNT = 10**9
 """The largest count: the columns that hold counts are signed and have 32 bits."""
 MOST_MEMORY_BYTES = 10**6 * GIB
+MOST_DISK_BYTES = MOST_MEMORY_BYTES
 MOST_USD = 10**9
 """The most that is paid in or spent in a month: as billionths it fits a signed column of 64 bits nine times over."""
 
@@ -18,6 +19,7 @@ MOST = {
     "max_memory_bytes": MOST_MEMORY_BYTES,
     "max_concurrent": MOST_COUNT,
     "max_models": MOST_COUNT,
+    "max_disk_bytes": MOST_DISK_BYTES,
     "monthly_limit_nano": MOST_USD * NANO,
 }
 """An account's limit → its largest value."""

@@ -38,6 +38,7 @@ class Quotas:
                 memory_bytes=account.max_memory_bytes,
                 concurrent=account.max_concurrent,
                 models=account.max_models,
+                disk_bytes=account.max_disk_bytes,
             )
             for account in self._list_accounts()
         }

@@ -73,4 +73,7 @@ def plan_prune(
 
 def remove(model: CachedModel) -> None:
     """Removes a model's files. Idempotent. A server fetches them anew when the model is next asked for."""
-    shutil.rmtree(model.path, ignore_errors=True)
+    if model.kind == "hub":
+        HubCache(model.path.parent).remove(model.model_id)
+    else:
+        shutil.rmtree(model.path, ignore_errors=True)

@@ -23,6 +23,7 @@ from modelyard.catalog.hub import Hub
 from modelyard.catalog.library import transformers_version
 from modelyard.catalog.lookups import LookupBudget
 from modelyard.catalog.nearest import nearest_names
+from modelyard.catalog.space import Space
 from modelyard.clock import SystemClock
 from modelyard.config import Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, UnknownModel
@@ -164,18 +165,20 @@ class Catalog:
         """The cards of complete downloads and of hub models looked up of late, in no order."""
         return self._cards_of(await self._hub.list()) if self._hub else []
 
-    async def ensure_files(self, card: ModelCard, on_progress: OnProgress | None = None) -> Path:
+    async def ensure_files(
+        self, card: ModelCard, on_progress: OnProgress | None = None, account_id: str | None = None
+    ) -> Path:
         """The folder with all the files that serving needs; a hub model is downloaded first, with progress reports.
 
-        Cancelling stops waiting; the download stops when nobody waits for it any more. Raises ModelRefused,
-        DownloadFailed.
+        `account_id`: for whom it is downloaded; None: for the server itself. Cancelling stops waiting; the download
+        stops when nobody waits for it any more. Raises ModelRefused, DownloadFailed, QuotaExceeded.
         """
         card.check_served()
         if card.source is Source.FOLDER and card.path is not None:
             return card.path
         if self._hub is None:
             raise DownloadFailed(f"{card.model_id} is on the hub, which this server was told not to use.")
-        return await self._hub.fetch(card.model_id, card.revision, on_progress)
+        return await self._hub.fetch(card.model_id, card.revision, on_progress, account_id)
 
     async def aclose(self) -> None:
         """Stops downloads and lookups under way."""
@@ -234,12 +237,14 @@ class Catalog:
         return ", ".join(places) or "no place: none is configured"
 
 
-def open_catalog(settings: Settings, learned: Learned = lambda ids: {}, access: Access = OPEN) -> Catalog:
-    """The catalog these settings describe; close it with `aclose`."""
+def open_catalog(
+    settings: Settings, learned: Learned = lambda ids: {}, access: Access = OPEN, space: Space | None = None
+) -> Catalog:
+    """The catalog these settings describe; close it with `aclose`. `space`: as `Hub` has it."""
     variants = settings.data_dir / VARIANTS_FOLDER
     return Catalog(
         Folders([*settings.models_dir, *([variants] if variants.is_dir() else [])]),
-        Hub(lookups_per_minute=settings.lookups_per_minute, access=access) if settings.hub else None,
+        Hub(lookups_per_minute=settings.lookups_per_minute, access=access, space=space) if settings.hub else None,
         learned=learned,
         allow_unsafe=frozenset(settings.allow_unsafe),
         guesses=LookupBudget(settings.lookups_per_minute, SystemClock()),

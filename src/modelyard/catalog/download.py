@@ -26,8 +26,10 @@ class Meter:
 class Download:
     """All methods belong to the event loop; `stop` and `meter` are for the threads that do the work."""
 
-    def __init__(self, model_id: str) -> None:
+    def __init__(self, model_id: str, account_id: str | None = None) -> None:
+        """`account_id`: for whom it is; None: for the server itself."""
         self.model_id = model_id
+        self.account_id = account_id
         self.stop = Event()
         self.meter = Meter()
         self._listeners: list[OnProgress] = []

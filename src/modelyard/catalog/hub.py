@@ -23,8 +23,10 @@ from modelyard.catalog.hub_client import HubClient
 from modelyard.catalog.hub_lookup import Answer, HubLookup, Plan
 from modelyard.catalog.hub_settings import HubSettings, read_hub_settings
 from modelyard.catalog.lookups import LookupBudget
+from modelyard.catalog.space import FreeSpace, Space
 from modelyard.catalog.transfer import Patience, Transfer
 from modelyard.clock import Clock, SystemClock
+from modelyard.errors import QuotaExceeded
 from modelyard.records.models import OnProgress, check_model_id
 
 MAX_REMEMBERED = 10_000
@@ -48,9 +50,11 @@ class Hub:
         progress_interval_s: float = PROGRESS_INTERVAL_S,
         lookups_per_minute: int = 0,
         access: Access = OPEN,
+        space: Space | None = None,
     ) -> None:
         """`settings` None: as the environment says. `lookups_per_minute`: that one account may cause; 0: any number.
-        `access`: who may see private and gated models."""
+        `access`: who may see private and gated models. `space`: what makes room for downloads; None: the disk has it,
+        or not."""
         self.settings = settings or read_hub_settings()
         self._clock = clock or SystemClock()
         self._patience = patience or Patience()
@@ -62,6 +66,7 @@ class Hub:
         self._lookups: dict[str, asyncio.Task[Answer]] = {}
         self._budget = LookupBudget(lookups_per_minute, self._clock)
         self._access = access
+        self._space = space or FreeSpace(self._cache)
         self._denied: dict[tuple[str, str], float] = {}
         self._downloads: dict[tuple[str, str | None], tuple[Download, asyncio.Task[Path]]] = {}
         self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="hub")
@@ -143,22 +148,41 @@ class Hub:
         seen = {model_id for model_id, (_, answer) in list(self._answers.items()) if answer.found}
         return {each for each in seen.union(self._cache.model_ids()) if self._access.may_use(account_id, each)}
 
-    async def fetch(self, model_id: str, revision: str | None = None, on_progress: OnProgress | None = None) -> Path:
+    async def fetch(
+        self,
+        model_id: str,
+        revision: str | None = None,
+        on_progress: OnProgress | None = None,
+        account_id: str | None = None,
+    ) -> Path:
         """The folder with the model's files, once all that serving needs are there.
 
-        However many ask, each file is downloaded once, by one thread of one process. A file that broke off goes on
-        where it stopped, also after this process was killed. Cancelling leaves; when the last waiter has left, the
-        download stops and keeps what it has. Raises DownloadFailed, ModelRefused.
+        `account_id`: for whom they are downloaded, if they must be; None: for the server itself. However many ask,
+        each file is downloaded once, by one thread of one process. A file that broke off goes on where it stopped, also
+        after this process was killed. Cancelling leaves; when the last waiter has left, the download stops and keeps
+        what it has. Raises DownloadFailed, ModelRefused; QuotaExceeded when the account may not have as much.
         """
         check_model_id(model_id)
+        while True:
+            download, task = self._ensure_download(model_id, revision, account_id)
+            try:
+                return await download.wait(task, on_progress)
+            except QuotaExceeded:
+                if download.account_id == account_id:
+                    raise  # else it is no news to this account: its own limit is asked next
+
+    def _ensure_download(
+        self, model_id: str, revision: str | None, account_id: str | None
+    ) -> tuple[Download, asyncio.Task[Path]]:
+        """The download that is under way, whoever asked for it, or a new one."""
         key = (model_id, revision)
         download, task = self._downloads.get(key, (None, None))
-        if download is None or task is None or download.stop.is_set():
-            download = Download(model_id)
+        if download is None or task is None or task.done() or download.stop.is_set():
+            download = Download(model_id, account_id)
             task = asyncio.create_task(self._fetch(download, revision), name=f"fetch {model_id}")
             self._downloads[key] = (download, task)
             task.add_done_callback(lambda done: self._forget(key, done))
-        return await download.wait(task, on_progress)
+        return download, task
 
     async def aclose(self) -> None:
         """Stops downloads and lookups. What came of a download stays and is used by the next one."""
@@ -205,8 +229,21 @@ class Hub:
         return path
 
     async def _carry_out(self, plan: Plan, download: Download) -> Path:
+        needed_bytes = await self._run(self._lookup.missing_bytes, plan)
+        async with self._space.room_for(download.model_id, needed_bytes, download.account_id) as removed:
+            for model_id in removed:
+                self._forget_files(model_id)
+            return await self._transfer(plan, download, needed_bytes)
+
+    def _forget_files(self, model_id: str) -> None:
+        """A model's files are not here any more."""
+        expires_at_s, answer = self._answers.get(model_id, (0.0, None))
+        if answer is not None and answer.found is not None:
+            self._answers[model_id] = (expires_at_s, replace(answer, found=replace(answer.found, path=None)))
+
+    async def _transfer(self, plan: Plan, download: Download, needed_bytes: int) -> Path:
         download.meter.total_bytes = plan.total_bytes
-        download.meter.add(await self._run(self._lookup.done_bytes, plan))
+        download.meter.add(plan.total_bytes - needed_bytes)
         download.report()
         transfer = Transfer(self._client, self._cache, download.stop, download.meter.add, self._patience)
         threads = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix=f"fetch {download.model_id}")

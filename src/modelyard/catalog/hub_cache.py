@@ -5,6 +5,7 @@
     models--org--name/blobs/<digest>             the content, put there only when whole and checked
     models--org--name/blobs/<digest>.incomplete  our partial download, resumed by the next one
     .locks/models--org--name/<digest>.lock       held while a process fills that blob
+    models--org--name/.modelyard                 ours: the mark of a download by a server, see `write_mark`
 
 Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 """
@@ -25,6 +26,7 @@ from modelyard.catalog.names import is_model_id
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LOCK_RETRY_S = 0.1
+_MARK = ".modelyard"
 
 
 class Stopped(Exception):
@@ -107,6 +109,59 @@ class HubCache:
         while not folder.exists():
             folder = folder.parent
         return shutil.disk_usage(folder).free
+
+    def size_bytes(self, model_id: str) -> int:
+        """What a model's files take up, those of downloads that are not complete included."""
+        total_bytes = 0
+        for path in (self.folder(model_id) / "blobs").glob("*"):
+            with suppress(FileNotFoundError):  # renamed meanwhile, once it was complete
+                total_bytes += path.lstat().st_size
+        return total_bytes
+
+    def read_mark(self, model_id: str) -> str | None:
+        """What `write_mark` has put beside the files that lie there now."""
+        try:
+            return (self.folder(model_id) / _MARK).read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def write_mark(self, model_id: str, mark: str) -> None:
+        """Puts a word beside a model's files that goes when they go, whoever removes them. Raises OSError."""
+        path = self.folder(model_id) / _MARK
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(mark, "utf-8")
+
+    def is_being_filled(self, model_id: str) -> bool:
+        """Whether any process, the hub's own tools included, is downloading a file of the model."""
+        from filelock import FileLock, Timeout
+
+        for path in (self.root / ".locks" / self.folder(model_id).name).glob("*.lock"):
+            lock = FileLock(path, mode=0o664)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                return True
+            lock.release()
+        return False
+
+    def remove(self, model_id: str) -> None:
+        """Removes a model's files. Idempotent. Raises OSError.
+
+        What finds files goes before the files: whoever looks meanwhile, or after this process was killed, finds a model
+        that is whole or none.
+        """
+        folder = self.folder(model_id)
+        snapshots = folder / "snapshots"
+        shutil.rmtree(folder / "refs", ignore_errors=True)
+        for snapshot in snapshots.glob("*"):
+            gone = folder / f".{uuid.uuid4().hex}"
+            snapshot.rename(gone)
+            shutil.rmtree(gone)
+        shutil.rmtree(folder / "blobs", ignore_errors=True)
+        for path in [each for each in folder.glob("*") if each != snapshots]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if folder.is_dir():
+            shutil.rmtree(folder)
 
     @contextmanager
     def lock(self, repository: Repository, name: str, stop: Event) -> Iterator[None]:

@@ -22,8 +22,6 @@ from modelyard.records.models import Inspection, Source
 FOUND_TTL_S = 300.0
 MISSING_TTL_S = 30.0
 FAILED_TTL_S = 5.0
-DISK_RESERVE_BYTES = 64 * 1024**2
-"""Left free: a file system filled to the last byte stops everything else on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +124,15 @@ class HubLookup:
         plan = Plan(repository, small, weights, is_main)
         if all(self._cache.file(repository, name) for name in plan.names):
             return self._cache.snapshot_path(model_id, repository.commit)
-        self._check_space(plan)
         return plan
 
-    def done_bytes(self, plan: Plan) -> int:
-        """How much of the plan is on this machine already, partial files included."""
-        return plan.total_bytes - self._missing_bytes(plan)
+    def missing_bytes(self, plan: Plan) -> int:
+        """How much of the plan is still to come, beyond partial files."""
+        return sum(
+            plan.repository.files[name].size - self._cache.partial_bytes(plan.repository, name)
+            for name in plan.names
+            if self._cache.file(plan.repository, name) is None
+        )
 
     def complete_in_cache(self) -> list[Found]:
         """The models of which every file that serving needs is here."""
@@ -181,19 +182,3 @@ class HubLookup:
         path = self._cache.snapshot(model_id, revision)
         inspection = self._inspections.get(path) if path else None
         return path if inspection and inspection.weight_files and not inspection.problem else None
-
-    def _missing_bytes(self, plan: Plan) -> int:
-        return sum(
-            plan.repository.files[name].size - self._cache.partial_bytes(plan.repository, name)
-            for name in plan.names
-            if self._cache.file(plan.repository, name) is None
-        )
-
-    def _check_space(self, plan: Plan) -> None:
-        missing_bytes, free_bytes = self._missing_bytes(plan), self._cache.free_bytes()
-        if missing_bytes + DISK_RESERVE_BYTES > free_bytes:
-            raise DownloadFailed(
-                f"The disk is full: {plan.repository.model_id} needs {missing_bytes:,} bytes more.",
-                detail=f"{free_bytes:,} are free in {self._cache.root}. Make room, or set HF_HOME to a larger disk.",
-                needed_bytes=missing_bytes,
-            )

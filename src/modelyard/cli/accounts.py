@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from modelyard.accounts.administration import ListedAccount
 
 COLUMNS = (
-    "name", "id", "#keys", "#instances", "#memory gb", "#at once", "#models", "#credit usd", "#monthly usd",
+    "name", "id", "#keys", "#instances", "#memory gb", "#at once", "#models", "#disk gb", "#credit usd", "#monthly usd",
 )  # fmt: skip
 TAKES_NEGATIVE = {"ignore_unknown_options": True}
 """An amount such as -5 is no option."""
@@ -76,6 +76,9 @@ def set_limits(
     max_models: Annotated[
         str | None, typer.Option(metavar="N", help="clusters it may have, running or not; none: no limit")
     ] = None,
+    max_disk_gb: Annotated[
+        str | None, typer.Option(metavar="X", help="the hub's files downloaded for it may take, in GB; none: no limit")
+    ] = None,
     monthly_limit: Annotated[
         str | None, typer.Option(metavar="USD", help="what it may spend in a calendar month (UTC); none: no limit")
     ] = None,
@@ -90,6 +93,8 @@ def set_limits(
         changes["max_concurrent"] = amounts.parse_count(max_concurrent, "--max-concurrent")
     if max_models is not None:
         changes["max_models"] = amounts.parse_count(max_models, "--max-models")
+    if max_disk_gb is not None:
+        changes["max_disk_bytes"] = amounts.parse_gigabytes(max_disk_gb, "--max-disk-gb")
     if monthly_limit is not None:
         changes["monthly_limit_nano"] = amounts.parse_money(monthly_limit, "--monthly-limit")
     if not changes:
@@ -124,9 +129,15 @@ def describe(listed: ListedAccount) -> dict[str, Any]:
         "created": iso(account.created_at),
         "keys": listed.live_keys,
         "max_instances": account.max_instances,
-        "max_memory_gb": None if account.max_memory_bytes is None else round(account.max_memory_bytes / GIB, 9),
+        "max_memory_gb": in_gigabytes(account.max_memory_bytes),
         "max_concurrent": account.max_concurrent,
         "max_models": account.max_models,
+        "max_disk_gb": in_gigabytes(account.max_disk_bytes),
         "credit_usd": None if account.credit_nano is None else usd(account.credit_nano),
         "monthly_limit_usd": None if account.monthly_limit_nano is None else usd(account.monthly_limit_nano),
     }
+
+
+def in_gigabytes(count: int | None) -> float | None:
+    """Bytes as GB; None: no limit."""
+    return None if count is None else round(count / GIB, 9)

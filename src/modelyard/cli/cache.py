@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,13 +39,19 @@ app = typer.Typer(
 @app.command("ls")
 @with_settings("data_dir", "database_url")
 def list_models(resolved: Resolved, json: Json = False) -> None:
-    """List the models, with their sizes, when each was last used (to the day), and whether an instance uses it now."""
+    """List the models, with their sizes, when each was last used (to the day), whether an instance uses it now, and for
+    which account a server has downloaded it; a dash: none has, and none removes it by itself."""
     models, in_use = look(resolved.settings)
-    shown = [describe(model, in_use) for model in models]
+    names = find_downloaders(resolved.settings)
+    shown = [describe(model, in_use, names.get(model.path)) for model in models]
     if json:
         return output.print_json(shown)
-    rows = ((each["model"], each["kind"], each["gb"], each["used"], each["in_use"] or None) for each in shown)
-    output.print_table(("model", "kind", "#GB", "used", "in use"), rows, empty="No model takes up room here.")
+    rows = (
+        (each["model"], each["kind"], each["gb"], each["used"], each["in_use"] or None, each["downloaded_for"])
+        for each in shown
+    )
+    columns = ("model", "kind", "#GB", "used", "in use", "downloaded for")
+    output.print_table(columns, rows, empty="No model takes up room here.")
     return None
 
 
@@ -104,6 +111,23 @@ def look(settings: Settings) -> tuple[list[CachedModel], set[str]]:
     return models, in_use | arriving
 
 
+def find_downloaders(settings: Settings) -> dict[Path, str]:
+    """The folders of the hub's models that a server has downloaded, each with the name of the account it was for."""
+    from modelyard.catalog.hub_cache import HubCache
+    from modelyard.catalog.hub_settings import read_hub_settings
+    from modelyard.store.store import Store
+
+    cache = HubCache(read_hub_settings().cache_dir)
+    with Store.open(settings.store_url) as store:
+        names = {each.id: each.name for each in store.accounts.list()}
+        records = store.downloads.list()
+    return {
+        cache.folder(each.model_id): names[each.account_id]
+        for each in records
+        if cache.read_mark(each.model_id) == each.mark
+    }
+
+
 def is_growing(model: CachedModel) -> list[bool]:
     """For each file of a model that is not complete, whether it may be on its way at this moment."""
     partial = model.path.glob("blobs/*.incomplete")
@@ -122,7 +146,7 @@ def remove_all(models: list[CachedModel], *, dry_run: bool = False) -> None:
     typer.echo(f"{'Would make' if dry_run else 'Made'} {freed:.2f} GB of room.", err=True)
 
 
-def describe(model: CachedModel, in_use: set[str]) -> dict[str, object]:
+def describe(model: CachedModel, in_use: set[str], downloaded_for: str | None) -> dict[str, object]:
     """A model as it may be shown."""
     return {
         "model": model.model_id,
@@ -130,4 +154,5 @@ def describe(model: CachedModel, in_use: set[str]) -> dict[str, object]:
         "gb": round(model.size_bytes / GIB, 3),
         "used": iso(datetime.fromtimestamp(model.used_at_s, UTC))[:10],
         "in_use": model.model_id in in_use,
+        "downloaded_for": downloaded_for,
     }

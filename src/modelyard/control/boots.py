@@ -16,7 +16,6 @@ from itertools import chain
 
 from modelyard.control.failures import GiveUp, Retry
 from modelyard.control.faults import contained
-from modelyard.control.limits import gigabytes
 from modelyard.control.placement import Evict, MemoryHolder, Never, Placed, Placement, Wait
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Described, NotPrepared, Preparation, Preparations, Prepared, Preparing
@@ -30,6 +29,7 @@ from modelyard.errors import BootFailed, ModelyardError, NoCapacity, UnknownMode
 from modelyard.records.clusters import Cluster
 from modelyard.records.models import ModelCard
 from modelyard.records.replicas import ReplicaSpec
+from modelyard.units import gigabytes
 from modelyard.worker.limits import plan_memory_limit
 
 LaunchRefusal = Callable[[str, Iterable[tuple[int, float]]], ModelyardError | None]
@@ -163,20 +163,20 @@ class Boots:
 
         What can never fit is not fetched.
         """
-        model_id = managed.cluster.model_id
-        match self._preparations.ensure(model_id):
-            case Described(card) | Prepared(card) if not self._may_use(managed.cluster.account_id, card):
+        model_id, account_id = managed.cluster.model_id, managed.cluster.account_id
+        match self._preparations.ensure(model_id, account_id):
+            case Described(card) | Prepared(card) if not self._may_use(account_id, card):
                 self.give_up(managed, UnknownModel(f"There is no model {model_id} here.", model=model_id), now)
             case Prepared(card):
                 return self._place(managed, replica, card, room, now)
             case NotPrepared(error):
                 self.give_up(managed, error, now)
             case Described(card) | Preparing(card=ModelCard() as card):
-                never = room.find_never(managed.cluster.account_id, self._need(managed, card))
+                never = room.find_never(account_id, self._need(managed, card))
                 if never is not None:
                     self.give_up(managed, never_fits(card, never), now)
                 else:
-                    self._tell_progress(managed, self._preparations.fetch(model_id))
+                    self._tell_progress(managed, self._preparations.fetch(model_id, account_id))
             case Preparing() as looking:
                 self._tell_progress(managed, looking)
         return False

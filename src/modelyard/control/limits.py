@@ -7,12 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelyard.engine.base import Need, Place
-from modelyard.units import GIB
-
-
-def gigabytes(count: int) -> str:
-    """Bytes for a person."""
-    return f"{count / GIB:.1f} GB" if count >= GIB / 10 else f"{count / 1024**2:.0f} MB"
+from modelyard.units import gigabytes
 
 
 def instances(count: int) -> str:

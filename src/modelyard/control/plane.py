@@ -179,11 +179,11 @@ class Plane:
         """Gets a model's files to where they are needed, unless they are there; their folder.
 
         `account_id`: who has asked; what it could never run is not fetched. Raises NoCapacity, ModelRefused,
-        DownloadFailed.
+        DownloadFailed, QuotaExceeded.
         """
         if card.path is None:
             self._parts.boots.check_fits(account_id, card, self._parts.clock.monotonic())
-        return await self._parts.engine.prepare(card, on_progress)
+        return await self._parts.engine.prepare(card, on_progress, account_id)
 
     async def export(self, order: ExportOrder, placed: Placed, on_step: OnStep) -> None:
         """Makes a variant where `reserve_memory` has set memory aside. Raises ModelRefused."""

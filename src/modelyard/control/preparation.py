@@ -15,8 +15,8 @@ from typing import Any
 from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
 from modelyard.engine.base import Fetch
-from modelyard.errors import DownloadFailed, ModelyardError
-from modelyard.records.models import ModelCard, Progress
+from modelyard.errors import DownloadFailed, ModelyardError, QuotaExceeded
+from modelyard.records.models import ModelCard, Progress, Source
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class Preparations:
         self._fetch = fetch
         self._clock = clock
         self._states: dict[str, Preparation] = {}
+        self._refusals: dict[tuple[str, str], NotPrepared] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._on_change = on_change
 
@@ -77,25 +78,30 @@ class Preparations:
         if card.path is not None and card.model_id not in self._tasks:
             self._states[card.model_id] = Prepared(card)
 
-    def ensure(self, model_id: str) -> Preparation:
-        """How far the model has got; starts looking it up when nobody has. What is here is prepared by that alone."""
+    def ensure(self, model_id: str, account_id: str) -> Preparation:
+        """How far the model has got for an account; starts looking it up when nobody has. What is here is prepared by
+        that alone. That an account may not have it downloaded is told once: another may, and it may itself once it has
+        made room."""
         state = self._states.get(model_id)
-        if isinstance(state, NotPrepared) and self._clock.monotonic() - state.at >= FAILURE_KEPT_S:
+        if isinstance(state, NotPrepared) and self._is_old(state):
             state = None
         if isinstance(state, Prepared) and not is_there(state.card):
             state = None
         if state is None:
             state = self._states[model_id] = Preparing()
-            self._begin(model_id, self._look_up(model_id))
+            self._begin(model_id, self._look_up(model_id, account_id))
+        if isinstance(state, Described):
+            refusal = self._refusals.pop((model_id, account_id), None)
+            return state if refusal is None or self._is_old(refusal) else refusal
         return state
 
-    def fetch(self, model_id: str) -> Preparation:
-        """Starts fetching what has been looked up; how far that has got. Idempotent."""
-        state = self.ensure(model_id)
+    def fetch(self, model_id: str, account_id: str) -> Preparation:
+        """Starts fetching what has been looked up, for this account; how far that has got. Idempotent."""
+        state = self.ensure(model_id, account_id)
         if isinstance(state, Described):
             card, state = state.card, Preparing(card=state.card)
             self._states[model_id] = state
-            self._begin(model_id, self._fetch_files(card))
+            self._begin(model_id, self._fetch_files(card, account_id))
         return state
 
     @property
@@ -128,6 +134,8 @@ class Preparations:
         """Tries a model that could not be had again as soon as somebody asks."""
         if isinstance(self._states.get(model_id), NotPrepared):
             del self._states[model_id]
+        for key in [each for each in self._refusals if each[0] == model_id]:
+            del self._refusals[key]
 
     async def close(self) -> None:
         """Cancels what is under way; a download resumes where it stopped when somebody asks again."""
@@ -141,12 +149,22 @@ class Preparations:
         self._tasks[model_id] = task
         task.add_done_callback(lambda done: work.close())  # cancelled before its first step, it was never awaited
 
-    async def _look_up(self, model_id: str) -> Preparation:
+    async def _look_up(self, model_id: str, account_id: str) -> Preparation:
         card = await self._catalog.get(model_id)
-        return Described(card) if card.path is None else await self._fetch_files(card)
+        if card.source is Source.HUB and not is_there(card):
+            return Described(replace(card, path=None))
+        return await self._fetch_files(card, account_id)
 
-    async def _fetch_files(self, card: ModelCard) -> Preparation:
-        return Prepared(replace(card, path=await self._fetch(card, self._on_progress)))
+    async def _fetch_files(self, card: ModelCard, account_id: str) -> Preparation:
+        try:
+            return Prepared(replace(card, path=await self._fetch(card, self._on_progress, account_id)))
+        except QuotaExceeded as error:
+            self._refusals = {key: each for key, each in self._refusals.items() if not self._is_old(each)}
+            self._refusals[card.model_id, account_id] = NotPrepared(error, self._clock.monotonic())
+            return Described(card)
+
+    def _is_old(self, failure: NotPrepared) -> bool:
+        return self._clock.monotonic() - failure.at >= FAILURE_KEPT_S
 
     async def _note_outcome(self, model_id: str, work: Coroutine[Any, Any, Preparation]) -> None:
         outcome: Preparation

@@ -14,9 +14,9 @@ from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
 
-Fetch = Callable[[ModelCard, OnProgress], Awaitable[Path]]
-"""Gets a model's files to where they are needed, unless they are there; their folder. Raises ModelRefused,
-DownloadFailed."""
+Fetch = Callable[[ModelCard, OnProgress, str], Awaitable[Path]]
+"""Gets a model's files to where they are needed, unless they are there, for an account, by its id; their folder. Raises
+ModelRefused, DownloadFailed, QuotaExceeded."""
 OnStep = Callable[[str], None]
 """Told, in a sentence, what is being done; must be quick and must not raise."""
 
@@ -182,11 +182,11 @@ class Engine(ABC):
     # --- what is local to a node ---
 
     @abstractmethod
-    async def prepare(self, card: ModelCard, on_progress: OnProgress) -> Path:
+    async def prepare(self, card: ModelCard, on_progress: OnProgress, account_id: str) -> Path:
         """Gets a model's files to where launches find them; their folder, as `ReplicaSpec.path` names it.
 
-        An engine of many nodes may copy them to a node only as a part of the first launch there. Cancelling stops
-        waiting. Raises ModelRefused, DownloadFailed.
+        `account_id`: for whom, if they must be downloaded. An engine of many nodes may copy them to a node only as a
+        part of the first launch there. Cancelling stops waiting. Raises ModelRefused, DownloadFailed, QuotaExceeded.
         """
 
     @abstractmethod

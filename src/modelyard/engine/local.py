@@ -57,7 +57,7 @@ FORKS_AT_ONCE = 4
 its turn costs no fork."""
 
 
-async def fetch_nothing(card: ModelCard, on_progress: OnProgress) -> Path:
+async def fetch_nothing(card: ModelCard, on_progress: OnProgress, account_id: str) -> Path:
     """The folder of a model that is on this machine. Raises DownloadFailed for others."""
     if card.path is None:
         raise DownloadFailed(f"{card.model_id} is not on this machine.", model=card.model_id)
@@ -239,8 +239,8 @@ class LocalEngine(Engine):
     def end_strays(self, strays: Iterable[Stray]) -> int:
         return end_strays((each.pid, each.started) for each in strays if each.node == self._node.name)
 
-    async def prepare(self, card: ModelCard, on_progress: OnProgress) -> Path:
-        return await self._fetch(card, on_progress)
+    async def prepare(self, card: ModelCard, on_progress: OnProgress, account_id: str) -> Path:
+        return await self._fetch(card, on_progress, account_id)
 
     def nodes_with(self, card: ModelCard) -> Collection[str]:
         return (self._node.name,)

@@ -13,6 +13,7 @@ from modelyard.errors import (
     BodyTooLarge,
     ClusterOff,
     DeadlineExceeded,
+    DownloadFailed,
     InputTooLarge,
     InvalidRequest,
     ModelRefused,
@@ -58,6 +59,9 @@ OPERATOR: Remedies = {
     "(`modelyard accounts credit`).",
     (PaymentRequired, "monthly limit"): "Nothing new is begun until the month is over (UTC) or the operator of this "
     "server raises the limit (`modelyard accounts set`).",
+    (QuotaExceeded, "account disk"): "Delete models that you no longer need, or have the limit raised: "
+    "`modelyard accounts set NAME --max-disk-gb X`.",
+    (DownloadFailed, "cache"): "The operator of this server can make room (`modelyard cache`) or raise --cache-gb.",
     (QuotaExceeded, "models"): "Delete one, or have the limit raised: `modelyard accounts set NAME --max-models N`.",
     (Throttled, "lookups"): "--lookups-per-minute raises the limit.",
     (Unauthorized, None): "Send `Authorization: Key <key>`; `modelyard keys create NAME` makes one.",

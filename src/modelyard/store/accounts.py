@@ -55,8 +55,14 @@ class Accounts:
 
     def list_with_quota(self) -> Sequence[Account]:
         """Those that may not have as many instances, bytes, requests or models as they like; in no order."""
-        columns = (accounts.c.max_instances, accounts.c.max_memory_bytes, accounts.c.max_concurrent)
-        limited = or_(*(column.is_not(None) for column in (*columns, accounts.c.max_models)))
+        columns = (
+            accounts.c.max_instances,
+            accounts.c.max_memory_bytes,
+            accounts.c.max_concurrent,
+            accounts.c.max_models,
+            accounts.c.max_disk_bytes,
+        )
+        limited = or_(*(column.is_not(None) for column in columns))
         with self._database.read() as connection:
             return [_account(row) for row in connection.execute(select(accounts).where(limited))]
 

@@ -9,11 +9,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Row, Select, bindparam, case, or_, select, update
+from sqlalchemy import Row, Select, Update, bindparam, case, or_, select, update
 
 from modelyard.records.instances import Instance, Tariff
 from modelyard.store.database import Database, insert_into
-from modelyard.store.tables import instances
+from modelyard.store.tables import downloads, instances
 
 
 class Instances:
@@ -23,13 +23,15 @@ class Instances:
         self._database = database
 
     def open(self, instance: Instance) -> None:
-        """Enters a life under `instance.id` (see `new_id`). Idempotent: an id that is there already is left as it is.
+        """Enters a life under `instance.id` (see `new_id`), and that its model's files are used. Idempotent: an id that
+        is there already is left as it is.
 
         Raises NotFound when there is no such account.
         """
         with self._database.write() as connection:
             statement = insert_into(connection, instances).values(asdict(instance))
             connection.execute(statement.on_conflict_do_nothing(index_elements=["id"]))
+            connection.execute(_use_files(instance.model_id, instance.created_at))
 
     def update(
         self,
@@ -101,9 +103,13 @@ class Instances:
             update(instances)
             .where(instances.c.id == instance_id, instances.c.ended_at.is_(None))
             .values(ended_at=no_earlier_than_start, end_reason=reason)
+            .returning(instances.c.model_id)
         )
         with self._database.write() as connection:
-            return connection.execute(statement).rowcount > 0
+            model_id = connection.scalars(statement).one_or_none()
+            if model_id is not None:
+                connection.execute(_use_files(model_id, at))
+        return model_id is not None
 
     def end_those_of_others(self, server_id: str, reason: str) -> int:
         """Closes every open life of other servers where it was last known to go on; how many there were.
@@ -153,6 +159,11 @@ class Instances:
         with self._database.read() as connection:
             rows = connection.execute(statement.order_by(instances.c.created_at, instances.c.id))
             return [_instance(row) for row in rows]
+
+
+def _use_files(model_id: str, at: datetime) -> Update:
+    """Notes that a model's files were in use at that moment. Never moves it back."""
+    return update(downloads).where(downloads.c.model_id == model_id, downloads.c.used_at < at).values(used_at=at)
 
 
 def _instance(row: Row[tuple[object, ...]]) -> Instance:

@@ -8,6 +8,7 @@ from typing import Self
 from modelyard.store.accounts import Accounts
 from modelyard.store.clusters import Clusters
 from modelyard.store.database import LOCK_TIMEOUT_S, Database
+from modelyard.store.downloads import Downloads
 from modelyard.store.events import Events
 from modelyard.store.grants import Grants
 from modelyard.store.instances import Instances
@@ -37,6 +38,7 @@ class Store:
         self.models = Models(database)
         self.jobs = Jobs(database)
         self.grants = Grants(database)
+        self.downloads = Downloads(database)
 
     @classmethod
     def open(cls, url: str, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Store:

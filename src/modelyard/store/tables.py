@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0005"  # the migration that ends at these tables
+REVISION = "v0006"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -93,6 +93,7 @@ accounts = Table(
     Column("max_memory_bytes", BigInteger),
     Column("max_concurrent", Integer),
     Column("max_models", Integer),
+    Column("max_disk_bytes", BigInteger),
     Column("credit_nano", BigInteger),
     Column("monthly_limit_nano", BigInteger),
 )
@@ -272,4 +273,17 @@ model_grants = Table(
     metadata,
     Column("model_key", CleanText, primary_key=True),
     Column("account_id", ForeignKey("accounts.id"), primary_key=True),
+)
+
+# What this server has downloaded into the hub's cache: the newest download of each model. `mark`: what the file beside
+# a model's files says, so that files which another tool put there later are not taken for these.
+downloads = Table(
+    "downloads",
+    metadata,
+    Column("model_id", CleanText, primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("mark", CleanText, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("others_bytes", BigInteger, nullable=False),
+    Column("used_at", UtcDateTime, nullable=False),
 )
