@@ -142,6 +142,18 @@ async def test_a_replica_that_dies_again_and_again_uses_up_its_budget(make_contr
         assert len(control.engine.launched) == 6
 
 
+async def test_the_deaths_of_what_had_started_replicas_are_no_crashes_of_theirs(make_control: MakeControl) -> None:
+    async with make_control() as control:
+        managed = await control.up()
+        for _ in range(10):
+            await control.until(lambda: control.ready(managed))
+            control.engine.die(control.ready(managed)[0], "the nursery was killed by SIGKILL", host_died=True)
+            control.step(after_s=1)
+        await control.until(lambda: control.ready(managed))
+        assert control.report(managed).error is None
+        assert len(control.engine.launched) == 11
+
+
 async def test_a_replica_that_dies_while_it_drains_is_no_failed_boot(make_control: MakeControl) -> None:
     async with make_control() as control:
         managed = await control.up(desired=2, max=2)

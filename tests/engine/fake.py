@@ -100,8 +100,9 @@ class FakeEngine(Engine):
         for replica in self._replicas.values():
             replica.may_load.set()
 
-    def die(self, replica_id: str, reason: str = "killed by SIGKILL") -> None:
+    def die(self, replica_id: str, reason: str = "killed by SIGKILL", *, host_died: bool = False) -> None:
         """Ends a replica as a crash does: its connections break, what it held is lost. GONE when this returns."""
+        self._sightings[replica_id] = replace(self._sightings[replica_id], host_died=host_died)
         self._end(replica_id, reason)
 
     def have_nodes(self, *nodes: Node) -> None:

@@ -212,7 +212,7 @@ async def test_a_killed_nursery_is_replaced() -> None:
         with pytest.raises(ReplicaLost):
             await finish(exchange)
         sighting = await harness.until_phase(replica_id, Phase.GONE)
-        assert sighting.reason == "the nursery was killed by SIGKILL"
+        assert (sighting.reason, sighting.host_died) == ("the nursery was killed by SIGKILL", True)
         await eventually(lambda: not is_alive(pid) and not is_alive(child))
         # Between two nurseries: a launch waits for the next, a stop does not.
         waiting, stopped = echo_spec(), echo_spec()
@@ -273,7 +273,7 @@ async def test_why_a_load_failed_is_heard_though_the_connection_broke_meanwhile(
         spec = echo_spec("hang-up refuse")
         harness.launch(spec)
         sighting = await harness.until_phase(spec.replica_id, Phase.GONE)
-        assert (sighting.reason, sighting.refused) == ("there are no weights in it", True)
+        assert (sighting.reason, sighting.refused, sighting.host_died) == ("there are no weights in it", True, False)
 
 
 async def test_how_a_standby_ended_that_never_forked_is_told() -> None:

@@ -91,7 +91,7 @@ class Observation:
             return
         replica.move(ReplicaState.FAILED, now)
         self._records.event(managed.cluster, "failed", f"{replica.id} failed: {reason}")
-        if not managed.off and not self._lost_its_node(replica):
+        if not managed.off and not sighting.host_died and not self._lost_its_node(replica):
             self._boots.failed(managed, replica, reason, now, permanent=sighting.refused)
 
     def _lost_its_node(self, replica: Replica) -> bool:

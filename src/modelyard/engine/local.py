@@ -40,6 +40,7 @@ from modelyard.records.variants import ExportOrder
 from modelyard.worker.memory import start_ticks
 from modelyard.worker.nursery_messages import Exited, Refused, Report, Spawn, Started
 from modelyard.worker.processes import kill_group
+from modelyard.worker.second_nursery import ENDED
 
 log = logging.getLogger(__name__)
 
@@ -266,6 +267,8 @@ class LocalEngine(Engine):
                     self._mark_gone(replica, reason)
             case Exited(pid, status):
                 if (replica := self._by_pid.pop(pid, None)) is not None:
+                    if status is None:
+                        replica.note_reason(ENDED)
                     self._exited(replica, status)
 
     def _started(self, replica_id: str, pid: int, path: Path) -> None:
@@ -314,10 +317,11 @@ class LocalEngine(Engine):
             log.warning("replica %s: %s", replica.spec.replica_id, why)
             replica.note_reason(why)
             replica.signal(signal.SIGKILL)
-        death = self._find_death(replica, await replica.exited)
+        status = await replica.exited
+        death = self._find_death(replica, status)
         if replica.link is not None:
             replica.link.note_death(death)
-        self._mark_gone(replica, death.reason)
+        self._mark_gone(replica, death.reason, host_died=status is None)
 
     async def _attend(self, replica: LocalReplica) -> str:
         """One connection to a replica, from its beginning to its end; what was the matter then."""
@@ -387,14 +391,14 @@ class LocalEngine(Engine):
                 replica.note_reason(reason)
                 self._update(replace(sighting, refused=permanent))
 
-    def _mark_gone(self, replica: LocalReplica, reason: str) -> None:
+    def _mark_gone(self, replica: LocalReplica, reason: str, *, host_died: bool = False) -> None:
         replica.socket.unlink(missing_ok=True)
         replica.gone.set()
         if replica.pid is not None and self._sandbox != "off":
             removal = asyncio.to_thread(remove_tree, replica.socket.with_suffix(SCRATCH_SUFFIX))
             self._start_task(removal, "removal of a scratch folder")
         sighting = self._sightings[replica.spec.replica_id]
-        self._update(replace(sighting, phase=Phase.GONE, link=None, reason=reason))
+        self._update(replace(sighting, phase=Phase.GONE, link=None, reason=reason, host_died=host_died))
         self._share_cores()
 
     def _update(self, sighting: Sighting) -> None:

@@ -37,10 +37,10 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 class Exited(msgspec.Struct, frozen=True, tag="exited"):
     """Nursery to owner: a worker has ended, and with it all it had started. Standby to owner: a nursery has ended.
-    `status`: as wait(2) has it."""
+    `status`: as wait(2) has it; None when what had started the worker ended, and the worker with it."""
 
     pid: int
-    status: int
+    status: int | None
 
 
 Report = NurseryReady | Started | Refused | Exited

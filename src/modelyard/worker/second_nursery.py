@@ -6,7 +6,6 @@ A fork of the first starts with half of torch's pages to its name, 150 MB; one o
 
 from __future__ import annotations
 
-import signal
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from modelyard.worker.nursery_messages import (
 
 GENERATES = frozenset({"causal-lm"})
 """Heads whose generation is the torch runtime's."""
+ENDED = "the nursery for models without torch ended"
 
 
 class SecondNursery:
@@ -103,8 +103,8 @@ class SecondNursery:
 
     def _end(self) -> list[Report]:
         """Its workers die with it, by their parent-death signal."""
-        ended: list[Report] = [Exited(pid, int(signal.SIGKILL)) for pid in self._pids]
-        ended += [Refused(replica_id, "the nursery for models without torch ended") for replica_id in self._requested]
+        ended: list[Report] = [Exited(pid, None) for pid in self._pids]
+        ended += [Refused(replica_id, ENDED) for replica_id in self._requested]
         self._requested.clear()
         self._pids.clear()
         self._buffer = b""
