@@ -1,6 +1,6 @@
 """How processors are shared between accounts: the workers of each together weigh as much as those of any other.
 
-By nice values, which every Linux has, and which may rise without any rights (docs/decisions/0022-cpu-shares.md).
+By nice values, which every Linux has, and which may rise without any rights (docs/decisions/0028-cpu-shares.md).
 """
 
 from __future__ import annotations
