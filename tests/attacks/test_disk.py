@@ -17,6 +17,8 @@ from tests.hub.server import HubServer
 from tests.hub.serving import serving_hub
 from tests.serving import Server, wait_until
 
+NOT_REPEATED = "It needs a hub, and a server whose cache is small."
+
 SIZE_BYTES = 24_000_000
 CACHE_GB = 0.06
 """Room for two models, and not for three."""

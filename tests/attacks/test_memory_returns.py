@@ -17,8 +17,8 @@ from tests.serving import Server, wait_until
 NOT_REPEATED = "It repeats the others."
 GREETING = {"text": "hello", "params": {"max_new_tokens": 2}}
 MOST_ABOVE_FIRST = 1.2
-SETTLING_S = 10.0
-"""What the memory may take to come down, under small requests."""
+SETTLING_S = 60.0
+"""What the memory may take at most to come down, under small requests."""
 SETTLED_READS = 30
 """So many of them in a row, after which it holds no less, are taken to have settled it."""
 MOST_ABOVE_FRESH_BYTES = 60 * MIB

@@ -101,6 +101,14 @@ async def test_too_much_media_is_refused():
         await resolved({"messages": blocks})
 
 
+async def test_media_that_came_beside_what_is_refused_is_let_go():
+    here, missing = {"where": "a", "base64": TEXT}, {"where": "b"}
+    with pytest.raises(InvalidRequest, match=r"^b: missing"):
+        await resolved({"messages": [{"media": here}, {"media": missing}]})
+    assert "base64" not in here, "it was not read"
+    assert "data" not in here
+
+
 # --- frames ---
 
 

@@ -73,8 +73,12 @@ async def resolve(
         async with asyncio.TaskGroup() as group:
             for media, wanted in found:
                 group.create_task(resolve_one(media, wanted, fetcher, turn, grow), name="media")
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    except BaseException as error:
+        for media, _ in found:  # the error's traceback keeps this frame until the next collection of cycles
+            media.pop("data", None)
+        if isinstance(error, ExceptionGroup):
+            raise error.exceptions[0] from None
+        raise
     restored: dict[str, Any] = restore(fields)
     return restored
 
