@@ -127,6 +127,7 @@ def test_beside_a_hostile_account_the_other_is_answered_and_billed_exactly(serve
 
 
 @pytest.mark.verify(part="attacks")
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("for_s", [300.0])
 def test_beside_a_hostile_account_the_others_slowest_requests_take_up_to_three_times_as_long(
     server: Server, for_s: float
