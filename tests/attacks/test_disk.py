@@ -27,12 +27,6 @@ ACCOUNT_GB = 0.03
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[HubServer]:
-    with HubServer().running() as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
 def server(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving_hub(tmp_path_factory.mktemp("disk"), hub, "--cache-gb", str(CACHE_GB)) as server:
         yield server

@@ -34,12 +34,6 @@ def repository(size_bytes: int = 4000, **api: object) -> Repo:
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[HubServer]:
-    with HubServer().running() as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
 def server(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving_hub(tmp_path_factory.mktemp("downloads"), hub) as server:
         yield server

@@ -20,12 +20,6 @@ PER_MINUTE = 30
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[HubServer]:
-    with HubServer().running() as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
 def server(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving_hub(tmp_path_factory.mktemp("lookups"), hub) as server:
         yield server

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,17 @@ def open_hub(server: HubServer, folder: Path) -> Hub:
     )
 
 
-def limit_space(control: ControlPlane, folder: Path, limits: Mapping[str, int]) -> CacheSpace:
-    """Room for what the accounts in `limits` may have, by their ids."""
+@asynccontextmanager
+async def limited(hub: Hub, control: ControlPlane) -> AsyncIterator[dict[str, int]]:
+    """Gives what may be downloaded for each account, in bytes, by its id: 1 MiB for the first one, as much as there is
+    for those that are not in it."""
+    limits = {control.account: MIB}
     rules = SpaceRules(cache_bytes=None, kept_free_bytes=0)
     downloads, settled = control.store.downloads, control.journal.flush
-    return CacheSpace(folder / "cache", downloads, rules, limits.get, control.clock, settled)
+    space = CacheSpace(hub.settings.cache_dir, downloads, rules, limits.get, control.clock, settled)
+    hub._space = space
+    yield limits
+    await space.aclose()
 
 
 class WatchedPreparations(Preparations):
@@ -193,13 +200,7 @@ async def test_what_one_account_may_not_have_downloaded_another_may(
     make_control: MakeControl, server: HubServer, tmp_path: Path
 ) -> None:
     hub = open_hub(server, tmp_path)
-    async with make_control(hub=hub) as control:
-        limits = {control.account: MIB}
-        rules = SpaceRules(cache_bytes=None, kept_free_bytes=0)
-        space = CacheSpace(
-            tmp_path / "cache", control.store.downloads, rules, limits.get, control.clock, control.journal.flush
-        )
-        hub._space = space
+    async with make_control(hub=hub) as control, limited(hub, control):
         mine = await control.put(REMOTE)
         await control.until(lambda: mine.failure)
         assert isinstance(mine.failure, QuotaExceeded)
@@ -213,7 +214,6 @@ async def test_what_one_account_may_not_have_downloaded_another_may(
         await control.put(REMOTE)
         await (await control.ask(REMOTE)).done()
         assert [each.account_id for each in control.store.downloads.list()] == [control.other_account]
-        await space.aclose()
     await hub.aclose()
 
 
@@ -221,19 +221,12 @@ async def test_a_limit_that_was_raised_is_known_with_the_next_put(
     make_control: MakeControl, server: HubServer, tmp_path: Path
 ) -> None:
     hub = open_hub(server, tmp_path)
-    async with make_control(hub=hub) as control:
-        limits = {control.account: MIB}
-        rules = SpaceRules(cache_bytes=None, kept_free_bytes=0)
-        space = CacheSpace(
-            tmp_path / "cache", control.store.downloads, rules, limits.get, control.clock, control.journal.flush
-        )
-        hub._space = space
+    async with make_control(hub=hub) as control, limited(hub, control) as limits:
         managed = await control.put(REMOTE)
         await control.until(lambda: managed.failure)
         limits[control.account] = 10 * MIB
         await control.put(REMOTE)
         await (await control.ask(REMOTE)).done()
-        await space.aclose()
     await hub.aclose()
 
 

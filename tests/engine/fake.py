@@ -102,8 +102,7 @@ class FakeEngine(Engine):
 
     def die(self, replica_id: str, reason: str = "killed by SIGKILL", *, host_died: bool = False) -> None:
         """Ends a replica as a crash does: its connections break, what it held is lost. GONE when this returns."""
-        self._sightings[replica_id] = replace(self._sightings[replica_id], host_died=host_died)
-        self._end(replica_id, reason)
+        self._end(replica_id, reason, host_died=host_died)
 
     def have_nodes(self, *nodes: Node) -> None:
         """From now on there are these nodes; what ran on another dies with it."""
@@ -111,7 +110,7 @@ class FakeEngine(Engine):
         names = {node.name for node in nodes}
         for replica_id, replica in list(self._replicas.items()):
             if replica.place.node not in names:
-                self._end(replica_id, f"there is no node {replica.place.node}")
+                self._end(replica_id, f"there is no node {replica.place.node}", host_died=True)
         self._on_change()
 
     def refuse_next(self, reason: str) -> None:
@@ -172,7 +171,7 @@ class FakeEngine(Engine):
             replica.may_serve.set()
         self._see(Sighting(spec.replica_id, Phase.STARTING, place))
         if place.node not in {node.name for node in self._nodes}:
-            return self._end(spec.replica_id, f"there is no node {place.node}")
+            return self._end(spec.replica_id, f"there is no node {place.node}", host_died=True)
         self._models_on.setdefault(place.node, set()).add(spec.model_id)
         replica.task = asyncio.create_task(self._boot(replica), name=f"fake {spec.replica_id}")
         return None
@@ -260,14 +259,15 @@ class FakeEngine(Engine):
                 )
             )
 
-    def _end(self, replica_id: str, reason: str) -> None:
+    def _end(self, replica_id: str, reason: str, *, host_died: bool = False) -> None:
         replica = self._replicas[replica_id]
         if not replica.gone.is_set():
             replica.end()
             if replica.link is not None:
                 replica.link.note_death(Death(reason))
             self._write_log(replica.spec, reason)
-            self._see(replace(self._sightings[replica_id], phase=Phase.GONE, link=None, reason=reason))
+            sighting = self._sightings[replica_id]
+            self._see(replace(sighting, phase=Phase.GONE, link=None, reason=reason, host_died=host_died))
 
     def _write_log(self, spec: ReplicaSpec, text: str) -> None:
         if spec.log_path is not None:

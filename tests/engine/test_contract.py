@@ -215,6 +215,7 @@ async def test_on_a_node_that_is_not_there_a_replica_is_gone_at_once(any_engine:
     sighting = any_engine.engine.sightings()[spec.replica_id]
     assert (sighting.phase, sighting.reason) == (Phase.GONE, "there is no node in-the-cellar")
     assert not sighting.refused
+    assert sighting.host_died
     await any_engine.engine.stop(spec.replica_id, 5.0)
 
 

@@ -144,8 +144,7 @@ class CacheSpace:
     def _look(self, stuck: Collection[str]) -> Seen:
         """The cache as it is now. `stuck`: models that could not be removed."""
         users = self._downloads.list_users()
-        records = {each.model_id: each for each in self._downloads.list()}
-        records = {name: each for name, each in records.items() if self._cache.read_mark(name) == each.mark}
+        records = {each.model_id: each for each in list_kept(self._downloads, self._cache)}
         coming = self._coming()
         models = {
             name: self._look_at(name, coming.get(name), records.get(name), users.get(name, ()), name in stuck)
@@ -257,6 +256,11 @@ class CacheSpace:
             f"downloads under way take {shortage.taken_bytes:,}; removing what may be removed frees "
             f"{shortage.removable_bytes:,}. Make room, or set HF_HOME to a larger disk.",
         )
+
+
+def list_kept(downloads: Downloads, cache: HubCache) -> Sequence[DownloadRecord]:
+    """The records of downloads whose files are still there. Reads a small file for each."""
+    return [each for each in downloads.list() if cache.read_mark(each.model_id) == each.mark]
 
 
 def is_own(record: DownloadRecord | None, size_bytes: int) -> bool:

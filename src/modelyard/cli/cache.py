@@ -113,6 +113,7 @@ def look(settings: Settings) -> tuple[list[CachedModel], set[str]]:
 
 def find_downloaders(settings: Settings) -> dict[Path, str]:
     """The folders of the hub's models that a server has downloaded, each with the name of the account it was for."""
+    from modelyard.catalog.cache_space import list_kept
     from modelyard.catalog.hub_cache import HubCache
     from modelyard.catalog.hub_settings import read_hub_settings
     from modelyard.store.store import Store
@@ -120,12 +121,8 @@ def find_downloaders(settings: Settings) -> dict[Path, str]:
     cache = HubCache(read_hub_settings().cache_dir)
     with Store.open(settings.store_url) as store:
         names = {each.id: each.name for each in store.accounts.list()}
-        records = store.downloads.list()
-    return {
-        cache.folder(each.model_id): names[each.account_id]
-        for each in records
-        if cache.read_mark(each.model_id) == each.mark
-    }
+        records = list_kept(store.downloads, cache)
+    return {cache.folder(each.model_id): names[each.account_id] for each in records}
 
 
 def is_growing(model: CachedModel) -> list[bool]:

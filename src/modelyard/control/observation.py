@@ -91,9 +91,5 @@ class Observation:
             return
         replica.move(ReplicaState.FAILED, now)
         self._records.event(managed.cluster, "failed", f"{replica.id} failed: {reason}")
-        if not managed.off and not sighting.host_died and not self._lost_its_node(replica):
+        if not managed.off and not sighting.host_died:
             self._boots.failed(managed, replica, reason, now, permanent=sighting.refused)
-
-    def _lost_its_node(self, replica: Replica) -> bool:
-        """Whether it died because its node did, which says nothing of its model."""
-        return replica.place is not None and replica.place.node not in {node.name for node in self._engine.nodes()}

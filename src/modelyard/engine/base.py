@@ -104,7 +104,7 @@ class Sighting:
     the most it has held on an accelerator, None when it uses none. `slots`: how many requests it takes at once.
     `reason`, when GONE: the worker's own last words, else how it ended.
     `refused`: the worker itself said that this model cannot be loaded; trying again would end the same way.
-    `host_died`: the process that had started it died, and it with that: this says nothing of its model.
+    `host_died`: its node is not there, or the process died that had started it: this says nothing of its model.
     `pid` and `pid_started` name its process where there is one on this machine.
     """
 

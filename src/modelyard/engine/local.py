@@ -194,7 +194,7 @@ class LocalEngine(Engine):
         replica = self._replicas[spec.replica_id] = LocalReplica(spec, path, spec.threads, owner)
         self._update(Sighting(spec.replica_id, Phase.STARTING, place))
         if place.node != self._node.name:
-            return self._mark_gone(replica, f"there is no node {place.node}")
+            return self._mark_gone(replica, f"there is no node {place.node}", host_died=True)
         self._to_fork[spec.replica_id] = Spawn(spec, str(path))
         self._fork_next()
         return self._share_cores()
