@@ -33,6 +33,7 @@ from modelyard.protocol import (
 )
 from modelyard.tasks.base import Task
 from modelyard.wire import encode, read_frame
+from modelyard.worker import server
 from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.server import WorkerServer
 from tests.engine.echo import ECHO, EchoModel
@@ -61,8 +62,9 @@ class Peer:
             return await read_frame(self.reader)
 
     async def close(self) -> None:
-        self.writer.close()
-        await self.writer.wait_closed()
+        if not self.writer.is_closing():
+            self.writer.close()
+            await self.writer.wait_closed()
 
 
 def framed(payload: Any) -> bytes:
@@ -108,9 +110,7 @@ class Served:
     async def close(self) -> None:
         self.model.abandoned.set()
         self.batcher.close()
-        await self.server.close()
-        for peer in self._peers:
-            await peer.close()
+        await asyncio.gather(self.server.close(), *(peer.close() for peer in self._peers))
         if self.thread.ident is not None:
             await asyncio.to_thread(self.thread.join, DEADLINE_S)
 
@@ -359,11 +359,23 @@ async def test_closing_sends_what_was_said_and_fails_what_waits(tmp_path: Path) 
         assert await peer.next() == Pong(3)
         served.batcher.close()
         served.server.report(Failed("it is over", permanent=False))
-        await served.server.close()
+        closing = asyncio.create_task(served.server.close())
         frames = [await peer.next(), await peer.next()]
         assert StatusUpdate(Failed("it is over", permanent=False)) in frames
         assert [frame.code for frame in frames if isinstance(frame, Failure)] == ["replica_lost"]
         assert await peer.next() is None
+        assert not closing.done(), (
+            "what a peer writes meanwhile must not break the connection: it would read no further"
+        )
+        await peer.close()
+        await closing
+
+
+async def test_closing_waits_for_no_peer_that_does_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "LAST_READ_S", 0.01)
+    async with serving(tmp_path) as served:
+        await served.greeted()
+        await served.server.close()
 
 
 async def test_aborting_breaks_connections_at_once(tmp_path: Path) -> None:

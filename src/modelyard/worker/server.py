@@ -39,6 +39,8 @@ from modelyard.worker.schedulers.base import Scheduler, do_nothing
 log = logging.getLogger(__name__)
 
 HELLO_DEADLINE_S = 5.0
+LAST_READ_S = 5.0
+"""How long a peer may take to read what it was sent before the connection closed."""
 
 
 class Connection:
@@ -49,19 +51,31 @@ class Connection:
         self.running: dict[int, RunningCall] = {}
         self.windows: dict[int, PieceWindow] = {}
         self.greeted = False
+        self._closing = False
+        self._left = asyncio.Event()
 
     def send(self, frame: Frame) -> None:
         """Queues a frame; a peer that is gone is no error, its requests are cancelled elsewhere. Raises Unsendable."""
-        if not self._writer.is_closing():
+        if not self._closing and not self._writer.is_closing():
             self._writer.write(encode(frame))
 
     async def close(self) -> None:
-        """Flushes what was sent, then closes."""
+        """Flushes what was sent, and closes once the peer has read it: asyncio gives a peer that writes to a closed
+        connection nothing more of what it had not read by then."""
+        self._closing = True
+        if self.greeted and not self._writer.is_closing():
+            self._writer.write_eof()
+            try:
+                async with asyncio.timeout(LAST_READ_S):
+                    await self._left.wait()
+            except TimeoutError:
+                log.warning("the peer has not read the last frames")
         self._writer.close()
-        try:
-            await self._writer.wait_closed()
-        except OSError as error:
-            log.debug("the peer left before the last frame: %s", error)
+
+    def end(self) -> None:
+        """Closes it: the peer has left, or broke the rules."""
+        self._left.set()
+        self._writer.close()
 
     def abort(self) -> None:
         """Breaks the connection; what was not sent yet is lost."""
@@ -151,7 +165,7 @@ class WorkerServer:
             for call in connection.running.values():
                 call.is_cancelled = True
             self._drop_cancelled()
-            writer.close()
+            connection.end()
 
     def _drop_cancelled(self) -> None:
         if self._scheduler is not None:
