@@ -65,6 +65,31 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def family_of(process: psutil.Process) -> list[psutil.Process]:
+    """Every process it has started, directly or not; none of one that has ended."""
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def resident_bytes(process: psutil.Process) -> int:
+    """Its resident memory; none of one that has ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """CPU time it has used so far, which its neighbours hardly change; none of one that has ended."""
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
+
+
 def is_fork(process: psutil.Process) -> bool:
     """Whether it is the same program as its parent."""
     try:
@@ -230,18 +255,26 @@ class Server:
 
     def worker_pids(self) -> list[int]:
         """The processes that serve models: the forks of the nursery, and of the one without torch."""
-        return [child.pid for nursery in self.nurseries() for child in forks_of(nursery)]
+        return [worker.pid for worker in self.workers()]
+
+    def workers(self) -> list[psutil.Process]:
+        """Those processes, which may end at any moment."""
+        return [child for nursery in self.nurseries() for child in forks_of(nursery)]
 
     def worker_pid(self) -> int:
         """The one process that serves a model, once those that were told to end have gone."""
-        pids: list[int] = []
+        return self.worker().pid
+
+    def worker(self) -> psutil.Process:
+        """That process, which may end at any moment."""
+        alone: list[psutil.Process] = []
 
         def is_alone() -> bool:
-            pids[:] = self.worker_pids()
-            return len(pids) == 1
+            alone[:] = self.workers()
+            return len(alone) == 1
 
         wait_until(is_alone)
-        return pids[0]
+        return alone[0]
 
     def nurseries(self) -> list[psutil.Process]:
         """The processes whose forks serve models: themselves forks of the standby, or programs of their own."""

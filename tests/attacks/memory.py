@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
 import psutil
 
-from tests.serving import Server
+from tests.serving import Server, cpu_s, resident_bytes
 
 MIB = 1024**2
 
@@ -31,12 +31,12 @@ def measured(server: Server) -> Iterator[Cost]:
     """Looks at the server's memory and asks it for its health all the time that the block runs."""
     assert server.process is not None
     process = psutil.Process(server.process.pid)
-    before, cpu_before_s = process.memory_info().rss, cpu_s(process)
+    before, cpu_before_s = resident_bytes(process), cpu_s(process)
     cost, ended = Cost(), threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.005):
-            cost.most_bytes = max(cost.most_bytes, process.memory_info().rss - before)
+            cost.most_bytes = max(cost.most_bytes, resident_bytes(process) - before)
 
     def ask() -> None:
         with httpx.Client(base_url=server.url, timeout=60.0) as client:
@@ -57,24 +57,17 @@ def measured(server: Server) -> Iterator[Cost]:
         cost.cpu_s = cpu_s(process) - cpu_before_s
 
 
-def cpu_s(process: psutil.Process) -> float:
-    """CPU time the process has used so far; its neighbours hardly change it."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
 @contextmanager
 def workers_measured(server: Server) -> Iterator[Cost]:
     """Looks at the memory of the workers there are: what one of them takes at most beyond what it had."""
-    workers = [psutil.Process(pid) for pid in server.worker_pids()]
-    before = {worker.pid: worker.memory_info().rss for worker in workers}
+    workers = server.workers()
+    before = {worker.pid: resident_bytes(worker) for worker in workers}
     cost, ended = Cost(), threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.01):
             for worker in workers:
-                with suppress(psutil.NoSuchProcess):
-                    cost.most_bytes = max(cost.most_bytes, worker.memory_info().rss - before[worker.pid])
+                cost.most_bytes = max(cost.most_bytes, resident_bytes(worker) - before[worker.pid])
 
     thread = threading.Thread(target=watch)
     thread.start()

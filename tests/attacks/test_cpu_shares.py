@@ -10,7 +10,7 @@ import httpx
 import psutil
 
 from tests.attacks.test_strangers import add_account
-from tests.serving import Server, wait_until
+from tests.serving import Server, cpu_s, wait_until
 
 NOT_REPEATED = "It is about processors: workers compute, and their server waits."
 
@@ -27,7 +27,7 @@ def start_workers(server: Server, client: httpx.Client, count: int) -> list[psut
     capacity = {"min": count, "desired": count, "max": count}
     assert client.put(f"/models/v2/{MODEL}", json={"capacity": capacity}).status_code == 202
     wait_until(lambda: client.get(f"/models/v2/{MODEL}").json()["output"]["ready"] == count, 60)
-    return [psutil.Process(pid) for pid in set(server.worker_pids()) - before]
+    return [worker for worker in server.workers() if worker.pid not in before]
 
 
 def crowd(workers: list[psutil.Process]) -> None:
@@ -38,8 +38,8 @@ def crowd(workers: list[psutil.Process]) -> None:
             os.sched_setaffinity(int(thread.name), {core})
 
 
-def cpu_s(workers: list[psutil.Process]) -> float:
-    return sum(sum(worker.cpu_times()[:2]) for worker in workers)
+def together_s(workers: list[psutil.Process]) -> float:
+    return sum(map(cpu_s, workers))
 
 
 def test_an_account_with_many_workers_gets_no_more_than_one_with_one(server: Server) -> None:
@@ -57,10 +57,10 @@ def test_an_account_with_many_workers_gets_no_more_than_one_with_one(server: Ser
         for thread in threads:
             thread.start()
         try:
-            wait_until(lambda: all(cpu_s([each]) > 0.3 for each in (*theirs, mine)), 60)
-            before = cpu_s([mine]), cpu_s(theirs)
-            wait_until(lambda: cpu_s([mine, *theirs]) - sum(before) > WATCHED_CPU_S, 60)
-            of_mine, of_theirs = cpu_s([mine]) - before[0], cpu_s(theirs) - before[1]
+            wait_until(lambda: all(cpu_s(each) > 0.3 for each in (*theirs, mine)), 60)
+            before = cpu_s(mine), together_s(theirs)
+            wait_until(lambda: together_s([mine, *theirs]) - sum(before) > WATCHED_CPU_S, 60)
+            of_mine, of_theirs = cpu_s(mine) - before[0], together_s(theirs) - before[1]
         finally:
             ended.set()
             for thread in threads:

@@ -24,7 +24,7 @@ from modelyard.records.variants import ExportOrder
 from modelyard.units import GIB
 from modelyard.worker.sandbox.levels import find_mechanisms
 from tests.builders import build
-from tests.serving import KEY, Server, wait_until
+from tests.serving import KEY, Server, family_of, is_alive, wait_until
 
 NOT_REPEATED = (
     "Its model attacks from within a worker; what comes of workers that end is repeated by `test_lost_replicas`."
@@ -137,7 +137,7 @@ def test_allowed_code_reaches_nothing_but_its_model(
         assert (int(report["user"]) != os.getuid()) is own_user
         family = server.descendants()
         server.kill()
-    wait_until(lambda: not [each for each in family if each.is_running() and each.status() != "zombie"])
+    wait_until(lambda: not any(map(is_alive, family)))
 
 
 @pytest.mark.parametrize("has_rights", [True, False], ids=["as-who-runs-the-tests", "without-any-rights"])
@@ -157,10 +157,10 @@ def test_a_model_that_is_served_alone_reaches_nothing_either(models: Path, tmp_p
         own_user = has_rights and find_mechanisms().other_user
         assert reached_of(report) == what_is_left(own_user), report
         assert (int(report["user"]) != os.getuid()) is own_user
-        family = psutil.Process(process.pid).children(recursive=True)
+        family = family_of(psutil.Process(process.pid))
         process.kill()
     assert family
-    wait_until(lambda: not [each for each in family if each.is_running() and each.status() != "zombie"])
+    wait_until(lambda: not any(map(is_alive, family)))
 
 
 @contextmanager

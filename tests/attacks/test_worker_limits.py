@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.builders import build
-from tests.serving import Server, wait_until
+from tests.serving import Server, resident_bytes, wait_until
 
 NOT_REPEATED = "Its models fail to boot, in processes that end with that."
 GOOD, ABSURD, WIDE = "good/model", "absurd/model", "wide/model"
@@ -83,10 +82,7 @@ def largest_process(server: Server) -> Iterator[list[int]]:
     def watch() -> None:
         while not ended.wait(0.05):
             for process in server.descendants():
-                try:
-                    most[0] = max(most[0], process.memory_info().rss)
-                except psutil.NoSuchProcess:
-                    continue
+                most[0] = max(most[0], resident_bytes(process))
 
     thread = threading.Thread(target=watch)
     thread.start()

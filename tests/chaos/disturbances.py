@@ -70,13 +70,15 @@ def end(processes: list[psutil.Process], draw: random.Random) -> bool:
 
 def workers(scene: Scene) -> list[psutil.Process]:
     with suppress(psutil.NoSuchProcess):
-        return [psutil.Process(pid) for pid in scene.server.worker_pids()]
+        return scene.server.workers()
     return []
 
 
 def programs(scene: Scene, module: str) -> list[psutil.Process]:
     """The server's processes that run a module of its own."""
-    return [each for each in scene.server.descendants() if module in program_of(each)]
+    with suppress(psutil.NoSuchProcess):
+        return [each for each in scene.server.descendants() if module in program_of(each)]
+    return []
 
 
 def kill_replica(scene: Scene) -> bool:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.cli.conftest import DEADLINE_S, Terminal, clean_environ
-from tests.serving import is_alive, wait_until
+from tests.serving import family_of, is_alive, wait_until
 
 GPT2 = "tiny/gpt2"
 
@@ -31,7 +31,7 @@ def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
     def found() -> list[psutil.Process]:
         assert process.poll() is None, process.communicate()
-        return psutil.Process(process.pid).children(recursive=True)
+        return family_of(psutil.Process(process.pid))
 
     family: list[psutil.Process] = wait_until(found)
     return family

@@ -76,7 +76,7 @@ def expires_at(server: Server, model_id: str) -> float:
 
 def worker_of(server: Server, model_id: str) -> psutil.Process:
     """The one process that holds a loaded model: the nursery's only child."""
-    return psutil.Process(server.worker_pid())
+    return server.worker()
 
 
 def statuses_while_frozen(server: Server, model_id: str, processes: list[psutil.Process]) -> set[str]:

@@ -87,7 +87,7 @@ def test_killing_a_replica_under_load_fails_no_unstarted_request(own_server: Ser
     def kill_two() -> None:
         for share in (50, 150):
             wait_until(lambda share=share: own_server.cluster("tiny/gpt2")["inferences"] >= share)
-            pid = own_server.worker_pids()[0]
+            pid = wait_until(own_server.worker_pids)[0]
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 

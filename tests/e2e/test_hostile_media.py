@@ -19,7 +19,7 @@ from tests.media import hosts
 from tests.media.files import counting_frames, gradient, image_file, sound_file, tone, video_file
 from tests.media.hosts import Host
 from tests.media.zoo import HEARS, READS, SEES, build_zoo
-from tests.serving import Server, wait_until
+from tests.serving import Server, resident_bytes, wait_until
 
 SOON_S = 30.0
 """What a refusal takes at most; the longest takes two seconds alone, for a fetch may take one."""
@@ -76,7 +76,7 @@ def memory_bytes(server: Server) -> int:
     """What the server and all its workers hold now."""
     assert server.process is not None
     processes = [psutil.Process(server.process.pid), *server.descendants()]
-    return sum(process.memory_info().rss for process in processes)
+    return sum(map(resident_bytes, processes))
 
 
 def refused(server: Server, model_id: str, **body: str) -> str:

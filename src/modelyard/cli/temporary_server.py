@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -96,5 +97,6 @@ class TemporaryServer:
             self._process.wait()
         _, left = psutil.wait_procs(family, timeout=1.0)
         for process in left:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it has ended since
+                process.kill()
         return len(left)
