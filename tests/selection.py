@@ -15,7 +15,17 @@ TESTS = Path(__file__).parent
 
 FOLDERS_WITH_MODELS = {"chaos", "clients", "e2e", "engine", "examples", "fuzz", "tasks", "worker"}
 """Folders whose tests load models, here or in processes of their own. `make quick` does not even import them."""
-SLOW_FIXTURES = {"load", "model_folder", "postgresql", "postgresql_server", "server", "task_zoo", "terminal", "zoo"}
+SLOW_FIXTURES = {
+    "load",
+    "model_folder",
+    "postgresql",
+    "postgresql_server",
+    "real_models",
+    "server",
+    "task_zoo",
+    "terminal",
+    "zoo",
+}
 """What a quick test must not use in any folder: models, processes that serve them, a database server."""
 SLOW_MARKS = ("verify", "gpu", "imports_models")
 SHARED_BY_FOLDER = {"clients": "port 8080", "cli": "port 8080", "engine": "engine", "store": "store"}

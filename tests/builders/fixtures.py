@@ -74,6 +74,14 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 
 
 @pytest.fixture(scope="session")
+def real_models() -> Path:
+    """A models folder with all-MiniLM-L6-v2 and SmolLM2-135M-Instruct, to be read only."""
+    from tests.builders import real
+
+    return real.models_dir()
+
+
+@pytest.fixture(scope="session")
 def load(model_folder: Callable[[str], Path]) -> Callable[[str, Head], Any]:
     """(family, head) → its model, loaded on the CPU the first time it is asked for."""
     models: dict[tuple[str, str], Any] = {}

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,18 +21,23 @@ def build(family: str, folder: Path) -> Path:
     """Puts the model of `family` into `folder`, which is returned."""
     kept = KEPT / fingerprint() / family
     if not kept.is_dir():
-        keep(family, kept)
+        keep(kept, lambda made: make_tiny(family, made))
     return Path(shutil.copytree(kept, folder, dirs_exist_ok=True))
 
 
-def keep(family: str, kept: Path) -> None:
-    """Makes the model beside its place and moves it there whole: another process may be doing the same."""
+def make_tiny(family: str, folder: Path) -> None:
+    """Makes the model of `family`. What makes models imports the model libraries: not before one is needed."""
     from tests.builders.registry import make
 
+    make(family, folder)
+
+
+def keep(kept: Path, make: Callable[[Path], None]) -> None:
+    """Makes the model beside its place and moves it there whole: another process may be doing the same."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as beside:
-        made = Path(beside) / family
-        make(family, made)
+        made = Path(beside) / kept.name
+        make(made)
         try:
             made.rename(kept)
         except OSError:
