@@ -89,8 +89,13 @@ def test_the_authors_tag_wins_over_the_architecture() -> None:
     assert task("VisionEncoderDecoderModel", "document-question-answering") == "document-question-answering"
 
 
-def test_a_tag_that_names_no_task_here_is_passed_over() -> None:
-    assert task("BertForMaskedLM", "reinforcement-learning") == "fill-mask"
+def test_a_tag_that_is_no_task_anywhere_is_passed_over() -> None:
+    assert task("BertForMaskedLM", "my-own-words") == "fill-mask"
+
+
+def test_a_task_of_the_hub_that_is_not_served_is_not_taken_for_what_the_architecture_looks_like() -> None:
+    assert task("BertForMaskedLM", "reinforcement-learning") is None
+    assert task("TapasForQuestionAnswering", "table-question-answering") is None
 
 
 def test_a_chat_template_or_tag_on_a_causal_model_makes_it_chat() -> None:

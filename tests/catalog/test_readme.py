@@ -23,7 +23,15 @@ license: mit
 
 
 def test_takes_what_the_catalog_needs() -> None:
-    assert parse_front_matter(CARD) == FrontMatter("text-generation", "apache-2.0", ("exbert", "conversational"))
+    front = parse_front_matter(CARD)
+
+    assert front == FrontMatter("text-generation", "apache-2.0", ("exbert", "conversational"), "transformers")
+
+
+def test_the_first_of_several_bases_is_taken() -> None:
+    assert parse_front_matter("---\nbase_model:\n- a/b\n- c/d\n---\n").base_model == "a/b"
+    assert parse_front_matter("---\nbase_model: [a/b, c/d]\n---\n").base_model == "a/b"
+    assert parse_front_matter("---\nbase_model: a/b\n---\n").base_model == "a/b"
 
 
 def test_tags_on_one_line() -> None:

@@ -23,6 +23,15 @@ REFINEMENTS = {
 }
 """Tag → the tasks, found from the architecture, that say the same more exactly and so win over it."""
 
+UNSERVED_TAGS = frozenset({
+    "audio-to-audio", "graph-ml", "image-to-3d", "image-to-image", "image-to-video", "keypoint-detection",
+    "keypoint-matching", "multiple-choice", "reinforcement-learning", "robotics", "table-question-answering",
+    "tabular-classification", "tabular-regression", "text-to-3d", "time-series-forecasting", "video-to-video",
+    "visual-document-retrieval", "voice-activity-detection",
+})  # fmt: skip
+"""Tasks of the hub's list that have no task here: such a model is not served as what its architecture may look like.
+Other words that authors write there say nothing. Source: the hub's API, GET /api/tasks."""
+
 ARCHITECTURES = {
     "BarkModel": "text-to-speech",
     "BlipForConditionalGeneration": "image-to-text",
@@ -139,7 +148,9 @@ def detect_task(
         return "chat"
     if by_shape in REFINEMENTS.get(tag or "", ()):
         return by_shape
-    return tag if is_task(tag) else by_shape
+    if is_task(tag):
+        return tag
+    return None if tag in UNSERVED_TAGS else by_shape
 
 
 def is_task(tag: str | None) -> TypeGuard[str]:

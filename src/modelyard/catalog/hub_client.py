@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,6 +95,7 @@ class _Info(msgspec.Struct):
     sha: str
     siblings: list[_Sibling] = []
     pipeline_tag: str | None = None
+    library_name: str | None = None
     tags: list[str] = []
     safetensors: _Safetensors | None = None
     private: bool = False
@@ -129,8 +130,8 @@ class HubClient:
         if not _COMMIT.fullmatch(info.sha):
             raise HubUnreachable(f"{self.endpoint} names no valid commit for {model_id}.")
         files = {sibling.rfilename: file for sibling in info.siblings if (file := _remote_file(sibling))}
-        license = next((tag.removeprefix("license:") for tag in info.tags if tag.startswith("license:")), None)
-        front = FrontMatter(info.pipeline_tag, license, tuple(info.tags))
+        license, base_model = (find_tagged(info.tags, name) for name in ("license", "base_model"))
+        front = FrontMatter(info.pipeline_tag, license, tuple(info.tags), info.library_name, base_model)
         parameters = info.safetensors.parameters if info.safetensors else {}
         return Repository(model_id, info.sha, files, front, parameters, info.private or bool(info.gated))
 
@@ -238,3 +239,8 @@ def _remote_file(sibling: _Sibling) -> RemoteFile | None:
     if sibling.size is None or not _SHA1.fullmatch(sibling.blobId or ""):
         return None
     return RemoteFile(sibling.size, sibling.blobId or "", False)
+
+
+def find_tagged(tags: Iterable[str], name: str) -> str | None:
+    """What the first tag of that name says, as `mit` in `license:mit`."""
+    return next((tag.removeprefix(f"{name}:") for tag in tags if tag.startswith(f"{name}:")), None)

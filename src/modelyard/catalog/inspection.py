@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -14,9 +14,17 @@ import msgspec
 from modelyard.catalog import library
 from modelyard.catalog.architectures import architecture, detect_pipeline_task, detect_task, known_task
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, read_json_list, scan_folder
+from modelyard.catalog.foreign import find_foreign, find_foreign_files
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
-from modelyard.catalog.weights import Format, Weights, find_variant, find_weights
+from modelyard.catalog.weights import (
+    PICKLE_STEMS,
+    SAFETENSORS_STEMS,
+    Format,
+    Weights,
+    find_variant,
+    find_weights,
+)
 from modelyard.records.models import Inspection
 from modelyard.records.variants import MANIFEST_FILE, MODEL_FILE, Manifest
 
@@ -126,7 +134,8 @@ def _inspect(files: Files, front: FrontMatter) -> Inspection:
         pipeline_tag=front.pipeline_tag,
         remote_code=_needs_remote_code(files, manifest),
         pickle_only=weights.format is Format.PICKLE,
-        problem=_problem(files, manifest, weights, damage, task) or (None if task else _taskless(front, manifest)),
+        problem=_problem(files, front, manifest, weights, damage, task)
+        or (None if task else _taskless(front, manifest)),
         weight_files=weights.files,
     )
 
@@ -250,14 +259,36 @@ def _is_native(manifest: _Manifest) -> bool:
     return manifest.config.get("model_type") in library.native_model_types()
 
 
-def _problem(files: Files, manifest: _Manifest, weights: Weights, damage: str | None, task: str | None) -> str | None:
+def _problem(
+    files: Files, front: FrontMatter, manifest: _Manifest, weights: Weights, damage: str | None, task: str | None
+) -> str | None:
     """Why the model cannot be loaded, whatever the operator allows; None when nothing speaks against it."""
     if needs_no_model(task):
         return None
+    said = _adapter(files) or find_foreign(files.sizes, front, manifest.config, manifest.modules)
+    if said and not manifest.pipeline:
+        return said
+    incomplete = _incomplete(files, manifest, weights, damage) or _unsupported_type(manifest)
+    if incomplete or not _has_library_names(weights):
+        return find_foreign_files(files.sizes, front) or incomplete
+    return _absurd_size(manifest.config)
+
+
+def _adapter(files: Files) -> str | None:
+    """What a folder is that holds an adapter of PEFT and no model, which would have its own config.json."""
+    if "config.json" in files.sizes or "adapter_config.json" not in files.sizes:
+        return None
+    base = read_json(files, "adapter_config.json").get("base_model_name_or_path")
+    return f"is an adapter for {base}, not a whole model; merge it into its base and save the result" if base else None
+
+
+def _has_library_names(weights: Weights) -> bool:
+    """Whether the weights are called as the libraries that run here call them."""
+    return any(PurePosixPath(name).name.startswith((*SAFETENSORS_STEMS, *PICKLE_STEMS)) for name in weights.files)
+
+
+def _incomplete(files: Files, manifest: _Manifest, weights: Weights, damage: str | None) -> str | None:
     if not (manifest.config or manifest.pipeline or manifest.modules):
-        if "adapter_config.json" in files.sizes:
-            base = read_json(files, "adapter_config.json").get("base_model_name_or_path")
-            return f"is an adapter for {base}, not a whole model; merge it into its base and save the result"
         if weights.format is Format.FOREIGN:
             return f"cannot be loaded: {weights.problem}; use the repository that has the original safetensors"
         return "has no config.json (or model_index.json), so nothing says how to load it"
@@ -267,7 +298,7 @@ def _problem(files: Files, manifest: _Manifest, weights: Weights, damage: str | 
         return damage or f"cannot be loaded: {weights.problem}"
     if missing := _missing_component(files, manifest):
         return f"is not complete: model_index.json names {missing}/, which has no weights"
-    return _unsupported_type(manifest) or _absurd_size(manifest.config)
+    return None
 
 
 def _absurd_size(config: Mapping[str, Any]) -> str | None:
@@ -295,7 +326,10 @@ def _unsupported_type(manifest: _Manifest) -> str | None:
     if kind is None:
         return "has a config.json without a model_type, so nothing says how to load it"
     if native and kind not in native:
-        return f"is of type {kind!r}, which transformers {library.transformers_version()} does not know; upgrade it"
+        saved = manifest.config.get("transformers_version")
+        newer = library.is_newer(saved)
+        advice = f"it was saved by {saved}, so a newer Modelyard may" if newer else "its card may name what runs it"
+        return f"is of type {kind!r}, which transformers {library.transformers_version()} does not know; {advice}"
     return None
 
 

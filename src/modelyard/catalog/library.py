@@ -31,3 +31,12 @@ def transformers_version() -> str:
         return version("transformers")
     except PackageNotFoundError:
         return "(not installed)"
+
+
+def is_newer(other: object) -> bool:
+    """Whether `other`, a version as configs name the one that saved them, comes after the installed one."""
+    return _numbers(str(other)) > _numbers(transformers_version()) if other else False
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", text)[:3]]
