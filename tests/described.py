@@ -69,7 +69,7 @@ class Document:
 
     def check(self, method: str, path: str, status: int, body: Any) -> None:
         """Raises Undescribed unless such an answer is described."""
-        error = best_match(self._validator(method, self._template(path), status).iter_errors(body))
+        error = best_match(self._validator(method, self._template(method, path), status).iter_errors(body))
         if error is not None:
             where = "/".join(map(str, error.absolute_path))
             raise Undescribed(f"{method} {path} {status}: {where or 'the answer'}: {error.message[:1000]}")
@@ -88,9 +88,12 @@ class Document:
             raise Undescribed(f"{method} {template} {status} is not described as JSON")
         return Draft202012Validator({**self._schemas, **closed(answer["content"][JSON]["schema"])})
 
-    def _template(self, path: str) -> str | None:
+    def _template(self, method: str, path: str) -> str | None:
+        """The one that has the method, where there is one: what one call does at a path, another may not."""
         parts = path.split("/")
-        return next((template for places, template in self._templates if fits(places, parts)), None)
+        fitting = [template for places, template in self._templates if fits(places, parts)]
+        with_method = [template for template in fitting if method.lower() in self._paths[template]]
+        return next(iter([*with_method, *fitting]), None)
 
 
 @functools.cache

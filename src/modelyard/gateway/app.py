@@ -27,8 +27,6 @@ from modelyard.tasks.registry import TASKS
 
 V1_RUN = "/model/run"
 V2_PREFIX = "/models/v2/"
-RESERVED = frozenset({"list", "events", "logs", "request", "usage", "openai"})
-"""First path parts under /models/v2 that are no organisation."""
 
 
 class App:
@@ -65,7 +63,7 @@ class App:
         """Dispatches one ASGI connection."""
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(V2_PREFIX):
             org, slash, model = scope["path"][len(V2_PREFIX) :].partition("/")
-            if slash and model and "/" not in model and org not in RESERVED:
+            if slash and model and "/" not in model:
                 await self._inferences.serve(HttpExchange(scope, receive, send), self._v2, f"{org}/{model}")
                 return
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == V1_RUN:

@@ -122,6 +122,12 @@ class ClusterQuery(Shape, frozen=True, kw_only=True):
     events: Annotated[int, Meta(ge=0, le=MAX_EVENTS), described("How many of its last events to add.")] = 0
 
 
+class NamedClusterQuery(ClusterQuery, frozen=True, kw_only=True):
+    """The same, and of which."""
+
+    model: Annotated[str, described("The model, org/name.")]
+
+
 class EventsQuery(Shape, frozen=True, kw_only=True):
     """Which events of a cluster."""
 

@@ -23,6 +23,7 @@ from modelyard.gateway.shapes.clusters import (
     Event,
     EventsQuery,
     LogsQuery,
+    NamedClusterQuery,
     PatchBody,
     PutBody,
     ReplicaOutput,
@@ -32,8 +33,11 @@ from modelyard.gateway.shapes.clusters import (
     to_changes,
 )
 from modelyard.records.accounts import Key
+from modelyard.records.models import check_model_id
 
 PATH = "/models/v2/{org}/{model}"
+PATH_OF_ANY = "/models/v2"
+"""For models whose own path is another call's, such as `usage/name`: their query names them."""
 
 
 class ClusterCalls:
@@ -88,6 +92,14 @@ class ClusterCalls:
                 answer=ClusterAnswer,
             ),
             Operation(
+                path=PATH_OF_ANY,
+                summary="Read a cluster at whose own path another call reads, such as that of `usage/name`",
+                tag="clusters",
+                handler=self.get_named,
+                query=NamedClusterQuery,
+                answer=ClusterAnswer,
+            ),
+            Operation(
                 methods=("PATCH",),
                 path=PATH,
                 summary="Change a live cluster",
@@ -115,12 +127,18 @@ class ClusterCalls:
 
     async def get(self, request: Request, key: Key) -> ClusterAnswer:
         """Describes a cluster; with its last events where they are asked for."""
-        query = read_query(request, ClusterQuery)
-        model_id = model_id_of(request)
+        return await self._read(key, model_id_of(request), read_query(request, ClusterQuery).events)
+
+    async def get_named(self, request: Request, key: Key) -> ClusterAnswer:
+        """The same of the cluster that the query names."""
+        query = read_query(request, NamedClusterQuery)
+        return await self._read(key, check_model_id(query.model), query.events)
+
+    async def _read(self, key: Key, model_id: str, last_events: int) -> ClusterAnswer:
         report = await self._plane.get(key.account_id, model_id)
         events = None
-        if query.events:
-            events = await self._plane.events(key.account_id, model_id, after=None, limit=query.events)
+        if last_events:
+            events = await self._plane.events(key.account_id, model_id, after=None, limit=last_events)
         shown = show_cluster(report, events)
         return ClusterAnswer(output=shown, cluster=shown)
 
