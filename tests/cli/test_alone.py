@@ -77,6 +77,14 @@ def test_ls_and_pull_without_a_server(alone: Terminal, zoo: Path) -> None:
     assert alone.ok("pull", GPT2).strip() == str(zoo / GPT2)
 
 
+def test_show_says_what_a_model_is_and_what_it_is_not(alone: Terminal, tmp_path: Path) -> None:
+    shown = json.loads(alone.ok("models", "show", GPT2, "--json"))
+    assert (shown["modelId"], shown["task"], shown["error"]) == (GPT2, "text-generation", None)
+    (tmp_path / "gliner_config.json").write_text("{}")
+    lines = dict(line.split(maxsplit=1) for line in alone.ok("models", "show", str(tmp_path)).splitlines())
+    assert "is a GLiNER model, which Modelyard does not run; take a model for token-classification" in lines["error"]
+
+
 @pytest.fixture(scope="module")
 def worker(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A worker's URL from the moment it listens."""

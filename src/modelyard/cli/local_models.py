@@ -31,9 +31,14 @@ async def open_catalog(settings: Settings) -> AsyncIterator[Catalog]:
         await catalog.aclose()
 
 
+async def find_card(catalog: Catalog, settings: Settings, name: str) -> ModelCard:
+    """The card of a model named by its id or by the path of its folder. Raises UnknownModel."""
+    return card_of_folder(Path(name), settings) if is_path(name) else await catalog.get(name)
+
+
 async def find_model(catalog: Catalog, settings: Settings, name: str) -> ModelCard:
-    """The card of a model named by its id or by the path of its folder. Raises UnknownModel, ModelRefused."""
-    card = card_of_folder(Path(name), settings) if is_path(name) else await catalog.get(name)
+    """The same of a model that may be served. Raises UnknownModel, ModelRefused."""
+    card = await find_card(catalog, settings, name)
     card.check_served()
     return card
 

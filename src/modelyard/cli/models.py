@@ -1,4 +1,4 @@
-"""`modelyard ls` and `pull`: which models there are, and getting one onto this machine."""
+"""`modelyard ls`, `models show` and `pull`: which models there are, what one is, and getting it onto this machine."""
 
 from __future__ import annotations
 
@@ -47,6 +47,19 @@ def ls(
     return None
 
 
+@with_settings("data_dir", "models_dir", "allow_unsafe", "hub")
+def show(resolved: Resolved, model: ModelId, json: Json = False) -> None:
+    """Say what a model is, from its files and its card: nothing is downloaded or loaded. ERROR says why it cannot be
+    served, and what to take instead."""
+    import asyncio
+
+    shown = asyncio.run(describe_here(resolved.settings, model))
+    if json:
+        return output.print_json(shown)
+    output.print_table(("about", "value"), shown.items(), empty="")
+    return None
+
+
 @with_settings("models_dir", "allow_unsafe", "hub")
 def pull(resolved: Resolved, model: ModelId) -> None:
     """Download a model's files, so that its first start need not. Prints their folder."""
@@ -68,6 +81,14 @@ async def look_here(settings: Settings, task: str | None, text: str | None) -> l
     async with open_catalog(settings) as catalog:
         cards = await catalog.list(task=task)
     return [describe(card) for card in cards if text is None or text.lower() in card.model_id.lower()]
+
+
+async def describe_here(settings: Settings, model: str) -> dict[str, Any]:
+    """What is known of one model on this machine or the hub, or in the folder of that path."""
+    from modelyard.cli.local_models import find_card, open_catalog
+
+    async with open_catalog(settings) as catalog:
+        return describe(await find_card(catalog, settings, model))
 
 
 async def download(settings: Settings, model_id: str) -> str:

@@ -1,5 +1,5 @@
-"""`modelyard models`: which accounts may use private and gated models of the hub; in the database itself, so that it
-needs no server."""
+"""`modelyard models`: what a model is; and which accounts may use private and gated models of the hub, in the database
+itself. Needs no server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli import output
+from modelyard.cli import models, output
 from modelyard.cli.database import open_administration
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json, ModelId
@@ -15,11 +15,14 @@ from modelyard.config import Resolved
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Say who may use private and gated models of the hub, which are fetched with your token: by default only the "
-    "first account. Works with and without a running server, which heeds a change within seconds.",
+    help="Say what a model is; and who may use private and gated models of the hub, which are fetched with your token: "
+    "by default only the first account. Works with and without a running server, which heeds a change within seconds.",
 )
 
 To = Annotated[str, typer.Option("--account", help="the account's name, or its id", show_default=False)]
+
+
+app.command()(models.show)
 
 
 @app.command("ls")
