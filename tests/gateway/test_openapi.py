@@ -31,3 +31,10 @@ def test_every_inference_is_told_from_other_calls_by_its_deadline() -> None:
     """Load and fuzz know inferences by it: an inference of another surface joins them by describing one."""
     described = [each for each in vars(inference).values() if isinstance(each, Operation)]
     assert inferences(build(described, TASKS)).keys() == {each.path for each in described if each.handler is None}
+
+
+def test_a_field_is_described_in_every_form_that_a_task_takes() -> None:
+    fields = build([V2_INFERENCE, V1_INFERENCE], TASKS)["components"]["schemas"]["Inference"]["properties"]
+    kinds = [form.get("type", form.get("$ref")) for form in fields["text"]["anyOf"]]
+    assert kinds == ["string", "array", "array", "#/components/schemas/TextPair"]
+    assert fields["question"]["type"] == "string"

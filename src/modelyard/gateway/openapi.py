@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from modelyard import __version__
-from modelyard.gateway.dialect import to_openapi
+from modelyard.gateway.dialect import NULL, to_openapi
 from modelyard.gateway.operation import PATH_PARAMETERS, Operation
 from modelyard.gateway.shapes.base import FAILURES
 from modelyard.gateway.shapes.inference import (
@@ -32,6 +32,8 @@ from modelyard.tasks.base import Task
 from modelyard.tasks.reference import MADE
 
 JSON_CONTENT = "application/json"
+WORDS = ("description", "default")
+"""What a schema says beside what it takes."""
 REFERENCE = SCHEMAS + "{name}"
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.0.3",
@@ -108,17 +110,31 @@ class Schemas:
         return named
 
     def _task_inputs(self) -> dict[str, Any]:
-        """The fields that tasks read, as the first task that has them describes them; media go by other names."""
+        """The fields that tasks read, in every form that one of them takes, in the words of the first that has them;
+        media go by other names."""
         fields: dict[str, Any] = {}
         for task in self._tasks:
             for name, schema in self._components[task.inputs.__name__]["properties"].items():
-                fields.setdefault(name, schema)
+                fields[name] = widened(fields[name], schema) if name in fields else schema
         fields.pop("media", None)
         return fields
 
     def _task_output(self, task: Task) -> dict[str, Any]:
         output = self.of(task.output) if task.makes is None else describe_made(task.makes)
         return {"title": task.id, "description": task.summary, "allOf": [output]}
+
+
+def widened(schema: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """`schema` with the forms that only `other` takes, in the words of `schema`."""
+    forms, others = schema.get("anyOf", [schema]), other.get("anyOf", [other])
+    more = [form for form in others if form != NULL and not any(takes_all(known, form) for known in forms)]
+    words = {name: schema[name] for name in WORDS if name in schema}
+    return {**words, "anyOf": [*forms, *more]} if more else schema
+
+
+def takes_all(schema: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether `schema` takes all that `other` takes, because it asks for nothing more."""
+    return {name: value for name, value in schema.items() if name not in WORDS}.items() <= other.items()
 
 
 def named_in(paths: Any, schemas: Mapping[str, Any]) -> dict[str, Any]:

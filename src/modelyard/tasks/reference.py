@@ -100,8 +100,13 @@ def describe(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"] if value is not None)
     if schema.get("type") == "array":
-        return f"list of {describe(schema['items'])}" if schema.get("items") else "list"
+        return f"list of {describe_items(schema['items'])}" if schema.get("items") else "list"
     return str(schema.get("type", "any")) + bounds_of(schema)
+
+
+def describe_items(schema: dict[str, Any]) -> str:
+    """What a list holds, as a few words that read as one."""
+    return f"({describe(schema)})" if len(schema.get("anyOf", ())) > 1 else describe(schema)
 
 
 def bounds_of(schema: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -26,6 +26,7 @@ class TextInputs(Inputs, frozen=True, kw_only=True):
 
 
 TextCall = Call[TextInputs, Params]
+Row = TypeVar("Row")
 
 
 def texts_of(call: Call[Any, Any]) -> list[str]:
@@ -46,13 +47,26 @@ def answer_each_text(
 
     `run_rows` answers (call, text) pairs in order, a ModelyardError where one failed; one failed text fails its call.
     """
-    counts = [len(texts_of(call)) for call in calls]
-    results = iter(run_rows([(call, text) for call in calls for text in texts_of(call)]))
+    return answer_each_row(calls, texts_of, run_rows, answer_texts)
+
+
+def answer_each_row(
+    calls: Sequence[Call[Any, Any]],
+    rows_of: Callable[[Call[Any, Any]], Sequence[Row]],
+    run_rows: Callable[[list[tuple[Call[Any, Any], Row]]], Sequence[Any]],
+    answer: Callable[[Call[Any, Any], Sequence[Any]], Any],
+) -> list[Any]:
+    """Runs all rows of all calls together; one result per call, which `answer` makes of its rows' results.
+
+    `run_rows` answers (call, row) pairs in order, a ModelyardError where one failed; one failed row fails its call.
+    """
+    rows = [rows_of(call) for call in calls]
+    results = iter(run_rows([(call, row) for call, own in zip(calls, rows, strict=True) for row in own]))
     answers: list[Any] = []
-    for call, count in zip(calls, counts, strict=True):
-        own = [next(results) for _ in range(count)]
-        error = next((result for result in own if isinstance(result, ModelyardError)), None)
-        answers.append(error or answer_texts(call, own))
+    for call, own in zip(calls, rows, strict=True):
+        found = [next(results) for _ in own]
+        error = next((result for result in found if isinstance(result, ModelyardError)), None)
+        answers.append(error or answer(call, found))
     return answers
 
 

@@ -92,6 +92,9 @@ def test_run_answers_in_the_librarys_pipeline_shapes(server: Server):
     assert call(server, "run", model="tiny/classifier", input="hello") == {
         "output": server.run("tiny/classifier", text="hello")
     }
+    assert call(server, "run", model="tiny/classifier", text="hello", text_pair="there") == {
+        "output": server.run("tiny/classifier", text="hello", text_pair="there")
+    }
 
 
 def test_run_streams_plain_text_with_the_prompt_first(server: Server):

@@ -41,6 +41,15 @@ def test_every_form_of_input_means_the_same(server: Server, body):
     assert server.run("tiny/gpt2", **body, params=GREEDY) == server.run("tiny/gpt2", text="the cat", params=GREEDY)
 
 
+def test_a_pair_of_texts_may_come_as_json_or_as_a_form(server: Server):
+    wanted = server.run("tiny/classifier", text="a cat", text_pair="7")
+    assert wanted != server.run("tiny/classifier", text="a cat")
+    assert server.run("tiny/classifier", input={"text": "a cat", "text_pair": "7"}) == wanted
+    form = {"text": (None, "a cat"), "text_pair": (None, "7")}
+    assert server.client.post("/models/v2/tiny/classifier", files=form).json() == {"error": None, "output": wanted}
+    assert server.run("tiny/classifier", input=[["a cat", "7"]]) == [wanted]
+
+
 def test_chat_mirrors_the_form_of_the_request(server: Server):
     as_string = server.run("tiny/chat", messages=[{"role": "user", "content": "hello"}], params=GREEDY)
     blocks = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
