@@ -1,18 +1,20 @@
 """Tokenizers and processors as a folder holds them, for every runtime that reads such folders. Imports no torch.
 
-The library refuses to load some processors because one part of them wants torchvision, which is not installed. That
-part reads videos; tasks here show a video as its frames, so it is never asked. The rest is put together by hand.
+The library refuses to load some processors because a part of them wants torchvision, which is not installed. That part
+reads videos, and tasks here show a video as its frames, or it is for speed alone. The rest is put together by hand.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from modelyard.errors import ModelRefused
@@ -38,6 +40,7 @@ IMAGE_HEADS: frozenset[Head] = frozenset(
 """Heads that cannot do without the folder's image processor."""
 
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
+_NAMING_FILES = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "*.model")
 
 _PARTS = {
@@ -52,7 +55,7 @@ def load_parts(path: Path, head: str, config: Any, *, remote_code: bool) -> tupl
 
     Raises ModelRefused when the head needs one that the folder lacks, and what the library raises.
     """
-    processor = None if head in TEXT_HEADS else find_processor(path, config, remote_code=remote_code)
+    processor = None if head in TEXT_HEADS else find_processor(path, head, config, remote_code=remote_code)
     if processor is None and head in IMAGE_HEADS:
         raise ModelRefused(
             f"{path.name} has no preprocessor_config.json, so nothing says how it wants images scaled.", path=str(path)
@@ -63,20 +66,42 @@ def load_parts(path: Path, head: str, config: Any, *, remote_code: bool) -> tupl
             path, config=config, local_files_only=True, trust_remote_code=remote_code
         )
     for part in (tokenizer, processor):
-        if hasattr(part, "apply_chat_template"):
+        if part is not None and hasattr(part, "apply_chat_template"):
+            part.chat_template = part.chat_template or read_template(path)
             limit_template(part)
     return tokenizer, processor
 
 
-def load_without_video(path: Path, config: Any) -> Any | None:
-    """The processor in the folder without the part that reads videos; None for models whose processor has no such part.
+def read_template(path: Path) -> str | None:
+    """The template in `chat_template.json`, which the library reads for some processors only. Raises ModelRefused."""
+    file = path / "chat_template.json"
+    if not file.exists():
+        return None
+    try:
+        template = json.loads(file.read_text(encoding="utf-8"))["chat_template"]
+    except (ValueError, KeyError, TypeError):
+        template = None
+    if not isinstance(template, str):
+        raise ModelRefused(f"{path.name}'s chat_template.json holds no template.", path=str(path))
+    return template
+
+
+def find_class_name(path: Path, config: Any) -> str | None:
+    """The processor that the folder's files name, else the one of models of this type; None where there is none."""
+    stored = (json.loads((path / name).read_text("utf-8")) for name in _NAMING_FILES if (path / name).exists())
+    said = next((str(each["processor_class"]) for each in stored if each.get("processor_class")), None)
+    return said if hasattr(transformers, said or "") else PROCESSOR_MAPPING_NAMES.get(config.model_type)
+
+
+def assemble(path: Path, name: str) -> Any:
+    """A processor of that class from its parts in the folder, without the one that reads videos.
 
     Local files and the library's own code only. Raises what the library raises when another part cannot be loaded.
     """
-    name = PROCESSOR_MAPPING_NAMES.get(config.model_type)
-    kind = None if name is None else getattr(transformers, name)
-    if kind is None or "video_processor" not in inspect.signature(kind.__init__).parameters:
-        return None
+    # Under its name in the library, a class that wants what is not installed only raises.
+    kind = getattr(importlib.import_module(getattr(transformers, name).__module__), name)
+    if not issubclass(kind, ProcessorMixin):
+        raise TypeError(f"{name} is no processor")
     accepted = inspect.signature(kind.__init__).parameters
     settings = read_settings(path, frozenset(accepted))
     parts = {
@@ -86,8 +111,11 @@ def load_without_video(path: Path, config: Any) -> Any | None:
     }
     # The library checks that each part is one of its own, and for that imports what is not there.
     unchecked = type(kind.__name__, (kind,), {"check_argument_for_proper_class": lambda _self, _name, part: type(part)})
-    template = getattr(parts.get("tokenizer"), "chat_template", None)
-    return unchecked(**{**settings, **parts, "video_processor": None, "chat_template": template})
+    if "video_processor" in accepted:
+        parts["video_processor"] = None
+    if "chat_template" in accepted:
+        settings["chat_template"] = getattr(parts.get("tokenizer"), "chat_template", None) or read_template(path)
+    return unchecked(**{**settings, **parts})
 
 
 def read_settings(path: Path, accepted: frozenset[str]) -> dict[str, Any]:
@@ -108,26 +136,31 @@ def ensure_tokenizer_pads(tokenizer: Any) -> None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
 
 
-def find_processor(path: Path, config: Any, *, remote_code: bool) -> Any | None:
+def find_processor(path: Path, head: str, config: Any, *, remote_code: bool) -> Any | None:
     """The processor in the folder: for all of a model's inputs, else for images, else for sound; None when it has none.
 
-    A whole processor may want what this machine lacks (torchvision, for its part that reads videos) while the part
-    that a task needs does not, so a failure moves on. Raises ModelRefused when every kind failed.
+    A whole processor may want what this machine or the folder lacks while the part that a task needs does not, so a
+    failure moves on, unless the model reads texts as well. Raises ModelRefused when every kind failed.
     """
     if not any((path / name).exists() for name in _PROCESSOR_FILES):
         return None
     from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, PreTrainedTokenizerBase
 
     failures = []
-    for kind in (AutoProcessor, AutoImageProcessor, AutoFeatureExtractor):
-        more = {"config": config} if kind is AutoProcessor else {}
+    name = find_class_name(path, config)
+    local = {"local_files_only": True, "trust_remote_code": remote_code}
+    loaders = [partial(AutoProcessor.from_pretrained, path, config=config, **local)]
+    if name is not None:
+        loaders.append(partial(assemble, path, name))
+    if name is None or head in IMAGE_HEADS or not has_tokenizer(path):
+        loaders += [partial(part.from_pretrained, path, **local) for part in (AutoImageProcessor, AutoFeatureExtractor)]
+    for load in loaders:
         try:
-            found = kind.from_pretrained(path, local_files_only=True, trust_remote_code=remote_code, **more)
+            found = load()
         except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError, RuntimeError) as error:
             failures.append(first_line(error))
-            if kind is AutoProcessor and (rest := load_without_video(path, config)) is not None:
-                return rest
             continue
         if not isinstance(found, PreTrainedTokenizerBase):
             return found
-    raise ModelRefused(f"{path.name}'s processor cannot be loaded: {failures[0]}", path=str(path))
+    reason = failures[0] if failures else "only its tokenizer is there"
+    raise ModelRefused(f"{path.name}'s processor cannot be loaded: {reason}", path=str(path))
