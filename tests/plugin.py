@@ -23,6 +23,7 @@ ZOO = {
     "tiny/nli": "bert_nli",
     "tiny/encoder": "bert_encoder",
     "tiny/sentences": "sentence_transformer",
+    "tiny/ranker": "bert_ranker",
 }
 """Model id → the builder that makes it."""
 

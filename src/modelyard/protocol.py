@@ -31,9 +31,9 @@ class FinishReason(StrEnum):
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one inference took. None: the task has no such thing, or it was not told.
 
-    `prompt_tokens`, `new_tokens`: what a generating model read and made; padding and what a cache spared included in
-    neither. `first_piece_us`: from the moment a replica had the request to its first piece of the answer; `took_us`:
-    until its end. Both in microseconds, as the gateway measured them: a worker's clock bills nobody.
+    `prompt_tokens`, `new_tokens`: what a model that generates or ranks read, and what it made; padding and what a cache
+    spared included in neither. `first_piece_us`: from the moment a replica had the request to its first piece of the
+    answer; `took_us`: until its end. Both in microseconds, as the gateway measured them: a worker's clock bills nobody.
     """
 
     prompt_tokens: Count | None = None

@@ -92,6 +92,12 @@ def test_a_list_of_texts_has_a_most(server: Server):
     response = post(server, json.dumps({"text": ["a"] * 1025}).encode())
     assert response.status_code == 422
     assert "1024" in response.json()["error"]
+    pairs = {"text": [["a", "b"]] * 1025}
+    assert post(server, json.dumps(pairs).encode(), "/models/v2/tiny/classifier").status_code == 422
+    documents = {"query": "a", "documents": ["a"] * 1025}
+    response = post(server, json.dumps(documents).encode(), "/models/v2/tiny/ranker")
+    assert response.status_code == 422
+    assert "1024" in response.json()["error"]
     labels = {"text": "a", "candidate_labels": ",".join(["label"] * 1000)}
     response = post(server, json.dumps(labels).encode(), "/models/v2/tiny/nli")
     assert response.status_code == 422, response.text

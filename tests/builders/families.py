@@ -274,6 +274,32 @@ def bert_nli(folder: Path) -> None:
     save(folder, tokenizers.wordpiece(), spread(library.BertForSequenceClassification(config)))
 
 
+def bert_ranker(folder: Path) -> None:
+    """BERT that scores a document for a query, in the folder of a cross-encoder as sentence-transformers 6 writes it:
+    its output is the score."""
+    save(folder, tokenizers.wordpiece(), spread(library.BertForSequenceClassification(bert_config(num_labels=1))))
+    write_json(
+        folder / "config_sentence_transformers.json",
+        {
+            "__version__": {"sentence_transformers": "6.2.0", "transformers": "5.23.0"},
+            "activation_fn": "torch.nn.modules.linear.Identity",
+            "default_prompt_name": None,
+            "model_type": "CrossEncoder",
+            "prompts": {},
+        },
+    )
+    kind = "sentence_transformers.base.modules.transformer.Transformer"
+    write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": kind}])
+    write_json(
+        folder / "sentence_bert_config.json",
+        {
+            "transformer_task": "sequence-classification",
+            "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+            "module_output_name": "scores",
+        },
+    )
+
+
 def bert_encoder(folder: Path) -> None:
     """Plain BERT."""
     save(folder, tokenizers.wordpiece(), spread(library.BertModel(bert_config())))
@@ -330,6 +356,7 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "distilbert_qa": distilbert_qa,
     "roberta_token_classifier": roberta_token_classifier,
     "bert_nli": bert_nli,
+    "bert_ranker": bert_ranker,
     "bert_encoder": bert_encoder,
     "sentence_transformer": sentence_transformer,
 }

@@ -32,6 +32,7 @@ FAMILY_OF_TASK = {
     "zero-shot-classification": "bert_nli",
     "feature-extraction": "bert_encoder",
     "sentence-similarity": "sentence_transformer",
+    "text-ranking": "bert_ranker",
     "image-classification": "vit_classifier",
     "object-detection": "yolos",
     "image-segmentation": "segformer",

@@ -131,8 +131,8 @@ def test_a_pipeline_class_tells_the_task(pipeline: str, expected: str | None) ->
     assert detect_pipeline_task(tag=None, pipeline=pipeline) == expected
 
 
-def test_there_are_34_tasks() -> None:
-    assert len(OURS) == 34
+def test_there_are_35_tasks() -> None:
+    assert len(OURS) == 35
 
 
 def test_every_task_can_be_told_from_files_or_a_tag() -> None:

@@ -65,9 +65,9 @@ def test_every_task_of_the_contract_is_registered(task_server: Server):
         "text-classification", "image-classification", "audio-classification", "video-classification",
         "zero-shot-image-classification", "zero-shot-classification", "token-classification", "fill-mask",
         "question-answering", "document-question-answering", "visual-question-answering", "feature-extraction",
-        "sentence-similarity", "image-feature-extraction", "object-detection", "zero-shot-object-detection",
-        "image-segmentation", "depth-estimation", "mask-generation", "text-to-image",
+        "sentence-similarity", "text-ranking", "image-feature-extraction", "object-detection",
+        "zero-shot-object-detection", "image-segmentation", "depth-estimation", "mask-generation", "text-to-image",
         "unconditional-image-generation", "text-to-speech", "text-to-audio", "text-to-video",
     }  # fmt: skip
-    assert len(promised) == 34
+    assert len(promised) == 35
     assert set(task_server.client.get("/models/v2/list/tasks").json()["output"]) == promised

@@ -25,10 +25,12 @@ KINDS = {"transformers": model(), "sharded": sharded(), "diffusers": diffusers()
 NAMES = [
     "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.json", "generation_config.json",
     "modules.json", "model_index.json", "variant.json", "model.safetensors.index.json", "README.md",
+    "config_sentence_transformers.json", "sentence_bert_config.json",
 ]  # fmt: skip
 KEYS = [
     "architectures", "model_type", "auto_map", "num_labels", "max_position_embeddings", "text_config", "chat_template",
     "weight_map", "metadata", "_class_name", "unet", "path", "type", "variant_of", "parameters", "id2label",
+    "sentence_transformers", "activation_fn", "modality_config",
 ]  # fmt: skip
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 values = st.recursive(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from modelyard.catalog.rankers import has_one_label
+
 if TYPE_CHECKING:
     from modelyard.tasks.base import Task
 
@@ -19,6 +21,9 @@ REFINEMENTS = {
     "text-generation": {"chat", "text2text-generation"},
     # Older cards of vision encoders say feature-extraction; NLI models are tagged as classifiers by the hub's default.
     "feature-extraction": {"image-feature-extraction"},
+    # The hub's default for every classifier; and such as give several scores for a pair do not rank.
+    "text-classification": {"text-ranking"},
+    "text-ranking": {"text-classification", "zero-shot-classification"},
     "any-to-any": {"image-text-to-text", "audio-text-to-text", "video-text-to-text"},
 }
 """Tag → the tasks, found from the architecture, that say the same more exactly and so win over it."""
@@ -134,13 +139,16 @@ def detect_task(
     config: Mapping[str, Any],
     chat_template: bool,
     embeds_sentences: bool = False,
+    ranks: bool = False,
 ) -> str | None:
     """The task of a transformers model, or None when nothing tells.
 
     `tag` and `tags` are the card's or the hub's; `chat_template`: the tokenizer has one; `embeds_sentences`: the
-    folder is a sentence-transformers pipeline.
+    folder is a sentence-transformers pipeline; `ranks`: a classifier of one label ranks documents.
     """
     by_shape = "sentence-similarity" if embeds_sentences else _by_config(config)
+    if by_shape == "text-classification" and ranks and has_one_label(config):
+        by_shape = "text-ranking"
     if by_shape == "text-generation" and (chat_template or "conversational" in tags):
         by_shape = "chat"
     tag = TAG_ALIASES.get(tag, tag) if tag else None

@@ -28,13 +28,14 @@ class Inspections:
     def __init__(self) -> None:
         self._known: dict[Path, tuple[Fingerprint, Inspection]] = {}
 
-    def get(self, path: Path) -> Inspection | None:
-        """What the model in the folder is; None when there is no such folder, or nothing in it."""
+    def get(self, path: Path, name: str) -> Inspection | None:
+        """What the model in the folder is, which is called `name`; None when there is no such folder, or nothing in
+        it."""
         try:
             fingerprint = scan_folder(path)
             known = self._known.get(path)
             if known is None or known[0] != fingerprint:
-                known = self._known[path] = fingerprint, inspect_files(FolderFiles(path, fingerprint))
+                known = self._known[path] = fingerprint, inspect_files(FolderFiles(path, fingerprint), name=name)
         except (FileNotFoundError, NotADirectoryError):
             self._known.pop(path, None)
             return None
@@ -72,7 +73,7 @@ class Folders:
         """The model as it is now. Raises InvalidRequest for an ill-formed id."""
         check_model_id(model_id)
         for root in self.roots:
-            if inspection := self._inspections.get(root / model_id):
+            if inspection := self._inspections.get(root / model_id, model_id):
                 return Found(model_id, Source.FOLDER, inspection, root / model_id)
         return None
 

@@ -110,7 +110,7 @@ class HubLookup:
                 return here
             try:
                 repository = self._describe(model_id, revision)
-                inspection = inspect_files(HubFiles(repository, self._client, self._cache), repository.front)
+                inspection = self._inspect_files(repository)
             except HubUnreachable as error:
                 if here is not None:
                     return here
@@ -141,7 +141,7 @@ class HubLookup:
     def _each_complete(self) -> Iterator[Found]:
         for model_id in self._cache.model_ids():
             path = self._complete_snapshot(model_id, None)
-            inspection = self._inspections.get(path) if path else None
+            inspection = self._inspections.get(path, model_id) if path else None
             if path and inspection:
                 yield Found(model_id, Source.HUB, inspection, path, path.name)
 
@@ -153,12 +153,16 @@ class HubLookup:
     def _inspect(self, repository: Repository, known: Answer | None) -> Inspection:
         if known and known.found and known.repository and known.repository.commit == repository.commit:
             return known.found.inspection
-        return inspect_files(HubFiles(repository, self._client, self._cache), repository.front)
+        return self._inspect_files(repository)
+
+    def _inspect_files(self, repository: Repository) -> Inspection:
+        files = HubFiles(repository, self._client, self._cache)
+        return inspect_files(files, repository.front, name=repository.model_id)
 
     def _from_cache(self, model_id: str, known: Answer | None, otherwise: Answer) -> Answer:
         """The model as the cache holds it or as it was last known; `otherwise` when neither helps."""
         path = self._complete_snapshot(model_id, None)
-        inspection = self._inspections.get(path) if path else None
+        inspection = self._inspections.get(path, model_id) if path else None
         if path and inspection:
             found = Found(model_id, Source.HUB, inspection, path, path.name)
             return Answer(otherwise.ttl_s, found, to_strangers=otherwise)
@@ -180,5 +184,5 @@ class HubLookup:
     def _complete_snapshot(self, model_id: str, revision: str | None) -> Path | None:
         """The snapshot if its own files say that none is missing; the hub's list of them is not needed for that."""
         path = self._cache.snapshot(model_id, revision)
-        inspection = self._inspections.get(path) if path else None
+        inspection = self._inspections.get(path, model_id) if path else None
         return path if inspection and inspection.weight_files and not inspection.problem else None

@@ -15,6 +15,7 @@ from modelyard.catalog import library
 from modelyard.catalog.architectures import architecture, detect_pipeline_task, detect_task, known_task
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, read_json_list, scan_folder
 from modelyard.catalog.foreign import find_foreign, find_foreign_files
+from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder, looks_like_ranker
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
 from modelyard.catalog.weights import (
@@ -54,13 +55,15 @@ _WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "FeatureExtractor", "P
 
 @dataclass(frozen=True, slots=True)
 class _Manifest:
-    """The small files that describe the others, read once. `pipeline`: diffusers; `modules`: sentence-transformers."""
+    """The small files that describe the others, read once. `pipeline`: diffusers; `modules`, `sentence` (of its model)
+    and `sentence_transformers` (of all of it): sentence-transformers."""
 
     config: Mapping[str, Any]
     tokenizer: Mapping[str, Any]
     pipeline: Mapping[str, Any]
     modules: Sequence[Mapping[str, Any]]
     sentence: Mapping[str, Any]
+    sentence_transformers: Mapping[str, Any]
 
     @property
     def components(self) -> Mapping[str, tuple[str, str]]:
@@ -81,15 +84,16 @@ class _Manifest:
 
 def inspect_folder(path: Path) -> Inspection:
     """What the model in the folder is. Raises OSError when the folder cannot be read."""
-    return inspect_files(FolderFiles(path, scan_folder(path)))
+    return inspect_files(FolderFiles(path, scan_folder(path)), name=path.name)
 
 
-def inspect_files(files: Files, front: FrontMatter | None = None) -> Inspection:
-    """The same for files wherever they lie. `front`: the card's front matter when known, else README.md is read."""
+def inspect_files(files: Files, front: FrontMatter | None = None, *, name: str = "") -> Inspection:
+    """The same for files wherever they lie. `front`: the card's front matter when known, else README.md is read.
+    `name`: the model's, which may say what its files do not."""
     if front is None:
         front = _read_front_matter(files)
     try:
-        return _bounded(_inspect(files, front))
+        return _bounded(_inspect(files, front, name))
     except CorruptText as error:
         problem = f"cannot be read: {error}"
     except _UNEXPECTED:
@@ -114,14 +118,14 @@ def _bounded_text(text: str | None) -> str | None:
     return text if text is None or len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
-def _inspect(files: Files, front: FrontMatter) -> Inspection:
+def _inspect(files: Files, front: FrontMatter, name: str) -> Inspection:
     if MANIFEST_FILE in files.sizes:
         return _inspect_variant(files, front)
     manifest = _read_manifest(files)
     weights = find_weights(files, manifest.folders)
     header, damage = _read_header(files, weights)
     stored_bytes = sum(files.sizes[name] for name in weights.files)
-    task = _task(files, front, manifest)
+    task = _task(files, front, manifest, name)
     return Inspection(
         task=task,
         architecture=_architecture(manifest),
@@ -182,6 +186,7 @@ def _read_manifest(files: Files) -> _Manifest:
         pipeline=read_json(files, "model_index.json"),
         modules=modules,
         sentence=read_json(files, f"{at}sentence_bert_config.json"),
+        sentence_transformers=read_json(files, "config_sentence_transformers.json"),
     )
 
 
@@ -195,18 +200,20 @@ def _read_header(files: Files, weights: Weights) -> tuple[Header | None, str | N
         return None, f"cannot be loaded: {error}"
 
 
-def _task(files: Files, front: FrontMatter, manifest: _Manifest) -> str | None:
+def _task(files: Files, front: FrontMatter, manifest: _Manifest, name: str) -> str | None:
     if needs_no_model(front.pipeline_tag):
         return front.pipeline_tag
     if manifest.pipeline:
         return detect_pipeline_task(tag=front.pipeline_tag, pipeline=_architecture(manifest) or "")
+    tags = (*front.tags, front.pipeline_tag or "")
     template = "chat_template" in manifest.tokenizer or any(name in files.sizes for name in _CHAT_TEMPLATES)
     return detect_task(
         tag=front.pipeline_tag,
         tags=front.tags,
         config=manifest.config,
         chat_template=template,
-        embeds_sentences=bool(manifest.modules),
+        embeds_sentences=bool(manifest.modules) and not is_cross_encoder(manifest.sentence_transformers),
+        ranks=looks_like_ranker(name, tags, manifest.config, manifest.sentence_transformers),
     )
 
 
@@ -271,7 +278,13 @@ def _problem(
     incomplete = _incomplete(files, manifest, weights, damage) or _unsupported_type(manifest)
     if incomplete or not _has_library_names(weights):
         return find_foreign_files(files.sizes, front) or incomplete
-    return _absurd_size(manifest.config)
+    return _absurd_size(manifest.config) or (_ranking_problem(manifest) if task == "text-ranking" else None)
+
+
+def _ranking_problem(manifest: _Manifest) -> str | None:
+    names = manifest.config.get("architectures")
+    architectures = [str(name) for name in names] if isinstance(names, list) else []
+    return find_ranking_problem(architectures, manifest.modules, manifest.sentence)
 
 
 def _adapter(files: Files) -> str | None:

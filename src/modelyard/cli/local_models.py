@@ -59,12 +59,11 @@ def is_path(name: str) -> bool:
 def card_of_folder(path: Path, settings: Settings) -> ModelCard:
     """The card of the model in one folder, wherever it lies. Raises InvalidRequest."""
     from modelyard.catalog.cards import make_card
-    from modelyard.catalog.files import FolderFiles, scan_folder
     from modelyard.catalog.found import Found
-    from modelyard.catalog.inspection import inspect_files
+    from modelyard.catalog.inspection import inspect_folder
 
     path = path.expanduser().resolve()
     if not path.is_dir():
         raise InvalidRequest(field="model", got=str(path), accepted="org/name, or a model folder that exists")
-    inspection = inspect_files(FolderFiles(path, scan_folder(path)))
+    inspection = inspect_folder(path)
     return make_card(Found(f"{FOLDER_ORG}/{path.name}", Source.FOLDER, inspection, path), settings.allow_unsafe)

@@ -29,7 +29,7 @@ MEDIA_TYPES = ("image/", "audio/", "video/")
 ACCEPTED = f"application/json, {FORM}, or a file as {', '.join(f'{each}*' for each in MEDIA_TYPES)}"
 FILE_FIELD = "base64"
 """The field of the unified body that an uploaded file stands in for."""
-TEXT_FIELDS = frozenset({"text", "text_pair", "prompt", "question", "context", *MEDIA_FIELDS})
+TEXT_FIELDS = frozenset({"text", "text_pair", "prompt", "query", "question", "context", *MEDIA_FIELDS})
 """Fields of a form that are taken as they are; others are read as JSON where they are JSON."""
 PIECE_BYTES = 256 * 1024
 MAX_FIELDS = 100

@@ -22,8 +22,8 @@ MEDIA_FIELDS = ("base64", "url", "image_url", "audio_url", "video_url")
 """Fields that carry the one piece of media of a task that reads one, the first that is there wins."""
 FIELDS = frozenset(
     {
-        "text", "text_pair", "messages", "question", "context", "candidate_labels", "sentences", "url", "image_url",
-        "audio_url", "video_url", "base64", "word_boxes",
+        "text", "text_pair", "messages", "query", "documents", "question", "context", "candidate_labels", "sentences",
+        "url", "image_url", "audio_url", "video_url", "base64", "word_boxes",
     }
 )  # fmt: skip
 """Every field of the unified body that carries input, for any task. A task reads some and ignores the others."""

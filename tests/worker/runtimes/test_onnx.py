@@ -15,7 +15,7 @@ from modelyard.worker.runtimes.threads import set_threads
 
 BOUND = 0.06
 TEXTS = ["the fox", "a wonderful story about a long journey", "Paris is the capital of France and it is sunny today"]
-SELDOM = {"roberta_token_classifier", "distilbert_qa", "bert_masked_lm"}
+SELDOM = {"bert_ranker", "roberta_token_classifier", "distilbert_qa", "bert_masked_lm"}
 """Families whose variants are made in `make verify` only: each takes ten seconds."""
 
 
@@ -30,6 +30,7 @@ ONE_PASS = [
     one_pass("distilbert_qa", "question-answering"),
     one_pass("bert_masked_lm", "fill-mask"),
     one_pass("sentence_transformer", "sentence-similarity"),
+    one_pass("bert_ranker", "text-ranking"),
 ]
 
 
@@ -106,6 +107,7 @@ def test_variant_is_described_as_its_original_is(pair):
         one_pass("bert_masked_lm", "fill-mask", {"text": "the capital of [MASK] is Paris"}),
         one_pass("sentence_transformer", "sentence-similarity", {"text": "a fox", "sentences": ["a dog", "the river"]}),
         one_pass("sentence_transformer", "feature-extraction", {"text": "a fox"}),
+        one_pass("bert_ranker", "text-ranking", {"query": "where?", "documents": TEXTS}),
     ],
 )
 def test_tasks_run_on_a_variant_as_on_the_original(pair, ask, family, task, body):

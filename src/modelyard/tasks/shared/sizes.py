@@ -85,6 +85,14 @@ def questions_about_texts(max_length: int | None) -> list[Size]:
     ]
 
 
+def queries_with_a_document(max_length: int | None) -> list[Size]:
+    """A query and one document to rank."""
+    return [
+        Size(name_of(tokens), {"query": QUESTION, "documents": [samples.words(tokens)]}, tokens=tokens)
+        for tokens in text_lengths(max_length)
+    ]
+
+
 def texts_with_labels(max_length: int | None) -> list[Size]:
     """A text and labels to choose from."""
     return texts(max_length, candidate_labels=LABELS)

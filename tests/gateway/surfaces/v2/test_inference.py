@@ -26,6 +26,7 @@ GREEDY = {"max_new_tokens": 12, "do_sample": False}
         ("tiny/nli", {"text": "the cat", "candidate_labels": ["a", "b"]}, lambda out: len(out["scores"]) == 2),
         ("tiny/encoder", {"text": "the cat"}, lambda out: isinstance(out[0], float)),
         ("tiny/sentences", {"text": "the cat"}, lambda out: isinstance(out[0], float)),
+        ("tiny/ranker", {"query": "a", "documents": ["b", "c"]}, lambda out: {"index", "score"} == out[0].keys()),
         ("tiny/encoder", {"text": ["the cat", "a dog"]}, lambda out: len(out) == 2 and isinstance(out[0][0], float)),
     ],
 )  # fmt: skip
@@ -48,6 +49,18 @@ def test_a_pair_of_texts_may_come_as_json_or_as_a_form(server: Server):
     form = {"text": (None, "a cat"), "text_pair": (None, "7")}
     assert server.client.post("/models/v2/tiny/classifier", files=form).json() == {"error": None, "output": wanted}
     assert server.run("tiny/classifier", input=[["a cat", "7"]]) == [wanted]
+
+
+def test_a_ranking_may_come_as_json_or_as_a_form(server: Server):
+    wanted = server.run("tiny/ranker", query="7", documents=["a cat", "a dog"])
+    assert sorted(each["index"] for each in wanted) == [0, 1]
+    assert server.run("tiny/ranker", input={"query": "7", "documents": ["a cat", "a dog"]}) == wanted
+    for documents in ([("documents", (None, text)) for text in ("a cat", "a dog")],
+                      [("documents", (None, '["a cat", "a dog"]'))]):  # fmt: skip
+        form = [("query", (None, "7")), *documents]
+        assert server.client.post("/models/v2/tiny/ranker", files=form).json() == {"error": None, "output": wanted}
+    alone = server.client.post("/models/v2/tiny/ranker", files={"query": (None, "7"), "documents": (None, "a cat")})
+    assert [each["index"] for each in alone.json()["output"]] == [0]
 
 
 def test_chat_mirrors_the_form_of_the_request(server: Server):
