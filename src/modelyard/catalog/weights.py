@@ -3,12 +3,14 @@ sizes and shard indexes; opens no weight file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from modelyard.catalog.files import Files, read_json
+from modelyard.records.precision import find_precision, of_precision
 from modelyard.records.variants import DATA_FILE, MODEL_FILE
 
 SAFETENSORS_STEMS = ("model", "diffusion_pytorch_model")
@@ -72,15 +74,18 @@ def find_variant(files: Files) -> Weights:
     return Weights(Format.ONNX, tuple(name for name in (MODEL_FILE, DATA_FILE) if name in files.sizes), problem)
 
 
+_NAMED = (
+    (SAFETENSORS_STEMS, ".safetensors", Format.SAFETENSORS),
+    (PICKLE_STEMS, ".bin", Format.PICKLE),
+)
+"""(stems, ending, format) under which the libraries look, in the order in which they do."""
+
 _BADNESS = (Format.NONE, Format.SAFETENSORS, Format.PICKLE, Format.FOREIGN)
 
 
 def _in_folder(files: Files, folder: str) -> Weights:
     here = {name.removeprefix(folder): size for name, size in files.sizes.items() if _parent(name) == folder}
-    for stems, ending, format in (
-        (SAFETENSORS_STEMS, ".safetensors", Format.SAFETENSORS),
-        (PICKLE_STEMS, ".bin", Format.PICKLE),
-    ):
+    for stems, ending, format in _NAMED:
         for stem in stems:
             if weights := _by_name(files, folder, here, stem, ending, format):
                 return weights
@@ -108,10 +113,12 @@ def _by_name(
 
 
 def _by_ending(folder: str, here: Mapping[str, int]) -> Weights:
-    """Weights under other names: a precision variant (`model.fp16.safetensors`), a checkpoint, another runtime's."""
-    variants = [name for name in here if name.endswith(".safetensors") and name.startswith(SAFETENSORS_STEMS)]
-    if variants:
-        return Weights(Format.SAFETENSORS, (folder + min(variants),))
+    """Weights under other names: of a shorter type (`model.fp16.safetensors`), a checkpoint, another runtime's."""
+    for stems, ending, format in _NAMED:
+        for stem in stems:
+            if precision := find_precision(here, stem, ending):
+                parts = of_precision(here, stem, precision, ending)
+                return Weights(format, tuple(folder + name for name in parts), _missing_part(folder, parts))
     pickles = [name for name in sorted(here) if name.endswith(PICKLE_ENDINGS) and not name.startswith(_TRAINING_STATE)]
     if pickles:
         return Weights(Format.PICKLE, (folder + pickles[0],))
@@ -129,6 +136,14 @@ def _by_ending(folder: str, here: Mapping[str, int]) -> Weights:
         name, kind = foreign[0]
         return Weights(Format.FOREIGN, (folder + name,), f"its weights are in {kind} format only ({folder}{name})")
     return Weights(Format.NONE)
+
+
+def _missing_part(folder: str, parts: Sequence[str]) -> str | None:
+    """What is wrong with `x-00001-of-00003...` files of which not all are there."""
+    count = re.search(r"-of-(\d+)\.", parts[0])
+    if count is None or len(parts) == int(count[1]):
+        return None
+    return f"of the {int(count[1])} files of {folder}{parts[0]} {len(parts)} are there"
 
 
 def _shards(index: Mapping[str, Any]) -> list[str]:

@@ -71,7 +71,7 @@ def read_head(folder: Path) -> Head:
     if unknown:
         raise ModelRefused(f"The model's modules.json asks for {', '.join(unknown)}, which this server does not know.")
     poolings = [read_poolings(path) for kind, path in kinds if kind == "Pooling"]
-    settings = read_json(folder / "sentence_bert_config.json") or {}
+    settings = read_json(kinds[0][1] / "sentence_bert_config.json") or {}
     wider = read_json(folder / "config_sentence_transformers.json") or {}
     return Head(
         poolings=poolings[0] if poolings else ("mean",),

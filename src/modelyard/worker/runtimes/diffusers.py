@@ -19,6 +19,7 @@ import transformers
 from safetensors import safe_open
 
 from modelyard.errors import InferenceFailed, InvalidRequest, ModelRefused
+from modelyard.records.precision import find_precision
 from modelyard.tasks.base import Head
 from modelyard.tasks.maker import OnStep
 from modelyard.tasks.model import Array
@@ -78,6 +79,7 @@ def load_model(
         "dtype": find_dtype(path) if where.type == "cuda" else torch.float32,
         "local_files_only": True,
         "use_safetensors": None if pickled else True,
+        "variant": find_shared_precision(path),
     }
     with loading_errors(path, str(where)), quiet_library(), quiet_library(library_logging):
         pipeline = load_pipeline(path, index, how, where, remote_code=remote_code)
@@ -119,7 +121,8 @@ def load_readers(path: Path, index: Mapping[str, Any], how: Mapping[str, Any]) -
     for name, kind_name in parts:
         kind = getattr(transformers, str(kind_name), None)
         if kind is not None and transformers.PreTrainedModel in getattr(kind, "__mro__", ()):
-            readers[name], info = kind.from_pretrained(path / name, output_loading_info=True, **how)
+            own = {**how, "variant": find_precision((file.name for file in (path / name).iterdir()), "model")}
+            readers[name], info = kind.from_pretrained(path / name, output_loading_info=True, **own)
             if missing := sorted(info["missing_keys"]):
                 raise ModelRefused(f"{path.name} is not complete: {name}/ holds no weights for {missing[0]}.")
     return readers
@@ -131,6 +134,17 @@ def refuse_own_code(path: Path, index: Mapping[str, Any]) -> None:
     own = [name for name, module in parts if name == "_class_name" or (path / name / f"{module}.py").exists()]
     if own:
         raise ModelRefused(f"{path.name} brings its own code for {own[0]}; allow remote code to run it.")
+
+
+def find_shared_precision(path: Path) -> str | None:
+    """The word in the names of weights (`fp16`) where a part has no others; parts that have plain names keep them."""
+    folders = [folder for folder in path.iterdir() if folder.is_dir()]
+    named = (
+        find_precision((file.name for file in folder.iterdir()), stem)
+        for folder in folders
+        for stem in ("diffusion_pytorch_model", "model")
+    )
+    return next((precision for precision in named if precision), None)
 
 
 def find_dtype(path: Path) -> torch.dtype:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ import numpy as np
 import torch
 from transformers import AutoConfig
 
-from modelyard.errors import InferenceFailed
+from modelyard.errors import InferenceFailed, ModelRefused
+from modelyard.records.precision import find_precision
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, GeneratedTokens, OnTokens
 from modelyard.worker.runtimes.device import choose_device
@@ -37,6 +39,8 @@ from modelyard.worker.runtimes.stepping import MinimumLengths, Rows
 from modelyard.worker.runtimes.tensors import to_plain, to_tensors
 from modelyard.worker.runtimes.whisper import find_generate, timestamp_rules
 
+SAFETENSORS, PICKLED = ("model", ".safetensors"), ("pytorch_model", ".bin")
+"""How the library calls files of weights: (stem, ending)."""
 _NO_LIMIT = 10**9
 """Tokenizers without a stated limit carry 10**30."""
 
@@ -58,11 +62,12 @@ def load_model(
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
     where = choose_device(device)
+    files = find_model_folder(path)
     with loading_errors(path, str(where)), quiet_library():
-        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=remote_code)
+        config = AutoConfig.from_pretrained(files, local_files_only=True, trust_remote_code=remote_code)
         head, kind = choose_class(config, heads, remote_code=remote_code)
-        tokenizer, processor = load_parts(path, head, config, remote_code=remote_code)
-        model, missing = load_weights(kind, path, config, where, remote_code=remote_code, pickled=pickled)
+        tokenizer, processor = load_parts(files, head, config, remote_code=remote_code)
+        model, missing = load_weights(kind, files, config, where, remote_code=remote_code, pickled=pickled)
     refuse_missing_weights(head, missing)
     if head == "base" and tokenizer is not None and config.is_encoder_decoder:
         model = model.get_encoder()
@@ -70,6 +75,21 @@ def load_model(
         ensure_pad_token(tokenizer, model)
     untrained = frozenset({"pooler_output"}) if any("pooler" in key for key in missing) else frozenset()
     return TransformersModel(path, model.eval().to(where), tokenizer, processor, untrained)
+
+
+def find_model_folder(path: Path) -> Path:
+    """The folder with the model's own files: `path`, or the first part of a sentence-transformers folder.
+
+    Raises ModelRefused when that part lies elsewhere.
+    """
+    modules = path / "modules.json"
+    if (path / "config.json").exists() or not modules.exists():
+        return path
+    with loading_errors(path, "cpu"):
+        part = (path / str(json.loads(modules.read_bytes())[0]["path"])).resolve()
+    if not part.is_relative_to(path.resolve()):
+        raise ModelRefused(f"{path.name} is not complete: its modules.json names a folder outside of it.")
+    return part
 
 
 def load_weights(
@@ -85,6 +105,7 @@ def load_weights(
         dtype="auto" if where.type == "cuda" else torch.float32,
         local_files_only=True,
         use_safetensors=not pickled,
+        variant=find_precision((file.name for file in path.iterdir()), *(PICKLED if pickled else SAFETENSORS)),
         output_loading_info=True,
         **({"trust_remote_code": True} if remote_code else {}),
     )

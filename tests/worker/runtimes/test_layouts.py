@@ -1,0 +1,123 @@
+"""Folders whose weights have other names, or lie elsewhere: the same answers as from the usual layout."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from modelyard.catalog.inspection import inspect_folder
+from modelyard.errors import ModelRefused
+from modelyard.tasks.sentence_similarity import TASK as SIMILARITY
+from modelyard.worker.runtimes.base import load_model
+
+HEADS = ("sequence-classification",)
+INPUTS = {"input_ids": np.array([[2, 7, 9, 3]]), "attention_mask": np.ones((1, 4), dtype=np.int64)}
+A_FOX = {"text": "a fox", "num_inference_steps": 1, "seed": 1}
+SENTENCES = {"text": "a fox", "sentences": ["a dog", "the sea"]}
+
+
+@pytest.fixture
+def classifier(model_folder: Callable[[str], Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model_folder("bert_classifier"), tmp_path / "classifier"))
+
+
+@pytest.fixture
+def sentences(model_folder: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A sentence-transformers folder as it was before 2023: the model in a folder of its own."""
+    folder = Path(shutil.copytree(model_folder("sentence_transformer"), tmp_path / "sentences"))
+    part = folder / "0_Transformer"
+    part.mkdir()
+    for file in [each for each in folder.iterdir() if each.is_file() and each.name != "modules.json"]:
+        file.rename(part / file.name)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"] = part.name
+    (folder / "modules.json").write_text(json.dumps(modules))
+    return folder
+
+
+def logits(folder: Path, *, pickled: bool = False) -> Any:
+    return load_model("transformers", folder, HEADS, pickled=pickled).forward(INPUTS)["logits"]
+
+
+def test_weights_named_after_their_type_are_loaded(classifier: Path) -> None:
+    usual = logits(classifier)
+    (classifier / "model.safetensors").rename(classifier / "model.fp16.safetensors")
+
+    assert inspect_folder(classifier).problem is None
+    np.testing.assert_array_equal(logits(classifier), usual)
+
+
+def test_so_are_those_in_parts(classifier: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    usual = logits(classifier)
+    whole = AutoModelForSequenceClassification.from_pretrained(classifier)
+    (classifier / "model.safetensors").unlink()
+    whole.save_pretrained(classifier, variant="fp16", max_shard_size="50KB")
+
+    found = inspect_folder(classifier)
+    assert len(found.weight_files) > 1
+    assert found.problem is None
+    np.testing.assert_array_equal(logits(classifier), usual)
+    (classifier / found.weight_files[-1]).unlink()
+    assert "are there" in (inspect_folder(classifier).problem or "")
+
+
+def test_and_pickled_ones_where_they_are_allowed(classifier: Path) -> None:
+    usual = logits(classifier)
+    torch.save(load_file(classifier / "model.safetensors"), classifier / "pytorch_model.fp16.bin")
+    (classifier / "model.safetensors").unlink()
+
+    found = inspect_folder(classifier)
+    assert (found.pickle_only, found.weight_files) == (True, ("pytorch_model.fp16.bin",))
+    np.testing.assert_allclose(logits(classifier, pickled=True), usual, atol=1e-6)
+
+
+def test_a_sentence_transformer_may_have_its_model_in_a_folder_of_its_own(
+    sentences: Path, model_folder: Callable[[str], Path], ask: Callable[..., Any]
+) -> None:
+    found = inspect_folder(sentences)
+    assert (found.problem, found.task) == (None, "sentence-similarity")
+    assert found.weight_files[0] == "0_Transformer/model.safetensors"
+
+    answers = [
+        ask(SIMILARITY, load_model("transformers", folder, ("base",)), SENTENCES)
+        for folder in (sentences, model_folder("sentence_transformer"))
+    ]
+
+    assert answers[0] == answers[1]
+
+
+def test_a_part_outside_of_the_folder_is_not_read(sentences: Path) -> None:
+    modules = json.loads((sentences / "modules.json").read_text())
+    modules[0]["path"] = "../sentences"
+    shutil.copytree(sentences / "0_Transformer", sentences.parent / "elsewhere")
+    modules[0]["path"] = "../elsewhere"
+    (sentences / "modules.json").write_text(json.dumps(modules))
+
+    with pytest.raises(ModelRefused, match="names a folder outside of it"):
+        load_model("transformers", sentences, ("base",))
+
+
+@pytest.mark.parametrize("named", [("unet",), ("unet", "vae", "text_encoder"), ("text_encoder",)])
+def test_pipelines_too_whether_all_their_parts_are_named_so_or_some(
+    model_folder: Callable[[str], Path], tmp_path: Path, named: tuple[str, ...]
+) -> None:
+    folder = Path(shutil.copytree(model_folder("stable_diffusion"), tmp_path / "pipeline"))
+    for part in named:
+        for file in (folder / part).glob("*.safetensors"):
+            file.rename(file.with_suffix(".fp16.safetensors"))
+
+    assert inspect_folder(folder).problem is None
+    pictures = [
+        load_model("diffusers", each, ("image-pipeline",)).make(A_FOX, lambda _step, _steps: False)
+        for each in (folder, model_folder("stable_diffusion"))
+    ]
+    assert pictures[0] is not None
+    np.testing.assert_array_equal(pictures[0], pictures[1])
