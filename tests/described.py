@@ -54,7 +54,7 @@ class Documents:
             return
         document = self.known[here]
         if document is None:
-            text = httpx.get(response.url.join("/openapi.json")).text
+            text = httpx.get(response.url.join("/openapi.json"), timeout=120.0).text
             document = self.known[here] = read_document(text)
         document.check(response.request.method, response.url.path, response.status_code, response.json())
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,16 +26,37 @@ from tests.described import documents
 
 KEY = "test-key"
 START_DEADLINE_S = 150.0
+REQUEST_S = 120.0
+"""What a client waits for an answer: who waits so long on any machine waits for what does not come."""
+PORTS, PORT_SHARES = range(10_016, 32_000), 16
+"""Source: ip_local_port_range in ip(7), which begins at 32768."""
 ENDLESS = ("tiny/t5", {"max_new_tokens": 20_000, "min_new_tokens": 20_000, "do_sample": False})
 """A model of the zoo that writes for as long as it is told to, and params that take it a minute: what a test ends in
 the middle has not come to its end before, however long the test had to wait for its turn."""
 
 
 def free_port() -> int:
-    """A TCP port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port nobody listens on at this moment, and that nobody gets who takes whichever is free.
+
+    Those are below the range that the kernel gives clients theirs from. Processes that share the tests each have some
+    of them, and take them in turn.
+    """
+    for port in _ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
+def _own_ports() -> Iterator[int]:
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first, last = PORTS.start // PORT_SHARES, PORTS.stop // PORT_SHARES
+    begin = random.randrange(first, last)
+    return (PORT_SHARES * place + number % PORT_SHARES for place in (*range(begin, last), *range(first, begin)))
+
+
+_ports = _own_ports()
 
 
 def wait_until(condition: Callable[[], Any], deadline_s: float = 60.0, every_s: float = 0.02) -> Any:
@@ -136,7 +159,7 @@ class Server:
         self._environ = {**os.environ, "MODELYARD_ADMIN_KEY": KEY, **environ}
         if source := os.environ.get("MODELYARD_TEST_SOURCE"):
             self._environ["PYTHONPATH"] = source
-        self.client = httpx.Client(base_url=self.url, headers={"authorization": f"Key {KEY}"}, timeout=60.0)
+        self.client = httpx.Client(base_url=self.url, headers={"authorization": f"Key {KEY}"}, timeout=REQUEST_S)
         self.process: subprocess.Popen[bytes] | None = None
         self._warm = warm
 
@@ -165,7 +188,7 @@ class Server:
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()
         try:
-            health = httpx.get(f"{self.url}/health", headers={"authorization": f"Key {KEY}"}).json()
+            health = httpx.get(f"{self.url}/health", headers={"authorization": f"Key {KEY}"}, timeout=REQUEST_S).json()
         except httpx.HTTPError:
             return False
         return bool(health["warm"] or not warm) and self.listens()
@@ -250,7 +273,7 @@ class Server:
 
     def load(self) -> tuple[int, int]:
         """Requests in flight and queued, over all clusters."""
-        health = httpx.get(f"{self.url}/health", headers={"authorization": f"Key {KEY}"}).json()
+        health = httpx.get(f"{self.url}/health", headers={"authorization": f"Key {KEY}"}, timeout=REQUEST_S).json()
         return health["inFlight"], health["queued"]
 
     def worker_pids(self) -> list[int]:
@@ -282,3 +305,24 @@ class Server:
         standbys = [each for each in programs if "modelyard.worker.standby" in program_of(each)]
         alone = [each for each in programs if "modelyard.worker.nursery" in program_of(each)]
         return [*(fork for each in standbys for fork in forks_of(each)), *alone]
+
+    def standbys(self) -> list[psutil.Process]:
+        """The process that nurseries are forked from, once there is one."""
+        return [each for each in self.descendants() if "modelyard.worker.standby" in program_of(each)]
+
+    @contextmanager
+    def boots_held(self) -> Iterator[None]:
+        """Nothing that the server has started does anything before the end of the block: no replica boots."""
+        wait_until(self.standbys)
+        held: list[psutil.Process] = []
+        try:
+            while fresh := [each for each in self.descendants() if each not in held]:
+                held += fresh
+                for process in fresh:
+                    with suppress(psutil.NoSuchProcess):
+                        process.suspend()
+            yield
+        finally:
+            for process in held:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()

@@ -18,7 +18,7 @@ import pytest
 from tests.attacks.memory import MIB, cpu_s, measured
 from tests.attacks.registry import attack
 from tests.attacks.test_strangers import guess_keys
-from tests.serving import KEY, Server, wait_until
+from tests.serving import KEY, REQUEST_S, Server, wait_until
 
 PIECE = b"a" * 65536
 MOST_TAKEN = 8 * MIB
@@ -27,8 +27,6 @@ MOST_KEPT = 48 * 1024
 """What a connection without a key may cost in memory, on average; measured: 8 KiB."""
 MOST_CPU_S = 0.02
 """What slow connections may add to the server's CPU time per keyed request; measured: 0.001 s for 300 of them."""
-MOST_WAIT_S = 15.0
-"""Longer than any neighbour keeps an answer of milliseconds away: who waits so long waits for a stalled server."""
 START = b"GET /health HTTP/1.1\r\nhost: localhost\r\n"
 CHUNKED = b"POST /nothing/here HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
 WAITING = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n" * 3
@@ -56,7 +54,7 @@ SLOW = {
 
 
 def connect(server: Server) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=30.0)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=REQUEST_S)
 
 
 def send_until_cut_off(server: Server, start: bytes, piece: bytes, most_bytes: int = 64 * MIB) -> tuple[int, bytes]:
@@ -117,7 +115,7 @@ def test_what_is_refused_behind_requests_under_way_is_no_error_of_the_server(ser
 
 def test_headers_within_the_limits_are_read(server: Server):
     headers = {f"x-{number}": "a" * 500 for number in range(80)}
-    assert httpx.get(f"{server.url}/health", headers=headers).status_code == 200
+    assert httpx.get(f"{server.url}/health", headers=headers, timeout=REQUEST_S).status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +172,8 @@ def test_an_idle_connection_is_closed(hasty: Server):
 @pytest.fixture
 def narrow(zoo: Path, tmp_path: Path) -> Iterator[Server]:
     """Takes few connections, and closes none of them by its deadlines while a test lasts."""
-    with Server(tmp_path, zoo, "--max-connections", "60", warm=False) as server:
+    flags = ("--max-connections", "60", "--header-timeout-s", "600", "--keep-alive-s", "600")
+    with Server(tmp_path, zoo, *flags, warm=False) as server:
         yield server
 
 
@@ -271,7 +270,6 @@ class Figures:
     """Of requests with a key at 20 a second: what they took, and the CPU time the server needed meanwhile for each."""
 
     p99_s: float
-    longest_s: float
     cpu_s: float
 
 
@@ -287,7 +285,7 @@ def ask_steadily(server: Server, seconds: float) -> Figures:
         server.run("tiny/classifier", text="good")
         took.append(time.perf_counter() - asked)
     each_cpu_s = (cpu_s(process) - cpu_before) / len(took)
-    return Figures(sorted(took)[int(len(took) * 0.99)], max(took), each_cpu_s)
+    return Figures(sorted(took)[int(len(took) * 0.99)], each_cpu_s)
 
 
 def process_of(server: Server) -> psutil.Process:
@@ -313,7 +311,6 @@ def ask_among_slow_connections(server: Server, count: int, seconds: float) -> tu
 def test_slow_connections_hurt_nobody(server: Server):
     idle, attacked = ask_among_slow_connections(server, 300, 3.0)
     assert attacked.cpu_s <= idle.cpu_s + MOST_CPU_S
-    assert attacked.longest_s <= MOST_WAIT_S
 
 
 @pytest.mark.verify(part="attacks")

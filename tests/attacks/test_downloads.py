@@ -25,7 +25,7 @@ LARGE = {"safetensors": {"parameters": {"F32": 25_000_000_000}}}
 """What the hub says of a model of 100 GB."""
 SIZE_BYTES = 24_000_000
 """Of a file that takes a while: more than the sockets on its way hold."""
-DOWNLOAD_S = 30
+DOWNLOAD_S = 120
 """How long a slow hub takes to send it: time enough to leave before it has come."""
 
 

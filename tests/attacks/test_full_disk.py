@@ -18,9 +18,9 @@ from tests.attacks.registry import attack
 from tests.serving import Server, wait_until
 
 MODEL = "tiny/classifier"
-NOTICED_S = 60.0
+NOTICED_S = 120.0
 """A heartbeat, at the latest, is a write that fails: ten seconds, and the time a busy machine takes."""
-READ_S = 40.0
+READ_S = 120.0
 """What a call that reads may take: it waits for five seconds at most, and then answers."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -54,13 +55,15 @@ def test_unknown_names_are_looked_up_a_few_and_the_account_is_told_when_to_come_
     server: Server, hub: HubServer
 ) -> None:
     with add_account(server, "eve") as eve, add_account(server, "ada") as ada:
+        begun = time.monotonic()
         answers = ask_for_unknown(eve)
+        may_ask = PER_MINUTE * (1 + (time.monotonic() - begun) / 60)  # half a hundred, unless the machine is very busy
         asked = hub.count("/api/models/nobody")
         assert ada.post("/models/v2/nobody/of-ada", json={"text": "a"}).status_code == 404
         assert hub.count("/api/models/nobody/of-ada") == 1
-    assert asked < UNKNOWN // 2, asked
+    assert asked <= may_ask, asked
     statuses = Counter(answer.status_code for answer in answers)
-    assert statuses[429] > UNKNOWN // 2, statuses
+    assert UNKNOWN - statuses[429] <= may_ask, statuses
     assert set(statuses) == {200, 404, 429}  # a list is empty, a model is not there, or later
     refusals = [answer for answer in answers if answer.status_code == 429]
     assert all(int(refusal.headers["retry-after"]) > 0 for refusal in refusals)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.attacks.registry import attack
 from tests.builders import build
-from tests.serving import Server, cpu_s, is_alive, program_of, wait_until
+from tests.serving import Server, cpu_s, is_alive, wait_until
 
 MODEL = "tiny/gpt2"
 FORK_CPU_S = 1.0
@@ -118,10 +118,7 @@ def test_a_standby_that_is_killed_is_replaced_and_takes_no_replica_along(server:
     run(server)
     assert all(map(psutil.pid_exists, workers))
 
-    def replaced() -> bool:
-        return any("modelyard.worker.standby" in program_of(each) for each in server.descendants())
-
-    wait_until(replaced)
+    wait_until(server.standbys)
     nursery.kill()
     wait_until(lambda: not is_alive(nursery))
     run(server)

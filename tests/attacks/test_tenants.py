@@ -13,7 +13,7 @@ import pytest
 
 from tests.attacks.test_strangers import add_account
 from tests.builders import build
-from tests.serving import Server, wait_until
+from tests.serving import REQUEST_S, Server, wait_until
 
 NOT_REPEATED = "It asks every call once, and looks at what is told."
 
@@ -53,7 +53,7 @@ def marks_of(server: Server, client: httpx.Client, name: str, request_id: str) -
 
 def calls(server: Server, model_id: str, request_id: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Every call of the server's own description about a model: method, path, and what to send. Deletions come last."""
-    document = httpx.get(f"{server.url}/openapi.json").json()
+    document = httpx.get(f"{server.url}/openapi.json", timeout=REQUEST_S).json()
     org, _, model = model_id.partition("/")
     names = {"org": org, "model": model, "task": "text-generation", "request_id": request_id, "name": "nothing.png"}
     every = [(method, path) for path, item in document["paths"].items() for method in item if method != "parameters"]
@@ -125,7 +125,7 @@ def test_no_answer_tells_one_account_of_another(server: Server) -> None:
         assert alice.patch(f"/models/v2/{THEIRS}", json={"capacity": {"min": 0}}).status_code == 200
         mine = bob.post(f"/models/v2/{MINE}", json=SHORT)
         assert mine.status_code == 200, mine.text
-        assert [line for line in events(alice, THEIRS) if "evicted" in line]
+        wait_until(lambda: [line for line in events(alice, THEIRS) if "evicted" in line])
         others = {*marks_of(server, bob, "bob-of-zeta", mine.headers["x-request-id"]), MINE}
         check(alice.get(f"/models/v2/events/{THEIRS}"), others)
         for client in (alice, bob):

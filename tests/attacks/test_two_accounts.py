@@ -56,7 +56,7 @@ def accounts(server: Server) -> Iterator[tuple[httpx.Client, httpx.Client]]:
     """The honest account and the hostile one, whose quota is in force."""
     with add_account(server, "ada") as ada, add_account(server, "eve") as eve:
         run_command(server, "accounts", "set", "eve", "--max-instances", str(QUOTA))
-        time_to_heed = time.monotonic() + 30
+        time_to_heed = time.monotonic() + 60
         while eve.put(f"/models/v2/{OTHER}", json={"capacity": {"min": QUOTA + 1}}).status_code == 202:
             assert time.monotonic() < time_to_heed
         eve.delete(f"/models/v2/{OTHER}")

@@ -1,4 +1,3 @@
-import statistics
 import subprocess
 import sys
 import time
@@ -236,16 +235,11 @@ async def test_getting_a_known_local_model_costs_next_to_nothing(root: Path) -> 
     catalog = Catalog(Folders([root]))
     await catalog.get("acme/m")
 
-    def now() -> float:
-        return time.perf_counter()
-
-    costs_s = []
+    started = time.process_time()
     for _ in range(200):
-        started = now()
         await catalog.get("acme/m")
-        costs_s.append(now() - started)
 
-    assert statistics.median(costs_s) < 0.0005
+    assert time.process_time() - started < 200 * 0.0005
 
 
 def test_the_catalog_imports_no_framework() -> None:

@@ -17,7 +17,7 @@ from modelyard.cli.main import app
 
 SCRIPT = Path(sys.executable).with_name("modelyard")
 """What `make setup` installs."""
-DEADLINE_S = 90.0
+DEADLINE_S = 150.0
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -85,11 +86,45 @@ def test_show_says_what_a_model_is_and_what_it_is_not(alone: Terminal, tmp_path:
     assert "is a GLiNER model, which Modelyard does not run; take a model for token-classification" in lines["error"]
 
 
+WAITING_CODE = """
+import os, time
+from transformers import GPT2Config, GPT2LMHeadModel
+
+while not os.path.exists("LOADS"):
+    time.sleep(0.01)
+
+
+class WaitingConfig(GPT2Config):
+    model_type = "waiting"
+
+
+class WaitingModel(GPT2LMHeadModel):
+    config_class = WaitingConfig
+"""
+"""Of a model that goes on loading until there is a file in its folder."""
+WAITING, LOADS = "own/waiting", "loads"
+
+
 @pytest.fixture(scope="module")
-def worker(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A worker's URL from the moment it listens."""
+def waiting_model(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of such a model."""
+    folder = tmp_path_factory.mktemp("waiting") / WAITING
+    shutil.copytree(zoo / GPT2, folder)
+    config = json.loads((folder / "config.json").read_text())
+    classes = {"AutoConfig": "waiting.WaitingConfig", "AutoModelForCausalLM": "waiting.WaitingModel"}
+    own = {"model_type": "waiting", "architectures": ["WaitingModel"], "auto_map": classes}
+    (folder / "config.json").write_text(json.dumps({**config, **own}))
+    (folder / "README.md").write_text("---\npipeline_tag: text-generation\n---\n")
+    (folder / "waiting.py").write_text(WAITING_CODE.replace("LOADS", str(folder / LOADS)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def worker(waiting_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A worker's URL from the moment it listens; its model has not been loaded before `waiting_model` may be."""
     environ = clean_environ(tmp_path_factory.mktemp("home"), MODELYARD_HUB="off", PORT="0", DEVICE="cpu")
-    process = Terminal(environ).start("worker", str(zoo / GPT2))
+    models = str(waiting_model.parents[1])
+    process = Terminal(environ).start("worker", WAITING, "--models-dir", models, "--allow-unsafe", WAITING)
     try:
         assert process.stdout is not None
         listening = re.search(r"http://\S+(?=;)", process.stdout.readline())
@@ -107,24 +142,32 @@ def health(worker: str) -> httpx.Response:
     return httpx.get(f"{worker}/health", timeout=DEADLINE_S)
 
 
-def test_worker_is_healthy_only_once_its_model_is_loaded(worker: str) -> None:
+@pytest.fixture
+def loaded_worker(worker: str, waiting_model: Path) -> str:
+    """The same once its model is loaded."""
+    (waiting_model / LOADS).touch()
+    wait_until(lambda: health(worker).status_code == 200, DEADLINE_S)
+    return worker
+
+
+def test_worker_is_healthy_only_once_its_model_is_loaded(worker: str, waiting_model: Path) -> None:
     early = health(worker)
     assert early.status_code == 503
     assert early.json()["status"] in ("preparing", "loading")
-    refused = httpx.post(f"{worker}/run", json={"text": "Once"})
+    refused = httpx.post(f"{worker}/run", json={"text": "Once"}, timeout=DEADLINE_S)
     assert refused.status_code == 503
     assert refused.json()["output"] is None
-    wait_until(lambda: health(worker).status_code == 200, 90.0)
+    (waiting_model / LOADS).touch()
+    wait_until(lambda: health(worker).status_code == 200, DEADLINE_S)
     assert health(worker).json()["task"] == "text-generation"
 
 
-def test_worker_answers_like_v2(worker: str) -> None:
-    wait_until(lambda: health(worker).status_code == 200, 90.0)
+def test_worker_answers_like_v2(loaded_worker: str) -> None:
     body = {"text": "Once", "params": {"max_new_tokens": 12}}
-    whole = httpx.post(f"{worker}/run", json=body)
+    whole = httpx.post(f"{loaded_worker}/run", json=body, timeout=DEADLINE_S)
     assert whole.status_code == 200
     assert whole.json()["error"] is None
-    with httpx.stream("POST", f"{worker}/run", json={**body, "stream": True}) as response:
+    with httpx.stream("POST", f"{loaded_worker}/run", json={**body, "stream": True}, timeout=DEADLINE_S) as response:
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
         pieces = list(response.iter_text())
     assert len(pieces) > 1
@@ -141,10 +184,9 @@ def test_worker_answers_like_v2(worker: str) -> None:
     ],
 )
 def test_worker_says_what_is_wrong(
-    worker: str, method: str, path: str, content: str | None, status: int, words: str
+    loaded_worker: str, method: str, path: str, content: str | None, status: int, words: str
 ) -> None:
-    wait_until(lambda: health(worker).status_code == 200, 90.0)
-    answer = httpx.request(method, worker + path, content=content)
+    answer = httpx.request(method, loaded_worker + path, content=content, timeout=DEADLINE_S)
     assert answer.status_code == status
     assert words in answer.json()["error"]
     assert answer.json()["output"] is None

@@ -10,7 +10,7 @@ import pytest
 from modelyard.tasks.base import Task
 from modelyard.tasks.registry import TASKS
 from tests.clients.programs import run_node, run_python
-from tests.serving import Server
+from tests.serving import REQUEST_S, Server
 
 
 def client_input(task: Task) -> Any:
@@ -30,7 +30,7 @@ def check_every_task(answers: list[Any]) -> None:
         if task.makes is None:
             msgspec.convert(output, task.output)
         else:
-            assert httpx.get(output).status_code == 200
+            assert httpx.get(output, timeout=REQUEST_S).status_code == 200
 
 
 @pytest.fixture(scope="module")

@@ -30,11 +30,13 @@ from modelyard.records.instances import Instance
 from modelyard.store.store import Store
 from modelyard.store.tables import requests
 from modelyard.units import GIB
-from tests.serving import KEY, Server, wait_until
+from tests.serving import KEY, REQUEST_S, Server, wait_until
 from tests.store.samples import fund
 
 LONG = {"max_new_tokens": 100, "min_new_tokens": 100, "do_sample": False}
 SHORT = {"max_new_tokens": 3}
+HEARTBEAT_S = 10.0
+"""How often a server writes that its instances live, unless its machine is very busy."""
 STRANGER = "key-of-a-stranger"
 
 
@@ -155,10 +157,12 @@ def test_a_request_that_an_instance_refuses_is_metered(billed: Server) -> None:
 def test_nobody_sees_the_requests_of_others(billed: Server) -> None:
     request_id = billed.post("tiny/gpt2", text="the cat", params=SHORT).headers["x-request-id"]
     for url, key in ((request_id, STRANGER), ("req_0", "test-key")):
-        answer = httpx.get(f"{billed.url}/models/v2/usage/{url}", headers={"authorization": key})
+        answer = httpx.get(f"{billed.url}/models/v2/usage/{url}", headers={"authorization": key}, timeout=REQUEST_S)
         assert answer.status_code == 404
         assert url in answer.json()["error"]
-    theirs = httpx.get(f"{billed.url}/models/v2/usage?lines=1", headers={"authorization": STRANGER}).json()["output"]
+    theirs = httpx.get(
+        f"{billed.url}/models/v2/usage?lines=1", headers={"authorization": STRANGER}, timeout=REQUEST_S
+    ).json()["output"]
     assert (theirs["rows"], theirs["lines"], theirs["total"]["costNano"]) == ([], [], 0)
 
 
@@ -272,7 +276,7 @@ def test_after_a_kill_the_ledger_ends_at_the_last_heartbeat_and_charges_nothing_
     (open_now,) = [life for life in lives(billed) if life.ended_at is None]
     assert open_now.id != closed.id
     assert closed.ended_at == left.heartbeat_at
-    assert 0 <= (died - closed.ended_at).total_seconds() < 12
+    assert 0 <= (died - closed.ended_at).total_seconds() < 3 * HEARTBEAT_S
     assert closed.end_reason == "the server was killed"
     assert open_now.ready_at is not None
     assert open_now.ready_at > closed.ended_at

@@ -11,7 +11,7 @@ import pytest
 
 from modelyard.tasks.base import Task
 from modelyard.tasks.registry import TASKS, get_task
-from tests.serving import Server
+from tests.serving import REQUEST_S, Server
 
 MEDIA_TYPES = {"image": "image/png", "audio": "audio/wav", "video": "video/mp4"}
 
@@ -30,7 +30,7 @@ def test_the_tasks_example_runs_over_http(task_server: Server, task: Task):
     if task.makes is None:
         msgspec.convert(output, task.output)
     else:
-        fetched = httpx.get(output)  # without a key: the name alone is the secret
+        fetched = httpx.get(output, timeout=REQUEST_S)  # without a key: the name alone is the secret
         assert fetched.status_code == 200
         assert fetched.headers["content-type"] == MEDIA_TYPES[task.makes]
         assert fetched.content
@@ -54,7 +54,7 @@ def test_a_stream_of_a_diffusion_tells_its_steps_and_then_the_url(task_server: S
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
         lines = b"".join(response.iter_raw()).decode().split("\n")
     assert lines[:-1] == ["step 1/3", "step 2/3", "step 3/3"]
-    assert httpx.get(lines[-1]).headers["content-type"] == "image/png"
+    assert httpx.get(lines[-1], timeout=REQUEST_S).headers["content-type"] == "image/png"
     task_server.delete("tasks/text-to-image")
 
 

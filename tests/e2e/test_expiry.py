@@ -15,12 +15,10 @@ import pytest
 
 from tests.engine.sharing import build_weighty
 from tests.peaks import total_bytes
-from tests.serving import Server, is_alive, program_of, wait_until
+from tests.serving import Server, is_alive, wait_until
 
 WEIGHTY = "tiny/weighty"
 QUICK = "tiny/classifier"
-LATE_S = 20.0
-"""How long after its period an idle model may still be there, on a busy machine; alone it is a second."""
 PERIOD_S = 2
 BUSY_S = 3.5
 """How long a model with that period has work, or loads: long enough to be thought idle by mistake."""
@@ -79,44 +77,40 @@ def worker_of(server: Server, model_id: str) -> psutil.Process:
     return server.worker()
 
 
-def statuses_while_frozen(server: Server, model_id: str, processes: list[psutil.Process]) -> set[str]:
-    """What is said of the model while these processes stand still, in the middle of what they do."""
+def statuses_for_a_while(server: Server, model_id: str) -> set[str]:
+    """What is said of the model meanwhile."""
     seen = set()
-    thawed_at = time.monotonic() + BUSY_S
+    over_at = time.monotonic() + BUSY_S
 
     def is_over() -> bool:
         seen.add(status(server, model_id))
-        return time.monotonic() >= thawed_at
+        return time.monotonic() >= over_at
 
-    try:
-        wait_until(is_over, every_s=0.1)
-    finally:
-        for process in processes:
-            process.resume()
+    wait_until(is_over, every_s=0.1)
     return seen
 
 
 def test_an_idle_model_is_gone_soon_after_its_period(own_server: Server) -> None:
     load(own_server, QUICK, 60)
     worker = worker_of(own_server, QUICK)
+    due = expires_at(own_server, QUICK) - 60 + PERIOD_S
     set_period(own_server, QUICK, PERIOD_S)
-    due = expires_at(own_server, QUICK)
 
     wait_until(lambda: not is_alive(worker))
 
-    assert 0 <= time.time() - due <= LATE_S
+    assert time.time() >= due
     wait_until(lambda: status(own_server, QUICK) == "STOPPED")
 
 
 def test_a_run_late_in_the_period_starts_it_anew(own_server: Server) -> None:
-    load(own_server, QUICK, 4)
+    load(own_server, QUICK, 10)
     first = expires_at(own_server, QUICK)
     worker = worker_of(own_server, QUICK)
 
-    wait_until(lambda: time.time() >= first - 2)
+    wait_until(lambda: time.time() >= first - 7)
     call(own_server, "run", QUICK, text="hello")
     second = expires_at(own_server, QUICK)
-    assert second - first > 1.5
+    assert second - first > 2.5
     seen = set()
 
     def is_due() -> bool:
@@ -127,7 +121,7 @@ def test_a_run_late_in_the_period_starts_it_anew(own_server: Server) -> None:
 
     wait_until(is_due)
     assert seen == {("RUNNING", True)}
-    wait_until(lambda: status(own_server, QUICK) == "STOPPED", deadline_s=LATE_S)
+    wait_until(lambda: status(own_server, QUICK) == "STOPPED")
 
 
 def test_a_model_that_is_busy_does_not_expire(own_server: Server) -> None:
@@ -135,11 +129,14 @@ def test_a_model_that_is_busy_does_not_expire(own_server: Server) -> None:
     worker = worker_of(own_server, WEIGHTY)
     with ThreadPoolExecutor() as pool:
         worker.suspend()
-        answer = pool.submit(call, own_server, "run", WEIGHTY, prompt="a", params={"max_new_tokens": 2})
-        wait_until(lambda: own_server.load()[0] == 1)
-        set_period(own_server, WEIGHTY, PERIOD_S)
-        assert statuses_while_frozen(own_server, WEIGHTY, [worker]) == {"RUNNING"}
-        set_period(own_server, WEIGHTY, 60)
+        try:
+            answer = pool.submit(call, own_server, "run", WEIGHTY, prompt="a", params={"max_new_tokens": 2})
+            wait_until(lambda: own_server.load()[0] == 1)
+            set_period(own_server, WEIGHTY, PERIOD_S)
+            assert statuses_for_a_while(own_server, WEIGHTY) == {"RUNNING"}
+            set_period(own_server, WEIGHTY, 60)
+        finally:
+            worker.resume()
         assert answer.result(60)
     assert worker_of(own_server, WEIGHTY) == worker
 
@@ -148,12 +145,9 @@ def test_a_model_that_still_loads_does_not_expire(models: Path, tmp_path: Path) 
     server = Server(tmp_path, models)
     server.start(warm=False)
     try:
-        wait_until(lambda: any("modelyard.worker.standby" in program_of(each) for each in server.descendants()))
-        nurseries = server.descendants()
-        for process in nurseries:
-            process.suspend()
-        call(server, "load", QUICK, expirationPeriodSeconds=PERIOD_S)
-        seen = statuses_while_frozen(server, QUICK, nurseries)
+        with server.boots_held():
+            call(server, "load", QUICK, expirationPeriodSeconds=PERIOD_S)
+            seen = statuses_for_a_while(server, QUICK)
         assert not seen & {"RUNNING", "STOPPED"}
         wait_until(lambda: status(server, QUICK) == "RUNNING")
         assert [line for line in server.events(QUICK) if "starts" in line][1:] == []
@@ -169,10 +163,10 @@ def test_delete_frees_the_memory_at_once(own_server: Server) -> None:
     load(own_server, QUICK, 60)
     call(own_server, "delete", QUICK)  # from now on the nursery has done all it does once
     before = held()
-    load(own_server, WEIGHTY, 60)
+    load(own_server, WEIGHTY, 600)
     call(own_server, "run", WEIGHTY, prompt="Once upon a time", params={"max_new_tokens": 2})
     loaded = held() - before
     assert loaded > 150 * 1024**2
 
     call(own_server, "delete", WEIGHTY)
-    wait_until(lambda: held() - before < 0.05 * loaded, deadline_s=20.0)  # not only when its period of a minute is over
+    wait_until(lambda: held() - before < 0.05 * loaded)  # not only when its period of ten minutes is over

@@ -21,16 +21,18 @@ CLIENTS = 4
 MARGIN_S = 2.0
 """By how much later than it is due a busy machine runs a heartbeat."""
 ROUNDED_S = 0.1
+LOST_S = 3.0
+"""How long before a kill an answer may have been given that is on no bill: a busy machine writes late."""
 
 
 @contextmanager
-def load(server: Server) -> Iterator[list[str]]:
-    """Clients that ask one request after the other; the ids of those that were answered."""
-    answered: list[str] = []
+def load(server: Server) -> Iterator[dict[str, float]]:
+    """Clients that ask one request after the other; the ids of those that were answered, and when each was."""
+    answered: dict[str, float] = {}
     over = Event()
 
     def ask_on() -> None:
-        with httpx.Client(base_url=server.url, headers={"authorization": f"Key {KEY}"}, timeout=10.0) as client:
+        with httpx.Client(base_url=server.url, headers={"authorization": f"Key {KEY}"}, timeout=60.0) as client:
             while not over.is_set():
                 try:
                     answer = client.post(f"/models/v2/{MODEL}", json={"text": "hello"})
@@ -38,7 +40,8 @@ def load(server: Server) -> Iterator[list[str]]:
                     over.wait(0.02)
                 else:
                     if answer.status_code == 200:
-                        answered.append(answer.headers["x-request-id"])
+                        assert answer.headers["x-request-id"] not in answered
+                        answered[answer.headers["x-request-id"]] = time.monotonic()
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         asking = [pool.submit(ask_on) for _ in range(CLIENTS)]
@@ -65,6 +68,7 @@ def test_the_bill_is_what_replicas_lived_within_a_heartbeat_for_each_kill(
     terms = {"MODELYARD_BILLING_MINIMUM_S": "0", "MODELYARD_BILLING_ROUND_S": "0"}
     least_s: list[float] = []
     most_s: list[float] = []
+    killed_at: list[float] = []
     with Server(tmp_path, zoo, **terms) as server:
         unready_at = time.monotonic()
         server.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1})
@@ -74,6 +78,7 @@ def test_the_bill_is_what_replicas_lived_within_a_heartbeat_for_each_kill(
                 wait_until(lambda life_s=life_s: newest(server)["seconds"] >= life_s)
                 worker = server.worker()
                 least_s.append(time.monotonic() - ready_at)
+                killed_at.append(time.monotonic())
                 server.kill()
                 most_s.append(time.monotonic() - unready_at)
                 wait_until(lambda worker=worker: not is_alive(worker))
@@ -89,9 +94,8 @@ def test_the_bill_is_what_replicas_lived_within_a_heartbeat_for_each_kill(
         assert all(one["to"] <= other["from"] for one, other in zip(ended, [*ended[1:], going_on], strict=True))
         bill = server.client.get("/models/v2/usage").json()["output"]["total"]
         # Of the requests that were answered, those of the last moment before a kill may be lost; none counts twice.
-        assert len(set(answered)) == len(answered)
-        may_be_lost = 0.1 * len(answered) + CLIENTS * len(lives_s)
-        assert len(answered) - may_be_lost <= bill["requests"] <= len(answered) + CLIENTS * (len(lives_s) + 1)
+        kept = [at for at in answered.values() if not any(0 <= kill - at < LOST_S for kill in killed_at)]
+        assert len(kept) <= bill["requests"] <= len(answered) + CLIENTS * (len(lives_s) + 1)
 
 
 def see_ready(server: Server, unready_at: float) -> tuple[float, float]:

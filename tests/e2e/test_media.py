@@ -19,7 +19,7 @@ from tests.media import hosts
 from tests.media.files import gradient, image_file, sound_file, tone
 from tests.media.hosts import Host
 from tests.media.zoo import HEARS, READS, SEES, build_zoo
-from tests.serving import Server
+from tests.serving import REQUEST_S, Server
 
 IMAGE = Image.fromarray(gradient())
 PNG = image_file(IMAGE, "PNG")
@@ -176,7 +176,7 @@ def place(server: Server, data: bytes, ending: str = "wav", age_s: float = 0) ->
 
 
 def test_an_artefact_is_fetched_without_a_key(media_server: Server):
-    response = httpx.get(media_server.url + place(media_server, WAV))
+    response = httpx.get(media_server.url + place(media_server, WAV), timeout=REQUEST_S)
     assert response.status_code == 200
     assert response.content == WAV
     assert response.headers["content-type"] == "audio/wav"
@@ -188,23 +188,23 @@ def test_an_artefact_answers_ranges_and_head(media_server: Server):
     url = media_server.url + place(media_server, WAV)
     size = len(WAV)
     for asked, start, end in (("0-99", 0, 100), (f"{size - 10}-", size - 10, size), ("-7", size - 7, size)):
-        response = httpx.get(url, headers={"range": f"bytes={asked}"})
+        response = httpx.get(url, headers={"range": f"bytes={asked}"}, timeout=REQUEST_S)
         assert response.status_code == 206
         assert response.content == WAV[start:end]
         assert response.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
-    assert httpx.get(url, headers={"range": f"bytes={size}-"}).status_code == 416
+    assert httpx.get(url, headers={"range": f"bytes={size}-"}, timeout=REQUEST_S).status_code == 416
     head = httpx.head(url)
     assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(size))
-    assert httpx.post(url).status_code == 405
+    assert httpx.post(url, timeout=REQUEST_S).status_code == 405
 
 
 def test_an_expired_artefact_and_a_wrong_name_are_not_found(media_server: Server):
-    assert httpx.get(media_server.url + place(media_server, WAV, age_s=3601)).status_code == 404
+    assert httpx.get(media_server.url + place(media_server, WAV, age_s=3601), timeout=REQUEST_S).status_code == 404
     (media_server.data_dir / "artefacts" / "plain.wav").write_bytes(WAV)
     for name in (
         "plain.wav", "..%2Fmodelyard.db", "%2e%2e%2fcli.key", "..", "%00", f"{'a' * 32}.wav", "a/b", "cli.key", "",
     ):  # fmt: skip
-        response = httpx.get(f"{media_server.url}/artefacts/{name}")
+        response = httpx.get(f"{media_server.url}/artefacts/{name}", timeout=REQUEST_S)
         assert response.status_code == 404, name
         assert response.json()["output"] is None
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import math
 import random
-import signal
 import socket
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,12 +20,10 @@ from typer.testing import CliRunner
 
 from modelyard.cli.main import app
 from tests.e2e.loadgen import encode, encode_to, read_head, run_together
-from tests.serving import Server, wait_until
+from tests.serving import ENDLESS, REQUEST_S, Server, wait_until
 
 SHORT = {"max_new_tokens": 3, "do_sample": False}
 LONG = {"max_new_tokens": 110, "min_new_tokens": 110, "do_sample": False}
-LONGER = {"max_new_tokens": 500, "min_new_tokens": 500, "do_sample": False}
-"""For a model that may write so much, in more than a second of work."""
 LIMITS = {
     "models": ["--max-models", "1"],
     "instances": ["--max-instances", "1"],
@@ -93,7 +92,7 @@ def limited(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lim
             if limits:
                 limited.command("accounts", "set", account, *limits)
             key = limited.key(account)
-            client = httpx.Client(base_url=server.url, headers={"authorization": f"Key {key}"}, timeout=60.0)
+            client = httpx.Client(base_url=server.url, headers={"authorization": f"Key {key}"}, timeout=REQUEST_S)
             limited.callers[account] = Caller(key, stack.enter_context(client))
         stack.enter_context(server)
         yield limited
@@ -105,18 +104,6 @@ def half_sent(port: int, request: bytes) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(request[:-1])
         yield connection
-
-
-@contextmanager
-def standing_still(pids: list[int]) -> Iterator[None]:
-    """Workers that do nothing meanwhile."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 def test_one_model_too_many_is_refused_on_every_way_in_until_the_limit_is_lifted(limited: LimitedServer):
@@ -193,15 +180,13 @@ def test_requests_at_once_are_counted_from_admission_to_the_end_on_both_surfaces
             assert caller.post("tiny/gpt2", text="a", params=SHORT).status_code == 200
             assert caller.v1("run", **body, params=SHORT).status_code == 200
         assert caller.post("tiny/t5", text="warm", params=SHORT).status_code == 200
-        workers = limited.server.worker_pids()  # looking for them takes long
-        stream = {"text": "a", "stream": True, "params": LONGER}
-        with caller.client.stream("POST", "/models/v2/tiny/t5", json=stream) as streamed:
+        model_id, endless = ENDLESS
+        stream = {"text": "a", "stream": True, "params": endless}
+        with caller.client.stream("POST", f"/models/v2/{model_id}", json=stream) as streamed:
             pieces = streamed.iter_raw()
-            next(pieces)
-            with standing_still(workers):
-                assert limited.health() == (2, 1, 0)
-                assert caller.post("tiny/gpt2", text="a").status_code == 429, "a stream counts until it ends"
-            assert b"".join(pieces)
+            assert next(pieces)
+            assert limited.health() == (2, 1, 0)
+            assert caller.post("tiny/gpt2", text="a").status_code == 429, "a stream counts until it ends"
     wait_until(lambda: limited.health() == (0, 0, 0))
     assert caller.post("tiny/gpt2", text="a", params={"wrong": 1}).status_code == 422
     assert limited.health() == (0, 0, 0)
@@ -214,10 +199,10 @@ def test_requests_at_once_are_counted_from_admission_to_the_end_on_both_surfaces
 
 
 def test_a_keys_rate_holds_on_both_surfaces_and_before_the_body_and_can_be_changed(limited: LimitedServer):
-    limited.callers["rates"].put("tiny/classifier")
+    assert limited.callers["rates"].post("tiny/classifier", text="so that it is loaded").status_code == 200
     key = limited.key("rates", "--rate-limit", "3")
     body = {"text": "a", "model": "tiny/classifier"}
-    with httpx.Client(base_url=limited.server.url, headers={"authorization": key}, timeout=60.0) as client:
+    with httpx.Client(base_url=limited.server.url, headers={"authorization": key}, timeout=REQUEST_S) as client:
         caller = Caller(key, client)
         counted = [caller.post("tiny/classifier", text="a"), caller.v1("run", **body), caller.post("no/such", text="a")]
         assert [each.status_code for each in counted] == [200, 200, 404]
@@ -313,17 +298,25 @@ def test_1000_requests_of_limited_and_unlimited_keys_are_counted_exactly(limited
     ]
     for load in loads:
         headers = {"authorization": load.key}
-        assert httpx.put(f"{limited.server.url}/models/v2/tiny/gpt2", headers=headers, json={}).status_code == 202
+        assert (
+            httpx.put(
+                f"{limited.server.url}/models/v2/tiny/gpt2", headers=headers, json={}, timeout=REQUEST_S
+            ).status_code
+            == 202
+        )
 
-    chance = random.Random(3)
+    chance, begun = random.Random(3), time.monotonic()
     run_together(load.run(limited.server.port, chance) for load in loads)
+    minutes = math.ceil((time.monotonic() - begun) / 60)  # one, unless the machine is very busy
     assert sum(load.requests for load in loads) == 1000
     for load in loads:
         if load.limit is None:
             assert set(load.statuses) == {200}
         else:
-            assert load.statuses.count(200) == load.limit
-            assert load.statuses.count(429) == load.requests - load.limit
-            assert sorted(load.remaining) == list(range(load.limit)), "each was told what was left after it"
+            assert load.limit <= load.statuses.count(200) <= minutes * load.limit
+            assert load.statuses.count(200) + load.statuses.count(429) == load.requests
+            told = Counter(load.remaining)
+            assert set(told) == set(range(load.limit)), "each was told what was left after it"
+            assert max(told.values()) <= minutes
     assert sum(load.left for load in loads) >= 100
     wait_until(lambda: limited.health() == (0, 0, 0))

@@ -168,7 +168,7 @@ async def test_a_worker_without_a_log_or_a_socket_is_said_to_be(echo: Harness, t
 @pytest.mark.parametrize("how", ["stopped by a signal", "stuck in native code"])
 async def test_a_worker_that_gives_no_sign_of_life_counts_as_dead(how: str) -> None:
     # The other one, and this test, must get a turn within that.
-    async with local(ping_every_s=0.02, ping_deadline_s=2.0) as harness:
+    async with local(ping_every_s=0.02, ping_deadline_s=4.0) as harness:
         stuck, other = await asyncio.gather(harness.boot(), harness.boot())
         replica_id, pid = harness.id_of(stuck), pid_of(harness, stuck)
         if how == "stopped by a signal":
@@ -177,7 +177,7 @@ async def test_a_worker_that_gives_no_sign_of_life_counts_as_dead(how: str) -> N
         with pytest.raises(ReplicaLost):
             await finish(exchange)
         sighting = await harness.until_phase(replica_id, Phase.GONE)
-        assert sighting.reason == "stuck: no sign of life for 2 s"
+        assert sighting.reason == "stuck: no sign of life for 4 s"
         assert not is_alive(pid)
         assert await ask(other, "hello") == "hello"
 

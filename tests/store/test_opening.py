@@ -201,7 +201,7 @@ def test_a_user_without_rights_is_told(postgresql_url: str, postgresql_schema: s
 
 
 def test_a_connection_the_server_dropped_is_made_anew(postgresql_url: str, postgresql_schema: str) -> None:
-    drop = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = %s"
+    drop = "SELECT pg_terminate_backend(pid, 50000) FROM pg_stat_activity WHERE application_name = %s"
     with (
         Store.open(f"{postgresql_url}&application_name={postgresql_schema}") as store,
         psycopg.connect(postgresql_url, autocommit=True) as connection,

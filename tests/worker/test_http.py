@@ -98,7 +98,7 @@ async def echo_spec_for(**more: Any) -> ReplicaSpec:
 
 def test_a_worker_ends_in_order_when_it_is_told_to() -> None:
     with solo() as worker:
-        assert httpx.get(f"{worker.url}/health").json()["status"] == "ready"
+        assert httpx.get(f"{worker.url}/health", timeout=DEADLINE_S).json()["status"] == "ready"
         worker.process.send_signal(signal.SIGINT)
         worker.process.communicate(timeout=DEADLINE_S)
         assert worker.process.returncode in (0, 130, -signal.SIGINT)

@@ -23,7 +23,7 @@ ENDLESS = "{% set r = range(99999) %}{% for a in r %}{% for b in r %}{% endfor %
 
 @pytest.fixture
 def tokenizer(model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(chat_templates, "MOST_S", 3.0)
+    monkeypatch.setattr(chat_templates, "MOST_S", 60.0)
     tokenizer = AutoTokenizer.from_pretrained(model_folder("llama_chat"))
     limit_template(tokenizer)
     return tokenizer
@@ -44,8 +44,10 @@ def tokenizer(model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_a_template_that_takes_too_much_is_refused_and_its_model_goes_on(
-    tokenizer: Any, template: str, reason: str
+    tokenizer: Any, template: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if template is ENDLESS:
+        monkeypatch.setattr(chat_templates, "MOST_S", 3.0)
     usual = tokenizer.chat_template
     tokenizer.chat_template = template
     with pytest.raises(InvalidRequest, match=f"messages: the model's chat template refuses them: .*{reason}"):
@@ -66,11 +68,11 @@ def test_a_limit_of_memory_is_never_above_the_one_there_was() -> None:
 
 def test_what_ends_in_time_is_not_interrupted_later() -> None:
     watch = Watch()
-    for _ in range(200):
-        with watch.time_limited(0.001):
+    for _ in range(20):
+        with watch.time_limited(0.1):
             pass
     ended = threading.Event()
-    assert not ended.wait(0.05)  # longer than any of those limits
+    assert not ended.wait(0.2)  # longer than any of those limits
     with pytest.raises(TemplateTooSlow), watch.time_limited(0.01):
         loop_for_ever()
 

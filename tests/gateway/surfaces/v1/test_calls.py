@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving import Server, wait_until
+from tests.serving import REQUEST_S, Server, wait_until
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 GREEDY = {"min_new_tokens": 8, "max_new_tokens": 8, "do_sample": False}
@@ -167,5 +167,5 @@ def test_a_stranger_gets_401(server: Server):
 
 @pytest.mark.parametrize("name", ["load", "status", "run", "instances", "delete", "job"])
 def test_without_a_key_the_header_says_which_kind_is_wanted(server: Server, name: str) -> None:
-    answer = httpx.post(f"{server.url}/model/{name}", json={"model": "tiny/gpt2"})
+    answer = httpx.post(f"{server.url}/model/{name}", json={"model": "tiny/gpt2"}, timeout=REQUEST_S)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Key realm="modelyard"')

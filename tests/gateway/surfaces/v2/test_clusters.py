@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.plugin import ZOO
-from tests.serving import KEY, Server, wait_until
+from tests.serving import KEY, REQUEST_S, Server, wait_until
 
 CLUSTER_KEYS = {
     "modelId", "status", "created", "modified", "timeout", "capacity", "instances", "inferences", "lastInference",
@@ -136,7 +136,9 @@ def test_lists(server: Server):
 
 def test_three_header_forms_are_accepted(server: Server):
     for header in (f"Key {KEY}", f"Bearer {KEY}", KEY, f"key {KEY}"):
-        response = httpx.get(f"{server.url}/models/v2/list/clusters", headers={"AUTHORIZATION": header})
+        response = httpx.get(
+            f"{server.url}/models/v2/list/clusters", headers={"AUTHORIZATION": header}, timeout=REQUEST_S
+        )
         assert response.status_code == 200, header
 
 
@@ -144,7 +146,7 @@ def test_three_header_forms_are_accepted(server: Server):
 def test_missing_and_unknown_keys_get_401(server: Server, header: str | None):
     headers = {} if header is None else {"authorization": header}
     for method, path in (("GET", "list/clusters"), ("PUT", "tiny/classifier"), ("POST", "tiny/classifier")):
-        response = httpx.request(method, f"{server.url}/models/v2/{path}", headers=headers, json={})
+        response = httpx.request(method, f"{server.url}/models/v2/{path}", headers=headers, json={}, timeout=REQUEST_S)
         assert response.status_code == 401
         assert response.json()["output"] is None
         assert "key" in response.json()["error"].lower()
@@ -190,11 +192,11 @@ def test_events_tell_the_story(server: Server):
 
 def test_health_needs_no_key(server: Server):
     for path in ("/health", "/livez", "/readyz"):
-        assert httpx.get(f"{server.url}{path}").status_code == 200
+        assert httpx.get(f"{server.url}{path}", timeout=REQUEST_S).status_code == 200
 
 
 def test_the_api_describes_every_field_of_itself(server: Server):
-    document = httpx.get(f"{server.url}/openapi.json").json()
+    document = httpx.get(f"{server.url}/openapi.json", timeout=REQUEST_S).json()
     assert {"/models/v2/{org}/{model}", "/models/v2/list/models", "/health"} <= document["paths"].keys()
     undescribed = [
         f"{name}.{field}"
@@ -203,7 +205,7 @@ def test_the_api_describes_every_field_of_itself(server: Server):
         if "description" not in kind and "$ref" not in kind and name != "Inference"
     ]
     assert undescribed == []
-    page = httpx.get(f"{server.url}/docs")
+    page = httpx.get(f"{server.url}/docs", timeout=REQUEST_S)
     assert page.status_code == 200
     assert "http" not in page.text.replace("http-equiv", "")
-    assert httpx.get(f"{server.url}/docs/assets/swagger-ui-bundle.js").status_code == 200
+    assert httpx.get(f"{server.url}/docs/assets/swagger-ui-bundle.js", timeout=REQUEST_S).status_code == 200

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.e2e.loadgen import leave_at_random
-from tests.serving import KEY, Server, wait_until
+from tests.serving import KEY, REQUEST_S, Server, wait_until
 
 SOON_S = 15.0
 """What a refusal takes at most, where it takes milliseconds alone: who waits so long waits for what never comes."""
@@ -200,7 +200,9 @@ def test_an_unknown_model_is_answered_with_the_nearest_names(server: Server):
 
 @pytest.mark.parametrize("path", ["..%2Fetc/passwd", "tiny/..", "tiny/%2e%2e", "tiny/a%00b", "-x/y", "a b/c"])
 def test_path_tricks_are_refused(server: Server, path):
-    response = httpx.post(f"{server.url}/models/v2/{path}", headers={"authorization": KEY}, json={"text": "a"})
+    response = httpx.post(
+        f"{server.url}/models/v2/{path}", headers={"authorization": KEY}, json={"text": "a"}, timeout=REQUEST_S
+    )
     assert response.status_code in (404, 422)
     assert response.json()["output"] is None
 
