@@ -32,6 +32,10 @@ WORDS_FOR = {int: "a whole number", float: "a number", bool: "true or false", st
 BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
+CONTEXT_TOKENS = 4096
+"""Prompt and answer of a long conversation; of a model of 7B parameters it takes half a gigabyte."""
+
+
 def setting(default: Any, description: str, *, most: int | None = None, choices: tuple[str, ...] = ()) -> Any:
     """A settings field with its one-line description. Numbers go from 0 to `most`; `choices`: the words there are."""
     return field(default=default, metadata={"description": description, "most": most, "choices": choices})
@@ -79,6 +83,11 @@ class Settings:
     memory_gb: float = setting(0.0, "memory all replicas together may use, in GB; 0: 90 % of what is free at the start")
     allow_unsafe: tuple[str, ...] = setting(
         (), "org/name of a model whose pickle weights or own code may be loaded; may be given several times"
+    )
+    context_tokens: int = setting(
+        CONTEXT_TOKENS,
+        "most tokens of prompt and answer together that a model in GGUF files keeps, for which memory is set aside "
+        "when it is loaded; 0: as many as its own context has",
     )
     sandbox: str = setting(
         "auto",

@@ -140,7 +140,7 @@ def test_an_adapter_with_a_broken_config_is_named(inspect) -> None:
     assert "adapter_config.json is not valid JSON" in (inspect({"adapter_config.json": b"{"}).problem or "")
 
 
-@pytest.mark.parametrize(("name", "kind"), [("model.Q4_K_M.gguf", "GGUF"), ("tf_model.h5", "TensorFlow")])
+@pytest.mark.parametrize(("name", "kind"), [("flax_model.msgpack", "Flax"), ("tf_model.h5", "TensorFlow")])
 def test_weights_of_another_runtime_are_named(inspect, name: str, kind: str) -> None:
     assert f"in {kind} format only" in (inspect({name: b"x"}).problem or "")
     assert f"in {kind} format only" in (inspect({**without(model(), "model.safetensors"), name: b"x"}).problem or "")

@@ -29,6 +29,7 @@ def spec_of(folder: Path, task: str, runtime: str = "onnx") -> ReplicaSpec:
         ("onnx", "image-classification", True),
         ("onnx", "text-generation", False),
         ("onnx", "no-such-task", False),
+        ("gguf", "chat", True),
         ("transformers", "text-classification", False),
     ],
 )

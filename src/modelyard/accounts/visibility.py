@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from modelyard.accounts.rereading import read_forever
+from modelyard.records.files import repository_of
 from modelyard.records.variants import split_variant
 from modelyard.store.grants import Grants, model_key
 
@@ -27,7 +28,8 @@ class Visibility:
         """Whether the account may see a model of the hub, or a variant of one; None: the server itself."""
         if account_id is None or not self._restricted or account_id in self._operators:
             return True
-        keys = {model_key(model_id), model_key(split_variant(model_id)[0])}
+        repository_id = repository_of(model_id)
+        keys = {model_key(repository_id), model_key(split_variant(repository_id)[0])}
         return all(account_id in self._granted.get(key, ()) for key in keys & self._restricted)
 
     def hidden_from(self, account_id: str) -> Collection[str]:

@@ -6,21 +6,25 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from modelyard.catalog.found import Found
-from modelyard.catalog.memory import estimate_memory_bytes
+from modelyard.catalog.memory import estimate_model_bytes, plan_context
+from modelyard.config import CONTEXT_TOKENS
 from modelyard.records.models import Inspection, Measurement, ModelCard
 
 UNKNOWN_TASK = "unknown"
 """The task of a card whose files do not tell it; such a card always carries a refusal."""
 
 
-def make_card(found: Found, allow_unsafe: Collection[str] = ()) -> ModelCard:
-    """The card of one model. Its memory is an estimate until someone has measured it."""
+def make_card(found: Found, allow_unsafe: Collection[str] = (), context_tokens: int = CONTEXT_TOKENS) -> ModelCard:
+    """The card of one model. Its memory is an estimate until someone has measured it. `context_tokens`: the longest
+    context of models for which memory is set aside."""
     inspection = found.inspection
+    if inspection.keeps_context:
+        inspection = replace(inspection, max_length=plan_context(inspection.max_length, context_tokens))
     return ModelCard(
         model_id=found.model_id,
         task=inspection.task or UNKNOWN_TASK,
         source=found.source,
-        memory_bytes=estimate_memory_bytes(inspection.weight_bytes, inspection.dtype),
+        memory_bytes=estimate_model_bytes(inspection),
         inspection=inspection,
         path=found.path,
         revision=found.revision,

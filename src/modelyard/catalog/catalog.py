@@ -25,8 +25,9 @@ from modelyard.catalog.lookups import LookupBudget
 from modelyard.catalog.nearest import nearest_names
 from modelyard.catalog.space import Space
 from modelyard.clock import SystemClock
-from modelyard.config import Settings
+from modelyard.config import CONTEXT_TOKENS, Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, UnknownModel
+from modelyard.records.files import split_file
 from modelyard.records.models import Measurement, ModelCard, OnProgress, Source, check_model_id
 from modelyard.records.variants import VARIANTS_FOLDER, split_variant
 
@@ -61,16 +62,18 @@ class Catalog:
         allow_unsafe: frozenset[str] = frozenset(),
         guesses: LookupBudget | None = None,
         access: Access = OPEN,
+        context_tokens: int = CONTEXT_TOKENS,
     ) -> None:
         """`hub` None: only local folders. `allow_unsafe`: ids whose pickles and own code the operator accepts.
         `guesses`: how often an account is told what it may have meant; None: always. `access`: who may see private
-        and gated models of the hub, and what was made of them."""
+        and gated models of the hub, and what was made of them. `context_tokens`: as the setting says."""
         self._folders = folders
         self._hub = hub
         self._learned = learned
         self._allow_unsafe = allow_unsafe
         self._guesses = guesses
         self._access = access
+        self._context_tokens = context_tokens
         self._threads = ThreadPoolExecutor(FOLDER_THREADS, thread_name_prefix="folders")
         self._readers = f"modelyard {__version__}, transformers {transformers_version()}"
 
@@ -123,6 +126,9 @@ class Catalog:
                     model=model_id,
                     nearest=[base_id],
                 )
+            repository_id, label = split_file(model_id)
+            if label is not None and (repository := await self.find(repository_id, account_id)) is not None:
+                raise no_such_file(repository, label)
             guess, near = await self._guess(model_id, account_id)
             raise UnknownModel(
                 f"There is no model {model_id} here{unasked}.{guess}",
@@ -191,7 +197,7 @@ class Catalog:
 
     def _cards_of(self, models: Sequence[Found]) -> builtins.list[ModelCard]:
         measured = self._learned([found.model_id for found in models])
-        cards = (make_card(found, self._allow_unsafe) for found in models)
+        cards = (make_card(found, self._allow_unsafe, self._context_tokens) for found in models)
         return [apply_measurement(card, measured.get(card.model_id)) for card in cards]
 
     def _changed(self, stamps: Mapping[str, str | None]) -> builtins.list[tuple[str, str | None, Found | None]]:
@@ -237,6 +243,17 @@ class Catalog:
         return ", ".join(places) or "no place: none is configured"
 
 
+def no_such_file(repository: ModelCard, label: str) -> UnknownModel:
+    """For a model that is there, but not as a file of that label."""
+    labels = repository.inspection.labels
+    there = f"there are {', '.join(labels)}" if labels else "it is one model, without labels"
+    return UnknownModel(
+        f"{repository.model_id} has no file {label}; {there}.",
+        model=f"{repository.model_id}:{label}",
+        nearest=[f"{repository.model_id}:{each}" for each in labels] or [repository.model_id],
+    )
+
+
 def open_catalog(
     settings: Settings, learned: Learned = lambda ids: {}, access: Access = OPEN, space: Space | None = None
 ) -> Catalog:
@@ -249,4 +266,5 @@ def open_catalog(
         allow_unsafe=frozenset(settings.allow_unsafe),
         guesses=LookupBudget(settings.lookups_per_minute, SystemClock()),
         access=access,
+        context_tokens=settings.context_tokens,
     )

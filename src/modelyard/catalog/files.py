@@ -14,6 +14,7 @@ import msgspec
 
 from modelyard.catalog.regular_file import open_regular
 from modelyard.catalog.safetensors_header import CorruptWeights, Header, add_headers, read_header
+from modelyard.records.gguf import CorruptGguf, GgufHeader, read_gguf_file
 
 MAX_TEXT_BYTES = 16 * 1024 * 1024
 """No config is larger; of a README only the beginning matters."""
@@ -43,6 +44,9 @@ class Files(Protocol):
 
     def header(self, names: Sequence[str]) -> Header:
         """The sum of these safetensors files' headers. Raises CorruptWeights with the file's name in it, OSError."""
+
+    def gguf_header(self, name: str) -> GgufHeader:
+        """The header of a GGUF file. Raises CorruptGguf with the file's name in it, OSError."""
 
 
 Fingerprint = tuple[tuple[str, int, int], ...]
@@ -93,11 +97,23 @@ class FolderFiles:
     def header(self, names: Sequence[str]) -> Header:
         return add_headers(self._header(name) for name in names)
 
+    def gguf_header(self, name: str) -> GgufHeader:
+        return read_gguf_at(self._path / name, name)
+
     def _header(self, name: str) -> Header:
         try:
             return read_header(self._path / name)
         except CorruptWeights as error:
             raise CorruptWeights(f"{name} {error}") from error
+
+
+def read_gguf_at(path: Path, name: str) -> GgufHeader:
+    """The header of the GGUF file at `path`. Raises CorruptGguf with `name` in it, OSError."""
+    try:
+        with open_regular(path) as file:
+            return read_gguf_file(file)
+    except CorruptGguf as error:
+        raise CorruptGguf(f"{name} {error}") from error
 
 
 def read_json(files: Files, name: str) -> dict[str, Any]:

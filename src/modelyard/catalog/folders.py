@@ -14,8 +14,9 @@ from pathlib import Path
 
 from modelyard.catalog.files import Fingerprint, FolderFiles, scan_folder
 from modelyard.catalog.found import Found
-from modelyard.catalog.inspection import inspect_files
+from modelyard.catalog.inspection import NoSuchFile, inspect_files
 from modelyard.catalog.names import is_model_id
+from modelyard.records.files import split_file
 from modelyard.records.models import Inspection, Source, check_model_id
 
 _SETTLED_NS = 2_000_000_000
@@ -26,32 +27,40 @@ class Inspections:
     """Inspections of folders, each made again only when a file's name, size or modification time has changed."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[Fingerprint, Inspection]] = {}
+        self._known: dict[tuple[Path, str | None], tuple[Fingerprint, Inspection]] = {}
 
-    def get(self, path: Path, name: str) -> Inspection | None:
-        """What the model in the folder is, which is called `name`; None when there is no such folder, or nothing in
-        it."""
+    def get(self, path: Path, model_id: str) -> Inspection | None:
+        """What the model in the folder is, or that file of it which its id names; None when there is no such folder,
+        nothing in it, or no such file."""
+        name, label = split_label(model_id)
         try:
             fingerprint = scan_folder(path)
-            known = self._known.get(path)
+            known = self._known.get((path, label))
             if known is None or known[0] != fingerprint:
-                known = self._known[path] = fingerprint, inspect_files(FolderFiles(path, fingerprint), name=name)
-        except (FileNotFoundError, NotADirectoryError):
-            self._known.pop(path, None)
+                files = FolderFiles(path, fingerprint)
+                known = self._known[path, label] = fingerprint, inspect_files(files, name=name, label=label)
+        except (FileNotFoundError, NotADirectoryError, NoSuchFile):
+            self._known.pop((path, label), None)
             return None
         except OSError as error:
             return Inspection(problem=f"cannot be read: {_words(error)}")
         return known[1] if fingerprint else None
 
-    def find_known(self, path: Path) -> Inspection | None:
+    def find_known(self, path: Path, model_id: str) -> Inspection | None:
         """The same, only if it is known and still true: one directory scan, quick enough for an event loop."""
-        known = self._known.get(path)
+        known = self._known.get((path, split_label(model_id)[1]))
         if known is None or not known[0]:
             return None
         try:
             return known[1] if known[0] == scan_folder(path) else None
         except OSError:
             return None
+
+
+def split_label(model_id: str) -> tuple[str, str | None]:
+    """The name of a repository, and in lower case the label of the file that is meant, if one is."""
+    name, label = split_file(model_id)
+    return name, label and label.lower()
 
 
 def _words(error: OSError) -> str:
@@ -71,18 +80,18 @@ class Folders:
 
     def find(self, model_id: str) -> Found | None:
         """The model as it is now. Raises InvalidRequest for an ill-formed id."""
-        check_model_id(model_id)
+        folder, _ = split_file(check_model_id(model_id))
         for root in self.roots:
-            if inspection := self._inspections.get(root / model_id, model_id):
-                return Found(model_id, Source.FOLDER, inspection, root / model_id)
+            if inspection := self._inspections.get(root / folder, model_id):
+                return Found(model_id, Source.FOLDER, inspection, root / folder)
         return None
 
     def find_known(self, model_id: str) -> Found | None:
         """The model if an earlier `find` met it and it has not changed. May be called on an event loop."""
-        check_model_id(model_id)
+        folder, _ = split_file(check_model_id(model_id))
         for root in self.roots:
-            path = root / model_id
-            if inspection := self._inspections.find_known(path):
+            path = root / folder
+            if inspection := self._inspections.find_known(path, model_id):
                 return Found(model_id, Source.FOLDER, inspection, path)
             if path.exists():
                 return None
@@ -93,10 +102,10 @@ class Folders:
 
         Raises InvalidRequest for an ill-formed id.
         """
-        check_model_id(model_id)
+        folder, _ = split_file(check_model_id(model_id))
         for root in self.roots:
             try:
-                state: object = scan_folder(root / model_id)
+                state: object = scan_folder(root / folder)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:

@@ -27,6 +27,7 @@ from modelyard.catalog.space import FreeSpace, Space
 from modelyard.catalog.transfer import Patience, Transfer
 from modelyard.clock import Clock, SystemClock
 from modelyard.errors import QuotaExceeded
+from modelyard.records.files import repository_of
 from modelyard.records.models import OnProgress, check_model_id
 
 MAX_REMEMBERED = 10_000
@@ -207,7 +208,7 @@ class Hub:
         _, known = self._answers.get(model_id, (0.0, None))
         answer = await self._run(self._lookup.look, model_id, known)
         if answer.restricted is not None:
-            await self._run(self._access.note, model_id, answer.restricted)
+            await self._run(self._access.note, repository_of(model_id), answer.restricted)
         self._remember(model_id, answer)
         return answer
 
@@ -230,16 +231,17 @@ class Hub:
 
     async def _carry_out(self, plan: Plan, download: Download) -> Path:
         needed_bytes = await self._run(self._lookup.missing_bytes, plan)
-        async with self._space.room_for(download.model_id, needed_bytes, download.account_id) as removed:
-            for model_id in removed:
-                self._forget_files(model_id)
+        repository_id = plan.repository.model_id
+        async with self._space.room_for(repository_id, needed_bytes, download.account_id) as removed:
+            for removed_id in removed:
+                self._forget_files(removed_id)
             return await self._transfer(plan, download, needed_bytes)
 
-    def _forget_files(self, model_id: str) -> None:
-        """A model's files are not here any more."""
-        expires_at_s, answer = self._answers.get(model_id, (0.0, None))
-        if answer is not None and answer.found is not None:
-            self._answers[model_id] = (expires_at_s, replace(answer, found=replace(answer.found, path=None)))
+    def _forget_files(self, repository_id: str) -> None:
+        """A repository's files are not here any more."""
+        for model_id, (expires_at_s, answer) in list(self._answers.items()):
+            if repository_of(model_id) == repository_id and answer.found is not None:
+                self._answers[model_id] = (expires_at_s, replace(answer, found=replace(answer.found, path=None)))
 
     async def _transfer(self, plan: Plan, download: Download, needed_bytes: int) -> Path:
         download.meter.total_bytes = plan.total_bytes

@@ -23,6 +23,7 @@ from threading import Event
 
 from modelyard.catalog.hub_client import Repository
 from modelyard.catalog.names import is_model_id
+from modelyard.records.files import repository_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LOCK_RETRY_S = 0.1
@@ -183,5 +184,5 @@ class HubCache:
             lock.release()
 
     def folder(self, model_id: str) -> Path:
-        """Where everything of a model is or will be."""
-        return self.root / f"models--{model_id.replace('/', '--')}"
+        """Where everything of a model's repository is or will be."""
+        return self.root / f"models--{repository_of(model_id).replace('/', '--')}"

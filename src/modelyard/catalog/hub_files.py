@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from modelyard.catalog.files import MAX_TEXT_BYTES
+from modelyard.catalog.files import MAX_TEXT_BYTES, read_gguf_at
 from modelyard.catalog.hub_cache import HubCache
 from modelyard.catalog.hub_client import HubClient, Repository
 from modelyard.catalog.regular_file import open_regular
@@ -20,6 +20,7 @@ from modelyard.catalog.safetensors_header import (
     parse_header,
     read_header,
 )
+from modelyard.records.gguf import CorruptGguf, GgufHeader, read_gguf
 
 _FIRST_READ_BYTES = 64 * 1024
 """Holds the whole header of most single-file models: one request instead of two."""
@@ -48,6 +49,19 @@ class HubFiles:
         if self._repository.parameters and not any("/" in name for name in names):
             return header_of_counts(self._repository.parameters)
         return add_headers(self._header(name) for name in names)
+
+    def gguf_header(self, name: str) -> GgufHeader:
+        here = self._cache.file(self._repository, name)
+        if here is not None:
+            return read_gguf_at(here, name)
+        try:
+            return read_gguf(lambda first, count: self._read_range(name, first, count), self.sizes[name])
+        except CorruptGguf as error:
+            raise CorruptGguf(f"{name} {error}") from error
+
+    def _read_range(self, name: str, first: int, count: int) -> bytes:
+        last = min(first + count, self.sizes[name]) - 1
+        return self._client.read(self._repository, name, first, last) if first <= last else b""
 
     def _header(self, name: str) -> Header:
         try:

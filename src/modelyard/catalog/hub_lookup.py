@@ -14,9 +14,10 @@ from modelyard.catalog.found import Found
 from modelyard.catalog.hub_cache import HubCache
 from modelyard.catalog.hub_client import BAD_CREDENTIALS, HubClient, HubUnreachable, Repository, RepositoryMissing
 from modelyard.catalog.hub_files import HubFiles
-from modelyard.catalog.inspection import inspect_files
+from modelyard.catalog.inspection import NoSuchFile, inspect_files
 from modelyard.catalog.selection import select_files
 from modelyard.errors import DownloadFailed, ModelRefused, ModelyardError
+from modelyard.records.files import repository_of, split_file
 from modelyard.records.models import Inspection, Source
 
 FOUND_TTL_S = 300.0
@@ -78,8 +79,8 @@ class HubLookup:
         if self._offline:
             return self._from_cache(model_id, None, Answer(MISSING_TTL_S))
         try:
-            repository = self._client.describe(model_id)
-            inspection = self._inspect(repository, known)
+            repository = self._client.describe(repository_of(model_id))
+            inspection = self._inspect(model_id, repository, known)
         except RepositoryMissing:
             return self._withheld(self._from_cache(model_id, None, Answer(MISSING_TTL_S)))
         except ModelRefused as error:
@@ -90,6 +91,8 @@ class HubLookup:
                 f"{error} {model_id} is not complete in the cache either.", detail=f"The cache is {self._cache.root}."
             )
             return self._from_cache(model_id, known, Answer(FAILED_TTL_S, error=failed))
+        except NoSuchFile:
+            return Answer(MISSING_TTL_S, restricted=repository.restricted, to_strangers=Answer(MISSING_TTL_S))
         path = self._complete(repository, inspection)
         found = Found(model_id, Source.HUB, inspection, path, repository.commit)
         missing = Answer(MISSING_TTL_S)
@@ -110,7 +113,7 @@ class HubLookup:
                 return here
             try:
                 repository = self._describe(model_id, revision)
-                inspection = self._inspect_files(repository)
+                inspection = self._inspect(model_id, repository, None)
             except HubUnreachable as error:
                 if here is not None:
                     return here
@@ -118,6 +121,8 @@ class HubLookup:
             except RepositoryMissing as error:
                 gone = f"{model_id} cannot be fetched: {self._client.endpoint} has no such model."
                 raise DownloadFailed(gone) from error
+            except NoSuchFile as error:
+                raise DownloadFailed(f"{model_id} cannot be fetched: its repository has no such file.") from error
         if inspection.problem:
             raise ModelRefused(f"{model_id} {inspection.problem}.", model=model_id)
         small, weights = select_files(repository.files, inspection)
@@ -148,16 +153,14 @@ class HubLookup:
     def _describe(self, model_id: str, revision: str | None) -> Repository:
         if self._offline:
             raise HubUnreachable("HF_HUB_OFFLINE is set, and the cache does not hold all of it.")
-        return self._client.describe(model_id, revision)
+        return self._client.describe(repository_of(model_id), revision)
 
-    def _inspect(self, repository: Repository, known: Answer | None) -> Inspection:
+    def _inspect(self, model_id: str, repository: Repository, known: Answer | None) -> Inspection:
+        """What the repository is, or that file of it which the name means. Raises NoSuchFile."""
         if known and known.found and known.repository and known.repository.commit == repository.commit:
             return known.found.inspection
-        return self._inspect_files(repository)
-
-    def _inspect_files(self, repository: Repository) -> Inspection:
         files = HubFiles(repository, self._client, self._cache)
-        return inspect_files(files, repository.front, name=repository.model_id)
+        return inspect_files(files, repository.front, name=repository.model_id, label=split_file(model_id)[1])
 
     def _from_cache(self, model_id: str, known: Answer | None, otherwise: Answer) -> Answer:
         """The model as the cache holds it or as it was last known; `otherwise` when neither helps."""

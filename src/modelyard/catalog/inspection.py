@@ -15,6 +15,8 @@ from modelyard.catalog import library
 from modelyard.catalog.architectures import architecture, detect_pipeline_task, detect_task, known_task
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, read_json_list, scan_folder
 from modelyard.catalog.foreign import find_foreign, find_foreign_files
+from modelyard.catalog.gguf import inspect_gguf
+from modelyard.catalog.gguf_files import choose_gguf_model, find_gguf_models
 from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder, looks_like_ranker
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
@@ -87,13 +89,20 @@ def inspect_folder(path: Path) -> Inspection:
     return inspect_files(FolderFiles(path, scan_folder(path)), name=path.name)
 
 
-def inspect_files(files: Files, front: FrontMatter | None = None, *, name: str = "") -> Inspection:
+class NoSuchFile(Exception):
+    """A repository has no file of the label that was asked for."""
+
+
+def inspect_files(
+    files: Files, front: FrontMatter | None = None, *, name: str = "", label: str | None = None
+) -> Inspection:
     """The same for files wherever they lie. `front`: the card's front matter when known, else README.md is read.
-    `name`: the model's, which may say what its files do not."""
+    `name`: the model's, which may say what its files do not. `label`: which of several files is meant; None: the
+    repository as a whole. Raises NoSuchFile."""
     if front is None:
         front = _read_front_matter(files)
     try:
-        return _bounded(_inspect(files, front, name))
+        return _bounded(_inspect(files, front, name, label))
     except CorruptText as error:
         problem = f"cannot be read: {error}"
     except _UNEXPECTED:
@@ -118,11 +127,15 @@ def _bounded_text(text: str | None) -> str | None:
     return text if text is None or len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
-def _inspect(files: Files, front: FrontMatter, name: str) -> Inspection:
+def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> Inspection:
+    if label is not None:
+        return _inspect_gguf(files, front, label)
     if MANIFEST_FILE in files.sizes:
         return _inspect_variant(files, front)
     manifest = _read_manifest(files)
     weights = find_weights(files, manifest.folders)
+    if weights.format in (Format.NONE, Format.FOREIGN) and find_gguf_models(files.sizes):
+        return _inspect_gguf(files, front, None)
     header, damage = _read_header(files, weights)
     stored_bytes = sum(files.sizes[name] for name in weights.files)
     task = _task(files, front, manifest, name)
@@ -141,7 +154,17 @@ def _inspect(files: Files, front: FrontMatter, name: str) -> Inspection:
         problem=_problem(files, front, manifest, weights, damage, task)
         or (None if task else _taskless(front, manifest)),
         weight_files=weights.files,
+        labels=tuple(model.label for model in find_gguf_models(files.sizes)),
     )
+
+
+def _inspect_gguf(files: Files, front: FrontMatter, label: str | None) -> Inspection:
+    """The quantisation that `label` means. Raises NoSuchFile."""
+    models = find_gguf_models(files.sizes)
+    model = choose_gguf_model(models, label)
+    if model is None:
+        raise NoSuchFile(label)
+    return inspect_gguf(files, front, model, [each.label for each in models])
 
 
 def _inspect_variant(files: Files, front: FrontMatter) -> Inspection:

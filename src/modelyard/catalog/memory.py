@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from modelyard.config import CONTEXT_TOKENS
+from modelyard.records.models import Inspection
+
 MIB = 1024**2
 
 WORKER_BASE_BYTES = 60 * MIB
@@ -28,3 +31,20 @@ def estimate_memory_bytes(weight_bytes: int | None, dtype: str | None) -> int:
     stored = UNKNOWN_WEIGHT_BYTES if weight_bytes is None else weight_bytes
     loaded = stored * CPU_GROWTH.get(dtype or "", 1)
     return WORKER_BASE_BYTES + loaded + max(WORKING_FLOOR_BYTES, int(loaded * WORKING_FRACTION))
+
+
+def plan_context(max_length: int | None, context_tokens: int) -> int:
+    """How many tokens of prompt and answer a model keeps whose runtime sets memory aside for them.
+
+    `max_length`: its own context, None when its files do not tell; `context_tokens`: as the setting says.
+    """
+    own = max_length or context_tokens or CONTEXT_TOKENS
+    return min(own, context_tokens or own)
+
+
+def estimate_model_bytes(inspection: Inspection) -> int:
+    """`estimate_memory_bytes` for a model, with what its runtime sets aside when it loads it."""
+    if not inspection.keeps_context:
+        return estimate_memory_bytes(inspection.weight_bytes, inspection.dtype)
+    context_bytes = inspection.token_bytes * (inspection.max_length or 0)
+    return estimate_memory_bytes(inspection.weight_bytes, None) + context_bytes

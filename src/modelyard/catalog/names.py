@@ -7,7 +7,9 @@ from modelyard.records.models import check_model_id
 
 
 def is_model_id(text: str) -> bool:
-    """Whether `text` is a well-formed `org/name`."""
+    """Whether `text` is a well-formed `org/name`, a whole repository."""
+    if ":" in text:
+        return False
     try:
         check_model_id(text)
     except InvalidRequest:

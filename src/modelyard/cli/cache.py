@@ -19,6 +19,7 @@ from modelyard.clock import iso
 from modelyard.config import Resolved, Settings
 from modelyard.errors import InvalidRequest
 from modelyard.private_files import ensure_private_folder
+from modelyard.records.files import repository_of
 from modelyard.records.variants import VARIANTS_FOLDER
 from modelyard.units import GIB
 
@@ -105,7 +106,7 @@ def look(settings: Settings) -> tuple[list[CachedModel], set[str]]:
 
     ensure_private_folder(settings.data_dir)
     with Store.open(settings.store_url) as store:
-        in_use = {each.model_id for each in store.instances.list_open()}
+        in_use = {repository_of(each.model_id) for each in store.instances.list_open()}
     models = list_cached(read_hub_settings().cache_dir, settings.data_dir / VARIANTS_FOLDER)
     arriving = {each.model_id for each in models if any(is_growing(each))}
     return models, in_use | arriving

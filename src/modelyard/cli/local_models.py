@@ -65,5 +65,5 @@ def card_of_folder(path: Path, settings: Settings) -> ModelCard:
     path = path.expanduser().resolve()
     if not path.is_dir():
         raise InvalidRequest(field="model", got=str(path), accepted="org/name, or a model folder that exists")
-    inspection = inspect_folder(path)
-    return make_card(Found(f"{FOLDER_ORG}/{path.name}", Source.FOLDER, inspection, path), settings.allow_unsafe)
+    found = Found(f"{FOLDER_ORG}/{path.name}", Source.FOLDER, inspect_folder(path), path)
+    return make_card(found, settings.allow_unsafe, settings.context_tokens)

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from modelyard.errors import InvalidRequest, ModelRefused
+from modelyard.records.files import split_file
 
 # The hub's own rule for repository names: 1-96 of [A-Za-z0-9_.-], no leading or trailing dot or dash, no "..".
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _MODEL_ID = re.compile(rf"{_NAME}/{_NAME}")
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")
+
+GGUF = "gguf"
+"""The library of models in GGUF files, and the runtime that holds them."""
 
 UNSAFE = "unsafe"
 """Why a model is refused that the operator may accept: its files run code when they are loaded."""
 
 
 def check_model_id(model_id: str) -> str:
-    """`model_id` itself when it is a well-formed `org/name`. Raises InvalidRequest otherwise."""
-    if not _MODEL_ID.fullmatch(model_id) or ".." in model_id or "--" in model_id:
+    """`model_id` itself when it is a well-formed `org/name`, or one of its files, `org/name:label`. Raises
+    InvalidRequest otherwise."""
+    repository, label = split_file(model_id)
+    well_formed = _MODEL_ID.fullmatch(repository) and (label is None or _LABEL.fullmatch(label))
+    if not well_formed or ".." in model_id or "--" in model_id:
         raise InvalidRequest(
             field="model",
             got=model_id,
-            accepted="org/name, each 1-96 letters, digits, '-', '_' or '.', not starting or ending with '-' or '.'",
+            accepted="org/name, each 1-96 letters, digits, '-', '_' or '.', not starting or ending with '-' or '.'; "
+            "or one of its files, as in org/name:Q4_K_M",
         )
     return model_id
 
@@ -45,7 +54,8 @@ class Inspection:
     `task` is one of the contract's ids, or None when the files do not tell. `pickle_only` (opening its weights may run
     any code) and `remote_code` (loading runs code from its repository) are dangers that an operator may accept;
     `problem` is one that nobody can: a clause that follows the model's name. `weight_files`: the files that loading
-    reads the weights from.
+    reads the weights from, the one that names the others first. `labels`: of GGUF files, by which `org/name:label`
+    chooses one. `token_bytes`: what a runtime that sets aside memory for its whole context takes for one token of it.
     """
 
     task: str | None = None
@@ -61,11 +71,22 @@ class Inspection:
     pickle_only: bool = False
     problem: str | None = None
     weight_files: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    token_bytes: int = 0
+
+    def refused(self, problem: str | None, **more: Any) -> Inspection:
+        """The same with that problem, if it is one, and with `more` found out."""
+        return replace(self, problem=problem, **more)
+
+    @property
+    def keeps_context(self) -> bool:
+        """Whether its runtime sets aside memory for a whole context when it loads the model."""
+        return self.library == GGUF
 
     @property
     def runtime(self) -> str:
         """The runtime that holds such a model in a worker. sentence-transformers folders are transformers inside."""
-        return self.library if self.library in ("diffusers", "onnx") else "transformers"
+        return self.library if self.library in ("diffusers", "onnx", GGUF) else "transformers"
 
 
 @dataclass(frozen=True, slots=True)

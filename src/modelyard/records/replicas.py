@@ -18,7 +18,8 @@ class ReplicaSpec:
     batch, at least 1; None: the task's own. `memory_limit_bytes`: what the worker may allocate for its
     model, weights included; None: as much as there is. `owner`: whose it is, as far as the engine needs to tell owners
     apart; no worker is told. `sandbox`: off, or auto, or strict, here the same: confined; `network`: it may open
-    connections all the same; `scratch`: the folder it makes for itself to write in.
+    connections all the same; `scratch`: the folder it makes for itself to write in. `weights`: the file in `path` to
+    load, and `context_tokens` what it is to keep of prompt and answer together, where the runtime needs to be told.
     """
 
     replica_id: str
@@ -38,17 +39,22 @@ class ReplicaSpec:
     sandbox: str = "off"
     network: bool = False
     scratch: str | None = None
+    weights: str | None = None
+    context_tokens: int | None = None
 
     @classmethod
     def of(cls, replica_id: str, card: ModelCard, path: Path | None, **more: Any) -> Self:
         """For a model whose files are at `path`. `more`: what its card does not say."""
+        inspection = card.inspection
         return cls(
             replica_id=replica_id,
             model_id=card.model_id,
             path=str(path),
             task=card.task,
-            runtime=card.inspection.runtime,
-            remote_code=card.inspection.remote_code,
-            pickled=card.inspection.pickle_only,
+            runtime=inspection.runtime,
+            remote_code=inspection.remote_code,
+            pickled=inspection.pickle_only,
+            weights=inspection.weight_files[0] if inspection.keeps_context else None,
+            context_tokens=inspection.max_length if inspection.keeps_context else None,
             **more,
         )

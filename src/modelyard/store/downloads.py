@@ -11,6 +11,7 @@ from dataclasses import asdict
 from sqlalchemy import select
 
 from modelyard.records.downloads import DownloadRecord
+from modelyard.records.files import repository_of
 from modelyard.records.variants import split_variant
 from modelyard.store.database import Database, insert_into
 from modelyard.store.jobs import OVER
@@ -57,5 +58,5 @@ class Downloads:
         made_from = [(split_variant(model_id)[0], account_id) for model_id, account_id in asked]
         users: dict[str, dict[str, None]] = {}
         for model_id, account_id in [*wanted, *asked, *made_from, *running]:
-            users.setdefault(model_id, {})[account_id] = None
+            users.setdefault(repository_of(model_id), {})[account_id] = None
         return {model_id: list(each) for model_id, each in users.items()}

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Inputs, Task
-from modelyard.tasks.model import Model
+from modelyard.tasks.model import Model, TextModel, TextPrompt
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.chat_template import find_template_holder, render, turn_ends
 from modelyard.tasks.shared.conversation import (
@@ -49,6 +49,23 @@ class ChatParams(GenerationParams, frozen=True, kw_only=True):
 
 def prompts(model: Model, call: Call[ChatInputs, ChatParams]) -> list[Prompt]:
     """The encoded conversation. Raises InvalidRequest when it cannot be answered."""
+    prompt = prompt_of(model, call)
+    ids = model.tokenizer(prompt.text, add_special_tokens=False, verbose=False)["input_ids"]
+    refuse_long_conversation(len(ids), model, call.params, prompt.field)
+    return [Prompt({"input_ids": ids, "attention_mask": [1] * len(ids)})]
+
+
+def texts(model: TextModel, call: Call[ChatInputs, ChatParams]) -> list[TextPrompt]:
+    """The conversation as the model reads it. Raises InvalidRequest when it cannot be answered."""
+    prompt = prompt_of(model, call)
+    if not prompt.text:
+        raise InvalidRequest(field=prompt.field, got="", accepted="a conversation that is not empty")
+    return [prompt]
+
+
+def prompt_of(model: Model | TextModel, call: Call[ChatInputs, ChatParams]) -> TextPrompt:
+    """The conversation in the form of the model's own template. Raises InvalidRequest when there is none, or it takes
+    no such conversation."""
     field = "messages" if call.inputs.messages is not None else "text"
     refuse_streamed_list(call)
     holder = find_template_holder(model)
@@ -62,10 +79,7 @@ def prompts(model: Model, call: Call[ChatInputs, ChatParams]) -> list[Prompt]:
     tools = call.inputs.tools
     if tools and "tools" not in str(holder.chat_template):
         raise InvalidRequest(field="tools", got=tools, accepted="none: this model's chat template knows no tools")
-    prompt = render(holder, conversation.messages, field, tools=tools)
-    ids = model.tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
-    refuse_long_conversation(len(ids), model, call.params, field)
-    return [Prompt({"input_ids": ids, "attention_mask": [1] * len(ids)})]
+    return TextPrompt(render(holder, conversation.messages, field, tools=tools), field=field)
 
 
 def options(model: Model, _params: ChatParams) -> Mapping[str, Any]:
@@ -73,7 +87,7 @@ def options(model: Model, _params: ChatParams) -> Mapping[str, Any]:
     return {"stop_token_ids": turn_ends(model, blocks=False)}
 
 
-GENERATION = Generation(prompts=prompts, answer=answer_conversation, options=options)
+GENERATION = Generation(prompts=prompts, answer=answer_conversation, options=options, texts=texts)
 """A stream carries the text of the answer's content only."""
 
 TASK = Task(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from modelyard.tasks.model import Array, Model
+from modelyard.tasks.model import Array, Model, TextModel
 
 OnStep = Callable[[int, int], bool]
 """Called on the model's thread after each step: (steps done, steps in all). Returns True to end the work now."""
@@ -34,5 +34,5 @@ class Maker(Protocol):
         """
 
 
-Loaded = Model | Maker
-"""What a runtime loads: which of the two depends on the task's heads."""
+Loaded = Model | TextModel | Maker
+"""What a runtime loads: which of them depends on the task's heads and on the runtime."""

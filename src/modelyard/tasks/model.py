@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -79,3 +79,71 @@ class Model(Protocol):
         `on_tokens` sees each row's tokens step by step, except under beam search or several sequences per row,
         where it is called with no tokens at each step, so that it can still end the row.
         """
+
+
+class TextPrompt(NamedTuple):
+    """A prompt for a model that reads text. `shown`: what the answer begins with. `field`: of the request, that holds
+    it."""
+
+    text: str
+    shown: str = ""
+    field: str = "text"
+
+
+class Written(NamedTuple):
+    """What a model has written to a prompt: a text, without the prompt; tokens as GeneratedTokens counts them."""
+
+    text: str
+    prompt_tokens: int
+    new_tokens: int
+    finish_reason: FinishReason
+
+
+class WritingPlan(Protocol):
+    """How texts are written. `texts`: to each prompt."""
+
+    @property
+    def texts(self) -> int: ...
+
+    def limit_tokens(self, prompt_tokens: int, context_tokens: int) -> int:
+        """Most tokens to make after a prompt, at least 1."""
+
+
+OnStart = Callable[[int], None]
+"""Told how many tokens a prompt has, before any is written."""
+
+
+@runtime_checkable
+class TextModel(Protocol):
+    """One loaded model whose runtime has the tokenizer, and puts together what it is asked at once.
+
+    `path`, `tokenizer`, `processor` and `max_length` are as in Model, but that the tokenizer only has the chat template
+    and its special tokens. `slots`: texts that are written at once, at most. `context_tokens`: of all of them together,
+    prompts included.
+    """
+
+    path: Path
+    tokenizer: Any
+    processor: Any
+    max_length: int | None
+    slots: int
+    context_tokens: int
+
+    def refresh(self) -> None:
+        """Applies new settings of the process, such as its threads. Not while anything is being written."""
+
+    def plan(self, params: Any) -> WritingPlan:
+        """How texts are written. Raises InvalidRequest for what it cannot do."""
+
+    def most_tokens(self, prompt: TextPrompt, plan: WritingPlan) -> int:
+        """At least as many tokens as prompt and answer will have, before the prompt has been read."""
+
+    def write(
+        self, prompt: TextPrompt, plan: WritingPlan, text: int, on_start: OnStart, on_piece: Callable[[str], bool]
+    ) -> Written:
+        """The text number `text` to a prompt. On any thread. `on_piece` gets each piece as it is made, and nothing at
+        times; it returns True to end the text now. Raises InvalidRequest, also for too long a prompt; InferenceFailed.
+        """
+
+    def embed_texts(self, texts: Sequence[str], *, normalize: bool) -> Sequence[Sequence[float]]:
+        """One vector for each text, scaled to length 1 where wanted. Raises InvalidRequest for too long a text."""

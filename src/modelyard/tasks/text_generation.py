@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.model import Model
+from modelyard.tasks.model import Model, TextModel, TextPrompt
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.generation import Generation, Prompt
 from modelyard.tasks.shared.generation_params import GenerationParams
@@ -30,6 +30,20 @@ def prompts(model: Model, call: Call[TextGenerationInputs, TextGenerationParams]
     return [prompt_of(model, call.params, text) for text in texts_of(call)]
 
 
+def texts(model: TextModel, call: Call[TextGenerationInputs, TextGenerationParams]) -> list[TextPrompt]:
+    """The texts, each shown in front of its continuation; an empty one starts from the model's start token. Raises
+    InvalidRequest."""
+    refuse_streamed_list(call)
+    return [TextPrompt(text or start_text(model), shown=text) for text in texts_of(call)]
+
+
+def start_text(model: TextModel) -> str:
+    """What an empty text starts from. Raises InvalidRequest when the model has nothing of the kind."""
+    if model.tokenizer.bos_token is None:
+        raise no_start()
+    return str(model.tokenizer.bos_token)
+
+
 def prompt_of(model: Model, params: GenerationParams, text: str) -> Prompt:
     """One encoded text. Raises InvalidRequest when it cannot be continued."""
     ids = model.tokenizer(text, verbose=False)["input_ids"] or start_of(model)
@@ -41,11 +55,16 @@ def start_of(model: Model) -> list[int]:
     """What an empty text starts from. Raises InvalidRequest when the model has nothing of the kind."""
     token = model.tokenizer.bos_token_id
     if token is None:
-        raise InvalidRequest(field="text", got="", accepted="a text that is not empty: this model has no start token")
+        raise no_start()
     return [token]
 
 
-GENERATION = Generation(prompts=prompts, answer=answer_texts)
+def no_start() -> InvalidRequest:
+    """For a text that is empty, of a model that needs something to start from."""
+    return InvalidRequest(field="text", got="", accepted="a text that is not empty: this model has no start token")
+
+
+GENERATION = Generation(prompts=prompts, answer=answer_texts, texts=texts)
 """A stream carries the prompt first, then the continuation as it is made."""
 
 TASK = Task(

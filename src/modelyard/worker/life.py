@@ -21,12 +21,14 @@ from modelyard.protocol import Failed, Loading, Ready, Starting, Status
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Task
 from modelyard.tasks.maker import Loaded
+from modelyard.tasks.model import TextModel
 from modelyard.tasks.registry import get_task
 from modelyard.worker.calls import call_on_loop
 from modelyard.worker.limits import lift_memory_limit, limit_memory, megabytes, says_out_of_memory
 from modelyard.worker.memory import Gauge, Memory
 from modelyard.worker.schedulers.base import Scheduler
 from modelyard.worker.schedulers.batches import Batcher
+from modelyard.worker.schedulers.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +69,10 @@ class Runtimes:
 
     def load(self, spec: ReplicaSpec, task: Task) -> Loaded:
         """See ModelLibrary."""
-        from modelyard.worker.runtimes.base import load_model
+        from modelyard.worker.runtimes.base import load_file, load_model
 
+        if spec.weights is not None:
+            return load_file(spec, task.heads)
         return load_model(
             spec.runtime,
             Path(spec.path),
@@ -174,6 +178,8 @@ class ModelLife:
         # What was allocated so far lives as long as the process: keep it out of every later collection.
         gc.collect()
         gc.freeze()
+        if task.generation is not None and isinstance(model, TextModel):
+            return Slots(task, task.generation, model, between=self._apply_threads, max_batch=spec.max_batch)
         return Batcher(task, model, between=self._apply_threads, max_batch=spec.max_batch)
 
     def _lift_limit(self) -> None:

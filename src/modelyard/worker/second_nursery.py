@@ -22,6 +22,10 @@ from modelyard.worker.nursery_messages import (
     to_line,
 )
 
+WITHOUT_TORCH = frozenset({"onnx", "gguf"})
+"""Runtimes that hold models without it."""
+WRITES_ITSELF = frozenset({"gguf"})
+"""Those of them that generate without it too."""
 GENERATES = frozenset({"causal-lm"})
 """Heads whose generation is the torch runtime's."""
 ENDED = "the nursery for models without torch ended"
@@ -40,8 +44,10 @@ class SecondNursery:
 
     def takes(self, spec: ReplicaSpec) -> bool:
         """Whether a replica is to be forked there."""
-        if spec.runtime != "onnx":
+        if spec.runtime not in WITHOUT_TORCH:
             return False
+        if spec.runtime in WRITES_ITSELF:
+            return True
         from modelyard.tasks.registry import find_task
 
         task = find_task(spec.task)

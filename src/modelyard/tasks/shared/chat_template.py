@@ -7,13 +7,13 @@ from functools import lru_cache
 from typing import Any
 
 from modelyard.errors import InvalidRequest
-from modelyard.tasks.model import Model
+from modelyard.tasks.model import Model, TextModel
 
 ANSWER = "modelyard-answer"
 """Stands for an assistant's text, to find out what a template puts behind it."""
 
 
-def find_template_holder(model: Model) -> Any | None:
+def find_template_holder(model: Model | TextModel) -> Any | None:
     """What holds the model's chat template: its processor, or its tokenizer; None when neither does."""
     parts = (model.processor, model.tokenizer)
     return next((part for part in parts if getattr(part, "chat_template", None)), None)

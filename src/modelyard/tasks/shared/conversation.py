@@ -19,7 +19,7 @@ from modelyard.media.room import Room
 from modelyard.media.videos import decode_video
 from modelyard.tasks.base import Call
 from modelyard.tasks.body import convert
-from modelyard.tasks.model import Array, Model
+from modelyard.tasks.model import Array, Model, TextModel
 from modelyard.tasks.shared.generation import Texts
 from modelyard.tasks.shared.lengths import media_size
 from modelyard.tasks.shared.sounds import read_sound, sampling_rate
@@ -68,7 +68,7 @@ ChatOutput = AssistantMessage | list[AssistantMessage]
 class Conversation:
     """A conversation as a template reads it, and its media in the order in which the template marks their places."""
 
-    def __init__(self, model: Model, kinds: Sequence[Kind] = (), frames: int = 0) -> None:
+    def __init__(self, model: Model | TextModel, kinds: Sequence[Kind] = (), frames: int = 0) -> None:
         """`kinds`: media that its model reads; with none, contents are plain strings. `frames`: shown of a video."""
         self.messages: list[dict[str, Any]] = []
         self.images: list[Any] = []
@@ -127,7 +127,9 @@ class Conversation:
         return [{"type": "image"}] * len(images)
 
 
-def read_conversation(model: Model, inputs: Any, kinds: Sequence[Kind] = (), frames: int = 0) -> Conversation:
+def read_conversation(
+    model: Model | TextModel, inputs: Any, kinds: Sequence[Kind] = (), frames: int = 0
+) -> Conversation:
     """The conversation of a call's inputs, its media decoded. A text stands for one user message; the field `media`
     goes in front of the last user message. Raises InvalidRequest naming the block or field.
     """

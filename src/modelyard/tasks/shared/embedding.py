@@ -9,8 +9,8 @@ import numpy as np
 from msgspec import Meta
 
 from modelyard.errors import InvalidRequest, ModelyardError
-from modelyard.tasks.base import Call, Params
-from modelyard.tasks.model import Array, Model
+from modelyard.tasks.base import Call, Params, attempt
+from modelyard.tasks.model import Array, Model, TextModel
 from modelyard.tasks.shared.encoding import Row, encode, forward_each
 from modelyard.tasks.shared.sentence_folder import Head, read_head
 
@@ -38,10 +38,15 @@ class EmbeddingParams(Params, frozen=True, kw_only=True):
     ] = None
 
 
-def embed(model: Model, rows: Sequence[tuple[Call[Any, EmbeddingParams], str]]) -> list[list[float] | ModelyardError]:
+Rows = Sequence[tuple[Call[Any, EmbeddingParams], str]]
+
+
+def embed(model: Model | TextModel, rows: Rows) -> list[list[float] | ModelyardError]:
     """Each row's vector, or why it has none."""
     if not rows:
         return []
+    if isinstance(model, TextModel):
+        return embed_texts(model, rows)
     head = read_head(model.path)
     results: list[Any] = [None] * len(rows)
     encoded: list[tuple[int, Row]] = []
@@ -54,6 +59,36 @@ def embed(model: Model, rows: Sequence[tuple[Call[Any, EmbeddingParams], str]]) 
     for (index, _), own in zip(encoded, states, strict=True):
         results[index] = to_vector(own, head, rows[index][0].params).tolist()
     return results
+
+
+def embed_texts(model: TextModel, rows: Rows) -> list[list[float] | ModelyardError]:
+    """Each row's vector by a model that pools and scales itself. Rows of a batch have equal params."""
+    params = rows[0][0].params
+    if params.pooling is not None:
+        raise InvalidRequest(field="params.pooling", got=params.pooling, accepted="nothing: this model's file says how")
+    if params.prompt_name is not None:
+        raise InvalidRequest(
+            field="params.prompt_name", got=params.prompt_name, accepted="nothing: this model has no prompts"
+        )
+    normalize = True if params.normalize is None else params.normalize
+    texts = [text for _, text in rows]
+    try:
+        return [list(vector) for vector in model.embed_texts(texts, normalize=normalize)]
+    except InvalidRequest:  # one of them is too long, or empty
+        return [attempt(embed_text, model, text, params.truncate, normalize) for text in texts]
+
+
+def embed_text(model: TextModel, text: str, truncate: bool, normalize: bool) -> list[float]:
+    """The vector of one text, or of as much of its beginning as the model reads. Raises InvalidRequest."""
+    if not text:
+        raise InvalidRequest(field="text", got=text, accepted="a text that is not empty")
+    try:
+        return list(model.embed_texts([text], normalize=normalize)[0])
+    except InvalidRequest as error:
+        if not truncate or "tokens" not in error.data:
+            raise
+        kept = len(text) * error.data["limit"] // error.data["tokens"]
+    return embed_text(model, text[: min(kept, len(text) - 1)], truncate, normalize)
 
 
 def read_states(outputs: Mapping[str, Array], place: int, row: Row) -> Array:

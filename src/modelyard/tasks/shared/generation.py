@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.errors import InferenceFailed, InvalidRequest, ModelyardError
 from modelyard.protocol import FinishReason, Outcome, Usage
 from modelyard.tasks.base import Call, Run, attempt
-from modelyard.tasks.model import Array, GeneratedTokens, Model
+from modelyard.tasks.model import Array, GeneratedTokens, Model, TextModel, TextPrompt
 from modelyard.tasks.shared.arrays import group_by_shape, stack_rows
 from modelyard.tasks.shared.detokenizer import Detokenizer
 from modelyard.tasks.shared.encoding import Row, collate
@@ -74,7 +74,9 @@ class Generation:
     `prompts`: the rows of one call, one for each text of its answer. Raises InvalidRequest. `answer`: the task's output
     from the texts written to them. `left`: prompts are padded on the left, as models that continue them want it.
     `options`: settings that win over the request's, for a batch whose calls share `params`. Raises InvalidRequest.
-    `applies`: whether this model generates; those of which it is False are answered by `otherwise`.
+    `applies`: whether this model generates; those of which it is False are answered by `otherwise`. `texts`: the
+    prompts of a call as texts, for models that read those; None: such a model does not do this task. Raises
+    InvalidRequest.
     """
 
     prompts: Callable[[Model, Call[Any, Any]], Sequence[Prompt]]
@@ -83,6 +85,13 @@ class Generation:
     options: Callable[[Model, Any], Mapping[str, Any]] = no_options
     applies: Callable[[Model], bool] = generates
     otherwise: Run | None = None
+    texts: Callable[[TextModel, Call[Any, Any]], Sequence[TextPrompt]] | None = None
+
+    def texts_of(self, model: TextModel, call: Call[Any, Any]) -> Sequence[TextPrompt]:
+        """`texts`, where there are any. Raises InferenceFailed where there are not."""
+        if self.texts is None:
+            raise InferenceFailed("This task cannot be done by a model that reads texts only.")
+        return self.texts(model, call)
 
     def run(self, model: Model, calls: Sequence[Call[Any, Any]]) -> Sequence[Any | ModelyardError]:
         """Answers a batch: an Outcome for each call that was generated for. All calls have equal params."""
@@ -107,10 +116,8 @@ class Generation:
     def _outcome(
         self, call: Call[Any, Any], prompts: Sequence[Prompt], written: Sequence[Sequence[WrittenText]]
     ) -> Outcome:
-        several = asks_for_several(call.params)
-        texts = [[one.text for one in row] if several else row[0].text for row in written]
         counts = [count for prompt in prompts if (count := prompt.count_tokens()) is not None]
-        return Outcome(self.answer(call, texts), usage_of([one for row in written for one in row], counts))
+        return outcome_of(self, call, written, counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,15 @@ class WrittenText:
     text: str
     new_tokens: int
     finish_reason: FinishReason
+
+
+def outcome_of(
+    generation: Generation, call: Call[Any, Any], written: Sequence[Sequence[WrittenText]], prompt_tokens: Sequence[int]
+) -> Outcome:
+    """The answer to a call from what was written to each of its prompts, and what it took."""
+    several = asks_for_several(call.params)
+    texts = [[one.text for one in row] if several else row[0].text for row in written]
+    return Outcome(generation.answer(call, texts), usage_of([one for row in written for one in row], prompt_tokens))
 
 
 def usage_of(written: Sequence[WrittenText], prompt_tokens: Sequence[int]) -> Usage:

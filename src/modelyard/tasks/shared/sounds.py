@@ -11,7 +11,7 @@ from modelyard.media.media import Media
 from modelyard.media.room import Room
 from modelyard.media.sounds import decode_sound
 from modelyard.tasks.base import Call, Inputs
-from modelyard.tasks.model import Array, Model
+from modelyard.tasks.model import Array, Model, TextModel
 from modelyard.tasks.shared.lengths import media_size
 
 EXAMPLE = (
@@ -36,22 +36,22 @@ def sound_length(call: Call[Any, Any]) -> int:
     return media_size(call.inputs.media)
 
 
-def feature_extractor(model: Model) -> Any:
+def feature_extractor(model: Model | TextModel) -> Any:
     """What turns samples into the model's features: the processor itself, or the part of it that hears."""
     return getattr(model.processor, "feature_extractor", model.processor)
 
 
-def sampling_rate(model: Model) -> int:
+def sampling_rate(model: Model | TextModel) -> int:
     """Samples per second that the model wants."""
     return int(feature_extractor(model).sampling_rate)
 
 
-def read_sound(model: Model, media: Media, room: Room | None = None) -> Array:
+def read_sound(model: Model | TextModel, media: Media, room: Room | None = None) -> Array:
     """The samples, (n,) float32, mono, at the model's rate. Raises InvalidRequest."""
     return decode_sound(media, sampling_rate(model), room)
 
 
-def features_of(model: Model, sound: Array, **settings: Any) -> dict[str, Array]:
+def features_of(model: Model | TextModel, sound: Array, **settings: Any) -> dict[str, Array]:
     """The model's arguments for one sound, a batch of one. `settings` go to the feature extractor."""
     features = feature_extractor(model)(sound, sampling_rate=sampling_rate(model), return_tensors="np", **settings)
     return {name: np.asarray(array) for name, array in features.items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from modelyard.errors import BootFailed, ModelRefused
+from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Head
 from modelyard.tasks.maker import Loaded
 from modelyard.worker.runtimes.no_model import NoModel
@@ -17,6 +18,7 @@ RUNTIMES = {
     "transformers": "modelyard.worker.runtimes.transformers",
     "diffusers": "modelyard.worker.runtimes.diffusers",
     "onnx": "modelyard.worker.runtimes.onnx",
+    "gguf": "modelyard.worker.runtimes.gguf",
 }
 """Runtime name → the module whose `load_model` loads for it."""
 
@@ -46,6 +48,20 @@ def find_loader(runtime: str, heads: tuple[Head, ...] = ()) -> Callable[[], Load
     """The function that imports `runtime` and returns its loader for `heads`, or None when there is no such runtime."""
     module = next((HEADS[runtime, head] for head in heads if (runtime, head) in HEADS), RUNTIMES.get(runtime))
     return None if module is None else lambda: import_module(module).load_model
+
+
+def load_file(spec: ReplicaSpec, heads: tuple[Head, ...]) -> Loaded:
+    """The model in one file of its folder, which is told how much context to set aside. Raises: BootFailed,
+    ModelRefused."""
+    module = import_module(RUNTIMES[spec.runtime])
+    loaded: Loaded = module.load_model(
+        Path(spec.path) / (spec.weights or ""),
+        heads,
+        context_tokens=spec.context_tokens,
+        device=spec.device,
+        slots=spec.max_batch,
+    )
+    return loaded
 
 
 def load_model(

@@ -20,4 +20,5 @@ import numpy as np  # noqa: E402
 os.register_at_fork(after_in_child=np.random.seed)
 
 importlib.import_module("modelyard.worker.runtimes.onnx")
+importlib.import_module("modelyard.worker.runtimes.gguf")
 importlib.import_module("transformers.tokenization_utils_tokenizers")

@@ -45,13 +45,16 @@ NAMES = ("/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf
 ACCELERATORS = ("/dev/kfd", "/dev/dri", "/dev/nvidiactl")
 DEVICES = ("/dev/null", *ACCELERATORS, "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools",
            "/dev/nvidia-caps", "/dev/nvidia-modeset")  # fmt: skip
+LISTENING_RUNTIMES = frozenset({"gguf"})
+"""Runtimes that cannot be had without the server that comes with them, which wants a socket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a process needs of its machine. `name`: tells it from others; `model`: the folder that it reads; `scratch`:
     the one that it makes for itself to write in, None: it writes nowhere; `network`: it opens connections;
-    `accelerator`: it computes on one; `file_bytes`: no file that it writes becomes larger."""
+    `accelerator`: it computes on one; `file_bytes`: no file that it writes becomes larger; `own_socket`: it listens on
+    a Unix socket that it makes in its own folder."""
 
     name: str
     model: Path
@@ -59,12 +62,21 @@ class Needs:
     network: bool = False
     accelerator: bool = False
     file_bytes: int = FILE_BYTES
+    own_socket: bool = False
 
     @classmethod
     def of_replica(cls, spec: ReplicaSpec) -> Needs:
         """Those of a worker."""
         scratch = None if spec.scratch is None else Path(spec.scratch)
-        return cls(spec.replica_id, Path(spec.path), scratch, spec.network, may_use_accelerator(spec.device))
+        return cls(
+            spec.replica_id,
+            Path(spec.path),
+            scratch,
+            # What listens must not reach the network: the filter does not tell one socket from another.
+            network=spec.network and spec.runtime not in LISTENING_RUNTIMES,
+            accelerator=may_use_accelerator(spec.device),
+            own_socket=spec.runtime in LISTENING_RUNTIMES,
+        )
 
     @classmethod
     def of_export(cls, order: ExportOrder) -> Needs:
@@ -101,7 +113,13 @@ def confine(needs: Needs, level: str, parent_pid: int, listeners: Sequence[int] 
     if rules is not None:
         rules.apply()
     if mechanisms.seccomp:
-        seccomp.apply_filter(os.getpid(), listeners, network=needs.network, shared_memory=needs.accelerator)
+        seccomp.apply_filter(
+            os.getpid(),
+            listeners,
+            network=needs.network,
+            shared_memory=needs.accelerator,
+            own_socket=needs.own_socket,
+        )
 
 
 def may_use_accelerator(device: str) -> bool:
@@ -159,7 +177,7 @@ def plan_rules(needs: Needs, version: int) -> landlock.Rules:
     gpus = [f"/dev/{each}" for each in os.listdir("/dev") if each.startswith("nvidia") and each[6:].isdigit()]
     rules.allow([*DEVICES, *gpus], landlock.USE)
     if needs.scratch is not None:
-        rules.allow([str(needs.scratch)], landlock.WRITE)
+        rules.allow([str(needs.scratch)], landlock.WRITE | (landlock.MAKE_SOCK if needs.own_socket else 0))
     # Kept open for ever: the rule is about this folder as the kernel has it in memory, and only holds while that stays.
     own = os.open(f"/proc/{os.getpid()}", os.O_PATH | os.O_CLOEXEC)
     rules.allow_opened(own, landlock.READ | landlock.WRITE_FILE)

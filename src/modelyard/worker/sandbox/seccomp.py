@@ -38,7 +38,7 @@ FORBIDDEN = {
     "memfd_secret": (447, 447), "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14),
     "lremovexattr": (198, 15), "fremovexattr": (199, 16), "move_pages": (279, 239), "migrate_pages": (256, 238),
-    "bind": (49, 200), "uselib": (134, None), "mknod": (133, None), "mknodat": (259, 33),
+    "uselib": (134, None), "mknod": (133, None), "mknodat": (259, 33),
 }  # fmt: skip
 """Answered with EPERM. Numbers on x86_64, on aarch64. Source: asm/unistd_64.h, asm-generic/unistd.h."""
 WITHOUT_EFFECT = {
@@ -50,7 +50,7 @@ WITHOUT_EFFECT = {
 """Change other processes and other files of the same user, and libraries make them of their own: they seem to work."""
 NETWORK = {"socket": (41, 198), "connect": (42, 203)}
 CLONE, CLONE3, PRCTL, PRLIMIT = (56, 220), (435, 435), (157, 167), (302, 261)
-SOCKETPAIR, LISTEN = (53, 199), (50, 201)
+SOCKETPAIR, BIND, LISTEN = (53, 199), (49, 200), (50, 201)
 MMAP, MAP_SHARED_ANONYMOUS = (9, 222), 0x21
 SIGNALLING = ((62, 129), (234, 131), (129, 138), (297, 240))
 """kill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo."""
@@ -67,9 +67,13 @@ NUMBER_OFFSET, ARCHITECTURE_OFFSET, FIRST_ARGUMENT_OFFSET = 0, 4, 16
 Instruction = tuple[int, int, int, int]
 
 
-def apply_filter(pid: int, listeners: Sequence[int], *, network: bool, shared_memory: bool) -> None:
+def apply_filter(
+    pid: int, listeners: Sequence[int], *, network: bool, shared_memory: bool, own_socket: bool = False
+) -> None:
     """From now on, for all threads of this process, the filter holds. Raises OSError."""
-    instructions = plan_filter(MACHINE, pid, listeners, network=network, shared_memory=shared_memory)
+    instructions = plan_filter(
+        MACHINE, pid, listeners, network=network, shared_memory=shared_memory, own_socket=own_socket
+    )
     program = b"".join(struct.pack("HBBI", *each) for each in instructions)
     buffer = ctypes.create_string_buffer(program)
     header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
@@ -78,11 +82,18 @@ def apply_filter(pid: int, listeners: Sequence[int], *, network: bool, shared_me
 
 
 def plan_filter(
-    machine: str, pid: int, listeners: Sequence[int], *, network: bool, shared_memory: bool
+    machine: str,
+    pid: int,
+    listeners: Sequence[int],
+    *,
+    network: bool,
+    shared_memory: bool,
+    own_socket: bool = False,
 ) -> list[Instruction]:
     """The filter of a process with that pid. `listeners`: descriptors on which it may listen. `network`: it may open
     connections to others by IP. `shared_memory`: it may map memory without a file that no limit of data counts, as the
-    drivers of accelerators do."""
+    drivers of accelerators do. `own_socket`: without a network it may make Unix sockets for streams, bind them
+    and listen on them; it connects to none."""
     column = machine == AARCH64
     program: list[Instruction] = [
         (LOAD, 0, 0, ARCHITECTURE_OFFSET),
@@ -111,7 +122,12 @@ def plan_filter(
     add(PRLIMIT, argument(0), *allow_each((0, pid)))
     for each in SIGNALLING:
         add(each, argument(0), *allow_each((0, pid)))
-    add(LISTEN, argument(0), *allow_each(listeners))
+    if own_socket and not network:
+        add(NETWORK["socket"], argument(0), (JUMP_EQUAL, 1, 0, AF_UNIX), refuse(errno.EPERM),
+            argument(1), (AND, 0, 0, SOCK_TYPE_MASK), *allow_each((SOCK_STREAM,)))  # fmt: skip
+    else:
+        add(BIND, refuse(errno.EPERM))
+        add(LISTEN, argument(0), *allow_each(listeners))
     add(SOCKETPAIR, argument(0), (JUMP_EQUAL, 1, 0, AF_UNIX), refuse(errno.EPERM),
         argument(1), (AND, 0, 0, SOCK_TYPE_MASK), *allow_each((SOCK_STREAM,)))  # fmt: skip
     if network:
