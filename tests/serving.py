@@ -25,7 +25,7 @@ import psutil
 from tests.described import documents
 
 KEY = "test-key"
-START_DEADLINE_S = 150.0
+START_DEADLINE_S = 300.0
 REQUEST_S = 120.0
 """What a client waits for an answer: who waits so long on any machine waits for what does not come."""
 PORTS, PORT_SHARES = range(10_016, 32_000), 16
@@ -59,7 +59,7 @@ def _own_ports() -> Iterator[int]:
 _ports = _own_ports()
 
 
-def wait_until(condition: Callable[[], Any], deadline_s: float = 60.0, every_s: float = 0.02) -> Any:
+def wait_until(condition: Callable[[], Any], deadline_s: float = 120.0, every_s: float = 0.02) -> Any:
     """The first true value of `condition`, asked again and again; fails after `deadline_s`.
 
     Who waits for what is to come leaves the deadline as it is: it is there for what never comes.
@@ -210,14 +210,14 @@ class Server:
         documents.remove(self.port)
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(60)
+            self.process.wait(120)
 
     def kill(self) -> None:
         """Ends the process with SIGKILL."""
         documents.remove(self.port)
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(60)
+        self.process.wait(120)
 
     def descendants(self) -> list[psutil.Process]:
         """Every process the server has started, directly or not."""
@@ -247,7 +247,7 @@ class Server:
         assert response.status_code == 200, response.text
         return dict(response.json()["output"])
 
-    def wait_for(self, model_id: str, deadline_s: float = 60.0, **expected: Any) -> dict[str, Any]:
+    def wait_for(self, model_id: str, deadline_s: float = 120.0, **expected: Any) -> dict[str, Any]:
         """The cluster once its fields are as `expected`."""
         seen: dict[str, Any] = {}
 

@@ -63,7 +63,7 @@ async def test_what_another_process_changes_takes_effect_by_itself(
     with Store.open(url) as other:
         for concurrent in (8, None, 1):
             other.accounts.set_limits(account_id, max_concurrent=concurrent)
-            async with asyncio.timeout(50):
+            async with asyncio.timeout(200):
                 while quotas.of(account_id).concurrent != concurrent:
                     await asyncio.sleep(0.005)
     reading.cancel()
@@ -77,7 +77,7 @@ async def test_while_the_database_does_not_answer_what_was_known_stays(
     quotas, account_id = limited(store, 3)
     store.close()
     reading = asyncio.create_task(quotas.read_forever())
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(200):
         while len(caplog.records) < 2:
             await asyncio.sleep(0.005)
     assert not reading.done()

@@ -85,7 +85,7 @@ def test_a_data_folder_that_cannot_be_written_to_is_a_sentence(tmp_path: Path, m
         preexec_fn=drop_the_right_to_write_anywhere,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
     )
     said = " ".join(ended.stderr.split())
     assert ended.returncode == 1, said

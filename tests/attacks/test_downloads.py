@@ -143,7 +143,7 @@ def test_a_server_that_ends_leaves_what_has_come_and_the_next_goes_on_from_there
     with closing(server.client):
         server.start(warm=False)
         assert server.put("acme/half").status_code == 202
-        assert reached.wait(60)
+        assert reached.wait(120)
         wait_until(lambda: any(path.stat().st_size > 1_000_000 for path in folder.glob("blobs/*.incomplete")))
         server.stop()  # the hub is silent all the while
         release.set()

@@ -83,7 +83,7 @@ def test_a_boot_during_which_the_nursery_is_killed_is_tried_again(server: Server
     asking.start()
     wait_until(server.worker_pids, every_s=0.001)
     killed = kill_nursery(server)
-    asking.join(60)
+    asking.join(120)
 
     assert answers == ["answered"]
     assert_forked(server, killed)

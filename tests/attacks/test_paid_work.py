@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.attacks.registry import attack
-from tests.serving import KEY, Server, wait_until
+from tests.serving import KEY, REQUEST_S, Server, wait_until
 
 MODEL = "tiny/gpt2"
 LONG = {"max_new_tokens": 100, "min_new_tokens": 100, "do_sample": False}
@@ -46,7 +46,7 @@ def one_replica(paid: Server) -> Iterator[None]:
 
 def request_long_work(server: Server) -> HTTPConnection:
     """A request under way."""
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=REQUEST_S)
     body = json.dumps({"text": "the cat", "params": LONG})
     connection.request("POST", f"/models/v2/{MODEL}", body, {"authorization": KEY})
     return connection
@@ -153,7 +153,7 @@ def is_told_before_its_replica_ends(paid: Server, headers: dict[str, str], field
         error = response.json()["error"]
         assert re.match(r"The request was not done within the 1 s it may take: \d\.\d s passed before a replica", error)
         assert "x-request-timeout" in error
-        answer = neighbour.result(60)
+        answer = neighbour.result(120)
         assert answer.status_code == 200, answer.text
         assert answer.json()["output"].startswith("the dog")
         assert not psutil.pid_exists(pid)

@@ -93,7 +93,7 @@ def walk(server: Server, client: httpx.Client, model_id: str, marks: set[str], r
 def test_the_operator_reads_what_is_in_the_way(server: Server) -> None:
     with add_account(server, "carol") as carol:
         assert carol.put(f"/models/v2/{THEIRS}", json={"capacity": {"min": 1}}).status_code == 202
-        wait_until(lambda: carol.get(f"/models/v2/{THEIRS}").json()["output"]["status"] == "running", 60)
+        wait_until(lambda: carol.get(f"/models/v2/{THEIRS}").json()["output"]["status"] == "running")
         assert server.put(MINE, capacity={"min": 1}).status_code == 202
         wait_until(lambda: [line for line in server.events(MINE) if "waiting for" in line])
         assert [line for line in server.events(MINE) if "free" in line and THEIRS in line], server.events(MINE)

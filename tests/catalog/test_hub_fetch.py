@@ -41,7 +41,7 @@ class Halfway:
             self._event.set()
 
     async def wait(self) -> None:
-        await asyncio.wait_for(self._event.wait(), 50)
+        await asyncio.wait_for(self._event.wait(), 200)
 
 
 def partials(tmp_path: Path) -> list[int]:
@@ -118,7 +118,7 @@ async def test_two_servers_with_one_cache_download_once(server: HubServer, open_
     first, second = open_hub(), open_hub()
 
     one = asyncio.create_task(first.fetch("acme/m"))
-    assert await asyncio.to_thread(reached.wait, 60)
+    assert await asyncio.to_thread(reached.wait, 120)
     two = asyncio.create_task(second.fetch("acme/m"))
     release.set()
 
@@ -149,7 +149,7 @@ async def test_the_event_loop_stays_free(server: HubServer, hub: Hub) -> None:
     server.repos["acme/m"] = Repo(big_model())
     reached, release = server.hold("model.safetensors", 100_000)
     fetching = asyncio.create_task(hub.fetch("acme/m"))
-    await asyncio.to_thread(reached.wait, 60)
+    await asyncio.to_thread(reached.wait, 120)
 
     for _ in range(1000):  # would take forever if each turn waited for the network
         await asyncio.sleep(0)
@@ -262,7 +262,7 @@ async def test_one_who_leaves_does_not_stop_the_others(server: HubServer, hub: H
     reached, release = server.hold("model.safetensors", 2_000_000)
     leaving = asyncio.create_task(hub.fetch("acme/m"))
     staying = asyncio.create_task(hub.fetch("acme/m"))
-    assert await asyncio.to_thread(reached.wait, 60)
+    assert await asyncio.to_thread(reached.wait, 120)
 
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -372,7 +372,7 @@ async def test_closing_ends_downloads(server: HubServer, hub: Hub) -> None:
     server.repos["acme/m"] = Repo(big_model())
     reached, _ = server.hold("model.safetensors", 100_000)
     fetching = asyncio.create_task(hub.fetch("acme/m"))
-    assert await asyncio.to_thread(reached.wait, 60)
+    assert await asyncio.to_thread(reached.wait, 120)
 
     await hub.aclose()
 

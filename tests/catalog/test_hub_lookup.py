@@ -162,7 +162,7 @@ async def test_a_caller_who_leaves_does_not_take_the_answer_from_others(server: 
     reached, release = server.hold("config.json", 1)
     impatient = asyncio.create_task(hub.find("acme/m"))
     patient = asyncio.create_task(hub.find("acme/m"))
-    assert await asyncio.to_thread(reached.wait, 60)
+    assert await asyncio.to_thread(reached.wait, 120)
 
     impatient.cancel()
     with pytest.raises(asyncio.CancelledError):

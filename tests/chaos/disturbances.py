@@ -141,7 +141,7 @@ def terminate_twice(scene: Scene) -> bool:
     process.send_signal(signal.SIGTERM)
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    process.wait(60)
+    process.wait(120)
     scene.gone_at = moment()
     scene.server.start(warm=False)
     return True

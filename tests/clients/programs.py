@@ -13,7 +13,7 @@ from tests.serving import KEY
 
 HERE = Path(__file__).parent
 PACKAGES = HERE / ".packages"
-DEADLINE_S = 170
+DEADLINE_S = 400
 
 
 def run_python(program: str, version: str, given: str = "") -> Any:

@@ -9,7 +9,7 @@ import time
 
 from bytez import Bytez
 
-RUNNING_DEADLINE_S = 60
+RUNNING_DEADLINE_S = 200
 
 
 def plain(answer):

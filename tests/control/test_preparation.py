@@ -76,7 +76,7 @@ async def outcome(preparations: WatchedPreparations, model_id: str) -> Described
     changed = preparations.changed
     while isinstance(state := preparations.ensure(model_id, ADA), Preparing):
         changed.clear()
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(200):
             await changed.wait()
     return state
 

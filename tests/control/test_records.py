@@ -209,13 +209,13 @@ async def test_a_process_left_over_on_this_node_is_ended(make_control: MakeContr
         async with make_control() as control:
             assert [life.ended_at for life in await control.ledger()] == [START]
             if ends:
-                assert process.wait(60) != 0
+                assert process.wait(120) != 0
             else:
                 assert process.poll() is None
     finally:
         process.stdin.close()
         process.stdout.close()
-        process.wait(60)
+        process.wait(120)
 
 
 async def test_the_loop_turns_by_itself_whenever_something_changes(make_control: MakeControl) -> None:

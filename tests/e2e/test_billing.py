@@ -86,7 +86,7 @@ def held_by_its_worker(server: Server, **body: Any) -> Iterator[HTTPConnection]:
     """A request to tiny/gpt2 that its worker has not begun to answer and goes on with afterwards."""
     pid = server.worker_pid()
     os.kill(pid, signal.SIGSTOP)
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=REQUEST_S)
     try:
         connection.request("POST", "/models/v2/tiny/gpt2", json.dumps(body), {"authorization": KEY})
         wait_until(lambda: server.load()[0] == 1)

@@ -137,7 +137,7 @@ def test_a_model_that_is_busy_does_not_expire(own_server: Server) -> None:
             set_period(own_server, WEIGHTY, 60)
         finally:
             worker.resume()
-        assert answer.result(60)
+        assert answer.result(120)
     assert worker_of(own_server, WEIGHTY) == worker
 
 

@@ -146,7 +146,7 @@ def test_a_second_server_on_the_same_data_folder_is_refused(own_server: Server, 
     with pytest.raises(AssertionError):
         second.start()
     assert second.process is not None
-    assert second.process.wait(60) == 1
+    assert second.process.wait(120) == 1
     assert "--data-dir" in second.log.read_text()
     second.client.close()
 

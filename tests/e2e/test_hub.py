@@ -41,11 +41,11 @@ def test_a_request_for_a_hub_model_downloads_boots_and_answers(zoo: Path, tmp_pa
             asking = threading.Thread(target=lambda: answers.append(server.run("acme/classifier", text="hello")))
             asking.start()
             try:
-                assert reached.wait(60)
+                assert reached.wait(120)
                 wait_until(lambda: server.cluster("acme/classifier")["status"] == "downloading")
             finally:
                 release.set()
-            asking.join(60)
+            asking.join(120)
             assert answers
             assert any("downloading" in line for line in server.events("acme/classifier"))
             unknown = server.post("acme/clasifier", text="hello")

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving import Server, wait_until
+from tests.serving import REQUEST_S, Server, wait_until
 
 QUICKLY = ("--job-benchmark-s", "1")
 JOB_S = 180.0
@@ -39,7 +39,7 @@ def client_of(server: Server, account: str) -> httpx.Client:
     command = [sys.executable, "-m", "modelyard", "keys", "create", account, "--account", account]
     command += ["--data-dir", str(server.data_dir)]
     key = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    return httpx.Client(base_url=server.url, headers={"authorization": f"Key {key}"}, timeout=60)
+    return httpx.Client(base_url=server.url, headers={"authorization": f"Key {key}"}, timeout=REQUEST_S)
 
 
 def request(client: httpx.Client, model_id: str, **body: Any) -> httpx.Response:

@@ -100,7 +100,7 @@ def test_the_measured_memory_is_what_a_replica_holds(own_server: Server, model_i
         job.update(own_server.client.get(f"/models/v2/request/{model_id}").json()["output"])
         return job["endTime"] is not None
 
-    wait_until(over, 120, every_s=0.1)
+    wait_until(over, 300, every_s=0.1)
     assert job["status"] == "done", job["message"]
     (row,) = own_server.client.get("/models/v2/list/models", params={"modelId": model_id}).json()["output"]
     real = watch.finish() - total_bytes(pids(own_server))

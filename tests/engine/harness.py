@@ -15,7 +15,7 @@ from modelyard.engine.link import Exchange, Link
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.worker.memory import start_ticks
 
-DEADLINE_S = 50.0
+DEADLINE_S = 200.0
 SECRET = "open sesame"
 
 _numbers = itertools.count(1)

@@ -189,7 +189,7 @@ async def test_strays_are_ended_by_pid_and_start(any_engine: Harness) -> None:
     finally:
         for process in processes:
             process.kill()
-            process.wait(60)
+            process.wait(120)
 
 
 # --- places ---

@@ -21,7 +21,6 @@ def order(source: Path, target: Path) -> ExportOrder:
     )
 
 
-@pytest.mark.timeout(400)
 async def test_a_confined_program_makes_a_variant_that_is_its_owners_alone(
     model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -36,7 +36,7 @@ from modelyard.protocol import (
 from modelyard.wire import LARGE_FRAME_BYTES, MAX_ANSWER_BYTES, encode, read_frame
 from tests.engine.harness import eventually
 
-DEADLINE_S = 50.0
+DEADLINE_S = 200.0
 
 
 class Worker:

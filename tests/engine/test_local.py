@@ -261,7 +261,7 @@ async def test_a_nursery_that_keeps_dying_is_started_ever_more_slowly() -> None:
 
     nursery = NurseryProcess(lambda report: None, died, ["false"], restart_after_s=0.01)
     nursery.start()
-    await asyncio.wait_for(enough.wait(), 50)
+    await asyncio.wait_for(enough.wait(), 200)
     await nursery.close()
     assert {how for _, how in deaths} == {"the nursery exited with code 1"}
     gaps = [after - before for (before, _), (after, _) in itertools.pairwise(deaths)]

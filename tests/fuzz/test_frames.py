@@ -17,7 +17,7 @@ from tests.engine.test_link import linked
 from tests.properties import examples
 from tests.worker.test_server import Served, serving
 
-DEADLINE_S = 50.0
+DEADLINE_S = 200.0
 KINDS = st.integers(0, 16)
 scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=9) | st.binary()
 values = st.recursive(

@@ -55,7 +55,7 @@ async def test_the_client_is_told_though_the_replica_has_not_let_go(gateway: Gat
     gateway.destination.answering = goes_on
     client = HttpClient({"text": "hello", "timeout": SHORT_S}, key=gateway.key)
     asking = asyncio.create_task(gateway.ask(client))
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(200):
         while not client.ended:
             await client.changed.wait()
             client.changed.clear()
@@ -101,7 +101,7 @@ async def test_of_those_with_the_usual_time_each_ends_when_its_own_is_over() -> 
         waiting = asyncio.create_task(wait(name))
         await asyncio.gather(ends_in_time(), ends_in_time())
         with pytest.raises(DeadlineExceeded, match=f"within the {SHORT_S} s"):
-            async with asyncio.timeout(50):
+            async with asyncio.timeout(200):
                 await waiting
     assert told == ["first", "second"]
 

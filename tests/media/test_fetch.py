@@ -227,7 +227,7 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
 
 async def test_the_event_loop_is_free_while_a_fetch_waits():
     with Host(hosts.silence) as host:
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(200):
             waiting = asyncio.create_task(
                 Fetcher(FetchLimits(allow_private=True)).fetch(host.url, "image_url"), name="fetch"
             )

@@ -19,7 +19,7 @@ from modelyard.worker.memory import Memory
 from tests.engine.harness import echo_spec, eventually
 from tests.engine.workers import EchoLibrary
 
-DEADLINE_S = 50.0
+DEADLINE_S = 200.0
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_a_name_with_brackets_and_spaces_misleads_nobody(tmp_path: Path) -> None
         assert ticks >= mine
     finally:
         process.kill()
-        process.wait(60)
+        process.wait(120)
 
 
 def test_the_dead_who_wait_to_be_reaped_are_gone() -> None:
@@ -161,4 +161,4 @@ def test_the_dead_who_wait_to_be_reaped_are_gone() -> None:
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert Path(f"/proc/{process.pid}").exists()
     assert start_ticks(process.pid) is None
-    process.wait(60)
+    process.wait(120)

@@ -31,7 +31,7 @@ from modelyard.worker.nursery_messages import (
 from tests.engine.harness import ask, echo_spec, eventually, is_alive
 from tests.engine.workers import ECHO_NURSERY, ROOT
 
-DEADLINE_S = 50.0
+DEADLINE_S = 200.0
 FRESH_NURSERY = (
     sys.executable,
     "-c",

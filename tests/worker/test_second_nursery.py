@@ -14,7 +14,7 @@ from modelyard.worker.second_nursery import ENDED, SecondNursery
 from tests.engine.harness import echo_spec
 from tests.engine.workers import ECHO_NURSERY
 
-DEADLINE_S = 50.0
+DEADLINE_S = 200.0
 
 
 def next_reports(second: SecondNursery) -> list[Report]:

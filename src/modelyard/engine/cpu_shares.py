@@ -28,6 +28,7 @@ def set_nice(pid: int, more: int) -> bool:
     value = min(MOST_NICE, os.getpriority(os.PRIO_PROCESS, 0) + more)
     with suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
-            os.setpriority(os.PRIO_PROCESS, int(thread.name), value)
+            with suppress(ProcessLookupError):  # a thread that has ended meanwhile
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), value)
         return True
     return False

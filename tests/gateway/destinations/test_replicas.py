@@ -107,7 +107,7 @@ class Inference:
         *links: ScriptedLink,
         stream: bool = False,
         slots: int = 1,
-        queue_wait_s: float = 5.0,
+        queue_wait_s: float = 100.0,
         cancel_grace_s: float = 60.0,
     ) -> Outcome:
         """Without `links`: to those that there are."""

@@ -284,5 +284,5 @@ for folder, head in {folders!r}.items():
     assert load_model("onnx", Path(folder), (head,)).labels
 assert sys.modules["torch"] is None
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr

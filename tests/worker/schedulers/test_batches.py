@@ -16,7 +16,7 @@ from modelyard.worker.schedulers.batches import Batcher, Pending, as_answer, cho
 from tests.engine.echo import ECHO, EchoInputs, EchoParams
 from tests.serving import wait_until
 
-DEADLINE_S = 50.0
+DEADLINE_S = 200.0
 
 Run = Callable[[Any, Sequence[Call[Any, Any]]], Any]
 

@@ -115,10 +115,10 @@ def test_a_model_that_is_not_loaded_is_pointed_to_load(server: Server):
 
 
 def test_an_expired_model_must_be_loaded_again(server: Server):
-    load(server, "tiny/classifier", expirationPeriodSeconds=1)
+    call(server, "load", model="tiny/classifier", expirationPeriodSeconds=1)
     wait_until(lambda: call(server, "status", model="tiny/classifier")["status"] == "STOPPED")
     assert "/model/load" in call(server, "run", status=404, model="tiny/classifier", text="hello")["error"]
-    assert load(server, "tiny/classifier")["status"] == "started"
+    assert call(server, "load", model="tiny/classifier")["status"] == "started"
 
 
 def test_delete_stops_at_once_and_is_idempotent(server: Server):

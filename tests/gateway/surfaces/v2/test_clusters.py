@@ -103,8 +103,9 @@ def test_an_idle_cluster_scales_to_zero_and_the_next_request_boots_it(server: Se
 
 
 def test_min_replicas_are_kept_when_idle(server: Server):
-    server.put("tiny/classifier", capacity={"min": 1, "desired": 2, "max": 2}, timeout=1)
+    server.put("tiny/classifier", capacity={"min": 1, "desired": 2, "max": 2})
     server.wait_for("tiny/classifier", ready=2)
+    server.client.patch("/models/v2/tiny/classifier", json={"timeout": 1})
     server.wait_for("tiny/classifier", ready=1, instances=1)
 
 
