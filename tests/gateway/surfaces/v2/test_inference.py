@@ -186,7 +186,7 @@ def test_path_tricks_are_refused(server: Server, path):
     response = httpx.post(
         f"{server.url}/models/v2/{path}", headers={"authorization": KEY}, json={"text": "a"}, timeout=REQUEST_S
     )
-    assert response.status_code in (404, 422)
+    assert response.status_code in (404, 405, 422)
     assert response.json()["output"] is None
 
 
