@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.properties import TIMES
 
@@ -26,7 +26,13 @@ AsyncTest = Callable[..., Coroutine[Any, Any, None]]
 def pytest_configure() -> None:
     # SIGINT is ignored in what a shell runs in its background; the commands that tests start must not inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    settings.register_profile("tests", max_examples=settings.default.max_examples * TIMES)
+    settings.register_profile(
+        "tests",
+        max_examples=settings.default.max_examples * TIMES,
+        derandomize=TIMES == 1,
+        deadline=None,  # what an example takes is its machine's affair
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     settings.load_profile("tests")
 
 
