@@ -20,6 +20,7 @@ from modelyard.catalog.gguf_files import choose_gguf_model, find_gguf_models
 from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder, looks_like_ranker
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
+from modelyard.catalog.tokenizer_files import find_missing_tokenizer
 from modelyard.catalog.weights import (
     PICKLE_STEMS,
     SAFETENSORS_STEMS,
@@ -301,7 +302,11 @@ def _problem(
     incomplete = _incomplete(files, manifest, weights, damage) or _unsupported_type(manifest)
     if incomplete or not _has_library_names(weights):
         return find_foreign_files(files.sizes, front) or incomplete
-    return _absurd_size(manifest.config) or (_ranking_problem(manifest) if task == "text-ranking" else None)
+    return (
+        _absurd_size(manifest.config)
+        or (_ranking_problem(manifest) if task == "text-ranking" else None)
+        or find_missing_tokenizer(task, files.sizes)
+    )
 
 
 def _ranking_problem(manifest: _Manifest) -> str | None:

@@ -43,6 +43,10 @@ _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_
 _NAMING_FILES = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "*.model")
 
+FEWEST_WORDS = 3
+"""Beside its special tokens, of any vocabulary. Tokenizers that the library makes of nothing have up to two; those of
+DNA, which are the smallest, four."""
+
 _PARTS = {
     "image_processor": "AutoImageProcessor",
     "feature_extractor": "AutoFeatureExtractor",
@@ -65,6 +69,7 @@ def load_parts(path: Path, head: str, config: Any, *, remote_code: bool) -> tupl
         tokenizer = AutoTokenizer.from_pretrained(
             path, config=config, local_files_only=True, trust_remote_code=remote_code
         )
+        refuse_without_words(tokenizer, path)
     for part in (tokenizer, processor):
         if part is not None and hasattr(part, "apply_chat_template"):
             part.chat_template = part.chat_template or read_template(path)
@@ -128,6 +133,16 @@ def read_settings(path: Path, accepted: frozenset[str]) -> dict[str, Any]:
 def has_tokenizer(path: Path) -> bool:
     """Whether the folder holds one."""
     return any(any(path.glob(pattern)) for pattern in _TOKENIZER_FILES)
+
+
+def refuse_without_words(tokenizer: Any, path: Path) -> None:
+    """Raises ModelRefused for a tokenizer that the library made without its files: of special tokens alone."""
+    if tokenizer.vocab_size - len(tokenizer.all_special_tokens) < FEWEST_WORDS:
+        raise ModelRefused(
+            f"{path.name}'s tokenizer has no vocabulary: tokenizer.json, or the files that it is made of, are missing. "
+            "Copy them from the model that this one was made from.",
+            path=str(path),
+        )
 
 
 def ensure_tokenizer_pads(tokenizer: Any) -> None:
