@@ -10,12 +10,13 @@ import pytest
 from modelyard.catalog.cards import make_card
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.inspection import inspect_folder
-from modelyard.records.variants import Manifest
+from modelyard.records.variants import Figure, Manifest
 from tests.catalog.models import model, write
 
 MANIFEST = Manifest(
     variant_of="org/name", kind="onnx.8-bit", task="text-classification", head="sequence-classification",
-    parameters=1234, logit_error=0.03, bound=0.06, versions={}, max_length=64,
+    parameters=1234, logit_error=1e-6, bound=0.001, versions={}, max_length=64,
+    quality=(Figure("label_agreement", 0.99, 0.97, at_least=True),),
 )  # fmt: skip
 
 
@@ -44,6 +45,7 @@ def test_a_variant_is_a_model_of_the_onnx_runtime(variant: Path) -> None:
         card.inspection.max_length,
     ) == (1234, 100, "I8", 64)
     assert (card.inspection.license, card.inspection.architecture) == ("mit", "BertForSequenceClassification")
+    assert card.inspection.quality == {"label_agreement": 0.99}
     assert card.refusal is None
     assert found.inspection.weight_files == ("model.onnx", "model.onnx.data")
 

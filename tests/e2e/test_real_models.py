@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ COSINE = 0.7553
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 ANSWER = "The capital of France is Paris."
 GREEDY = {"max_new_tokens": 24, "do_sample": False}
-JOB_S = 200.0
+JOB_S = 500.0
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +34,68 @@ def test_embeddings_have_the_published_cosine(real_server: Server) -> None:
 
 
 def test_a_question_is_answered_whole_and_in_pieces(real_server: Server) -> None:
-    whole = real_server.run(SMOLLM2, messages=QUESTION, params=GREEDY)
+    assert answers(real_server, SMOLLM2) == (ANSWER, ANSWER)
+
+
+def answers(server: Server, model_id: str) -> tuple[str, str]:
+    """What it says to the question: at once, and streamed in more than one piece."""
+    whole = server.run(model_id, messages=QUESTION, params=GREEDY)
+    assert whole["role"] == "assistant"
     body = {"messages": QUESTION, "params": GREEDY, "stream": True}
-    with real_server.client.stream("POST", f"/models/v2/{SMOLLM2}", json=body) as response:
+    with server.client.stream("POST", f"/models/v2/{model_id}", json=body) as response:
         pieces = list(response.iter_text())
-    assert whole == {"role": "assistant", "content": ANSWER}
-    assert "".join(pieces) == ANSWER
     assert len(pieces) > 1
+    return whole["content"], "".join(pieces)
+
+
+def measure(server: Server, model_id: str) -> None:
+    """Asks for it to be made available, and waits until it is."""
+    assert server.client.post(f"/models/v2/request/{model_id}").status_code == 200
+    path = f"/models/v2/request/{model_id}"
+    job = wait_until(lambda: over(server.client.get(path).json()["output"]), JOB_S, every_s=0.1)
+    assert (job["status"], job["message"]) == ("done", "Model available")
+
+
+def over(job: dict[str, Any]) -> dict[str, Any] | None:
+    """The job, once it is over."""
+    return job if job["endTime"] else None
+
+
+def listed(server: Server, model_id: str) -> dict[str, Any]:
+    """The model's line in the catalogue."""
+    (card,) = server.client.get("/models/v2/list/models", params={"modelId": model_id}).json()["output"]
+    return dict(card)
 
 
 @pytest.mark.parametrize("model_id", [MINILM, pytest.param(SMOLLM2, marks=pytest.mark.verify(part="variants"))])
 def test_a_job_measures_it(real_server: Server, model_id: str) -> None:
-    client = real_server.client
-    assert client.post(f"/models/v2/request/{model_id}").json()["output"] == "Job queued"
-    wait_until(lambda: client.get(f"/models/v2/request/{model_id}").json()["output"]["endTime"], JOB_S, every_s=0.1)
-    (card,) = client.get("/models/v2/list/models", params={"modelId": model_id}).json()["output"]
+    measure(real_server, model_id)
+    card = listed(real_server, model_id)
     assert (card["benchmarked"], card["memorySource"]) == (True, "measured")
     assert card["benchmark"]["requestsPerSecond"] > 0
     assert card["benchmark"]["streams"] is (model_id == SMOLLM2)
+
+
+@pytest.mark.verify(part="variants")
+@pytest.mark.timeout(1200)
+def test_8_bit_variants_are_made_within_their_bounds_and_answer_as_the_originals(real_server: Server) -> None:
+    client = real_server.client
+    for model_id in (MINILM, SMOLLM2):
+        variant = f"{model_id}.onnx.8-bit"
+        measure(real_server, model_id)
+        assert client.post("/model/job", json={"model": variant}).json()["success"] is True
+        measure(real_server, variant)
+        assert client.post("/model/job", json={"model": variant}).json()["message"] == "Model available"
+
+    small = listed(real_server, f"{MINILM}.onnx.8-bit")
+    assert small["quality"]["cosine_mean"] >= 0.99
+    assert small["quality"]["cosine_worst"] >= 0.97
+    for text in PAIR:
+        one, other = (np.array(real_server.run(name, text=text)) for name in (MINILM, f"{MINILM}.onnx.8-bit"))
+        assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) >= 0.97
+
+    small, original = listed(real_server, f"{SMOLLM2}.onnx.8-bit"), listed(real_server, SMOLLM2)
+    assert small["quality"]["perplexity_increase"] <= 0.03
+    assert (small["memorySource"], original["memorySource"]) == ("measured", "measured")
+    assert small["ramRequired"] <= 0.55 * original["ramRequired"]
+    assert answers(real_server, f"{SMOLLM2}.onnx.8-bit") == (ANSWER, ANSWER)

@@ -38,6 +38,14 @@ def test_variants_are_listed_with_their_tasks(variants_server: Server) -> None:
     assert tasks[GENERATOR] == ("text-generation", None)
 
 
+def test_how_near_an_8_bit_variant_is_to_its_original_is_listed(variants_server: Server) -> None:
+    listed = variants_server.client.get("/models/v2/list/models").json()["output"]
+    quality = {model["modelId"]: model["quality"] for model in listed}
+    assert quality[CLASSIFIER].keys() == {"label_agreement", "probability_error"}
+    assert quality[CLASSIFIER]["label_agreement"] >= 0.97
+    assert (quality[GENERATOR], quality["tiny/gpt2"]) == (None, None)
+
+
 def test_a_classifier_answers_many_at_once(variants_server: Server) -> None:
     alone = variants_server.run(CLASSIFIER, text="a wonderful story")
     assert {entry["label"] for entry in alone} <= {"negative", "neutral", "positive"}

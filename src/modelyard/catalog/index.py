@@ -208,6 +208,7 @@ def listing_of(card: ModelCard, now: datetime, **facts: str | None) -> Listing:
         "max_length": card.inspection.max_length,
         "library": card.inspection.library,
         "refusal_cause": card.refusal_cause,
+        "quality": dict(card.inspection.quality) or None,
         **facts,
     }
     return Listing(

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 MAX_SHOWN = 500
 """Characters of a file that may appear in what is said of a model. Real names and problems have a fifth of that."""
+MAX_FIGURES = 16
+"""Of a variant's quality. There are two."""
 MAX_PARAMETERS = 2**63 - 1
 """What a column of a database holds."""
 _UNEXPECTED = (TypeError, AttributeError, ValueError, LookupError, ArithmeticError, RecursionError)
@@ -190,6 +192,7 @@ def _inspect_variant(files: Files, front: FrontMatter) -> Inspection:
         pipeline_tag=front.pipeline_tag,
         problem=problem,
         weight_files=weights.files,
+        quality={figure.name[:MAX_SHOWN]: figure.value for figure in variant.quality[:MAX_FIGURES]},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -56,7 +57,8 @@ def show(resolved: Resolved, model: ModelId, json: Json = False) -> None:
     shown = asyncio.run(describe_here(resolved.settings, model))
     if json:
         return output.print_json(shown)
-    output.print_table(("about", "value"), shown.items(), empty="")
+    told = shown | {"quality": figures(shown["quality"] or {})}
+    output.print_table(("about", "value"), told.items(), empty="")
     return None
 
 
@@ -115,8 +117,14 @@ def describe(card: ModelCard) -> dict[str, Any]:
         "source": str(card.source),
         "revision": card.revision,
         "license": card.inspection.license,
+        "quality": dict(card.inspection.quality) or None,
         "error": find_problem(card),
     }
+
+
+def figures(quality: Mapping[str, float]) -> str:
+    """A variant's figures on one line."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in quality.items())
 
 
 def find_problem(card: ModelCard) -> str | None:

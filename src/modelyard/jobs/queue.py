@@ -35,6 +35,7 @@ from modelyard.store.store import Store
 from modelyard.tasks.base import Task
 from modelyard.tasks.registry import find_task
 from modelyard.tasks.shared.workload import workload
+from modelyard.units import GIB
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,11 @@ JOB_S = 60.0
 ROOM_FACTOR = 1.5
 ROOM_BYTES = 512 * 1024**2
 """A trial may take the estimate times the factor, and this much more: batches of long inputs need room to compute."""
-EXPORT_FACTOR = 6.0
-"""What an export may hold, as a multiple of the original's weights: the model twice, the graph, the quantised graph."""
+EXPORT_FACTOR = 8.0
+EXPORT_BYTES = GIB
+"""What an export may hold: so many times the original's weights in 32 bits (the model, the graph twice, what the
+quantiser makes of it and what it has read), and this much for libraries and samples. Measured with a model of 135
+million parameters: 3.9 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +228,7 @@ class Jobs:
 
     async def _export(self, job: Job, card: ModelCard, kind: VariantKind) -> ModelCard:
         """Makes the variant; its card."""
-        need_bytes = int(EXPORT_FACTOR * (card.inspection.weight_bytes or card.memory_bytes)) + ROOM_BYTES
+        need_bytes = min(await self._plane.largest_memory_bytes(), export_bytes(card))
         async with self._memory_for(job, need_bytes) as placed:
             order = ExportOrder(
                 path=str(card.path),
@@ -316,3 +320,10 @@ class Jobs:
         )
         self._measurements.learn(card.model_id, measurement)
         await self._plane.forget_model(card.model_id)
+
+
+def export_bytes(card: ModelCard) -> int:
+    """What making a variant of a model may take."""
+    parameters = card.inspection.parameters
+    weight_bytes = 4 * parameters if parameters else card.inspection.weight_bytes or card.memory_bytes
+    return int(EXPORT_FACTOR * weight_bytes) + EXPORT_BYTES

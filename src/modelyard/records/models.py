@@ -56,6 +56,7 @@ class Inspection:
     `problem` is one that nobody can: a clause that follows the model's name. `weight_files`: the files that loading
     reads the weights from, the one that names the others first. `labels`: of GGUF files, by which `org/name:label`
     chooses one. `token_bytes`: what a runtime that sets aside memory for its whole context takes for one token of it.
+    `quality`: of a variant, how near its answers are to its original's; see records.variants.
     """
 
     task: str | None = None
@@ -73,6 +74,7 @@ class Inspection:
     weight_files: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     token_bytes: int = 0
+    quality: Mapping[str, float] = field(default_factory=dict)
 
     def refused(self, problem: str | None, **more: Any) -> Inspection:
         """The same with that problem, if it is one, and with `more` found out."""

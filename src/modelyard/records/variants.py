@@ -42,13 +42,32 @@ class Cache(msgspec.Struct, frozen=True):
     width: int
 
 
+class Figure(msgspec.Struct, frozen=True):
+    """How near a variant's answers are to its original's, in one respect, and how near they have to be.
+
+    `at_least`: the value may be no smaller than the bound; else no larger.
+    """
+
+    name: str
+    value: float
+    bound: float
+    at_least: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether the bound is kept; a value that is no number keeps none."""
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A variant's facts.
 
     `kind`: `onnx` or `onnx.8-bit`. `head`: the output layer it was exported with. `parameters`: of the original.
-    `logit_error`: root mean square of the error over the standard deviation of the original's outputs, the worst
-    output's, at shapes that were not used for the export; at most `bound`. `max_length`: the longest input in tokens.
-    `cache`: of a model that generates.
+    `logit_error`: of the graph before its weights were made smaller, root mean square of the error over the standard
+    deviation of the original's outputs, the worst output's, at shapes that were not used for the export; at most
+    `bound`. `quality`: of the variant, on real text and pictures. `matrices`, `in_blocks`: how many it multiplies by,
+    and how many of them have scales for blocks. `max_length`: the longest input in tokens. `cache`: of a model that
+    generates.
     `versions`: of the libraries that made it.
     """
 
@@ -63,6 +82,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     revision: str | None = None
     max_length: int | None = None
     cache: Cache | None = None
+    quality: tuple[Figure, ...] = ()
+    matrices: int | None = None
+    in_blocks: int | None = None
     runtime: str = "onnx"
 
     def write(self, folder: Path) -> None:

@@ -17,13 +17,22 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError
-from modelyard.records.variants import MANIFEST_FILE, MODEL_FILE, ExportOrder, ExportReport, ExportStep, Manifest
+from modelyard.records.variants import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    ExportOrder,
+    ExportReport,
+    ExportStep,
+    Figure,
+    Manifest,
+)
 from modelyard.tasks.registry import TASKS, get_task
 from modelyard.worker.limits import limit_memory, says_out_of_memory
 from modelyard.worker.sandbox.confinement import Needs, confine
@@ -31,6 +40,9 @@ from modelyard.worker.sandbox.confinement import Needs, confine
 LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 KEPT_ENDINGS = (".json", ".txt", ".model", ".jinja", ".md")
 """Of the original's own folder, what is no weights; the folders of its modules are kept whole."""
+COARSENESS = (0.1, 0.03, 0.0)
+"""What is tried, the fastest first: how coarse 8 bits may be in all where one scale serves for whole rows and channels;
+see `quantisation.measure_coarseness`. The matrices beyond that have scales for blocks."""
 LEFT_OUT = ("trainer_state.json", MANIFEST_FILE)
 
 OnExportStep = Callable[[ExportStep, str], None]
@@ -61,7 +73,7 @@ def make_variant(order: ExportOrder, on_step: OnExportStep) -> dict[str, Any]:
         making.mkdir(parents=True)
         copy_files(source, making)
         exports.write_graph(export, making / "exported.onnx")
-        logit_error, shapes = build_graph(order, export, making, model.max_length, on_step)
+        built = build_graph(order, export, model, making, on_step)
         manifest = Manifest(
             variant_of=order.model_id,
             kind=order.kind,
@@ -69,11 +81,14 @@ def make_variant(order: ExportOrder, on_step: OnExportStep) -> dict[str, Any]:
             head=head,
             revision=order.revision,
             parameters=sum(parameter.numel() for parameter in model.module.parameters()),
-            logit_error=logit_error,
-            bound=find_bound(order.kind),
+            logit_error=built.logit_error,
+            bound=built.bound,
             max_length=model.max_length,
             versions={name: importlib.metadata.version(name) for name in LIBRARIES},
             cache=export.cache,
+            quality=built.quality,
+            matrices=built.matrices,
+            in_blocks=built.in_blocks,
         )
         manifest.write(making)
         replace_folder(making, target)
@@ -82,9 +97,12 @@ def make_variant(order: ExportOrder, on_step: OnExportStep) -> dict[str, Any]:
     return {
         "parameters": manifest.parameters,
         "weight_bytes": sum(file.stat().st_size for file in target.glob(f"{MODEL_FILE}*")),
-        "logit_error": logit_error,
-        "bound": manifest.bound,
-        "shapes": list(shapes),
+        "logit_error": built.logit_error,
+        "bound": built.bound,
+        "shapes": list(built.shapes),
+        "quality": {figure.name: figure.value for figure in built.quality},
+        "matrices": built.matrices,
+        "in_blocks": built.in_blocks,
         "seconds": round(time.perf_counter() - started, 1),
     }
 
@@ -108,49 +126,83 @@ def refuse_others(order: ExportOrder, source: Path) -> None:
                            "variants. Use the original.")  # fmt: skip
 
 
-def build_graph(
-    order: ExportOrder, export: Any, folder: Path, longest: int | None, on_step: OnExportStep
-) -> tuple[float, tuple[str, ...]]:
-    """Makes `model.onnx` of `exported.onnx`; returns its logit error and the shapes that were compared.
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What was found out about a graph that was made; see Manifest."""
 
-    Raises ModelRefused when the error is over the bound.
-    """
+    logit_error: float
+    bound: float
+    shapes: tuple[str, ...]
+    quality: tuple[Figure, ...] = ()
+    matrices: int | None = None
+    in_blocks: int | None = None
+
+
+def build_graph(order: ExportOrder, export: Any, model: Any, folder: Path, on_step: OnExportStep) -> Built:
+    """Makes `model.onnx` of `exported.onnx`. Raises ModelRefused when its answers are too far from the original's."""
     from modelyard.worker.runtimes import comparison, quantisation
 
-    bound = find_bound(order.kind)
     on_step("folding", "Computing once what does not depend on the input")
-    quantisation.fold(folder / "exported.onnx", folder / "folded.onnx")
-    candidates = [folder / "folded.onnx"]
-    if order.kind == "onnx.8-bit":
-        candidates = [folder / "all.onnx", folder / "layers.onnx"]
-    verdict = None
-    for candidate in candidates:
-        if order.kind == "onnx.8-bit":
-            what = "all weights" if candidate.stem == "all" else "all weights but the embeddings"
-            on_step("quantising", f"Storing {what} in 8 bits")
-            quantisation.quantise(folder / "folded.onnx", candidate, embeddings=candidate.stem == "all")
-        on_step("checking", "Comparing it with the original at other shapes")
-        verdict = comparison.check(export, candidate, longest)
-        if verdict.logit_error <= bound:
-            quantisation.store(candidate, folder, MODEL_FILE)
-            break
-    assert verdict is not None  # noqa: S101 - there is a candidate
-    for left in (*folder.glob("exported.*"), *folder.glob("folded.*"), *folder.glob("all.*"), *folder.glob("layers.*")):
-        left.unlink()
-    if not verdict.logit_error <= bound:
+    folded = folder / "folded.onnx"
+    quantisation.fold(folder / "exported.onnx", folded)
+    remove_graphs(folder, "exported")
+    on_step("checking", "Comparing it with the original at other shapes")
+    verdict = comparison.check(export, folded, model.max_length)
+    if not verdict.logit_error <= comparison.BOUND:
         raise ModelRefused(
-            f"The variant's answers are too far from the original's: an error of {verdict.logit_error:.3g} (root mean "
-            f"square over standard deviation), where at most {bound:g} is allowed. Use the original"
-            f"{', or ask for .onnx' if order.kind == 'onnx.8-bit' else ''}."
+            f"The graph's answers are not the original's: an error of {verdict.logit_error:.3g} (root mean square over "
+            f"standard deviation), where at most {comparison.BOUND:g} is allowed. Use the original."
         )
-    return verdict.logit_error, verdict.shapes
+    built = Built(verdict.logit_error, comparison.BOUND, verdict.shapes)
+    if order.kind == "onnx.8-bit":
+        built = shrink_graph(built, export, model, folded, on_step)
+    else:
+        quantisation.store(folded, folder, MODEL_FILE)
+    remove_graphs(folder, "folded")
+    return built
 
 
-def find_bound(kind: str) -> float:
-    """The largest logit error of a variant of this kind."""
-    from modelyard.worker.runtimes.comparison import BOUNDS
+def shrink_graph(built: Built, export: Any, model: Any, folded: Path, on_step: OnExportStep) -> Built:
+    """Makes `model.onnx` of the folded graph, with weights of 8 bits: the smallest that answers as the original does.
 
-    return BOUNDS[kind]
+    Raises ModelRefused when none does.
+    """
+    from modelyard.worker.runtimes import quantisation
+    from modelyard.worker.runtimes.quality.judgement import Judgement, sample_inputs
+
+    on_step("checking", "Asking the original what it answers to the samples")
+    judgement = Judgement(export, model)
+    coarseness = quantisation.measure_coarseness(folded, sample_inputs(export, model))
+    small = folded.with_name("small.onnx")
+    quality: tuple[Figure, ...] = ()
+    tried = dict.fromkeys(quantisation.plan_blocks(coarseness, most) for most in COARSENESS)
+    for blocks in tried:
+        what = f", {len(blocks)} of {len(coarseness)} matrices in blocks" if blocks else ""
+        on_step("quantising", f"Storing the weights in 8 bits{what}")
+        quantisation.quantise(folded, small, blocks=blocks)
+        on_step("checking", "Comparing its answers with the original's")
+        quality = judgement.compare(small)
+        if all(figure.holds for figure in quality):
+            quantisation.store(small, small.parent, MODEL_FILE)
+            remove_graphs(small.parent, "small")
+            return replace(built, quality=quality, matrices=len(coarseness), in_blocks=len(blocks))
+        remove_graphs(small.parent, "small")
+    failed = "; ".join(describe_figure(figure) for figure in quality if not figure.holds)
+    raise ModelRefused(
+        f"The variant's answers are too far from the original's: {failed}. Use the original, or ask for .onnx."
+    )
+
+
+def describe_figure(figure: Figure) -> str:
+    """A figure in words, with its bound."""
+    most = "least" if figure.at_least else "most"
+    return f"{figure.name.replace('_', ' ')} {figure.value:.3g}, where at {most} {figure.bound:g} is allowed"
+
+
+def remove_graphs(folder: Path, name: str) -> None:
+    """Removes a graph of an earlier step, and its weights."""
+    for file in folder.glob(f"{name}.*"):
+        file.unlink()
 
 
 def copy_files(source: Path, target: Path) -> None:

@@ -64,6 +64,10 @@ class Model(Shape, frozen=True, kw_only=True):
     license: Annotated[str | None, described("As its card says.")]
     variants: Annotated[Sequence[str], described("The models made from it, such as org/name.onnx.8-bit.")]
     variant_of: Annotated[str | None, described("The model it was made from.")]
+    quality: Annotated[
+        Mapping[str, float] | None,
+        described("Of a variant: how near its answers are to its original's, on texts and pictures; null for others."),
+    ]
     error: Annotated[str | None, described("Why it cannot be served, and what to do.")]
 
 
@@ -109,6 +113,7 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float) -
         license=listing.license,
         variants=variants,
         variant_of=listing.variant_of,
+        quality=listing.facts.get("quality"),
         error=describe_refusal(listing),
     )
 

@@ -55,21 +55,21 @@ def load_one_pass(path: Path, manifest: Manifest) -> OnnxModel:
     tokenizer, processor = load_parts(path, manifest.head, config, remote_code=False)
     if tokenizer is not None:
         ensure_tokenizer_pads(tokenizer)
-    return OnnxModel(path, manifest, config, session, tokenizer, processor)
+    return OnnxModel(path, manifest.max_length, config, session, tokenizer, processor)
 
 
 class OnnxModel:
     """One exported model without a cache; see `tasks.model.Model`."""
 
     def __init__(
-        self, path: Path, manifest: Manifest, config: Any, session: Session, tokenizer: Any, processor: Any
+        self, path: Path, max_length: int | None, config: Any, session: Session, tokenizer: Any, processor: Any
     ) -> None:
         self.path = path
         self.tokenizer = tokenizer
         self.processor = processor
         self.config: Mapping[str, Any] = config.to_dict()
         self.labels: Mapping[int, str] = {int(index): label for index, label in (config.id2label or {}).items()}
-        self.max_length = manifest.max_length
+        self.max_length = max_length
         self._session = session
 
     def forward(self, inputs: Mapping[str, Array], *, method: str = "forward", **settings: Any) -> Mapping[str, Any]:

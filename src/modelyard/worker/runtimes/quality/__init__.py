@@ -1,0 +1,1 @@
+"""How near a variant's answers are to its original's: on shipped text and pictures, in figures that users feel."""
