@@ -94,6 +94,7 @@ def test_a_folder_is_described_from_the_header(tmp_path: Path) -> None:
         (BERT, None, "feature-extraction"),
         (BERT, "sentence-similarity", "sentence-similarity"),
         ({**LLAMA, "llama.pooling_type": 3}, "text-generation", "feature-extraction"),
+        ({**BERT, "bert.pooling_type": 4}, None, "text-ranking"),
     ],
 )
 def test_the_task_follows_from_the_header(tmp_path: Path, values: dict, readme: str | None, task: str) -> None:
@@ -111,7 +112,6 @@ def test_the_task_follows_from_the_header(tmp_path: Path, values: dict, readme: 
         ({"m-Q8_0.gguf": gguf_file()[:200]}, "cannot be loaded: m-Q8_0.gguf is cut off"),
         ({SPLIT[0]: gguf_file(), SPLIT[2]: gguf_file()}, "is not complete: of Q4_K_M there are 2 files, not 3"),
         ({"m.gguf": gguf_file({**LLAMA, "general.type": "adapter"})}, "is a part of a model"),
-        ({"m.gguf": gguf_file({**BERT, "bert.pooling_type": 4})}, "ranking"),
         ({"m.gguf": gguf_file({"general.architecture": "llama"})}, "has no vocabulary"),
         ({"m.gguf": gguf_file({"tokenizer.ggml.tokens": ["a"]})}, "has no general.architecture"),
     ],

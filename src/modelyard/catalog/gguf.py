@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from modelyard.catalog.architectures import is_task
 from modelyard.catalog.files import Files
 from modelyard.catalog.gguf_files import GgufModel, find_projector
 from modelyard.catalog.readme import FrontMatter
 from modelyard.records.gguf import CorruptGguf, GgufHeader
 from modelyard.records.models import GGUF, Inspection
 
-SERVED = frozenset({"chat", "text-generation", "feature-extraction", "sentence-similarity"})
-"""What llama.cpp is asked to do here."""
+EMBEDS = frozenset({"feature-extraction", "sentence-similarity"})
+"""Tasks of models that make vectors."""
 POOLED = "pooling_type"
 """Of the header of a model that makes vectors. Source: llama.cpp's enum llama_pooling_type; 0 is none, 4 ranks."""
 RANKS = 4
@@ -46,7 +45,7 @@ def inspect_gguf(files: Files, front: FrontMatter, model: GgufModel, labels: Seq
     task = find_task(header, front)
     projector = find_projector(files.sizes)
     return found.refused(
-        find_problem(header, task),
+        find_problem(header),
         task=task,
         architecture=header.architecture or None,
         parameters=parameters.total(),
@@ -63,17 +62,17 @@ def license_of(header: GgufHeader) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def find_task(header: GgufHeader, front: FrontMatter) -> str | None:
-    """The task, from the header; a card says which of two that make vectors. None where llama.cpp cannot do it."""
+def find_task(header: GgufHeader, front: FrontMatter) -> str:
+    """The task, from the header; a card says which of two that make vectors."""
     tag = front.pipeline_tag
-    if header.find(POOLED) == RANKS or "classifier.output_labels" in header.values:
-        return tag if is_task(tag) and tag == "text-ranking" else None
+    if header.find(POOLED) == RANKS:
+        return "text-ranking"
     if header.find(POOLED) or header.find("attention.causal") is False:
-        return tag if tag in SERVED and tag not in ("chat", "text-generation") else "feature-extraction"
+        return tag if tag in EMBEDS else "feature-extraction"
     return "chat" if isinstance(header.values.get("tokenizer.chat_template"), str) else "text-generation"
 
 
-def find_problem(header: GgufHeader, task: str | None) -> str | None:
+def find_problem(header: GgufHeader) -> str | None:
     """Why the model cannot be served; None when nothing speaks against it."""
     if not header.architecture:
         return "has no general.architecture in its GGUF header, so nothing says how to load it"
@@ -82,8 +81,6 @@ def find_problem(header: GgufHeader, task: str | None) -> str | None:
         return f"is a part of a model (of type {kind}, architecture {header.architecture}), not a whole one"
     if "tokenizer.ggml.tokens" not in header.values:
         return "has no vocabulary in its GGUF header, so that it can read no text"
-    if task is None:
-        return "is a GGUF model for ranking texts, which is not served from GGUF files"
     return None
 
 

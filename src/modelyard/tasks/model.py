@@ -146,4 +146,9 @@ class TextModel(Protocol):
         """
 
     def embed_texts(self, texts: Sequence[str], *, normalize: bool) -> Sequence[Sequence[float]]:
-        """One vector for each text, scaled to length 1 where wanted. Raises InvalidRequest for too long a text."""
+        """One vector for each text, scaled to length 1 where wanted. Raises InvalidRequest for too long a text, with
+        its `tokens` and the `limit`."""
+
+    def score_documents(self, query: str, documents: Sequence[str]) -> tuple[Sequence[float], int]:
+        """How well each document answers the query, as the model puts it, and how many tokens were read. Raises
+        InvalidRequest as `embed_texts` does."""

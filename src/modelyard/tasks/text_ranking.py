@@ -14,8 +14,8 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.protocol import Outcome, Usage
-from modelyard.tasks.base import Call, Inputs, Params, Task
-from modelyard.tasks.model import Array, Model
+from modelyard.tasks.base import Call, Inputs, Params, Task, attempt
+from modelyard.tasks.model import Array, Model, TextModel
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.cross_encoder import CrossEncoder, read_cross_encoder
 from modelyard.tasks.shared.encoding import Row, encode, forward_each
@@ -84,8 +84,10 @@ class Scored(NamedTuple):
     tokens: int
 
 
-def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+def run(model: Model | TextModel, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Ranks each call's documents. The documents of all calls share batches."""
+    if isinstance(model, TextModel):
+        return [attempt(rank_texts, model, call) for call in calls]
     if len(model.labels) != 1:
         return [no_ranking(model) for _ in calls]
     folder = read_cross_encoder(model.path)
@@ -116,6 +118,32 @@ def score_each(
         Scored(to_score(output, folder, call.params.function_to_apply), len(row["input_ids"]))
         for output, row, (call, _) in zip(outputs, encoded, rows, strict=True)
     ]
+
+
+def rank_texts(model: TextModel, call: Call[TextRankingInputs, TextRankingParams]) -> Outcome:
+    """A call's documents ranked by a model that reads texts. Of one that is too long its beginning is read. Raises
+    InvalidRequest when the query alone is."""
+    query, documents = call.inputs.query, list(call.inputs.documents)
+    try:
+        scores, tokens = model.score_documents(query, documents)
+    except InvalidRequest:  # one of them is too long
+        each = [score_text(model, query, document) for document in documents]
+        scores, tokens = [score for score, _ in each], sum(count for _, count in each)
+    finish = call.params.function_to_apply
+    outputs = [score if finish == "none" else float(sigmoid(np.asarray(score))) for score in scores]
+    return rank(call, [Scored(score, 0 if index else tokens) for index, score in enumerate(outputs)])
+
+
+def score_text(model: TextModel, query: str, document: str) -> tuple[float, int]:
+    """One document's score, and the tokens read for it. Raises InvalidRequest when nothing of it can be read."""
+    try:
+        scores, tokens = model.score_documents(query, [document])
+    except InvalidRequest as error:
+        kept = min(len(document) - 1, len(document) * error.data["limit"] // error.data["tokens"])
+        if kept <= 0:
+            raise
+        return score_text(model, query, document[:kept])
+    return scores[0], tokens
 
 
 def read_output(outputs: Mapping[str, Array], place: int, _row: Row) -> Array:

@@ -96,6 +96,8 @@ class FreshRuntimes(Runtimes):
         """See ModelLibrary. Imports the runtime as well: a memory limit is to count the model's own memory alone."""
         from modelyard.worker.runtimes.base import find_loader
 
+        if spec.weights is not None:
+            import modelyard.worker.runtimes.without_torch  # noqa: F401 - before anything looks for it
         task = super().find_task(spec)
         if (import_loader := find_loader(spec.runtime, task.heads)) is not None:
             import_loader()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gguf
+import numpy as np
 import pytest
 import xllamacpp
 
@@ -14,11 +16,13 @@ from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelR
 from modelyard.protocol import FinishReason, Outcome
 from modelyard.tasks.body import read, to_call
 from modelyard.tasks.registry import get_task
+from modelyard.worker.runtimes.base import load_model as load_transformers
 from modelyard.worker.runtimes.gguf import load_model
 from modelyard.worker.runtimes.threads import set_threads
 from modelyard.worker.schedulers.base import do_nothing
 from modelyard.worker.schedulers.slots import Slots
 from tests.builders import real
+from tests.builders.bert_gguf import write_bert
 from tests.builders.gguf import LLAMA, gguf_file
 
 CONTEXT = 256
@@ -248,6 +252,80 @@ def test_new_threads_are_taken_between_texts(start: Any, model: Any) -> None:
     answers.append(Asked(chat, {**PARIS, "params": {"max_new_tokens": 2}}).outcome())
 
     assert answers[0].output == answers[1].output
+
+
+def answers(model: Any, task_id: str, body: dict[str, Any]) -> Any:
+    """What a task that answers in one pass makes of a body."""
+    task = get_task(task_id)
+    inference = read(task, body)
+    (answer,) = task.run(model, [to_call(task, inference.fields, inference.params)])
+    if isinstance(answer, ModelyardError):
+        raise answer
+    return answer.output if isinstance(answer, Outcome) else answer
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    set_threads(1)
+    file = write_bert(real.minilm(), tmp_path_factory.mktemp("minilm") / "m-F16.gguf", gguf.PoolingType.MEAN)
+    return load_model(file, ("base",), context_tokens=128)
+
+
+def test_vectors_are_those_of_the_original(embedder: Any) -> None:
+    texts = ["A man is eating food.", "A man is eating a piece of bread."]
+    original = load_transformers("transformers", real.minilm(), ("base",), device="cpu")
+
+    one, other = answers(embedder, "feature-extraction", {"text": texts})
+    (alike,) = answers(embedder, "sentence-similarity", {"text": texts[0], "sentences": [texts[1]]})
+
+    assert alike == pytest.approx(0.7553, abs=0.001)
+    for vector, text in zip((one, other), texts, strict=True):
+        assert np.dot(vector, answers(original, "feature-extraction", {"text": text})) == pytest.approx(1, abs=1e-4)
+
+
+def test_vectors_are_scaled_where_wanted_and_of_long_texts_the_beginning_counts(embedder: Any) -> None:
+    text = "the fox lives in the forest " * 100
+
+    cut = answers(embedder, "feature-extraction", {"text": text})
+    plain = answers(embedder, "feature-extraction", {"text": text, "params": {"normalize": False}})
+
+    assert np.linalg.norm(cut) == pytest.approx(1)
+    assert np.linalg.norm(plain) != pytest.approx(1, abs=0.01)
+    assert np.dot(cut, plain) / np.linalg.norm(plain) == pytest.approx(1)
+    with pytest.raises(InvalidRequest, match=r"got \d+ tokens; accepted: at most 128") as refused:
+        answers(embedder, "feature-extraction", {"text": ["the fox", text], "params": {"truncate": False}})
+    assert refused.value.data["limit"] == 128
+    for params in ({"pooling": "cls"}, {"prompt_name": "query"}):
+        with pytest.raises(InvalidRequest, match=f"params.{next(iter(params))}"):
+            answers(embedder, "feature-extraction", {"text": "the fox", "params": params})
+    with pytest.raises(InvalidRequest, match="not empty"):
+        answers(embedder, "feature-extraction", {"text": ["the fox", ""]})
+
+
+def test_documents_are_ranked_as_by_the_original(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    """llama.cpp marks no segments, so neither does the original here."""
+    query = "Where does Angela live?"
+    documents = ["The film was a wonderful story.", "Angela lives in Paris.", "the fox " * 100]
+    folder = model_folder("bert_ranker")
+    original = load_transformers("transformers", folder, ("sequence-classification",), device="cpu")
+    rows = [dict(original.tokenizer(query, each, return_tensors="np")) for each in documents[:2]]
+    for row in rows:
+        row["token_type_ids"] = row["token_type_ids"] * 0
+    expected = [float(original.forward(row)["logits"][0][0]) for row in rows]
+    set_threads(1)
+    file = write_bert(folder, tmp_path / "m-F16.gguf", gguf.PoolingType.RANK)
+    ranker = load_model(file, ("sequence-classification",), context_tokens=64)
+    body = {"query": query, "documents": documents, "params": {"function_to_apply": "none"}}
+
+    ranked = answers(ranker, "text-ranking", body)
+    shares = answers(ranker, "text-ranking", {**body, "params": {"top_k": 1}})
+
+    scores = {each.index: each.score for each in ranked}
+    assert [scores[0], scores[1]] == pytest.approx(expected, abs=0.01)
+    assert sorted(scores) == [0, 1, 2]
+    assert shares[0].score == pytest.approx(1 / (1 + np.exp(-ranked[0].score)))
+    with pytest.raises(InvalidRequest, match="at most 64"):
+        answers(ranker, "text-ranking", {"query": "the fox " * 100, "documents": ["a"]})
 
 
 def test_what_is_no_model_is_refused_with_the_reason(tmp_path: Path) -> None:

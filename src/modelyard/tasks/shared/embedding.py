@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,8 @@ from modelyard.tasks.base import Call, Params, attempt
 from modelyard.tasks.model import Array, Model, TextModel
 from modelyard.tasks.shared.encoding import Row, encode, forward_each
 from modelyard.tasks.shared.sentence_folder import Head, read_head
+
+log = logging.getLogger(__name__)
 
 Pooling = Literal["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"]
 Vectors = list[float | list[float]]
@@ -73,9 +76,11 @@ def embed_texts(model: TextModel, rows: Rows) -> list[list[float] | ModelyardErr
     normalize = True if params.normalize is None else params.normalize
     texts = [text for _, text in rows]
     try:
-        return [list(vector) for vector in model.embed_texts(texts, normalize=normalize)]
-    except InvalidRequest:  # one of them is too long, or empty
-        return [attempt(embed_text, model, text, params.truncate, normalize) for text in texts]
+        if all(texts):
+            return [list(vector) for vector in model.embed_texts(texts, normalize=normalize)]
+    except InvalidRequest as error:
+        log.debug("one of %d texts is refused: %s", len(texts), error)
+    return [attempt(embed_text, model, text, params.truncate, normalize) for text in texts]
 
 
 def embed_text(model: TextModel, text: str, truncate: bool, normalize: bool) -> list[float]:

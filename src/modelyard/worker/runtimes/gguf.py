@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import xllamacpp
 
 from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused, ModelyardError
 from modelyard.protocol import FinishReason
@@ -27,9 +26,16 @@ from modelyard.worker.runtimes.gguf_settings import GgufPlan, plan_writing
 from modelyard.worker.runtimes.no_model import NoModel
 from modelyard.worker.runtimes.threads import get_threads
 
+# Between two operations llama.cpp's threads wait for one another. Beside other work on the same cores the default, to
+# spin for a millisecond and more, makes two threads ten times slower than one; so they spin as briefly as those of ONNX
+# Runtime do here. Source: the manual of libgomp, which reads it when it is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+import xllamacpp
+
 log = logging.getLogger(__name__)
 
-WRITES, EMBEDS = "causal-lm", "base"
+WRITES, EMBEDS, RANKS = "causal-lm", "base", "sequence-classification"
 SLOTS = 16
 """As many texts are written at once as other runtimes write in one batch."""
 PROMPT_BATCH_TOKENS = 512
@@ -38,6 +44,8 @@ SOCKET = "http.sock"
 ERRORS_ONLY = 1
 """Of the levels of llama.cpp's log."""
 TOO_LONG = "exceed_context_size_error"
+TOO_LARGE = re.compile(r"input \((\d+) tokens\) is too large.*batch size: (\d+)")
+"""What it says of a text that is read in one pass, and is longer than that may be."""
 SPARE_TOKENS = 8
 """What a vocabulary may put around a text besides what it makes of its bytes."""
 L2, NOT_SCALED = 2, -1
@@ -54,20 +62,26 @@ def load_model(
     """
     if device.startswith("cuda"):
         raise BootFailed(f"Device {device} was asked for, but GGUF models run on the CPU here. Use auto or cpu.")
-    if not {WRITES, EMBEDS}.intersection(heads):
+    if not {WRITES, EMBEDS, RANKS}.intersection(heads):
         raise ModelRefused(f"{file.name} is a GGUF model, which offers none of: {', '.join(heads)}.")
     try:
         header, chat_format = read_format(file)
     except (CorruptGguf, OSError) as error:
         raise ModelRefused(f"{file.name} cannot be loaded: {error}.", path=str(file.parent)) from error
-    return GgufModel(file, header, chat_format, context_tokens, slots or SLOTS, embeds=WRITES not in heads)
+    return GgufModel(file, header, chat_format, context_tokens, slots or SLOTS, heads)
 
 
 class GgufModel(NoModel):
     """One model in llama.cpp; see `tasks.model.TextModel`. It reads and writes texts, and computes nothing else."""
 
     def __init__(
-        self, file: Path, header: GgufHeader, chat_format: ChatFormat, context_tokens: int, slots: int, *, embeds: bool
+        self,
+        file: Path,
+        header: GgufHeader,
+        chat_format: ChatFormat,
+        context_tokens: int,
+        slots: int,
+        heads: tuple[Head, ...],
     ) -> None:
         super().__init__(file.parent)
         self.tokenizer = chat_format
@@ -76,7 +90,7 @@ class GgufModel(NoModel):
         self.context_tokens = context_tokens
         self._file = file
         self._values = header.values
-        self._embeds = embeds
+        self._embeds, self._ranks = WRITES not in heads, RANKS in heads
         self._threads = get_threads()
         self._server = self._open()
 
@@ -126,6 +140,14 @@ class GgufModel(NoModel):
         if "error" in answer:
             raise as_error(answer["error"], "text")
         return [entry["embedding"] for entry in sorted(answer["data"], key=lambda entry: int(entry["index"]))]
+
+    def score_documents(self, query: str, documents: Sequence[str]) -> tuple[Sequence[float], int]:
+        """See TextModel."""
+        answer = self._server.handle_rerank({"query": query, "documents": list(documents)})
+        if "error" in answer:
+            raise as_error(answer["error"], "documents")
+        scores = {int(each["index"]): float(each["relevance_score"]) for each in answer["results"]}
+        return [scores[index] for index in range(len(documents))], int(answer["usage"]["prompt_tokens"])
 
     def _count_tokens(self, prompt: TextPrompt) -> int:
         """Tokens in a prompt: the reading of it ends before it has begun."""
@@ -184,6 +206,8 @@ class GgufModel(NoModel):
         batch = self.context_tokens if self._embeds else min(PROMPT_BATCH_TOKENS, self.context_tokens)
         settings.n_batch = settings.n_ubatch = batch
         settings.embedding = self._embeds
+        if self._ranks:
+            settings.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
         return settings
 
 
@@ -228,18 +252,23 @@ class Writing:
 
 def as_error(error: Mapping[str, Any], field: str) -> ModelyardError:
     """What llama.cpp says went wrong, as one of this project's errors. `field`: of the request, that held the text."""
+    message = str(error.get("message"))
     if error.get("type") == TOO_LONG:
-        tokens, limit = error["n_prompt_tokens"], error["n_ctx"]
-        return InvalidRequest(
-            f"{field}: got {tokens} tokens; accepted: fewer than {limit}, this model's context, which holds the prompt "
-            f"and the answer",
-            field=field,
-            tokens=tokens,
-            limit=limit,
-        )
+        holds = "this model's context, which holds the prompt and the answer"
+        return too_long(field, error["n_prompt_tokens"], error["n_ctx"], f"fewer than {error['n_ctx']}, {holds}")
+    if found := TOO_LARGE.search(message):
+        tokens, limit = int(found[1]), int(found[2])
+        return too_long(field, tokens, limit, f"at most {limit}, which this model reads at once")
     if error.get("code") == 400:
-        return InvalidRequest(f"params: {error.get('message')}", field="params")
-    return InferenceFailed(f"The model failed on this input: {error.get('message')}")
+        return InvalidRequest(f"params: {message}", field="params")
+    return InferenceFailed(f"The model failed on this input: {message}")
+
+
+def too_long(field: str, tokens: int, limit: int, accepted: str) -> InvalidRequest:
+    """The error for a text that has more tokens than the model reads at once."""
+    return InvalidRequest(
+        f"{field}: got {tokens} tokens; accepted: {accepted}", field=field, tokens=tokens, limit=limit
+    )
 
 
 @contextlib.contextmanager

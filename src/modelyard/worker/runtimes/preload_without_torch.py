@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 
-# The documented way to make a module unfindable. The library imports torch, 180 MB, wherever it can.
-sys.modules["torch"] = None  # type: ignore[assignment]
-os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
+import modelyard.worker.runtimes.without_torch  # noqa: F401 - first of all
 
-import numpy as np  # noqa: E402
+import numpy as np  # isort: skip
 
 # Forks would otherwise all draw the same random numbers. (The standard library's generator sees to itself.)
 os.register_at_fork(after_in_child=np.random.seed)
