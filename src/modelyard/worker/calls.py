@@ -1,16 +1,20 @@
-"""From a request to a call of the model, however the request came. Owns the flag that says nobody waits any more."""
+"""From a request to a call of the model, however the request came, and from the model's thread back to the loop's.
+
+Owns the flag that says nobody waits any more, and what waits to be run on the loop's thread.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelyard.errors import InferenceFailed, ModelyardError
 from modelyard.tasks import body
 from modelyard.worker.progress import StepLog
-from modelyard.worker.schedulers.base import Deliver, Scheduler
+from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
 
 log = logging.getLogger(__name__)
 
@@ -67,3 +71,32 @@ def call_on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None],
         loop.call_soon_threadsafe(function, *args)
     except RuntimeError:  # the loop is closed: the process is ending while the model still works
         log.debug("the loop has ended before %s", function)
+
+
+class LoopCalls:
+    """Runs functions on the loop's thread, in order. What was put by the time the loop comes to it is run together: one
+    wake of the loop for the answers of a batch, not one for each."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, after: Callable[[], None] = do_nothing) -> None:
+        """`after`: called when some were run."""
+        self._loop = loop
+        self._after = after
+        self._waiting: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._is_woken = False
+
+    def put(self, function: Callable[..., None], *args: Any) -> None:
+        """Runs `function` soon; callable from any thread. Does nothing once the loop has ended."""
+        self._waiting.append((function, args))
+        if not self._is_woken:
+            self._is_woken = True
+            call_on_loop(self._loop, self._run)
+
+    def _run(self) -> None:
+        self._is_woken = False  # before it looks: whoever puts something from now on wakes the loop again
+        for _ in range(len(self._waiting)):
+            function, args = self._waiting.popleft()
+            try:
+                function(*args)
+            except Exception:
+                log.exception("%s failed", function)
+        self._after()

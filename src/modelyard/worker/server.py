@@ -32,9 +32,9 @@ from modelyard.protocol import (
     StatusUpdate,
 )
 from modelyard.wire import MAX_GREETING_BYTES, BrokenStream, Unsendable, WrongFrame, encode, read_frame
-from modelyard.worker.calls import RunningCall, call_on_loop, submit_call
+from modelyard.worker.calls import LoopCalls, RunningCall, submit_call
 from modelyard.worker.pieces import PieceWindow
-from modelyard.worker.schedulers.base import Scheduler, do_nothing
+from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class Connection:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
+        self._unsent: list[bytes] = []
         self.running: dict[int, RunningCall] = {}
         self.windows: dict[int, PieceWindow] = {}
         self.greeted = False
@@ -55,13 +56,21 @@ class Connection:
         self._left = asyncio.Event()
 
     def send(self, frame: Frame) -> None:
-        """Queues a frame; a peer that is gone is no error, its requests are cancelled elsewhere. Raises Unsendable."""
+        """Queues a frame, which leaves with the next `flush`; a peer that is gone is no error, its requests are
+        cancelled elsewhere. Raises Unsendable."""
         if not self._closing and not self._writer.is_closing():
-            self._writer.write(encode(frame))
+            self._unsent.append(encode(frame))
+
+    def flush(self) -> None:
+        """Sends what was queued, all at once."""
+        if self._unsent:
+            self._writer.writelines(self._unsent)
+            self._unsent.clear()
 
     async def close(self) -> None:
         """Flushes what was sent, and closes once the peer has read it: asyncio gives a peer that writes to a closed
         connection nothing more of what it had not read by then."""
+        self.flush()
         self._closing = True
         if self.greeted and not self._writer.is_closing():
             self._writer.write_eof()
@@ -98,7 +107,7 @@ class WorkerServer:
         self._on_configure = on_configure
         self._on_answer = on_answer
         self._hello_deadline_s = hello_deadline_s
-        self._loop = asyncio.get_running_loop()
+        self._calls = LoopCalls(asyncio.get_running_loop(), after=self._flush)
         self._connections: set[Connection] = set()
         self._greeted = asyncio.Event()
         self._status: Status = Starting()
@@ -120,6 +129,11 @@ class WorkerServer:
         for connection in self._connections:
             if connection.greeted:
                 connection.send(StatusUpdate(status))
+        self._flush()
+
+    def _flush(self) -> None:
+        for connection in self._connections:
+            connection.flush()
 
     async def wait_greeted(self, deadline_s: float) -> None:
         """Returns when a peer that is still there has been told the state, or after `deadline_s`."""
@@ -150,10 +164,12 @@ class WorkerServer:
             if await self._greet(reader, connection):
                 connection.send(Hello())
                 connection.send(StatusUpdate(self._status))
+                connection.flush()
                 connection.greeted = True
                 self._greeted.set()
                 while (frame := await read_frame(reader)) is not None:
                     self._handle(connection, frame)
+                    connection.flush()
         except BrokenStream as error:
             log.warning("dropping a connection: %s", error)
         except Exception:
@@ -165,6 +181,7 @@ class WorkerServer:
             for call in connection.running.values():
                 call.is_cancelled = True
             self._drop_cancelled()
+            connection.flush()
             connection.end()
 
     def _drop_cancelled(self) -> None:
@@ -206,16 +223,12 @@ class WorkerServer:
     def _start(self, connection: Connection, request: Request) -> None:
         """Hands a request to the scheduler, or answers with the error that stops it."""
         request_id = request.id
-        window = PieceWindow(lambda text: connection.send(Chunk(request_id, text)))
+        finish: Deliver = partial(self._finish, connection, request_id)
+        emit: Callable[[str], None] | None = None
         if request.stream:
-            connection.windows[request_id] = window
-
-        def emit(text: str) -> None:
-            call_on_loop(self._loop, window.add, text)
-
-        def deliver(answer: Outcome | ModelyardError) -> None:
-            call_on_loop(self._loop, window.finish, partial(self._finish, connection, request_id, answer))
-
+            window = connection.windows[request_id] = PieceWindow(lambda text: connection.send(Chunk(request_id, text)))
+            emit = partial(self._calls.put, window.add)
+            finish = partial(finish_after_pieces, window, finish)
         try:
             if self._scheduler is None:
                 raise ReplicaLost("The replica is not ready.")
@@ -223,8 +236,8 @@ class WorkerServer:
                 self._scheduler,
                 request.fields,
                 request.params,
-                emit=emit if request.stream else None,
-                deliver=deliver,
+                emit=emit,
+                deliver=partial(self._calls.put, finish),
                 request_id=request_id,
             )
         except ModelyardError as error:
@@ -243,3 +256,8 @@ class WorkerServer:
             message = answer.message if isinstance(answer, ModelyardError) else f"The answer {error}."
             connection.send(Failure.of(request_id, InferenceFailed(message)))
         self._on_answer()
+
+
+def finish_after_pieces(window: PieceWindow, finish: Deliver, answer: Outcome | ModelyardError) -> None:
+    """Ends a streamed request once its pieces were sent."""
+    window.finish(partial(finish, answer))

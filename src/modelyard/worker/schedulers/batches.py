@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
@@ -103,7 +103,7 @@ class Batcher(Scheduler):
                 pending.started = True
                 emit(text)
 
-        pending.call = replace(call, emit=noted, cancelled=pending.ends)
+        pending.call = Call(call.inputs, call.params, noted, pending.ends, call.progress)
         with self._changed:
             if self._closed:
                 raise ReplicaLost("The replica is stopping.")
@@ -145,7 +145,8 @@ class Batcher(Scheduler):
             self._poked = False
             left = self._take_cancelled()
             batch = choose_batch(self._waiting, self.max_batch)
-            self._waiting = [pending for pending in self._waiting if pending not in batch]
+            taken = set(batch)
+            self._waiting = [pending for pending in self._waiting if pending not in taken]
         fail_cancelled(left)
         return batch
 
