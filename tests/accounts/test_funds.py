@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from modelyard.accounts.funds import COUNT_S, RECOUNT_S, UNCOUNTED_S, Funds
 from modelyard.accounts.ledger import lines, month_start, total

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from modelyard.control.retention import BATCH, Kept, Retention
 from modelyard.records.clusters import Event
@@ -30,7 +31,7 @@ async def test_old_lines_and_free_requests_go_and_what_is_charged_stays(store: S
     with store:
         account = store.accounts.create("ada", START).id
         free = RequestRecord("req_free", account, "org/name", 1, START, settled_at=START)
-        charged = replace(free, id="req_charged", charged_nano=7)
+        charged = structs.replace(free, id="req_charged", charged_nano=7)
         store.requests.settle([free, charged])
         store.events.add([Event(account, "org/name", START, "note", "old")] * (2 * BATCH + 1))
         clock.advance(6 * DAY_S)

@@ -175,6 +175,8 @@ def keep_a_ledger(store: Any, account_id: str, seed: int) -> dict[str, dict[str,
     from dataclasses import replace
     from datetime import timedelta
 
+    from msgspec import structs
+
     from modelyard.clock import SystemClock
     from modelyard.control.journal import Journal
     from modelyard.records.instances import Instance, Tariff
@@ -212,7 +214,7 @@ def keep_a_ledger(store: Any, account_id: str, seed: int) -> dict[str, dict[str,
                 journal.submit(partial(store.instances.heartbeat, [life.id], beat))
             journal.settle(record)
             if chance.random() < 0.3:
-                journal.settle(replace(record, charged_nano=10**9) if "shared" not in life.id else record)
+                journal.settle(structs.replace(record, charged_nano=10**9) if "shared" not in life.id else record)
             journal.submit(partial(store.instances.end, life.id, end, "idle"))
             if chance.random() < 0.3:  # a second server that finds it open, too late
                 journal.submit(partial(store.instances.end, life.id, NOW + timedelta(days=9), "the server was killed"))

@@ -1,6 +1,5 @@
 """Requests are set aside for and settled once, whoever writes, in whatever order, however often."""
 
-from dataclasses import replace
 from datetime import date, timedelta
 from itertools import count
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from modelyard.accounts.limits import check_funds
 from modelyard.errors import NotFound, PaymentRequired

@@ -6,8 +6,8 @@ and the count of requests. Enforces only that count; `control` keeps to the rest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
 
 from modelyard.accounts.rereading import read_forever
 from modelyard.errors import TooManyAtOnce
@@ -47,9 +47,12 @@ class Quotas:
         """Reads them every few seconds; while the database does not answer, those that were known stay in force."""
         await read_forever(self.read, "the accounts' quotas")
 
-    @contextmanager
-    def request(self, account_id: str) -> Iterator[None]:
-        """Counts one request of the account for as long as the block runs, however it ends. Raises TooManyAtOnce."""
+    def request(self, account_id: str) -> UnderWay:
+        """A block for as long as which one request of the account counts, however it ends."""
+        return UnderWay(self, account_id)
+
+    def begin(self, account_id: str) -> None:
+        """Counts a request. Raises TooManyAtOnce."""
         count, most = self._under_way.get(account_id, 0), self.of(account_id).concurrent
         if most is not None and count >= most:
             raise TooManyAtOnce(
@@ -58,13 +61,31 @@ class Quotas:
                 retry_after_s=RETRY_AFTER_S,
             )
         self._under_way[account_id] = count + 1
-        try:
-            yield
-        finally:
-            self._under_way[account_id] -= 1
-            if not self._under_way[account_id]:
-                del self._under_way[account_id]
+
+    def end(self, account_id: str) -> None:
+        """Takes back one that `begin` has counted."""
+        self._under_way[account_id] -= 1
+        if not self._under_way[account_id]:
+            del self._under_way[account_id]
 
     def under_way(self) -> int:
         """Requests that were admitted and have not ended, of all accounts."""
         return sum(self._under_way.values())
+
+
+class UnderWay:
+    """See `Quotas.request`. Entering it raises TooManyAtOnce."""
+
+    __slots__ = ("_account_id", "_quotas")
+
+    def __init__(self, quotas: Quotas, account_id: str) -> None:
+        self._quotas = quotas
+        self._account_id = account_id
+
+    def __enter__(self) -> None:
+        self._quotas.begin(self._account_id)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._quotas.end(self._account_id)

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
@@ -64,11 +65,12 @@ class Exchange:
     latter must `cancel` when it stops before.
     """
 
-    __slots__ = ("_frames", "_link", "_taken", "_unread", "cancelled", "finished", "id", "outcome")
+    __slots__ = ("_arrived", "_frames", "_link", "_taken", "_unread", "cancelled", "finished", "id", "outcome")
 
     def __init__(self, link: Link, request_id: int) -> None:
         self._link = link
-        self._frames: asyncio.Queue[Chunk | Done | Failure | None] = asyncio.Queue()
+        self._frames: deque[Chunk | Done | Failure | None] = deque()
+        self._arrived: asyncio.Future[None] | None = None
         self._unread = 0
         self._taken = 0
         self.id = request_id
@@ -93,7 +95,7 @@ class Exchange:
 
     async def __anext__(self) -> str:
         """The next piece. Raises the replica's own error, or ReplicaLost when the connection broke."""
-        frame = None if self.finished else await self._frames.get()
+        frame = None if self.finished else await self._next()
         if isinstance(frame, Chunk):
             weight = weight_of(frame.text)
             self._unread -= weight
@@ -118,7 +120,7 @@ class Exchange:
     async def wait_finished(self) -> None:
         """Returns when the replica has ended the request, whatever came of it, or is gone. For who has cancelled it."""
         while not self.finished:
-            self.finished = not isinstance(await self._frames.get(), Chunk)
+            self.finished = not isinstance(await self._next(), Chunk)
 
     def feed(self, frame: Chunk | Done | Failure | None) -> None:
         """Hands over a frame that arrived; None: the connection is gone. Raises BrokenStream when more pieces have come
@@ -127,7 +129,16 @@ class Exchange:
             self._unread += weight_of(frame.text)
             if self._unread > WINDOW:
                 raise BrokenStream("more pieces of an answer than its window lets through")
-        self._frames.put_nowait(frame)
+        self._frames.append(frame)
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+    async def _next(self) -> Chunk | Done | Failure | None:
+        """The next frame. For one task at a time."""
+        if not self._frames:
+            self._arrived = asyncio.get_running_loop().create_future()
+            await self._arrived
+        return self._frames.popleft()
 
 
 class Link:
@@ -136,8 +147,10 @@ class Link:
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_status: OnStatus, turn: asyncio.Lock
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._reader = reader
         self._writer = writer
+        self._unsent: list[bytes | bytearray] = []
         self._on_status = on_status
         self._ids = itertools.count(1)
         self._exchanges: dict[int, Exchange] = {}
@@ -146,7 +159,7 @@ class Link:
         self._strays_left = MOST_STRAYS
         self._turn = turn
         self._closed = False
-        self._death: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
+        self._death: asyncio.Future[Death] = self._loop.create_future()
         self.fault: str | None = None
         """What the worker sent that it must not, when the connection was closed for it."""
         self._task = asyncio.create_task(self._read(), name="link")
@@ -226,7 +239,7 @@ class Link:
         if self._closed:
             return False
         request_id = next(self._ids)
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[None] = self._loop.create_future()
         self._pings[request_id] = answered
         self._strays_left += 1  # it may come too late
         self._send(Ping(request_id))
@@ -265,8 +278,17 @@ class Link:
             log.debug("a connection had broken before it was closed: %s", error)
 
     def _send(self, frame: Frame) -> None:
+        """Sends a frame soon, together with others of this turn of the loop. Raises Unsendable."""
         if not self._closed:
-            self._writer.writelines(encode_pieces(frame))
+            pieces = encode_pieces(frame)
+            if not self._unsent:
+                self._loop.call_soon(self._flush)
+            self._unsent += pieces
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if not self._closed:
+            self._writer.writelines(unsent)
 
     async def _read(self) -> None:
         try:

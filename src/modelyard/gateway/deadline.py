@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -46,11 +47,11 @@ class Deadlines:
         self._open.pop(deadline, None)
 
     def _set_timer(self, first: Deadline) -> None:
-        self._timer = asyncio.get_running_loop().call_at(first.ends_at, self._look)
+        self._timer = set_timer(first, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         for deadline in list(self._open):
             if deadline.ends_at > now:
                 return self._set_timer(deadline)
@@ -68,8 +69,7 @@ class Deadline:
     def __init__(self, usual: Deadlines, on_over: OnOver) -> None:
         """The time begins now. `on_over`: tells the client."""
         self._usual = usual
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self._began = time.monotonic()
         self._timeout_s = usual.timeout_s
         self._on_over = on_over
         self._timer: asyncio.TimerHandle | None = None
@@ -79,7 +79,7 @@ class Deadline:
 
     @property
     def ends_at(self) -> float:
-        """By the loop's clock."""
+        """In monotonic seconds."""
         return self._began + self._timeout_s
 
     def shorten(self, timeout_s: float | None) -> None:
@@ -87,11 +87,11 @@ class Deadline:
         if timeout_s is not None and timeout_s < self._timeout_s:
             self.stop()
             self._timeout_s = timeout_s
-            self._timer = self._loop.call_at(self.ends_at, self.end)
+            self._timer = set_timer(self, self.end)
 
     def found_replica(self) -> None:
         """From now on a replica works on it."""
-        self._replica_at = self._loop.time()
+        self._replica_at = time.monotonic()
 
     def stop(self) -> None:
         """It was done in time."""
@@ -106,7 +106,7 @@ class Deadline:
             self._worker.cancel()
 
     def _error(self) -> DeadlineExceeded:
-        now = self._loop.time()
+        now = time.monotonic()
         waited_s = (self._replica_at or now) - self._began
         worked_s = now - self._began - waited_s
         return DeadlineExceeded(
@@ -133,6 +133,11 @@ class Deadline:
         await asyncio.wait({self._telling})
         if error is not None and not still_cancelled:
             raise self._error() from None
+
+
+def set_timer(deadline: Deadline, function: Callable[[], None]) -> asyncio.TimerHandle:
+    """Calls `function` when a deadline's time is over."""
+    return asyncio.get_running_loop().call_later(deadline.ends_at - time.monotonic(), function)
 
 
 def find_timeout_s(http: HttpExchange) -> float | None:

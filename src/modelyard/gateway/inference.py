@@ -7,8 +7,9 @@ model, task, fields, media. Nothing is queued, and no cluster made, before all o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from modelyard.accounts.funds import Funds
 from modelyard.accounts.keys import Authenticator

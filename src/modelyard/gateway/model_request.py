@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from modelyard.accounts.pricing import Price
 from modelyard.control.routes import Route
@@ -16,8 +17,7 @@ from modelyard.tasks.base import Task
 from modelyard.tasks.body import Inference
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
+class ModelRequest(msgspec.Struct, frozen=True):
     """A request that has passed every check; its media has been fetched.
 
     `body`: the unified body as the surface read it. `route`: of its account's cluster of the model, where there must be

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import resource
 from abc import ABC, abstractmethod
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,11 @@ class HeldConnection(ABC):
     @abstractmethod
     def watch(self, on_left: Callable[[], None] | None) -> None:
         """Calls `on_left` soon after the client of the request that is being answered has left; None: no longer."""
+
+    @abstractmethod
+    async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Sends the whole answer of the request that is being answered, in one write. Raises ValueError for headers
+        that cannot be sent."""
 
 
 class Connections:

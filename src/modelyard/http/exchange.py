@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from modelyard.errors import BodyTooLarge
-from modelyard.http.connections import HeldConnection, find_connection, trust
+from modelyard.http.connections import HeldConnection, find_connection
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -48,6 +48,7 @@ class HttpExchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
+        self._connection = find_connection(scope)
         self._receive = receive
         self._send = send
         self.started = False
@@ -67,7 +68,8 @@ class HttpExchange:
 
     def trust(self) -> None:
         """The client has shown a valid key: when connections are many, its own is not closed."""
-        trust(self._scope)
+        if self._connection is not None:
+            self._connection.trust()
 
     @property
     def client_address(self) -> str | None:
@@ -137,14 +139,11 @@ class HttpExchange:
 
     async def send_bytes(self, content_type: str, payload: bytes, headers: Mapping[str, str]) -> None:
         """Sends a whole answer of any type."""
-        length = str(len(payload))
-        await self._start(200, {"content-type": content_type, "content-length": length, **SAFE, **headers})
-        await self._write_whole(payload)
+        await self._answer(200, {"content-type": content_type, **SAFE, **headers}, payload)
 
     async def send_json(self, status: int, payload: bytes, headers: Mapping[str, str]) -> None:
         """Sends a whole JSON answer."""
-        await self._start(status, {"content-type": JSON, "content-length": str(len(payload)), **headers})
-        await self._write_whole(payload)
+        await self._answer(status, {"content-type": JSON, **headers}, payload)
 
     async def start_stream(self, content_type: str, headers: Mapping[str, str]) -> None:
         """Begins an answer of unknown length. Not ending it breaks the connection, so that no client mistakes a
@@ -161,7 +160,7 @@ class HttpExchange:
 
     def until_client_leaves(self) -> LeavingGuard:
         """A context whose body is cancelled, and which raises ClientLeft, when the client closes the connection."""
-        self._guard = LeavingGuard(self._receive, find_connection(self._scope))
+        self._guard = LeavingGuard(self._receive, self._connection)
         return self._guard
 
     def give_up(self) -> None:
@@ -174,8 +173,21 @@ class HttpExchange:
         await self._send(message)
         self.sending_since = None
 
-    async def _write_whole(self, payload: bytes) -> None:
-        """The body of an answer, a large one in pieces: each waits until the client has taken those before."""
+    async def _answer(self, status: int, headers: Mapping[str, str], payload: bytes) -> None:
+        """A whole answer, a large one in pieces: each waits until the client has taken those before."""
+        if self.started:
+            raise RuntimeError("an answer has begun already")  # on this connection the next may be another request's
+        headers = {**headers, "content-length": str(len(payload))}
+        if self._connection is not None and len(payload) <= PIECE_BYTES:
+            self.started = True
+            self.sending_since = time.monotonic()
+            await self._connection.answer(status, headers, payload)
+            self.sending_since = None
+        else:
+            await self._start(status, headers)
+            await self._write_pieces(payload)
+
+    async def _write_pieces(self, payload: bytes) -> None:
         if len(payload) > PIECE_BYTES:
             view = memoryview(payload)
             for start in range(0, len(payload), PIECE_BYTES):

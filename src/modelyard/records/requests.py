@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
+
+class RequestRecord(msgspec.Struct, frozen=True):
     """One request as it was metered. `settled_at` None: it is under way, or its server was killed.
 
     `at`: when it came; `took_us`: microseconds that a replica spent on it; `outcome`: answered, failed, cancelled, or

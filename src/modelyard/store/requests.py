@@ -6,7 +6,7 @@ A request that was settled is never changed again. What somebody is charged for 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from modelyard.records.requests import RequestRecord
 from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import accounts, requests
 
-COLUMNS = tuple(field.name for field in fields(RequestRecord))
+COLUMNS = RequestRecord.__struct_fields__
 SETTLED = ("instance_id", "settled_at", "outcome", "took_us", "cost_nano", "charged_nano")
 """What a settlement says of a request that was reserved."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_type_hints
 
 import msgspec
@@ -29,8 +29,7 @@ FIELDS = frozenset(
 """Every field of the unified body that carries input, for any task. A task reads some and ignores the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
+class Inference(msgspec.Struct, frozen=True):
     """A request that has been read and checked: what to compute, and how the client wants it back.
 
     `fields` and `params` are plain data, ready for a frame. `json` False asks for raw media bytes.
@@ -73,7 +72,7 @@ def read(task: Task, body: Mapping[str, Any]) -> Inference:
     fields = spread(task, body)
     params = body.get("params")
     params = {} if params is None else params
-    known = set(task.inputs.__struct_fields__)
+    known = fields_of(task.inputs)
     try:
         convert(task.inputs, fields, "")
     except InvalidRequest as error:
@@ -127,13 +126,25 @@ def spread(task: Task, body: Mapping[str, Any]) -> dict[str, Any]:
         fields = task.prepare(fields)
     if task.media is not None and "media" not in fields and (media := find_media(fields)) is not None:
         fields["media"] = media
-    known = FIELDS | set(task.inputs.__struct_fields__)
+    known = fields_known_to(task.inputs)
     for name, value in fields.items():
         if name not in known:
             raise InvalidRequest(
                 field=name, got=value, accepted=f"no such field; {task.id} takes {describe_fields(task.inputs)}"
             )
     return fields
+
+
+@cache
+def fields_of(kind: type[Inputs]) -> frozenset[str]:
+    """The fields that a task reads, by its inputs."""
+    return frozenset(kind.__struct_fields__)
+
+
+@cache
+def fields_known_to(kind: type[Inputs]) -> frozenset[str]:
+    """Those, and the ones that it ignores because other tasks read them."""
+    return FIELDS | fields_of(kind)
 
 
 def find_media(fields: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -7,24 +7,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import msgspec
 
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.http.exchange import JSON, HttpExchange
 from modelyard.protocol import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class UnifiedBody:
+class UnifiedBody(msgspec.Struct, frozen=True):
     """What a surface read of a request: the model it names, and its fields in the unified format, not checked yet."""
 
     model_id: str
     body: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True):
     """A whole answer, or the end of a stream: bytes and what they are."""
 
     data: bytes
