@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 import psutil
 
-from tests.serving import Server, cpu_s, resident_bytes
+from tests.serving import REQUEST_S, Server, cpu_s, resident_bytes
 
 MIB = 1024**2
 
@@ -39,7 +39,7 @@ def measured(server: Server) -> Iterator[Cost]:
             cost.most_bytes = max(cost.most_bytes, resident_bytes(process) - before)
 
     def ask() -> None:
-        with httpx.Client(base_url=server.url, timeout=60.0) as client:
+        with httpx.Client(base_url=server.url, timeout=REQUEST_S) as client:
             while not ended.wait(0.01):
                 begun = time.perf_counter()
                 client.get("/health")

@@ -16,7 +16,7 @@ from tests.media.hosts import Host
 
 CERTIFICATE = Path(__file__).parent / "certificate" / "right.test.pem"
 """A key and a certificate for right.test, signed by itself, valid for a hundred years."""
-SOON_S = 20.0
+SOON_S = 100.0
 """Within it a fetch ends that would else last for ever; it takes less than half a second where nothing else runs."""
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 

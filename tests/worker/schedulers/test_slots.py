@@ -17,7 +17,7 @@ from modelyard.tasks.text_generation import TextGenerationInputs, TextGeneration
 from modelyard.worker.schedulers.slots import Slots
 from tests.serving import wait_until
 
-DEADLINE_S = 50.0
+DEADLINE_S = 200.0
 NEW_TOKENS = 10
 
 
