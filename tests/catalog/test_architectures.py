@@ -55,6 +55,16 @@ def task(architecture: str, tag: str | None = None, *tags: str, chat: bool = Fal
         ("VideoLlavaForConditionalGeneration", "video-text-to-text"),
         ("IdeficsForVisionText2Text", "image-text-to-text"),
         ("TableTransformerForNothingKnown", None),
+        ("CLIPVisionModel", "image-feature-extraction"),
+        ("CLIPVisionModelWithProjection", "image-feature-extraction"),
+        ("SiglipVisionModel", "image-feature-extraction"),
+        ("CLIPTextModel", "feature-extraction"),
+        ("CLIPTextModelWithProjection", "feature-extraction"),
+        ("ImageGPTModel", "image-feature-extraction"),
+        ("BertGenerationDecoder", "text-generation"),
+        ("ReformerModelWithLMHead", "text-generation"),
+        ("LiltForQuestionAnswering", "question-answering"),
+        ("T5Gemma2ForConditionalGeneration", "image-text-to-text"),
     ],
 )
 def test_the_architecture_tells_the_task(architecture: str, expected: str | None) -> None:
@@ -176,3 +186,22 @@ def test_no_architecture_of_the_library_with_a_head_is_misread() -> None:
     ]
 
     assert misread == []
+
+
+@pytest.mark.imports_models
+@pytest.mark.parametrize(
+    ("architecture", "expected"),
+    [
+        ("BeitModel", "image-feature-extraction"),
+        ("ViTModel", "image-feature-extraction"),
+        ("Qwen2_5OmniForConditionalGeneration", "image-text-to-text"),
+        ("LlavaForConditionalGeneration", "image-text-to-text"),
+        ("BertModel", "feature-extraction"),
+    ],
+)
+def test_the_config_that_the_library_writes_tells_what_a_model_reads(architecture: str, expected: str) -> None:
+    import transformers
+
+    config = getattr(transformers, architecture).config_class().to_dict()
+
+    assert task(architecture, **{name: value for name, value in config.items() if name != "architectures"}) == expected

@@ -121,6 +121,16 @@ def test_a_pipeline_of_diffusers_with_a_lora_beside_it_loads(tmp_path: Path) -> 
     assert problem_of(tmp_path, {**diffusers(), "pytorch_lora_weights.safetensors": b""}) == ""
 
 
+@pytest.mark.parametrize(
+    "config",
+    [{"use_timm_backbone": True, "backbone": "resnet50"}, {"backbone_config": {"model_type": "timm_backbone"}}],
+)
+def test_a_backbone_of_another_library_is_named(tmp_path: Path, config: dict[str, object]) -> None:
+    said = problem_of(tmp_path, model("DetrForObjectDetection", "detr", config=config))
+
+    assert said.startswith("has a backbone of the library timm, which is not installed here; `pip install timm")
+
+
 def test_advice_to_upgrade_is_given_only_where_it_helps(tmp_path: Path) -> None:
     of_today = problem_of(tmp_path, model("XForCausalLM", "unheard_of", config={"transformers_version": "4.40.0"}))
     of_tomorrow = problem_of(tmp_path, model("XForCausalLM", "unheard_of", config={"transformers_version": "99.1.0"}))

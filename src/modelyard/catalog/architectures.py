@@ -39,13 +39,19 @@ Other words that authors write there say nothing. Source: the hub's API, GET /ap
 
 ARCHITECTURES = {
     "BarkModel": "text-to-speech",
+    "BertGenerationDecoder": "text-generation",
     "BlipForConditionalGeneration": "image-to-text",
     "Blip2ForConditionalGeneration": "image-to-text",
+    "Blip2ForImageTextRetrieval": "zero-shot-image-classification",
+    "ChameleonForConditionalGeneration": "image-text-to-text",
+    "Emu3ForConditionalGeneration": "image-text-to-text",
+    "FastSpeech2ConformerModel": "text-to-speech",
     "Florence2ForConditionalGeneration": "image-text-to-text",
     "FlaubertWithLMHeadModel": "fill-mask",
     "FuyuForCausalLM": "image-text-to-text",
     "GPT2DoubleHeadsModel": "text-generation",
     "GitForCausalLM": "image-to-text",
+    "ImageGPTModel": "image-feature-extraction",
     "MarianMTModel": "translation",
     "MusicgenForConditionalGeneration": "text-to-audio",
     "MusicgenMelodyForConditionalGeneration": "text-to-audio",
@@ -54,7 +60,10 @@ ARCHITECTURES = {
     "PerceiverForImageClassificationLearned": "image-classification",
     "Pix2StructForConditionalGeneration": "image-to-text",
     "Phi4MultimodalForCausalLM": "image-text-to-text",
+    "ReformerModelWithLMHead": "text-generation",
     "SpeechEncoderDecoderModel": "automatic-speech-recognition",
+    "T5Gemma2ForConditionalGeneration": "image-text-to-text",
+    "Tipsv2Model": "zero-shot-image-classification",
     "VisionEncoderDecoderModel": "image-to-text",
     "VitsModel": "text-to-speech",
     "XLMWithLMHeadModel": "fill-mask",
@@ -66,7 +75,7 @@ _AUDIO = ("ASTFor", "Data2VecAudioFor", "HubertFor", "SEWFor", "SEWDFor", "UniSp
 
 FAMILIES: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (_AUDIO, "ForSequenceClassification", "audio-classification"),
-    (("LayoutLM", "LiltFor", "BrosFor"), "ForQuestionAnswering", "document-question-answering"),
+    (("LayoutLM",), "ForQuestionAnswering", "document-question-answering"),
     (("Vilt", "Blip", "Lxmert", "VisualBert"), "ForQuestionAnswering", "visual-question-answering"),
     (("OwlViT", "Owlv2", "GroundingDino", "MMGroundingDino", "OmDetTurbo"), "ForObjectDetection",
      "zero-shot-object-detection"),
@@ -119,7 +128,7 @@ ENDINGS: tuple[tuple[str, str], ...] = (
 )
 
 GENERATION = "ForConditionalGeneration"
-BARE = ("Model", "Encoder", "ForPreTraining", "TextModel")
+BARE = ("Model", "Encoder", "ForPreTraining")
 
 PIPELINES: tuple[tuple[tuple[str, ...], str | None], ...] = (
     (("Inpaint", "Img2Img", "ImageVariation", "Upscale", "ControlNet", "InstructPix2Pix", "ImageToVideo",
@@ -188,7 +197,7 @@ def architecture(config: Mapping[str, Any]) -> str | None:
 
 def _by_config(config: Mapping[str, Any]) -> str | None:
     name = (architecture(config) or "").removeprefix("TF").removeprefix("Flax")
-    task = ARCHITECTURES.get(name) or _by_family(name) or _by_ending(name)
+    task = ARCHITECTURES.get(name) or _by_tower(name, config) or _by_family(name) or _by_ending(name)
     if task is None and name.endswith(GENERATION):
         return _by_inputs(config)
     if task is None and name.endswith(BARE):
@@ -196,6 +205,16 @@ def _by_config(config: Mapping[str, Any]) -> str | None:
     if task == "text-classification" and _entails(config):
         return "zero-shot-classification"
     return task
+
+
+def _by_tower(name: str, config: Mapping[str, Any]) -> str | None:
+    """One half of a model that reads images and texts, published by itself."""
+    name = name.removesuffix("WithProjection")
+    if not {"text_config", "vision_config"}.isdisjoint(config):
+        return None
+    if name.endswith(("VisionModel", "VisionTransformer")):
+        return "image-feature-extraction"
+    return "feature-extraction" if name.endswith("TextModel") else None
 
 
 def _by_family(name: str) -> str | None:
@@ -208,7 +227,7 @@ def _by_ending(name: str) -> str | None:
 
 def _by_inputs(config: Mapping[str, Any]) -> str:
     """`...ForConditionalGeneration` of any family: what it reads, then what it was trained for."""
-    if "vision_config" in config:
+    if "vision_config" in config or "thinker_config" in config:  # the latter has the eyes of models that also speak
         return "image-text-to-text"
     if "audio_config" in config:
         return "audio-text-to-text"
@@ -222,7 +241,7 @@ def _by_inputs(config: Mapping[str, Any]) -> str:
 
 def _sees_images_only(config: Mapping[str, Any]) -> bool:
     return (
-        "vocab_size" not in config
+        ("vocab_size" not in config or "use_mask_token" in config)  # a vocabulary of patches, as BEiT was trained on
         and "text_config" not in config
         and not {"image_size", "num_channels"}.isdisjoint(config)
     )

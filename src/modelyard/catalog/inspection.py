@@ -306,9 +306,24 @@ def _problem(
     if incomplete or not _has_library_names(weights):
         return find_foreign_files(files.sizes, front) or incomplete
     return (
-        _absurd_size(manifest.config)
+        _missing_library(manifest.config)
+        or _absurd_size(manifest.config)
         or (_ranking_problem(manifest) if task == "text-ranking" else None)
         or find_missing_tokenizer(task, files.sizes)
+    )
+
+
+def _missing_library(config: Mapping[str, Any]) -> str | None:
+    """What an image model lacks whose backbone is of another library, as the published DETR's is."""
+    backbone = config.get("backbone_config")
+    is_timm = config.get("use_timm_backbone") or (
+        isinstance(backbone, dict) and backbone.get("model_type") == "timm_backbone"
+    )
+    if not is_timm or library.is_installed("timm"):
+        return None
+    return (
+        "has a backbone of the library timm, which is not installed here; `pip install timm torchvision` beside "
+        "Modelyard, or take a model whose backbone is one of transformers'"
     )
 
 

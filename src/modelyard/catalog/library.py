@@ -33,6 +33,11 @@ def transformers_version() -> str:
         return "(not installed)"
 
 
+def is_installed(name: str) -> bool:
+    """Whether that package is here; it is not imported."""
+    return find_spec(name) is not None
+
+
 def is_newer(other: object) -> bool:
     """Whether `other`, a version as configs name the one that saved them, comes after the installed one."""
     return _numbers(str(other)) > _numbers(transformers_version()) if other else False
