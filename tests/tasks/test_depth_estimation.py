@@ -71,6 +71,12 @@ def test_zoedepth_is_scaled_and_freed_of_its_padding(load: Load, ask: Ask, size:
     assert (grey(answer).min(), grey(answer).max()) == (0, 255)
 
 
+@pytest.mark.parametrize("family", ["dpt", "depth_anything", "zoedepth"])  # the others want larger ones
+def test_an_image_of_one_pixel_has_depths_in_rows_too(load: Load, ask: Ask, family: str) -> None:
+    answer = ask(TASK, load(family, "depth-estimation"), {"base64": to_base64(Image.new("RGB", (1, 1), "teal"))})
+    assert (depths(answer).shape, grey(answer).shape) == ((1, 1), (1, 1))
+
+
 def test_batch_of_many_shapes_answers_as_one_by_one(model: Model, ask: Ask) -> None:
     bodies = [{"base64": to_base64(picture(size, seed))} for seed, size in enumerate(SIZES * 2)]
     for one, alone in zip(ask(TASK, model, *bodies), [ask(TASK, model, body) for body in bodies], strict=True):

@@ -53,7 +53,7 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
             depth = unpad(outputs["predicted_depth"][0], size, padded=image_processor(model).do_pad)
         else:
             (found,) = model.postprocess("post_process_depth_estimation", outputs, [size])
-            depth = found["predicted_depth"]
+            depth = found["predicted_depth"].reshape(size)  # the library drops an axis of length 1
         return Depth(base64.b64encode(encode_png(to_grey(depth))).decode(), depth.tolist())
 
     return answer_images(model, calls, read)
