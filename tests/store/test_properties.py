@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelyard.records.clusters import Capacity
@@ -23,6 +23,7 @@ calls = st.one_of(
 )
 
 
+@example(ends=[(-2, "idle")], ready=-1)
 @examples(15)  # on one store: each takes an account of its own
 @given(st.lists(calls, max_size=12))
 def test_clusters_end_as_the_calls_say(store: Store, steps: list[tuple[Any, ...]]) -> None:
@@ -63,6 +64,7 @@ def test_clusters_end_as_the_calls_say(store: Store, steps: list[tuple[Any, ...]
     } == expected
 
 
+@example(ends=[(-2, "idle")], ready=-1)
 @examples(15)  # on one store: each takes an account of its own
 @given(ends=st.lists(st.tuples(seconds, reasons), min_size=1, max_size=5), ready=st.none() | seconds)
 def test_a_life_ends_once_whatever_is_said_later(store: Store, ends: list[tuple[int, str]], ready: int | None) -> None:

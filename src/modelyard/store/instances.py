@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Row, Select, Update, bindparam, case, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, Update, bindparam, case, or_, select, update
 
 from modelyard.records.instances import Instance, Tariff
 from modelyard.store.database import Database, insert_into
@@ -93,16 +93,13 @@ class Instances:
         A life never ends before it began, started or was ready, even when a clock was set back: it then ends there.
         """
         end_at = bindparam("end_at", at, type_=instances.c.ended_at.type)
-        no_earlier_than_start = case(
-            (instances.c.ready_at > end_at, instances.c.ready_at),
-            (instances.c.started_at > end_at, instances.c.started_at),
-            (instances.c.created_at > end_at, instances.c.created_at),
-            else_=end_at,
-        )
+        latest: ColumnElement[datetime] = instances.c.created_at
+        for known in (instances.c.started_at, instances.c.ready_at, end_at):
+            latest = case((known > latest, known), else_=latest)
         statement = (
             update(instances)
             .where(instances.c.id == instance_id, instances.c.ended_at.is_(None))
-            .values(ended_at=no_earlier_than_start, end_reason=reason)
+            .values(ended_at=latest, end_reason=reason)
             .returning(instances.c.model_id)
         )
         with self._database.write() as connection:
