@@ -23,7 +23,6 @@ calls = st.one_of(
 )
 
 
-@example(ends=[(-2, "idle")], ready=-1)
 @examples(15)  # on one store: each takes an account of its own
 @given(st.lists(calls, max_size=12))
 def test_clusters_end_as_the_calls_say(store: Store, steps: list[tuple[Any, ...]]) -> None:
