@@ -114,3 +114,9 @@ def test_settings_that_the_security_page_names_are_there() -> None:
     named = set(re.findall(r"--[a-z][a-z-]+", text)) - {"--system"}
     assert len(named) > 15
     assert {name for name in named if f"`{name}`" not in known} == set()
+
+
+def test_each_decision_has_a_number_of_its_own() -> None:
+    numbers = [path.name.split("-")[0] for path in (ROOT / "docs" / "decisions").glob("0*.md")]
+
+    assert sorted(numbers) == sorted(set(numbers))
