@@ -19,8 +19,13 @@ _READS_PROMPT: tuple[tuple[str, Any], ...] = (
 )
 """Settings that depend on the prompt's tokens or their number, with the value that switches each off."""
 
+_READS_PADDING = frozenset({"rwkv", "xlstm"})
+"""Types of models whose passes take a mask and do not look at it, so that a padded prompt is another prompt."""
 
-def groups(lengths: Array, config: Any, *, seeded: bool, seq2seq: bool, window: int | None) -> list[list[int]]:
+
+def groups(
+    lengths: Array, config: Any, *, seeded: bool, seq2seq: bool, window: int | None, model_type: str | None = None
+) -> list[list[int]]:
     """Splits a batch into batches in which every row is generated as it would be alone.
 
     `lengths`: (rows,) tokens in each prompt; `window`: most tokens of prompt and answer together, when limited.
@@ -30,7 +35,7 @@ def groups(lengths: Array, config: Any, *, seeded: bool, seq2seq: bool, window: 
         return [[row] for row in rows]
     by_length: dict[int, list[int]] = {}
     together: list[int] = []
-    reads_prompt = any(
+    reads_prompt = model_type in _READS_PADDING or any(
         getattr(config, name) not in (None, neutral)
         for name, neutral in _READS_PROMPT
         if not seq2seq or "encoder" in name

@@ -90,8 +90,8 @@ def choose_class(config: Any, heads: Sequence[Head], *, remote_code: bool) -> tu
         if remote_code and name in auto_map:
             found.append((head, getattr(modeling_auto, name)))
         elif type(config) in _HEADS[head]:
-            kind = _HEADS[head][type(config)]
-            found.append((head, kind[0] if isinstance(kind, tuple) else kind))
+            kinds = _HEADS[head][type(config)]
+            found += [(head, kind) for kind in (kinds if isinstance(kinds, tuple) else (kinds,))]
     if not found:
         raise ModelRefused(f"{config.model_type} models offer none of: {', '.join(heads)}.")
     saved = set(config.architectures or ())

@@ -115,8 +115,9 @@ def load_weights(
 def ensure_pad_token(tokenizer: Any, model: Any) -> None:
     """Gives both a padding token. Which one does not matter, as padding is always masked, but it has to exist."""
     ensure_tokenizer_pads(tokenizer)
-    if model.config.get_text_config().pad_token_id is None:
-        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    config = model.config.get_text_config()
+    if getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = tokenizer.pad_token_id
 
 
 class TransformersModel:
@@ -199,7 +200,10 @@ class TransformersModel:
         config, seed = resolve_settings(self._defaults, options, pad_token_id)
         lengths = prompt_lengths(inputs)
         answers: list[Sequence[GeneratedTokens]] = [()] * len(lengths)
-        for rows in groups(lengths, config, seeded=seed is not None, seq2seq=self._seq2seq, window=self._window):
+        kind = self.config.get("model_type")
+        for rows in groups(
+            lengths, config, seeded=seed is not None, seq2seq=self._seq2seq, window=self._window, model_type=kind
+        ):
             with batch_errors(inputs), torch.inference_mode():
                 for row, answer in zip(rows, self._generate(inputs, rows, config, seed, on_tokens), strict=True):
                     answers[row] = answer
@@ -252,7 +256,7 @@ def find_positions(model: Any) -> int | None:
     for name, module in model.named_modules():
         # RoBERTa and its kin start counting positions after the padding index, so some of the table is never used.
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            return int(module.num_embeddings) - int(module.padding_idx) - 1
+            return int(module.weight.shape[0]) - int(module.padding_idx) - 1
     text = model.config.get_text_config()
     positions = getattr(text, "max_position_embeddings", None) or getattr(text, "max_target_positions", None)
     return positions if isinstance(positions, int) and positions > 0 else None
