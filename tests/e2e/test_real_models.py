@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.builders.real import MINILM, SMOLLM2
+from tests.peaks import total_bytes
 from tests.serving import Server, wait_until
 
 PAIR = ("A man is eating food.", "A man is eating a piece of bread.")
@@ -76,13 +77,20 @@ def test_a_job_measures_it(real_server: Server, model_id: str) -> None:
     assert card["benchmark"]["streams"] is (model_id == SMOLLM2)
 
 
+def held_bytes(server: Server, model_id: str) -> int:
+    """What a replica holds that has answered the question, its mapped files included."""
+    answers(server, model_id)
+    held = total_bytes([server.worker_pid()])
+    server.delete(model_id)
+    return held
+
+
 @pytest.mark.verify(part="variants")
 @pytest.mark.timeout(1200)
 def test_8_bit_variants_are_made_within_their_bounds_and_answer_as_the_originals(real_server: Server) -> None:
     client = real_server.client
     for model_id in (MINILM, SMOLLM2):
         variant = f"{model_id}.onnx.8-bit"
-        measure(real_server, model_id)
         assert client.post("/model/job", json={"model": variant}).json()["success"] is True
         measure(real_server, variant)
         assert client.post("/model/job", json={"model": variant}).json()["message"] == "Model available"
@@ -94,8 +102,11 @@ def test_8_bit_variants_are_made_within_their_bounds_and_answer_as_the_originals
         one, other = (np.array(real_server.run(name, text=text)) for name in (MINILM, f"{MINILM}.onnx.8-bit"))
         assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) >= 0.97
 
-    small, original = listed(real_server, f"{SMOLLM2}.onnx.8-bit"), listed(real_server, SMOLLM2)
+    for model_id in (MINILM, f"{MINILM}.onnx.8-bit", SMOLLM2):
+        real_server.delete(model_id)
+    small = listed(real_server, f"{SMOLLM2}.onnx.8-bit")
     assert small["quality"]["perplexity_increase"] <= 0.03
-    assert (small["memorySource"], original["memorySource"]) == ("measured", "measured")
-    assert small["ramRequired"] <= 0.55 * original["ramRequired"]
+    assert small["benchmark"]["streams"] is True
     assert answers(real_server, f"{SMOLLM2}.onnx.8-bit") == (ANSWER, ANSWER)
+    real_server.delete(f"{SMOLLM2}.onnx.8-bit")
+    assert held_bytes(real_server, f"{SMOLLM2}.onnx.8-bit") <= 0.55 * held_bytes(real_server, SMOLLM2)
