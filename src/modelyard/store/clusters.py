@@ -20,6 +20,10 @@ from modelyard.store.tables import clusters, counters
 
 COUNTER = "clusters"
 """The name of the counter of versions."""
+VERSION = select(counters.c.value).where(counters.c.name == COUNTER)
+CHANGED = select(clusters).where(clusters.c.version > bindparam("since")).order_by(clusters.c.created_at, clusters.c.id)
+IDS = select(clusters.c.id)
+"""Asked every second, and with each change of a cluster: making a statement takes as long as running it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +100,11 @@ class Clusters:
         A change that is committed meanwhile may be in it, or not; then it is told the next time, possibly once more.
         """
         with self._database.read() as connection:
-            counter = select(counters.c.value).where(counters.c.name == COUNTER)
-            version = connection.execute(counter).scalar_one_or_none() or 0
+            version = connection.execute(VERSION).scalar_one_or_none() or 0
             if version <= since:
                 return None
-            changed = select(clusters).where(clusters.c.version > since)
-            rows = connection.execute(changed.order_by(clusters.c.created_at, clusters.c.id)).all()
-            ids = frozenset(connection.execute(select(clusters.c.id)).scalars())
+            rows = connection.execute(CHANGED, {"since": since}).all()
+            ids = frozenset(connection.execute(IDS).scalars())
         return ChangedClusters(version, [_cluster(row) for row in rows], ids)
 
     def update(
