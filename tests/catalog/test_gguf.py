@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from modelyard.catalog.folders import Folders
 from modelyard.catalog.found import Found
 from modelyard.catalog.gguf_files import choose_gguf_model, find_gguf_models, find_projector
 from modelyard.catalog.hub import Hub
+from modelyard.catalog.index import listing_of
 from modelyard.catalog.inspection import inspect_folder
 from modelyard.errors import InvalidRequest, ModelRefused, UnknownModel
 from modelyard.records.models import Inspection, Source
@@ -167,6 +169,7 @@ async def test_of_a_repository_only_the_chosen_file_is_fetched(server: HubServer
     assert found is not None
     assert found.inspection.task == "chat"
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == wanted
+    assert listing_of(make_card(found), datetime.now(UTC)).variant_of == "acme/m"
     again = await hub.find("acme/m:q8_0")
     assert again is not None
     assert again.path == folder

@@ -73,4 +73,5 @@ def test_it_is_listed_with_what_its_header_says(server: Server) -> None:
 
     assert listed["task"] == "chat"
     assert listed["params"] == 0.134515
+    assert listed["files"] == ["Q4_1", "Q8_0"]
     assert listed["ramRequired"] < 0.4

@@ -17,6 +17,7 @@ from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT
 from modelyard.errors import InvalidRequest, UnknownAccount, UnknownKey
 from modelyard.private_files import create_private_file
 from modelyard.records.accounts import Account, AccountLimits, Key
+from modelyard.records.files import repository_of
 from modelyard.records.models import check_model_id
 from modelyard.store.store import Store
 
@@ -128,14 +129,14 @@ class Administration:
         Raises UnknownAccount, InvalidRequest.
         """
         account = self.get_account(name_or_id)
-        self._store.grants.grant(check_model_id(model_id), account.id)
+        self._store.grants.grant(repository_of(check_model_id(model_id)), account.id)
         return account
 
     def unshare_model(self, model_id: str, name_or_id: str) -> Account:
         """Takes that back; what runs already is not ended. Raises UnknownAccount, InvalidRequest when there is no such
         share."""
         account = self.get_account(name_or_id)
-        if not self._store.grants.revoke(check_model_id(model_id), account.id):
+        if not self._store.grants.revoke(repository_of(check_model_id(model_id)), account.id):
             raise InvalidRequest(f"{model_id} is not shared with {account.name}.", field="model", got=model_id)
         return account
 

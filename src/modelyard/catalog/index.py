@@ -16,6 +16,7 @@ from modelyard.catalog.catalog import Catalog, Surveyed
 from modelyard.catalog.published import read_published
 from modelyard.clock import Clock
 from modelyard.errors import ModelyardError
+from modelyard.records.files import repository_of
 from modelyard.records.models import Listing, ModelCard, Source
 from modelyard.records.variants import split_variant
 from modelyard.store.store import Store
@@ -208,6 +209,7 @@ def listing_of(card: ModelCard, now: datetime, **facts: str | None) -> Listing:
         "max_length": card.inspection.max_length,
         "library": card.inspection.library,
         "refusal_cause": card.refusal_cause,
+        "files": list(card.inspection.labels) or None,
         "quality": dict(card.inspection.quality) or None,
         **facts,
     }
@@ -222,10 +224,18 @@ def listing_of(card: ModelCard, now: datetime, **facts: str | None) -> Listing:
         architecture=card.inspection.architecture,
         revision=card.revision,
         license=card.inspection.license,
-        variant_of=split_variant(card.model_id)[0] if card.inspection.runtime == "onnx" else None,
+        variant_of=find_original(card),
         refusal=card.refusal,
         facts={name: value for name, value in told.items() if value is not None},
     )
+
+
+def find_original(card: ModelCard) -> str | None:
+    """The model that this one was made from, or whose file it is; None where it is one of its own."""
+    repository_id = repository_of(card.model_id)
+    if repository_id != card.model_id:
+        return repository_id
+    return split_variant(card.model_id)[0] if card.inspection.runtime == "onnx" else None
 
 
 def is_doubtful(surveyed: Surveyed) -> bool:

@@ -57,7 +57,7 @@ def show(resolved: Resolved, model: ModelId, json: Json = False) -> None:
     shown = asyncio.run(describe_here(resolved.settings, model))
     if json:
         return output.print_json(shown)
-    told = shown | {"quality": figures(shown["quality"] or {})}
+    told = shown | {"quality": figures(shown["quality"] or {}), "files": ", ".join(shown["files"])}
     output.print_table(("about", "value"), told.items(), empty="")
     return None
 
@@ -118,6 +118,7 @@ def describe(card: ModelCard) -> dict[str, Any]:
         "revision": card.revision,
         "license": card.inspection.license,
         "quality": dict(card.inspection.quality) or None,
+        "files": list(card.inspection.labels),
         "error": find_problem(card),
     }
 

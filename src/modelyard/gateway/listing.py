@@ -17,6 +17,7 @@ from modelyard.catalog.index import Index, listing_of
 from modelyard.clock import Clock
 from modelyard.errors import ModelyardError, Throttled
 from modelyard.gateway.shapes.models import PageQuery
+from modelyard.records.files import repository_of
 from modelyard.records.models import Listing, Source
 from modelyard.store.models import Models
 
@@ -92,7 +93,8 @@ class Listings:
         row = await asyncio.to_thread(self._models.find, model_id)
         if card is None:
             is_shown = row is not None and row.source != Source.FOLDER
-            return row if is_shown and model_id.lower() not in self._hidden_from(account_id) else None
+            is_hidden = repository_of(model_id).lower() in self._hidden_from(account_id)
+            return row if is_shown and not is_hidden else None
         listing = listing_of(card, self._clock.now())
         return replace(listing, facts=row.facts) if row is not None and card.measured else listing
 

@@ -193,6 +193,16 @@ def test_an_answer_ends_where_the_context_does(start: Any) -> None:
     assert usage.finish_reason is FinishReason.LENGTH
 
 
+def test_an_answer_ends_when_its_time_is_over(start: Any) -> None:
+    body = {"text": "Once upon a time", "params": {**ENDLESS, "max_time": 0.001}}
+
+    usage = Asked(start("text-generation"), body).outcome().usage
+
+    assert usage.finish_reason is FinishReason.TIME
+    assert usage.new_tokens is not None
+    assert usage.new_tokens < ENDLESS["max_new_tokens"]
+
+
 def test_who_leaves_frees_the_slot(start: Any) -> None:
     generation = start("text-generation", max_batch=1)
     left = Asked(generation, {"text": "Once upon a time", "params": ENDLESS, "stream": True}, stream=True)

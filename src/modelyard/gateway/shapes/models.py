@@ -62,12 +62,16 @@ class Model(Shape, frozen=True, kw_only=True):
     ]
     revision: Annotated[str | None, described("The hub's commit.")]
     license: Annotated[str | None, described("As its card says.")]
-    variants: Annotated[Sequence[str], described("The models made from it, such as org/name.onnx.8-bit.")]
-    variant_of: Annotated[str | None, described("The model it was made from.")]
+    variants: Annotated[
+        Sequence[str],
+        described("The models made from it, such as org/name.onnx.8-bit, and files of it that were asked for."),
+    ]
+    variant_of: Annotated[str | None, described("The model it was made from, or whose file it is.")]
     quality: Annotated[
         Mapping[str, float] | None,
         described("Of a variant: how near its answers are to its original's, on texts and pictures; null for others."),
     ]
+    files: Annotated[Sequence[str], described("Its GGUF files, by the label that chooses one: org/name:LABEL.")]
     error: Annotated[str | None, described("Why it cannot be served, and what to do.")]
 
 
@@ -114,6 +118,7 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float) -
         variants=variants,
         variant_of=listing.variant_of,
         quality=listing.facts.get("quality"),
+        files=listing.facts.get("files", ()),
         error=describe_refusal(listing),
     )
 

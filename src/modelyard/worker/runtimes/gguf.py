@@ -125,7 +125,7 @@ class GgufModel(NoModel):
                 "n_predict": plan.limit_tokens(0, self.context_tokens) if limit is None else limit,
                 "seed": plan.seed_of(text),
                 "repeat_last_n": self.context_tokens,
-                "timings_per_token": True,
+                "timings_per_token": plan.most_s is not None,  # else the tokens are counted at the end
             },
             writing.take,
             prompt.field,
