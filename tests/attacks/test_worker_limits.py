@@ -20,8 +20,9 @@ from tests.serving import Server, resident_bytes, wait_until
 NOT_REPEATED = "Its models fail to boot, in processes that end with that."
 GOOD, ABSURD, WIDE = "good/model", "absurd/model", "wide/model"
 MIB = 1024**2
-MOST_BYTES = 1800 * MIB
-"""A worker's limit for so small a model is 1.3 GB; what it shares with the nursery is counted here once more."""
+MOST_BYTES = 2000 * MIB
+"""A worker's limit for so small a model is 1.3 GB; what it shares with the nursery is counted here once more.
+Measured: 1,530 MiB, of models that ask for more than twice as much."""
 WIDE_LABELS = 10_000_000
 """Their names alone take more than 2 GB."""
 OWN_CODE = {"AutoConfig": "greedy.GreedyConfig", "AutoModelForSequenceClassification": "greedy.GreedyModel"}
