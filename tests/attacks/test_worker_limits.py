@@ -22,7 +22,7 @@ GOOD, ABSURD, WIDE = "good/model", "absurd/model", "wide/model"
 MIB = 1024**2
 MOST_BYTES = 2000 * MIB
 """A worker's limit for so small a model is 1.3 GB; what it shares with the nursery is counted here once more.
-Measured: 1,530 MiB, of models that ask for more than twice as much."""
+Measured: 1,530 MiB."""
 WIDE_LABELS = 10_000_000
 """Their names alone take more than 2 GB."""
 OWN_CODE = {"AutoConfig": "greedy.GreedyConfig", "AutoModelForSequenceClassification": "greedy.GreedyModel"}
