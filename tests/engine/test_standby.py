@@ -77,6 +77,20 @@ async def test_the_end_of_a_nursery_is_seen_though_a_process_it_had_forked_holds
         each.close()
 
 
+async def test_launches_told_to_a_nursery_that_is_dead_already_are_settled(real: Harness) -> None:
+    await real.boot()
+    killed = psutil.Process(nursery_of(real))
+    killed.kill()
+    killed.wait(60.0)  # and the engine with it: it has not heard of that when it launches
+    for _ in range(3):
+        real.launch(echo_spec())
+    engine = real.engine
+    assert isinstance(engine, LocalEngine)
+    await eventually(lambda: engine.nursery_pid not in {None, killed.pid})
+    link = await real.boot()
+    assert await ask(link, "Once upon a time", max_new_tokens=1)
+
+
 async def test_the_standby_costs_little_memory(real: Harness) -> None:
     """What it shares with the nursery counts once: its own are the pages that either has written to since."""
     await real.boot()

@@ -89,6 +89,9 @@ class NurseryProcess:
                 end = await self._run_once(await self._standby.get())
             except OSError as error:
                 end = f"the nursery cannot be started: {error}"
+            except Exception:
+                log.exception("the end of a nursery could not be dealt with")
+                end = "the nursery was given up"
             delay_s = self._back_off.next_s(time.monotonic() - started)
             log.error("%s; starting another in %.2f s", end, delay_s)
             self._on_death(end)
@@ -169,7 +172,7 @@ async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pi
     `pid` None: it has not been forked yet, and ends as soon as it is; it has no children.
     """
     try:
-        if pid is not None and writer.can_write_eof():
+        if pid is not None and not writer.is_closing():  # a command that it did not live to read has closed it
             writer.write_eof()
             async with asyncio.timeout(END_GRACE_S):
                 while await reader.read(65536):
