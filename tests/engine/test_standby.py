@@ -10,6 +10,7 @@ import time
 
 import psutil
 import pytest
+import uvloop
 
 from modelyard.engine.base import Phase
 from modelyard.engine.local import LocalEngine
@@ -77,18 +78,23 @@ async def test_the_end_of_a_nursery_is_seen_though_a_process_it_had_forked_holds
         each.close()
 
 
-async def test_launches_told_to_a_nursery_that_is_dead_already_are_settled(real: Harness) -> None:
-    await real.boot()
-    killed = psutil.Process(nursery_of(real))
-    killed.kill()
-    killed.wait(60.0)  # and the engine with it: it has not heard of that when it launches
-    for _ in range(3):
-        real.launch(echo_spec())
-    engine = real.engine
-    assert isinstance(engine, LocalEngine)
-    await eventually(lambda: engine.nursery_pid not in {None, killed.pid})
-    link = await real.boot()
-    assert await ask(link, "Once upon a time", max_new_tokens=1)
+def test_launches_told_to_a_nursery_that_is_dead_already_are_settled() -> None:
+    """On the loop that servers run on, which closes a connection at once that cannot be written to."""
+
+    async def launch_and_boot() -> None:
+        async with local() as harness:
+            engine = harness.engine
+            assert isinstance(engine, LocalEngine)
+            await harness.boot()
+            killed = psutil.Process(nursery_of(harness))
+            killed.kill()
+            killed.wait(60.0)  # and the engine with it: it has not heard of that when it launches
+            for _ in range(3):
+                harness.launch(echo_spec())
+            await eventually(lambda: engine.nursery_pid not in {None, killed.pid})
+            assert await ask(await harness.boot(), "echo")
+
+    uvloop.run(launch_and_boot())
 
 
 async def test_the_standby_costs_little_memory(real: Harness) -> None:
