@@ -50,6 +50,7 @@ class Foreign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     what: str
     instead: str = _LIKE_IT
     converted: bool = False
+    always: bool = False
     libraries: tuple[str, ...] = ()
     files: tuple[tuple[str, ...], ...] = ()
 
@@ -74,8 +75,10 @@ def find_foreign(
     """What a model is that looks as if it could be loaded here, and must not be: a clause to follow its name."""
     if quantisation := _quantisation(config):
         return Foreign(f"quantised with {quantisation}", converted=True).clause_of(front.base_model)
-    library = _library_by_config(config, modules) or ("setfit" if _by_library()["setfit"].has_files(names) else None)
-    return _by_library()[library].clause_of(front.base_model) if library else None
+    library = _library_by_config(config, modules)
+    by_files = (each for each in read_formats() if each.always and each.has_files(names))
+    found = _by_library()[library] if library else next(by_files, None)
+    return found.clause_of(front.base_model) if found else None
 
 
 def find_foreign_files(names: Collection[str], front: FrontMatter) -> str | None:

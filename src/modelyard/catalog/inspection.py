@@ -16,7 +16,7 @@ from modelyard.catalog.architectures import architecture, detect_pipeline_task, 
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, read_json_list, scan_folder
 from modelyard.catalog.foreign import find_foreign, find_foreign_files
 from modelyard.catalog.gguf import inspect_gguf
-from modelyard.catalog.gguf_files import choose_gguf_model, find_gguf_models
+from modelyard.catalog.gguf_files import GgufModel, choose_gguf_model, find_gguf_models
 from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder, looks_like_ranker
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
@@ -132,13 +132,14 @@ def _bounded_text(text: str | None) -> str | None:
 
 def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> Inspection:
     if label is not None:
-        return _inspect_gguf(files, front, label)
+        return _inspect_gguf(files, front, find_gguf_models(files.sizes), label)
     if MANIFEST_FILE in files.sizes:
         return _inspect_variant(files, front)
     manifest = _read_manifest(files)
     weights = find_weights(files, manifest.folders)
-    if weights.format in (Format.NONE, Format.FOREIGN) and find_gguf_models(files.sizes):
-        return _inspect_gguf(files, front, None)
+    quantisations = find_gguf_models(files.sizes)
+    if quantisations and weights.format in (Format.NONE, Format.FOREIGN):
+        return _inspect_gguf(files, front, quantisations, None)
     header, damage = _read_header(files, weights)
     stored_bytes = sum(files.sizes[name] for name in weights.files)
     task = _task(files, front, manifest, name)
@@ -157,13 +158,12 @@ def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> 
         problem=_problem(files, front, manifest, weights, damage, task)
         or (None if task else _taskless(front, manifest)),
         weight_files=weights.files,
-        labels=tuple(model.label for model in find_gguf_models(files.sizes)),
+        labels=tuple(model.label for model in quantisations),
     )
 
 
-def _inspect_gguf(files: Files, front: FrontMatter, label: str | None) -> Inspection:
-    """The quantisation that `label` means. Raises NoSuchFile."""
-    models = find_gguf_models(files.sizes)
+def _inspect_gguf(files: Files, front: FrontMatter, models: Sequence[GgufModel], label: str | None) -> Inspection:
+    """The one of `models` that `label` means. Raises NoSuchFile."""
     model = choose_gguf_model(models, label)
     if model is None:
         raise NoSuchFile(label)

@@ -16,7 +16,7 @@ from modelyard.records.files import split_file
 # The hub's own rule for repository names: 1-96 of [A-Za-z0-9_.-], no leading or trailing dot or dash, no "..".
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _MODEL_ID = re.compile(rf"{_NAME}/{_NAME}")
-_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")
+_LABEL = re.compile(_NAME)
 
 GGUF = "gguf"
 """The library of models in GGUF files, and the runtime that holds them."""

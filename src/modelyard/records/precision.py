@@ -14,8 +14,7 @@ def find_precision(names: Iterable[str], stem: str, ending: str = ".safetensors"
 
     Names are those of one folder, without it. Source: the `variant` of the libraries' `from_pretrained`.
     """
-    said = re.compile(rf"{re.escape(stem)}\.([A-Za-z0-9_]+)(-\d+-of-\d+)?{re.escape(ending)}")
-    plain = re.compile(rf"{re.escape(stem)}(-\d+-of-\d+)?{re.escape(ending)}")
+    plain, said = _files_of(re.escape(stem), ending), _files_of(rf"{re.escape(stem)}\.([A-Za-z0-9_]+)", ending)
     here = list(names)
     if any(plain.fullmatch(name) for name in here):
         return None
@@ -25,5 +24,10 @@ def find_precision(names: Iterable[str], stem: str, ending: str = ".safetensors"
 
 def of_precision(names: Iterable[str], stem: str, precision: str, ending: str = ".safetensors") -> list[str]:
     """The files of that precision, whole or in parts, sorted."""
-    said = re.compile(rf"{re.escape(stem)}\.{re.escape(precision)}(-\d+-of-\d+)?{re.escape(ending)}")
+    said = _files_of(re.escape(f"{stem}.{precision}"), ending)
     return sorted(name for name in names if said.fullmatch(name))
+
+
+def _files_of(start: str, ending: str) -> re.Pattern[str]:
+    """The names of one file, or of its parts. `start`: a pattern."""
+    return re.compile(rf"{start}(?:-\d+-of-\d+)?{re.escape(ending)}")

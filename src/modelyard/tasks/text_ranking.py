@@ -20,7 +20,7 @@ from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.cross_encoder import CrossEncoder, read_cross_encoder
 from modelyard.tasks.shared.encoding import Row, encode, forward_each
 from modelyard.tasks.shared.scores import sigmoid
-from modelyard.tasks.shared.texts import MOST_TEXTS, answer_each_row
+from modelyard.tasks.shared.texts import MOST_TEXTS, answer_each_row, shortened
 
 
 class TextRankingInputs(Inputs, frozen=True, kw_only=True):
@@ -139,10 +139,10 @@ def score_text(model: TextModel, query: str, document: str) -> tuple[float, int]
     try:
         scores, tokens = model.score_documents(query, [document])
     except InvalidRequest as error:
-        kept = min(len(document) - 1, len(document) * error.data["limit"] // error.data["tokens"])
-        if kept <= 0:
+        shorter = shortened(document, error)
+        if not shorter:
             raise
-        return score_text(model, query, document[:kept])
+        return score_text(model, query, shorter)
     return scores[0], tokens
 
 

@@ -14,6 +14,7 @@ from modelyard.tasks.base import Call, Params, attempt
 from modelyard.tasks.model import Array, Model, TextModel
 from modelyard.tasks.shared.encoding import Row, encode, forward_each
 from modelyard.tasks.shared.sentence_folder import Head, read_head
+from modelyard.tasks.shared.texts import refuse_empty, shortened
 
 log = logging.getLogger(__name__)
 
@@ -85,15 +86,14 @@ def embed_texts(model: TextModel, rows: Rows) -> list[list[float] | ModelyardErr
 
 def embed_text(model: TextModel, text: str, truncate: bool, normalize: bool) -> list[float]:
     """The vector of one text, or of as much of its beginning as the model reads. Raises InvalidRequest."""
-    if not text:
-        raise InvalidRequest(field="text", got=text, accepted="a text that is not empty")
+    refuse_empty(text)
     try:
         return list(model.embed_texts([text], normalize=normalize)[0])
     except InvalidRequest as error:
-        if not truncate or "tokens" not in error.data:
+        shorter = shortened(text, error) if truncate else None
+        if shorter is None:
             raise
-        kept = len(text) * error.data["limit"] // error.data["tokens"]
-    return embed_text(model, text[: min(kept, len(text) - 1)], truncate, normalize)
+    return embed_text(model, shorter, truncate, normalize)
 
 
 def read_states(outputs: Mapping[str, Array], place: int, row: Row) -> Array:

@@ -51,7 +51,7 @@ def read_sound(model: Model | TextModel, media: Media, room: Room | None = None)
     return decode_sound(media, sampling_rate(model), room)
 
 
-def features_of(model: Model | TextModel, sound: Array, **settings: Any) -> dict[str, Array]:
+def features_of(model: Model, sound: Array, **settings: Any) -> dict[str, Array]:
     """The model's arguments for one sound, a batch of one. `settings` go to the feature extractor."""
     features = feature_extractor(model)(sound, sampling_rate=sampling_rate(model), return_tensors="np", **settings)
     return {name: np.asarray(array) for name, array in features.items()}

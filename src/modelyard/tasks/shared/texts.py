@@ -79,3 +79,13 @@ def refuse_empty(text: str) -> None:
     """Raises InvalidRequest for a text without content, for models that cannot start from nothing."""
     if not text:
         raise InvalidRequest(field="text", got=text, accepted="a text that is not empty")
+
+
+def shortened(text: str, error: InvalidRequest) -> str | None:
+    """About as much of a text's beginning as a model reads that has refused it as too long; None: for another reason.
+
+    `error`: with the `tokens` that the model was given and its `limit`.
+    """
+    if "tokens" not in error.data:
+        return None
+    return text[: min(len(text) * error.data["limit"] // error.data["tokens"], len(text) - 1)]

@@ -117,7 +117,7 @@ class GgufModel(NoModel):
         limit = plan.new_tokens
         if limit is None and plan.total_tokens is not None:
             limit = plan.limit_tokens(self._count_tokens(prompt), self.context_tokens)
-        writing = Writing(on_start, on_piece, plan, self.context_tokens)
+        writing = Writing(on_start, on_piece, plan)
         self._complete(
             {
                 **plan.request,
@@ -185,7 +185,7 @@ class GgufModel(NoModel):
             try:
                 return xllamacpp.Server(self._describe(address))
             except RuntimeError as error:
-                words = last_error(said()) or str(error)
+                words = find_complaint(said()) or str(error)
                 raise ModelRefused(f"{self._file.name} cannot be loaded: {words}.", path=str(self.path)) from error
 
     def _describe(self, address: str) -> Any:
@@ -214,7 +214,7 @@ class GgufModel(NoModel):
 class Writing:
     """One text as it comes."""
 
-    def __init__(self, on_start: OnStart, on_piece: Callable[[str], bool], plan: GgufPlan, context_tokens: int) -> None:
+    def __init__(self, on_start: OnStart, on_piece: Callable[[str], bool], plan: GgufPlan) -> None:
         self._on_start = on_start
         self._on_piece = on_piece
         self._ends_at = None if plan.most_s is None else time.monotonic() + plan.most_s
@@ -308,8 +308,8 @@ def read_record(number: int) -> str:
     return os.pread(number, 64 * 1024, 0).decode("utf-8", "replace")
 
 
-def last_error(said: str) -> str | None:
-    """The last but the most general of llama.cpp's complaints: why a model was not loaded."""
+def find_complaint(said: str) -> str | None:
+    """Why llama.cpp has not loaded a model, by its log: the first line that names an error, else the first of all."""
     lines = [line.partition(":")[2].strip() or line.strip() for line in said.splitlines() if line.strip()]
     telling = [line for line in lines if "error" in line.lower() or "unknown" in line.lower()]
     return telling[0] if telling else (lines[0] if lines else None)

@@ -20,7 +20,8 @@ def do_nothing() -> None:
 class Scheduler(ABC):
     """Runs one task on one model, on the thread that calls `run`.
 
-    Any thread may `submit`; answers are delivered on the model's thread, and on `close`'s for what never started.
+    Any thread may `submit`; answers are delivered on the model's thread or another that works for it, and on `close`'s
+    for what never started.
     `max_batch`: how many calls it runs at once.
     """
 
