@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import time
 
 import psutil
-import pytest
 import uvloop
 
 from modelyard.engine.base import Phase
@@ -52,30 +50,6 @@ async def test_a_nursery_that_is_killed_is_followed_at_once_by_another(real: Har
         assert await ask(link, "Once upon a time", max_new_tokens=1)
     assert len(killed) == 2
     assert standby_of(real) == standby
-
-
-async def test_the_end_of_a_nursery_is_seen_though_a_process_it_had_forked_holds_its_socket(
-    real: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held: list[socket.socket] = []
-    pair = socket.socketpair
-
-    def held_pair() -> tuple[socket.socket, socket.socket]:
-        ours, theirs = pair()
-        held.append(theirs.dup())
-        return ours, theirs
-
-    await real.boot()
-    with monkeypatch.context() as patch:
-        patch.setattr(socket, "socketpair", held_pair)
-        await kill_nursery(real)
-        await real.boot()
-    await kill_nursery(real)
-    link = await real.boot()
-    assert held
-    assert await ask(link, "Once upon a time", max_new_tokens=1)
-    for each in held:
-        each.close()
 
 
 def test_launches_told_to_a_nursery_that_is_dead_already_are_settled() -> None:

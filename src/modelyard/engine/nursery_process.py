@@ -13,7 +13,6 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from modelyard.engine.standby_process import RESTART_AFTER_S, STANDBY, BackOff, Standby, StandbyProcess
 from modelyard.worker.nursery_messages import NurseryReady, Report, Spawn, read_report, to_line
@@ -22,8 +21,6 @@ from modelyard.worker.processes import describe_status
 log = logging.getLogger(__name__)
 
 END_GRACE_S = 2.0
-LAST_REPORTS_S = 1.0
-"""How long the socket of a nursery that has ended may take to close."""
 TOLD_END_S = 1.0
 """How long the standby may take to say how a nursery ended whose socket has closed."""
 
@@ -108,7 +105,7 @@ class NurseryProcess:
             for line in self._unsent:
                 writer.write(line)
             self._unsent.clear()
-            await self._read_until_end(reader, standby)
+            await self._read_reports(reader)
             return f"the nursery {await self._describe_end(standby)}"
         finally:
             pid, self._writer, self.pid = self.pid, None, None
@@ -122,25 +119,6 @@ class NurseryProcess:
         if status is not None:
             return describe_status(os.waitstatus_to_exitcode(status))
         return "ended" if self.ready else standby.describe_end()
-
-    async def _read_until_end(self, reader: asyncio.StreamReader, standby: Standby) -> None:
-        """Takes reports until the socket closes, or the standby says that the nursery has ended: a process that it had
-        just forked may hold the socket open."""
-        reading = asyncio.create_task(self._read_reports(reader), name="nursery's reports")
-        end = standby.nursery_end
-        try:
-            either: set[asyncio.Future[Any]] = {reading, end}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if end.done() and end.result() is not None:
-                await asyncio.wait({reading}, timeout=LAST_REPORTS_S)
-                if not reading.done():
-                    log.warning("the nursery has ended, and its socket is open still")
-                    self.pid = None  # it is not to be waited for, nor killed
-            else:
-                await reading
-        finally:
-            reading.cancel()
-            await asyncio.wait({reading})
 
     async def _read_reports(self, reader: asyncio.StreamReader) -> None:
         try:
