@@ -316,3 +316,14 @@ def test_the_operators_consent_counts_for_that_model_only() -> None:
 
 def test_no_consent_makes_a_broken_model_whole() -> None:
     assert find_refusal("acme/cut", Inspection(problem="is cut off"), {"acme/cut"}) == "acme/cut is cut off."
+
+
+def test_what_no_task_can_ask_is_refused_by_name(inspect) -> None:
+    found = inspect(model("DPRReader", "dpr"))
+    assert (found.problem or "").startswith("answers from many passages with titles")
+    assert "ForQuestionAnswering" in (found.problem or "")
+
+
+def test_a_model_that_sees_with_a_library_that_is_not_here_says_which(inspect) -> None:
+    found = inspect(model("LayoutLMv2ForTokenClassification", "layoutlmv2"))
+    assert "detectron2, which is not installed here" in (found.problem or "")

@@ -70,6 +70,14 @@ ARCHITECTURES = {
 }
 """Architectures whose ending alone would mislead."""
 
+UNSERVED = {
+    "DPRReader": (
+        "answers from many passages with titles, among which it chooses, and Modelyard does not run that; take a model "
+        "whose architecture ends in ForQuestionAnswering, such as deepset/roberta-base-squad2"
+    ),
+}
+"""Architectures that no task here can ask, and what to say of such a model: a clause to follow its name."""
+
 _AUDIO = ("ASTFor", "Data2VecAudioFor", "HubertFor", "SEWFor", "SEWDFor", "UniSpeechFor", "UniSpeechSatFor", "Wav2Vec2",
           "WavLMFor", "Whisper")  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from modelyard.catalog import library
-from modelyard.catalog.architectures import architecture, detect_pipeline_task, detect_task, known_task
+from modelyard.catalog.architectures import UNSERVED, architecture, detect_pipeline_task, detect_task, known_task
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, read_json_list, scan_folder
 from modelyard.catalog.foreign import find_foreign, find_foreign_files
 from modelyard.catalog.gguf import inspect_gguf
@@ -306,7 +306,8 @@ def _problem(
     if incomplete or not _has_library_names(weights):
         return find_foreign_files(files.sizes, front) or incomplete
     return (
-        _missing_library(manifest.config)
+        UNSERVED.get(_architecture(manifest) or "")
+        or _missing_library(manifest.config)
         or _absurd_size(manifest.config)
         or (_ranking_problem(manifest) if task == "text-ranking" else None)
         or find_missing_tokenizer(task, files.sizes)
@@ -314,7 +315,12 @@ def _problem(
 
 
 def _missing_library(config: Mapping[str, Any]) -> str | None:
-    """What an image model lacks whose backbone is of another library, as the published DETR's is."""
+    """What a model lacks that sees with the backbone of another library, as the published DETR does."""
+    if config.get("model_type") == "layoutlmv2" and not library.is_installed("detectron2"):
+        return (
+            "sees with the library detectron2, which is not installed here and has no ready packages; take a model of "
+            "type layoutlmv3, layoutlm or lilt"
+        )
     backbone = config.get("backbone_config")
     is_timm = config.get("use_timm_backbone") or (
         isinstance(backbone, dict) and backbone.get("model_type") == "timm_backbone"

@@ -104,7 +104,8 @@ def pieces_of(model: Model, window: TextWindow, text: str, scores: Array, start:
 
 def is_inside_word(model: Model, token: str, text: str, start: int, end: int) -> bool:
     """Whether the token goes on with the word before it."""
-    prefix = getattr(getattr(model.tokenizer.backend_tokenizer, "model", None), "continuing_subword_prefix", None)
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    prefix = getattr(getattr(backend, "model", None), "continuing_subword_prefix", None)
     if prefix:
         return len(token) != end - start
     return start > 0 and not any(character.isspace() for character in text[start - 1 : start + 1])

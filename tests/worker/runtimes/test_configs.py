@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from modelyard.tasks.registry import get_task
 from modelyard.worker.runtimes.base import load_model
 from tests.builders import tokenizers
-from tests.builders.families import save, spread
+from tests.builders.families import save
 from tests.builders.fixtures import Ask
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -71,18 +70,10 @@ def funnel() -> tuple[Any, Any]:
     return tokenizers.wordpiece(), library.FunnelBaseModel(config)
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> Callable[[Callable[[], tuple[Any, Any]], str], Any]:
-    """(a function above, task) → the model as a worker loads it."""
-
-    def load(make: Callable[[], tuple[Any, Any]], task: str) -> Any:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            tokenizer, model = make()
-            save(tmp_path, tokenizer, spread(model))
-        return load_model("transformers", tmp_path, get_task(task).heads, device="cpu")
-
-    return load
+def bros() -> tuple[Any, Any]:
+    """Reads words and where they are on a page, and will not do without the latter."""
+    config = library.BrosConfig(vocab_size=400, max_position_embeddings=64, **{**SMALL, "hidden_size": 64})
+    return tokenizers.wordpiece(), library.BrosForTokenClassification(config)
 
 
 @pytest.mark.parametrize("make", [codegen, rwkv])
@@ -123,6 +114,16 @@ def test_the_class_that_a_model_was_saved_with_is_loaded(made: Any, ask: Ask) ->
         states = own(**model.tokenizer(PROMPTS[1], return_tensors="pt")).last_hidden_state[0]
     answer = ask(get_task("feature-extraction"), model, {"text": PROMPTS[1]})
     np.testing.assert_allclose(answer, states.mean(0).numpy(), atol=1e-5)
+
+
+def test_words_of_which_nobody_says_where_they_are_have_boxes_of_zeros(made: Any) -> None:
+    model = made(bros, "token-classification")
+    inputs = model.tokenizer(PROMPTS[1], return_tensors="np")
+    own = library.BrosForTokenClassification.from_pretrained(model.path).eval()
+    with torch.inference_mode():
+        given = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        wanted = own(**given, bbox=torch.zeros(*given["input_ids"].shape, 4)).logits.numpy()
+    np.testing.assert_allclose(model.forward(dict(inputs))["logits"], wanted, atol=1e-5)
 
 
 def test_an_image_model_beside_a_tokenizer_is_loaded_with_its_own_class(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def embed(model: Model | TextModel, rows: Rows) -> list[list[float] | ModelyardE
             results[index] = error
     states = forward_each(model, [row for _, row in encoded], read_states)
     for (index, _), own in zip(encoded, states, strict=True):
-        results[index] = to_vector(own, head, rows[index][0].params).tolist()
+        results[index] = attempt(find_vector, own, head, rows[index][0].params)
     return results
 
 
@@ -97,7 +97,10 @@ def embed_text(model: TextModel, text: str, truncate: bool, normalize: bool) -> 
 
 
 def read_states(outputs: Mapping[str, Array], place: int, row: Row) -> Array:
-    """One row's states, (tokens, width), without padding."""
+    """One row's states without padding, (tokens, width); of a model that makes one vector itself (DPR): (width,)."""
+    if "last_hidden_state" not in outputs:
+        vector: Array = outputs["pooler_output"][place]
+        return vector
     states: Array = outputs["last_hidden_state"][place, : len(row["input_ids"])]
     return states
 
@@ -148,9 +151,20 @@ def pool_one(states: Array, pooling: str) -> Array:
     return pooled
 
 
+def find_vector(states: Array, head: Head, params: EmbeddingParams) -> list[float]:
+    """The text's vector, as plain numbers. Raises InvalidRequest."""
+    vector: list[float] = to_vector(states, head, params).tolist()
+    return vector
+
+
 def to_vector(states: Array, head: Head, params: EmbeddingParams) -> Array:
-    """States pooled, put through the folder's dense layers and, where asked for, scaled to length 1."""
-    vector = pool(states, head.poolings if params.pooling is None else [params.pooling])
+    """States pooled, put through the folder's dense layers and, where asked for, scaled to length 1. Raises
+    InvalidRequest for a pooling of what is one vector already."""
+    if states.ndim == 1 and params.pooling is not None:
+        raise InvalidRequest(
+            field="params.pooling", got=params.pooling, accepted="nothing: this model makes one vector of a text itself"
+        )
+    vector = states if states.ndim == 1 else pool(states, head.poolings if params.pooling is None else [params.pooling])
     for layer in head.layers:
         vector = layer.apply(vector)
     if head.normalize if params.normalize is None else params.normalize:

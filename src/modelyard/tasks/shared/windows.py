@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from modelyard.errors import InvalidRequest, ModelRefused
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared.characters import cut_text, places_of, reads_characters, words_of
 from modelyard.tasks.shared.encoding import NAMES, Row
 
 
@@ -36,6 +37,13 @@ def encode_windows(
     With `pairs`, it is the pair that is windowed, behind its whole text. The caller makes sure that `shared` fits.
     Raises: ModelRefused when the tokenizer cannot tell where its tokens are in the text.
     """
+    if reads_characters(model.tokenizer):
+        given = [(text, None if pairs is None else pairs[source]) for source, text in enumerate(texts)]
+        return [
+            window
+            for source, (text, pair) in enumerate(given)
+            for window in character_windows(model, source, text, pair, limit, shared)
+        ]
     if not model.tokenizer.is_fast:
         raise ModelRefused(
             "The model's tokenizer cannot tell where its tokens are in the text; it needs tokenizer.json."
@@ -54,6 +62,26 @@ def encode_windows(
         row = {name: batch[name][index] for name in NAMES if name in batch}
         windows.append(TextWindow(source, first, row, offsets, batch.sequence_ids(index), batch.word_ids(index)))
     return windows
+
+
+def character_windows(
+    model: Model, source: int, text: str, pair: str | None, limit: int | None, shared: int
+) -> Iterator[TextWindow]:
+    """The windows of one text, or of its pair behind it, for a tokenizer of characters."""
+    before = () if pair is None else (text,)
+    words = [words_of(each) for each in (*before, text if pair is None else pair)]
+    room = room_for(model, limit, len("".join(before)), pair=pair is not None)
+    for first, stretch in cut_text(text if pair is None else pair, room, shared):
+        encoded = model.tokenizer(*before, stretch)
+        places = places_of(model.tokenizer, (*before, stretch), (*(0 for _ in before), first))
+        yield TextWindow(
+            source,
+            first,
+            {name: encoded[name] for name in NAMES if name in encoded},
+            [(0, 0) if place is None else (place.character, place.character + 1) for place in places],
+            [None if place is None else place.part for place in places],
+            [None if place is None else words[place.part][place.character] for place in places],
+        )
 
 
 def room_for(model: Model, limit: int | None, beside: int, *, pair: bool) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import transformers
 from transformers.models.auto import modeling_auto
 
 from modelyard.errors import ModelRefused
@@ -92,10 +93,24 @@ def choose_class(config: Any, heads: Sequence[Head], *, remote_code: bool) -> tu
         elif type(config) in _HEADS[head]:
             kinds = _HEADS[head][type(config)]
             found += [(head, kind) for kind in (kinds if isinstance(kinds, tuple) else (kinds,))]
+        if head == "base":
+            found += [(head, kind) for name in config.architectures or () if (kind := find_encoder(name, config))]
     if not found:
         raise ModelRefused(f"{config.model_type} models offer none of: {', '.join(heads)}.")
     saved = set(config.architectures or ())
     return next((pair for pair in found if pair[1].__name__ in saved), found[0])
+
+
+def find_encoder(name: str, config: Any) -> Any | None:
+    """The library's class `name` where it is an encoder for this config that the library's own table does not have:
+    one of two (DPR), half of a model (T5's encoder), or a tower by itself (SigLIP's for text). None for all others.
+    """
+    kind = getattr(transformers, name, None)
+    if getattr(kind, "config_class", None) is not type(config):
+        return None
+    is_half = name.endswith("Encoder") or name.endswith("EncoderModel")
+    is_tower = name.endswith("Model") and type(config) not in _HEADS["base"]
+    return kind if is_half or is_tower else None
 
 
 def refuse_missing_weights(head: Head, missing: Sequence[str]) -> None:

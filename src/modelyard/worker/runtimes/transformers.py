@@ -153,6 +153,9 @@ class TransformersModel:
         arguments: dict[str, Any] = {name: self._tensor(array) for name, array in inputs.items() if name in accepted}
         if "use_cache" in accepted:
             arguments["use_cache"] = False
+        if "bbox" in accepted and "bbox" not in arguments and "input_ids" in arguments:
+            # Words of which nobody said where they are: as LayoutLM assumes it, and BROS does not.
+            arguments["bbox"] = arguments["input_ids"].new_zeros((*arguments["input_ids"].shape, 4))
         if method == "forward":
             settings["return_dict"] = True
         run = self._model if method == "forward" else getattr(self._model, method)

@@ -1,0 +1,88 @@
+"""Models that read characters: where their tokens are in the text, long texts in windows, answers as the library's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as library
+
+from modelyard.tasks.registry import get_task
+from tests.builders.families import NER_LABELS, labelled
+from tests.builders.fixtures import Ask
+
+TEXT = "Angela lives in Paris."
+LIMIT = 64
+
+
+def canine(kind: str, **more: Any) -> Callable[[], tuple[Any, Any]]:
+    """CANINE of 2 layers, which reads at most 64 characters, special ones included."""
+
+    def make() -> tuple[Any, Any]:
+        config = library.CanineConfig(
+            hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+            max_position_embeddings=LIMIT, num_hash_buckets=64, **more,
+        )  # fmt: skip
+        return library.CanineTokenizer(model_max_length=LIMIT), getattr(library, kind)(config)
+
+    return make
+
+
+def test_each_character_has_the_label_that_the_library_gives_it(made: Any, ask: Ask) -> None:
+    model = made(canine("CanineForTokenClassification", **labelled(NER_LABELS)), "token-classification")
+    own = library.CanineForTokenClassification.from_pretrained(model.path).eval()
+    with torch.inference_mode():
+        scores = own(**model.tokenizer(TEXT, return_tensors="pt")).logits[0, 1:-1].softmax(-1)
+    found = ask(get_task("token-classification"), model, {"text": TEXT, "params": {"ignore_labels": []}})
+    assert [(each["word"], each["start"], each["end"]) for each in found] == [
+        (character, place, place + 1) for place, character in enumerate(TEXT)
+    ]
+    assert [each["entity"] for each in found] == [NER_LABELS[int(best)] for best in scores.argmax(-1)]
+    np.testing.assert_allclose([each["score"] for each in found], scores.max(-1).values.numpy(), atol=1e-5)
+
+
+def test_a_text_longer_than_the_model_reads_has_every_character_once(made: Any, ask: Ask) -> None:
+    model = made(canine("CanineForTokenClassification", **labelled(NER_LABELS)), "token-classification")
+    text = TEXT * 8
+    found = ask(get_task("token-classification"), model, {"text": text, "params": {"ignore_labels": []}})
+    assert "".join(each["word"] for each in found) == text
+    assert [each["start"] for each in found] == list(range(len(text)))
+
+
+@pytest.mark.parametrize("repeats", [1, 6])
+def test_an_answer_is_the_span_that_the_library_scores_best(made: Any, ask: Ask, repeats: int) -> None:
+    model = made(canine("CanineForQuestionAnswering"), "question-answering")
+    context = TEXT * repeats
+    params = {"align_to_words": False, "max_answer_len": 5, "doc_stride": 0}
+    answer = ask(get_task("question-answering"), model, {"question": "Who?", "context": context, "params": params})
+    assert answer["answer"] == context[answer["start"] : answer["end"]]
+    own = library.CanineForQuestionAnswering.from_pretrained(model.path).eval()
+    room = LIMIT - len("Who?") - 3
+    best = 0.0
+    for start in range(0, len(context), room):
+        stretch = context[start : start + room]
+        with torch.inference_mode():
+            logits = own(**model.tokenizer("Who?", stretch, return_tensors="pt"))
+        kept = [0, *range(len("Who?") + 2, len("Who?") + 2 + len(stretch))]
+        begin, end = (each[0, kept].softmax(-1)[1:] for each in (logits.start_logits, logits.end_logits))
+        pairs = np.outer(begin.numpy(), end.numpy())
+        best = max(best, float((np.triu(pairs) - np.triu(pairs, 5)).max()))
+    assert answer["score"] == pytest.approx(best, abs=1e-5)
+
+
+def test_answers_and_long_questions_are_cut_at_characters(made: Any, ask: Ask) -> None:
+    model = made(canine("CanineForQuestionAnswering"), "question-answering")
+    body = {"question": "Who lives where? " * 9, "context": TEXT, "params": {"max_question_len": 20}}
+    answer = ask(get_task("question-answering"), model, body)
+    words = answer["answer"].split(" ")
+    assert all(word in TEXT.split(" ") for word in words if word)
+
+
+@pytest.mark.parametrize("text", ["", "a"])
+def test_a_text_shorter_than_what_the_model_takes_for_one_token_is_answered(made: Any, ask: Ask, text: str) -> None:
+    model = made(canine("CanineForSequenceClassification", **labelled(["low", "high"])), "text-classification")
+    answer = ask(get_task("text-classification"), model, {"text": text})
+    assert sum(each["score"] for each in answer) == pytest.approx(1.0)
