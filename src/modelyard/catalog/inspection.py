@@ -21,6 +21,7 @@ from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder, lo
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
 from modelyard.catalog.tokenizer_files import find_missing_tokenizer
+from modelyard.catalog.unnamed import find_class
 from modelyard.catalog.weights import (
     PICKLE_STEMS,
     SAFETENSORS_STEMS,
@@ -141,6 +142,7 @@ def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> 
     if quantisations and weights.format in (Format.NONE, Format.FOREIGN):
         return _inspect_gguf(files, front, quantisations, None)
     header, damage = _read_header(files, weights)
+    manifest = _with_class(manifest, header)
     stored_bytes = sum(files.sizes[name] for name in weights.files)
     task = _task(files, front, manifest, name)
     return Inspection(
@@ -225,6 +227,14 @@ def _read_header(files: Files, weights: Weights) -> tuple[Header | None, str | N
         return files.header(weights.files), None
     except CorruptWeights as error:
         return None, f"cannot be loaded: {error}"
+
+
+def _with_class(manifest: _Manifest, header: Header | None) -> _Manifest:
+    """The same with the class that a config without one would name."""
+    if not manifest.config or manifest.pipeline or architecture(manifest.config) or "auto_map" in manifest.config:
+        return manifest
+    name = find_class(manifest.config, header.modules if header else ())
+    return replace(manifest, config={**manifest.config, "architectures": [name]}) if name else manifest
 
 
 def _task(files: Files, front: FrontMatter, manifest: _Manifest, name: str) -> str | None:

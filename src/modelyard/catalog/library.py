@@ -4,6 +4,7 @@ forbidden here."""
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -11,18 +12,33 @@ from pathlib import Path
 
 _MODEL_TYPE = re.compile(r'"([a-z0-9_.-]+)": ?"\w+Config"|\("([a-z0-9_.-]+)", "\w+Config"\)', re.IGNORECASE)
 _TABLES = ("auto_mappings.py", "configuration_auto.py")
+_CLASS = re.compile(r'^ +\("([a-z0-9_.-]+)", \(?"(\w+)"', re.IGNORECASE | re.MULTILINE)
 
 
 @cache
 def native_model_types() -> frozenset[str]:
     """Every `model_type` that needs no code from the model's repository; empty when transformers is not installed
     here (workers may run elsewhere), which callers take as "unknown"."""
+    texts = [_read_table(name) for name in _TABLES]
+    return frozenset(first or second for text in texts for first, second in _MODEL_TYPE.findall(text))
+
+
+@cache
+def classes_of(table: str) -> Mapping[str, str]:
+    """`model_type` → the first class that the library's own table has for it; "" is the table of models without a
+    head, others are called as in "MASKED_LM". Empty when transformers is not installed here."""
+    name = f"MODEL_FOR_{table}_MAPPING_NAMES" if table else "MODEL_MAPPING_NAMES"
+    _, _, rest = _read_table("modeling_auto.py").partition(f"\n{name} = ")
+    return dict(_CLASS.findall(rest.partition("\n)")[0]))
+
+
+def _read_table(name: str) -> str:
+    """The source of one of the library's tables; empty when it is not installed here."""
     spec = find_spec("transformers")
     if spec is None or not spec.submodule_search_locations:
-        return frozenset()
-    auto = Path(spec.submodule_search_locations[0]) / "models" / "auto"
-    texts = [path.read_text("utf-8") for name in _TABLES if (path := auto / name).is_file()]
-    return frozenset(first or second for text in texts for first, second in _MODEL_TYPE.findall(text))
+        return ""
+    path = Path(spec.submodule_search_locations[0]) / "models" / "auto" / name
+    return path.read_text("utf-8") if path.is_file() else ""
 
 
 def transformers_version() -> str:

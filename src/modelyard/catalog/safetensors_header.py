@@ -52,10 +52,12 @@ class _Tensor(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Sums over a file's tensors. `parameters`: element count by dtype, in the format's names ("F32", "BF16", ...)."""
+    """Sums over a file's tensors. `parameters`: element count by dtype, in the format's names ("F32", "BF16", ...).
+    `modules`: how the tensors' names begin, up to the first dot; empty where they are not known."""
 
     parameters: Counter[str] = field(default_factory=Counter)
     data_bytes: int = 0
+    modules: frozenset[str] = frozenset()
 
     @property
     def dtype(self) -> str | None:
@@ -72,10 +74,12 @@ def add_headers(headers: Iterable[Header]) -> Header:
     """The sum of the files of one model."""
     parameters: Counter[str] = Counter()
     data_bytes = 0
+    modules: frozenset[str] = frozenset()
     for header in headers:
         parameters.update(header.parameters)
         data_bytes += header.data_bytes
-    return Header(parameters, data_bytes)
+        modules |= header.modules
+    return Header(parameters, data_bytes, modules)
 
 
 def read_header(path: Path) -> Header:
@@ -119,7 +123,7 @@ def parse_header(text: bytes, file_bytes: int) -> Header:
         raise CorruptWeights(f"is cut off: its header promises {expected:,} bytes, the file has {file_bytes:,}")
     if file_bytes > expected:
         raise CorruptWeights(f"is damaged: its header promises {expected:,} bytes, the file has {file_bytes:,}")
-    return Header(parameters, end)
+    return Header(parameters, end, frozenset(name.partition(".")[0] for name in tensors))
 
 
 def _checked_count(name: str, tensor: _Tensor) -> int:
