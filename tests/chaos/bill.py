@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from modelyard.store.tables import instances, requests
 from tests.chaos.databases import Database
@@ -33,11 +33,13 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """One instance on the bill: its process, as the server has it, and the seconds that are billed."""
+    """One instance on the bill: its process, as the server has it, the seconds that are billed, and what else its
+    record tells, in words."""
 
     instance_id: str
     process: Process | None
     seconds: float
+    record: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Bill:
             yield "a process is billed twice"
         for line in self.lines:
             if line.process not in self.lives.began and line.seconds > UNSEEN_S + self.noticed_s:
-                yield f"{line.instance_id} is billed {line.seconds:.2f} s, and nobody saw it"
+                yield f"{line.instance_id} is billed {line.seconds:.2f} s, and nobody saw it{line.record}"
 
     def _problems_of_requests(self) -> Iterator[str]:
         for request_id in self.unwritten():
@@ -159,13 +161,24 @@ def read_bill(
     frozen: Sequence[tuple[float, float]],
 ) -> Bill:
     """What there is when all is over. `told`: by account, what the server says of its usage, with lines."""
-    columns = instances.c.id, instances.c.pid, instances.c.pid_started
-    processes = {name: (pid, ticks) for name, pid, ticks in database.read(select(*columns)) if pid is not None}
+    rows = {row.id: row for row in database.read(select(instances))}
     lines = [
-        Billed(line["instanceId"], processes.get(line["instanceId"]), line["billedSeconds"])
+        Billed(name, process_of(rows[name]), line["billedSeconds"], words_of(rows[name]))
         for usage in told.values()
         for line in usage["lines"]
+        for name in [line["instanceId"]]
     ]
     kept = frozenset(name for (name,) in database.read(select(requests.c.id)))
     totals = {name: usage["total"]["requests"] for name, usage in told.items()}
     return Bill(lives, load.outcomes, ends, lines, totals, kept, noticed_s, frozen)
+
+
+def process_of(row: Row[Any]) -> Process | None:
+    """An instance's process, as its record has it."""
+    return None if row.pid is None else (row.pid, row.pid_started)
+
+
+def words_of(row: Row[Any]) -> str:
+    """An instance's record, for whoever looks for a fault."""
+    times = ", ".join(f"{name} {getattr(row, name)}" for name in ("created_at", "started_at", "ready_at", "ended_at"))
+    return f": {row.model_id}, process {process_of(row)}, {times}, {row.end_reason}"
