@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from modelyard.worker.memory import start_ticks
-from tests.serving import Server
+from tests.serving import Server, forks_of, is_alive
 
 EVERY_S = 0.2
 """Between two looks for new processes."""
@@ -64,6 +64,8 @@ class Watch:
         self.lives = Lives()
         self.over = threading.Event()
         self._server = server
+        self._nurseries: set[psutil.Process] = set()
+        """Those that live, of orphans too: one goes on when what it was forked from has died, and forks workers."""
         self._selector = selectors.DefaultSelector()
 
     def __enter__(self) -> Watch:
@@ -83,11 +85,11 @@ class Watch:
                 os.close(key.fd)
 
     def _look(self) -> None:
-        pids: list[int] = []
         with suppress(psutil.Error, AssertionError):
-            pids = self._server.worker_pids()
-        for pid in pids:
-            self._follow(pid)
+            self._nurseries.update(self._server.nurseries())
+        self._nurseries = {each for each in self._nurseries if is_alive(each)}
+        for worker in (fork for nursery in self._nurseries for fork in forks_of(nursery)):
+            self._follow(worker.pid)
         if self._server.process is not None:
             with suppress(psutil.Error):
                 held = psutil.Process(self._server.process.pid).memory_info().rss
