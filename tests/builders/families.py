@@ -198,6 +198,27 @@ def mbart(folder: Path) -> None:
     save(folder, tokenizer, spread(library.MBartForConditionalGeneration(config)))
 
 
+def fsmt(folder: Path) -> None:
+    """FSMT of 2 layers, from English to German, with a vocabulary for each; beams by default."""
+    tokenizer = tokenizers.one_pair()
+    config = library.FSMTConfig(
+        langs=["en", "de"],
+        src_vocab_size=tokenizer.src_vocab_size,
+        tgt_vocab_size=tokenizer.tgt_vocab_size,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=64,
+        num_beams=2,
+        max_length=20,
+    )
+    save(folder, tokenizer, spread(library.FSMTForConditionalGeneration(config)))
+
+
 def bert_config(**more: Any) -> library.BertConfig:
     """The config that the BERT families share; context of 64 tokens."""
     return library.BertConfig(
@@ -349,6 +370,7 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "t5": t5,
     "bart": bart,
     "mbart": mbart,
+    "fsmt": fsmt,
     "bert_masked_lm": bert_masked_lm,
     "bert_classifier": bert_classifier,
     "bert_token_classifier": bert_token_classifier,

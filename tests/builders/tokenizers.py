@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import MBartTokenizer, PreTrainedTokenizerFast
+from transformers import FSMTTokenizer, MBartTokenizer, PreTrainedTokenizerFast
 
 CORPUS = [
     "Once upon a time there was a small fox who lived in the old forest by the river.",
@@ -145,3 +147,15 @@ def multilingual() -> MBartTokenizer:
     return MBartTokenizer(
         vocab=[(word, -1.0 - index / 100) for word, index in words], src_lang="en_XX", tgt_lang="de_DE"
     )
+
+
+def one_pair() -> FSMTTokenizer:
+    """FSMT's kind: Moses' rules, then BPE, with a vocabulary for each of its two languages; has no fast form."""
+    letters = sorted({letter for line in CORPUS for letter in line.lower() if letter.isascii() and letter != " "})
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *letters, *(f"{letter}</w>" for letter in letters), "th", "the</w>"]
+    with TemporaryDirectory() as folder:
+        source, target, merges = (Path(folder) / name for name in ("source.json", "target.json", "merges.txt"))
+        source.write_text(json.dumps({piece: index for index, piece in enumerate(pieces)}))
+        target.write_text(json.dumps({piece: index for index, piece in enumerate([*pieces, "haus</w>", "ist</w>"])}))
+        merges.write_text("t h\nth e</w>\n")
+        return FSMTTokenizer(["en", "de"], str(source), str(target), str(merges), do_lower_case=True)

@@ -13,10 +13,11 @@ QUIET_LIBRARIES = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "ORT_DISABLE_TELEMETRY": "1",
+    "JOBLIB_MULTIPROCESSING": "0",
 }
 """Environment that keeps the native libraries from starting threads at import (workers raise their count later), from
-spinning while they wait (on a machine with other work a spinning thread makes an operation ten times slower), and from
-opening connections."""
+spinning while they wait (on a machine with other work a spinning thread makes an operation ten times slower), from
+opening connections, and from trying at import what the sandbox forbids (joblib, of sacremoses: a semaphore)."""
 PASSED_ON = frozenset(
     {"PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONHASHSEED",
      "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS", "LD_LIBRARY_PATH", "LD_PRELOAD", "COVERAGE_PROCESS_START"}

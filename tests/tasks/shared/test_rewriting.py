@@ -114,3 +114,12 @@ def test_unknown_language_is_named_with_the_nearest(load: Load, ask: Ask, name: 
 def test_languages_of_a_model_that_has_no_choice_are_refused(load: Load, ask: Ask, name: str) -> None:
     error = ask(get_task("translation"), load("bart", "seq2seq-lm"), {"text": "a", "params": {name: "de"}})
     assert error.data["field"] == f"params.{name}"
+
+
+def test_fsmt_writes_its_one_language_and_names_it(load: Load, ask: Ask) -> None:
+    fsmt, task = load("fsmt", "seq2seq-lm"), get_task("translation")
+    expected = [reference(fsmt, text, **SHORT) for text in TEXTS]
+    assert ask(task, fsmt, {"text": TEXTS, "params": SHORT}) == expected
+    assert ask(task, fsmt, {"text": TEXTS[0], "params": {**SHORT, "src_lang": "en", "tgt_lang": "de"}}) == expected[0]
+    error = ask(task, fsmt, {"text": TEXTS[0], "params": {"tgt_lang": "fr"}})
+    assert error.message == "params.tgt_lang: got 'fr'; accepted: de, this model's only one"

@@ -148,3 +148,10 @@ def test_out_of_memory_says_what_to_do(model_folder):
 
     with pytest.raises(InferenceFailed, match="smaller or shorter"):
         model.make({"num_inference_steps": 1}, exhaust)
+
+
+def test_pipelines_that_clean_their_texts_have_what_they_need_for_it():
+    """Wan and others import ftfy where it is there, and use it where it is not."""
+    from diffusers.pipelines.wan.pipeline_wan import prompt_clean
+
+    assert prompt_clean("caf\u00c3\u00a9 &amp; bar ") == "café & bar"

@@ -1,7 +1,7 @@
 """How a translation model is told its languages: by a prefix in the text, by language tokens, or not at all.
 
 T5 has a prefix per pair; Marian with several targets a ">>code<<" mark; mBART, M2M and NLLB a source token in the
-input and a target token that the answer is made to begin with.
+input and a target token that the answer is made to begin with; FSMT has one pair, which its tokenizer names.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Direction:
 
 def find_direction(model: Model, source: str | None, target: str | None) -> Direction:
     """How to translate from `source` to `target` with this model. Raises InvalidRequest naming the param."""
-    if hasattr(model.tokenizer, "src_lang"):
+    if hasattr(model.tokenizer, "src_lang") and language_codes(model.tokenizer):
         return by_tokens(model.tokenizer, source, target)
     pairs = [name for name in model.config.get("task_specific_params") or {} if name.startswith("translation_")]
     if pairs:
@@ -37,8 +37,10 @@ def find_direction(model: Model, source: str | None, target: str | None) -> Dire
     if target is not None and source is None and mark in model.tokenizer.get_vocab():
         return Direction(prefix=f"{mark} ")
     for name, code in (("src_lang", source), ("tgt_lang", target)):
-        if code is not None:
-            raise InvalidRequest(field=f"params.{name}", got=code, accepted="nothing: this model's languages are fixed")
+        own = getattr(model.tokenizer, name, None)
+        if code not in (None, own):
+            accepted = "nothing: this model's languages are fixed" if own is None else f"{own}, this model's only one"
+            raise InvalidRequest(field=f"params.{name}", got=code, accepted=accepted)
     return Direction()
 
 
