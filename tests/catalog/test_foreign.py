@@ -110,11 +110,11 @@ def test_a_part_of_a_sentence_transformer_tells_too(tmp_path: Path, beginning: s
 
 
 def test_adapters_name_their_base_however_their_card_tags_them(tmp_path: Path) -> None:
-    adapter = {"adapter_config.json": text({"base_model_name_or_path": "org/base"}), "adapter_model.safetensors": b""}
+    adapter = {"adapter_config.json": text({"base_model_name_or_path": "org/base"})}
 
     said = problem_of(tmp_path, {**adapter, "README.md": b"---\ntags:\n- lora\n---\n"})
 
-    assert said.startswith("is an adapter for org/base, not a whole model")
+    assert said.startswith("is an adapter for org/base without weights")
 
 
 def test_a_pipeline_of_diffusers_with_a_lora_beside_it_loads(tmp_path: Path) -> None:

@@ -131,12 +131,6 @@ def test_a_folder_without_config_is_found(inspect) -> None:
     assert "has no config.json" in (inspect({"notes.txt": b"hello"}).problem or "")
 
 
-def test_an_adapter_is_told_apart(inspect) -> None:
-    adapter = {"adapter_config.json": text({"base_model_name_or_path": "org/base"}), "adapter_model.safetensors": b""}
-
-    assert "adapter for org/base" in (inspect(adapter).problem or "")
-
-
 def test_an_adapter_with_a_broken_config_is_named(inspect) -> None:
     assert "adapter_config.json is not valid JSON" in (inspect({"adapter_config.json": b"{"}).problem or "")
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from modelyard import __version__
 from modelyard.catalog.access import OPEN, Access
+from modelyard.catalog.adapters import join, refuse_base
 from modelyard.catalog.cards import apply_measurement, make_card
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.found import Found
@@ -26,7 +27,7 @@ from modelyard.catalog.nearest import nearest_names
 from modelyard.catalog.space import Space
 from modelyard.clock import SystemClock
 from modelyard.config import CONTEXT_TOKENS, Settings
-from modelyard.errors import DownloadFailed, InvalidRequest, UnknownModel
+from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
 from modelyard.records.files import split_file
 from modelyard.records.models import Measurement, ModelCard, OnProgress, Source, check_model_id
 from modelyard.records.variants import VARIANTS_FOLDER, split_variant
@@ -36,6 +37,10 @@ T = TypeVar("T")
 FOLDER_THREADS = 2
 """That look into folders: one for the survey, one for whoever asks for a model. They are the catalog's own, so that
 folders on a disk that does not answer keep nobody from the threads that authentication and control use."""
+
+NOBODY = ""
+"""The id of no account: who may see what everybody may."""
+NO_BASE = "and there is no such model here"
 
 Learned = Callable[[Sequence[str]], Mapping[str, Measurement]]
 """Model ids → what was measured of those that have been measured. Called on every lookup, on the event loop: it must
@@ -74,6 +79,7 @@ class Catalog:
         self._guesses = guesses
         self._access = access
         self._context_tokens = context_tokens
+        self._bases: dict[str, str] = {}
         self._threads = ThreadPoolExecutor(FOLDER_THREADS, thread_name_prefix="folders")
         self._readers = f"modelyard {__version__}, transformers {transformers_version()}"
 
@@ -86,15 +92,38 @@ class Catalog:
         it was asked too often.
         """
         check_model_id(model_id)
+        found = await self._find(model_id, account_id)
+        if found is None:
+            return None
+        (card,) = self._cards_of([found])
+        return await self.with_base(card, account_id)
+
+    async def _find(self, model_id: str, account_id: str | None) -> Found | None:
         found = self._folders.find_known(model_id) or await self._in_thread(self._folders.find, model_id)
         if found is not None and not self._may_see_folder(account_id, model_id):
             found = None
         if found is None and self._hub is not None:
             found = await self._hub.find(model_id, account_id)
-        return self._cards_of([found])[0] if found else None
+        return found
+
+    async def with_base(self, card: ModelCard, account_id: str | None = None) -> ModelCard:
+        """An adapter's card with its base, as far as the account may have that; another model's as it is. Raises what
+        looking for the base raises and another try may mend."""
+        adapter = card.inspection.adapter
+        if adapter is None or card.refusal is not None:
+            return card
+        try:
+            found = await self._find(adapter.base_id, account_id)
+        except ModelRefused as error:
+            return refuse_base(card, f"which cannot be had: {error.message.rstrip('.')}")
+        if found is None:
+            return refuse_base(card, NO_BASE)
+        return join(card, self._cards_of([found])[0])
 
     def may_use(self, account_id: str, card: ModelCard) -> bool:
-        """Whether a model is one that the account may see. Answers from memory."""
+        """Whether a model is one that the account may see, and its base if it is an adapter. Answers from memory."""
+        if card.base is not None and not self.may_use(account_id, card.base):
+            return False
         if card.source is Source.FOLDER:
             return self._may_see_folder(account_id, card.model_id)
         return self._access.may_use(account_id, card.model_id)
@@ -148,7 +177,7 @@ class Catalog:
             local = await self._in_thread(self._folders.list)
             remote = await self._hub.list() if self._hub else []
             merged = {found.model_id: found for found in [*remote, *local]}
-            cards = self._cards_of([merged[name] for name in sorted(merged)])
+            cards = self._known_cards_of([merged[name] for name in sorted(merged)])
         else:
             cards = await self._list_one(model_id)
         return [card for card in cards if task is None or card.task == task]
@@ -164,17 +193,17 @@ class Catalog:
         and with the operator's consent.
         """
         news = await self._in_thread(self._changed, stamps)
-        cards = iter(self._cards_of([found for _, _, found in news if found]))
+        cards = iter(self._known_cards_of([found for _, _, found in news if found]))
         return [Surveyed(model_id, stamp, next(cards) if found else None) for model_id, stamp, found in news]
 
     async def hub_cards(self) -> builtins.list[ModelCard]:
         """The cards of complete downloads and of hub models looked up of late, in no order."""
-        return self._cards_of(await self._hub.list()) if self._hub else []
+        return self._known_cards_of(await self._hub.list()) if self._hub else []
 
     async def ensure_files(
         self, card: ModelCard, on_progress: OnProgress | None = None, account_id: str | None = None
     ) -> Path:
-        """The folder with all the files that serving needs; a hub model is downloaded first, with progress reports.
+        """The folder with the model's own files; a hub model is downloaded first, with progress reports.
 
         `account_id`: for whom it is downloaded; None: for the server itself. Cancelling stops waiting; the download
         stops when nobody waits for it any more. Raises ModelRefused, DownloadFailed, QuotaExceeded.
@@ -200,6 +229,25 @@ class Catalog:
         cards = (make_card(found, self._allow_unsafe, self._context_tokens) for found in models)
         return [apply_measurement(card, measured.get(card.model_id)) for card in cards]
 
+    def _known_cards_of(self, models: Sequence[Found]) -> builtins.list[ModelCard]:
+        """The same for lists: with the bases of adapters as far as they are known, so that nobody is asked."""
+        there = {found.model_id: found for found in models}
+        return [self._joined(card, there) for card in self._cards_of(models)]
+
+    def _joined(self, card: ModelCard, there: Mapping[str, Found]) -> ModelCard:
+        adapter = card.inspection.adapter
+        if adapter is None or card.refusal is not None:
+            return card
+        self._bases[card.model_id] = adapter.base_id
+        base = self._folders.find_known(adapter.base_id) or there.get(adapter.base_id) or self._known(adapter.base_id)
+        if base is None and self._hub is None:
+            return refuse_base(card, NO_BASE)
+        is_open = base is not None and self._access.may_use(NOBODY, base.model_id)
+        return join(card, self._cards_of([base])[0] if base and is_open else None)
+
+    def _known(self, model_id: str) -> Found | None:
+        return self._hub.find_known(model_id) if self._hub else None
+
     def _changed(self, stamps: Mapping[str, str | None]) -> builtins.list[tuple[str, str | None, Found | None]]:
         """(model id, its new stamp, what it is now) of the folders whose stamp is another one."""
         changed = []
@@ -207,6 +255,8 @@ class Catalog:
             stamp = self._stamp(model_id)
             if stamp != known:
                 found = self._folders.find(model_id) if stamp else None
+                if found and (adapter := found.inspection.adapter) and not found.inspection.problem:
+                    self._folders.find(adapter.base_id)  # known from now on, for whoever joins the two
                 changed.append((model_id, stamp if found else None, found))
         return changed
 
@@ -215,7 +265,9 @@ class Catalog:
         if stamp is None:
             return None
         allowed = " allowed" if model_id in self._allow_unsafe else ""
-        return f"{stamp} {self._readers}{allowed}"
+        base_id = self._bases.get(model_id)
+        base = f" {self._folders.stamp(base_id) or self._known(base_id) is not None}" if base_id else ""
+        return f"{stamp} {self._readers}{allowed}{base}"
 
     async def _list_one(self, model_id: str) -> builtins.list[ModelCard]:
         try:

@@ -143,6 +143,11 @@ class Hub:
                 models[answer.found.model_id] = answer.found
         return [*models.values()]
 
+    def find_known(self, model_id: str) -> Found | None:
+        """The model as it was last looked up; None when it has not been of late. Asks nobody."""
+        _, answer = self._answers.get(model_id, (0.0, None))
+        return None if answer is None else answer.found
+
     def known_ids(self, account_id: str | None = None) -> set[str]:
         """Ids of which something is known here and that the account may see; to guess what a mistyped one means. Reads
         one directory."""

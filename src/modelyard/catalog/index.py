@@ -16,6 +16,7 @@ from modelyard.catalog.catalog import Catalog, Surveyed
 from modelyard.catalog.published import read_published
 from modelyard.clock import Clock
 from modelyard.errors import ModelyardError
+from modelyard.records.adapters import describe_adapter
 from modelyard.records.files import repository_of
 from modelyard.records.models import Listing, ModelCard, Source
 from modelyard.records.variants import split_variant
@@ -211,6 +212,7 @@ def listing_of(card: ModelCard, now: datetime, **facts: str | None) -> Listing:
         "refusal_cause": card.refusal_cause,
         "files": list(card.inspection.labels) or None,
         "quality": dict(card.inspection.quality) or None,
+        "adapter": describe_adapter(card.inspection.adapter),
         **facts,
     }
     return Listing(

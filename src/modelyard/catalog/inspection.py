@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from modelyard.catalog import library
+from modelyard.catalog.adapters import inspect_adapter, is_adapter, names_base
 from modelyard.catalog.architectures import UNSERVED, architecture, detect_pipeline_task, detect_task, known_task
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, read_json_list, scan_folder
 from modelyard.catalog.foreign import find_foreign, find_foreign_files
@@ -136,6 +137,8 @@ def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> 
         return _inspect_gguf(files, front, find_gguf_models(files.sizes), label)
     if MANIFEST_FILE in files.sizes:
         return _inspect_variant(files, front)
+    if is_adapter(files) and names_base(files):
+        return inspect_adapter(files, front)
     manifest = _read_manifest(files)
     weights = find_weights(files, manifest.folders)
     quantisations = find_gguf_models(files.sizes)
@@ -309,7 +312,7 @@ def _problem(
     """Why the model cannot be loaded, whatever the operator allows; None when nothing speaks against it."""
     if needs_no_model(task):
         return None
-    said = _adapter(files) or find_foreign(files.sizes, front, manifest.config, manifest.modules)
+    said = find_foreign(files.sizes, front, manifest.config, manifest.modules)
     if said and not manifest.pipeline:
         return said
     incomplete = _incomplete(files, manifest, weights, damage) or _unsupported_type(manifest)
@@ -349,14 +352,6 @@ def _ranking_problem(manifest: _Manifest) -> str | None:
     return find_ranking_problem(architectures, manifest.modules, manifest.sentence)
 
 
-def _adapter(files: Files) -> str | None:
-    """What a folder is that holds an adapter of PEFT and no model, which would have its own config.json."""
-    if "config.json" in files.sizes or "adapter_config.json" not in files.sizes:
-        return None
-    base = read_json(files, "adapter_config.json").get("base_model_name_or_path")
-    return f"is an adapter for {base}, not a whole model; merge it into its base and save the result" if base else None
-
-
 def _has_library_names(weights: Weights) -> bool:
     """Whether the weights are called as the libraries that run here call them."""
     return any(PurePosixPath(name).name.startswith((*SAFETENSORS_STEMS, *PICKLE_STEMS)) for name in weights.files)
@@ -364,6 +359,8 @@ def _has_library_names(weights: Weights) -> bool:
 
 def _incomplete(files: Files, manifest: _Manifest, weights: Weights, damage: str | None) -> str | None:
     if not (manifest.config or manifest.pipeline or manifest.modules):
+        if is_adapter(files):
+            return "is an adapter that names no base; write its model id as base_model_name_or_path into its config"
         if weights.format is Format.FOREIGN:
             return f"cannot be loaded: {weights.problem}; use the repository that has the original safetensors"
         return "has no config.json (or model_index.json), so nothing says how to load it"

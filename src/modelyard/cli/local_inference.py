@@ -49,17 +49,17 @@ async def run_locally(
         if task_id is not None:
             card = replace(card, task=task_id)
         inference = bodies.read(get_task(card.task), body)
-        path = await fetch(catalog, card, progress.downloaded)
+        card = await fetch(catalog, card, progress.downloaded)
     progress.step("loading the model libraries")
-    async with boot(card, path, settings, lambda: progress.step(f"starting {card.model_id}")) as link:
+    async with boot(card, settings, lambda: progress.step(f"starting {card.model_id}")) as link:
         progress.step(f"{card.model_id} is at work")
         return await ask(link, inference, emit)
 
 
 @asynccontextmanager
-async def boot(card: ModelCard, path: Path, settings: Settings, on_warm: Callable[[], None]) -> AsyncIterator[Link]:
+async def boot(card: ModelCard, settings: Settings, on_warm: Callable[[], None]) -> AsyncIterator[Link]:
     """A ready replica of the model for as long as the context lasts."""
-    spec = ReplicaSpec.of("one-shot", card, path, secret=secrets.token_hex(16))
+    spec = ReplicaSpec.of("one-shot", card, card.path, secret=secrets.token_hex(16))
     engine = LocalEngine(usable_memory_bytes(), sandbox=settings.sandbox, allow_network=settings.allow_network)
     with tempfile.TemporaryDirectory(prefix="run-of-modelyard-", ignore_cleanup_errors=True) as folder:
         spec = replace(spec, log_path=str(Path(folder) / "worker.log"))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelyard.cli.examples import with_examples
 from modelyard.config import Settings
 from modelyard.errors import InvalidRequest
-from modelyard.records.models import ModelCard, Source
+from modelyard.records.adapters import CONFIG_FILE
+from modelyard.records.models import ModelCard, Progress, Source
 
 if TYPE_CHECKING:
     from modelyard.catalog.catalog import Catalog
 
+FILES = ("config.json", CONFIG_FILE)
+"""By which a folder is told to hold a model, or an adapter."""
 FOLDER_ORG = "folder"
 """The organisation in the id of a model that was named by its path."""
 
@@ -33,7 +37,7 @@ async def open_catalog(settings: Settings) -> AsyncIterator[Catalog]:
 
 async def find_card(catalog: Catalog, settings: Settings, name: str) -> ModelCard:
     """The card of a model named by its id or by the path of its folder. Raises UnknownModel."""
-    return card_of_folder(Path(name), settings) if is_path(name) else await catalog.get(name)
+    return await catalog.with_base(card_of_folder(Path(name), settings)) if is_path(name) else await catalog.get(name)
 
 
 async def find_model(catalog: Catalog, settings: Settings, name: str) -> ModelCard:
@@ -43,17 +47,23 @@ async def find_model(catalog: Catalog, settings: Settings, name: str) -> ModelCa
     return card
 
 
-async def fetch(catalog: Catalog, card: ModelCard, on_progress: Callable[[int, int], None]) -> Path:
-    """The folder with the model's files, downloaded first where they are on the hub.
+async def fetch(catalog: Catalog, card: ModelCard, on_progress: Callable[[int, int], None]) -> ModelCard:
+    """The card with the folder of its files, and of its base's if it is an adapter, downloaded first where they are on
+    the hub.
 
     `on_progress` gets the bytes done and in all.
     """
-    return await catalog.ensure_files(card, lambda progress: on_progress(progress.done_bytes, progress.total_bytes))
+
+    def tell(progress: Progress) -> None:
+        on_progress(progress.done_bytes, progress.total_bytes)
+
+    base = card.base and replace(card.base, path=await catalog.ensure_files(card.base, tell))
+    return replace(card, path=await catalog.ensure_files(card, tell), base=base)
 
 
 def is_path(name: str) -> bool:
     """Whether a model is named by its folder: a model id has exactly one slash and no leading dot."""
-    return name.startswith((".", "/", "~")) or (Path(name) / "config.json").is_file()
+    return name.startswith((".", "/", "~")) or any((Path(name) / each).is_file() for each in FILES)
 
 
 def card_of_folder(path: Path, settings: Settings) -> ModelCard:

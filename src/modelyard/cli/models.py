@@ -13,6 +13,7 @@ from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json, ModelId, Url
 from modelyard.config import Resolved, Settings
 from modelyard.errors import ModelRefused
+from modelyard.records.adapters import describe_adapter
 from modelyard.units import GIB
 
 if TYPE_CHECKING:
@@ -57,7 +58,11 @@ def show(resolved: Resolved, model: ModelId, json: Json = False) -> None:
     shown = asyncio.run(describe_here(resolved.settings, model))
     if json:
         return output.print_json(shown)
-    told = shown | {"quality": figures(shown["quality"] or {}), "files": ", ".join(shown["files"])}
+    told = shown | {
+        "quality": figures(shown["quality"] or {}),
+        "files": ", ".join(shown["files"]),
+        "adapter": words_of(shown["adapter"]),
+    }
     output.print_table(("about", "value"), told.items(), empty="")
     return None
 
@@ -101,7 +106,7 @@ async def download(settings: Settings, model_id: str) -> str:
     async with open_catalog(settings) as catalog:
         with Progress(f"looking for {model_id}") as progress:
             card = await find_model(catalog, settings, model_id)
-            return str(await fetch(catalog, card, progress.downloaded))
+            return str((await fetch(catalog, card, progress.downloaded)).path)
 
 
 def describe(card: ModelCard) -> dict[str, Any]:
@@ -119,8 +124,18 @@ def describe(card: ModelCard) -> dict[str, Any]:
         "license": card.inspection.license,
         "quality": dict(card.inspection.quality) or None,
         "files": list(card.inspection.labels),
+        "adapter": describe_adapter(card.inspection.adapter),
         "error": find_problem(card),
     }
+
+
+def words_of(adapter: Mapping[str, Any] | None) -> str:
+    """What an adapter is, on one line; nothing for other models."""
+    if adapter is None:
+        return ""
+    rank = f", rank {adapter['rank']}" if adapter["rank"] else ""
+    modules = ", ".join(adapter["targetModules"])
+    return f"{adapter['type']} for {adapter['base']}{rank}{f', changes {modules}' if modules else ''}"
 
 
 def figures(quality: Mapping[str, float]) -> str:

@@ -73,11 +73,11 @@ async def prepare_replica(settings: Settings, name: str, device: str) -> Replica
     async with open_catalog(settings) as catalog:
         with Progress(f"looking for {name}") as progress:
             card = await find_model(catalog, settings, name)
-            path = await fetch(catalog, card, progress.downloaded)
+            card = await fetch(catalog, card, progress.downloaded)
     return ReplicaSpec.of(
         "solo",
         card,
-        path,
+        card.path,
         device=device,
         threads=usable_cores(),
         sandbox=settings.sandbox,

@@ -10,13 +10,12 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from modelyard.control.boots import log_folder
 from modelyard.control.clusters import Changes, Report
 from modelyard.control.parts import Parts
 from modelyard.control.placement import Placed, Placement
-from modelyard.control.preparation import Prepared
+from modelyard.control.preparation import Prepared, fetch_all
 from modelyard.control.replicas import BootSettings, ManagedCluster
 from modelyard.control.routes import Route
 from modelyard.control.states import ClusterStatus
@@ -175,15 +174,15 @@ class Plane:
 
     # --- jobs ---
 
-    async def prepare_model(self, account_id: str, card: ModelCard, on_progress: OnProgress) -> Path:
-        """Gets a model's files to where they are needed, unless they are there; their folder.
+    async def prepare_model(self, account_id: str, card: ModelCard, on_progress: OnProgress) -> ModelCard:
+        """Gets a model's files to where they are needed, unless they are there; the card with their folder.
 
         `account_id`: who has asked; what it could never run is not fetched. Raises NoCapacity, ModelRefused,
         DownloadFailed, QuotaExceeded.
         """
-        if card.path is None:
+        if not card.is_here:
             self._parts.boots.check_fits(account_id, card, self._parts.clock.monotonic())
-        return await self._parts.engine.prepare(card, on_progress, account_id)
+        return await fetch_all(self._parts.engine.prepare, card, on_progress, account_id)
 
     async def export(self, order: ExportOrder, placed: Placed, on_step: OnStep) -> None:
         """Makes a variant where `reserve_memory` has set memory aside. Raises ModelRefused."""

@@ -16,7 +16,7 @@ from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
 from modelyard.engine.base import Fetch
 from modelyard.errors import DownloadFailed, ModelyardError, QuotaExceeded
-from modelyard.records.models import ModelCard, Progress, Source
+from modelyard.records.models import ModelCard, OnProgress, Progress, Source
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Preparations:
 
     def offer(self, card: ModelCard) -> None:
         """Takes a card somebody has just looked up, so that a local model needs no task at all."""
-        if card.path is not None and card.model_id not in self._tasks:
+        if card.is_here and card.model_id not in self._tasks:
             self._states[card.model_id] = Prepared(card)
 
     def ensure(self, model_id: str, account_id: str) -> Preparation:
@@ -85,7 +85,7 @@ class Preparations:
         state = self._states.get(model_id)
         if isinstance(state, NotPrepared) and self._is_old(state):
             state = None
-        if isinstance(state, Prepared) and not is_there(state.card):
+        if isinstance(state, Prepared) and not state.card.is_here:
             state = None
         if state is None:
             state = self._states[model_id] = Preparing()
@@ -151,13 +151,13 @@ class Preparations:
 
     async def _look_up(self, model_id: str, account_id: str) -> Preparation:
         card = await self._catalog.get(model_id)
-        if card.source is Source.HUB and not is_there(card):
-            return Described(replace(card, path=None))
+        if not card.is_here and Source.HUB in (card.source, card.base and card.base.source):
+            return Described(replace(card, path=None) if card.source is Source.HUB else card)
         return await self._fetch_files(card, account_id)
 
     async def _fetch_files(self, card: ModelCard, account_id: str) -> Preparation:
         try:
-            return Prepared(replace(card, path=await self._fetch(card, self._on_progress, account_id)))
+            return Prepared(await fetch_all(self._fetch, card, self._on_progress, account_id))
         except QuotaExceeded as error:
             self._refusals = {key: each for key, each in self._refusals.items() if not self._is_old(each)}
             self._refusals[card.model_id, account_id] = NotPrepared(error, self._clock.monotonic())
@@ -190,6 +190,14 @@ class Preparations:
             self._on_change()
 
 
-def is_there(card: ModelCard) -> bool:
-    """Whether nobody has removed the model's folder meanwhile."""
-    return card.path is not None and card.path.is_dir()
+async def fetch_all(fetch: Fetch, card: ModelCard, on_progress: OnProgress, account_id: str) -> ModelCard:
+    """The card with the folders of its files, and of its base's where it is an adapter. Progress is told under its
+    name. Raises what `fetch` does."""
+    base = card.base
+    if base is not None:
+
+        def of_base(progress: Progress) -> None:
+            on_progress(replace(progress, model_id=card.model_id))
+
+        base = replace(base, path=await fetch(base, of_base, account_id))
+    return replace(card, path=await fetch(card, on_progress, account_id), base=base)

@@ -172,6 +172,9 @@ class Jobs:
         if card is None:
             card = await self._catalog.get(base_id, account_id)
         card.check_served()
+        if kind is not None and card.base is not None:
+            words = f"{base_id} is an adapter, and variants are made of whole models; merge it into its base first."
+            raise ModelRefused(words, model=model_id)
         return card
 
     # --- one job ---
@@ -224,7 +227,7 @@ class Jobs:
                 words_before = words
                 self._move(job, JobState.DOWNLOADING, words)
 
-        return replace(card, path=await self._plane.prepare_model(job.account_id, card, on_progress))
+        return await self._plane.prepare_model(job.account_id, card, on_progress)
 
     async def _export(self, job: Job, card: ModelCard, kind: VariantKind) -> ModelCard:
         """Makes the variant; its card."""

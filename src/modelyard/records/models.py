@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.errors import InvalidRequest, ModelRefused
+from modelyard.records.adapters import Adapter
 from modelyard.records.files import split_file
 
 # The hub's own rule for repository names: 1-96 of [A-Za-z0-9_.-], no leading or trailing dot or dash, no "..".
@@ -20,6 +21,9 @@ _LABEL = re.compile(_NAME)
 
 GGUF = "gguf"
 """The library of models in GGUF files, and the runtime that holds them."""
+
+ADAPTED = "peft"
+"""The library of adapters."""
 
 UNSAFE = "unsafe"
 """Why a model is refused that the operator may accept: its files run code when they are loaded."""
@@ -56,7 +60,8 @@ class Inspection:
     `problem` is one that nobody can: a clause that follows the model's name. `weight_files`: the files that loading
     reads the weights from, the one that names the others first. `labels`: of GGUF files, by which `org/name:label`
     chooses one. `token_bytes`: what a runtime that sets aside memory for its whole context takes for one token of it.
-    `quality`: of a variant, how near its answers are to its original's; see records.variants.
+    `quality`: of a variant, how near its answers are to its original's; see records.variants. `adapter`: what is
+    particular to an adapter, whose task, architecture and length are its base's; None: it is a whole model.
     """
 
     task: str | None = None
@@ -75,6 +80,7 @@ class Inspection:
     labels: tuple[str, ...] = ()
     token_bytes: int = 0
     quality: Mapping[str, float] = field(default_factory=dict)
+    adapter: Adapter | None = None
 
     def refused(self, problem: str | None, **more: Any) -> Inspection:
         """The same with that problem, if it is one, and with `more` found out."""
@@ -112,7 +118,8 @@ class ModelCard:
     when `measured`, else an estimate from the weights. `path` is the folder that holds the files when they are on this
     machine, else None. `device_bytes`: the measured peak on an accelerator, 0 where none was
     used. `max_batch`: most requests in one batch, as far as that was measured to pay; None: the task's
-    own. `refusal` says why the model must not be served (pickle weights, remote code, no weights).
+    own. `refusal` says why the model must not be served (pickle weights, remote code, no weights). `base`: of an
+    adapter, the model that it changes.
     """
 
     model_id: str
@@ -126,6 +133,12 @@ class ModelCard:
     max_batch: int | None = None
     device_bytes: int = 0
     refusal: str | None = None
+    base: ModelCard | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether all its files are on this machine, and nobody has removed their folder meanwhile."""
+        return self.path is not None and self.path.is_dir() and (self.base is None or self.base.is_here)
 
     @property
     def refusal_cause(self) -> str | None:

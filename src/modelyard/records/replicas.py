@@ -20,6 +20,7 @@ class ReplicaSpec:
     apart; no worker is told. `sandbox`: off, or auto, or strict, here the same: confined; `network`: it may open
     connections all the same; `scratch`: the folder it makes for itself to write in. `weights`: the file in `path` to
     load, and `context_tokens` what it is to keep of prompt and answer together, where the runtime needs to be told.
+    `base`: of an adapter, the folder of the model that it changes.
     """
 
     replica_id: str
@@ -41,6 +42,7 @@ class ReplicaSpec:
     scratch: str | None = None
     weights: str | None = None
     context_tokens: int | None = None
+    base: str | None = None
 
     @classmethod
     def of(cls, replica_id: str, card: ModelCard, path: Path | None, **more: Any) -> Self:
@@ -56,5 +58,6 @@ class ReplicaSpec:
             pickled=inspection.pickle_only,
             weights=inspection.weight_files[0] if inspection.keeps_context else None,
             context_tokens=inspection.max_length if inspection.keeps_context else None,
+            base=str(card.base.path) if card.base is not None else None,
             **more,
         )

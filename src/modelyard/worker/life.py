@@ -69,8 +69,10 @@ class Runtimes:
 
     def load(self, spec: ReplicaSpec, task: Task) -> Loaded:
         """See ModelLibrary."""
-        from modelyard.worker.runtimes.base import load_file, load_model
+        from modelyard.worker.runtimes.base import load_adapted, load_file, load_model
 
+        if spec.base is not None:
+            return load_adapted(spec, task.heads)
         if spec.weights is not None:
             return load_file(spec, task.heads)
         return load_model(

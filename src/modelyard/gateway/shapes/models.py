@@ -37,6 +37,15 @@ class Benchmark(Shape, frozen=True, kw_only=True):
     notes: Annotated[Sequence[str], described("What the figures do not say.")]
 
 
+class Adapter(Shape, frozen=True, kw_only=True):
+    """What an adapter of PEFT is."""
+
+    base: Annotated[str, described("The model that it changes.")]
+    type: Annotated[str, described("PEFT's name of its type, such as LORA.")]
+    rank: Annotated[int | None, described("Of its matrices, where it has some.")]
+    target_modules: Annotated[Sequence[str], described("The layers that it changes, as its config names them.")]
+
+
 class Model(Shape, frozen=True, kw_only=True):
     """A model this server can run, or says why not."""
 
@@ -71,6 +80,7 @@ class Model(Shape, frozen=True, kw_only=True):
         Mapping[str, float] | None,
         described("Of a variant: how near its answers are to its original's, on texts and pictures; null for others."),
     ]
+    adapter: Annotated[Adapter | None, described("Of an adapter: what it changes, and how; null for whole models.")]
     files: Annotated[Sequence[str], described("Its GGUF files, by the label that chooses one: org/name:LABEL.")]
     error: Annotated[str | None, described("Why it cannot be served, and what to do.")]
 
@@ -118,6 +128,7 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float) -
         variants=variants,
         variant_of=listing.variant_of,
         quality=listing.facts.get("quality"),
+        adapter=find_adapter(listing),
         files=listing.facts.get("files", ()),
         error=describe_refusal(listing),
     )
@@ -126,6 +137,14 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float) -
 def is_benchmarked(listing: Listing) -> bool:
     """Whether somebody has benchmarked the model: this server, or the one that published its memory."""
     return listing.memory_source == PUBLISHED or "benchmark" in listing.facts
+
+
+def find_adapter(listing: Listing) -> Adapter | None:
+    """What an adapter is; None for whole models."""
+    found: Mapping[str, Any] | None = listing.facts.get("adapter")
+    if found is None:
+        return None
+    return Adapter(base=found["base"], type=found["type"], rank=found["rank"], target_modules=found["targetModules"])
 
 
 def find_benchmark(listing: Listing) -> Benchmark | None:

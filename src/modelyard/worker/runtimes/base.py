@@ -22,6 +22,9 @@ RUNTIMES = {
 }
 """Runtime name → the module whose `load_model` loads for it."""
 
+ADAPTERS = "modelyard.worker.runtimes.adapters"
+"""The module that loads an adapter and its base."""
+
 HEADS: dict[tuple[str, Head], str] = {
     ("transformers", "text-to-waveform"): "modelyard.worker.runtimes.text_to_sound",
     ("transformers", "text-to-spectrogram"): "modelyard.worker.runtimes.text_to_sound",
@@ -60,6 +63,22 @@ def load_file(spec: ReplicaSpec, heads: tuple[Head, ...]) -> Loaded:
         context_tokens=spec.context_tokens,
         device=spec.device,
         slots=spec.max_batch,
+    )
+    return loaded
+
+
+def load_adapted(spec: ReplicaSpec, heads: tuple[Head, ...]) -> Loaded:
+    """The model in the folder `base` with the adapter in `path`. Raises: BootFailed, ModelRefused."""
+    module = import_module(ADAPTERS)
+    if spec.remote_code:
+        copy_code_to_own_folder()
+    loaded: Loaded = module.load_adapted_model(
+        Path(spec.path),
+        Path(spec.base or ""),
+        heads,
+        device=spec.device,
+        remote_code=spec.remote_code,
+        pickled=spec.pickled,
     )
     return loaded
 

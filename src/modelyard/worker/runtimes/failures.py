@@ -90,3 +90,9 @@ def first_line(error: BaseException) -> str:
     """The error's first line of text, or its class when it has none."""
     text = str(error).strip().splitlines()
     return text[0] if text else type(error).__name__
+
+
+def last_line(error: BaseException) -> str:
+    """The error's last line of text, where what happened follows a heading; its class when it has none."""
+    text = str(error).strip().splitlines()
+    return text[-1].strip() if text else type(error).__name__

@@ -135,6 +135,11 @@ def has_tokenizer(path: Path) -> bool:
     return any(any(path.glob(pattern)) for pattern in _TOKENIZER_FILES)
 
 
+def has_processor(path: Path) -> bool:
+    """Whether the folder holds one, whole or for a part of a model's inputs."""
+    return any((path / name).exists() for name in _PROCESSOR_FILES)
+
+
 def refuse_without_words(tokenizer: Any, path: Path) -> None:
     """Raises ModelRefused for a tokenizer that the library made without its files: of special tokens alone."""
     if tokenizer.vocab_size - len(tokenizer.all_special_tokens) < FEWEST_WORDS:
@@ -157,7 +162,7 @@ def find_processor(path: Path, head: str, config: Any, *, remote_code: bool) -> 
     A whole processor may want what this machine or the folder lacks while the part that a task needs does not, so a
     failure moves on, unless the model reads texts as well. Raises ModelRefused when every kind failed.
     """
-    if not any((path / name).exists() for name in _PROCESSOR_FILES):
+    if not has_processor(path):
         return None
     from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, PreTrainedTokenizerBase
 

@@ -51,10 +51,10 @@ LISTENING_RUNTIMES = frozenset({"gguf"})
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a process needs of its machine. `name`: tells it from others; `model`: the folder that it reads; `scratch`:
-    the one that it makes for itself to write in, None: it writes nowhere; `network`: it opens connections;
-    `accelerator`: it computes on one; `file_bytes`: no file that it writes becomes larger; `own_socket`: it listens on
-    a Unix socket that it makes in its own folder."""
+    """What a process needs of its machine. `name`: tells it from others; `model`: the folder that it reads; `base`:
+    another one, which that model changes; `scratch`: the one that it makes for itself to write in, None: it writes
+    nowhere; `network`: it opens connections; `accelerator`: it computes on one; `file_bytes`: no file that it writes
+    becomes larger; `own_socket`: it listens on a Unix socket that it makes in its own folder."""
 
     name: str
     model: Path
@@ -63,6 +63,7 @@ class Needs:
     accelerator: bool = False
     file_bytes: int = FILE_BYTES
     own_socket: bool = False
+    base: Path | None = None
 
     @classmethod
     def of_replica(cls, spec: ReplicaSpec) -> Needs:
@@ -76,6 +77,7 @@ class Needs:
             network=spec.network and spec.runtime not in LISTENING_RUNTIMES,
             accelerator=may_use_accelerator(spec.device),
             own_socket=spec.runtime in LISTENING_RUNTIMES,
+            base=None if spec.base is None else Path(spec.base),
         )
 
     @classmethod
@@ -173,7 +175,9 @@ def plan_rules(needs: Needs, version: int) -> landlock.Rules:
     """What the process may do with which files. Raises OSError."""
     rules = landlock.Rules(version, network=needs.network)
     rules.allow([*SYSTEM, *interpreter_folders(), *(NAMES if needs.network else ())], landlock.READ)
-    rules.allow(model_files(needs.model), landlock.READ)
+    for folder in (needs.model, needs.base):
+        if folder is not None:
+            rules.allow(model_files(folder), landlock.READ)
     gpus = [f"/dev/{each}" for each in os.listdir("/dev") if each.startswith("nvidia") and each[6:].isdigit()]
     rules.allow([*DEVICES, *gpus], landlock.USE)
     if needs.scratch is not None:

@@ -1,0 +1,188 @@
+"""Adapters in the catalogue: what they are, with their base and without, and the sentences that refuse them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.catalog.adapters import find_task
+from modelyard.catalog.catalog import Catalog
+from modelyard.catalog.folders import Folders
+from modelyard.catalog.hub import Hub
+from modelyard.catalog.index import listing_of
+from modelyard.records.adapters import Adapter
+from modelyard.records.models import ModelCard
+from tests.catalog.models import Files, diffusers, model, text, weights, write
+from tests.clock import HandClock
+from tests.hub.server import HubServer, Repo
+
+CHAT = {"tokenizer": {"chat_template": "{{ messages }}"}}
+
+
+def adapter(base: str | None = "acme/base", **config: Any) -> Files:
+    told = {"base_model_name_or_path": base, "peft_type": "LORA", "r": 8, "target_modules": ["v_proj", "q_proj"]}
+    return {
+        "adapter_config.json": text({**told, "task_type": "CAUSAL_LM", **config}),
+        "adapter_model.safetensors": weights(500),
+    }
+
+
+async def card_of(root: Path, files: Files, base: Files | None = None, **settings: Any) -> ModelCard:
+    write(root / "acme" / "tuned", files)
+    if base is not None:
+        write(root / "acme" / "base", base)
+    return await Catalog(Folders([root]), **settings).get("acme/tuned")
+
+
+async def test_an_adapter_is_what_its_base_is_and_takes_the_memory_of_both(root: Path) -> None:
+    card = await card_of(root, adapter(), model("LlamaForCausalLM", "llama", **CHAT))
+
+    assert card.refusal is None
+    assert card.base is not None
+    assert (card.task, card.inspection.architecture, card.inspection.library) == ("chat", "LlamaForCausalLM", "peft")
+    assert card.inspection.adapter == Adapter("acme/base", "LORA", 8, ("q_proj", "v_proj"), "CAUSAL_LM")
+    assert card.inspection.parameters == 500
+    assert card.memory_bytes == card.base.memory_bytes + 2000
+
+
+async def test_lists_know_an_adapter_by_its_base_whichever_comes_first(root: Path) -> None:
+    write(root / "acme" / "aaa", adapter())
+    write(root / "acme" / "base", model("LlamaForCausalLM", "llama", **CHAT))
+    write(root / "acme" / "zzz", adapter())
+    catalog = Catalog(Folders([root]))
+
+    surveyed = {each.model_id: each for each in await catalog.survey(dict.fromkeys(await catalog.folder_ids(), ""))}
+    again = await catalog.survey({name: each.stamp for name, each in surveyed.items()})
+
+    cards = {name: each.card for name, each in surveyed.items() if each.card}
+    assert [cards[name].task for name in ("acme/aaa", "acme/zzz")] == ["chat", "chat"]
+    assert [card.task for card in await catalog.list(task="chat")] == ["chat"] * 3
+    assert {each.model_id for each in again} <= {"acme/aaa", "acme/zzz"}  # now stamped with their base
+    stamps = {name: each.stamp for name, each in (surveyed | {each.model_id: each for each in again}).items()}
+    assert await catalog.survey(stamps) == []
+    write(root / "acme" / "base", model("GPT2LMHeadModel", "gpt2"))
+    news = {each.model_id: each.card for each in await catalog.survey(stamps)}
+    assert {name: card.task if card else None for name, card in news.items()} == dict.fromkeys(
+        stamps, "text-generation"
+    )
+
+
+async def test_its_row_names_its_base_and_is_no_variant_of_it(root: Path) -> None:
+    card = await card_of(root, adapter(), model())
+
+    listing = listing_of(card, HandClock().now())
+
+    assert listing.variant_of is None
+    assert listing.facts["adapter"] == {
+        "base": "acme/base", "type": "LORA", "rank": 8, "targetModules": ["q_proj", "v_proj"]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("files", "base", "said"),
+    [
+        (adapter(), None, "acme/tuned is an adapter for acme/base, and there is no such model here."),
+        (adapter("acme/tuned"), None, "is an adapter for acme/tuned, which is an adapter itself"),
+        (adapter(), adapter("acme/tuned"), "is an adapter for acme/base, which is an adapter itself"),
+        (adapter(), diffusers(), "which is in the form of diffusers"),
+        (adapter(), {"config.json": text({})}, "is an adapter for acme/base, which cannot be served: acme/base has no"),
+        (adapter("/srv/secret/base"), None, "names its base by a path, which says nothing here"),
+        (adapter("../base"), model(), "names its base by a path"),
+        (adapter(None), model(), "is an adapter that names no base"),
+        (adapter(peft_type="PROMPT_TUNING"), model(), "is an adapter of the type PROMPT_TUNING, which"),
+        (adapter(r=10**9), model(), "is an adapter of rank 1,000,000,000, and no adapter has more than 16,384"),
+        ({**adapter(), "adapter_model.safetensors": b"no weights"}, model(), "cannot be loaded: adapter_model.safet"),
+        ({"adapter_config.json": adapter()["adapter_config.json"]}, model(), "acme/base without weights: there is no"),
+        (
+            {"adapter_config.json": adapter()["adapter_config.json"], "adapter_model.bin": b"\x80\x04."},
+            model(),
+            "is an adapter for acme/base that has its weights only as a pickle file (adapter_model.bin)",
+        ),
+    ],
+)
+async def test_what_cannot_be_served_is_refused_with_a_sentence(
+    root: Path, files: Files, base: Files | None, said: str
+) -> None:
+    card = await card_of(root, files, base)
+
+    assert said in (card.refusal or "")
+    assert "/srv" not in (card.refusal or "")
+    (listed,) = [each for each in await Catalog(Folders([root])).list() if each.model_id == "acme/tuned"]
+    assert listed.refusal == card.refusal
+
+
+@pytest.mark.parametrize(
+    ("task_type", "tag", "base_task", "expected"),
+    [
+        ("CAUSAL_LM", None, "chat", "chat"),
+        ("CAUSAL_LM", None, "fill-mask", "text-generation"),
+        ("SEQ_CLS", None, "fill-mask", "text-classification"),
+        ("SEQ_CLS", "text-ranking", "text-generation", "text-ranking"),
+        ("TOKEN_CLS", None, "fill-mask", "token-classification"),
+        ("QUESTION_ANS", None, "fill-mask", "question-answering"),
+        ("SEQ_2_SEQ_LM", "summarization", "text2text-generation", "summarization"),
+        ("SEQ_2_SEQ_LM", None, "automatic-speech-recognition", "automatic-speech-recognition"),
+        ("FEATURE_EXTRACTION", None, "fill-mask", "feature-extraction"),
+        (None, None, "image-classification", "image-classification"),
+        ("CAUSAL_LM", None, None, "text-generation"),
+        (None, "chat", None, "chat"),
+    ],
+)
+def test_the_task_is_what_peft_calls_it_or_its_bases(
+    task_type: str | None, tag: str | None, base_task: str | None, expected: str
+) -> None:
+    assert find_task(Adapter("acme/base", task_type=task_type), tag, base_task) == expected
+
+
+def test_a_template_of_its_own_makes_it_a_chat() -> None:
+    told = Adapter("acme/base", task_type="CAUSAL_LM")
+
+    assert find_task(replace(told, has_template=True), None, "text-generation") == "chat"
+
+
+async def test_an_adapter_of_the_hub_finds_its_base_there_and_both_are_fetched(
+    server: HubServer, open_hub: Any, root: Path
+) -> None:
+    server.repos["acme/tuned"] = Repo(adapter())
+    server.repos["acme/base"] = Repo(model("LlamaForCausalLM", "llama"))
+    hub: Hub = open_hub()
+    catalog = Catalog(Folders([root]), hub)
+
+    card = await catalog.get("acme/tuned")
+    assert card.base is not None
+    assert (card.task, card.path, card.base.path) == ("text-generation", None, None)
+    assert not card.is_here
+    path = await catalog.ensure_files(card)
+    await catalog.ensure_files(card.base)
+
+    assert {each.name for each in path.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert (await catalog.get("acme/tuned")).is_here
+    assert {each.task for each in await catalog.hub_cards()} == {"text-generation"}
+
+
+async def test_a_base_that_an_account_may_not_see_is_one_that_is_not_there(
+    server: HubServer, open_hub: Any, root: Path
+) -> None:
+    class OneAccount:
+        def may_use(self, account_id: str | None, model_id: str) -> bool:
+            return account_id in (None, "owner") or model_id != "acme/base"
+
+        def note(self, model_id: str, restricted: bool) -> None: ...
+
+    write(root / "acme" / "tuned", adapter())
+    server.repos["acme/base"] = Repo(model("LlamaForCausalLM", "llama", **CHAT))
+    access = OneAccount()
+    hub = Hub(open_hub().settings, access=access)
+    catalog = Catalog(Folders([root]), hub, access=access)
+
+    theirs, others = await catalog.get("acme/tuned", "owner"), await catalog.get("acme/tuned", "other")
+    listed = await catalog.list()
+    await hub.aclose()
+
+    assert (theirs.task, theirs.refusal) == ("chat", None)
+    assert others.refusal == "acme/tuned is an adapter for acme/base, and there is no such model here."
+    assert not catalog.may_use("other", theirs)
+    assert {each.task for each in listed if each.model_id == "acme/tuned"} == {"text-generation"}
