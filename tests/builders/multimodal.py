@@ -400,6 +400,48 @@ def qwen2_vl(folder: Path) -> None:
     save_all(folder, legible(model, tokenizer), image_processor, tokenizer)
 
 
+def mistral3(folder: Path) -> None:
+    """Mistral 3: Pixtral's eyes, for images of any shape, in front of Mistral; its processor wants torchvision."""
+    tokenizer = talker("[IMG]", "[IMG_BREAK]", "[IMG_END]")
+    tokenizer.chat_template = BLOCK_TEMPLATE.replace("<{{ block['type'] }}>", "[IMG]")
+    config = library.Mistral3Config(
+        vision_config={"model_type": "pixtral", **small(image_size=64, patch_size=8, head_dim=16)},
+        text_config={**llama_text(tokenizer), "model_type": "mistral"},
+        image_token_index=tokenizer.convert_tokens_to_ids("[IMG]"),
+        spatial_merge_size=2,
+    )
+    image_processor = library.PixtralImageProcessorPil(size={"longest_edge": 32}, patch_size={"height": 8, "width": 8})
+    model = spread(library.Mistral3ForConditionalGeneration(config))
+    save_all(folder, legible(model, tokenizer), image_processor, tokenizer)
+    write_json(
+        folder / "processor_config.json",
+        {"processor_class": "PixtralProcessor", "patch_size": 8, "spatial_merge_size": 2},
+    )
+
+
+def glm_ocr(folder: Path) -> None:
+    """GLM-OCR: reads images as flattened patches; its processor has a part for videos that wants torchvision."""
+    media = {kind: f"<|{kind}|>" for kind in ("image", "video")}
+    edges = {f"{kind}_{edge}": f"<|{edge}_of_{kind}|>" for kind in media for edge in ("start", "end")}
+    tokenizer = talker(*media.values(), *edges.values())
+    tokenizer.chat_template = BLOCK_TEMPLATE.replace("<{{ block['type'] }}>", "<|{{ block['type'] }}|>")
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3], "partial_rotary_factor": 1.0}
+    text = {**llama_text(tokenizer), "model_type": "glm_ocr_text", "head_dim": 16, "rope_parameters": rope}
+    vision = {
+        "depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 64, "out_hidden_size": 32, "patch_size": 8,
+        "image_size": 64, "spatial_merge_size": 2,
+    }  # fmt: skip
+    ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(mark) for name, mark in {**media, **edges}.items()}
+    config = library.GlmOcrConfig(text_config=text, vision_config=vision, **ids)
+    image_processor = library.Glm46VImageProcessorPil(
+        patch_size=8, merge_size=2, temporal_patch_size=2, size={"shortest_edge": 256, "longest_edge": 4096}
+    )
+    model = spread(library.GlmOcrForConditionalGeneration(config))
+    save_all(folder, legible(model, tokenizer), image_processor, tokenizer)
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    write_json(folder / "preprocessor_config.json", {**settings, "processor_class": "Glm46VProcessor"})
+
+
 def moonshine(folder: Path) -> None:
     """Moonshine: an encoder-decoder that writes what it hears, straight from samples, and knows no times."""
     names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
@@ -461,6 +503,8 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "paligemma": paligemma,
     "qwen2_audio": qwen2_audio,
     "qwen2_vl": qwen2_vl,
+    "mistral3": mistral3,
+    "glm_ocr": glm_ocr,
     "moonshine": moonshine,
     "videomae": videomae,
     "timesformer": timesformer,

@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import sys
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import transformers
@@ -104,7 +106,7 @@ def assemble(path: Path, name: str) -> Any:
     Local files and the library's own code only. Raises what the library raises when another part cannot be loaded.
     """
     # Under its name in the library, a class that wants what is not installed only raises.
-    kind = getattr(importlib.import_module(getattr(transformers, name).__module__), name)
+    kind = getattr(import_processors(getattr(transformers, name).__module__), name)
     if not issubclass(kind, ProcessorMixin):
         raise TypeError(f"{name} is no processor")
     accepted = inspect.signature(kind.__init__).parameters
@@ -121,6 +123,23 @@ def assemble(path: Path, name: str) -> Any:
     if "chat_template" in accepted:
         settings["chat_template"] = getattr(parts.get("tokenizer"), "chat_template", None) or read_template(path)
     return unchecked(**{**settings, **parts})
+
+
+def import_processors(module: str) -> ModuleType:
+    """The library's module `module` of processors. Where it takes a function from what scales images with torchvision,
+    as Pixtral's does, the same function of what scales them with Pillow stands for it. Raises ImportError."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != "torchvision":
+            raise
+    family = module.rpartition(".processing_")
+    absent = f"{family[0]}.image_processing_{family[2]}"
+    sys.modules[absent] = importlib.import_module(f"{family[0]}.image_processing_pil_{family[2]}")
+    try:
+        return importlib.import_module(module)
+    finally:
+        del sys.modules[absent]  # else the library would take it for torchvision's
 
 
 def read_settings(path: Path, accepted: frozenset[str]) -> dict[str, Any]:
