@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := check-and-test
 .PHONY: check-and-test setup demo run quick test test-gpu check bench \
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-install
+  verify-install coverage
 
 # How many processes share the tests. Tests that need the same server, port or database stay in one of them.
 TEST_PROCESSES ?= 2
@@ -62,6 +62,12 @@ chaos: $(STAMP)
 fuzz: SECONDS ?= 300
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+# Every model class of the installed libraries, tiny and random, asked here and in the library: docs/reference/coverage.md.
+# Goes on where it was cut; `make coverage FAMILY=bert` measures one family.
+coverage: PROCESSES ?= 2
+coverage: $(STAMP)
+	$(BIN)/python -m tests.coverage --processes $(PROCESSES) $(if $(FAMILY),--family '$(FAMILY)') $(if $(AGAIN),--again)
 
 # What takes minutes. Each part runs alone.
 verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants verify-install

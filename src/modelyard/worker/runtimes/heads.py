@@ -14,7 +14,7 @@ from transformers.models.auto import modeling_auto
 from modelyard.errors import ModelRefused
 from modelyard.tasks.base import Head
 
-_HEADS: dict[Head, Any] = {
+HEADS: dict[Head, Any] = {
     "base": modeling_auto.MODEL_MAPPING,
     "causal-lm": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING,
     "seq2seq-lm": modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
@@ -90,8 +90,8 @@ def choose_class(config: Any, heads: Sequence[Head], *, remote_code: bool) -> tu
         name = _REMOTE_CLASSES[head]
         if remote_code and name in auto_map:
             found.append((head, getattr(modeling_auto, name)))
-        elif type(config) in _HEADS[head]:
-            kinds = _HEADS[head][type(config)]
+        elif type(config) in HEADS[head]:
+            kinds = HEADS[head][type(config)]
             found += [(head, kind) for kind in (kinds if isinstance(kinds, tuple) else (kinds,))]
         if head == "base":
             found += [(head, kind) for name in config.architectures or () if (kind := find_encoder(name, config))]

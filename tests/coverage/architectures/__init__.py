@@ -1,0 +1,65 @@
+"""Every architecture of the installed transformers under every head that a task of ours serves: the library's own
+tables say which there are, so that a new version's are measured without a line here."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.coverage.cases import Case, Finding, Status
+from tests.coverage.children import describe
+
+LIBRARY = "transformers"
+TITLE = "Architectures"
+PRELOADED = (
+    "modelyard.worker.runtimes.preload", "transformers.pipelines", "transformers.models.auto.processing_auto",
+    "tests.coverage.architectures.asking", "tests.coverage.architectures.building",
+    "tests.coverage.architectures.references",
+)  # fmt: skip
+"""The first of them is what replicas are forked from."""
+
+
+def preload() -> None:
+    """Imports what nearly every case needs, with one thread for each process: a case forked from here takes a fifth of
+    a second, nine tenths of which importing would take again."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def list_cases() -> Sequence[Case]:
+    """One for each (architecture, class), under the most particular of its heads."""
+    from modelyard.worker.runtimes.heads import HEADS
+
+    cases: dict[tuple[str, str], Case] = {}
+    for head, table in sorted(HEADS.items(), key=lambda entry: entry[0] == "base"):
+        for family, classes in table._model_mapping.items():
+            for name in [classes] if isinstance(classes, str) else classes:
+                cases.setdefault((family, name), Case(__name__.rpartition(".")[2], family, name, head))
+    return sorted(cases.values(), key=lambda case: (case.family, case.head == "base", case.name))
+
+
+def check(case: Case, folder: Path) -> Finding:
+    """Builds it, asks the library, asks ours, compares."""
+    from tests.coverage.architectures import asking, building, references
+
+    model = building.build(case, folder)
+    kind = sys.modules[model.__module__].__dict__[case.name]
+    task = references.find_task(case.head, model)
+    if task is None:
+        return Finding(Status.NO_TASK, detail=f"reads {', '.join(references.inputs_of(model))}")
+    try:
+        expected = references.answer(task, kind, folder)
+    except Exception as error:
+        return Finding(Status.LIBRARY_FAILS, task, describe(error))
+    try:
+        found, ours = asking.ask(case.head, task, folder)
+    except Exception as error:
+        return Finding(Status.REFUSED, task, describe(error))
+    difference = references.find_difference(ours, expected)
+    return Finding(Status.DIFFERENT, found, difference) if difference else Finding(Status.EQUAL, found)

@@ -1,0 +1,39 @@
+"""Our side: the folder inspected, loaded and asked as a worker does, without a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from modelyard.catalog.inspection import inspect_folder
+from modelyard.protocol import Outcome
+from modelyard.tasks.body import read, to_call
+from modelyard.tasks.registry import get_task
+from modelyard.worker.runtimes.base import load_model
+from tests.coverage.architectures.references import BODIES, SAME, comparable
+
+
+class NotServed(Exception):
+    """What inspection or a task says against the model."""
+
+
+def ask(head: str, task_id: str, folder: Path) -> tuple[str, Any]:
+    """The task that inspection finds, and our answer as plain data. Raises NotServed and what a worker raises."""
+    inspection = inspect_folder(folder)
+    if inspection.problem:
+        raise NotServed(f"inspection: {inspection.problem}")
+    task = get_task(inspection.task or "")
+    if head not in task.heads:
+        raise NotServed(f"found to be for {task.id}, not {task_id}")
+    model = load_model("transformers", folder, task.heads, device="cpu")
+    body = dict(BODIES[SAME.get(task.id, task.id)])
+    if task.id == "fill-mask":
+        body["text"] = body["text"].replace("small", model.tokenizer.mask_token)
+    inference = read(task, body)
+    (given,) = task.run(model, [to_call(task, inference.fields, inference.params)])
+    output = given.output if isinstance(given, Outcome) else given
+    if isinstance(output, Exception):
+        raise output
+    return task.id, comparable(task.id, msgspec.to_builtins(output))

@@ -1,0 +1,109 @@
+"""A small config of any class of the library, by rule: its name says what a number is for, see sizes.toml."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+SIZES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("sizes.toml").read_text("utf-8"))
+VOCABULARY: int = SIZES["vocabulary"]
+LEVELS = ("all", "depth")
+"""How much is made small, in the order in which it is tried: every number, or only depths, vocabularies and lengths."""
+_DEPTH_ONLY = ("layer", "depth", "expert", "position", "n_ctx", "vocab")
+
+
+def small_config(family: str, level: str, **fields: Any) -> PreTrainedConfig:
+    """A config of the library's class for models of type `family`. `fields`: set so whatever the rule says."""
+    return _shrink(CONFIG_MAPPING[family], level, fields)
+
+
+def _shrink(kind: type[PreTrainedConfig], level: str, fields: dict[str, Any]) -> PreTrainedConfig:
+    hints = hints_for(kind.model_type)
+    default = default_config(kind)
+    given: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        stated = _default_of(field)
+        small = _small(field.name, stated, level)
+        if small is not None and small != stated:
+            given[field.name] = small
+    for name, part in parts_of(default, kind, hints).items():
+        given[name] = _shrink(part, level, {})
+    given |= {name: value for name, value in hints.items() if name != "parts"}
+    return kind(**(given | {name: value for name, value in fields.items() if _takes(kind, default, name)}))
+
+
+def hints_for(family: str) -> dict[str, Any]:
+    """What sizes.toml says of one family: fields, and under `parts` the families of its parts."""
+    return dict(SIZES["families"].get(family, {}))
+
+
+def parts_of(default: Any, kind: type[PreTrainedConfig], hints: dict[str, Any]) -> dict[str, type[PreTrainedConfig]]:
+    """The classes of the configs that a config holds, by field."""
+    named = {name: CONFIG_MAPPING[family] for name, family in hints.get("parts", {}).items()}
+    values = {} if default is None else vars(default)
+    return {
+        name: type(values[name]) for name in kind.sub_configs if isinstance(values.get(name), PreTrainedConfig)
+    } | named
+
+
+@cache
+def default_config(kind: type[PreTrainedConfig]) -> PreTrainedConfig | None:
+    """What the class makes of nothing; None where it cannot."""
+    try:
+        return kind()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _default_of(field: dataclasses.Field[Any]) -> Any:
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+
+
+def _takes(kind: type[PreTrainedConfig], default: Any, name: str) -> bool:
+    if name == "decoder_start_token_id":
+        return bool(getattr(default, "is_encoder_decoder", False))
+    return name in {field.name for field in dataclasses.fields(kind)} or hasattr(default, name)
+
+
+def _small(name: str, value: Any, level: str) -> Any:
+    """A small value for a field, None where its own is small enough or no size."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, list | tuple):
+        return _small_list(name, value, level)
+    if not isinstance(value, int) or value <= 1:
+        return None
+    if name.endswith("vocab_size") and value > VOCABULARY:
+        return VOCABULARY
+    if name.endswith(("_token_id", "_token_index", "_id", "_index")):
+        return value if value < VOCABULARY else VOCABULARY - 1 - sum(map(ord, name)) % 32
+    if level == "depth" and not any(word in name for word in _DEPTH_ONLY):
+        return None
+    exact = SIZES["exact"].get(name)
+    if exact is not None:
+        return min(exact, value)
+    words = SIZES["words"]
+    if any(word in name for word in words["depths"]):
+        return min(value, 2)
+    if any(word in name for word in words["widths"]) and value > SIZES["width"]:
+        return SIZES["width"]
+    return None
+
+
+def _small_list(name: str, values: list[Any] | tuple[Any, ...], level: str) -> Any:
+    if not values or not all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+        return None
+    if name in SIZES["lists"]["depths"]:
+        return [1] * len(values)
+    if level == "depth" or min(values) <= 16 or not any(word in name for word in (*SIZES["words"]["widths"], "embed")):
+        return None
+    divisor = 1
+    while min(values) // (2 * divisor) >= 16 and all(value % (2 * divisor) == 0 for value in values):
+        divisor *= 2
+    return [value // divisor for value in values]
