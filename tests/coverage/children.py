@@ -94,6 +94,6 @@ def _check(part: Part, case: Case, answer: Connection) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """One line of an error, of at most 300 characters."""
+    """An error in at most 300 characters, on one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:300]
+    return f"{type(error).__name__}: {' '.join(lines) or 'no message'}"[:300]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from modelyard.protocol import Outcome
 from modelyard.tasks.body import read, to_call
 from modelyard.tasks.registry import get_task
 from modelyard.worker.runtimes.base import load_model
-from tests.coverage.architectures.references import BODIES, SAME, comparable
+from tests.coverage.architectures.references import BODIES, MEDIA, SAME, comparable
 
 
 class NotServed(Exception):
@@ -31,6 +32,8 @@ def ask(head: str, task_id: str, folder: Path) -> tuple[str, Any]:
     body = dict(BODIES[SAME.get(task.id, task.id)])
     if task.id == "fill-mask":
         body["text"] = body["text"].replace("small", model.tokenizer.mask_token)
+    if task.media is not None:
+        body["base64"] = base64.b64encode(MEDIA[task.media]).decode()
     inference = read(task, body)
     (given,) = task.run(model, [to_call(task, inference.fields, inference.params)])
     output = given.output if isinstance(given, Outcome) else given

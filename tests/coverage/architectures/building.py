@@ -3,43 +3,129 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, model_type_to_module_name
 
 from tests.coverage.architectures.configs import LEVELS, VOCABULARY, small_config
+from tests.coverage.architectures.processors import (
+    find_processor_class,
+    marks_of,
+    save_processor,
+    small_image_part,
+    small_processor,
+    small_sound_part,
+)
 from tests.coverage.architectures.words import small_tokenizer
 from tests.coverage.cases import Case
 
 MOST_PARAMETERS = 60_000_000
 """Of one model. A quarter of a gigabyte."""
 LABELS = {0: "red", 1: "green", 2: "blue"}
+TEMPLATE = (
+    "{% for message in messages %}{{ message.role }}: {% if message.content is string %}{{ message.content }}"
+    "{% else %}{% for block in message.content %}{% if block.type == 'text' %}{{ block.text }}"
+    "{% elif block.type == 'image' %}IMAGE{% elif block.type == 'audio' %}SOUND{% endif %}{% endfor %}{% endif %}\n"
+    "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+)
+_MARKED = re.compile(r"(\w+?)_token_(?:id|index)")
 _TOKENS = ("bos", "eos", "pad", "cls", "sep", "unk", "mask")
 
 
 def build(case: Case, folder: Path) -> Any:
     """Writes the model of `case` into `folder` and returns it. Raises what the library raises."""
-    tokenizer = small_tokenizer(case.family)
-    model = build_model(case, tokenizer)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return model
-
-
-def build_model(case: Case, tokenizer: Any) -> Any:
-    """The model, from the first level of smallness that its class takes."""
-    kind, errors = find_class(case.family, case.name), []
+    kind, errors = find_class(case.family, case.name), list[Exception]()
+    reads = inspect.signature(kind.forward).parameters
+    writes = case.head == "ctc" or not {"input_ids", "decoder_input_ids"}.isdisjoint(reads)
+    tokenizer = marked_tokenizer(case.family) if writes else None
     for level in LEVELS:
         try:
-            config = small_config(case.family, level, **token_fields(tokenizer), **label_fields(case.head))
+            fields = {**token_fields(tokenizer), **label_fields(case.head), **rope_fields(kind)}
+            config = small_config(case.family, kind, level, **fields)
+            parts = parts_of(case.family, config, reads, tokenizer)
+            processor = processor_of(case.family, config, parts)
+            set_marks(config, processor, tokenizer)
             refuse_large(kind, config)
             torch.manual_seed(0)
-            return spread(kind(config).eval())
+            model = spread(kind(config).eval())
         except Exception as error:  # the library raises anything for numbers that do not fit together
             errors.append(error)
+            continue
+        model.save_pretrained(folder)
+        save_processor(processor, parts, folder)
+        return model
     raise errors[0]
+
+
+def marked_tokenizer(family: str) -> Any:
+    """The family's tokenizer, with the special tokens that its processor writes into texts."""
+    kind = find_processor_class(family)
+    tokenizer = small_tokenizer(family)
+    if kind is not None:
+        marks, named = marks_of(kind)
+        named = {name: mark for name, mark in named.items() if getattr(tokenizer, name, None) is None}
+        tokenizer.add_special_tokens({"extra_special_tokens": list(dict.fromkeys([*marks, *named.values()]))})
+        tokenizer._set_model_specific_special_tokens(special_tokens=named)
+    return tokenizer
+
+
+def parts_of(family: str, config: Any, reads: Collection[str], tokenizer: Any) -> dict[str, Any]:
+    """What turns inputs into a model's arguments, by the names that processors have for it."""
+    parts: dict[str, Any] = {} if tokenizer is None else {"tokenizer": tokenizer}
+    if any(name.startswith("pixel_values") for name in reads):
+        parts["image_processor"] = small_image_part(family, config)
+    if not {"input_features", "input_values"}.isdisjoint(reads):
+        parts["feature_extractor"] = small_sound_part(family, config)
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def processor_of(family: str, config: Any, parts: dict[str, Any]) -> Any | None:
+    """The whole processor, where the family has one and its model reads more than one kind of input."""
+    if len(parts) < 2 or find_processor_class(family) is None:
+        return None
+    processor = small_processor(family, config, parts)
+    parts["tokenizer"].chat_template = template_of(processor, parts["tokenizer"], config)
+    return processor
+
+
+def template_of(processor: Any, tokenizer: Any, config: Any) -> str:
+    """A template that puts the processor's own marks where media belong."""
+    image, sound = (mark_of(name, processor, tokenizer) or "" for name in ("image", "audio"))
+    if hasattr(config, "vision_start_token_id"):
+        marks = [mark_of(name, processor, tokenizer) for name in ("vision_start", "vision_end")]
+        image = f"{marks[0] or ''}{image}{marks[1] or ''}"
+    return TEMPLATE.replace("IMAGE", image).replace("SOUND", sound)
+
+
+def mark_of(name: str, processor: Any, tokenizer: Any) -> str | None:
+    """The special token that stands for `name`: the processor's, the tokenizer's, else the first that has the word."""
+    for owner in (processor, tokenizer):
+        found = getattr(owner, f"{name}_token", None)
+        if found is not None:
+            return str(found)
+    words = name.split("_")
+    marks = tokenizer.extra_special_tokens if tokenizer is not None else []
+    return next((str(mark) for mark in marks if all(word in str(mark).lower() for word in words)), None)
+
+
+def set_marks(config: Any, processor: Any, tokenizer: Any) -> None:
+    """Writes into a config and its parts which tokens stand for what is not text."""
+    if tokenizer is None or processor is None:
+        return
+    for each in (config, *(value for value in vars(config).values() if isinstance(value, PreTrainedConfig))):
+        for field in vars(each):
+            found = _MARKED.fullmatch(field)
+            if found is None or found[1] in _TOKENS:
+                continue
+            mark = mark_of(found[1], processor, tokenizer)
+            if mark is not None:
+                setattr(each, field, tokenizer.convert_tokens_to_ids(mark))
 
 
 def refuse_large(kind: Any, config: Any) -> None:
@@ -59,10 +145,19 @@ def find_class(family: str, name: str) -> Any:
 
 def token_fields(tokenizer: Any) -> dict[str, Any]:
     """What a config says of its tokenizer."""
+    if tokenizer is None:
+        return {}
     known = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id", None) for name in _TOKENS}
     start = known["bos_token_id"] if known["bos_token_id"] is not None else known["pad_token_id"]
     fields = {name: value for name, value in known.items() if value is not None}
     return {**fields, "vocab_size": max(VOCABULARY, len(tokenizer)), "decoder_start_token_id": start}
+
+
+def rope_fields(kind: Any) -> dict[str, Any]:
+    """How the places of images are turned, for models that read that from their config."""
+    if "mrope_section" not in inspect.getsource(inspect.getmodule(kind)):
+        return {}
+    return {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}}
 
 
 def label_fields(head: str) -> dict[str, Any]:

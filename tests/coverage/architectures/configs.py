@@ -18,9 +18,9 @@ LEVELS = ("all", "depth")
 _DEPTH_ONLY = ("layer", "depth", "expert", "position", "n_ctx", "vocab")
 
 
-def small_config(family: str, level: str, **fields: Any) -> PreTrainedConfig:
-    """A config of the library's class for models of type `family`. `fields`: set so whatever the rule says."""
-    return _shrink(CONFIG_MAPPING[family], level, fields)
+def small_config(family: str, kind: Any, level: str, **fields: Any) -> PreTrainedConfig:
+    """A config for the model class `kind` of the architecture `family`. `fields`: set so whatever the rule says."""
+    return _shrink(kind.config_class or CONFIG_MAPPING[family], level, fields)
 
 
 def _shrink(kind: type[PreTrainedConfig], level: str, fields: dict[str, Any]) -> PreTrainedConfig:
@@ -32,10 +32,26 @@ def _shrink(kind: type[PreTrainedConfig], level: str, fields: dict[str, Any]) ->
         small = _small(field.name, stated, level)
         if small is not None and small != stated:
             given[field.name] = small
+    heads = (getattr(default, name, None) for name in ("num_key_value_heads", "num_attention_heads"))
+    if "num_key_value_heads" in given and len(set(heads)) == 1:  # what shares none of them by default, often cannot
+        given["num_key_value_heads"] = given.get("num_attention_heads", SIZES["exact"]["num_attention_heads"])
     for name, part in parts_of(default, kind, hints).items():
-        given[name] = _shrink(part, level, {})
+        inner = {
+            field: value for field, value in fields.items() if field.endswith(("_token_id", "_size", "_parameters"))
+        }
+        given[name] = _shrink(
+            part, level, inner if "vocab_size" in {each.name for each in dataclasses.fields(part)} else {}
+        )
+    if getattr(default, "use_timm_backbone", False) or _holds_timm(default):
+        given |= {"use_timm_backbone": False, "use_pretrained_backbone": False, "backbone": None}
+        given["backbone_config"] = _shrink(CONFIG_MAPPING["resnet"], level, {})
     given |= {name: value for name, value in hints.items() if name != "parts"}
     return kind(**(given | {name: value for name, value in fields.items() if _takes(kind, default, name)}))
+
+
+def _holds_timm(config: Any) -> bool:
+    """Whether a model's backbone is of a library that is not installed by default."""
+    return getattr(getattr(config, "backbone_config", None), "model_type", None) == "timm_backbone"
 
 
 def hints_for(family: str) -> dict[str, Any]:

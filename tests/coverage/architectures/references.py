@@ -2,40 +2,91 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
+import io
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
+from PIL import Image
+from transformers.models.auto.modeling_auto import MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES
 
 from modelyard.tasks.registry import TASKS
+from modelyard.tasks.shared import samples
+from modelyard.worker.runtimes.processors import load_parts
+
+
+def samples_png() -> bytes:
+    """A picture that no processor has to turn or unpack with a loss."""
+    file = io.BytesIO()
+    Image.fromarray(samples.scene(72, 56)).save(file, "PNG")
+    return file.getvalue()
+
 
 TEXT = "Once upon a time there was a small house by the river."
 QUESTION, CONTEXT = "Where does Angela live?", "Angela lives in Paris and works for the United Nations."
+WORD_BOXES = [(word, [10 * at, 20 * at, 10 * at + 9, 20 * at + 15]) for at, word in enumerate(CONTEXT.split())]
+LABELS = ["a fox", "the old river", "sunny"]
 NEW_TOKENS = 8
+LEAST_SCORE = 0.2
+"""Of what is found in an image. Random models are never sure."""
 TOLERANCE = 1e-3
 """Of numbers, relative to the larger of 1 and the number itself; texts and labels are equal or not."""
+GREEDY = {"max_new_tokens": NEW_TOKENS, "do_sample": False}
+PNG = samples_png()
+SOUND = samples.sound(1.0)
+VIDEO = samples.video(16, 64, 64)
+MEDIA = {"image": PNG, "audio": SOUND, "video": VIDEO}
+MESSAGE = "Say what it is."
 BODIES: dict[str, dict[str, Any]] = {
     "feature-extraction": {"text": TEXT},
     "fill-mask": {"text": TEXT},
     "text-classification": {"text": TEXT},
     "token-classification": {"text": TEXT, "params": {"aggregation_strategy": "none", "ignore_labels": []}},
     "question-answering": {"question": QUESTION, "context": CONTEXT},
-    "text-generation": {"text": TEXT, "params": {"max_new_tokens": NEW_TOKENS, "do_sample": False}},
-    "text2text-generation": {"text": TEXT, "params": {"max_new_tokens": NEW_TOKENS, "do_sample": False}},
+    "text-generation": {"text": TEXT, "params": GREEDY},
+    "text2text-generation": {"text": TEXT, "params": GREEDY},
+    "image-feature-extraction": {},
+    "image-classification": {},
+    "video-classification": {},
+    "audio-classification": {},
+    "object-detection": {"params": {"threshold": LEAST_SCORE}},
+    "image-segmentation": {"params": {}},
+    "depth-estimation": {},
+    "mask-generation": {"params": {"input_points": [[20, 30]]}},
+    "zero-shot-image-classification": {"candidate_labels": LABELS},
+    "zero-shot-object-detection": {"candidate_labels": LABELS, "params": {"threshold": 0.1}},
+    "visual-question-answering": {"question": QUESTION},
+    "document-question-answering": {"question": QUESTION, "word_boxes": WORD_BOXES},
+    "image-text-to-text": {"text": MESSAGE, "params": GREEDY},
+    "audio-text-to-text": {"text": MESSAGE, "params": GREEDY},
+    "image-to-text": {"params": GREEDY},
+    "automatic-speech-recognition": {"params": GREEDY},
 }
-"""Task → what it is asked."""
-SAME = {"summarization": "text2text-generation", "translation": "text2text-generation"}
+"""Task → what it is asked, but for the media that it reads."""
+SAME = {
+    "summarization": "text2text-generation", "translation": "text2text-generation",
+    "video-text-to-text": "image-text-to-text",
+}  # fmt: skip
 """Tasks that are asked as another."""
 
 
 def find_task(head: str, model: Any) -> str | None:
     """The task that a model under `head` is asked, None where none reads what it reads."""
+    reads = inputs_of(model)
     if head == "base":
-        reads = inputs_of(model)
-        return "feature-extraction" if "input_ids" in reads else None
+        if "input_ids" in reads:
+            return "feature-extraction"
+        is_video = model.config.model_type in MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES
+        sees = "pixel_values" in reads and "grid_thw" not in reads and not is_video
+        return "image-feature-extraction" if sees else None
+    if head == "multimodal-lm" and {"input_features", "input_values"}.isdisjoint(reads):
+        return None
     return next((task.id for task in TASKS if head in task.heads and task.id in ANSWERS), None)
 
 
@@ -122,11 +173,170 @@ def _generated_from(encoded: Any) -> dict[str, Any]:
     return {name: value for name, value in encoded.items() if name in ("input_ids", "attention_mask")}
 
 
+def picture() -> Any:
+    """The picture, as the library reads it."""
+    return Image.open(io.BytesIO(PNG)).convert("RGB")
+
+
+def sound(rate: int) -> Any:
+    """The sound, as the library reads it."""
+    with wave.open(io.BytesIO(SOUND)) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
+        assert file.getframerate() == rate
+    return samples
+
+
+def _image_pipeline(task: str, model: Any, folder: Path, **options: Any) -> Any:
+    """The library's pipeline for a task, asked about the picture."""
+    return transformers.pipeline(task, model=model, **_parts(model, folder))(picture(), **options)
+
+
+def _parts(model: Any, folder: Path) -> dict[str, Any]:
+    """The folder's image processor or feature extractor, and its tokenizer where it has one."""
+    parts = {}
+    for name, auto in (("image_processor", "AutoImageProcessor"), ("feature_extractor", "AutoFeatureExtractor")):
+        try:
+            parts[name] = getattr(transformers, auto).from_pretrained(folder)
+        except (OSError, ValueError, KeyError, ImportError):
+            continue
+    if "input_ids" in inputs_of(model) or "decoder_input_ids" in inputs_of(model):
+        parts["tokenizer"] = _tokenizer(folder)
+    return parts
+
+
+def _features(model: Any, folder: Path) -> Any:
+    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    output = model(**_accepted(model, processor(picture(), return_tensors="pt")))
+    states = output.last_hidden_state if "last_hidden_state" in output else output[0]
+    states = states[0]
+    return (states if states.ndim == 2 else states.flatten(1).T).tolist()
+
+
+def _image_labels(model: Any, folder: Path) -> Any:
+    return _image_pipeline("image-classification", model, folder)
+
+
+def _objects(model: Any, folder: Path) -> Any:
+    return _image_pipeline("object-detection", model, folder, threshold=LEAST_SCORE)
+
+
+def _segments(model: Any, folder: Path) -> Any:
+    found = _image_pipeline("image-segmentation", model, folder)
+    return [{"label": row["label"], "pixels": float((np.asarray(row["mask"]) > 0).sum())} for row in found]
+
+
+def _depth(model: Any, folder: Path) -> Any:
+    return _image_pipeline("depth-estimation", model, folder)["predicted_depth"].tolist()
+
+
+def _masks(model: Any, folder: Path) -> Any:
+    processor = transformers.AutoProcessor.from_pretrained(folder)
+    encoded = processor(picture(), input_points=[[[[20.0, 30.0]]]], return_tensors="pt")
+    arguments = {name: value.float() if name == "input_points" else value for name, value in encoded.items()}
+    output = model(**_accepted(model, arguments), multimask_output=True)
+    return {"scores": output.iou_scores.flatten().tolist()}
+
+
+def _zero_shot_labels(model: Any, folder: Path) -> Any:
+    return _image_pipeline("zero-shot-image-classification", model, folder, candidate_labels=LABELS)
+
+
+def _zero_shot_objects(model: Any, folder: Path) -> Any:
+    return _image_pipeline("zero-shot-object-detection", model, folder, candidate_labels=LABELS, threshold=0.1)
+
+
+def _video_labels(model: Any, folder: Path) -> Any:
+    file = folder / "video.mp4"
+    file.write_bytes(VIDEO)
+    return transformers.pipeline("video-classification", model=model, **_parts(model, folder))(str(file))
+
+
+def _sound_labels(model: Any, folder: Path) -> Any:
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    run = transformers.pipeline("audio-classification", model=model, feature_extractor=extractor)
+    return run(sound(extractor.sampling_rate))
+
+
+def _speech(model: Any, folder: Path) -> Any:
+    parts = _parts(model, folder)
+    parts.pop("image_processor", None)
+    run = transformers.pipeline("automatic-speech-recognition", model=model, **parts)
+    options = {} if run.type == "ctc" else {"generate_kwargs": GREEDY}
+    return run(sound(parts["feature_extractor"].sampling_rate), **options)["text"].strip()
+
+
+def _answers(model: Any, folder: Path) -> Any:
+    processor = whole_processor(model, folder, "visual-question-answering")
+    encoded = processor(images=picture(), text=QUESTION, return_tensors="pt")
+    if model.config.model_type == "vilt":
+        scores = model(**_accepted(model, encoded)).logits[0].sigmoid()
+        best = scores.argsort(descending=True, stable=True)[:5].tolist()
+        return [{"score": float(scores[one]), "answer": model.config.id2label[one]} for one in best]
+    made = model.generate(**_accepted(model, encoded), **GREEDY)[0]
+    return [{"answer": processor.tokenizer.decode(made, skip_special_tokens=True).strip()}]
+
+
+def _document_answer(model: Any, folder: Path) -> Any:
+    run = transformers.pipeline("document-question-answering", model=model, **_parts(model, folder))
+    found = run(image=None, question=QUESTION, word_boxes=[tuple(each) for each in WORD_BOXES])
+    return [{name: row[name] for name in ("answer", "score")} for row in found]
+
+
+def whole_processor(model: Any, folder: Path, head: str) -> Any:
+    """The library's, put together by us where the library insists on a part that reads videos."""
+    try:
+        return transformers.AutoProcessor.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError):
+        return load_parts(folder, head, model.config, remote_code=False)[1]
+
+
+def _talk(model: Any, folder: Path, kind: str, **media: Any) -> Any:
+    processor = whole_processor(model, folder, "image-text-to-text")
+    content = [{"type": kind}, {"type": "text", "text": MESSAGE}]
+    messages = [{"role": "user", "content": content}]
+    prompt = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    encoded = processor(text=prompt, **media, return_tensors="pt")
+    made = model.generate(**encoded, **GREEDY)[0]
+    start = 0 if model.config.is_encoder_decoder else encoded["input_ids"].shape[1]
+    return processor.tokenizer.decode(made[start:], skip_special_tokens=True).strip()
+
+
+def _talk_of_image(model: Any, folder: Path) -> Any:
+    return _talk(model, folder, "image", images=[picture()])
+
+
+def _talk_of_sound(model: Any, folder: Path) -> Any:
+    rate = transformers.AutoFeatureExtractor.from_pretrained(folder).sampling_rate
+    return _talk(model, folder, "audio", audio=[sound(rate)], sampling_rate=rate)
+
+
+def _caption(model: Any, folder: Path) -> Any:
+    if model.config.model_type == "vision-encoder-decoder":
+        pixels = transformers.AutoImageProcessor.from_pretrained(folder)(picture(), return_tensors="pt").pixel_values
+        made = model.generate(pixel_values=pixels, **GREEDY)[0]
+        return _tokenizer(folder).decode(made, skip_special_tokens=True).strip()
+    processor = whole_processor(model, folder, "image-text-to-text")
+    made = model.generate(**processor(images=picture(), return_tensors="pt"), **GREEDY)[0]
+    return processor.tokenizer.decode(made, skip_special_tokens=True).strip()
+
+
 def comparable(task: str, output: Any) -> Any:
-    """Our answer without what the library's direct answer has not: the prompt in front, space around a text."""
+    """Our answer in the shape of the library's: without the prompt in front, space around a text, masks as files."""
     if task == "text-generation":
         return output.removeprefix(TEXT).strip()
+    if task == "image-segmentation":
+        return [{"label": row["label"], "pixels": _pixels(row["mask_png"])} for row in output]
+    if task == "depth-estimation":
+        return output["formatted_predicted_depth_array"]
+    if isinstance(output, dict) and "content" in output:
+        output = output["content"]
+    if isinstance(output, dict) and "text" in output:
+        output = output["text"]
     return output.strip() if isinstance(output, str) else output
+
+
+def _pixels(mask_png: str) -> float:
+    return float((np.asarray(Image.open(io.BytesIO(base64.b64decode(mask_png)))) > 0).sum())
 
 
 ANSWERS: dict[str, Callable[[Any, Path], Any]] = {
@@ -137,6 +347,22 @@ ANSWERS: dict[str, Callable[[Any, Path], Any]] = {
     "question-answering": _span,
     "text-generation": _continuation,
     "text2text-generation": _rewritten,
+    "image-feature-extraction": _features,
+    "image-classification": _image_labels,
+    "object-detection": _objects,
+    "image-segmentation": _segments,
+    "depth-estimation": _depth,
+    "mask-generation": _masks,
+    "zero-shot-image-classification": _zero_shot_labels,
+    "zero-shot-object-detection": _zero_shot_objects,
+    "video-classification": _video_labels,
+    "audio-classification": _sound_labels,
+    "automatic-speech-recognition": _speech,
+    "visual-question-answering": _answers,
+    "document-question-answering": _document_answer,
+    "image-text-to-text": _talk_of_image,
+    "audio-text-to-text": _talk_of_sound,
+    "image-to-text": _caption,
 }
 
 

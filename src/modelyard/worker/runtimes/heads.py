@@ -109,7 +109,7 @@ def find_encoder(name: str, config: Any) -> Any | None:
     if getattr(kind, "config_class", None) is not type(config):
         return None
     is_half = name.endswith("Encoder") or name.endswith("EncoderModel")
-    is_tower = name.endswith("Model") and type(config) not in _HEADS["base"]
+    is_tower = name.endswith("Model") and type(config) not in HEADS["base"]
     return kind if is_half or is_tower else None
 
 
