@@ -15,6 +15,7 @@ SIZES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("sizes.toml").rea
 VOCABULARY: int = SIZES["vocabulary"]
 LEVELS = ("all", "depth")
 """How much is made small, in the order in which it is tried: every number, or only depths, vocabularies and lengths."""
+_OF_TEXT = ("_token_id", "_size", "_parameters")
 _DEPTH_ONLY = ("layer", "depth", "expert", "position", "n_ctx", "vocab")
 
 
@@ -26,26 +27,22 @@ def small_config(family: str, kind: Any, level: str, **fields: Any) -> PreTraine
 def _shrink(kind: type[PreTrainedConfig], level: str, fields: dict[str, Any]) -> PreTrainedConfig:
     hints = hints_for(kind.model_type)
     default = default_config(kind)
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {name: value for name, value in hints.items() if not isinstance(value, dict)}
     for field in dataclasses.fields(kind):
         stated = _default_of(field)
         small = _small(field.name, stated, level)
-        if small is not None and small != stated:
+        if small is not None and small != stated and field.name not in hints:
             given[field.name] = small
     heads = (getattr(default, name, None) for name in ("num_key_value_heads", "num_attention_heads"))
     if "num_key_value_heads" in given and len(set(heads)) == 1:  # what shares none of them by default, often cannot
         given["num_key_value_heads"] = given.get("num_attention_heads", SIZES["exact"]["num_attention_heads"])
     for name, part in parts_of(default, kind, hints).items():
-        inner = {
-            field: value for field, value in fields.items() if field.endswith(("_token_id", "_size", "_parameters"))
-        }
-        given[name] = _shrink(
-            part, level, inner if "vocab_size" in {each.name for each in dataclasses.fields(part)} else {}
-        )
+        reads_text = "vocab_size" in {field.name for field in dataclasses.fields(part)}
+        inner = {field: value for field, value in fields.items() if field.endswith(_OF_TEXT)} if reads_text else {}
+        given[name] = _shrink(part, level, inner | hints.get(name, {}))
     if getattr(default, "use_timm_backbone", False) or _holds_timm(default):
         given |= {"use_timm_backbone": False, "use_pretrained_backbone": False, "backbone": None}
         given["backbone_config"] = _shrink(CONFIG_MAPPING["resnet"], level, {})
-    given |= {name: value for name, value in hints.items() if name != "parts"}
     return kind(**(given | {name: value for name, value in fields.items() if _takes(kind, default, name)}))
 
 

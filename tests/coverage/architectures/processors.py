@@ -125,6 +125,8 @@ def small_processor(family: str, config: Any, parts: dict[str, Any]) -> Any:
         for name in ("image_seq_length", "image_seq_len"):
             if name in takes and name not in vars(config):
                 given[name] = (side // patch) ** 2
+    if "num_additional_image_tokens" in takes:
+        given["num_additional_image_tokens"] = 1
     if "video_processor" in takes:
         given["video_processor"] = None
     unchecked = type(kind.__name__, (kind,), {"check_argument_for_proper_class": lambda _self, _name, part: type(part)})
