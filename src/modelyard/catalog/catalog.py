@@ -24,6 +24,7 @@ from modelyard.catalog.hub import Hub
 from modelyard.catalog.library import transformers_version
 from modelyard.catalog.lookups import LookupBudget
 from modelyard.catalog.nearest import nearest_names
+from modelyard.catalog.quantised import INSTALLED
 from modelyard.catalog.space import Space
 from modelyard.clock import SystemClock
 from modelyard.config import CONTEXT_TOKENS, Settings
@@ -81,7 +82,7 @@ class Catalog:
         self._context_tokens = context_tokens
         self._bases: dict[str, str] = {}
         self._threads = ThreadPoolExecutor(FOLDER_THREADS, thread_name_prefix="folders")
-        self._readers = f"modelyard {__version__}, transformers {transformers_version()}"
+        self._readers = f"modelyard {__version__}, transformers {transformers_version()}, {sorted(INSTALLED)}"
 
     async def find(self, model_id: str, account_id: str | None = None) -> ModelCard | None:
         """The model's card, or None when no source has it. A model that must not be served has a `refusal`.
@@ -148,7 +149,8 @@ class Catalog:
             card, unasked = None, f" ({error.message})"
         if card is None:
             base_id, kind = split_variant(model_id)
-            if kind is not None and await self.find(base_id, account_id) is not None:
+            base = await self.find(base_id, account_id) if kind is not None else None
+            if base is not None and base.inspection.quantisation is None:
                 raise UnknownModel(
                     f"{model_id} has not been made yet.",
                     cause="variant",

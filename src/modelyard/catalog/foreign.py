@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from modelyard.catalog.names import is_model_id
+from modelyard.catalog.quantised import find_foreign_quantisation
 from modelyard.catalog.readme import FrontMatter
 
 FILE = "foreign.toml"
@@ -25,23 +26,6 @@ MODULES = (
     ("pylate.", "pylate"),
 )
 """How the type of a part in modules.json begins, and the library of which it tells."""
-
-QUANTISATIONS = {
-    "gptq": "GPTQ",
-    "gptqmodel": "GPTQ",
-    "awq": "AWQ",
-    "auto-round": "AutoRound",
-    "exl2": "EXL2",
-    "exl3": "EXL3",
-    "modelopt": "NVIDIA's ModelOpt",
-    "aqlm": "AQLM",
-    "quip": "QuIP",
-    "vptq": "VPTQ",
-    "spqr": "SpQR",
-    "eetq": "EETQ",
-    "higgs": "HIGGS",
-}
-"""`quant_method` in a config → its name. They need a library of their own, and most of them one kind of GPU."""
 
 
 class Foreign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,7 +57,7 @@ def find_foreign(
     names: Collection[str], front: FrontMatter, config: Mapping[str, Any], modules: Sequence[Mapping[str, Any]]
 ) -> str | None:
     """What a model is that looks as if it could be loaded here, and must not be: a clause to follow its name."""
-    if quantisation := _quantisation(config):
+    if quantisation := find_foreign_quantisation(config):
         return Foreign(f"quantised with {quantisation}", converted=True).clause_of(front.base_model)
     library = _library_by_config(config, modules)
     by_files = (each for each in read_formats() if each.always and each.has_files(names))
@@ -116,12 +100,3 @@ def _library_by_config(config: Mapping[str, Any], modules: Sequence[Mapping[str,
     quantised = config.get("quantization")
     is_mlx = isinstance(quantised, dict) and "group_size" in quantised and "quant_method" not in quantised
     return "mlx" if is_mlx else None
-
-
-def _quantisation(config: Mapping[str, Any]) -> str | None:
-    settings = config.get("quantization_config")
-    if not isinstance(settings, dict):
-        return None
-    if "nvfp4" in f"{settings.get('format')} {settings.get('quant_algo')}".lower():
-        return "NVFP4"
-    return QUANTISATIONS.get(str(settings.get("quant_method")).lower())

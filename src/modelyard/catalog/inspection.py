@@ -18,6 +18,7 @@ from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, 
 from modelyard.catalog.foreign import find_foreign, find_foreign_files
 from modelyard.catalog.gguf import inspect_gguf
 from modelyard.catalog.gguf_files import GgufModel, choose_gguf_model, find_gguf_models
+from modelyard.catalog.quantised import estimate_loaded_bytes, find_missing_extra, find_quantisation
 from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder, looks_like_ranker
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
@@ -164,6 +165,8 @@ def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> 
         or (None if task else _taskless(front, manifest)),
         weight_files=weights.files,
         labels=tuple(model.label for model in quantisations),
+        quantisation=find_quantisation(manifest.config),
+        loaded_bytes=estimate_loaded_bytes(manifest.config, header.parameters) if header else None,
     )
 
 
@@ -321,6 +324,7 @@ def _problem(
     return (
         UNSERVED.get(_architecture(manifest) or "")
         or _missing_library(manifest.config)
+        or find_missing_extra(manifest.config)
         or _absurd_size(manifest.config)
         or (_ranking_problem(manifest) if task == "text-ranking" else None)
         or find_missing_tokenizer(task, files.sizes)

@@ -44,6 +44,8 @@ def plan_context(max_length: int | None, context_tokens: int) -> int:
 
 def estimate_model_bytes(inspection: Inspection) -> int:
     """`estimate_memory_bytes` for a model, with what its runtime sets aside when it loads it."""
+    if inspection.loaded_bytes is not None:
+        return estimate_memory_bytes(inspection.loaded_bytes, None)
     if not inspection.keeps_context:
         return estimate_memory_bytes(inspection.weight_bytes, inspection.dtype)
     context_bytes = inspection.token_bytes * (inspection.max_length or 0)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import typer
 
+from modelyard.catalog.quantised import INSTALLED
 from modelyard.cli import output, problems
 from modelyard.cli.client import Client, find_key
 from modelyard.cli.flags import with_settings
@@ -101,9 +102,8 @@ def check_libraries(settings: Settings) -> Finding:
         last_line = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return Finding("libraries", Level.FAIL, f"torch and transformers cannot be imported: {last_line}", fix)
     found = json_format.loads(done.stdout.strip().splitlines()[-1])
-    return Finding(
-        "libraries", Level.OK, f"torch {found['torch']}, transformers {found['transformers']}, {found['device']}"
-    )
+    words = f"torch {found['torch']}, transformers {found['transformers']}, {found['device']}"
+    return Finding("libraries", Level.OK, ", ".join([words, *sorted(INSTALLED)]))
 
 
 def check_data_dir(settings: Settings) -> Finding:

@@ -171,6 +171,12 @@ class Jobs:
         card = await self._catalog.find(model_id, account_id) if kind is not None else None
         if card is None:
             card = await self._catalog.get(base_id, account_id)
+            if kind is not None and (quantisation := card.inspection.quantisation) is not None:
+                raise ModelRefused(
+                    f"{base_id} is quantised with {quantisation} already, and variants are made of weights that are "
+                    "not. Use the original.",
+                    model=base_id,
+                )
         card.check_served()
         if kind is not None and card.base is not None:
             words = f"{base_id} is an adapter, and variants are made of whole models; merge it into its base first."

@@ -60,6 +60,8 @@ class Inspection:
     `problem` is one that nobody can: a clause that follows the model's name. `weight_files`: the files that loading
     reads the weights from, the one that names the others first. `labels`: of GGUF files, by which `org/name:label`
     chooses one. `token_bytes`: what a runtime that sets aside memory for its whole context takes for one token of it.
+    `quantisation`: what its weights are quantised with, if they are, and `loaded_bytes` what those become when they
+    are loaded on a CPU.
     `quality`: of a variant, how near its answers are to its original's; see records.variants. `adapter`: what is
     particular to an adapter, whose task, architecture and length are its base's; None: it is a whole model.
     """
@@ -79,6 +81,8 @@ class Inspection:
     weight_files: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     token_bytes: int = 0
+    quantisation: str | None = None
+    loaded_bytes: int | None = None
     quality: Mapping[str, float] = field(default_factory=dict)
     adapter: Adapter | None = None
 

@@ -35,6 +35,7 @@ from modelyard.worker.runtimes.generation_settings import (
 from modelyard.worker.runtimes.heads import choose_class, refuse_missing_weights
 from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
+from modelyard.worker.runtimes.quantised_weights import find_method, loading_arguments, settle_weights
 from modelyard.worker.runtimes.stepping import MinimumLengths, Rows
 from modelyard.worker.runtimes.tensors import to_plain, to_tensors
 from modelyard.worker.runtimes.whisper import find_generate, timestamp_rules
@@ -99,6 +100,7 @@ def load_weights(
 
     In the type for the device `where`. Raises what the libraries raise.
     """
+    method = find_method(config)
     model, info = kind.from_pretrained(
         path,
         config=config,
@@ -107,8 +109,10 @@ def load_weights(
         use_safetensors=not pickled,
         variant=find_precision((file.name for file in path.iterdir()), *(PICKLED if pickled else SAFETENSORS)),
         output_loading_info=True,
+        **loading_arguments(method, where),
         **({"trust_remote_code": True} if remote_code else {}),
     )
+    settle_weights(model, method, where)
     return model, info["missing_keys"]
 
 
