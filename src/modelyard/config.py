@@ -84,6 +84,11 @@ class Settings:
     allow_unsafe: tuple[str, ...] = setting(
         (), "org/name of a model whose pickle weights or own code may be loaded; may be given several times"
     )
+    bf16: tuple[str, ...] = setting(
+        (),
+        "org/name of a model that transformers holds whose weights are to have 16 bits (bf16) in place of 32: half the "
+        "memory, answers that differ a little, slower where the processor has no bf16; may be given several times",
+    )
     context_tokens: int = setting(
         CONTEXT_TOKENS,
         "most tokens of prompt and answer together that a model in GGUF files keeps, for which memory is set aside "

@@ -1,8 +1,8 @@
 """Tiny models in every quantised form that is served, made by the libraries themselves, and their answers compared.
 
-`python -m tests.builders.quantised FOLDER` makes FOLDER/quantised/<form>, in a process of its own: the libraries are no
-part of the environment that other tests run in, since every process that imports transformers would import one of them.
-With `--compare` it then loads each as a worker does and prints, as JSON, form → figures (`Figures`).
+`python -m tests.builders.quantised FOLDER FORM ...` makes FOLDER/quantised/FORM, in a process of its own: the libraries
+are no part of the environment that other tests run in, since every process that imports transformers would import one
+of them. With `--compare` it makes all, loads each as a worker does and prints, as JSON, form → figures (`Figures`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 PACKAGES = Path(sys.prefix) / "quantisation-packages"
 """Where `make setup` puts the libraries."""
 ORG = "quantised"
+COMPARE = "--compare"
 PLAIN, PLAIN_EXPERTS = "plain", "plain-experts"
 """The models of 32 bits of which the forms are made."""
 
@@ -45,14 +46,14 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
-def make(folder: Path) -> None:
-    """Makes every form in `folder`/quantised."""
-    run(folder)
+def make(folder: Path, *forms: str) -> None:
+    """Makes these forms in `folder`/quantised."""
+    run(folder, *forms)
 
 
 def compare(folder: Path) -> dict[str, Figures]:
     """The same, and the figures of each form."""
-    return {form: Figures(**figures) for form, figures in json.loads(run(folder, "--compare")).items()}
+    return {form: Figures(**figures) for form, figures in json.loads(run(folder, COMPARE)).items()}
 
 
 def run(folder: Path, *options: str) -> str:
@@ -60,7 +61,7 @@ def run(folder: Path, *options: str) -> str:
     command = [sys.executable, "-m", __name__, str(folder), *options]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=540, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.strip().splitlines()[-1] if options else ""
+    return (done.stdout.strip().splitlines() or [""])[-1]
 
 
 def main(folder: Path, *options: str) -> None:
@@ -72,8 +73,9 @@ def main(folder: Path, *options: str) -> None:
     make_plain(models / PLAIN)
     make_plain_experts(models / PLAIN_EXPERTS)
     for form, make_form in FORMS.items():
-        make_form(models, models / form)
-    if "--compare" in options:
+        if COMPARE in options or form in options:
+            make_form(models, models / form)
+    if COMPARE in options:
         print(json.dumps({form: asdict(measure(models, form)) for form in FORMS}))
 
 

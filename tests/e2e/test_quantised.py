@@ -23,7 +23,7 @@ ASKED = {"text": "Hello there", "params": {"max_new_tokens": 8, "do_sample": Fal
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    quantised.make(folder)
+    quantised.make(folder, *SERVED)
     return folder
 
 

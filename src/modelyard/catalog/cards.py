@@ -6,20 +6,32 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from modelyard.catalog.found import Found
-from modelyard.catalog.memory import estimate_model_bytes, plan_context
+from modelyard.catalog.memory import estimate_model_bytes, plan_bf16_bytes, plan_context
 from modelyard.config import CONTEXT_TOKENS
 from modelyard.records.models import Inspection, Measurement, ModelCard
+from modelyard.records.precision import BF16
 
 UNKNOWN_TASK = "unknown"
 """The task of a card whose files do not tell it; such a card always carries a refusal."""
 
 
-def make_card(found: Found, allow_unsafe: Collection[str] = (), context_tokens: int = CONTEXT_TOKENS) -> ModelCard:
+NOT_IN_BF16 = ("text-to-speech", "text-to-audio")
+"""Tasks whose models are loaded otherwise than by the transformers runtime."""
+
+
+def make_card(
+    found: Found,
+    allow_unsafe: Collection[str] = (),
+    context_tokens: int = CONTEXT_TOKENS,
+    bf16: Collection[str] = (),
+) -> ModelCard:
     """The card of one model. Its memory is an estimate until someone has measured it. `context_tokens`: the longest
-    context of models for which memory is set aside."""
+    context of models for which memory is set aside. `bf16`: ids of models that are to have weights of 16 bits."""
     inspection = found.inspection
     if inspection.keeps_context:
         inspection = replace(inspection, max_length=plan_context(inspection.max_length, context_tokens))
+    if found.model_id in bf16 and may_have_bf16(inspection):
+        inspection = replace(inspection, precision=BF16, loaded_bytes=plan_bf16_bytes(inspection))
     return ModelCard(
         model_id=found.model_id,
         task=inspection.task or UNKNOWN_TASK,
@@ -32,9 +44,15 @@ def make_card(found: Found, allow_unsafe: Collection[str] = (), context_tokens: 
     )
 
 
+def may_have_bf16(inspection: Inspection) -> bool:
+    """Whether it is of the kind whose weights may have 16 bits."""
+    plain = inspection.quantisation is None and inspection.adapter is None
+    return inspection.runtime == "transformers" and plain and inspection.task not in NOT_IN_BF16
+
+
 def apply_measurement(card: ModelCard, measurement: Measurement | None) -> ModelCard:
     """The card with its measured memory; as it is, when there is none or it was made with other weights."""
-    if measurement is None or not measurement.holds_for(card.inspection.weight_bytes):
+    if measurement is None or not measurement.holds_for(card.inspection.weight_bytes, card.inspection.precision):
         return card
     return replace(
         card,

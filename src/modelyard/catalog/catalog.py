@@ -69,10 +69,11 @@ class Catalog:
         guesses: LookupBudget | None = None,
         access: Access = OPEN,
         context_tokens: int = CONTEXT_TOKENS,
+        bf16: frozenset[str] = frozenset(),
     ) -> None:
         """`hub` None: only local folders. `allow_unsafe`: ids whose pickles and own code the operator accepts.
         `guesses`: how often an account is told what it may have meant; None: always. `access`: who may see private
-        and gated models of the hub, and what was made of them. `context_tokens`: as the setting says."""
+        and gated models of the hub, and what was made of them. `context_tokens`, `bf16`: as the settings say."""
         self._folders = folders
         self._hub = hub
         self._learned = learned
@@ -80,6 +81,7 @@ class Catalog:
         self._guesses = guesses
         self._access = access
         self._context_tokens = context_tokens
+        self._bf16 = bf16
         self._bases: dict[str, str] = {}
         self._threads = ThreadPoolExecutor(FOLDER_THREADS, thread_name_prefix="folders")
         self._readers = f"modelyard {__version__}, transformers {transformers_version()}, {sorted(INSTALLED)}"
@@ -228,7 +230,7 @@ class Catalog:
 
     def _cards_of(self, models: Sequence[Found]) -> builtins.list[ModelCard]:
         measured = self._learned([found.model_id for found in models])
-        cards = (make_card(found, self._allow_unsafe, self._context_tokens) for found in models)
+        cards = (make_card(found, self._allow_unsafe, self._context_tokens, self._bf16) for found in models)
         return [apply_measurement(card, measured.get(card.model_id)) for card in cards]
 
     def _known_cards_of(self, models: Sequence[Found]) -> builtins.list[ModelCard]:
@@ -269,7 +271,8 @@ class Catalog:
         allowed = " allowed" if model_id in self._allow_unsafe else ""
         base_id = self._bases.get(model_id)
         base = f" {self._folders.stamp(base_id) or self._known(base_id) is not None}" if base_id else ""
-        return f"{stamp} {self._readers}{allowed}{base}"
+        precision = " bf16" if model_id in self._bf16 else ""
+        return f"{stamp} {self._readers}{allowed}{base}{precision}"
 
     async def _list_one(self, model_id: str) -> builtins.list[ModelCard]:
         try:
@@ -321,4 +324,5 @@ def open_catalog(
         guesses=LookupBudget(settings.lookups_per_minute, SystemClock()),
         access=access,
         context_tokens=settings.context_tokens,
+        bf16=frozenset(settings.bf16),
     )

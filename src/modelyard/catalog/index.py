@@ -207,6 +207,7 @@ def listing_of(card: ModelCard, now: datetime, **facts: str | None) -> Listing:
     told = {
         "weight_bytes": card.inspection.weight_bytes,
         "dtype": card.inspection.dtype,
+        "precision": card.inspection.precision,
         "max_length": card.inspection.max_length,
         "library": card.inspection.library,
         "refusal_cause": card.refusal_cause,

@@ -19,6 +19,9 @@ WORKING_FLOOR_BYTES = 32 * MIB
 UNKNOWN_WEIGHT_BYTES = 512 * MIB
 """Assumed when the files do not tell, so that placement never takes an unknown model for a free one."""
 
+BF16_BYTES = 2
+"""Of one weight, where the operator wants 16 bits."""
+
 CPU_GROWTH = {"F16": 2, "BF16": 2, "F8_E4M3": 4, "F8_E5M2": 4}
 """CPUs compute in float32: narrower weights grow as they are loaded."""
 
@@ -31,6 +34,11 @@ def estimate_memory_bytes(weight_bytes: int | None, dtype: str | None) -> int:
     stored = UNKNOWN_WEIGHT_BYTES if weight_bytes is None else weight_bytes
     loaded = stored * CPU_GROWTH.get(dtype or "", 1)
     return WORKER_BASE_BYTES + loaded + max(WORKING_FLOOR_BYTES, int(loaded * WORKING_FRACTION))
+
+
+def plan_bf16_bytes(inspection: Inspection) -> int | None:
+    """What a model's weights take in 16 bits each; None when their count is not known."""
+    return None if inspection.parameters is None else BF16_BYTES * inspection.parameters
 
 
 def plan_context(max_length: int | None, context_tokens: int) -> int:

@@ -76,4 +76,4 @@ def card_of_folder(path: Path, settings: Settings) -> ModelCard:
     if not path.is_dir():
         raise InvalidRequest(field="model", got=str(path), accepted="org/name, or a model folder that exists")
     found = Found(f"{FOLDER_ORG}/{path.name}", Source.FOLDER, inspect_folder(path), path)
-    return make_card(found, settings.allow_unsafe, settings.context_tokens)
+    return make_card(found, settings.allow_unsafe, settings.context_tokens, settings.bf16)

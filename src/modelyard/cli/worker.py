@@ -15,7 +15,9 @@ from modelyard.config import Resolved, Settings
 from modelyard.records.replicas import ReplicaSpec
 
 
-@with_settings("host", "models_dir", "allow_unsafe", "context_tokens", "sandbox", "allow_network", "hub", "log_level")
+@with_settings(
+    "host", "models_dir", "allow_unsafe", "bf16", "context_tokens", "sandbox", "allow_network", "hub", "log_level"
+)
 def worker(
     resolved: Resolved,
     model: Annotated[str, typer.Argument(help="org/name, or the path of a model folder", show_default=False)],

@@ -325,7 +325,11 @@ class Jobs:
             benchmark=asdict(figures),
         )
         measurement = Measurement(
-            memory_bytes, card.inspection.weight_bytes, figures.knee, device_bytes=figures.peak_device_bytes
+            memory_bytes,
+            card.inspection.weight_bytes,
+            figures.knee,
+            device_bytes=figures.peak_device_bytes,
+            precision=card.inspection.precision,
         )
         self._measurements.learn(card.model_id, measurement)
         await self._plane.forget_model(card.model_id)

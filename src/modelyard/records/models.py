@@ -61,7 +61,7 @@ class Inspection:
     reads the weights from, the one that names the others first. `labels`: of GGUF files, by which `org/name:label`
     chooses one. `token_bytes`: what a runtime that sets aside memory for its whole context takes for one token of it.
     `quantisation`: what its weights are quantised with, if they are, and `loaded_bytes` what those become when they
-    are loaded on a CPU.
+    are loaded on a CPU. `precision`: BF16, where the operator wants its weights in that; None: as usual.
     `quality`: of a variant, how near its answers are to its original's; see records.variants. `adapter`: what is
     particular to an adapter, whose task, architecture and length are its base's; None: it is a whole model.
     """
@@ -82,6 +82,7 @@ class Inspection:
     labels: tuple[str, ...] = ()
     token_bytes: int = 0
     quantisation: str | None = None
+    precision: str | None = None
     loaded_bytes: int | None = None
     quality: Mapping[str, float] = field(default_factory=dict)
     adapter: Adapter | None = None
@@ -159,19 +160,21 @@ class ModelCard:
 class Measurement:
     """A model's peak memory as measured. `weight_bytes`: of the weights it was measured with; None: not known.
     `max_batch`: the most requests in one batch while it was measured; None: the task's own limit.
-    `device_bytes`: its peak on an accelerator, 0 where it used none.
+    `device_bytes`: its peak on an accelerator, 0 where it used none. `precision`: of the inspection it was made of.
 
-    It says nothing of weights of another size: then the model is another one under the same name.
+    It says nothing of weights of another size or precision: then the model is another one under the same name.
     """
 
     memory_bytes: int
     weight_bytes: int | None = None
     max_batch: int | None = None
     device_bytes: int = 0
+    precision: str | None = None
 
-    def holds_for(self, weight_bytes: int | None) -> bool:
-        """Whether it was made with weights of this size, as far as is known."""
-        return self.weight_bytes is None or weight_bytes is None or self.weight_bytes == weight_bytes
+    def holds_for(self, weight_bytes: int | None, precision: str | None = None) -> bool:
+        """Whether it was made with weights of this size, as far as is known, and in this precision."""
+        same_size = self.weight_bytes is None or weight_bytes is None or self.weight_bytes == weight_bytes
+        return same_size and self.precision == precision
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+BF16 = "bf16"
+"""The precision of weights of 16 bits that a model may be given, where those of 32 are usual."""
 PREFERRED = ("fp32", "fp16", "bf16")
 """Of several that a folder has, in this order; then by name."""
 

@@ -42,6 +42,7 @@ class ReplicaSpec:
     scratch: str | None = None
     weights: str | None = None
     context_tokens: int | None = None
+    precision: str | None = None
     base: str | None = None
 
     @classmethod
@@ -59,5 +60,6 @@ class ReplicaSpec:
             weights=inspection.weight_files[0] if inspection.keeps_context else None,
             context_tokens=inspection.max_length if inspection.keeps_context else None,
             base=str(card.base.path) if card.base is not None else None,
+            precision=inspection.precision,
             **more,
         )

@@ -97,6 +97,7 @@ class Models:
                     row.facts.get("weight_bytes"),
                     row.facts.get("max_batch"),
                     row.facts.get("device_bytes", 0),
+                    row.facts.get("precision"),
                 )
                 for row in connection.execute(statement)
             }
@@ -221,8 +222,10 @@ def _refreshed(known: Listing, fresh: Listing) -> Listing:
     """What files say now, with what was measured before where that still holds."""
     if known.memory_source != MEASURED or known.memory_bytes is None:
         return fresh
-    measurement = Measurement(known.memory_bytes, known.facts.get("weight_bytes"))
-    if not measurement.holds_for(fresh.facts.get("weight_bytes")):
+    measurement = Measurement(
+        known.memory_bytes, known.facts.get("weight_bytes"), precision=known.facts.get("precision")
+    )
+    if not measurement.holds_for(fresh.facts.get("weight_bytes"), fresh.facts.get("precision")):
         return fresh
     return replace(
         fresh, memory_bytes=known.memory_bytes, memory_source=MEASURED, facts=_merged(known.facts, fresh.facts)

@@ -82,6 +82,7 @@ class Runtimes:
             device=spec.device,
             remote_code=spec.remote_code,
             pickled=spec.pickled,
+            precision=spec.precision,
         )
 
     def device_bytes(self) -> int | None:

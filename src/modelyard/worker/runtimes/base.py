@@ -38,10 +38,13 @@ PIPELINES: frozenset[Head] = frozenset({"image-pipeline", "video-pipeline", "aud
 class Loader(Protocol):
     """What every runtime module offers as `load_model`."""
 
-    def __call__(self, path: Path, heads: tuple[Head, ...], *, device: str, remote_code: bool, pickled: bool) -> Loaded:
+    def __call__(
+        self, path: Path, heads: tuple[Head, ...], *, device: str, remote_code: bool, pickled: bool, **more: str
+    ) -> Loaded:
         """Loads the model in the folder `path` under the first of `heads` that fits it.
 
-        `remote_code`, `pickled`: run the repository's code, read pickled weights; the operator has allowed it.
+        `remote_code`, `pickled`: run the repository's code, read pickled weights; the operator has allowed it. `more`:
+        what only this runtime is told.
 
         Raises: ModelRefused when the files must not or cannot be served; BootFailed when loading went wrong.
         """
@@ -91,10 +94,12 @@ def load_model(
     device: str = "auto",
     remote_code: bool = False,
     pickled: bool = False,
+    precision: str | None = None,
 ) -> Loaded:
     """The model in the folder `path`, held by `runtime`, under the first of `heads` that fits it.
 
-    `device`: `auto`, `cpu`, `cuda` or `cuda:N`. No heads: the task needs no model. Raises: BootFailed, ModelRefused.
+    `device`: `auto`, `cpu`, `cuda` or `cuda:N`. `precision`: of the weights, where transformers holds them; None: as
+    usual. No heads: the task needs no model. Raises: BootFailed, ModelRefused.
     """
     if not heads:
         return NoModel(path)
@@ -107,4 +112,5 @@ def load_model(
     load = loader()
     if remote_code:
         copy_code_to_own_folder()
-    return load(path, offered, device=device, remote_code=remote_code, pickled=pickled)
+    more = {} if precision is None else {"precision": precision}
+    return load(path, offered, device=device, remote_code=remote_code, pickled=pickled, **more)

@@ -19,7 +19,7 @@ import torch
 from transformers import AutoConfig
 
 from modelyard.errors import InferenceFailed, ModelRefused
-from modelyard.records.precision import find_precision
+from modelyard.records.precision import BF16, find_precision
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, GeneratedTokens, OnTokens
 from modelyard.worker.runtimes.device import choose_device
@@ -53,12 +53,14 @@ def load_model(
     device: str = "auto",
     remote_code: bool = False,
     pickled: bool = False,
+    precision: str | None = None,
 ) -> TransformersModel:
     """The model in the folder `path`, in eval mode on `device`, under the first of `heads` that fits it.
 
     Reads local files only, and weights from safetensors only unless `pickled`: a pickle could run anything. On CUDA
     the weights keep their stored dtype. On the CPU they become float32: float16 has hardly any CPU kernels, bfloat16
-    is emulated on most machines, and a request should get the same answer on every node.
+    is emulated on most machines, and a request should get the same answer on every node. `precision` BF16: that type
+    all the same, on any device.
 
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
@@ -68,7 +70,9 @@ def load_model(
         config = AutoConfig.from_pretrained(files, local_files_only=True, trust_remote_code=remote_code)
         head, kind = choose_class(config, heads, remote_code=remote_code)
         tokenizer, processor = load_parts(files, head, config, remote_code=remote_code)
-        model, missing = load_weights(kind, files, config, where, remote_code=remote_code, pickled=pickled)
+        model, missing = load_weights(
+            kind, files, config, where, remote_code=remote_code, pickled=pickled, precision=precision
+        )
     refuse_missing_weights(head, missing)
     if head == "base" and tokenizer is not None and config.is_encoder_decoder:
         model = model.get_encoder()
@@ -94,17 +98,24 @@ def find_model_folder(path: Path) -> Path:
 
 
 def load_weights(
-    kind: Any, path: Path, config: Any, where: torch.device, *, remote_code: bool = False, pickled: bool = False
+    kind: Any,
+    path: Path,
+    config: Any,
+    where: torch.device,
+    *,
+    remote_code: bool = False,
+    pickled: bool = False,
+    precision: str | None = None,
 ) -> tuple[Any, Sequence[str]]:
     """A model of the class `kind` with the folder's weights, still on the CPU, and the weights that the files lack.
 
-    In the type for the device `where`. Raises what the libraries raise.
+    In the type for the device `where`, or of `precision`. Raises what the libraries raise.
     """
     method = find_method(config)
     model, info = kind.from_pretrained(
         path,
         config=config,
-        dtype="auto" if where.type == "cuda" else torch.float32,
+        dtype=torch.bfloat16 if precision == BF16 else "auto" if where.type == "cuda" else torch.float32,
         local_files_only=True,
         use_safetensors=not pickled,
         variant=find_precision((file.name for file in path.iterdir()), *(PICKLED if pickled else SAFETENSORS)),
