@@ -43,6 +43,18 @@ def siglip_text() -> tuple[Any, Any]:
     return tokenizers.wordpiece(), library.SiglipTextModel(config)
 
 
+def flava() -> tuple[Any, Any]:
+    """FLAVA, which reads images too."""
+    config = library.FlavaConfig(
+        text_config={"vocab_size": 400, "max_position_embeddings": 64, **SMALL},
+        image_config={"image_size": 32, "patch_size": 8, **SMALL},
+        multimodal_config=SMALL,
+        hidden_size=32,
+        projection_dim=16,
+    )
+    return tokenizers.wordpiece(), library.FlavaModel(config)
+
+
 @pytest.mark.parametrize(
     ("make", "kind", "output"),
     [
@@ -50,6 +62,7 @@ def siglip_text() -> tuple[Any, Any]:
         (context_encoder, "DPRContextEncoder", "pooler_output"),
         (t5_encoder, "T5EncoderModel", "last_hidden_state"),
         (siglip_text, "SiglipTextModel", "last_hidden_state"),
+        (flava, "FlavaModel", "text_embeddings"),
     ],
 )
 def test_each_is_loaded_with_its_own_class_and_gives_the_librarys_vector(

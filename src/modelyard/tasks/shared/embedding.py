@@ -98,11 +98,12 @@ def embed_text(model: TextModel, text: str, truncate: bool, normalize: bool) -> 
 
 def read_states(outputs: Mapping[str, Array], place: int, row: Row) -> Array:
     """One row's states without padding, (tokens, width); of a model that makes one vector itself (DPR): (width,)."""
-    if "last_hidden_state" not in outputs:
+    states = outputs.get("last_hidden_state", outputs.get("text_embeddings"))  # the latter is what FLAVA calls them
+    if states is None:
         vector: Array = outputs["pooler_output"][place]
         return vector
-    states: Array = outputs["last_hidden_state"][place, : len(row["input_ids"])]
-    return states
+    own: Array = states[place, : len(row["input_ids"])]
+    return own
 
 
 def encode_text(model: Model, head: Head, params: EmbeddingParams, text: str) -> Row:
