@@ -41,6 +41,14 @@ def test_it_is_answered_by_its_name_with_its_quantisation_or_without(server: Ser
     assert response.json()["output"] == {"role": "assistant", "content": ANSWER}
 
 
+def test_a_label_in_capitals_and_in_small_letters_is_one_cluster(server: Server) -> None:
+    assert post(server, f"{SMOLLM2}:q4_1", QUESTION).status_code == 200
+    assert server.client.get(f"/models/v2/{SMOLLM2}:Q4_1").status_code == 200
+    clusters = server.client.get("/models/v2/list/clusters").json()["output"]
+    named = [each["modelId"] for each in clusters if each["modelId"].startswith(f"{SMOLLM2}:")]
+    assert named == [f"{SMOLLM2}:Q4_1"]
+
+
 def test_a_stream_is_what_is_answered(server: Server) -> None:
     response = post(server, SMOLLM2, {**QUESTION, "stream": True})
 

@@ -136,8 +136,8 @@ class Inferences:
         deadline.shorten(find_timeout_s(http))
         read = await surface.read(http, model_id)
         deadline.shorten(find_body_timeout_s(read.body))
-        check_model_id(read.model_id)
-        account_id, model_id, makes_cluster = key.account_id, read.model_id, surface.makes_clusters
+        model_id = check_model_id(read.model_id)
+        account_id, makes_cluster = key.account_id, surface.makes_clusters
         route = None if makes_cluster else await self._plane.get_route(account_id, model_id)
         card = self._plane.find_model(account_id, model_id) or await self._plane.get_model(account_id, model_id)
         task = get_served_task(card)

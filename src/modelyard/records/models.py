@@ -12,7 +12,7 @@ from typing import Any
 
 from modelyard.errors import InvalidRequest, ModelRefused
 from modelyard.records.adapters import Adapter
-from modelyard.records.files import split_file
+from modelyard.records.files import spell, split_file
 
 # The hub's own rule for repository names: 1-96 of [A-Za-z0-9_.-], no leading or trailing dot or dash, no "..".
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
@@ -30,8 +30,8 @@ UNSAFE = "unsafe"
 
 
 def check_model_id(model_id: str) -> str:
-    """`model_id` itself when it is a well-formed `org/name`, or one of its files, `org/name:label`. Raises
-    InvalidRequest otherwise."""
+    """`model_id` itself when it is a well-formed `org/name`; of one of its files, `org/name:label`, its one spelling.
+    Raises InvalidRequest otherwise."""
     repository, label = split_file(model_id)
     well_formed = _MODEL_ID.fullmatch(repository) and (label is None or _LABEL.fullmatch(label))
     if not well_formed or ".." in model_id or "--" in model_id:
@@ -41,7 +41,7 @@ def check_model_id(model_id: str) -> str:
             accepted="org/name, each 1-96 letters, digits, '-', '_' or '.', not starting or ending with '-' or '.'; "
             "or one of its files, as in org/name:Q4_K_M",
         )
-    return model_id
+    return model_id if label is None else spell(model_id)
 
 
 class Source(StrEnum):

@@ -18,6 +18,7 @@ from modelyard.gateway.shapes.models import ModelsAnswer, ModelsQuery, show_mode
 from modelyard.gateway.shapes.tasks import TaskDescription, show_task
 from modelyard.http.exchange import JSON
 from modelyard.records.accounts import Key
+from modelyard.records.files import spell
 from modelyard.tasks.registry import TASKS, get_task
 
 
@@ -63,7 +64,7 @@ class ModelCalls:
         if query.model_id is None:
             page = await self._listings.page(query, key.account_id, servable=False)
         else:
-            page = await self._listings.one(query.model_id, query.task, key.account_id)
+            page = await self._listings.one(spell(query.model_id), query.task, key.account_id)
         payload = await asyncio.to_thread(self._encode, page)
         return Response(payload, headers=next_link(request, page), media_type=JSON)
 

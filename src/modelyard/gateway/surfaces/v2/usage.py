@@ -61,11 +61,10 @@ class UsageCalls:
         query = read_query(request, UsageQuery)
         now = self._clock.now()
         since, until = read_period(query.since, query.until, now)
-        if query.model_id is not None:
-            check_model_id(query.model_id)
+        model_id = None if query.model_id is None else check_model_id(query.model_id)
         await self._journal.flush_for_reader()
         usage = await asyncio.to_thread(
-            read_usage, self._store, key.account_id, since, until, model_id=query.model_id, now=now
+            read_usage, self._store, key.account_id, since, until, model_id=model_id, now=now
         )
         return Answer(output=show_usage(usage, query, self._funds.find(key.account_id)))
 
