@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -21,15 +22,21 @@ from typing import Any, Self
 
 import httpx
 import psutil
+from typer.testing import CliRunner
 
+from modelyard.cli.main import app
 from tests.described import documents
 
 KEY = "test-key"
 START_DEADLINE_S = 300.0
 REQUEST_S = 120.0
 """What a client waits for an answer: who waits so long on any machine waits for what does not come."""
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""What clients of servers that speak plain HTTP verify by: nothing. By default each reads the machine's certificates,
+which takes 20 ms of CPU time."""
 PORTS, PORT_SHARES = range(10_016, 32_000), 16
 """Source: ip_local_port_range in ip(7), which begins at 32768."""
+SELDOM_S = 0.05
 ENDLESS = ("tiny/t5", {"max_new_tokens": 20_000, "min_new_tokens": 20_000, "do_sample": False})
 """A model of the zoo that writes for as long as it is told to, and params that take it a minute: what a test ends in
 the middle has not come to its end before, however long the test had to wait for its turn."""
@@ -62,13 +69,15 @@ _ports = _own_ports()
 def wait_until(condition: Callable[[], Any], deadline_s: float = 120.0, every_s: float = 0.02) -> Any:
     """The first true value of `condition`, asked again and again; fails after `deadline_s`.
 
-    Who waits for what is to come leaves the deadline as it is: it is there for what never comes.
+    Who waits for what is to come leaves the deadline as it is: it is there for what never comes. What takes longer than
+    a second is asked less often.
     """
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
+    begun = now = time.monotonic()
+    while now < begun + deadline_s:
         if value := condition():
             return value
-        time.sleep(every_s)
+        time.sleep(every_s if now < begun + 1.0 else max(every_s, SELDOM_S))
+        now = time.monotonic()
     raise AssertionError(f"still not true after {deadline_s} s: {condition}")
 
 
@@ -142,11 +151,13 @@ class Server:
         port: int | None = None,
         hub: bool = False,
         warm: bool = True,
+        boots: bool = True,
         program: Sequence[str] = (),
         **environ: str,
     ) -> None:
         """`environ` is added to the server's environment; `hub` lets it look where HF_ENDPOINT points; `warm`: whether
-        who enters it waits until boots are quick, which takes seconds; `program`: one that becomes the server."""
+        who enters it waits until boots are quick, which takes seconds; `boots`: whether replicas are to boot; where
+        not, what they would be forked from imports nothing; `program`: one that becomes the server."""
         self.data_dir = folder / "data"
         self.log = folder / "server.log"
         self.port = port or free_port()
@@ -159,9 +170,10 @@ class Server:
         self._environ = {**os.environ, "MODELYARD_ADMIN_KEY": KEY, **environ}
         if source := os.environ.get("MODELYARD_TEST_SOURCE"):
             self._environ["PYTHONPATH"] = source
-        self.client = httpx.Client(base_url=self.url, headers={"authorization": f"Key {KEY}"}, timeout=REQUEST_S)
+        self.client = self.client_of(KEY)
         self.process: subprocess.Popen[bytes] | None = None
-        self._warm = warm
+        self._warm, self._boots = warm and boots, boots
+        self._held: list[psutil.Process] = []
 
     def __enter__(self) -> Self:
         self.start(warm=self._warm)
@@ -180,6 +192,10 @@ class Server:
         except AssertionError as error:
             self.stop()
             raise AssertionError(f"the server did not start: {self.log.read_text()[-2000:]}") from error
+        if not self._boots:
+            self._held = wait_until(self.standbys)
+            for standby in self._held:
+                standby.suspend()
         if "MODELYARD_TEST_SOURCE" not in os.environ:
             documents.add(self.port)
 
@@ -188,7 +204,7 @@ class Server:
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()
         try:
-            health = httpx.get(f"{self.url}/health", headers={"authorization": f"Key {KEY}"}, timeout=REQUEST_S).json()
+            health = self.health()
         except httpx.HTTPError:
             return False
         return bool(health["warm"] or not warm) and self.listens()
@@ -211,6 +227,7 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(120)
+        self._end_held()
 
     def kill(self) -> None:
         """Ends the process with SIGKILL."""
@@ -218,6 +235,14 @@ class Server:
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(120)
+        self._end_held()
+
+    def _end_held(self) -> None:
+        """What is held does not see that its server has ended."""
+        for standby in self._held:
+            with suppress(psutil.NoSuchProcess):
+                standby.kill()
+        self._held = []
 
     def descendants(self) -> list[psutil.Process]:
         """Every process the server has started, directly or not."""
@@ -273,8 +298,23 @@ class Server:
 
     def load(self) -> tuple[int, int]:
         """Requests in flight and queued, over all clusters."""
-        health = httpx.get(f"{self.url}/health", headers={"authorization": f"Key {KEY}"}, timeout=REQUEST_S).json()
+        health = self.health()
         return health["inFlight"], health["queued"]
+
+    def health(self) -> dict[str, Any]:
+        """How the server is, asked on a connection of its own."""
+        with self.client_of(KEY) as client:
+            return dict(client.get("/health").json())
+
+    def command(self, *words: str) -> str:
+        """Runs `modelyard ...` on its data folder, in this process; the output. Fails when the command does."""
+        done = CliRunner().invoke(app, [*words, "--data-dir", str(self.data_dir)])
+        assert done.exit_code == 0, done.stderr
+        return done.stdout.strip()
+
+    def client_of(self, key: str) -> httpx.Client:
+        """A client with another key."""
+        return httpx.Client(base_url=self.url, headers={"authorization": f"Key {key}"}, timeout=REQUEST_S, verify=PLAIN)
 
     def worker_pids(self) -> list[int]:
         """The processes that serve models: the forks of the nursery, and of the one without torch."""

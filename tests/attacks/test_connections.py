@@ -122,7 +122,7 @@ def test_headers_within_the_limits_are_read(server: Server):
 def hasty(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     flags = ["--header-timeout-s", "2", "--body-timeout-s", "2", "--keep-alive-s", "2"]
     flags += ["--trusted-proxies", "127.0.0.1"]
-    with Server(tmp_path_factory.mktemp("hasty"), zoo, *flags, warm=False) as server:
+    with Server(tmp_path_factory.mktemp("hasty"), zoo, *flags, boots=False) as server:
         yield server
 
 
@@ -173,7 +173,7 @@ def test_an_idle_connection_is_closed(hasty: Server):
 def narrow(zoo: Path, tmp_path: Path) -> Iterator[Server]:
     """Takes few connections, and closes none of them by its deadlines while a test lasts."""
     flags = ("--max-connections", "60", "--header-timeout-s", "600", "--keep-alive-s", "600")
-    with Server(tmp_path, zoo, *flags, warm=False) as server:
+    with Server(tmp_path, zoo, *flags, boots=False) as server:
         yield server
 
 
@@ -204,7 +204,7 @@ def test_a_trusted_proxy_says_where_requests_come_from(hasty: Server):
 
 def test_a_proxy_is_believed_in_its_own_header_only(zoo: Path, tmp_path: Path):
     flags = ["--trusted-proxies", "127.0.0.1", "--proxy-header", "CF-Connecting-IP"]
-    with Server(tmp_path, zoo, *flags, warm=False) as server:
+    with Server(tmp_path, zoo, *flags, boots=False) as server:
         assert 429 in guess_keys(server, "x-forwarded-for")
         assert set(guess_keys(server, "cf-connecting-ip")) == {401}
 

@@ -45,7 +45,7 @@ def test_nobody_else_may_read_what_a_server_keeps_whatever_the_umask(zoo: Path, 
 
 
 def test_a_folder_that_others_could_read_is_closed_to_them_and_that_is_said(zoo: Path, tmp_path: Path) -> None:
-    server = Server(tmp_path, zoo, warm=False)
+    server = Server(tmp_path, zoo, boots=False)
     logs = server.data_dir / "logs" / "acc_1" / "org--name"
     logs.mkdir(parents=True)
     (logs / "old.log").write_text("words of a model")

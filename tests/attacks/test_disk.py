@@ -28,7 +28,7 @@ ACCOUNT_GB = 0.03
 
 @pytest.fixture(scope="module")
 def server(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving_hub(tmp_path_factory.mktemp("disk"), hub, "--cache-gb", str(CACHE_GB)) as server:
+    with serving_hub(tmp_path_factory.mktemp("disk"), hub, "--cache-gb", str(CACHE_GB), boots=False) as server:
         yield server
 
 
@@ -143,7 +143,7 @@ def test_what_another_tool_has_put_there_stays(server: Server, hub: HubServer) -
 
 def test_what_was_downloaded_for_an_account_counts_after_a_restart(hub: HubServer, tmp_path: Path) -> None:
     publish(hub, "acme/one", "acme/two")
-    with serving_hub(tmp_path, hub) as server, limited_account(server, "eve") as eve:
+    with serving_hub(tmp_path, hub, boots=False) as server, limited_account(server, "eve") as eve:
         download(server, eve, "acme/one")
         server.kill()
         server.start(warm=False)

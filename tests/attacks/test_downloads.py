@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -35,7 +32,7 @@ def repository(size_bytes: int = 4000, **api: object) -> Repo:
 
 @pytest.fixture(scope="module")
 def server(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving_hub(tmp_path_factory.mktemp("downloads"), hub) as server:
+    with serving_hub(tmp_path_factory.mktemp("downloads"), hub, boots=False) as server:
         yield server
 
 
@@ -46,9 +43,7 @@ def fresh(hub: HubServer) -> Iterator[None]:
 
 
 def set_limit(server: Server, account: str, *flags: str) -> None:
-    command = [sys.executable, "-m", "modelyard", "accounts", "set", account, *flags]
-    environ = {**os.environ, "MODELYARD_DATA_DIR": str(server.data_dir)}
-    subprocess.run(command, env=environ, check=True, capture_output=True)
+    server.command("accounts", "set", account, *flags)
 
 
 def was_fetched(hub: HubServer, model_id: str) -> bool:
@@ -139,7 +134,7 @@ def test_a_server_that_ends_leaves_what_has_come_and_the_next_goes_on_from_there
     hub.repos["acme/half"] = repository(SIZE_BYTES)
     folder = tmp_path / "hf/hub/models--acme--half"
     reached, release = hub.hold(WEIGHTS, at=8_000_000)
-    server = Server(tmp_path, tmp_path / "models", hub=True, **environ)
+    server = Server(tmp_path, tmp_path / "models", hub=True, boots=False, **environ)
     with closing(server.client):
         server.start(warm=False)
         assert server.put("acme/half").status_code == 202

@@ -117,7 +117,7 @@ def test_a_kill_while_the_disk_is_full_loses_only_what_was_accepted_before_that_
 
 def test_a_disk_that_is_about_to_be_full_takes_no_new_work_but_keeps_its_records(zoo: Path, tmp_path: Path) -> None:
     """Where the room that is to be kept is more than there is, nothing is accepted; what is read can be read."""
-    server = Server(tmp_path, zoo, MODELYARD_MIN_FREE_MB=str(2**40))
+    server = Server(tmp_path, zoo, boots=False, MODELYARD_MIN_FREE_MB=str(2**40))
     server.start(warm=False)
     try:
         answer = wait_until(lambda: refusal if (refusal := server.post(MODEL, text="hello")).is_error else None)

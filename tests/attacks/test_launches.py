@@ -17,7 +17,7 @@ import pytest
 
 from tests.attacks.registry import attack
 from tests.builders import build
-from tests.serving import KEY, REQUEST_S, Server, wait_until
+from tests.serving import KEY, PLAIN, REQUEST_S, Server, wait_until
 
 HOSTILE, HONEST = "tiny/gpt2", "tiny/t5"
 SLOW = "own/slow"
@@ -154,6 +154,6 @@ def test_boots_that_are_taken_back_are_paid_for_once_they_were_started(server: S
 
 
 def usage(server: Server, headers: dict[str, str]) -> dict[str, Any]:
-    response = httpx.get(f"{server.url}/models/v2/usage", headers=headers, timeout=REQUEST_S)
+    response = httpx.get(f"{server.url}/models/v2/usage", headers=headers, timeout=REQUEST_S, verify=PLAIN)
     assert response.status_code == 200, response.text
     return dict(response.json()["output"])

@@ -22,7 +22,7 @@ PER_MINUTE = 30
 
 @pytest.fixture(scope="module")
 def server(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving_hub(tmp_path_factory.mktemp("lookups"), hub) as server:
+    with serving_hub(tmp_path_factory.mktemp("lookups"), hub, boots=False) as server:
         yield server
 
 

@@ -52,7 +52,7 @@ def models(tmp_path: Path) -> Path:
 @pytest.fixture
 def stopped(tmp_path: Path, models: Path) -> Iterator[Server]:
     """A server that has not been started; it is ended in any case."""
-    server = Server(tmp_path, models)
+    server = Server(tmp_path, models, boots=False)
     yield server
     server.client.close()
     if server.process is not None and server.process.poll() is None:

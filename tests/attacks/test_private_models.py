@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -56,9 +53,7 @@ def eve(server: Server) -> Iterator[httpx.Client]:
 
 def models(server: Server, *arguments: str) -> None:
     """`modelyard models ...`."""
-    environ = {**os.environ, "MODELYARD_DATA_DIR": str(server.data_dir)}
-    command = [sys.executable, "-m", "modelyard", "models", *arguments]
-    subprocess.run(command, env=environ, check=True, capture_output=True)
+    server.command("models", *arguments)
 
 
 def ask(client: httpx.Client, model_id: str) -> dict[str, tuple[int, Any]]:

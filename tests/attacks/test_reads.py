@@ -42,7 +42,7 @@ def add_models(server: Server, count: int) -> None:
 
 def serve(folder: Path, models: int, **environ: str) -> Iterator[Server]:
     (folder / "models").mkdir()
-    with Server(folder, folder / "models", warm=False, **environ) as server:
+    with Server(folder, folder / "models", boots=False, **environ) as server:
         assert server.client.get(LARGE).status_code == 200  # the published list is there
         add_models(server, models)
         yield server

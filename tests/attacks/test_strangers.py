@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,10 +21,7 @@ SPELLINGS = 1_000
 
 def add_account(server: Server, name: str, *flags: str) -> httpx.Client:
     """A client with a key of an account that is not the operator's."""
-    command = [sys.executable, "-m", "modelyard", "keys", "create", name, "--account", name, *flags]
-    environ = {**os.environ, "MODELYARD_DATA_DIR": str(server.data_dir)}
-    key = subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.strip()
-    return httpx.Client(base_url=server.url, headers={"authorization": f"Key {key}"}, timeout=REQUEST_S)
+    return server.client_of(server.command("keys", "create", name, "--account", name, *flags))
 
 
 def test_health_is_one_word_for_all_but_the_operator(server: Server):
@@ -57,7 +51,7 @@ def seeing_server(model_folder: Callable[[str], Path], tmp_path: Path) -> Iterat
     """Serves a model that takes images. Refusals need no model."""
     (tmp_path / "models" / "tiny").mkdir(parents=True)
     (tmp_path / "models" / "tiny" / "seeing").symlink_to(model_folder(FAMILY_OF_TASK["image-classification"]))
-    server = Server(tmp_path, tmp_path / "models")
+    server = Server(tmp_path, tmp_path / "models", boots=False)
     server.start(warm=False)
     yield server
     server.stop()

@@ -97,7 +97,7 @@ def test_a_server_whose_place_was_taken_while_its_connection_was_broken_ends(
     postgresql_url: str, zoo: Path, tmp_path: Path
 ) -> None:
     """What an intruder does here, another server does when it starts while the first cannot be reached."""
-    server = Server(tmp_path, zoo, "--database-url", postgresql_url)
+    server = Server(tmp_path, zoo, "--database-url", postgresql_url, boots=False)
     server.start(warm=False)
     process = server.process
     assert process is not None

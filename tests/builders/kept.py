@@ -11,6 +11,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from filelock import FileLock
+
 SOURCES = Path(__file__).parent
 KEPT = SOURCES.parents[1] / ".pytest_cache" / "d" / "tiny-models"
 """Where `pytest --cache-clear` finds it."""
@@ -33,16 +35,13 @@ def make_tiny(family: str, folder: Path) -> None:
 
 
 def keep(kept: Path, make: Callable[[Path], None]) -> None:
-    """Makes the model beside its place and moves it there whole: another process may be doing the same."""
+    """Makes the model beside its place and moves it there whole. Another process that wants it too waits meanwhile."""
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent) as beside:
-        made = Path(beside) / kept.name
-        make(made)
-        try:
+    with FileLock(f"{kept}.lock"), tempfile.TemporaryDirectory(dir=kept.parent) as beside:
+        if not kept.is_dir():  # else the other process was first
+            made = Path(beside) / kept.name
+            make(made)
             made.rename(kept)
-        except OSError:
-            if not kept.is_dir():  # else the other process was first
-                raise
 
 
 @cache

@@ -37,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with that folder; it boots nothing."""
-    server = Server(tmp_path_factory.mktemp("server"), root)
+    server = Server(tmp_path_factory.mktemp("server"), root, boots=False)
     server.start(warm=False)
     try:
         yield server
@@ -163,7 +163,7 @@ def test_variants_and_measurements_of_the_store_are_shown(root: Path, tmp_path: 
     with Store.open(f"sqlite:///{tmp_path}/data/modelyard.db") as store:
         store.models.put([Listing(f"{NAMES[0]}.onnx.8-bit", "variant", now, "text-generation", variant_of=NAMES[0])])
         store.models.measure(NAMES[0], memory_bytes=GIB, measured_at=now, benchmark=asdict(FIGURES))
-    server = Server(tmp_path, root)
+    server = Server(tmp_path, root, boots=False)
     server.start(warm=False)
     try:
         wait_until(lambda: NAMES[-1] in ids(server))

@@ -70,7 +70,7 @@ def hasty_server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture(scope="module")
 def guarded_server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """As it is by default: it fetches from the public internet only. Refusals need no model."""
-    server = Server(tmp_path_factory.mktemp("guarded"), models)
+    server = Server(tmp_path_factory.mktemp("guarded"), models, boots=False)
     server.start(warm=False)
     yield server
     server.stop()

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving import REQUEST_S, Server, wait_until
+from tests.serving import Server, wait_until
 
 QUICKLY = ("--job-benchmark-s", "1")
 JOB_S = 180.0
@@ -36,10 +36,7 @@ def own_server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def client_of(server: Server, account: str) -> httpx.Client:
     """A client of another account."""
-    command = [sys.executable, "-m", "modelyard", "keys", "create", account, "--account", account]
-    command += ["--data-dir", str(server.data_dir)]
-    key = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    return httpx.Client(base_url=server.url, headers={"authorization": f"Key {key}"}, timeout=REQUEST_S)
+    return server.client_of(server.command("keys", "create", account, "--account", account))
 
 
 def request(client: httpx.Client, model_id: str, **body: Any) -> httpx.Response:
@@ -189,8 +186,7 @@ def test_a_variant_that_cannot_be_made_says_so(own_server: Server) -> None:
 def test_nobody_pays_for_a_benchmark(own_server: Server) -> None:
     request(own_server.client, "tiny/bart")
     assert until_over(own_server.client, "tiny/bart")["status"] == "done"
-    command = [sys.executable, "-m", "modelyard", "usage", "--data-dir", str(own_server.data_dir), "--json"]
-    used = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    used = json.loads(own_server.command("usage", "--json"))
     assert [row for row in used if row["account"] == "modelyard" or row["model"] == "tiny/bart"] == []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving import KEY, REQUEST_S, Server, is_alive, wait_until
+from tests.serving import KEY, Server, is_alive, wait_until
 
 MODEL = "tiny/classifier"
 HEARTBEAT_S = 10.0
@@ -32,7 +32,7 @@ def load(server: Server) -> Iterator[dict[str, float]]:
     over = Event()
 
     def ask_on() -> None:
-        with httpx.Client(base_url=server.url, headers={"authorization": f"Key {KEY}"}, timeout=REQUEST_S) as client:
+        with server.client_of(KEY) as client:
             while not over.is_set():
                 try:
                     answer = client.post(f"/models/v2/{MODEL}", json={"text": "hello"})

@@ -210,7 +210,7 @@ def test_an_expired_artefact_and_a_wrong_name_are_not_found(media_server: Server
 
 
 def test_expired_artefacts_are_removed_at_the_start(tmp_path: Path):
-    server = Server(tmp_path, tmp_path)
+    server = Server(tmp_path, tmp_path, boots=False)
     folder = server.data_dir / "artefacts"
     folder.mkdir(parents=True)
     old, new = place(server, WAV, age_s=4000), place(server, WAV)

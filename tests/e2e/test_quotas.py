@@ -16,9 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from typer.testing import CliRunner
 
-from modelyard.cli.main import app
 from tests.e2e.loadgen import encode, encode_to, read_head, run_together
 from tests.serving import ENDLESS, REQUEST_S, Server, wait_until
 
@@ -67,9 +65,7 @@ class LimitedServer:
 
     def command(self, *words: str) -> str:
         """Runs `modelyard ...` on the server's data folder; its output."""
-        done = CliRunner().invoke(app, [*words, "--data-dir", str(self.server.data_dir)])
-        assert done.exit_code == 0, done.stderr
-        return done.stdout.strip()
+        return self.server.command(*words)
 
     def key(self, account: str, *flags: str) -> str:
         """A new key of an account."""
@@ -92,8 +88,7 @@ def limited(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lim
             if limits:
                 limited.command("accounts", "set", account, *limits)
             key = limited.key(account)
-            client = httpx.Client(base_url=server.url, headers={"authorization": f"Key {key}"}, timeout=REQUEST_S)
-            limited.callers[account] = Caller(key, stack.enter_context(client))
+            limited.callers[account] = Caller(key, stack.enter_context(server.client_of(key)))
         stack.enter_context(server)
         yield limited
 

@@ -11,11 +11,11 @@ from tests.serving import Server
 
 
 @contextmanager
-def serving_hub(folder: Path, hub: HubServer, *flags: str) -> Iterator[Server]:
-    """It keeps its data and the hub's cache below `folder`; it may not be ready to boot a model at once."""
+def serving_hub(folder: Path, hub: HubServer, *flags: str, boots: bool = True) -> Iterator[Server]:
+    """It keeps its data and the hub's cache below `folder`; it may not be ready to boot a model at once. See Server."""
     (folder / "models").mkdir()
     environ = {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "hf"), "HF_TOKEN": "", "HF_HUB_OFFLINE": "0"}
-    server = Server(folder, folder / "models", *flags, hub=True, **environ)
+    server = Server(folder, folder / "models", *flags, hub=True, boots=boots, **environ)
     server.start(warm=False)
     yield server
     server.stop()

@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import msgspec
@@ -187,13 +187,20 @@ def main() -> None:
     if sys.argv[1] == SECOND_NURSERY[-1]:
         hide_memory()
         prepare()
-        for name in PRELOAD_WITHOUT_TORCH:
-            importlib.import_module(name)
+        preload(PRELOAD_WITHOUT_TORCH)
         from modelyard.worker.replica import serve_replica
 
         serve = serve_replica
         freeze()
     run_nursery(owner, serve)
+
+
+def preload(modules: Sequence[str]) -> None:
+    """Imports what forks are to share. Collections meanwhile would find nothing, and take a seventh of the time."""
+    gc.disable()
+    for name in modules:
+        importlib.import_module(name)
+    gc.enable()
 
 
 def freeze() -> None:

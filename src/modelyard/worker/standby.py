@@ -7,14 +7,13 @@ closes it ends; a nursery goes on without it.
 
 from __future__ import annotations
 
-import importlib
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
 
-from modelyard.worker.nursery import CAN_FORK, PRELOAD, SECOND_NURSERY, Serve, freeze, run_nursery
+from modelyard.worker.nursery import CAN_FORK, PRELOAD, SECOND_NURSERY, Serve, freeze, preload, run_nursery
 from modelyard.worker.nursery_messages import Exited
 from modelyard.worker.parent_loop import ParentLoop
 from modelyard.worker.processes import exit_at_once
@@ -91,8 +90,7 @@ def main() -> None:
         return run_standby(owner, None)
     hide_memory()
     prepare()
-    for name in PRELOAD:
-        importlib.import_module(name)
+    preload(PRELOAD)
     from modelyard.worker.replica import serve_replica
 
     return run_standby(owner, lambda connection: begin_nursery(connection, serve_replica))
