@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# What is compiled once is kept: each server that tests start would compile it anew, and each process all the tests.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := check-and-test
 .PHONY: check-and-test setup demo run quick test test-gpu check bench \
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \

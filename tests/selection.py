@@ -32,13 +32,6 @@ SHARED_BY_FOLDER = {"clients": "port 8080", "cli": "port 8080", "engine": "engin
 """Folders whose tests share what there can be only one of, or what takes long to start, and what that is: port 8080,
 where clients find a server and commands none, the engines, the database servers. Elsewhere the tests of one file share
 their server."""
-VARIANTS = {
-    "catalog/test_variants.py",
-    "e2e/test_variants.py",
-    "worker/runtimes/test_onnx.py",
-    "worker/test_variants.py",
-}
-"""Files whose tests share the variants they ask for: each takes ten seconds to make."""
 FIRST = ("engine", "store", "clients", "cli", "e2e", "attacks", "worker", "gateway")
 """Long groups begin first, so that none of them is left to run alone at the end; those of cli, which list what a server
 holds, before those of e2e, which share it and leave clusters behind."""
@@ -99,6 +92,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupSc
 def group_of(path: Path) -> str:
     """Tests of one group run in one process, in order."""
     folder, name = folder_of(path), path.relative_to(TESTS).as_posix()
-    if name in VARIANTS:
-        return "variants"
     return SHARED_BY_FOLDER.get(folder, name)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import modelyard
 from modelyard.protocol import Outcome
 from modelyard.records.variants import VariantKind
 from modelyard.tasks.base import Head, Task
 from modelyard.tasks.body import read, to_call
 from modelyard.tasks.model import Model
+from tests.builders.kept import KEPT, fingerprint, keep
 
 Load = Callable[[str, str], Model]
 """The fixture `load`: (family, head) → its model."""
@@ -105,24 +111,43 @@ def load(model_folder: Callable[[str], Path]) -> Callable[[str, Head], Any]:
 def variant_folder(
     model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, str, VariantKind], Path]:
-    """(family, task, kind) → the folder of its ONNX variant, made the first time it is asked for."""
+    """(family, task, kind) → the folder of its ONNX variant, made the first time that anybody on this machine asks for
+    it with these sources."""
     folders: dict[tuple[str, str, str], Path] = {}
 
     def folder(family: str, task: str, kind: VariantKind) -> Path:
-        from modelyard.records.variants import ExportOrder
-        from modelyard.worker.variants import make_variant
-
         key = family, task, kind
         if key not in folders:
-            source, target = model_folder(family), tmp_path_factory.mktemp("variants") / "tests" / f"{family}.{kind}"
-            order = ExportOrder(
-                path=str(source), task=task, kind=kind, target=str(target), model_id=f"tests/{family}", revision="abc"
-            )
-            make_variant(order, lambda _step, _message: None)
-            folders[key] = target
+            kept = KEPT.with_name("variants") / sources() / f"{family}.{task}.{kind}"
+            if not kept.is_dir():
+                keep(kept, lambda made: export(model_folder(family), family, task, kind, made))
+            target = tmp_path_factory.mktemp("variants") / "tests" / f"{family}.{kind}"
+            folders[key] = Path(shutil.copytree(kept, target))
         return folders[key]
 
     return folder
+
+
+def export(source: Path, family: str, task: str, kind: VariantKind, target: Path) -> None:
+    """Makes a variant here and now."""
+    from modelyard.records.variants import ExportOrder
+    from modelyard.worker.variants import make_variant
+
+    order = ExportOrder(
+        path=str(source), task=task, kind=kind, target=str(target), model_id=f"tests/{family}", revision="abc"
+    )
+    make_variant(order, lambda _step, _message: None)
+
+
+@cache
+def sources() -> str:
+    """What variants are made of and by: the tiny models, and all of the package."""
+    digest = hashlib.sha256(fingerprint().encode())
+    for library in ("onnx", "onnxruntime", "onnxscript"):
+        digest.update(f"{library} {version(library)}\n".encode())
+    for source in sorted(Path(modelyard.__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def output_of(answer: Any) -> Any:

@@ -7,8 +7,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -20,10 +18,12 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
+from typer.testing import CliRunner
 
 from modelyard.accounts.keys import hash_key, shown_prefix
 from modelyard.accounts.ledger import lines, total
 from modelyard.accounts.usage import read_moment
+from modelyard.cli.main import app
 from modelyard.money import decimal
 from modelyard.records.accounts import Account
 from modelyard.records.instances import Instance
@@ -209,9 +209,8 @@ def test_the_command_prints_the_same_bill(billed: Server) -> None:
     billed.delete("tiny/gpt2")
 
     def command(*flags: str, code: int = 0) -> str:
-        line = [sys.executable, "-m", "modelyard", "usage", "--data-dir", str(billed.data_dir), *flags]
-        done = subprocess.run(line, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stderr
+        done = CliRunner().invoke(app, ["usage", "--data-dir", str(billed.data_dir), *flags])
+        assert done.exit_code == code, done.stderr
         return done.stdout or done.stderr
 
     served = read(billed, "usage")["total"]
