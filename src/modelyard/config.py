@@ -198,6 +198,13 @@ class Settings:
     log_days: int = setting(30, "days for which the output of a replica that has ended is kept")
     log_mb: int = setting(16, "largest output of one replica that is kept, in MB; of more, the newest half")
     logs_mb: int = setting(1024, "largest output of all replicas that is kept, in MB; beyond it the oldest goes")
+    metrics_port: int = setting(
+        0,
+        "port for /metrics alone, where Prometheus needs no key; 0: only on the server's own port, with a key of the "
+        "operator's account",
+        most=65535,
+    )
+    metrics_host: str = setting("127.0.0.1", "address for that port")
     log_level: str = setting("info", "debug, info, warning or error", choices=LOG_LEVELS)
 
     @property

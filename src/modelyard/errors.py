@@ -129,6 +129,13 @@ class QuotaExceeded(ModelyardError):
     status = 403
 
 
+class OperatorOnly(ModelyardError):
+    """Only the operator of this server may know this."""
+
+    code = "operator_only"
+    status = 403
+
+
 class PaymentRequired(ModelyardError):
     """This account's credit is spent."""
 

@@ -60,10 +60,11 @@ from modelyard.gateway.health import HealthCalls
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.listing import Listings
 from modelyard.gateway.metering import Metering
+from modelyard.gateway.metrics import InferenceTallies, MetricCalls
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.remedies import V2, describe_failed_job, sentence
 from modelyard.gateway.request_memory import MemoryLimits, RequestMemory, return_large_blocks
-from modelyard.gateway.server import configure_logging, run
+from modelyard.gateway.server import configure_logging, run, run_beside
 from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
 from modelyard.gateway.surfaces.v1.inference import V1Inference
@@ -136,6 +137,9 @@ async def _serve(
     async with AsyncExitStack() as stack:
         root = Root(settings)
         app = await root.open(stack)
+        if settings.metrics_port:
+            beside = stack.enter_context(listen(settings.metrics_host, settings.metrics_port))
+            start_task(stack, run_beside(root.metrics.app(), beside), "metrics")
         on_start(Started(url_of(listener), settings.data_dir, root.first_key, root.list_models))
         await run(app, listener, on_stop, connection_limits_of(settings), proxies)
 
@@ -296,6 +300,7 @@ class Root:
         start_task(stack, Retention(self._store, self._clock, kept).delete_forever(), "retention")
         slow_readers = SlowReaders(settings.slow_reader_s)
         start_task(stack, slow_readers.look_forever(), "slow readers")
+        tallies = InferenceTallies()
         inferences = Inferences(
             self._authenticator,
             RateLimiter(settings.rate_limit, self._clock),
@@ -312,10 +317,12 @@ class Root:
             metering,
             RequestMemory(memory_limits_of(settings)),
             slow_readers,
+            tallies,
             price_per_gb_s=settings.price_per_gb_s,
             timeout_s=settings.request_timeout_s,
         )
         max_body_bytes = settings.max_body_mb * MIB
+        self.metrics = MetricCalls(tallies, self._plane, self._operator_id)
         return App(
             inferences,
             V1Inference(max_body_bytes),
@@ -331,6 +338,7 @@ class Root:
         price_per_gb_s = self._settings.price_per_gb_s
         listings = Listings(self._index, self._catalog, store.models, self._clock, self._visibility.hidden_from)
         yield from HealthCalls(plane, self._quotas, self._authenticator.authenticate, self._operator_id).operations()
+        yield from self.metrics.operations()
         yield from ModelCalls(listings, price_per_gb_s=price_per_gb_s).operations()
         yield from JobCalls(jobs, store.jobs, funds).operations()
         usage = UsageCalls(store, self._journal, funds, self._ledger_clock, price_per_gb_s=price_per_gb_s)

@@ -18,6 +18,7 @@ from modelyard.clock import SteadyClock
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.metering import Metering
+from modelyard.gateway.metrics import InferenceTallies
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.request_memory import MemoryLimits, RequestMemory
 from modelyard.gateway.slow_readers import SlowReaders
@@ -85,6 +86,7 @@ class Gateway:
         self.administration = Administration(control.store, control.clock)
         self.key = self.administration.create_key("laptop", "ada").secret
         ledger_clock = SteadyClock(control.clock)
+        self.tallies = InferenceTallies()
         self.funds = Funds(control.store, ledger_clock)
         self.quotas = Quotas(control.store.accounts.list_with_quota)
         self.inferences = Inferences(
@@ -98,6 +100,7 @@ class Gateway:
             Metering(control.store, control.journal, self.funds, ledger_clock, Tariff(0), 60, control.server_id),
             RequestMemory(MEMORY),
             SlowReaders(60.0),
+            self.tallies,
             price_per_gb_s=PRICE_PER_GB_S,
             timeout_s=60.0,
         )

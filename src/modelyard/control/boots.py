@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -111,8 +111,13 @@ class Boots:
         if self._held.pop(name, None) is not None:
             self._poke()
 
+    @property
+    def held(self) -> Sequence[MemoryHolder]:
+        """What has memory set aside that is no replica."""
+        return tuple(self._held.values())
+
     def _room(self, now: float) -> Room:
-        held = tuple(self._held.values())
+        held = self.held
         return Room(self._engine.nodes(), self._clusters.values(), self._quota_of, now, held, self._operator_id)
 
     # --- boots ---
@@ -234,6 +239,7 @@ class Boots:
         managed.rest(managed.live() - 1)
         reason = f"evicted after {victim.idle_s or 0:.0f} s idle, to make room for {name}"
         self._stops.drain(managed, managed.replicas[victim.replica_id], reason, now)
+        self._records.evicted()
 
     def _launch(self, managed: ManagedCluster, replica: Replica, card: ModelCard, placed: Placed, now: float) -> None:
         cluster, place, need = managed.cluster, placed.place, placed.need

@@ -52,6 +52,7 @@ class Journal:
         self._queue: asyncio.Queue[Entry] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._submitted = self._written = 0
+        self._behind_since: float | None = None
         self._progress = asyncio.Event()
         self._hurry = asyncio.Event()
         self._failure: ModelyardError | None = None
@@ -92,6 +93,15 @@ class Journal:
             raise refused(self._failure or StoreUnavailable("The store takes records too slowly.")) from None
 
     @property
+    def unwritten(self) -> int:
+        """Records that are not in the store yet."""
+        return self._submitted - self._written
+
+    def lag_s(self) -> float:
+        """For how long the oldest of them has waited, in seconds; at most: others may have been written meanwhile."""
+        return 0.0 if self._behind_since is None else self._clock.monotonic() - self._behind_since
+
+    @property
     def failing(self) -> bool:
         """Whether the store did not take what was last written."""
         return self._failure is not None
@@ -130,6 +140,8 @@ class Journal:
         self._put(record)
 
     def _put(self, entry: Entry) -> None:
+        if self._behind_since is None:
+            self._behind_since = self._clock.monotonic()
         self._submitted += 1
         self._queue.put_nowait(entry)
         if self._failure is not None or self._submitted - self._written >= MOST_UNWRITTEN:
@@ -146,6 +158,7 @@ class Journal:
             for write in to_writes(entries, self._store):
                 await self._write(write)
             self._written += len(entries)
+            self._behind_since = self._clock.monotonic() if self._submitted > self._written else None
             if self.refusal is not None:
                 self._decide()
             self._progress.set()

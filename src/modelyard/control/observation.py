@@ -76,8 +76,7 @@ class Observation:
         managed.ready_at = now
         managed.boot_s = took_s
         managed.failures.boot_succeeded()
-        self._records.ready(replica.id)
-        self._records.event(managed.cluster, "ready", f"{replica.id} is ready after {took_s:.2f} s")
+        self._records.ready(managed.cluster, replica.id, took_s)
 
     def _ended(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
         managed.replicas.pop(replica.id)
@@ -90,6 +89,6 @@ class Observation:
             self._records.event(managed.cluster, "stopped", f"{replica.id} stopped: {reason}")
             return
         replica.move(ReplicaState.FAILED, now)
-        self._records.event(managed.cluster, "failed", f"{replica.id} failed: {reason}")
+        self._records.failed(managed.cluster, replica.id, reason)
         if not managed.off and not sighting.host_died:
             self._boots.failed(managed, replica, reason, now, permanent=sighting.refused)

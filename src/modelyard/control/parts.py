@@ -34,6 +34,7 @@ class Parts:
     catalog: Catalog
     store: Store
     journal: Journal
+    records: Records
     clock: Clock
     routes: Routes
     preparations: Preparations
@@ -95,4 +96,6 @@ def assemble(
         poke=poke,
     )
     clusters = Clusters(store, catalog, preparations, desired, journal, clock, policy, quota_of=quota_of)
-    return Parts(engine, catalog, store, journal, clock, routes, preparations, desired, boots, reconciler, clusters)
+    return Parts(
+        engine, catalog, store, journal, records, clock, routes, preparations, desired, boots, reconciler, clusters
+    )

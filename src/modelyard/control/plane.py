@@ -19,6 +19,7 @@ from modelyard.control.preparation import Prepared, fetch_all
 from modelyard.control.replicas import BootSettings, ManagedCluster
 from modelyard.control.routes import Route
 from modelyard.control.states import ClusterStatus
+from modelyard.control.tallies import Figures, loads_of, memory_of
 from modelyard.engine.base import Need, OnStep, ReplicaLog
 from modelyard.errors import UnknownCluster
 from modelyard.records.clusters import Capacity, Cluster, Event
@@ -84,6 +85,19 @@ class Plane:
         """What everything together is doing."""
         load = self._parts.routes.totals()
         return Overview(self._parts.engine.warm, load.in_flight, load.queued, len(self._clusters.all()))
+
+    def figures(self) -> Figures:
+        """What everything is doing and has done, in numbers."""
+        parts, clusters = self._parts, self._clusters.all()
+        return Figures(
+            warm=parts.engine.warm,
+            clusters=len(clusters),
+            models=loads_of(clusters),
+            nodes=memory_of(parts.engine.nodes(), self._desired.all(), parts.boots.held, parts.engine.sightings()),
+            unwritten=parts.journal.unwritten,
+            lag_s=parts.journal.lag_s(),
+            tallies=parts.records.tallies,
+        )
 
     # --- models ---
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
+from modelyard.control.tallies import Tallies
 from modelyard.errors import ModelyardError
 from modelyard.records.clusters import Cluster
 from modelyard.records.instances import Instance, Tariff
@@ -39,6 +40,7 @@ class Records:
         self._server_id = server_id
         self._tariff = tariff
         self._describe = describe
+        self.tallies = Tallies()
 
     @property
     def held_up(self) -> bool:
@@ -76,10 +78,21 @@ class Records:
         note = partial(self._store.instances.update, replica_id, pid=pid, pid_started=pid_started)
         self._journal.submit(partial(note, started_at=now, heartbeat_at=now))
 
-    def ready(self, replica_id: str) -> None:
-        """A replica became ready."""
+    def ready(self, cluster: Cluster, replica_id: str, took_s: float) -> None:
+        """A replica became ready, so long after its launch."""
         now = self._clock.now()
         self._journal.submit(partial(self._store.instances.update, replica_id, ready_at=now, heartbeat_at=now))
+        self.event(cluster, "ready", f"{replica_id} is ready after {took_s:.2f} s")
+        self.tallies.boots.of(cluster.model_id).observe(took_s)
+
+    def evicted(self) -> None:
+        """A replica is to make room for another."""
+        self.tallies.evictions += 1
+
+    def failed(self, cluster: Cluster, replica_id: str, reason: str) -> None:
+        """A replica ended that nobody had asked to."""
+        self.event(cluster, "failed", f"{replica_id} failed: {reason}")
+        self.tallies.failures.of(cluster.model_id)["failures"] += 1
 
     def withdrawn(self, replica_id: str) -> None:
         """A billed replica whose process runs, and that is not ready yet, is not wanted any more: its time counts from

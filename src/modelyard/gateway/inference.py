@@ -6,6 +6,7 @@ model, task, fields, media. Nothing is queued, and no cluster made, before all o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from modelyard.gateway.deadline import Deadline, Deadlines, find_body_timeout_s,
 from modelyard.gateway.destinations.base import Destination, OnPiece
 from modelyard.gateway.media import needs_resolving, resolve
 from modelyard.gateway.metering import Metering
+from modelyard.gateway.metrics import CLIENT_LEFT, InferenceTallies
 from modelyard.gateway.model_request import ModelRequest, meter_headers
 from modelyard.gateway.request_memory import RequestMemory
 from modelyard.gateway.requests import new_request_id
@@ -54,6 +56,7 @@ class Inferences:
         metering: Metering,
         memory: RequestMemory,
         slow_readers: SlowReaders,
+        tallies: InferenceTallies,
         *,
         price_per_gb_s: float,
         timeout_s: float,
@@ -70,6 +73,7 @@ class Inferences:
         self._metering = metering
         self._memory = memory
         self._slow_readers = slow_readers
+        self._tallies = tallies
         self._price_per_gb_s = price_per_gb_s
         self._deadlines = Deadlines(timeout_s)
 
@@ -79,6 +83,7 @@ class Inferences:
         Until the end of the answer it is one of its account's requests under way.
         """
         headers = {"x-request-id": new_request_id()}
+        begun, read, usage, status = time.monotonic(), "", None, CLIENT_LEFT
 
         async def refuse(error: BaseException) -> None:
             if not http.started:
@@ -94,14 +99,18 @@ class Inferences:
                 http.grow = share.grow
                 async with deadline:
                     request = await self._read(http, surface, model_id, key, headers["x-request-id"], deadline)
-                    await self._answer(http, surface, request, headers)
+                    read = request.card.model_id
+                    usage = (await self._answer(http, surface, request, headers)).usage
+                    status = 200
         except ClientLeft:
             return
         except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
+            status = problem.status_of(error)
             problem.note(error, headers["x-request-id"])
             await refuse(error)
         finally:
             self._slow_readers.remove(http)
+            self._tallies.note(surface.name, read, status, time.monotonic() - begun, usage)
 
     async def run(self, request: ModelRequest, on_piece: OnPiece | None = None) -> Outcome:
         """Runs one inference that was read and checked; what it took is metered however it ends.
@@ -166,7 +175,7 @@ class Inferences:
 
     async def _answer(
         self, http: HttpExchange, surface: Surface, request: ModelRequest, headers: Mapping[str, str]
-    ) -> None:
+    ) -> Outcome:
         async def send_piece(text: str) -> None:
             await send(surface.piece(request, text))
 
@@ -186,6 +195,7 @@ class Inferences:
                 await http.end_stream()
             else:
                 await send_whole(http, payload, {**headers, **meter_headers(request.cost, outcome.usage.took_us)})
+        return outcome
 
 
 async def send_whole(http: HttpExchange, payload: Payload, headers: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from modelyard.gateway.app import App
 from modelyard.http.connections import ConnectionLimits
@@ -40,6 +41,19 @@ async def run(
     `on_stop` is called when the signal comes.
     """
     await Server(uvicorn_config(app, limits, proxies), on_stop).serve(sockets=[listener])
+
+
+async def run_beside(app: ASGIApp, listener: socket.socket) -> None:
+    """Serves another application, for those who run this server, until it is cancelled."""
+    await Beside(uvicorn_config(app)).serve(sockets=[listener])
+
+
+class Beside(uvicorn.Server):
+    """uvicorn, except that signals are none of its business."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 class Server(uvicorn.Server):

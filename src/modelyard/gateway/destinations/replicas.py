@@ -53,14 +53,16 @@ class Replicas(Destination):
         when its replicas died for want of memory, and ReplicaLost when no try succeeded or a stream broke off.
         """
         route = await self._route(request)
-        deadline = time.monotonic() + self._queue_wait_s
+        begun = time.monotonic()
+        deadline = begun + self._queue_wait_s
         deaths = tries = 0
         while True:
             tries += 1
             acquire = self._routes.acquire_alone if deaths else self._routes.acquire
             target = await acquire(route, max(0.001, deadline - time.monotonic()))
             request.deadline.found_replica()
-            attempt = Attempt(on_piece, self._cancel_grace_s, partial(self._end_stuck, route, target))
+            queued_us = int((time.monotonic() - begun) * 1e6)
+            attempt = Attempt(on_piece, self._cancel_grace_s, partial(self._end_stuck, route, target), queued_us)
             try:
                 return await attempt.run(target, request.inference)
             except ReplicaLost as error:
@@ -94,11 +96,15 @@ class Attempt:
     """One try on one replica. `sent`: the replica may have it; `started`: the client has seen part of the answer;
     `finished`: it was answered; `took_us`: microseconds it held the replica."""
 
-    def __init__(self, on_piece: OnPiece | None, cancel_grace_s: float, on_stuck: Callable[[], None]) -> None:
-        """`on_stuck`: called when the replica goes on for `cancel_grace_s` after the try was cancelled."""
+    def __init__(
+        self, on_piece: OnPiece | None, cancel_grace_s: float, on_stuck: Callable[[], None], queued_us: int
+    ) -> None:
+        """`on_stuck`: called when the replica goes on for `cancel_grace_s` after the try was cancelled. `queued_us`:
+        microseconds for which the request had waited for the replica."""
         self._on_piece = on_piece
         self._cancel_grace_s = cancel_grace_s
         self._on_stuck = on_stuck
+        self._queued_us = queued_us
         self.sent = False
         self.started = False
         self.finished = False
@@ -123,7 +129,9 @@ class Attempt:
         finally:
             self.took_us = self._elapsed_us()
         self.finished = True
-        times = replace(outcome.usage, first_piece_us=self._first_piece_us, took_us=self.took_us)
+        times = replace(
+            outcome.usage, first_piece_us=self._first_piece_us, took_us=self.took_us, queued_us=self._queued_us
+        )
         return replace(outcome, usage=times)
 
     async def _pass_on(self, piece: str) -> None:

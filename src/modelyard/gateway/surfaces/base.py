@@ -33,6 +33,8 @@ class Payload(msgspec.Struct, frozen=True):
 class Surface(ABC):
     """One API's inference. Has no state of its own requests: every call gets what it needs."""
 
+    name: ClassVar[str]
+    """What metrics call it."""
     stream_type: ClassVar[str]
     """The content type of its streams."""
     makes_clusters: ClassVar[bool] = True

@@ -26,6 +26,7 @@ MADE_KEYS = {"image": "output_png", "audio": "output_wav", "video": "output_mp4"
 class V1Inference(Surface):
     """Bare bodies, plain text streams, and only models that were loaded."""
 
+    name = "v1"
     stream_type = "text/plain; charset=utf-8"
     makes_clusters = False
 

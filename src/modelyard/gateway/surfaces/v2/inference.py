@@ -21,6 +21,7 @@ from modelyard.protocol import Outcome
 class V2Inference(Surface):
     """`{"error", "output"}`, raw text streams, files as URLs or as themselves."""
 
+    name = "v2"
     stream_type = "text/event-stream; charset=utf-8"
 
     def __init__(self, kept: Artefacts, max_body_bytes: int, public_url: str) -> None:

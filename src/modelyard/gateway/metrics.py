@@ -1,0 +1,297 @@
+"""`/metrics`: what this server does, in the text format of Prometheus. Owns the names of metrics and their labels.
+
+Labels are bounded: models beyond the first so many are counted together, and no path, id or account is one. Counters
+begin at 0 with the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from modelyard import __version__
+from modelyard.control.plane import Plane
+from modelyard.control.tallies import Figures, ModelLoad, add_loads
+from modelyard.errors import InvalidRequest, OperatorOnly
+from modelyard.gateway.operation import Operation
+from modelyard.gateway.reading import read_query
+from modelyard.gateway.shapes.metrics import MetricsQuery
+from modelyard.protocol import Usage
+from modelyard.records.accounts import Key
+from modelyard.tallies import MOST_LABELS, OTHERS, ByLabel, Histogram
+
+CLIENT_LEFT = 499
+"""The status of a request whose client left before its answer. Source: nginx, and dashboards made for it."""
+
+
+@dataclass(slots=True)
+class ModelTally:
+    """What one model's inferences came to. `requests`: by surface and status. All times in seconds: `took` in all,
+    `queued` without a replica, `first` until the first piece of a stream, `token` for each further token of one."""
+
+    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
+    took: Histogram = field(default_factory=Histogram)
+    queued: Histogram = field(default_factory=Histogram)
+    first: Histogram = field(default_factory=Histogram)
+    token: Histogram = field(default_factory=Histogram)
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+
+
+class InferenceTallies:
+    """What all inferences came to, by model. Added to by the loop thread only."""
+
+    def __init__(self) -> None:
+        self.models: ByLabel[ModelTally] = ByLabel(ModelTally)
+
+    def note(self, surface: str, model_id: str, status: int, took_s: float, usage: Usage | None) -> None:
+        """Counts an inference that is over. `model_id`: empty where it ended before a model was found; `usage`: None
+        where nothing was answered."""
+        tally = self.models.of(model_id)
+        tally.requests[surface, status] += 1
+        tally.took.observe(took_s)
+        if usage is None:
+            return
+        tally.queued.observe(usage.queued_us / 1e6)
+        tally.prompt_tokens += usage.prompt_tokens or 0
+        tally.new_tokens += usage.new_tokens or 0
+        if usage.first_piece_us is not None:
+            tally.first.observe((usage.queued_us + usage.first_piece_us) / 1e6)
+            if usage.new_tokens is not None and usage.new_tokens > 1:
+                tally.token.observe((usage.took_us - usage.first_piece_us) / 1e6 / (usage.new_tokens - 1))
+
+
+class MetricCalls:
+    """The handler over what counts."""
+
+    def __init__(self, inferences: InferenceTallies, plane: Plane, operator_id: str) -> None:
+        """`operator_id`: the account whose keys may read."""
+        self._inferences = inferences
+        self._plane = plane
+        self._operator_id = operator_id
+
+    def operations(self) -> Sequence[Operation]:
+        """What can be asked."""
+        return [
+            Operation(
+                path="/metrics",
+                summary="What the server does, for Prometheus",
+                tag="health",
+                handler=self.metrics,
+                answer=None,
+                answer_types={"text/plain": {"type": "string"}},
+                query=MetricsQuery,
+                failures={403: "The key is of another account than the operator's."},
+            )
+        ]
+
+    def app(self) -> Starlette:
+        """The same on a port of its own, which asks for no key."""
+
+        async def refuse(request: Request, error: Exception) -> Response:
+            return PlainTextResponse(f"{error}\n", InvalidRequest.status)
+
+        return Starlette(routes=[Route("/metrics", self.answer)], exception_handlers={InvalidRequest: refuse})
+
+    async def metrics(self, request: Request, key: Key) -> Response:
+        """All of it, for the operator. Raises OperatorOnly, InvalidRequest."""
+        if key.account_id != self._operator_id:
+            raise OperatorOnly("Metrics tell of all accounts; only keys of the operator's account may read them.")
+        return await self.answer(request)
+
+    async def answer(self, request: Request) -> Response:
+        """All of it, whoever asks. The query's `names` chooses whose names are used. Raises InvalidRequest."""
+        names = read_query(request, MetricsQuery).names
+        collect = vllm_metrics if names == "vllm" else own_metrics
+        text = await asyncio.to_thread(generate_latest, Page(collect, self._inferences, self._plane.figures()))
+        return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+class Page:
+    """What the client library asks for its metrics, in place of a registry of its own."""
+
+    def __init__(
+        self,
+        collect: Callable[[InferenceTallies, Figures], Iterator[Metric]],
+        inferences: InferenceTallies,
+        figures: Figures,
+    ) -> None:
+        self._collect = collect
+        self._inferences = inferences
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics."""
+        yield from self._collect(self._inferences, self._figures)
+
+
+def own_metrics(inferences: InferenceTallies, figures: Figures) -> Iterator[Metric]:
+    """Under our own names."""
+    yield info("modelyard_build", "The server's version.", {"version": __version__})
+    yield from metrics_of_requests(inferences)
+    yield from metrics_of_replicas(figures)
+    yield from metrics_of_memory(figures)
+    yield gauge("modelyard_unwritten_records", "Records that wait for the database.", figures.unwritten)
+    yield gauge("modelyard_unwritten_seconds", "For how long the oldest of them has waited, at most.", figures.lag_s)
+
+
+def metrics_of_requests(inferences: InferenceTallies) -> Iterator[Metric]:
+    """What inferences came to."""
+    tallies = inferences.models.items()
+    requests = CounterMetricFamily(
+        "modelyard_requests",
+        f"Inferences that are over; status {CLIENT_LEFT}: their client left.",
+        labels=("surface", "model", "status"),
+    )
+    for model, tally in tallies:
+        for (surface, status), count in list(tally.requests.items()):
+            requests.add_metric((surface, model, str(status)), count)
+    yield requests
+    yield histogram("modelyard_request_seconds", "Of an inference, in all.", tallies, lambda each: each.took)
+    yield histogram("modelyard_queue_seconds", "Until a replica had room for it.", tallies, lambda each: each.queued)
+    yield histogram(
+        "modelyard_first_piece_seconds", "Of a stream, until its first piece.", tallies, lambda each: each.first
+    )
+    yield histogram(
+        "modelyard_token_seconds",
+        "Of a stream, for each token after its first piece.",
+        tallies,
+        lambda each: each.token,
+    )
+    yield counter("modelyard_prompt_tokens", "Tokens that models read.", tallies, lambda each: each.prompt_tokens)
+    yield counter("modelyard_new_tokens", "Tokens that models wrote.", tallies, lambda each: each.new_tokens)
+
+
+def metrics_of_replicas(figures: Figures) -> Iterator[Metric]:
+    """What there is and what has become of it."""
+    yield gauge("modelyard_warm", "1 once boots are quick.", float(figures.warm))
+    yield gauge("modelyard_clusters", "Clusters of all accounts.", figures.clusters)
+    yield by_model("modelyard_requests_in_flight", "On replicas.", figures, lambda load: load.in_flight)
+    yield by_model("modelyard_requests_queued", "Waiting for a replica.", figures, lambda load: load.queued)
+    replicas = GaugeMetricFamily("modelyard_replicas", "Replicas there are.", labels=("model", "state"))
+    for model, load in bounded(figures.models):
+        for state, count in load.replicas.items():
+            replicas.add_metric((model, state), count)
+    yield replicas
+    tallies = figures.tallies
+    yield histogram(
+        "modelyard_boot_seconds",
+        "From a replica's launch until it was ready.",
+        tallies.boots.items(),
+        lambda each: each,
+    )
+    failures = tallies.failures.items()
+    yield counter("modelyard_replica_failures", "Replicas that failed.", failures, lambda each: each.total())
+    evictions = CounterMetricFamily("modelyard_evictions", "Replicas that had to make room for others.")
+    evictions.add_metric((), tallies.evictions)
+    yield evictions
+
+
+def metrics_of_memory(figures: Figures) -> Iterator[Metric]:
+    """What replicas may hold, what is reserved for them, and what they hold."""
+    memory = GaugeMetricFamily("modelyard_memory_bytes", "Memory of a node, for replicas.", labels=("node", "kind"))
+    for node, each in figures.nodes.items():
+        for kind, count in (("budget", each.budget), ("reserved", each.reserved), ("held", each.held)):
+            memory.add_metric((node, kind), count)
+    yield memory
+
+
+def vllm_metrics(inferences: InferenceTallies, figures: Figures) -> Iterator[Metric]:
+    """Under the names that dashboards for vLLM look for, as far as there is such a thing here."""
+    label, tallies = "model_name", inferences.models.items()
+    yield by_model("vllm:num_requests_running", "On replicas.", figures, lambda load: load.in_flight, label)
+    yield by_model("vllm:num_requests_waiting", "Waiting for a replica.", figures, lambda load: load.queued, label)
+    yield counter("vllm:prompt_tokens", "Tokens read.", tallies, lambda each: each.prompt_tokens, label)
+    yield counter("vllm:generation_tokens", "Tokens written.", tallies, lambda each: each.new_tokens, label)
+    answered = counter("vllm:request_success", "Inferences answered.", tallies, count_answered, label)
+    yield answered
+    for name, what, of in (
+        ("time_to_first_token", "Until the first piece.", lambda each: each.first),
+        ("inter_token_latency", "Between tokens.", lambda each: each.token),
+        ("request_queue_time", "Until a replica had room.", lambda each: each.queued),
+        ("e2e_request_latency", "In all.", lambda each: each.took),
+    ):
+        yield histogram(f"vllm:{name}_seconds", what, tallies, of, label)
+
+
+def count_answered(tally: ModelTally) -> int:
+    """How many requests got what they asked for."""
+    return sum(count for (_, status), count in list(tally.requests.items()) if status == 200)
+
+
+# --- from numbers to the library's types ---
+
+
+def info(name: str, what: str, labels: Mapping[str, str]) -> Metric:
+    """A constant 1 whose labels tell something."""
+    return InfoMetricFamily(name, what, value=dict(labels))
+
+
+def gauge(name: str, what: str, value: float) -> Metric:
+    """A number that goes up and down."""
+    return GaugeMetricFamily(name, what, value=value)
+
+
+def bounded(loads: Mapping[str, ModelLoad]) -> Sequence[tuple[str, ModelLoad]]:
+    """By model, those beyond the first MOST_LABELS together."""
+    named, others = (list(loads.items())[part] for part in (slice(MOST_LABELS), slice(MOST_LABELS, None)))
+    return [*named, (OTHERS, reduce(add_loads, (load for _, load in others)))] if others else named
+
+
+def by_model(
+    name: str, what: str, figures: Figures, value: Callable[[ModelLoad], float], label: str = "model"
+) -> Metric:
+    """Such a number for each model."""
+    family = GaugeMetricFamily(name, what, labels=(label,))
+    for model, load in bounded(figures.models):
+        family.add_metric((model,), value(load))
+    return family
+
+
+def counter(
+    name: str, what: str, tallies: Sequence[tuple[str, Any]], value: Callable[[Any], float], label: str = "model"
+) -> Metric:
+    """A number for each model that only grows; its name gets the ending `_total`."""
+    family = CounterMetricFamily(name, what, labels=(label,))
+    for model, tally in tallies:
+        family.add_metric((model,), value(tally))
+    return family
+
+
+def histogram(
+    name: str, what: str, tallies: Sequence[tuple[str, Any]], of: Callable[[Any], Histogram], label: str = "model"
+) -> Metric:
+    """How often values fell up to each bound, for each model that has any."""
+    family = HistogramMetricFamily(name, what, labels=(label,))
+    for model, tally in tallies:
+        each = of(tally)
+        counts, total = list(each.counts), each.total
+        if any(counts):
+            family.add_metric((model,), buckets_of(each.bounds, counts), sum_value=total)
+    return family
+
+
+def buckets_of(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Each bound with how many lie up to it, as the format wants it."""
+    buckets, below = [], 0
+    for bound, count in zip([*map(str, bounds), "+Inf"], counts, strict=True):
+        below += count
+        buckets.append((bound, float(below)))
+    return buckets
