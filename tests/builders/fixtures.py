@@ -57,6 +57,7 @@ FAMILY_OF_TASK = {
     "document-question-answering": "layoutlm_qa",
     "visual-question-answering": "vilt_vqa",
     "text-to-image": "stable_diffusion",
+    "image-to-image": "image_to_image",
     "unconditional-image-generation": "ddpm",
     "text-to-video": "text_to_video_sd",
     "text-to-speech": "vits",

@@ -109,6 +109,26 @@ def stable_diffusion(folder: Path) -> None:
     )
 
 
+def image_to_image(folder: Path) -> None:
+    """Stable Diffusion 1 as a pipeline that changes an image."""
+    save_pipeline(
+        folder,
+        diffusers.StableDiffusionImg2ImgPipeline(
+            **sd_parts(), safety_checker=None, feature_extractor=None, requires_safety_checker=False
+        ),
+    )
+
+
+def inpainting(folder: Path) -> None:
+    """Stable Diffusion 1 as a pipeline that fills in a part of an image."""
+    save_pipeline(
+        folder,
+        diffusers.StableDiffusionInpaintPipeline(
+            **sd_parts(), safety_checker=None, feature_extractor=None, requires_safety_checker=False
+        ),
+    )
+
+
 def stable_diffusion_checked(folder: Path) -> None:
     """Stable Diffusion 1 with a safety checker that finds fault with every picture."""
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
@@ -426,6 +446,8 @@ def audioldm(folder: Path) -> None:
 
 FAMILIES: dict[str, Callable[[Path], None]] = {
     "stable_diffusion": stable_diffusion,
+    "image_to_image": image_to_image,
+    "inpainting": inpainting,
     "stable_diffusion_checked": stable_diffusion_checked,
     "stable_diffusion_xl": stable_diffusion_xl,
     "ddpm": ddpm,

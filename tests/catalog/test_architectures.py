@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.catalog.architectures import detect_pipeline_task, detect_task
+from modelyard.catalog.architectures import detect_task, is_for_pipelines
 from modelyard.tasks.registry import OURS
 
 
@@ -125,29 +125,15 @@ def test_the_hubs_one_tag_for_all_generators_is_refined() -> None:
     assert task("LlavaForConditionalGeneration", "any-to-any", vision_config={}) == "image-text-to-text"
 
 
-@pytest.mark.parametrize(
-    ("pipeline", "expected"),
-    [
-        ("StableDiffusionPipeline", "text-to-image"),
-        ("FluxPipeline", "text-to-image"),
-        ("TextToVideoSDPipeline", "text-to-video"),
-        ("DDPMPipeline", "unconditional-image-generation"),
-        ("LDMTextToImagePipeline", "text-to-image"),
-        ("AudioLDM2Pipeline", "text-to-audio"),
-        ("StableDiffusionInpaintPipeline", None),
-    ],
-)
-def test_a_pipeline_class_tells_the_task(pipeline: str, expected: str | None) -> None:
-    assert detect_pipeline_task(tag=None, pipeline=pipeline) == expected
-
-
-def test_there_are_35_tasks() -> None:
-    assert len(OURS) == 35
+def test_there_are_36_tasks() -> None:
+    assert len(OURS) == 36
 
 
 def test_every_task_can_be_told_from_files_or_a_tag() -> None:
     ids = {each.id for each in OURS}
-    assert {task("BertModel", tag) for tag in ids} >= ids - {"feature-extraction"}
+    for_pipelines = {each for each in ids if is_for_pipelines(each)}
+    assert {task("BertModel", tag) for tag in ids - for_pipelines} >= ids - {"feature-extraction"} - for_pipelines
+    assert {task("BertModel", tag) for tag in for_pipelines} == {None}
 
 
 @pytest.mark.imports_models

@@ -129,8 +129,8 @@ def test_a_model_that_cannot_be_served_says_why_and_is_no_choice_in_v1(server: S
 def test_folders_that_come_change_and_go_are_seen_without_a_restart(server: Server, root: Path) -> None:
     path = write(root / "new" / "model", model())
     wait_until(lambda: ids(server, search="new/") == ["new/model"])
-    write(path, {"README.md": b"---\npipeline_tag: text-to-image\n---\n"})
-    wait_until(lambda: ids(server, task="text-to-image", search="new/") == ["new/model"])
+    write(path, {"README.md": b"---\npipeline_tag: feature-extraction\n---\n"})
+    wait_until(lambda: ids(server, task="feature-extraction", search="new/") == ["new/model"])
     shutil.rmtree(path)
     wait_until(lambda: ids(server, search="new/") == [])
 

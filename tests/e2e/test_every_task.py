@@ -61,7 +61,7 @@ def test_every_task_of_the_contract_is_registered(task_server: Server):
         "question-answering", "document-question-answering", "visual-question-answering", "feature-extraction",
         "sentence-similarity", "text-ranking", "image-feature-extraction", "object-detection",
         "zero-shot-object-detection", "image-segmentation", "depth-estimation", "mask-generation", "text-to-image",
-        "unconditional-image-generation", "text-to-speech", "text-to-audio", "text-to-video",
+        "image-to-image", "unconditional-image-generation", "text-to-speech", "text-to-audio", "text-to-video",
     }  # fmt: skip
-    assert len(promised) == 35
+    assert len(promised) == 36
     assert set(task_server.client.get("/models/v2/list/tasks").json()["output"]) == promised

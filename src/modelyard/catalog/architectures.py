@@ -29,10 +29,10 @@ REFINEMENTS = {
 """Tag → the tasks, found from the architecture, that say the same more exactly and so win over it."""
 
 UNSERVED_TAGS = frozenset({
-    "audio-to-audio", "graph-ml", "image-to-3d", "image-to-image", "image-to-video", "keypoint-detection",
-    "keypoint-matching", "multiple-choice", "reinforcement-learning", "robotics", "table-question-answering",
-    "tabular-classification", "tabular-regression", "text-to-3d", "time-series-forecasting", "video-to-video",
-    "visual-document-retrieval", "voice-activity-detection",
+    "audio-to-audio", "graph-ml", "image-to-3d", "image-to-video", "keypoint-detection", "keypoint-matching",
+    "multiple-choice", "reinforcement-learning", "robotics", "table-question-answering", "tabular-classification",
+    "tabular-regression", "text-to-3d", "time-series-forecasting", "video-to-video", "visual-document-retrieval",
+    "voice-activity-detection",
 })  # fmt: skip
 """Tasks of the hub's list that have no task here: such a model is not served as what its architecture may look like.
 Other words that authors write there say nothing. Source: the hub's API, GET /api/tasks."""
@@ -138,16 +138,6 @@ ENDINGS: tuple[tuple[str, str], ...] = (
 GENERATION = "ForConditionalGeneration"
 BARE = ("Model", "Encoder", "ForPreTraining")
 
-PIPELINES: tuple[tuple[tuple[str, ...], str | None], ...] = (
-    (("Inpaint", "Img2Img", "ImageVariation", "Upscale", "ControlNet", "InstructPix2Pix", "ImageToVideo",
-      "VideoToVideo", "StableVideoDiffusion", "Depth2Img"), None),
-    (("TextToVideo", "Video", "AnimateDiff", "WanPipeline", "LTX", "Mochi", "Latte"), "text-to-video"),
-    (("Audio", "MusicLDM"), "text-to-audio"),
-    (("DDPM", "DDIM", "PNDM", "ScoreSdeVe", "KarrasVe", "ConsistencyModelPipeline", "DiTPipeline", "LDMPipeline",
-      "DanceDiffusion"), "unconditional-image-generation"),
-)  # fmt: skip
-"""Words in a diffusers pipeline's name → task, in this order; None: it needs inputs that no task here has."""
-
 
 def detect_task(
     *,
@@ -173,9 +163,17 @@ def detect_task(
         return "chat"
     if by_shape in REFINEMENTS.get(tag or "", ()):
         return by_shape
+    if is_for_pipelines(tag):
+        return None
     if is_task(tag):
         return tag
     return None if tag in UNSERVED_TAGS else by_shape
+
+
+def is_for_pipelines(tag: str | None) -> bool:
+    """Whether it is the id of a task that pipelines of diffusers serve, and no model of transformers does."""
+    task = known_task(tag) if tag else None
+    return task is not None and bool(task.heads) and all(head.endswith("-pipeline") for head in task.heads)
 
 
 def is_task(tag: str | None) -> TypeGuard[str]:
@@ -188,13 +186,6 @@ def known_task(task_id: str) -> Task | None:
     from modelyard.tasks.registry import find_task
 
     return find_task(task_id)
-
-
-def detect_pipeline_task(*, tag: str | None, pipeline: str) -> str | None:
-    """The task of a diffusers pipeline class, or None when it needs inputs that no task here has."""
-    if is_task(tag):
-        return tag
-    return next((task for words, task in PIPELINES if any(word in pipeline for word in words)), "text-to-image")
 
 
 def architecture(config: Mapping[str, Any]) -> str | None:

@@ -13,11 +13,12 @@ import msgspec
 
 from modelyard.catalog import library
 from modelyard.catalog.adapters import inspect_adapter, is_adapter, names_base
-from modelyard.catalog.architectures import UNSERVED, architecture, detect_pipeline_task, detect_task, known_task
+from modelyard.catalog.architectures import UNSERVED, architecture, detect_task, is_for_pipelines, known_task
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, read_json_list, scan_folder
 from modelyard.catalog.foreign import find_foreign, find_foreign_files
 from modelyard.catalog.gguf import inspect_gguf
 from modelyard.catalog.gguf_files import GgufModel, choose_gguf_model, find_gguf_models
+from modelyard.catalog.pipelines import describe_refusal, detect_pipeline_task
 from modelyard.catalog.quantised import estimate_loaded_bytes, find_missing_extra, find_quantisation
 from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder, looks_like_ranker
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
@@ -387,10 +388,14 @@ def _absurd_size(config: Mapping[str, Any]) -> str | None:
 
 
 def _missing_component(files: Files, manifest: _Manifest) -> str | None:
+    """The first of a pipeline's folders that is not there, or lacks its weights. Parts that have none (tokenizers,
+    schedulers, guiders) have no config.json either."""
     for folder, (_, kind) in manifest.components.items():
         if kind.endswith(_WEIGHTLESS) or "Scheduler" in kind:
             continue
-        if find_weights(files, [f"{folder}/"]).format is Format.NONE:
+        inside = [name for name in files.sizes if name.startswith(f"{folder}/")]
+        has_config = f"{folder}/config.json" in files.sizes
+        if not inside or (has_config and find_weights(files, [f"{folder}/"]).format is Format.NONE):
             return folder
     return None
 
@@ -410,7 +415,11 @@ def _unsupported_type(manifest: _Manifest) -> str | None:
 
 
 def _taskless(front: FrontMatter, manifest: _Manifest) -> str:
-    if front.pipeline_tag:
+    if is_for_pipelines(front.pipeline_tag) and not manifest.pipeline:
+        return f"is for the task {front.pipeline_tag!r}, which only pipelines of diffusers are served for; take one"
+    if front.pipeline_tag and not known_task(front.pipeline_tag):
         return f"is for the task {front.pipeline_tag!r}, which Modelyard does not serve"
     name = _architecture(manifest)
+    if manifest.pipeline:
+        return describe_refusal(str(name))
     return f"has the architecture {name}, which tells no task; write `pipeline_tag: <task>` at the top of its README.md"

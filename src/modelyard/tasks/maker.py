@@ -24,7 +24,8 @@ class Maker(Protocol):
     rate: int
 
     def make(self, options: Mapping[str, Any], on_step: OnStep) -> Array | None:
-        """One image, video or sound. `options`: `text` where the model reads one, and some of `settings`.
+        """One image, video or sound. `options`: `text` where the model reads one, and some of `settings`; of them
+        `image`, `mask` and `control_image` are images of Pillow's, the mask in mode L.
 
         Returns, depending on what the model makes, an image as uint8 (height, width, 3), a video as uint8
         (frames, height, width, 3), or sound as float32 (samples,) or (samples, channels), from -1 to 1. The same

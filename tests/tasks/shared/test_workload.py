@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from modelyard.catalog.inspection import inspect_folder
-from modelyard.errors import ModelyardError
+from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Size, Task
 from modelyard.tasks.body import to_call
 from modelyard.tasks.registry import OURS, TASKS, get_task
@@ -39,13 +39,26 @@ def test_requests_grow(task: Task) -> None:
     assert lengths == sorted(lengths)
 
 
-@every_task
+@pytest.mark.parametrize("task", [task for task in TASKS if task.id != "image-to-image"], ids=lambda task: task.id)
 def test_a_tiny_model_answers_every_request(task: Task, load: Load, model_folder: Callable[[str], Path]) -> None:
     model = load(FAMILY_OF_TASK[task.id], task.heads[0])
     max_length = inspect_folder(model_folder(FAMILY_OF_TASK[task.id])).max_length
     for size in workload(task, max_length):
         (answer,) = task.run(model, [to_call(task, size.fields, size.params)])
         assert not isinstance(answer, ModelyardError), f"{size.name}: {answer}"
+
+
+@pytest.mark.parametrize(("family", "answered"), [("image_to_image", 0), ("inpainting", 1)])
+def test_models_that_change_images_answer_the_one_request_and_those_that_fill_in_the_other(
+    load: Load, family: str, answered: int
+) -> None:
+    task = get_task("image-to-image")
+    calls = [to_call(task, size.fields, size.params) for size in workload(task, None)]
+    answers = task.run(load(family, "image-pipeline"), calls)
+    assert not isinstance(answers[answered], ModelyardError), answers
+    refusal = answers[1 - answered]
+    assert isinstance(refusal, InvalidRequest)
+    assert refusal.data["field"] == "mask"
 
 
 def test_each_of_our_tasks_has_sizes_of_its_own() -> None:

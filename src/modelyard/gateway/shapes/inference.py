@@ -33,6 +33,10 @@ class Inference(Shape, frozen=True, kw_only=True, rename=None):
     video_url: Annotated[str | None, described(f"The video a task reads: {URL_BASE64}")] = None
     url: Annotated[str | None, described(f"The image, sound or video a task reads: {URL_BASE64}")] = None
     base64: Annotated[str | None, described(f"The image, sound or video a task reads: {URL_BASE64}")] = None
+    mask: Annotated[str | None, described(f"Of image-to-image, what to fill in of the image: {URL_BASE64}")] = None
+    mask_url: Annotated[str | None, described("The same as mask.")] = None
+    control_image: Annotated[str | None, described(f"Of image-to-image, what to follow: {URL_BASE64}")] = None
+    control_image_url: Annotated[str | None, described("The same as control_image.")] = None
     input: Annotated[
         Any,
         described(

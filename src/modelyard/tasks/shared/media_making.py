@@ -73,19 +73,28 @@ def prompt_length(call: Call[Any, Any]) -> int:
     return len(call.inputs.text)
 
 
+Finish = Callable[[Array, Call[Any, Any]], Made]
+"""Turns what the model has made into a file."""
+Read = Callable[[Call[Any, Any], Maker], dict[str, Any]]
+"""What the model is given beside the text and the params that a call has. May raise InvalidRequest."""
+
+
+def read_nothing(_call: Call[Any, Any], _model: Maker) -> dict[str, Any]:
+    """What a task reads whose inputs are a text at most."""
+    return {}
+
+
 def make_each(
-    model: Maker, calls: Sequence[Call[Any, Any]], finish: Callable[[Array, Call[Any, Any]], Made]
+    model: Maker, calls: Sequence[Call[Any, Any]], finish: Finish, read: Read = read_nothing
 ) -> list[Made | ModelyardError]:
-    """Runs the calls one by one; `finish` turns what the model has made into a file."""
-    return [make_one(model, call, finish) for call in calls]
+    """Runs the calls one by one."""
+    return [make_one(model, call, finish, read) for call in calls]
 
 
-def make_one(
-    model: Maker, call: Call[Any, Any], finish: Callable[[Array, Call[Any, Any]], Made]
-) -> Made | ModelyardError:
+def make_one(model: Maker, call: Call[Any, Any], finish: Finish, read: Read) -> Made | ModelyardError:
     """One call's file, or the error it met."""
     try:
-        made = model.make(options_of(call, model), report_steps(call))
+        made = model.make(options_of(call, model) | read(call, model), report_steps(call))
         if made is None:
             return InferenceFailed("Cancelled before it was done.")
         return finish(made, call)

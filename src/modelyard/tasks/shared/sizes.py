@@ -24,6 +24,8 @@ PROMPT_TOKENS = (16, 128, 256, MOST_TOKENS)
 NEW_TOKENS = 64
 STEPS = 2
 """One step is not legal for every scheduler."""
+STEPS_FROM_IMAGE = 4
+"""Of which pipelines leave out the first ones, up to 0.7 of them by default."""
 IMAGES = ((512, 384), (1024, 768))
 VIDEO = (16, 320, 240)
 """Frames, width, height."""
@@ -225,6 +227,19 @@ def with_a_question(sizes: Sizes) -> Sizes:
 def images_to_make(_max_length: int | None) -> list[Size]:
     """An image or video to make, of the model's own size."""
     return [Size("its own size", {"text": samples.words(16)}, {"num_inference_steps": STEPS, "seed": 0}, tokens=16)]
+
+
+def images_to_change(_max_length: int | None) -> list[Size]:
+    """An image to change, and the same with a mask, for models that fill in: each model refuses one of them."""
+    width, height = IMAGES[0]
+    picture = media_field(samples.image(width, height))
+    fields = {"media": picture, "text": samples.words(16)}
+    params = {"num_inference_steps": STEPS_FROM_IMAGE, "seed": 0}
+    name = f"{width} x {height} pixels"
+    return [
+        Size(name, fields, params, tokens=16),
+        Size(f"{name}, a mask", {**fields, "mask": {"media": {**picture, "where": "mask"}}}, params, tokens=16),
+    ]
 
 
 def images_without_input(_max_length: int | None) -> list[Size]:

@@ -1,6 +1,6 @@
 """Pipelines held by diffusers: loading a folder, running one call step by step.
 
-Owns the device, the dtype, and which of a pipeline's arguments a task's settings are. Speaks numpy outwards. Not
+Owns the device and the dtype, and reads what a call has made. Speaks numpy outwards. Not
 thread-safe: one thread at a time may call a pipeline.
 """
 
@@ -27,6 +27,7 @@ from modelyard.worker.runtimes.device import choose_device
 from modelyard.worker.runtimes.failures import first_line, loading_errors, making_errors
 from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.making import Stopped, choose_seed
+from modelyard.worker.runtimes.pipeline_arguments import PipelineArguments
 
 with quiet_library():  # which tells at length that there is no torchvision
     from diffusers import DiffusionPipeline
@@ -34,23 +35,15 @@ with quiet_library():  # which tells at length that there is no torchvision
 
 log = logging.getLogger(__name__)
 
-_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    "text": ("prompt",),
-    "negative_prompt": ("negative_prompt",),
-    "num_inference_steps": ("num_inference_steps",),
-    "guidance_scale": ("guidance_scale",),
-    "height": ("height",),
-    "width": ("width",),
-    "num_frames": ("num_frames",),
-    "eta": ("eta",),
-    "class_label": ("class_labels",),
-    "duration": ("audio_length_in_s", "audio_end_in_s"),
-    "seed": ("generator",),
+_OUTPUTS: Mapping[Head, tuple[str, ...]] = {
+    "image-pipeline": ("images", "image"),
+    "video-pipeline": ("frames", "video"),
+    "audio-pipeline": ("audios",),
 }
-"""A task's setting → what pipelines call it; the first name that a pipeline's call takes."""
+"""Head → the field of a pipeline's result that holds what it made; the first that it has."""
 
-_OUTPUTS: Mapping[Head, str] = {"image-pipeline": "images", "video-pipeline": "frames", "audio-pipeline": "audios"}
-"""Head → the field of a pipeline's result that holds what it made."""
+_FRAMES = frozenset({"video_length", "frame_size"})
+"""Arguments of pipelines that call the frames of a film its `images`."""
 
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
 """Stored types that a pipeline may run in on CUDA. Source: the safetensors format's names."""
@@ -164,17 +157,13 @@ class DiffusersPipeline:
         """`pipeline` is on its device already."""
         self.path = path
         taken = inspect.signature(pipeline.__call__).parameters
-        self._needed = find_needed(taken)
-        self._names = {
-            setting: name for setting, names in _ARGUMENTS.items() for name in reversed(names) if name in taken
-        }
-        self.settings = frozenset(self._names)
-        if strange := self._needed - set(self._names.values()):
-            raise ModelRefused(
-                f"{type(pipeline).__name__} needs {', '.join(sorted(strange))}, which no task here sends."
-            )
+        self._arguments = PipelineArguments(type(pipeline).__name__, taken)
+        self.settings = frozenset(self._arguments.names)
         self.rate = find_rate(pipeline) if head == "audio-pipeline" else 0
-        self._output = _OUTPUTS[head]
+        self._in_frames = head == "video-pipeline"
+        self._outputs = _OUTPUTS[head]
+        if self._in_frames and not _FRAMES.isdisjoint(taken):
+            self._outputs = ("images",)
         self._most_steps = find_most_steps(pipeline)
         self._as_arrays = {"output_type": "np"} if "output_type" in taken else {}
         self._pipeline = pipeline
@@ -183,14 +172,12 @@ class DiffusersPipeline:
     def make(self, options: Mapping[str, Any], on_step: OnStep) -> Array | None:
         """See `tasks.maker.Maker.make`. The noise is drawn on the CPU: a seed means the same there and on CUDA."""
         self._check(options)
-        arguments = {self._names[name]: value for name, value in options.items()}
-        if "seed" in self._names:
-            arguments[self._names["seed"]] = torch.Generator().manual_seed(choose_seed(options.get("seed")))
-        if "class_label" in options:
-            arguments[self._names["class_label"]] = [options["class_label"]]
+        if "seed" in self.settings:
+            options = {**options, "seed": torch.Generator().manual_seed(choose_seed(options.get("seed")))}
+        arguments = self._arguments.of(options)
         self._pipeline.progress_bar = lambda iterable=None, total=None: Steps(on_step, iterable, total)
         try:
-            with making_errors(self._output, value_errors_are_the_clients=True), quiet_library(library_logging):
+            with making_errors(self._outputs[0], value_errors_are_the_clients=True), quiet_library(library_logging):
                 result = self._pipeline(**arguments, **self._as_arrays)
                 return self._read(result)
         except Stopped:
@@ -198,11 +185,7 @@ class DiffusersPipeline:
 
     def _check(self, options: Mapping[str, Any]) -> None:
         """Raises InvalidRequest for options that the pipeline would stumble over only on its way."""
-        for setting, name in self._names.items():
-            if name in self._needed and setting not in options:
-                raise InvalidRequest(
-                    f"params.{setting}: missing; accepted: a value, which this model needs", field=f"params.{setting}"
-                )
+        self._arguments.check(options)
         steps = options.get("num_inference_steps", 0)
         if self._most_steps is not None and steps > self._most_steps:
             raise InvalidRequest(
@@ -213,27 +196,27 @@ class DiffusersPipeline:
 
     def _read(self, result: Any) -> Array:
         """What the call has made. Raises InferenceFailed when the pipeline makes something else."""
-        made = getattr(result, self._output, None)
+        found = ((name, made) for name in self._outputs if (made := getattr(result, name, None)) is not None)
+        field, made = next(found, ("", None))
         if made is None:
-            raise InferenceFailed(f"{type(self._pipeline).__name__} does not make {self._output}.")
+            raise InferenceFailed(f"{type(self._pipeline).__name__} does not make {self._outputs[0]}.")
         if any(getattr(result, "nsfw_content_detected", None) or ()):
             log.warning("the model's safety checker has blackened the answer")
         array = np.asarray(made[0])
-        if self._output == "audios":
+        if field == "audios":
             return array.T.astype(np.float32) if array.ndim == 2 else array.astype(np.float32)
-        if array.dtype != np.uint8:  # from 0 to 1, as the library's own conversion to images reads it
-            array = (array * 255).round().astype(np.uint8)
-        return array if array.shape[-1] == 3 else np.repeat(array[..., :1], 3, axis=-1)
+        if self._in_frames and array.ndim == 3:  # the frames of its one film, without a list around them
+            array = np.asarray(made)
+        return as_pixels(array, f"{type(self._pipeline).__name__} makes", 4 if self._in_frames else 3)
 
 
-def find_needed(parameters: Mapping[str, inspect.Parameter]) -> set[str]:
-    """The arguments that a call cannot do without."""
-    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {
-        name
-        for name, parameter in parameters.items()
-        if parameter.default is inspect.Parameter.empty and parameter.kind not in several
-    }
+def as_pixels(array: Array, what: str, dimensions: int) -> Array:
+    """Images of any kind as uint8 in RGB. Raises InferenceFailed for an array of other `dimensions`."""
+    if array.ndim != dimensions:
+        raise InferenceFailed(f"{what} an array of shape {array.shape}, which is not what its task answers.")
+    if array.dtype != np.uint8:  # from 0 to 1, as the library's own conversion to images reads it
+        array = (array * 255).round().astype(np.uint8)
+    return array[..., :3] if array.shape[-1] >= 3 else np.repeat(array[..., :1], 3, axis=-1)
 
 
 class Steps:
@@ -271,16 +254,21 @@ class Steps:
 
 
 def find_most_steps(pipeline: Any) -> int | None:
-    """Most steps that a pipeline's schedule can be cut into; None when it does not say."""
-    config = getattr(getattr(pipeline, "scheduler", None), "config", {})
+    """Most steps that a pipeline's schedule can be cut into; None when it does not say, and of a flow, which can be
+    cut at will: its config tells in what unit times are."""
+    scheduler = getattr(pipeline, "scheduler", None)
+    config = getattr(scheduler, "config", {})
     trained = config.get("num_train_timesteps")
-    return None if trained is None else int(trained) - int(config.get("steps_offset") or 0)
+    if trained is None or "FlowM" in type(scheduler).__name__:
+        return None
+    return int(trained) - int(config.get("steps_offset") or 0)
 
 
 def find_rate(pipeline: Any) -> int:
     """Samples per second of a pipeline's sound. Raises ModelRefused when its parts do not tell."""
-    for part in (getattr(pipeline, "vocoder", None), getattr(pipeline, "vae", None)):
-        rate = getattr(getattr(part, "config", None), "sampling_rate", None)
-        if rate:
-            return int(rate)
+    parts = [getattr(pipeline, name, None) for name in ("vocoder", "vae")]
+    rates = [getattr(getattr(part, "config", None), "sampling_rate", None) for part in parts]
+    rate = next((rate for rate in (*rates, getattr(pipeline, "sample_rate", None)) if rate), None)
+    if rate:
+        return int(rate)
     raise ModelRefused(f"{type(pipeline).__name__} does not say how many samples a second of its sound has.")

@@ -1,0 +1,176 @@
+"""What a diffusers pipeline reads and makes, told by the library's own source text: importing it costs seconds and is
+forbidden here. Owns the rule that leads from a pipeline's class to the tasks that it serves; loads nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+PICTURE, FILM, SOUND = "image", "video", "audio"
+MADE = {"images": PICTURE, "image": PICTURE, "frames": FILM, "video": FILM, "audios": SOUND}
+"""A field of a pipeline's result → what it holds."""
+
+FRAMES = frozenset({"video_length", "frame_size"})
+"""Arguments of pipelines whose result's `images` are one after the other in a film."""
+
+MEDIA = frozenset({
+    "image", "images", "input_images", "control_image", "reference_image", "original_image", "reference_images", "mask",
+    "mask_image", "control_mask", "video", "audio", "src_audio", "conditioning_frames", "control_video",
+})  # fmt: skip
+"""What pipelines call the media that they read."""
+ASKED = frozenset({"prompt", "class_labels", "image", "control_image", "mask_image"})
+"""What the tasks send of that which a pipeline cannot do without."""
+SENT = frozenset({"image", "images", "control_image"})
+"""Names under which the image of a request reaches a pipeline."""
+MASKS = frozenset({"mask_image", "mask", "control_mask"})
+"""Names under which its mask does."""
+BY_TEXT = {PICTURE: "text-to-image", FILM: "text-to-video", SOUND: "text-to-audio"}
+PIPELINE_TASKS = frozenset({*BY_TEXT.values(), "image-to-image", "unconditional-image-generation"})
+"""All that pipelines serve here."""
+
+CHANGING = (
+    "Img2Img", "Inpaint", "Edit", "Kontext", "Pix2Pix", "Upscale", "Upsample", "Refine", "Depth2Img", "Layered",
+    "Fill", "ImageTo", "VideoTo", "AudioTo", "Control",
+)  # fmt: skip
+"""Words in the names of pipelines that change what they are given, though their call also checks for nothing given."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineCall:
+    """How a pipeline is called: the arguments that it takes and those of them that it `needs`, its media that may be
+    left out, and what it `makes`, None when that is no image, video or sound."""
+
+    takes: frozenset[str]
+    needs: frozenset[str]
+    optional: frozenset[str]
+    makes: str | None
+
+
+def detect_pipeline_task(*, tag: str | None, pipeline: str) -> str | None:
+    """The task of a diffusers pipeline class: of those that it can serve the one that the card's `tag` names, else the
+    first. None when it needs or makes what no task here has. Of a class that the library does not have, the tag."""
+    call = find_call(pipeline)
+    if call is None:
+        return tag if tag in PIPELINE_TASKS else None
+    tasks = find_tasks(pipeline, call)
+    return tag if tag in tasks else next(iter(tasks), None)
+
+
+def find_tasks(pipeline: str, call: PipelineCall) -> tuple[str, ...]:
+    """The tasks of a pipeline class that is called so, the one it is mostly used for first."""
+    if call.needs - ASKED:
+        return ()
+    given, reads = find_given(pipeline, call), "prompt" in call.takes
+    if call.makes in (FILM, SOUND):
+        return (BY_TEXT[call.makes],) if reads and not given else ()
+    if call.makes is None or given - SENT - MASKS:
+        return ()
+    if not call.takes & SENT:
+        by_nothing = "unconditional-image-generation"
+        return () if given else (BY_TEXT[PICTURE] if reads else by_nothing,)
+    return ("image-to-image",) if given or not reads else (BY_TEXT[PICTURE], "image-to-image")
+
+
+def find_given(pipeline: str, call: PipelineCall) -> frozenset[str]:
+    """The media that the pipeline works on, so that it makes nothing without them."""
+    media = call.takes & MEDIA
+    return media if any(word in pipeline for word in CHANGING) else media - (call.optional - call.needs)
+
+
+def describe_refusal(pipeline: str) -> str:
+    """Why a pipeline of this class serves no task: a clause to follow the model's name."""
+    call = find_call(pipeline)
+    if call is None:
+        return f"is a {pipeline}, which the installed diffusers does not have; its card may name what runs it"
+    if call.makes is None:
+        return f"is a {pipeline}, which makes no image, video or sound; take a pipeline that makes one of them"
+    wanted = sorted(call.needs - ASKED) or sorted(find_given(pipeline, call)) or ["other inputs"]
+    return f"is a {pipeline}, which needs {', '.join(wanted)}, and no task here sends that; take another pipeline"
+
+
+@cache
+def find_call(pipeline: str) -> PipelineCall | None:
+    """How the library's pipeline of that class is called; None when it has none, or is not installed here."""
+    found = _find_method(pipeline)
+    if found is None:
+        return None
+    kind, call = found
+    given = call.args
+    names = [argument.arg for argument in (*given.args, *given.kwonlyargs)][1:]
+    count = len(given.args) - 1 - len(given.defaults)
+    lacking = [argument.arg for argument, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if not value]
+    results = [
+        node.value for node in ast.walk(call) if isinstance(node, ast.Return) and isinstance(node.value, ast.Call)
+    ]
+    return PipelineCall(
+        takes=frozenset(names),
+        needs=frozenset([*names[:count], *lacking]),
+        optional=MEDIA.intersection(_tested(kind) if results else names),
+        makes=FILM if FRAMES.intersection(names) else _made(results),
+    )
+
+
+def _find_method(name: str) -> tuple[ast.ClassDef, ast.FunctionDef] | None:
+    """The `__call__` of a class, its own or that of the first base that has one, and the class that has it."""
+    kind = _find_class(name)
+    if kind is None:
+        return None
+    own = ((kind, node) for node in _methods(kind) if node.name == "__call__")
+    bases = (ast.unparse(base).rpartition(".")[2] for base in kind.bases)
+    return next(own, None) or next((found for base in bases if (found := _find_method(base))), None)
+
+
+def _methods(kind: ast.ClassDef) -> Iterator[ast.FunctionDef]:
+    return (node for node in kind.body if isinstance(node, ast.FunctionDef))
+
+
+def _find_class(name: str) -> ast.ClassDef | None:
+    begin = f"\nclass {name}(".encode()
+    for file in _sources():
+        text = file.read_bytes()
+        if begin in text:
+            nodes = ast.parse(text).body
+            return next(node for node in nodes if isinstance(node, ast.ClassDef) and node.name == name)
+    return None
+
+
+@cache
+def _sources() -> tuple[Path, ...]:
+    spec = find_spec("diffusers")
+    if spec is None or not spec.submodule_search_locations:
+        return ()
+    return tuple(sorted((Path(spec.submodule_search_locations[0]) / "pipelines").rglob("*.py")))
+
+
+def _tested(kind: ast.ClassDef) -> Iterator[str]:
+    """Names of arguments that a method can do without, and of which it asks whether they were given."""
+    for method in _methods(kind):
+        count = len(method.args.defaults)
+        optional = {argument.arg for argument in method.args.args[-count:]} if count else set()
+        yield from optional.intersection(_asked(method))
+
+
+def _asked(method: ast.FunctionDef) -> Iterator[str]:
+    for node in ast.walk(method):
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Is | ast.IsNot):
+            asked = node.left
+        elif isinstance(node, ast.If | ast.IfExp):
+            asked = node.test
+        else:
+            continue
+        if isinstance(asked, ast.Name):
+            yield asked.id
+
+
+def _made(results: Sequence[ast.Call]) -> str | None:
+    """What the call returns. One that only hands on what another pipeline has made is taken for images."""
+    fields = [keyword.arg for result in results for keyword in result.keywords]
+    known = next((MADE[field] for field in fields if field in MADE), None)
+    if known or not results:
+        return known or PICTURE
+    return PICTURE if any(ast.unparse(result.func) == "ImagePipelineOutput" for result in results) else None
