@@ -193,6 +193,21 @@ def test_what_does_not_fit_its_base_is_refused(
         load_adapted_model(folder, base, ("causal-lm",))
 
 
+@pytest.mark.parametrize("left", ["adapter_config.json", "adapter_model.bin"])
+def test_what_is_left_of_an_adapter_beside_a_whole_model_is_passed_over(
+    left: str, model_folder: Folder, tmp_path: Path
+) -> None:
+    from modelyard.worker.runtimes.transformers import load_model
+
+    base = model_folder("llama_chat")
+    whole = Path(shutil.copytree(base, tmp_path / "whole"))
+    config = lora().to_dict() | {"base_model_name_or_path": "no/base", "target_modules": ["q_proj"]}
+    (whole / "adapter_config.json").write_text(json.dumps(config))
+    (whole / left).touch()
+
+    assert tokens(load_model(whole, ("causal-lm",))) == tokens(load_model(base, ("causal-lm",)))
+
+
 def test_a_whole_model_with_an_adapter_beside_it_is_the_model_that_the_library_loads(
     model_folder: Folder, tmp_path: Path
 ) -> None:

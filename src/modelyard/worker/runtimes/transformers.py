@@ -33,6 +33,7 @@ from modelyard.worker.runtimes.generation_settings import (
     take_generation_defaults,
 )
 from modelyard.worker.runtimes.heads import choose_class, refuse_missing_weights
+from modelyard.worker.runtimes.library_adapters import only_whole_adapters
 from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
 from modelyard.worker.runtimes.quantised_weights import find_method, loading_arguments, settle_weights
@@ -112,17 +113,18 @@ def load_weights(
     In the type for the device `where`, or of `precision`. Raises what the libraries raise.
     """
     method = find_method(config)
-    model, info = kind.from_pretrained(
-        path,
-        config=config,
-        dtype=torch.bfloat16 if precision == BF16 else "auto" if where.type == "cuda" else torch.float32,
-        local_files_only=True,
-        use_safetensors=not pickled,
-        variant=find_precision((file.name for file in path.iterdir()), *(PICKLED if pickled else SAFETENSORS)),
-        output_loading_info=True,
-        **loading_arguments(method, where),
-        **({"trust_remote_code": True} if remote_code else {}),
-    )
+    with only_whole_adapters(path):
+        model, info = kind.from_pretrained(
+            path,
+            config=config,
+            dtype=torch.bfloat16 if precision == BF16 else "auto" if where.type == "cuda" else torch.float32,
+            local_files_only=True,
+            use_safetensors=not pickled,
+            variant=find_precision((file.name for file in path.iterdir()), *(PICKLED if pickled else SAFETENSORS)),
+            output_loading_info=True,
+            **loading_arguments(method, where),
+            **({"trust_remote_code": True} if remote_code else {}),
+        )
     settle_weights(model, method, where)
     return model, info["missing_keys"]
 
