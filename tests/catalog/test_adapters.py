@@ -70,6 +70,16 @@ async def test_lists_know_an_adapter_by_its_base_whichever_comes_first(root: Pat
     )
 
 
+async def test_a_base_that_has_16_bits_by_itself_has_32_under_an_adapter(root: Path) -> None:
+    base = model("LlamaForCausalLM", "llama", parameters=100_000_000)
+    wide = await card_of(root, adapter(), base)
+    narrow = await card_of(root, adapter(), bf16=frozenset({"acme/base"}))
+
+    assert narrow.base is not None
+    assert narrow.base.memory_bytes < wide.memory_bytes - 100_000_000
+    assert narrow.memory_bytes == wide.memory_bytes
+
+
 async def test_its_row_names_its_base_and_is_no_variant_of_it(root: Path) -> None:
     card = await card_of(root, adapter(), model())
 
@@ -89,6 +99,11 @@ async def test_its_row_names_its_base_and_is_no_variant_of_it(root: Path) -> Non
         (adapter(), adapter("acme/tuned"), "is an adapter for acme/base, which is an adapter itself"),
         (adapter(), diffusers(), "which is in the form of diffusers"),
         (adapter(), {"config.json": text({})}, "is an adapter for acme/base, which cannot be served: acme/base has no"),
+        (
+            adapter(),
+            model("LlamaForCausalLM", "llama", config={"quantization_config": {"quant_method": "fp8"}}),
+            "is an adapter for acme/base, whose weights are quantised (fp8 in blocks), so that it cannot",
+        ),
         (adapter("/srv/secret/base"), None, "names its base by a path, which says nothing here"),
         (adapter("../base"), model(), "names its base by a path"),
         (adapter(None), model(), "is an adapter that names no base"),

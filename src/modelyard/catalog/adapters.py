@@ -11,7 +11,7 @@ from typing import Any
 
 from modelyard.catalog.architectures import is_task
 from modelyard.catalog.files import Files, read_json
-from modelyard.catalog.memory import CPU_GROWTH
+from modelyard.catalog.memory import CPU_GROWTH, estimate_model_bytes
 from modelyard.catalog.names import is_model_id
 from modelyard.catalog.readme import FrontMatter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
@@ -158,9 +158,16 @@ def join(card: ModelCard, base: ModelCard | None) -> ModelCard:
         base=base,
         inspection=inspection,
         refusal=refusal,
-        memory_bytes=card.memory_bytes if card.measured else base.memory_bytes + loaded_bytes(card.inspection),
+        memory_bytes=card.memory_bytes if card.measured else plan_base_bytes(base) + loaded_bytes(card.inspection),
         device_bytes=card.device_bytes if card.measured else base.device_bytes,
     )
+
+
+def plan_base_bytes(base: ModelCard) -> int:
+    """What the base takes under an adapter: in 32 bits, whatever is wanted of the base by itself."""
+    if base.inspection.precision is None:
+        return base.memory_bytes
+    return estimate_model_bytes(replace(base.inspection, precision=None, loaded_bytes=None))
 
 
 def loaded_bytes(inspection: Inspection) -> int:
@@ -184,4 +191,9 @@ def _base_refusal(model_id: str, base: ModelCard) -> str | None:
         return f"{start}, which cannot be served: {base.refusal}"
     if base.inspection.runtime != "transformers":
         return f"{start}, which is in the form of {base.inspection.runtime}; adapters need a base in safetensors."
+    if base.inspection.quantisation is not None:
+        return (
+            f"{start}, whose weights are quantised ({base.inspection.quantisation}), so that it cannot be put into "
+            f"them; write the id of the model that was quantised as base_model_name_or_path into its {CONFIG_FILE}."
+        )
     return None
