@@ -27,6 +27,7 @@ FIRST_ACCOUNT = "admin"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SANDBOXES = ("auto", "strict", "off")
 CACHE_REMOVES = ("own", "any", "nothing")
+PICKLES = (OFF, ASK, ON) = ("off", "ask", "on")
 BILLING_COUNTS = ("ready", "life", "inference")
 WORDS_FOR = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -88,6 +89,12 @@ class Settings:
         (),
         "org/name of a model that transformers holds whose weights are to have 16 bits (bf16) in place of 32: half the "
         "memory, answers that differ a little, slower where the processor has no bf16; may be given several times",
+    )
+    pickles: str = setting(
+        "ask",
+        "models whose weights are pickle files only, which a confined process makes into safetensors once. ask: those "
+        "named by --allow-unsafe; on: all; off: none",
+        choices=PICKLES,
     )
     context_tokens: int = setting(
         CONTEXT_TOKENS,

@@ -33,6 +33,7 @@ from modelyard.catalog.index import Index
 from modelyard.catalog.space import KEPT_FREE_BYTES
 from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import FIRST_ACCOUNT, Settings
+from modelyard.control.conversions import open_conversions
 from modelyard.control.disk_space import watch_disk_space
 from modelyard.control.journal import Journal
 from modelyard.control.parts import assemble
@@ -82,7 +83,7 @@ from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
 from modelyard.media.artefacts import Artefacts
 from modelyard.media.fetch import Fetcher, FetchLimits
 from modelyard.private_files import ensure_data_folder, ensure_private_folder
-from modelyard.records.models import Listing, Source
+from modelyard.records.models import Listing, ModelCard, OnProgress, Source
 from modelyard.records.variants import VARIANTS_FOLDER
 from modelyard.store.server_lock import open_server_lock
 from modelyard.store.store import Store
@@ -217,12 +218,17 @@ class Root:
             self._settings, learned=self._measurements.of, access=self._visibility, space=space
         )
         stack.push_async_callback(self._catalog.aclose)
+        self._conversions = open_conversions(self._settings)
         self._index = Index(self._catalog, self._store, self._clock)
         self._index.start()
         stack.push_async_callback(self._index.close)
 
+    async def _fetch(self, card: ModelCard, on_progress: OnProgress, account_id: str) -> Path:
+        """The folder from which replicas load a model."""
+        return await self._conversions.ensure(card, await self._catalog.ensure_files(card, on_progress, account_id))
+
     async def _open_engine(self, stack: AsyncExitStack) -> None:
-        self._engine = await asyncio.to_thread(open_engine, self._settings, self._catalog.ensure_files)
+        self._engine = await asyncio.to_thread(open_engine, self._settings, self._fetch)
         start_task(stack, keep_to_limits(*logs_of(self._settings), time.time), "logs")
         await self._engine.start()
         stack.push_async_callback(self._engine.close)

@@ -31,16 +31,19 @@ def test_what_is_listed_is_what_the_hub_and_exports_have_left(tmp_path: Path) ->
     os.utime(blobs / "d2.incomplete", (2 * DAY_S, DAY_S))
     (snapshot / "model.safetensors").symlink_to("../../blobs/d1")
     write(tmp_path / "variants/acme/m.onnx", model())
-    hub, variant = list_cached(tmp_path / "hub", tmp_path / "variants")
+    write(tmp_path / "converted/acme/old/0a1b", {"model.safetensors": b"x" * 10})
+    hub, variant, converted = list_cached(tmp_path / "hub", tmp_path / "variants", tmp_path / "converted")
     assert (hub.model_id, hub.kind, hub.size_bytes, hub.used_at_s) == ("acme/m", "hub", 1024, 2 * DAY_S)
     assert (variant.model_id, variant.kind) == ("acme/m.onnx", "variant")
+    assert (converted.model_id, converted.kind, converted.size_bytes) == ("acme/old", "converted", 10)
     remove(hub)
     remove(hub)
-    assert list_cached(tmp_path / "hub", tmp_path / "variants") == [variant]
+    remove(converted)
+    assert list_cached(tmp_path / "hub", tmp_path / "variants", tmp_path / "converted") == [variant]
 
 
 def test_nothing_is_listed_where_nothing_is(tmp_path: Path) -> None:
-    assert list_cached(tmp_path / "hub", tmp_path / "variants") == []
+    assert list_cached(tmp_path / "hub", tmp_path / "variants", tmp_path / "converted") == []
 
 
 def test_the_longest_unused_go_first_until_the_rest_is_small_enough() -> None:

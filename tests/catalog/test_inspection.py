@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.catalog.cards import find_refusal
+from modelyard.catalog.cards import find_refusal, make_card
+from modelyard.catalog.found import Found
 from modelyard.catalog.inspection import inspect_folder
-from modelyard.records.models import Inspection
+from modelyard.records.models import Inspection, Source
 from tests.catalog.models import Files, diffusers, model, sentence_transformer, sharded, text, weights, write
 
 
@@ -294,6 +295,29 @@ def test_a_refusal_says_what_was_found() -> None:
     sentence = find_refusal("acme/old", PICKLED, ())
 
     assert sentence == ("acme/old has its weights only as pickle files, which can run any code when they are opened.")
+
+
+@pytest.mark.parametrize(
+    ("pickles", "allowed", "refusal", "cause"),
+    [
+        ("ask", False, "acme/old has its weights only as pickle files, which can run any code", "unsafe"),
+        ("ask", True, None, None),
+        ("on", False, None, None),
+        ("off", True, "acme/old has its weights only as pickle files, which this server reads of no model.", None),
+    ],
+)
+def test_the_setting_says_whose_pickles_are_read(
+    pickles: str, allowed: bool, refusal: str | None, cause: str | None
+) -> None:
+    found = Found("acme/old", Source.FOLDER, PICKLED)
+    card = make_card(found, ["acme/old"] if allowed else [], pickles=pickles)
+    assert card.refusal_cause == cause
+    assert (card.refusal is None) if refusal is None else (card.refusal or "").startswith(refusal)
+
+
+def test_own_code_needs_leave_whatever_pickles_do() -> None:
+    both = Inspection(task="chat", pickle_only=True, remote_code=True)
+    assert find_refusal("a/b", both, (), "on") == "a/b needs Python code from its own repository to load."
 
 
 def test_two_dangers_make_one_sentence() -> None:

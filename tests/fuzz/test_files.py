@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from modelyard.catalog.inspection import MAX_SHOWN, inspect_folder
+from modelyard.catalog.bounds import MAX_SHOWN
+from modelyard.catalog.inspection import inspect_folder
 from modelyard.errors import InvalidRequest
 from modelyard.media.images import decode_image
 from modelyard.media.sounds import decode_sound

@@ -1,4 +1,4 @@
-"""What models take up on this machine's disk: the hub's files, and the variants made here.
+"""What models take up on this machine's disk: the hub's files, and the variants and conversions made here.
 
 Lists them, chooses which may go, and removes them; decides nothing about when.
 
@@ -18,8 +18,8 @@ from modelyard.catalog.hub_cache import HubCache
 
 @dataclass(frozen=True, slots=True)
 class CachedModel:
-    """`used_at_s`: when its files were last read or written, in seconds since 1970; reads count to the day. `kind`: hub
-    or variant."""
+    """`used_at_s`: when its files were last read or written, in seconds since 1970; reads count to the day. `kind`:
+    hub, variant, or converted."""
 
     model_id: str
     kind: str
@@ -28,12 +28,18 @@ class CachedModel:
     used_at_s: float
 
 
-def list_cached(hub_cache: Path, variants: Path) -> list[CachedModel]:
-    """Everything that could be removed, by model id; downloads that are not complete are among it."""
-    cache, made = HubCache(hub_cache), Folders([variants])
+def list_cached(hub_cache: Path, variants: Path, converted: Path) -> list[CachedModel]:
+    """Everything that could be removed, by model id; downloads that are not complete are among it. `variants`,
+    `converted`: the folders of what was made here."""
+    cache = HubCache(hub_cache)
     hub = (look_at(model_id, "hub", cache.folder(model_id)) for model_id in cache.model_ids())
-    own = (look_at(model_id, "variant", variants / model_id) for model_id in made.ids()) if variants.is_dir() else ()
-    return sorted([*hub, *own], key=lambda model: (model.model_id, model.kind))
+    made = (
+        look_at(model_id, kind, folder / model_id)
+        for kind, folder in (("variant", variants), ("converted", converted))
+        if folder.is_dir()
+        for model_id in Folders([folder]).ids()
+    )
+    return sorted([*hub, *made], key=lambda model: (model.model_id, model.kind))
 
 
 def look_at(model_id: str, kind: str, path: Path) -> CachedModel:

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 from modelyard.catalog.found import Found
 from modelyard.catalog.memory import estimate_model_bytes, plan_bf16_bytes, plan_context
-from modelyard.config import CONTEXT_TOKENS
+from modelyard.config import ASK, CONTEXT_TOKENS, OFF, ON
 from modelyard.records.models import Inspection, Measurement, ModelCard
 from modelyard.records.precision import BF16
 
 UNKNOWN_TASK = "unknown"
 """The task of a card whose files do not tell it; such a card always carries a refusal."""
 
+NO_PICKLES = "has its weights only as pickle files, which this server reads of no model"
+"""Said where the setting `pickles` is off."""
 
 NOT_IN_BF16 = ("text-to-speech", "text-to-audio")
 """Tasks whose models are loaded otherwise than by the transformers runtime."""
@@ -24,10 +26,14 @@ def make_card(
     allow_unsafe: Collection[str] = (),
     context_tokens: int = CONTEXT_TOKENS,
     bf16: Collection[str] = (),
+    pickles: str = ASK,
 ) -> ModelCard:
     """The card of one model. Its memory is an estimate until someone has measured it. `context_tokens`: the longest
-    context of models for which memory is set aside. `bf16`: ids of models that are to have weights of 16 bits."""
+    context of models for which memory is set aside. `bf16`: ids of models that are to have weights of 16 bits.
+    `pickles`: as the setting says."""
     inspection = found.inspection
+    if pickles == OFF and inspection.pickle_only and inspection.problem is None:
+        inspection = replace(inspection, problem=NO_PICKLES)
     if inspection.keeps_context:
         inspection = replace(inspection, max_length=plan_context(inspection.max_length, context_tokens))
     if found.model_id in bf16 and may_have_bf16(inspection):
@@ -40,7 +46,7 @@ def make_card(
         inspection=inspection,
         path=found.path,
         revision=found.revision,
-        refusal=find_refusal(found.model_id, inspection, allow_unsafe),
+        refusal=find_refusal(found.model_id, inspection, allow_unsafe, pickles),
     )
 
 
@@ -63,14 +69,16 @@ def apply_measurement(card: ModelCard, measurement: Measurement | None) -> Model
     )
 
 
-def find_refusal(model_id: str, inspection: Inspection, allow_unsafe: Collection[str]) -> str | None:
+def find_refusal(
+    model_id: str, inspection: Inspection, allow_unsafe: Collection[str], pickles: str = ASK
+) -> str | None:
     """One sentence that says what was found; None when the model may be served."""
     if inspection.problem:
         return f"{model_id} {inspection.problem}."
     if model_id in allow_unsafe:
         return None
     found = []
-    if inspection.pickle_only:
+    if inspection.pickle_only and pickles != ON:
         found.append("has its weights only as pickle files, which can run any code when they are opened")
     if inspection.remote_code:
         found.append("needs Python code from its own repository to load")

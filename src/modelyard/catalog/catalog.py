@@ -27,7 +27,7 @@ from modelyard.catalog.nearest import nearest_names
 from modelyard.catalog.quantised import INSTALLED
 from modelyard.catalog.space import Space
 from modelyard.clock import SystemClock
-from modelyard.config import CONTEXT_TOKENS, Settings
+from modelyard.config import ASK, CONTEXT_TOKENS, Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
 from modelyard.records.files import split_file
 from modelyard.records.models import Measurement, ModelCard, OnProgress, Source, check_model_id
@@ -70,10 +70,12 @@ class Catalog:
         access: Access = OPEN,
         context_tokens: int = CONTEXT_TOKENS,
         bf16: frozenset[str] = frozenset(),
+        pickles: str = ASK,
     ) -> None:
         """`hub` None: only local folders. `allow_unsafe`: ids whose pickles and own code the operator accepts.
         `guesses`: how often an account is told what it may have meant; None: always. `access`: who may see private
-        and gated models of the hub, and what was made of them. `context_tokens`, `bf16`: as the settings say."""
+        and gated models of the hub, and what was made of them. `context_tokens`, `bf16`, `pickles`: as the settings
+        say."""
         self._folders = folders
         self._hub = hub
         self._learned = learned
@@ -83,6 +85,7 @@ class Catalog:
         self._context_tokens = context_tokens
         self._bf16 = bf16
         self._bases: dict[str, str] = {}
+        self._pickles = pickles
         self._threads = ThreadPoolExecutor(FOLDER_THREADS, thread_name_prefix="folders")
         self._readers = f"modelyard {__version__}, transformers {transformers_version()}, {sorted(INSTALLED)}"
 
@@ -230,7 +233,9 @@ class Catalog:
 
     def _cards_of(self, models: Sequence[Found]) -> builtins.list[ModelCard]:
         measured = self._learned([found.model_id for found in models])
-        cards = (make_card(found, self._allow_unsafe, self._context_tokens, self._bf16) for found in models)
+        cards = (
+            make_card(found, self._allow_unsafe, self._context_tokens, self._bf16, self._pickles) for found in models
+        )
         return [apply_measurement(card, measured.get(card.model_id)) for card in cards]
 
     def _known_cards_of(self, models: Sequence[Found]) -> builtins.list[ModelCard]:
@@ -272,7 +277,8 @@ class Catalog:
         base_id = self._bases.get(model_id)
         base = f" {self._folders.stamp(base_id) or self._known(base_id) is not None}" if base_id else ""
         precision = " bf16" if model_id in self._bf16 else ""
-        return f"{stamp} {self._readers}{allowed}{base}{precision}"
+        pickles = "" if self._pickles == ASK else f" pickles {self._pickles}"
+        return f"{stamp} {self._readers}{allowed}{base}{precision}{pickles}"
 
     async def _list_one(self, model_id: str) -> builtins.list[ModelCard]:
         try:
@@ -325,4 +331,5 @@ def open_catalog(
         access=access,
         context_tokens=settings.context_tokens,
         bf16=frozenset(settings.bf16),
+        pickles=settings.pickles,
     )

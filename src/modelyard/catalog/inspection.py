@@ -14,10 +14,13 @@ import msgspec
 from modelyard.catalog import library
 from modelyard.catalog.adapters import inspect_adapter, is_adapter, names_base
 from modelyard.catalog.architectures import UNSERVED, architecture, detect_task, is_for_pipelines, known_task
+from modelyard.catalog.bounds import MAX_SHOWN, bounded
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, read_json, read_json_list, scan_folder
 from modelyard.catalog.foreign import find_foreign, find_foreign_files
 from modelyard.catalog.gguf import inspect_gguf
 from modelyard.catalog.gguf_files import GgufModel, choose_gguf_model, find_gguf_models
+from modelyard.catalog.onnx import inspect_onnx
+from modelyard.catalog.onnx_files import OnnxModel, choose_onnx_model, find_onnx_models, find_onnx_part
 from modelyard.catalog.pipelines import describe_refusal, detect_pipeline_task
 from modelyard.catalog.quantised import estimate_loaded_bytes, find_missing_extra, find_quantisation
 from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder, looks_like_ranker
@@ -38,12 +41,8 @@ from modelyard.records.variants import MANIFEST_FILE, MODEL_FILE, Manifest
 
 log = logging.getLogger(__name__)
 
-MAX_SHOWN = 500
-"""Characters of a file that may appear in what is said of a model. Real names and problems have a fifth of that."""
 MAX_FIGURES = 16
 """Of a variant's quality. There are two."""
-MAX_PARAMETERS = 2**63 - 1
-"""What a column of a database holds."""
 _UNEXPECTED = (TypeError, AttributeError, ValueError, LookupError, ArithmeticError, RecursionError)
 """What values of other types than a model's files have raise: a stranger's files must spoil no list."""
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
@@ -59,6 +58,7 @@ _NO_LIMIT = 10**9
 """Tokenizers without a limit say 1e30."""
 _PADDED_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "longformer", "mpnet"}
 """Their first two positions are not for tokens."""
+_NO_CONFIG = "has no config.json (or model_index.json), so nothing says how to load it"
 _WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "FeatureExtractor", "Processor", "ImageProcessorPil")
 
 
@@ -109,43 +109,36 @@ def inspect_files(
     if front is None:
         front = _read_front_matter(files)
     try:
-        return _bounded(_inspect(files, front, name, label))
+        return bounded(_inspect(files, front, name, label))
     except CorruptText as error:
         problem = f"cannot be read: {error}"
     except _UNEXPECTED:
         log.warning("the files of a model hold what no model's files hold", exc_info=True)
         problem = "cannot be read: a value in its JSON files has another type than loading it needs"
-    return _bounded(Inspection(license=front.license, pipeline_tag=front.pipeline_tag, problem=problem))
-
-
-def _bounded(inspection: Inspection) -> Inspection:
-    """The same with texts and numbers that every list and database can hold, whatever the files say."""
-    return replace(
-        inspection,
-        architecture=_bounded_text(inspection.architecture),
-        license=_bounded_text(inspection.license),
-        pipeline_tag=_bounded_text(inspection.pipeline_tag),
-        problem=_bounded_text(inspection.problem),
-        parameters=None if inspection.parameters is None else min(inspection.parameters, MAX_PARAMETERS),
-    )
-
-
-def _bounded_text(text: str | None) -> str | None:
-    return text if text is None or len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+    return bounded(Inspection(license=front.license, pipeline_tag=front.pipeline_tag, problem=problem))
 
 
 def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> Inspection:
-    if label is not None:
-        return _inspect_gguf(files, front, find_gguf_models(files.sizes), label)
+    quantisations = find_gguf_models(files.sizes)
+    if label is not None and choose_gguf_model(quantisations, label) is not None:
+        return _inspect_gguf(files, front, quantisations, label)
     if MANIFEST_FILE in files.sizes:
+        if label is not None:
+            raise NoSuchFile(label)
         return _inspect_variant(files, front)
     if is_adapter(files) and names_base(files):
         return inspect_adapter(files, front)
     manifest = _read_manifest(files)
+    graphs = [] if manifest.pipeline else find_onnx_models(files.sizes)
+    if label is not None:
+        return _inspect_onnx(files, front, manifest, graphs, name, label)
     weights = find_weights(files, manifest.folders)
-    quantisations = find_gguf_models(files.sizes)
     if quantisations and weights.format in (Format.NONE, Format.FOREIGN):
         return _inspect_gguf(files, front, quantisations, None)
+    if graphs and weights.format is not Format.SAFETENSORS:
+        exported = _inspect_onnx(files, front, manifest, graphs, name, None)
+        if exported.problem is None or weights.format in (Format.NONE, Format.FOREIGN):
+            return exported
     header, damage = _read_header(files, weights)
     manifest = _with_class(manifest, header)
     stored_bytes = sum(files.sizes[name] for name in weights.files)
@@ -165,10 +158,32 @@ def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> 
         problem=_problem(files, front, manifest, weights, damage, task)
         or (None if task else _taskless(front, manifest)),
         weight_files=weights.files,
-        labels=tuple(model.label for model in quantisations),
+        labels=(*(model.label for model in quantisations), *(graph.label for graph in graphs)),
         quantisation=find_quantisation(manifest.config),
         loaded_bytes=estimate_loaded_bytes(manifest.config, header.parameters) if header else None,
     )
+
+
+def _inspect_onnx(
+    files: Files, front: FrontMatter, manifest: _Manifest, graphs: Sequence[OnnxModel], name: str, label: str | None
+) -> Inspection:
+    """The one of `graphs` that `label` means. Raises NoSuchFile."""
+    graph = choose_onnx_model(graphs, label)
+    if graph is None:
+        raise NoSuchFile(label)
+    manifest = _with_class(manifest, None)
+    task = _task(files, front, manifest, name)
+    problem = _unsupported_type(manifest) or _absurd_size(manifest.config) or find_missing_tokenizer(task, files.sizes)
+    found = Inspection(
+        task=task,
+        architecture=_architecture(manifest),
+        max_length=_max_length(manifest),
+        license=front.license,
+        pipeline_tag=front.pipeline_tag,
+        remote_code=_needs_remote_code(files, manifest),
+        problem=problem or (None if task else _taskless(front, manifest)) if manifest.config else _NO_CONFIG,
+    )
+    return inspect_onnx(found, graph, [each.label for each in graphs])
 
 
 def _inspect_gguf(files: Files, front: FrontMatter, models: Sequence[GgufModel], label: str | None) -> Inspection:
@@ -368,7 +383,9 @@ def _incomplete(files: Files, manifest: _Manifest, weights: Weights, damage: str
             return "is an adapter that names no base; write its model id as base_model_name_or_path into its config"
         if weights.format is Format.FOREIGN:
             return f"cannot be loaded: {weights.problem}; use the repository that has the original safetensors"
-        return "has no config.json (or model_index.json), so nothing says how to load it"
+        return _NO_CONFIG
+    if part := find_onnx_part(files.sizes) if weights.format in (Format.NONE, Format.FOREIGN) else None:
+        return f"is exported to ONNX in several graphs ({part} is one), which are not served; take the original weights"
     if weights.format is Format.NONE:
         return "has no weights: there is no model.safetensors"
     if weights.problem or damage:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from modelyard.catalog.files import Files, read_json
+from modelyard.records.conversions import PICKLE_ENDINGS
 from modelyard.records.precision import find_precision, of_precision
 from modelyard.records.variants import DATA_FILE, MODEL_FILE
 
@@ -17,7 +18,6 @@ SAFETENSORS_STEMS = ("model", "diffusion_pytorch_model")
 """The names that `from_pretrained` looks for, without what follows the first dot."""
 
 PICKLE_STEMS = ("pytorch_model", "diffusion_pytorch_model")
-PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 FOREIGN_ENDINGS = {
     ".gguf": "GGUF",
     ".onnx": "ONNX",

@@ -19,6 +19,7 @@ from modelyard.clock import iso
 from modelyard.config import Resolved, Settings
 from modelyard.errors import InvalidRequest
 from modelyard.private_files import ensure_private_folder
+from modelyard.records.conversions import CONVERTED_FOLDER
 from modelyard.records.files import repository_of
 from modelyard.records.variants import VARIANTS_FOLDER
 from modelyard.units import GIB
@@ -32,8 +33,8 @@ DOWNLOADING_S = 60.0
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="See what models take up on this machine's disk (the hub's files, and variants made here), and make room. "
-    "What an instance uses is never removed.",
+    help="See what models take up on this machine's disk (the hub's files, and what was made of models here), and make "
+    "room. What an instance uses is never removed.",
 )
 
 
@@ -107,7 +108,8 @@ def look(settings: Settings) -> tuple[list[CachedModel], set[str]]:
     ensure_private_folder(settings.data_dir)
     with Store.open(settings.store_url) as store:
         in_use = {repository_of(each.model_id) for each in store.instances.list_open()}
-    models = list_cached(read_hub_settings().cache_dir, settings.data_dir / VARIANTS_FOLDER)
+    data_dir = settings.data_dir
+    models = list_cached(read_hub_settings().cache_dir, data_dir / VARIANTS_FOLDER, data_dir / CONVERTED_FOLDER)
     arriving = {each.model_id for each in models if any(is_growing(each))}
     return models, in_use | arriving
 

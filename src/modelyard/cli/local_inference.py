@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelyard.cli.local_models import fetch, find_model, open_catalog
+from modelyard.cli.local_models import find_model, open_catalog, prepare_files
 from modelyard.cli.progress import Progress
 from modelyard.config import Settings
 from modelyard.engine.base import Phase, Place
@@ -49,7 +49,7 @@ async def run_locally(
         if task_id is not None:
             card = replace(card, task=task_id)
         inference = bodies.read(get_task(card.task), body)
-        card = await fetch(catalog, card, progress.downloaded)
+        card = await prepare_files(catalog, card, settings, progress.downloaded)
     progress.step("loading the model libraries")
     async with boot(card, settings, lambda: progress.step(f"starting {card.model_id}")) as link:
         progress.step(f"{card.model_id} is at work")

@@ -61,6 +61,17 @@ async def fetch(catalog: Catalog, card: ModelCard, on_progress: Callable[[int, i
     return replace(card, path=await catalog.ensure_files(card, tell), base=base)
 
 
+async def prepare_files(
+    catalog: Catalog, card: ModelCard, settings: Settings, on_progress: Callable[[int, int], None]
+) -> ModelCard:
+    """The same, with the folders from which they are loaded: of those with pickled weights, what is made of them."""
+    from modelyard.control.conversions import open_conversions
+
+    card, conversions = await fetch(catalog, card, on_progress), open_conversions(settings)
+    base = card.base and await conversions.convert(card.base)
+    return replace(await conversions.convert(card), base=base)
+
+
 def is_path(name: str) -> bool:
     """Whether a model is named by its folder: a model id has exactly one slash and no leading dot."""
     return name.startswith((".", "/", "~")) or any((Path(name) / each).is_file() for each in FILES)
@@ -76,4 +87,4 @@ def card_of_folder(path: Path, settings: Settings) -> ModelCard:
     if not path.is_dir():
         raise InvalidRequest(field="model", got=str(path), accepted="org/name, or a model folder that exists")
     found = Found(f"{FOLDER_ORG}/{path.name}", Source.FOLDER, inspect_folder(path), path)
-    return make_card(found, settings.allow_unsafe, settings.context_tokens, settings.bf16)
+    return make_card(found, settings.allow_unsafe, settings.context_tokens, settings.bf16, settings.pickles)

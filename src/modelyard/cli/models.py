@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COLUMNS = ("model", "task", "#params", "#RAM", "known", "licence", "problem")
 
 
-@with_settings("data_dir", "models_dir", "allow_unsafe", "hub")
+@with_settings("data_dir", "models_dir", "allow_unsafe", "pickles", "hub")
 def ls(
     resolved: Resolved,
     text: Annotated[str | None, typer.Argument(help="only models whose id contains this, in any case")] = None,
@@ -49,7 +49,7 @@ def ls(
     return None
 
 
-@with_settings("data_dir", "models_dir", "allow_unsafe", "hub")
+@with_settings("data_dir", "models_dir", "allow_unsafe", "pickles", "hub")
 def show(resolved: Resolved, model: ModelId, json: Json = False) -> None:
     """Say what a model is, from its files and its card: nothing is downloaded or loaded. ERROR says why it cannot be
     served, and what to take instead."""
@@ -67,7 +67,7 @@ def show(resolved: Resolved, model: ModelId, json: Json = False) -> None:
     return None
 
 
-@with_settings("models_dir", "allow_unsafe", "hub")
+@with_settings("models_dir", "allow_unsafe", "pickles", "hub")
 def pull(resolved: Resolved, model: ModelId) -> None:
     """Download a model's files, so that its first start need not. Prints their folder."""
     import asyncio

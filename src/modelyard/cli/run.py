@@ -17,7 +17,9 @@ from modelyard.config import Resolved
 from modelyard.errors import InvalidRequest
 
 
-@with_settings("data_dir", "models_dir", "allow_unsafe", "bf16", "context_tokens", "sandbox", "allow_network", "hub")
+@with_settings(
+    "data_dir", "models_dir", "allow_unsafe", "bf16", "pickles", "context_tokens", "sandbox", "allow_network", "hub"
+)
 def run(
     resolved: Resolved,
     model: Annotated[

@@ -16,7 +16,17 @@ from modelyard.records.replicas import ReplicaSpec
 
 
 @with_settings(
-    "host", "models_dir", "allow_unsafe", "bf16", "context_tokens", "sandbox", "allow_network", "hub", "log_level"
+    "host",
+    "data_dir",
+    "models_dir",
+    "allow_unsafe",
+    "bf16",
+    "pickles",
+    "context_tokens",
+    "sandbox",
+    "allow_network",
+    "hub",
+    "log_level",
 )
 def worker(
     resolved: Resolved,
@@ -68,14 +78,14 @@ def worker(
 
 async def prepare_replica(settings: Settings, name: str, device: str) -> ReplicaSpec:
     """Finds the model, downloads it where needed, and says how to load it. Raises what the catalog raises."""
-    from modelyard.cli.local_models import fetch, find_model, open_catalog
+    from modelyard.cli.local_models import find_model, open_catalog, prepare_files
     from modelyard.cli.progress import Progress
     from modelyard.engine.machine import usable_cores
 
     async with open_catalog(settings) as catalog:
         with Progress(f"looking for {name}") as progress:
             card = await find_model(catalog, settings, name)
-            card = await fetch(catalog, card, progress.downloaded)
+            card = await prepare_files(catalog, card, settings, progress.downloaded)
     return ReplicaSpec.of(
         "solo",
         card,

@@ -74,8 +74,9 @@ class Preparations:
         self._on_change = on_change
 
     def offer(self, card: ModelCard) -> None:
-        """Takes a card somebody has just looked up, so that a local model needs no task at all."""
-        if card.is_here and card.model_id not in self._tasks:
+        """Takes a card somebody has just looked up, so that a local model that is loaded as it is needs no task at
+        all."""
+        if card.is_here and not card.has_pickles and card.model_id not in self._tasks:
             self._states[card.model_id] = Prepared(card)
 
     def ensure(self, model_id: str, account_id: str) -> Preparation:

@@ -22,12 +22,14 @@ from modelyard.engine.base import OnStep
 from modelyard.engine.rundir import remove_tree
 from modelyard.errors import ModelRefused
 from modelyard.private_files import FILE_MODE, FOLDER_MODE
+from modelyard.records.conversions import ConversionOrder
 from modelyard.records.variants import ExportOrder, ExportReport
 from modelyard.worker.environment import worker_environment
 from modelyard.worker.processes import kill_group
 
 PROGRAM = (sys.executable, "-m", "modelyard.worker.variants")
 LINE_BYTES = 1024 * 1024
+Order = ExportOrder | ConversionOrder
 MOST_REPORTS = 100
 """There are four kinds of steps, two of which come twice."""
 
@@ -37,6 +39,11 @@ async def make_variant(order: ExportOrder, on_step: OnStep, program: Sequence[st
 
     Cancelling ends the program; it leaves no half variant. Raises ModelRefused with the program's own words.
     """
+    return await make_folder(order, on_step, program, f"cannot be made into {order.kind}")
+
+
+async def make_folder(order: Order, on_step: OnStep, program: Sequence[str], failure: str) -> dict[str, Any]:
+    """The same for any program that makes a folder of a model. `failure`: what to say before its own words."""
     target = Path(order.target)
     scratch = target.with_name(f".{target.name}.scratch")
     made = scratch / target.name
@@ -44,17 +51,17 @@ async def make_variant(order: ExportOrder, on_step: OnStep, program: Sequence[st
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         order = msgspec.structs.replace(order, target=str(made), scratch=str(scratch))
-        facts = await run_program(order, on_step, program)
+        facts = await run_program(order, on_step, program, failure)
         await asyncio.to_thread(take_over, made, target)
     except OSError as error:
-        raise ModelRefused(f"{order.model_id}: its variant cannot be written: {error.strerror}.") from error
+        raise ModelRefused(f"{order.model_id} {failure}: it cannot be written: {error.strerror}.") from error
     finally:
         await asyncio.to_thread(remove_tree, scratch)
     return facts
 
 
-async def run_program(order: ExportOrder, on_step: OnStep, program: Sequence[str]) -> dict[str, Any]:
-    """Runs the program to its end; see `make_variant`."""
+async def run_program(order: Order, on_step: OnStep, program: Sequence[str], failure: str) -> dict[str, Any]:
+    """Runs the program to its end; see `make_folder`."""
     process = await asyncio.create_subprocess_exec(
         *program,
         stdin=PIPE,
@@ -75,15 +82,15 @@ async def run_program(order: ExportOrder, on_step: OnStep, program: Sequence[str
                 on_step(last.message or last.step)
         status = await process.wait()
     except (ValueError, msgspec.MsgspecError) as error:  # too long a line, or none of these
-        last = ExportReport(failed=f"the program that makes variants wrote what makes no sense: {error}")
+        last = ExportReport(failed=f"the program that does it wrote what makes no sense: {error}")
     finally:
         if process.returncode is None:
             kill_group(process.pid, signal.SIGKILL)
             status = await process.wait()
     if last.done is not None:
         return last.done
-    why = last.failed or f"the export ended with status {status} (the machine may have run out of memory)"
-    raise ModelRefused(f"{order.model_id} cannot be made into {order.kind}: {why}", model=order.model_id)
+    why = last.failed or f"the program that does it ended with status {status} (the machine may have run out of memory)"
+    raise ModelRefused(f"{order.model_id} {failure}: {why}", model=order.model_id)
 
 
 async def read_reports(stdout: asyncio.StreamReader) -> AsyncIterator[ExportReport]:
@@ -107,7 +114,7 @@ def take_over(made: Path, target: Path) -> None:
             path = Path(folder, name)
             mode = path.lstat().st_mode
             if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-                raise ModelRefused(f"The program that makes variants left something that is no file: {name}.")
+                raise ModelRefused(f"The program that makes models left something that is no file: {name}.")
             own(path, FOLDER_MODE if stat.S_ISDIR(mode) else FILE_MODE)
     if target.exists():
         made.rename(new := made.with_name(f"{made.name}.new"))

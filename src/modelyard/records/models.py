@@ -25,6 +25,9 @@ GGUF = "gguf"
 ADAPTED = "peft"
 """The library of adapters."""
 
+ONNX = "onnx"
+"""The library of models in ONNX files, made here or elsewhere, and the runtime that holds them."""
+
 UNSAFE = "unsafe"
 """Why a model is refused that the operator may accept: its files run code when they are loaded."""
 
@@ -58,8 +61,9 @@ class Inspection:
     `task` is one of the contract's ids, or None when the files do not tell. `pickle_only` (opening its weights may run
     any code) and `remote_code` (loading runs code from its repository) are dangers that an operator may accept;
     `problem` is one that nobody can: a clause that follows the model's name. `weight_files`: the files that loading
-    reads the weights from, the one that names the others first. `labels`: of GGUF files, by which `org/name:label`
-    chooses one. `token_bytes`: what a runtime that sets aside memory for its whole context takes for one token of it.
+    reads the weights from, the one that names the others first. `labels`: of files, by which `org/name:label` chooses
+    one. `exported`: a graph that others have exported to ONNX; False of the variants made here. `token_bytes`: what a
+    runtime that sets aside memory for its whole context takes for one token of it.
     `quantisation`: what its weights are quantised with, if they are, and `loaded_bytes` what those become when they
     are loaded on a CPU. `precision`: BF16, where the operator wants its weights in that; None: as usual.
     `quality`: of a variant, how near its answers are to its original's; see records.variants. `adapter`: what is
@@ -80,6 +84,7 @@ class Inspection:
     problem: str | None = None
     weight_files: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    exported: bool = False
     token_bytes: int = 0
     quantisation: str | None = None
     precision: str | None = None
@@ -97,9 +102,14 @@ class Inspection:
         return self.library == GGUF
 
     @property
+    def is_one_file(self) -> bool:
+        """Whether its runtime is told which file to load, since there may be others beside it."""
+        return self.keeps_context or self.exported
+
+    @property
     def runtime(self) -> str:
         """The runtime that holds such a model in a worker. sentence-transformers folders are transformers inside."""
-        return self.library if self.library in ("diffusers", "onnx", GGUF) else "transformers"
+        return self.library if self.library in ("diffusers", ONNX, GGUF) else "transformers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +154,11 @@ class ModelCard:
     def is_here(self) -> bool:
         """Whether all its files are on this machine, and nobody has removed their folder meanwhile."""
         return self.path is not None and self.path.is_dir() and (self.base is None or self.base.is_here)
+
+    @property
+    def has_pickles(self) -> bool:
+        """Whether its weights, or its base's, are pickles, of which others are made before they are loaded."""
+        return self.inspection.pickle_only or (self.base is not None and self.base.has_pickles)
 
     @property
     def refusal_cause(self) -> str | None:

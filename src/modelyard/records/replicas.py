@@ -14,12 +14,12 @@ if TYPE_CHECKING:  # a worker that boots needs no card
 class ReplicaSpec:
     """Everything a worker needs to serve one model. `secret` authenticates the connection to it.
 
-    `remote_code` and `pickled`: the model needs it, and the operator has allowed it. `max_batch`: most calls in one
+    `remote_code`: the model needs it, and the operator has allowed it. `max_batch`: most calls in one
     batch, at least 1; None: the task's own. `memory_limit_bytes`: what the worker may allocate for its
     model, weights included; None: as much as there is. `owner`: whose it is, as far as the engine needs to tell owners
     apart; no worker is told. `sandbox`: off, or auto, or strict, here the same: confined; `network`: it may open
     connections all the same; `scratch`: the folder it makes for itself to write in. `weights`: the file in `path` to
-    load, and `context_tokens` what it is to keep of prompt and answer together, where the runtime needs to be told.
+    load, and `context_tokens` how long its texts are, prompt and answer together, where the runtime needs to be told.
     `base`: of an adapter, the folder of the model that it changes.
     """
 
@@ -31,7 +31,6 @@ class ReplicaSpec:
     device: str = "auto"
     threads: int = 1
     remote_code: bool = False
-    pickled: bool = False
     secret: str = ""
     log_path: str | None = None
     max_batch: int | None = None
@@ -56,9 +55,8 @@ class ReplicaSpec:
             task=card.task,
             runtime=inspection.runtime,
             remote_code=inspection.remote_code,
-            pickled=inspection.pickle_only,
-            weights=inspection.weight_files[0] if inspection.keeps_context else None,
-            context_tokens=inspection.max_length if inspection.keeps_context else None,
+            weights=inspection.weight_files[0] if inspection.is_one_file else None,
+            context_tokens=inspection.max_length if inspection.is_one_file else None,
             base=str(card.base.path) if card.base is not None else None,
             precision=inspection.precision,
             **more,

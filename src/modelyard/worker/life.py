@@ -29,6 +29,7 @@ from modelyard.worker.memory import Gauge, Memory
 from modelyard.worker.schedulers.base import Scheduler
 from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.schedulers.slots import Slots
+from modelyard.worker.second_nursery import WRITES_ITSELF
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,6 @@ class Runtimes:
             task.heads,
             device=spec.device,
             remote_code=spec.remote_code,
-            pickled=spec.pickled,
             precision=spec.precision,
         )
 
@@ -99,7 +99,7 @@ class FreshRuntimes(Runtimes):
         """See ModelLibrary. Imports the runtime as well: a memory limit is to count the model's own memory alone."""
         from modelyard.worker.runtimes.base import find_loader
 
-        if spec.weights is not None:
+        if spec.runtime in WRITES_ITSELF:
             import modelyard.worker.runtimes.without_torch  # noqa: F401 - before anything looks for it
         task = super().find_task(spec)
         if (import_loader := find_loader(spec.runtime, task.heads)) is not None:

@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 
 from modelyard.catalog.inspection import inspect_folder
 from modelyard.errors import ModelRefused
+from modelyard.records.conversions import converted_name
 from modelyard.tasks.sentence_similarity import TASK as SIMILARITY
 from modelyard.worker.runtimes.base import load_model
+from modelyard.worker.runtimes.pickles import convert
 
 HEADS = ("sequence-classification",)
 INPUTS = {"input_ids": np.array([[2, 7, 9, 3]]), "attention_mask": np.ones((1, 4), dtype=np.int64)}
@@ -41,8 +43,8 @@ def sentences(model_folder: Callable[[str], Path], tmp_path: Path) -> Path:
     return folder
 
 
-def logits(folder: Path, *, pickled: bool = False) -> Any:
-    return load_model("transformers", folder, HEADS, pickled=pickled).forward(INPUTS)["logits"]
+def logits(folder: Path) -> Any:
+    return load_model("transformers", folder, HEADS).forward(INPUTS)["logits"]
 
 
 def test_weights_named_after_their_type_are_loaded(classifier: Path) -> None:
@@ -76,7 +78,8 @@ def test_and_pickled_ones_where_they_are_allowed(classifier: Path) -> None:
 
     found = inspect_folder(classifier)
     assert (found.pickle_only, found.weight_files) == (True, ("pytorch_model.fp16.bin",))
-    np.testing.assert_allclose(logits(classifier, pickled=True), usual, atol=1e-6)
+    convert(classifier / found.weight_files[0], classifier / converted_name(found.weight_files[0]))
+    np.testing.assert_allclose(logits(classifier), usual, atol=1e-6)
 
 
 def test_a_sentence_transformer_may_have_its_model_in_a_folder_of_its_own(

@@ -46,7 +46,6 @@ def load_adapted_model(
     *,
     device: str = "auto",
     remote_code: bool = False,
-    pickled: bool = False,
 ) -> TransformersModel:
     """The model in the folder `base` with the adapter in the folder `path` in its weights, under the first of `heads`
     that fits it. Tokenizer, chat template and processor are the adapter's own where it has them.
@@ -61,7 +60,7 @@ def load_adapted_model(
         set_label_count(config, count_labels(shapes))
         head, kind = choose_class(config, heads, remote_code=remote_code)
         tokenizer, processor = load_parts(find_parts(path, files), head, config, remote_code=remote_code)
-        model, missing = load_weights(kind, files, config, where, remote_code=remote_code, pickled=pickled)
+        model, missing = load_weights(kind, files, config, where, remote_code=remote_code)
         refuse_missing_weights(head, [name for name in missing if name not in set(map(base_name_of, shapes))])
         fit_vocabulary(model, tokenizer, count_words(shapes), path)
         model = merge(model, path, shapes)

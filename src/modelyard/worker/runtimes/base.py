@@ -25,6 +25,12 @@ RUNTIMES = {
 ADAPTERS = "modelyard.worker.runtimes.adapters"
 """The module that loads an adapter and its base."""
 
+FILES = {
+    "onnx": "modelyard.worker.runtimes.onnx_published",
+    "gguf": "modelyard.worker.runtimes.gguf",
+}
+"""Runtime name → the module whose `load_model` loads one file that is a model."""
+
 HEADS: dict[tuple[str, Head], str] = {
     ("transformers", "text-to-waveform"): "modelyard.worker.runtimes.text_to_sound",
     ("transformers", "text-to-spectrogram"): "modelyard.worker.runtimes.text_to_sound",
@@ -38,13 +44,10 @@ PIPELINES: frozenset[Head] = frozenset({"image-pipeline", "video-pipeline", "aud
 class Loader(Protocol):
     """What every runtime module offers as `load_model`."""
 
-    def __call__(
-        self, path: Path, heads: tuple[Head, ...], *, device: str, remote_code: bool, pickled: bool, **more: str
-    ) -> Loaded:
+    def __call__(self, path: Path, heads: tuple[Head, ...], *, device: str, remote_code: bool, **more: str) -> Loaded:
         """Loads the model in the folder `path` under the first of `heads` that fits it.
 
-        `remote_code`, `pickled`: run the repository's code, read pickled weights; the operator has allowed it. `more`:
-        what only this runtime is told.
+        `remote_code`: run the repository's code; the operator has allowed it. `more`: what only this runtime is told.
 
         Raises: ModelRefused when the files must not or cannot be served; BootFailed when loading went wrong.
         """
@@ -57,9 +60,9 @@ def find_loader(runtime: str, heads: tuple[Head, ...] = ()) -> Callable[[], Load
 
 
 def load_file(spec: ReplicaSpec, heads: tuple[Head, ...]) -> Loaded:
-    """The model in one file of its folder, which is told how much context to set aside. Raises: BootFailed,
+    """The model in one file of its folder, which is told how long its texts are. Raises: BootFailed,
     ModelRefused."""
-    module = import_module(RUNTIMES[spec.runtime])
+    module = import_module(FILES[spec.runtime])
     loaded: Loaded = module.load_model(
         Path(spec.path) / (spec.weights or ""),
         heads,
@@ -81,7 +84,6 @@ def load_adapted(spec: ReplicaSpec, heads: tuple[Head, ...]) -> Loaded:
         heads,
         device=spec.device,
         remote_code=spec.remote_code,
-        pickled=spec.pickled,
     )
     return loaded
 
@@ -93,7 +95,6 @@ def load_model(
     *,
     device: str = "auto",
     remote_code: bool = False,
-    pickled: bool = False,
     precision: str | None = None,
 ) -> Loaded:
     """The model in the folder `path`, held by `runtime`, under the first of `heads` that fits it.
@@ -113,4 +114,4 @@ def load_model(
     if remote_code:
         copy_code_to_own_folder()
     more = {} if precision is None else {"precision": precision}
-    return load(path, offered, device=device, remote_code=remote_code, pickled=pickled, **more)
+    return load(path, offered, device=device, remote_code=remote_code, **more)

@@ -57,11 +57,10 @@ def load_model(
     *,
     device: str = "auto",
     remote_code: bool = False,
-    pickled: bool = False,
 ) -> DiffusersPipeline:
     """The pipeline in the folder `path`, on `device`, with every part that the folder has, its safety checker included.
 
-    Reads local files only, and weights from safetensors only unless `pickled`. On the CPU all is float32; on CUDA the
+    Reads local files only, and weights from safetensors only. On the CPU all is float32; on CUDA the
     pipeline keeps the type that most of its weights are stored in.
 
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
@@ -73,7 +72,7 @@ def load_model(
     how = {
         "dtype": find_dtype(path) if where.type == "cuda" else torch.float32,
         "local_files_only": True,
-        "use_safetensors": None if pickled else True,
+        "use_safetensors": True,
         "variant": find_shared_precision(path),
     }
     with loading_errors(path, str(where)), quiet_library(), quiet_library(library_logging):

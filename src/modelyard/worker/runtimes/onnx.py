@@ -29,9 +29,8 @@ def load_model(
     *,
     device: str = "auto",
     remote_code: bool = False,
-    pickled: bool = False,
 ) -> Model:
-    """The variant in the folder `path`, on the CPU. `remote_code`, `pickled`: such folders hold neither.
+    """The variant in the folder `path`, on the CPU. `remote_code`: such folders hold none.
 
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
@@ -76,13 +75,17 @@ class OnnxModel:
         """See `tasks.model.Model.forward`. Exported is the plain pass alone: no other `method`, no `settings`."""
         if method != "forward" or settings:
             raise InferenceFailed(f"This variant has no {method} with {settings or 'no settings'}: use the original.")
-        given = {name: prepare(array) for name, array in inputs.items() if name in self._session.inputs}
-        for name in self._session.inputs:
-            if name not in given:
-                given[name] = assume(name, inputs)
+        given = {
+            name: prepare(inputs[name] if name in inputs else self.assume(name, inputs), self._session.types[name])
+            for name in self._session.inputs
+        }
         with batch_errors(given):
             outputs = self._session.run(given)
         return dict(zip(self._session.outputs, outputs, strict=True))
+
+    def assume(self, name: str, inputs: Mapping[str, Array]) -> Array:
+        """What stands for an input that the task does not give. Raises InferenceFailed."""
+        return assume(name, inputs)
 
     def postprocess(self, method: str, outputs: Any, *more: Any, **options: Any) -> Any:
         """See `tasks.model.Model.postprocess`. The tasks that variants are made for need none."""
@@ -99,9 +102,10 @@ class OnnxModel:
         raise InferenceFailed("This model answers in one pass; it does not generate.")
 
 
-def prepare(array: Array) -> Array:
-    """The array in the type that exported graphs take: 64-bit ids, 32-bit floats."""
-    return np.ascontiguousarray(array, np.float32 if np.issubdtype(array.dtype, np.floating) else np.int64)
+def prepare(array: Array, kind: Any) -> Array:
+    """The array in the type `kind` that the graph takes; where that is not known, 64-bit ids or 32-bit floats."""
+    plain = np.float32 if np.issubdtype(array.dtype, np.floating) else np.int64
+    return np.ascontiguousarray(array, kind or plain)
 
 
 def assume(name: str, inputs: Mapping[str, Array]) -> Array:

@@ -9,7 +9,9 @@ import ctypes
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from modelyard.tasks.model import Array
@@ -17,12 +19,21 @@ from modelyard.worker.limits import says_out_of_memory
 from modelyard.worker.runtimes.failures import first_line
 from modelyard.worker.runtimes.threads import get_threads
 
+TYPES = {
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+}
+"""The library's name of what an input takes → numpy's."""
 FATAL_ONLY = 4
 SPIN_US = "50"
 
 
 class Session:
-    """A graph and its weights in memory.
+    """A graph and its weights in memory. `inputs`, `outputs`: their names, in its order; `types` and `shapes`: of its
+    inputs, a number for what is fixed.
 
     ONNX Runtime fixes its threads when a session is made. When the worker's number has changed since, the next run
     makes the session anew first: tens of milliseconds, as the weights are mapped and their pages still there.
@@ -39,6 +50,10 @@ class Session:
             self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._open()
         self.inputs: tuple[str, ...] = tuple(node.name for node in self._session.get_inputs())
+        self.types: Mapping[str, Any] = {node.name: TYPES.get(node.type) for node in self._session.get_inputs()}
+        self.shapes: Mapping[str, Sequence[int | str | None]] = {
+            node.name: node.shape for node in self._session.get_inputs()
+        }
         self.outputs: tuple[str, ...] = tuple(node.name for node in self._session.get_outputs())
 
     def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:

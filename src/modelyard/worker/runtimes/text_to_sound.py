@@ -36,11 +36,10 @@ def load_model(
     *,
     device: str = "auto",
     remote_code: bool = False,
-    pickled: bool = False,
 ) -> SoundModel:
     """The model in the folder `path`, in eval mode on `device`.
 
-    Reads local files only, and weights from safetensors only unless `pickled`. On CUDA the weights keep their stored
+    Reads local files only, and weights from safetensors only. On CUDA the weights keep their stored
     dtype, on the CPU they become float32. `remote_code` changes nothing: the families served here need none.
 
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
@@ -52,7 +51,7 @@ def load_model(
         if family is None:
             raise ModelRefused(f"{config.model_type} models are not served; of those with sound, {served()} are.")
         head, kind = choose_class(config, heads, remote_code=False)
-        model, missing = load_weights(kind, path, config, where, pickled=pickled)
+        model, missing = load_weights(kind, path, config, where)
         refuse_missing_weights(head, missing)
         return family(path, model.eval().to(where))
 

@@ -41,7 +41,7 @@ from modelyard.worker.runtimes.stepping import MinimumLengths, Rows
 from modelyard.worker.runtimes.tensors import to_plain, to_tensors
 from modelyard.worker.runtimes.whisper import find_generate, timestamp_rules
 
-SAFETENSORS, PICKLED = ("model", ".safetensors"), ("pytorch_model", ".bin")
+SAFETENSORS = ("model", ".safetensors")
 """How the library calls files of weights: (stem, ending)."""
 _NO_LIMIT = 10**9
 """Tokenizers without a stated limit carry 10**30."""
@@ -53,12 +53,11 @@ def load_model(
     *,
     device: str = "auto",
     remote_code: bool = False,
-    pickled: bool = False,
     precision: str | None = None,
 ) -> TransformersModel:
     """The model in the folder `path`, in eval mode on `device`, under the first of `heads` that fits it.
 
-    Reads local files only, and weights from safetensors only unless `pickled`: a pickle could run anything. On CUDA
+    Reads local files only, and weights from safetensors only: a pickle could run anything. On CUDA
     the weights keep their stored dtype. On the CPU they become float32: float16 has hardly any CPU kernels, bfloat16
     is emulated on most machines, and a request should get the same answer on every node. `precision` BF16: that type
     all the same, on any device.
@@ -71,9 +70,7 @@ def load_model(
         config = AutoConfig.from_pretrained(files, local_files_only=True, trust_remote_code=remote_code)
         head, kind = choose_class(config, heads, remote_code=remote_code)
         tokenizer, processor = load_parts(files, head, config, remote_code=remote_code)
-        model, missing = load_weights(
-            kind, files, config, where, remote_code=remote_code, pickled=pickled, precision=precision
-        )
+        model, missing = load_weights(kind, files, config, where, remote_code=remote_code, precision=precision)
     refuse_missing_weights(head, missing)
     if head == "base" and tokenizer is not None and config.is_encoder_decoder:
         model = model.get_encoder()
@@ -105,7 +102,6 @@ def load_weights(
     where: torch.device,
     *,
     remote_code: bool = False,
-    pickled: bool = False,
     precision: str | None = None,
 ) -> tuple[Any, Sequence[str]]:
     """A model of the class `kind` with the folder's weights, still on the CPU, and the weights that the files lack.
@@ -119,8 +115,8 @@ def load_weights(
             config=config,
             dtype=torch.bfloat16 if precision == BF16 else "auto" if where.type == "cuda" else torch.float32,
             local_files_only=True,
-            use_safetensors=not pickled,
-            variant=find_precision((file.name for file in path.iterdir()), *(PICKLED if pickled else SAFETENSORS)),
+            use_safetensors=True,
+            variant=find_precision((file.name for file in path.iterdir()), *SAFETENSORS),
             output_loading_info=True,
             **loading_arguments(method, where),
             **({"trust_remote_code": True} if remote_code else {}),

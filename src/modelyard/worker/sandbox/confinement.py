@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from modelyard.records.conversions import ConversionOrder
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
 from modelyard.worker.memory import count_threads
@@ -86,6 +87,12 @@ class Needs:
         scratch = None if order.scratch is None else Path(order.scratch)
         largest = max(FILE_BYTES, order.memory_limit_bytes or sys.maxsize)
         return cls(order.target, Path(order.path), scratch, file_bytes=largest)
+
+    @classmethod
+    def of_conversion(cls, order: ConversionOrder) -> Needs:
+        """Those of the program that converts pickled weights, whose files are as large as those."""
+        scratch = None if order.scratch is None else Path(order.scratch)
+        return cls(order.target, Path(order.path), scratch, file_bytes=max(FILE_BYTES, 2 * order.memory_limit_bytes))
 
 
 def confine(needs: Needs, level: str, parent_pid: int, listeners: Sequence[int] = ()) -> None:
