@@ -11,8 +11,8 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Inputs, Params, Task
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.characters import reads_characters
 from modelyard.tasks.shared.encoding import Row, forward_each
+from modelyard.tasks.shared.slow_tokenizers import find_offsets
 from modelyard.tasks.shared.spans import AnswerTokens, SharedTokens, Span, WindowTokens, best_spans, score_window
 from modelyard.tasks.shared.windows import TextWindow, check_shared, encode_windows, room_for
 
@@ -88,8 +88,8 @@ def cut_question(model: Model, call: Call[QuestionAnsweringInputs, QuestionAnswe
     tokens = len(encoded["input_ids"])
     if tokens <= most:
         return question, tokens
-    if reads_characters(model.tokenizer):
-        return question[:most], most
+    if not model.tokenizer.is_fast:
+        return question[: find_offsets(model.tokenizer, question)[most - 1][1]], most
     return question[: encoded.token_to_chars(most - 1).end], most
 
 

@@ -91,7 +91,7 @@ def pieces_of(model: Model, window: TextWindow, text: str, scores: Array, start:
         unknown = token == model.tokenizer.unk_token_id
         found.append(
             Piece(
-                word=text[first:last] if unknown else word,
+                word=text[first:last] if unknown and first < last else word,
                 index=position + leading,
                 start=first,
                 end=last,

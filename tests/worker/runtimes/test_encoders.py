@@ -55,6 +55,17 @@ def flava() -> tuple[Any, Any]:
     return tokenizers.wordpiece(), library.FlavaModel(config)
 
 
+def fsmt() -> tuple[Any, Any]:
+    """FSMT, whose encoder is no model by itself."""
+    tokenizer = tokenizers.one_pair()
+    sizes = {"src_vocab_size": tokenizer.src_vocab_size, "tgt_vocab_size": tokenizer.tgt_vocab_size}
+    config = library.FSMTConfig(
+        langs=["en", "de"], d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=64, **sizes,
+    )  # fmt: skip
+    return tokenizer, library.FSMTModel(config)
+
+
 @pytest.mark.parametrize(
     ("make", "kind", "output"),
     [
@@ -63,6 +74,7 @@ def flava() -> tuple[Any, Any]:
         (t5_encoder, "T5EncoderModel", "last_hidden_state"),
         (siglip_text, "SiglipTextModel", "last_hidden_state"),
         (flava, "FlavaModel", "text_embeddings"),
+        (fsmt, "FSMTModel", "encoder_last_hidden_state"),
     ],
 )
 def test_each_is_loaded_with_its_own_class_and_gives_the_librarys_vector(

@@ -23,6 +23,11 @@ Vectors = list[float | list[float]]
 """One vector, or a list of vectors."""
 
 
+STATES = ("encoder_last_hidden_state", "last_hidden_state", "text_embeddings")
+"""What models call a text's states. The first: such as come with a decoder that cannot be taken off (FSMT); the last:
+FLAVA."""
+
+
 class EmbeddingParams(Params, frozen=True, kw_only=True):
     """How to make one vector of a text. What is not given is as the model's own files say."""
 
@@ -98,7 +103,7 @@ def embed_text(model: TextModel, text: str, truncate: bool, normalize: bool) -> 
 
 def read_states(outputs: Mapping[str, Array], place: int, row: Row) -> Array:
     """One row's states without padding, (tokens, width); of a model that makes one vector itself (DPR): (width,)."""
-    states = outputs.get("last_hidden_state", outputs.get("text_embeddings"))  # the latter is what FLAVA calls them
+    states = next((outputs[name] for name in STATES if name in outputs), None)
     if states is None:
         vector: Array = outputs["pooler_output"][place]
         return vector

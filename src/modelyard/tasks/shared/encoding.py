@@ -16,8 +16,8 @@ Row = Mapping[str, Sequence[int]]
 """One encoded text: the model's argument names → ids, unpadded."""
 Read = Callable[[Mapping[str, Array], int, Row], T]
 """Takes one row's result from a batch's outputs: (outputs, the row's place in the batch, the row)."""
-NAMES = ("input_ids", "attention_mask", "token_type_ids")
-"""The arguments that a text becomes. Which of them a tokenizer makes depends on its model."""
+NAMES = ("input_ids", "attention_mask", "token_type_ids", "input_shape_ids", "input_pronunciation_ids")
+"""The arguments that a text becomes. Which of them a tokenizer makes depends on its model; RoCBert's makes the last."""
 
 READS_PADDING = frozenset({
     "canine", "convbert", "cpmant", "funnel", "mobilebert", "sam3_lite_text_text_model", "xlnet", "yoso",

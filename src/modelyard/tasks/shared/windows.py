@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.errors import InvalidRequest, ModelRefused
+from modelyard.errors import InvalidRequest
 from modelyard.tasks.model import Model
-from modelyard.tasks.shared.characters import cut_text, places_of, reads_characters, words_of
 from modelyard.tasks.shared.encoding import NAMES, Row
+from modelyard.tasks.shared.slow_tokenizers import cut_tokens, find_offsets, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +35,14 @@ def encode_windows(
     """The texts' windows, in order: each of at most `limit` tokens, with `shared` tokens in common with the one before.
 
     With `pairs`, it is the pair that is windowed, behind its whole text. The caller makes sure that `shared` fits.
-    Raises: ModelRefused when the tokenizer cannot tell where its tokens are in the text.
     """
-    if reads_characters(model.tokenizer):
+    if not model.tokenizer.is_fast:
         given = [(text, None if pairs is None else pairs[source]) for source, text in enumerate(texts)]
         return [
             window
             for source, (text, pair) in enumerate(given)
-            for window in character_windows(model, source, text, pair, limit, shared)
+            for window in encode_slowly(model, source, text, pair, limit, shared)
         ]
-    if not model.tokenizer.is_fast:
-        raise ModelRefused(
-            "The model's tokenizer cannot tell where its tokens are in the text; it needs tokenizer.json."
-        )
     cut: dict[str, Any] = {}
     if limit is not None:
         truncation = "longest_first" if pairs is None else "only_second"
@@ -64,23 +59,30 @@ def encode_windows(
     return windows
 
 
-def character_windows(
+def encode_slowly(
     model: Model, source: int, text: str, pair: str | None, limit: int | None, shared: int
 ) -> Iterator[TextWindow]:
-    """The windows of one text, or of its pair behind it, for a tokenizer of characters."""
-    before = () if pair is None else (text,)
-    words = [words_of(each) for each in (*before, text if pair is None else pair)]
-    room = room_for(model, limit, len("".join(before)), pair=pair is not None)
-    for first, stretch in cut_text(text if pair is None else pair, room, shared):
-        encoded = model.tokenizer(*before, stretch)
-        places = places_of(model.tokenizer, (*before, stretch), (*(0 for _ in before), first))
+    """The windows of one text, or of its pair behind it, by a tokenizer that does not tell where its tokens are."""
+    texts = [text] if pair is None else [text, pair]
+    cut = len(texts) - 1
+    encoded = model.tokenizer(*texts, return_special_tokens_mask=True, verbose=False)
+    offsets = [find_offsets(model.tokenizer, each) for each in texts]
+    words = [words_of(each) for each in texts]
+    places = iter([(part, place) for part, own in enumerate(offsets) for place in own])
+    tokens = [None if special else next(places, None) for special in encoded["special_tokens_mask"]]
+    begin = next((index for index, token in enumerate(tokens) if token is not None and token[0] == cut), 0)
+    room = room_for(model, limit, sum(map(len, offsets[:cut])), pair=pair is not None)
+    for stretch in cut_tokens(len(offsets[cut]), room, shared):
+        after = begin + len(offsets[cut])
+        kept = [*range(begin), *(begin + index for index in stretch), *range(after, len(tokens))]
+        own = [tokens[index] for index in kept]
         yield TextWindow(
             source,
-            first,
-            {name: encoded[name] for name in NAMES if name in encoded},
-            [(0, 0) if place is None else (place.character, place.character + 1) for place in places],
-            [None if place is None else place.part for place in places],
-            [None if place is None else words[place.part][place.character] for place in places],
+            stretch.start,
+            {name: [encoded[name][index] for index in kept] for name in NAMES if name in encoded},
+            [(0, 0) if token is None else token[1] for token in own],
+            [None if token is None else token[0] for token in own],
+            [None if token is None else words[token[0]][token[1][0]] for token in own],
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedModel
 
 from modelyard.errors import InferenceFailed, ModelRefused
 from modelyard.records.precision import BF16, find_precision
@@ -73,7 +73,8 @@ def load_model(
         model, missing = load_weights(kind, files, config, where, remote_code=remote_code, precision=precision)
     refuse_missing_weights(head, missing)
     if head == "base" and tokenizer is not None and config.is_encoder_decoder:
-        model = model.get_encoder()
+        encoder = model.get_encoder()
+        model = encoder if isinstance(encoder, PreTrainedModel) else model  # FSMT's is a bare module
     if tokenizer is not None:
         ensure_pad_token(tokenizer, model)
     untrained = frozenset({"pooler_output"}) if any("pooler" in key for key in missing) else frozenset()

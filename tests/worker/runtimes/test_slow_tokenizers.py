@@ -1,8 +1,11 @@
-"""Models that read characters: where their tokens are in the text, long texts in windows, answers as the library's."""
+"""Tokenizers without a fast form: where their tokens are, long texts in windows, answers as the library's."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,8 @@ import torch
 import transformers as library
 
 from modelyard.tasks.registry import get_task
+from modelyard.tasks.shared.slow_tokenizers import find_offsets
+from tests.builders import tokenizers
 from tests.builders.families import NER_LABELS, labelled
 from tests.builders.fixtures import Ask
 
@@ -86,3 +91,49 @@ def test_a_text_shorter_than_what_the_model_takes_for_one_token_is_answered(made
     model = made(canine("CanineForSequenceClassification", **labelled(["low", "high"])), "text-classification")
     answer = ask(get_task("text-classification"), model, {"text": text})
     assert sum(each["score"] for each in answer) == pytest.approx(1.0)
+
+
+@pytest.fixture
+def rocbert(tmp_path: Path, made: Any) -> Any:
+    """RoCBert: its tokenizer gives each token's shape and sound too, and knows no capitals."""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "angela", "lives", "in", "par", "##is"]
+    files = [tmp_path / name for name in ("vocab.txt", "shapes.json", "sounds.json")]
+    files[0].write_text("\n".join(pieces))
+    for file, count in zip(files[1:], (7, 5), strict=True):
+        file.write_text(json.dumps({piece: index % count for index, piece in enumerate(pieces)}))
+
+    def make() -> tuple[Any, Any]:
+        config = library.RoCBertConfig(
+            vocab_size=len(pieces), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+            max_position_embeddings=16, pronunciation_vocab_size=8, shape_vocab_size=8, pronunciation_embed_dim=16,
+            shape_embed_dim=16, **labelled(NER_LABELS),
+        )  # fmt: skip
+        return library.RoCBertTokenizer(*map(str, files)), library.RoCBertForTokenClassification(config)
+
+    return made(make, "token-classification")
+
+
+def test_tokens_are_found_in_their_text_with_the_librarys_labels(rocbert: Any, ask: Ask) -> None:
+    own = library.RoCBertForTokenClassification.from_pretrained(rocbert.path).eval()
+    wanted = library.TokenClassificationPipeline(model=own, tokenizer=rocbert.tokenizer, ignore_labels=[])(TEXT)
+    found = ask(get_task("token-classification"), rocbert, {"text": TEXT, "params": {"ignore_labels": []}})
+    assert [(each["word"], each["entity"]) for each in found] == [(each["word"], each["entity"]) for each in wanted]
+    np.testing.assert_allclose([each["score"] for each in found], [each["score"] for each in wanted], atol=1e-5)
+    places = [TEXT[each["start"] : each["end"]] for each in found]
+    assert places == ["Angela", "lives", "in", "Par", "is", ""]  # the full stop is not in its vocabulary
+
+
+def test_tokens_of_a_long_text_are_each_marked_once(rocbert: Any, ask: Ask) -> None:
+    text = " ".join([TEXT] * 8)
+    found = ask(get_task("token-classification"), rocbert, {"text": text, "params": {"ignore_labels": []}})
+    assert [each["word"] for each in found] == rocbert.tokenizer.tokenize(text)
+    places = [(each["start"], each["end"]) for each in found]
+    assert places == find_offsets(rocbert.tokenizer, text)
+
+
+def test_marks_of_words_and_capitals_are_not_of_the_text() -> None:
+    tokenizer = tokenizers.one_pair()
+    text = "The cat's hat, Ok."
+    places = find_offsets(tokenizer, text)
+    assert [text[start:end] for start, end in places][:4] == ["The", "c", "a", "t"]
+    assert all(one <= other for (_, one), (other, _) in pairwise(places))
