@@ -13,11 +13,11 @@ KEPT = ("bitsandbytes", "torchao")
 
 
 def find_method(config: Any) -> str | None:
-    """What the weights are quantised with, as the config of the whole model or of its text part says; None: nothing.
+    """What the weights are quantised with, as the config of the whole model or of one of its parts says; None: nothing.
 
     To be asked before they are loaded: the library forgets it when it has made floating point of them.
     """
-    for part in (config, config.get_text_config()):
+    for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
         if (settings := getattr(part, "quantization_config", None)) is not None:
             told = settings if isinstance(settings, dict) else settings.to_dict()
             old = told.get("load_in_8bit") or told.get("load_in_4bit")
