@@ -12,8 +12,8 @@ export PYTHONDONTWRITEBYTECODE :=
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
   verify-install coverage
 
-# How many processes share the tests: one more than cores, as tests wait for servers and servers for tests. Those that
-# need the same server, port or database stay in one of them.
+# How many processes share the tests: one more than two cores, as tests wait for servers and servers for tests. Those
+# that need the same server, port or database stay in one of them.
 TEST_PROCESSES ?= 3
 PYTEST := $(BIN)/python -m pytest
 PYTEST_SHARED := $(PYTEST) -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder

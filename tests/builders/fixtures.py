@@ -83,7 +83,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 
 @pytest.fixture(scope="session")
 def real_models() -> Path:
-    """A models folder with all-MiniLM-L6-v2 and SmolLM2-135M-Instruct, to be read only."""
+    """A models folder with all-MiniLM-L6-v2, to be read only. Whoever needs SmolLM2-135M-Instruct there calls
+    `real.smollm2`, which takes half a minute on a machine that has not made it yet."""
     from tests.builders import real
 
     return real.models_dir()

@@ -38,8 +38,7 @@ def smollm2_gguf() -> Path:
 
 
 def models_dir() -> Path:
-    """A models folder that holds both, each under its published name."""
-    smollm2()
+    """A models folder that holds all-MiniLM-L6-v2, and SmolLM2 once it has been made, each under its published name."""
     return minilm().parents[1]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.builders.real import MINILM, SMOLLM2
+from tests.builders.real import MINILM, SMOLLM2, smollm2
 from tests.peaks import total_bytes
 from tests.serving import Server, wait_until
 
@@ -24,7 +24,7 @@ JOB_S = 500.0
 
 @pytest.fixture(scope="module")
 def real_server(real_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serves both."""
+    """Serves MiniLM, and SmolLM2 as soon as a test has it made."""
     with Server(tmp_path_factory.mktemp("real-server"), real_models, "--job-benchmark-s", "1") as running:
         yield running
 
@@ -34,7 +34,10 @@ def test_embeddings_have_the_published_cosine(real_server: Server) -> None:
     assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) == pytest.approx(COSINE, abs=0.001)
 
 
+@pytest.mark.verify(part="variants")
 def test_a_question_is_answered_whole_and_in_pieces(real_server: Server) -> None:
+    """The short form is in test_gguf: the same model in 4 bits, and the same answer."""
+    smollm2()
     assert answers(real_server, SMOLLM2) == (ANSWER, ANSWER)
 
 
@@ -70,6 +73,8 @@ def listed(server: Server, model_id: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("model_id", [MINILM, pytest.param(SMOLLM2, marks=pytest.mark.verify(part="variants"))])
 def test_a_job_measures_it(real_server: Server, model_id: str) -> None:
+    if model_id == SMOLLM2:
+        smollm2()
     measure(real_server, model_id)
     card = listed(real_server, model_id)
     assert (card["benchmarked"], card["memorySource"]) == (True, "measured")
@@ -88,6 +93,7 @@ def held_bytes(server: Server, model_id: str) -> int:
 @pytest.mark.verify(part="variants")
 @pytest.mark.timeout(1200)
 def test_8_bit_variants_are_made_within_their_bounds_and_answer_as_the_originals(real_server: Server) -> None:
+    smollm2()
     client = real_server.client
     for model_id in (MINILM, SMOLLM2):
         variant = f"{model_id}.onnx.8-bit"
