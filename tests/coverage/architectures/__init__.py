@@ -39,12 +39,25 @@ def list_cases() -> Sequence[Case]:
     """One for each (architecture, class), under the most particular of its heads."""
     from modelyard.worker.runtimes.heads import HEADS
 
-    cases: dict[tuple[str, str], Case] = {}
+    heads: dict[tuple[str, str], list[str]] = {}
     for head, table in sorted(HEADS.items(), key=lambda entry: GENERAL.index(entry[0]) if entry[0] in GENERAL else -1):
         for family, classes in table._model_mapping.items():
             for name in [classes] if isinstance(classes, str) else classes:
-                cases.setdefault((family, name), Case(__name__.rpartition(".")[2], family, name, head))
-    return sorted(cases.values(), key=lambda case: (case.family, case.head == "base", case.name))
+                heads.setdefault((family, name), []).append(head)
+    part = __name__.rpartition(".")[2]
+    cases = [Case(part, family, name, choose_head(name, family, listed)) for (family, name), listed in heads.items()]
+    return sorted(cases, key=lambda case: (case.family, case.head == "base", case.name))
+
+
+def choose_head(name: str, family: str, listed: Sequence[str]) -> str:
+    """Of the heads under which the library lists a class, the one of the task that its name alone tells; else the most
+    particular."""
+    from modelyard.catalog.architectures import detect_task
+    from modelyard.tasks.registry import find_task
+
+    config = {"architectures": [name], "model_type": family}
+    task = find_task(detect_task(tag=None, tags=(), config=config, chat_template=False) or "")
+    return next((head for head in (task.heads if task else ()) if head in listed), listed[0])
 
 
 def check(case: Case, folder: Path) -> Finding:
@@ -53,7 +66,7 @@ def check(case: Case, folder: Path) -> Finding:
 
     model = building.build(case, folder)
     kind = sys.modules[model.__module__].__dict__[case.name]
-    task = references.find_task(case.head, model)
+    task = references.find_task(case.head, model, folder)
     if task is None:
         return Finding(Status.NO_TASK, detail=f"reads {', '.join(references.inputs_of(model))}")
     try:

@@ -32,6 +32,8 @@ def ask(head: str, task_id: str, folder: Path) -> tuple[str, Any]:
     body = dict(BODIES[SAME.get(task.id, task.id)])
     if task.id == "fill-mask":
         body["text"] = body["text"].replace("small", model.tokenizer.mask_token)
+    if task.id == "image-to-text" and model.config["model_type"] in ("blip", "git", "vision-encoder-decoder"):
+        del body["text"]
     if task.media is not None:
         body["base64"] = base64.b64encode(MEDIA[task.media]).decode()
     inference = read(task, body)

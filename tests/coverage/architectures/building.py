@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, model_type_to_module_name
 
-from tests.coverage.architectures.configs import LEVELS, VOCABULARY, small_config
+from tests.coverage.architectures.configs import LEVELS, SIZES, VOCABULARY, small_config
 from tests.coverage.architectures.processors import (
     find_processor_class,
     marks_of,
@@ -78,7 +78,7 @@ def marked_tokenizer(family: str) -> Any:
 def parts_of(family: str, config: Any, reads: Collection[str], tokenizer: Any) -> dict[str, Any]:
     """What turns inputs into a model's arguments, by the names that processors have for it."""
     parts: dict[str, Any] = {} if tokenizer is None else {"tokenizer": tokenizer}
-    if any(name.startswith("pixel_values") for name in reads):
+    if any(name.startswith(("pixel_values", "flattened_patches")) for name in reads):
         parts["image_processor"] = small_image_part(family, config)
     if not {"input_features", "input_values"}.isdisjoint(reads):
         parts["feature_extractor"] = small_sound_part(family, config)
@@ -97,6 +97,8 @@ def processor_of(family: str, config: Any, parts: dict[str, Any]) -> Any | None:
 def template_of(processor: Any, tokenizer: Any, config: Any) -> str:
     """A template that puts the processor's own marks where media belong."""
     image, sound = (mark_of(name, processor, tokenizer) or "" for name in ("image", "audio"))
+    named = SIZES["marks"].get(config.model_type)
+    image = image if named is None else (named and mark_of(named, processor, tokenizer) or "")
     if hasattr(config, "vision_start_token_id"):
         marks = [mark_of(name, processor, tokenizer) for name in ("vision_start", "vision_end")]
         image = f"{marks[0] or ''}{image}{marks[1] or ''}"
@@ -148,9 +150,13 @@ def token_fields(tokenizer: Any) -> dict[str, Any]:
     if tokenizer is None:
         return {}
     known = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id", None) for name in _TOKENS}
+    for name, other in (("bos", "cls"), ("eos", "sep")):
+        if known[f"{name}_token_id"] is None:
+            known[f"{name}_token_id"] = known[f"{other}_token_id"]
+    vocabulary = max(VOCABULARY, len(tokenizer)) if tokenizer.is_fast else len(tokenizer)
     start = known["bos_token_id"] if known["bos_token_id"] is not None else known["pad_token_id"]
     fields = {name: value for name, value in known.items() if value is not None}
-    return {**fields, "vocab_size": max(VOCABULARY, len(tokenizer)), "decoder_start_token_id": start}
+    return {**fields, "vocab_size": vocabulary, "decoder_start_token_id": start}
 
 
 def rope_fields(kind: Any) -> dict[str, Any]:

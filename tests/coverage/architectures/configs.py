@@ -15,6 +15,8 @@ SIZES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("sizes.toml").rea
 VOCABULARY: int = SIZES["vocabulary"]
 LEVELS = ("all", "depth")
 """How much is made small, in the order in which it is tried: every number, or only depths, vocabularies and lengths."""
+PATCHES_A_SIDE = 8
+"""Of the images that one part of a model reads: divisible by what the part after it puts together."""
 _OF_TEXT = ("_token_id", "_size", "_parameters")
 _DEPTH_ONLY = ("layer", "depth", "expert", "position", "n_ctx", "vocab")
 
@@ -27,23 +29,30 @@ def small_config(family: str, kind: Any, level: str, **fields: Any) -> PreTraine
 def _shrink(kind: type[PreTrainedConfig], level: str, fields: dict[str, Any]) -> PreTrainedConfig:
     hints = hints_for(kind.model_type)
     default = default_config(kind)
-    given: dict[str, Any] = {name: value for name, value in hints.items() if not isinstance(value, dict)}
+    given: dict[str, Any] = {
+        name: value for name, value in hints.items() if not isinstance(value, dict) and name != "keep"
+    }
     for field in dataclasses.fields(kind):
         stated = _default_of(field)
         small = _small(field.name, stated, level)
-        if small is not None and small != stated and field.name not in hints:
+        if small is not None and small != stated and field.name not in (*hints, *hints.get("keep", ())):
             given[field.name] = small
     heads = (getattr(default, name, None) for name in ("num_key_value_heads", "num_attention_heads"))
     if "num_key_value_heads" in given and len(set(heads)) == 1:  # what shares none of them by default, often cannot
         given["num_key_value_heads"] = given.get("num_attention_heads", SIZES["exact"]["num_attention_heads"])
+    if isinstance(getattr(default, "patch_size", None), int) and "image_size" in fields:
+        given["image_size"] = fields["image_size"] * given.get("patch_size", default.patch_size)
     for name, part in parts_of(default, kind, hints).items():
         reads_text = "vocab_size" in {field.name for field in dataclasses.fields(part)}
         inner = {field: value for field, value in fields.items() if field.endswith(_OF_TEXT)} if reads_text else {}
+        if name == "vision_config" and level == LEVELS[0]:
+            inner = {"image_size": PATCHES_A_SIDE}
         given[name] = _shrink(part, level, inner | hints.get(name, {}))
     if getattr(default, "use_timm_backbone", False) or _holds_timm(default):
         given |= {"use_timm_backbone": False, "use_pretrained_backbone": False, "backbone": None}
         given["backbone_config"] = _shrink(CONFIG_MAPPING["resnet"], level, {})
-    return kind(**(given | {name: value for name, value in fields.items() if _takes(kind, default, name)}))
+    taken = {name: value for name, value in fields.items() if name != "image_size" and _takes(kind, default, name)}
+    return kind(**(given | taken))
 
 
 def _holds_timm(config: Any) -> bool:
@@ -81,6 +90,8 @@ def _default_of(field: dataclasses.Field[Any]) -> Any:
 def _takes(kind: type[PreTrainedConfig], default: Any, name: str) -> bool:
     if name == "decoder_start_token_id":
         return bool(getattr(default, "is_encoder_decoder", False))
+    if name == "rope_parameters":
+        return "rope_type" in (getattr(default, name, None) or {})
     return name in {field.name for field in dataclasses.fields(kind)} or hasattr(default, name)
 
 
@@ -96,6 +107,8 @@ def _small(name: str, value: Any, level: str) -> Any:
         return VOCABULARY
     if name.endswith(("_token_id", "_token_index", "_id", "_index")):
         return value if value < VOCABULARY else VOCABULARY - 1 - sum(map(ord, name)) % 32
+    if "kernel" in name or "stride" in name or "ratio" in name or "factor" in name:
+        return None
     if level == "depth" and not any(word in name for word in _DEPTH_ONLY):
         return None
     exact = SIZES["exact"].get(name)

@@ -16,7 +16,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from tests.coverage.architectures.configs import SIZES
 
-_MARK = re.compile(r"""["'](<[^>\s"']{2,40}>|\[[A-Z_]{2,20}\])["']""")
+_MARK = re.compile(r"""["'](<[^>\s"']{2,40}>|\[[A-Z_]{2,20}\]|\|[A-Z]{2,20}\|)["']""")
 _TOKEN_OF_TOKENIZER = re.compile(r"tokenizer\.(\w+_token)\b")
 MOST_PIXELS = 4 * 28 * 28
 """Of an image that a processor cuts into as many patches as it has room for."""
@@ -35,7 +35,8 @@ def marks_of(kind: Any) -> tuple[list[str], dict[str, str]]:
     """Special tokens that the class's source writes, and those that it asks its tokenizer for, by attribute."""
     source = inspect.getsource(inspect.getmodule(kind))
     usual = {f"{name}_token" for name in ("bos", "eos", "pad", "unk", "cls", "sep", "mask")}
-    asked = sorted(set(_TOKEN_OF_TOKENIZER.findall(source)) - usual)
+    optional = set(re.findall(r"""hasattr\(tokenizer, ["'](\w+)["']""", source))
+    asked = sorted(set(_TOKEN_OF_TOKENIZER.findall(source)) - usual - optional)
     named = {name: f"<{name.removesuffix('_token')}>" for name in asked}
     return list(dict.fromkeys(_MARK.findall(source))), named
 
@@ -56,8 +57,9 @@ def small_image_part(family: str, config: Any) -> Any | None:
     seeing = getattr(config, "vision_config", None) or getattr(config, "encoder", None) or config
     size = side_of(seeing) or side_of(config) or SIZES["image"]
     kind = find_image_part(family) or find_image_part(seeing.model_type)
-    if kind is None:
-        return None
+    if kind is None and {family, seeing.model_type} & IMAGE_PROCESSOR_MAPPING_NAMES.keys():
+        raise ImportError(f"the image processor of {family} wants torchvision")
+    kind = kind or (transformers.DetrImageProcessorPil if "detr" in family else transformers.ViTImageProcessorPil)
     usual = kind()
     fields: dict[str, Any] = {}
     for name in ("size", "crop_size"):
@@ -75,7 +77,7 @@ def small_image_part(family: str, config: Any) -> Any | None:
             fields[name] = value
     part, patch = kind(**fields), getattr(seeing, "patch_size", None)
     if isinstance(patch, int):
-        part.image_seq_length = (size // patch) ** 2
+        part.image_seq_length = getattr(config, "mm_tokens_per_image", (size // patch) ** 2)
     return part
 
 
@@ -124,7 +126,7 @@ def small_processor(family: str, config: Any, parts: dict[str, Any]) -> Any:
     if isinstance(side, int) and isinstance(patch, int):
         for name in ("image_seq_length", "image_seq_len"):
             if name in takes and name not in vars(config):
-                given[name] = (side // patch) ** 2
+                given[name] = getattr(config, "mm_tokens_per_image", (side // patch) ** 2)
     if "num_additional_image_tokens" in takes:
         given["num_additional_image_tokens"] = 1
     if "video_processor" in takes:

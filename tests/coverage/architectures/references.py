@@ -16,6 +16,7 @@ import transformers
 from PIL import Image
 from transformers.models.auto.modeling_auto import MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES
 
+from modelyard.catalog.inspection import inspect_folder
 from modelyard.tasks.registry import TASKS
 from modelyard.tasks.shared import samples
 from modelyard.worker.runtimes.processors import load_parts
@@ -65,7 +66,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "document-question-answering": {"question": QUESTION, "word_boxes": WORD_BOXES},
     "image-text-to-text": {"text": MESSAGE, "params": GREEDY},
     "audio-text-to-text": {"text": MESSAGE, "params": GREEDY},
-    "image-to-text": {"params": GREEDY},
+    "image-to-text": {"text": MESSAGE, "params": GREEDY},
     "automatic-speech-recognition": {"params": GREEDY},
 }
 """Task → what it is asked, but for the media that it reads."""
@@ -76,8 +77,11 @@ SAME = {
 """Tasks that are asked as another."""
 
 
-def find_task(head: str, model: Any) -> str | None:
-    """The task that a model under `head` is asked, None where none reads what it reads."""
+def find_task(head: str, model: Any, folder: Path) -> str | None:
+    """The task that a model under `head` is asked, None where none reads what it reads.
+
+    Of several the one that we find: which of them it was trained for is not the library's to say.
+    """
     reads = inputs_of(model)
     if head == "base":
         if "input_ids" in reads:
@@ -87,7 +91,9 @@ def find_task(head: str, model: Any) -> str | None:
         return "image-feature-extraction" if sees else None
     if head == "multimodal-lm" and {"input_features", "input_values"}.isdisjoint(reads):
         return None
-    return next((task.id for task in TASKS if head in task.heads and task.id in ANSWERS), None)
+    fitting = [task.id for task in TASKS if head in task.heads and SAME.get(task.id, task.id) in ANSWERS]
+    found = inspect_folder(folder).task
+    return found if found in fitting else next((task for task in fitting if task == head), (*fitting, None)[0])
 
 
 def inputs_of(model: Any) -> tuple[str, ...]:
@@ -99,7 +105,7 @@ def answer(task: str, kind: Any, folder: Path) -> Any:
     """The library's answer by the class `kind`."""
     model = kind.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.inference_mode():
-        return ANSWERS[task](model, folder)
+        return ANSWERS[SAME.get(task, task)](model, folder)
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -116,8 +122,8 @@ def _embedding(model: Any, folder: Path) -> Any:
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     output = model(**_accepted(model, encoded))
-    states = output.last_hidden_state if "last_hidden_state" in output else output[0]
-    return states[0].mean(dim=0).tolist()
+    states = (output.last_hidden_state if "last_hidden_state" in output else output[0])[0]
+    return (states.mean(dim=0) if states.ndim == 2 else states).tolist()
 
 
 def _pipeline(task: str, model: Any, folder: Path, **options: Any) -> Any:
@@ -199,7 +205,7 @@ def _parts(model: Any, folder: Path) -> dict[str, Any]:
             parts[name] = getattr(transformers, auto).from_pretrained(folder)
         except (OSError, ValueError, KeyError, ImportError):
             continue
-    if "input_ids" in inputs_of(model) or "decoder_input_ids" in inputs_of(model):
+    if (folder / "tokenizer_config.json").exists():
         parts["tokenizer"] = _tokenizer(folder)
     return parts
 
@@ -294,7 +300,9 @@ def _talk(model: Any, folder: Path, kind: str, **media: Any) -> Any:
     processor = whole_processor(model, folder, "image-text-to-text")
     content = [{"type": kind}, {"type": "text", "text": MESSAGE}]
     messages = [{"role": "user", "content": content}]
-    prompt = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    # A processor put together without the part that reads videos cannot render for one that asks it.
+    renders = processor if getattr(processor, "video_processor", True) is not None else processor.tokenizer
+    prompt = renders.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     encoded = processor(text=prompt, **media, return_tensors="pt")
     made = model.generate(**encoded, **GREEDY)[0]
     start = 0 if model.config.is_encoder_decoder else encoded["input_ids"].shape[1]
@@ -316,6 +324,8 @@ def _caption(model: Any, folder: Path) -> Any:
         made = model.generate(pixel_values=pixels, **GREEDY)[0]
         return _tokenizer(folder).decode(made, skip_special_tokens=True).strip()
     processor = whole_processor(model, folder, "image-text-to-text")
+    if model.config.model_type not in ("blip", "git"):
+        return _talk(model, folder, "image", images=[picture()])
     made = model.generate(**processor(images=picture(), return_tensors="pt"), **GREEDY)[0]
     return processor.tokenizer.decode(made, skip_special_tokens=True).strip()
 

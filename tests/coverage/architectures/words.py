@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tokenizers import pre_tokenizers
+from tokenizers import pre_tokenizers, processors
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
@@ -34,11 +35,20 @@ def small_tokenizer(family: str, extra: tuple[str, ...] = ()) -> Any:
         except Exception:  # some classes want more than a vocabulary: the general one stands in
             made = None
     tokenizer = made if made is not None else general()
+    if made is None and getattr(CONFIG_MAPPING.get(family), "is_encoder_decoder", False):
+        _end_texts(tokenizer)
     if extra:
         tokenizer.add_special_tokens({"additional_special_tokens": list(extra)})
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
+
+
+def _end_texts(tokenizer: Any) -> None:
+    """Has every text end with the end token, as encoders of encoder-decoders are used to."""
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", tokenizer.eos_token_id)]
+    )
 
 
 def general() -> Any:

@@ -93,12 +93,23 @@ def choose_class(config: Any, heads: Sequence[Head], *, remote_code: bool) -> tu
         elif type(config) in HEADS[head]:
             kinds = HEADS[head][type(config)]
             found += [(head, kind) for kind in (kinds if isinstance(kinds, tuple) else (kinds,))]
+        else:
+            found += [(head, kind) for name in config.architectures or () if (kind := find_part(name, head, config))]
         if head == "base":
             found += [(head, kind) for name in config.architectures or () if (kind := find_encoder(name, config))]
     if not found:
         raise ModelRefused(f"{config.model_type} models offer none of: {', '.join(heads)}.")
     saved = set(config.architectures or ())
     return next((pair for pair in found if pair[1].__name__ in saved), found[0])
+
+
+def find_part(name: str, head: Head, config: Any) -> Any | None:
+    """The library's class `name` where its table of `head` has it under the config of a larger model, of which this
+    config is a part: a language model that was saved without its eyes. None for all others."""
+    listed = HEADS[head]._model_mapping.values()
+    kind = getattr(transformers, name, None)
+    is_listed = any(name == each or (not isinstance(each, str) and name in each) for each in listed)
+    return kind if is_listed and getattr(kind, "config_class", None) is type(config) else None
 
 
 def find_encoder(name: str, config: Any) -> Any | None:
