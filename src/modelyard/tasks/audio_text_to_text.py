@@ -27,7 +27,7 @@ TASK = media_chat_task(
     inputs=AudioTextToTextInputs,
     params=AudioTextToTextParams,
     kinds=("audio",),
-    heads=("multimodal-lm",),
+    heads=("multimodal-lm", "seq2seq-lm"),
     example=(EXAMPLE, "What is said here?"),
     sizes=sounds,
 )

@@ -81,7 +81,7 @@ def parts_of(family: str, config: Any, reads: Collection[str], tokenizer: Any) -
     if any(name.startswith(("pixel_values", "flattened_patches")) for name in reads):
         parts["image_processor"] = small_image_part(family, config)
     if not {"input_features", "input_values"}.isdisjoint(reads):
-        parts["feature_extractor"] = small_sound_part(family, config)
+        parts["feature_extractor"] = small_sound_part(family, config, banded="input_features" in reads)
     return {name: part for name, part in parts.items() if part is not None}
 
 
@@ -98,7 +98,7 @@ def template_of(processor: Any, tokenizer: Any, config: Any) -> str:
     """A template that puts the processor's own marks where media belong."""
     image, sound = (mark_of(name, processor, tokenizer) or "" for name in ("image", "audio"))
     named = SIZES["marks"].get(config.model_type)
-    image = image if named is None else (named and mark_of(named, processor, tokenizer) or "")
+    image = image if named is None else ((named and mark_of(named, processor, tokenizer)) or "")
     if hasattr(config, "vision_start_token_id"):
         marks = [mark_of(name, processor, tokenizer) for name in ("vision_start", "vision_end")]
         image = f"{marks[0] or ''}{image}{marks[1] or ''}"

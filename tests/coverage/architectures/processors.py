@@ -95,21 +95,18 @@ def _small_size(usual: dict[str, Any], size: int) -> dict[str, int]:
     return dict.fromkeys(usual, size)
 
 
-def small_sound_part(family: str, config: Any) -> Any | None:
-    """The class that reads sounds for a family, for as many bands as its model reads."""
-    families = [name for name in FEATURE_EXTRACTOR_MAPPING_NAMES if family.startswith(name)]
-    name = FEATURE_EXTRACTOR_MAPPING_NAMES.get(family) or next(
-        (FEATURE_EXTRACTOR_MAPPING_NAMES[each] for each in sorted(families, key=len, reverse=True)), None
-    )
+def small_sound_part(family: str, config: Any, *, banded: bool) -> Any:
+    """What reads sounds for a family, for as many bands as its model reads. Of a family that the library's table lacks,
+    Whisper's where the model reads bands, else Wav2Vec2's."""
     hearing = getattr(config, "audio_config", None) or getattr(config, "encoder", None) or config
-    name = name or FEATURE_EXTRACTOR_MAPPING_NAMES.get(getattr(hearing, "model_type", ""))
-    kind = getattr(transformers, name or "", None)
-    if kind is None:
-        return None
+    table = FEATURE_EXTRACTOR_MAPPING_NAMES
+    longest = max((name for name in table if family.startswith(name)), key=len, default="")
+    usual = "WhisperFeatureExtractor" if banded else "Wav2Vec2FeatureExtractor"
+    name = table.get(family) or table.get(longest) or table.get(getattr(hearing, "model_type", "")) or usual
+    kind = getattr(transformers, name)
     bands = getattr(hearing, "num_mel_bins", None) or getattr(config, "num_mel_bins", None)
     takes = inspect.signature(kind.__init__).parameters
-    fields = {name: bands for name in ("feature_size", "num_mel_bins") if bands and name in takes}
-    return kind(**fields)
+    return kind(**{each: bands for each in ("feature_size", "num_mel_bins") if bands and banded and each in takes})
 
 
 def small_processor(family: str, config: Any, parts: dict[str, Any]) -> Any:

@@ -37,12 +37,22 @@ def encode_prompt(
     if sounds:
         given.update(audio=list(sounds), sampling_rate=sampling_rate(model))
     try:
-        arrays = model.processor(**given, return_tensors="np")
+        arrays = call_processor(model.processor, given)
     except (ValueError, IndexError, TypeError, KeyError, ZeroDivisionError) as error:
         raise InvalidRequest(
             f"messages: the model's processor refuses this text with its media: {error}", field="messages"
         ) from error
     return {name: np.asarray(array) for name, array in arrays.items()}
+
+
+def call_processor(processor: Any, given: Mapping[str, Any]) -> Any:
+    """What a processor makes of its arguments: numpy's arrays, or torch's from one that makes no others."""
+    try:
+        return processor(**given, return_tensors="np")
+    except ValueError as error:
+        if "return_tensors" not in str(error):
+            raise
+        return processor(**given, return_tensors="pt")
 
 
 def refuse_empty_prompt(arrays: Mapping[str, Array], field: str) -> None:
