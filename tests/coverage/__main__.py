@@ -69,7 +69,7 @@ def is_chosen(case: Case, options: argparse.Namespace) -> bool:
 
 def is_open(known: Result | None, *, failed: bool) -> bool:
     """Whether a case is to be run. `failed`: also one that did not end equal."""
-    return known is None or (failed and known.finding.status is not Status.EQUAL)
+    return known is None or (failed and known.finding.status not in (Status.EQUAL, Status.NO_TASK))
 
 
 def current_results(part: Part) -> list[Result]:

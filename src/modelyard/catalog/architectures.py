@@ -242,7 +242,7 @@ def _sees_images_only(config: Mapping[str, Any]) -> bool:
     return (
         ("vocab_size" not in config or "use_mask_token" in config)  # a vocabulary of patches, as BEiT was trained on
         and "text_config" not in config
-        and not {"image_size", "num_channels"}.isdisjoint(config)
+        and not {"image_size", "num_channels", "backbone_config"}.isdisjoint(config)
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, model_type_to_module_name
+from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
 from tests.coverage.architectures.configs import LEVELS, SIZES, VOCABULARY, small_config
 from tests.coverage.architectures.processors import (
@@ -67,6 +68,7 @@ def marked_tokenizer(family: str) -> Any:
     """The family's tokenizer, with the special tokens that its processor writes into texts."""
     kind = find_processor_class(family)
     tokenizer = small_tokenizer(family)
+    tokenizer.model_max_length = 4096
     if kind is not None:
         marks, named = marks_of(kind)
         named = {name: mark for name, mark in named.items() if getattr(tokenizer, name, None) is None}
@@ -153,7 +155,8 @@ def token_fields(tokenizer: Any) -> dict[str, Any]:
     for name, other in (("bos", "cls"), ("eos", "sep")):
         if known[f"{name}_token_id"] is None:
             known[f"{name}_token_id"] = known[f"{other}_token_id"]
-    vocabulary = max(VOCABULARY, len(tokenizer)) if tokenizer.is_fast else len(tokenizer)
+    is_sentence_piece = isinstance(tokenizer, SentencePieceBackend)  # which has no text for other ids
+    vocabulary = len(tokenizer) if is_sentence_piece else max(VOCABULARY, len(tokenizer))
     start = known["bos_token_id"] if known["bos_token_id"] is not None else known["pad_token_id"]
     fields = {name: value for name, value in known.items() if value is not None}
     return {**fields, "vocab_size": vocabulary, "decoder_start_token_id": start}

@@ -45,12 +45,15 @@ def _shrink(kind: type[PreTrainedConfig], level: str, fields: dict[str, Any]) ->
     for name, part in parts_of(default, kind, hints).items():
         reads_text = "vocab_size" in {field.name for field in dataclasses.fields(part)}
         inner = {field: value for field, value in fields.items() if field.endswith(_OF_TEXT)} if reads_text else {}
-        if name == "vision_config" and level == LEVELS[0]:
+        if name == "vision_config" and level == LEVELS[0] and getattr(default, "text_config", None) is not None:
             inner = {"image_size": PATCHES_A_SIDE}
         given[name] = _shrink(part, level, inner | hints.get(name, {}))
     if getattr(default, "use_timm_backbone", False) or _holds_timm(default):
         given |= {"use_timm_backbone": False, "use_pretrained_backbone": False, "backbone": None}
         given["backbone_config"] = _shrink(CONFIG_MAPPING["resnet"], level, {})
+    types = list(dict.fromkeys(getattr(default, "layer_types", None) or ()))
+    if len(types) > 1 and "layer_types" in {field.name for field in dataclasses.fields(kind)}:
+        given |= {"layer_types": types, "num_hidden_layers": len(types)}  # one layer of each kind
     taken = {name: value for name, value in fields.items() if name != "image_size" and _takes(kind, default, name)}
     return kind(**(given | taken))
 

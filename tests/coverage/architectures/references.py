@@ -19,6 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_VIDEO_CLASSIFICATIO
 from modelyard.catalog.inspection import inspect_folder
 from modelyard.tasks.registry import TASKS
 from modelyard.tasks.shared import samples
+from modelyard.tasks.shared.languages import language_codes, language_token
 from modelyard.worker.runtimes.processors import load_parts
 
 
@@ -62,7 +63,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "mask-generation": {"params": {"input_points": [[20, 30]]}},
     "zero-shot-image-classification": {"candidate_labels": LABELS},
     "zero-shot-object-detection": {"candidate_labels": LABELS, "params": {"threshold": 0.1}},
-    "visual-question-answering": {"question": QUESTION},
+    "visual-question-answering": {"question": QUESTION, "params": GREEDY},
     "document-question-answering": {"question": QUESTION, "word_boxes": WORD_BOXES},
     "image-text-to-text": {"text": MESSAGE, "params": GREEDY},
     "audio-text-to-text": {"text": MESSAGE, "params": GREEDY},
@@ -163,15 +164,22 @@ def _span(model: Any, folder: Path) -> Any:
 def _continuation(model: Any, folder: Path) -> Any:
     tokenizer = _tokenizer(folder)
     encoded = tokenizer(TEXT, return_tensors="pt")
-    made = model.generate(**_generated_from(encoded), max_new_tokens=NEW_TOKENS, do_sample=False)[0]
+    made = model.generate(**_generated_from(encoded), **GREEDY)[0]
     return tokenizer.decode(made[encoded["input_ids"].shape[1] :], skip_special_tokens=True).strip()
 
 
 def _rewritten(model: Any, folder: Path) -> Any:
     tokenizer = _tokenizer(folder)
     encoded = _generated_from(tokenizer(TEXT, return_tensors="pt"))
-    made = model.generate(**encoded, max_new_tokens=NEW_TOKENS, do_sample=False)[0]
+    code = target_language(tokenizer)
+    first = {} if code is None else {"forced_bos_token_id": language_token(tokenizer, code, "tgt_lang")}
+    made = model.generate(**encoded, **GREEDY, **first)[0]
     return tokenizer.decode(made, skip_special_tokens=True).strip()
+
+
+def target_language(tokenizer: Any) -> str | None:
+    """The first of the languages that a tokenizer has tokens for."""
+    return next(iter(language_codes(tokenizer)), None) if hasattr(tokenizer, "src_lang") else None
 
 
 def _generated_from(encoded: Any) -> dict[str, Any]:
@@ -300,8 +308,9 @@ def _talk(model: Any, folder: Path, kind: str, **media: Any) -> Any:
     processor = whole_processor(model, folder, "image-text-to-text")
     content = [{"type": kind}, {"type": "text", "text": MESSAGE}]
     messages = [{"role": "user", "content": content}]
-    # A processor put together without the part that reads videos cannot render for one that asks it.
-    renders = processor if getattr(processor, "video_processor", True) is not None else processor.tokenizer
+    # One put together without the part that reads videos cannot render for it; others have no template of their own.
+    whole = getattr(processor, "video_processor", True) is not None and processor.chat_template
+    renders = processor if whole else processor.tokenizer
     prompt = renders.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     encoded = processor(text=prompt, **media, return_tensors="pt")
     made = model.generate(**encoded, **GREEDY)[0]

@@ -35,7 +35,7 @@ def small_tokenizer(family: str, extra: tuple[str, ...] = ()) -> Any:
         except Exception:  # some classes want more than a vocabulary: the general one stands in
             made = None
     tokenizer = made if made is not None else general()
-    if made is None and getattr(CONFIG_MAPPING.get(family), "is_encoder_decoder", False):
+    if made is None and family in CONFIG_MAPPING and getattr(CONFIG_MAPPING[family], "is_encoder_decoder", False):
         _end_texts(tokenizer)
     if extra:
         tokenizer.add_special_tokens({"additional_special_tokens": list(extra)})
