@@ -75,6 +75,10 @@ UNSERVED = {
         "answers from many passages with titles, among which it chooses, and Modelyard does not run that; take a model "
         "whose architecture ends in ForQuestionAnswering, such as deepset/roberta-base-squad2"
     ),
+    "UdopForConditionalGeneration": (
+        "writes from a page's words, where they are and its image together, and Modelyard does not run that; take a "
+        "model of type layoutlm, or a Donut, for document-question-answering"
+    ),
 }
 """Architectures that no task here can ask, and what to say of such a model: a clause to follow its name."""
 
