@@ -165,6 +165,12 @@ def test_what_holds_no_weights_is_refused_by_its_name(tmp_path: Path, content: b
         convert(tmp_path / "pytorch_model.bin", tmp_path / "model.safetensors")
 
 
+def test_what_would_never_end_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelRefused, match=r"pytorch_model\.bin is no regular file"):
+        convert(tmp_path / "pytorch_model.bin", tmp_path / "model.safetensors")
+
+
 def test_a_tensor_that_says_it_is_larger_than_its_file_is_refused(tmp_path: Path) -> None:
     source = save(tmp_path / "pytorch_model.bin", {"a": torch.zeros(1).expand(10**12)})
     with pytest.raises(ModelRefused, match="says that it holds 4,000,000,000,000 bytes, and is far too small"):

@@ -35,6 +35,8 @@ Tensors = Mapping[str, torch.Tensor]
 def convert(source: Path, target: Path) -> None:
     """Writes the tensors of the pickle `source` to `target`. Raises ModelRefused, which names the file; MemoryError,
     OSError."""
+    if not source.is_file():
+        raise ModelRefused(f"{source.name} is no regular file.")
     tensors = read_pickle(source)
     held_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if held_bytes > MOST_GROWTH * source.stat().st_size + SPARE_BYTES:
