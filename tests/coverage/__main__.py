@@ -15,7 +15,7 @@ from tests.coverage.children import run_cases
 from tests.coverage.page import write_page
 from tests.coverage.results import add_result, default_path, read_results, summarise
 
-PARTS = {"architectures": "tests.coverage.architectures"}
+PARTS = {"architectures": "tests.coverage.architectures", "pipelines": "tests.coverage.pipelines"}
 """Part → its module, in the order of the page."""
 
 

@@ -1,0 +1,127 @@
+"""One request to a pipeline, here and in the library, with the same seed and params."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from PIL import Image
+
+from modelyard.errors import ModelyardError
+from modelyard.tasks.body import read, to_call
+from modelyard.tasks.registry import get_task
+from modelyard.tasks.shared.media_making import options_of
+from modelyard.worker.runtimes.base import load_model
+from tests.builders.made import png_pixels, wav_sound
+
+TEXT = "A small fox by the river"
+SEED = 5
+STEPS = 2
+SIDE = 32
+
+
+def picture() -> Image.Image:
+    """The image that is changed."""
+    ramp = np.linspace(0, 255, SIDE)
+    across, down = np.meshgrid(ramp, ramp)
+    return Image.fromarray(np.stack([across, down, 255 - across], axis=-1).astype(np.uint8))
+
+
+def mask() -> Image.Image:
+    """What is filled in of it."""
+    pixels = np.zeros((SIDE, SIDE), np.uint8)
+    pixels[8:24, 8:24] = 255
+    return Image.fromarray(pixels)
+
+
+def settings_of(parameters: set[str], task: str) -> dict[str, Any]:
+    """The params that are sent, as both call them."""
+    wanted: dict[str, Any] = {"num_inference_steps": STEPS, "height": SIDE, "width": SIDE}
+    if task == "image-to-image" and "strength" in parameters:
+        wanted |= {"num_inference_steps": 2 * STEPS, "strength": 0.75}
+    if task == "text-to-video":
+        wanted |= {"num_frames": 5, "video_length": 5}
+    return {name: value for name, value in wanted.items() if name in parameters}
+
+
+def parameters_of(name: str) -> set[str]:
+    """The arguments of a class's call."""
+    return set(inspect.signature(getattr(diffusers, name).__call__).parameters)
+
+
+def ask_library(name: str, task: str, folder: Path) -> Any:
+    """What the library makes: pixels, frames or samples."""
+    taken = parameters_of(name)
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    arguments = settings_of(taken, task)
+    if "prompt" in taken:
+        arguments["prompt"] = TEXT
+    if task == "image-to-image":
+        arguments |= {name: picture() for name in ("image", "control_image") if name in taken}
+        arguments |= {name: mask() for name in ("mask_image", "control_mask") if name in taken}
+    if "class_labels" in taken:
+        arguments["class_labels"] = [0]
+    if "output_type" in taken:
+        arguments["output_type"] = "np"
+    result = pipeline(generator=torch.Generator().manual_seed(SEED), **arguments)
+    if "video_length" in taken:
+        return np.asarray(result.images)
+    return next(np.asarray(result[key][0]) for key in ("images", "image", "frames", "audios") if key in result)
+
+
+def ask_ours(task_id: str, folder: Path) -> Any:
+    """The same by way of the body that a client would send. Raises the error that it would get."""
+    task = get_task(task_id)
+    taken = parameters_of(class_of(folder))
+    params = {**settings_of(taken, task_id), "seed": SEED}
+    if "video_length" in params:
+        params["num_frames"] = params.pop("video_length")
+    body: dict[str, Any] = {"params": params}
+    if "class_labels" in taken:
+        params["class_label"] = 0
+    if "text" in task.inputs.__struct_fields__ and "prompt" in taken:
+        body["text"] = TEXT
+    if task_id == "image-to-image":
+        body["base64"] = in_base64(picture())
+        if taken & {"mask_image", "control_mask"}:
+            body["mask"] = in_base64(mask())
+    model: Any = load_model("diffusers", folder, task.heads[-1:], device="cpu")
+    inference = read(task, body)
+    call = to_call(task, inference.fields, inference.params)
+    if task.makes == "video":  # an MP4 gives back other frames than were put into it
+        return model.make(options_of(call, model), lambda _done, _total: False)
+    (answer,) = task.run(model, [call])
+    if isinstance(answer, ModelyardError):
+        raise answer
+    plain = {"media_type": answer.media_type, "data": base64.b64encode(answer.data)}
+    return {"image": png_pixels, "audio": lambda made: wav_sound(made)[0]}[task.makes or ""](plain)
+
+
+def class_of(folder: Path) -> str:
+    """The class that the folder's list of parts names."""
+    return str(diffusers.DiffusionPipeline.load_config(folder)["_class_name"])
+
+
+def in_base64(image: Image.Image) -> str:
+    """A PNG."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def find_difference(ours: Any, expected: Any) -> str:
+    """Where they differ; empty when they are equal. Pixels exactly, samples within the 16 bits of a WAV."""
+    if ours.dtype == np.uint8:
+        expected = (expected * 255).round().astype(np.uint8)
+        expected = expected if expected.shape[-1] == 3 else np.repeat(expected[..., :1], 3, axis=-1)
+    if ours.shape != expected.shape:
+        return f"the shape is {ours.shape}, the library's is {expected.shape}"
+    most = float(np.abs(ours.astype(np.float64) - expected).max())
+    return "" if most <= (0 if ours.dtype == np.uint8 else 2 / 32767) else f"values differ by up to {most:.3g}"

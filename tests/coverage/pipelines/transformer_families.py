@@ -1,0 +1,170 @@
+"""Families of pipelines whose denoiser is a transformer: all the parts that their classes may ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import transformers
+
+from tests.builders import generative
+from tests.coverage.pipelines.parts import flow_vae, t5
+
+
+def flux_channels(name: str) -> int:
+    """Channels that Flux reads: packed latents, and those of a control image or of a mask beside them."""
+    return 24 if "Fill" in name else 8 if "FluxControl" in name and "ControlNet" not in name else 4
+
+
+def flux(name: str) -> dict[str, Any]:
+    """Flux 1."""
+    encoder, tokenizer = t5()
+    shape: dict[str, Any] = {
+        "patch_size": 1,
+        "num_layers": 1,
+        "num_single_layers": 1,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 32,
+        "pooled_projection_dim": 32,
+        "axes_dims_rope": (4, 4, 8),
+    }
+    return {
+        "vae": flow_vae(1),
+        "text_encoder": transformers.CLIPTextModel(generative.clip_text_config()),
+        "text_encoder_2": encoder,
+        "tokenizer": generative.clip_tokenizer(),
+        "tokenizer_2": tokenizer,
+        "transformer": diffusers.FluxTransformer2DModel(in_channels=flux_channels(name), out_channels=4, **shape),
+        "controlnet": diffusers.FluxControlNetModel(in_channels=4, **shape),
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(),
+    }
+
+
+def chroma(_name: str) -> dict[str, Any]:
+    """Chroma."""
+    encoder, tokenizer = t5()
+    transformer = diffusers.ChromaTransformer2DModel(
+        patch_size=1,
+        in_channels=4,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        axes_dims_rope=(4, 4, 8),
+        approximator_hidden_dim=32,
+        approximator_layers=1,
+        approximator_num_channels=16,
+    )
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+    parts = {"vae": flow_vae(1), "text_encoder": encoder, "tokenizer": tokenizer}
+    return {**parts, "transformer": transformer, "scheduler": scheduler}
+
+
+def pixart(_name: str) -> dict[str, Any]:
+    """PixArt."""
+    encoder, tokenizer = t5()
+    transformer = diffusers.PixArtTransformer2DModel(
+        sample_size=32,
+        num_layers=2,
+        patch_size=2,
+        attention_head_dim=8,
+        num_attention_heads=3,
+        caption_channels=32,
+        in_channels=4,
+        cross_attention_dim=24,
+        out_channels=8,
+        num_embeds_ada_norm=1000,
+        use_additional_conditions=False,
+        norm_elementwise_affine=False,
+        norm_eps=1e-6,
+    )
+    parts = {"vae": generative.vae(), "text_encoder": encoder, "tokenizer": tokenizer}
+    return {**parts, "transformer": transformer, "scheduler": diffusers.DDIMScheduler()}
+
+
+def auraflow(_name: str) -> dict[str, Any]:
+    """AuraFlow."""
+    encoder, tokenizer = t5()
+    transformer = diffusers.AuraFlowTransformer2DModel(
+        sample_size=32,
+        patch_size=2,
+        in_channels=4,
+        num_mmdit_layers=1,
+        num_single_dit_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        caption_projection_dim=32,
+        joint_attention_dim=32,
+        out_channels=4,
+        pos_embed_max_size=256,
+    )
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+    parts = {"vae": generative.vae(), "text_encoder": encoder, "tokenizer": tokenizer}
+    return {**parts, "transformer": transformer, "scheduler": scheduler}
+
+
+def wan(name: str) -> dict[str, Any]:
+    """Wan."""
+    encoder, tokenizer = t5()
+    sees = "ImageToVideo" in name
+    return {
+        "vae": diffusers.AutoencoderKLWan(
+            base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+        ),
+        "text_encoder": encoder,
+        "tokenizer": tokenizer,
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0),
+        "transformer": diffusers.WanTransformer3DModel(
+            patch_size=(1, 2, 2),
+            num_attention_heads=2,
+            attention_head_dim=12,
+            in_channels=36 if sees else 16,
+            out_channels=16,
+            text_dim=32,
+            freq_dim=256,
+            ffn_dim=32,
+            num_layers=2,
+            cross_attn_norm=True,
+            qk_norm="rms_norm_across_heads",
+            rope_max_seq_len=32,
+        ),
+        "transformer_2": None,
+    }
+
+
+def ltx(_name: str) -> dict[str, Any]:
+    """LTX-Video."""
+    encoder, tokenizer = t5()
+    return {
+        "vae": diffusers.AutoencoderKLLTXVideo(
+            in_channels=3,
+            out_channels=3,
+            latent_channels=8,
+            block_out_channels=(8, 8, 8, 8),
+            decoder_block_out_channels=(8, 8, 8, 8),
+            layers_per_block=(1, 1, 1, 1, 1),
+            decoder_layers_per_block=(1, 1, 1, 1, 1),
+            spatio_temporal_scaling=(True, True, False, False),
+            decoder_spatio_temporal_scaling=(True, True, False, False),
+            patch_size=1,
+            patch_size_t=1,
+            encoder_causal=True,
+            decoder_causal=False,
+        ),
+        "text_encoder": encoder,
+        "tokenizer": tokenizer,
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(),
+        "transformer": diffusers.LTXVideoTransformer3DModel(
+            in_channels=8,
+            out_channels=8,
+            patch_size=1,
+            patch_size_t=1,
+            num_attention_heads=4,
+            attention_head_dim=8,
+            cross_attention_dim=32,
+            num_layers=1,
+            caption_channels=32,
+        ),
+    }

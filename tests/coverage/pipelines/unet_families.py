@@ -1,0 +1,205 @@
+"""Families of pipelines whose denoiser is a U-Net: all the parts that their classes may ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import transformers
+
+from tests.builders import generative
+from tests.coverage.pipelines.parts import adapter, clip, condition_net, motion_adapter, schedule, t5
+
+
+def unet_channels(name: str) -> int:
+    """Channels that a denoiser reads: the latents', and the image's where it sees that too."""
+    return 8 if "Pix2Pix" in name else 5 if "Depth2Img" in name else 7 if "Upscale" in name else 4
+
+
+def stable_diffusion(name: str) -> dict[str, Any]:
+    """Stable Diffusion 1 and what was made of it."""
+    parts = generative.sd_parts()
+    config = {**parts["unet"].config, "in_channels": unet_channels(name)}
+    if "LatentConsistency" in name:
+        config["time_cond_proj_dim"] = 32
+    if "StableDiffusionUpscale" in name:
+        config["num_class_embeds"] = 1000
+    unet = diffusers.UNet2DConditionModel.from_config(config)
+    lcm = "LatentConsistency" in name
+    return {
+        **parts,
+        "unet": unet,
+        "scheduler": schedule(diffusers.LCMScheduler if lcm else diffusers.DDIMScheduler),
+        "inverse_scheduler": schedule(diffusers.DDIMInverseScheduler),
+        "low_res_scheduler": diffusers.DDPMScheduler(),
+        "controlnet": condition_net(unet),
+        "adapter": adapter(),
+        "motion_adapter": motion_adapter(),
+    }
+
+
+def stable_diffusion_xl(name: str) -> dict[str, Any]:
+    """Stable Diffusion XL and what was made of it."""
+    projected = {"hidden_act": "gelu", "projection_dim": 32}
+    aesthetic = "Img2Img" in name or "Inpaint" in name
+    unet = diffusers.UNet2DConditionModel(
+        **generative.UNET,
+        sample_size=16,
+        in_channels=8 if "Pix2Pix" in name else 4,
+        out_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=(2, 4),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        transformer_layers_per_block=(1, 2),
+        projection_class_embeddings_input_dim=72 if aesthetic else 80,
+        cross_attention_dim=64,
+    )
+    union = "Union" in name
+    return {
+        "vae": generative.vae(),
+        "text_encoder": transformers.CLIPTextModel(generative.clip_text_config(**projected)),
+        "text_encoder_2": transformers.CLIPTextModelWithProjection(generative.clip_text_config(**projected)),
+        "tokenizer": generative.clip_tokenizer(),
+        "tokenizer_2": generative.clip_tokenizer(),
+        "unet": unet,
+        "scheduler": schedule(diffusers.EulerDiscreteScheduler),
+        "requires_aesthetics_score": aesthetic,
+        "controlnet": (
+            diffusers.ControlNetUnionModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32))
+            if union
+            else condition_net(unet)
+        ),
+        "adapter": adapter(),
+        "motion_adapter": motion_adapter(),
+    }
+
+
+def pixels(name: str) -> dict[str, Any]:
+    """Pipelines without a text that work on pixels."""
+    schedules = {
+        "DDPM": "DDPMScheduler", "DDIM": "DDIMScheduler", "PNDM": "PNDMScheduler", "RePaint": "RePaintScheduler",
+        "KarrasVe": "KarrasVeScheduler", "ScoreSdeVe": "ScoreSdeVeScheduler",
+        "ConsistencyModel": "CMStochasticIterativeScheduler",
+    }  # fmt: skip
+    kind = schedules[name.removesuffix("Pipeline")]
+    return {"unet": generative.pixel_unet(), "scheduler": getattr(diffusers, kind)()}
+
+
+def deep_floyd(name: str) -> dict[str, Any]:
+    """DeepFloyd IF: a text encoder, and a denoiser of pixels."""
+    encoder, tokenizer = t5()
+    larger = "SuperResolution" in name
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=32,
+        layers_per_block=1,
+        block_out_channels=(32, 64),
+        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+        in_channels=6 if larger else 3,
+        out_channels=6,
+        cross_attention_dim=32,
+        encoder_hid_dim=32,
+        attention_head_dim=8,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=2,
+        cross_attention_norm="group_norm",
+        resnet_time_scale_shift="scale_shift",
+        act_fn="gelu",
+        class_embed_type="timestep" if larger else None,
+    )
+    noise = diffusers.DDPMScheduler(
+        beta_schedule="squaredcos_cap_v2", variance_type="learned_range", prediction_type="epsilon"
+    )
+    parts = {"text_encoder": encoder, "tokenizer": tokenizer, "unet": unet, "scheduler": noise}
+    return {**parts, "image_noising_scheduler": diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2")}
+
+
+def latent_diffusion(name: str) -> dict[str, Any]:
+    """Latent diffusion without a text."""
+    codes = diffusers.VQModel(
+        block_out_channels=(16, 32),
+        norm_num_groups=8,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=3,
+    )
+    unet = diffusers.UNet2DModel(
+        **generative.UNET,
+        sample_size=16,
+        in_channels=6 if "SuperResolution" in name else 3,
+        out_channels=3,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=8,
+    )
+    return {"vqvae": codes, "unet": unet, "scheduler": diffusers.DDIMScheduler()}
+
+
+def text_to_video(_name: str) -> dict[str, Any]:
+    """Text to video with a denoiser of three dimensions."""
+    unet = diffusers.UNet3DConditionModel(
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        norm_num_groups=8,
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        cross_attention_dim=32,
+        attention_head_dim=4,
+    )
+    return {**generative.sd_parts(), "unet": unet, "scheduler": schedule()}
+
+
+def amused(_name: str) -> dict[str, Any]:
+    """aMUSEd: tokens of an image, unmasked step by step."""
+    transformer = diffusers.UVit2DModel(
+        hidden_size=8,
+        use_bias=False,
+        hidden_dropout=0.0,
+        cond_embed_dim=32,
+        micro_cond_encode_dim=2,
+        micro_cond_embed_dim=10,
+        encoder_hidden_size=32,
+        vocab_size=32,
+        codebook_size=32,
+        in_channels=8,
+        block_out_channels=8,
+        num_res_blocks=1,
+        downsample=True,
+        upsample=True,
+        block_num_heads=1,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        attention_dropout=0.0,
+        intermediate_size=8,
+        layer_norm_eps=1e-06,
+        ln_elementwise_affine=True,
+    )
+    codes = diffusers.VQModel(
+        act_fn="silu",
+        block_out_channels=[8],
+        down_block_types=["DownEncoderBlock2D"],
+        in_channels=3,
+        latent_channels=8,
+        layers_per_block=1,
+        norm_num_groups=8,
+        num_vq_embeddings=32,
+        out_channels=3,
+        sample_size=8,
+        up_block_types=["UpDecoderBlock2D"],
+        mid_block_add_attention=False,
+        lookup_from_codebook=True,
+    )
+    return {
+        "vqvae": codes,
+        "transformer": transformer,
+        "text_encoder": clip(),
+        "tokenizer": generative.clip_tokenizer(),
+        "scheduler": diffusers.AmusedScheduler(mask_token_id=31),
+    }

@@ -1,0 +1,40 @@
+"""The instrument on one pipeline of each kind that it measures; `make coverage` measures the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.coverage.cases import Case, Finding, Status
+from tests.coverage.pipelines import check, list_cases, preload
+
+pytestmark = pytest.mark.imports_models
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("AuraFlowPipeline", "text-to-image"),
+        ("FluxControlNetInpaintPipeline", "image-to-image"),
+        ("ConsistencyModelPipeline", "unconditional-image-generation"),
+        ("AnimateDiffPipeline", "text-to-video"),
+    ],
+)
+def test_a_pipeline_answers_as_the_library_does(name: str, task: str, tmp_path: Path) -> None:
+    preload()
+    assert check(Case("pipelines", "", name, "pipeline"), tmp_path) == Finding(Status.EQUAL, task)
+
+
+def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:
+    preload()
+    without_recipe = check(Case("pipelines", "", "ShapEPipeline", "pipeline"), tmp_path / "unknown")
+    assert without_recipe.status is Status.NOT_BUILT
+    of_a_video = check(Case("pipelines", "", "AnimateDiffVideoToVideoPipeline", "pipeline"), tmp_path / "video")
+    assert of_a_video.status is Status.NO_TASK
+    assert "needs video" in of_a_video.detail
+
+
+@pytest.mark.parametrize("family", ["stable_diffusion", "stable_diffusion_xl", "flux"])
+def test_the_library_itself_says_which_classes_there_are(family: str) -> None:
+    assert len([case for case in list_cases() if case.family == family]) > 5
