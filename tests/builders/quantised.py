@@ -19,9 +19,10 @@ from typing import Any
 PACKAGES = Path(sys.prefix) / "quantisation-packages"
 """Where `make setup` puts the libraries."""
 ORG = "quantised"
-COMPARE = "--compare"
+COMPARE, JUDGE, REAL = "--compare", "--judge", "--real"
 PLAIN, PLAIN_EXPERTS = "plain", "plain-experts"
 """The models of 32 bits of which the forms are made."""
+IN_BF16 = "in-bf16"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,13 @@ def compare(folder: Path) -> dict[str, Figures]:
     return {form: Figures(**figures) for form, figures in json.loads(run(folder, COMPARE)).items()}
 
 
+def judge_real(folder: Path, *forms: str) -> dict[str, dict[str, float]]:
+    """Makes these forms of SmolLM2-135M in `folder`/quantised, beside the original. How much worse each reads texts:
+    form → figure of `runtimes.quality` → value."""
+    judged: dict[str, dict[str, float]] = json.loads(run(folder, REAL, JUDGE, *forms))
+    return judged
+
+
 def run(folder: Path, *options: str) -> str:
     """What this module prints as a program."""
     command = [sys.executable, "-m", __name__, str(folder), *options]
@@ -70,13 +78,18 @@ def main(folder: Path, *options: str) -> None:
 
     torch.set_num_threads(1)
     models = folder / ORG
-    make_plain(models / PLAIN)
-    make_plain_experts(models / PLAIN_EXPERTS)
+    if REAL in options:
+        copy_real(models / PLAIN)
+    else:
+        make_plain(models / PLAIN)
+        make_plain_experts(models / PLAIN_EXPERTS)
     for form, make_form in FORMS.items():
         if COMPARE in options or form in options:
             make_form(models, models / form)
     if COMPARE in options:
         print(json.dumps({form: asdict(measure(models, form)) for form in FORMS}))
+    if JUDGE in options:
+        print(json.dumps({form: judge(models, form) for form in FORMS if form in options}))
 
 
 # --- making ---
@@ -101,6 +114,21 @@ def make_plain(folder: Path) -> None:
     )
     torch.manual_seed(0)
     save(folder, tokenizer, spread(LlamaForCausalLM(config)))
+
+
+def copy_real(folder: Path) -> None:
+    """Puts SmolLM2-135M-Instruct there, in 32 bits, and beside it with files of 16."""
+    import shutil
+
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from tests.builders import real
+
+    shutil.copytree(real.smollm2(), folder)
+    in_bf16 = folder.with_name(IN_BF16)
+    copy_rest(folder, in_bf16)
+    AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(in_bf16)
 
 
 def make_plain_experts(folder: Path) -> None:
@@ -355,6 +383,29 @@ def measure(models: Path, form: str) -> Figures:
         tokens=list(answer[0][0].tokens),
         direct_tokens=written[0, 8:].tolist(),
     )
+
+
+def judge(models: Path, form: str) -> dict[str, float]:
+    """How the form reads the passages that 8-bit variants are judged by, beside the original."""
+    from modelyard.worker.runtimes.base import load_model
+    from modelyard.worker.runtimes.quality.figures import compare_words
+    from modelyard.worker.runtimes.quality.judgement import encode_passages
+
+    plain: Any = load_model("transformers", models / PLAIN, ("causal-lm",), device="cpu")
+    texts = encode_passages(plain)
+    wanted = [read_words(plain, text) for text in texts]
+    form_model: Any = load_model("transformers", models / form, ("causal-lm",), device="cpu")
+    got = [read_words(form_model, text) for text in texts]
+    return {figure.name: figure.value for figure in compare_words(wanted, got, [text[1:] for text in texts])}
+
+
+def read_words(model: Any, text: Any) -> Any:
+    """The probabilities of each next token."""
+    import numpy as np
+
+    logits = model.forward({"input_ids": text[None], "attention_mask": np.ones_like(text[None])})["logits"][0, :-1]
+    exponents = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponents / exponents.sum(-1, keepdims=True)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,11 @@ def found(tmp_path: Path, parameters: int = 1000) -> Found:
     return Found("acme/m", Source.FOLDER, replace(inspection, parameters=parameters), tmp_path / "acme/m")
 
 
-def cards(tmp_path: Path) -> tuple[ModelCard, ModelCard]:
+def cards(tmp_path: Path, dtype: str = "BF16", value_bytes: int = 2) -> tuple[ModelCard, ModelCard]:
     """Of one model: as usual, and in bf16."""
     each = found(tmp_path, PARAMETERS)
-    each = replace(each, inspection=replace(each.inspection, weight_bytes=4 * PARAMETERS))
+    inspection = replace(each.inspection, weight_bytes=value_bytes * PARAMETERS, dtype=dtype)
+    each = replace(each, inspection=inspection)
     return make_card(each), make_card(each, bf16=ASKED)
 
 
@@ -38,6 +39,12 @@ def test_half_the_memory_is_planned(tmp_path: Path) -> None:
 
     assert half.memory_bytes == estimate_memory_bytes(2 * PARAMETERS, None)
     assert (half.memory_bytes - WORKER_BASE_BYTES) * 2 == usual.memory_bytes - WORKER_BASE_BYTES
+
+
+def test_files_of_another_type_are_held_beside_it_while_they_are_loaded(tmp_path: Path) -> None:
+    _, half = cards(tmp_path, "F32", 4)
+
+    assert half.memory_bytes == estimate_memory_bytes((2 + 4) * PARAMETERS, None)
 
 
 def test_the_worker_is_told(tmp_path: Path) -> None:
@@ -49,7 +56,7 @@ def test_the_worker_is_told(tmp_path: Path) -> None:
 
 def test_a_measurement_counts_for_the_precision_it_was_made_in(tmp_path: Path) -> None:
     usual, half = cards(tmp_path)
-    in_32, in_16 = Measurement(10**9, 4 * PARAMETERS), Measurement(10**8, 4 * PARAMETERS, precision=BF16)
+    in_32, in_16 = Measurement(10**9, 2 * PARAMETERS), Measurement(10**8, 2 * PARAMETERS, precision=BF16)
 
     assert apply_measurement(usual, in_32).measured
     assert apply_measurement(half, in_16).measured

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / "docs/reference/formats.md"
+NEED = re.compile(r"`modelyard\[([\w-]+)\]`|`(--[\w-]+)[ `]")
+"""An extra, or a setting."""
 HEAD = "| Form | served by | needs | test |"
 
 
@@ -35,9 +38,10 @@ def test_every_form_names_the_test_that_compares_its_answers_or_its_sentence(row
 def test_what_a_form_is_said_to_need_is_an_extra_or_a_setting() -> None:
     project = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
     settings = (CHECKOUT / "docs/reference/settings.md").read_text(encoding="utf-8")
-    needs = {need.strip("`") for _, _, need, _ in rows() if need}
+    needs = [(need, NEED.findall(need)) for _, _, need, _ in rows() if need]
 
     assert needs
-    for need in needs:
-        extra = need.removeprefix("modelyard[").removesuffix("]")
-        assert f"\n{extra} = [" in project or f"`{need}`" in settings
+    for need, said in needs:
+        assert said, need
+        for extra, flag in said:
+            assert f"\n{extra} = [" in project if extra else f"`{flag}`" in settings

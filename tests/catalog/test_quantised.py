@@ -166,7 +166,7 @@ VALUES = 1_000_000
 @pytest.mark.parametrize(
     ("settings", "dtype", "stored", "loaded_bytes"),
     [
-        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "U8", VALUES // 2, VALUES // 2),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "U8", VALUES // 2, 2 * VALUES // 2),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "I8", VALUES, VALUES),
         ({"quant_method": "torchao", "quant_type": {"_type": "Int8WeightOnlyConfig"}}, "I8", VALUES, VALUES),
         ({"quant_method": "compressed-tensors", "format": "int-quantized"}, "I8", VALUES, 4 * VALUES),

@@ -37,8 +37,12 @@ def estimate_memory_bytes(weight_bytes: int | None, dtype: str | None) -> int:
 
 
 def plan_bf16_bytes(inspection: Inspection) -> int | None:
-    """What a model's weights take in 16 bits each; None when their count is not known."""
-    return None if inspection.parameters is None else BF16_BYTES * inspection.parameters
+    """What a model's weights take in 16 bits each, at the most; None when their count is not known. Those that files
+    have in another type are held in both while they are loaded."""
+    if inspection.parameters is None:
+        return None
+    files_bytes = 0 if inspection.dtype == "BF16" else inspection.weight_bytes or 0
+    return BF16_BYTES * inspection.parameters + files_bytes
 
 
 def plan_context(max_length: int | None, context_tokens: int) -> int:
