@@ -107,14 +107,14 @@ def template_of(processor: Any, tokenizer: Any, config: Any) -> str:
     return TEMPLATE.replace("IMAGE", image).replace("SOUND", sound)
 
 
-def mark_of(name: str, processor: Any, tokenizer: Any) -> str | None:
-    """The special token that stands for `name`: the processor's, the tokenizer's, else the first that has the word."""
-    for owner in (processor, tokenizer):
+def mark_of(name: str, *owners: Any) -> str | None:
+    """The special token that stands for `name`: what one of the owners calls so, else the first that has the word."""
+    for owner in owners:
         found = getattr(owner, f"{name}_token", None)
         if found is not None:
             return str(found)
     words = name.split("_")
-    marks = tokenizer.extra_special_tokens if tokenizer is not None else []
+    marks = next((marks for owner in owners if (marks := getattr(owner, "extra_special_tokens", None))), [])
     return next((str(mark) for mark in marks if all(word in str(mark).lower() for word in words)), None)
 
 
@@ -127,7 +127,7 @@ def set_marks(config: Any, processor: Any, tokenizer: Any) -> None:
             found = _MARKED.fullmatch(field)
             if found is None or found[1] in _TOKENS:
                 continue
-            mark = mark_of(found[1], processor, tokenizer)
+            mark = mark_of(found[1], tokenizer, processor)
             if mark is not None:
                 setattr(each, field, tokenizer.convert_tokens_to_ids(mark))
 

@@ -32,10 +32,13 @@ def _shrink(kind: type[PreTrainedConfig], level: str, fields: dict[str, Any]) ->
     given: dict[str, Any] = {
         name: value for name, value in hints.items() if not isinstance(value, dict) and name != "keep"
     }
+    keep = set(hints.get("keep", ()))
+    if isinstance(getattr(default, "num_heads", None), list | tuple):
+        keep.add("embed_dim")  # which is to be divided by each of them
     for field in dataclasses.fields(kind):
         stated = _default_of(field)
         small = _small(field.name, stated, level)
-        if small is not None and small != stated and field.name not in (*hints, *hints.get("keep", ())):
+        if small is not None and small != stated and field.name not in {*hints, *keep}:
             given[field.name] = small
     heads = (getattr(default, name, None) for name in ("num_key_value_heads", "num_attention_heads"))
     if "num_key_value_heads" in given and len(set(heads)) == 1:  # what shares none of them by default, often cannot

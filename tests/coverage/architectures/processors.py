@@ -62,7 +62,7 @@ def small_image_part(family: str, config: Any) -> Any | None:
     kind = kind or (transformers.DetrImageProcessorPil if "detr" in family else transformers.ViTImageProcessorPil)
     usual = kind()
     fields: dict[str, Any] = {}
-    for name in ("size", "crop_size"):
+    for name in ("size", "crop_size", "max_image_size"):
         value = getattr(usual, name, None)
         if value:
             fields[name] = _small_size(dict(value), size)

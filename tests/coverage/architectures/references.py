@@ -142,7 +142,8 @@ def _fillings(model: Any, folder: Path) -> Any:
 
 def _tokens(model: Any, folder: Path) -> Any:
     found = _pipeline("token-classification", model, folder, ignore_labels=[])(TEXT)
-    return [{name: row[name] for name in ("entity", "score", "index", "word", "start", "end")} for row in found]
+    said = ("entity", "score", "index", "word", "start", "end")
+    return [{name: row[name] for name in said if row[name] is not None} for row in found]
 
 
 def _span(model: Any, folder: Path) -> Any:
