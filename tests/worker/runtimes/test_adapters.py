@@ -58,7 +58,15 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+SELDOM = ("adalora", "boft", "fourierft", "hra", "ln_tuning", "loha", "lokr", "oft", "some-layers", "vera")
+"""Types that few people publish: looked at by `make verify`."""
+
+
+def by_use(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.verify(part="variants")) if name in SELDOM else name
+
+
+@pytest.mark.parametrize("name", [by_use(name) for name in CONFIGS])
 def test_greedy_tokens_are_those_of_the_merged_model(name: str, model_folder: Folder, tmp_path: Path) -> None:
     base = model_folder("llama_chat")
     folder = make_adapter(base, tmp_path / "adapter", CONFIGS[name]())
