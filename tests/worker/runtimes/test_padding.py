@@ -21,19 +21,12 @@ FUNNEL = {"block_sizes": [1, 1], "num_decoder_layers": 1, "d_model": 32, "n_head
 BOTTLENECK = {"embedding_size": 16, "true_hidden_size": 16, "intra_bottleneck_size": 16}
 
 
-def canine(kind: str, **more: Any) -> Any:
-    """Convolutions over characters."""
-    config = library.CanineConfig(num_hash_buckets=64, max_position_embeddings=64, **SMALL, **more)
-    return library.CanineTokenizer(model_max_length=64), getattr(library, kind)(config)
-
-
 def bert_like(kind: str, config: str, **more: Any) -> Any:
     """Any model over the tokenizer of BERT's kind."""
     return tokenizers.wordpiece(), getattr(library, kind)(getattr(library, config)(vocab_size=400, **more))
 
 
 MODELS = {
-    "canine": lambda: canine("CanineModel"),
     "convbert": lambda: bert_like(
         "ConvBertForSequenceClassification", "ConvBertConfig", embedding_size=32, **SMALL, **CLASSES
     ),
@@ -53,7 +46,6 @@ MODELS = {
 @pytest.mark.parametrize(
     ("name", "task"),
     [
-        ("canine", "feature-extraction"),
         ("convbert", "text-classification"),
         ("fnet", "text-classification"),
         ("funnel", "fill-mask"),

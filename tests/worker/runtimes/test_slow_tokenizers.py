@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,33 +16,45 @@ import transformers as library
 
 from modelyard.tasks.registry import get_task
 from modelyard.tasks.shared.slow_tokenizers import find_offsets
+from modelyard.worker.runtimes.base import load_model
 from tests.builders import tokenizers
-from tests.builders.families import NER_LABELS, labelled
+from tests.builders.families import NER_LABELS, labelled, save, spread
 from tests.builders.fixtures import Ask
+from tests.tasks.comparison import assert_close
 
 TEXT = "Angela lives in Paris."
 LIMIT = 64
+MARK, FIND = get_task("token-classification"), get_task("question-answering")
 
 
-def canine(kind: str, **more: Any) -> Callable[[], tuple[Any, Any]]:
-    """CANINE of 2 layers, which reads at most 64 characters, special ones included."""
+@pytest.fixture(scope="module")
+def canine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """(task) → CANINE of 2 layers, which reads at most 64 characters, special ones included; made once for each task:
+    its tokenizer writes down a million characters whenever it is saved or loaded."""
+    kinds = {"token-classification": "CanineForTokenClassification", "question-answering": "CanineForQuestionAnswering"}
+    labels = {"token-classification": NER_LABELS, "question-answering": ["start", "end"]}
 
-    def make() -> tuple[Any, Any]:
+    @cache
+    def load(task: str) -> Any:
         config = library.CanineConfig(
             hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-            max_position_embeddings=LIMIT, num_hash_buckets=64, **more,
+            max_position_embeddings=LIMIT, num_hash_buckets=64, **labelled(labels[task]),
         )  # fmt: skip
-        return library.CanineTokenizer(model_max_length=LIMIT), getattr(library, kind)(config)
+        folder = tmp_path_factory.mktemp(task)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            save(folder, library.CanineTokenizer(model_max_length=LIMIT), spread(getattr(library, kinds[task])(config)))
+        return load_model("transformers", folder, get_task(task).heads, device="cpu")
 
-    return make
+    return load
 
 
-def test_each_character_has_the_label_that_the_library_gives_it(made: Any, ask: Ask) -> None:
-    model = made(canine("CanineForTokenClassification", **labelled(NER_LABELS)), "token-classification")
+def test_each_character_has_the_label_that_the_library_gives_it(canine: Callable[[str], Any], ask: Ask) -> None:
+    model = canine("token-classification")
     own = library.CanineForTokenClassification.from_pretrained(model.path).eval()
     with torch.inference_mode():
         scores = own(**model.tokenizer(TEXT, return_tensors="pt")).logits[0, 1:-1].softmax(-1)
-    found = ask(get_task("token-classification"), model, {"text": TEXT, "params": {"ignore_labels": []}})
+    found = ask(MARK, model, {"text": TEXT, "params": {"ignore_labels": []}})
     assert [(each["word"], each["start"], each["end"]) for each in found] == [
         (character, place, place + 1) for place, character in enumerate(TEXT)
     ]
@@ -49,20 +62,34 @@ def test_each_character_has_the_label_that_the_library_gives_it(made: Any, ask: 
     np.testing.assert_allclose([each["score"] for each in found], scores.max(-1).values.numpy(), atol=1e-5)
 
 
-def test_a_text_longer_than_the_model_reads_has_every_character_once(made: Any, ask: Ask) -> None:
-    model = made(canine("CanineForTokenClassification", **labelled(NER_LABELS)), "token-classification")
+def test_characters_beside_a_longer_text_are_marked_as_alone(canine: Callable[[str], Any], ask: Ask) -> None:
+    model = canine("token-classification")
+    bodies = [{"text": text, "params": {"ignore_labels": []}} for text in (TEXT, "Who?", TEXT[:9])]
+    assert_close(ask(MARK, model, *bodies), [ask(MARK, model, body) for body in bodies])
+
+
+def test_a_text_longer_than_the_model_reads_has_every_character_once(canine: Callable[[str], Any], ask: Ask) -> None:
     text = TEXT * 8
-    found = ask(get_task("token-classification"), model, {"text": text, "params": {"ignore_labels": []}})
+    found = ask(MARK, canine("token-classification"), {"text": text, "params": {"ignore_labels": []}})
     assert "".join(each["word"] for each in found) == text
     assert [each["start"] for each in found] == list(range(len(text)))
 
 
+@pytest.mark.parametrize("text", ["", "a"])
+def test_a_text_shorter_than_what_the_model_takes_for_one_token_is_answered(
+    canine: Callable[[str], Any], ask: Ask, text: str
+) -> None:
+    found = ask(MARK, canine("token-classification"), {"text": text, "params": {"ignore_labels": []}})
+    assert [each["word"] for each in found] == list(text)
+
+
 @pytest.mark.parametrize("repeats", [1, 6])
-def test_an_answer_is_the_span_that_the_library_scores_best(made: Any, ask: Ask, repeats: int) -> None:
-    model = made(canine("CanineForQuestionAnswering"), "question-answering")
-    context = TEXT * repeats
+def test_an_answer_is_the_span_that_the_library_scores_best(
+    canine: Callable[[str], Any], ask: Ask, repeats: int
+) -> None:
+    model, context = canine("question-answering"), TEXT * repeats
     params = {"align_to_words": False, "max_answer_len": 5, "doc_stride": 0}
-    answer = ask(get_task("question-answering"), model, {"question": "Who?", "context": context, "params": params})
+    answer = ask(FIND, model, {"question": "Who?", "context": context, "params": params})
     assert answer["answer"] == context[answer["start"] : answer["end"]]
     own = library.CanineForQuestionAnswering.from_pretrained(model.path).eval()
     room = LIMIT - len("Who?") - 3
@@ -78,19 +105,11 @@ def test_an_answer_is_the_span_that_the_library_scores_best(made: Any, ask: Ask,
     assert answer["score"] == pytest.approx(best, abs=1e-5)
 
 
-def test_answers_and_long_questions_are_cut_at_characters(made: Any, ask: Ask) -> None:
-    model = made(canine("CanineForQuestionAnswering"), "question-answering")
+def test_answers_and_long_questions_are_cut_at_characters(canine: Callable[[str], Any], ask: Ask) -> None:
     body = {"question": "Who lives where? " * 9, "context": TEXT, "params": {"max_question_len": 20}}
-    answer = ask(get_task("question-answering"), model, body)
+    answer = ask(FIND, canine("question-answering"), body)
     words = answer["answer"].split(" ")
     assert all(word in TEXT.split(" ") for word in words if word)
-
-
-@pytest.mark.parametrize("text", ["", "a"])
-def test_a_text_shorter_than_what_the_model_takes_for_one_token_is_answered(made: Any, ask: Ask, text: str) -> None:
-    model = made(canine("CanineForSequenceClassification", **labelled(["low", "high"])), "text-classification")
-    answer = ask(get_task("text-classification"), model, {"text": text})
-    assert sum(each["score"] for each in answer) == pytest.approx(1.0)
 
 
 @pytest.fixture
