@@ -21,7 +21,7 @@ from modelyard.catalog.gguf import inspect_gguf
 from modelyard.catalog.gguf_files import GgufModel, choose_gguf_model, find_gguf_models
 from modelyard.catalog.onnx import inspect_onnx
 from modelyard.catalog.onnx_files import OnnxModel, choose_onnx_model, find_onnx_models, find_onnx_part
-from modelyard.catalog.pipelines import describe_refusal, detect_pipeline_task
+from modelyard.catalog.pipelines import describe_refusal, detect_pipeline_task, find_one_file
 from modelyard.catalog.quantised import estimate_loaded_bytes, find_missing_extra, find_quantisation
 from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder, looks_like_ranker
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
@@ -155,7 +155,8 @@ def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> 
         pipeline_tag=front.pipeline_tag,
         remote_code=_needs_remote_code(files, manifest),
         pickle_only=weights.format is Format.PICKLE,
-        problem=_problem(files, front, manifest, weights, damage, task)
+        problem=_one_file(manifest, header)
+        or _problem(files, front, manifest, weights, damage, task)
         or (None if task else _taskless(front, manifest)),
         weight_files=weights.files,
         labels=(*(model.label for model in quantisations), *(graph.label for graph in graphs)),
@@ -345,6 +346,11 @@ def _problem(
         or (_ranking_problem(manifest) if task == "text-ranking" else None)
         or find_missing_tokenizer(task, files.sizes)
     )
+
+
+def _one_file(manifest: _Manifest, header: Header | None) -> str | None:
+    described = manifest.config or manifest.pipeline or manifest.modules
+    return None if described or header is None else find_one_file(frozenset(header.modules))
 
 
 def _missing_library(config: Mapping[str, Any]) -> str | None:

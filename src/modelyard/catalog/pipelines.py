@@ -33,6 +33,9 @@ BY_TEXT = {PICTURE: "text-to-image", FILM: "text-to-video", SOUND: "text-to-audi
 PIPELINE_TASKS = frozenset({*BY_TEXT.values(), "image-to-image", "unconditional-image-generation"})
 """All that pipelines serve here."""
 
+ONE_FILE = frozenset({"first_stage_model", "cond_stage_model", "conditioner"})
+"""How the tensors of checkpoints begin that hold a whole pipeline, as they were trained."""
+
 CHANGING = (
     "Img2Img", "Inpaint", "Edit", "Kontext", "Pix2Pix", "Upscale", "Upsample", "Refine", "Depth2Img", "Layered",
     "Fill", "ImageTo", "VideoTo", "AudioTo", "Control",
@@ -91,6 +94,16 @@ def describe_refusal(pipeline: str) -> str:
         return f"is a {pipeline}, which makes no image, video or sound; take a pipeline that makes one of them"
     wanted = sorted(call.needs - ASKED) or sorted(find_given(pipeline, call)) or ["other inputs"]
     return f"is a {pipeline}, which needs {', '.join(wanted)}, and no task here sends that; take another pipeline"
+
+
+def find_one_file(modules: frozenset[str]) -> str | None:
+    """What a model without a config is whose weights have these `modules`: a clause to follow its name."""
+    if not modules & ONE_FILE:
+        return None
+    return (
+        "is Stable Diffusion in one file, without the configs and tokenizers of its parts; convert it once with "
+        "diffusers (`from_single_file`, then `save_pretrained`) and serve that folder"
+    )
 
 
 @cache
