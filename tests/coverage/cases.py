@@ -21,7 +21,7 @@ class Status(StrEnum):
     NO_REFERENCE = "no reference exists"
     OTHER_HEAD = "another head is right"
     NO_TASK = "no task"
-    """It reads or makes what no task here does."""
+    """It reads what no task here does, or makes sound, which is not compared."""
     NOT_BUILT = "not built"
 
 

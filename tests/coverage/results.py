@@ -55,5 +55,5 @@ def summarise(results: Iterable[Result]) -> str:
     return (
         f"{built} pairs built, {answered} answered by the library, {equal} equal here ({share}), "
         f"{counts[Status.DIFFERENT]} different, {counts[Status.REFUSED]} refused; left out: {left_out}; "
-        f"{counts[Status.NOT_BUILT]} not built, {counts[Status.NO_TASK]} read or make what no task here does"
+        f"{counts[Status.NOT_BUILT]} not built, {counts[Status.NO_TASK]} are asked nothing"
     )

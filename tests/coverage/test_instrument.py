@@ -74,7 +74,7 @@ def test_pairs_that_were_not_built_are_counted_apart() -> None:
     found = [result(str(place), status) for place, status in enumerate(Status)]
     said = results.summarise(found)
     assert said.startswith("6 pairs built, 3 answered by the library, 1 equal here (33.3%), 1 different, 1 refused")
-    assert said.endswith("1 not built, 1 read or make what no task here does")
+    assert said.endswith("1 not built, 1 are asked nothing")
 
 
 def test_the_page_is_the_same_for_the_same_results() -> None:

@@ -13,6 +13,10 @@ from tests.coverage.children import describe
 
 LIBRARY = "transformers"
 TITLE = "Architectures"
+_BESIDE_TEXT = frozenset({
+    "bbox", "input_features", "input_values", "pixel_values", "pixel_values_videos", "visual_feats",
+})  # fmt: skip
+"""What encoders read that do not read texts alone."""
 PRELOADED = (
     "modelyard.worker.runtimes.preload", "transformers.pipelines", "transformers.models.auto.processing_auto",
     "tests.coverage.architectures.asking", "tests.coverage.architectures.building",
@@ -77,7 +81,7 @@ def check(case: Case, folder: Path) -> Finding:
             )
     except Exception as error:
         reads = set(references.inputs_of(model))
-        if case.head == "base" and not reads.isdisjoint({"pixel_values", "input_features", "input_values", "bbox"}):
+        if case.head == "base" and not reads.isdisjoint(_BESIDE_TEXT):
             return Finding(Status.NO_TASK, detail=f"does not read texts alone: {describe(error)}")
         return Finding(Status.LIBRARY_FAILS, task, describe(error))
     try:

@@ -84,6 +84,8 @@ def find_task(head: str, model: Any, folder: Path) -> str | None:
     Of several the one that we find: which of them it was trained for is not the library's to say.
     """
     reads = inputs_of(model)
+    if getattr(model.config, "num_codebooks", 1) > 1 and head in ("base", "causal-lm"):
+        return None  # it continues codes of sound, several at a time
     if head == "base":
         if "input_ids" in reads:
             return "feature-extraction"
