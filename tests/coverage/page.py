@@ -22,8 +22,8 @@ directly, and writes this page. `make coverage FAMILY=bert` measures one family.
 - **equal**: both give the same answer, within the tolerance of the task.
 - **different**, **refused**: the library answers; here the answer is another one, or none.
 - **library fails**, **no reference exists**, **another head is right**: there is nothing to compare with.
-- Classes that could not be built, and those that are asked nothing (they read what no task here does, or make sound), are
-  counted and not listed.
+- Classes that could not be built, and those that are asked nothing (they read what no task here does, or make sound),
+  are counted and not listed.
 """
 MAX_DETAIL = 160
 """Characters of an error that are shown."""
