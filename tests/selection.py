@@ -13,7 +13,18 @@ from xdist.scheduler import LoadScopeScheduling
 
 TESTS = Path(__file__).parent
 
-FOLDERS_WITH_MODELS = {"chaos", "clients", "coverage", "e2e", "engine", "examples", "fuzz", "tasks", "worker"}
+FOLDERS_WITH_MODELS = {
+    "attacks",
+    "chaos",
+    "clients",
+    "coverage",
+    "e2e",
+    "engine",
+    "examples",
+    "fuzz",
+    "tasks",
+    "worker",
+}
 """Folders whose tests load models, here or in processes of their own. `make quick` does not even import them."""
 SLOW_FIXTURES = {
     "load",
