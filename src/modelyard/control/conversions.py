@@ -29,7 +29,7 @@ from modelyard.units import GIB
 
 log = logging.getLogger(__name__)
 
-PROGRAM = (sys.executable, "-m", "modelyard.worker.conversion")
+PROGRAM = (sys.executable, "-P", "-m", "modelyard.worker.conversion")
 MEMORY_BYTES = 512 * 1024**2
 """What reading a pickle takes beside its tensors."""
 COPIES = 2

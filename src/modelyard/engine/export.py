@@ -27,7 +27,7 @@ from modelyard.records.variants import ExportOrder, ExportReport
 from modelyard.worker.environment import worker_environment
 from modelyard.worker.processes import kill_group
 
-PROGRAM = (sys.executable, "-m", "modelyard.worker.variants")
+PROGRAM = (sys.executable, "-P", "-m", "modelyard.worker.variants")
 LINE_BYTES = 1024 * 1024
 Order = ExportOrder | ConversionOrder
 MOST_REPORTS = 100

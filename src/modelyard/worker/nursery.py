@@ -165,7 +165,7 @@ class Nursery(ParentLoop):
 def start_fresh(spec: ReplicaSpec, listener: socket.socket, output: int) -> int:
     """Starts a worker as a new interpreter, where forking is unsafe."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "modelyard.worker.replica", str(listener.fileno())],
+        [sys.executable, "-P", "-m", "modelyard.worker.replica", str(listener.fileno())],
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=output,
