@@ -369,6 +369,7 @@ def test_workers_get_what_their_libraries_need_of_the_environment_and_nothing_el
         "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "ORT_DISABLE_TELEMETRY": "1",
+        "JOBLIB_MULTIPROCESSING": "0",
     }
 
 
