@@ -11,12 +11,12 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-PICTURE, FILM, SOUND = "image", "video", "audio"
-MADE = {"images": PICTURE, "image": PICTURE, "frames": FILM, "video": FILM, "audios": SOUND}
+IMAGE, VIDEO, AUDIO = "image", "video", "audio"
+MADE = {"images": IMAGE, "image": IMAGE, "frames": VIDEO, "video": VIDEO, "audios": AUDIO}
 """A field of a pipeline's result → what it holds."""
 
 FRAMES = frozenset({"video_length", "frame_size"})
-"""Arguments of pipelines whose result's `images` are one after the other in a film."""
+"""Arguments of pipelines whose result's `images` are the frames of a video."""
 
 MEDIA = frozenset({
     "image", "images", "input_images", "control_image", "reference_image", "original_image", "reference_images", "mask",
@@ -29,7 +29,7 @@ SENT = frozenset({"image", "images", "control_image"})
 """Names under which the image of a request reaches a pipeline."""
 MASKS = frozenset({"mask_image", "mask", "control_mask"})
 """Names under which its mask does."""
-BY_TEXT = {PICTURE: "text-to-image", FILM: "text-to-video", SOUND: "text-to-audio"}
+BY_TEXT = {IMAGE: "text-to-image", VIDEO: "text-to-video", AUDIO: "text-to-audio"}
 PIPELINE_TASKS = frozenset({*BY_TEXT.values(), "image-to-image", "unconditional-image-generation"})
 """All that pipelines serve here."""
 
@@ -69,14 +69,14 @@ def find_tasks(pipeline: str, call: PipelineCall) -> tuple[str, ...]:
     if call.needs - ASKED:
         return ()
     given, reads = find_given(pipeline, call), "prompt" in call.takes
-    if call.makes in (FILM, SOUND):
+    if call.makes in (VIDEO, AUDIO):
         return (BY_TEXT[call.makes],) if reads and not given else ()
     if call.makes is None or given - SENT - MASKS:
         return ()
     if not call.takes & SENT:
         by_nothing = "unconditional-image-generation"
-        return () if given else (BY_TEXT[PICTURE] if reads else by_nothing,)
-    return ("image-to-image",) if given or not reads else (BY_TEXT[PICTURE], "image-to-image")
+        return () if given else (BY_TEXT[IMAGE] if reads else by_nothing,)
+    return ("image-to-image",) if given or not reads else (BY_TEXT[IMAGE], "image-to-image")
 
 
 def find_given(pipeline: str, call: PipelineCall) -> frozenset[str]:
@@ -124,7 +124,7 @@ def find_call(pipeline: str) -> PipelineCall | None:
         takes=frozenset(names),
         needs=frozenset([*names[:count], *lacking]),
         optional=MEDIA.intersection(_tested(kind) if results else names),
-        makes=FILM if FRAMES.intersection(names) else _made(results),
+        makes=VIDEO if FRAMES.intersection(names) else _made(results),
     )
 
 
@@ -185,5 +185,5 @@ def _made(results: Sequence[ast.Call]) -> str | None:
     fields = [keyword.arg for result in results for keyword in result.keywords]
     known = next((MADE[field] for field in fields if field in MADE), None)
     if known or not results:
-        return known or PICTURE
-    return PICTURE if any(ast.unparse(result.func) == "ImagePipelineOutput" for result in results) else None
+        return known or IMAGE
+    return IMAGE if any(ast.unparse(result.func) == "ImagePipelineOutput" for result in results) else None

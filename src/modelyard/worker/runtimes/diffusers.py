@@ -45,7 +45,7 @@ _OUTPUTS: Mapping[Head, tuple[str, ...]] = {
 """Head → the field of a pipeline's result that holds what it made; the first that it has."""
 
 _FRAMES = frozenset({"video_length", "frame_size"})
-"""Arguments of pipelines that call the frames of a film its `images`."""
+"""Arguments of pipelines that call the frames of a video its `images`."""
 
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
 """Stored types that a pipeline may run in on CUDA. Source: the safetensors format's names."""
@@ -206,7 +206,7 @@ class DiffusersPipeline:
         array = np.asarray(made[0])
         if field == "audios":
             return array.T.astype(np.float32) if array.ndim == 2 else array.astype(np.float32)
-        if self._in_frames and array.ndim == 3:  # the frames of its one film, without a list around them
+        if self._in_frames and array.ndim == 3:  # the frames of its one video, without a list around them
             array = np.asarray(made)
         return as_pixels(array, f"{type(self._pipeline).__name__} makes", 4 if self._in_frames else 3)
 
