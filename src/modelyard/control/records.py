@@ -83,7 +83,7 @@ class Records:
         now = self._clock.now()
         self._journal.submit(partial(self._store.instances.update, replica_id, ready_at=now, heartbeat_at=now))
         self.event(cluster, "ready", f"{replica_id} is ready after {took_s:.2f} s")
-        self.tallies.boots.of(cluster.model_id).observe(took_s)
+        self.tallies.replicas.of(cluster.model_id).boots.observe(took_s)
 
     def evicted(self) -> None:
         """A replica is to make room for another."""
@@ -92,7 +92,7 @@ class Records:
     def failed(self, cluster: Cluster, replica_id: str, reason: str) -> None:
         """A replica ended that nobody had asked to."""
         self.event(cluster, "failed", f"{replica_id} failed: {reason}")
-        self.tallies.failures.of(cluster.model_id)["failures"] += 1
+        self.tallies.replicas.of(cluster.model_id).failures += 1
 
     def withdrawn(self, replica_id: str) -> None:
         """A billed replica whose process runs, and that is not ready yet, is not wanted any more: its time counts from

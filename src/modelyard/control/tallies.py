@@ -13,12 +13,18 @@ from modelyard.tallies import ByLabel, Histogram
 
 
 @dataclass(slots=True)
-class Tallies:
-    """Since the server's start. `boots`: by model, the seconds from launch to ready; `failures`: by model, replicas
-    that failed; `evictions`: replicas that had to make room for another."""
+class ReplicaTally:
+    """What became of one model's replicas. `boots`: the seconds from launch to ready; `failures`: how many failed."""
 
-    boots: ByLabel[Histogram] = field(default_factory=lambda: ByLabel(Histogram))
-    failures: ByLabel[Counter[str]] = field(default_factory=lambda: ByLabel(Counter))
+    boots: Histogram = field(default_factory=Histogram)
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class Tallies:
+    """Since the server's start. `replicas`: by model; `evictions`: replicas that had to make room for another."""
+
+    replicas: ByLabel[ReplicaTally] = field(default_factory=lambda: ByLabel(ReplicaTally))
     evictions: int = 0
 
 
@@ -78,8 +84,11 @@ def memory_of(
     sightings: Mapping[str, Sighting],
 ) -> dict[str, NodeMemory]:
     """By node. `others`: what has memory reserved and is no replica."""
-    reserved = Counter({each.place.node: each.memory_bytes for each in others if each.place is not None})
+    reserved: Counter[str] = Counter()
     held: Counter[str] = Counter()
+    for other in others:
+        if other.place is not None:
+            reserved[other.place.node] += other.memory_bytes
     for replica in (each for managed in clusters for each in managed.replicas.values()):
         if replica.place is not None:
             sighting = sightings.get(replica.id)

@@ -37,6 +37,10 @@ from modelyard.protocol import Usage
 from modelyard.records.accounts import Key
 from modelyard.tallies import MOST_LABELS, OTHERS, ByLabel, Histogram
 
+Models = Sequence[tuple[str, Any]]
+"""By model, what is counted of it."""
+Value = Callable[[Any], float]
+"""Takes one number of that."""
 CLIENT_LEFT = 499
 """The status of a request whose client left before its answer. Source: nginx, and dashboards made for it."""
 
@@ -183,24 +187,21 @@ def metrics_of_replicas(figures: Figures) -> Iterator[Metric]:
     """What there is and what has become of it."""
     yield gauge("modelyard_warm", "1 once boots are quick.", float(figures.warm))
     yield gauge("modelyard_clusters", "Clusters of all accounts.", figures.clusters)
-    yield by_model("modelyard_requests_in_flight", "On replicas.", figures, lambda load: load.in_flight)
-    yield by_model("modelyard_requests_queued", "Waiting for a replica.", figures, lambda load: load.queued)
+    loads = bounded(figures.models)
+    yield gauges("modelyard_requests_in_flight", "On replicas.", loads, lambda load: load.in_flight)
+    yield gauges("modelyard_requests_queued", "Waiting for a replica.", loads, lambda load: load.queued)
     replicas = GaugeMetricFamily("modelyard_replicas", "Replicas there are.", labels=("model", "state"))
-    for model, load in bounded(figures.models):
+    for model, load in loads:
         for state, count in load.replicas.items():
             replicas.add_metric((model, state), count)
     yield replicas
-    tallies = figures.tallies
+    tallies = figures.tallies.replicas.items()
     yield histogram(
-        "modelyard_boot_seconds",
-        "From a replica's launch until it was ready.",
-        tallies.boots.items(),
-        lambda each: each,
+        "modelyard_boot_seconds", "From a replica's launch until it was ready.", tallies, lambda each: each.boots
     )
-    failures = tallies.failures.items()
-    yield counter("modelyard_replica_failures", "Replicas that failed.", failures, lambda each: each.total())
+    yield counter("modelyard_replica_failures", "Replicas that failed.", tallies, lambda each: each.failures)
     evictions = CounterMetricFamily("modelyard_evictions", "Replicas that had to make room for others.")
-    evictions.add_metric((), tallies.evictions)
+    evictions.add_metric((), figures.tallies.evictions)
     yield evictions
 
 
@@ -215,13 +216,12 @@ def metrics_of_memory(figures: Figures) -> Iterator[Metric]:
 
 def vllm_metrics(inferences: InferenceTallies, figures: Figures) -> Iterator[Metric]:
     """Under the names that dashboards for vLLM look for, as far as there is such a thing here."""
-    label, tallies = "model_name", inferences.models.items()
-    yield by_model("vllm:num_requests_running", "On replicas.", figures, lambda load: load.in_flight, label)
-    yield by_model("vllm:num_requests_waiting", "Waiting for a replica.", figures, lambda load: load.queued, label)
+    label, tallies, loads = "model_name", inferences.models.items(), bounded(figures.models)
+    yield gauges("vllm:num_requests_running", "On replicas.", loads, lambda load: load.in_flight, label)
+    yield gauges("vllm:num_requests_waiting", "Waiting for a replica.", loads, lambda load: load.queued, label)
     yield counter("vllm:prompt_tokens", "Tokens read.", tallies, lambda each: each.prompt_tokens, label)
     yield counter("vllm:generation_tokens", "Tokens written.", tallies, lambda each: each.new_tokens, label)
-    answered = counter("vllm:request_success", "Inferences answered.", tallies, count_answered, label)
-    yield answered
+    yield counter("vllm:request_success", "Inferences answered.", tallies, count_answered, label)
     for name, what, of in (
         ("time_to_first_token", "Until the first piece.", lambda each: each.first),
         ("inter_token_latency", "Between tokens.", lambda each: each.token),
@@ -255,29 +255,26 @@ def bounded(loads: Mapping[str, ModelLoad]) -> Sequence[tuple[str, ModelLoad]]:
     return [*named, (OTHERS, reduce(add_loads, (load for _, load in others)))] if others else named
 
 
-def by_model(
-    name: str, what: str, figures: Figures, value: Callable[[ModelLoad], float], label: str = "model"
-) -> Metric:
+def gauges(name: str, what: str, models: Models, value: Value, label: str = "model") -> Metric:
     """Such a number for each model."""
-    family = GaugeMetricFamily(name, what, labels=(label,))
-    for model, load in bounded(figures.models):
-        family.add_metric((model,), value(load))
-    return family
+    return with_models(GaugeMetricFamily(name, what, labels=(label,)), models, value)
 
 
-def counter(
-    name: str, what: str, tallies: Sequence[tuple[str, Any]], value: Callable[[Any], float], label: str = "model"
-) -> Metric:
+def counter(name: str, what: str, models: Models, value: Value, label: str = "model") -> Metric:
     """A number for each model that only grows; its name gets the ending `_total`."""
-    family = CounterMetricFamily(name, what, labels=(label,))
-    for model, tally in tallies:
-        family.add_metric((model,), value(tally))
+    return with_models(CounterMetricFamily(name, what, labels=(label,)), models, value)
+
+
+def with_models(
+    family: GaugeMetricFamily | CounterMetricFamily, models: Models, value: Value
+) -> GaugeMetricFamily | CounterMetricFamily:
+    """The family with each model's value."""
+    for model, each in models:
+        family.add_metric((model,), value(each))
     return family
 
 
-def histogram(
-    name: str, what: str, tallies: Sequence[tuple[str, Any]], of: Callable[[Any], Histogram], label: str = "model"
-) -> Metric:
+def histogram(name: str, what: str, tallies: Models, of: Callable[[Any], Histogram], label: str = "model") -> Metric:
     """How often values fell up to each bound, for each model that has any."""
     family = HistogramMetricFamily(name, what, labels=(label,))
     for model, tally in tallies:
