@@ -350,7 +350,7 @@ def _problem(
 
 def _one_file(manifest: _Manifest, header: Header | None) -> str | None:
     described = manifest.config or manifest.pipeline or manifest.modules
-    return None if described or header is None else find_one_file(frozenset(header.modules))
+    return None if described or header is None else find_one_file(header.modules)
 
 
 def _missing_library(config: Mapping[str, Any]) -> str | None:

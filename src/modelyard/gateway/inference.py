@@ -83,7 +83,7 @@ class Inferences:
         Until the end of the answer it is one of its account's requests under way.
         """
         headers = {"x-request-id": new_request_id()}
-        begun, read, usage, status = time.monotonic(), "", None, CLIENT_LEFT
+        begun, asked_model, usage, status = time.monotonic(), "", None, CLIENT_LEFT
 
         async def refuse(error: BaseException) -> None:
             if not http.started:
@@ -99,7 +99,7 @@ class Inferences:
                 http.grow = share.grow
                 async with deadline:
                     request = await self._read(http, surface, model_id, key, headers["x-request-id"], deadline)
-                    read = request.card.model_id
+                    asked_model = request.card.model_id
                     usage = (await self._answer(http, surface, request, headers)).usage
                     status = 200
         except ClientLeft:
@@ -110,7 +110,7 @@ class Inferences:
             await refuse(error)
         finally:
             self._slow_readers.remove(http)
-            self._tallies.note(surface.name, read, status, time.monotonic() - begun, usage)
+            self._tallies.note(surface.name, asked_model, status, time.monotonic() - begun, usage)
 
     async def run(self, request: ModelRequest, on_piece: OnPiece | None = None) -> Outcome:
         """Runs one inference that was read and checked; what it took is metered however it ends.
