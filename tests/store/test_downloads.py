@@ -6,6 +6,7 @@ from modelyard.errors import NotFound
 from modelyard.records.accounts import Account
 from modelyard.records.downloads import DownloadRecord
 from modelyard.records.jobs import JobState
+from modelyard.records.models import Listing
 from modelyard.store import Store
 from tests.store.samples import CAPACITY, MODEL, SERVER, at, life
 
@@ -73,3 +74,15 @@ def test_who_uses_a_model_is_told_in_the_order_of_clusters_jobs_and_instances(st
     store.jobs.move("org/made.onnx.8-bit", JobState.DONE, "there", at(5))
 
     assert set(store.downloads.list_users()) == {MODEL}
+
+
+def test_who_uses_an_adapter_uses_its_base(store: Store, account: Account) -> None:
+    base = {"base": "org/base", "type": "LORA", "rank": 8, "targetModules": []}
+    adapter = Listing("org/tuned", "hub", at(1), facts={"adapter": base})
+    store.models.put([adapter, Listing("org/whole", "hub", at(1), facts={"adapter": None})])
+    store.clusters.put(account.id, "org/whole", CAPACITY, 60, at(1))
+    assert store.downloads.list_users() == {"org/whole": [account.id]}
+
+    store.clusters.put(account.id, "org/tuned", CAPACITY, 60, at(2))
+
+    assert store.downloads.list_users() == {each: [account.id] for each in ("org/whole", "org/tuned", "org/base")}

@@ -12,7 +12,7 @@ from modelyard.cli.examples import with_examples
 from modelyard.config import Settings
 from modelyard.errors import InvalidRequest
 from modelyard.records.adapters import CONFIG_FILE
-from modelyard.records.models import ModelCard, Progress, Source
+from modelyard.records.models import ModelCard, OnProgress, Progress, Source
 
 if TYPE_CHECKING:
     from modelyard.catalog.catalog import Catalog
@@ -54,11 +54,15 @@ async def fetch(catalog: Catalog, card: ModelCard, on_progress: Callable[[int, i
     `on_progress` gets the bytes done and in all.
     """
 
+    from modelyard.control.preparation import fetch_all
+
     def tell(progress: Progress) -> None:
         on_progress(progress.done_bytes, progress.total_bytes)
 
-    base = card.base and replace(card.base, path=await catalog.ensure_files(card.base, tell))
-    return replace(card, path=await catalog.ensure_files(card, tell), base=base)
+    async def fetch_one(card: ModelCard, on_progress: OnProgress, account_id: str) -> Path:
+        return await catalog.ensure_files(card, on_progress)
+
+    return await fetch_all(fetch_one, card, tell, "")
 
 
 async def prepare_files(

@@ -15,7 +15,7 @@ from modelyard.records.files import repository_of
 from modelyard.records.variants import split_variant
 from modelyard.store.database import Database, insert_into
 from modelyard.store.jobs import OVER
-from modelyard.store.tables import clusters, downloads, instances, job_askers, jobs
+from modelyard.store.tables import clusters, downloads, instances, job_askers, jobs, models
 
 
 class Downloads:
@@ -41,7 +41,7 @@ class Downloads:
         """Model id → the ids of the accounts that use it, first those with a cluster, the oldest first.
 
         Used is a model that a cluster, a job that is not over or an open instance is of; of a job for a variant, also
-        the model that it is made from.
+        the model that it is made from, and of an adapter its base.
         """
         of_clusters = select(clusters.c.model_id, clusters.c.account_id).order_by(clusters.c.created_at, clusters.c.id)
         of_jobs = (
@@ -51,12 +51,17 @@ class Downloads:
             .order_by(job_askers.c.asked_at, job_askers.c.account_id)
         )
         of_instances = select(instances.c.model_id, instances.c.account_id).where(instances.c.ended_at.is_(None))
+        base_id = models.c.facts["adapter", "base"].as_string()
+        of_adapters = select(models.c.model_id, base_id.label("base_id")).where(base_id.is_not(None))
         with self._database.read() as connection:
+            bases = {row.model_id: row.base_id for row in connection.execute(of_adapters)}
             wanted = [(row.model_id, row.account_id) for row in connection.execute(of_clusters)]
             asked = [(row.model_id, row.account_id) for row in connection.execute(of_jobs)]
             running = [(row.model_id, row.account_id) for row in connection.execute(of_instances)]
         made_from = [(split_variant(model_id)[0], account_id) for model_id, account_id in asked]
         users: dict[str, dict[str, None]] = {}
-        for model_id, account_id in [*wanted, *asked, *made_from, *running]:
+        used = [*wanted, *asked, *made_from, *running]
+        changed = [(bases[model_id], account_id) for model_id, account_id in used if model_id in bases]
+        for model_id, account_id in [*used, *changed]:
             users.setdefault(repository_of(model_id), {})[account_id] = None
         return {model_id: list(each) for model_id, each in users.items()}
