@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError
 from modelyard.errors import NotFound, UnknownCluster
 from modelyard.records.accounts import Account
 from modelyard.records.clusters import Capacity
-from modelyard.store import Store
+from modelyard.store import Store, clusters
 from tests.store.samples import CAPACITY, MODEL, at, life, line
 
 
@@ -126,26 +126,44 @@ def test_every_change_is_told_once(store: Store, account: Account) -> None:
 
     first = store.clusters.find_changed(0)
     assert first is not None
-    assert (first.changed, first.ids) == ([one, two], {one.id, two.id})
+    assert (first.changed, first.deleted) == ([one, two], [])
     assert store.clusters.find_changed(first.version) is None
 
     changed = store.clusters.update(two.id, enabled=False, now=at(3))
     second = store.clusters.find_changed(first.version)
     assert second is not None
-    assert (second.changed, second.ids) == ([changed], {one.id, two.id})
+    assert (second.changed, second.deleted) == ([changed], [])
     assert second.version > first.version
     assert store.clusters.find_changed(second.version) is None
 
 
-def test_a_deletion_is_told_by_what_is_left(store: Store, account: Account) -> None:
+def test_a_deletion_is_told_once(store: Store, account: Account) -> None:
     one, _ = store.clusters.put(account.id, "org/one", CAPACITY, 60, at(1))
     two, _ = store.clusters.put(account.id, "org/two", CAPACITY, 60, at(2))
 
-    store.clusters.delete(one.id)
+    assert store.clusters.delete(one.id)
+    assert not store.clusters.delete("cl_nobody")
 
     after = store.clusters.find_changed(two.version)
     assert after is not None
-    assert (after.changed, after.ids) == ([], {two.id})
+    assert (after.changed, after.deleted, after.ids) == ([], [one.id], None)
+    assert store.clusters.find_changed(after.version) is None
+
+
+def test_who_has_not_looked_for_long_is_told_what_is_left(
+    store: Store, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters, "KEPT_DELETIONS", 3)
+    made = [store.clusters.put(account.id, f"org/{n}", CAPACITY, 60, at(n))[0] for n in range(5)]
+    for cluster in made[:4]:
+        store.clusters.delete(cluster.id)
+
+    long_ago = store.clusters.find_changed(made[0].version)
+    lately = store.clusters.find_changed(made[4].version + 1)
+    assert long_ago is not None
+    assert lately is not None
+    assert (long_ago.changed, long_ago.ids) == ([made[4]], {made[4].id})
+    assert (sorted(lately.deleted), lately.ids) == (sorted(each.id for each in made[1:4]), None)
 
 
 def test_counts_are_no_change(store: Store, account: Account) -> None:

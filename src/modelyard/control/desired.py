@@ -93,11 +93,14 @@ class DesiredState:
     def _take_up(self, changes: ChangedClusters) -> None:
         for cluster in changes.changed:
             self._take_up_cluster(cluster)
-        for managed in self.all():
-            if not managed.temporary and managed.cluster.id not in changes.ids:
-                self.remove(managed.cluster.id)
+        for cluster_id in changes.deleted if changes.ids is None else self._stored_ids() - changes.ids:
+            if cluster_id in self.by_id:
+                self.remove(cluster_id)
         self._version = changes.version
         self._poke()
+
+    def _stored_ids(self) -> set[str]:
+        return {each.cluster.id for each in self.by_id.values() if not each.temporary}
 
     def _take_up_cluster(self, cluster: Cluster) -> None:
         managed = self.by_id.get(cluster.id)

@@ -10,30 +10,35 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, insert, or_, select, update
 
 from modelyard.errors import UnknownCluster
 from modelyard.records.clusters import Capacity, Cluster
 from modelyard.store.database import Database, insert_into
 from modelyard.store.ids import new_id
-from modelyard.store.tables import clusters, counters
+from modelyard.store.tables import clusters, counters, deleted_clusters
 
 COUNTER = "clusters"
 """The name of the counter of versions."""
 VERSION = select(counters.c.value).where(counters.c.name == COUNTER)
 CHANGED = select(clusters).where(clusters.c.version > bindparam("since")).order_by(clusters.c.created_at, clusters.c.id)
+DELETED = select(deleted_clusters.c.id).where(deleted_clusters.c.version > bindparam("since"))
 IDS = select(clusters.c.id)
-"""Asked every second, and with each change of a cluster: making a statement takes as long as running it."""
+"""Asked again and again, and with each change of a cluster: making a statement takes as long as running it."""
+KEPT_DELETIONS = 10_000
+"""How many changes a deletion is kept for: more than any server makes between two looks, and few to keep."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedClusters:
     """What has changed since a version. `version`: as of which it is told. `changed`: the clusters made or changed
-    since. `ids`: of all that there are, so that one which is not among them was deleted."""
+    since. `deleted`: the ids of those deleted since, which may be among `changed`. `ids`: of all that there are, where
+    too much has changed to say which were deleted; None otherwise."""
 
     version: int
     changed: Sequence[Cluster]
-    ids: frozenset[str]
+    deleted: Sequence[str]
+    ids: frozenset[str] | None = None
 
 
 class Clusters:
@@ -103,9 +108,10 @@ class Clusters:
             version = connection.execute(VERSION).scalar_one_or_none() or 0
             if version <= since:
                 return None
-            rows = connection.execute(CHANGED, {"since": since}).all()
-            ids = frozenset(connection.execute(IDS).scalars())
-        return ChangedClusters(version, [_cluster(row) for row in rows], ids)
+            changed = [_cluster(row) for row in connection.execute(CHANGED, {"since": since})]
+            if version - since > KEPT_DELETIONS:
+                return ChangedClusters(version, changed, [], frozenset(connection.execute(IDS).scalars()))
+            return ChangedClusters(version, changed, connection.execute(DELETED, {"since": since}).scalars().all())
 
     def update(
         self,
@@ -138,9 +144,13 @@ class Clusters:
     def delete(self, cluster_id: str) -> bool:
         """Removes the cluster, not its instances or events; False when it was gone already."""
         with self._database.write() as connection:
-            _next_version(connection)
-            removed = connection.execute(delete(clusters).where(clusters.c.id == cluster_id)).rowcount
-        return removed > 0
+            version = _next_version(connection)
+            removed = connection.execute(delete(clusters).where(clusters.c.id == cluster_id)).rowcount > 0
+            if removed:
+                connection.execute(insert(deleted_clusters).values(id=cluster_id, version=version))
+                old = deleted_clusters.c.version < version - KEPT_DELETIONS
+                connection.execute(delete(deleted_clusters).where(old))
+        return removed
 
     def add_inferences(self, counts: Mapping[str, tuple[int, datetime]]) -> None:
         """Adds to each cluster's count and moves its last inference forward, all in one transaction.

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0006"  # the migration that ends at these tables
+REVISION = "v0007"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -136,6 +136,16 @@ clusters = Table(
         name="capacity_in_order",
     ),
 )
+Index(None, clusters.c.version)
+
+# The latest that were deleted, by the counter's value: for whoever asks what has changed since.
+deleted_clusters = Table(
+    "deleted_clusters",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+Index(None, deleted_clusters.c.version)
 
 counters = Table(
     "counters",
