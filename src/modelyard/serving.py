@@ -65,7 +65,7 @@ from modelyard.gateway.metrics import InferenceTallies, MetricCalls
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.remedies import V2, describe_failed_job, sentence
 from modelyard.gateway.request_memory import MemoryLimits, RequestMemory, return_large_blocks
-from modelyard.gateway.server import configure_logging, run, run_beside
+from modelyard.gateway.server import configure_logging, keep_pauses_short, run, run_beside
 from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
 from modelyard.gateway.surfaces.v1.inference import V1Inference
@@ -141,6 +141,7 @@ async def _serve(
         if settings.metrics_port:
             beside = stack.enter_context(listen(settings.metrics_host, settings.metrics_port))
             start_task(stack, run_beside(root.metrics.app(), beside), "metrics")
+        keep_pauses_short()
         on_start(Started(url_of(listener), settings.data_dir, root.first_key, root.list_models))
         await run(app, listener, on_stop, connection_limits_of(settings), proxies)
 

@@ -61,3 +61,13 @@ def test_importing_the_server_side_imports_no_model_library(module: str):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_collection_looks_through_nothing_that_was_there_when_the_server_started():
+    program = (
+        "import gc; from modelyard.gateway.server import keep_pauses_short; before = len(gc.get_objects()); "
+        "keep_pauses_short(); print(before, len(gc.get_objects()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert after < before / 100

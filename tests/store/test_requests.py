@@ -1,6 +1,6 @@
 """Requests are set aside for and settled once, whoever writes, in whatever order, however often."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta, timezone, tzinfo
 from itertools import count
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from sqlalchemy.exc import StatementError
 
 from modelyard.accounts.limits import check_funds
 from modelyard.errors import NotFound, PaymentRequired
@@ -42,6 +43,21 @@ def test_a_settled_request_is_found_as_it_was_entered(store: Store, account: Acc
     store.requests.settle([record])
     assert store.requests.find(record.id) == record
     assert store.requests.find("req_0") is None
+
+
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=-7))])
+def test_a_request_of_a_whole_second_is_found_by_when_it_came(store: Store, account: Account, zone: tzinfo) -> None:
+    moment = START.replace(microsecond=0)
+    store.requests.settle([done(asked(account, at=moment.astimezone(zone)), 5)])
+    assert store.requests.spent_nano(account.id, since=moment) == 5
+    assert store.requests.spent_nano(account.id, until=moment) == 0
+    assert store.requests.spent_nano(account.id, since=moment + timedelta(microseconds=1)) == 0
+    assert [total.day for total in store.requests.totals(account.id)] == [moment.date()]
+
+
+def test_a_request_without_a_time_zone_is_not_settled(store: Store, account: Account) -> None:
+    with pytest.raises((ValueError, StatementError), match="naive"):
+        store.requests.settle([done(asked(account, at=START.replace(tzinfo=None)))])
 
 
 def test_the_first_settlement_wins(store: Store, account: Account) -> None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from modelyard.errors import NotFound
 from modelyard.records.accounts import Account
 from modelyard.records.requests import RequestRecord
 from modelyard.store.database import Database, insert_into
-from modelyard.store.tables import accounts, requests
+from modelyard.store.tables import accounts, requests, sqlite_text
 
 COLUMNS = RequestRecord.__struct_fields__
 SETTLED = ("instance_id", "settled_at", "outcome", "took_us", "cost_nano", "charged_nano")
@@ -90,15 +92,13 @@ class Requests:
         if not records:
             return
         # In order of id: two processes that lock the same rows in the same order cannot deadlock.
-        rows = [_columns(record) for record in sorted(records, key=lambda record: record.id)]
+        ordered = sorted(records, key=lambda record: record.id)
         with self._database.write() as connection:
-            insertion = insert_into(connection, requests)
-            statement = insertion.on_conflict_do_update(
-                index_elements=["id"],
-                set_={name: insertion.excluded[name] for name in SETTLED},
-                where=requests.c.settled_at.is_(None),
-            )
-            connection.execute(statement, rows)
+            if self._database.is_sqlite:
+                connection.exec_driver_sql(_sqlite_settlement(), [_sqlite_columns(record) for record in ordered])
+            else:
+                statement = _settlement(insert_into(connection, requests))
+                connection.execute(statement, [_columns(record) for record in ordered])
 
     def settle_left_over(self, server_id: str, now: datetime) -> int:
         """Settles at zero what this server, before it ended, had set aside and never settled; how many there were."""
@@ -216,6 +216,31 @@ def _totals(row: Row[tuple[object, ...]]) -> RequestTotals:
         int(row.cost_nano),
         int(row.charged_nano),
     )
+
+
+def _settlement(insertion: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
+    return insertion.on_conflict_do_update(
+        index_elements=["id"],
+        set_={name: insertion.excluded[name] for name in SETTLED},
+        where=requests.c.settled_at.is_(None),
+    )
+
+
+@cache
+def _sqlite_settlement() -> str:
+    """The same as SQLite's driver takes it. Giving it rows through SQLAlchemy takes twice as long (22 against 11 µs for
+    each), which is a twentieth of what a small request costs the server."""
+    statement = _settlement(sqlite.insert(requests))
+    return str(statement.compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=COLUMNS))
+
+
+def _sqlite_columns(record: RequestRecord) -> dict[str, Any]:
+    """A row as SQLite's driver takes it. Its texts are ids of ours and a model's that was checked: clean already."""
+    columns = _columns(record)
+    columns["at"] = sqlite_text(record.at)
+    if record.settled_at is not None:
+        columns["settled_at"] = sqlite_text(record.settled_at)
+    return columns
 
 
 def _columns(record: RequestRecord) -> dict[str, Any]:

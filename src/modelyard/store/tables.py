@@ -41,17 +41,25 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"a naive datetime cannot be stored: {value!r}")
-        return value.astimezone(UTC)
+        return None if value is None else in_utc(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         moment: datetime = value
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC. Raises ValueError for a naive datetime."""
+    if moment.tzinfo is None:
+        raise ValueError(f"a naive datetime cannot be stored: {moment!r}")
+    return moment.astimezone(UTC)
+
+
+def sqlite_text(moment: datetime) -> str:
+    """What SQLite keeps of a moment, for statements that do not go through the types above."""
+    return in_utc(moment).isoformat(" ", "microseconds").removesuffix("+00:00")
 
 
 class CleanText(TypeDecorator[str]):
@@ -67,8 +75,8 @@ class CleanText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
         return value.replace("\0", "\ufffd").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
