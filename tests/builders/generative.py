@@ -53,15 +53,15 @@ def clip_text_config(**more: Any) -> library.CLIPTextConfig:
     )
 
 
-def vae() -> diffusers.AutoencoderKL:
-    """An autoencoder that halves height and width."""
+def vae(levels: int = 2) -> diffusers.AutoencoderKL:
+    """An autoencoder that divides height and width by 2 to the power of `levels - 1`."""
     return diffusers.AutoencoderKL(
-        block_out_channels=(16, 32),
+        block_out_channels=(16, *[32] * (levels - 1)),
         norm_num_groups=8,
         in_channels=3,
         out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
         latent_channels=4,
         sample_size=32,
     )
@@ -79,10 +79,14 @@ def save_pipeline(folder: Path, pipeline: Any) -> None:
     pipeline.save_pretrained(folder)
 
 
-def sd_parts() -> dict[str, Any]:
-    """The parts of a Stable Diffusion 1 pipeline that makes pictures of 32 by 32 pixels."""
+def sd_parts(levels: int = 2) -> dict[str, Any]:
+    """The parts of a Stable Diffusion 1 pipeline that makes pictures of 32 by 32 pixels; `levels`: its autoencoder's.
+
+    Those that are given pictures have four, as Stable Diffusion itself: the work grows with the fourth power of what is
+    left of their height and width.
+    """
     return {
-        "vae": vae(),
+        "vae": vae(levels),
         "text_encoder": library.CLIPTextModel(clip_text_config()),
         "tokenizer": clip_tokenizer(),
         "unet": diffusers.UNet2DConditionModel(
@@ -114,7 +118,7 @@ def image_to_image(folder: Path) -> None:
     save_pipeline(
         folder,
         diffusers.StableDiffusionImg2ImgPipeline(
-            **sd_parts(), safety_checker=None, feature_extractor=None, requires_safety_checker=False
+            **sd_parts(levels=4), safety_checker=None, feature_extractor=None, requires_safety_checker=False
         ),
     )
 
@@ -124,7 +128,7 @@ def inpainting(folder: Path) -> None:
     save_pipeline(
         folder,
         diffusers.StableDiffusionInpaintPipeline(
-            **sd_parts(), safety_checker=None, feature_extractor=None, requires_safety_checker=False
+            **sd_parts(levels=4), safety_checker=None, feature_extractor=None, requires_safety_checker=False
         ),
     )
 
