@@ -26,6 +26,8 @@ ZOO = {
     "tiny/ranker": "bert_ranker",
 }
 """Model id → the builder that makes it."""
+UNSAFE = ("tests/pickled", "tests/hostile")
+"""Models of weights in pickles, which the operator of the shared server allows."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,6 +51,18 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A warm server for tests that leave nothing behind but clusters of their own models."""
     with Server(tmp_path_factory.mktemp("server"), zoo) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A warm server for modules that bring models of their own: `with_models`. It has none, limits nobody's requests,
+    fetches from this machine too, for five seconds at most, measures for one, and reads the pickles of UNSAFE."""
+    folder = tmp_path_factory.mktemp("shared-server")
+    (folder / "models").mkdir()
+    flags = ("--rate-limit", "0", "--allow-private-media", "--fetch-timeout-s", "5", "--job-benchmark-s", "1")
+    environ = {"MODELYARD_ALLOW_UNSAFE": ",".join(UNSAFE)}
+    with Server(folder, folder / "models", *flags, **environ) as running:
         yield running
 
 

@@ -5,6 +5,8 @@ Load as a pytest plugin. Marks and groups only: the expressions that select by t
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,22 +29,28 @@ FOLDERS_WITH_MODELS = {
 }
 """Folders whose tests load models, here or in processes of their own. `make quick` does not even import them."""
 SLOW_FIXTURES = {
+    "attacked_server",
     "load",
     "model_folder",
     "postgresql",
     "postgresql_server",
     "real_models",
     "server",
+    "shared_server",
     "task_zoo",
     "terminal",
     "zoo",
 }
 """What a quick test must not use in any folder: models, processes that serve them, a database server."""
 SLOW_MARKS = ("verify", "gpu", "imports_models")
-SHARED_BY_FOLDER = {"clients": "port 8080", "cli": "port 8080", "engine": "engine", "store": "store"}
-"""Folders whose tests share what there can be only one of, or what takes long to start, and what that is: port 8080,
-where clients find a server and commands none, the engines, the database servers. Elsewhere the tests of one file share
-their server."""
+SHARED_BY_FOLDER = {"clients": "server", "cli": "server", "engine": "engine", "store": "store"}
+"""Folders whose tests share what there can be only one of, or what takes long to start, and what that is: a server of
+the zoo and port 8080, where clients find another and commands none, the engines, the database servers."""
+SHARED_SERVERS = ("attacked_server", "shared_server")
+"""Fixtures that the files naming them share. Those whose tests take the plain `server` share that one; elsewhere the
+tests of one file share theirs."""
+TAKES_SERVER = re.compile(r"\ndef test_\w+\([^)]*\bserver: Server")
+MAKES_SERVER = "\ndef server("
 FIRST = ("engine", "store", "clients", "cli", "e2e", "attacks", "worker", "gateway")
 """Long groups begin first, so that none of them is left to run alone at the end; those of cli, which list what a server
 holds, before those of e2e, which share it and leave clusters behind."""
@@ -103,4 +111,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupSc
 def group_of(path: Path) -> str:
     """Tests of one group run in one process, in order."""
     folder, name = folder_of(path), path.relative_to(TESTS).as_posix()
-    return SHARED_BY_FOLDER.get(folder, name)
+    return SHARED_BY_FOLDER.get(folder) or shared_server_of(path) or name
+
+
+@cache
+def shared_server_of(path: Path) -> str | None:
+    """The server that the tests of a file share with those of others."""
+    text = path.read_text()
+    if named := next((name for name in SHARED_SERVERS if name in text), None):
+        return named
+    return "server" if TAKES_SERVER.search(text) and MAKES_SERVER not in text else None

@@ -159,6 +159,7 @@ class Server:
         who enters it waits until boots are quick, which takes seconds; `boots`: whether replicas are to boot; where
         not, what they would be forked from imports nothing; `program`: one that becomes the server."""
         self.data_dir = folder / "data"
+        self.models_dir = models_dir
         self.log = folder / "server.log"
         self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
@@ -243,6 +244,22 @@ class Server:
             with suppress(psutil.NoSuchProcess):
                 standby.kill()
         self._held = []
+
+    @contextmanager
+    def with_models(self, folder: Path) -> Iterator[Self]:
+        """Serves a folder's models too, until the end of the block: by then none is loaded, none has a cluster."""
+        places = [self.models_dir / model.relative_to(folder) for model in folder.glob("*/*")]
+        for place in places:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(folder / place.relative_to(self.models_dir))
+        try:
+            yield self
+        finally:
+            for cluster in self.client.get("/models/v2/list/clusters").json()["output"]:
+                self.delete(cluster["modelId"])
+            wait_until(lambda: not self.workers())
+            for place in places:
+                place.unlink()
 
     def descendants(self) -> list[psutil.Process]:
         """Every process the server has started, directly or not."""

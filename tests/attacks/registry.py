@@ -17,6 +17,8 @@ Run = Callable[[Server], object]
 
 LEFT_OUT = "NOT_REPEATED"
 """A module that registers no attack says with this name why."""
+UNSAFE = "UNSAFE"
+"""A module whose models' own code is to run on the server that they share names them so."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ def modules() -> Iterator[ModuleType]:
     for module in pkgutil.iter_modules(tests.attacks.__path__):
         if module.name.startswith("test_"):
             yield importlib.import_module(f"{tests.attacks.__name__}.{module.name}")
+
+
+def unsafe_models() -> list[str]:
+    """Those of all modules."""
+    return [model_id for module in modules() for model_id in getattr(module, UNSAFE, ())]
 
 
 def all_attacks() -> Mapping[str, Attack]:

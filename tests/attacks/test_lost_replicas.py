@@ -16,11 +16,13 @@ import psutil
 import pytest
 from tokenizers import Tokenizer
 
+from tests.attacks.conftest import CANCEL_GRACE_S
 from tests.attacks.registry import attack_on
 from tests.builders import build
 from tests.serving import Server, wait_until
 
 MODEL = "own/classifier"
+UNSAFE = (MODEL,)
 GOOD, DEADLY, HOLDING, RELEASING = "the time", "the forest", "the berlin", "the germany"
 """Texts of one batch. The second kills its worker; the others never end, with the interpreter's lock and without it."""
 GREEDY, ABORTING = "the france", "the brazil"
@@ -79,11 +81,10 @@ def write_model(models: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    root = tmp_path_factory.mktemp("lost")
-    write_model(root / "models")
-    environ = {"MODELYARD_ALLOW_UNSAFE": MODEL, "MODELYARD_CANCEL_GRACE_S": "1"}
-    with Server(root, root / "models", **environ) as server:
+def server(attacked_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    models = tmp_path_factory.mktemp("lost")
+    write_model(models)
+    with attacked_server.with_models(models) as server:
         yield server
 
 
@@ -187,7 +188,6 @@ def test_a_request_that_never_ends_is_cut_off_and_its_neighbours_are_answered(se
         assert answer.status_code == 504, answer.text
         assert_answered(neighbours)
         wait_until(lambda: not psutil.pid_exists(pid))
-    wait_until(
-        lambda: any("went on for 1 s with a request that was cancelled" in line for line in server.events(MODEL))
-    )
+    words = f"went on for {CANCEL_GRACE_S:g} s with a request that was cancelled"
+    wait_until(lambda: any(words in line for line in server.events(MODEL)))
     wait_until(lambda: server.load() == (0, 0))

@@ -22,10 +22,10 @@ SETTLED_S = 1.0
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("nursery")
-    build("gpt2", folder / "models" / MODEL)
-    with Server(folder, folder / "models") as server:
+def server(attacked_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    models = tmp_path_factory.mktemp("nursery")
+    build("gpt2", models / MODEL)
+    with attacked_server.with_models(models) as server:
         yield server
 
 

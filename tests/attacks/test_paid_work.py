@@ -17,22 +17,22 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.attacks.conftest import CANCEL_GRACE_S
 from tests.attacks.registry import attack
 from tests.serving import KEY, REQUEST_S, Server, wait_until
 
 MODEL = "tiny/gpt2"
 LONG = {"max_new_tokens": 100, "min_new_tokens": 100, "do_sample": False}
 HELD_S = 1.5
-GRACE_S = 2.0
+GRACE_S = CANCEL_GRACE_S
 TRIES_BESIDE_OTHER_WORK = 3
 """On a busy machine an answer may be read later than it was given; not every time."""
 
 
 @pytest.fixture(scope="module")
-def paid(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def paid(zoo: Path, attacked_server: Server) -> Iterator[Server]:
     """A server that bills the time of requests, and ends replicas that go on without being asked to."""
-    environ = {"MODELYARD_CANCEL_GRACE_S": str(GRACE_S)}
-    with Server(tmp_path_factory.mktemp("paid"), zoo, "--billing-counts", "inference", **environ) as running:
+    with attacked_server.with_models(zoo) as running:
         yield running
 
 

@@ -45,12 +45,12 @@ def write_seeing_model(models: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def small_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def small_server(zoo: Path, attacked_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Has little memory for requests, and may fetch from this machine."""
-    models = tmp_path_factory.mktemp("seeing") / "models"
+    models = tmp_path_factory.mktemp("seeing")
     write_seeing_model(models)
     (models / "tiny").symlink_to(zoo / "tiny")
-    with Server(tmp_path_factory.mktemp("small"), models, **LIMITS) as server:
+    with attacked_server.with_models(models) as server:
         server.run("tiny/classifier", text="warm")
         yield server
 

@@ -39,8 +39,10 @@ def write_models(models: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    models = tmp_path_factory.mktemp("templates") / "models"
+def server(
+    model_folder: Callable[[str], Path], attacked_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    models = tmp_path_factory.mktemp("templates")
     write_models(models)
     backtracking = models / "evil" / "backtracking"
     shutil.copytree(model_folder("gpt2"), backtracking)
@@ -50,7 +52,7 @@ def server(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     (backtracking / "tokenizer.json").write_text(json.dumps(tokenizer))
     (models / "tiny").mkdir()
     shutil.copytree(model_folder("gpt2"), models / "tiny" / "gpt2")
-    with Server(tmp_path_factory.mktemp("templates-server"), models, MODELYARD_CANCEL_GRACE_S="1") as server:
+    with attacked_server.with_models(models) as server:
         server.run("tiny/gpt2", text="a", params={"max_new_tokens": 1})
         yield server
 

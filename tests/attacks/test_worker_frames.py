@@ -17,6 +17,7 @@ from tests.builders import build
 from tests.serving import KEY, Server, wait_until
 
 HOSTILE = "hostile/gpt2"
+UNSAFE = (HOSTILE,)
 FLOOD = '''
 import os, select, socket, threading
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -83,12 +84,11 @@ def write_model(models: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def hostile_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    models = tmp_path_factory.mktemp("hostile") / "models"
+def hostile_server(zoo: Path, attacked_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    models = tmp_path_factory.mktemp("hostile")
     write_model(models)
     (models / "tiny").symlink_to(zoo / "tiny")
-    limits = {"MODELYARD_SLOW_READER_S": "1", "MODELYARD_ALLOW_UNSAFE": HOSTILE}
-    with Server(tmp_path_factory.mktemp("flooded"), models, **limits) as server:
+    with attacked_server.with_models(models) as server:
         server.run("tiny/gpt2", text="warm", params={"max_new_tokens": 2})
         yield server
 

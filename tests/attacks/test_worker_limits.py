@@ -46,6 +46,7 @@ ATTEMPTS = {
     "takes/files": ("file = tempfile.TemporaryFile()\nos.pwrite(file.fileno(), b'x', 64 * 1024**3)", "File too large"),
 }
 """What the code of a model does as it is imported and cannot, and what its cluster's log then says."""
+UNSAFE = (*ATTEMPTS, HOARDER)
 
 
 def write_config(folder: Path, **fields: Any) -> None:
@@ -55,10 +56,9 @@ def write_config(folder: Path, **fields: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(attacked_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a good model and those that take too much."""
-    folder = tmp_path_factory.mktemp("limits")
-    models = folder / "models"
+    models = tmp_path_factory.mktemp("limits")
     attempts = {**{name: attempt for name, (attempt, _) in ATTEMPTS.items()}, HOARDER: FILES}
     for name in (GOOD, ABSURD, WIDE, *attempts):
         build("bert_classifier", models / name)
@@ -70,8 +70,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for name, attempt in attempts.items():
         (models / name / "greedy.py").write_text(CODE.format(attempt=attempt))
         write_config(models / name, auto_map=OWN_CODE, model_type="greedy")
-    allowed = [flag for name in attempts for flag in ("--allow-unsafe", name)]
-    with Server(folder, models, *allowed) as started:
+    with attacked_server.with_models(models) as started:
         yield started
 
 

@@ -30,8 +30,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server"), models) as running:
+def server(models: Path, shared_server: Server) -> Iterator[Server]:
+    with shared_server.with_models(models) as running:
         yield running
 
 

@@ -19,6 +19,8 @@ from tests.serving import Server, is_alive, wait_until
 
 WEIGHTY = "tiny/weighty"
 QUICK = "tiny/classifier"
+LOADED_ONCE = "tiny/loaded-once"
+"""The same under another name."""
 PERIOD_S = 2
 BUSY_S = 3.5
 """How long a model with that period has work, or loads: long enough to be thought idle by mistake."""
@@ -28,21 +30,22 @@ BUSY_S = 3.5
 def models(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     build_weighty(folder / WEIGHTY)
-    os.symlink(zoo / QUICK, folder / QUICK)
+    for model_id in (QUICK, LOADED_ONCE):
+        os.symlink(zoo / QUICK, folder / model_id)
     return folder
 
 
 @pytest.fixture(scope="module")
-def own_server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("expiry"), models) as running:
+def server(models: Path, shared_server: Server) -> Iterator[Server]:
+    with shared_server.with_models(models) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def nothing_loaded(own_server: Server) -> Iterator[None]:
+def nothing_loaded(server: Server) -> Iterator[None]:
     yield
-    for model_id in (WEIGHTY, QUICK):
-        call(own_server, "delete", model_id)
+    for model_id in (WEIGHTY, QUICK, LOADED_ONCE):
+        call(server, "delete", model_id)
 
 
 def call(server: Server, name: str, model_id: str, **body: Any) -> Any:
@@ -90,83 +93,77 @@ def statuses_for_a_while(server: Server, model_id: str) -> set[str]:
     return seen
 
 
-def test_an_idle_model_is_gone_soon_after_its_period(own_server: Server) -> None:
-    load(own_server, QUICK, 60)
-    worker = worker_of(own_server, QUICK)
-    due = expires_at(own_server, QUICK) - 60 + PERIOD_S
-    set_period(own_server, QUICK, PERIOD_S)
+def test_an_idle_model_is_gone_soon_after_its_period(server: Server) -> None:
+    load(server, QUICK, 60)
+    worker = worker_of(server, QUICK)
+    due = expires_at(server, QUICK) - 60 + PERIOD_S
+    set_period(server, QUICK, PERIOD_S)
 
     wait_until(lambda: not is_alive(worker))
 
     assert time.time() >= due
-    wait_until(lambda: status(own_server, QUICK) == "STOPPED")
+    wait_until(lambda: status(server, QUICK) == "STOPPED")
 
 
-def test_a_run_late_in_the_period_starts_it_anew(own_server: Server) -> None:
-    load(own_server, QUICK, 10)
-    first = expires_at(own_server, QUICK)
-    worker = worker_of(own_server, QUICK)
+def test_a_run_late_in_the_period_starts_it_anew(server: Server) -> None:
+    load(server, QUICK, 10)
+    first = expires_at(server, QUICK)
+    worker = worker_of(server, QUICK)
 
     wait_until(lambda: time.time() >= first - 7)
-    call(own_server, "run", QUICK, text="hello")
-    second = expires_at(own_server, QUICK)
+    call(server, "run", QUICK, text="hello")
+    second = expires_at(server, QUICK)
     assert second - first > 2.5
     seen = set()
 
     def is_due() -> bool:
-        now = status(own_server, QUICK), worker.is_running()
+        now = status(server, QUICK), worker.is_running()
         if time.time() < second:
             seen.add(now)
         return time.time() >= second
 
     wait_until(is_due)
     assert seen == {("RUNNING", True)}
-    wait_until(lambda: status(own_server, QUICK) == "STOPPED")
+    wait_until(lambda: status(server, QUICK) == "STOPPED")
 
 
-def test_a_model_that_is_busy_does_not_expire(own_server: Server) -> None:
-    load(own_server, WEIGHTY, 60)
-    worker = worker_of(own_server, WEIGHTY)
+def test_a_model_that_is_busy_does_not_expire(server: Server) -> None:
+    load(server, WEIGHTY, 60)
+    worker = worker_of(server, WEIGHTY)
     with ThreadPoolExecutor() as pool:
         worker.suspend()
         try:
-            answer = pool.submit(call, own_server, "run", WEIGHTY, prompt="a", params={"max_new_tokens": 2})
-            wait_until(lambda: own_server.load()[0] == 1)
-            set_period(own_server, WEIGHTY, PERIOD_S)
-            assert statuses_for_a_while(own_server, WEIGHTY) == {"RUNNING"}
-            set_period(own_server, WEIGHTY, 60)
+            answer = pool.submit(call, server, "run", WEIGHTY, prompt="a", params={"max_new_tokens": 2})
+            wait_until(lambda: server.load()[0] == 1)
+            set_period(server, WEIGHTY, PERIOD_S)
+            assert statuses_for_a_while(server, WEIGHTY) == {"RUNNING"}
+            set_period(server, WEIGHTY, 60)
         finally:
             worker.resume()
         assert answer.result(120)
-    assert worker_of(own_server, WEIGHTY) == worker
+    assert worker_of(server, WEIGHTY) == worker
 
 
-def test_a_model_that_still_loads_does_not_expire(models: Path, tmp_path: Path) -> None:
-    server = Server(tmp_path, models)
-    server.start(warm=False)
-    try:
-        with server.boots_held():
-            call(server, "load", QUICK, expirationPeriodSeconds=PERIOD_S)
-            seen = statuses_for_a_while(server, QUICK)
-        assert not seen & {"RUNNING", "STOPPED"}
-        wait_until(lambda: status(server, QUICK) == "RUNNING")
-        assert [line for line in server.events(QUICK) if "starts" in line][1:] == []
-    finally:
-        server.client.close()
-        server.stop()
+def test_a_model_that_still_loads_does_not_expire(server: Server) -> None:
+    with server.boots_held():
+        call(server, "load", LOADED_ONCE, expirationPeriodSeconds=PERIOD_S)
+        seen = statuses_for_a_while(server, LOADED_ONCE)
+    assert not seen & {"RUNNING", "STOPPED"}
+    wait_until(lambda: status(server, LOADED_ONCE) == "RUNNING")
+    assert [line for line in server.events(LOADED_ONCE) if "starts" in line][1:] == []
 
 
-def test_delete_frees_the_memory_at_once(own_server: Server) -> None:
+def test_delete_frees_the_memory_at_once(server: Server) -> None:
     def held() -> int:
-        return total_bytes(process.pid for process in own_server.descendants())
+        return total_bytes(process.pid for process in server.descendants())
 
-    load(own_server, QUICK, 60)
-    call(own_server, "delete", QUICK)  # from now on the nursery has done all it does once
+    load(server, QUICK, 60)
+    call(server, "delete", QUICK)  # from now on the nursery has done all it does once
     before = held()
-    load(own_server, WEIGHTY, 600)
-    call(own_server, "run", WEIGHTY, prompt="Once upon a time", params={"max_new_tokens": 2})
+    load(server, WEIGHTY, 600)
+    call(server, "run", WEIGHTY, prompt="Once upon a time", params={"max_new_tokens": 2})
     loaded = held() - before
     assert loaded > 150 * 1024**2
 
-    call(own_server, "delete", WEIGHTY)
+    call(server, "delete", WEIGHTY)
     wait_until(lambda: held() - before < 0.05 * loaded)  # not only when its period of ten minutes is over

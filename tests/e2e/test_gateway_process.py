@@ -18,9 +18,9 @@ GROWTH_BYTES = 8 * 1024**2
 
 
 @pytest.fixture(scope="module")
-def busy_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def busy_server(zoo: Path, shared_server: Server) -> Iterator[Server]:
     """A server that takes as many requests as one can send."""
-    with Server(tmp_path_factory.mktemp("busy"), zoo, "--rate-limit", "0") as running:
+    with shared_server.with_models(zoo) as running:
         yield running
 
 

@@ -18,14 +18,14 @@ ANSWER = "The capital of France is Paris."
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the real model in 4 bits, a tiny one beside it, and a file that is none."""
     models = tmp_path_factory.mktemp("models")
     folder = models / SMOLLM2
     folder.mkdir(parents=True)
     shutil.copy(real.smollm2_gguf(), folder)
     (folder / "SmolLM2-135M-Instruct.Q8_0.gguf").write_bytes(gguf_file(LLAMA)[:300])
-    with Server(tmp_path_factory.mktemp("server"), models) as running:
+    with shared_server.with_models(models) as running:
         yield running
 
 

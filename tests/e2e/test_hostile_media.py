@@ -49,20 +49,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def hostile_server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """May fetch from this machine, for hosts that misbehave in other ways; its models are loaded."""
-    with Server(tmp_path_factory.mktemp("hostile"), models, "--allow-private-media") as running:
+def hostile_server(models: Path, shared_server: Server) -> Iterator[Server]:
+    """May fetch from this machine, for five seconds at most; its models are loaded."""
+    with shared_server.with_models(models) as running:
         for model_id, sent in ((SEES, PNG), (HEARS, WAV)):
             running.run(model_id, base64=base64.b64encode(sent).decode())
-        running.run(READS, text="a")
-        yield running
-
-
-@pytest.fixture(scope="module")
-def hasty_server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """May fetch from this machine, for no more than a second."""
-    flags = ("--fetch-timeout-s", "1", "--allow-private-media")
-    with Server(tmp_path_factory.mktemp("hasty"), models, *flags) as running:
         running.run(READS, text="a")
         yield running
 
@@ -170,9 +161,9 @@ def test_a_server_in_bad_faith_is_left(hostile_server: Server, answer: hosts.Ans
 
 
 @pytest.mark.parametrize("answer", [hosts.drip, hosts.silence])
-def test_a_server_that_takes_for_ever_is_left(hasty_server: Server, answer: hosts.Answer):
+def test_a_server_that_takes_for_ever_is_left(hostile_server: Server, answer: hosts.Answer):
     with Host(answer) as host:
-        assert "not there within 1 s" in refused(hasty_server, SEES, image_url=host.url)
+        assert "not there within 5 s" in refused(hostile_server, SEES, image_url=host.url)
 
 
 def test_others_are_served_while_fetches_hang(hostile_server: Server):

@@ -29,10 +29,9 @@ DATA_URL = f"data:image/png;base64,{BARE}"
 
 
 @pytest.fixture(scope="module")
-def media_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def media_server(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """May fetch from this machine."""
-    models = build_zoo(tmp_path_factory.mktemp("media-zoo"))
-    with Server(tmp_path_factory.mktemp("media-server"), models, "--allow-private-media") as running:
+    with shared_server.with_models(build_zoo(tmp_path_factory.mktemp("media-zoo"))) as running:
         yield running
 
 

@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 
 from tests.builders import build
 from tests.builders.published import publish
+from tests.plugin import UNSAFE
 from tests.serving import Server
 
-ORIGINAL, EXPORTED, PICKLED, FORBIDDEN, HOSTILE = "a/original", "a/exported", "a/pickled", "a/forbidden", "a/hostile"
+ORIGINAL, EXPORTED, FORBIDDEN = "tests/original", "tests/exported", "tests/forbidden"
+PICKLED, HOSTILE = UNSAFE
 TEXT = "a wonderful story"
 
 
@@ -43,7 +45,10 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(
-    tmp_path_factory: pytest.TempPathFactory, variant_folder: Callable[[str, str, str], Path], canary: Path
+    shared_server: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+    variant_folder: Callable[[str, str, str], Path],
+    canary: Path,
 ) -> Iterator[Server]:
     models = tmp_path_factory.mktemp("models")
     for model_id in (ORIGINAL, PICKLED, FORBIDDEN, HOSTILE):
@@ -52,8 +57,7 @@ def server(
     pickle_weights(models / PICKLED)
     pickle_weights(models / FORBIDDEN)
     pickle_weights(models / HOSTILE, evil=Command(f"touch {canary}"))
-    allowed = [word for model_id in (PICKLED, HOSTILE) for word in ("--allow-unsafe", model_id)]
-    with Server(tmp_path_factory.mktemp("server"), models, *allowed) as running:
+    with shared_server.with_models(models) as running:
         yield running
 
 

@@ -93,10 +93,10 @@ STATUS_FIELDS = {
 
 
 @pytest.fixture(scope="module")
-def seed_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def seed_server(zoo: Path, shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("seed")
-    shutil.copytree(zoo / "tiny/gpt2", folder / "models" / MODEL)
-    with Server(folder, folder / "models", "--job-benchmark-s", "2") as running:
+    shutil.copytree(zoo / "tiny/gpt2", folder / MODEL)
+    with shared_server.with_models(folder) as running:
         yield running
 
 

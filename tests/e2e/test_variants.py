@@ -19,15 +19,15 @@ PARAMS = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}
 def variants_server(
     variant_folder: Callable[[str, str, str], Path],
     model_folder: Callable[[str], Path],
+    shared_server: Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
     """Serves two variants and the original of one."""
-    folder = tmp_path_factory.mktemp("variants-server")
-    models = folder / "models"
+    models = tmp_path_factory.mktemp("variants")
     shutil.copytree(variant_folder("bert_classifier", "text-classification", "onnx.8-bit"), models / CLASSIFIER)
     shutil.copytree(variant_folder("gpt2", "text-generation", "onnx"), models / GENERATOR)
     shutil.copytree(model_folder("gpt2"), models / "tiny" / "gpt2")
-    with Server(folder, models, "--rate-limit", "0") as running:
+    with shared_server.with_models(models) as running:
         yield running
 
 

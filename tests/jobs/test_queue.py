@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import pytest
+
 from modelyard.engine.base import Device, Node
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import JobDeadlines, Jobs
 from modelyard.records.jobs import JobState
+from modelyard.records.models import ModelCard
 from modelyard.units import GIB
 from tests.control.control_plane import SMALL, ControlPlane, MakeControl
 
@@ -73,6 +76,31 @@ async def test_memory_held_on_a_device_is_recorded_and_the_next_replica_is_place
         replica = control.only(managed)
         assert replica.place is not None
         assert (replica.place.device, replica.reserved_device_bytes) == ("cuda:0", DEVICE_BYTES)
+
+
+async def test_a_job_that_ends_while_it_is_asked_for_again_is_not_begun_anew(
+    make_control: MakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_control() as control, running_jobs(control, Measurements({})) as jobs:
+
+        def is_over() -> bool:
+            job = control.store.jobs.find(SMALL)
+            return job is not None and job.over
+
+        get_card = control.catalog.get
+
+        async def get_card_of_before(model_id: str, account_id: str | None = None) -> ModelCard:
+            card = await get_card(model_id, account_id)
+            if account_id is not None:  # who asks, and not the job itself
+                await control.until(is_over)
+            return card
+
+        _, first = await jobs.ask(control.account, SMALL)
+        monkeypatch.setattr(control.catalog, "get", get_card_of_before)
+        job, again = await jobs.ask(control.account, SMALL)
+
+        assert (first, again) == (True, False)
+        assert job.state is JobState.DONE
 
 
 async def test_a_model_that_uses_no_device_any_more_is_recorded_without_one(make_control: MakeControl) -> None:

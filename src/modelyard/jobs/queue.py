@@ -147,8 +147,9 @@ class Jobs:
         raises.
         """
         await self._check_open(account_id, model_id)
-        card = await self._find(model_id, account_id)
+        # Before the card: a job that ends between the two has measured what the card does not say yet.
         known = await asyncio.to_thread(self._store.jobs.find, model_id)
+        card = await self._find(model_id, account_id)
         available = card.model_id == model_id and card.measured
         outdated = known is not None and known.state is JobState.DONE and not available
         job, queued = await asyncio.to_thread(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.attacks.test_strangers import add_account
 from tests.serving import Server
 
 READ_ELSEWHERE = ("list/clusters", "list/jobs", "list/models", "list/tasks", "usage/name")
@@ -26,12 +27,12 @@ WORDS = (
 
 
 @pytest.fixture(scope="module")
-def words_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def words_server(zoo: Path, shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serves the same classifier under each of these names."""
     folder = tmp_path_factory.mktemp("words")
     for model_id in WORDS:
-        shutil.copytree(zoo / "tiny/classifier", folder / "models" / model_id)
-    with Server(folder, folder / "models", "--rate-limit", "0") as running:
+        shutil.copytree(zoo / "tiny/classifier", folder / model_id)
+    with shared_server.with_models(folder) as running:
         yield running
 
 
@@ -57,12 +58,12 @@ def test_a_cluster_is_read_at_its_own_path_where_nothing_else_is(words_server: S
 
 
 def test_what_the_api_reads_at_a_path_goes_first(words_server: Server) -> None:
-    words_server.put("list/clusters")
-    clusters, jobs, models, tasks = (
-        words_server.client.get(f"/models/v2/list/{name}").json()["output"]
-        for name in ("clusters", "jobs", "models", "tasks")
-    )
-    words_server.delete("list/clusters")
+    with add_account(words_server, "newcomer") as newcomer:
+        newcomer.put("/models/v2/list/clusters")
+        clusters, jobs, models, tasks = (
+            newcomer.get(f"/models/v2/list/{name}").json()["output"] for name in ("clusters", "jobs", "models", "tasks")
+        )
+        newcomer.delete("/models/v2/list/clusters")
     assert [cluster["modelId"] for cluster in clusters] == ["list/clusters"]
     assert jobs == []
     assert {model["modelId"] for model in models} >= {*WORDS}
