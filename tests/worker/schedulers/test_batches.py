@@ -39,21 +39,22 @@ def call(text: str, **sinks: Any) -> Call[Any, Any]:
         # Only what shares the oldest one's key.
         ([("a", 10), ("b", 10), ("a", 10), ("b", 10)], 8, [0, 2]),
         ([("b", 10), ("a", 10), ("a", 10), ("b", 10)], 8, [0, 3]),
-        # Lengths within a factor of two of one another ...
-        ([("a", 100), ("a", 200), ("a", 201), ("a", 50)], 8, [0, 1]),
-        ([("a", 100), ("a", 400), ("a", 150)], 8, [0, 2]),
-        ([("a", 200), ("a", 100), ("a", 400)], 8, [0, 1]),
-        ([("a", 1000), ("a", 501), ("a", 499), ("a", 1002)], 8, [0, 1, 3]),
-        # ... where all short ones count as equal.
-        ([("a", 1), ("a", 64), ("a", 0)], 8, [0, 1, 2]),
-        ([("a", 1), ("a", 128), ("a", 129)], 8, [0, 1]),
+        # No more padding for any of them than a batch less is worth: here 100 characters ...
+        ([("a", 100), ("a", 201), ("a", 0), ("a", 200)], 8, [0, 2]),
+        ([("a", 100), ("a", 150), ("a", 150), ("a", 151)], 8, [0, 1, 2, 3]),
+        ([("a", 800), ("a", 860), ("a", 699), ("a", 861)], 8, [0, 1]),
+        # ... the nearest in length first, whoever came before ...
+        ([("a", 500), ("a", 570), ("a", 580), ("a", 510)], 2, [0, 3]),
+        # ... and no larger a batch than still gains by it, here 2,000 characters.
+        ([("a", 700)] * 4, 8, [0, 1]),
+        ([("a", 3000)] * 2, 8, [0]),
         # A long one is not starved: it is the oldest some day, and then sets the measure.
-        ([("a", 5000), ("a", 10), ("a", 3000)], 8, [0, 2]),
+        ([("a", 5000), ("a", 10), ("a", 900)], 8, [0]),
     ],
 )
 def test_choose_batch(waiting: list[tuple[str, int]], max_batch: int, chosen: list[int]) -> None:
     pending = [Pending(call(str(place)), print, key, length, never) for place, (key, length) in enumerate(waiting)]
-    assert choose_batch(pending, max_batch) == [pending[place] for place in chosen]
+    assert choose_batch(pending, max_batch, pass_length=100.0) == [pending[place] for place in chosen]
 
 
 # --- Batcher ---

@@ -1,13 +1,15 @@
 """Turns a stream of calls into batches for the one thread that may touch the model.
 
 Owns the waiting calls and that thread. Never waits for company: an idle model takes what there is; what arrives while
-it is busy forms the next batch (same batch key, similar length, at most `max_batch`).
+it is busy forms the next batch (same batch key, at most `max_batch`, no more padding than a batch less is worth).
 """
 
 from __future__ import annotations
 
+import heapq
 import logging
 import threading
+import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,13 +20,13 @@ from modelyard.tasks.base import Call, Task
 from modelyard.tasks.maker import Loaded
 from modelyard.worker.limits import input_too_large
 from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
+from modelyard.worker.schedulers.costs import SHARE, UNKNOWN_LENGTH, BatchCosts
 
 log = logging.getLogger(__name__)
 
-LENGTH_RATIO = 2.0
-"""Inputs in one batch differ by at most this factor: padding the shorter ones further costs more than it saves."""
-LENGTH_SLACK = 64
-"""... except that lengths (characters) below this count as equal: such inputs are cheap whatever the padding."""
+STEPS_LENGTH = 4096.0
+"""The length that costs as much as a batch whose answers take many passes, such as texts that are written: a hundred
+passes of a small model, each as dear as 10 to 30 tokens."""
 
 
 @dataclass(eq=False, slots=True)
@@ -56,22 +58,27 @@ class Pending:
         return False
 
 
-def choose_batch(waiting: Sequence[Pending], max_batch: int) -> list[Pending]:
-    """The oldest call and those that may run beside it, oldest first. Pure."""
+def choose_batch(waiting: Sequence[Pending], max_batch: int, pass_length: float = UNKNOWN_LENGTH) -> list[Pending]:
+    """The oldest call and those that are better run beside it than after it, oldest first. Pure.
+
+    `pass_length`: the length that costs as much as one more batch. The nearest in length come first; each joins whose
+    padding, and that which it brings upon the others, is shorter; until the batch hardly gains by growing.
+    """
     if not waiting:
         return []
     first = waiting[0]
-    batch = []
-    shortest = longest = max(first.length, LENGTH_SLACK)
-    for pending in waiting:
-        length = max(pending.length, LENGTH_SLACK)
-        low, high = min(shortest, length), max(longest, length)
-        if pending.key == first.key and high <= low * LENGTH_RATIO:
-            batch.append(pending)
-            shortest, longest = low, high
-            if len(batch) == max_batch:
-                break
-    return batch
+    alike = [place for place, pending in enumerate(waiting) if pending.key == first.key]
+    chosen, longest = [0], first.length
+    for place in heapq.nsmallest(max_batch, alike, lambda place: (abs(waiting[place].length - first.length), place)):
+        if place == 0 or len(chosen) == max_batch:
+            continue
+        length = waiting[place].length
+        stretched = max(longest, length)
+        size = (len(chosen) + 1) * stretched
+        if size - len(chosen) * longest - length <= pass_length and size <= SHARE * pass_length:
+            chosen.append(place)
+            longest = stretched
+    return [waiting[place] for place in sorted(chosen)]
 
 
 class Batcher(Scheduler):
@@ -88,6 +95,8 @@ class Batcher(Scheduler):
         self.max_batch = task.max_batch if max_batch is None else max(1, min(max_batch, task.max_batch))
         self._model = model
         self._between = between
+        self._costs = BatchCosts()
+        self._learns_costs = task.generation is None and task.makes is None
         self._waiting: list[Pending] = []
         self._changed = threading.Condition()
         self._poked = False
@@ -142,9 +151,12 @@ class Batcher(Scheduler):
             self._changed.wait_for(lambda: self._waiting or self._poked or self._closed)
             if self._closed:
                 return None
-            self._poked = False
+            if self._poked:
+                self._poked = False
+                self._costs.forget()
             left = self._take_cancelled()
-            batch = choose_batch(self._waiting, self.max_batch)
+            pass_length = self._costs.pass_length if self._learns_costs else STEPS_LENGTH
+            batch = choose_batch(self._waiting, self.max_batch, pass_length)
             taken = set(batch)
             self._waiting = [pending for pending in self._waiting if pending not in taken]
         fail_cancelled(left)
@@ -172,7 +184,9 @@ class Batcher(Scheduler):
     def _answer(self, batch: list[Pending]) -> None:
         try:
             model = cast("Loaded", StoppableModel(self._model, batch))
+            began = time.perf_counter()
             outputs = self.task.run(model, [pending.call for pending in batch])
+            self._costs.add(len(batch) * max(pending.length for pending in batch), time.perf_counter() - began)
             answers = list(zip(batch, outputs, strict=True))
         except BaseException as error:
             if not isinstance(error, Exception) and not is_panic(error):
