@@ -1,5 +1,5 @@
-"""Texts of 5 to 500 tokens that arrive mixed: what the worker's batches make of them, against one by one in the order of
-arrival and against batches of whatever came first, all in process on one thread, in CPU seconds.
+"""Texts of 5 to 500 tokens that arrive mixed: what the worker's batches make of them, against one by one and against
+batches of whatever came first, all in process on one thread, in CPU seconds.
 """
 
 from __future__ import annotations

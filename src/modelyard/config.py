@@ -90,6 +90,12 @@ class Settings:
         "org/name of a model that transformers holds whose weights are to have 16 bits (bf16) in place of 32: half the "
         "memory, answers that differ a little, slower where the processor has no bf16; may be given several times",
     )
+    runtime: tuple[str, ...] = setting(
+        (),
+        "what holds models of which there is more than one form. fastest, the default: what a job has measured to be, "
+        "where the answers are equal and no more memory is needed; original: the model as it is; of one model: "
+        "org/name=original, or org/name=onnx for its ONNX variant as soon as there is one; may be given several times",
+    )
     pickles: str = setting(
         "ask",
         "models whose weights are pickle files only, which a confined process makes into safetensors once. ask: those "

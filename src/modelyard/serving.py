@@ -84,6 +84,7 @@ from modelyard.media.artefacts import Artefacts
 from modelyard.media.fetch import Fetcher, FetchLimits
 from modelyard.private_files import ensure_data_folder, ensure_private_folder
 from modelyard.records.models import Listing, ModelCard, OnProgress, Source
+from modelyard.records.runtimes import ORIGINAL, read_runtimes
 from modelyard.records.variants import VARIANTS_FOLDER
 from modelyard.store.server_lock import open_server_lock
 from modelyard.store.store import Store
@@ -284,6 +285,7 @@ class Root:
             deadlines=JobDeadlines(benchmark_s=self._settings.job_benchmark_s),
             most_open=self._settings.job_limit,
             billed=self._settings.job_billing,
+            compares=read_runtimes(self._settings.runtime).every != ORIGINAL,
             describe=describe_failed_job,
         )
         await self._jobs.start()

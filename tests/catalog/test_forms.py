@@ -1,47 +1,88 @@
-"""The table of forms in the reference names tests that there are."""
+"""What replicas of a model load, where there is a variant of it: a variant of these very files, or the model itself."""
 
 from __future__ import annotations
 
-import ast
-import re
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pytest
+import msgspec
 
-CHECKOUT = Path(__file__).parents[2]
-PAGE = CHECKOUT / "docs/reference/formats.md"
-NEED = re.compile(r"`modelyard\[([\w-]+)\]`|`(--[\w-]+)[ `]")
-"""An extra, or a setting."""
-HEAD = "| Form | served by | needs | test |"
+from modelyard.catalog.catalog import Catalog
+from modelyard.catalog.folders import Folders
+from modelyard.catalog.forms import mark_of
+from modelyard.records.models import Form, Measurement, ModelCard
+from modelyard.records.runtimes import read_runtimes
+from tests.catalog.models import model, write
+from tests.catalog.test_variants import MANIFEST
 
-
-def rows() -> list[list[str]]:
-    lines = PAGE.read_text(encoding="utf-8").split(HEAD)[1].splitlines()[2:]
-    table = lines[: lines.index("")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
-
-
-def names_in(source: str) -> set[str]:
-    tree = ast.parse(source)
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+MODEL, VARIANT = "org/name", "org/name.onnx"
+CHOSEN = Measurement(200_000_000, form=Form("onnx", "twice as fast"))
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
-def test_every_form_names_the_test_that_compares_its_answers_or_its_sentence(row: list[str]) -> None:
-    _, served_by, _, test = row
-    file, _, name = test.strip("`").partition("::")
+async def choose(
+    root: Path, measured: Mapping[str, Measurement], *runtimes: str, mark: str | None = "its own", whole: bool = True
+) -> tuple[ModelCard, ModelCard]:
+    """The card of a model beside its variant, and of what is loaded in its place."""
+    folder = write(root / MODEL, model("BertForSequenceClassification", "bert"))
 
-    assert served_by
-    assert name in names_in((CHECKOUT / file).read_text(encoding="utf-8"))
+    def learned(ids: Sequence[str]) -> Mapping[str, Measurement]:
+        return {each: measured[each] for each in ids if each in measured}
+
+    catalog = Catalog(Folders([root]), learned=learned, runtimes=read_runtimes(runtimes))
+    card = await catalog.get(MODEL)
+    files = model("BertForSequenceClassification", "bert")
+    del files["model.safetensors"]
+    graph = {"model.onnx": b"g" * 10, "model.onnx.data": b"w" * 90} if whole else {"model.onnx.data": b"w"}
+    variant = write(root / VARIANT, {**files, **graph})
+    own = mark_of(card) if mark == "its own" else mark
+    msgspec.structs.replace(MANIFEST, kind="onnx", quality=(), original_mark=own).write(variant)
+    await catalog.find(VARIANT)
+    assert folder == card.path
+    return card, catalog.form_of(card)
 
 
-def test_what_a_form_is_said_to_need_is_an_extra_or_a_setting() -> None:
-    project = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
-    settings = (CHECKOUT / "docs/reference/settings.md").read_text(encoding="utf-8")
-    needs = [(need, NEED.findall(need)) for _, _, need, _ in rows() if need]
+async def test_the_variant_that_was_measured_to_be_faster_is_loaded_under_the_models_name(root: Path) -> None:
+    measured = {MODEL: CHOSEN, VARIANT: Measurement(150_000_000, max_batch=4)}
+    card, form = await choose(root, measured)
+    assert (card.inspection.runtime, form.inspection.runtime) == ("transformers", "onnx")
+    assert (form.model_id, form.path, form.memory_bytes, form.max_batch) == (MODEL, root / VARIANT, 150_000_000, 4)
 
-    assert needs
-    for need, said in needs:
-        assert said, need
-        for extra, flag in said:
-            assert f"\n{extra} = [" in project if extra else f"`{flag}`" in settings
+
+async def test_without_a_measurement_the_model_is_loaded_as_it_is(root: Path) -> None:
+    card, form = await choose(root, {MODEL: Measurement(200_000_000)})
+    assert form is card
+
+
+async def test_a_variant_of_files_that_have_changed_since_is_not_loaded(root: Path) -> None:
+    card, form = await choose(root, {MODEL: CHOSEN, VARIANT: Measurement(150_000_000)}, mark="of others")
+    assert form is card
+    card, form = await choose(root, {MODEL: CHOSEN, VARIANT: Measurement(150_000_000)}, mark=None)
+    assert form is card
+
+
+async def test_any_change_of_the_files_is_one(root: Path) -> None:
+    folder = write(root / MODEL, model())
+    card = await Catalog(Folders([root])).get(MODEL)
+    before = mark_of(card)
+    os.utime(folder / "tokenizer.json", ns=(1, 1))
+    assert None not in (before, mark_of(card))
+    assert before != mark_of(card)
+
+
+async def test_a_variant_that_is_not_whole_is_not_loaded(root: Path) -> None:
+    card, form = await choose(root, {MODEL: CHOSEN, VARIANT: Measurement(150_000_000)}, whole=False)
+    assert form is card
+
+
+async def test_a_variant_that_needs_more_memory_is_not_loaded(root: Path) -> None:
+    card, form = await choose(root, {MODEL: CHOSEN, VARIANT: Measurement(200_000_001, weight_bytes=100)})
+    assert form is card
+
+
+async def test_the_operators_word_counts_for_more_than_a_measurement(root: Path) -> None:
+    measured = {MODEL: CHOSEN, VARIANT: Measurement(150_000_000)}
+    card, form = await choose(root, measured, "original")
+    assert form is card
+    card, form = await choose(root, {VARIANT: Measurement(1, weight_bytes=100)}, f"{MODEL}=onnx")
+    assert form.path == root / VARIANT

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
+from modelyard.catalog.forms import mark_of
 from modelyard.control.policy import Policy
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.engine.base import Place
 from modelyard.errors import BootFailed, ModelRefused, NoCapacity, UnknownModel
+from modelyard.records.models import Form, Measurement
 from modelyard.records.replicas import ReplicaSpec
 from tests.catalog.models import model, write
-from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, TWIN, ControlPlane, MakeControl
+from tests.catalog.test_variants import MANIFEST
+from tests.control.control_plane import BIG, MIB, SMALL, SMALL_BYTES, TWIN, ControlPlane, MakeControl
 from tests.engine.fake import FakeEngine
 
 
@@ -316,3 +320,28 @@ async def test_a_refused_model_gets_no_cluster(make_control: MakeControl) -> Non
         with pytest.raises(UnknownModel, match="Did you mean tiny/small"):
             await control.put("tiny/smal")
         assert control.store.clusters.list() == []
+
+
+async def test_what_a_live_cluster_loads_does_not_change_and_the_next_one_loads_the_faster_form(
+    make_control: MakeControl,
+) -> None:
+    async with make_control() as control:
+        managed = await control.up(desired=1, max=2)
+        card = await control.catalog.get(SMALL)
+        files = model("BertForSequenceClassification", "bert")
+        folder = write(control.models / f"{SMALL}.onnx", {**files, "model.onnx": b"g", "model.onnx.data": b"w"})
+        structs.replace(MANIFEST, kind="onnx", quality=(), original_mark=mark_of(card)).write(folder)
+        await control.catalog.find(f"{SMALL}.onnx")
+        control.measured[SMALL] = Measurement(card.memory_bytes, form=Form("onnx", "twice as fast"))
+        control.measured[f"{SMALL}.onnx"] = Measurement(card.memory_bytes - MIB)
+
+        await control.up(desired=2, max=2)
+        assert [spec.runtime for spec in control.engine.launched] == ["transformers"] * 2
+
+        await control.patch(min=0, desired=0)
+        await control.until(lambda: not managed.replicas)
+        await control.up(desired=1)
+        spec = control.engine.launched[-1]
+        assert (spec.runtime, spec.path, spec.model_id) == ("onnx", str(folder), SMALL)
+        assert control.only(managed).reserved_bytes == card.memory_bytes - MIB
+        assert control.report(managed).memory_bytes == card.memory_bytes - MIB

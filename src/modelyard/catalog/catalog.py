@@ -19,6 +19,7 @@ from modelyard.catalog.access import OPEN, Access
 from modelyard.catalog.adapters import join, refuse_base
 from modelyard.catalog.cards import apply_measurement, make_card
 from modelyard.catalog.folders import Folders
+from modelyard.catalog.forms import as_form_of
 from modelyard.catalog.found import Found
 from modelyard.catalog.hub import Hub
 from modelyard.catalog.library import transformers_version
@@ -31,6 +32,7 @@ from modelyard.config import ASK, CONTEXT_TOKENS, Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
 from modelyard.records.files import split_file
 from modelyard.records.models import Measurement, ModelCard, OnProgress, Source, check_model_id
+from modelyard.records.runtimes import MEASURED, Runtimes, read_runtimes
 from modelyard.records.variants import VARIANTS_FOLDER, split_variant
 
 T = TypeVar("T")
@@ -71,11 +73,12 @@ class Catalog:
         context_tokens: int = CONTEXT_TOKENS,
         bf16: frozenset[str] = frozenset(),
         pickles: str = ASK,
+        runtimes: Runtimes = MEASURED,
     ) -> None:
         """`hub` None: only local folders. `allow_unsafe`: ids whose pickles and own code the operator accepts.
         `guesses`: how often an account is told what it may have meant; None: always. `access`: who may see private
-        and gated models of the hub, and what was made of them. `context_tokens`, `bf16`, `pickles`: as the settings
-        say."""
+        and gated models of the hub, and what was made of them. `context_tokens`, `bf16`, `pickles`, `runtimes`: as the
+        settings say."""
         self._folders = folders
         self._hub = hub
         self._learned = learned
@@ -86,6 +89,7 @@ class Catalog:
         self._bf16 = bf16
         self._bases: dict[str, str] = {}
         self._pickles = pickles
+        self._runtimes = runtimes
         self._threads = ThreadPoolExecutor(FOLDER_THREADS, thread_name_prefix="folders")
         self._readers = f"modelyard {__version__}, transformers {transformers_version()}, {sorted(INSTALLED)}"
 
@@ -125,6 +129,13 @@ class Catalog:
         if found is None:
             return refuse_base(card, NO_BASE)
         return join(card, self._cards_of([found])[0])
+
+    def form_of(self, card: ModelCard) -> ModelCard:
+        """What a replica of the model loads: the form that was measured to be best, or the operator wants, under the
+        model's own name. Called on the event loop: takes a directory scan or two, and only where there is another."""
+        variant = self._runtimes.variant_of(card.model_id, self._learned([card.model_id]).get(card.model_id))
+        found = None if variant is None else self._folders.find_known(f"{card.model_id}.{variant}")
+        return card if found is None else as_form_of(card, self._cards_of([found])[0])
 
     def may_use(self, account_id: str, card: ModelCard) -> bool:
         """Whether a model is one that the account may see, and its base if it is an adapter. Answers from memory."""
@@ -332,4 +343,5 @@ def open_catalog(
         context_tokens=settings.context_tokens,
         bf16=frozenset(settings.bf16),
         pickles=settings.pickles,
+        runtimes=read_runtimes(settings.runtime),
     )

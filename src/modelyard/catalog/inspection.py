@@ -184,6 +184,8 @@ def _inspect_variant(files: Files, front: FrontMatter) -> Inspection:
         problem=problem,
         weight_files=weights.files,
         quality={figure.name[:MAX_SHOWN]: figure.value for figure in variant.quality[:MAX_FIGURES]},
+        original_mark=variant.original_mark,
+        difference=variant.difference,
     )
 
 

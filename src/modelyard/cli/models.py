@@ -50,18 +50,20 @@ def ls(
 
 
 @with_settings("data_dir", "models_dir", "allow_unsafe", "pickles", "hub")
-def show(resolved: Resolved, model: ModelId, json: Json = False) -> None:
+def show(resolved: Resolved, model: ModelId, url: Url = None, json: Json = False) -> None:
     """Say what a model is, from its files and its card: nothing is downloaded or loaded. ERROR says why it cannot be
-    served, and what to take instead."""
+    served, and what to take instead; SERVED FORM what a running server has measured to be the fastest of its forms."""
     import asyncio
 
     shown = asyncio.run(describe_here(resolved.settings, model))
+    shown["servedForm"] = ask_served_form(url, resolved.settings, shown["modelId"])
     if json:
         return output.print_json(shown)
     told = shown | {
         "quality": figures(shown["quality"] or {}),
         "files": ", ".join(shown["files"]),
         "adapter": words_of(shown["adapter"]),
+        "servedForm": form_words(shown["servedForm"]),
     }
     output.print_table(("about", "value"), told.items(), empty="")
     return None
@@ -79,6 +81,20 @@ def ask(client: Client, task: str | None, text: str | None, limit: int | None) -
     """The server's list."""
     query = {name: value for name, value in (("task", task), ("search", text)) if value is not None}
     return list(client.pages("list/models", query, limit))
+
+
+def ask_served_form(url: str | None, settings: Settings, model_id: str) -> dict[str, Any] | None:
+    """Which form of the model the server's replicas load; None where none runs, or has measured only one."""
+    with open_client(url, settings) as client:
+        if not url and not client.is_up():
+            return None
+        listed = client.ask("GET", "list/models", query={"modelId": model_id})
+    return next((each["servedForm"] for each in listed), None)
+
+
+def form_words(form: Mapping[str, Any] | None) -> str:
+    """Which form serves, and by what figures, on one line."""
+    return "" if form is None else f"{form['variant'] or 'the model as it is'} ({form['why']})"
 
 
 async def look_here(settings: Settings, task: str | None, text: str | None) -> list[dict[str, Any]]:

@@ -42,6 +42,9 @@ ENDED_KEPT_S = 60.0
 MayUse = Callable[[str, ModelCard], bool]
 """Whether an account, by its id, may see a model."""
 
+FormOf = Callable[[ModelCard], ModelCard]
+"""What a replica of the model loads."""
+
 BOOTED = frozenset({ReplicaState.READY})
 BOOTED_OR_BOOTING = BOOTED | {ReplicaState.STARTING, ReplicaState.LOADING}
 
@@ -72,11 +75,13 @@ class Boots:
         poke: Callable[[], None],
         *,
         may_use: MayUse,
+        form_of: FormOf,
         operator_id: str = "",
     ) -> None:
         """`clusters`: all of them, by id; the reconciler adds to them and takes away. `operator_id`: the account whose
         log may name others' models."""
         self._may_use = may_use
+        self._form_of = form_of
         self._clusters = clusters
         self._engine = engine
         self._preparations = preparations
@@ -173,7 +178,7 @@ class Boots:
             case Described(card) | Prepared(card) if not self._may_use(account_id, card):
                 self.give_up(managed, UnknownModel(f"There is no model {model_id} here.", model=model_id), now)
             case Prepared(card):
-                return self._place(managed, replica, card, room, now)
+                return self._place(managed, replica, self._choose_form(managed, card), room, now)
             case NotPrepared(error):
                 self.give_up(managed, error, now)
             case Described(card) | Preparing(card=ModelCard() as card):
@@ -185,6 +190,16 @@ class Boots:
             case Preparing() as looking:
                 self._tell_progress(managed, looking)
         return False
+
+    def _choose_form(self, managed: ManagedCluster, card: ModelCard) -> ModelCard:
+        """What the cluster's replicas load: all that run at once the same. What a job asks for is loaded as it is."""
+        if managed.temporary:
+            return card
+        if managed.form is None or not any(replica.place for replica in managed.replicas.values()):
+            form, managed.form = managed.form, self._form_of(card)
+            if form is not None and form.path != managed.form.path:
+                managed.held_bytes = 0
+        return managed.form
 
     def _tell_progress(self, managed: ManagedCluster, state: Preparation) -> None:
         if isinstance(state, Preparing):

@@ -235,6 +235,7 @@ class Clusters:
         """The cluster as it is now."""
         cluster = managed.cluster
         prepared = self._preparations.find(cluster.model_id)
+        card = managed.form or (prepared.card if isinstance(prepared, Prepared) else None)
         now = self._clock.monotonic()
         load = managed.route.load()
         idle_s = managed.idle_s(now)
@@ -251,7 +252,7 @@ class Clusters:
             inferences=cluster.inferences + managed.route.finished,
             expires_at=expires_at,
             problem=managed.problem(),
-            memory_bytes=prepared.card.memory_bytes if isinstance(prepared, Prepared) else None,
+            memory_bytes=card.memory_bytes if card is not None else None,
         )
 
     async def _took_effect(self, cluster: Cluster, verb: str) -> ManagedCluster:

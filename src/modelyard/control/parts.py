@@ -78,6 +78,7 @@ def assemble(
         launch_refusal,
         poke.set,
         may_use=catalog.may_use,
+        form_of=catalog.form_of,
         operator_id=operator_id,
     )
     observation = Observation(desired, engine, records, boots)

@@ -13,6 +13,7 @@ from modelyard.engine.base import Place
 from modelyard.engine.link import Link
 from modelyard.errors import ClusterOff, ModelyardError
 from modelyard.records.clusters import Capacity, Cluster
+from modelyard.records.models import ModelCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class ManagedCluster:
     `suspension`: why its account may run nothing for now; what is in flight is finished.
     `retry_at`: launch nothing before. `ready_at`: when a replica last became ready, `boot_s` after its launch.
     `held_bytes`: the most that one of its replicas was seen to hold, where that was more than was reserved for it.
+    `form`: what its replicas load, from the first launch on; None before.
     `removed`: being deleted. `temporary`: in no store.
     """
 
@@ -102,6 +104,7 @@ class ManagedCluster:
     boot_s: float = 0.0
     waiting_for: str | None = None
     held_bytes: int = 0
+    form: ModelCard | None = None
     removed: bool = False
     temporary: bool = False
 

@@ -1,4 +1,5 @@
-"""Jobs: a model that somebody asked for is fetched, inspected, made into a variant if that is what it is, and measured.
+"""Jobs: a model that somebody asked for is fetched, inspected, made into a variant if that is what it is, and measured,
+beside another form of it where there may be one that answers equally.
 
 Owns the order of the stages, one job at a time, and what the catalogue learns from them. The queue itself is in the
 store, so that it outlives the server; a job that was under way is begun again.
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from modelyard.catalog.catalog import Catalog
+from modelyard.catalog.forms import mark_of
 from modelyard.catalog.index import listing_of
 from modelyard.clock import Clock
 from modelyard.control.boots import download_words
@@ -26,10 +28,11 @@ from modelyard.control.replicas import BootSettings
 from modelyard.control.routes import Routes
 from modelyard.errors import ModelRefused, ModelyardError, NoCapacity, QueueFull
 from modelyard.jobs.benchmark import Figures, conclude, confirm, sweep
+from modelyard.jobs.forms import OTHER_FORM, choose_form, may_have_other_form
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.trial import TrialWorker
 from modelyard.records.jobs import Job, JobState
-from modelyard.records.models import Measurement, ModelCard, Progress
+from modelyard.records.models import Form, Measurement, ModelCard, Progress
 from modelyard.records.variants import VARIANTS_FOLDER, ExportOrder, VariantKind, split_variant
 from modelyard.store.store import Store
 from modelyard.tasks.base import Task
@@ -83,11 +86,13 @@ class Jobs:
         deadlines: JobDeadlines,
         most_open: int = 20,
         billed: bool = False,
+        compares: bool = True,
         describe: Callable[[ModelyardError], str] = str,
     ) -> None:
         """`owner_id`: the account of OWNER. `server_id`: in whose name jobs are begun. `data_dir`: where variants are
         made. `most_open`: jobs of one account that may wait or be under way. `billed`: whoever asked pays for the
-        workers that measure. `describe`: why a job failed, in the words of those who ask for models."""
+        workers that measure. `compares`: another form of a model is made and measured too. `describe`: why a job
+        failed, in the words of those who ask for models."""
         self._store = store
         self._catalog = catalog
         self._measurements = measurements
@@ -101,6 +106,7 @@ class Jobs:
         self._deadlines = deadlines
         self._most_open = most_open
         self._billed = billed
+        self._compares = compares
         self._describe = describe
         self._poke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -222,6 +228,9 @@ class Jobs:
         figures = await self._benchmark(job, card, task)
         # STEP 5: the catalogue knows.
         await self._learn(card, figures)
+        # STEP 6: another form of it is measured, and the better one serves from now on.
+        if self._compares and kind is None and may_have_other_form(card, task):
+            await self._learn(card, figures, await self._compare(job, card, task, figures))
 
     async def _fetch(self, job: Job, card: ModelCard) -> ModelCard:
         """The card with the folder of its files, which are downloaded if they are not here."""
@@ -236,21 +245,35 @@ class Jobs:
 
         return await self._plane.prepare_model(job.account_id, card, on_progress)
 
+    async def _compare(self, job: Job, card: ModelCard, task: Task, figures: Figures) -> Form:
+        """Makes and measures another form of the model; which of them serves. A form that cannot be made is none."""
+        try:
+            other = await self._catalog.find(f"{card.model_id}.{OTHER_FORM}")
+            if other is None or other.inspection.original_mark != await asyncio.to_thread(mark_of, card):
+                other = await self._export(job, card, OTHER_FORM)
+            found = await self._benchmark(job, other, task)
+        except ModelyardError as error:
+            return Form(None, f"{OTHER_FORM}: {error.message}")
+        await self._learn(other, found)
+        return choose_form(figures, found, other.inspection.difference)
+
     async def _export(self, job: Job, card: ModelCard, kind: VariantKind) -> ModelCard:
         """Makes the variant; its card."""
+        variant_id = f"{card.model_id}.{kind}"
         need_bytes = min(await self._plane.largest_memory_bytes(), export_bytes(card))
         async with self._memory_for(job, need_bytes) as placed:
             order = ExportOrder(
                 path=str(card.path),
                 task=card.task,
                 kind=kind,
-                target=str(self._variants / job.model_id),
+                target=str(self._variants / variant_id),
                 model_id=card.model_id,
                 revision=card.revision,
+                mark=await asyncio.to_thread(mark_of, card),
                 memory_limit_bytes=need_bytes,
             )
             await self._plane.export(order, placed, partial(self._move, job, JobState.EXPORTING))
-        return await self._catalog.get(job.model_id)
+        return await self._catalog.get(variant_id)
 
     @asynccontextmanager
     async def _memory_for(self, job: Job, memory_bytes: int) -> AsyncIterator[Placed]:
@@ -311,8 +334,9 @@ class Jobs:
             wait_s=self._deadlines.room_s,
         )
 
-    async def _learn(self, card: ModelCard, figures: Figures) -> None:
-        """Records what was measured, for the catalogue and for every replica that boots from now on."""
+    async def _learn(self, card: ModelCard, figures: Figures, form: Form | None = None) -> None:
+        """Records what was measured, for the catalogue and for every replica that boots from now on. `form`: the one
+        that serves, if several were measured."""
         now, memory_bytes = self._clock.now(), figures.peak_bytes or card.memory_bytes
         await asyncio.to_thread(self._store.models.put, [listing_of(card, now)])
         await asyncio.to_thread(
@@ -324,6 +348,7 @@ class Jobs:
             max_batch=figures.knee,
             device_bytes=figures.peak_device_bytes,
             benchmark=asdict(figures),
+            form=None if form is None else asdict(form),
         )
         measurement = Measurement(
             memory_bytes,
@@ -331,6 +356,7 @@ class Jobs:
             figures.knee,
             device_bytes=figures.peak_device_bytes,
             precision=card.inspection.precision,
+            form=form,
         )
         self._measurements.learn(card.model_id, measurement)
         await self._plane.forget_model(card.model_id)

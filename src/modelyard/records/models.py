@@ -13,6 +13,7 @@ from typing import Any
 from modelyard.errors import InvalidRequest, ModelRefused
 from modelyard.records.adapters import Adapter
 from modelyard.records.files import spell, split_file
+from modelyard.records.variants import VariantKind
 
 # The hub's own rule for repository names: 1-96 of [A-Za-z0-9_.-], no leading or trailing dot or dash, no "..".
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
@@ -66,7 +67,8 @@ class Inspection:
     runtime that sets aside memory for its whole context takes for one token of it.
     `quantisation`: what its weights are quantised with, if they are, and `loaded_bytes` what those become when they
     are loaded on a CPU. `precision`: BF16, where the operator wants its weights in that; None: as usual.
-    `quality`: of a variant, how near its answers are to its original's; see records.variants. `adapter`: what is
+    `quality`: of a variant, how near its answers are to its original's, `original_mark` and `difference`: see
+    records.variants. `adapter`: what is
     particular to an adapter, whose task, architecture and length are its base's; None: it is a whole model.
     """
 
@@ -90,6 +92,8 @@ class Inspection:
     precision: str | None = None
     loaded_bytes: int | None = None
     quality: Mapping[str, float] = field(default_factory=dict)
+    original_mark: str | None = None
+    difference: float | None = None
     adapter: Adapter | None = None
 
     def refused(self, problem: str | None, **more: Any) -> Inspection:
@@ -172,10 +176,19 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """The form of a model that serves: itself, or a variant of it that answers equally. `why`: by what figures."""
+
+    variant: VariantKind | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """A model's peak memory as measured. `weight_bytes`: of the weights it was measured with; None: not known.
     `max_batch`: the most requests in one batch while it was measured; None: the task's own limit.
     `device_bytes`: its peak on an accelerator, 0 where it used none. `precision`: of the inspection it was made of.
+    `form`: in which of its forms it answered fastest, where more than one was measured.
 
     It says nothing of weights of another size or precision: then the model is another one under the same name.
     """
@@ -185,6 +198,7 @@ class Measurement:
     max_batch: int | None = None
     device_bytes: int = 0
     precision: str | None = None
+    form: Form | None = None
 
     def holds_for(self, weight_bytes: int | None, precision: str | None = None) -> bool:
         """Whether it was made with weights of this size, as far as is known, and in this precision."""

@@ -67,8 +67,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     deviation of the original's outputs, the worst output's, at shapes that were not used for the export; at most
     `bound`. `quality`: of the variant, on real text and pictures. `matrices`, `in_blocks`: how many it multiplies by,
     and how many of them have scales for blocks. `max_length`: the longest input in tokens. `cache`: of a model that
-    generates.
-    `versions`: of the libraries that made it.
+    generates. `versions`: of the libraries that made it. `original_mark`: of the original's files, which changes with
+    them. `difference`: the largest between its outputs and the original's for real texts or pictures, over the standard
+    deviation of the original's; None of kinds that are judged otherwise.
     """
 
     variant_of: str
@@ -85,6 +86,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     quality: tuple[Figure, ...] = ()
     matrices: int | None = None
     in_blocks: int | None = None
+    original_mark: str | None = None
+    difference: float | None = None
     runtime: str = "onnx"
 
     def write(self, folder: Path) -> None:
@@ -96,7 +99,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 class ExportOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Which variant to make.
 
-    `path`: the original's folder. `target`: the variant's, which is replaced when it is there.
+    `path`: the original's folder, `mark` that of its files. `target`: the variant's; one that is there is replaced.
     `memory_limit_bytes`: what may be allocated beyond the program and its libraries. `sandbox`: off, or auto, or
     strict, here the same: the program confines itself to the original and `scratch`, a folder that it makes for itself.
     """
@@ -107,6 +110,7 @@ class ExportOrder(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     model_id: str
     revision: str | None = None
+    mark: str | None = None
     threads: int = 1
     memory_limit_bytes: int | None = None
     sandbox: str = "off"

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, select, update
 
-from modelyard.records.models import Listing, Measurement, Source
+from modelyard.records.models import Form, Listing, Measurement, Source
 from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import models
 
@@ -98,6 +98,7 @@ class Models:
                     row.facts.get("max_batch"),
                     row.facts.get("device_bytes", 0),
                     row.facts.get("precision"),
+                    read_form(row.facts.get("form")),
                 )
                 for row in connection.execute(statement)
             }
@@ -166,6 +167,11 @@ class Models:
         if self._database.is_sqlite:  # its LIKE looks at no case, and `icontains` would be twice as slow
             return column.contains(text, autoescape=True)
         return column.icontains(text, autoescape=True)
+
+
+def read_form(fact: Mapping[str, Any] | None) -> Form | None:
+    """The fact `form`, as `measure` was given it."""
+    return None if fact is None else Form(fact["variant"], fact["why"])
 
 
 def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

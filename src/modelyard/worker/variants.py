@@ -89,6 +89,8 @@ def make_variant(order: ExportOrder, on_step: OnExportStep) -> dict[str, Any]:
             quality=built.quality,
             matrices=built.matrices,
             in_blocks=built.in_blocks,
+            original_mark=order.mark,
+            difference=built.difference,
         )
         manifest.write(making)
         replace_folder(making, target)
@@ -103,6 +105,7 @@ def make_variant(order: ExportOrder, on_step: OnExportStep) -> dict[str, Any]:
         "quality": {figure.name: figure.value for figure in built.quality},
         "matrices": built.matrices,
         "in_blocks": built.in_blocks,
+        "difference": built.difference,
         "seconds": round(time.perf_counter() - started, 1),
     }
 
@@ -136,11 +139,13 @@ class Built:
     quality: tuple[Figure, ...] = ()
     matrices: int | None = None
     in_blocks: int | None = None
+    difference: float | None = None
 
 
 def build_graph(order: ExportOrder, export: Any, model: Any, folder: Path, on_step: OnExportStep) -> Built:
     """Makes `model.onnx` of `exported.onnx`. Raises ModelRefused when its answers are too far from the original's."""
     from modelyard.worker.runtimes import comparison, quantisation
+    from modelyard.worker.runtimes.quality import judgement
 
     on_step("folding", "Computing once what does not depend on the input")
     folded = folder / "folded.onnx"
@@ -157,6 +162,8 @@ def build_graph(order: ExportOrder, export: Any, model: Any, folder: Path, on_st
     if order.kind == "onnx.8-bit":
         built = shrink_graph(built, export, model, folded, on_step)
     else:
+        if export.cache is None:
+            built = replace(built, difference=judgement.measure_difference(export, folded, model))
         quantisation.store(folded, folder, MODEL_FILE)
     remove_graphs(folder, "folded")
     return built

@@ -46,6 +46,13 @@ class Adapter(Shape, frozen=True, kw_only=True):
     target_modules: Annotated[Sequence[str], described("The layers that it changes, as its config names them.")]
 
 
+class ServedForm(Shape, frozen=True, kw_only=True):
+    """Which of a model's forms replicas load, where several were measured here."""
+
+    variant: Annotated[str | None, described("The variant, such as onnx, or null: the model as it is.")]
+    why: Annotated[str, described("The figures that it was chosen by.")]
+
+
 class Model(Shape, frozen=True, kw_only=True):
     """A model this server can run, or says why not."""
 
@@ -79,6 +86,12 @@ class Model(Shape, frozen=True, kw_only=True):
     quality: Annotated[
         Mapping[str, float] | None,
         described("Of a variant: how near its answers are to its original's, on texts and pictures; null for others."),
+    ]
+    served_form: Annotated[
+        ServedForm | None,
+        described(
+            "What replicas load where that was measured to be better than the model as it is, or not; else null."
+        ),
     ]
     adapter: Annotated[Adapter | None, described("Of an adapter: what it changes, and how; null for whole models.")]
     files: Annotated[Sequence[str], described("Its GGUF files, by the label that chooses one: org/name:LABEL.")]
@@ -128,6 +141,7 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float) -
         variants=variants,
         variant_of=listing.variant_of,
         quality=listing.facts.get("quality"),
+        served_form=find_served_form(listing),
         adapter=find_adapter(listing),
         files=listing.facts.get("files", ()),
         error=describe_refusal(listing),
@@ -145,6 +159,12 @@ def find_adapter(listing: Listing) -> Adapter | None:
     if found is None:
         return None
     return Adapter(base=found["base"], type=found["type"], rank=found["rank"], target_modules=found["targetModules"])
+
+
+def find_served_form(listing: Listing) -> ServedForm | None:
+    """Which form serves, None where only one was measured."""
+    found: Mapping[str, Any] | None = listing.facts.get("form")
+    return None if found is None else ServedForm(variant=found["variant"], why=found["why"])
 
 
 def find_benchmark(listing: Listing) -> Benchmark | None:

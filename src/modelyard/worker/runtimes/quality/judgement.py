@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared.embedding import EmbeddingParams, embed
 from modelyard.tasks.shared.encoding import NAMES, Row, collate, encode, forward_each
 from modelyard.tasks.shared.scores import softmax, to_scores, trained_function
+from modelyard.worker.runtimes.comparison import ask_graph, ask_original
 from modelyard.worker.runtimes.export import Export
 from modelyard.worker.runtimes.onnx import OnnxModel
 from modelyard.worker.runtimes.onnx_generation import CausalGraph, positions_of
@@ -24,6 +27,8 @@ from modelyard.worker.runtimes.quality import figures
 from modelyard.worker.runtimes.quality.samples import passages, pictures, sentences
 from modelyard.worker.runtimes.transformers import TransformersModel
 
+ROWS = (1, 4, 16)
+"""How many samples run together where rounding is measured."""
 PASSAGE_TOKENS = 128
 """Of each passage, half is read at once, as a prompt, and half token by token, as an answer is written."""
 Answers = Callable[[Model], Sequence[Array]]
@@ -67,6 +72,37 @@ class Judgement:
         """The probabilities that the original gives each token of the second half of a text."""
         logits = self._original.module(input_ids=torch.from_numpy(text)[None]).logits
         return softmax(logits[0, half(text) - 1 : -1].float().numpy())
+
+
+def measure_difference(export: Export, file: Path, original: TransformersModel) -> float:
+    """How far rounding goes: the largest difference between an output of the graph in `file`, which computes in 32 bits
+    as its original does, and the original's, over the standard deviation of that, for samples in batches of ROWS."""
+    session = Session(file)
+    worst = 0.0
+    for rows in ROWS:
+        given = sample_batch(export, original, rows)
+        inputs = [torch.from_numpy(given[name]) for name in export.inputs]
+        mask = given.get("attention_mask")
+        for got, wanted in zip(ask_graph(session, export, inputs), ask_original(export, inputs), strict=True):
+            if mask is not None and wanted.shape[:2] == mask.shape:  # what stands for padding is nobody's answer
+                got, wanted = got[mask.astype(bool)], wanted[mask.astype(bool)]
+            difference, spread = float(np.max(np.abs(got - wanted))), float(np.std(wanted))
+            found = difference / spread if spread else (0.0 if difference == 0 else math.inf)
+            worst = max(worst, math.inf if math.isnan(found) else found)
+    return worst
+
+
+def sample_batch(export: Export, original: TransformersModel, rows: int) -> Mapping[str, Array]:
+    """The graph's inputs for the first samples, at most as many as there are."""
+    if export.image_size is not None:
+        pictures_seen = list(islice(prepare_pictures(original), rows))
+        return {name: np.concatenate([each[name] for each in pictures_seen]) for name in export.inputs}
+    return fill_in(export, collate(original, encode(original, sentences()[:rows])))
+
+
+def fill_in(export: Export, given: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The graph's inputs, zeros for those that the tokenizer does not make."""
+    return {name: given.get(name, np.zeros_like(given[NAMES[0]])) for name in export.inputs}
 
 
 def find_judge(head: Head, original: TransformersModel) -> Judge:
@@ -181,10 +217,8 @@ def sample_inputs(export: Export, original: TransformersModel) -> Iterator[Mappi
     elif export.image_size is not None:
         yield from prepare_pictures(original)
     else:
-        rows = encode(original, sentences()[::4])
-        for row in rows:
-            given = collate(original, [row])
-            yield {name: given.get(name, np.zeros_like(given[NAMES[0]])) for name in export.inputs}
+        for row in encode(original, sentences()[::4]):
+            yield fill_in(export, collate(original, [row]))
 
 
 def start_of(export: Export, cache: Cache, text: Array) -> Mapping[str, Array]:

@@ -1,0 +1,52 @@
+"""Which runtime holds a model, where the operator has a say: the setting `runtime`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from modelyard.errors import InvalidRequest
+from modelyard.records.models import Form, Measurement, check_model_id
+from modelyard.records.variants import VariantKind
+
+RuntimeChoice = Literal["fastest", "original", "onnx"]
+FASTEST, ORIGINAL, IN_ONNX = CHOICES = ("fastest", "original", "onnx")
+ACCEPTED = "fastest or original, or org/name=fastest, =original or =onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtimes:
+    """`every`: of all models but those in `by_model`. "fastest": the form that a job has measured to be."""
+
+    every: str = FASTEST
+    by_model: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, model_id: str) -> str:
+        """What is wanted of one model."""
+        return self.by_model.get(model_id, self.every)
+
+    def variant_of(self, model_id: str, measurement: Measurement | None) -> VariantKind | None:
+        """The variant to load in place of the model, if it is there; None: the model itself."""
+        form: Form | None = None if measurement is None else measurement.form
+        wanted = self.of(model_id)
+        if wanted == IN_ONNX:
+            return "onnx"
+        return form.variant if form is not None and wanted == FASTEST else None
+
+
+MEASURED = Runtimes()
+
+
+def read_runtimes(values: Sequence[str]) -> Runtimes:
+    """The setting as it is meant; the last word about a model counts. Raises InvalidRequest."""
+    every, by_model = FASTEST, {}
+    for value in values:
+        model_id, _, choice = value.rpartition("=")
+        if choice not in (CHOICES if model_id else (FASTEST, ORIGINAL)):
+            raise InvalidRequest(field="runtime", got=value, accepted=ACCEPTED)
+        if model_id:
+            by_model[check_model_id(model_id)] = choice
+        else:
+            every = choice
+    return Runtimes(every, by_model)

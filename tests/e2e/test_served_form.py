@@ -1,0 +1,56 @@
+"""A job measures a classifier beside its graph in ONNX Runtime, which whoever boots next may get: the same answers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.serving import Server, wait_until
+
+MODEL = "tiny/classifier"
+TEXTS = ["a wonderful story", "the cat sat on the mat", "no"]
+JOB_S = 180.0
+
+
+def libraries(server: Server) -> set[str]:
+    """Which of the two runtimes the one worker there is has mapped."""
+    (worker,) = server.worker_pids()
+    mapped = Path(f"/proc/{worker}/maps").read_text()
+    return {name for name in ("libtorch", "onnxruntime") if name in mapped}
+
+
+def test_another_form_is_measured_and_serves_from_the_next_boot_on(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    shutil.copytree(model_folder("bert_classifier"), tmp_path / "models" / MODEL)
+    # The word of the operator takes the place of the measurement's, which may go either way on a busy machine.
+    flags = ("--runtime", "fastest", "--runtime", f"{MODEL}=onnx", "--job-benchmark-s", "1")
+    with Server(tmp_path, tmp_path / "models", *flags) as server:
+        wanted = [server.run(MODEL, text=text) for text in TEXTS]
+        assert libraries(server) == {"libtorch"}
+        assert server.client.post(f"/models/v2/request/{MODEL}").is_success
+
+        def job() -> dict[str, str]:
+            return dict(server.client.get(f"/models/v2/request/{MODEL}").json()["output"])
+
+        wait_until(lambda: job()["endTime"], JOB_S, every_s=0.1)
+        assert job()["status"] == "done", job()
+        listed = {each["modelId"]: each for each in server.client.get("/models/v2/list/models").json()["output"]}
+        form = listed[MODEL]["servedForm"]
+        assert form["variant"] in ("onnx", None)
+        assert "× the requests/s one by one" in form["why"]
+        assert "answers equal to" in form["why"]
+        assert listed[f"{MODEL}.onnx"]["benchmarked"]
+        assert listed[f"{MODEL}.onnx"]["ramRequired"] < listed[MODEL]["ramRequired"]
+
+        server.run(MODEL, text=TEXTS[0])
+        assert libraries(server) == {"libtorch"}  # what runs is not changed
+        assert server.client.delete(f"/models/v2/{MODEL}").is_success
+        answers = [server.run(MODEL, text=text) for text in TEXTS]
+        assert libraries(server) == {"onnxruntime"}
+    for own, theirs in zip(answers, wanted, strict=True):
+        assert [each["label"] for each in own] == [each["label"] for each in theirs]
+        assert [each["score"] for each in own] == pytest.approx([each["score"] for each in theirs], abs=1e-4)
