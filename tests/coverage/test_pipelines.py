@@ -19,6 +19,9 @@ pytestmark = pytest.mark.imports_models
         ("FluxControlNetInpaintPipeline", "image-to-image"),
         ("ConsistencyModelPipeline", "unconditional-image-generation"),
         ("AnimateDiffPipeline", "text-to-video"),
+        ("LattePipeline", "text-to-video"),
+        ("StableDiffusion3ControlNetPipeline", "image-to-image"),
+        ("StableAudioPipeline", "text-to-audio"),
     ],
 )
 def test_a_pipeline_answers_as_the_library_does(name: str, task: str, tmp_path: Path) -> None:

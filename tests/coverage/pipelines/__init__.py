@@ -75,6 +75,8 @@ def find(case: Case, folder: Path) -> Finding:
         expected = asking.ask_library(case.name, found.task, folder)
     except Exception as error:
         return Finding(Status.LIBRARY_FAILS, found.task, describe(error))
+    if asking.is_empty(expected):
+        return Finding(Status.LIBRARY_FAILS, found.task, "the library's answer is the same everywhere, or no number")
     try:
         ours = asking.ask_ours(found.task, folder)
     except Exception as error:

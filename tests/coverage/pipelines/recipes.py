@@ -11,7 +11,14 @@ from typing import Any
 import diffusers
 import torch
 
-from tests.coverage.pipelines import transformer_families, unet_families
+from tests.coverage.pipelines import (
+    audio_families,
+    image_families,
+    prior_families,
+    transformer_families,
+    unet_families,
+    video_families,
+)
 
 Recipe = Callable[[str], dict[str, Any]]
 """A class's name → its parts, and more that it does not take."""
@@ -25,15 +32,36 @@ def build(name: str, recipe: Recipe, folder: Path) -> None:
     parts |= recipe(name)
     kind = getattr(diffusers, name)
     taken = inspect.signature(kind.__init__).parameters
-    kind(**{key: value for key, value in parts.items() if key in taken}).save_pretrained(folder)
+    chosen = {key: value for key, value in parts.items() if key in taken}
+    for part in chosen.values():
+        if isinstance(part, torch.nn.Module):
+            fill_zeros(part)
+    kind(**chosen).save_pretrained(folder)
+
+
+def fill_zeros(part: torch.nn.Module) -> None:
+    """Draws the weights that begin as zeros: with those a control image, say, would not show in the answer."""
+    with torch.no_grad():
+        for weights in part.parameters():
+            if weights.dim() > 1 and not weights.any():
+                weights.normal_(0.0, 0.02)
 
 
 RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
+    (("StableDiffusion3",), image_families.stable_diffusion_3),
     (("StableDiffusionXL", "TextToVideoZeroSDXL", "AnimateDiffSDXL"), unet_families.stable_diffusion_xl),
     (
         ("StableDiffusion", "LatentConsistencyModel", "Semantic", "TextToVideoZero", "AnimateDiff", "CycleDiffusion"),
         unet_families.stable_diffusion,
     ),
+    (("ZImage",), image_families.z_image),
+    (("QwenImage",), image_families.qwen_image),
+    (("HunyuanDiT",), image_families.hunyuan_dit),
+    (("Lumina2",), image_families.lumina_2),
+    (("Lumina",), image_families.lumina),
+    (("CogView",), image_families.cogview),
+    (("BriaPipeline",), image_families.bria),
+    (("DiT",), image_families.dit),
     (("Flux",), transformer_families.flux),
     (("Chroma",), transformer_families.chroma),
     (("PixArt",), transformer_families.pixart),
@@ -42,6 +70,19 @@ RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
     (("Amused",), unet_families.amused),
     (("LDMPipeline", "LDMSuper"), unet_families.latent_diffusion),
     (("TextToVideoSD", "VideoToVideoSD"), unet_families.text_to_video),
+    (("SkyReelsV2",), video_families.skyreels),
+    (("CogVideoX",), video_families.cogvideo),
+    (("Mochi",), video_families.mochi),
+    (("Latte",), video_families.latte),
+    (("HunyuanVideoPipeline",), video_families.hunyuan_video),
+    (("KandinskyV22",), prior_families.kandinsky_2_2),
+    (("Kandinsky3",), prior_families.kandinsky_3),
+    (("StableCascade",), prior_families.stable_cascade),
+    (("UnCLIP",), prior_families.unclip),
+    (("AudioLDM2",), audio_families.audioldm_2),
+    (("AudioLDM", "MusicLDM"), audio_families.audioldm),
+    (("StableAudioPipeline",), audio_families.stable_audio),
+    (("SanaPipeline", "SanaControl", "SanaPAG", "SanaSprint"), image_families.sana),
     (("Wan",), transformer_families.wan),
     (("LTXPipeline", "LTXImage", "LTXCondition"), transformer_families.ltx),
     (("DDPM", "DDIM", "PNDM", "RePaint", "KarrasVe", "ScoreSdeVe", "ConsistencyModel"), unet_families.pixels),
@@ -51,6 +92,6 @@ RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
 
 def find_recipe(name: str) -> Recipe | None:
     """The recipe of a class."""
-    if name.startswith(("Flux2", "StableDiffusion3")):  # which share no part with the first ones
+    if name.startswith(("Flux2", "QwenImage21")):  # which share no part with the first ones
         return None
     return next((recipe for starts, recipe in RECIPES if name.startswith(starts)), None)

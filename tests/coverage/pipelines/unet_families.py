@@ -8,42 +8,89 @@ import diffusers
 import transformers
 
 from tests.builders import generative
-from tests.coverage.pipelines.parts import adapter, clip, condition_net, motion_adapter, schedule, t5
+from tests.coverage.pipelines.parts import (
+    adapter,
+    condition_net,
+    depth,
+    motion_adapter,
+    schedule,
+    sight,
+    sight_processor,
+)
+from tests.coverage.pipelines.readers import clip, t5
 
 
 def unet_channels(name: str) -> int:
     """Channels that a denoiser reads: the latents', and the image's where it sees that too."""
-    return 8 if "Pix2Pix" in name else 5 if "Depth2Img" in name else 7 if "Upscale" in name else 4
+    if "Pix2PixPipeline" in name or "Latent" in name or "ImageVariation" in name:
+        return 8 if "Variation" not in name and "Consistency" not in name else 4
+    return 5 if "Depth2Img" in name else 7 if "Upscale" in name else 4
+
+
+def schedule_of(name: str) -> Any:
+    """The schedule of one of Stable Diffusion's relatives."""
+    own = {"LatentConsistency": "LCM", "Paradigms": "DDIMParallel", "LatentUpscale": "EulerDiscrete"}
+    kind = next((kind for word, kind in own.items() if word in name), "DDIM")
+    return schedule(getattr(diffusers, f"{kind}Scheduler"))
 
 
 def stable_diffusion(name: str) -> dict[str, Any]:
     """Stable Diffusion 1 and what was made of it."""
     parts = generative.sd_parts()
-    config = {**parts["unet"].config, "in_channels": unet_channels(name)}
+    config = {key: value for key, value in parts["unet"].config.items() if not key.startswith("_")}
+    config["in_channels"] = unet_channels(name)
     if "LatentConsistency" in name:
         config["time_cond_proj_dim"] = 32
+    if "LatentUpscale" in name:
+        config["time_cond_proj_dim"] = 160  # the text's 32, and 128 that say how much noise the image has
     if "StableDiffusionUpscale" in name:
         config["num_class_embeds"] = 1000
-    unet = diffusers.UNet2DConditionModel.from_config(config)
-    lcm = "LatentConsistency" in name
+    if "ControlNetXS" in name:  # whose own blocks have two layers
+        config["layers_per_block"] = 2
+    if "Adapter" in name:  # which adds to what is not made smaller yet
+        config["down_block_types"] = ("CrossAttnDownBlock2D", "DownBlock2D")
+        config["up_block_types"] = ("UpBlock2D", "CrossAttnUpBlock2D")
+    unet = diffusers.UNet2DConditionModel(**config)
+    own = depth() if "Depth2Img" in name else {}
+    if "ImageVariation" in name:
+        own = {"image_encoder": sight(), "feature_extractor": sight_processor()}
+    if "TextToVideoZero" in name:
+        own = {"feature_extractor": sight_processor()}
     return {
         **parts,
         "unet": unet,
-        "scheduler": schedule(diffusers.LCMScheduler if lcm else diffusers.DDIMScheduler),
+        "scheduler": schedule_of(name),
         "inverse_scheduler": schedule(diffusers.DDIMInverseScheduler),
         "low_res_scheduler": diffusers.DDPMScheduler(),
-        "controlnet": condition_net(unet),
-        "adapter": adapter(),
+        "controlnet": condition_of(name, unet),
+        "adapter": adapter(2, "full_adapter"),
         "motion_adapter": motion_adapter(),
+        **own,
     }
+
+
+def condition_of(name: str, unet: Any) -> Any:
+    """What reads a control image for `unet`; None for classes that take none."""
+    if "ControlNet" not in name:
+        return None
+    if "Union" in name:
+        return diffusers.ControlNetUnionModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32))
+    return beside(unet) if "ControlNetXS" in name else condition_net(unet)
+
+
+def beside(unet: Any) -> Any:
+    """What reads a control image beside each block of `unet`."""
+    return diffusers.ControlNetXSAdapter.from_unet(
+        unet, size_ratio=1, conditioning_embedding_out_channels=(16, 32), learn_time_embedding=False
+    )
 
 
 def stable_diffusion_xl(name: str) -> dict[str, Any]:
     """Stable Diffusion XL and what was made of it."""
     projected = {"hidden_act": "gelu", "projection_dim": 32}
-    aesthetic = "Img2Img" in name or "Inpaint" in name
+    aesthetic = ("Img2Img" in name or "Inpaint" in name) and "ControlNet" not in name
     unet = diffusers.UNet2DConditionModel(
-        **generative.UNET,
+        **{**generative.UNET, "layers_per_block": 2 if "ControlNetXS" in name else 1},
         sample_size=16,
         in_channels=8 if "Pix2Pix" in name else 4,
         out_channels=4,
@@ -57,7 +104,6 @@ def stable_diffusion_xl(name: str) -> dict[str, Any]:
         projection_class_embeddings_input_dim=72 if aesthetic else 80,
         cross_attention_dim=64,
     )
-    union = "Union" in name
     return {
         "vae": generative.vae(),
         "text_encoder": transformers.CLIPTextModel(generative.clip_text_config(**projected)),
@@ -67,12 +113,8 @@ def stable_diffusion_xl(name: str) -> dict[str, Any]:
         "unet": unet,
         "scheduler": schedule(diffusers.EulerDiscreteScheduler),
         "requires_aesthetics_score": aesthetic,
-        "controlnet": (
-            diffusers.ControlNetUnionModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32))
-            if union
-            else condition_net(unet)
-        ),
-        "adapter": adapter(),
+        "controlnet": condition_of(name, unet),
+        "adapter": adapter(4, "full_adapter_xl"),
         "motion_adapter": motion_adapter(),
     }
 
@@ -85,7 +127,8 @@ def pixels(name: str) -> dict[str, Any]:
         "ConsistencyModel": "CMStochasticIterativeScheduler",
     }  # fmt: skip
     kind = schedules[name.removesuffix("Pipeline")]
-    return {"unet": generative.pixel_unet(), "scheduler": getattr(diffusers, kind)()}
+    settings = {"skip_prk_steps": True} if "PNDM" in name else {}  # which need more steps than are asked for here
+    return {"unet": generative.pixel_unet(), "scheduler": getattr(diffusers, kind)(**settings)}
 
 
 def deep_floyd(name: str) -> dict[str, Any]:

@@ -164,7 +164,7 @@ class DiffusersPipeline:
         self._in_frames = head == "video-pipeline"
         self._outputs = _OUTPUTS[head]
         if self._in_frames and not _FRAMES.isdisjoint(taken):
-            self._outputs = ("images",)
+            self._outputs = (*self._outputs, "images")
         self._most_steps = find_most_steps(pipeline)
         self._as_arrays = {"output_type": "np"} if "output_type" in taken else {}
         self._pipeline = pipeline
@@ -174,7 +174,9 @@ class DiffusersPipeline:
         """See `tasks.maker.Maker.make`. The noise is drawn on the CPU: a seed means the same there and on CUDA."""
         self._check(options)
         if "seed" in self.settings:
-            options = {**options, "seed": torch.Generator().manual_seed(choose_seed(options.get("seed")))}
+            seed = choose_seed(options.get("seed"))
+            torch.manual_seed(seed)  # some pipelines draw a part of their noise without the generator
+            options = {**options, "seed": torch.Generator().manual_seed(seed)}
         arguments = self._arguments.of(options)
         self._pipeline.progress_bar = lambda iterable=None, total=None: Steps(on_step, iterable, total)
         try:

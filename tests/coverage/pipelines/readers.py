@@ -1,0 +1,147 @@
+"""Tiny parts that read a text, 32 wide: an encoder and a tokenizer of its kind."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import transformers
+from tokenizers.processors import TemplateProcessing
+
+from tests.builders import generative, tokenizers
+
+WIDTH = 32
+"""Of what every reader here gives."""
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""A conversation as Qwen's tokenizers write it."""
+SHAPE: dict[str, Any] = {
+    "hidden_size": WIDTH,
+    "intermediate_size": 37,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 2048,
+}
+"""Of a decoder that only reads."""
+
+Reader = tuple[Any, Any]
+"""A text encoder and its tokenizer."""
+
+
+def clip(**more: Any) -> Any:
+    """A text encoder with a projection."""
+    return transformers.CLIPTextModelWithProjection(
+        generative.clip_text_config(hidden_act="gelu", projection_dim=WIDTH, **more)
+    )
+
+
+def clip_of_77() -> Any:
+    """One without, for pipelines that always give it 77 tokens."""
+    return transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(**{**generative.clip_text_config().to_dict(), "max_position_embeddings": 77})
+    )
+
+
+def t5(kind: Any = transformers.T5EncoderModel) -> Reader:
+    """T5, or what is made like it."""
+    tokenizer = tokenizers.unigram()
+    config = kind.config_class(
+        vocab_size=len(tokenizer),
+        d_model=WIDTH,
+        d_kv=8,
+        d_ff=37,
+        num_layers=1,
+        num_heads=4,
+        decoder_start_token_id=0,
+    )
+    return kind(config), transformers.T5TokenizerFast(tokenizer_object=tokenizer._tokenizer, model_max_length=64)
+
+
+def roberta_tokenizer() -> Any:
+    """CLAP's tokenizer."""
+    trained = tokenizers.byte_level(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    state = json.loads(trained.backend_tokenizer.to_str())["model"]
+    merges = [tuple(merge) for merge in state["merges"]]
+    return transformers.RobertaTokenizer(vocab=state["vocab"], merges=merges, model_max_length=16)
+
+
+def bert() -> Reader:
+    """BERT."""
+    tokenizer = tokenizers.wordpiece()
+    config = transformers.BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=37,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+    )
+    return transformers.BertModel(config), tokenizer
+
+
+def qwen_tokenizer() -> Any:
+    """Qwen's kind, with its marks of a conversation and of an image."""
+    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"]
+    trained = tokenizers.byte_level([*marks, "<|video_pad|>"])
+    state = json.loads(trained.backend_tokenizer.to_str())["model"]
+    tokenizer = transformers.Qwen2Tokenizer(
+        vocab=state["vocab"],
+        merges=[tuple(merge) for merge in state["merges"]],
+        additional_special_tokens=[*marks[1:], "<|video_pad|>"],
+    )
+    tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+def qwen(kind: Any) -> Reader:
+    """A text model of Qwen's, of the class `kind`."""
+    tokenizer = qwen_tokenizer()
+    return kind(kind.config_class(vocab_size=len(tokenizer), **SHAPE)), tokenizer
+
+
+def sentence_pieces() -> Any:
+    """Llama's and Gemma's kind: a text begins with <s>."""
+    tokenizer = tokenizers.byte_fallback(
+        ["<pad>", "<s>", "</s>", "<unk>"],
+        pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>", padding_side="right",
+    )  # fmt: skip
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
+    )
+    return tokenizer
+
+
+def decoder(kind: Any) -> Reader:
+    """A text model of the class `kind` whose tokenizer is of Llama's or Gemma's kind."""
+    tokenizer = sentence_pieces()
+    return kind(kind.config_class(vocab_size=len(tokenizer), pad_token_id=0, **SHAPE)), tokenizer
+
+
+def qwen_that_sees() -> tuple[Any, Any, Any]:
+    """Qwen2.5-VL, its tokenizer, and the processor of both."""
+    tokenizer = qwen_tokenizer()
+    config = transformers.Qwen2_5_VLConfig(
+        text_config={
+            **{name: value for name, value in SHAPE.items() if name != "head_dim"},
+            "vocab_size": len(tokenizer),
+            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1000000.0},
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": WIDTH,
+            "intermediate_size": 37,
+            "num_heads": 2,
+            "out_hidden_size": WIDTH,
+            "fullatt_block_indexes": [1],
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
+        video_token_id=tokenizer.convert_tokens_to_ids("<|video_pad|>"),
+        vision_start_token_id=tokenizer.convert_tokens_to_ids("<|vision_start|>"),
+        vision_end_token_id=tokenizer.convert_tokens_to_ids("<|vision_end|>"),
+    )
+    return transformers.Qwen2_5_VLForConditionalGeneration(config), tokenizer, None
