@@ -22,8 +22,9 @@ directly, and writes this page. `make coverage FAMILY=bert` measures one family.
 - **equal**: both give the same answer, within the tolerance of the task.
 - **different**, **refused**: the library answers; here the answer is another one, or none.
 - **library fails**, **no reference exists**, **another head is right**: there is nothing to compare with.
-- Classes that could not be built, and those that are asked nothing (they read what no task here does, or make sound),
-  are counted and not listed.
+- **not built**: no model of the class could be made here, mostly because the library wants another one for it that is
+  not installed.
+- Classes that are asked nothing (they read what no task here does, or make sound) are counted and not listed.
 """
 MAX_DETAIL = 160
 """Characters of an error that are shown."""
@@ -46,6 +47,10 @@ def render_section(part: Part, results: Sequence[Result], day: date) -> str:
     if others:
         lines += ["", "| class | head | status | why |", "| --- | --- | --- | --- |"]
         lines += [_other_line(result) for result in others]
+    absent = sorted((each for each in results if each.finding.status is Status.NOT_BUILT), key=_order)
+    if absent:
+        lines += ["", "| class | head | status | why |", "| --- | --- | --- | --- |"]
+        lines += [_other_line(result) for result in absent]
     return "\n".join([*lines, ""])
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from tests.coverage.cases import ANSWERED, LEFT_OUT, Case, Finding, Part, Result, Status
 
+ABSENT = ("ImportError:", "ModuleNotFoundError:")
+"""How the details of such findings start."""
+
 
 def default_path(part: Part) -> Path:
     """Where the results for the installed version of the part's library are kept."""
@@ -46,7 +49,9 @@ def count(results: Iterable[Result]) -> Mapping[Status, int]:
 
 def summarise(results: Iterable[Result]) -> str:
     """The numbers that are printed: built, answered by the library, equal here, left out."""
+    results = list(results)
     counts = count(results)
+    absent = sum(wants_library(result) for result in results)
     built = sum(number for status, number in counts.items() if status not in (Status.NOT_BUILT, Status.NO_TASK))
     answered = sum(counts[status] for status in ANSWERED)
     equal = counts[Status.EQUAL]
@@ -55,5 +60,11 @@ def summarise(results: Iterable[Result]) -> str:
     return (
         f"{built} pairs built, {answered} answered by the library, {equal} equal here ({share}), "
         f"{counts[Status.DIFFERENT]} different, {counts[Status.REFUSED]} refused; left out: {left_out}; "
-        f"{counts[Status.NOT_BUILT]} not built, {counts[Status.NO_TASK]} are asked nothing"
+        f"{counts[Status.NOT_BUILT]} not built ({absent} of them want a library that is not installed), "
+        f"{counts[Status.NO_TASK]} are asked nothing"
     )
+
+
+def wants_library(result: Result) -> bool:
+    """Whether a model was not built because the library itself wants another one that is not installed."""
+    return result.finding.status is Status.NOT_BUILT and result.finding.detail.startswith(ABSENT)

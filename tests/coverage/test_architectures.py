@@ -22,6 +22,7 @@ KINDS = {
     "audio": "wav2vec2/Wav2Vec2ForSequenceClassification",
     "speech": "speech-encoder-decoder/SpeechEncoderDecoderModel",
     "vision-language": "llava/LlavaForConditionalGeneration",
+    "vision-language without its part for videos": "smolvlm/SmolVLMForConditionalGeneration",
     "vision-language of patches": "qwen2_vl/Qwen2VLForConditionalGeneration",
 }
 """Kind → a family and a class of it."""

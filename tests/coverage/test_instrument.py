@@ -74,14 +74,21 @@ def test_pairs_that_were_not_built_are_counted_apart() -> None:
     found = [result(str(place), status) for place, status in enumerate(Status)]
     said = results.summarise(found)
     assert said.startswith("6 pairs built, 3 answered by the library, 1 equal here (33.3%), 1 different, 1 refused")
-    assert said.endswith("1 not built, 1 are asked nothing")
+    assert said.endswith("1 not built (0 of them want a library that is not installed), 1 are asked nothing")
+    absent = result("A", Status.NOT_BUILT, detail="ImportError: it wants torchvision")
+    assert "1 not built (1 of them want a library that is not installed)" in results.summarise([absent])
 
 
 def test_the_page_is_the_same_for_the_same_results() -> None:
-    found = [result("B", Status.DIFFERENT, detail="a | b"), result("A", Status.EQUAL), result("C", Status.NOT_BUILT)]
+    found = [
+        result("B", Status.DIFFERENT, detail="a | b"),
+        result("A", Status.EQUAL),
+        result("C", Status.NOT_BUILT, detail="it wants torchvision"),
+    ]
     part, day = FewCases(), date(2026, 11, 28)
     page = render_section(part, found, day)
     assert page == render_section(part, found[::-1], day)
     assert "| family | safetensors | base | base (different) |" in page
     assert "| B | base | different | `a \\| b` |" in page
+    assert "| C | base | not built | `it wants torchvision` |" in page
     assert "pytest 1.2, 28 November 2026: 2 pairs built" in page

@@ -4,19 +4,16 @@ tables say which there are, so that a new version's are measured without a line 
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.coverage.cases import Case, Finding, Status
+from tests.coverage.cases import ANSWERED, Case, Finding, Status
 from tests.coverage.children import describe
 
 LIBRARY = "transformers"
 TITLE = "Architectures"
-_BESIDE_TEXT = frozenset({
-    "bbox", "input_features", "input_values", "pixel_values", "pixel_values_videos", "visual_feats",
-})  # fmt: skip
-"""What encoders read that do not read texts alone."""
 PRELOADED = (
     "modelyard.worker.runtimes.preload", "transformers.pipelines", "transformers.models.auto.processing_auto",
     "tests.coverage.architectures.asking", "tests.coverage.architectures.building",
@@ -24,6 +21,8 @@ PRELOADED = (
 )  # fmt: skip
 """The first of them is what replicas are forked from."""
 
+_HEADED = re.compile("For[A-Z]")
+"""In the name of a class that makes more than features, where the library has no plainer one of its family."""
 GENERAL = ("multimodal-lm", "causal-lm", "seq2seq-lm", "base")
 """Heads under which the library lists classes that have a more particular one as well."""
 
@@ -65,28 +64,50 @@ def choose_head(name: str, family: str, listed: Sequence[str]) -> str:
 
 
 def check(case: Case, folder: Path) -> Finding:
-    """Builds it, asks the library, asks ours, compares."""
-    from tests.coverage.architectures import asking, building, references
+    """Builds it, asks the library, asks ours, compares: of the smallest model that the library answers with."""
+    from tests.coverage.architectures.configs import LEVELS
+    from tests.coverage.architectures.references import is_asked
 
-    model = building.build(case, folder)
+    if not is_asked(case.head) or (case.head == "base" and _HEADED.search(case.name)):
+        return Finding(Status.NO_TASK, detail="what it makes is not compared")
+    findings, errors = list[Finding](), list[Exception]()
+    for level in LEVELS:
+        place = folder / level
+        place.mkdir()
+        try:
+            findings.append(check_at(level, case, place))
+        except Exception as error:  # the library raises anything for numbers that do not fit together
+            errors.append(error)
+            continue
+        if findings[-1].status in ANSWERED:
+            return findings[-1]
+    if not findings:
+        raise errors[0]
+    return findings[0]
+
+
+def check_at(level: str, case: Case, folder: Path) -> Finding:
+    """The same of a model made as small as `level` says. Raises what keeps it from being built."""
+    from tests.coverage.architectures import asking, building, comparison, references
+
+    model = building.build(case, folder, level)
     kind = sys.modules[model.__module__].__dict__[case.name]
     task = references.find_task(case.head, model, folder)
     if task is None:
         return Finding(Status.NO_TASK, detail=f"reads {', '.join(references.inputs_of(model))}")
     try:
         expected = references.answer(task, kind, folder)
-        if difference := references.find_difference(references.answer(task, kind, folder), expected):
+        if difference := comparison.find_difference(references.answer(task, kind, folder), expected):
             return Finding(
                 Status.NO_REFERENCE, task, f"the library's own answer differs from time to time: {difference}"
             )
     except Exception as error:
-        reads = set(references.inputs_of(model))
-        if case.head == "base" and not reads.isdisjoint(_BESIDE_TEXT):
-            return Finding(Status.NO_TASK, detail=f"does not read texts alone: {describe(error)}")
+        if wants := references.wants_besides(task, model):
+            return Finding(Status.NO_TASK, detail=f"reads {wants} as well: {describe(error)}")
         return Finding(Status.LIBRARY_FAILS, task, describe(error))
     try:
         found, ours = asking.ask(case.head, task, folder)
     except Exception as error:
         return Finding(Status.REFUSED, task, describe(error))
-    difference = references.find_difference(ours, expected)
+    difference = comparison.find_difference(ours, expected)
     return Finding(Status.DIFFERENT, found, difference) if difference else Finding(Status.EQUAL, found)

@@ -13,7 +13,8 @@ from modelyard.protocol import Outcome
 from modelyard.tasks.body import read, to_call
 from modelyard.tasks.registry import get_task
 from modelyard.worker.runtimes.base import load_model
-from tests.coverage.architectures.references import BODIES, MEDIA, SAME, comparable, target_language
+from tests.coverage.architectures.comparison import comparable
+from tests.coverage.architectures.references import BODIES, MEDIA, SAME, target_language
 
 
 class NotServed(Exception):
@@ -34,7 +35,12 @@ def ask(head: str, task_id: str, folder: Path) -> tuple[str, Any]:
         body["text"] = body["text"].replace("small", model.tokenizer.mask_token)
     if task.id == "translation" and (code := target_language(model.tokenizer)) is not None:
         body["params"] = {**body["params"], "tgt_lang": code}
-    if task.id == "image-to-text" and model.config["model_type"] in ("blip", "git", "vision-encoder-decoder"):
+    if task.id == "image-to-text" and model.config["model_type"] in (
+        "blip",
+        "git",
+        "pix2struct",
+        "vision-encoder-decoder",
+    ):
         del body["text"]
     if task.media is not None:
         body["base64"] = base64.b64encode(MEDIA[task.media]).decode()

@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, model_type_to_module_name
 from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
-from tests.coverage.architectures.configs import LEVELS, SIZES, VOCABULARY, small_config
+from tests.coverage.architectures.configs import SIZES, VOCABULARY, small_config
 from tests.coverage.architectures.processors import (
     find_processor_class,
     marks_of,
+    refuse_videos,
     save_processor,
     small_image_part,
     small_processor,
     small_sound_part,
 )
-from tests.coverage.architectures.words import small_tokenizer
+from tests.coverage.architectures.references import picture, reads_pixels
+from tests.coverage.architectures.words import SPECIALS, small_tokenizer
 from tests.coverage.cases import Case
 
 MOST_PARAMETERS = 60_000_000
@@ -39,29 +42,31 @@ _MARKED = re.compile(r"(\w+?)_token_(?:id|index)")
 _TOKENS = ("bos", "eos", "pad", "cls", "sep", "unk", "mask")
 
 
-def build(case: Case, folder: Path) -> Any:
-    """Writes the model of `case` into `folder` and returns it. Raises what the library raises."""
-    kind, errors = find_class(case.family, case.name), list[Exception]()
+def build(case: Case, folder: Path, level: str) -> Any:
+    """Writes the model of `case` into `folder`, as small as `level` says, and returns it.
+
+    Raises what the library raises.
+    """
+    kind = find_class(case.family, case.name)
     reads = inspect.signature(kind.forward).parameters
-    writes = case.head == "ctc" or not {"input_ids", "decoder_input_ids"}.isdisjoint(reads)
+    seen = reads_pixels(case.family, reads)
+    writes = case.head == "ctc" or (not seen and any(name.endswith(("input_ids", "task_inputs")) for name in reads))
+    refuse_videos(case.family, reads)
     tokenizer = marked_tokenizer(case.family) if writes else None
-    for level in LEVELS:
-        try:
-            fields = {**token_fields(tokenizer), **label_fields(case.head), **rope_fields(kind)}
-            config = small_config(case.family, kind, level, **fields)
-            parts = parts_of(case.family, config, reads, tokenizer)
-            processor = processor_of(case.family, config, parts)
-            set_marks(config, processor, tokenizer)
-            refuse_large(kind, config)
-            torch.manual_seed(0)
-            model = spread(kind(config).eval())
-        except Exception as error:  # the library raises anything for numbers that do not fit together
-            errors.append(error)
-            continue
-        model.save_pretrained(folder)
-        save_processor(processor, parts, folder)
-        return model
-    raise errors[0]
+    if case.head == "masked-lm" and tokenizer.mask_token is None:
+        tokenizer.add_special_tokens({"mask_token": "<mask>"})
+    config = small_config(case.family, kind, level, **token_fields(tokenizer), **head_fields(case.head))
+    parts = parts_of(case.family, config, reads, tokenizer)
+    processor = processor_of(case.family, config, parts)
+    set_marks(config, processor, tokenizer)
+    refuse_large(kind, config)
+    torch.manual_seed(0)
+    model = spread(kind(config).eval())
+    if processor is not None and (length := image_length(model, parts.get("image_processor"))):
+        processor = small_processor(case.family, config, parts, length)
+    model.save_pretrained(folder)
+    save_processor(processor, parts, folder)
+    return model
 
 
 def marked_tokenizer(family: str) -> Any:
@@ -80,7 +85,7 @@ def marked_tokenizer(family: str) -> Any:
 def parts_of(family: str, config: Any, reads: Collection[str], tokenizer: Any) -> dict[str, Any]:
     """What turns inputs into a model's arguments, by the names that processors have for it."""
     parts: dict[str, Any] = {} if tokenizer is None else {"tokenizer": tokenizer}
-    if any(name.startswith(("pixel_values", "flattened_patches")) for name in reads):
+    if reads_pixels(family, reads) or any(name.startswith(("pixel_values", "flattened_patches")) for name in reads):
         parts["image_processor"] = small_image_part(family, config)
     if not {"input_features", "input_values"}.isdisjoint(reads):
         parts["feature_extractor"] = small_sound_part(family, config, banded="input_features" in reads)
@@ -96,11 +101,30 @@ def processor_of(family: str, config: Any, parts: dict[str, Any]) -> Any | None:
     return processor
 
 
+def image_length(model: Any, image_part: Any) -> int | None:
+    """How many states a model makes of an image, or of each piece that an image is cut into; None where it has no one
+    number for that."""
+    if image_part is None or not hasattr(model, "get_image_features"):
+        return None
+    try:
+        pixels = image_part(picture(), return_tensors="pt")
+        takes = inspect.signature(model.get_image_features).parameters
+        with torch.inference_mode():
+            found = model.get_image_features(**{name: value for name, value in pixels.items() if name in takes})
+        states = found if isinstance(found, torch.Tensor) else found.pooler_output
+        made = sum(each.numel() // each.shape[-1] for each in states)
+        pieces = pixels["pixel_values"].shape[:-3].numel()
+    except Exception:  # it wants what no processor of ours tells it: then its config says enough
+        return None
+    return made // pieces if made % pieces == 0 else None
+
+
 def template_of(processor: Any, tokenizer: Any, config: Any) -> str:
     """A template that puts the processor's own marks where media belong."""
     image, sound = (mark_of(name, processor, tokenizer) or "" for name in ("image", "audio"))
+    image = getattr(processor, "image_placeholder_token", image)
     named = SIZES["marks"].get(config.model_type)
-    image = image if named is None else ((named and mark_of(named, processor, tokenizer)) or "")
+    image = image if named is None else "".join(mark_of(name, processor, tokenizer) or "" for name in named)
     if hasattr(config, "vision_start_token_id"):
         marks = [mark_of(name, processor, tokenizer) for name in ("vision_start", "vision_end")]
         image = f"{marks[0] or ''}{image}{marks[1] or ''}"
@@ -127,8 +151,13 @@ def set_marks(config: Any, processor: Any, tokenizer: Any) -> None:
             found = _MARKED.fullmatch(field)
             if found is None or found[1] in _TOKENS:
                 continue
-            mark = mark_of(found[1], tokenizer, processor)
-            if mark is not None:
+            if written := SIZES["tokens"].get(config.model_type, {}).get(field):
+                setattr(each, field, tokenizer.convert_tokens_to_ids(written))
+                continue
+            mark, own = mark_of(found[1], tokenizer, processor), getattr(processor, f"{found[1]}_token_id", None)
+            if isinstance(own, int) and own >= len(SPECIALS) and not hasattr(tokenizer, f"{found[1]}_token"):
+                setattr(each, field, own)
+            elif mark is not None:
                 setattr(each, field, tokenizer.convert_tokens_to_ids(mark))
 
 
@@ -144,7 +173,10 @@ def find_class(family: str, name: str) -> Any:
     """The class called `name` of the models of type `family`."""
     module = importlib.import_module(f"transformers.models.{model_type_to_module_name(family)}")
     found = getattr(module, name, None)
-    return found if found is not None else getattr(importlib.import_module(CONFIG_MAPPING[family].__module__), name)
+    if found is None:
+        models = CONFIG_MAPPING[family].__module__.replace(".configuration_", ".modeling_")
+        found = getattr(transformers, name, None) or getattr(importlib.import_module(models), name)
+    return found
 
 
 def token_fields(tokenizer: Any) -> dict[str, Any]:
@@ -162,15 +194,10 @@ def token_fields(tokenizer: Any) -> dict[str, Any]:
     return {**fields, "vocab_size": vocabulary, "decoder_start_token_id": start}
 
 
-def rope_fields(kind: Any) -> dict[str, Any]:
-    """How the places of images are turned, for models that read that from their config."""
-    if "mrope_section" not in inspect.getsource(inspect.getmodule(kind)):
-        return {}
-    return {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}}
-
-
-def label_fields(head: str) -> dict[str, Any]:
-    """Three labels, for heads that have some."""
+def head_fields(head: str) -> dict[str, Any]:
+    """Three labels, for heads that have some; reads both ways, for one that fills what is left out."""
+    if head == "masked-lm":
+        return {"is_decoder": False}
     if "classification" not in head and "detection" not in head and "segmentation" not in head:
         return {}
     return {"id2label": LABELS, "label2id": {label: number for number, label in LABELS.items()}}

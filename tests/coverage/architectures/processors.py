@@ -3,32 +3,51 @@ the marks in its text that the class's own source writes."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import transformers
+from transformers.models.auto.configuration_auto import model_type_to_module_name
 from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.video_processing_auto import VIDEO_PROCESSOR_MAPPING_NAMES
 
+from modelyard.worker.runtimes.processors import import_processors
 from tests.coverage.architectures.configs import SIZES
+from tests.coverage.architectures.words import general
 
 _MARK = re.compile(r"""["'](<[^>\s"']{2,40}>|\[[A-Z_]{2,20}\]|\|[A-Z]{2,20}\|)["']""")
 _TOKEN_OF_TOKENIZER = re.compile(r"tokenizer\.(\w+_token)\b")
+LENGTHS = ("image_seq_length", "image_seq_len", "num_image_tokens")
+"""What processors call the number of tokens that an image takes in a text."""
 MOST_PIXELS = 4 * 28 * 28
 """Of an image that a processor cuts into as many patches as it has room for."""
 
 
 def find_processor_class(family: str) -> Any | None:
-    """The class for all of a model's inputs, as the library's own table has it."""
-    name = PROCESSOR_MAPPING_NAMES.get(family)
+    """The class for all of a model's inputs: as sizes.toml or the library's own table has it, the one beside the model,
+    or that of the family whose name its own goes on from."""
+    name = SIZES["processors"].get(family) or PROCESSOR_MAPPING_NAMES.get(family) or _processor_beside(family)
+    if name is None:
+        longer = [other for other in PROCESSOR_MAPPING_NAMES if family.startswith(f"{other}_")]
+        name = PROCESSOR_MAPPING_NAMES[max(longer, key=len)] if longer else None
     if name is None:
         return None
-    module = getattr(transformers, name).__module__
-    return getattr(__import__(module, fromlist=[name]), name)
+    return getattr(import_processors(getattr(transformers, name).__module__), name)
+
+
+def _processor_beside(family: str) -> str | None:
+    module = f"transformers.models.{model_type_to_module_name(family)}"
+    names = getattr(importlib.import_module(module), "__all__", None) or dir(importlib.import_module(module))
+    return next(
+        (name for name in names if name.endswith("Processor") and "Image" not in name and "Video" not in name), None
+    )
 
 
 def marks_of(kind: Any) -> tuple[list[str], dict[str, str]]:
@@ -43,9 +62,12 @@ def marks_of(kind: Any) -> tuple[list[str], dict[str, str]]:
 
 def find_image_part(family: str) -> Any | None:
     """The class that reads images for a family, or for the one whose name its own goes on from; without torchvision."""
-    families = [family, *sorted((name for name in IMAGE_PROCESSOR_MAPPING_NAMES if family.startswith(name)), key=len)]
-    for name in (families[0], *reversed(families[1:])):
-        named = IMAGE_PROCESSOR_MAPPING_NAMES.get(name) or {}
+    table = IMAGE_PROCESSOR_MAPPING_NAMES
+    family = SIZES["image_families"].get(family, family)
+    longer = () if family.endswith("_vision") else sorted(filter(family.startswith, table), key=len, reverse=True)
+    families = [family] if family in table else longer
+    for name in families:
+        named = table.get(name) or {}
         kind = getattr(transformers, named.get("pil") or "", None)
         if kind is not None:
             return kind
@@ -56,15 +78,17 @@ def small_image_part(family: str, config: Any) -> Any | None:
     """It, for images of the model's own size."""
     seeing = getattr(config, "vision_config", None) or getattr(config, "encoder", None) or config
     size = side_of(seeing) or side_of(config) or SIZES["image"]
-    kind = find_image_part(family) or find_image_part(seeing.model_type)
-    if kind is None and {family, seeing.model_type} & IMAGE_PROCESSOR_MAPPING_NAMES.keys():
+    known = IMAGE_PROCESSOR_MAPPING_NAMES.keys() | SIZES["image_families"].keys()
+    named = next((name for name in (family, seeing.model_type) if name in known), family)
+    kind = find_image_part(named)
+    if kind is None and named in known:
         raise ImportError(f"the image processor of {family} wants torchvision")
     kind = kind or (transformers.DetrImageProcessorPil if "detr" in family else transformers.ViTImageProcessorPil)
     usual = kind()
     fields: dict[str, Any] = {}
     for name in ("size", "crop_size", "max_image_size"):
         value = getattr(usual, name, None)
-        if value:
+        if value and not isinstance(value, int):
             fields[name] = _small_size(dict(value), size)
     for name in ("patch_size", "temporal_patch_size"):
         value = getattr(seeing, name, None)
@@ -75,10 +99,20 @@ def small_image_part(family: str, config: Any) -> Any | None:
     for name, value in (("min_pixels", MOST_PIXELS // 4), ("max_pixels", MOST_PIXELS)):
         if getattr(usual, name, None):
             fields[name] = value
+    if getattr(usual, "image_grid_pinpoints", None) and hasattr(config, "image_grid_pinpoints"):
+        fields["image_grid_pinpoints"] = config.image_grid_pinpoints
+    fields |= SIZES["image_parts"].get(family, {})
     part, patch = kind(**fields), getattr(seeing, "patch_size", None)
     if isinstance(patch, int):
         part.image_seq_length = getattr(config, "mm_tokens_per_image", (size // patch) ** 2)
     return part
+
+
+def refuse_videos(family: str, reads: Collection[str]) -> None:
+    """Raises ImportError for a model that reads videos alone: the library scales them with torchvision only."""
+    listed = any(family.startswith(name) for name in VIDEO_PROCESSOR_MAPPING_NAMES)
+    if listed and "pixel_values_videos" in reads and "pixel_values" not in reads:
+        raise ImportError(f"the video processor of {family} wants torchvision")
 
 
 def side_of(config: Any) -> int | None:
@@ -98,19 +132,23 @@ def _small_size(usual: dict[str, Any], size: int) -> dict[str, int]:
 def small_sound_part(family: str, config: Any, *, banded: bool) -> Any:
     """What reads sounds for a family, for as many bands as its model reads. Of a family that the library's table lacks,
     Whisper's where the model reads bands, else Wav2Vec2's."""
-    hearing = getattr(config, "audio_config", None) or getattr(config, "encoder", None) or config
+    parts = (getattr(config, name, None) for name in ("audio_config", "encoder_config", "encoder"))
+    hearing = next(filter(None, parts), config)
     table = FEATURE_EXTRACTOR_MAPPING_NAMES
     longest = max((name for name in table if family.startswith(name)), key=len, default="")
     usual = "WhisperFeatureExtractor" if banded else "Wav2Vec2FeatureExtractor"
-    name = table.get(family) or table.get(longest) or table.get(getattr(hearing, "model_type", "")) or usual
-    kind = getattr(transformers, name)
+    named = (SIZES["sound_parts"].get(family), *map(table.get, (family, longest, getattr(hearing, "model_type", ""))))
+    kind = getattr(transformers, next(filter(None, named), usual))
     bands = getattr(hearing, "num_mel_bins", None) or getattr(config, "num_mel_bins", None)
     takes = inspect.signature(kind.__init__).parameters
     return kind(**{each: bands for each in ("feature_size", "num_mel_bins") if bands and banded and each in takes})
 
 
-def small_processor(family: str, config: Any, parts: dict[str, Any]) -> Any:
-    """The whole of it from its parts. What its class takes besides is read from the model's config by name."""
+def small_processor(family: str, config: Any, parts: dict[str, Any], length: int | None = None) -> Any:
+    """The whole of it from its parts. What its class takes besides is read from the model's config by name.
+
+    `length`: of an image in a text, where the model itself has said so.
+    """
     kind = find_processor_class(family)
     takes = inspect.signature(kind.__init__).parameters
     given = {name: part for name, part in parts.items() if name in takes}
@@ -121,11 +159,19 @@ def small_processor(family: str, config: Any, parts: dict[str, Any]) -> Any:
             given[name] = found
     side, patch = side_of(seeing), getattr(seeing, "patch_size", None)
     if isinstance(side, int) and isinstance(patch, int):
-        for name in ("image_seq_length", "image_seq_len"):
+        for name in LENGTHS:
             if name in takes and name not in vars(config):
                 given[name] = getattr(config, "mm_tokens_per_image", (side // patch) ** 2)
+        if "img_size" in takes:
+            given["img_size"] = side
+    if length is not None:
+        given |= {name: length for name in LENGTHS if name in takes}
+        parts["image_processor"].image_seq_length = length
+    if "vision_feature_select_strategy" in takes:
+        given.setdefault("vision_feature_select_strategy", "default")
     if "num_additional_image_tokens" in takes:
         given["num_additional_image_tokens"] = 1
+    given |= {name: general() for name in takes if name.endswith("_tokenizer") and name != "audio_tokenizer"}
     if "video_processor" in takes:
         given["video_processor"] = None
     unchecked = type(kind.__name__, (kind,), {"check_argument_for_proper_class": lambda _self, _name, part: type(part)})
@@ -134,11 +180,18 @@ def small_processor(family: str, config: Any, parts: dict[str, Any]) -> Any:
 
 def save_processor(processor: Any, parts: dict[str, Any], folder: Path) -> None:
     """Writes what `save_pretrained` would, also where a part is missing that the library insists on."""
-    for part in parts.values():
-        part.save_pretrained(folder)
+    nested = {"image_processor", "feature_extractor"} <= parts.keys()  # which have one file between them
+    for name, part in parts.items():
+        if name == "tokenizer" or not nested:
+            part.save_pretrained(folder)
     if processor is not None:
+        for name, part in vars(processor).items():
+            if name.endswith("_tokenizer") and hasattr(part, "save_pretrained"):
+                part.save_pretrained(folder / name)
         takes = inspect.signature(type(processor).__mro__[1].__init__).parameters
         stated = {name: value for name, value in vars(processor).items() if isinstance(value, int | str | float)}
         settings = {name: value for name, value in stated.items() if name in takes}
         settings["processor_class"] = type(processor).__name__
+        if nested:
+            settings |= {name: json.loads(part.to_json_string()) for name, part in parts.items() if name != "tokenizer"}
         (folder / "processor_config.json").write_text(json.dumps(settings))

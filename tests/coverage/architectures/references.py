@@ -1,12 +1,11 @@
-"""The library called directly, task by task, in the shape of our answer, and when two answers are the same."""
+"""The library called directly, task by task, in the shape of our answer."""
 
 from __future__ import annotations
 
-import base64
 import inspect
 import io
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,12 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from transformers.models.auto.modeling_auto import MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_KEYPOINT_MATCHING_MAPPING_NAMES,
+    MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES,
+)
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from modelyard.catalog.inspection import inspect_folder
 from modelyard.tasks.registry import TASKS
@@ -37,8 +41,6 @@ LABELS = ["a fox", "the old river", "sunny"]
 NEW_TOKENS = 8
 LEAST_SCORE = 0.2
 """Of what is found in an image. Random models are never sure."""
-TOLERANCE = 1e-3
-"""Of numbers, relative to the larger of 1 and the number itself; texts and labels are equal or not."""
 GREEDY = {"max_new_tokens": NEW_TOKENS, "do_sample": False}
 PNG = samples_png()
 SOUND = samples.sound(1.0)
@@ -71,11 +73,30 @@ BODIES: dict[str, dict[str, Any]] = {
     "automatic-speech-recognition": {"params": GREEDY},
 }
 """Task → what it is asked, but for the media that it reads."""
+BESIDE_TEXT = frozenset({
+    "bbox", "input_features", "input_values", "pixel_values", "pixel_values_videos", "visual_feats",
+})  # fmt: skip
+"""What encoders read that do not read texts alone."""
 SAME = {
     "summarization": "text2text-generation", "translation": "text2text-generation",
     "video-text-to-text": "image-text-to-text",
 }  # fmt: skip
 """Tasks that are asked as another."""
+
+
+def reads_pixels(family: str, reads: Collection[str]) -> bool:
+    """Whether a model reads an image as numbers of its colours, in place of tokens."""
+    return (
+        family in IMAGE_PROCESSOR_MAPPING_NAMES
+        and family not in TOKENIZER_MAPPING_NAMES
+        and "input_ids" in reads
+        and not any("pixel" in name for name in reads)
+    )
+
+
+def is_asked(head: str) -> bool:
+    """Whether any task of models under `head` is compared."""
+    return head == "base" or any(head in task.heads and SAME.get(task.id, task.id) in ANSWERS for task in TASKS)
 
 
 def find_task(head: str, model: Any, folder: Path) -> str | None:
@@ -86,13 +107,20 @@ def find_task(head: str, model: Any, folder: Path) -> str | None:
     reads = inputs_of(model)
     if getattr(model.config, "num_codebooks", 1) > 1 and head in ("base", "causal-lm"):
         return None  # it continues codes of sound, several at a time
+    family = model.config.model_type
     if head == "base":
+        if family in MODEL_FOR_KEYPOINT_MATCHING_MAPPING_NAMES:
+            return None  # it reads two images
+        if reads_pixels(family, reads):
+            return "image-feature-extraction"
         if "input_ids" in reads:
             return "feature-extraction"
-        is_video = model.config.model_type in MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES
+        is_video = family in MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES
         sees = "pixel_values" in reads and "grid_thw" not in reads and not is_video
         return "image-feature-extraction" if sees else None
-    if head == "multimodal-lm" and {"input_features", "input_values"}.isdisjoint(reads):
+    if head in ("multimodal-lm", "speech-seq2seq") and {"input_features", "input_values"}.isdisjoint(reads):
+        return None
+    if head == "image-text-to-text" and not any("pixel" in name or "patches" in name for name in reads):
         return None
     fitting = [task.id for task in TASKS if head in task.heads and SAME.get(task.id, task.id) in ANSWERS]
     found = inspect_folder(folder).task
@@ -102,6 +130,21 @@ def find_task(head: str, model: Any, folder: Path) -> str | None:
 def inputs_of(model: Any) -> tuple[str, ...]:
     """The names of what its forward pass takes."""
     return tuple(inspect.signature(model.forward).parameters)
+
+
+def wants_besides(task: str, model: Any) -> str:
+    """What a model that is asked for its features may read beside the text or the image; empty where nothing."""
+    read = {"feature-extraction": ("input_ids", "attention_mask"), "image-feature-extraction": ("pixel_values",)}
+    if task not in read:
+        return ""
+    parameters = inspect.signature(model.forward).parameters
+    needed = [
+        name
+        for name, each in parameters.items()
+        if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+    ]
+    wanted = [name for name in parameters if name in (BESIDE_TEXT if task == "feature-extraction" else needed)]
+    return ", ".join(name for name in wanted if name not in read[task])
 
 
 def answer(task: str, kind: Any, folder: Path) -> Any:
@@ -153,8 +196,13 @@ def _span(model: Any, folder: Path) -> Any:
     tokenizer = _tokenizer(folder)
     encoded = tokenizer(QUESTION, CONTEXT, return_tensors="pt")
     output = model(**_accepted(model, encoded))
-    kept = [place for place, part in enumerate(encoded.sequence_ids(0)) if part == 1]
     ids = encoded["input_ids"][0].tolist()
+    if tokenizer.is_fast:
+        kept = [place for place, part in enumerate(encoded.sequence_ids(0)) if part == 1]
+    else:  # those written in Python do not say which part a token is of
+        read = tokenizer(CONTEXT, add_special_tokens=False)["input_ids"]
+        start = next(at for at in reversed(range(len(ids))) if ids[at : at + len(read)] == read)
+        kept = list(range(start, start + len(read)))
     allowed = sorted({*kept, *([ids.index(tokenizer.cls_token_id)] if tokenizer.cls_token_id in ids else [])})
     starts, ends = (
         dict(zip(allowed, logits[0][allowed].softmax(-1).tolist(), strict=True))
@@ -336,29 +384,10 @@ def _caption(model: Any, folder: Path) -> Any:
         made = model.generate(pixel_values=pixels, **GREEDY)[0]
         return _tokenizer(folder).decode(made, skip_special_tokens=True).strip()
     processor = whole_processor(model, folder, "image-text-to-text")
-    if model.config.model_type not in ("blip", "git"):
+    if model.config.model_type not in ("blip", "git", "pix2struct"):
         return _talk(model, folder, "image", images=[picture()])
     made = model.generate(**processor(images=picture(), return_tensors="pt"), **GREEDY)[0]
     return processor.tokenizer.decode(made, skip_special_tokens=True).strip()
-
-
-def comparable(task: str, output: Any) -> Any:
-    """Our answer in the shape of the library's: without the prompt in front, space around a text, masks as files."""
-    if task == "text-generation":
-        return output.removeprefix(TEXT).strip()
-    if task == "image-segmentation":
-        return [{"label": row["label"], "pixels": _pixels(row["mask_png"])} for row in output]
-    if task == "depth-estimation":
-        return output["formatted_predicted_depth_array"]
-    if isinstance(output, dict) and "content" in output:
-        output = output["content"]
-    if isinstance(output, dict) and "text" in output:
-        output = output["text"]
-    return output.strip() if isinstance(output, str) else output
-
-
-def _pixels(mask_png: str) -> float:
-    return float((np.asarray(Image.open(io.BytesIO(base64.b64decode(mask_png)))) > 0).sum())
 
 
 ANSWERS: dict[str, Callable[[Any, Path], Any]] = {
@@ -386,19 +415,3 @@ ANSWERS: dict[str, Callable[[Any, Path], Any]] = {
     "audio-text-to-text": _talk_of_sound,
     "image-to-text": _caption,
 }
-
-
-def find_difference(ours: Any, theirs: Any, where: str = "") -> str:
-    """Where two answers differ first; empty when they are the same. Ours may have more fields than asked for."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        pairs = [(ours.get(name), value, f"{where}.{name}") for name, value in theirs.items()]
-    elif isinstance(theirs, list) and isinstance(ours, list):
-        if len(ours) != len(theirs):
-            return f"{where or 'the answer'} has {len(ours)} items, the library's {len(theirs)}"
-        pairs = [(one, other, f"{where}[{place}]") for place, (one, other) in enumerate(zip(ours, theirs, strict=True))]
-    elif isinstance(theirs, float) and isinstance(ours, int | float):
-        same = abs(ours - theirs) <= TOLERANCE * max(1.0, abs(theirs)) or (ours != ours and theirs != theirs)
-        return "" if same else f"{where or 'the answer'} is {ours:.6g}, the library's {theirs:.6g}"
-    else:
-        return "" if ours == theirs else f"{where or 'the answer'} is {ours!r:.60}, the library's {theirs!r:.60}"
-    return next((found for one, other, place in pairs if (found := find_difference(one, other, place))), "")

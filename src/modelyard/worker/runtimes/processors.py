@@ -117,9 +117,11 @@ def assemble(path: Path, name: str) -> Any:
         if part in accepted
     }
     # The library checks that each part is one of its own, and for that imports what is not there.
-    unchecked = type(kind.__name__, (kind,), {"check_argument_for_proper_class": lambda _self, _name, part: type(part)})
+    own: dict[str, Any] = {"check_argument_for_proper_class": lambda _self, _name, part: type(part)}
     if "video_processor" in accepted:
         parts["video_processor"] = None
+        own["apply_chat_template"] = ProcessorMixin.apply_chat_template  # SmolVLM's asks the part that is missing
+    unchecked = type(kind.__name__, (kind,), own)
     if "chat_template" in accepted:
         settings["chat_template"] = getattr(parts.get("tokenizer"), "chat_template", None) or read_template(path)
     return unchecked(**{**settings, **parts})
