@@ -32,9 +32,8 @@ async def test_a_client_that_takes_too_long_for_a_piece_counts_as_one_that_left(
     http, readers = client.http, SlowReaders(0.01)
     readers.add(http)
     looking = asyncio.create_task(readers.look_forever())
-    with pytest.raises(ClientLeft):
-        async with http.until_client_leaves():
-            await http.send_bytes("image/png", bytes(8 * PIECE_BYTES), {})
+    with pytest.raises(ClientLeft), http.until_client_leaves():
+        await http.send_bytes("image/png", bytes(8 * PIECE_BYTES), {})
     looking.cancel()
     assert len(client.pieces) == takes
     assert not client.ended

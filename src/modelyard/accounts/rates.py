@@ -42,7 +42,7 @@ class RateLimiter:
         """
         limit = self._per_minute if key.rate_limit is None else key.rate_limit
         if not limit:
-            return headers(UNLIMITED, UNLIMITED, 0)
+            return UNLIMITED_HEADERS
         now = self._clock.monotonic()
         window = self._windows.get(key.id)
         if window is None or now - window.started >= WINDOW_S:
@@ -72,3 +72,6 @@ def headers(limit: int, remaining: int, reset_s: int) -> Mapping[str, str]:
         "ratelimit-remaining": str(remaining),
         "ratelimit-reset": str(reset_s),
     }
+
+
+UNLIMITED_HEADERS = headers(UNLIMITED, UNLIMITED, 0)

@@ -147,7 +147,7 @@ class Catalog:
 
     def _may_see_folder(self, account_id: str | None, model_id: str) -> bool:
         """Folders are for everybody, but for variants of a model that is not."""
-        return split_variant(model_id)[1] is None or self._access.may_use(account_id, model_id)
+        return self._access.may_use(account_id, model_id) or split_variant(model_id)[1] is None
 
     async def get(self, model_id: str, account_id: str | None = None) -> ModelCard:
         """The model's card. Raises UnknownModel, whose data has the nearest names and whose detail says where was

@@ -162,17 +162,18 @@ class Routes:
             del self._routes[cluster_id]
 
     async def _wait(self, route: Route, queue: deque[asyncio.Future[Target]], deadline_s: float) -> Target:
-        waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Target] = loop.create_future()
         queue.append(waiter)
         self._on_demand()
+        timer = loop.call_later(deadline_s, expire, waiter, deadline_s)
         try:
-            async with asyncio.timeout(deadline_s):
-                return await waiter
-        except BaseException as error:
+            return await waiter
+        except BaseException:
             self._leave_queue(route, queue, waiter)
-            if isinstance(error, TimeoutError):
-                raise DeadlineExceeded(f"No replica became free within {deadline_s:.0f} s.") from None
             raise
+        finally:
+            timer.cancel()
 
     def _serve_queue(self, route: Route) -> None:
         while queue := route.waiting_alone or route.waiting:
@@ -199,6 +200,12 @@ class Routes:
             self._serve_queue(route)  # others may have waited behind one that needs a replica to itself
         if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
             self.release(route, waiter.result())
+
+
+def expire(waiter: asyncio.Future[Target], deadline_s: float) -> None:
+    """Ends the wait of a request that has not got a slot within `deadline_s`."""
+    if not waiter.done():
+        waiter.set_exception(DeadlineExceeded(f"No replica became free within {deadline_s:.0f} s."))
 
 
 def pick(route: Route) -> Target | None:

@@ -82,7 +82,7 @@ class Exchange:
         """The outcome; pieces go to `on_piece` as they come. Cancelling it, or an error of `on_piece`, cancels the
         request. Raises what going through the pieces does."""
         try:
-            async for piece in self:
+            while (piece := await self._next_piece()) is not None:
                 if on_piece is not None:
                     await on_piece(piece)
         finally:
@@ -95,6 +95,12 @@ class Exchange:
 
     async def __anext__(self) -> str:
         """The next piece. Raises the replica's own error, or ReplicaLost when the connection broke."""
+        if (piece := await self._next_piece()) is None:
+            raise StopAsyncIteration
+        return piece
+
+    async def _next_piece(self) -> str | None:
+        """The same; None after the last one."""
         frame = None if self.finished else await self._next()
         if isinstance(frame, Chunk):
             weight = weight_of(frame.text)
@@ -111,7 +117,7 @@ class Exchange:
             self.outcome = frame.outcome
         if self.outcome is None:
             raise ReplicaLost()
-        raise StopAsyncIteration
+        return None
 
     def cancel(self) -> None:
         """Tells the replica that nobody waits any more. Harmless after the end."""

@@ -166,7 +166,7 @@ class Inferences:
         """The body as its task reads it, media fetched. Raises InvalidRequest, ClientLeft."""
         inference = bodies.read(task, body)
         if needs_resolving(inference.fields):
-            async with http.until_client_leaves():
+            with http.until_client_leaves():
                 fields = await resolve(inference.fields, task.media, self._fetcher, http.grow)
             inference = replace(inference, fields=fields)
         return inference
@@ -186,7 +186,7 @@ class Inferences:
                 await http.send_chunk(data)
 
         streams = request.inference.stream
-        async with http.until_client_leaves():
+        with http.until_client_leaves():
             outcome = await self.run(request, send_piece if streams else None)
             request.deadline.stop()
             payload = await surface.answer(http, request, outcome)

@@ -29,7 +29,7 @@ QUIET_LOGGERS = ("alembic", "uvicorn.error", "httpx")
 YOUNG_OBJECTS = 5000
 """How many make a collection of what is young; by Python's default 700, which is what ten requests under way are made
 of."""
-THREAD_TURN_S = 0.001
+THREAD_TURN_S = 0.0002
 """How long a thread that computes keeps the event loop from going on, by Python's default 5 ms at a time. Measured: the
 journal's writer then costs every request that comes meanwhile several turns."""
 

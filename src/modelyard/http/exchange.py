@@ -173,11 +173,11 @@ class HttpExchange:
         await self._send(message)
         self.sending_since = None
 
-    async def _answer(self, status: int, headers: Mapping[str, str], payload: bytes) -> None:
+    async def _answer(self, status: int, headers: dict[str, str], payload: bytes) -> None:
         """A whole answer, a large one in pieces: each waits until the client has taken those before."""
         if self.started:
             raise RuntimeError("an answer has begun already")  # on this connection the next may be another request's
-        headers = {**headers, "content-length": str(len(payload))}
+        headers["content-length"] = str(len(payload))
         if self._connection is not None and len(payload) <= PIECE_BYTES:
             self.started = True
             self.sending_since = time.monotonic()
@@ -241,7 +241,7 @@ class LeavingGuard:
         self._worker: asyncio.Task[Any] | None = None
         self._waiting: asyncio.Future[Message] | None = None
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         self._worker = asyncio.current_task()
         if self._connection is not None:
             self._connection.watch(self.leave)
@@ -260,7 +260,7 @@ class LeavingGuard:
             self._left = True
             self._worker.cancel()
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._connection is not None:

@@ -142,7 +142,7 @@ class SoloApp:
             scheduler, inference.fields, inference.params, emit=put if inference.stream else None, deliver=put
         )
         try:
-            async with exchange.until_client_leaves():
+            with exchange.until_client_leaves():
                 await pass_on(events, exchange)
         finally:
             running.is_cancelled = True

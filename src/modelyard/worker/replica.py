@@ -13,6 +13,7 @@ import socket
 import sys
 
 import msgspec
+import uvloop
 
 from modelyard.protocol import Configure, Failed, Status
 from modelyard.records.replicas import ReplicaSpec
@@ -70,7 +71,8 @@ def serve_replica(spec: ReplicaSpec, listener: socket.socket, library: ModelLibr
     async def main() -> int:
         return await Replica(spec, library or Runtimes()).run(listener)
 
-    return asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
 
 
 def main() -> None:
