@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from modelyard import __version__
 from modelyard.cli import (
     accounts,
+    bench,
     cache,
     clusters,
     config,
@@ -88,6 +89,7 @@ app.command(rich_help_panel=SERVING)(serve.serve)
 app.command(rich_help_panel=SERVING)(worker.worker)
 app.command(rich_help_panel=SERVING)(demo.demo)
 app.command(rich_help_panel=USING)(run.run)
+app.command(rich_help_panel=USING)(bench.bench)
 app.command(rich_help_panel=USING)(models.ls)
 app.command(rich_help_panel=USING)(models.pull)
 app.command(rich_help_panel=USING)(jobs.request)

@@ -34,6 +34,10 @@ class ServerRefused(Exception):
         super().__init__(message)
 
 
+class KeyLimited(ServerRefused):
+    """The key's rate limit did not let it through."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What to tell: `sentence`, and `fix`, a command or a step, where one is known."""
@@ -48,6 +52,7 @@ class Problem:
 
 
 NEW_KEY = 'export MODELYARD_API_KEY="$(modelyard keys create NAME)"'
+UNLIMITED_KEY = 'export MODELYARD_API_KEY="$(modelyard keys create NAME --rate-limit 0)"'
 
 _BY_STATUS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: NEW_KEY,
@@ -96,6 +101,8 @@ def describe(error: BaseException) -> Problem:
     match error:
         case ServerUnreachable():
             return Problem(str(error), "modelyard serve    (or name another server with --url or MODELYARD_URL)")
+        case KeyLimited():
+            return Problem(error.message, UNLIMITED_KEY)
         case ServerRefused():
             fix = _BY_STATUS.get(error.status)
             return Problem(error.message, None if fix is None else fix.format(model=error.model_id or "MODEL"))
