@@ -40,8 +40,10 @@ async def measure(harness: object, name: str) -> tuple[int, int]:
     from dataclasses import replace
 
     from modelyard.catalog.inspection import inspect_folder
+    from modelyard.control.routes import Target
     from modelyard.errors import InvalidRequest
-    from modelyard.jobs.benchmark import Sweep, asker, confirm
+    from modelyard.jobs.benchmark import Sweep, confirm
+    from modelyard.jobs.requests import ask_over
     from modelyard.records.replicas import ReplicaSpec
     from modelyard.tasks.registry import get_task
     from modelyard.tasks.shared.workload import workload
@@ -63,21 +65,22 @@ async def measure(harness: object, name: str) -> tuple[int, int]:
     watch = Watch(lambda: pids)
     watch.start()
     await harness.until(lambda: sightings[spec.replica_id].link)
-    ask = asker(sightings[spec.replica_id].link)  # type: ignore[arg-type]
+    link = sightings[spec.replica_id].link
+    assert link is not None
+    ask = ask_over(Target(spec.replica_id, link, batch))
+
+    async def reported() -> int | None:
+        return sightings[spec.replica_id].peak_bytes
+
     for size in reversed(workload(task, what.max_length, what.library)):
         try:
-            reported = await confirm(
-                ask,
-                Sweep(size, {}, {}, batch),
-                memory=lambda: sightings[spec.replica_id].peak_bytes,
-                budget_s=SECONDS,
-            )
+            peaks = await confirm(ask, Sweep(size, {}, {}, batch), memory=reported, budget_s=SECONDS)
             break
         except InvalidRequest:  # a prompt that is too long for this tokenizer
             continue
     real = watch.finish() - before
     await harness.clear()
-    return reported or 0, real
+    return peaks.bytes or 0, real
 
 
 def report(name: str, reported: int, real: int) -> bool:

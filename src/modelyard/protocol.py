@@ -72,13 +72,15 @@ class Ready(msgspec.Struct, frozen=True, tag_field="phase", tag="ready"):
     """The worker takes requests, `slots` in one batch at most. Sent again when what it holds has changed.
 
     `memory_bytes`, `peak_bytes`: what it holds, and the most it has held; None where the system does not tell.
-    `device_bytes`: the most it has held on an accelerator; None: it uses none.
+    `device_bytes`: the most it has held on an accelerator; None: it uses none. `joins`: it begins requests while others
+    run.
     """
 
     slots: Annotated[int, msgspec.Meta(ge=1, le=MOST_SLOTS)]
     memory_bytes: Count | None = None
     peak_bytes: Count | None = None
     device_bytes: Count | None = None
+    joins: bool = False
 
 
 class Failed(msgspec.Struct, frozen=True, tag_field="phase", tag="failed"):

@@ -11,7 +11,7 @@ from modelyard.catalog.cards import apply_measurement, make_card
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.found import Found
 from modelyard.catalog.inspection import inspect_folder
-from modelyard.catalog.memory import WORKER_BASE_BYTES, estimate_memory_bytes
+from modelyard.catalog.memory import LOADING_BYTES, WORKER_BASE_BYTES, WORKING_FRACTION
 from modelyard.records.models import Measurement, ModelCard, Source
 from modelyard.records.precision import BF16
 from modelyard.records.replicas import ReplicaSpec
@@ -34,17 +34,17 @@ def cards(tmp_path: Path, dtype: str = "BF16", value_bytes: int = 2) -> tuple[Mo
     return make_card(each), make_card(each, bf16=ASKED)
 
 
-def test_half_the_memory_is_planned(tmp_path: Path) -> None:
-    usual, half = cards(tmp_path)
+def test_half_the_memory_is_planned_and_room_to_work_in_as_usual(tmp_path: Path) -> None:
+    _, half = cards(tmp_path)
 
-    assert half.memory_bytes == estimate_memory_bytes(2 * PARAMETERS, None)
-    assert (half.memory_bytes - WORKER_BASE_BYTES) * 2 == usual.memory_bytes - WORKER_BASE_BYTES
+    assert half.memory_bytes == WORKER_BASE_BYTES + 2 * PARAMETERS + WORKING_FRACTION * 4 * PARAMETERS
 
 
 def test_files_of_another_type_are_held_beside_it_while_they_are_loaded(tmp_path: Path) -> None:
+    widened, _ = cards(tmp_path)
     _, half = cards(tmp_path, "F32", 4)
 
-    assert half.memory_bytes == estimate_memory_bytes((2 + 4) * PARAMETERS, None)
+    assert half.memory_bytes == widened.memory_bytes == WORKER_BASE_BYTES + (2 + 4) * PARAMETERS + LOADING_BYTES
 
 
 def test_the_worker_is_told(tmp_path: Path) -> None:

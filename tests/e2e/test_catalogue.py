@@ -149,6 +149,7 @@ def test_files_replace_a_published_model_and_placement_never_uses_its_figure(ser
 FIGURES = Figures(
     load_s=0.2,
     peak_bytes=GIB,
+    peak_bytes_alone=GIB // 2,
     latency_ms={"16 tokens": 5.0},
     largest="16 tokens",
     requests_per_s=200.0,

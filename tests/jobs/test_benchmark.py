@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from modelyard.errors import InferenceFailed, InvalidRequest, ModelyardError, ReplicaLost
-from modelyard.jobs.benchmark import Reply, Sweep, conclude, confirm, find_knee, first_token_ms, sweep
+from modelyard.jobs.benchmark import MOST_RUNS, Peaks, Sweep, conclude, confirm, find_knee, first_token_ms, sweep
+from modelyard.jobs.requests import MOST_WAVES, Reply, keep_busy
 from modelyard.tasks.base import Size
 
 SIZES = [Size(f"{count} tokens", {"text": "word " * count}, tokens=count, new_tokens=10) for count in (10, 100, 1000)]
@@ -79,7 +80,7 @@ class Simulation:
         settings = {"streams": False, "max_batch": self.max_batch, "budget_s": 600.0, "clock": lambda: self.now, **more}
         return await sweep(self.ask, SIZES, **settings)
 
-    async def confirm(self, found: Sweep, memory: int | None = 7, **more: Any) -> int | None:
+    async def confirm(self, found: Sweep, memory: int | None = 7, **more: Any) -> Peaks:
         settings = {"memory": partial(answer, memory), "settle_s": 0.0, "clock": lambda: self.now, **more}
         return await confirm(self.ask, found, **settings)
 
@@ -236,15 +237,78 @@ async def test_progress_is_told() -> None:
     ]
 
 
+# --- a worker that begins requests while others run ---
+
+
+@dataclass
+class Slots:
+    """Runs up to `most` requests at once, each taking `seconds(how many run)` of a clock of its own."""
+
+    seconds: Callable[[int], float]
+    most: int = 32
+    now: float = 0.0
+    running: int = 0
+    seen: list[int] = field(default_factory=list)
+
+    async def ask(self, fields: Mapping[str, Any], params: Mapping[str, Any], stream: bool) -> Reply:
+        self.running += 1
+        assert self.running <= self.most
+        for _ in range(20):  # others begin meanwhile
+            await asyncio.sleep(0)
+        self.seen.append(self.running)
+        self.now += self.seconds(self.running) / self.running
+        self.running -= 1
+        return Reply(self.seconds(1))
+
+
+async def test_no_more_run_at_once_than_are_measured() -> None:
+    slots = Slots(lambda running: 1.0)
+    found = await sweep(
+        slots.ask, SIZES, streams=False, max_batch=8, joins=True, budget_s=600.0, clock=lambda: slots.now
+    )
+
+    assert max(slots.seen) == 8
+    assert found.knee == 8
+    alone = 3 * MOST_RUNS + 1
+    assert len(slots.seen) == alone + MOST_WAVES * (2 + 4 + 8)
+
+
+async def test_what_one_of_several_clients_meets_is_raised_and_all_of_them_end() -> None:
+    slots = Slots(lambda running: 1.0)
+
+    async def ask(fields: Mapping[str, Any], params: Mapping[str, Any], stream: bool) -> Reply:
+        reply = await slots.ask(fields, params, stream)
+        if len(slots.seen) == 3:
+            raise out_of_memory()
+        return reply
+
+    with pytest.raises(InferenceFailed, match="out of memory"):
+        await keep_busy(ask, SIZES[0], 2, 600.0, lambda: slots.now, joins=True)
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("benchmark client")]
+
+
 # --- confirm ---
 
 
 async def test_memory_is_measured_in_full_batches_of_the_knee() -> None:
     found = await Simulation(batching).sweep()
     fresh = Simulation(batching, max_batch=found.knee)
-    assert await fresh.confirm(found, memory=123) == 123
+    assert (await fresh.confirm(found, memory=123)).bytes == 123
     assert (1000, 8) in fresh.batches
     assert max(fresh.batches) == (1000, 8)
+
+
+async def test_what_one_request_takes_is_measured_before_batches_are() -> None:
+    """Else models whose best batches differ could not be compared."""
+    found = await Simulation(batching).sweep()
+    fresh = Simulation(batching, max_batch=found.knee)
+
+    async def most() -> int:
+        return max((tokens * count for tokens, count in fresh.batches), default=0)
+
+    settings = {"memory": most, "settle_s": 0.0, "clock": lambda: fresh.now}
+    assert await confirm(fresh.ask, found, **settings) == Peaks(1000, 8000)
+    assert await confirm(Simulation(batching).ask, replace(found, knee=1), **settings) == Peaks(8000, 8000)
 
 
 async def test_confirming_runs_once_even_without_time() -> None:
@@ -262,10 +326,11 @@ async def test_what_fails_in_the_fresh_worker_is_raised() -> None:
 
 async def test_a_measurement_is_plain_data() -> None:
     found = await Simulation(batching, pieces=["a", "b"]).sweep(streams=True)
-    measured = asdict(conclude(found, load_s=1.5, peak_bytes=None))
+    measured = asdict(conclude(found, load_s=1.5, peaks=Peaks(None, None)))
     assert json.loads(json.dumps(measured)) == {
         "load_s": 1.5,
         "peak_bytes": None,
+        "peak_bytes_alone": None,
         "latency_ms": pytest.approx({"10 tokens": 10.0, "100 tokens": 100.0, "1000 tokens": 1000.0}),
         "largest": "1000 tokens",
         "requests_per_s": pytest.approx(1.0),

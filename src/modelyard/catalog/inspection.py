@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 
 from modelyard.catalog.adapters import inspect_adapter, is_adapter, names_base
-from modelyard.catalog.architectures import detect_task
+from modelyard.catalog.architectures import detect_task, known_task
 from modelyard.catalog.bounds import MAX_SHOWN, bounded
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, scan_folder
 from modelyard.catalog.gguf import inspect_gguf
 from modelyard.catalog.gguf_files import GgufModel, choose_gguf_model, find_gguf_models
+from modelyard.catalog.memory import plan_batch_bytes
 from modelyard.catalog.metadata import (
     Metadata,
     find_max_length,
@@ -40,7 +41,7 @@ from modelyard.catalog.rankers import is_cross_encoder, looks_like_ranker
 from modelyard.catalog.readme import FrontMatter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
 from modelyard.catalog.tokenizer_files import find_missing_tokenizer
-from modelyard.catalog.weights import Format, Weights, find_variant, find_weights
+from modelyard.catalog.weights import Format, Weights, find_stored_type, find_variant, find_weights
 from modelyard.records.models import Inspection
 from modelyard.records.variants import MANIFEST_FILE, MODEL_FILE, Manifest
 
@@ -111,7 +112,7 @@ def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> 
         library=metadata.library,
         parameters=header.parameters.total() if header else None,
         weight_bytes=header.data_bytes if header else stored_bytes or None,
-        dtype=header.dtype if header else None,
+        dtype=header.dtype if header else find_stored_type(metadata.config, weights.files),
         max_length=find_max_length(metadata),
         license=front.license,
         pipeline_tag=front.pipeline_tag,
@@ -124,6 +125,7 @@ def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> 
         labels=(*(model.label for model in quantisations), *(graph.label for graph in graphs)),
         quantisation=find_quantisation(metadata.config),
         loaded_bytes=estimate_loaded_bytes(metadata.config, header.parameters) if header else None,
+        batch_bytes=_batch_bytes(metadata, task),
     )
 
 
@@ -148,6 +150,7 @@ def _inspect_onnx(
         license=front.license,
         pipeline_tag=front.pipeline_tag,
         remote_code=needs_remote_code(files, metadata),
+        batch_bytes=_batch_bytes(metadata, task),
         problem=problem or (None if task else describe_taskless(front, metadata)) if metadata.config else NO_CONFIG,
     )
     return inspect_onnx(found, graph, [each.label for each in graphs])
@@ -183,6 +186,7 @@ def _inspect_variant(files: Files, front: FrontMatter) -> Inspection:
         pipeline_tag=front.pipeline_tag,
         problem=problem,
         weight_files=weights.files,
+        batch_bytes=_batch_bytes(metadata, variant.task),
         quality={figure.name[:MAX_SHOWN]: figure.value for figure in variant.quality[:MAX_FIGURES]},
         original_mark=variant.original_mark,
         difference=variant.difference,
@@ -197,6 +201,14 @@ def _read_header(files: Files, weights: Weights) -> tuple[Header | None, str | N
         return files.header(weights.files), None
     except CorruptWeights as error:
         return None, f"cannot be loaded: {error}"
+
+
+def _batch_bytes(metadata: Metadata, task_id: str | None) -> int:
+    """What computing a batch of the task's requests takes, as far as the config tells."""
+    task = known_task(task_id) if task_id else None
+    if task is None or metadata.pipeline or task.max_batch == 1:
+        return 0
+    return plan_batch_bytes(metadata.config, find_max_length(metadata), generates=task.generation is not None)
 
 
 def _task(files: Files, front: FrontMatter, metadata: Metadata, name: str) -> str | None:

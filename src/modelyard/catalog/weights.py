@@ -31,6 +31,10 @@ FOREIGN_ENDINGS = {
 _TRAINING_STATE = ("training_args", "optimizer", "scheduler", "rng_state", "scaler", "random_states")
 
 
+TYPES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "fp16": "F16", "bf16": "BF16", "fp32": "F32"}
+"""How configs and names of files call what safetensors call so."""
+
+
 class Format(StrEnum):
     """`ONNX`: a variant that was made here. `PICKLE` files run code when they are opened; `FOREIGN` ones belong to
     another runtime."""
@@ -64,6 +68,18 @@ def find_weights(files: Files, folders: Iterable[str]) -> Weights:
     worst = max(found, key=lambda weights: _BADNESS.index(weights.format))
     names = tuple(name for weights in found if weights.format is not Format.FOREIGN for name in weights.files)
     return Weights(worst.format, names, problem or worst.problem)
+
+
+def find_stored_type(config: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """The type of weights whose files are not opened, as their names or the config tell it; None: neither does."""
+    parts = [part for name in names for part in _parts_of(name)]
+    told = [*parts, str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")]
+    return next((TYPES[word] for word in told if word in TYPES), None)
+
+
+def _parts_of(name: str) -> list[str]:
+    """What a file's name has between its first dot and its ending, before a part's number."""
+    return [part.partition("-")[0] for part in name.rpartition("/")[2].split(".")[1:-1]]
 
 
 def find_variant(files: Files) -> Weights:

@@ -72,7 +72,7 @@ class Observation:
         replica.move(ReplicaState.READY, now)
         replica.ready_at = now
         replica.link, replica.slots = sighting.link, sighting.slots
-        managed.slots = sighting.slots
+        managed.slots, managed.joins = sighting.slots, sighting.joins
         managed.ready_at = now
         managed.boot_s = took_s
         managed.failures.boot_succeeded()

@@ -56,11 +56,13 @@ class Trial:
 @dataclass(frozen=True, slots=True)
 class TrialFigures:
     """How a trial's worker does. `boot_s`: from its launch until it was ready. `peak_bytes`: the most it has said that
-    it held; None while it has said nothing. `peak_device_bytes`: the same on an accelerator, 0 where it uses none."""
+    it held; None while it has said nothing. `peak_device_bytes`: the same on an accelerator, 0 where it uses none.
+    `joins`: it begins requests while others run."""
 
     boot_s: float
     peak_bytes: int | None
     peak_device_bytes: int
+    joins: bool = False
 
 
 class Plane:
@@ -241,7 +243,7 @@ class Plane:
         replicas = managed.replicas.values()
         peak_bytes = max((replica.peak_bytes for replica in replicas), default=0)
         peak_device_bytes = max((replica.peak_device_bytes for replica in replicas), default=0)
-        return TrialFigures(managed.boot_s, peak_bytes or None, peak_device_bytes)
+        return TrialFigures(managed.boot_s, peak_bytes or None, peak_device_bytes, managed.joins)
 
     async def end_trial(self, trial_id: str) -> None:
         """Stops its worker; returns when that is gone. Idempotent."""

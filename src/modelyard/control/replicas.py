@@ -81,7 +81,8 @@ class ManagedCluster:
     `floor`: replicas kept without load: `desired` while in use, `min` once idled out, fewer than before once evicted.
     `peak`: what the load called for over the stable window. `failure`: why it was given up, at `failed_at`.
     `suspension`: why its account may run nothing for now; what is in flight is finished.
-    `retry_at`: launch nothing before. `ready_at`: when a replica last became ready, `boot_s` after its launch.
+    `slots`, `joins`: as its replicas said last; see Sighting. `retry_at`: launch nothing before. `ready_at`: when a
+    replica last became ready, `boot_s` after its launch.
     `held_bytes`: the most that one of its replicas was seen to hold, where that was more than was reserved for it.
     `form`: what its replicas load, from the first launch on; None before.
     `removed`: being deleted. `temporary`: in no store.
@@ -95,6 +96,7 @@ class ManagedCluster:
     peak: Peak = field(default_factory=Peak)
     wanted: int = 0
     slots: int = 1
+    joins: bool = False
     failures: Failures = field(default_factory=Failures)
     retry_at: float = 0.0
     failure: ModelyardError | None = None

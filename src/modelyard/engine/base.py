@@ -102,6 +102,7 @@ class Sighting:
     `memory_bytes` is what it holds, its model's weights in full and nothing of what all replicas share: told when the
     model has loaded, and again as requests touch more of it; `peak_bytes` is the most it has held, and `device_bytes`
     the most it has held on an accelerator, None when it uses none. `slots`: how many requests it takes at once.
+    `joins`: it begins one while others run, else it runs what has come together from its beginning to its end.
     `reason`, when GONE: the worker's own last words, else how it ended.
     `refused`: the worker itself said that this model cannot be loaded; trying again would end the same way.
     `host_died`: its node is not there, or the process died that had started it: this says nothing of its model.
@@ -116,6 +117,7 @@ class Sighting:
     peak_bytes: int | None = None
     device_bytes: int | None = None
     slots: int = 1
+    joins: bool = False
     reason: str | None = None
     refused: bool = False
     host_died: bool = False

@@ -384,6 +384,7 @@ class LocalEngine(Engine):
                         peak_bytes=status.peak_bytes,
                         device_bytes=status.device_bytes,
                         slots=status.slots,
+                        joins=status.joins,
                     )
                 )
                 self._share_cores()

@@ -13,10 +13,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
 
-from modelyard.control.routes import Target
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
+from modelyard.jobs.requests import Ask, Clock, Reply, keep_busy
 from modelyard.tasks.base import Size
 
 BUDGET_S = 60.0
@@ -25,27 +24,15 @@ SWEEP_SHARE = 2 / 3
 ALONE_SHARE = 0.4
 """Of the sweep's time, for requests that run alone."""
 MOST_RUNS = 5
-MOST_WAVES = 3
 WORTHWHILE = 1.15
 """A batch twice as large pays when it answers this much more per second."""
 SETTLE_S = 3.0
 """A worker says what it holds at most this long after an answer (see `worker.life.MEMORY_EVERY_S`)."""
+LOOK_EVERY_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """How one request went. `pieces`: what was streamed, each with its seconds since the request."""
-
-    seconds: float
-    pieces: tuple[tuple[float, str], ...] = ()
-
-
-Ask = Callable[[Mapping[str, Any], Mapping[str, Any], bool], Awaitable[Reply]]
-"""Sends fields and params, streamed or not. Raises what the model answered; ReplicaLost when the worker has died."""
 OnProgress = Callable[[str], None]
 """Told, in a few words, what is being tried."""
-Clock = Callable[[], float]
-"""Seconds that pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +59,15 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A benchmark's figures, ready for JSON. `peak_bytes`: None where the system does not tell, `peak_device_bytes` 0
-    where no accelerator was used; `requests_per_s`: of the largest size, one by one, and `requests_per_s_at_knee` in
+    """A benchmark's figures, ready for JSON. `peak_bytes`: what it held in batches of `knee`, `peak_bytes_alone` while
+    requests ran one by one; None where the system does not tell. `peak_device_bytes`: 0 where no accelerator was used;
+    `requests_per_s`: of the largest size, one by one, and `requests_per_s_at_knee` in
     batches of `knee`.
     """
 
     load_s: float
     peak_bytes: int | None
+    peak_bytes_alone: int | None
     latency_ms: dict[str, float]
     largest: str
     requests_per_s: float
@@ -91,12 +80,21 @@ class Figures:
     peak_device_bytes: int = 0
 
 
-def conclude(sweep: Sweep, *, load_s: float, peak_bytes: int | None, peak_device_bytes: int = 0) -> Figures:
-    """Both phases' figures. `load_s`: from launch to ready; `peak_bytes`: what `confirm` returned;
-    `peak_device_bytes`: what the second phase's worker held on an accelerator."""
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The most that the second phase's worker held: while one request ran, and in all. None: it does not know."""
+
+    alone_bytes: int | None
+    bytes: int | None
+
+
+def conclude(sweep: Sweep, *, load_s: float, peaks: Peaks, peak_device_bytes: int = 0) -> Figures:
+    """Both phases' figures. `load_s`: from launch to ready; `peaks`: what `confirm` returned; `peak_device_bytes`:
+    what the second phase's worker held on an accelerator."""
     return Figures(
         load_s=load_s,
-        peak_bytes=peak_bytes,
+        peak_bytes=peaks.bytes,
+        peak_bytes_alone=peaks.alone_bytes,
         latency_ms=sweep.latency_ms,
         largest=sweep.largest.name,
         requests_per_s=sweep.rates[1],
@@ -110,22 +108,6 @@ def conclude(sweep: Sweep, *, load_s: float, peak_bytes: int | None, peak_device
     )
 
 
-def ask_over(target: Target) -> Ask:
-    """Asks one worker, whatever slots it has. Cancelling it cancels the work there."""
-
-    async def ask(fields: Mapping[str, Any], params: Mapping[str, Any], stream: bool) -> Reply:
-        began = time.perf_counter()
-        pieces = []
-
-        async def note(piece: str) -> None:
-            pieces.append((time.perf_counter() - began, piece))
-
-        await target.link.request(dict(fields), dict(params), stream=stream).run(note)
-        return Reply(time.perf_counter() - began, tuple(pieces))
-
-    return ask
-
-
 def report_nothing(_: str) -> None:
     """Tells nobody."""
 
@@ -136,17 +118,20 @@ async def sweep(
     *,
     streams: bool,
     max_batch: int,
+    joins: bool = False,
     budget_s: float = BUDGET_S,
     on_progress: OnProgress = report_nothing,
     clock: Clock = time.perf_counter,
 ) -> Sweep:
-    """The first phase. `sizes`: smallest first, at least one; `streams`: the task can; `max_batch`: the worker's.
+    """The first phase. `sizes`: smallest first, at least one; `streams`: the task can; `max_batch` and `joins`: as the
+    worker says.
 
     What does not fit ends the search there, and a note says so. A size that the model refuses is left out.
 
     Raises: the model's own error when no size works; InferenceFailed, with what to do, when not even the smallest fits.
     """
-    return await _Search(ask, streams, max_batch, clock, clock() + budget_s * SWEEP_SHARE, on_progress).run(sizes)
+    end = clock() + budget_s * SWEEP_SHARE
+    return await _Search(ask, streams, max_batch, joins, clock, end, on_progress).run(sizes)
 
 
 async def confirm(
@@ -154,22 +139,37 @@ async def confirm(
     found: Sweep,
     *,
     memory: Callable[[], Awaitable[int | None]],
+    joins: bool = False,
     budget_s: float = BUDGET_S,
     settle_s: float = SETTLE_S,
     on_progress: OnProgress = report_nothing,
     clock: Clock = time.perf_counter,
-) -> int | None:
-    """The second phase, on a fresh worker that batches at most `found.knee`: full batches of the largest size.
+) -> Peaks:
+    """The second phase, on a fresh worker that batches at most `found.knee`: one request of the largest size, then full
+    batches.
 
-    `memory`: the most that this worker has held, by its own words, None when it does not know; read `settle_s` after
-    the last answer. Raises what the model answers, InferenceFailed with `out_of_memory` when it does not fit here.
+    `memory`: the most that this worker has held, by its own words, None when it does not know; what it says at the
+    latest `settle_s` after an answer counts. `joins`: see `sweep`. Raises what the model answers, InferenceFailed with
+    `out_of_memory` when it does not fit here.
     """
     size, batch = found.largest, found.knee
     on_progress(f"measuring memory: {size.name}, {batch} at once")
     end = clock() + budget_s * (1 - SWEEP_SHARE)
+    before = await memory()
     await ask(size.fields, size.params, False)
-    await keep_busy(ask, size, batch, end, clock)
+    alone = await _await_growth(memory, before, settle_s) if batch > 1 else None
+    await keep_busy(ask, size, batch, end, clock, joins=joins)
     await asyncio.sleep(settle_s)
+    peak = await memory()
+    return Peaks(peak if batch == 1 else alone, peak)
+
+
+async def _await_growth(memory: Callable[[], Awaitable[int | None]], before: int | None, settle_s: float) -> int | None:
+    """What the worker says after its first request, of which it says at once when it has grown by it."""
+    for _ in range(round(settle_s / LOOK_EVERY_S)):
+        if (now := await memory()) != before:
+            return now
+        await asyncio.sleep(LOOK_EVERY_S)
     return await memory()
 
 
@@ -180,6 +180,7 @@ class _Search:
     ask: Ask
     streams: bool
     max_batch: int
+    joins: bool
     clock: Clock
     end: float
     on_progress: OnProgress
@@ -254,7 +255,7 @@ class _Search:
             self.on_progress(f"trying {size.name}, {batch} at once")
             try:
                 until = self.clock() + self._left() / 3
-                rates[batch] = await keep_busy(self.ask, size, batch, until, self.clock)
+                rates[batch] = await keep_busy(self.ask, size, batch, until, self.clock, joins=self.joins)
             except ModelyardError as error:
                 self.notes.append(f"{batch} at once: {error.message}")
                 break
@@ -266,34 +267,6 @@ class _Search:
     def _left(self) -> float:
         """Seconds left."""
         return self.end - self.clock()
-
-
-async def keep_busy(ask: Ask, size: Size, batch: int, until: float, clock: Clock) -> float:
-    """Requests per second in full batches. One wave at least, MOST_WAVES at most, no new one after `until`.
-
-    A worker batches what has arrived while it was busy. So one request runs ahead, and from then on a whole wave waits
-    whenever the one before is done; no batch is larger than a wave. Raises what the model answers.
-    """
-
-    def send(count: int) -> asyncio.Future[list[Reply]]:
-        return asyncio.gather(*(ask(size.fields, size.params, False) for _ in range(count)))
-
-    running, waiting = send(1), send(batch)
-    waves = 0
-    try:
-        await running
-        began = clock()
-        while True:
-            more = waves + 1 < MOST_WAVES and clock() < until
-            running, waiting = waiting, send(batch if more else 0)
-            await running
-            waves += 1
-            if not more:
-                return waves * batch / max(clock() - began, 1e-6)
-    finally:
-        for wave in (running, waiting):
-            wave.cancel()
-        await asyncio.gather(running, waiting, return_exceptions=True)
 
 
 def find_knee(rates: Mapping[int, float]) -> int:

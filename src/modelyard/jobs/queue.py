@@ -310,17 +310,23 @@ class Jobs:
                 sizes,
                 streams=task.streams,
                 max_batch=task.max_batch,
+                joins=await worker.joins(),
                 budget_s=self._deadlines.benchmark_s,
                 on_progress=tell,
             )
         async with self._trial(job, card, replace(settings, max_batch=found.knee)) as worker:
-            peak_bytes = await confirm(
-                worker.ask, found, memory=worker.peak_bytes, budget_s=self._deadlines.benchmark_s, on_progress=tell
+            peaks = await confirm(
+                worker.ask,
+                found,
+                memory=worker.peak_bytes,
+                joins=await worker.joins(),
+                budget_s=self._deadlines.benchmark_s,
+                on_progress=tell,
             )
             return conclude(
                 found,
                 load_s=await worker.load_s(),
-                peak_bytes=peak_bytes,
+                peaks=peaks,
                 peak_device_bytes=await worker.peak_device_bytes(),
             )
 

@@ -10,7 +10,7 @@ from typing import Self
 from modelyard.control.plane import Plane
 from modelyard.control.replicas import BootSettings
 from modelyard.control.routes import Routes
-from modelyard.jobs.benchmark import Ask, ask_over
+from modelyard.jobs.requests import Ask, ask_over
 
 
 class TrialWorker:
@@ -52,6 +52,10 @@ class TrialWorker:
     async def load_s(self) -> float:
         """From the worker's launch until it was ready."""
         return (await self._get_figures()).boot_s
+
+    async def joins(self) -> bool:
+        """Whether it begins requests while others run."""
+        return (await self._get_figures()).joins
 
     async def peak_bytes(self) -> int | None:
         """The most it has said that it held; None while it has said nothing."""

@@ -66,7 +66,8 @@ class Inspection:
     one. `exported`: a graph that others have exported to ONNX; False of the variants made here. `token_bytes`: what a
     runtime that sets aside memory for its whole context takes for one token of it.
     `quantisation`: what its weights are quantised with, if they are, and `loaded_bytes` what those become when they
-    are loaded on a CPU. `precision`: BF16, where the operator wants its weights in that; None: as usual.
+    are loaded on a CPU. `batch_bytes`: what a batch of requests takes beside them while it is computed. `precision`:
+    BF16, where the operator wants its weights in that; None: as usual.
     `quality`: of a variant, how near its answers are to its original's, `original_mark` and `difference`: see
     records.variants. `adapter`: what is
     particular to an adapter, whose task, architecture and length are its base's; None: it is a whole model.
@@ -91,6 +92,7 @@ class Inspection:
     quantisation: str | None = None
     precision: str | None = None
     loaded_bytes: int | None = None
+    batch_bytes: int = 0
     quality: Mapping[str, float] = field(default_factory=dict)
     original_mark: str | None = None
     difference: float | None = None

@@ -231,8 +231,8 @@ class ModelLife:
 def ready_status(scheduler: Scheduler, memory: Memory | None) -> Ready:
     """What there is to tell of a model that takes requests."""
     if memory is None:
-        return Ready(scheduler.max_batch)
-    return Ready(scheduler.max_batch, memory.held_bytes, memory.peak_bytes, memory.device_bytes)
+        return Ready(scheduler.max_batch, joins=scheduler.joins)
+    return Ready(scheduler.max_batch, memory.held_bytes, memory.peak_bytes, memory.device_bytes, joins=scheduler.joins)
 
 
 def differs(now: Memory, before: Memory) -> bool:

@@ -31,6 +31,11 @@ class Benchmark(Shape, frozen=True, kw_only=True):
     requests_per_second: Annotated[float, described("Of the largest size, one by one.")]
     requests_per_second_batched: Annotated[float, described("Of the largest size, in batches.")]
     batch: Annotated[int, described("Requests in a batch beyond which more pay no longer.")]
+    ram: Annotated[float | None, described("GB that its worker held at most in such batches.")]
+    ram_one_by_one: Annotated[
+        float | None,
+        described("The same while requests ran one by one; models whose batches differ compare by it."),
+    ]
     tokens_per_second: Annotated[float | None, described("New tokens, of models that write text.")]
     first_token: Annotated[float | None, described("Seconds to the first piece, of models that stream.")]
     streams: Annotated[bool, described("Whether it streams.")]
@@ -128,7 +133,7 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float) -
         model_id=listing.model_id,
         task=listing.task,
         params=None if parameters is None else round(parameters / 1e9, 6),
-        ram_required=None if memory_bytes is None else round(memory_bytes / GIB, 4),
+        ram_required=in_gb(memory_bytes),
         memory_source=cast(MemorySource | None, listing.memory_source),
         meter=None if cost is None else cost.meter,
         meter_price=None if cost is None else cost.usd_per_s,
@@ -146,6 +151,11 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float) -
         files=listing.facts.get("files", ()),
         error=describe_refusal(listing),
     )
+
+
+def in_gb(size_bytes: int | None) -> float | None:
+    """As clients read it."""
+    return None if size_bytes is None else round(size_bytes / GIB, 4)
 
 
 def is_benchmarked(listing: Listing) -> bool:
@@ -179,6 +189,8 @@ def find_benchmark(listing: Listing) -> Benchmark | None:
         requests_per_second=found["requests_per_s"],
         requests_per_second_batched=found["requests_per_s_at_knee"],
         batch=found["knee"],
+        ram=in_gb(found["peak_bytes"]),
+        ram_one_by_one=in_gb(found.get("peak_bytes_alone")),
         tokens_per_second=found["tokens_per_s"],
         first_token=None if found["first_token_ms"] is None else found["first_token_ms"] / 1000,
         streams=found["streams"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from modelyard.errors import ModelyardError
 from modelyard.protocol import Outcome
@@ -22,11 +22,12 @@ class Scheduler(ABC):
 
     Any thread may `submit`; answers are delivered on the model's thread or another that works for it, and on `close`'s
     for what never started.
-    `max_batch`: how many calls it runs at once.
+    `max_batch`: how many calls it runs at once. `joins`: a call begins while others run.
     """
 
     task: Task
     max_batch: int
+    joins: ClassVar[bool] = False
 
     @abstractmethod
     def submit(self, call: Call[Any, Any], deliver: Deliver) -> None:

@@ -77,6 +77,8 @@ class Text:
 class Slots(Scheduler):
     """Fills the slots of one model."""
 
+    joins = True
+
     def __init__(
         self,
         task: Task,
