@@ -16,6 +16,7 @@ from modelyard.catalog.memory import estimate_model_bytes
 from modelyard.catalog.quantised import METHODS, NAMES
 from modelyard.catalog.safetensors_header import DTYPE_BITS
 from modelyard.records.models import Inspection
+from modelyard.records.quantisation import find_method
 from tests.catalog.models import model, write
 
 CHECKOUT = Path(__file__).parents[2]
@@ -185,7 +186,7 @@ def test_memory_is_planned_for_what_weights_become(
 
     found = inspected(tmp_path, settings, tensors)
 
-    library_bytes = METHODS[quantised.find_method(settings)].import_bytes
+    library_bytes = METHODS[find_method(settings)].import_bytes
     assert found.loaded_bytes == loaded_bytes + other_bytes + library_bytes
     assert estimate_model_bytes(found) > found.loaded_bytes
 

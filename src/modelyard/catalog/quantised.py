@@ -9,6 +9,7 @@ from typing import Any
 
 from modelyard.catalog import library
 from modelyard.catalog.safetensors_header import DTYPE_BITS
+from modelyard.records.quantisation import KEPT, find_method
 from modelyard.units import MIB
 
 FLOAT_BYTES = 4
@@ -26,26 +27,21 @@ UNPACKED = {"I32": 0, "U8": 2, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1}
 class Method:
     """A way of quantising that runs here. `module`: what is imported for it, and `extra` the optional dependencies
     that bring it, None where transformers does it alone. `kinds`: what there may be of it, None: anything.
-    `keeps`: weights stay as they are stored; else they become 32 bits wide. `import_bytes`: what the library takes in
-    a worker, as measured."""
+    `import_bytes`: what the library takes in a worker, as measured."""
 
     name: str
     module: str | None = None
     extra: str | None = None
     kinds: frozenset[str] | None = None
-    keeps: bool = False
     import_bytes: int = 0
 
 
 METHODS = {
-    "bitsandbytes": Method(
-        "bitsandbytes", module="bitsandbytes", extra="bitsandbytes", keeps=True, import_bytes=64 * MIB
-    ),
+    "bitsandbytes": Method("bitsandbytes", module="bitsandbytes", extra="bitsandbytes", import_bytes=64 * MIB),
     "torchao": Method(
         "torchao",
         module="torchao",
         extra="torchao",
-        keeps=True,
         kinds=frozenset(
             {
                 "Int8WeightOnlyConfig",
@@ -112,13 +108,6 @@ def find_settings(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
-def find_method(settings: Mapping[str, Any]) -> str:
-    """The `quant_method`; "" where none is told. Models of older versions of bitsandbytes have other signs."""
-    if settings.get("load_in_8bit") or settings.get("load_in_4bit"):
-        return "bitsandbytes"
-    return str(settings.get("quant_method") or "").lower()
-
-
 def find_foreign_quantisation(config: Mapping[str, Any]) -> str | None:
     """What the weights are quantised with, where that does not run here; None otherwise."""
     settings = find_settings(config)
@@ -156,12 +145,12 @@ def estimate_loaded_bytes(config: Mapping[str, Any], values: Mapping[str, int]) 
 
     `values`: how many the files hold of each type, in safetensors' names.
     """
-    method = _method(config)
-    if method is None:
+    method, settings = _method(config), find_settings(config)
+    if method is None or settings is None:
         return None
-    packed = PACKED_BITS // _packed_bits(find_settings(config) or {})
+    packed, keeps = PACKED_BITS // _packed_bits(settings), find_method(settings) in KEPT
     return method.import_bytes + sum(
-        _loaded_bytes(dtype, count, packed, keeps=method.keeps) for dtype, count in values.items()
+        _loaded_bytes(dtype, count, packed, keeps=keeps) for dtype, count in values.items()
     )
 
 

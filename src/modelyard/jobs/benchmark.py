@@ -67,7 +67,6 @@ class Figures:
 
     load_s: float
     peak_bytes: int | None
-    peak_bytes_alone: int | None
     latency_ms: dict[str, float]
     largest: str
     requests_per_s: float
@@ -78,6 +77,7 @@ class Figures:
     first_token_ms: float | None = None
     notes: tuple[str, ...] = ()
     peak_device_bytes: int = 0
+    peak_bytes_alone: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

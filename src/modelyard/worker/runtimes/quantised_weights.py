@@ -8,20 +8,17 @@ from typing import Any
 
 import torch
 
-KEPT = ("bitsandbytes", "torchao")
-"""The methods that compute with the weights as they are stored; those of others become floating point."""
+from modelyard.records.quantisation import KEPT, find_method
 
 
-def find_method(config: Any) -> str | None:
+def find_quantisation(config: Any) -> str | None:
     """What the weights are quantised with, as the config of the whole model or of one of its parts says; None: nothing.
 
     To be asked before they are loaded: the library forgets it when it has made floating point of them.
     """
     for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
         if (settings := getattr(part, "quantization_config", None)) is not None:
-            told = settings if isinstance(settings, dict) else settings.to_dict()
-            old = told.get("load_in_8bit") or told.get("load_in_4bit")
-            return "bitsandbytes" if old else str(told.get("quant_method"))
+            return find_method(settings if isinstance(settings, dict) else settings.to_dict())
     return None
 
 

@@ -36,7 +36,7 @@ from modelyard.worker.runtimes.heads import choose_class, refuse_missing_weights
 from modelyard.worker.runtimes.library_adapters import only_whole_adapters
 from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
-from modelyard.worker.runtimes.quantised_weights import find_method, loading_arguments, settle_weights
+from modelyard.worker.runtimes.quantised_weights import find_quantisation, loading_arguments, settle_weights
 from modelyard.worker.runtimes.stepping import MinimumLengths, Rows
 from modelyard.worker.runtimes.tensors import to_plain, to_tensors
 from modelyard.worker.runtimes.whisper import find_generate, timestamp_rules
@@ -109,7 +109,7 @@ def load_weights(
 
     In the type for the device `where`, or of `precision`. Raises what the libraries raise.
     """
-    method = find_method(config)
+    method = find_quantisation(config)
     with only_whole_adapters(path):
         model, info = kind.from_pretrained(
             path,
