@@ -38,3 +38,10 @@ def within(name: str, value: float, most: float) -> bool:
         flush=True,
     )
     return kept
+
+
+def at_most(name: str, value: float, most: float, unit: str) -> bool:
+    """Prints a figure; returns whether it is no larger than promised."""
+    kept = value <= most
+    print(f"{name:44} {value:8.2f} {unit}  (promised: at most {most:g}: {'kept' if kept else 'MISSED'})", flush=True)
+    return kept

@@ -49,6 +49,7 @@ from modelyard.control.sole_server import (
     lock_data_dir,
     name_of,
 )
+from modelyard.control.work_queue import WorkQueue
 from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.log_limits import LogLimits, keep_to_limits
@@ -245,8 +246,8 @@ class Root:
         start_task(stack, space, "disk space")
         self._funds = Funds(self._store, self._ledger_clock, self._tariff)
         await self._funds.open()
-        look_now = asyncio.Event()
-        self._routes = Routes(clock, max_queued=settings.queue_limit, on_demand=look_now.set)
+        work = WorkQueue()
+        self._routes = Routes(clock, max_queued=settings.queue_limit, on_demand=work.add)
         parts = assemble(
             self._engine,
             self._catalog,
@@ -260,7 +261,7 @@ class Root:
             quota_of=self._quotas.of,
             suspension_of=self._funds.refusal,
             launch_refusal=self._funds.launch_refusal,
-            poke=look_now,
+            work=work,
             operator_id=self._operator_id,
         )
         self._plane = Plane(parts)

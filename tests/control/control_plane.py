@@ -29,6 +29,7 @@ from modelyard.control.records import Records
 from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.routes import Route, Routes, Target
 from modelyard.control.states import ReplicaState
+from modelyard.control.work_queue import WorkQueue
 from modelyard.engine.base import Node
 from modelyard.errors import ModelyardError, PaymentRequired
 from modelyard.records.accounts import Quota
@@ -145,9 +146,10 @@ class ControlPlane:
         self.journal = Journal(self.store, self.clock, retry_delay_s=0)
         self.journal.start()
         stack.push_async_callback(self.journal.close)
-        self.changed = asyncio.Event()
-        self.engine.watch(self.changed.set)
-        self.routes = Routes(self.clock, max_queued=100, on_demand=self.changed.set)
+        self.work = WorkQueue()
+        self.changed = self.work.changed
+        self.engine.watch(self.work.wake)
+        self.routes = Routes(self.clock, max_queued=100, on_demand=self.work.add)
         parts = assemble(
             self.engine,
             self.catalog,
@@ -161,7 +163,7 @@ class ControlPlane:
             quota_of=self.quota_of,
             suspension_of=self.refusals.get,
             launch_refusal=self.launch_refusal,
-            poke=self.changed,
+            work=self.work,
             operator_id=self.account if self.operator == "ada" else "",
         )
         self.preparations, self.desired = parts.preparations, parts.desired

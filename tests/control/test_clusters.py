@@ -170,7 +170,7 @@ async def test_an_account_reaches_only_its_own(make_control: MakeControl) -> Non
         assert mine.cluster.id != theirs.cluster.id
         assert control.clusters.list(control.account) == [mine]
         assert len(control.clusters.list(control.other_account)) == 2
-        assert len(control.clusters.all()) == 3
+        assert control.desired.count() == 3
         with pytest.raises(NotFound):
             control.clusters.get(control.account, TWIN)
         await control.delete()

@@ -110,7 +110,7 @@ async def test_the_loop_sees_within_moments_what_another_process_changes(make_co
 async def test_a_store_that_is_away_for_a_while_ends_no_reading(
     make_control: MakeControl, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with make_control(policy=Policy(read_s=0.01)) as control:
+    async with make_control(policy=Policy(read_s=0.01, read_again_s=0.01)) as control:
         with another_process(control) as store:
             with store._database.write() as connection:
                 connection.execute(text("ALTER TABLE counters RENAME TO away"))

@@ -6,6 +6,7 @@ import pytest
 
 from modelyard.accounts.ledger import least_nano, lines
 from modelyard.control.boots import ENDED_KEPT_S
+from modelyard.control.policy import Policy
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import PaymentRequired
 from modelyard.records.instances import Tariff
@@ -13,6 +14,8 @@ from tests.control.control_plane import SMALL, TWIN, MakeControl
 
 TARIFF = Tariff(10**6)
 SPENT = PaymentRequired("ada has spent all of it.")
+FUNDS_S = Policy().tick_s
+"""How soon it is seen at the latest that an account's funds have changed."""
 
 
 async def test_what_is_in_flight_finishes_and_what_waits_is_told_why(make_control: MakeControl) -> None:
@@ -58,6 +61,7 @@ async def test_nothing_boots_and_what_boots_is_stopped(make_control: MakeControl
         assert control.states(booting) == ["starting"]
         control.refusals[control.account] = SPENT
         cold = await control.put(TWIN, min=1)
+        control.step(after_s=FUNDS_S)
         await control.settle()
         assert (control.states(booting), control.states(cold)) == ([], [])
         assert len(control.engine.launched) == 1
@@ -67,6 +71,7 @@ async def test_other_accounts_go_on(make_control: MakeControl) -> None:
     async with make_control() as control:
         mine, theirs = await control.up(SMALL), await control.up(SMALL, control.other_account)
         control.refusals[control.account] = SPENT
+        control.step(after_s=FUNDS_S)
         await control.settle()
         assert (control.states(mine), control.states(theirs)) == ([], ["ready"])
 
@@ -75,9 +80,11 @@ async def test_with_funds_again_the_clusters_come_back_by_themselves(make_contro
     async with make_control() as control:
         managed = await control.up(min=1)
         control.refusals[control.account] = SPENT
+        control.step(after_s=FUNDS_S)
         await control.settle()
         assert control.states(managed) == []
         del control.refusals[control.account]
+        control.step(after_s=FUNDS_S)
         await control.until(lambda: control.ready(managed))
         assert control.report(managed).error is None
         await (await control.ask()).done()

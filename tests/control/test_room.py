@@ -245,7 +245,7 @@ async def test_whatever_happens_memory_and_bounds_hold_and_the_ledger_is_in_orde
         lives = await control.ledger()
         assert {life.id for life in lives} == {spec.replica_id for spec in control.engine.launched}
         assert all(life.ended_at is not None and life.created_at <= life.ended_at for life in lives)
-        assert control.routes.totals().total == 0
+        assert control.routes.totals(control.desired.by_id).total == 0
         assert control.engine.sightings() == {}
 
 

@@ -40,6 +40,10 @@ class Peak:
             self._falling.popleft()
         return self._falling[0][1]
 
+    def forgets_at(self, window_s: float) -> float:
+        """When the highest of now leaves the window; long ago when there is none."""
+        return self._falling[0][0] + window_s if self._falling and self._falling[0][1] else -math.inf
+
     def clear(self) -> None:
         """Forgets the past."""
         self._falling.clear()

@@ -6,7 +6,6 @@ Owns the memory that is set aside for other work. Does not decide how many repli
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -72,13 +71,13 @@ class Boots:
         policy: Policy,
         quota_of: QuotaOf,
         launch_refusal: LaunchRefusal,
-        poke: Callable[[], None],
+        wake: Callable[[], None],
         *,
         may_use: MayUse,
         form_of: FormOf,
         operator_id: str = "",
     ) -> None:
-        """`clusters`: all of them, by id; the reconciler adds to them and takes away. `operator_id`: the account whose
+        """`clusters`: those with replicas, by id; the reconciler adds and takes away. `operator_id`: the account whose
         log may name others' models."""
         self._may_use = may_use
         self._form_of = form_of
@@ -90,7 +89,7 @@ class Boots:
         self._policy = policy
         self._quota_of = quota_of
         self._launch_refusal = launch_refusal
-        self._poke = poke
+        self._wake = wake
         self._operator_id = operator_id
         self._held: dict[str, MemoryHolder] = {}
         self._ended: deque[Ended] = deque()
@@ -114,7 +113,7 @@ class Boots:
     def release_memory(self, name: str) -> None:
         """Gives back what `reserve_memory` set aside. Idempotent."""
         if self._held.pop(name, None) is not None:
-            self._poke()
+            self._wake()
 
     @property
     def held(self) -> Sequence[MemoryHolder]:
@@ -303,7 +302,6 @@ class Boots:
                 self.give_up(managed, BootFailed(f"{model_id} {because}: {reason}"), now)
             case Retry(delay_s):
                 managed.retry_at = now + delay_s
-                asyncio.get_running_loop().call_later(delay_s, self._poke)
 
     def give_up(
         self, managed: ManagedCluster, error: ModelyardError, now: float, keep: Collection[ReplicaState] = BOOTED

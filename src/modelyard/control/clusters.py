@@ -109,10 +109,6 @@ class Clusters:
         """The account's clusters, by model id."""
         return self._desired.list(account_id)
 
-    def all(self) -> Sequence[ManagedCluster]:
-        """Every account's clusters."""
-        return self._desired.list()
-
     async def model(self, account_id: str, model_id: str) -> ModelCard:
         """The model's card, if it may be served. Raises UnknownModel, ModelRefused, and what the catalog raises."""
         card = await self._catalog.get(model_id, account_id)

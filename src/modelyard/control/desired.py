@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from modelyard.clock import Clock
@@ -16,6 +16,7 @@ from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations
 from modelyard.control.replicas import BootSettings, ManagedCluster
 from modelyard.control.routes import Routes
+from modelyard.control.work_queue import WorkQueue
 from modelyard.errors import ClusterOff, ModelyardError
 from modelyard.records.clusters import Cluster
 from modelyard.store.clusters import ChangedClusters
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 NEVER_READ = -1
 """Before the first version: clusters that were stored before there were versions have 0."""
+TAKEN_UP_AT_ONCE = 50
+"""Clusters after which requests come first again: about a millisecond."""
 
 
 class DesiredState:
@@ -37,17 +40,20 @@ class DesiredState:
         preparations: Preparations,
         clock: Clock,
         policy: Policy,
-        poke: Callable[[], None],
+        work: WorkQueue,
     ) -> None:
-        """`poke` is called after every change."""
+        """`work` is told of every change."""
         self._store = store
         self._routes = routes
         self._preparations = preparations
         self._clock = clock
         self._policy = policy
-        self._poke = poke
+        self._work = work
         self.by_id: dict[str, ManagedCluster] = {}
-        self._ids: dict[tuple[str, str], str] = {}
+        self.active: dict[str, ManagedCluster] = {}
+        """Those that are not at rest, by id: few, however many there are. The reconciler adds and takes away."""
+        self._ids: dict[str, dict[str, str]] = {}
+        """By account, then by model, of those that are wanted."""
         self._gone: dict[str, asyncio.Event] = {}
         self._version = NEVER_READ
         self._reading = asyncio.Lock()
@@ -60,12 +66,20 @@ class DesiredState:
 
     def find(self, account_id: str, model_id: str) -> ManagedCluster | None:
         """The account's cluster of a model, as long as it is wanted."""
-        cluster_id = self._ids.get((account_id, model_id))
+        cluster_id = self._ids.get(account_id, {}).get(model_id)
         return None if cluster_id is None else self.by_id[cluster_id]
 
-    def list(self, account_id: str | None = None) -> Sequence[ManagedCluster]:
-        """The clusters that one account wants, or all do, by model id."""
-        return [self.by_id[self._ids[key]] for key in sorted(self._ids) if account_id in (None, key[0])]
+    def list(self, account_id: str) -> Sequence[ManagedCluster]:
+        """The clusters that one account wants, by model id."""
+        return [self.by_id[cluster_id] for _, cluster_id in sorted(self._ids.get(account_id, {}).items())]
+
+    def accounts(self) -> Sequence[str]:
+        """The ids of those that want any."""
+        return list(self._ids)
+
+    def count(self) -> int:
+        """How many are wanted, without those of jobs."""
+        return sum(map(len, self._ids.values()))
 
     # --- what the store says ---
 
@@ -77,7 +91,7 @@ class DesiredState:
         async with self._reading:
             changes = await asyncio.to_thread(self._store.clusters.find_changed, self._version)
             if changes is not None:
-                self._take_up(changes)
+                await self._take_up(changes)
 
     async def read_forever(self) -> None:
         """Sees what other processes change, soon after."""
@@ -87,17 +101,20 @@ class DesiredState:
                 await self.read()
             except ModelyardError as error:
                 log.warning("what is wanted cannot be read: %s", error)
+                await asyncio.sleep(self._policy.read_again_s)
             except Exception:  # a bug must not end the reading
                 log.exception("an error in reading what is wanted")
+                await asyncio.sleep(self._policy.read_again_s)
 
-    def _take_up(self, changes: ChangedClusters) -> None:
-        for cluster in changes.changed:
+    async def _take_up(self, changes: ChangedClusters) -> None:
+        for done, cluster in enumerate(changes.changed, 1):
             self._take_up_cluster(cluster)
+            if done % TAKEN_UP_AT_ONCE == 0:
+                await asyncio.sleep(0)
         for cluster_id in changes.deleted if changes.ids is None else self._stored_ids() - changes.ids:
             if cluster_id in self.by_id:
                 self.remove(cluster_id)
         self._version = changes.version
-        self._poke()
 
     def _stored_ids(self) -> set[str]:
         return {each.cluster.id for each in self.by_id.values() if not each.temporary}
@@ -107,13 +124,15 @@ class DesiredState:
         if managed is None:
             in_use = self._version != NEVER_READ or self._was_in_use(cluster)
             managed = self._add(cluster, in_use=in_use)
-            self._ids[cluster.account_id, cluster.model_id] = cluster.id
+            self._ids.setdefault(cluster.account_id, {})[cluster.model_id] = cluster.id
         elif cluster.version <= managed.cluster.version or managed.removed:
             return
         else:
             self._change(managed, cluster)
         with contained(managed):
             self._aim(managed)
+        if managed.wanted or self._version != NEVER_READ:  # at the start, nothing is due for one that is to rest
+            self._work.add(cluster.id)
 
     def _change(self, managed: ManagedCluster, cluster: Cluster) -> None:
         known = managed.cluster  # the store's counts lag behind
@@ -132,7 +151,7 @@ class DesiredState:
         """Wants a cluster that is in no store, until it is removed."""
         managed = self._add(cluster, in_use=True, settings=settings, temporary=True)
         self._aim(managed)
-        self._poke()
+        self._work.add(cluster.id)
         return managed
 
     def revive(self, managed: ManagedCluster) -> None:
@@ -141,7 +160,7 @@ class DesiredState:
         if managed.failure is not None and kept_s >= self._policy.failure_kept_s:
             self._wake(managed)
             self._publish(managed)
-            self._poke()
+            self._work.add(managed.cluster.id)
 
     def remove(self, cluster_id: str) -> None:
         """Begins to take a cluster down: no new requests, those that wait fail, all replicas stop. Idempotent."""
@@ -149,16 +168,21 @@ class DesiredState:
         if managed.removed:
             return
         managed.removed = True
-        key = managed.cluster.account_id, managed.cluster.model_id
-        if self._ids.get(key) == cluster_id:
-            del self._ids[key]
+        account_id, model_id = managed.cluster.account_id, managed.cluster.model_id
+        ids = self._ids.get(account_id, {})
+        if ids.get(model_id) == cluster_id:
+            del ids[model_id]
+            if not ids:
+                del self._ids[account_id]
         self._gone[cluster_id] = asyncio.Event()
         self._publish(managed)
-        self._poke()
+        self._work.add(cluster_id)
 
     def forget(self, managed: ManagedCluster) -> None:
         """A removed cluster has no replica left."""
         del self.by_id[managed.cluster.id]
+        self.active.pop(managed.cluster.id, None)
+        self._work.forget(managed.cluster.id)
         self._routes.remove(managed.cluster.id, managed.refusal() or ClusterOff())
         self._gone.pop(managed.cluster.id).set()
 

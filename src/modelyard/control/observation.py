@@ -5,6 +5,8 @@ Owns the moves that follow from a sighting. Starts and stops nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from modelyard.control.boots import Boots
 from modelyard.control.desired import DesiredState
 from modelyard.control.faults import contained
@@ -18,7 +20,7 @@ HAVE_PROCESS = frozenset({Phase.LOADING, Phase.READY})
 
 
 class Observation:
-    """Looks at the replicas of every cluster. Loop thread only."""
+    """Looks at every replica, and closely at those of which the engine has said something new. Loop thread only."""
 
     def __init__(
         self,
@@ -32,15 +34,31 @@ class Observation:
         self._records = records
         self._boots = boots
 
-    def observe(self, now: float) -> None:
-        """Takes over what the engine sees at this moment."""
+    def observe(self, now: float) -> Sequence[str]:
+        """Takes over what the engine sees at this moment; the ids of the clusters for which that, or their load, is
+        new."""
         sightings = self._engine.sightings()
-        for managed in self._desired.all():
+        changed = []
+        for managed in list(self._desired.active.values()):
             with contained(managed):
-                for replica in list(managed.replicas.values()):
-                    if replica.state in HOLDS_MEMORY:
-                        unseen = Sighting(replica.id, Phase.GONE, reason="the engine does not know it")
-                        self._take_over(managed, replica, sightings.get(replica.id, unseen), now)
+                if self._observe_cluster(managed, sightings, now):
+                    changed.append(managed.cluster.id)
+        return changed
+
+    def _observe_cluster(self, managed: ManagedCluster, sightings: Mapping[str, Sighting], now: float) -> bool:
+        load = managed.route.load().total
+        new = load != managed.seen_load
+        managed.seen_load = load
+        for replica in list(managed.replicas.values()):
+            if replica.state in HOLDS_MEMORY:
+                sighting = sightings.get(replica.id)
+                if sighting is None:
+                    sighting = Sighting(replica.id, Phase.GONE, reason="the engine does not know it")
+                if sighting is not replica.sighting:
+                    self._take_over(managed, replica, sighting, now)
+                    replica.sighting = sighting
+                    new = True
+        return new
 
     def _take_over(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
         if not replica.started and (sighting.pid is not None or sighting.phase in HAVE_PROCESS):

@@ -5,7 +5,6 @@ For `Plane`, behind which they are, and for the tests of control.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from modelyard.catalog.catalog import Catalog
@@ -17,11 +16,13 @@ from modelyard.control.journal import Journal
 from modelyard.control.observation import Observation
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations
-from modelyard.control.reconciler import Reconciler, SuspensionOf
+from modelyard.control.reconciler import Reconciler
 from modelyard.control.records import Records
 from modelyard.control.room import QuotaOf
 from modelyard.control.routes import Routes
 from modelyard.control.stops import Stops
+from modelyard.control.suspensions import SuspensionOf, Suspensions
+from modelyard.control.work_queue import WorkQueue
 from modelyard.engine.base import Engine
 from modelyard.store.store import Store
 
@@ -58,17 +59,17 @@ def assemble(
     quota_of: QuotaOf,
     suspension_of: SuspensionOf,
     launch_refusal: LaunchRefusal,
-    poke: asyncio.Event,
+    work: WorkQueue,
     operator_id: str = "",
 ) -> Parts:
     """The parts, not started. `operator_id`: the account that may know what others do.
 
-    `poke`: set by all that changes something, `routes` included; the loop then looks."""
-    preparations = Preparations(catalog, engine.prepare, clock, poke.set)
-    desired = DesiredState(store, routes, preparations, clock, policy, poke.set)
-    stops = Stops(engine, routes, records, policy, poke.set)
+    `work`: told of all that changes something, by `routes` too; the loop then looks."""
+    preparations = Preparations(catalog, engine.prepare, clock, work.wake)
+    desired = DesiredState(store, routes, preparations, clock, policy, work)
+    stops = Stops(engine, routes, records, policy, work.wake)
     boots = Boots(
-        desired.by_id,
+        desired.active,
         engine,
         preparations,
         records,
@@ -76,7 +77,7 @@ def assemble(
         policy,
         quota_of,
         launch_refusal,
-        poke.set,
+        work.wake,
         may_use=catalog.may_use,
         form_of=catalog.form_of,
         operator_id=operator_id,
@@ -93,8 +94,8 @@ def assemble(
         clock,
         policy,
         server_id=server_id,
-        suspension_of=suspension_of,
-        poke=poke,
+        suspensions=Suspensions(suspension_of, desired, records),
+        work=work,
     )
     clusters = Clusters(store, catalog, preparations, desired, journal, clock, policy, quota_of=quota_of)
     return Parts(

@@ -85,17 +85,17 @@ class Plane:
 
     def overview(self) -> Overview:
         """What everything together is doing."""
-        load = self._parts.routes.totals()
-        return Overview(self._parts.engine.warm, load.in_flight, load.queued, len(self._clusters.all()))
+        load = self._parts.routes.totals(self._desired.active)
+        return Overview(self._parts.engine.warm, load.in_flight, load.queued, self._desired.count())
 
     def figures(self) -> Figures:
         """What everything is doing and has done, in numbers."""
-        parts, clusters = self._parts, self._clusters.all()
+        parts, active = self._parts, list(self._desired.active.values())
         return Figures(
             warm=parts.engine.warm,
-            clusters=len(clusters),
-            models=loads_of(clusters),
-            nodes=memory_of(parts.engine.nodes(), self._desired.all(), parts.boots.held, parts.engine.sightings()),
+            clusters=self._desired.count(),
+            models=loads_of(managed for managed in active if not managed.temporary),
+            nodes=memory_of(parts.engine.nodes(), active, parts.boots.held, parts.engine.sightings()),
             unwritten=parts.journal.unwritten,
             lag_s=parts.journal.lag_s(),
             tallies=parts.records.tallies,

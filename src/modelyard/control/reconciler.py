@@ -1,7 +1,8 @@
 """The loop that makes what runs match what is wanted: observe → plan → act → record, whenever something changed.
 
-Owns the order of the steps. All methods belong to the event loop's thread and return at once; what takes time (a boot,
-a stop, a write) goes on beside the loop and pokes it when it is done.
+Owns the order of the steps. A step looks at the clusters to which something has happened, or for which something is
+due, not at all there are. All methods belong to the event loop's thread and return at once; what takes time (a boot, a
+stop, a write) goes on beside the loop and wakes it when it is done.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 from modelyard.clock import Clock
 from modelyard.control.boots import Boots
@@ -24,17 +26,20 @@ from modelyard.control.records import Records
 from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.states import HOLDS_MEMORY
 from modelyard.control.stops import Stops
+from modelyard.control.suspensions import Suspensions
+from modelyard.control.work_queue import WorkQueue
 from modelyard.engine.base import Engine, Stray
-from modelyard.errors import ClusterOff, ModelyardError
+from modelyard.errors import ClusterOff
 from modelyard.store.store import Store
 
 log = logging.getLogger(__name__)
 
 REST_PER_STEP = 4
-"""After a step the loop rests this many times as long as the step took, so that requests, which poke it, come first."""
-
-SuspensionOf = Callable[[str], ModelyardError | None]
-"""Why an account, by its id, may run nothing for now; None when it may."""
+"""After a step the loop rests this many times as long as the step took, so that requests, which wake it, come first."""
+LOOKS_PER_STEP = 40
+"""Clusters that one step looks at, the others wait for the next one: about a millisecond."""
+SWEPT_PER_TICK = 20
+"""Clusters of all there are that are looked at each second although nothing is known to have happened to them."""
 
 
 class Reconciler:
@@ -53,11 +58,10 @@ class Reconciler:
         policy: Policy,
         *,
         server_id: str,
-        suspension_of: SuspensionOf,
-        poke: asyncio.Event,
+        suspensions: Suspensions,
+        work: WorkQueue,
     ) -> None:
-        """`server_id`: whose lives are closed at the start. `suspension_of` is asked at every step. `poke`: set by
-        whoever has changed something."""
+        """`server_id`: whose lives are closed at the start. `work`: what there is to look at."""
         self._desired = desired
         self._observation = observation
         self._boots = boots
@@ -68,18 +72,19 @@ class Reconciler:
         self._clock = clock
         self._policy = policy
         self._server_id = server_id
-        self._suspension_of = suspension_of
-        self._poke = poke
+        self._suspensions = suspensions
+        self._work = work
         self._deadlines = Deadlines(boot_s=policy.boot_s, drain_s=policy.drain_s)
         self._tasks: list[asyncio.Task[None]] = []
-        self._heartbeat_at = self._count_at = clock.monotonic()
+        self._heartbeat_at = self._count_at = self._tick_at = clock.monotonic()
+        self._sweep: Iterator[str] = iter(())
 
     # --- life ---
 
     async def start(self) -> None:
         """Heals what was left behind, takes up what is wanted, and starts the loop."""
         await self.recover()
-        self._engine.watch(self._poke.set)
+        self._engine.watch(self._work.wake)
         self._tasks = [
             asyncio.create_task(self._run(), name="reconciler"),
             asyncio.create_task(self._desired.read_forever(), name="desired state"),
@@ -113,50 +118,52 @@ class Reconciler:
         await self._engine.close()
         await self._stops.wait()
         self._observation.observe(self._clock.monotonic())
-        self._count_inferences()
+        self._count_inferences(self._desired.all())
 
     async def _run(self) -> None:
         while True:
-            self._poke.clear()
+            self._work.changed.clear()
             began = time.perf_counter()
             try:
                 self.step()
             except Exception:  # a bug must not end the supervision
                 log.exception("an error in the control loop")
+                self._look_at_all_soon()
             await asyncio.sleep(REST_PER_STEP * (time.perf_counter() - began))
-            try:
-                async with asyncio.timeout(self._policy.tick_s):
-                    await self._poke.wait()
-            except TimeoutError:
-                continue
+            await self._work.wait(self._clock.monotonic(), self._policy.tick_s)
 
     def step(self) -> None:
         """One turn of the loop."""
         now = self._clock.monotonic()
 
-        # STEP 1: observe what became of the replicas.
-        self._observation.observe(now)
+        # STEP 1: observe what became of the replicas; who is to be looked at besides?
+        if now - self._tick_at >= self._policy.tick_s:
+            self._tick_at = now
+            self._add_unnoticed()
+        ids = dict.fromkeys([*self._observation.observe(now), *self._work.take(now, LOOKS_PER_STEP)])
+        looked_at = [managed for each in ids if (managed := self._desired.by_id.get(each)) is not None]
 
-        for managed in self._desired.all():
+        for managed in looked_at:
             with contained(managed):
                 # STEP 2: how many should there be?
-                self._consider_funds(managed)
+                self._suspensions.consider(managed)
                 self._consider_use(managed, now)
                 managed.aim(now, self._policy.slots_per_target, self._policy.stable_window_s)
                 # STEP 3: plan and act.
                 for action in plan_cluster(managed.view(now), self._deadlines):
                     self._act(managed, action, now)
+            if not managed.at_rest:
+                self._desired.active[managed.cluster.id] = managed
 
         # STEP 4: find room for those that wait for it, the oldest first.
         self._boots.place_queued(now)
 
-        # STEP 5: tell the gateway who is ready.
-        for managed in self._desired.all():
+        # STEP 5: tell the gateway who is ready; when is each to be looked at again?
+        for managed in looked_at:
             with contained(managed):
                 self._stops.publish(managed)
-                if managed.removed and not managed.replicas:
-                    self._count_inferences()
-                    self._desired.forget(managed)
+            with contained(managed):
+                self._look_again(managed, now)
 
         # STEP 6: record that they live, and what they did.
         if now - self._heartbeat_at >= self._policy.heartbeat_s:
@@ -164,18 +171,27 @@ class Reconciler:
             self._heartbeat()
         if now - self._count_at >= self._policy.count_s:
             self._count_at = now
-            self._count_inferences()
+            self._count_inferences(self._desired.active.values())
+
+    # --- STEP 1: who is looked at ---
+
+    def _add_unnoticed(self) -> None:
+        """Those whose account's funds have changed, and some of all there are, in turn: should something ever happen to
+        a cluster that nobody has told, it is found."""
+        for managed in self._suspensions.find_changed():
+            self._work.add(managed.cluster.id)
+        swept = list(islice(self._sweep, SWEPT_PER_TICK))
+        if len(swept) < SWEPT_PER_TICK:
+            self._sweep = iter(list(self._desired.by_id))
+        for cluster_id in swept:
+            self._work.add(cluster_id)
+
+    def _look_at_all_soon(self) -> None:
+        """Whatever a step that broke off has left undone is found."""
+        for cluster_id in self._desired.by_id:
+            self._work.add_at(cluster_id, self._clock.monotonic() + self._policy.tick_s)
 
     # --- STEP 2: how many ---
-
-    def _consider_funds(self, managed: ManagedCluster) -> None:
-        """Without funds nothing new is begun: what is running drains, what waits is told why."""
-        suspension = self._suspension_of(managed.cluster.account_id)
-        if suspension is not None and managed.suspension is None:
-            self._records.event(managed.cluster, "unpaid", suspension.message)
-        elif suspension is None and managed.suspension is not None:
-            self._records.event(managed.cluster, "paid", "there are funds again")
-        managed.suspension = suspension
 
     def _consider_use(self, managed: ManagedCluster, now: float) -> None:
         if managed.off:
@@ -207,22 +223,35 @@ class Reconciler:
             self._records.event(managed.cluster, "stuck", f"{replica.id} is ended: {reason}")
             self._stops.stop(managed, replica, f"stuck: {reason}", self._clock.monotonic(), failed=True)
 
+    # --- STEP 5: when again ---
+
+    def _look_again(self, managed: ManagedCluster, now: float) -> None:
+        cluster_id = managed.cluster.id
+        if managed.removed and not managed.replicas:
+            self._count_inferences([managed])
+            self._desired.forget(managed)
+            return
+        if managed.at_rest:
+            self._desired.active.pop(cluster_id, None)
+        if (at := managed.next_look_at(now, self._policy)) is not None:
+            self._work.add_at(cluster_id, at)
+
     # --- STEP 6: record ---
 
     def _heartbeat(self) -> None:
         self._records.alive(
             [
                 replica.id
-                for managed in self._desired.all()
+                for managed in self._desired.active.values()
                 for replica in managed.replicas.values()
                 if replica.state in HOLDS_MEMORY
             ]
         )
 
-    def _count_inferences(self) -> None:
+    def _count_inferences(self, clusters: Iterable[ManagedCluster]) -> None:
         counts = {}
         now = self._clock.now()
-        for managed in self._desired.all():
+        for managed in clusters:
             finished, managed.route.finished = managed.route.finished, 0
             if finished:
                 total = managed.cluster.inferences + finished

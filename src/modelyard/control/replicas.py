@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from modelyard.control.autoscaler import Peak, replicas_for, wanted_replicas
 from modelyard.control.failures import Failures
 from modelyard.control.plan import ClusterView, ReplicaView
+from modelyard.control.policy import Policy
 from modelyard.control.routes import Route
 from modelyard.control.states import LIVE, ClusterStatus, ReplicaState, check_move, cluster_status
-from modelyard.engine.base import Place
+from modelyard.engine.base import Place, Sighting
 from modelyard.engine.link import Link
 from modelyard.errors import ClusterOff, ModelyardError
 from modelyard.records.clusters import Capacity, Cluster
@@ -36,7 +38,8 @@ class Replica:
     it is at `place`, where `reserved_bytes` count against the node and `reserved_device_bytes` against the device;
     `peak_bytes` and `peak_device_bytes` are the most it was seen to hold; `priced_bytes` is what its account pays for.
     `stopping`: its end was asked for, with this reason. `ready_at`: monotonic time it became ready. `started`:
-    it has, or had, a process, as the ledger knows. `withdrawn`: its end was asked for between the two."""
+    it has, or had, a process, as the ledger knows. `withdrawn`: its end was asked for between the two. `sighting`: what
+    the engine said of it when that was last looked at."""
 
     id: str
     since: float
@@ -54,6 +57,7 @@ class Replica:
     ready_at: float | None = None
     started: bool = False
     withdrawn: bool = False
+    sighting: Sighting | None = None
 
     @property
     def was_ready(self) -> bool:
@@ -85,7 +89,7 @@ class ManagedCluster:
     replica last became ready, `boot_s` after its launch.
     `held_bytes`: the most that one of its replicas was seen to hold, where that was more than was reserved for it.
     `form`: what its replicas load, from the first launch on; None before.
-    `removed`: being deleted. `temporary`: in no store.
+    `removed`: being deleted. `temporary`: in no store. `seen_load`: its requests when they were last counted.
     """
 
     cluster: Cluster
@@ -109,6 +113,7 @@ class ManagedCluster:
     form: ModelCard | None = None
     removed: bool = False
     temporary: bool = False
+    seen_load: int = 0
 
     @property
     def off(self) -> bool:
@@ -151,6 +156,30 @@ class ManagedCluster:
     def live(self) -> int:
         """Replicas that count towards the wanted number."""
         return sum(replica.state in LIVE for replica in self.replicas.values())
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it has nothing, and nothing to do: it stays so until something happens to it."""
+        return not (self.replicas or self.route.finished or self.removed or self.route.load().total)
+
+    def next_look_at(self, now: float, policy: Policy) -> float | None:
+        """The monotonic time at which something may be due although nothing happens; None: nothing will be."""
+        moments = [moment for moment in self._due_moments(now, policy) if moment >= now]
+        if not self.at_rest:
+            moments.append(now + policy.tick_s)
+        return min(moments, default=None)
+
+    def _due_moments(self, now: float, policy: Policy) -> Iterator[float]:
+        """When a pause ends, when it is idle for too long, when its window forgets a peak, and its replicas' ends."""
+        yield self.retry_at
+        if (idle_s := self.idle_s(now)) is not None:
+            yield now - idle_s + self.cluster.timeout_s
+        yield self.peak.forgets_at(policy.stable_window_s)
+        for replica in self.replicas.values():
+            if replica.state is ReplicaState.DRAINING:
+                yield replica.since + policy.drain_s
+            elif replica.state is not ReplicaState.READY:
+                yield replica.since + policy.boot_s
 
     def idle_s(self, now: float) -> float | None:
         """Seconds since it last had anything to do; None while it has, while one boots, or before one is ready."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from modelyard.clock import Clock
@@ -65,9 +65,9 @@ class Route:
 class Routes:
     """All clusters' routes."""
 
-    def __init__(self, clock: Clock, *, max_queued: int, on_demand: Callable[[], None]) -> None:
-        """`max_queued`: requests that may wait per cluster before new ones are turned away. `on_demand`: called when a
-        request waits, a drained replica is free, or a link broke."""
+    def __init__(self, clock: Clock, *, max_queued: int, on_demand: Callable[[str], None]) -> None:
+        """`max_queued`: requests that may wait per cluster before new ones are turned away. `on_demand`: called with a
+        cluster's id when a request waits, a drained replica is free, or a link broke."""
         self._clock = clock
         self._max_queued = max_queued
         self._routes: dict[str, Route] = {}
@@ -80,9 +80,9 @@ class Routes:
             route = self._routes[cluster_id] = Route(cluster_id, last_activity=self._clock.monotonic())
         return route
 
-    def totals(self) -> Load:
-        """The load of everything."""
-        loads = [route.load() for route in self._routes.values()]
+    def totals(self, cluster_ids: Iterable[str]) -> Load:
+        """The load of these together."""
+        loads = [self._routes[cluster_id].load() for cluster_id in cluster_ids]
         return Load(sum(load.in_flight for load in loads), sum(load.queued for load in loads))
 
     async def acquire(self, route: Route, deadline_s: float) -> Target:
@@ -123,7 +123,7 @@ class Routes:
         route.last_activity = self._clock.monotonic()
         if target.replica_id in route.leaving and target.in_flight == 0:
             route.leaving.pop(target.replica_id)
-            self._on_demand()  # a drained replica can be stopped
+            self._on_demand(route.cluster_id)  # a drained replica can be stopped
         self._serve_queue(route)
 
     def lose(self, route: Route, target: Target) -> None:
@@ -133,7 +133,7 @@ class Routes:
         """
         if route.targets.get(target.replica_id) is target:
             route.leaving[target.replica_id] = route.targets.pop(target.replica_id)
-        self._on_demand()
+        self._on_demand(route.cluster_id)
 
     def publish(
         self, cluster_id: str, links: Mapping[str, tuple[Link, int]], failure: ModelyardError | None = None
@@ -165,7 +165,7 @@ class Routes:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Target] = loop.create_future()
         queue.append(waiter)
-        self._on_demand()
+        self._on_demand(route.cluster_id)
         timer = loop.call_later(deadline_s, expire, waiter, deadline_s)
         try:
             return await waiter

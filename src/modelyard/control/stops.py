@@ -25,13 +25,13 @@ class Stops:
     """Takes replicas out of the routes and ends them. Loop thread only; a stop goes on beside the loop."""
 
     def __init__(
-        self, engine: Engine, routes: Routes, records: Records, policy: Policy, poke: Callable[[], None]
+        self, engine: Engine, routes: Routes, records: Records, policy: Policy, wake: Callable[[], None]
     ) -> None:
         self._engine = engine
         self._routes = routes
         self._records = records
         self._policy = policy
-        self._poke = poke
+        self._wake = wake
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def wait(self) -> None:
@@ -80,4 +80,4 @@ class Stops:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s failed", task.get_name(), exc_info=error)
-        self._poke()
+        self._wake()

@@ -1,0 +1,67 @@
+"""Which clusters the control loop looks at next: those that something happened to, and those whose time has come.
+
+Owns the marks and the due times, and wakes the loop. Knows of clusters no more than their ids. Loop thread only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Sequence
+from itertools import islice
+
+
+class WorkQueue:
+    """Each cluster is in it once, however much happened to it; the longest marked is taken first."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        """Set when there is something to look at."""
+        self._marked: dict[str, None] = {}
+        self._due: dict[str, float] = {}
+        self._times: list[tuple[float, str]] = []  # with those that `_due` does not hold any more
+
+    def wake(self) -> None:
+        """Something has changed that is no one cluster's."""
+        self.changed.set()
+
+    def add(self, cluster_id: str) -> None:
+        """Something has happened to a cluster. Idempotent."""
+        self._marked[cluster_id] = None
+        self.changed.set()
+
+    def add_at(self, cluster_id: str, at: float) -> None:
+        """A cluster is to be looked at then, a monotonic time, at the latest."""
+        known = self._due.get(cluster_id)
+        if known is None or at < known:
+            self._due[cluster_id] = at
+            heapq.heappush(self._times, (at, cluster_id))
+
+    def take(self, now: float, most: int) -> Sequence[str]:
+        """The clusters to look at now, no more than `most`; the others come with the next call."""
+        while self._times and self._times[0][0] <= now:
+            at, cluster_id = heapq.heappop(self._times)
+            if self._due.get(cluster_id) == at:
+                del self._due[cluster_id]
+                self._marked.setdefault(cluster_id)
+        taken = list(islice(self._marked, most))
+        for cluster_id in taken:
+            del self._marked[cluster_id]
+        if self._marked:
+            self.changed.set()
+        return taken
+
+    def forget(self, cluster_id: str) -> None:
+        """There is no such cluster any more."""
+        self._marked.pop(cluster_id, None)
+        self._due.pop(cluster_id, None)
+
+    async def wait(self, now: float, most_s: float) -> None:
+        """Returns when something has changed or the next cluster is due, after `most_s` at the latest."""
+        if self._times:
+            most_s = min(most_s, max(0.0, self._times[0][0] - now))
+        try:
+            async with asyncio.timeout(most_s):
+                await self.changed.wait()
+        except TimeoutError:
+            return
