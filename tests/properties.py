@@ -10,10 +10,11 @@ TIMES = int(os.environ.get("MODELYARD_TEST_EXAMPLES_TIMES", "1"))
 """By how much every test's examples are multiplied."""
 
 
-def examples(count: int) -> settings:
-    """The settings of a test that tries `count` examples with one set of fixtures for all."""
+def examples(count: int, verified: int | None = None) -> settings:
+    """The settings of a test that tries `count` examples with one set of fixtures for all; `verified`: how many of them
+    in `make verify-properties`, where that is not as much more as for every test."""
     return settings(
-        max_examples=count * TIMES,
+        max_examples=count if TIMES == 1 else verified or count * TIMES,
         derandomize=TIMES == 1,
         deadline=None,
         database=None,

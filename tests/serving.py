@@ -186,8 +186,8 @@ class Server:
         self.client.close()
         self.stop()
 
-    def start(self, *, warm: bool = True) -> None:
-        """Starts the process and waits until it answers; `warm`: until boots are quick."""
+    def start(self, *, warm: bool = True, boots: bool = True) -> None:
+        """Starts the process and waits until it answers; `warm`: until boots are quick; `boots`: see above."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._environ, stdout=log, stderr=log)
         try:
@@ -195,7 +195,7 @@ class Server:
         except AssertionError as error:
             self.stop()
             raise AssertionError(f"the server did not start: {self.log.read_text()[-2000:]}") from error
-        if not self._boots:
+        if not (self._boots and boots):
             self._held = wait_until(self.standbys)
             for standby in self._held:
                 standby.suspend()
@@ -257,11 +257,17 @@ class Server:
         try:
             yield self
         finally:
-            for cluster in self.client.get("/models/v2/list/clusters").json()["output"]:
+            for cluster in self.clusters():
                 self.delete(cluster["modelId"])
             wait_until(lambda: not self.workers())
             for place in places:
                 place.unlink()
+
+    def clusters(self) -> list[dict[str, Any]]:
+        """The operator's clusters, as soon as they may be listed: who has read too much is told to come back."""
+        path = "/models/v2/list/clusters"
+        response = wait_until(lambda: answer if (answer := self.client.get(path)).status_code == 200 else None)
+        return list(response.json()["output"])
 
     def descendants(self) -> list[psutil.Process]:
         """Every process the server has started, directly or not."""

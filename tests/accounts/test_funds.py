@@ -131,7 +131,7 @@ moves = st.lists(
 )
 
 
-@examples(20)
+@examples(10, verified=400)
 @given(moves)
 async def test_counting_bit_by_bit_is_counting_at_once(store: Store, steps: list[tuple[str, float]]) -> None:
     """Lives may end late: recorded now, at a moment long past, as after an outage of the database."""

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.attacks.memory import MIB
-from tests.attacks.registry import LEFT_OUT, all_attacks, modules, settings_of
+from tests.attacks.registry import LEFT_OUT, all_attacks, modules
 from tests.serving import Server, resident_bytes, wait_until
 
 NOT_REPEATED = "It repeats the others."
@@ -25,14 +25,12 @@ MOST_ABOVE_FRESH_BYTES = 60 * MIB
 
 
 @pytest.fixture
-def attacked(zoo: Path, tmp_path: Path) -> Iterator[Server]:
-    attacks = all_attacks()
-    models = tmp_path / "models"
-    shutil.copytree(zoo, models)
-    for each in attacks.values():
+def attacked(zoo: Path, attacked_server: Server, tmp_path: Path) -> Iterator[Server]:
+    shutil.copytree(zoo, tmp_path, dirs_exist_ok=True)
+    for each in all_attacks().values():
         if each.models is not None:
-            each.models(models)
-    with Server(tmp_path, models, **settings_of(attacks)) as server:
+            each.models(tmp_path)
+    with attacked_server.with_models(tmp_path) as server:
         server.run("tiny/gpt2", **GREETING)
         yield server
 

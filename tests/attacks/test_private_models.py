@@ -131,11 +131,11 @@ def test_it_stays_so_when_the_token_is_gone_and_when_the_hub_is(server: Server, 
     with add_account(server, "bob") as bob:
         hub.tokens = set()
         server.stop()
-        server.start(warm=False)
+        server.start(warm=False, boots=False)
         assert ask(bob, PRIVATE) == ask(bob, NOTHING)
         hub.faults.status = 503
         server.stop()
-        server.start(warm=False)
+        server.start(warm=False, boots=False)
         for model_id in (PRIVATE, GATED):
             assert ask(bob, model_id) == ask(bob, NOTHING)
         assert bob.get(f"/models/v2/list/models?modelId={PUBLIC}").json()["output"], "public models are for everybody"

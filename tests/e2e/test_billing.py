@@ -340,7 +340,7 @@ def test_what_was_set_aside_when_the_server_was_killed_is_free_again(by_request:
         with store._database.read() as rows:
             left = rows.execute(select(requests).where(requests.c.settled_at.is_(None))).one()
         assert left.reserved_nano > 0
-        by_request.start(warm=False)
+        by_request.start(warm=False, boots=False)
         after = wait_until(lambda: (r := store.requests.find(left.id)) and r.settled_at and r)
         assert (after.outcome, after.charged_nano) == ("lost", 0)
         assert store.requests.spent_nano(account.id) == spent - left.reserved_nano

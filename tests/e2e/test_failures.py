@@ -184,7 +184,7 @@ def test_stopping_a_server_politely_ends_every_process(own_server: Server):
 
 
 def test_a_model_bigger_than_memory_is_refused_at_once(zoo: Path, tmp_path: Path):
-    with Server(tmp_path, zoo, "--memory-gb", "0.01", warm=False) as server:
+    with Server(tmp_path, zoo, "--memory-gb", "0.01", boots=False) as server:
         response = server.post("tiny/classifier", text="hello")
         assert response.status_code == 503
         assert "--memory" in response.json()["error"]

@@ -256,12 +256,16 @@ async def test_logs_are_read_by_folder_the_newest_first(any_engine: Harness) -> 
 
 
 def order(source: Path, target: Path) -> ExportOrder:
-    return ExportOrder(path=str(source), task="text-generation", kind="onnx", target=str(target), model_id="tests/gpt2")
+    task = "text-classification"
+    return ExportOrder(path=str(source), task=task, kind="onnx", target=str(target), model_id="tests/classifier")
 
 
-async def test_a_variant_is_made_step_by_step(any_engine: Harness, tiny_gpt2: Path, tmp_path: Path) -> None:
+async def test_a_variant_is_made_step_by_step(
+    any_engine: Harness, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
     steps: list[str] = []
-    facts = await any_engine.engine.export(order(tiny_gpt2, tmp_path / "made"), any_engine.place, steps.append)
+    made = order(model_folder("bert_classifier"), tmp_path / "made")
+    facts = await any_engine.engine.export(made, any_engine.place, steps.append)
     assert facts["parameters"] > 0
     assert steps
     assert all(steps)

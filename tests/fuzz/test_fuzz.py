@@ -18,7 +18,7 @@ MODELS = ["tiny/classifier", "tiny/gpt2"]
 @pytest.fixture(scope="module")
 def fuzzed(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Run]]:
     with Server(tmp_path_factory.mktemp("fuzz"), zoo, warm=False) as server:
-        yield server, fuzz_calls(server, MODELS, seed=1, examples=3, stall_s=inf)
+        yield server, fuzz_calls(server, MODELS, seed=1, examples=2, stall_s=inf)
 
 
 def test_calls_that_nobody_wrote_are_answered_as_described_and_leave_nothing(fuzzed: tuple[Server, Run]) -> None:

@@ -236,7 +236,7 @@ def test_the_bill_is_the_formula_on_the_true_lives(store: Store, url: str, tmp_p
 
     played: list[Game] = []
 
-    @examples(25)
+    @examples(10, verified=500)
     @given(moves, st.sampled_from(TARIFFS))
     @example(BOOT_CUT_SHORT, TARIFFS[0])
     @example(BOOT_CUT_SHORT, TARIFFS[1])
