@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.described import check_answers
-from tests.serving import Server
+from tests.serving import Server, free_port
 
 ZOO = {
     "tiny/gpt2": "gpt2",
@@ -57,11 +57,12 @@ def server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A warm server for modules that bring models of their own: `with_models`. It has none, limits nobody's requests,
-    fetches from this machine too, for five seconds at most, measures for one, and reads the pickles of UNSAFE."""
+    fetches from this machine too, for five seconds at most, measures for one, reads the pickles of UNSAFE, and
+    tells its metrics on a port of their own."""
     folder = tmp_path_factory.mktemp("shared-server")
     (folder / "models").mkdir()
     flags = ("--rate-limit", "0", "--allow-private-media", "--fetch-timeout-s", "5", "--job-benchmark-s", "1")
-    environ = {"MODELYARD_ALLOW_UNSAFE": ",".join(UNSAFE)}
+    environ = {"MODELYARD_ALLOW_UNSAFE": ",".join(UNSAFE), "MODELYARD_METRICS_PORT": str(free_port())}
     with Server(folder, folder / "models", *flags, **environ) as running:
         yield running
 

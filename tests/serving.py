@@ -249,11 +249,11 @@ class Server:
 
     @contextmanager
     def with_models(self, folder: Path) -> Iterator[Self]:
-        """Serves a folder's models too, until the end of the block: by then none is loaded, none has a cluster."""
-        places = [self.models_dir / model.relative_to(folder) for model in folder.glob("*/*")]
+        """Serves a folder's models too, until the end of the block: by then none is loaded, none has a cluster. Of the
+        organisations in the folder, which the server must not have yet, it serves models that come later as well."""
+        places = [self.models_dir / organisation.name for organisation in folder.iterdir()]
         for place in places:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(folder / place.relative_to(self.models_dir))
+            place.symlink_to(folder / place.name)
         try:
             yield self
         finally:

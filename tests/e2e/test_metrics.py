@@ -10,23 +10,23 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.attacks.test_strangers import add_account
 from tests.builders import build
-from tests.serving import REQUEST_S, Server, free_port
+from tests.serving import REQUEST_S, Server, wait_until
 
 MODEL = "tiny/gpt2"
 NEW_TOKENS = 8
 
 
 @pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
+def server(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    models = tmp_path_factory.mktemp("metrics")
+    build("gpt2", models / MODEL)
+    with shared_server.with_models(models) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("metrics")
-    build("gpt2", folder / "models" / MODEL)
-    with Server(folder, folder / "models", MODELYARD_METRICS_PORT=str(port)) as server:
-        yield server
+def port(server: Server) -> int:
+    return int(server._environ["MODELYARD_METRICS_PORT"])
 
 
 def samples(text: str) -> dict[str, float]:
@@ -39,21 +39,34 @@ def samples(text: str) -> dict[str, float]:
     return found
 
 
+def since(before: dict[str, float], now: dict[str, float]) -> dict[str, float]:
+    """By how much each figure has grown."""
+    return {name: value - before.get(name, 0.0) for name, value in now.items()}
+
+
+def without_replicas(figures: dict[str, float]) -> dict[str, float] | None:
+    """The figures, once those of models that were served before tell of no replica."""
+    return figures if figures.get("modelyard_replicas", 0.0) == 0.0 else None
+
+
 def test_what_clients_asked_for_is_counted(server: Server, port: int) -> None:
+    before = wait_until(lambda: without_replicas(samples(server.client.get("/metrics").text)))
     params = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}
     assert server.post(MODEL, text="the cat", params=params).status_code == 200
     assert server.post(MODEL, text="the cat", params=params, stream=True).status_code == 200
     assert server.post(MODEL, text="the cat", params={"max_new_tokens": -1}).status_code == 422
-    own = samples(server.client.get("/metrics").text)
+    own = since(before, samples(server.client.get("/metrics").text))
     assert own["modelyard_requests_total"] == 3
     assert own["modelyard_new_tokens_total"] == 2 * NEW_TOKENS
     assert own["modelyard_first_piece_seconds_count"] == own["modelyard_token_seconds_count"] == 1
     assert own["modelyard_boot_seconds_count"] == own["modelyard_replicas"] == 1
     assert own["modelyard_memory_bytes"] > 0
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=REQUEST_S) as prometheus:
-        assert samples(prometheus.get("/metrics").text)["modelyard_requests_total"] == 3
+        seen = since(before, samples(prometheus.get("/metrics").text))
+        assert seen["modelyard_requests_total"] == 3
         vllm = samples(prometheus.get("/metrics", params={"names": "vllm"}).text)
-        assert vllm["vllm:generation_tokens_total"] == 2 * NEW_TOKENS
+        written = before.get("modelyard_new_tokens_total", 0.0) + 2 * NEW_TOKENS
+        assert vllm["vllm:generation_tokens_total"] == written
         assert prometheus.get("/models/v2/list/models").status_code == 404
 
 

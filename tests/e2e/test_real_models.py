@@ -23,9 +23,10 @@ JOB_S = 500.0
 
 
 @pytest.fixture(scope="module")
-def real_server(real_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def real_server(real_models: Path, shared_server: Server) -> Iterator[Server]:
     """Serves MiniLM, and SmolLM2 as soon as a test has it made."""
-    with Server(tmp_path_factory.mktemp("real-server"), real_models, "--job-benchmark-s", "1") as running:
+    (real_models / SMOLLM2).parent.mkdir(exist_ok=True)
+    with shared_server.with_models(real_models) as running:
         yield running
 
 
