@@ -239,14 +239,14 @@ def text_to_video_sd(folder: Path) -> None:
     save_pipeline(
         folder,
         diffusers.TextToVideoSDPipeline(
-            vae=vae(),
+            vae=vae(levels=3),
             text_encoder=library.CLIPTextModel(clip_text_config()),
             tokenizer=clip_tokenizer(),
             unet=diffusers.UNet3DConditionModel(
                 block_out_channels=(16, 32),
                 layers_per_block=1,
                 norm_num_groups=8,
-                sample_size=16,
+                sample_size=8,
                 in_channels=4,
                 out_channels=4,
                 down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
