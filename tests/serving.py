@@ -37,6 +37,8 @@ which takes 20 ms of CPU time."""
 PORTS, PORT_SHARES = range(10_016, 32_000), 16
 """Source: ip_local_port_range in ip(7), which begins at 32768."""
 SELDOM_S = 0.05
+WARM_EVERY_S = 0.2
+"""Each question whether a server is warm takes 10 ms of CPU time, here and there; it is so after seconds."""
 ONE_FORM = {"MODELYARD_RUNTIME": "original"}
 """Jobs of servers in tests measure models as they are: to make another form of each takes ten seconds."""
 ENDLESS = ("tiny/t5", {"max_new_tokens": 20_000, "min_new_tokens": 20_000, "do_sample": False})
@@ -191,7 +193,9 @@ class Server:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._environ, stdout=log, stderr=log)
         try:
-            wait_until(lambda: self.is_up(warm=warm), START_DEADLINE_S)
+            wait_until(lambda: self.is_up(warm=False), START_DEADLINE_S)
+            if warm:
+                wait_until(lambda: self.is_up(warm=True), START_DEADLINE_S, every_s=WARM_EVERY_S)
         except AssertionError as error:
             self.stop()
             raise AssertionError(f"the server did not start: {self.log.read_text()[-2000:]}") from error

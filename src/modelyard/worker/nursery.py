@@ -196,16 +196,17 @@ def main() -> None:
 
 
 def preload(modules: Sequence[str]) -> None:
-    """Imports what forks are to share. Collections meanwhile would find nothing, and take a seventh of the time."""
+    """Imports what forks are to share. Collections meanwhile would find next to nothing, and take a seventh of the
+    time; one at the end would take a third of a second, and find less than a megabyte."""
     gc.disable()
     for name in modules:
         importlib.import_module(name)
+    gc.freeze()
     gc.enable()
 
 
 def freeze() -> None:
     """Once everything is imported that forks are to share: collections in them would touch, and so copy, every page."""
-    gc.collect()
     gc.freeze()
 
 
