@@ -343,12 +343,11 @@ async def test_a_worker_gets_little_of_its_owner(monkeypatch: pytest.MonkeyPatch
             assert "my-secret" not in told["environment"].values()
             assert told["frozen"] > 1000
             assert told["group"] == pid_of(harness, link)
-            # Input, output and error; its own folder in /proc; the loop with its pair to wake it; the listener, the
-            # connection.
-            own = f"/proc/{pid_of(harness, link)}"
-            assert told["descriptors"] == sorted(
-                ["/dev/null", own, str(tmp_path / "log"), str(tmp_path / "log"), "anon_inode", *["socket"] * 4]
-            )
+            # Input, output and error; its own folder in /proc; the listener, the connection; and the loop, which waits
+            # on one, is woken by one, a pair of sockets and two of pipes, and keeps one to spare.
+            own, log = f"/proc/{pid_of(harness, link)}", str(tmp_path / "log")
+            loops = ["anon_inode", "anon_inode", "/dev/null", *["pipe"] * 4, *["socket"] * 2]
+            assert told["descriptors"] == sorted(["/dev/null", own, log, log, *["socket"] * 2, *loops])
         assert len({(await facts(link))["random"] for link in links}) == 2
 
 
