@@ -13,7 +13,7 @@ import pytest
 from tests.attacks.memory import MIB, measured
 from tests.attacks.registry import attack
 from tests.builders.fixtures import FAMILY_OF_TASK
-from tests.serving import KEY, REQUEST_S, Server
+from tests.serving import KEY, REQUEST_S, Server, wait_until
 
 HEADER_BYTES = 48_000
 SPELLINGS = 1_000
@@ -22,6 +22,14 @@ SPELLINGS = 1_000
 def add_account(server: Server, name: str, *flags: str) -> httpx.Client:
     """A client with a key of an account that is not the operator's."""
     return server.client_of(server.command("keys", "create", name, "--account", name, *flags))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def guesses_forgotten(server: Server) -> Iterator[None]:
+    """Whoever shares the server is answered again, with a key that it has not seen yet."""
+    yield
+    with add_account(server, "newcomer") as newcomer:
+        wait_until(lambda: newcomer.get("/models/v2/list/clusters").status_code == 200)
 
 
 def test_health_is_one_word_for_all_but_the_operator(server: Server):
