@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.cli.conftest import DEADLINE_S, Terminal, clean_environ
-from tests.serving import family_of, is_alive, wait_until
+from tests.serving import PLAIN, family_of, is_alive, wait_until
 
 GPT2 = "tiny/gpt2"
 
@@ -139,7 +139,7 @@ def worker(waiting_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 def health(worker: str) -> httpx.Response:
     """How it is, however long it takes to say so while it imports its libraries."""
-    return httpx.get(f"{worker}/health", timeout=DEADLINE_S)
+    return httpx.get(f"{worker}/health", timeout=DEADLINE_S, verify=PLAIN)
 
 
 @pytest.fixture
