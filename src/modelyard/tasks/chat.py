@@ -87,7 +87,7 @@ def options(model: Model, _params: ChatParams) -> Mapping[str, Any]:
     return {"stop_token_ids": turn_ends(model, blocks=False)}
 
 
-GENERATION = Generation(prompts=prompts, answer=answer_conversation, options=options, texts=texts)
+GENERATION = Generation(prompts=prompts, answer=answer_conversation, options=options, texts=texts, reads_ids=True)
 """A stream carries the text of the answer's content only."""
 
 TASK = Task(

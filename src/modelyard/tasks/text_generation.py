@@ -64,7 +64,7 @@ def no_start() -> InvalidRequest:
     return InvalidRequest(field="text", got="", accepted="a text that is not empty: this model has no start token")
 
 
-GENERATION = Generation(prompts=prompts, answer=answer_texts, texts=texts)
+GENERATION = Generation(prompts=prompts, answer=answer_texts, texts=texts, reads_ids=True)
 """A stream carries the prompt first, then the continuation as it is made."""
 
 TASK = Task(

@@ -14,21 +14,23 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from modelyard.errors import ModelRefused, ModelyardError, Unavailable
 from modelyard.protocol import Failed, Loading, Ready, Starting, Status
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Task
 from modelyard.tasks.maker import Loaded
-from modelyard.tasks.model import TextModel
+from modelyard.tasks.model import Model, TextModel
 from modelyard.tasks.registry import get_task
+from modelyard.tasks.token_model import HasTokenModel, TokenModel
 from modelyard.worker.calls import call_on_loop
 from modelyard.worker.limits import lift_memory_limit, limit_memory, megabytes, says_out_of_memory
 from modelyard.worker.memory import Gauge, Memory
 from modelyard.worker.schedulers.base import Scheduler
 from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.schedulers.slots import Slots
+from modelyard.worker.schedulers.tokens import Tokens
 from modelyard.worker.second_nursery import WRITES_ITSELF
 
 log = logging.getLogger(__name__)
@@ -185,6 +187,9 @@ class ModelLife:
         gc.freeze()
         if task.generation is not None and isinstance(model, TextModel):
             return Slots(task, task.generation, model, between=self._apply_threads, max_batch=spec.max_batch)
+        rows = find_rows(task, model)
+        if rows is not None and task.generation is not None:
+            return Tokens(task, task.generation, cast("Model", model), rows, self._apply_threads, spec.max_batch)
         return Batcher(task, model, between=self._apply_threads, max_batch=spec.max_batch)
 
     def _lift_limit(self) -> None:
@@ -226,6 +231,13 @@ class ModelLife:
         reason = describe_failure(error)
         self.error = error if isinstance(error, ModelyardError) else Unavailable(reason)
         self._announce(Failed(reason, permanent))
+
+
+def find_rows(task: Task, model: Loaded) -> TokenModel | None:
+    """The rows that the model is written with token by token, where it and the task allow that."""
+    if task.generation is None or not task.generation.reads_ids or not isinstance(model, HasTokenModel):
+        return None
+    return model.find_token_model()
 
 
 def ready_status(scheduler: Scheduler, memory: Memory | None) -> Ready:

@@ -76,8 +76,8 @@ def no_memory_for(figures: Mapping[str, int], what: str, remedy: str = "", cause
     return InputTooLarge(message, **data)
 
 
-def memory_figures(error: BaseException) -> dict[str, Any]:
-    """What is known of a lack of memory: what this process holds, may hold, and asked for at once, in bytes."""
+def memory_figures(error: BaseException | None = None) -> dict[str, Any]:
+    """What is known of memory: what this process holds, may hold, and, by an error, asked for at once, in bytes."""
     figures: dict[str, int] = {}
     if (held := data_bytes()) is not None:
         figures["held_bytes"] = held
@@ -87,7 +87,7 @@ def memory_figures(error: BaseException) -> dict[str, Any]:
         limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
         if limit != resource.RLIM_INFINITY:
             figures["limit_bytes"] = limit
-    if (asked := ASKED.search(str(error))) is not None:
+    if (asked := ASKED.search(str(error or ""))) is not None:
         figures["asked_bytes"] = int(asked["bytes"])
     return figures
 

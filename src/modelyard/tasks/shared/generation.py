@@ -74,15 +74,17 @@ class Generation:
     `prompts`: the rows of one call, one for each text of its answer. Raises InvalidRequest. `answer`: the task's output
     from the texts written to them. `left`: prompts are padded on the left, as models that continue them want it.
     `options`: settings that win over the request's, for a batch whose calls share `params`. Raises InvalidRequest.
-    `applies`: whether this model generates; those of which it is False are answered by `otherwise`. `texts`: the
-    prompts of a call as texts, for models that read those; None: such a model does not do this task. Raises
-    InvalidRequest.
+    `reads_ids`: prompts are token ids and nothing else, and every model of the task generates, so that a scheduler of
+    tokens can answer it. `applies`: whether this model generates; those of which it is False are answered by
+    `otherwise`. `texts`: the prompts of a call as texts, for models that read those; None: such a model does not do
+    this task. Raises InvalidRequest.
     """
 
     prompts: Callable[[Model, Call[Any, Any]], Sequence[Prompt]]
     answer: Callable[[Call[Any, Any], Texts], Any]
     left: bool = True
     options: Callable[[Model, Any], Mapping[str, Any]] = no_options
+    reads_ids: bool = False
     applies: Callable[[Model], bool] = generates
     otherwise: Run | None = None
     texts: Callable[[TextModel, Call[Any, Any]], Sequence[TextPrompt]] | None = None
@@ -198,8 +200,19 @@ def write_together(
 
 def open_text(model: Model, call: Call[Any, Any], prompt: Prompt, *, streams: bool) -> GeneratedText:
     """The text written to `prompt`, before its first token; a stream gets the shown text at once."""
-    if streams and call.emit is not None and prompt.shown:
+    if streams:
+        show_prompt(call, prompt)
+    return begin_text(model, call, prompt, streams=streams)
+
+
+def show_prompt(call: Call[Any, Any], prompt: Prompt) -> None:
+    """Sends what the answer begins with to whoever streams."""
+    if call.emit is not None and prompt.shown:
         call.emit(prompt.shown)
+
+
+def begin_text(model: Model, call: Call[Any, Any], prompt: Prompt, *, streams: bool) -> GeneratedText:
+    """The text written to `prompt`, before its first token."""
     return GeneratedText(call, Detokenizer(model.tokenizer, prompt.context), streams=streams)
 
 

@@ -22,6 +22,7 @@ from modelyard.errors import InferenceFailed, ModelRefused
 from modelyard.records.precision import BF16, find_precision
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, GeneratedTokens, OnTokens
+from modelyard.tasks.token_model import TokenModel
 from modelyard.worker.runtimes.device import choose_device
 from modelyard.worker.runtimes.failures import batch_errors, loading_errors
 from modelyard.worker.runtimes.generation_batches import cut_padding, groups, prompt_lengths
@@ -39,6 +40,8 @@ from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_par
 from modelyard.worker.runtimes.quantised_weights import find_quantisation, loading_arguments, settle_weights
 from modelyard.worker.runtimes.stepping import MinimumLengths, Rows
 from modelyard.worker.runtimes.tensors import to_plain, to_tensors
+from modelyard.worker.runtimes.token_architectures import allows_rows, plan_cache_bytes
+from modelyard.worker.runtimes.token_rows import TokenRows
 from modelyard.worker.runtimes.whisper import find_generate, timestamp_rules
 
 SAFETENSORS = ("model", ".safetensors")
@@ -225,6 +228,13 @@ class TransformersModel:
                 for row, answer in zip(rows, self._generate(inputs, rows, config, seed, on_tokens), strict=True):
                     answers[row] = answer
         return answers
+
+    def find_token_model(self) -> TokenModel | None:
+        """See `tasks.token_model.HasTokenModel`."""
+        if not allows_rows(self._model):
+            return None
+        padding = None if self.tokenizer is None else self.tokenizer.pad_token_id
+        return TokenRows(self._model, self._defaults, padding, self._window, plan_cache_bytes(self.device))
 
     def _generate(
         self, inputs: Mapping[str, Array], rows: Sequence[int], config: Any, seed: int | None, on_tokens: OnTokens

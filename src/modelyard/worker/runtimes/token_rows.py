@@ -1,0 +1,251 @@
+"""Rows of a causal model that come and go between any two tokens, on torch.
+
+Owns the batches that rows are read and stepped in, and the memory of their caches. Decides nothing about which rows
+there are: a scheduler does.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+
+from modelyard.tasks.token_model import Chosen, Failed
+from modelyard.worker.runtimes.failures import batch_errors
+from modelyard.worker.runtimes.generation_settings import resolve_settings
+from modelyard.worker.runtimes.row_cache import GROWTH, RowCache
+from modelyard.worker.runtimes.token_choice import ChoicePlan, Choosing, PromptChoice, choose_tokens, plan_choice
+
+LENGTH_RATIO = 2.0
+"""Rows in one batch differ in length by at most this factor: a short row costs as much as the longest beside it."""
+LENGTH_SLACK = 256
+"""... except that lengths (tokens) below this count as equal: a pass of its own costs more."""
+
+
+class Row:
+    """One row: a prompt's ids and what was chosen since. `read`: how many of them went through the model."""
+
+    __slots__ = ("batch", "choosing", "ids", "prompt_tokens", "read")
+
+    def __init__(self, ids: Sequence[int], choosing: Choosing) -> None:
+        self.ids = list(ids)
+        self.prompt_tokens = len(self.ids)
+        self.read = 0
+        self.choosing = choosing
+        self.batch: RowBatch | None = None
+
+    @property
+    def unread(self) -> int:
+        """Tokens of it that are yet to be read before it can be stepped."""
+        return 0 if self.batch is not None and self.batch.is_stepped else len(self.ids) - self.read
+
+
+class RowBatch:
+    """Rows that go through the model together. `is_stepped`: they have been read to their end."""
+
+    def __init__(self, cache: RowCache, rows: Sequence[Row]) -> None:
+        """`rows`: none of which was read."""
+        self.cache = cache
+        self.rows = list(rows)
+        self.is_stepped = False
+        cache.open_rows(len(self.rows))
+        for row in self.rows:
+            row.batch = self
+
+    def take(self, other: RowBatch) -> None:
+        """Takes over another's rows."""
+        self.cache.join(other.cache)
+        for row in other.rows:
+            row.batch = self
+        self.rows += other.rows
+
+    def drop(self, row: Row) -> None:
+        """Lets go of one row."""
+        place = self.rows.index(row)
+        self.cache.drop(place)
+        last = self.rows.pop()
+        if last is not row:
+            self.rows[place] = last
+        row.batch = None
+
+
+class TokenRows:
+    """See `tasks.token_model.TokenModel`."""
+
+    def __init__(
+        self, model: Any, defaults: Any, pad_token_id: int | None, window: int | None, cache_bytes: int
+    ) -> None:
+        """`model`: the library's, of an architecture that `allows_rows` allows. `defaults`: its own settings. `window`:
+        most tokens of prompt and answer together, when limited. `cache_bytes`: what all rows may hold."""
+        self._model = model
+        self._defaults = defaults
+        self._pad_token_id = pad_token_id
+        self._window = window
+        self._cache_bytes = cache_bytes
+        self._column_bytes = 0
+        self._stepped: list[RowBatch] = []
+        self._reading: list[RowBatch] = []
+        accepted = inspect.signature(model.forward).parameters
+        self._takes_positions = "position_ids" in accepted
+        self._settings: dict[str, Any] = {"use_cache": True, "return_dict": True}
+        if "logits_to_keep" in accepted:
+            self._settings["logits_to_keep"] = 1
+
+    # --- see TokenModel ---
+
+    def find_plan(self, options: Mapping[str, Any]) -> ChoicePlan | None:
+        """See TokenModel."""
+        config, seed = resolve_settings(self._defaults, options, self._pad_token_id)
+        return plan_choice(self._model, config, seed, self._window)
+
+    def open_rows(self, ids: Sequence[int], plan: Any) -> list[Row]:
+        """See TokenModel."""
+        choice = PromptChoice(plan, ids)
+        return [Row(ids, Choosing(choice, place)) for place in range(plan.sequences)]
+
+    def has_room(self, prompts: Sequence[Sequence[Any]]) -> bool:
+        """See TokenModel."""
+        rows: list[Row] = list(chain.from_iterable(prompts))
+        held, width = self._held_batches(), max(len(row.ids) for row in rows)
+        columns = len(rows) * int(GROWTH * width) + self._columns(1)
+        if (near := self._find_near(width)) is not None:
+            columns += near.cache.columns_joined(len(rows), width) - near.cache.columns_with(1)
+        return (not held and len(prompts) == 1) or self._fits(columns)
+
+    def can_step(self) -> bool:
+        """See TokenModel."""
+        prompts = {row.choosing.choice for batch in self._held_batches() for row in batch.rows}
+        return len(prompts) <= 1 or self._fits(self._columns(1))
+
+    def read(self, prompts: Sequence[Sequence[Any]], most_tokens: int) -> Sequence[Chosen | Failed]:
+        """See TokenModel."""
+        rows: list[Row] = list(chain.from_iterable(prompts))
+        batch = rows[0].batch
+        if batch is None:
+            batch = RowBatch(RowCache(self._model.config), rows)
+            self._reading.append(batch)
+        try:
+            with torch.inference_mode(), batch_errors({"input_ids": torch.empty(len(rows), rows[0].unread)}):
+                logits = self._read(batch, most_tokens)
+                if logits is None:
+                    return ()
+                self._reading.remove(batch)
+                self._start_stepping(batch)
+                return note_chosen(rows, choose_tokens([row.choosing for row in rows], logits))
+        except Exception as error:  # noqa: BLE001 - whatever model code raises is its rows' affair
+            self._forget(rows)
+            return [Failed(rows, error)]
+
+    def step(self) -> Sequence[Chosen | Failed]:
+        """See TokenModel."""
+        return [answer for batch in list(self._stepped) for answer in self._step(batch)]
+
+    def set_back(self, rows: Sequence[Any]) -> None:
+        """See TokenModel."""
+        self._forget(rows)
+
+    def release(self, rows: Sequence[Any]) -> None:
+        """See TokenModel."""
+        self._forget(rows)
+
+    # --- batches ---
+
+    def _held_batches(self) -> list[RowBatch]:
+        return [*self._stepped, *self._reading]
+
+    def _columns(self, new: int) -> int:
+        return sum(batch.cache.columns_with(new) for batch in self._held_batches())
+
+    def _fits(self, columns: int) -> bool:
+        return columns * self._column_bytes <= self._cache_bytes
+
+    def _forget(self, rows: Sequence[Row]) -> None:
+        """Takes rows out of their batches; a batch without rows is gone."""
+        with torch.inference_mode():
+            for row in rows:
+                row.read = 0
+                if (batch := row.batch) is not None:
+                    batch.drop(row)
+                    if not batch.rows:
+                        (self._stepped if batch in self._stepped else self._reading).remove(batch)
+
+    def _start_stepping(self, batch: RowBatch) -> None:
+        """Puts rows that were read to those that are stepped, with others of their length where there are any."""
+        batch.is_stepped = True
+        if (near := self._find_near(batch.cache.width)) is not None:
+            near.take(batch)
+        else:
+            self._stepped.append(batch)
+
+    def _find_near(self, width: int) -> RowBatch | None:
+        """Rows that are stepped of about such a length."""
+        return next((batch for batch in self._stepped if are_near(batch.cache.width, width)), None)
+
+    # --- passes ---
+
+    def _read(self, batch: RowBatch, most_tokens: int) -> torch.Tensor | None:
+        """Reads a piece of a batch; the last logits of each row once all were read."""
+        rows = batch.rows
+        longest = max(row.unread for row in rows)
+        width = longest if len({row.choosing.choice for row in rows}) > 1 else min(longest, most_tokens)
+        new = [min(width, row.unread) for row in rows]
+        ids = torch.zeros(len(rows), width, dtype=torch.long)
+        for place, (row, count) in enumerate(zip(rows, new, strict=True)):
+            ids[place, width - count :] = torch.tensor(row.ids[row.read : row.read + count])
+        logits = self._pass(batch, ids, new)
+        return logits if width == longest else None
+
+    def _step(self, batch: RowBatch) -> Sequence[Chosen | Failed]:
+        rows = list(batch.rows)
+        try:
+            with torch.inference_mode(), batch_errors({"input_ids": torch.empty(len(rows), batch.cache.width)}):
+                logits = self._pass(batch, torch.tensor([[row.ids[-1]] for row in rows]), [1] * len(rows))
+                return note_chosen(rows, choose_tokens([row.choosing for row in rows], logits))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._forget(rows)
+            return [Failed(rows, error)]
+
+    def _pass(self, batch: RowBatch, ids: torch.Tensor, new: Sequence[int]) -> torch.Tensor:
+        """One pass of a batch's rows in their order. `ids`: (rows, columns), of which row `i` fills the last `new[i]`.
+
+        Returns the logits of the last column, (rows, vocabulary).
+        """
+        cache, columns = batch.cache, ids.shape[1]
+        cache.prepare(columns)
+        lengths = torch.tensor([length + more for length, more in zip(cache.lengths, new, strict=True)])
+        places = torch.arange(-cache.width - columns, 0) + lengths[:, None]  # of each column, in its row
+        given: dict[str, Any] = {"input_ids": ids, "attention_mask": None}
+        if int(lengths.min()) < cache.width + columns:
+            given["attention_mask"] = (places >= 0).long()
+        if self._takes_positions:
+            given["position_ids"] = places[:, -columns:].clamp(min=0)
+        device = self._model.device
+        given = {name: value if value is None else value.to(device) for name, value in given.items()}
+        outputs = self._model(**given, past_key_values=cache, **self._settings)
+        cache.advance(columns, new)
+        for row, more in zip(batch.rows, new, strict=True):
+            row.read += more
+        self._column_bytes = self._column_bytes or cache.column_bytes()
+        logits: torch.Tensor = outputs.logits[:, -1]
+        return logits
+
+
+def are_near(one: int, other: int) -> bool:
+    """Whether rows of such lengths, in tokens, are worth a batch together."""
+    low, high = sorted((max(one, LENGTH_SLACK), max(other, LENGTH_SLACK)))
+    return high <= low * LENGTH_RATIO
+
+
+def note_chosen(rows: Sequence[Row], tokens: Sequence[int | Exception]) -> list[Chosen | Failed]:
+    """Adds each row's token to it."""
+    answers: list[Chosen | Failed] = []
+    for row, token in zip(rows, tokens, strict=True):
+        if isinstance(token, Exception):
+            answers.append(Chosen(row, error=token))
+        else:
+            row.ids.append(token)
+            answers.append(Chosen(row, token))
+    return answers

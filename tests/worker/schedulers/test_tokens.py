@@ -1,0 +1,298 @@
+"""Texts of calls that come and go while others are being written, by a real tiny model."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from modelyard.errors import InferenceFailed, InvalidRequest, ModelyardError, ReplicaLost
+from modelyard.protocol import FinishReason, Outcome
+from modelyard.tasks.base import Call
+from modelyard.tasks.registry import get_task
+from modelyard.tasks.text_generation import TextGenerationInputs, TextGenerationParams
+from modelyard.worker.runtimes.token_rows import TokenRows
+from modelyard.worker.schedulers.tokens import Tokens
+from tests.builders.fixtures import Load
+from tests.serving import wait_until
+from tests.tasks.test_text_generation import EVERY_SETTING
+
+DEADLINE_S = 200.0
+TASK = get_task("text-generation")
+TEXTS = ["Once upon a time", "The capital of France is", "I", "What is the weather like today? It is sunny and warm."]
+
+
+class Bench:
+    """A scheduler on its thread. `log` has what happened on that thread in order: ("read", rows, tokens), ("step",
+    rows), and (text, piece) of streams."""
+
+    def __init__(self, model: Any, cache_bytes: int = 10**9, **more: Any) -> None:
+        self.model = model
+        self.log: list[tuple[Any, ...]] = []
+        self.answers: dict[str, Outcome | ModelyardError] = {}
+        self.cancelled: set[str] = set()
+        self.after_answer: Callable[[], None] = lambda: None
+        self.rows = Logged(model._model, model._defaults, 0, model._window, cache_bytes)
+        self.rows.log = self.log
+        assert TASK.generation is not None
+        self.tokens = Tokens(TASK, TASK.generation, model, self.rows, **more)
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            self.tokens.run()
+        except SystemExit:
+            self.log.append(("ended",))
+
+    def ask(self, text: str, then: Callable[[], None] | None = None, **params: Any) -> None:
+        """Asks in a stream; `then` is called on the model's thread, with the third piece."""
+        pieces: list[str] = []
+
+        def emit(piece: str) -> None:
+            pieces.append(piece)
+            self.log.append((text, piece))
+            if then is not None and len(pieces) == 3:
+                then()
+
+        several = (params.get("num_return_sequences") or 1) > 1
+        call = call_of(text, params, emit=None if several else emit, cancelled=lambda: text in self.cancelled)
+        self.tokens.submit(call, lambda answer: self._take(text, answer))
+
+    def _take(self, text: str, answer: Outcome | ModelyardError) -> None:
+        assert text not in self.answers, "delivered twice"
+        self.log.append((text, answer))
+        self.answers[text] = answer
+        self.after_answer()
+
+    def __getitem__(self, text: str) -> Any:
+        return wait_until(lambda: self.answers.get(text), DEADLINE_S)
+
+    def most_at_once(self) -> int:
+        return max((entry[1] for entry in self.log if entry[0] == "step"), default=0)
+
+    def streamed(self, text: str) -> str:
+        return "".join(entry[1] for entry in self.log if entry[0] == text and isinstance(entry[1], str))
+
+
+class Logged(TokenRows):
+    """The model's rows, which say what was done with them."""
+
+    log: list[tuple[Any, ...]]
+
+    def read(self, prompts: Sequence[Sequence[Any]], most_tokens: int) -> Any:
+        self.log.append(("read", sum(len(rows) for rows in prompts), most_tokens))
+        return super().read(prompts, most_tokens)
+
+    def step(self) -> Any:
+        answers = super().step()
+        self.log.append(("step", len(answers)))
+        return answers
+
+
+def call_of(text: str, params: dict[str, Any], **sinks: Any) -> Call[Any, Any]:
+    return Call(inputs=TextGenerationInputs(text=text), params=TextGenerationParams(**params), **sinks)
+
+
+def alone(model: Any, text: str, params: dict[str, Any]) -> Any:
+    """What the task's own batch of one answers."""
+    (answer,) = TASK.run(model, [call_of(text, params)])
+    return answer
+
+
+@pytest.fixture
+def gpt2(load: Load) -> Any:
+    return load("gpt2", "causal-lm")
+
+
+@pytest.fixture
+def bench() -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(*arguments: Any, start: bool = True, **more: Any) -> Bench:
+        made.append(Bench(*arguments, **more))
+        if start:
+            made[-1].thread.start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.tokens.close()
+        if one.thread.ident is not None:
+            one.thread.join(DEADLINE_S)
+            assert not one.thread.is_alive()
+
+
+MIXED: list[dict[str, Any]] = [
+    {"max_new_tokens": 20},
+    {"max_length": 40},
+    {"min_length": 20, "max_length": 34},
+    {"max_new_tokens": 14, "repetition_penalty": 1.5},
+    {"max_new_tokens": 14, "no_repeat_ngram_size": 2},
+    {"max_new_tokens": 14, "temperature": 0.9, "seed": 7},
+    {"max_new_tokens": 14, "top_k": 9, "top_p": 0.9, "seed": 8},
+    {"max_new_tokens": 14, "temperature": 0.9, "seed": 7, "repetition_penalty": 1.3},
+    {"max_new_tokens": 14, "temperature": 0.9, "seed": 7, "num_return_sequences": 3},
+    {"max_new_tokens": 14, "num_beams": 2},
+    {"max_new_tokens": 14, "stop": ["e", "on"]},
+    {"max_new_tokens": 14, "forced_eos_token_id": 0},
+]
+
+
+def test_calls_that_join_at_any_token_get_what_each_gets_alone(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    one = bench(gpt2, start=False)
+    texts = {f"{text}{number}": params for number, params in enumerate(MIXED) for text in TEXTS}
+    waiting = list(texts.items())
+
+    def join() -> None:
+        for text, params in waiting[:2]:
+            one.ask(text, join, **params)
+        del waiting[:2]
+
+    one.after_answer = join
+    join()
+    one.thread.start()
+    for text, params in texts.items():
+        assert one[text] == alone(gpt2, text, params), (text, params)
+        if params.get("num_return_sequences") is None:
+            assert one.streamed(text) == one[text].output
+    assert one.most_at_once() >= 3
+
+
+def test_every_setting_is_that_of_a_batch_of_one(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    one = bench(gpt2)
+    for name, value in EVERY_SETTING.items():
+        params = {"max_new_tokens": 6, "seed": 4, name: value}
+        one.ask(f"Once upon {name}", **params)
+    for name, value in EVERY_SETTING.items():
+        text, params = f"Once upon {name}", {"max_new_tokens": 6, "seed": 4, name: value}
+        assert one[text] == alone(gpt2, text, params), name
+
+
+def test_prompts_that_wait_are_read_together(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    one = bench(gpt2, start=False)
+    for text in TEXTS[:3]:
+        one.ask(text, max_new_tokens=4)
+    one.thread.start()
+    assert all(isinstance(one[text], Outcome) for text in TEXTS[:3])
+    assert [entry[:2] for entry in one.log if entry[0] == "read"] == [("read", 3)]
+
+
+def test_a_long_prompt_is_read_in_pieces_between_steps(load: Load, bench: Callable[..., Bench]) -> None:
+    model = load("gpt2_long", "causal-lm")
+    one = bench(model)
+    long = "word " * 900
+    one.ask("Once", lambda: one.ask(long, max_new_tokens=2), max_new_tokens=2000)
+    assert isinstance(one[long], Outcome)
+    one.cancelled.add("Once")
+    begin = next(place for place, entry in enumerate(one.log) if entry[0] == long)
+    events = [entry[0] for entry in one.log[begin:] if entry[0] in ("read", "step")]
+    pieces = events[: len(events) - events[::-1].index("read")]
+    assert pieces.count("read") > 5
+    assert ("read", "read") not in itertools.pairwise(pieces)
+
+
+def test_who_leaves_is_answered_at_once_and_the_others_go_on(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    one = bench(gpt2)
+    one.ask(
+        "first", lambda: one.ask("second", lambda: one.cancelled.add("first"), max_new_tokens=30), max_new_tokens=90
+    )
+    assert isinstance(one["first"], InferenceFailed)
+    assert one["second"] == alone(gpt2, "second", {"max_new_tokens": 30})
+    left = next(place for place, entry in enumerate(one.log) if entry[:1] == ("first",) and entry[1] is one["first"])
+    third = [place for place, entry in enumerate(one.log) if entry[0] == "second"][2]
+    assert sum(entry[0] == "step" for entry in one.log[third:left]) <= 1
+    assert not any(entry[0] == "first" for entry in one.log[left + 1 :])
+
+
+def test_what_waits_for_memory_gets_its_turn(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    cache_bytes = 2 * 2 * 32 * 4 * 300  # 300 tokens of the model's two layers
+    one = bench(gpt2, cache_bytes, start=False)
+    texts = [f"{text}{number}" for number in range(3) for text in TEXTS]
+    for text in texts:
+        one.ask(text, max_new_tokens=60)
+    one.thread.start()
+    for text in texts:
+        assert one[text] == alone(gpt2, text, {"max_new_tokens": 60})
+        assert one.streamed(text) == one[text].output
+    assert 1 < one.most_at_once() < len(texts)
+
+
+def test_one_bad_input_does_not_fail_what_runs_beside_it(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    bad = gpt2.tokenizer("~")["input_ids"][0]
+
+    def refuse(_: Any, __: Any, given: dict[str, Any]) -> None:
+        if bad in given["input_ids"]:
+            raise RuntimeError("no such thing")
+
+    one = bench(gpt2)
+    handle = gpt2._model.register_forward_pre_hook(refuse, with_kwargs=True)
+    try:
+        one.ask("Once", lambda: (one.ask("I", max_new_tokens=9), one.ask("a ~", max_new_tokens=9)), max_new_tokens=40)
+        assert isinstance(one["a ~"], InferenceFailed)
+        answers = {text: one[text] for text in ("Once", "I")}
+    finally:
+        handle.remove()
+    assert answers["Once"] == alone(gpt2, "Once", {"max_new_tokens": 40})
+    assert answers["I"] == alone(gpt2, "I", {"max_new_tokens": 9})
+
+
+def test_a_row_whose_scores_are_no_numbers_fails_alone(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    bad = gpt2.tokenizer("~")["input_ids"][0]
+
+    def spoil(_: Any, __: Any, given: dict[str, Any], outputs: Any) -> None:
+        outputs.logits[(given["input_ids"] == bad).any(dim=1)] = torch.nan
+
+    one = bench(gpt2)
+    handle = gpt2._model.register_forward_hook(spoil, with_kwargs=True)
+    try:
+        sampled = {"max_new_tokens": 20, "temperature": 0.9, "seed": 1}
+        one.ask("Once", lambda: one.ask("a ~", **sampled), **sampled)
+        assert isinstance(one["a ~"], InferenceFailed)
+        answer = one["Once"]
+    finally:
+        handle.remove()
+    assert answer == alone(gpt2, "Once", sampled)
+
+
+def test_settings_that_the_model_cannot_follow_are_that_calls_alone(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    one = bench(gpt2)
+    one.ask("Once", lambda: one.ask("I", num_return_sequences=2, do_sample=False), max_new_tokens=20)
+    assert isinstance(one["I"], InvalidRequest)
+    assert one["Once"] == alone(gpt2, "Once", {"max_new_tokens": 20})
+
+
+def test_a_text_ends_when_its_time_is_over(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    times = iter(range(10**6))
+    one = bench(gpt2, clock=lambda: next(times))
+    one.ask("Once", max_new_tokens=90, max_time=10)
+    assert one["Once"].usage.finish_reason == FinishReason.TIME
+    assert 3 <= one["Once"].usage.new_tokens <= 10
+
+
+def test_closing_answers_what_has_not_started_and_lets_the_rest_end(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    one = bench(gpt2, max_batch=1)
+
+    def leave() -> None:
+        one.ask("I", max_new_tokens=9)
+        one.tokens.close()
+
+    one.ask("Once", leave, max_new_tokens=20)
+    assert isinstance(one["I"], ReplicaLost)
+    assert one["Once"] == alone(gpt2, "Once", {"max_new_tokens": 20})
+    with pytest.raises(ReplicaLost):
+        one.ask("late")
+
+
+def test_a_model_that_ends_its_thread_answers_all_that_it_held(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    def leave() -> None:
+        raise SystemExit
+
+    one = bench(gpt2)
+    one.ask("Once", lambda: one.ask("I", leave, max_new_tokens=40), max_new_tokens=90)
+    assert isinstance(one["I"], ReplicaLost)
+    assert isinstance(one["Once"], ReplicaLost)
+    wait_until(lambda: one.log[-1] == ("ended",), DEADLINE_S)
