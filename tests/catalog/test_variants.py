@@ -50,6 +50,12 @@ def test_a_variant_is_a_model_of_the_onnx_runtime(variant: Path) -> None:
     assert found.inspection.weight_files == ("model.onnx", "model.onnx.data")
 
 
+def test_a_variant_reads_no_more_than_its_original_is_told_to(variant: Path) -> None:
+    (variant / "modules.json").write_text("[]")
+    (variant / "sentence_bert_config.json").write_text('{"max_seq_length": 32}')
+    assert inspect_folder(variant).max_length == 32
+
+
 @pytest.mark.parametrize(
     ("missing", "words"),
     [("model.onnx", "there is no model.onnx"), ("model.onnx.data", "model.onnx.data, which holds its weights")],

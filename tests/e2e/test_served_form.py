@@ -41,7 +41,7 @@ def test_another_form_is_measured_and_serves_from_the_next_boot_on(
         listed = {each["modelId"]: each for each in server.client.get("/models/v2/list/models").json()["output"]}
         form = listed[MODEL]["servedForm"]
         assert form["variant"] in ("onnx", None)
-        assert "× the requests/s one by one" in form["why"]
+        assert "× as fast with the smallest requests" in form["why"]
         assert "answers equal to" in form["why"]
         assert listed[f"{MODEL}.onnx"]["benchmarked"]
         assert listed[f"{MODEL}.onnx"]["ramRequired"] < listed[MODEL]["ramRequired"]

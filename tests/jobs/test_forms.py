@@ -1,63 +1,94 @@
-"""Which form of a model serves: by figures alone."""
+"""Which form of a model serves: how two are compared, and by what figures."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from modelyard.jobs.benchmark import Figures
-from modelyard.jobs.forms import choose_form, may_have_other_form
+from modelyard.jobs.forms import Speedup, choose_form, compare_speed, find_obstacle, may_have_other_form
+from modelyard.jobs.requests import Reply
 from modelyard.records.models import Inspection, ModelCard, Source
+from modelyard.tasks.base import Size
 from modelyard.tasks.registry import get_task
 from modelyard.units import MIB
 
-FIGURES = Figures(
+OWN = Figures(
     load_s=1.0, peak_bytes=200 * MIB, latency_ms={"short": 5.0}, largest="short", requests_per_s=100.0,
     requests_per_s_at_knee=300.0, knee=8, streams=False,
 )  # fmt: skip
+OTHER = replace(OWN, peak_bytes=150 * MIB)
 EQUAL = 2e-6
+SMALL, LARGE = (Size(f"{count} tokens", {"text": "word " * count}, tokens=count) for count in (10, 100))
 
 
-def faster(alone: float = 2.0, batched: float = 2.0, **more: Any) -> Figures:
-    changes = {"peak_bytes": 150 * MIB, **more}
-    return replace(FIGURES, requests_per_s=100 * alone, requests_per_s_at_knee=300 * batched, **changes)
+class Worker:
+    """Answers after as long as it takes, by a clock of its own that both share; what else runs slows the one whose turn
+    it is."""
+
+    def __init__(self, now: list[float], asked: list[str], name: str, token_s: float) -> None:
+        self._now, self._asked, self._name, self._token_s = now, asked, name, token_s
+
+    async def ask(self, fields: Mapping[str, Any], params: Mapping[str, Any], stream: bool) -> Reply:
+        self._asked.append(self._name)
+        slowed = 5.0 if 40 < len(self._asked) < 90 else 1.0
+        seconds = slowed * self._token_s * len(fields["text"].split())
+        self._now[0] += seconds
+        return Reply(seconds)
+
+
+async def test_two_forms_are_asked_in_turns_and_what_slows_both_shows_in_neither() -> None:
+    now, asked = [0.0], list[str]()
+    own, other = Worker(now, asked, "own", 0.004), Worker(now, asked, "other", 0.002)
+    speedup = await compare_speed(own.ask, other.ask, SMALL, LARGE, budget_s=20.0, clock=lambda: now[0])
+    assert (speedup.smallest, speedup.largest, speedup.together) == pytest.approx((2.0, 2.0, 2.0))
+    assert asked.count("own") == asked.count("other") >= 4 * 18
 
 
 @pytest.mark.parametrize(
-    ("other", "difference", "variant"),
+    ("speedup", "pays"),
     [
-        (faster(), EQUAL, "onnx"),
-        (faster(1.2, 1.0), EQUAL, "onnx"),
-        (faster(1.0, 1.2), EQUAL, "onnx"),
-        (faster(1.1, 1.1), EQUAL, None),
-        (faster(3.0, 0.9), EQUAL, None),
-        (faster(0.9, 3.0), EQUAL, None),
-        (faster(peak_bytes=200 * MIB), EQUAL, "onnx"),
-        # A bill never rises by it.
-        (faster(peak_bytes=200 * MIB + 1), EQUAL, None),
-        (faster(peak_bytes=None), EQUAL, None),
-        # Answers are the same, or it is another model.
-        (faster(), 1e-4, "onnx"),
-        (faster(), 1.1e-4, None),
-        (faster(), None, None),
-        (faster(), float("inf"), None),
-        # What uses an accelerator is not compared with what cannot.
-        (faster(peak_device_bytes=1), EQUAL, None),
+        (Speedup(2.0, 2.0, 2.0), True),
+        (Speedup(1.15, 1.0, 1.0), True),
+        (Speedup(1.0, 1.15, 0.97), True),
+        (Speedup(1.14, 1.14, 1.14), False),
+        (Speedup(3.0, 3.0, 0.96), False),
+        (Speedup(0.9, 1.0, 3.0), False),
     ],
 )
-def test_the_faster_of_two_that_answer_equally_serves(
-    other: Figures, difference: float | None, variant: str | None
-) -> None:
-    assert choose_form(FIGURES, other, difference).variant == variant
+def test_the_faster_of_two_serves_where_it_is_slower_in_nothing(speedup: Speedup, pays: bool) -> None:
+    assert choose_form(speedup, OWN, OTHER, EQUAL).variant == ("onnx" if pays else None)
 
 
 def test_the_figures_are_told() -> None:
-    why = choose_form(FIGURES, faster(2.4, 1.5), EQUAL).why
-    assert why == (
-        "onnx: 2.40 × the requests/s one by one, 1.50 × in batches, 0.75 × the memory, answers equal to 2e-06"
+    assert choose_form(Speedup(2.4, 1.0, 1.5), OWN, OTHER, EQUAL).why == (
+        "onnx: 2.40 × as fast with the smallest requests, 1.00 × with the largest, 1.50 × with many at once, "
+        "0.75 × the memory, answers equal to 2e-06"
     )
+
+
+@pytest.mark.parametrize(
+    ("other", "difference", "obstacle"),
+    [
+        (OTHER, EQUAL, None),
+        (OTHER, 1e-4, None),
+        (replace(OTHER, peak_bytes=200 * MIB), EQUAL, None),
+        # A bill never rises by it.
+        (replace(OTHER, peak_bytes=200 * MIB + 1), EQUAL, "it needs more memory"),
+        (replace(OTHER, peak_bytes=None), EQUAL, "it needs more memory"),
+        # Answers are the same, or it is another model.
+        (OTHER, 1.1e-4, "its answers differ by 0.00011"),
+        (OTHER, float("inf"), "its answers differ by inf"),
+        (OTHER, None, "its answers differ by nobody knows how much"),
+        # What uses an accelerator is not compared with what cannot.
+        (replace(OTHER, peak_device_bytes=1), EQUAL, "an accelerator is used, which it cannot"),
+    ],
+)
+def test_what_keeps_another_form_from_serving(other: Figures, difference: float | None, obstacle: str | None) -> None:
+    assert find_obstacle(OWN, other, difference) == obstacle
 
 
 CARD = ModelCard("a/m", "text-classification", Source.FOLDER, 100 * MIB, Inspection("text-classification"))

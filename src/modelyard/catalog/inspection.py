@@ -181,7 +181,7 @@ def _inspect_variant(files: Files, front: FrontMatter) -> Inspection:
         parameters=variant.parameters,
         weight_bytes=sum(files.sizes[name] for name in weights.files) or None,
         dtype="I8" if variant.kind.endswith("8-bit") else "F32",
-        max_length=variant.max_length or find_max_length(metadata),
+        max_length=min(filter(None, (variant.max_length, find_max_length(metadata))), default=None),
         license=front.license,
         pipeline_tag=front.pipeline_tag,
         problem=problem,

@@ -1,47 +1,100 @@
 """Which form of a model serves from now on: itself, or a variant of it that answers equally, faster, in no more memory.
 
-Owns the rule, and which models are looked at at all; measures nothing.
+Owns how two forms are compared, the rule, and which models are looked at at all; starts no worker.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
+from dataclasses import dataclass
+from statistics import median
+
 from modelyard.jobs.benchmark import Figures
+from modelyard.jobs.requests import Ask, Clock
 from modelyard.records.models import Form, ModelCard
 from modelyard.records.variants import VariantKind
-from modelyard.tasks.base import Task
+from modelyard.tasks.base import Size, Task
 
 OTHER_FORM: VariantKind = "onnx"
 """What is compared with the original: the same computation in 32 bits by another program."""
 MOST_DIFFERENCE = 1e-4
 """Of an output, over its standard deviation. What rounding makes of it where sums are added up in another order is at
 1e-6 with small models, and at ten times that with deep ones."""
-WORTHWHILE = 1.15
-"""Whoever is to be replaced must be beaten by this much, one by one or in batches: figures of two runs drift."""
+WORTHWHILE, NO_SLOWER = 1.15, 0.97
+"""Whoever is to be replaced must be beaten by the one in some respect, and not by more than the other in any."""
+TOGETHER = 16
+"""Requests at once, where both are asked for many."""
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 15
+
+
+@dataclass(frozen=True, slots=True)
+class Speedup:
+    """How many times as fast another form is: one request of the smallest size, one of the largest, and many of the
+    smallest at once. Medians of pairs."""
+
+    smallest: float
+    largest: float
+    together: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether the other form is to serve, as far as speed is concerned."""
+        each = (self.smallest, self.largest, self.together)
+        return max(each) >= WORTHWHILE and min(each) >= NO_SLOWER
+
+    def __str__(self) -> str:
+        return (
+            f"{self.smallest:.2f} × as fast with the smallest requests, {self.largest:.2f} × with the largest, "
+            f"{self.together:.2f} × with many at once"
+        )
 
 
 def may_have_other_form(card: ModelCard, task: Task) -> bool:
     """Whether a variant of the model could answer equally: one pass through plain weights in 32 bits."""
     plain = card.base is None and card.inspection.quantisation is None and card.inspection.precision is None
     trusted = not card.inspection.remote_code and not card.has_pickles
-    return (
-        task.has_variants
-        and task.generation is None
-        and card.inspection.runtime == "transformers"
-        and (plain and trusted)
-    )
+    in_one_pass = task.has_variants and task.generation is None
+    return card.inspection.runtime == "transformers" and in_one_pass and plain and trusted
 
 
-def choose_form(original: Figures, other: Figures, difference: float | None) -> Form:
-    """The form that serves. `difference`: of the other's answers, see records.variants; None: unknown."""
-    alone = other.requests_per_s / original.requests_per_s
-    batched = other.requests_per_s_at_knee / original.requests_per_s_at_knee
-    words = f"{OTHER_FORM}: {alone:.2f} × the requests/s one by one, {batched:.2f} × in batches"
+async def compare_speed(
+    original: Ask, other: Ask, smallest: Size, largest: Size, *, budget_s: float, clock: Clock = time.perf_counter
+) -> Speedup:
+    """Asks two workers the same in turns, so that what else the machine does slows both. Raises what they answer."""
+
+    async def measure(ask: Ask) -> tuple[float, float, float]:
+        one = (await ask(smallest.fields, smallest.params, False)).seconds
+        large = (await ask(largest.fields, largest.params, False)).seconds
+        began = clock()
+        await asyncio.gather(*(ask(smallest.fields, smallest.params, False) for _ in range(TOGETHER)))
+        return one, large, clock() - began
+
+    await measure(original), await measure(other)  # warms up
+    end, rounds = clock() + budget_s, list[tuple[float, ...]]()
+    while len(rounds) < FEWEST_ROUNDS or (len(rounds) < MOST_ROUNDS and clock() < end):
+        if len(rounds) % 2:
+            theirs, own = await measure(other), await measure(original)
+        else:
+            own, theirs = await measure(original), await measure(other)
+        rounds.append(tuple(slow / max(fast, 1e-6) for slow, fast in zip(own, theirs, strict=True)))
+    return Speedup(*(median(ratios) for ratios in zip(*rounds, strict=True)))
+
+
+def find_obstacle(original: Figures, other: Figures, difference: float | None) -> str | None:
+    """Why the other form must not serve, however fast it is; None when it may. `difference`: of the other's answers,
+    see records.variants; None: unknown."""
     if original.peak_device_bytes or other.peak_device_bytes:
-        return Form(None, f"{words}; not compared further, as an accelerator is used")
+        return "an accelerator is used, which it cannot"
     if difference is None or difference > MOST_DIFFERENCE:
-        return Form(None, f"{words}, but its answers differ by {difference or 0:.1g} of their spread")
+        return f"its answers differ by {'nobody knows how much' if difference is None else f'{difference:.2g}'}"
     if original.peak_bytes is None or other.peak_bytes is None or other.peak_bytes > original.peak_bytes:
-        return Form(None, f"{words}, but it does not need less memory")
-    words += f", {other.peak_bytes / original.peak_bytes:.2f} × the memory, answers equal to {difference:.1g}"
-    faster = max(alone, batched) >= WORTHWHILE and min(alone, batched) >= 1
-    return Form(OTHER_FORM if faster else None, words)
+        return "it needs more memory"
+    return None
+
+
+def choose_form(speedup: Speedup, original: Figures, other: Figures, difference: float | None) -> Form:
+    """The form that serves, where nothing keeps the other from it, and why."""
+    memory = "" if not original.peak_bytes else f", {(other.peak_bytes or 0) / original.peak_bytes:.2f} × the memory"
+    words = f"{OTHER_FORM}: {speedup}{memory}, answers equal to {difference or 0:.1g}"
+    return Form(OTHER_FORM if speedup.pays else None, words)

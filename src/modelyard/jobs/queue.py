@@ -28,7 +28,14 @@ from modelyard.control.replicas import BootSettings
 from modelyard.control.routes import Routes
 from modelyard.errors import ModelRefused, ModelyardError, NoCapacity, QueueFull
 from modelyard.jobs.benchmark import Figures, conclude, confirm, sweep
-from modelyard.jobs.forms import OTHER_FORM, choose_form, may_have_other_form
+from modelyard.jobs.forms import (
+    OTHER_FORM,
+    Speedup,
+    choose_form,
+    compare_speed,
+    find_obstacle,
+    may_have_other_form,
+)
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.trial import TrialWorker
 from modelyard.records.jobs import Job, JobState
@@ -57,6 +64,10 @@ EXPORT_BYTES = GIB
 """What an export may hold: so many times the original's weights in 32 bits (the model, the graph twice, what the
 quantiser makes of it and what it has read), and this much for libraries and samples. Measured with a model of 135
 million parameters: 3.9 GB."""
+
+
+BOTH_S = 60.0
+"""How long the first of two workers waits for room for the second: what it holds may be what that waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +262,27 @@ class Jobs:
             other = await self._catalog.find(f"{card.model_id}.{OTHER_FORM}")
             if other is None or other.inspection.original_mark != await asyncio.to_thread(mark_of, card):
                 other = await self._export(job, card, OTHER_FORM)
-            found = await self._benchmark(job, other, task)
+            found = await self._benchmark(job, other, task, most_batch=figures.knee)
+            await self._learn(other, found)
+            difference = other.inspection.difference
+            if (obstacle := find_obstacle(figures, found, difference)) is not None:
+                return Form(None, f"{OTHER_FORM}: {obstacle}")
+            speedup = await self._measure_speedup(job, card, other, task, figures)
         except ModelyardError as error:
             return Form(None, f"{OTHER_FORM}: {error.message}")
-        await self._learn(other, found)
-        return choose_form(figures, found, other.inspection.difference)
+        return choose_form(speedup, figures, found, difference)
+
+    async def _measure_speedup(
+        self, job: Job, card: ModelCard, other: ModelCard, task: Task, figures: Figures
+    ) -> Speedup:
+        """Two workers side by side. Raises NoCapacity when there is no room for both."""
+        sizes = workload(task, card.inspection.max_length, card.inspection.library)
+        largest = next(size for size in sizes if size.name == figures.largest)
+        settings = BootSettings(billed=self._billed)
+        self._move(job, JobState.BENCHMARKING, f"comparing it with its form in {OTHER_FORM}")
+        async with self._trial(job, card, settings) as one, self._trial(job, other, settings, BOTH_S) as another:
+            budget_s = self._deadlines.benchmark_s
+            return await compare_speed(one.ask, another.ask, sizes[0], largest, budget_s=budget_s)
 
     async def _export(self, job: Job, card: ModelCard, kind: VariantKind) -> ModelCard:
         """Makes the variant; its card."""
@@ -293,14 +320,15 @@ class Jobs:
 
     # --- measuring ---
 
-    async def _benchmark(self, job: Job, card: ModelCard, task: Task) -> Figures:
+    async def _benchmark(self, job: Job, card: ModelCard, task: Task, most_batch: int | None = None) -> Figures:
         """Two workers, one after the other: the first finds how many requests make the best batch, the second shows
-        what a worker that goes no further than that holds."""
+        what a worker that goes no further than that holds. `most_batch`: larger ones are not tried."""
+        max_batch = min(task.max_batch, most_batch or task.max_batch)
         sizes = workload(task, card.inspection.max_length, card.inspection.library)
         await self._plane.offer_model(card)
         room_bytes = min(await self._plane.largest_memory_bytes(), int(ROOM_FACTOR * card.memory_bytes) + ROOM_BYTES)
         settings = BootSettings(
-            max_batch=task.max_batch, reserve_bytes=room_bytes, limit_bytes=room_bytes, billed=self._billed
+            max_batch=max_batch, reserve_bytes=room_bytes, limit_bytes=room_bytes, billed=self._billed
         )
         tell = partial(self._move, job, JobState.BENCHMARKING)
         tell("waiting for a worker to measure it in")
@@ -309,7 +337,7 @@ class Jobs:
                 worker.ask,
                 sizes,
                 streams=task.streams,
-                max_batch=task.max_batch,
+                max_batch=max_batch,
                 joins=await worker.joins(),
                 budget_s=self._deadlines.benchmark_s,
                 on_progress=tell,
@@ -330,14 +358,14 @@ class Jobs:
                 peak_device_bytes=await worker.peak_device_bytes(),
             )
 
-    def _trial(self, job: Job, card: ModelCard, settings: BootSettings) -> TrialWorker:
+    def _trial(self, job: Job, card: ModelCard, settings: BootSettings, wait_s: float | None = None) -> TrialWorker:
         return TrialWorker(
             self._plane,
             self._routes,
             job.account_id if self._billed else self._owner_id,
             card.model_id,
             settings,
-            wait_s=self._deadlines.room_s,
+            wait_s=self._deadlines.room_s if wait_s is None else wait_s,
         )
 
     async def _learn(self, card: ModelCard, figures: Figures, form: Form | None = None) -> None:
