@@ -58,7 +58,8 @@ class Simulation:
         return Reply(took, tuple(said) if stream else ())
 
     def take(self, most: int) -> list[tuple[int, asyncio.Future[None]]]:
-        batch, self.waiting = self.waiting[:most], self.waiting[most:]
+        waiting = [each for each in self.waiting if not each[1].done()]  # what was cancelled waits no more
+        batch, self.waiting = waiting[:most], waiting[most:]
         return batch
 
     async def work(self) -> None:
@@ -117,6 +118,41 @@ async def test_batches_grow_until_they_do_not_pay() -> None:
     assert set(found.rates) == {1, 2, 4, 8, 16}
     assert found.rates[8] == pytest.approx(8.0)
     assert found.tokens_per_s == pytest.approx(80.0)
+
+
+def short_ones_batch(tokens: int, batch: int) -> float:
+    """Seconds of a model whose batches pay while they are small, by a worker that makes none larger than pays."""
+    return max(1.0, tokens * batch / 100)
+
+
+async def test_the_knee_may_be_that_of_small_requests_and_is_told_with_the_rate_of_the_largest_there() -> None:
+    simulation = Simulation(short_ones_batch)
+    found = await simulation.sweep(by_smallest=True)
+    assert found.knee == 16
+    assert found.rates == {1: pytest.approx(0.1), 16: pytest.approx(0.1)}
+    assert (await Simulation(short_ones_batch).sweep()).knee == 1
+    assert max(count for tokens, count in simulation.batches if tokens == 10) == 32
+    assert max(count for tokens, count in simulation.batches if tokens == 1000) == 16
+
+
+async def test_the_knee_of_small_requests_is_lower_where_so_many_of_the_largest_do_not_fit() -> None:
+    def fails(tokens: int, batch: int) -> ModelyardError | None:
+        return out_of_memory() if tokens == 1000 and batch > 3 else None
+
+    found = await Simulation(short_ones_batch, fails=fails).sweep(by_smallest=True, budget_s=6000.0)
+    assert found.knee == 2
+    assert [note.partition(":")[0] for note in found.notes] == [
+        "1000 tokens, 16 at once", "1000 tokens, 8 at once", "1000 tokens, 4 at once"
+    ]  # fmt: skip
+    hurried = await Simulation(short_ones_batch, fails=fails).sweep(by_smallest=True)
+    assert hurried.knee == 1
+
+
+async def test_the_knee_of_small_requests_stands_where_there_is_no_time_for_the_largest() -> None:
+    found = await Simulation(short_ones_batch).sweep(by_smallest=True, budget_s=90.0)
+    assert found.knee == 16
+    assert found.rates == {1: pytest.approx(0.1), 16: pytest.approx(0.1)}
+    assert found.notes[-1] == "1000 tokens, 16 at once: not tried, there was no time left"
 
 
 async def test_batches_are_full_and_no_larger_than_what_is_measured() -> None:

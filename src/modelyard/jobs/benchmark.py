@@ -119,19 +119,21 @@ async def sweep(
     streams: bool,
     max_batch: int,
     joins: bool = False,
+    by_smallest: bool = False,
     budget_s: float = BUDGET_S,
     on_progress: OnProgress = report_nothing,
     clock: Clock = time.perf_counter,
 ) -> Sweep:
     """The first phase. `sizes`: smallest first, at least one; `streams`: the task can; `max_batch` and `joins`: as the
-    worker says.
+    worker says. `by_smallest`: the knee is that of the smallest size, not of the largest: of workers that put no more
+    of the larger ones into a batch than gains by it.
 
     What does not fit ends the search there, and a note says so. A size that the model refuses is left out.
 
     Raises: the model's own error when no size works; InferenceFailed, with what to do, when not even the smallest fits.
     """
     end = clock() + budget_s * SWEEP_SHARE
-    return await _Search(ask, streams, max_batch, joins, clock, end, on_progress).run(sizes)
+    return await _Search(ask, streams, max_batch, joins, by_smallest, clock, end, on_progress).run(sizes)
 
 
 async def confirm(
@@ -181,6 +183,7 @@ class _Search:
     streams: bool
     max_batch: int
     joins: bool
+    by_smallest: bool
     clock: Clock
     end: float
     on_progress: OnProgress
@@ -191,12 +194,17 @@ class _Search:
         alone = await self._alone(sizes)
         smallest, (largest, seconds) = alone[0][0], alone[-1]
         streamed = await self._streamed(smallest) if self.streams else None
-        rates = {1: 1 / seconds, **await self._together(largest, 1 / seconds)}
+        size, alone_s = alone[0] if self.by_smallest else alone[-1]
+        rates = {1: 1 / alone_s, **await self._together(size, 1 / alone_s)}
+        knee = find_knee(rates)
+        if size is not largest:
+            rates = {1: 1 / seconds, **await self._at_most(largest, 1 / seconds, knee)}
+            knee = max(rates)
         return Sweep(
             largest=largest,
             latency_ms={size.name: taken * 1000 for size, taken in alone},
             rates=rates,
-            knee=find_knee(rates),
+            knee=knee,
             streams=streamed is not None and len(streamed.pieces) > 1,
             first_token_ms=None if streamed is None else first_token_ms(streamed, smallest),
             notes=tuple(self.notes),
@@ -263,6 +271,23 @@ class _Search:
                 break
             rate, batch = rates[batch], 2 * batch
         return rates
+
+    async def _at_most(self, size: Size, rate: float, batch: int) -> dict[int, float]:
+        """Requests per second, by how many are sent at once: `batch`, or as many fewer as fit. `rate`: one by one, what
+        is told where there is no time to try; nothing is, where more did not fit."""
+        most = batch
+        while batch > 1:
+            if self._left() < (batch + 1) / rate:
+                self.notes.append(f"{size.name}, {batch} at once: not tried, there was no time left")
+                return {batch: rate} if batch == most else {}
+            self.on_progress(f"trying {size.name}, {batch} at once")
+            try:
+                until = self.clock() + self._left() / 3
+                return {batch: await keep_busy(self.ask, size, batch, until, self.clock, joins=self.joins)}
+            except ModelyardError as error:
+                self.notes.append(f"{size.name}, {batch} at once: {error.message}")
+                batch //= 2
+        return {}
 
     def _left(self) -> float:
         """Seconds left."""

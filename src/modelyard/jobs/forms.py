@@ -54,7 +54,7 @@ def may_have_other_form(card: ModelCard, task: Task) -> bool:
     """Whether a variant of the model could answer equally: one pass through plain weights in 32 bits."""
     plain = card.base is None and card.inspection.quantisation is None and card.inspection.precision is None
     trusted = not card.inspection.remote_code and not card.has_pickles
-    in_one_pass = task.has_variants and task.generation is None
+    in_one_pass = task.has_variants and task.answers_in_one_pass
     return card.inspection.runtime == "transformers" and in_one_pass and plain and trusted
 
 

@@ -339,6 +339,7 @@ class Jobs:
                 streams=task.streams,
                 max_batch=max_batch,
                 joins=await worker.joins(),
+                by_smallest=task.answers_in_one_pass,
                 budget_s=self._deadlines.benchmark_s,
                 on_progress=tell,
             )

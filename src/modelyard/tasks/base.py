@@ -172,3 +172,8 @@ class Task:
     pipeline_sizes: Sizes | None = None
     pipeline_key: str | None = None
     has_variants: bool = False
+
+    @property
+    def answers_in_one_pass(self) -> bool:
+        """Whether what an answer takes is told by the size of its input: nothing is written or made step by step."""
+        return self.generation is None and self.makes is None

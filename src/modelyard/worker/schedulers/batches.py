@@ -96,7 +96,7 @@ class Batcher(Scheduler):
         self._model = model
         self._between = between
         self._costs = BatchCosts()
-        self._learns_costs = task.generation is None and task.makes is None
+        self._learns_costs = task.answers_in_one_pass
         self._waiting: list[Pending] = []
         self._changed = threading.Condition()
         self._poked = False
