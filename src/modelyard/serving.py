@@ -400,13 +400,12 @@ def start_task(stack: AsyncExitStack, work: Coroutine[Any, Any, None], name: str
 
 def open_fetcher(settings: Settings) -> Fetcher:
     """The fetcher these settings describe; no fetch outlasts the wait that a request has."""
-    return Fetcher(
-        FetchLimits(
-            max_bytes=settings.max_media_mb * MIB,
-            total_s=min(settings.fetch_timeout_s, settings.queue_wait_s),
-            allow_private=settings.allow_private_media,
-        )
+    limits = FetchLimits(
+        max_bytes=settings.max_media_mb * MIB,
+        total_s=min(settings.fetch_timeout_s, settings.queue_wait_s),
+        allow_private=settings.allow_private_media,
     )
+    return Fetcher(limits)
 
 
 async def end(task: asyncio.Task[None]) -> None:
@@ -422,9 +421,8 @@ def describe(error: ModelyardError) -> str:
 
 def logs_of(settings: Settings) -> tuple[Path, LogLimits]:
     """Where replicas' logs are, and how large and old they may become."""
-    return settings.data_dir / LOGS_FOLDER, LogLimits(
-        settings.log_mb * MIB, settings.logs_mb * MIB, settings.log_days * DAY_S
-    )
+    limits = LogLimits(settings.log_mb * MIB, settings.logs_mb * MIB, settings.log_days * DAY_S)
+    return settings.data_dir / LOGS_FOLDER, limits
 
 
 def space_rules_of(settings: Settings) -> SpaceRules:
