@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import save
 
 from modelyard.catalog.inspection import inspect_folder
 from modelyard.catalog.pipelines import describe_refusal, detect_pipeline_task, find_call
@@ -126,11 +124,3 @@ def test_parts_without_weights_are_no_missing_weights(tmp_path: Path) -> None:
     del files["guider/guider_config.json"]
     write(tmp_path / "part", files)
     assert "guider/" in (inspect_folder(tmp_path / "part").problem or "")
-
-
-def test_stable_diffusion_in_one_file_is_named_with_the_way_out(tmp_path: Path) -> None:
-    tensors = {f"{name}.weight": np.zeros(4, "float32") for name in ("model.diffusion_model", "first_stage_model")}
-    write(tmp_path, {"v1-5-pruned.safetensors": save(tensors)})
-    problem = inspect_folder(tmp_path).problem or ""
-    assert "is Stable Diffusion in one file" in problem
-    assert "save_pretrained" in problem

@@ -21,7 +21,7 @@ class Status(StrEnum):
     NO_REFERENCE = "no reference exists"
     OTHER_HEAD = "another head is right"
     NO_TASK = "no task"
-    """It reads what no task here does, or makes sound, which is not compared."""
+    """It reads what no task here does, or makes what is not compared."""
     NOT_BUILT = "not built"
 
 

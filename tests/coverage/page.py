@@ -24,7 +24,7 @@ directly, and writes this page. `make coverage FAMILY=bert` measures one family.
 - **library fails**, **no reference exists**, **another head is right**: there is nothing to compare with.
 - **not built**: no model of the class could be made here, mostly because the library wants another one for it that is
   not installed.
-- Classes that are asked nothing (they read what no task here does, or make sound) are counted and not listed.
+- Classes that are asked nothing (they read what no task here does) are counted and not listed.
 """
 MAX_DETAIL = 160
 """Characters of an error that are shown."""

@@ -20,6 +20,7 @@ from modelyard.catalog.safetensors_header import (
     parse_header,
     read_header,
 )
+from modelyard.catalog.weights import SAFETENSORS_STEMS
 from modelyard.records.gguf import CorruptGguf, GgufHeader, read_gguf
 
 _FIRST_READ_BYTES = 64 * 1024
@@ -46,7 +47,7 @@ class HubFiles:
         return self._client.read(self._repository, name, 0, min(self.sizes[name], MAX_TEXT_BYTES) - 1)
 
     def header(self, names: Sequence[str]) -> Header:
-        if self._repository.parameters and not any("/" in name for name in names):
+        if self._repository.parameters and all(name.startswith(SAFETENSORS_STEMS) for name in names):
             return header_of_counts(self._repository.parameters)
         return add_headers(self._header(name) for name in names)
 

@@ -12,6 +12,7 @@ import msgspec
 from modelyard.catalog.adapters import inspect_adapter, is_adapter, names_base
 from modelyard.catalog.architectures import detect_task, known_task
 from modelyard.catalog.bounds import MAX_SHOWN, bounded
+from modelyard.catalog.checkpoints import inspect_checkpoint, is_checkpoint
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, scan_folder
 from modelyard.catalog.gguf import inspect_gguf
 from modelyard.catalog.gguf_files import GgufModel, choose_gguf_model, find_gguf_models
@@ -31,7 +32,6 @@ from modelyard.catalog.problems import (
     NO_CONFIG,
     describe_taskless,
     find_absurd_size,
-    find_one_file_problem,
     find_problem,
     find_unsupported_type,
     needs_no_model,
@@ -103,6 +103,8 @@ def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> 
         if exported.problem is None or weights.format in (Format.NONE, Format.FOREIGN):
             return exported
     header, damage = _read_header(files, weights)
+    if header and metadata.is_empty and is_checkpoint(header):
+        return inspect_checkpoint(files, front, weights, header)
     metadata = with_class(metadata, header)
     stored_bytes = sum(files.sizes[name] for name in weights.files)
     task = _task(files, front, metadata, name)
@@ -118,8 +120,7 @@ def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> 
         pipeline_tag=front.pipeline_tag,
         remote_code=needs_remote_code(files, metadata),
         pickle_only=weights.format is Format.PICKLE,
-        problem=find_one_file_problem(metadata, header)
-        or find_problem(files, front, metadata, weights, damage, task)
+        problem=find_problem(files, front, metadata, weights, damage, task)
         or (None if task else describe_taskless(front, metadata)),
         weight_files=weights.files,
         labels=(*(model.label for model in quantisations), *(graph.label for graph in graphs)),

@@ -35,6 +35,11 @@ class Metadata:
     sentence_transformers: Mapping[str, Any]
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing says which class loads the weights."""
+        return not (self.config or self.pipeline or self.modules)
+
+    @property
     def components(self) -> Mapping[str, tuple[str, str]]:
         """A diffusers pipeline's parts: folder → (library, class)."""
         return {

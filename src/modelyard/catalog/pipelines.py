@@ -11,12 +11,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-IMAGE, VIDEO, AUDIO = "image", "video", "audio"
-MADE = {"images": IMAGE, "image": IMAGE, "frames": VIDEO, "video": VIDEO, "audios": AUDIO}
-"""A field of a pipeline's result → what it holds."""
-
-FRAMES = frozenset({"video_length", "frame_size"})
-"""Arguments of pipelines whose result's `images` are the frames of a video."""
+from modelyard.records.pipelines import AUDIO, FRAMES, IMAGE, IMAGES, MADE, MASKS, VIDEO
 
 MEDIA = frozenset({
     "image", "images", "input_images", "control_image", "reference_image", "original_image", "reference_images", "mask",
@@ -25,16 +20,9 @@ MEDIA = frozenset({
 """What pipelines call the media that they read."""
 ASKED = frozenset({"prompt", "class_labels", "image", "control_image", "mask_image"})
 """What the tasks send of that which a pipeline cannot do without."""
-SENT = frozenset({"image", "images", "control_image"})
-"""Names under which the image of a request reaches a pipeline."""
-MASKS = frozenset({"mask_image", "mask", "control_mask"})
-"""Names under which its mask does."""
 BY_TEXT = {IMAGE: "text-to-image", VIDEO: "text-to-video", AUDIO: "text-to-audio"}
 PIPELINE_TASKS = frozenset({*BY_TEXT.values(), "image-to-image", "unconditional-image-generation"})
 """All that pipelines serve here."""
-
-ONE_FILE = frozenset({"first_stage_model", "cond_stage_model", "conditioner"})
-"""How the tensors of checkpoints begin that hold a whole pipeline, as they were trained."""
 
 CHANGING = (
     "Img2Img", "Inpaint", "Edit", "Kontext", "Pix2Pix", "Upscale", "Upsample", "Refine", "Depth2Img", "Layered",
@@ -71,9 +59,9 @@ def find_tasks(pipeline: str, call: PipelineCall) -> tuple[str, ...]:
     given, reads = find_given(pipeline, call), "prompt" in call.takes
     if call.makes in (VIDEO, AUDIO):
         return (BY_TEXT[call.makes],) if reads and not given else ()
-    if call.makes is None or given - SENT - MASKS:
+    if call.makes is None or given.difference(IMAGES, MASKS):
         return ()
-    if not call.takes & SENT:
+    if call.takes.isdisjoint(IMAGES):
         by_nothing = "unconditional-image-generation"
         return () if given else (BY_TEXT[IMAGE] if reads else by_nothing,)
     return ("image-to-image",) if given or not reads else (BY_TEXT[IMAGE], "image-to-image")
@@ -94,16 +82,6 @@ def describe_refusal(pipeline: str) -> str:
         return f"is a {pipeline}, which makes no image, video or sound; take a pipeline that makes one of them"
     wanted = sorted(call.needs - ASKED) or sorted(find_given(pipeline, call)) or ["other inputs"]
     return f"is a {pipeline}, which needs {', '.join(wanted)}, and no task here sends that; take another pipeline"
-
-
-def find_one_file(modules: frozenset[str]) -> str | None:
-    """What a model without a config is whose weights have these `modules`: a clause to follow its name."""
-    if not modules & ONE_FILE:
-        return None
-    return (
-        "is Stable Diffusion in one file, without the configs and tokenizers of its parts; convert it once with "
-        "diffusers (`from_single_file`, then `save_pretrained`) and serve that folder"
-    )
 
 
 @cache
@@ -183,7 +161,7 @@ def _asked(method: ast.FunctionDef) -> Iterator[str]:
 def _made(results: Sequence[ast.Call]) -> str | None:
     """What the call returns. One that only hands on what another pipeline has made is taken for images."""
     fields = [keyword.arg for result in results for keyword in result.keywords]
-    known = next((MADE[field] for field in fields if field in MADE), None)
+    known = next((MADE[field] for field in fields if field and field in MADE), None)
     if known or not results:
         return known or IMAGE
     return IMAGE if any(ast.unparse(result.func) == "ImagePipelineOutput" for result in results) else None

@@ -14,11 +14,10 @@ from modelyard.catalog.files import Files
 from modelyard.catalog.foreign import find_foreign, find_foreign_files
 from modelyard.catalog.metadata import LENGTHS, Metadata
 from modelyard.catalog.onnx_files import find_onnx_part
-from modelyard.catalog.pipelines import describe_refusal, find_one_file
+from modelyard.catalog.pipelines import describe_refusal
 from modelyard.catalog.quantised import find_missing_extra
 from modelyard.catalog.rankers import find_ranking_problem
 from modelyard.catalog.readme import FrontMatter
-from modelyard.catalog.safetensors_header import Header
 from modelyard.catalog.tokenizer_files import find_missing_tokenizer
 from modelyard.catalog.weights import PICKLE_STEMS, SAFETENSORS_STEMS, Format, Weights, find_weights
 
@@ -61,12 +60,6 @@ def find_problem(
     )
 
 
-def find_one_file_problem(metadata: Metadata, header: Header | None) -> str | None:
-    """What a repository is that has weights of a known kind and nothing that describes them."""
-    described = metadata.config or metadata.pipeline or metadata.modules
-    return None if described or header is None else find_one_file(header.modules)
-
-
 def _missing_library(config: Mapping[str, Any]) -> str | None:
     """What a model lacks that sees with the backbone of another library, as the published DETR does."""
     if config.get("model_type") == "layoutlmv2" and not library.is_installed("detectron2"):
@@ -98,7 +91,7 @@ def _has_library_names(weights: Weights) -> bool:
 
 
 def _incomplete(files: Files, metadata: Metadata, weights: Weights, damage: str | None) -> str | None:
-    if not (metadata.config or metadata.pipeline or metadata.modules):
+    if metadata.is_empty:
         if is_adapter(files):
             return "is an adapter that names no base; write its model id as base_model_name_or_path into its config"
         if weights.format is Format.FOREIGN:

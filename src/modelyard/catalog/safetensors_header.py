@@ -19,6 +19,7 @@ from typing import Annotated
 import msgspec
 
 from modelyard.catalog.regular_file import open_regular
+from modelyard.records.checkpoints import TELLING, Shape
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 100_000_000
@@ -53,11 +54,13 @@ class _Tensor(msgspec.Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Header:
     """Sums over a file's tensors. `parameters`: element count by dtype, in the format's names ("F32", "BF16", ...).
-    `modules`: how the tensors' names begin, up to the first dot; empty where they are not known."""
+    `modules`: how the tensors' names begin, up to the first dot; empty where they are not known. `shapes`: of
+    the tensors that tell what a checkpoint in one file is."""
 
     parameters: Counter[str] = field(default_factory=Counter)
     data_bytes: int = 0
     modules: frozenset[str] = frozenset()
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
 
     @property
     def dtype(self) -> str | None:
@@ -75,11 +78,13 @@ def add_headers(headers: Iterable[Header]) -> Header:
     parameters: Counter[str] = Counter()
     data_bytes = 0
     modules: frozenset[str] = frozenset()
+    shapes: dict[str, Shape] = {}
     for header in headers:
         parameters.update(header.parameters)
         data_bytes += header.data_bytes
         modules |= header.modules
-    return Header(parameters, data_bytes, modules)
+        shapes |= header.shapes
+    return Header(parameters, data_bytes, modules, shapes)
 
 
 def read_header(path: Path) -> Header:
@@ -123,7 +128,8 @@ def parse_header(text: bytes, file_bytes: int) -> Header:
         raise CorruptWeights(f"is cut off: its header promises {expected:,} bytes, the file has {file_bytes:,}")
     if file_bytes > expected:
         raise CorruptWeights(f"is damaged: its header promises {expected:,} bytes, the file has {file_bytes:,}")
-    return Header(parameters, end, frozenset(name.partition(".")[0] for name in tensors))
+    shapes = {name: tuple(tensors[name].shape) for name in TELLING & tensors.keys()}
+    return Header(parameters, end, frozenset(name.partition(".")[0] for name in tensors), shapes)
 
 
 def _checked_count(name: str, tensor: _Tensor) -> int:

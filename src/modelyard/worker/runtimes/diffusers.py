@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ import transformers
 from safetensors import safe_open
 
 from modelyard.errors import InferenceFailed, InvalidRequest, ModelRefused
+from modelyard.records.pipelines import AUDIO, FRAMES, IMAGE, VIDEO, result_fields
 from modelyard.records.precision import find_precision
 from modelyard.tasks.base import Head
 from modelyard.tasks.maker import OnStep
 from modelyard.tasks.model import Array
+from modelyard.worker.runtimes.checkpoints import find_checkpoint, load_checkpoint
 from modelyard.worker.runtimes.device import choose_device
 from modelyard.worker.runtimes.failures import first_line, loading_errors, making_errors
 from modelyard.worker.runtimes.library_adapters import leave_peft_out_of_diffusers
@@ -37,15 +40,8 @@ with quiet_library():  # which tells at length that there is no torchvision
 
 log = logging.getLogger(__name__)
 
-_OUTPUTS: Mapping[Head, tuple[str, ...]] = {
-    "image-pipeline": ("images", "image"),
-    "video-pipeline": ("frames", "video"),
-    "audio-pipeline": ("audios",),
-}
-"""Head → the field of a pipeline's result that holds what it made; the first that it has."""
-
-_FRAMES = frozenset({"video_length", "frame_size"})
-"""Arguments of pipelines that call the frames of a video its `images`."""
+_MAKES: Mapping[Head, str] = {"image-pipeline": IMAGE, "video-pipeline": VIDEO, "audio-pipeline": AUDIO}
+"""Head → what its pipelines make."""
 
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
 """Stored types that a pipeline may run in on CUDA. Source: the safetensors format's names."""
@@ -66,31 +62,42 @@ def load_model(
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
     where = choose_device(device)
-    index = read_index(path)
-    if not remote_code:
-        refuse_own_code(path, index)
-    how = {
-        "dtype": find_dtype(path) if where.type == "cuda" else torch.float32,
-        "local_files_only": True,
-        "use_safetensors": True,
-        "variant": find_shared_precision(path),
-    }
+    checkpoint = find_checkpoint(path)
+    dtype = find_dtype(path) if where.type == "cuda" else torch.float32
     with loading_errors(path, str(where)), quiet_library(), quiet_library(library_logging):
-        pipeline = load_pipeline(path, index, how, where, remote_code=remote_code)
-    return DiffusersPipeline(path, pipeline, heads[0])
+        if checkpoint is not None:
+            load = partial(load_checkpoint, checkpoint, dtype)
+        else:
+            load = partial(load_parts, path, dtype, remote_code=remote_code)
+        return DiffusersPipeline(path, load_whole(load, path, where), heads[0])
 
 
-def load_pipeline(
-    path: Path, index: Mapping[str, Any], how: Mapping[str, Any], where: torch.device, *, remote_code: bool
-) -> Any:
+def load_whole(load: Callable[[], Any], path: Path, where: torch.device) -> Any:
     """The library's pipeline, on `where`. Raises ModelRefused when weights are missing, and what the library raises."""
-    readers = load_readers(path, index, how)
     try:
-        return DiffusionPipeline.from_pretrained(path, trust_remote_code=remote_code, **how, **readers).to(where)
+        return load().to(where)
     except (RuntimeError, NotImplementedError, ValueError) as error:
         if "meta tensor" in str(error):  # a place that was made for a weight, and never filled
             raise ModelRefused(f"{path.name} is not complete: its files lack some of the weights.") from error
         raise
+
+
+def load_parts(path: Path, dtype: torch.dtype, *, remote_code: bool) -> Any:
+    """The library's pipeline from a folder for each part, on the CPU.
+
+    Raises ModelRefused, and what the library raises.
+    """
+    index = read_index(path)
+    if not remote_code:
+        refuse_own_code(path, index)
+    how = {
+        "dtype": dtype,
+        "local_files_only": True,
+        "use_safetensors": True,
+        "variant": find_shared_precision(path),
+    }
+    readers = load_readers(path, index, how)
+    return DiffusionPipeline.from_pretrained(path, trust_remote_code=remote_code, **how, **readers)
 
 
 def read_index(path: Path) -> Mapping[str, Any]:
@@ -142,8 +149,10 @@ def find_shared_precision(path: Path) -> str | None:
 
 
 def find_dtype(path: Path) -> torch.dtype:
-    """The type of the folder's largest file of weights, float32 unless it is a shorter one."""
-    largest = max(path.glob("*/*.safetensors"), key=lambda file: file.stat().st_size, default=None)
+    """The type of the largest file of weights, float32 unless it is a shorter one."""
+    largest = max(
+        [*path.glob("*/*.safetensors"), *path.glob("*.safetensors")], key=lambda file: file.stat().st_size, default=None
+    )
     if largest is None:
         return torch.float32
     with safe_open(largest, framework="pt") as file:
@@ -162,9 +171,9 @@ class DiffusersPipeline:
         self.settings = frozenset(self._arguments.names)
         self.rate = find_rate(pipeline) if head == "audio-pipeline" else 0
         self._in_frames = head == "video-pipeline"
-        self._outputs = _OUTPUTS[head]
-        if self._in_frames and not _FRAMES.isdisjoint(taken):
-            self._outputs = (*self._outputs, "images")
+        self._outputs = result_fields(_MAKES[head])
+        if self._in_frames and not FRAMES.isdisjoint(taken):
+            self._outputs += result_fields(IMAGE)
         self._most_steps = find_most_steps(pipeline)
         self._as_arrays = {"output_type": "np"} if "output_type" in taken else {}
         self._pipeline = pipeline

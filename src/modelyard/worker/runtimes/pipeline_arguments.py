@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelyard.errors import InvalidRequest, ModelRefused
+from modelyard.records.pipelines import IMAGES, MASKS
 
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "text": ("prompt",),
-    "image": ("image", "images", "control_image"),
-    "mask": ("mask_image", "control_mask", "mask"),
+    "image": IMAGES,
+    "mask": MASKS,
     "control_image": ("control_image",),
     "negative_prompt": ("negative_prompt",),
     "num_inference_steps": ("num_inference_steps",),
@@ -34,7 +35,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 INPUTS = frozenset({"text", "image", "mask", "control_image"})
 """The settings that clients send beside the params."""
 
-MASKS = frozenset({"mask_image", "control_mask"})
+NEEDED_MASKS = frozenset({"mask_image", "control_mask"})
 """What pipelines that fill in call their mask: they need it, though their calls have a default for it."""
 
 LISTED = frozenset({"class_labels", "images"})
@@ -50,7 +51,7 @@ class PipelineArguments:
         if self.names.get("image") == "control_image":
             del self.names["control_image"]
         needed = find_needed(parameters)
-        self._needed = needed | (MASKS & set(self.names.values()))
+        self._needed = needed | (NEEDED_MASKS & set(self.names.values()))
         if strange := needed - set(self.names.values()):
             raise ModelRefused(f"{name} needs {', '.join(sorted(strange))}, which no task here sends.")
 

@@ -1,0 +1,23 @@
+"""What pipelines of diffusers call the media that they read and make. The catalogue reads it from the library's source,
+the worker from a loaded pipeline; both by these names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+IMAGE, VIDEO, AUDIO = "image", "video", "audio"
+MADE: Mapping[str, str] = {"images": IMAGE, "image": IMAGE, "frames": VIDEO, "video": VIDEO, "audios": AUDIO}
+"""A field of a pipeline's result → what it holds; of one kind the first that a result has."""
+
+FRAMES = frozenset({"video_length", "frame_size"})
+"""Arguments of pipelines whose result's `images`, where it has them, are the frames of a video."""
+
+IMAGES = ("image", "images", "control_image")
+"""Arguments under which the image of a request reaches a pipeline; the first that its call takes."""
+MASKS = ("mask_image", "control_mask", "mask")
+"""Arguments under which its mask does."""
+
+
+def result_fields(made: str) -> tuple[str, ...]:
+    """The fields of a result that may hold what is `made`."""
+    return tuple(field for field, kind in MADE.items() if kind == made)
