@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from modelyard.catalog.inspection import inspect_folder
 from modelyard.errors import ModelRefused
 from modelyard.records.conversions import converted_name
+from modelyard.tasks.feature_extraction import TASK as EMBEDDING
 from modelyard.tasks.sentence_similarity import TASK as SIMILARITY
 from modelyard.worker.runtimes.base import load_model
 from modelyard.worker.runtimes.pickles import convert
@@ -124,3 +125,48 @@ def test_pipelines_too_whether_all_their_parts_are_named_so_or_some(
     ]
     assert pictures[0] is not None
     np.testing.assert_array_equal(pictures[0], pictures[1])
+
+
+@pytest.fixture
+def clip_sentences(model_folder: Callable[[str], Path], tmp_path: Path) -> Path:
+    """CLIP as sentence-transformers publishes it."""
+    folder = tmp_path / "clip-sentences"
+    shutil.copytree(model_folder("clip"), folder / "0_CLIPModel")
+    module = {"idx": 0, "name": "0", "path": "0_CLIPModel", "type": "sentence_transformers.models.CLIPModel"}
+    (folder / "modules.json").write_text(json.dumps([module]))
+    return folder
+
+
+def library_features(folder: Path, text: str, **settings: Any) -> list[float]:
+    """What the library called directly makes of a text."""
+    from transformers import AutoModel, AutoTokenizer
+
+    tokens = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt", **settings)
+    with torch.inference_mode():
+        features: list[float] = AutoModel.from_pretrained(folder).get_text_features(**tokens).pooler_output[0].tolist()
+    return features
+
+
+def test_clip_as_a_sentence_transformer_embeds_texts(clip_sentences: Path, ask: Callable[..., Any]) -> None:
+    found = inspect_folder(clip_sentences)
+    assert (found.problem, found.task) == (None, "sentence-similarity")
+    model = load_model("transformers", clip_sentences, ("base",))
+
+    vector = ask(EMBEDDING, model, {"text": "a fox"})
+
+    assert vector == pytest.approx(library_features(clip_sentences / "0_CLIPModel", "a fox"), abs=1e-5)
+    assert len(ask(SIMILARITY, model, SENTENCES)) == 2
+
+
+@pytest.mark.parametrize(("name", "settings"), [("clip", {}), ("siglip", {"padding": "max_length"})])
+def test_texts_are_embedded_by_the_tower_that_reads_them(
+    name: str, settings: dict[str, str], model_folder: Callable[[str], Path], ask: Callable[..., Any]
+) -> None:
+    folder = model_folder(name)
+    model = load_model("transformers", folder, ("base",))
+    texts = ["a fox", "a dog that slept by the sea"]
+
+    vectors = ask(EMBEDDING, model, {"text": texts})
+
+    for text, vector in zip(texts, vectors, strict=True):
+        assert vector == pytest.approx(library_features(folder, text, **settings), abs=1e-5)

@@ -28,6 +28,10 @@ STATES = ("encoder_last_hidden_state", "last_hidden_state", "text_embeddings")
 FLAVA."""
 
 
+TWO_TOWERS = frozenset({"align", "altclip", "chinese_clip", "clip", "metaclip_2", "siglip", "siglip2"})
+"""Types of models that put texts and images into one space. The vector of a text is that of the tower that reads."""
+
+
 class EmbeddingParams(Params, frozen=True, kw_only=True):
     """How to make one vector of a text. What is not given is as the model's own files say."""
 
@@ -64,7 +68,10 @@ def embed(model: Model | TextModel, rows: Rows) -> list[list[float] | ModelyardE
             encoded.append((index, encode_text(model, head, call.params, text)))
         except InvalidRequest as error:
             results[index] = error
-    states = forward_each(model, [row for _, row in encoded], read_states)
+    if model.config.get("model_type") in TWO_TOWERS:
+        states = forward_each(model, [row for _, row in encoded], read_pooled, method="get_text_features")
+    else:
+        states = forward_each(model, [row for _, row in encoded], read_states)
     for (index, _), own in zip(encoded, states, strict=True):
         results[index] = attempt(find_vector, own, head, rows[index][0].params)
     return results
@@ -105,10 +112,15 @@ def read_states(outputs: Mapping[str, Array], place: int, row: Row) -> Array:
     """One row's states without padding, (tokens, width); of a model that makes one vector itself (DPR): (width,)."""
     states = next((outputs[name] for name in STATES if name in outputs), None)
     if states is None:
-        vector: Array = outputs["pooler_output"][place]
-        return vector
+        return read_pooled(outputs, place, row)
     own: Array = states[place, : len(row["input_ids"])]
     return own
+
+
+def read_pooled(outputs: Mapping[str, Array], place: int, _row: Row) -> Array:
+    """One row's vector, (width,), as the model itself makes it."""
+    vector: Array = outputs["pooler_output"][place]
+    return vector
 
 
 def encode_text(model: Model, head: Head, params: EmbeddingParams, text: str) -> Row:
@@ -121,6 +133,8 @@ def encode_text(model: Model, head: Head, params: EmbeddingParams, text: str) ->
     text = head.prompts.get(name, "") + text if name else text
     text = text.lower() if head.lower_case else text
     settings: dict[str, Any] = {"truncation": params.truncate, "max_length": min(limits)} if limits else {}
+    if limits and "siglip" in str(model.config.get("model_type")):
+        settings["padding"] = "max_length"  # it was trained so, and reads the last place, whatever is in it
     (row,) = encode(model, [text], **settings, verbose=False)
     if not row["input_ids"]:
         raise InvalidRequest(field="text", got=text, accepted="a text that is not empty")

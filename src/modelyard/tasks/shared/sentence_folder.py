@@ -33,6 +33,10 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+KINDS = ("Transformer", "CLIPModel", "Pooling", "Dense", "Normalize")
+"""The modules that are known here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dense:
     """A layer after pooling. `weight`: (out, in); `bias`: (out,)."""
@@ -67,7 +71,7 @@ def read_head(folder: Path) -> Head:
     if not modules:
         return Head()
     kinds = [(str(module["type"]).rsplit(".", 1)[-1], folder / module["path"]) for module in modules]
-    unknown = [kind for kind, _ in kinds if kind not in ("Transformer", "Pooling", "Dense", "Normalize")]
+    unknown = [kind for kind, _ in kinds if kind not in KINDS]
     if unknown:
         raise ModelRefused(f"The model's modules.json asks for {', '.join(unknown)}, which this server does not know.")
     poolings = [read_poolings(path) for kind, path in kinds if kind == "Pooling"]
