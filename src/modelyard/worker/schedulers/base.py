@@ -27,7 +27,7 @@ class Scheduler(ABC):
 
     task: Task
     max_batch: int
-    joins: ClassVar[bool] = False
+    joins: ClassVar[bool] = True
 
     @abstractmethod
     def submit(self, call: Call[Any, Any], deliver: Deliver) -> None:

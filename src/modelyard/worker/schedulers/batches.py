@@ -84,6 +84,8 @@ def choose_batch(waiting: Sequence[Pending], max_batch: int, pass_length: float 
 class Batcher(Scheduler):
     """Runs a batch from its beginning to its end, then the next."""
 
+    joins = False
+
     def __init__(
         self, task: Task, model: Loaded, between: Callable[[], None] = do_nothing, max_batch: int | None = None
     ) -> None:

@@ -77,8 +77,6 @@ class Text:
 class Slots(Scheduler):
     """Fills the slots of one model."""
 
-    joins = True
-
     def __init__(
         self,
         task: Task,
