@@ -347,6 +347,13 @@ async def test_what_one_request_takes_is_measured_before_batches_are() -> None:
     assert await confirm(Simulation(batching).ask, replace(found, knee=1), **settings) == Peaks(8000, 8000)
 
 
+async def test_a_worker_that_chooses_what_shares_a_batch_sees_small_requests_before_its_memory_is_measured() -> None:
+    found = await Simulation(short_ones_batch).sweep(by_smallest=True)
+    fresh = Simulation(short_ones_batch, max_batch=found.knee)
+    await fresh.confirm(found)
+    assert fresh.batches[:4] == [(1000, 1), (10, 1), (10, 16), (1000, 1)]
+
+
 async def test_confirming_runs_once_even_without_time() -> None:
     found = replace(await Simulation(batching).sweep(), knee=4)
     fresh = Simulation(lambda tokens, batch: 1000.0, max_batch=4)

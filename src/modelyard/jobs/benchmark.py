@@ -38,14 +38,16 @@ OnProgress = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """What the first phase found. `latency_ms`: by size, alone, smallest first; `rates`: requests per second of the
-    largest size, by batch. `streams`: an answer came in more than one piece. Speeds of words are those of the largest
-    size, and None where nothing says how many there were.
+    largest size, by batch. `smallest`: the size that the knee is of, where it is not the largest. `streams`: an answer
+    came in more than one piece. Speeds of words are those of the largest size, and None where nothing says how many
+    there were.
     """
 
     largest: Size
     latency_ms: dict[str, float]
     rates: dict[int, float]
     knee: int
+    smallest: Size | None = None
     streams: bool = False
     first_token_ms: float | None = None
     notes: tuple[str, ...] = ()
@@ -147,8 +149,8 @@ async def confirm(
     on_progress: OnProgress = report_nothing,
     clock: Clock = time.perf_counter,
 ) -> Peaks:
-    """The second phase, on a fresh worker that batches at most `found.knee`: one request of the largest size, then full
-    batches.
+    """The second phase, on a fresh worker that batches at most `found.knee`: one request of the largest size, some of
+    the smallest where the knee is of that, by which the worker learns what may share a batch, then full batches.
 
     `memory`: the most that this worker has held, by its own words, None when it does not know; what it says at the
     latest `settle_s` after an answer counts. `joins`: see `sweep`. Raises what the model answers, InferenceFailed with
@@ -160,6 +162,8 @@ async def confirm(
     before = await memory()
     await ask(size.fields, size.params, False)
     alone = await _await_growth(memory, before, settle_s) if batch > 1 else None
+    if found.smallest is not None:
+        await keep_busy(ask, found.smallest, batch, clock(), clock, joins=joins)
     await keep_busy(ask, size, batch, end, clock, joins=joins)
     await asyncio.sleep(settle_s)
     peak = await memory()
@@ -205,6 +209,7 @@ class _Search:
             latency_ms={size.name: taken * 1000 for size, taken in alone},
             rates=rates,
             knee=knee,
+            smallest=None if size is largest else size,
             streams=streamed is not None and len(streamed.pieces) > 1,
             first_token_ms=None if streamed is None else first_token_ms(streamed, smallest),
             notes=tuple(self.notes),

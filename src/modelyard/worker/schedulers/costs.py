@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 
-UNKNOWN_LENGTH = 256.0
-"""What is assumed before passes of different sizes have been seen."""
 LEAST_LENGTH = 64.0
 """Shorter differences are in the noise of a clock."""
+UNKNOWN_LENGTH = LEAST_LENGTH
+"""What is assumed before passes of different sizes have been seen: a replica takes no more memory before it has learned
+than afterwards."""
 SPREAD = 4.0
 """The sizes must differ by this factor before anything is read from them."""
 SHARE = 20.0
