@@ -6,18 +6,20 @@ IDLE_TOKENS = 512
 """Read at once while nothing is being written: more would only keep a request that comes meanwhile waiting, and one
 that is cancelled running."""
 GROUP_TOKENS = 128
-"""Of several prompts together while nothing is being written. Sixteen prompts of 30 tokens have their first tokens
-after 165 ms on average when they are read in fours, after 215 when all are read at once (28M parameters, two
-threads)."""
+"""Of several short prompts together, each in one piece, whatever is being written. Sixteen prompts of 30 tokens have
+their first tokens after 165 ms on average when they are read in fours, after 215 when all are read at once (28M
+parameters, two threads); one by one, with a step between, costs a third of the tokens a second."""
 WHOLE_TOKENS = 48
 """A prompt of so few tokens is read in one piece, which costs less than two."""
 FEWEST_TOKENS = 16
 """A piece has so many at least: a pass of fewer takes hardly less time."""
-PAUSE_STEPS = 2.0
-"""A piece may take as long as so many steps. With the step behind it a row then waits for three, of the four that are
-allowed: times vary."""
+PAUSE_STEPS = 1.5
+"""A piece may take as long as so many steps. With the step behind it a row then waits for two and a half, of the four
+that are allowed: times vary."""
 NEWEST_SHARE = 0.3
 """How much the newest measurement counts, against all before it."""
+MOST_RISE = 2.0
+"""A token's cost rises by this factor at most with one measurement: another program may have had the processor."""
 
 
 class Pace:
@@ -33,8 +35,8 @@ class Pace:
 
     def note_piece(self, tokens: int, seconds: float) -> None:
         """Reading so many tokens has taken so long."""
-        if tokens >= FEWEST_TOKENS or not self._token_s:
-            self._token_s = blend(self._token_s, seconds / tokens)
+        # A token costs more in a piece of one long prompt than in many short ones: what is dearer counts at once.
+        self._token_s = max(blend(self._token_s, seconds / tokens), min(seconds / tokens, MOST_RISE * self._token_s))
 
     def piece_tokens(self, *, writing: bool) -> int:
         """Most tokens of one prompt to read next. `writing`: rows wait for it."""
@@ -44,9 +46,9 @@ class Pace:
             return FEWEST_TOKENS
         return max(FEWEST_TOKENS, min(IDLE_TOKENS, int(PAUSE_STEPS * self._step_s / self._token_s)))
 
-    def group_tokens(self, *, writing: bool) -> int:
-        """Most tokens of several prompts to read together."""
-        return max(WHOLE_TOKENS, self.piece_tokens(writing=writing)) if writing else GROUP_TOKENS
+    def whole_tokens(self, *, writing: bool) -> int:
+        """Most tokens of a prompt that is read in one piece, alone or with others."""
+        return max(WHOLE_TOKENS, self.piece_tokens(writing=writing))
 
 
 def blend(before: float, newest: float) -> float:

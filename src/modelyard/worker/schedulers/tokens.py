@@ -28,7 +28,7 @@ from modelyard.worker.schedulers.batches import (
     fail_cancelled,
     is_panic,
 )
-from modelyard.worker.schedulers.pace import Pace
+from modelyard.worker.schedulers.pace import GROUP_TOKENS, Pace
 from modelyard.worker.schedulers.writing import PromptTexts, answer_all, open_call
 
 log = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ class Tokens(Batcher):
                 self._of.update(dict.fromkeys(prompt.texts, prompt))
         most = self._pace.piece_tokens(writing=bool(self._written))
         unread = max(prompt.unread() for prompt in group)
-        if len(group) > 1 or unread <= self._pace.group_tokens(writing=bool(self._written)):
+        if len(group) > 1 or unread <= self._pace.whole_tokens(writing=bool(self._written)):
             most = unread
         began = time.perf_counter()
         answers = self._rows.read([prompt.rows() for prompt in group], most)
@@ -212,20 +212,21 @@ class Tokens(Batcher):
 
     def _choose_group(self) -> list[PromptTexts]:
         """The oldest prompts that may be read together now, taken out of those that wait."""
-        most_tokens = self._pace.group_tokens(writing=bool(self._written))
+        whole_tokens = self._pace.whole_tokens(writing=bool(self._written))
         group: list[PromptTexts] = []
         with self._changed:
-            while self._ready and self._may_join(group, self._ready[0], most_tokens):
+            while self._ready and self._may_join(group, self._ready[0], whole_tokens):
                 group.append(self._ready.popleft())
         return group
 
-    def _may_join(self, group: Sequence[PromptTexts], prompt: PromptTexts, most_tokens: int) -> bool:
+    def _may_join(self, group: Sequence[PromptTexts], prompt: PromptTexts, whole_tokens: int) -> bool:
         together = [*group, prompt]
         rows = sum(len(each.texts) for each in together)
         beside = self._in_progress()
         if prompt.is_alone or any(each.is_alone for each in (*group, *beside)):
             return not group and not beside
-        if group and rows * max(each.unread() for each in together) > most_tokens:
+        longest = max(each.unread() for each in together)
+        if group and (longest > whole_tokens or rows * longest > GROUP_TOKENS):
             return False
         running = self._count_rows()
         if (running or group) and running + rows > self.max_batch:

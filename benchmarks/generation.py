@@ -1,0 +1,206 @@
+"""Texts by the worker's scheduler of tokens, in process, against the library's own loop: one client and sixteen, first
+tokens, and what running streams feel of a long prompt. Rounds interleaved, on as many threads as there are cores."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.models import cache_dir
+from benchmarks.report import at_most, ratio, spread
+
+MODEL = "bench/llama-27m"
+ROUNDS = 3
+ROWS = 16
+PROMPT_TOKENS = 30
+NEW_TOKENS = 32
+LONG_TOKENS = 4000
+STREAMS = 4
+STREAM_TOKENS = 400
+
+
+def run() -> bool:
+    """Prints the figures of a random model and of SmolLM2; whether the bounds were kept."""
+    from tests.builders.real import SMOLLM2, made
+
+    folder = cache_dir() / MODEL
+    if not (folder / "config.json").exists():
+        llama(folder)
+    return all([measure(folder), measure(made(SMOLLM2))])
+
+
+def llama(folder: Path) -> None:
+    """A Llama of 6 layers and 27M random parameters that reads 8192 tokens."""
+    import transformers as library
+
+    from tests.builders import tokenizers
+    from tests.builders.families import save
+
+    end = "<|endoftext|>"
+    tokenizer = tokenizers.byte_level_of_size(8192, [end], eos_token=end, bos_token=end)
+    config = library.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=512,
+        intermediate_size=1376,
+        num_hidden_layers=6,
+        num_attention_heads=8,
+        max_position_embeddings=8192,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    save(folder, tokenizer, library.LlamaForCausalLM(config))
+
+
+def measure(folder: Path) -> bool:
+    """The figures of one model."""
+    from modelyard.worker.runtimes.threads import set_threads
+
+    set_threads(os.cpu_count() or 1)
+    print(f"\n{folder.name}")
+    bench = Bench(folder)
+    lone, batch, one, streamed, unstreamed, first_lone, first = ([] for _ in range(7))
+    bench.load(1, streams=True)
+    for _ in range(ROUNDS):
+        lone.append(bench.library(1, NEW_TOKENS))
+        one.append(bench.load(1, streams=True)[0])
+        batch.append(bench.library(ROWS, NEW_TOKENS))
+        rate, firsts = bench.load(ROWS, streams=True)
+        streamed.append(rate)
+        unstreamed.append(bench.load(ROWS, streams=False)[0])
+        first.append(median(firsts))
+        first_lone.append(1 / bench.library(1, 1))
+    for name, values in (
+        ("library, 1", lone),
+        (f"library, {ROWS}", batch),
+        ("1", one),
+        (f"{ROWS}, streamed", streamed),
+    ):
+        print(f"{name:24}{spread(values, 'tokens/s')}")
+    kept = [
+        ratio("1 client against the library alone", one, lone, at_least=0.95),
+        ratio("16 streamed against a static batch of 16", streamed, batch, at_least=0.88),
+        ratio("16 unstreamed against a static batch of 16", unstreamed, batch, at_least=0.93),
+        ratio("first token of 16 against the library's alone", first, first_lone, at_most=4.0),
+        at_most(f"longest pause while {LONG_TOKENS} tokens arrive", bench.longest_pause(), 4.0, "median steps"),
+    ]
+    bench.close()
+    return all(kept)
+
+
+class Bench:
+    """One model, its scheduler on a thread, and clients."""
+
+    def __init__(self, folder: Path) -> None:
+        from modelyard.tasks.registry import get_task
+        from modelyard.worker.runtimes.base import load_model
+        from modelyard.worker.schedulers.tokens import Tokens
+
+        task = get_task("text-generation")
+        self.model: Any = load_model("transformers", folder, task.heads, device="cpu")
+        rows = self.model.find_token_model()
+        assert task.generation is not None
+        assert rows is not None
+        self._scheduler = Tokens(task, task.generation, self.model, rows)
+        self._thread = threading.Thread(target=self._scheduler.run)
+        self._thread.start()
+        self._draw = random.Random(0)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._scheduler.close()
+        self._thread.join()
+
+    def library(self, rows: int, new_tokens: int) -> float:
+        """Tokens a second of the library's loop, in one batch of prompts of equal length."""
+        import torch
+
+        highest = min(self.model.config["vocab_size"], 8000)
+        ids = torch.tensor([[self._draw.randrange(100, highest) for _ in range(PROMPT_TOKENS)] for _ in range(rows)])
+        settings = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens, "do_sample": False, "pad_token_id": 0}
+        began = time.perf_counter()
+        self.model.module.generate(ids, attention_mask=torch.ones_like(ids), **settings)
+        return rows * new_tokens / (time.perf_counter() - began)
+
+    def load(self, clients: int, *, streams: bool, requests: int = 2) -> tuple[float, Sequence[float]]:
+        """Tokens a second of clients that each ask so many times, and the seconds to each first token."""
+        firsts: list[float] = []
+
+        def ask() -> None:
+            for _ in range(requests):
+                began = time.perf_counter()
+                pieces = self.write(PROMPT_TOKENS, NEW_TOKENS, streams=streams)
+                firsts.extend(each - began for each in pieces[1:2])
+
+        began = time.perf_counter()
+        run_together([ask] * clients)
+        return clients * requests * NEW_TOKENS / (time.perf_counter() - began), firsts
+
+    def longest_pause(self) -> float:
+        """The longest time between two pieces of running streams while a long prompt is read, in medians of before."""
+        times: list[list[float]] = []
+        began = threading.Event()
+
+        def stream() -> None:
+            pieces: list[float] = []
+            times.append(pieces)
+            self.write(PROMPT_TOKENS, STREAM_TOKENS, pieces=pieces, after=(20, began.set))
+
+        def arrive() -> None:
+            began.wait()
+            times.append([time.perf_counter()])
+            times[-1].append(self.write(LONG_TOKENS, 2)[-1])
+
+        run_together([*([stream] * STREAMS), arrive])
+        arrived, over = times.pop(next(place for place, each in enumerate(times) if len(each) == 2))
+        gaps = [(a, b - a) for each in times for a, b in itertools.pairwise(each[1:])]
+        steps = median(gap for at, gap in gaps if at < arrived)
+        return max(gap for at, gap in gaps if arrived <= at <= over) / steps
+
+    def write(
+        self,
+        prompt_tokens: int,
+        new_tokens: int,
+        *,
+        streams: bool = True,
+        pieces: list[float] | None = None,
+        after: tuple[int, Callable[[], None]] | None = None,
+    ) -> list[float]:
+        """One request; when each piece of it came. `after`: called with the piece of that number."""
+        from modelyard.tasks.base import Call
+        from modelyard.tasks.text_generation import TextGenerationInputs, TextGenerationParams
+
+        seen = [] if pieces is None else pieces
+        done = threading.Event()
+
+        def emit(_: str) -> None:
+            seen.append(time.perf_counter())
+            if after is not None and len(seen) == after[0]:
+                after[1]()
+
+        params = TextGenerationParams(max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False)
+        call = Call(TextGenerationInputs(text=self._text(prompt_tokens)), params, emit if streams else None)
+        self._scheduler.submit(call, lambda _: done.set())
+        done.wait()
+        return seen
+
+    def _text(self, tokens: int) -> str:
+        """A text of about so many tokens."""
+        ids = [self._draw.randrange(100, min(self.model.config["vocab_size"], 8000)) for _ in range(tokens)]
+        text: str = self.model.tokenizer.decode(ids)
+        return self.model.tokenizer.decode(self.model.tokenizer(text)["input_ids"][:tokens])
+
+
+def run_together(functions: Sequence[Callable[[], None]]) -> None:
+    """Runs them on threads; returns when all have ended."""
+    threads = [threading.Thread(target=function) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
