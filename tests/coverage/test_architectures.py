@@ -19,6 +19,7 @@ KINDS = {
     "encoder-decoder": "bart/BartForConditionalGeneration",
     "vision": "vit/ViTForImageClassification",
     "detection": "detr/DetrForObjectDetection",
+    "segmentation told in words what to do": "oneformer/OneFormerForUniversalSegmentation",
     "audio": "wav2vec2/Wav2Vec2ForSequenceClassification",
     "speech": "speech-encoder-decoder/SpeechEncoderDecoderModel",
     "vision-language": "llava/LlavaForConditionalGeneration",

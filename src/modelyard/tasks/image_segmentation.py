@@ -74,8 +74,9 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Takes each image apart."""
 
     def prepare(model: Model, call: Call[Any, Any], image: Any) -> dict[str, Array]:
-        choose_subtask(model, call.params.subtask)  # refused before the model works for nothing
-        return pixels_of(model, call, image)
+        subtask = choose_subtask(model, call.params.subtask)  # refused before the model works for nothing
+        arrays = pixels_of(model, call, image)
+        return {**arrays, "task_inputs": subtask_tokens(model, subtask)} if "task_inputs" in arrays else arrays
 
     def read(call: Call[Any, Any], image: Any, outputs: Mapping[str, Any]) -> list[Segment]:
         subtask = choose_subtask(model, call.params.subtask)
@@ -96,6 +97,16 @@ def choose_subtask(model: Model, wanted: Subtask | None) -> Subtask:
     raise InvalidRequest(
         field="params.subtask", got=wanted, accepted=f"what this model offers: {', '.join(offered) or 'none'}"
     )
+
+
+def subtask_tokens(model: Model, subtask: Subtask) -> Array:
+    """What to do, for models that are told so in words (OneFormer): (1, n) int64.
+
+    Source: transformers' OneFormerProcessor.
+    """
+    length = model.config["task_seq_len"]
+    encoded = model.tokenizer(f"the task is {subtask}", padding="max_length", max_length=length, return_tensors="np")
+    return np.asarray(encoded["input_ids"])
 
 
 def postprocessor(subtask: Subtask) -> str:

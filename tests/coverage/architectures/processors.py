@@ -23,7 +23,7 @@ from tests.coverage.architectures.configs import SIZES
 from tests.coverage.architectures.words import general
 
 _MARK = re.compile(r"""["'](<[^>\s"']{2,40}>|\[[A-Z_]{2,20}\]|\|[A-Z]{2,20}\|)["']""")
-_TOKEN_OF_TOKENIZER = re.compile(r"tokenizer\.(\w+_token)\b")
+_TOKEN_OF_TOKENIZER = re.compile(r"""tokenizer(?:\.|, ["'](?=\w+["'], None\)))(\w+_token)\b""")
 LENGTHS = ("image_seq_length", "image_seq_len", "num_image_tokens")
 """What processors call the number of tokens that an image takes in a text."""
 MOST_PIXELS = 4 * 28 * 28

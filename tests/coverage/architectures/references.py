@@ -60,7 +60,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "video-classification": {},
     "audio-classification": {},
     "object-detection": {"params": {"threshold": LEAST_SCORE}},
-    "image-segmentation": {"params": {}},
+    "image-segmentation": {"params": {"threshold": 0.05}},
     "depth-estimation": {},
     "mask-generation": {"params": {"input_points": [[20, 30]]}},
     "zero-shot-image-classification": {"candidate_labels": LABELS},
@@ -286,7 +286,7 @@ def _objects(model: Any, folder: Path) -> Any:
 
 
 def _segments(model: Any, folder: Path) -> Any:
-    found = _image_pipeline("image-segmentation", model, folder)
+    found = _image_pipeline("image-segmentation", model, folder, threshold=0.05)
     return [{"label": row["label"], "pixels": float((np.asarray(row["mask"]) > 0).sum())} for row in found]
 
 

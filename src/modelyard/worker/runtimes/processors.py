@@ -61,7 +61,7 @@ def load_parts(path: Path, head: str, config: Any, *, remote_code: bool) -> tupl
 
     Raises ModelRefused when the head needs one that the folder lacks, and what the library raises.
     """
-    processor = None if head in TEXT_HEADS else find_processor(path, head, config, remote_code=remote_code)
+    processor = find_processor(path, head, config, remote_code=remote_code) if reads_media(head, config) else None
     if processor is None and head in IMAGE_HEADS:
         raise ModelRefused(
             f"{path.name} has no preprocessor_config.json, so nothing says how it wants images scaled.", path=str(path)
@@ -77,6 +77,11 @@ def load_parts(path: Path, head: str, config: Any, *, remote_code: bool) -> tupl
             part.chat_template = part.chat_template or read_template(path)
             limit_template(part)
     return tokenizer, processor
+
+
+def reads_media(head: str, config: Any) -> bool:
+    """Whether a model under `head` may read more than text. The library lists some that hear as seq2seq-lm alone."""
+    return head not in TEXT_HEADS or (head == "seq2seq-lm" and getattr(config, "audio_config", None) is not None)
 
 
 def read_template(path: Path) -> str | None:
