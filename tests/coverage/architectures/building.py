@@ -13,7 +13,6 @@ import torch
 import transformers
 from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, model_type_to_module_name
-from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
 from tests.coverage.architectures.configs import SIZES, VOCABULARY, small_config
 from tests.coverage.architectures.processors import (
@@ -25,7 +24,7 @@ from tests.coverage.architectures.processors import (
     small_processor,
     small_sound_part,
 )
-from tests.coverage.architectures.references import picture, reads_pixels
+from tests.coverage.architectures.references import picture
 from tests.coverage.architectures.words import SPECIALS, small_tokenizer
 from tests.coverage.cases import Case
 
@@ -49,7 +48,7 @@ def build(case: Case, folder: Path, level: str) -> Any:
     """
     kind = find_class(case.family, case.name)
     reads = inspect.signature(kind.forward).parameters
-    seen = reads_pixels(case.family, reads)
+    seen = case.family in SIZES["colours_as_tokens"]
     writes = case.head == "ctc" or (not seen and any(name.endswith(("input_ids", "task_inputs")) for name in reads))
     refuse_videos(case.family, reads)
     tokenizer = marked_tokenizer(case.family) if writes else None
@@ -85,7 +84,9 @@ def marked_tokenizer(family: str) -> Any:
 def parts_of(family: str, config: Any, reads: Collection[str], tokenizer: Any) -> dict[str, Any]:
     """What turns inputs into a model's arguments, by the names that processors have for it."""
     parts: dict[str, Any] = {} if tokenizer is None else {"tokenizer": tokenizer}
-    if reads_pixels(family, reads) or any(name.startswith(("pixel_values", "flattened_patches")) for name in reads):
+    if family in SIZES["colours_as_tokens"] or any(
+        name.startswith(("pixel_values", "flattened_patches")) for name in reads
+    ):
         parts["image_processor"] = small_image_part(family, config)
     if not {"input_features", "input_values"}.isdisjoint(reads):
         parts["feature_extractor"] = small_sound_part(family, config, banded="input_features" in reads)
@@ -187,8 +188,10 @@ def token_fields(tokenizer: Any) -> dict[str, Any]:
     for name, other in (("bos", "cls"), ("eos", "sep")):
         if known[f"{name}_token_id"] is None:
             known[f"{name}_token_id"] = known[f"{other}_token_id"]
-    is_sentence_piece = isinstance(tokenizer, SentencePieceBackend)  # which has no text for other ids
-    vocabulary = len(tokenizer) if is_sentence_piece else max(VOCABULARY, len(tokenizer))
+    is_whole = (
+        not tokenizer.is_fast and len(tokenizer) <= VOCABULARY
+    )  # those written in Python have no text for other ids
+    vocabulary = len(tokenizer) if is_whole else max(VOCABULARY, len(tokenizer))
     start = known["bos_token_id"] if known["bos_token_id"] is not None else known["pad_token_id"]
     fields = {name: value for name, value in known.items() if value is not None}
     return {**fields, "vocab_size": vocabulary, "decoder_start_token_id": start}

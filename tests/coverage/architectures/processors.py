@@ -43,11 +43,10 @@ def find_processor_class(family: str) -> Any | None:
 
 
 def _processor_beside(family: str) -> str | None:
-    module = f"transformers.models.{model_type_to_module_name(family)}"
-    names = getattr(importlib.import_module(module), "__all__", None) or dir(importlib.import_module(module))
-    return next(
-        (name for name in names if name.endswith("Processor") and "Image" not in name and "Video" not in name), None
-    )
+    package = importlib.import_module(f"transformers.models.{model_type_to_module_name(family)}")
+    names = [name for name in dir(package) if name.endswith("Processor")]
+    here = f"{package.__name__}.processing_"
+    return next((name for name in names if getattr(package, name).__module__.startswith(here)), None)
 
 
 def marks_of(kind: Any) -> tuple[list[str], dict[str, str]]:
@@ -64,7 +63,7 @@ def find_image_part(family: str) -> Any | None:
     """The class that reads images for a family, or for the one whose name its own goes on from; without torchvision."""
     table = IMAGE_PROCESSOR_MAPPING_NAMES
     family = SIZES["image_families"].get(family, family)
-    longer = () if family.endswith("_vision") else sorted(filter(family.startswith, table), key=len, reverse=True)
+    longer = sorted(filter(family.startswith, table), key=len, reverse=True)
     families = [family] if family in table else longer
     for name in families:
         named = table.get(name) or {}

@@ -54,4 +54,5 @@ def read_sound(model: Model | TextModel, media: Media, room: Room | None = None)
 def features_of(model: Model, sound: Array, **settings: Any) -> dict[str, Array]:
     """The model's arguments for one sound, a batch of one. `settings` go to the feature extractor."""
     features = feature_extractor(model)(sound, sampling_rate=sampling_rate(model), return_tensors="np", **settings)
-    return {name: np.asarray(array) for name, array in features.items()}
+    arrays = {name: np.asarray(array) for name, array in features.items()}
+    return {name: array for name, array in arrays.items() if array.dtype != object}  # which are notes on the sound
