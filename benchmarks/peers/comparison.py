@@ -1,7 +1,7 @@
 """Runs the rows: all servers of a row at once, loaded in turn, several rounds; then writes what came of it.
 
-A server that is not loaded is idle, so that the one that is has the machine; rounds take turns, so that a machine that
-becomes slower does so for all.
+A peer that is not loaded is stopped, for some keep a core busy while nobody asks. Rounds take turns, so that a machine
+that becomes slower does so for all.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import IO
@@ -38,6 +39,28 @@ Taken = dict[tuple[str, int], list[Figures]]
 """By server and number of clients, a round after another."""
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that runs. `group`: of its processes, where it is stopped while it is not loaded."""
+
+    address: Address
+    group: int | None = None
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """A block in which it answers."""
+        self.signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGSTOP)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends all of its processes a signal."""
+        if self.group is not None:
+            os.killpg(self.group, number)
+
+
 def run() -> bool:
     """Runs the rows that BENCH_ROWS names, or all; whether every target was met."""
     wanted = os.environ.get("BENCH_ROWS", "").upper().split() or [row.name for row in ROWS]
@@ -50,30 +73,32 @@ def run_row(row: Row) -> Medians:
     print(f"\n{row.name}: {row.what}", flush=True)
     taken: Taken = {}
     with ExitStack() as stack:
-        addresses = {OURS: start_ours(stack, row)}
-        addresses |= {peer.name: stack.enter_context(serve_peer(peer, row)) for peer in row.peers}
-        for address in addresses.values():
-            load(address, body_of(row), max(CLIENTS), WARM_SECONDS)
+        servers = {OURS: Running(start_ours(stack, row))}
+        servers |= {peer.name: stack.enter_context(serve_peer(peer, row)) for peer in row.peers}
+        for server in servers.values():
+            with server.awake():
+                load(server.address, body_of(row), max(CLIENTS), WARM_SECONDS)
         for turn in range(ROUNDS):
-            take_round(row, turned(addresses, turn), taken)
+            take_round(row, turned(servers, turn), taken)
     return {place: middle(figures) for place, figures in taken.items()}
 
 
-def take_round(row: Row, addresses: Mapping[str, Address], taken: Taken) -> None:
+def take_round(row: Row, servers: Mapping[str, Running], taken: Taken) -> None:
     """Loads each server once with each number of clients."""
-    for name, address in addresses.items():
-        for clients in CLIENTS:
-            taken.setdefault((name, clients), []).append(load(address, body_of(row), clients, SECONDS))
+    for name, server in servers.items():
+        with server.awake():
+            for clients in CLIENTS:
+                taken.setdefault((name, clients), []).append(load(server.address, body_of(row), clients, SECONDS))
     if row.make is not None:
         for clients, figures in zip(CLIENTS, run_alone(row), strict=True):
             taken.setdefault((ALONE, clients), []).append(figures)
 
 
-def turned(addresses: Mapping[str, Address], turn: int) -> Mapping[str, Address]:
+def turned(servers: Mapping[str, Running], turn: int) -> Mapping[str, Running]:
     """The servers in the order of a round: each begins in its turn."""
-    names = list(addresses)
+    names = list(servers)
     first = turn % len(names)
-    return {name: addresses[name] for name in [*names[first:], *names[:first]]}
+    return {name: servers[name] for name in [*names[first:], *names[:first]]}
 
 
 def middle(figures: Sequence[Figures]) -> Figures:
@@ -112,8 +137,8 @@ def ensure_row_model(row: Row) -> None:
 
 
 @contextmanager
-def serve_peer(peer: Peer, row: Row) -> Iterator[Address]:
-    """A peer's server, until the end of the block."""
+def serve_peer(peer: Peer, row: Row) -> Iterator[Running]:
+    """A peer's server, stopped while nobody loads it, until the end of the block."""
     port = free_port()
     environ = {
         **os.environ,
@@ -128,7 +153,9 @@ def serve_peer(peer: Peer, row: Row) -> Iterator[Address]:
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
         try:
             wait_for(f"http://127.0.0.1:{port}{peer.path}", row, log)
-            yield Address(port, peer.path)
+            running = Running(Address(port, peer.path), process.pid)
+            running.signal(signal.SIGSTOP)
+            yield running
         finally:
             end_group(process)
 
@@ -136,6 +163,7 @@ def serve_peer(peer: Peer, row: Row) -> Iterator[Address]:
 def end_group(process: subprocess.Popen[bytes]) -> None:
     """Ends a server and what it has started: not every one ends its own workers."""
     os.killpg(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGCONT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(END_S)
     with suppress(ProcessLookupError):
