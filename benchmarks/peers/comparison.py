@@ -24,7 +24,7 @@ import httpx
 from benchmarks.models import cache_dir
 from benchmarks.peers.environments import ensure_echo, ensure_environment
 from benchmarks.peers.load import ROOT, Address, Figures, load
-from benchmarks.peers.results import write
+from benchmarks.peers.results import table, write
 from benchmarks.peers.rows import ALONE, OURS, ROWS, Medians, Peer, Row
 from tests.serving import KEY, Server, free_port, wait_until
 
@@ -63,6 +63,7 @@ class Running:
 
 def run() -> bool:
     """Runs the rows that BENCH_ROWS names, or all; whether every target was met."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as an error: what was started is ended
     wanted = os.environ.get("BENCH_ROWS", "").upper().split() or [row.name for row in ROWS]
     medians = {row.name: run_row(row) for row in ROWS if row.name in wanted}
     return write({row: medians[row.name] for row in ROWS if row.name in medians})
@@ -80,7 +81,9 @@ def run_row(row: Row) -> Medians:
                 load(server.address, body_of(row), max(CLIENTS), WARM_SECONDS)
         for turn in range(ROUNDS):
             take_round(row, turned(servers, turn), taken)
-    return {place: middle(figures) for place, figures in taken.items()}
+    medians = {place: middle(figures) for place, figures in taken.items()}
+    print(table(row, medians), flush=True)
+    return medians
 
 
 def take_round(row: Row, servers: Mapping[str, Running], taken: Taken) -> None:
