@@ -8,7 +8,7 @@ import sys
 
 NAMES = (
     "cold_boot", "replica_memory", "gateway_overhead", "upload_stall", "catalogue", "measured_memory", "quantised",
-    "gguf", "generation", "mixed_lengths", "idle_clusters", "against", "peers",
+    "gguf", "generation", "mixed_lengths", "idle_clusters", "crowded", "against", "peers",
 )  # fmt: skip
 
 

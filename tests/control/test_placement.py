@@ -116,6 +116,27 @@ def test_the_longest_idle_go_first_and_those_not_needed_are_spared(missing: int,
     assert ids(choose_victims(missing, holders)) == expected
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (holder("asked often", 10, 5), holder("asked seldom", 10, 5), ["asked seldom"]),
+        (holder("asked seldom", 10, 5), holder("slow to load", 10, 5), ["asked seldom"]),
+        (holder("small", 10, 5), holder("large", 30, 5), ["large"]),
+    ],
+)
+def test_those_whose_bytes_are_missed_the_least_go_first(
+    first: MemoryHolder, second: MemoryHolder, expected: list[str]
+) -> None:
+    known = {"asked often": (6.0, 1.0), "asked seldom": (600.0, 1.0), "slow to load": (600.0, 30.0)}
+    both = [
+        replace(each, next_use_s=known[each.replica_id][0], reload_s=known[each.replica_id][1])
+        if each.replica_id in known
+        else each
+        for each in (first, second)
+    ]
+    assert ids(choose_victims(10, both)) == ids(choose_victims(10, both[::-1])) == expected
+
+
 def test_a_small_idle_one_is_spared_when_a_larger_one_must_go_anyway() -> None:
     holders = [holder("small", 10, 300), holder("large", 90, 5)]
     assert ids(choose_victims(50, holders)) == ["large"]

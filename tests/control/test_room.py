@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 
+from modelyard.control.boots import PATIENCE
 from modelyard.control.placement import Placed, Wait
 from modelyard.control.policy import Policy
 from modelyard.control.states import ClusterStatus as Word
-from modelyard.engine.base import Need, Place
+from modelyard.engine.base import Need, Node, Place
 from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, ControlPlane, MakeControl
 
 ONE, TWO, THREE = SMALL_BYTES, 2 * SMALL_BYTES, 3 * SMALL_BYTES
@@ -197,6 +198,56 @@ async def test_a_draining_replica_holds_its_memory_until_it_is_gone(make_control
         assert (control.states(first), control.states(second)) == (["draining"], ["queued"])
         control.engine.die(replica.id)
         await control.until(lambda: control.ready(second))
+
+
+async def test_nobody_leaves_while_as_many_boot_as_there_are_cores(make_control: MakeControl) -> None:
+    async with make_control(nodes=[Node("fake", TWO, cores=1)]) as control:
+        await control.up(SMALL)
+        control.step(after_s=5)
+        young = await control.up(TWIN)
+        control.engine.hold_boots = True
+        first = await control.put(THIRD)
+        await control.settle()
+        second = await control.put(SMALL, control.other_account)
+        await control.settle()
+        assert (control.states(first), control.states(second)) == (["starting"], ["queued"])
+        assert control.ready(young), "it would serve nobody sooner by leaving"
+        control.engine.hold_boots = False
+        control.engine.release()
+        await control.until(lambda: control.ready(second))
+        assert young.replicas == {}
+
+
+async def test_of_those_that_wait_the_one_goes_first_that_answers_most_requests(make_control: MakeControl) -> None:
+    async with make_control(memory_bytes=ONE) as control:
+        await control.up(SMALL)
+        running = await control.ask(SMALL)
+        few, many = await control.put(TWIN), await control.put(THIRD)
+        few.boot_s = many.boot_s = 10.0
+        waiting = [await control.ask(TWIN), await control.ask(THIRD), await control.ask(THIRD)]
+        control.step(after_s=1)
+        running.answer()
+        await waiting[1].served()
+        assert (control.states(few), control.states(many)) == (["queued"], ["ready"])
+        for request in waiting[1:]:
+            await request.done()
+        await waiting[0].done()
+
+
+async def test_nobody_waits_for_ever_behind_those_for_which_more_requests_wait(make_control: MakeControl) -> None:
+    async with make_control(memory_bytes=ONE) as control:
+        await control.up(SMALL)
+        running = await control.ask(SMALL)
+        few, many = await control.put(TWIN), await control.put(THIRD)
+        few.boot_s = many.boot_s = 10.0
+        waiting = [await control.ask(TWIN), await control.ask(THIRD), await control.ask(THIRD)]
+        control.step()
+        control.step(after_s=10 * PATIENCE)
+        running.answer()
+        await waiting[0].served()
+        assert (control.states(few), control.states(many)) == (["ready"], ["queued"])
+        for request in waiting:
+            await request.done()
 
 
 async def shuffle(control: ControlPlane, dice: random.Random) -> None:

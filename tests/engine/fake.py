@@ -6,7 +6,8 @@
     engine.release()                    # ... until this (one id, or all; later launches are held again)
     engine.refuse_next("no such file")  # the next launch to load ends GONE with refused=True
     engine.fail_next("exited with 1")   # the next launch to load ends GONE with refused=False
-    engine.hold_stops = True            # replicas ignore being asked to stop, until their grace has run out
+    engine.hold_stops = True            # replicas ignore being asked to stop, until their grace has run out; those that
+                                        # get none, until they `die`
     engine.hold_answers()               # requests that start wait in the "model" ...
     engine.release_answers()            # ... until this
     engine.die(replica_id, "killed by SIGKILL")
@@ -182,7 +183,7 @@ class FakeEngine(Engine):
             return
         self.stopped.append(replica_id)
         if self.hold_stops:
-            await asyncio.wait({asyncio.ensure_future(replica.gone.wait())}, timeout=grace_s)
+            await asyncio.wait({asyncio.ensure_future(replica.gone.wait())}, timeout=grace_s or None)
         if replica_id in self._replicas:  # it may have died and been forgotten meanwhile
             self._end(replica_id, "stopped")
         await replica.closed()

@@ -21,6 +21,7 @@ import pytest
 from modelyard.engine.base import Device, Node, Phase, Place
 from modelyard.engine.link import Link
 from modelyard.engine.local import FORKS_AT_ONCE, LocalEngine
+from modelyard.engine.machine import usable_cores
 from modelyard.engine.nursery_process import NurseryProcess
 from modelyard.engine.rundir import MARKER, PREFIX, RunDir
 from modelyard.engine.standby_process import STANDBY
@@ -69,7 +70,7 @@ def nursery_of(harness: Harness) -> int:
 async def test_a_replica_is_given_the_device_it_was_placed_on() -> None:
     devices = (Device("cuda:0", GIB), Device("cuda:1", GIB))
     async with local(node="here", devices=devices) as harness:
-        assert harness.engine.nodes() == (Node("here", GIB, devices),)
+        assert harness.engine.nodes() == (Node("here", GIB, devices, cores=usable_cores()),)
         for place, device in ((Place("here", "cuda:1"), "cuda:1"), (Place("here"), "auto")):
             spec = echo_spec()
             harness.launch(spec, place)

@@ -6,6 +6,7 @@ Owns the memory that is set aside for other work. Does not decide how many repli
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -43,6 +44,10 @@ MayUse = Callable[[str, ModelCard], bool]
 
 FormOf = Callable[[ModelCard], ModelCard]
 """What a replica of the model loads."""
+
+PATIENCE = 4
+"""While others, for which more requests wait, go first, a replica waits at most so many times as long as its last boot
+took."""
 
 BOOTED = frozenset({ReplicaState.READY})
 BOOTED_OR_BOOTING = BOOTED | {ReplicaState.STARTING, ReplicaState.LOADING}
@@ -93,6 +98,7 @@ class Boots:
         self._operator_id = operator_id
         self._held: dict[str, MemoryHolder] = {}
         self._ended: deque[Ended] = deque()
+        self._promised = 0
 
     # --- memory for other work ---
 
@@ -147,7 +153,8 @@ class Boots:
         room = self._room(now)
         out_of_luck: set[str] = set()  # the other replicas of a cluster need just as much
         booting = self._count_booting()
-        for managed, replica in sorted(queued, key=lambda pair: pair[1].since):
+        self._promised = 0
+        for managed, replica in sorted(queued, key=lambda pair: urgency(*pair, now=now)):
             account_id = managed.cluster.account_id
             if booting[account_id] >= self._policy.boots_at_once:
                 self._say_once(managed, "queued", f"waiting for the account's {booting[account_id]} other boots")
@@ -215,7 +222,8 @@ class Boots:
             raise never_fits(card, never)
 
     def _place(self, managed: ManagedCluster, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
-        match room.find(managed, self._need(managed, card), self._engine.nodes_with(card)):
+        patient = self._count_booting().total() + self._promised >= self._most_evicting
+        match room.find(managed, self._need(managed, card), self._engine.nodes_with(card), patient=patient):
             case Placed() as placed:
                 if (refusal := self._find_launch_refusal(managed, card, now)) is not None:
                     self.give_up(managed, refusal, now, keep=BOOTED_OR_BOOTING)
@@ -223,6 +231,7 @@ class Boots:
                 self._launch(managed, replica, card, placed, now)
                 return True
             case Evict(victims, reason):
+                self._promised += 1
                 for victim in victims:
                     self._evict(victim, managed, now)
                 self._say_once(managed, "queued", reason)
@@ -252,7 +261,7 @@ class Boots:
         name = name_for(managed, to_make_room_for, self._operator_id)
         managed.rest(managed.live() - 1)
         reason = f"evicted after {victim.idle_s or 0:.0f} s idle, to make room for {name}"
-        self._stops.drain(managed, managed.replicas[victim.replica_id], reason, now)
+        self._stops.evict(managed, managed.replicas[victim.replica_id], reason, now)
         self._records.evicted()
 
     def _launch(self, managed: ManagedCluster, replica: Replica, card: ModelCard, placed: Placed, now: float) -> None:
@@ -277,6 +286,12 @@ class Boots:
             ),
             place,
         )
+
+    @property
+    def _most_evicting(self) -> float:
+        """Boots under way beyond which nobody is asked to leave for another: they share the cores, so that more at once
+        end no sooner, while those that would have left serve nobody."""
+        return sum(node.cores or math.inf for node in self._engine.nodes())
 
     def _place_words(self, place: Place) -> str:
         """Where, for the cluster's log; nothing where there is one node."""
@@ -321,6 +336,14 @@ class Boots:
         if managed.waiting_for != reason:
             managed.waiting_for = reason
             self._records.event(managed.cluster, kind, reason)
+
+
+def urgency(managed: ManagedCluster, replica: Replica, *, now: float) -> tuple[float, ...]:
+    """Who is placed first: the lowest. One that has waited for PATIENCE boots is; of the others, the one for which most
+    requests wait, since they are answered by one boot."""
+    if now - replica.since >= PATIENCE * managed.boot_s:
+        return (0, 0, replica.since)
+    return (1, -managed.route.load().queued, replica.since)
 
 
 def never_fits(card: ModelCard, never: Never) -> NoCapacity:

@@ -11,12 +11,17 @@ from dataclasses import dataclass, replace
 from modelyard.control.limits import Bound
 from modelyard.engine.base import Need, Place
 
+SOONEST_S = 0.001
+"""No use is thought to be nearer than that."""
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryHolder:
     """A replica that holds memory. `idle_s` None: busy, or its cluster's `min` keeps it; it must stay.
     `leaving`: its end was asked for and is a matter of moments. `name`: its model, as the one who asks may read it.
-    `own`: it belongs to the account that asks. `hidden`: that account must not learn what it does or holds."""
+    `own`: it belongs to the account that asks. `hidden`: that account must not learn what it does or holds.
+    `next_use_s`: when it is likely to be asked next; None: as late as it has been idle. `reload_s`: what it takes to
+    have it back then."""
 
     replica_id: str
     name: str
@@ -27,6 +32,14 @@ class MemoryHolder:
     device_bytes: int = 0
     place: Place | None = None
     hidden: bool = False
+    next_use_s: float | None = None
+    reload_s: float = 1.0
+
+    @property
+    def loss(self) -> float:
+        """What its leaving costs: seconds of loading it again, for each second until that is likely to happen."""
+        next_use_s = self.next_use_s if self.next_use_s is not None else self.idle_s
+        return self.reload_s / max(next_use_s or 0.0, SOONEST_S)
 
     @property
     def need(self) -> Need:
@@ -94,8 +107,8 @@ def choose_place(
     """The best of the candidates, and what is to be done to have room there; None when there are none.
 
     Room now comes before room that must be made, and that before waiting; of places where somebody must go, first the
-    one where nobody is asked to who was not already, then the one whose evicted have been idle for longest. Of equal
-    ones the first counts. `account`: the bounds that hold wherever it runs.
+    one where nobody is asked to who was not already, then the one where the evicted are missed the least. Of equal ones
+    the first counts. `account`: the bounds that hold wherever it runs.
     """
     verdicts = [
         (each, place_within(need, [*account, *each.bounds], each.holders, may_evict=may_evict)) for each in candidates
@@ -109,7 +122,7 @@ def rank(candidate: Candidate, verdict: Verdict) -> tuple[float, ...]:
         case Fits():
             return (0,)
         case Evict(victims):
-            return (1, bool(victims), -min((victim.idle_s or 0 for victim in victims), default=0), len(victims))
+            return (1, bool(victims), sum(victim.loss for victim in victims), len(victims))
         case Wait():
             return (2,)
         case Never():  # the largest place is told
@@ -136,7 +149,7 @@ def place_within(need: Need, bounds: Sequence[Bound], holders: Sequence[MemoryHo
 def place(need: Need, bound: Bound, holders: Sequence[MemoryHolder], *, may_evict: bool) -> Verdict:
     """Decides for one replica within one bound, where `holders` hold memory.
 
-    Evicts the longest idle first, and then spares those of them that were not needed after all.
+    Evicts those first that are missed the least, and then spares those of them that were not needed after all.
     """
     size = bound.limit.size
     holders = [each for each in holders if (each.own or not bound.limit.own) and bound.covers(each.place)]
@@ -162,19 +175,25 @@ def place(need: Need, bound: Bound, holders: Sequence[MemoryHolder], *, may_evic
 def choose_victims(
     missing: int, holders: Sequence[MemoryHolder], size: Callable[[Need], int] = lambda need: need.memory_bytes
 ) -> tuple[MemoryHolder, ...]:
-    """Idle holders that free at least `missing`, longest idle first; empty when they cannot."""
-    idle = [(holder.idle_s, holder) for holder in holders if holder.idle_s is not None and not holder.leaving]
+    """Idle holders that free at least `missing`, those first whose bytes are missed the least; empty when they cannot.
+
+    Of equal ones the longest idle goes.
+    """
+    idle = [
+        (holder.loss / size(holder.need), -holder.idle_s, holder)
+        for holder in holders
+        if holder.idle_s is not None and not holder.leaving and size(holder.need)
+    ]
     chosen: list[MemoryHolder] = []
     freed = 0
-    for _, holder in sorted(idle, key=lambda pair: -pair[0]):
+    for _, _, holder in sorted(idle, key=lambda each: each[:2]):
         if freed >= missing:
             break
-        if size(holder.need):
-            chosen.append(holder)
-            freed += size(holder.need)
+        chosen.append(holder)
+        freed += size(holder.need)
     if freed < missing:
         return ()
-    for holder in reversed(list(chosen)):  # the last chosen, the least idle, are spared first
+    for holder in reversed(list(chosen)):  # the last chosen, who are missed the most, are spared first
         if freed - size(holder.need) >= missing:
             chosen.remove(holder)
             freed -= size(holder.need)

@@ -197,6 +197,7 @@ class Reconciler:
         if managed.off:
             return
         cluster = managed.cluster
+        managed.arrivals.note(now, cluster.inferences + managed.route.finished)
         if managed.route.load().queued and not managed.live():
             managed.use()
         idle_s = managed.idle_s(now)

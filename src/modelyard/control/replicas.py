@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from modelyard.control.arrivals import Arrivals
 from modelyard.control.autoscaler import Peak, replicas_for, wanted_replicas
 from modelyard.control.failures import Failures
 from modelyard.control.plan import ClusterView, ReplicaView
@@ -16,6 +17,9 @@ from modelyard.engine.link import Link
 from modelyard.errors import ClusterOff, ModelyardError
 from modelyard.records.clusters import Capacity, Cluster
 from modelyard.records.models import ModelCard
+
+LEAST_RELOAD_S = 0.1
+"""A boot that nobody has measured, or that found everything ready, counts as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class ManagedCluster:
     `held_bytes`: the most that one of its replicas was seen to hold, where that was more than was reserved for it.
     `form`: what its replicas load, from the first launch on; None before.
     `removed`: being deleted. `temporary`: in no store. `seen_load`: its requests when they were last counted.
+    `arrivals`: how often it is asked.
     """
 
     cluster: Cluster
@@ -114,6 +119,7 @@ class ManagedCluster:
     removed: bool = False
     temporary: bool = False
     seen_load: int = 0
+    arrivals: Arrivals = field(default_factory=Arrivals)
 
     @property
     def off(self) -> bool:
@@ -136,6 +142,11 @@ class ManagedCluster:
             words = f"capacity.max of the cluster of {model_id} is 0, so nothing may run."
             return ClusterOff(words, cause="max", model=model_id)
         return self.suspension or self.failure
+
+    @property
+    def reload_s(self) -> float:
+        """What it takes to have a replica again: as long as the last boot took."""
+        return max(self.boot_s, LEAST_RELOAD_S)
 
     def problem(self) -> ModelyardError | None:
         """Why it cannot run although its owner wants it to."""

@@ -62,14 +62,16 @@ class Room:
         """Whether there is room for other work than a replica, without asking anybody to leave."""
         return self._choose(None, need, [], may_evict=False)
 
-    def find(self, asking: ManagedCluster, need: Need, with_files: Collection[str] = ()) -> Placement:
+    def find(
+        self, asking: ManagedCluster, need: Need, with_files: Collection[str] = (), *, patient: bool = False
+    ) -> Placement:
         """Whether a replica fits, and where. One that is told to evict is promised the room: who asks later cannot take
-        it. `with_files`: the nodes that have its model's files.
+        it. `with_files`: the nodes that have its model's files. `patient`: it asks nobody to leave.
 
         An account that has all it may hold makes room for itself among its own idle replicas, never among others'.
         """
         account = list(self._account_bounds(asking.cluster.account_id))
-        return self._choose(asking, need, account, with_files, may_evict=may_evict(asking))
+        return self._choose(asking, need, account, with_files, may_evict=may_evict(asking) and not patient)
 
     def find_never(self, account_id: str, need: Need) -> Never | None:
         """Why a replica of the account could not run here even if everybody else left; None when it could."""
@@ -157,6 +159,8 @@ class Room:
                         device_bytes=replica.reserved_device_bytes,
                         place=replica.place,
                         hidden=not may_know(asking, managed, self._operator_id),
+                        next_use_s=managed.arrivals.next_use_s(idle_s) if idle_s is not None else None,
+                        reload_s=managed.reload_s,
                     )
 
 

@@ -43,15 +43,31 @@ class Stops:
         links = {} if closing else managed.links()
         self._routes.publish(managed.cluster.id, links, closing or managed.refusal())
 
-    def drain(self, managed: ManagedCluster, replica: Replica, reason: str, now: float) -> None:
+    def evict(self, managed: ManagedCluster, replica: Replica, reason: str, now: float) -> None:
+        """Drains an idle replica; that another waits for its memory, it is not told first: it has nothing to finish."""
+        self.drain(managed, replica, reason, now, grace_s=0.0)
+
+    def drain(
+        self, managed: ManagedCluster, replica: Replica, reason: str, now: float, *, grace_s: float | None = None
+    ) -> None:
         replica.move(ReplicaState.DRAINING, now)
         self._records.event(managed.cluster, "draining", f"{replica.id}: {reason}")
         self.publish(managed)
         if managed.route.in_flight(replica.id) == 0:
-            self.stop(managed, replica, reason, now)
+            self.stop(managed, replica, reason, now, grace_s=grace_s)
 
-    def stop(self, managed: ManagedCluster, replica: Replica, reason: str, now: float, *, failed: bool = False) -> None:
-        """Takes it out of the routes, then asks for its end. Once asked, the first reason stands."""
+    def stop(
+        self,
+        managed: ManagedCluster,
+        replica: Replica,
+        reason: str,
+        now: float,
+        *,
+        failed: bool = False,
+        grace_s: float | None = None,
+    ) -> None:
+        """Takes it out of the routes, then asks for its end. Once asked, the first reason stands. `grace_s`: how long
+        it may take to end by itself; None: as the policy says."""
         if replica.state is ReplicaState.QUEUED:
             replica.move(ReplicaState.STOPPED, now)
             managed.replicas.pop(replica.id)
@@ -63,7 +79,8 @@ class Stops:
             if replica.state is not ReplicaState.DRAINING:
                 replica.move(ReplicaState.DRAINING, now)
                 self.publish(managed)
-            grace_s = self._policy.stop_at_once_grace_s if managed.off else self._policy.stop_grace_s
+            if grace_s is None:
+                grace_s = self._policy.stop_at_once_grace_s if managed.off else self._policy.stop_grace_s
             self._start_task(self._engine.stop(replica.id, grace_s), f"stop {replica.id}")
 
     def drop_queued(self, managed: ManagedCluster, now: float) -> None:

@@ -47,13 +47,15 @@ class Device:
 class Node:
     """A machine replicas can run on. `memory_bytes`: what all its replicas together may hold, accelerators aside.
 
-    `accepting`: it takes new replicas; one that does not keeps those it has until they end.
+    `accepting`: it takes new replicas; one that does not keeps those it has until they end. `cores`: processor cores
+    that replicas share; None where nobody knows.
     """
 
     name: str
     memory_bytes: int
     devices: tuple[Device, ...] = ()
     accepting: bool = True
+    cores: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,8 @@ class Engine(ABC):
     @abstractmethod
     async def stop(self, replica_id: str, grace_s: float) -> None:
         """Ends a replica: asks, waits up to `grace_s`, then kills its whole process group. Returns when it is GONE.
+
+        With a grace of 0 it is not asked.
 
         A replica that is GONE or was never launched: returns at once. One that has no process yet is GONE at once.
         """

@@ -120,8 +120,8 @@ class LocalEngine(Engine):
         gives none for `ping_deadline_s`. `sandbox`: off; or auto, strict: as confined as this machine allows.
         `allow_network`: the models that may open connections all the same.
         """
-        self._node = Node(node or socket.gethostname(), memory_bytes, tuple(devices))
         self._cores = cores or usable_cores()
+        self._node = Node(node or socket.gethostname(), memory_bytes, tuple(devices), cores=self._cores)
         self._log_dir = log_dir or Path()
         self._fetch = fetch
         self._exporter = exporter
@@ -228,6 +228,10 @@ class LocalEngine(Engine):
             self._to_fork.pop(replica_id, None)
             return self._mark_gone(replica, "stopped before it started")
         replica.note_reason("stopped")
+        if not grace_s:
+            replica.signal(signal.SIGKILL)
+            await replica.gone.wait()
+            return None
         replica.signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(grace_s):
