@@ -72,6 +72,7 @@ def measure(server: Server, form: str) -> tuple[float, float]:
     return planned, row(server, form)["ramRequired"]
 
 
+@pytest.mark.timeout(len((PLAIN, IN_BF16, *FORMS)) * JOB_S)
 def test_memory_is_planned_and_less_than_that_of_32_bits(server: Server) -> None:
     found = {form: measure(server, form) for form in (PLAIN, IN_BF16, *FORMS)}
 

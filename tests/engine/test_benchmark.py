@@ -21,14 +21,18 @@ async def test_a_tiny_model_is_measured_from_end_to_end(real: Harness, tiny_gpt2
     task = get_task("text-generation")
     told: list[str] = []
     spec = model_spec(tiny_gpt2)
+    first = await real.boot(spec)
+    joins = real.engine.sightings()[spec.replica_id].joins
     found = await sweep(
-        ask_over(Target("replica", await real.boot(spec), 1)),
+        ask_over(Target("replica", first, 1)),
         workload(task, 128),
         streams=task.streams,
         max_batch=real.engine.sightings()[spec.replica_id].slots,
+        joins=joins,
         budget_s=BUDGET_S,
         on_progress=told.append,
     )
+    assert joins  # its texts begin while others are written
     await real.clear()
     fresh = replace(model_spec(tiny_gpt2), max_batch=found.knee)
     link = await real.boot(fresh)
@@ -41,6 +45,7 @@ async def test_a_tiny_model_is_measured_from_end_to_end(real: Harness, tiny_gpt2
         ask_over(Target("replica", link, 1)),
         found,
         memory=held,
+        joins=joins,
         budget_s=BUDGET_S,
         on_progress=told.append,
     )
