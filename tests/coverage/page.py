@@ -22,8 +22,8 @@ directly, and writes this page. `make coverage FAMILY=bert` measures one family.
 - **equal**: both give the same answer, within the tolerance of the task.
 - **different**, **refused**: the library answers; here the answer is another one, or none.
 - **library fails**, **no reference exists**, **another head is right**: there is nothing to compare with.
-- **not built**: no model of the class could be made here, mostly because the library wants another one for it that is
-  not installed.
+- **not built**: no model of the class could be made here: the library wants another one that is not installed, or the
+  parts of a pipeline are not written down yet.
 - Classes that are asked nothing (they read what no task here does) are counted and not listed.
 """
 MAX_DETAIL = 160

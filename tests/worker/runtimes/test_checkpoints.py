@@ -40,7 +40,6 @@ def answer(folder: Path, **more: Any) -> Any:
 @pytest.mark.parametrize(
     ("make", "kind", "task"),
     [
-        (checkpoints.parts_of_1, "StableDiffusionPipeline", "text-to-image"),
         (lambda: checkpoints.parts_of_1(9), "StableDiffusionInpaintPipeline", "image-to-image"),
         (checkpoints.parts_of_xl, "StableDiffusionXLPipeline", "text-to-image"),
     ],
