@@ -167,7 +167,7 @@ def test_what_cannot_be_asked_for_is_refused_at_once(own_server: Server) -> None
 
 
 def test_a_model_that_never_fits_is_not_measured(models: Path, tmp_path: Path) -> None:
-    with Server(tmp_path, models, *QUICKLY, "--memory-gb", "0.01", boots=False) as server:
+    with Server(tmp_path, models, *QUICKLY, "--memory-gb", "0.01", warm=False) as server:
         request(server.client, "tiny/bart")
         failed = until_over(server.client, "tiny/bart")
         assert failed["status"] == "failed"
