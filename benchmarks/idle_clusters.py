@@ -80,12 +80,13 @@ def compare_servers(folder: Path) -> bool:
     return at_most("a cold boot becomes slower by", slower_ms, MOST_BOOT_MS, "ms") and kept
 
 
-def start(stack: ExitStack, data_dir: Path, models: Path, count: int) -> Server:
+def start(stack: ExitStack, folder: Path, models: Path, count: int) -> Server:
     """A server on a store with so many clusters, which has booted once."""
-    data_dir.mkdir()
-    with Store.open(f"sqlite:///{data_dir / 'modelyard.db'}") as store:
+    prepared = Server(folder, models, "--rate-limit", "0")
+    prepared.data_dir.mkdir(parents=True)
+    with Store.open(f"sqlite:///{prepared.data_dir / 'modelyard.db'}") as store:
         fill(store, count)
-    server = stack.enter_context(Server(data_dir, models, "--rate-limit", "0"))
+    server = stack.enter_context(prepared)
     boot_over_http(server)
     return server
 
