@@ -33,8 +33,9 @@ def make_adapter(
 
     model = kind.from_pretrained(base, dtype=torch.float32, **settings)
     before(model)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
+        torch.manual_seed(seed)
         adapted = get_peft_model(model, config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -228,13 +228,9 @@ class LocalEngine(Engine):
             self._to_fork.pop(replica_id, None)
             return self._mark_gone(replica, "stopped before it started")
         replica.note_reason("stopped")
-        if not grace_s:
-            replica.signal(signal.SIGKILL)
-            await replica.gone.wait()
-            return None
-        replica.signal(signal.SIGTERM)
+        replica.signal(signal.SIGTERM if grace_s else signal.SIGKILL)
         try:
-            async with asyncio.timeout(grace_s):
+            async with asyncio.timeout(grace_s or None):
                 await replica.gone.wait()
         except TimeoutError:
             log.warning("replica %s did not stop within %.1f s: killing it", replica_id, grace_s)

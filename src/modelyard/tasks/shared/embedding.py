@@ -27,7 +27,8 @@ STATES = ("encoder_last_hidden_state", "last_hidden_state", "text_embeddings")
 """What models call a text's states. The first: such as come with a decoder that cannot be taken off (FSMT); the last:
 FLAVA."""
 
-
+PADDED = frozenset({"siglip", "siglip2"})
+"""Types of models that were trained on texts padded to the limit."""
 TWO_TOWERS = frozenset({"align", "altclip", "chinese_clip", "clip", "metaclip_2", "siglip", "siglip2"})
 """Types of models that put texts and images into one space. The vector of a text is that of the tower that reads."""
 
@@ -133,7 +134,7 @@ def encode_text(model: Model, head: Head, params: EmbeddingParams, text: str) ->
     text = head.prompts.get(name, "") + text if name else text
     text = text.lower() if head.lower_case else text
     settings: dict[str, Any] = {"truncation": params.truncate, "max_length": min(limits)} if limits else {}
-    if limits and "siglip" in str(model.config.get("model_type")):
+    if limits and model.config.get("model_type") in PADDED:
         settings["padding"] = "max_length"  # it was trained so, and reads the last place, whatever is in it
     (row,) = encode(model, [text], **settings, verbose=False)
     if not row["input_ids"]:
