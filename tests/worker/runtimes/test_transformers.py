@@ -257,21 +257,42 @@ def test_new_tokens_fit_the_context(settings, window, limit):
     assert new_token_limit(Config(**settings), 10, window) == limit
 
 
-def test_loading_and_generating_print_nothing(model_folder):
-    code = (
-        "import sys, numpy as np\n"
-        "from pathlib import Path\n"
-        "from modelyard.worker.runtimes.base import load_model\n"
-        "for folder, head in zip(sys.argv[1::2], sys.argv[2::2]):\n"
-        "    model = load_model('transformers', Path(folder), (head,), device='cpu')\n"
-        "    inputs = {'input_ids': np.array([[5, 6]]), 'attention_mask': np.array([[1, 1]])}\n"
-        "    if head == 'base': model.forward(inputs)\n"
-        "    else: model.generate(inputs, {'max_new_tokens': 3}, lambda row, tokens: False)\n"
-    )
+LOADING = """
+import json, sys, numpy as np
+from pathlib import Path
+from modelyard.worker.runtimes.base import load_model
+
+facts, *arguments = sys.argv[1:]
+for folder, head in zip(arguments[::2], arguments[1::2]):
+    model = load_model('transformers', Path(folder), (head,), device='cpu')
+    inputs = {'input_ids': np.array([[5, 6]]), 'attention_mask': np.array([[1, 1]])}
+    if head == 'base': model.forward(inputs)
+    else: model.generate(inputs, {'max_new_tokens': 3}, lambda row, tokens: False)
+unasked = 'scipy' in sys.modules
+from transformers.models.fnet.modeling_fnet import linalg
+Path(facts).write_text(json.dumps([unasked, linalg.__name__]))
+"""
+
+
+@pytest.fixture(scope="module")
+def loading(model_folder, tmp_path_factory):
+    """A process of its own that has loaded and asked three models: it, and the facts it has told of SciPy."""
     folders = [("gpt2", "causal-lm"), ("bart", "seq2seq-lm"), ("bert_masked_lm", "base")]
     arguments = [text for family, head in folders for text in (str(model_folder(family)), head)]
-    done = subprocess.run([sys.executable, "-W", "default", "-c", code, *arguments], capture_output=True, text=True)
+    facts = tmp_path_factory.mktemp("loading") / "facts.json"
+    command = [sys.executable, "-W", "default", "-c", LOADING, str(facts), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done, json.loads(facts.read_text()) if facts.exists() else None
+
+
+def test_loading_and_generating_print_nothing(loading):
+    done, _ = loading
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_only_architectures_that_compute_with_scipy_import_it(loading):
+    done, facts = loading
+    assert facts == [False, "scipy.linalg"], done.stderr
 
 
 def test_tasks_import_no_framework():

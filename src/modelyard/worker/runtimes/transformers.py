@@ -14,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from transformers import AutoConfig, PreTrainedModel
+import modelyard.worker.runtimes.without_losses  # noqa: F401 - before the rest of the library
+
+import numpy as np  # isort: skip
+import torch  # isort: skip
+from transformers import AutoConfig, PreTrainedModel  # isort: skip
 
 from modelyard.errors import InferenceFailed, ModelRefused
 from modelyard.records.precision import BF16, find_precision
