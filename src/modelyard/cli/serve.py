@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from modelyard.records.models import Listing
-    from modelyard.serving import Started
+    from modelyard.serving.server import Started
 
 SHOWN_MODELS = 10
 STOP_S = 30.0
@@ -44,7 +44,7 @@ def serve(
     """Start the server. Stop it with Ctrl-C: requests in progress are finished first."""
     import asyncio
 
-    from modelyard.serving import serve as serve_settings
+    from modelyard.serving.server import serve as serve_settings
 
     settings = with_examples(resolved.settings, required=example_models)
     # Until the server listens and takes signals itself, SIGTERM is what Ctrl-C is: an orderly end.

@@ -1,22 +1,17 @@
-"""The composition root: from settings to a server that takes requests. The only place that knows all parts.
+"""The parts of a server, put together: the only place that knows all of them.
 
-Owns the order of starting and stopping; holds no logic. Imported by the command line only.
+Owns the order of starting and stopping; holds no logic.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import uvloop
 
 from modelyard.accounts.administration import Administration, ensure_cli_key
 from modelyard.accounts.calls import CallBudget
@@ -26,11 +21,10 @@ from modelyard.accounts.pricing import tariff_of
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.accounts.visibility import Visibility
-from modelyard.catalog.cache_space import CacheSpace, SpaceRules
+from modelyard.catalog.cache_space import CacheSpace
 from modelyard.catalog.catalog import open_catalog
 from modelyard.catalog.hub_settings import read_hub_settings
 from modelyard.catalog.index import Index
-from modelyard.catalog.space import KEPT_FREE_BYTES
 from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import FIRST_ACCOUNT, Settings
 from modelyard.control.conversions import open_conversions
@@ -38,7 +32,6 @@ from modelyard.control.disk_space import watch_disk_space
 from modelyard.control.journal import Journal
 from modelyard.control.parts import assemble
 from modelyard.control.plane import Plane
-from modelyard.control.policy import Policy
 from modelyard.control.records import Records
 from modelyard.control.retention import Kept, Retention
 from modelyard.control.routes import Routes
@@ -50,11 +43,8 @@ from modelyard.control.sole_server import (
     name_of,
 )
 from modelyard.control.work_queue import WorkQueue
-from modelyard.engine.base import Engine, Fetch
-from modelyard.engine.local import LocalEngine
-from modelyard.engine.log_limits import LogLimits, keep_to_limits
-from modelyard.engine.machine import find_devices, usable_memory_bytes
-from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.engine.log_limits import keep_to_limits
+from modelyard.errors import ModelyardError
 from modelyard.gateway.app import App
 from modelyard.gateway.artefacts import ArtefactCalls
 from modelyard.gateway.destinations.replicas import Replicas
@@ -65,8 +55,7 @@ from modelyard.gateway.metering import Metering
 from modelyard.gateway.metrics import InferenceTallies, MetricCalls
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.remedies import V2, describe_failed_job, sentence
-from modelyard.gateway.request_memory import MemoryLimits, RequestMemory, return_large_blocks
-from modelyard.gateway.server import configure_logging, keep_pauses_short, run, run_beside
+from modelyard.gateway.request_memory import RequestMemory
 from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
 from modelyard.gateway.surfaces.v1.inference import V1Inference
@@ -76,76 +65,31 @@ from modelyard.gateway.surfaces.v2.inference import V2Inference
 from modelyard.gateway.surfaces.v2.jobs import JobCalls
 from modelyard.gateway.surfaces.v2.models import ModelCalls
 from modelyard.gateway.surfaces.v2.usage import UsageCalls
-from modelyard.http.connections import ConnectionLimits, bound_connections, raise_open_files
-from modelyard.http.proxies import Proxies
-from modelyard.http.server import listen, url_of
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
 from modelyard.media.artefacts import Artefacts
-from modelyard.media.fetch import Fetcher, FetchLimits
 from modelyard.private_files import ensure_data_folder, ensure_private_folder
 from modelyard.records.models import Listing, ModelCard, OnProgress, Source
 from modelyard.records.runtimes import ORIGINAL, read_runtimes
 from modelyard.records.variants import VARIANTS_FOLDER
+from modelyard.serving.from_settings import (
+    LOGS_FOLDER,
+    logs_of,
+    memory_limits_of,
+    open_engine,
+    open_fetcher,
+    policy_of,
+    space_rules_of,
+)
 from modelyard.store.server_lock import open_server_lock
 from modelyard.store.store import Store
-from modelyard.units import GIB, MIB
-from modelyard.worker.sandbox.levels import ensure_level
+from modelyard.units import MIB
 
 ARTEFACTS_FOLDER = "artefacts"
-LOGS_FOLDER = "logs"
-DAY_S = 86_400
 PRIVATE_TREES = (ARTEFACTS_FOLDER, LOGS_FOLDER)
 """Folders in the data folder with what accounts have made. Variants are models, which workers of another user read."""
 SEEN = (Source.FOLDER, Source.HUB)
 """The sources that have seen a model's files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What whoever started a server may tell of it. `first_key`: the first account's, if it was just made; it is not
-    stored. `list_models`: the first so many models that can be served, and how many there are."""
-
-    url: str
-    data_dir: Path
-    first_key: str | None
-    list_models: Callable[[int], Awaitable[tuple[Sequence[Listing], int]]]
-
-
-def serve(settings: Settings, on_start: Callable[[Started], None], on_stop: Callable[[], None] = lambda: None) -> None:
-    """Serves until SIGINT or SIGTERM: refuse → drain with a deadline → stop replicas → release.
-
-    Both are called on the event loop: `on_start` once requests are accepted, `on_stop` when the signal comes. Raises
-    Unavailable when the address or the data folder is taken or the database cannot be opened.
-    """
-    configure_logging(settings.log_level)
-    proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
-    proxies.check()
-    return_large_blocks()
-    if sys.platform == "linux":
-        from modelyard.worker.sandbox.system import hide_memory
-
-        hide_memory()
-    with listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, listener, proxies, on_start, on_stop))
-
-
-async def _serve(
-    settings: Settings,
-    listener: socket.socket,
-    proxies: Proxies,
-    on_start: Callable[[Started], None],
-    on_stop: Callable[[], None],
-) -> None:
-    async with AsyncExitStack() as stack:
-        root = Root(settings)
-        app = await root.open(stack)
-        if settings.metrics_port:
-            beside = stack.enter_context(listen(settings.metrics_host, settings.metrics_port))
-            start_task(stack, run_beside(root.metrics.app(), beside), "metrics")
-        keep_pauses_short()
-        on_start(Started(url_of(listener), settings.data_dir, root.first_key, root.list_models))
-        await run(app, listener, on_stop, connection_limits_of(settings), proxies)
 
 
 class Root:
@@ -358,54 +302,9 @@ class Root:
         yield from ArtefactCalls(artefacts).operations()
 
 
-def policy_of(settings: Settings) -> Policy:
-    """The numbers of the control loop that are settings."""
-    return Policy(
-        boot_s=settings.boot_deadline_s,
-        boots_at_once=settings.boots_at_once,
-        drain_s=settings.drain_s,
-        stable_window_s=settings.stable_window_s,
-        idle_timeout_s=settings.default_timeout_s,
-    )
-
-
-def connection_limits_of(settings: Settings) -> ConnectionLimits:
-    """What connections may take. The process may open as many files as the system lets it from now on."""
-    return ConnectionLimits(
-        most=bound_connections(settings.max_connections, raise_open_files()),
-        header_s=settings.header_timeout_s,
-        body_s=settings.body_timeout_s,
-        body_bytes_per_s=settings.body_bytes_per_s,
-        keep_alive_s=settings.keep_alive_s,
-    )
-
-
-def memory_limits_of(settings: Settings) -> MemoryLimits:
-    """What requests may bring into this process."""
-    request = settings.max_request_mb * MIB
-    server = settings.requests_memory_mb * MIB or max(4 * request, memory_for_replicas(settings) // 16)
-    account = settings.account_requests_mb * MIB or server // 2
-    return MemoryLimits(request_bytes=request, account_bytes=account, server_bytes=server)
-
-
-def memory_for_replicas(settings: Settings) -> int:
-    """The bytes that all replicas together may hold."""
-    return int(settings.memory_gb * GIB) if settings.memory_gb else usable_memory_bytes()
-
-
 def start_task(stack: AsyncExitStack, work: Coroutine[Any, Any, None], name: str) -> None:
     """Runs work in the background until the stack is closed."""
     stack.push_async_callback(end, asyncio.create_task(work, name=name))
-
-
-def open_fetcher(settings: Settings) -> Fetcher:
-    """The fetcher these settings describe; no fetch outlasts the wait that a request has."""
-    limits = FetchLimits(
-        max_bytes=settings.max_media_mb * MIB,
-        total_s=min(settings.fetch_timeout_s, settings.queue_wait_s),
-        allow_private=settings.allow_private_media,
-    )
-    return Fetcher(limits)
 
 
 async def end(task: asyncio.Task[None]) -> None:
@@ -417,34 +316,3 @@ async def end(task: asyncio.Task[None]) -> None:
 def describe(error: ModelyardError) -> str:
     """An error in logs and jobs, which are read over v2."""
     return sentence(error, V2)
-
-
-def logs_of(settings: Settings) -> tuple[Path, LogLimits]:
-    """Where replicas' logs are, and how large and old they may become."""
-    limits = LogLimits(settings.log_mb * MIB, settings.logs_mb * MIB, settings.log_days * DAY_S)
-    return settings.data_dir / LOGS_FOLDER, limits
-
-
-def space_rules_of(settings: Settings) -> SpaceRules:
-    """What downloads must keep to in the hub's cache, and what may be removed for them."""
-    return SpaceRules(
-        cache_bytes=int(settings.cache_gb * GIB) if settings.cache_gb else None,
-        kept_free_bytes=max(KEPT_FREE_BYTES, settings.min_free_mb * MIB),
-        removes=settings.cache_removes,
-    )
-
-
-def open_engine(settings: Settings, fetch: Fetch) -> Engine:
-    """The engine these settings name. `fetch` downloads models. May block for seconds. Raises InvalidRequest."""
-    if settings.engine != "local":
-        raise InvalidRequest(field="engine", got=settings.engine, accepted="local")
-    memory = memory_for_replicas(settings)
-    ensure_level(settings.sandbox)
-    return LocalEngine(
-        memory,
-        devices=find_devices(),
-        log_dir=settings.data_dir / LOGS_FOLDER,
-        fetch=fetch,
-        sandbox=settings.sandbox,
-        allow_network=settings.allow_network,
-    )

@@ -1,0 +1,69 @@
+"""One server, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from modelyard.config import Settings
+from modelyard.gateway.request_memory import return_large_blocks
+from modelyard.gateway.server import configure_logging, keep_pauses_short, run, run_beside
+from modelyard.http.proxies import Proxies
+from modelyard.http.server import listen, url_of
+from modelyard.records.models import Listing
+from modelyard.serving.from_settings import connection_limits_of
+from modelyard.serving.root import Root, start_task
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What whoever started a server may tell of it. `first_key`: the first account's, if it was just made; it is not
+    stored. `list_models`: the first so many models that can be served, and how many there are."""
+
+    url: str
+    data_dir: Path
+    first_key: str | None
+    list_models: Callable[[int], Awaitable[tuple[Sequence[Listing], int]]]
+
+
+def serve(settings: Settings, on_start: Callable[[Started], None], on_stop: Callable[[], None] = lambda: None) -> None:
+    """Serves until SIGINT or SIGTERM: refuse → drain with a deadline → stop replicas → release.
+
+    Both are called on the event loop: `on_start` once requests are accepted, `on_stop` when the signal comes. Raises
+    Unavailable when the address or the data folder is taken or the database cannot be opened.
+    """
+    configure_logging(settings.log_level)
+    proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
+    proxies.check()
+    return_large_blocks()
+    if sys.platform == "linux":
+        from modelyard.worker.sandbox.system import hide_memory
+
+        hide_memory()
+    with listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, listener, proxies, on_start, on_stop))
+
+
+async def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    proxies: Proxies,
+    on_start: Callable[[Started], None],
+    on_stop: Callable[[], None],
+) -> None:
+    async with AsyncExitStack() as stack:
+        root = Root(settings)
+        app = await root.open(stack)
+        if settings.metrics_port:
+            beside = stack.enter_context(listen(settings.metrics_host, settings.metrics_port))
+            start_task(stack, run_beside(root.metrics.app(), beside), "metrics")
+        keep_pauses_short()
+        on_start(Started(url_of(listener), settings.data_dir, root.first_key, root.list_models))
+        await run(app, listener, on_stop, connection_limits_of(settings), proxies)
