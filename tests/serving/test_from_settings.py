@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from modelyard.config import Settings
+from modelyard.errors import InvalidRequest
+from modelyard.serving.from_settings import memory_limits_of, open_engine, policy_of, space_rules_of
+from modelyard.units import GIB, MIB
+
+
+def test_memory_of_requests_follows_what_replicas_may_hold_and_what_one_request_may() -> None:
+    large = memory_limits_of(Settings(memory_gb=64, max_request_mb=100))
+    assert (large.request_bytes, large.server_bytes, large.account_bytes) == (100 * MIB, 4 * GIB, 2 * GIB)
+    small = memory_limits_of(Settings(memory_gb=1, max_request_mb=100))
+    assert small.server_bytes == 400 * MIB
+    told = memory_limits_of(Settings(memory_gb=1, requests_memory_mb=50, account_requests_mb=20))
+    assert (told.server_bytes, told.account_bytes) == (50 * MIB, 20 * MIB)
+
+
+def test_the_loop_and_the_cache_keep_to_settings() -> None:
+    policy = policy_of(Settings(boots_at_once=3, drain_s=7.0))
+    assert (policy.boots_at_once, policy.drain_s) == (3, 7.0)
+    assert space_rules_of(Settings(cache_gb=2)).cache_bytes == 2 * GIB
+    assert space_rules_of(Settings()).cache_bytes is None
+
+
+def test_an_engine_that_does_not_exist_is_refused_by_name() -> None:
+    async def fetch(*_: object) -> None:
+        raise AssertionError("nothing is fetched")
+
+    with pytest.raises(InvalidRequest, match="engine") as refused:
+        open_engine(Settings(engine="carrier-pigeon"), fetch)  # type: ignore[arg-type]  # nothing is fetched
+    assert refused.value.data["accepted"] == "local"
