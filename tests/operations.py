@@ -28,6 +28,11 @@ def inferences(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {path: operation for _, path, operation in operations(document) if is_inference(operation)}
 
 
+def tasks_of(operation: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tasks whose models it asks; none: of any."""
+    return tuple(operation.get("x-tasks", ()))
+
+
 def fields_of(schema: Any, document: Mapping[str, Any]) -> set[str]:
     """The fields of a body, wherever its schema is written."""
     if "$ref" in schema:

@@ -34,7 +34,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     `prompt_tokens`, `new_tokens`: what a model that generates or ranks read, and what it made; padding and what a cache
     spared included in neither. `first_piece_us`: from the moment a replica had the request to its first piece of the
     answer; `took_us`: until its end; `queued_us`: for how long it had waited for that replica. In microseconds, as the
-    gateway measured them: a worker's clock bills nobody.
+    gateway measured them: a worker's clock bills nobody. `finish_reasons`: why each text ended, where there are
+    several, in their order.
     """
 
     prompt_tokens: Count | None = None
@@ -43,6 +44,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     first_piece_us: Count | None = None
     took_us: Count = 0
     queued_us: Count = 0
+    finish_reasons: list[FinishReason] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):

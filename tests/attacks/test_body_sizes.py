@@ -10,6 +10,7 @@ import pytest
 
 from tests.attacks.memory import MIB, measured
 from tests.attacks.registry import attack
+from tests.operations import is_inference
 from tests.serving import Server
 
 PIECE = b" " * 65536
@@ -57,9 +58,7 @@ def test_every_call_that_is_described_has_a_limit(server: Server):
     for path, methods in paths.items():
         for method in methods.keys() & {"get", "put", "post", "patch", "delete"}:
             url = path.format(org="tiny", model="gpt2", task="chat", request_id="req_1", name="a.png")
-            content = endless(80 * MIB) if "inference" in methods[method]["tags"] else endless(MIB)
-            if url == "/model/run":
-                content = endless(80 * MIB)
+            content = endless(80 * MIB) if is_inference(methods[method]) else endless(MIB)
             response = server.client.request(method.upper(), url, content=content)
             assert response.status_code == 413, f"{method} {path}: {response.text}"
 

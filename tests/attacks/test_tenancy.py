@@ -20,7 +20,16 @@ NOT_REPEATED = "It asks every call once, and looks at what is told."
 
 MODEL = "tiny/ner"
 OWNER = "tenant-with-a-name"
-BODY = {"model": MODEL, "text": "hello"}
+BODY = {
+    "model": MODEL,
+    "text": "hello",
+    "messages": [{"role": "user", "content": "hello"}],
+    "input": "hello",
+    "query": "hello",
+    "documents": ["hello"],
+    "text_1": "hello",
+    "text_2": "hello",
+}
 """Values for the fields that a body may have; a call gets those that it knows."""
 
 

@@ -17,12 +17,19 @@ from typing import Any
 import httpx
 
 from tests.chaos.lives import moment
-from tests.operations import body_fields, inferences, operations
+from tests.operations import body_fields, inferences, operations, tasks_of
 from tests.serving import Server
 
 PLAIN, STREAMED, CHANGED = "tiny/classifier", "tiny/gpt2", "tiny/encoder"
 EXPORTED = f"{PLAIN}.onnx"
 """A variant, whose workers are the annex's."""
+OF_TASK = {"chat": "tiny/chat", "text-generation": STREAMED, "sentence-similarity": "tiny/sentences",
+           "text-ranking": "tiny/ranker"}  # fmt: skip
+"""Whom a call is asked of that takes models of some tasks only."""
+TEXT = "the cat"
+GIVEN = {"messages": [{"role": "user", "content": TEXT}], "query": TEXT, "documents": [TEXT, "a dog"], "text_1": TEXT,
+         "text_2": [TEXT, "a dog"]}  # fmt: skip
+"""What bodies hold besides the text that is drawn."""
 PAUSE_S = 0.05
 CALL_S = 120.0
 JOBS_EVERY_S = 20.0
@@ -92,16 +99,23 @@ class Ask:
 
     def body(self, **values: Any) -> dict[str, Any]:
         """Those of the values that it knows, and which model."""
-        return {name: value for name, value in {"model": self.model, **values}.items() if name in self.known}
+        given = {"model": self.model, **GIVEN, **values}
+        return {name: value for name, value in given.items() if name in self.known}
 
 
 def asks_of(document: Mapping[str, Any], *models: str) -> list[Ask]:
-    """Every inference that the document describes, of each of the models."""
+    """Every inference that the document describes, of each of the models; of calls for models of some tasks, of one of
+    those that are known here."""
     return [
         Ask(path, model, frozenset(body_fields(operation, document)))
         for path, operation in sorted(inferences(document).items())
-        for model in models
+        for model in (models_of(tasks_of(operation)) if tasks_of(operation) else models)
     ]
+
+
+def models_of(tasks: Sequence[str]) -> list[str]:
+    """A model of one of the tasks, where there is one here."""
+    return [OF_TASK[task] for task in tasks if task in OF_TASK][:1]
 
 
 class Load:
@@ -150,14 +164,16 @@ class Load:
 
     def ask_once(self, name: str, client: httpx.Client, ask: Ask) -> None:
         """One inference, as those are counted that follow."""
-        self._infer(name, client, ask, prompt="the cat")
+        self._infer(name, client, ask, prompt=TEXT, input=TEXT)
 
     def _ask(self, name: str, client: httpx.Client, draw: random.Random) -> None:
-        self._infer(name, client, draw.choice(self.asks), prompt="hello " * draw.randint(1, 50))
+        text = "hello " * draw.randint(1, 50)
+        self._infer(name, client, draw.choice(self.asks), prompt=text, input=text)
 
     def _stream(self, name: str, client: httpx.Client, draw: random.Random) -> None:
-        params = {"max_new_tokens": draw.randint(1, 40)}
-        self._infer(name, client, draw.choice(self.streams), prompt="the cat", stream=True, params=params)
+        most = draw.randint(1, 40)
+        params = {"max_new_tokens": most}
+        self._infer(name, client, draw.choice(self.streams), prompt=TEXT, stream=True, params=params, max_tokens=most)
 
     def _read(self, name: str, client: httpx.Client, draw: random.Random) -> None:
         self._note("reads", lambda: client.get(draw.choice(self.reads)))

@@ -35,6 +35,7 @@ from tests.control.control_plane import SMALL, ControlPlane, make_models
 from tests.gateway.http_client import HttpClient
 
 IMAGES = "tiny/images"
+CHAT = "tiny/chat"
 MAX_BODY_BYTES = 1024**2
 PRICE_PER_GB_S = 0.0000166667
 
@@ -122,8 +123,10 @@ class Gateway:
 
 @pytest.fixture(scope="session")
 def served_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that writes texts and one that reads images."""
+    """A model that writes texts, one that answers conversations and one that reads images."""
     root = make_models(tmp_path_factory.mktemp("served-models"))
+    template = {"chat_template": "{{ messages[0].content }}"}
+    write(root / CHAT, model("LlamaForCausalLM", "llama", tokenizer=template))
     write(root / IMAGES, model("ViTForImageClassification", "vit", preprocessor_config__json=b"{}"))
     return root
 

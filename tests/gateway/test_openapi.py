@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from modelyard.errors import BodyTooLarge, InputTooLarge
 from modelyard.gateway.openapi import Schemas, build
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.shapes.base import FAILURES
 from modelyard.gateway.shapes.models import Model
-from modelyard.gateway.surfaces import inference
+from modelyard.gateway.surfaces.every import INFERENCES, open_surfaces
 from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
+from modelyard.media.artefacts import Artefacts
 from modelyard.tasks.registry import TASKS
+from tests.clock import HandClock
 from tests.operations import inferences
 
 
@@ -29,8 +33,17 @@ def test_a_status_is_described_for_all_that_it_stands_for() -> None:
 
 def test_every_inference_is_told_from_other_calls_by_its_deadline() -> None:
     """Load and fuzz know inferences by it: an inference of another surface joins them by describing one."""
-    described = [each for each in vars(inference).values() if isinstance(each, Operation)]
-    assert inferences(build(described, TASKS)).keys() == {each.path for each in described if each.handler is None}
+    assert inferences(build(INFERENCES, TASKS)).keys() == {each.path for each in INFERENCES if each.handler is None}
+
+
+def test_every_inference_that_is_served_at_a_path_of_its_own_is_described() -> None:
+    served = open_surfaces(Artefacts(Path("nowhere"), 60, HandClock()), 1024, "")
+    described = {each.path for each in INFERENCES}
+    assert served.at.keys() <= described
+    for prefix, below in served.named.items():
+        assert {f"{prefix}{{org}}/{{model}}{end}" for end in below} <= described
+    for path in described:
+        assert served.find(path.format(org="org", model="name")) is not None
 
 
 def test_a_field_is_described_in_every_form_that_a_task_takes() -> None:

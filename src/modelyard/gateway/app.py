@@ -21,12 +21,9 @@ from modelyard.gateway.bounded_bodies import BoundedBodies
 from modelyard.gateway.endpoint import Authenticate, route
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.operation import Operation
-from modelyard.gateway.surfaces.base import Surface
+from modelyard.gateway.surfaces.every import Surfaces
 from modelyard.http.exchange import JSON, HttpExchange, Receive, Scope, Send
 from modelyard.tasks.registry import TASKS
-
-V1_RUN = "/model/run"
-V2_PREFIX = "/models/v2/"
 
 
 class App:
@@ -35,17 +32,15 @@ class App:
     def __init__(
         self,
         inferences: Inferences,
-        v1: Surface,
-        v2: Surface,
+        surfaces: Surfaces,
         operations: Sequence[Operation],
         authenticate: Authenticate,
         budget: CallBudget,
     ) -> None:
         """`operations`: every call, the more particular path first; those without a handler are inferences, which are
-        described like the others and served beside the router."""
+        described like the others and served beside the router, by `surfaces`."""
         self._inferences = inferences
-        self._v1 = v1
-        self._v2 = v2
+        self._surfaces = surfaces
         calls = [
             (route(each, each.handler, authenticate, budget), each) for each in operations if each.handler is not None
         ]
@@ -61,15 +56,11 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatches one ASGI connection."""
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(V2_PREFIX):
-            org, slash, model = scope["path"][len(V2_PREFIX) :].partition("/")
-            if slash and model and "/" not in model:
-                await self._inferences.serve(HttpExchange(scope, receive, send), self._v2, f"{org}/{model}")
-                return
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == V1_RUN:
-            await self._inferences.serve(HttpExchange(scope, receive, send), self._v1)
-            return
-        await self._rest(scope, receive, send)
+        found = self._surfaces.find(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if found is None:
+            await self._rest(scope, receive, send)
+        else:
+            await self._inferences.serve(HttpExchange(scope, receive, send), *found)
 
 
 async def not_found(request: Request, error: Exception) -> Response:

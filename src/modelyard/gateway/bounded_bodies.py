@@ -69,5 +69,6 @@ def again(body: bytes, receive: Receive) -> Receive:
 async def refuse(http: HttpExchange, error: BodyTooLarge, operation: Operation | None) -> None:
     """Answers with an error, in the shape of the operation's."""
     shape = Error if operation is None else operation.error
-    payload = msgspec.json.encode(shape(error=error.message))
-    await http.send_json(error.status, payload, {"x-request-id": new_request_id()})
+    request_id, plain = new_request_id(), BodyTooLarge(error.message)  # its cause speaks of inferences' limit
+    payload = msgspec.json.encode(shape.of(plain, request_id))
+    await http.send_json(shape.status_of(plain), payload, {"x-request-id": request_id})

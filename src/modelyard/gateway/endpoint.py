@@ -40,8 +40,7 @@ def endpoint(operation: Operation, handler: Handler, authenticate: Authenticate,
             response = await work(request)
         except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
             problem.note(error, request_id)
-            message = problem.message_of(error, request_id, operation.error.remedies)
-            response = json_response(problem.status_of(error), operation.error(error=message))
+            response = json_response(operation.error.status_of(error), operation.error.of(error, request_id))
             response.headers.update(problem.headers_of(error))
         response.headers["x-request-id"] = request_id
         return response
@@ -50,7 +49,8 @@ def endpoint(operation: Operation, handler: Handler, authenticate: Authenticate,
         address = None if request.client is None else request.client.host
         key = []
         if not operation.public:
-            key = [await authenticate(request.headers.get("authorization"), address)]
+            shown = request.headers.get("authorization") or request.headers.get("x-api-key")
+            key = [await authenticate(shown, address)]
             trust(request.scope)
         account_id = key[0].account_id if key else None
         async with budget.call(account_id, address, operation.counts, read=operation.is_read) as count:

@@ -84,12 +84,17 @@ class Inferences:
         """
         headers = {"x-request-id": new_request_id()}
         begun, asked_model, usage, status = time.monotonic(), "", None, CLIENT_LEFT
+        status_of = surface.error_shape.status_of
 
         async def refuse(error: BaseException) -> None:
             if not http.started:
                 payload = surface.error(error, headers["x-request-id"])
-                await http.send_json(problem.status_of(error), payload, {**headers, **problem.headers_of(error)})
-            # Once the answer has begun, returning without ending it breaks the connection: what is wanted.
+                await http.send_json(status_of(error), payload, {**headers, **problem.headers_of(error)})
+            elif http.streaming and (last := surface.stream_error(error, headers["x-request-id"])):
+                http.streaming = False
+                await http.send_chunk(last)
+                await http.end_stream()
+            # Else returning without ending what has begun breaks the connection: what is wanted.
 
         deadline = self._deadlines.begin(refuse)
         self._slow_readers.add(http)
@@ -105,7 +110,7 @@ class Inferences:
         except ClientLeft:
             return
         except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
-            status = problem.status_of(error)
+            status = status_of(error)
             problem.note(error, headers["x-request-id"])
             await refuse(error)
         finally:
@@ -127,7 +132,7 @@ class Inferences:
 
         Raises Unauthorized, Throttled, StoreUnavailable, RateLimited, PaymentRequired.
         """
-        authorization = http.header(b"authorization")
+        authorization = http.header(b"authorization") or http.header(b"x-api-key")
         key = self._authenticator.recognise(authorization) or await self._authenticator.authenticate(
             authorization, http.client_address
         )
@@ -150,15 +155,17 @@ class Inferences:
         route = None if makes_cluster else await self._plane.get_route(account_id, model_id)
         card = self._plane.find_model(account_id, model_id) or await self._plane.get_model(account_id, model_id)
         task = get_served_task(card)
+        body = surface.fields(read, task)
         return ModelRequest(
             id=request_id,
             key=key,
             card=card,
             task=task,
-            inference=await self._read_fields(http, task, read.body),
-            body=read.body,
+            inference=await self._read_fields(http, task, body),
+            body=body,
             cost=price(card.memory_bytes, self._price_per_gb_s),
             deadline=deadline,
+            asked=read.asked,
             route=route,
         )
 
@@ -182,6 +189,7 @@ class Inferences:
         async def send(data: bytes) -> None:
             if not http.started:
                 await http.start_stream(surface.stream_type, {**headers, **meter_headers(request.cost, 0)})
+                data = surface.opening(request) + data
             if data:
                 await http.send_chunk(data)
 

@@ -20,8 +20,8 @@ from modelyard.tasks.body import Inference
 class ModelRequest(msgspec.Struct, frozen=True):
     """A request that has passed every check; its media has been fetched.
 
-    `body`: the unified body as the surface read it. `route`: of its account's cluster of the model, where there must be
-    one before it is read; None: it is found when the request runs, or made with defaults.
+    `body`: the unified body as the surface read it. `asked`: see UnifiedBody. `route`: of its account's cluster of the
+    model, where there must be one before it is read; None: it is found when the request runs, or made with defaults.
     """
 
     id: str
@@ -32,6 +32,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     body: Mapping[str, Any]
     cost: Price
     deadline: Deadline
+    asked: Any = None
     route: Route | None = None
 
 

@@ -189,6 +189,8 @@ def describe_operation(operation: Operation, schemas: Schemas) -> dict[str, Any]
     described: dict[str, Any] = {"summary": operation.summary, "tags": [operation.tag]}
     if operation.public:
         described["security"] = []
+    if operation.tasks:
+        described["x-tasks"] = list(operation.tasks)
     query = [] if operation.query is None else describe_query(operation.query)
     headers = [{"name": name, "in": "header", **about} for name, about in operation.request_headers.items()]
     if query or headers:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from modelyard.gateway.shapes.base import Error, ErrorShape
+from modelyard.gateway.shapes.base import Error, ErrorBody
 
 CONTROL_BODY_BYTES = 64 * 1024
 """What a call's body may have that says nothing else: the largest that has a use, names in every field, is a tenth."""
@@ -44,7 +44,7 @@ class Operation:
     `body_types`, `answer_types`: the schemas of other content types than JSON that it reads, and that it answers with;
     `statuses`: other statuses than `status` with which it sends the latter. `headers`: of its answer, described;
     `request_headers`: those it reads beside the key.
-    `examples`: bodies by name, each with a summary.
+    `examples`: bodies by name, each with a summary. `tasks`: of an inference, those whose models it asks; none: of any.
     """
 
     path: str
@@ -59,7 +59,7 @@ class Operation:
     max_body_bytes: int = CONTROL_BODY_BYTES
     cost: float | None = None
     public: bool = False
-    error: ErrorShape = Error
+    error: type[ErrorBody] = Error
     failures: Mapping[int, str] = field(default_factory=dict)
     body_types: Mapping[str, Any] = field(default_factory=dict)
     answer_types: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +67,7 @@ class Operation:
     headers: Mapping[str, str] = field(default_factory=dict)
     request_headers: Mapping[str, Any] = field(default_factory=dict)
     examples: Mapping[str, Any] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()
 
     @property
     def is_read(self) -> bool:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import math
 
-import msgspec
-
 from modelyard.accounts import rates
 from modelyard.errors import ModelyardError, RateLimited, StoreUnavailable, Throttled, Unauthorized
-from modelyard.gateway.remedies import V2, Remedies, sentence
+from modelyard.gateway.remedies import Remedies, sentence
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +47,3 @@ def note(error: BaseException, request_id: str) -> None:
         # The journal says once what is wrong with the store: a line for each request would fill the disk.
         level = logging.DEBUG if isinstance(error, StoreUnavailable) else logging.INFO
         log.log(level, "request %s: %s", request_id, error)
-
-
-def v2_body(error: BaseException, request_id: str) -> bytes:
-    """The v2 envelope of an error."""
-    return msgspec.json.encode({"error": message_of(error, request_id, V2), "output": None})

@@ -82,6 +82,14 @@ V2: Remedies = {
     "`modelyard accounts set NAME --max-models N`.",
 }
 
+OPENAI: Remedies = {
+    **V2,
+    (Unauthorized, None): "Send `Authorization: Bearer <key>`; `modelyard keys create NAME` makes one.",
+    (ClusterOff, "off"): 'Switch it on with PATCH /models/v2/{model} {{"status": "on"}}.',
+    (ClusterOff, "max"): 'Raise it with PATCH /models/v2/{model} {{"capacity": {{"max": 1}}}}.',
+}
+"""Of OpenAI's API, and of those that have the same clusters behind other words."""
+
 V1: Remedies = {
     **OPERATOR,
     (UnknownCluster, None): 'Load it first: POST /model/load {{"model": "{model}"}}.',

@@ -52,6 +52,8 @@ class HttpExchange:
         self._receive = receive
         self._send = send
         self.started = False
+        self.streaming = False
+        """Whether a stream has begun and not ended."""
         self.grow: Grow = count_nothing
         """Asked before a large body is read, and may make its sender wait."""
         self.sending_since: float | None = None
@@ -149,6 +151,7 @@ class HttpExchange:
         """Begins an answer of unknown length. Not ending it breaks the connection, so that no client mistakes a
         failure for the end."""
         await self._start(200, {"content-type": content_type, "cache-control": "no-cache", **headers})
+        self.streaming = True
 
     async def send_chunk(self, data: bytes) -> None:
         """Sends a piece of a stream."""
@@ -156,6 +159,7 @@ class HttpExchange:
 
     async def end_stream(self) -> None:
         """Ends a stream cleanly."""
+        self.streaming = False
         await self._write({"type": "http.response.body", "body": b""})
 
     def until_client_leaves(self) -> LeavingGuard:

@@ -57,11 +57,9 @@ from modelyard.gateway.operation import Operation
 from modelyard.gateway.remedies import V2, describe_failed_job, sentence
 from modelyard.gateway.request_memory import RequestMemory
 from modelyard.gateway.slow_readers import SlowReaders
-from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
-from modelyard.gateway.surfaces.v1.inference import V1Inference
+from modelyard.gateway.surfaces.every import INFERENCES, open_surfaces
 from modelyard.gateway.surfaces.v1.models import V1Calls
 from modelyard.gateway.surfaces.v2.clusters import ClusterCalls
-from modelyard.gateway.surfaces.v2.inference import V2Inference
 from modelyard.gateway.surfaces.v2.jobs import JobCalls
 from modelyard.gateway.surfaces.v2.models import ModelCalls
 from modelyard.gateway.surfaces.v2.usage import UsageCalls
@@ -275,13 +273,11 @@ class Root:
             price_per_gb_s=settings.price_per_gb_s,
             timeout_s=settings.request_timeout_s,
         )
-        max_body_bytes = settings.max_body_mb * MIB
         self.metrics = MetricCalls(tallies, self._plane, self._operator_id)
         return App(
             inferences,
-            V1Inference(max_body_bytes),
-            V2Inference(artefacts, max_body_bytes, settings.public_url),
-            [*self._operations(artefacts), V2_INFERENCE, V1_INFERENCE],
+            open_surfaces(artefacts, settings.max_body_mb * MIB, settings.public_url),
+            [*self._operations(artefacts), *INFERENCES],
             self._authenticator.authenticate,
             CallBudget(settings.calls_per_s, self._clock),
         )

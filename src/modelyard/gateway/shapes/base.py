@@ -6,12 +6,12 @@ Owns no noun. What a field's description says is what `/openapi.json` says.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 import msgspec
 
 from modelyard.clock import iso
-from modelyard.gateway import remedies
+from modelyard.gateway import problem, remedies
 from modelyard.gateway.remedies import Remedies
 
 T = TypeVar("T")
@@ -48,30 +48,52 @@ class Answer(Shape, Generic[T], frozen=True, kw_only=True):
     output: T
 
 
-class Error(Shape, frozen=True, kw_only=True):
-    """What is wrong, in the envelope of v2."""
+class ErrorBody(Shape, frozen=True, kw_only=True):
+    """What is wrong, as one surface says it: its words, its fields, its statuses."""
+
+    remedies: ClassVar[Remedies] = remedies.OPERATOR
+
+    @classmethod
+    def of(cls, error: BaseException, request_id: str) -> Self:
+        """The body of an error."""
+        raise NotImplementedError
+
+    @classmethod
+    def status_of(cls, error: BaseException) -> int:
+        """The HTTP status of an error."""
+        return problem.status_of(error)
+
+
+class ErrorSentence(ErrorBody, frozen=True, kw_only=True):
+    """What is wrong, in one sentence under `error`."""
 
     error: Annotated[str, described("One clear sentence: what is wrong, what was got, what to do.")]
+
+    @classmethod
+    def of(cls, error: BaseException, request_id: str) -> Self:
+        """The body of an error."""
+        return cls(error=problem.message_of(error, request_id, cls.remedies))
+
+
+class Error(ErrorSentence, frozen=True, kw_only=True):
+    """What is wrong, in the envelope of v2."""
+
     output: Annotated[None, described("Always null.")] = None
     remedies: ClassVar[Remedies] = remedies.V2
 
 
-class V1Error(Shape, frozen=True, kw_only=True):
+class V1Error(ErrorSentence, frozen=True, kw_only=True):
     """What is wrong, as v1 says it."""
 
-    error: Annotated[str, described("One clear sentence: what is wrong, what was got, what to do.")]
     remedies: ClassVar[Remedies] = remedies.V1
 
 
-class V1JobError(Shape, frozen=True, kw_only=True):
+class V1JobError(ErrorSentence, frozen=True, kw_only=True):
     """Why v1 has no job to show."""
 
     success: Annotated[bool, described("Always false.")] = False
-    error: Annotated[str, described("One clear sentence: what is wrong, what was got, what to do.")]
     remedies: ClassVar[Remedies] = remedies.V1
 
-
-ErrorShape = type[Error] | type[V1Error] | type[V1JobError]
 
 FAILURES = {
     400: "The body is not valid JSON.",

@@ -12,15 +12,20 @@ from typing import Any, ClassVar
 import msgspec
 
 from modelyard.gateway.model_request import ModelRequest
+from modelyard.gateway.shapes.base import ErrorBody
 from modelyard.http.exchange import JSON, HttpExchange
 from modelyard.protocol import Outcome
+from modelyard.tasks.base import Task
 
 
 class UnifiedBody(msgspec.Struct, frozen=True):
-    """What a surface read of a request: the model it names, and its fields in the unified format, not checked yet."""
+    """What a surface read of a request: the model it names, and its fields in the unified format, not checked yet.
+
+    `asked`: what the surface wants to know again of the request when it answers; None: nothing."""
 
     model_id: str
     body: Mapping[str, Any]
+    asked: Any = None
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -37,6 +42,8 @@ class Surface(ABC):
     """What metrics call it."""
     stream_type: ClassVar[str]
     """The content type of its streams."""
+    error_shape: ClassVar[type[ErrorBody]]
+    """What its errors look like."""
     makes_clusters: ClassVar[bool] = True
     """Whether a request for a model without a cluster makes one; otherwise such a request is an error."""
 
@@ -47,6 +54,13 @@ class Surface(ABC):
         Raises MalformedBody, BodyTooLarge, UnsupportedMediaType, InvalidRequest, ClientLeft.
         """
 
+    def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
+        """The request's fields in the unified format, for a model of that task, where they depend on it.
+
+        Raises InvalidRequest for a task that this call of the surface cannot ask for.
+        """
+        return read.body
+
     @abstractmethod
     async def answer(self, http: HttpExchange, request: ModelRequest, outcome: Outcome) -> Payload:
         """The whole answer; for a request that streams, what follows its last piece, which may be nothing."""
@@ -55,6 +69,14 @@ class Surface(ABC):
     def piece(self, request: ModelRequest, text: str) -> bytes:
         """A piece of a stream."""
 
-    @abstractmethod
+    def opening(self, request: ModelRequest) -> bytes:
+        """What a stream begins with, before its first piece."""
+        return b""
+
     def error(self, error: BaseException, request_id: str) -> bytes:
         """The JSON body of an error, when nothing of the answer has been sent."""
+        return msgspec.json.encode(self.error_shape.of(error, request_id))
+
+    def stream_error(self, error: BaseException, request_id: str) -> bytes:
+        """What a stream that has begun ends with because of an error; nothing: its connection is broken off."""
+        return b""

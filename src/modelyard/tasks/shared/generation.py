@@ -148,6 +148,7 @@ def usage_of(written: Sequence[WrittenText], prompt_tokens: Sequence[int]) -> Us
         prompt_tokens=sum(prompt_tokens) if prompt_tokens else None,
         new_tokens=sum(one.new_tokens for one in written),
         finish_reason=join_reasons([one.finish_reason for one in written]),
+        finish_reasons=[one.finish_reason for one in written] if len(written) > 1 else None,
     )
 
 

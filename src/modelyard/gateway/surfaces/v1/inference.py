@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from modelyard.errors import InvalidRequest
-from modelyard.gateway import problem, remedies
 from modelyard.gateway.model_request import ModelRequest
+from modelyard.gateway.shapes.base import V1Error
 from modelyard.gateway.surfaces.base import Payload, Surface, UnifiedBody
 from modelyard.gateway.uploads import read_body
 from modelyard.http.exchange import HttpExchange
@@ -28,6 +28,7 @@ class V1Inference(Surface):
 
     name = "v1"
     stream_type = "text/plain; charset=utf-8"
+    error_shape = V1Error
     makes_clusters = False
 
     def __init__(self, max_body_bytes: int) -> None:
@@ -47,10 +48,6 @@ class V1Inference(Surface):
     def piece(self, request: ModelRequest, text: str) -> bytes:
         """The text itself."""
         return text.encode()
-
-    def error(self, error: BaseException, request_id: str) -> bytes:
-        """A bare object."""
-        return msgspec.json.encode({"error": problem.message_of(error, request_id, remedies.V1)})
 
 
 def encode_output(request: ModelRequest, output: Any) -> bytes:

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from modelyard.errors import InferenceFailed
-from modelyard.gateway import artefacts, problem
+from modelyard.gateway import artefacts
 from modelyard.gateway.model_request import ModelRequest
+from modelyard.gateway.shapes.base import Error
 from modelyard.gateway.surfaces.base import Payload, Surface, UnifiedBody
 from modelyard.gateway.uploads import read_body
 from modelyard.http.exchange import HttpExchange
@@ -23,6 +24,7 @@ class V2Inference(Surface):
 
     name = "v2"
     stream_type = "text/event-stream; charset=utf-8"
+    error_shape = Error
 
     def __init__(self, kept: Artefacts, max_body_bytes: int, public_url: str) -> None:
         """`public_url`: where files are fetched from; empty: where the request came to."""
@@ -48,10 +50,6 @@ class V2Inference(Surface):
     def piece(self, request: ModelRequest, text: str) -> bytes:
         """The text itself."""
         return text.encode()
-
-    def error(self, error: BaseException, request_id: str) -> bytes:
-        """The envelope."""
-        return problem.v2_body(error, request_id)
 
     async def _keep(self, http: HttpExchange, made: Made) -> str:
         """Keeps a file for a while; the URL it can be fetched from."""

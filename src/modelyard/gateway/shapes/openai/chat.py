@@ -1,0 +1,103 @@
+"""What `/v1/chat/completions` reads and answers. Only describes: `surfaces.openai.chat` speaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from modelyard.gateway.shapes.base import described
+from modelyard.gateway.shapes.inference import SCHEMAS
+from modelyard.gateway.shapes.openai.base import CompletionUsage, OpenAIShape, StreamOptions
+from modelyard.gateway.shapes.openai.writing import WritingBody
+
+
+class ResponseFormat(OpenAIShape, frozen=True, kw_only=True):
+    """In what form the answer is wanted."""
+
+    type: Annotated[Literal["text"], described("text.", accepted='"text": other formats are not served here')]
+
+
+class ChatBody(WritingBody, frozen=True, kw_only=True):
+    """A conversation to answer."""
+
+    messages: Annotated[
+        list[Any],
+        Meta(min_length=1),
+        described(
+            "The conversation so far, oldest first. Contents are texts, or lists of parts: text, image_url, "
+            "input_audio, video_url.",
+            accepted="a list of messages that is not empty",
+            items={"$ref": SCHEMAS + "Message"},
+        ),
+    ]
+    max_completion_tokens: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | None,
+        described("Most tokens to make; without it as many as the model's settings say, or 256."),
+    ] = None
+    response_format: Annotated[ResponseFormat | None, described("In what form the answer is wanted.")] = None
+    modalities: Annotated[
+        list[Literal["text"]] | None, described('["text"]: answers are texts.', accepted='["text"]')
+    ] = None
+
+
+class ChatMessage(OpenAIShape, frozen=True, kw_only=True):
+    """The assistant's message."""
+
+    role: Annotated[Literal["assistant"], described("Always assistant.")] = "assistant"
+    content: Annotated[str, described("What it says.")]
+    refusal: Annotated[None, described("Always null.")] = None
+
+
+class ChatChoice(OpenAIShape, frozen=True, kw_only=True):
+    """One answer."""
+
+    index: Annotated[int, described("From 0.")]
+    message: Annotated[ChatMessage, described("The assistant's message.")]
+    logprobs: Annotated[None, described("Always null.")] = None
+    finish_reason: Annotated[str, described("stop, or length where the most tokens were reached.")]
+
+
+class ChatCompletion(OpenAIShape, frozen=True, kw_only=True):
+    """The answer to a conversation."""
+
+    id: Annotated[str, described("Names the request, as x-request-id does.")]
+    object: Annotated[Literal["chat.completion"], described("What this is.")] = "chat.completion"
+    created: Annotated[int, described("Seconds since 1970.")]
+    model: Annotated[str, described("The model, as it was asked for.")]
+    choices: Annotated[Sequence[ChatChoice], described("The answers.")]
+    usage: Annotated[CompletionUsage, described("What it took.")]
+
+
+class ChatDelta(OpenAIShape, frozen=True, kw_only=True):
+    """What an event adds to the assistant's message."""
+
+    role: Annotated[Literal["assistant"] | UnsetType, described("In the first event.")] = UNSET
+    content: Annotated[str | UnsetType, described("More of what it says.")] = UNSET
+
+
+class ChatChunkChoice(OpenAIShape, frozen=True, kw_only=True):
+    """What an event adds to one answer."""
+
+    index: Annotated[int, described("From 0.")] = 0
+    delta: Annotated[ChatDelta, described("What it adds.")]
+    logprobs: Annotated[None, described("Always null.")] = None
+    finish_reason: Annotated[str | None, described("In the last event with a choice; else null.")] = None
+
+
+class ChatChunk(OpenAIShape, frozen=True, kw_only=True):
+    """An event of a stream. The one with the usage has no choices."""
+
+    id: Annotated[str, described("The same in every event.")]
+    object: Annotated[Literal["chat.completion.chunk"], described("What this is.")] = "chat.completion.chunk"
+    created: Annotated[int, described("The same in every event.")]
+    model: Annotated[str, described("The model, as it was asked for.")]
+    choices: Annotated[Sequence[ChatChunkChoice], described("What it adds to the answers.")]
+    usage: Annotated[
+        CompletionUsage | UnsetType | None, described("With include_usage: null but in the last event.")
+    ] = UNSET
+
+
+__all__ = ["ChatBody", "ChatChoice", "ChatChunk", "ChatChunkChoice", "ChatCompletion", "ChatDelta", "ChatMessage",
+           "StreamOptions"]  # fmt: skip

@@ -1,0 +1,45 @@
+"""Every surface's inferences: at which path each is, and how it is described. Owns paths; adds nothing to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from modelyard.gateway.operation import Operation
+from modelyard.gateway.surfaces.base import Surface
+from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
+from modelyard.gateway.surfaces.openai.inference import OPENAI_INFERENCES, openai_surfaces
+from modelyard.gateway.surfaces.v1.inference import V1Inference
+from modelyard.gateway.surfaces.v2.inference import V2Inference
+from modelyard.media.artefacts import Artefacts
+
+INFERENCES: tuple[Operation, ...] = (V2_INFERENCE, V1_INFERENCE, *OPENAI_INFERENCES)
+
+
+@dataclass(frozen=True, slots=True)
+class Surfaces:
+    """Where inferences are. `at`: by path. `named`: by the prefix of paths that go on with a model's name, and by what
+    may follow the name, which may be nothing."""
+
+    at: Mapping[str, Surface]
+    named: Mapping[str, Mapping[str, Surface]]
+
+    def find(self, path: str) -> tuple[Surface, str | None] | None:
+        """The surface of the inference at a path, and the model that the path names; None where there is none."""
+        if (surface := self.at.get(path)) is not None:
+            return surface, None
+        for prefix, below in self.named.items():
+            if path.startswith(prefix):
+                org, _, rest = path[len(prefix) :].partition("/")
+                model, slash, end = rest.partition("/")
+                if model and (surface := below.get(slash + end)) is not None:
+                    return surface, f"{org}/{model}"
+        return None
+
+
+def open_surfaces(artefacts: Artefacts, max_body_bytes: int, public_url: str) -> Surfaces:
+    """All of them. `public_url`: see V2Inference."""
+    return Surfaces(
+        at={"/model/run": V1Inference(max_body_bytes), **openai_surfaces(max_body_bytes)},
+        named={"/models/v2/": {"": V2Inference(artefacts, max_body_bytes, public_url)}},
+    )

@@ -1,0 +1,150 @@
+"""`POST /v1/chat/completions`: a conversation in, the assistant's message out, at once or as events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import UNSET
+
+from modelyard.errors import InvalidRequest
+from modelyard.gateway.model_request import ModelRequest
+from modelyard.gateway.shapes.openai.base import CompletionUsage, reason_of, show_usage
+from modelyard.gateway.shapes.openai.chat import (
+    ChatBody,
+    ChatChoice,
+    ChatChunk,
+    ChatChunkChoice,
+    ChatCompletion,
+    ChatDelta,
+    ChatMessage,
+)
+from modelyard.gateway.surfaces.base import Payload, UnifiedBody
+from modelyard.gateway.surfaces.openai.base import DONE, EVENTS, OpenAISurface, encode, event, now, refuse_task
+from modelyard.gateway.surfaces.openai.writing import NAMES, check_stream_options, params_of, wants_usage
+from modelyard.http.exchange import HttpExchange
+from modelyard.protocol import Outcome
+from modelyard.tasks.base import Task
+
+TASKS = ("chat", "image-text-to-text", "audio-text-to-text", "video-text-to-text")
+PREFIX = "chatcmpl-"
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request as it is answered. `created`: seconds since 1970, the same in every event."""
+
+    body: ChatBody
+    extras: Mapping[str, Any]
+    created: int
+
+
+class ChatCompletions(OpenAISurface):
+    """See the module."""
+
+    names: ClassVar[Mapping[str, str]] = {**NAMES, "text": "messages"}
+
+    async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
+        """The conversation. A path that names a model wins over the body."""
+        body, extras = await self.read_json(http, ChatBody)
+        check_stream_options(body)
+        timeout = {} if body.timeout is None else {"timeout": body.timeout}
+        return UnifiedBody(model_id or body.model, timeout, Asked(body, extras, now()))
+
+    def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
+        """See Surface. Several answers at once are made before the first event is sent."""
+        if task.id not in TASKS:
+            raise refuse_task(task, " or ".join(TASKS))
+        asked: Asked = read.asked
+        body = asked.body
+        return {
+            "messages": body.messages,
+            "params": params_of(body, asked.extras, most_tokens(body)),
+            "stream": body.stream and (body.n or 1) == 1,
+        }
+
+    async def answer(self, http: HttpExchange, request: ModelRequest, outcome: Outcome) -> Payload:
+        """The completion; of a stream its end, or all of it where there are several answers."""
+        asked: Asked = request.asked
+        if not asked.body.stream:
+            return Payload(encode(completion(request, outcome)))
+        last = ending(request, outcome)
+        if request.inference.stream:
+            return Payload(last)
+        texts = texts_of(outcome.output)
+        first = [chunk(request, ChatDelta(role="assistant", content=text), at) for at, text in enumerate(texts)]
+        return Payload(b"".join([*first, last]), EVENTS)
+
+    def opening(self, request: ModelRequest) -> bytes:
+        """Who speaks."""
+        return chunk(request, ChatDelta(role="assistant", content=""))
+
+    def piece(self, request: ModelRequest, text: str) -> bytes:
+        """More of what is said."""
+        return chunk(request, ChatDelta(content=text))
+
+
+def most_tokens(body: ChatBody) -> int | None:
+    """Most tokens to make, by either of its names. Raises InvalidRequest when the two differ."""
+    if None not in (body.max_tokens, body.max_completion_tokens) and body.max_tokens != body.max_completion_tokens:
+        accepted = f"the same as max_completion_tokens, {body.max_completion_tokens}"
+        raise InvalidRequest(field="max_tokens", got=body.max_tokens, accepted=accepted)
+    return body.max_completion_tokens or body.max_tokens
+
+
+def completion(request: ModelRequest, outcome: Outcome) -> ChatCompletion:
+    """The whole answer."""
+    asked: Asked = request.asked
+    choices = [
+        ChatChoice(index=at, message=ChatMessage(content=text), finish_reason=reason_of(outcome.usage, at))
+        for at, text in enumerate(texts_of(outcome.output))
+    ]
+    return ChatCompletion(
+        id=PREFIX + request.id,
+        created=asked.created,
+        model=asked.body.model,
+        choices=choices,
+        usage=show_usage(outcome.usage),
+    )
+
+
+def chunk(request: ModelRequest, delta: ChatDelta, place: int = 0, reason: str | None = None) -> bytes:
+    """An event with what it adds to the answer number `place`."""
+    return chunk_event(request, [ChatChunkChoice(index=place, delta=delta, finish_reason=reason)])
+
+
+def chunk_event(
+    request: ModelRequest, choices: Sequence[ChatChunkChoice], usage: CompletionUsage | None = None
+) -> bytes:
+    """An event of the stream; with `usage` where it is the one that has it."""
+    asked: Asked = request.asked
+    return event(
+        ChatChunk(
+            id=PREFIX + request.id,
+            created=asked.created,
+            model=asked.body.model,
+            choices=choices,
+            usage=usage if wants_usage(asked.body) else UNSET,
+        )
+    )
+
+
+def ending(request: ModelRequest, outcome: Outcome) -> bytes:
+    """Why each answer ended, the usage where it is wanted, and that this is the end."""
+    asked: Asked = request.asked
+    ends = [
+        chunk(request, ChatDelta(), at, reason_of(outcome.usage, at)) for at in range(len(texts_of(outcome.output)))
+    ]
+    usage = [chunk_event(request, [], show_usage(outcome.usage))] if wants_usage(asked.body) else []
+    return b"".join([*ends, *usage, DONE])
+
+
+def texts_of(output: Any) -> list[str]:
+    """What each of the messages says that the task answered with."""
+    messages = output if isinstance(output, list) else [output]
+    return [text_of(message["content"]) for message in messages]
+
+
+def text_of(content: str | list[dict[str, Any]]) -> str:
+    """A message's text."""
+    return content if isinstance(content, str) else "".join(block["text"] for block in content)

@@ -1,0 +1,22 @@
+"""That the pages of other APIs say what the code says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelyard.gateway.reference import PAGES, pages
+from modelyard.gateway.surfaces.every import INFERENCES
+
+FOLDER = Path(__file__).parents[2] / "docs" / "reference"
+
+
+@pytest.mark.parametrize(("name", "text"), pages().items(), ids=pages())
+def test_reference_page_is_what_the_code_says(name: str, text: str) -> None:
+    """`python -m modelyard.gateway.reference docs/reference` brings the pages up to date."""
+    assert (FOLDER / name).read_text(encoding="utf-8") == text, "run `python -m modelyard.gateway.reference`"
+
+
+def test_every_surface_of_others_has_a_page() -> None:
+    assert {each.tag for each in INFERENCES} - {"inference", "v1"} == {page.tag for page in PAGES}
