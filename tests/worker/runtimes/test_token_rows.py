@@ -217,6 +217,19 @@ def test_rows_that_were_set_back_go_on_where_they_were() -> None:
     check_same(model, prompts, texts, expected)
 
 
+def test_what_was_read_of_a_long_prompt_is_not_moved_while_it_is_read_on() -> None:
+    rows = rows_of(build("llama"))
+    (prompt,) = some_prompts(200)
+    opened = rows.open_rows(prompt, rows.find_plan({"max_new_tokens": NEW_TOKENS}))
+    places: list[int] = []
+    while opened[0].unread:
+        rows.read([opened], 16)
+        assert opened[0].batch is not None
+        places.append(layer_parts(opened[0].batch.cache.layers[0])[0].data_ptr())
+    assert len(places) == 13
+    assert len(set(places)) == 1
+
+
 def test_what_all_rows_hold_stays_within_their_memory() -> None:
     model = build("gpt2")
     cache_bytes = 2 * 2 * 32 * 4 * 400  # 2 layers, keys and values, 32 numbers of 4 bytes: 400 tokens

@@ -16,6 +16,7 @@ from modelyard.tasks.base import Call
 from modelyard.tasks.registry import get_task
 from modelyard.tasks.text_generation import TextGenerationInputs, TextGenerationParams
 from modelyard.worker.runtimes.token_rows import TokenRows
+from modelyard.worker.schedulers.pace import GROUP_TOKENS, UNSEEN_TOKENS
 from modelyard.worker.schedulers.tokens import Tokens
 from tests.builders.fixtures import Load
 from tests.serving import wait_until
@@ -48,8 +49,8 @@ class Bench:
         except SystemExit:
             self.log.append(("ended",))
 
-    def ask(self, text: str, then: Callable[[], None] | None = None, **params: Any) -> None:
-        """Asks in a stream; `then` is called on the model's thread, with the third piece."""
+    def ask(self, text: str, then: Callable[[], None] | None = None, *, streams: bool = True, **params: Any) -> None:
+        """Asks, in a stream unless told; `then` is called on the model's thread, with the third piece."""
         pieces: list[str] = []
 
         def emit(piece: str) -> None:
@@ -59,7 +60,9 @@ class Bench:
                 then()
 
         several = (params.get("num_return_sequences") or 1) > 1
-        call = call_of(text, params, emit=None if several else emit, cancelled=lambda: text in self.cancelled)
+        call = call_of(
+            text, params, emit=emit if streams and not several else None, cancelled=lambda: text in self.cancelled
+        )
         self.tokens.submit(call, lambda answer: self._take(text, answer))
 
     def _take(self, text: str, answer: Outcome | ModelyardError) -> None:
@@ -179,6 +182,21 @@ def test_prompts_that_wait_are_read_together(gpt2: Any, bench: Callable[..., Ben
     one.thread.start()
     assert all(isinstance(one[text], Outcome) for text in TEXTS[:3])
     assert [entry[:2] for entry in one.log if entry[0] == "read"] == [("read", 3)]
+
+
+@pytest.mark.parametrize(("streams", "passes"), [(True, 2), (False, 1)])
+def test_where_nobody_sees_first_tokens_more_prompts_are_read_together(
+    gpt2: Any, bench: Callable[..., Bench], streams: bool, passes: int
+) -> None:
+    one = bench(gpt2, start=False)
+    texts = [f"{number} {'and ' * 35}" for number in range(10)]
+    longest = max(len(gpt2.tokenizer(text)["input_ids"]) for text in texts)
+    assert GROUP_TOKENS < len(texts) * longest <= UNSEEN_TOKENS, longest
+    for text in texts:
+        one.ask(text, streams=streams, max_new_tokens=4)
+    one.thread.start()
+    assert all(isinstance(one[text], Outcome) for text in texts)
+    assert sum(entry[0] == "read" for entry in one.log) == passes
 
 
 def test_a_long_prompt_is_read_in_pieces_between_steps(load: Load, bench: Callable[..., Bench]) -> None:

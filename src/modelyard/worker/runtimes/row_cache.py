@@ -66,10 +66,12 @@ class RowCache(Cache):  # type: ignore[misc]  # the library is untyped
         wanted = int(columns * GROWTH)
         return self._capacity if wanted <= self._capacity else -(-wanted // COLUMN_STEP) * COLUMN_STEP
 
-    def open_rows(self, count: int) -> None:
-        """Makes place for so many rows, where there are none."""
+    def open_rows(self, count: int, columns: int) -> None:
+        """Makes place for so many rows, where there are none. `columns`: as many as they are going to have when they
+        were read; allocated at once, since moving what a long prompt holds takes as long as several steps."""
         self.lengths = [0] * count
         self._row_capacity = count
+        self._capacity = self._capacity_for(columns)
 
     def prepare(self, new: int) -> None:
         """Makes room for so many more columns."""
@@ -123,12 +125,12 @@ class RowLayer(CacheLayerMixin):  # type: ignore[misc]
         self.is_sliding = window is not None
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Allocates what `RowCache.prepare` has asked for. Unwritten columns are read by masked passes, in which only
-        zeros do no harm."""
+        """Allocates what `RowCache` has asked for. What masked passes read before it is written, `resize` and `take`
+        empty: the rest need not be touched yet, which would take time at once."""
         cache = self._cache
         self.dtype, self.device = key_states.dtype, key_states.device
         self.keys, self.values = (
-            states.new_zeros(cache._row_capacity, states.shape[1], cache._capacity, states.shape[3])
+            states.new_empty(cache._row_capacity, states.shape[1], cache._capacity, states.shape[3])
             for states in (key_states, value_states)
         )
         self.is_initialized = True
@@ -170,13 +172,15 @@ class RowLayer(CacheLayerMixin):  # type: ignore[misc]
         return -1
 
     def resize(self, rows: int, row_capacity: int, capacity: int, new_end: int, start: int, end: int) -> None:
-        """Moves `rows` rows, the columns from `start` to `end`, so that they end at `new_end`."""
+        """Moves `rows` rows, the columns from `start` to `end`, so that they end at `new_end`, and empties what is
+        before them, which longer rows to come will have them masked for: in a mask only numbers do no harm."""
         if not self.is_initialized:
             return
         place = slice(new_end - (end - start), new_end)
         parts = []
         for old in (self.keys, self.values):
-            new = old.new_zeros(row_capacity, old.shape[1], capacity, old.shape[3])
+            new = old.new_empty(row_capacity, old.shape[1], capacity, old.shape[3])
+            new[:rows, :, : place.start] = 0
             new[:rows, :, place] = old[:rows, :, start:end]
             parts.append(new)
         self.keys, self.values = parts

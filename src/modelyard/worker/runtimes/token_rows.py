@@ -51,7 +51,7 @@ class RowBatch:
         self.cache = cache
         self.rows = list(rows)
         self.is_stepped = False
-        cache.open_rows(len(self.rows))
+        cache.open_rows(len(self.rows), max(len(row.ids) for row in self.rows) + 1)
         for row in self.rows:
             row.batch = self
 

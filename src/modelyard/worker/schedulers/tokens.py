@@ -28,7 +28,7 @@ from modelyard.worker.schedulers.batches import (
     fail_cancelled,
     is_panic,
 )
-from modelyard.worker.schedulers.pace import GROUP_TOKENS, Pace
+from modelyard.worker.schedulers.pace import GROUP_TOKENS, UNSEEN_TOKENS, Pace
 from modelyard.worker.schedulers.writing import PromptTexts, answer_all, open_call
 
 log = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ class Tokens(Batcher):
         group = group or self._choose_group() or self._choose_piece()
         if not group:
             return
-        self._last_was_piece = group[0] in self._reading
+        self._last_was_piece = goes_on = group[0] in self._reading
         for prompt in group:
             if prompt not in self._reading:
                 prompt.begin(self._clock())
@@ -194,7 +194,7 @@ class Tokens(Batcher):
                 self._of.update(dict.fromkeys(prompt.texts, prompt))
         most = self._pace.piece_tokens(writing=bool(self._written))
         unread = max(prompt.unread() for prompt in group)
-        if len(group) > 1 or unread <= self._pace.whole_tokens(writing=bool(self._written)):
+        if len(group) > 1 or (not goes_on and unread <= self._pace.whole_tokens(writing=bool(self._written))):
             most = unread
         began = time.perf_counter()
         answers = self._rows.read([prompt.rows() for prompt in group], most)
@@ -226,7 +226,8 @@ class Tokens(Batcher):
         if prompt.is_alone or any(each.is_alone for each in (*group, *beside)):
             return not group and not beside
         longest = max(each.unread() for each in together)
-        if group and (longest > whole_tokens or rows * longest > GROUP_TOKENS):
+        most = GROUP_TOKENS if any(each.streams() for each in (*together, *beside)) else UNSEEN_TOKENS
+        if group and (longest > whole_tokens or rows * longest > most):
             return False
         running = self._count_rows()
         if (running or group) and running + rows > self.max_batch:

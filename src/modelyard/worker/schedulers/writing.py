@@ -68,6 +68,10 @@ class PromptTexts:
         """Those that are written."""
         return list(self.texts)
 
+    def streams(self) -> bool:
+        """Whether somebody sees its text while it is written."""
+        return self.call.pending.call.emit is not None and self.call.plan.sequences == 1
+
     def unread(self) -> int:
         """Tokens that are yet to be read."""
         return next(iter(self.texts)).unread
