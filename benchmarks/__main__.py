@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
+import time
+from datetime import UTC, datetime
+
+from benchmarks.report import BOUNDS
 
 NAMES = (
     "cold_boot", "replica_memory", "gateway_overhead", "upload_stall", "catalogue", "measured_memory", "quantised",
@@ -21,9 +26,14 @@ def main() -> int:
         if name not in NAMES:
             parser.error(f"no benchmark {name!r}; there are {', '.join(NAMES)}")
     kept = True
+    begun = time.monotonic()
     for name in names:
         print(f"\n== {name} ==", flush=True)
+        BOUNDS.benchmark, began = name, time.monotonic()
         kept &= importlib.import_module(f"benchmarks.{name}").run()
+        print(f"({(time.monotonic() - began) / 60:.1f} minutes)", flush=True)
+    took = f"{(time.monotonic() - begun) / 60:.0f} minutes"
+    BOUNDS.write(f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {took}: {', '.join(names)}")
     return 0 if kept else 1
 
 

@@ -1,11 +1,65 @@
-"""Medians and ratios, printed so that a reader sees both sides of a comparison."""
+"""Medians, ratios and bounds, printed so that a reader sees both sides of a comparison; at last all bounds of a run.
+
+Owns the list of what was held against a bound in this process.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 
 MIB = 1024**2
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A figure beside what is promised of it. `benchmark`: that took it."""
+
+    benchmark: str
+    words: str
+    figure: str
+    promised: str
+    kept: bool
+
+    @property
+    def row(self) -> str:
+        """Of a table; what was missed is seen at once."""
+        verdict = "met" if self.kept else "**missed**"
+        return f"| {self.benchmark} | {self.words} | {self.promised} | {self.figure} | {verdict} |"
+
+
+class Bounds:
+    """All that were checked, in order. `benchmark`: the one that runs."""
+
+    def __init__(self) -> None:
+        self.benchmark = ""
+        self.all: list[Bound] = []
+
+    def check(self, words: str, figure: str, promised: str, kept: bool) -> bool:
+        """Notes one; returns `kept`."""
+        self.all.append(Bound(self.benchmark, words, figure, promised, kept))
+        return kept
+
+    def table(self) -> str:
+        """All of them."""
+        head = "| benchmark | figure | aimed at | this run | |\n|---|---|---|---|---|"
+        return "\n".join([head, *(bound.row for bound in self.all), ""])
+
+    def write(self, how: str) -> None:
+        """Prints all, and writes them to `results`. `how`: when, and on what machine."""
+        missed = sum(not bound.kept for bound in self.all)
+        page = f"# Targets\n\n{how}; {missed} of {len(self.all)} missed.\n\n{self.table()}"
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "targets.md").write_text(page)
+        (RESULTS / "targets.json").write_text(json.dumps([asdict(bound) for bound in self.all], indent=1) + "\n")
+        print(f"\n{page}", flush=True)
+
+
+BOUNDS = Bounds()
 
 
 def spread(values: Sequence[float], unit: str = "ms") -> str:
@@ -27,6 +81,8 @@ def ratio(
     bounds = [f"{words} {bound:g}" for words, bound in (("at most", at_most), ("at least", at_least)) if bound]
     promised = f"  (promised: {' and '.join(bounds)}: {'kept' if kept else 'MISSED'})" if bounds else ""
     print(f"{name:58} {value:8.2f} x{promised}", flush=True)
+    if bounds:
+        BOUNDS.check(name, f"{value:.2f} ×", f"{' and '.join(bounds)} ×", kept)
     return kept
 
 
@@ -37,11 +93,11 @@ def within(name: str, value: float, most: float) -> bool:
         f"{name:58} {100 * (value - 1):+7.1f} %  (promised: {100 * most:g} %: {'kept' if kept else 'MISSED'})",
         flush=True,
     )
-    return kept
+    return BOUNDS.check(name, f"{100 * (value - 1):+.1f} %", f"within {100 * most:g} %", kept)
 
 
 def at_most(name: str, value: float, most: float, unit: str) -> bool:
     """Prints a figure; returns whether it is no larger than promised."""
     kept = value <= most
     print(f"{name:44} {value:8.2f} {unit}  (promised: at most {most:g}: {'kept' if kept else 'MISSED'})", flush=True)
-    return kept
+    return BOUNDS.check(name, f"{value:.2f} {unit}", f"at most {most:g}", kept)

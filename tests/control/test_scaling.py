@@ -4,7 +4,8 @@ import pytest
 
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import ClusterOff
-from tests.control.control_plane import SMALL, MakeControl
+from modelyard.records.models import Measurement
+from tests.control.control_plane import SMALL, SMALL_BYTES, MakeControl
 from tests.loop import turns
 
 TARGET = 2
@@ -61,6 +62,18 @@ async def test_load_adds_replicas_up_to_the_maximum_and_never_more(make_control:
         await control.settle()
         assert managed.wanted == len(managed.replicas) == 3
         assert control.report(managed).queued == 43 - 24
+
+
+async def test_a_replica_of_a_measured_model_is_full_at_its_best_batch(make_control: MakeControl) -> None:
+    measured = {SMALL: Measurement(SMALL_BYTES, max_batch=5)}
+    async with make_control(measured=measured) as control:
+        managed = await control.up(max=3)
+        await control.requests(5)
+        await control.settle()
+        assert managed.wanted == 1
+        await control.requests(1)
+        control.step()
+        assert managed.wanted == 2
 
 
 async def test_queued_requests_count_as_load(make_control: MakeControl) -> None:

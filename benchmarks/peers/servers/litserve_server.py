@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import litserve
-from model import BATCH, PORT, WORKERS, open_model
+from model import BATCH, PORT, WORKERS, Writer, open_model
 
 WAIT_S = 0.001
 """How long it waits for company; with none at all it keeps a core busy while nobody asks."""
+STREAMS = os.environ.get("BENCH_STREAMS") == "1"
 
 
 class OneByOne(litserve.LitAPI):
@@ -40,7 +43,26 @@ class InBatches(OneByOne):
         return output
 
 
+class InPieces(OneByOne):
+    """A request at a time, its answer as it is made."""
+
+    def setup(self, device: str) -> None:
+        self.writer = Writer()
+
+    def predict(self, text: Any) -> Iterator[str]:
+        yield from self.writer.stream(text)
+
+    def encode_response(self, output: Any) -> Iterator[str]:
+        yield from output
+
+
 if __name__ == "__main__":
-    api = OneByOne() if BATCH == 1 else InBatches(max_batch_size=BATCH, batch_timeout=WAIT_S)
+    api: Any
+    if STREAMS:
+        api = InPieces(stream=True)
+    elif BATCH == 1:
+        api = OneByOne()
+    else:
+        api = InBatches(max_batch_size=BATCH, batch_timeout=WAIT_S)
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=WORKERS)
     server.run(host="127.0.0.1", port=PORT, generate_client_file=False, log_level="error")

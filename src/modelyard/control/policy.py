@@ -31,5 +31,5 @@ class Policy:
     failure_kept_s: float = 30.0
     idle_timeout_s: int = 1800
     slots_per_target: int = 4
-    """A replica that batches is worth a second one beside it when a quarter of its slots are taken: beyond that, a
-    larger batch adds more waiting than throughput (see benchmarks)."""
+    """A replica that batches, of a model that nobody has measured, is worth a second one beside it when a quarter of
+    its slots are taken: most models gain little by more (see benchmarks). A measured one says itself what pays."""

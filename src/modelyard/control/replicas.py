@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from modelyard.control.arrivals import Arrivals
-from modelyard.control.autoscaler import Peak, replicas_for, wanted_replicas
+from modelyard.control.autoscaler import Demand, target_of, wanted_replicas
 from modelyard.control.failures import Failures
 from modelyard.control.plan import ClusterView, ReplicaView
 from modelyard.control.policy import Policy
@@ -87,7 +87,7 @@ class ManagedCluster:
     """One cluster: what is wanted of it, its replicas, and its recent past.
 
     `floor`: replicas kept without load: `desired` while in use, `min` once idled out, fewer than before once evicted.
-    `peak`: what the load called for over the stable window. `failure`: why it was given up, at `failed_at`.
+    `demand`: what the load calls for, now and over the stable window. `failure`: why it was given up, at `failed_at`.
     `suspension`: why its account may run nothing for now; what is in flight is finished.
     `slots`, `joins`: as its replicas said last; see Sighting. `retry_at`: launch nothing before. `ready_at`: when a
     replica last became ready, `boot_s` after its launch.
@@ -102,7 +102,7 @@ class ManagedCluster:
     floor: int
     settings: BootSettings = BootSettings()
     replicas: dict[str, Replica] = field(default_factory=dict)
-    peak: Peak = field(default_factory=Peak)
+    demand: Demand = field(default_factory=Demand)
     wanted: int = 0
     slots: int = 1
     joins: bool = False
@@ -181,11 +181,11 @@ class ManagedCluster:
         return min(moments, default=None)
 
     def _due_moments(self, now: float, policy: Policy) -> Iterator[float]:
-        """When a pause ends, when it is idle for too long, when its window forgets a peak, and its replicas' ends."""
+        """When a pause ends, when it is idle for too long, when its demand may fall, and its replicas' ends."""
         yield self.retry_at
         if (idle_s := self.idle_s(now)) is not None:
             yield now - idle_s + self.cluster.timeout_s
-        yield self.peak.forgets_at(policy.stable_window_s)
+        yield self.demand.changes_at(policy.stable_window_s)
         for replica in self.replicas.values():
             if replica.state is ReplicaState.DRAINING:
                 yield replica.since + policy.drain_s
@@ -200,9 +200,11 @@ class ManagedCluster:
         return None if self.route.load().total else now - max(self.route.last_activity, self.ready_at)
 
     def aim(self, now: float, slots_per_target: int, window_s: float) -> int:
-        """Updates and returns `wanted` for the load of this moment; a replica is full at slots / `slots_per_target`."""
-        needed = replicas_for(self.route.load().total, target=max(1, self.slots // slots_per_target))
-        self.wanted = wanted_replicas(self.bounds(), self.floor, self.peak.add(now, needed, window_s))
+        """Updates and returns `wanted` for the load of this moment; see `target_of`."""
+        knee = None if self.form is None else self.form.max_batch
+        target = target_of(self.slots, knee, slots_per_target)
+        needed = self.demand.needed(now, self.route.load().total, target, window_s)
+        self.wanted = wanted_replicas(self.bounds(), self.floor, needed)
         return self.wanted
 
     def wake(self) -> None:
@@ -219,7 +221,7 @@ class ManagedCluster:
     def rest(self, keep: int) -> None:
         """Out of use: no more than `keep` replicas without load, from now on."""
         self.floor = min(self.floor, keep)
-        self.peak.clear()
+        self.demand.clear()
 
     def view(self, now: float) -> ClusterView:
         """What `plan_cluster` looks at."""

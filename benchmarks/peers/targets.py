@@ -1,0 +1,75 @@
+"""What a row's figures are held against. Owns how ratios of a run are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.peers.load import Figures
+from benchmarks.peers.peers import OURS, Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """How a server is asked: by so many clients at once, for answers in pieces or whole."""
+
+    clients: int
+    streams: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.clients} client{'s' * (self.clients > 1)}{', streamed' * self.streams}"
+
+
+Medians = Mapping[tuple[str, Case], Figures]
+"""By server and case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is aimed at. `figure`: a ratio or difference. `most`: it may be no larger than `bound`, else no smaller."""
+
+    words: str
+    figure: Callable[[Medians], float]
+    bound: float
+    most: bool = False
+
+    def is_met(self, medians: Medians) -> bool:
+        """Whether this run met it."""
+        figure = self.figure(medians)
+        return figure <= self.bound if self.most else figure >= self.bound
+
+
+def rate_ratio(server: str, case: Case, theirs: Case | None = None) -> Callable[[Medians], float]:
+    """Our rate as a multiple of a server's; `theirs`: the case that it is compared with, if it is another one."""
+    return lambda medians: medians[OURS, case].rate / medians[server, theirs or case].rate
+
+
+def best_rate_ratio(peers: Sequence[Peer], case: Case) -> Callable[[Medians], float]:
+    """Our rate as a multiple of the best of those peers'."""
+    return lambda medians: medians[OURS, case].rate / max(medians[peer.name, case].rate for peer in peers)
+
+
+def p50_above(server: str, case: Case) -> Callable[[Medians], float]:
+    """By how many milliseconds the median with us is above that with a server."""
+    return lambda medians: medians[OURS, case].p50_ms - medians[server, case].p50_ms
+
+
+def best_p50_ratio(peers: Sequence[Peer], case: Case) -> Callable[[Medians], float]:
+    """The median with us as a multiple of that with the best of those peers."""
+    return lambda medians: medians[OURS, case].p50_ms / min(medians[peer.name, case].p50_ms for peer in peers)
+
+
+def p99_ratio(server: str, case: Case) -> Callable[[Medians], float]:
+    """The 99th percentile with us as a multiple of that with a server."""
+    return lambda medians: medians[OURS, case].p99_ms / medians[server, case].p99_ms
+
+
+def first_ratio(server: str, case: Case, theirs: Case | None = None) -> Callable[[Medians], float]:
+    """The median until the first token with us as a multiple of that with a server."""
+    return lambda medians: first_ms(medians[OURS, case]) / first_ms(medians[server, theirs or case])
+
+
+def first_ms(figures: Figures) -> float:
+    """Milliseconds until the first token, of a case that streams."""
+    assert figures.first_ms is not None
+    return figures.first_ms
