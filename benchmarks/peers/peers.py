@@ -50,8 +50,9 @@ def transformers_serve(python: Path, folder: Path, port: int) -> list[str]:
 @dataclass(frozen=True, slots=True)
 class Peer:
     """One server of others. `name`: with its setting; `environment`: of whose packages; `batch`: requests in one;
-    `streams`: whether it answers in pieces, None: as it is asked to. `starts`: its command, of its Python program, the
-    model's folder and a port."""
+    `streams`: whether it answers in pieces, None: as it is asked to. `ports`: variables by which it is given more ports
+    than the one it answers on. `command`: of its Python program, the model's folder and a port; None: a program of
+    `servers`."""
 
     name: str
     environment: str
@@ -60,6 +61,7 @@ class Peer:
     streams: bool | None = False
     body: MakeBody = text_alone
     environ: Mapping[str, str] = field(default_factory=dict, hash=False)
+    ports: tuple[str, ...] = ()
     command: Callable[[Path, Path, int], list[str]] | None = None
 
     def starts(self, python: Path, folder: Path, port: int) -> list[str]:
@@ -77,6 +79,7 @@ HAPROXY = {
     "RAY_SERVE_HAPROXY_NBTHREAD": str(max(1, (os.cpu_count() or 1) // 2)),
 }
 """Ray's own settings for throughput: HAProxy, which one of its packages brings, in place of its proxy in Python."""
+HAPROXY_PORTS = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT")
 
 MOSEC = Peer("mosec", "mosec", "/inference")
 MOSEC_BATCHES = Peer("mosec, batches", "mosec", "/inference", BATCH)
@@ -85,14 +88,14 @@ LITSERVE_BATCHES = Peer("LitServe, batches", "litserve", "/predict", BATCH)
 BENTOML = Peer("BentoML", "bentoml", "/answer", body=list_of_one)
 BENTOML_BATCHES = Peer("BentoML, batches", "bentoml", "/answer", BATCH, body=list_of_one)
 RAY = Peer("Ray Serve", "ray", "/")
-RAY_HAPROXY = Peer("Ray Serve, HAProxy", "ray", "/", environ=HAPROXY)
-RAY_HAPROXY_BATCHES = Peer("Ray Serve, HAProxy, batches", "ray", "/", BATCH, environ=HAPROXY)
+RAY_HAPROXY = Peer("Ray Serve, HAProxy", "ray", "/", environ=HAPROXY, ports=HAPROXY_PORTS)
+RAY_HAPROXY_BATCHES = Peer("Ray Serve, HAProxy, batches", "ray", "/", BATCH, environ=HAPROXY, ports=HAPROXY_PORTS)
 
 MOSEC_WRITES = Peer("mosec, batches", "mosec", "/inference", ROWS)
 LITSERVE_WRITES = Peer("LitServe, batches", "litserve", "/predict", ROWS)
 LITSERVE_STREAMS = Peer("LitServe, streamed", "litserve", "/predict", streams=True, environ={"BENCH_STREAMS": "1"})
 BENTOML_WRITES = Peer("BentoML, batches", "bentoml", "/answer", ROWS, body=list_of_one)
-RAY_WRITES = Peer("Ray Serve, HAProxy, batches", "ray", "/", ROWS, environ=HAPROXY)
+RAY_WRITES = Peer("Ray Serve, HAProxy, batches", "ray", "/", ROWS, environ=HAPROXY, ports=HAPROXY_PORTS)
 TRANSFORMERS = Peer(
     "transformers serve, continuous batching",
     "transformers",

@@ -120,6 +120,7 @@ def serve_peer(peer: Peer, row: Row) -> Iterator[Running]:
         "BENTOML_DO_NOT_TRACK": "1",
         "PYTHONPATH": "",
         **peer.environ,
+        **{name: str(free_port()) for name in peer.ports},
     }
     python = ensure_environment(peer.environment)
     environ["PATH"] = f"{python.parent}{os.pathsep}{environ['PATH']}"

@@ -49,6 +49,15 @@ async def test_the_variant_that_was_measured_to_be_faster_is_loaded_under_the_mo
     assert (form.model_id, form.path, form.memory_bytes, form.max_batch) == (MODEL, root / VARIANT, 150_000_000, 4)
 
 
+async def test_what_is_loaded_has_no_more_threads_than_were_measured_to_pay(root: Path) -> None:
+    for variant, path in (("onnx", root / VARIANT), (None, root / MODEL)):
+        chosen = Measurement(200_000_000, form=Form(variant, "faster", threads=1))
+        _, form = await choose(root, {MODEL: chosen, VARIANT: Measurement(150_000_000)})
+        assert (form.path, form.max_threads) == (path, 1)
+        card, form = await choose(root, {MODEL: chosen, VARIANT: Measurement(150_000_000)}, "original")
+        assert form is card
+
+
 async def test_without_a_measurement_the_model_is_loaded_as_it_is(root: Path) -> None:
     card, form = await choose(root, {MODEL: Measurement(200_000_000)})
     assert form is card

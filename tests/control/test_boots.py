@@ -332,16 +332,16 @@ async def test_what_a_live_cluster_loads_does_not_change_and_the_next_one_loads_
         folder = write(control.models / f"{SMALL}.onnx", {**files, "model.onnx": b"g", "model.onnx.data": b"w"})
         structs.replace(MANIFEST, kind="onnx", quality=(), original_mark=mark_of(card)).write(folder)
         await control.catalog.find(f"{SMALL}.onnx")
-        control.measured[SMALL] = Measurement(card.memory_bytes, form=Form("onnx", "twice as fast"))
+        control.measured[SMALL] = Measurement(card.memory_bytes, form=Form("onnx", "twice as fast", threads=1))
         control.measured[f"{SMALL}.onnx"] = Measurement(card.memory_bytes - MIB)
 
         await control.up(desired=2, max=2)
-        assert [spec.runtime for spec in control.engine.launched] == ["transformers"] * 2
+        assert [(spec.runtime, spec.most_threads) for spec in control.engine.launched] == [("transformers", None)] * 2
 
         await control.patch(min=0, desired=0)
         await control.until(lambda: not managed.replicas)
         await control.up(desired=1)
         spec = control.engine.launched[-1]
-        assert (spec.runtime, spec.path, spec.model_id) == ("onnx", str(folder), SMALL)
+        assert (spec.runtime, spec.path, spec.model_id, spec.most_threads) == ("onnx", str(folder), SMALL, 1)
         assert control.only(managed).reserved_bytes == card.memory_bytes - MIB
         assert control.report(managed).memory_bytes == card.memory_bytes - MIB

@@ -9,9 +9,17 @@ from typing import Any
 import pytest
 
 from modelyard.jobs.benchmark import Figures
-from modelyard.jobs.forms import Speedup, choose_form, compare_speed, find_obstacle, may_have_other_form
+from modelyard.jobs.forms import (
+    Speedup,
+    choose_form,
+    compare_speed,
+    fewer_threads,
+    find_obstacle,
+    may_have_other_form,
+    with_threads,
+)
 from modelyard.jobs.requests import Reply
-from modelyard.records.models import Inspection, ModelCard, Source
+from modelyard.records.models import Form, Inspection, ModelCard, Source
 from modelyard.tasks.base import Size
 from modelyard.tasks.registry import get_task
 from modelyard.units import MIB
@@ -46,6 +54,29 @@ async def test_two_forms_are_asked_in_turns_and_what_slows_both_shows_in_neither
     speedup = await compare_speed(own.ask, other.ask, SMALL, LARGE, budget_s=20.0, clock=lambda: now[0])
     assert (speedup.smallest, speedup.largest, speedup.together) == pytest.approx((2.0, 2.0, 2.0))
     assert asked.count("own") == asked.count("other") >= 4 * 18
+
+
+async def test_many_at_once_are_as_many_as_the_best_batch_has() -> None:
+    now, asked = [0.0], list[str]()
+    own, other = Worker(now, asked, "own", 0.004), Worker(now, asked, "other", 0.002)
+    await compare_speed(own.ask, other.ask, SMALL, LARGE, budget_s=0.0, knee=32, clock=lambda: now[0])
+    assert asked.count("own") == 4 * (1 + 1 + 32)
+
+
+@pytest.mark.parametrize(("cores", "tried"), [(None, []), (1, []), (2, [1]), (4, [1]), (8, [1, 4]), (64, [1, 4, 16])])
+def test_fewer_threads_than_cores_are_tried(cores: int | None, tried: list[int]) -> None:
+    assert fewer_threads(cores) == tried
+
+
+def test_fewer_threads_are_taken_where_they_are_faster_and_slower_in_nothing() -> None:
+    form, faster, mixed = Form("onnx", "why"), Speedup(1.3, 1.0, 1.0), Speedup(1.3, 0.6, 1.0)
+    assert with_threads(form, [(1, mixed)], 4) == form
+    chosen = with_threads(form, [(1, mixed), (4, faster)], 8)
+    assert (chosen.variant, chosen.threads) == ("onnx", 4)
+    assert chosen.why == (
+        "why; 4 of 8 threads: 1.30 × as fast with the smallest requests, 1.00 × with the largest, "
+        "1.00 × with many at once"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import asyncio
 import builtins
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -133,9 +133,12 @@ class Catalog:
     def form_of(self, card: ModelCard) -> ModelCard:
         """What a replica of the model loads: the form that was measured to be best, or the operator wants, under the
         model's own name. Called on the event loop: takes a directory scan or two, and only where there is another."""
-        variant = self._runtimes.variant_of(card.model_id, self._learned([card.model_id]).get(card.model_id))
+        measurement = self._learned([card.model_id]).get(card.model_id)
+        variant = self._runtimes.variant_of(card.model_id, measurement)
         found = None if variant is None else self._folders.find_known(f"{card.model_id}.{variant}")
-        return card if found is None else as_form_of(card, self._cards_of([found])[0])
+        form = card if found is None else as_form_of(card, self._cards_of([found])[0])
+        threads = self._runtimes.threads_of(card.model_id, measurement)
+        return form if threads is None else replace(form, max_threads=threads)
 
     def may_use(self, account_id: str, card: ModelCard) -> bool:
         """Whether a model is one that the account may see, and its base if it is an adapter. Answers from memory."""

@@ -283,6 +283,8 @@ class Boots:
                 secret=secrets.token_hex(16),
                 log_path=log_path(cluster, replica.id),
                 owner=cluster.account_id,
+                most_threads=managed.settings.most_threads or card.max_threads,
+                all_cores=managed.settings.all_cores,
             ),
             place,
         )

@@ -216,6 +216,10 @@ class Plane:
         """What may be held on the largest node in all."""
         return self._parts.boots.memory_bytes
 
+    async def fewest_cores(self) -> int | None:
+        """Processor cores of the smallest node; None where nobody knows."""
+        return min((node.cores for node in self._parts.engine.nodes() if node.cores), default=None)
+
     async def reserve_memory(self, name: str, memory_bytes: int) -> Placement:
         """Sets memory aside for work that is no replica, if it is free somewhere now; see `release_memory`."""
         return self._parts.boots.reserve_memory(name, Need(memory_bytes), self._parts.clock.monotonic())

@@ -28,12 +28,15 @@ class BootSettings:
 
     `max_batch`: most requests in one batch. `reserve_bytes`: counted against the node in place of the model's memory.
     `limit_bytes`: what each may allocate before it is refused more; None: no limit. `billed`: its account pays.
+    `most_threads`, `all_cores`: see ReplicaSpec.
     """
 
     max_batch: int | None = None
     reserve_bytes: int | None = None
     limit_bytes: int | None = None
     billed: bool = True
+    most_threads: int | None = None
+    all_cores: bool = False
 
 
 @dataclass(eq=False, slots=True)

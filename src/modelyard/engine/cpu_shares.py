@@ -1,4 +1,5 @@
-"""How processors are shared between accounts: the workers of each together weigh as much as those of any other.
+"""How processors are shared: how many threads each worker has, and that the workers of each account together weigh as
+much as those of any other.
 
 By nice values, which every Linux has, and which may rise without any rights (docs/decisions/0028-cpu-shares.md).
 """
@@ -10,9 +11,18 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from modelyard.records.replicas import ReplicaSpec
+
 NICE_STEP = 1.25
 """A process that is nicer by one gets less by this factor. Source: `sched_prio_to_weight` in the Linux kernel."""
 MOST_NICE = 19
+
+
+def plan_threads(cores: int, replicas: int, spec: ReplicaSpec) -> int:
+    """Threads of one operation of a replica, one of so many: its share, for too many at once are several times slower
+    than too few, and no more than it may have."""
+    threads = cores if spec.all_cores else max(1, cores // max(1, replicas))
+    return min(threads, spec.most_threads or threads)
 
 
 def plan_nice(workers: int) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
-from modelyard.engine.cpu_shares import plan_nice, set_nice
+from modelyard.engine.cpu_shares import plan_nice, plan_threads, set_nice
 from modelyard.engine.deaths import count_oom_kills, describe_end, find_lack
 from modelyard.engine.excess import find_excess
 from modelyard.engine.export import PROGRAM, make_variant
@@ -212,7 +212,7 @@ class LocalEngine(Engine):
         return replace(
             spec,
             owner="",
-            threads=self._share(extra=1),
+            threads=plan_threads(self._cores, self._live() + 1, spec),
             device=place.device or spec.device,
             log_path=spec.log_path and str(self._log_dir / spec.log_path),
             sandbox=self._sandbox,
@@ -416,19 +416,17 @@ class LocalEngine(Engine):
 
     # --- threads and processors ---
 
-    def _share(self, extra: int = 0) -> int:
-        """Threads per replica: too many at once are several times slower than too few."""
-        live = sum(not replica.gone.is_set() for replica in self._replicas.values())
-        return max(1, self._cores // max(1, live + extra))
+    def _live(self) -> int:
+        return sum(not replica.gone.is_set() for replica in self._replicas.values())
 
     def _share_cores(self) -> None:
-        threads = self._share()
         live = [replica for replica in self._replicas.values() if not replica.gone.is_set()]
         workers = Counter(replica.owner for replica in live)
         for replica in live:
             nice = plan_nice(workers[replica.owner])
             if replica.pid is not None and replica.nice != nice and set_nice(replica.pid, nice):
                 replica.nice = nice
+            threads = plan_threads(self._cores, len(live), replica.spec)
             if replica.link is not None and replica.threads != threads:
                 replica.threads = threads
                 replica.link.configure(Configure(threads))

@@ -1,13 +1,15 @@
-"""Which form of a model serves from now on: itself, or a variant of it that answers equally, faster, in no more memory.
+"""Which form of a model serves from now on: itself, or a variant of it that answers equally, faster, in no more memory;
+and how many threads it has at most.
 
-Owns how two forms are compared, the rule, and which models are looked at at all; starts no worker.
+Owns how two workers are compared, the rule, and which models are looked at at all; starts no worker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 
 from modelyard.jobs.benchmark import Figures
@@ -24,7 +26,9 @@ MOST_DIFFERENCE = 1e-4
 WORTHWHILE, NO_SLOWER = 1.15, 0.97
 """Whoever is to be replaced must be beaten by the one in some respect, and not by more than the other in any."""
 TOGETHER = 16
-"""Requests at once, where both are asked for many."""
+"""Requests at once, where both are asked for many, and as many as the knee where that is more."""
+FEWER_THREADS = 4
+"""Threads are tried by powers of this, below the number of cores."""
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 15
 
 
@@ -59,15 +63,24 @@ def may_have_other_form(card: ModelCard, task: Task) -> bool:
 
 
 async def compare_speed(
-    original: Ask, other: Ask, smallest: Size, largest: Size, *, budget_s: float, clock: Clock = time.perf_counter
+    original: Ask,
+    other: Ask,
+    smallest: Size,
+    largest: Size,
+    *,
+    budget_s: float,
+    knee: int = 1,
+    clock: Clock = time.perf_counter,
 ) -> Speedup:
-    """Asks two workers the same in turns, so that what else the machine does slows both. Raises what they answer."""
+    """Asks two workers the same in turns, so that what else the machine does slows both. `knee`: of the original.
+    Raises what they answer."""
+    together = max(TOGETHER, knee)
 
     async def measure(ask: Ask) -> tuple[float, float, float]:
         one = (await ask(smallest.fields, smallest.params, False)).seconds
         large = (await ask(largest.fields, largest.params, False)).seconds
         began = clock()
-        await asyncio.gather(*(ask(smallest.fields, smallest.params, False) for _ in range(TOGETHER)))
+        await asyncio.gather(*(ask(smallest.fields, smallest.params, False) for _ in range(together)))
         return one, large, clock() - began
 
     await measure(original), await measure(other)  # warms up
@@ -98,3 +111,21 @@ def choose_form(speedup: Speedup, original: Figures, other: Figures, difference:
     memory = "" if not original.peak_bytes else f", {(other.peak_bytes or 0) / original.peak_bytes:.2f} × the memory"
     words = f"{OTHER_FORM}: {speedup}{memory}, answers equal to {difference or 0:.1g}"
     return Form(OTHER_FORM if speedup.pays else None, words)
+
+
+def fewer_threads(cores: int | None) -> Sequence[int]:
+    """The numbers of threads that are compared with as many as there are cores; none where nobody knows how many."""
+    tried, threads = [], 1
+    while cores is not None and threads < cores:
+        tried.append(threads)
+        threads *= FEWER_THREADS
+    return tried
+
+
+def with_threads(form: Form, found: Sequence[tuple[int, Speedup]], cores: int) -> Form:
+    """The form with the first number of threads that pays, and why. `found`: of each that was tried, how many times as
+    fast it is as `cores` threads."""
+    for threads, speedup in found:
+        if speedup.pays:
+            return replace(form, threads=threads, why=f"{form.why}; {threads} of {cores} threads: {speedup}")
+    return form

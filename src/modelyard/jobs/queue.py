@@ -33,8 +33,10 @@ from modelyard.jobs.forms import (
     Speedup,
     choose_form,
     compare_speed,
+    fewer_threads,
     find_obstacle,
     may_have_other_form,
+    with_threads,
 )
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.trial import TrialWorker
@@ -239,9 +241,10 @@ class Jobs:
         figures = await self._benchmark(job, card, task)
         # STEP 5: the catalogue knows.
         await self._learn(card, figures)
-        # STEP 6: another form of it is measured, and the better one serves from now on.
+        # STEP 6: another form of it is measured, and fewer threads; what is better serves from now on.
         if self._compares and kind is None and may_have_other_form(card, task):
-            await self._learn(card, figures, await self._compare(job, card, task, figures))
+            form = await self._compare(job, card, task, figures)
+            await self._learn(card, figures, await self._compare_threads(job, card, task, figures, form))
 
     async def _fetch(self, job: Job, card: ModelCard) -> ModelCard:
         """The card with the folder of its files, which are downloaded if they are not here."""
@@ -267,22 +270,37 @@ class Jobs:
             difference = other.inspection.difference
             if (obstacle := find_obstacle(figures, found, difference)) is not None:
                 return Form(None, f"{OTHER_FORM}: {obstacle}")
-            speedup = await self._measure_speedup(job, card, other, task, figures)
+            settings = BootSettings(billed=self._billed, all_cores=True)
+            self._move(job, JobState.BENCHMARKING, f"comparing it with its form in {OTHER_FORM}")
+            speedup = await self._measure_speedup(job, card, other, task, figures, settings)
         except ModelyardError as error:
             return Form(None, f"{OTHER_FORM}: {error.message}")
         return choose_form(speedup, figures, found, difference)
 
+    async def _compare_threads(self, job: Job, card: ModelCard, task: Task, figures: Figures, form: Form) -> Form:
+        """The form that serves, with fewer threads than a replica alone on this machine has, where that is faster."""
+        cores, found = await self._plane.fewest_cores(), []
+        try:
+            served = card if form.variant is None else await self._catalog.get(f"{card.model_id}.{form.variant}")
+            for threads in fewer_threads(cores):
+                settings = BootSettings(billed=self._billed, all_cores=True, most_threads=threads)
+                self._move(job, JobState.BENCHMARKING, f"comparing {threads} of {cores} threads")
+                found.append((threads, await self._measure_speedup(job, served, served, task, figures, settings)))
+        except ModelyardError as error:
+            log.info("threads of %s were not compared: %s", card.model_id, error)
+        return with_threads(form, found, cores or 1)
+
     async def _measure_speedup(
-        self, job: Job, card: ModelCard, other: ModelCard, task: Task, figures: Figures
+        self, job: Job, card: ModelCard, other: ModelCard, task: Task, figures: Figures, settings: BootSettings
     ) -> Speedup:
-        """Two workers side by side. Raises NoCapacity when there is no room for both."""
+        """Two workers side by side, the other one's booted with `settings`; while one is asked, the other is idle, so
+        that each may use all cores. Raises NoCapacity when there is no room for both."""
         sizes = workload(task, card.inspection.max_length, card.inspection.library)
         largest = next(size for size in sizes if size.name == figures.largest)
-        settings = BootSettings(billed=self._billed)
-        self._move(job, JobState.BENCHMARKING, f"comparing it with its form in {OTHER_FORM}")
-        async with self._trial(job, card, settings) as one, self._trial(job, other, settings, BOTH_S) as another:
+        own = BootSettings(billed=self._billed, all_cores=True)
+        async with self._trial(job, card, own) as one, self._trial(job, other, settings, BOTH_S) as another:
             budget_s = self._deadlines.benchmark_s
-            return await compare_speed(one.ask, another.ask, sizes[0], largest, budget_s=budget_s)
+            return await compare_speed(one.ask, another.ask, sizes[0], largest, budget_s=budget_s, knee=figures.knee)
 
     async def _export(self, job: Job, card: ModelCard, kind: VariantKind) -> ModelCard:
         """Makes the variant; its card."""

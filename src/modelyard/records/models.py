@@ -139,7 +139,8 @@ class ModelCard:
     when `measured`, else an estimate from the weights. `path` is the folder that holds the files when they are on this
     machine, else None. `device_bytes`: the measured peak on an accelerator, 0 where none was
     used. `max_batch`: most requests in one batch, as far as that was measured to pay; None: the task's
-    own. `refusal` says why the model must not be served (pickle weights, remote code, no weights). `base`: of an
+    own. `max_threads`: that a replica uses, where more were measured to slow it; None: its share of the cores.
+    `refusal` says why the model must not be served (pickle weights, remote code, no weights). `base`: of an
     adapter, the model that it changes.
     """
 
@@ -155,6 +156,7 @@ class ModelCard:
     device_bytes: int = 0
     refusal: str | None = None
     base: ModelCard | None = None
+    max_threads: int | None = None
 
     @property
     def is_here(self) -> bool:
@@ -179,10 +181,12 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The form of a model that serves: itself, or a variant of it that answers equally. `why`: by what figures."""
+    """The form of a model that serves: itself, or a variant of it that answers equally. `why`: by what figures.
+    `threads`: that a replica uses at most, where more were measured to slow it; None: its share of the cores."""
 
     variant: VariantKind | None
     why: str
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,11 @@ class Runtimes:
             return "onnx"
         return form.variant if form is not None and wanted == FASTEST else None
 
+    def threads_of(self, model_id: str, measurement: Measurement | None) -> int | None:
+        """Threads that a replica of the form that was measured to be best uses at most; None: its share."""
+        form: Form | None = None if measurement is None else measurement.form
+        return form.threads if form is not None and self.of(model_id) == FASTEST else None
+
 
 MEASURED = Runtimes()
 

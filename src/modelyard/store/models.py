@@ -171,7 +171,7 @@ class Models:
 
 def read_form(fact: Mapping[str, Any] | None) -> Form | None:
     """The fact `form`, as `measure` was given it."""
-    return None if fact is None else Form(fact["variant"], fact["why"])
+    return None if fact is None else Form(fact["variant"], fact["why"], fact.get("threads"))
 
 
 def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

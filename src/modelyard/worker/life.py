@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 MEMORY_EVERY_S = 2.0
 """How often, at most, a model that answers requests is measured: weights that are mapped count once they are read."""
+MEMORY_SOON_S = 0.5
+"""How long after an answer: one that has to leave again at once, as where memory is short, is not worth the 15 ms."""
 MEMORY_STEP_BYTES = 1024**2
 """Smaller changes are not worth telling."""
 
@@ -220,12 +222,13 @@ class ModelLife:
     async def _follow_memory(self, scheduler: Scheduler, reported: Memory | None) -> None:
         while reported is not None:
             await self._answered.wait()
+            await asyncio.sleep(MEMORY_SOON_S)
             self._answered.clear()
             memory = await asyncio.to_thread(self._measure)  # the kernel walks the page tables
             if memory is not None and differs(memory, reported) and isinstance(self.status, Ready):
                 reported = memory
                 self._announce(ready_status(scheduler, memory))
-            await asyncio.sleep(MEMORY_EVERY_S)
+            await asyncio.sleep(MEMORY_EVERY_S - MEMORY_SOON_S)
 
     def _fail(self, error: BaseException, permanent: bool) -> None:
         reason = describe_failure(error)
