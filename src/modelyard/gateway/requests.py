@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import random
+import secrets
+import time
 
 from starlette.requests import Request
 
 from modelyard.records.models import check_model_id
 
+_chance = random.Random(secrets.randbits(256))  # noqa: S311 - names are no secrets
+
 
 def new_request_id() -> str:
-    """Names one request in headers and logs."""
-    return f"req_{os.urandom(12).hex()}"
+    """Names one request in headers and logs. Begins with the time, as UUIDs of version 7 do: neighbours in time are
+    neighbours in the database's index, which otherwise writes a page for each request."""
+    return f"req_{time.time_ns() // 1_000_000:012x}{_chance.getrandbits(48):012x}"
 
 
 def model_id_of(request: Request) -> str:

@@ -5,7 +5,7 @@ A request that was settled is never changed again. What somebody is charged for 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
@@ -22,6 +22,8 @@ from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import accounts, requests, sqlite_text
 
 COLUMNS = RequestRecord.__struct_fields__
+STATEMENT_ROWS = 128
+"""Of one statement on SQLite, which takes 32,766 values at most."""
 SETTLED = ("instance_id", "settled_at", "outcome", "took_us", "cost_nano", "charged_nano")
 """What a settlement says of a request that was reserved."""
 
@@ -96,7 +98,9 @@ class Requests:
         ordered = sorted(records, key=lambda record: record.id)
         with self._database.write() as connection:
             if self._database.is_sqlite:
-                connection.exec_driver_sql(_sqlite_settlement(), [_sqlite_columns(record) for record in ordered])
+                for part in _parts(ordered):
+                    values = [value for record in part for value in _sqlite_values(record)]
+                    connection.exec_driver_sql(_sqlite_settlement(len(part)), tuple(values))
             else:
                 statement = _settlement(insert_into(connection, requests))
                 connection.execute(statement, [_columns(record) for record in ordered])
@@ -227,21 +231,50 @@ def _settlement(insertion: sqlite.Insert | postgresql.Insert) -> sqlite.Insert |
     )
 
 
+def _parts(records: Sequence[RequestRecord]) -> Iterator[Sequence[RequestRecord]]:
+    """All of them, as many at a time as one statement takes: STATEMENT_ROWS, then half as many, and so on, so that
+    there are few statements to prepare."""
+    begin, rows = 0, STATEMENT_ROWS
+    while begin < len(records):
+        if len(records) - begin >= rows:
+            yield records[begin : begin + rows]
+            begin += rows
+        else:
+            rows //= 2
+
+
 @cache
-def _sqlite_settlement() -> str:
-    """The same as SQLite's driver takes it. Giving it rows through SQLAlchemy takes twice as long (22 against 11 µs for
-    each), which is a twentieth of what a small request costs the server."""
+def _sqlite_settlement(rows: int) -> str:
+    """The same for so many rows as the driver takes it: giving it rows through SQLAlchemy takes three times as long.
+
+    Many rows in one statement, for the driver lets go of the interpreter's lock for each statement that it runs, and
+    then waits until the event loop has to let go of it: so often as that, both are held up, and it takes twice as long.
+    """
     statement = _settlement(sqlite.insert(requests))
-    return str(statement.compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=COLUMNS))
+    text = str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark"), column_keys=COLUMNS))
+    row = f"({', '.join('?' * len(COLUMNS))})"
+    return text.replace(row, ", ".join([row] * rows))
 
 
-def _sqlite_columns(record: RequestRecord) -> dict[str, Any]:
-    """A row as SQLite's driver takes it. Its texts are ids of ours and a model's that was checked: clean already."""
-    columns = _columns(record)
-    columns["at"] = sqlite_text(record.at)
-    if record.settled_at is not None:
-        columns["settled_at"] = sqlite_text(record.settled_at)
-    return columns
+def _sqlite_values(record: RequestRecord) -> tuple[Any, ...]:
+    """A row in the order of the table, as SQLite's driver takes it. Its texts are ids of ours and a model's that was
+    checked: clean already."""
+    return (
+        record.id,
+        record.account_id,
+        record.key_id,
+        record.model_id,
+        record.instance_id,
+        record.memory_bytes,
+        sqlite_text(record.at),
+        None if record.settled_at is None else sqlite_text(record.settled_at),
+        record.outcome,
+        record.took_us,
+        record.reserved_nano,
+        record.cost_nano,
+        record.charged_nano,
+        record.server_id,
+    )
 
 
 def _columns(record: RequestRecord) -> dict[str, Any]:
