@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import sentencepiece
 import torch
 import transformers as library
 
@@ -198,6 +199,46 @@ def mbart(folder: Path) -> None:
     save(folder, tokenizer, spread(library.MBartForConditionalGeneration(config)))
 
 
+def marian(folder: Path) -> None:
+    """Marian of 2 layers, with one vocabulary for both languages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("source", "target"):
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(tokenizers.CORPUS),
+            model_prefix=str(folder / name),
+            vocab_size=120,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+        (folder / f"{name}.model").rename(folder / f"{name}.spm")
+    pieces = [line.split("\t")[0] for line in (folder / "source.vocab").read_text().splitlines()]
+    words = ["</s>", "<unk>", *(piece for piece in pieces if not piece.startswith("<")), "<pad>"]
+    write_json(folder / "vocab.json", {word: index for index, word in enumerate(words)})
+    for name in ("source", "target"):
+        (folder / f"{name}.vocab").unlink()
+    tokenizer = library.MarianTokenizer(
+        folder / "source.spm", folder / "target.spm", folder / "vocab.json", source_lang="en", target_lang="de"
+    )
+    config = library.MarianConfig(
+        vocab_size=len(words),
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=64,
+        pad_token_id=len(words) - 1,
+        bos_token_id=0,
+        eos_token_id=0,
+        forced_eos_token_id=0,
+        decoder_start_token_id=len(words) - 1,
+        scale_embedding=True,
+    )
+    save(folder, tokenizer, spread(library.MarianMTModel(config)))
+
+
 def fsmt(folder: Path) -> None:
     """FSMT of 2 layers, from English to German, with a vocabulary for each; beams by default."""
     tokenizer = tokenizers.one_pair()
@@ -370,6 +411,7 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "t5": t5,
     "bart": bart,
     "mbart": mbart,
+    "marian": marian,
     "fsmt": fsmt,
     "bert_masked_lm": bert_masked_lm,
     "bert_classifier": bert_classifier,

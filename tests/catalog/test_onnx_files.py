@@ -16,6 +16,8 @@ from modelyard.records.replicas import ReplicaSpec
 from tests.catalog.models import Files, model, text, write
 from tests.hub.server import HubServer, Repo
 
+WHISPER = {"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"]}
+
 
 @pytest.mark.parametrize(
     ("names", "labels"),
@@ -24,7 +26,13 @@ from tests.hub.server import HubServer, Repo
         (["onnx/model.onnx", "onnx/model_quantized.onnx", "onnx/model_q4f16.onnx"], ["fp32", "q4f16", "q8"]),
         (["onnx/model_O4.onnx", "onnx/model_qint8_avx512_vnni.onnx"], ["o4", "qint8_avx512_vnni"]),
         (["onnx/decoder_model_merged.onnx", "onnx/decoder_model_merged_quantized.onnx"], ["fp32", "q8"]),
-        (["onnx/encoder_model.onnx", "onnx/decoder_model_merged.onnx"], []),
+        (["onnx/encoder_model.onnx", "onnx/decoder_model_merged.onnx"], ["fp32"]),
+        (["onnx/encoder_model_fp16.onnx", "onnx/decoder_model_merged_q4.onnx", "onnx/encoder_model.onnx"], []),
+        (
+            [f"onnx/{name}_int8.onnx" for name in ("encoder_model", "decoder_model", "decoder_with_past_model")],
+            ["int8"],
+        ),
+        (["onnx/encoder_model.onnx", "onnx/decoder_model.onnx"], []),
         (["onnx/decoder_model.onnx", "onnx/decoder_with_past_model.onnx"], []),
         (["onnx/decoder_model.onnx", "onnx/model.onnx"], ["fp32"]),
         (["onnx/vision_model.onnx", "onnx/text_model.onnx"], []),
@@ -33,6 +41,16 @@ from tests.hub.server import HubServer, Repo
 )
 def test_graphs_are_told_apart_by_the_type_of_their_weights(names: list[str], labels: list[str]) -> None:
     assert [each.label for each in find_onnx_models(dict.fromkeys(names, 1))] == labels
+
+
+def test_an_encoder_and_its_decoder_are_one_model() -> None:
+    pair = ["encoder_model_q4.onnx", "decoder_model_merged_q4.onnx"]
+    data = ["encoder_model_q4.onnx_data", "decoder_model_merged_q4.onnx_data"]
+    two = ["decoder_model_q4.onnx", "decoder_with_past_model_q4.onnx"]
+    found = find_onnx_models({f"onnx/{name}": 10 for name in (*pair, *data, *two, "model_q4.onnx", "model.onnx")})
+    assert [(each.label, each.writes) for each in found] == [("fp32", False), ("q4", True)]
+    assert found[1].files == tuple(f"onnx/{name}" for name in (*pair, *data))
+    assert (found[1].size_bytes, found[1].dtype) == (40, "Q4")
 
 
 def test_a_graphs_weights_lie_beside_it() -> None:
@@ -102,7 +120,7 @@ async def test_safetensors_come_first_and_a_label_still_chooses(root: Path) -> N
 
 def test_graphs_come_before_pickles_where_they_can_be_served(root: Path) -> None:
     served = write(root / "acme" / "m", {**exported("model.onnx"), "pytorch_model.bin": b"x"})
-    whisper = {"config.json": text({"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"]})}
+    whisper = {"config.json": text(WHISPER)}
     unserved = write(root / "acme" / "w", {**exported("model.onnx"), **whisper, "pytorch_model.bin": b"x"})
 
     assert (inspect_folder(served).runtime, inspect_folder(served).pickle_only) == ("onnx", False)
@@ -126,8 +144,17 @@ def test_graphs_come_before_pickles_where_they_can_be_served(root: Path) -> None
         ),
         (
             {**exported("model.onnx"), "preprocessor_config.json": b"{}",
-             "config.json": text({"model_type": "yolos", "architectures": ["YolosForObjectDetection"]})},
-            "is an ONNX graph for object-detection, which is not served from ONNX files",
+             "config.json": text({"model_type": "dpt", "architectures": ["DPTForDepthEstimation"]})},
+            "is an ONNX graph for depth-estimation, which is not served from ONNX files",
+        ),
+        (
+            {**exported("model.onnx"), "config.json": text(WHISPER), "preprocessor_config.json": b"{}"},
+            "is one ONNX graph for automatic-speech-recognition, which takes an encoder and a decoder",
+        ),
+        (
+            {**exported("text_model.onnx", "vision_model.onnx"), "preprocessor_config.json": b"{}",
+             "config.json": text({"model_type": "clip", "architectures": ["CLIPModel"]})},
+            "in several graphs (onnx/text_model.onnx is one), which are not served",
         ),
     ],
 )  # fmt: skip

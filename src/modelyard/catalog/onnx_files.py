@@ -8,11 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from modelyard.records.onnx_graphs import ENCODER, FIRST, LATER, MERGED, find_decoders
+
 FOLDERS = ("onnx/", "")
 """Where the files lie, in the order in which they are looked for."""
-WHOLE = ("model", "decoder_model_merged")
+WHOLE = ("model", MERGED)
 """What a graph is called that is all of a model."""
-PARTS = ("encoder_model", "decoder_model", "decoder_with_past_model", "vision_model", "text_model", "embed_tokens",
+PARTS = (ENCODER, FIRST, LATER, "vision_model", "text_model", "embed_tokens",
          "vision_encoder", "audio_encoder", "prompt_encoder_mask_decoder", "text_encoder")  # fmt: skip
 """What graphs are called of which it takes several. Source: the exporters of optimum, and transformers.js."""
 LABELS = {"": "fp32", "quantized": "q8"}
@@ -24,16 +26,19 @@ STORED = {"fp32": "F32", "fp16": "F16", "q8": "I8", "int8": "I8", "uint8": "U8"}
 
 _NAME = re.compile(rf"({'|'.join(WHOLE)})(?:_([A-Za-z0-9_.-]+))?\.onnx")
 _PART = re.compile(rf"({'|'.join(PARTS)})(?:_[A-Za-z0-9_.-]+)?\.onnx")
+_ENCODER = re.compile(rf"({ENCODER})(?:_([A-Za-z0-9_.-]+))?\.onnx")
 _DATA = re.compile(r"(?:_data(?:_\d+)?|\.data)")
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
-    """One graph. `label`: what people call it by. `files`: the graph, then those of its weights."""
+    """One graph, or, when `writes`, an encoder and what writes. `label`: what people call it by. `files`: the graph,
+    of several the encoder's, then the others, and those of their weights."""
 
     label: str
     files: tuple[str, ...]
     size_bytes: int
+    writes: bool = False
 
     @property
     def dtype(self) -> str:
@@ -44,22 +49,32 @@ class OnnxModel:
 def find_onnx_models(sizes: Mapping[str, int]) -> Sequence[OnnxModel]:
     """The graphs among a repository's files that are a whole model, by label. `sizes`: every file's size.
 
-    A decoder is none where other parts lie beside it, such as the encoder that it needs.
+    A decoder is one together with its encoder, and alone only where no other parts lie beside it. An encoder with its
+    decoder comes before a graph of all of the model, which then has no cache.
     """
     names = sorted(sizes)
     models: dict[str, OnnxModel] = {}
     for folder in FOLDERS:
         here = [name.removeprefix(folder) for name in names if name[: name.rfind("/") + 1] == folder]
         is_half = any(_is_part(name) and not name.startswith("decoder") for name in here)
-        for name in here:
-            found = _NAME.fullmatch(name)
-            if found is None or (is_half and found[1] != WHOLE[0]):
-                continue
-            label = LABELS.get(found[2] or "", (found[2] or "").lower())
-            data = [each for each in here if each.startswith(name) and _DATA.fullmatch(each[len(name) :])]
-            files = tuple(folder + each for each in (name, *data))
-            models.setdefault(label, OnnxModel(label, files, sum(sizes[each] for each in files)))
+        pairs = [
+            (name, decoders) for name in here if _ENCODER.fullmatch(name) and (decoders := find_decoders(name, here))
+        ]
+        alone = [name for name in here if (found := _NAME.fullmatch(name)) and (found[1] == WHOLE[0] or not is_half)]
+        for name, decoders in (*pairs, *((name, ()) for name in alone)):
+            model = _join(folder, (name, *decoders), here, sizes)
+            models.setdefault(model.label, model)
     return [models[label] for label in sorted(models)]
+
+
+def _join(folder: str, graphs: Sequence[str], here: Sequence[str], sizes: Mapping[str, int]) -> OnnxModel:
+    """The model that these graphs of a folder are, with the files of their weights."""
+    found = _NAME.fullmatch(graphs[0]) or _ENCODER.fullmatch(graphs[0])
+    ending = (found and found[2]) or ""
+    data = [name for graph in graphs for name in here if name.startswith(graph) and _DATA.fullmatch(name[len(graph) :])]
+    files = tuple(folder + name for name in (*graphs, *data))
+    size_bytes = sum(sizes[name] for name in files)
+    return OnnxModel(LABELS.get(ending, ending.lower()), files, size_bytes, writes=len(graphs) > 1)
 
 
 def find_onnx_part(sizes: Mapping[str, int]) -> str | None:

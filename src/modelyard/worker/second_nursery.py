@@ -26,8 +26,8 @@ WITHOUT_TORCH = frozenset({"onnx", "gguf"})
 """Runtimes that hold models without it."""
 WRITES_ITSELF = frozenset({"gguf"})
 """Those of them that generate without it too."""
-GENERATES = frozenset({"causal-lm"})
-"""Heads whose generation is the torch runtime's."""
+NEEDS_TORCH = frozenset({"causal-lm", "seq2seq-lm", "speech-seq2seq", "vision-encoder-decoder", "object-detection"})
+"""Heads whose generation, or whose boxes, are the torch runtime's."""
 ENDED = "the nursery for models without torch ended"
 
 
@@ -51,7 +51,7 @@ class SecondNursery:
         from modelyard.tasks.registry import find_task
 
         task = find_task(spec.task)
-        return task is not None and not GENERATES.intersection(task.heads)
+        return task is not None and not NEEDS_TORCH.intersection(task.heads)
 
     def open(self) -> socket.socket:
         """Starts the process; returns the socket to it, to listen on. Raises OSError."""

@@ -19,23 +19,24 @@ _READS_PROMPT: tuple[tuple[str, Any], ...] = (
 )
 """Settings that depend on the prompt's tokens or their number, with the value that switches each off."""
 
-_READS_PADDING = frozenset({"rwkv", "xlstm"})
+READS_PADDING = frozenset({"rwkv", "xlstm"})
 """Types of models whose passes take a mask and do not look at it, so that a padded prompt is another prompt."""
 
 
 def groups(
-    lengths: Array, config: Any, *, seeded: bool, seq2seq: bool, window: int | None, model_type: str | None = None
+    lengths: Array, config: Any, *, seeded: bool, seq2seq: bool, window: int | None, reads_padding: bool = False
 ) -> list[list[int]]:
     """Splits a batch into batches in which every row is generated as it would be alone.
 
     `lengths`: (rows,) tokens in each prompt; `window`: most tokens of prompt and answer together, when limited.
+    `reads_padding`: a padded prompt is another prompt to the model.
     """
     rows = range(len(lengths))
     if seeded:
         return [[row] for row in rows]
     by_length: dict[int, list[int]] = {}
     together: list[int] = []
-    reads_prompt = model_type in _READS_PADDING or any(
+    reads_prompt = reads_padding or any(
         getattr(config, name) not in (None, neutral)
         for name, neutral in _READS_PROMPT
         if not seq2seq or "encoder" in name

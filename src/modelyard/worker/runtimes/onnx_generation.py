@@ -133,7 +133,7 @@ class CausalGraph(PreTrainedModel, GenerationMixin):  # type: ignore[misc]  # th
         arrays = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in given.items()}
         given_back = self._session.run({name: arrays[name] for name in self._session.inputs})
         outputs = dict(zip(self._session.outputs, given_back, strict=True))
-        present = [outputs[name] for name in self._present]
+        present = [torch.from_numpy(outputs[name]) for name in self._present]
         return CausalLMOutputWithPast(
             logits=torch.from_numpy(outputs["logits"][:, -1:]).float(),
             past_key_values=to_cache(present) if use_cache is not False else None,
@@ -150,12 +150,12 @@ def positions_of(attention_mask: torch.Tensor, new: int) -> torch.Tensor:
     return (attention_mask.cumsum(1) - 1).clamp(min=0)[:, -new:]
 
 
-def to_cache(present: list[Any]) -> DynamicCache:
+def to_cache(present: list[torch.Tensor]) -> DynamicCache:
     """The library's cache around what the graph gave, without copying it: key, value, key, value, ..."""
     cache = DynamicCache()
     for key, value in zip(present[::2], present[1::2], strict=True):
         layer = DynamicLayer()
-        layer.keys, layer.values = torch.from_numpy(key), torch.from_numpy(value)
+        layer.keys, layer.values = key, value
         layer.dtype, layer.device, layer.is_initialized = layer.keys.dtype, layer.keys.device, True
         cache.layers.append(layer)
     return cache

@@ -14,6 +14,7 @@ import numpy as np
 from transformers import AutoConfig
 
 from modelyard.errors import BootFailed, ModelRefused
+from modelyard.records.onnx_graphs import ENCODER
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared.sentence_folder import read_head
@@ -30,6 +31,8 @@ PAST = "past_key_values"
 NEEDED: Mapping[Head, tuple[str, ...]] = {
     "base": (*STATES, *SENTENCE),
     "question-answering": ("start_logits",),
+    "object-detection": ("pred_boxes",),
+    "zero-shot-image-classification": ("logits_per_image",),
 }
 """Head → outputs of which a graph has one at least, where that is not `logits`."""
 
@@ -37,8 +40,8 @@ NEEDED: Mapping[Head, tuple[str, ...]] = {
 def load_model(
     file: Path, heads: tuple[Head, ...], *, context_tokens: int | None, device: str = "auto", slots: int | None = None
 ) -> Model:
-    """The graph in `file`, on the CPU, under the first of `heads`. `context_tokens`: that a text may have, where the
-    model reads it in one pass. `slots`: of no use to it.
+    """The graph in `file`, or that encoder with its decoder, on the CPU, under the first of `heads`. `context_tokens`:
+    that a text may have, where the model reads it in one pass. `slots`: of no use to it.
 
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
@@ -50,7 +53,16 @@ def load_model(
             from modelyard.worker.runtimes.onnx_generation import load_published_generator
 
             return load_published_generator(folder, file)
-        return load_one_pass(folder, file, heads[0], context_tokens)
+        if file.name.startswith(ENCODER):
+            from modelyard.worker.runtimes.onnx_seq2seq import load_published_seq2seq
+
+            return load_published_seq2seq(folder, file, heads[0])
+        if "object-detection" in heads:
+            from modelyard.worker.runtimes.onnx_detection import load_published_detector
+
+            return load_published_detector(folder, file)
+        head: Head = "ctc" if "ctc" in heads else heads[0]
+        return load_one_pass(folder, file, head, context_tokens)
 
 
 def find_folder(file: Path) -> Path:
@@ -58,8 +70,10 @@ def find_folder(file: Path) -> Path:
     return file.parent if (file.parent / "config.json").is_file() else file.parent.parent
 
 
-def load_one_pass(folder: Path, file: Path, head: Head, max_length: int | None) -> PublishedOnnxModel:
-    """A model that answers in one pass. Raises ModelRefused, and what the libraries raise."""
+def load_one_pass(
+    folder: Path, file: Path, head: Head, max_length: int | None, kind: type[PublishedOnnxModel] | None = None
+) -> PublishedOnnxModel:
+    """A model that answers in one pass, of that `kind`. Raises ModelRefused, and what the libraries raise."""
     session = Session(file)
     needed = NEEDED.get(head, ("logits",))
     if not set(needed).intersection(session.outputs):
@@ -78,7 +92,7 @@ def load_one_pass(folder: Path, file: Path, head: Head, max_length: int | None) 
     tokenizer, processor = load_parts(folder, head, config, remote_code=False)
     if tokenizer is not None:
         ensure_tokenizer_pads(tokenizer)
-    return PublishedOnnxModel(folder, max_length, config, session, tokenizer, processor)
+    return (kind or PublishedOnnxModel)(folder, max_length, config, session, tokenizer, processor)
 
 
 class PublishedOnnxModel(OnnxModel):

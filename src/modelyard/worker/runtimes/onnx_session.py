@@ -56,8 +56,9 @@ class Session:
         }
         self.outputs: tuple[str, ...] = tuple(node.name for node in self._session.get_outputs())
 
-    def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
-        """The graph's outputs, in the order of `outputs`. `inputs`: exactly the graph's own.
+    def run(self, inputs: Mapping[str, Array], wanted: Sequence[str] | None = None) -> Sequence[Array]:
+        """The outputs that are `wanted`, in that order; None: all of them, in the order of `outputs`. `inputs`: exactly
+        the graph's own.
 
         Raises RuntimeError when the graph cannot take them, MemoryError.
         """
@@ -65,7 +66,7 @@ class Session:
             del self._session  # first, so that the weights are never held twice
             self._open()
         try:
-            outputs: Sequence[Array] = self._session.run(None, dict(inputs), self._run_options)
+            outputs: Sequence[Array] = self._session.run(wanted, dict(inputs), self._run_options)
         except Exception as error:  # the library's own kinds share no other base
             raise translated(error) from error
         return outputs

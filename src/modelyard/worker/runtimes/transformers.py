@@ -27,7 +27,7 @@ from modelyard.tasks.model import Array, GeneratedTokens, OnTokens
 from modelyard.tasks.token_model import TokenModel
 from modelyard.worker.runtimes.device import choose_device
 from modelyard.worker.runtimes.failures import batch_errors, loading_errors
-from modelyard.worker.runtimes.generation_batches import cut_padding, groups, prompt_lengths
+from modelyard.worker.runtimes.generation_batches import READS_PADDING, cut_padding, groups, prompt_lengths
 from modelyard.worker.runtimes.generation_settings import (
     UNSET_LENGTHS,
     new_token_limit,
@@ -38,10 +38,11 @@ from modelyard.worker.runtimes.generation_settings import (
 from modelyard.worker.runtimes.heads import choose_class, refuse_missing_weights
 from modelyard.worker.runtimes.library_adapters import only_whole_adapters
 from modelyard.worker.runtimes.library_logs import quiet_library
+from modelyard.worker.runtimes.postprocessing import find_postprocessor, postprocess
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
 from modelyard.worker.runtimes.quantised_weights import find_quantisation, loading_arguments, settle_weights
 from modelyard.worker.runtimes.stepping import MinimumLengths, Rows
-from modelyard.worker.runtimes.tensors import to_plain, to_tensors
+from modelyard.worker.runtimes.tensors import to_plain
 from modelyard.worker.runtimes.token_architectures import allows_rows, plan_cache_bytes
 from modelyard.worker.runtimes.token_rows import TokenRows
 from modelyard.worker.runtimes.whisper import find_generate, timestamp_rules
@@ -158,6 +159,8 @@ class TransformersModel:
         self._model = model
         self._untrained = untrained
         self._seq2seq = bool(model.config.is_encoder_decoder)
+        kind = self.config.get("model_type")
+        self._reads_padding = kind in READS_PADDING or getattr(model, "reads_padding", False)
         self._accepted: dict[str, frozenset[str]] = {}
         self._defaults = take_generation_defaults(model)
 
@@ -185,20 +188,12 @@ class TransformersModel:
         return {name: value for name, value in outputs.items() if name not in self._untrained}
 
     def postprocess(self, method: str, outputs: Any, *more: Any, **options: Any) -> Any:
-        """See `tasks.model.Model.postprocess`. Runs on the CPU."""
-        run = getattr(self._postprocessor(method), method)
-        given = {"outputs": outputs} if not isinstance(outputs, Mapping) else outputs
-        with batch_errors(given), torch.inference_mode():
-            return to_plain(run(*to_tensors([outputs, *more]), **dict(to_tensors(options))))
+        """See `tasks.model.Model.postprocess`."""
+        return postprocess(self.processor, method, outputs, more, options)
 
     def can_postprocess(self, method: str) -> bool:
         """See `tasks.model.Model.can_postprocess`."""
-        return self._postprocessor(method) is not None
-
-    def _postprocessor(self, method: str) -> Any:
-        """The processor, or the part of it, that has `method`; None when nothing has."""
-        parts = (self.processor, getattr(self.processor, "image_processor", None))
-        return next((part for part in parts if hasattr(part, method)), None)
+        return find_postprocessor(self.processor, method) is not None
 
     def _arguments(self, method: str) -> frozenset[str]:
         """The names that one of the model's passes takes."""
@@ -222,9 +217,13 @@ class TransformersModel:
         config, seed = resolve_settings(self._defaults, options, pad_token_id)
         lengths = prompt_lengths(inputs)
         answers: list[Sequence[GeneratedTokens]] = [()] * len(lengths)
-        kind = self.config.get("model_type")
         for rows in groups(
-            lengths, config, seeded=seed is not None, seq2seq=self._seq2seq, window=self._window, model_type=kind
+            lengths,
+            config,
+            seeded=seed is not None,
+            seq2seq=self._seq2seq,
+            window=self._window,
+            reads_padding=self._reads_padding,
         ):
             with batch_errors(inputs), torch.inference_mode():
                 for row, answer in zip(rows, self._generate(inputs, rows, config, seed, on_tokens), strict=True):
