@@ -12,9 +12,10 @@ export PYTHONDONTWRITEBYTECODE :=
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
   verify-install coverage
 
-# How many processes share the tests: one more than two cores, as tests wait for servers and servers for tests. Those
-# that need the same server, port or database stay in one of them.
-TEST_PROCESSES ?= 3
+# How many processes share the tests: two more than two cores, as tests wait for servers and servers for tests, and where
+# another process keeps a core busy each of them has its turn. Those that need the same server, port or database stay in
+# one of them.
+TEST_PROCESSES ?= 4
 PYTEST := $(BIN)/python -m pytest
 PYTEST_SHARED := $(PYTEST) -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import quantised
+from tests.builders.quantised import Figures
 from tests.described import check_answers
 from tests.serving import Server, free_port
 
@@ -57,11 +59,11 @@ def server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A warm server for modules that bring models of their own: `with_models`. It has none, limits nobody's requests,
-    fetches from this machine too, for five seconds at most, measures for one, reads the pickles of UNSAFE, and
-    tells its metrics on a port of their own."""
+    fetches from this machine too, for five seconds at most, measures for a third of one, reads the pickles of UNSAFE,
+    and tells its metrics on a port of their own."""
     folder = tmp_path_factory.mktemp("shared-server")
     (folder / "models").mkdir()
-    flags = ("--rate-limit", "0", "--allow-private-media", "--fetch-timeout-s", "5", "--job-benchmark-s", "1")
+    flags = ("--rate-limit", "0", "--allow-private-media", "--fetch-timeout-s", "5", "--job-benchmark-s", "0.3")
     environ = {"MODELYARD_ALLOW_UNSAFE": ",".join(UNSAFE), "MODELYARD_METRICS_PORT": str(free_port())}
     with Server(folder, folder / "models", *flags, **environ) as running:
         yield running
@@ -79,6 +81,13 @@ def task_zoo(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempP
         shutil.copytree(model_folder(FAMILY_OF_TASK[task.id]), model)
         (model / "README.md").write_text(f"---\npipeline_tag: {task.id}\n---\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def quantised_forms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Figures]]:
+    """A models folder with a tiny model in every quantised form, and what was found of each as it was made."""
+    folder = tmp_path_factory.mktemp("quantised-forms")
+    return folder, quantised.compare(folder)
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ SLOW_MARKS = ("verify", "gpu", "imports_models")
 SHARED_BY_FOLDER = {"clients": "server", "cli": "server", "engine": "engine", "store": "store"}
 """Folders whose tests share what there can be only one of, or what takes long to start, and what that is: a server of
 the zoo and port 8080, where clients find another and commands none, the engines, the database servers."""
-SHARED_SERVERS = ("attacked_server", "shared_server")
+SHARED = ("attacked_server", "shared_server", "quantised_forms")
 """Fixtures that the files naming them share. Those whose tests take the plain `server` share that one; elsewhere the
 tests of one file share theirs."""
 TAKES_SERVER = re.compile(r"\ndef test_\w+\([^)]*\bserver: Server")
@@ -111,13 +111,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupSc
 def group_of(path: Path) -> str:
     """Tests of one group run in one process, in order."""
     folder, name = folder_of(path), path.relative_to(TESTS).as_posix()
-    return SHARED_BY_FOLDER.get(folder) or shared_server_of(path) or name
+    return SHARED_BY_FOLDER.get(folder) or shared_fixture_of(path) or name
 
 
 @cache
-def shared_server_of(path: Path) -> str | None:
-    """The server that the tests of a file share with those of others."""
+def shared_fixture_of(path: Path) -> str | None:
+    """The fixture that the tests of a file share with those of others."""
     text = path.read_text()
-    if named := next((name for name in SHARED_SERVERS if name in text), None):
+    if named := next((name for name in SHARED if name in text), None):
         return named
     return "server" if TAKES_SERVER.search(text) and MAKES_SERVER not in text else None

@@ -36,7 +36,7 @@ PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 which takes 20 ms of CPU time."""
 PORTS, PORT_SHARES = range(10_016, 32_000), 16
 """Source: ip_local_port_range in ip(7), which begins at 32768."""
-SELDOM_S = 0.05
+SHARE_OF_WAIT, SELDOM_S = 1 / 30, 0.2
 WARM_EVERY_S = 0.2
 """Each question whether a server is warm takes 10 ms of CPU time, here and there; it is so after seconds."""
 ONE_FORM = {"MODELYARD_RUNTIME": "original"}
@@ -73,14 +73,14 @@ _ports = _own_ports()
 def wait_until(condition: Callable[[], Any], deadline_s: float = 120.0, every_s: float = 0.02) -> Any:
     """The first true value of `condition`, asked again and again; fails after `deadline_s`.
 
-    Who waits for what is to come leaves the deadline as it is: it is there for what never comes. What takes longer than
-    a second is asked less often.
+    Who waits for what is to come leaves the deadline as it is: it is there for what never comes. What takes long is
+    asked less often, by a thirtieth of how long it has taken: asking takes time from what is waited for.
     """
     begun = now = time.monotonic()
     while now < begun + deadline_s:
         if value := condition():
             return value
-        time.sleep(every_s if now < begun + 1.0 else max(every_s, SELDOM_S))
+        time.sleep(max(every_s, min(SHARE_OF_WAIT * (now - begun), SELDOM_S)))
         now = time.monotonic()
     raise AssertionError(f"still not true after {deadline_s} s: {condition}")
 

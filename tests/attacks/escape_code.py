@@ -92,12 +92,12 @@ def fork_many() -> None:
 
 
 def start_threads() -> None:
-    """More threads than any model needs."""
+    """One thread more than a worker may have: with many more it might be ended before it has told of it."""
     stop = threading.Event()
     started = []
     threading.stack_size(32768)
     try:
-        for _ in range(3000):
+        for _ in range(FACTS["threads"]):
             started.append(threading.Thread(target=stop.wait, daemon=True))
             started[-1].start()
     finally:

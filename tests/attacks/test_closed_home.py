@@ -97,7 +97,10 @@ def give_to_nobody(home: Path) -> None:
     os.chown(home, NOBODY, NOBODY)
 
 
-@pytest.mark.parametrize("nobody", [False, True] if may_become_nobody() else [False])
+VERIFIED = pytest.param(False, marks=pytest.mark.verify(part="attacks"))
+
+
+@pytest.mark.parametrize("nobody", [VERIFIED, True] if may_become_nobody() else [False])
 def test_a_user_serves_from_below_a_closed_home_and_workers_reach_no_file(
     home: Path, tmp_path: Path, nobody: bool
 ) -> None:

@@ -22,6 +22,7 @@ import pytest
 from modelyard.engine.export import make_variant
 from modelyard.records.variants import ExportOrder
 from modelyard.units import GIB
+from modelyard.worker.sandbox.confinement import limit_threads
 from modelyard.worker.sandbox.levels import find_mechanisms
 from tests.builders import build
 from tests.serving import KEY, Server, family_of, is_alive, wait_until
@@ -85,7 +86,7 @@ def facts_about(pid: int, data: Path, port: int, models: Path, abstract: str, na
         "server": pid, "address": find_address(pid), "key": KEY, "port": port, "abstract": abstract, "socket": named,
         "cli_key": str(data / "cli.key"), "database": str(data / "modelyard.db"),
         "logs": str(data / "logs"), "models": str(models), "own": str(models / EVIL),
-        "other_model": str(models / GOOD), "home": str(data.parent),
+        "other_model": str(models / GOOD), "home": str(data.parent), "threads": limit_threads(),
     }  # fmt: skip
 
 
@@ -140,7 +141,11 @@ def test_allowed_code_reaches_nothing_but_its_model(
     wait_until(lambda: not any(map(is_alive, family)))
 
 
-@pytest.mark.parametrize("has_rights", [True, False], ids=["as-who-runs-the-tests", "without-any-rights"])
+@pytest.mark.parametrize(
+    "has_rights",
+    [pytest.param(True, marks=pytest.mark.verify(part="attacks")), False],
+    ids=["as-who-runs-the-tests", "without-any-rights"],
+)
 def test_a_model_that_is_served_alone_reaches_nothing_either(models: Path, tmp_path: Path, has_rights: bool) -> None:
     arm(models, {})
     command = [*(() if has_rights else WITHOUT_RIGHTS), sys.executable, "-m", "modelyard", "worker", EVIL,

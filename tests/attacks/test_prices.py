@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.attacks.registry import attack
 from tests.serving import Server
 
 MODEL = "tiny/gpt2"
 LARGE = {"text": ["the cat " * 20] * 500, "params": {"max_new_tokens": 30}}
 """Makes a replica hold more than its model was thought to need."""
-REQUESTS = 8
 
 
 def price(server: Server) -> dict[str, Any]:
@@ -31,10 +32,11 @@ def send_large_request(server: Server) -> None:
     assert server.post(MODEL, **LARGE).status_code == 200
 
 
-def test_large_requests_raise_no_price(server: Server) -> None:
+@pytest.mark.parametrize("requests", [2, pytest.param(8, marks=pytest.mark.verify(part="attacks"))])
+def test_large_requests_raise_no_price(server: Server, requests: int) -> None:
     server.run(MODEL, text="the")
     before, lived = price(server), len(lives(server))
-    for _ in range(REQUESTS):
+    for _ in range(requests):
         send_large_request(server)
     server.delete(MODEL)
 

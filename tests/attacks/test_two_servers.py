@@ -82,7 +82,7 @@ def test_a_server_that_was_killed_is_followed_at_once_and_its_books_are_closed(
     first: Server, database_url: str, zoo: Path, tmp_path: Path
 ) -> None:
     first.kill()
-    first.start(warm=False)  # the same folder
+    first.start(warm=False, boots=False)  # the same folder
     first.kill()
     with Server(tmp_path, zoo, "--database-url", database_url) as second:  # another one
         second.wait_for(MODEL, status="running", ready=1)

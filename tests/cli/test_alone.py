@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.cli.conftest import DEADLINE_S, Terminal, clean_environ
+from tests.cli.conftest import DEADLINE_S, Inside, Terminal, clean_environ
 from tests.serving import PLAIN, family_of, is_alive, wait_until
 
 GPT2 = "tiny/gpt2"
@@ -25,6 +25,12 @@ GPT2 = "tiny/gpt2"
 def alone(tmp_path: Path, zoo: Path) -> Terminal:
     """A terminal on a machine with models and no server."""
     return Terminal(clean_environ(tmp_path, MODELYARD_HUB="off", MODELYARD_MODELS_DIR=str(zoo)))
+
+
+@pytest.fixture
+def alone_inside(inside: Inside, zoo: Path) -> Inside:
+    """The same in this process."""
+    return Inside({**inside.environ, "MODELYARD_MODELS_DIR": str(zoo)})
 
 
 def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -65,24 +71,24 @@ def test_interrupting_a_boot_leaves_nothing(alone: Terminal) -> None:
     wait_until(lambda: not any(map(is_alive, family)))
 
 
-def test_run_says_why_a_model_cannot_be_run(alone: Terminal) -> None:
-    assert "Did you mean tiny/gpt2" in alone.problem("run", "tiny/gtp2", "Once")
-    assert "model: got '/no/such/folder'" in alone.problem("run", "/no/such/folder", "Once")
-    assert "params.max_new_tokens" in alone.problem("run", GPT2, "Once", "-p", "max_new_tokens=many")
+def test_run_says_why_a_model_cannot_be_run(alone_inside: Inside) -> None:
+    assert "Did you mean tiny/gpt2" in alone_inside.problem("run", "tiny/gtp2", "Once")
+    assert "model: got '/no/such/folder'" in alone_inside.problem("run", "/no/such/folder", "Once")
+    assert "params.max_new_tokens" in alone_inside.problem("run", GPT2, "Once", "-p", "max_new_tokens=many")
 
 
-def test_ls_and_pull_without_a_server(alone: Terminal, zoo: Path) -> None:
+def test_ls_and_pull_without_a_server(alone: Terminal, alone_inside: Inside, zoo: Path) -> None:
     assert "tiny/gpt2" in {model["modelId"] for model in json.loads(alone.ok("ls", "--json"))}
-    narrowed = json.loads(alone.ok("ls", "GPT", "--limit", "1", "--json"))
+    narrowed = json.loads(alone_inside.ok("ls", "GPT", "--limit", "1", "--json"))
     assert [(model["modelId"], model["memorySource"]) for model in narrowed] == [(GPT2, "estimated")]
-    assert alone.ok("pull", GPT2).strip() == str(zoo / GPT2)
+    assert alone_inside.ok("pull", GPT2).strip() == str(zoo / GPT2)
 
 
-def test_show_says_what_a_model_is_and_what_it_is_not(alone: Terminal, tmp_path: Path) -> None:
-    shown = json.loads(alone.ok("models", "show", GPT2, "--json"))
+def test_show_says_what_a_model_is_and_what_it_is_not(alone_inside: Inside, tmp_path: Path) -> None:
+    shown = json.loads(alone_inside.ok("models", "show", GPT2, "--json"))
     assert (shown["modelId"], shown["task"], shown["error"]) == (GPT2, "text-generation", None)
     (tmp_path / "gliner_config.json").write_text("{}")
-    lines = dict(line.split(maxsplit=1) for line in alone.ok("models", "show", str(tmp_path)).splitlines())
+    lines = dict(line.split(maxsplit=1) for line in alone_inside.ok("models", "show", str(tmp_path)).splitlines())
     assert "is a GLiNER model, which Modelyard does not run; take a model for token-classification" in lines["error"]
 
 

@@ -104,14 +104,16 @@ def test_logs_are_what_the_replica_wrote(on_server: Inside, cluster: str) -> Non
     assert "No replica of tiny/t5" in on_server.problem("logs", "tiny/t5")
 
 
-def test_run_prints_text_and_other_outputs_as_json(shell: Terminal, server: Server, cluster: str) -> None:
+def test_run_prints_text_and_other_outputs_as_json(
+    shell: Terminal, on_server: Inside, server: Server, cluster: str
+) -> None:
     whole = server.run(cluster, text="Once", params={"max_new_tokens": 6})
     words = ["run", cluster, "-p", "max_new_tokens=6"]
     assert shell.ok(*words, "Once").removesuffix("\n") == whole
-    assert shell.ok(*words, "-", "--no-stream", typed="Once\n").removesuffix("\n") == whole
+    assert on_server.ok(*words, "-", "--no-stream", typed="Once\n").removesuffix("\n") == whole
     assert shell.ok(*words, typed="Once\n").removesuffix("\n") == whole
-    assert json.loads(shell.ok(*words, "Once", "--json")) == whole
-    labels = json.loads(shell.ok("run", "tiny/classifier", "a wonderful story"))
+    assert json.loads(on_server.ok(*words, "Once", "--json")) == whole
+    labels = json.loads(on_server.ok("run", "tiny/classifier", "a wonderful story"))
     assert {each["label"] for each in labels} == {"negative", "neutral", "positive"}
     server.delete("tiny/classifier")
 

@@ -15,7 +15,7 @@ DEV_PORT = 8080
 @pytest.fixture(scope="package")
 def dev_server(zoo: Path, task_zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serves the zoo and a model of every task on that port, for these tests: none may be there for others."""
-    flags = ("--models-dir", str(task_zoo), "--job-benchmark-s", "2")
+    flags = ("--models-dir", str(task_zoo), "--job-benchmark-s", "0.3")
     with Server(tmp_path_factory.mktemp("dev-server"), zoo, *flags, port=DEV_PORT) as running:
         yield running
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.serving import Server, wait_until
 
-QUICKLY = ("--job-benchmark-s", "1")
+QUICKLY = ("--job-benchmark-s", "0.3")
 JOB_S = 180.0
 
 

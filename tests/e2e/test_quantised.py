@@ -3,16 +3,16 @@ within the memory that was planned, which is their workers' limit; named with th
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from modelyard.cli.main import app
 from tests.builders import quantised
-from tests.builders.quantised import ORG
+from tests.builders.quantised import ORG, Figures
 from tests.serving import Server
 
 SERVED = ("bitsandbytes-nf4", "torchao-int8-dynamic", "compressed-tensors-w4a16", "fp8")
@@ -21,10 +21,8 @@ ASKED = {"text": "Hello there", "params": {"max_new_tokens": 8, "do_sample": Fal
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    quantised.make(folder, *SERVED)
-    return folder
+def models(quantised_forms: tuple[Path, dict[str, Figures]]) -> Path:
+    return quantised_forms[0]
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +56,8 @@ def test_a_variant_of_quantised_weights_is_refused(server: Server) -> None:
 
 def test_a_library_that_is_missing_is_named_with_its_command_before_any_boot(models: Path) -> None:
     model_id = f"{ORG}/bitsandbytes-nf4"
-    command = [sys.executable, "-m", "modelyard", "models", "show", model_id, "--models-dir", str(models), "--no-hub"]
+    command = ["models", "show", model_id, "--models-dir", str(models), "--no-hub", "--json"]
 
-    shown = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=120, check=False)
+    shown = CliRunner().invoke(app, command)
 
     assert "run `pip install 'modelyard[bitsandbytes]'` where the server is installed" in shown.stdout, shown.stderr

@@ -27,7 +27,7 @@ def test_another_form_is_measured_and_serves_from_the_next_boot_on(
 ) -> None:
     shutil.copytree(model_folder("bert_classifier"), tmp_path / "models" / MODEL)
     # The word of the operator takes the place of the measurement's, which may go either way on a busy machine.
-    flags = ("--runtime", "fastest", "--runtime", f"{MODEL}=onnx", "--job-benchmark-s", "1")
+    flags = ("--runtime", "fastest", "--runtime", f"{MODEL}=onnx", "--job-benchmark-s", "0.3")
     with Server(tmp_path, tmp_path / "models", *flags) as server:
         wanted = [server.run(MODEL, text=text) for text in TEXTS]
         assert libraries(server) == {"libtorch"}

@@ -1,14 +1,27 @@
-"""A program that makes variants without a model library: the original's configuration is all it copies."""
+"""A program that makes variants without a model library: the original's configuration, and facts, are all they have."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 EXPORTER = (sys.executable, __file__)
 """The command that LocalEngine takes as `exporter`."""
+MADE_UP = {"parameters": 1, "logit_error": 0.0, "bound": 1.0}
+
+
+def copy_config(order: Mapping[str, Any], target: Path) -> dict[str, Any]:
+    """Makes a variant in `target`, which must not be there; its facts. Raises FileNotFoundError without a config."""
+    config = Path(order["path"]) / "config.json"
+    manifest = {"variant_of": order["model_id"], "kind": order["kind"], "task": order["task"], "head": "base"}
+    content = config.read_bytes()
+    target.mkdir(parents=True)
+    (target / config.name).write_bytes(content)
+    (target / "variant.json").write_text(json.dumps({**manifest, **MADE_UP, "versions": {}}))
+    return MADE_UP
 
 
 def main() -> None:
@@ -19,10 +32,7 @@ def main() -> None:
         print(json.dumps({"failed": f"{order['model_id']} has no config.json"}))
         sys.exit(1)
     print(json.dumps({"step": "exporting", "message": f"Copying with {order['threads']} threads"}), flush=True)
-    target = Path(order["target"])
-    target.mkdir(parents=True)
-    shutil.copyfile(config, target / config.name)
-    print(json.dumps({"done": {"parameters": 1}}))
+    print(json.dumps({"done": copy_config(order, Path(order["target"]))}))
 
 
 if __name__ == "__main__":

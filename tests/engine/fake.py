@@ -29,7 +29,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
+from modelyard.engine.export import take_over
 from modelyard.engine.link import Link
 from modelyard.engine.local import fetch_nothing
 from modelyard.engine.strays import end_strays
@@ -44,6 +47,7 @@ from modelyard.units import GIB
 from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.server import WorkerServer
 from tests.engine.echo import ECHO, EchoModel
+from tests.engine.exporter import copy_config
 
 MIB = 1024**2
 NODES = (
@@ -216,13 +220,15 @@ class FakeEngine(Engine):
 
     async def export(self, order: ExportOrder, place: Place, on_step: OnStep) -> dict[str, Any]:
         """Copies the original's configuration: all that a fake needs of a variant."""
-        config = Path(order.path) / "config.json"
-        if not config.is_file():
+        if not (Path(order.path) / "config.json").is_file():
             raise ModelRefused(f"{order.model_id} has no config.json")
         on_step(f"Copying {order.model_id} on {place.node}")
-        Path(order.target).mkdir(parents=True)
-        shutil.copyfile(config, Path(order.target) / config.name)
-        return {"parameters": 1}
+        target = Path(order.target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as beside:
+            facts = copy_config(msgspec.structs.asdict(order), Path(beside) / target.name)
+            take_over(Path(beside) / target.name, target)
+        return facts
 
     # --- inside ---
 

@@ -14,7 +14,7 @@ from modelyard.tasks.shared.workload import workload
 from tests.engine.conftest import model_spec
 from tests.engine.harness import Harness
 
-BUDGET_S = 3.0
+BUDGET_S = 1.0
 
 
 async def test_a_tiny_model_is_measured_from_end_to_end(real: Harness, tiny_gpt2: Path) -> None:

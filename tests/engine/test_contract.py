@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -14,7 +16,7 @@ import pytest
 from modelyard.engine.base import Node, Phase, Place, Sighting, Stray
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, ReplicaLost
 from modelyard.records.models import Inspection, ModelCard, Progress, Source
-from modelyard.records.variants import ExportOrder
+from modelyard.records.variants import ExportOrder, read_manifest
 from modelyard.worker.memory import start_ticks
 from tests.engine.harness import Harness, ask, eventually, finish, first_piece, is_alive
 
@@ -260,16 +262,26 @@ def order(source: Path, target: Path) -> ExportOrder:
     return ExportOrder(path=str(source), task=task, kind="onnx", target=str(target), model_id="tests/classifier")
 
 
-async def test_a_variant_is_made_step_by_step(
+async def test_a_variant_is_made_step_by_step_and_is_its_owners_alone(
     any_engine: Harness, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
+    target = tmp_path / "variants" / "made"
+    target.mkdir(parents=True)
+    (target / "of an older one").touch()
     steps: list[str] = []
-    made = order(model_folder("bert_classifier"), tmp_path / "made")
-    facts = await any_engine.engine.export(made, any_engine.place, steps.append)
+    wanted = order(model_folder("bert_classifier"), target)
+    facts = await any_engine.engine.export(wanted, any_engine.place, steps.append)
     assert facts["parameters"] > 0
+    assert facts["logit_error"] <= facts["bound"]
     assert steps
     assert all(steps)
-    assert (tmp_path / "made" / "config.json").is_file()
+    assert (target / "config.json").is_file()
+    assert read_manifest(target).variant_of == wanted.model_id
+    assert not (target / "of an older one").exists()
+    assert list(target.parent.iterdir()) == [target], "nothing else is left"
+    for path in (target, *target.iterdir()):
+        found = path.stat()
+        assert (found.st_uid, stat.S_IMODE(found.st_mode) & 0o077) == (os.getuid(), 0), path
 
 
 async def test_what_no_variant_can_be_made_of_is_refused_and_leaves_nothing(

@@ -10,7 +10,6 @@ import httpx
 import psutil
 
 from tests.attacks.memory import MIB, Cost, measured
-from tests.attacks.test_launches import run_command
 from tests.attacks.test_strangers import add_account
 from tests.fuzz.calls import Called, call_all
 from tests.serving import Server, wait_until
@@ -63,7 +62,7 @@ class Run:
 def fuzz_calls(server: Server, models: Sequence[str], seed: int, examples: int, stall_s: float = STALL_S) -> Run:
     """Calls everything with an account of its own, which can ask for the given models."""
     with add_account(server, f"fuzz{seed}") as client:
-        run_command(server, "accounts", "set", f"fuzz{seed}", "--max-instances", str(QUOTA))
+        server.command("accounts", "set", f"fuzz{seed}", "--max-instances", str(QUOTA))
         wait_until(lambda: is_refused(client, models[0]))
         client.delete(f"/models/v2/{models[0]}")
         key = client.headers["authorization"].removeprefix("Key ")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.builders import quantised
 from tests.builders.quantised import FORMS, Figures
 
 BITS_8, FLOATS_8, BLOCKS_4, BITS_4 = 0.05, 0.15, 0.25, 0.45
@@ -28,8 +29,8 @@ END = 2
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Figures]:
-    return quantised.compare(tmp_path_factory.mktemp("forms"))
+def figures(quantised_forms: tuple[Path, dict[str, Figures]]) -> dict[str, Figures]:
+    return quantised_forms[1]
 
 
 @pytest.mark.parametrize("form", FORMS)

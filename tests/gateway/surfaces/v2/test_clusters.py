@@ -171,12 +171,7 @@ def test_an_account_sees_only_its_own_clusters(server: Server):
 
 def create_key(server: Server, account: str) -> str:
     """A key of another account, made as an operator would."""
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-m", "modelyard", "keys", "create", "test", "--account", account]
-    done = subprocess.run([*command, "--data-dir", str(server.data_dir)], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return server.command("keys", "create", "test", "--account", account)
 
 
 def test_events_tell_the_story(server: Server):
