@@ -31,11 +31,11 @@ class FinishReason(StrEnum):
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one inference took. None: the task has no such thing, or it was not told.
 
-    `prompt_tokens`, `new_tokens`: what a model that generates or ranks read, and what it made; padding and what a cache
-    spared included in neither. `first_piece_us`: from the moment a replica had the request to its first piece of the
-    answer; `took_us`: until its end; `queued_us`: for how long it had waited for that replica. In microseconds, as the
-    gateway measured them: a worker's clock bills nobody. `finish_reasons`: why each text ended, where there are
-    several, in their order.
+    `prompt_tokens`, `new_tokens`: what a model that generates or ranks was given, and what it made, without padding.
+    `cached_tokens`: how many of the prompt's were not read, since another prompt had begun alike. `first_piece_us`:
+    from the moment a replica had the request to its first piece of the answer; `took_us`: until its end; `queued_us`:
+    for how long it had waited for that replica. In microseconds, as the gateway measured them: a worker's clock bills
+    nobody. `finish_reasons`: why each text ended, where there are several, in their order.
     """
 
     prompt_tokens: Count | None = None
@@ -45,6 +45,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     took_us: Count = 0
     queued_us: Count = 0
     finish_reasons: list[FinishReason] | None = None
+    cached_tokens: Count | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -30,10 +30,13 @@ class TokenPlan(Protocol):
 
 
 class TokenRow(Protocol):
-    """One row. `unread`: tokens of it that are yet to be read before it can be stepped; 0 once it is stepped."""
+    """One row. `unread`: tokens of it that are yet to be read before it can be stepped; 0 once it is stepped. `spared`:
+    tokens of its prompt that were not read for it, since another row had begun with the same."""
 
     @property
     def unread(self) -> int: ...
+    @property
+    def spared(self) -> int: ...
 
 
 Rows = Sequence[TokenRow]
@@ -70,6 +73,10 @@ class TokenModel(Protocol):
         """Whether what these rows will hold once they were read fits beside what is held. Always true of one prompt
         where nothing is held."""
 
+    def is_being_read(self, rows: Rows) -> bool:
+        """Whether much of a prompt that is not read at all is just being read for another one, and need not be again
+        once that has been read."""
+
     def read(self, prompts: Sequence[Rows], most_tokens: int) -> Sequence[Chosen | Failed]:
         """Reads on in rows that are not stepped yet: of one prompt at most so many tokens, of several all of each.
 
@@ -86,7 +93,7 @@ class TokenModel(Protocol):
         """Forgets what was read of rows, which are to be read again. Of those that hold nothing: does nothing."""
 
     def release(self, rows: Sequence[TokenRow]) -> None:
-        """Ends rows, in whatever state they are."""
+        """Ends rows, in whatever state they are. What was read of them may be kept for prompts that begin alike."""
 
 
 @runtime_checkable

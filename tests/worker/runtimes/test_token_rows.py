@@ -110,6 +110,10 @@ class Loop:
             self._note(self.rows.read(opened, piece))
             self.step()
 
+    def spared(self) -> list[int]:
+        """By the number of the prompt: how many of its tokens were not read."""
+        return [row.spared for row, _ in sorted(self._numbers.items(), key=lambda each: each[1])]
+
     def step(self) -> None:
         answers = self.rows.step()
         self.most_at_once = max(self.most_at_once, len(answers))
@@ -175,6 +179,43 @@ def test_seeded_rows_draw_what_each_draws_alone(name: str) -> None:
         loop.read({number: prompt}, 64, seed=number, **sampled)
     loop.finish()
     check_same(model, prompts, loop.texts, expected)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_what_another_row_began_with_is_not_read_again(name: str) -> None:
+    model = build(name)
+    first, second, short = some_prompts(70, 9, 12)
+    loop = Loop(rows_of(model))
+    loop.read({0: first}, 64)
+    loop.finish()
+    turn = [*first, *loop.texts[0], *second]  # of a chat that goes on
+    other = [*first[:50], *second]
+    prompts = [first, turn, other, short]
+    expected = [alone(model, prompt, do_sample=False) for prompt in prompts]
+    loop.read({1: turn}, 64)
+    loop.read({2: other, 3: short}, 64)  # together, of which one shares what is being written to
+    loop.finish()
+    assert loop.spared() == [0, 70 + NEW_TOKENS - 1, 50 - 3, 0]
+    check_same(model, prompts, loop.texts, expected)
+
+
+def test_what_was_of_use_the_longest_time_ago_makes_room() -> None:
+    model = build("gpt2")
+    rows = rows_of(model, 2 * 2 * 32 * 4 * 600)  # 600 tokens
+    one, other, third = some_prompts(100, 100, 100)
+    for prompt in (one, other, one, third, third, third, third):
+        opened = rows.open_rows(prompt, rows.find_plan({"max_new_tokens": 2}))
+        assert rows.has_room([opened])
+        rows.read([opened], 200)
+        rows.release(opened)
+    assert [len(row.ids) for row in rows._kept] == [100, 100, 100]
+    (large,) = some_prompts(300)
+    opened = rows.open_rows(large, rows.find_plan({"max_new_tokens": 2}))
+    assert rows.has_room([opened])
+    assert [list(row.ids) for row in rows._kept] == [third]
+    rows.read([opened], 400)
+    rows.release(opened)
+    assert rows._column_bytes * rows._kept.tokens <= rows._cache_bytes
 
 
 def test_rows_far_apart_in_length_go_through_the_model_apart() -> None:

@@ -213,6 +213,40 @@ def test_a_long_prompt_is_read_in_pieces_between_steps(load: Load, bench: Callab
     assert ("read", "read") not in itertools.pairwise(pieces)
 
 
+def test_the_next_turn_of_a_chat_reads_what_is_new(load: Load, bench: Callable[..., Bench]) -> None:
+    model = load("gpt2_long", "causal-lm")
+    one = bench(model)
+    first = "word " * 100
+    one.ask(first, max_new_tokens=20)
+    turn = f"{one[first].output} and more"
+    one.ask(turn, max_new_tokens=20)
+    expected = alone(model, turn, {"max_new_tokens": 20})
+    assert one[turn].output == expected.output
+    assert one[first].usage.cached_tokens is None
+    assert 100 <= one[turn].usage.cached_tokens < one[turn].usage.prompt_tokens == expected.usage.prompt_tokens
+
+
+def test_what_prompts_share_that_come_together_is_read_once(load: Load, bench: Callable[..., Bench]) -> None:
+    model = load("gpt2_long", "causal-lm")
+    one = bench(model)
+    seen = 0
+
+    def count(_: Any, __: Any, given: dict[str, Any]) -> None:
+        nonlocal seen
+        seen += given["input_ids"].shape[1] - 1
+
+    texts = [f"{'word ' * 300}{ending}" for ending in ("one", "two", "three")]
+    handle = model._model.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        one.ask("Once", lambda: [one.ask(text, max_new_tokens=9) for text in texts], max_new_tokens=400)
+        answers = {text: one[text] for text in texts}
+        one.cancelled.add("Once")
+    finally:
+        handle.remove()
+    assert all(answer.output == alone(model, text, {"max_new_tokens": 9}).output for text, answer in answers.items())
+    assert seen < 1.1 * answers[texts[0]].usage.prompt_tokens
+
+
 def test_who_leaves_is_answered_at_once_and_the_others_go_on(gpt2: Any, bench: Callable[..., Bench]) -> None:
     one = bench(gpt2)
     one.ask(

@@ -134,21 +134,28 @@ class WrittenText:
 
 
 def outcome_of(
-    generation: Generation, call: Call[Any, Any], written: Sequence[Sequence[WrittenText]], prompt_tokens: Sequence[int]
+    generation: Generation,
+    call: Call[Any, Any],
+    written: Sequence[Sequence[WrittenText]],
+    prompt_tokens: Sequence[int],
+    cached_tokens: int = 0,
 ) -> Outcome:
-    """The answer to a call from what was written to each of its prompts, and what it took."""
+    """The answer to a call from what was written to each of its prompts, and what it took. `cached_tokens`: of the
+    prompts', those that were not read."""
     several = asks_for_several(call.params)
     texts = [[one.text for one in row] if several else row[0].text for row in written]
-    return Outcome(generation.answer(call, texts), usage_of([one for row in written for one in row], prompt_tokens))
+    usage = usage_of([one for row in written for one in row], prompt_tokens, cached_tokens)
+    return Outcome(generation.answer(call, texts), usage)
 
 
-def usage_of(written: Sequence[WrittenText], prompt_tokens: Sequence[int]) -> Usage:
+def usage_of(written: Sequence[WrittenText], prompt_tokens: Sequence[int], cached_tokens: int = 0) -> Usage:
     """What a call took: the tokens of all its texts together, and why they ended."""
     return Usage(
         prompt_tokens=sum(prompt_tokens) if prompt_tokens else None,
         new_tokens=sum(one.new_tokens for one in written),
         finish_reason=join_reasons([one.finish_reason for one in written]),
         finish_reasons=[one.finish_reason for one in written] if len(written) > 1 else None,
+        cached_tokens=cached_tokens or None,
     )
 
 

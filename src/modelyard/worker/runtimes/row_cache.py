@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin, DummyLayer, get_layer_types_and_kwargs
 
+from modelyard.worker.runtimes.kept_prefixes import Parts
+
 LAYER_TYPES = frozenset({"full_attention", "sliding_attention", "chunked_attention", "dummy"})
 """The library's names of layers whose cache is keys and values, one of each per token; a dummy one has none."""
 
@@ -72,6 +74,19 @@ class RowCache(Cache):  # type: ignore[misc]  # the library is untyped
         self.lengths = [0] * count
         self._row_capacity = count
         self._capacity = self._capacity_for(columns)
+
+    def begin_with(self, prefixes: Sequence[Parts], lengths: Sequence[int]) -> None:
+        """Has row `i`, of which nothing was read, begin with the first `lengths[i]` tokens of `prefixes[i]`."""
+        end = max(lengths)
+        for number, layer in enumerate(self._held):
+            layer.fill([None if not parts else parts[number] for parts in prefixes], lengths, end)
+        self.lengths = list(lengths)
+        self.start, self.end = 0, end
+
+    def parts_of(self, row: int) -> Parts:
+        """What is held of a row, not copied: the next pass may change it."""
+        columns = slice(self.end - self.lengths[row], self.end)
+        return [(layer.keys[row, :, columns], layer.values[row, :, columns]) for layer in self._held]
 
     def prepare(self, new: int) -> None:
         """Makes room for so many more columns."""
@@ -196,6 +211,18 @@ class RowLayer(CacheLayerMixin):  # type: ignore[misc]
         for own, new in ((self.keys, given.keys), (self.values, given.values)):
             own[places, :, : end - width] = 0
             own[places, :, end - width : end] = new[:rows, :, start:given_end]
+
+    def fill(
+        self, prefixes: Sequence[tuple[torch.Tensor, torch.Tensor] | None], lengths: Sequence[int], end: int
+    ) -> None:
+        """Has row `i` hold the first `lengths[i]` tokens of `prefixes[i]` up to the column `end`, and zeros before."""
+        keys, values = next(given for given in prefixes if given is not None)
+        self.lazy_initialization(keys[None], values[None])
+        for row, (given, length) in enumerate(zip(prefixes, lengths, strict=True)):
+            for own, new in zip((self.keys, self.values), given or (), strict=False):
+                own[row, :, end - length : end] = new[:, :length]
+            for own in (self.keys, self.values):
+                own[row, :, : end - length] = 0
 
     def replace(self, row: int, last: int, columns: slice, end: int) -> None:
         """Copies a row over another, of which nothing is left."""

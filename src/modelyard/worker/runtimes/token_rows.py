@@ -16,6 +16,7 @@ import torch
 from modelyard.tasks.token_model import Chosen, Failed
 from modelyard.worker.runtimes.failures import batch_errors
 from modelyard.worker.runtimes.generation_settings import resolve_settings
+from modelyard.worker.runtimes.kept_prefixes import FEWEST_SHARED, KeptPrefixes, KeptRow, Parts, count_common
 from modelyard.worker.runtimes.row_cache import GROWTH, RowCache
 from modelyard.worker.runtimes.token_choice import ChoicePlan, Choosing, PromptChoice, choose_tokens, plan_choice
 
@@ -26,21 +27,26 @@ LENGTH_SLACK = 256
 
 
 class Row:
-    """One row: a prompt's ids and what was chosen since. `read`: how many of them went through the model."""
+    """One row: a prompt's ids and what was chosen since. `read`: how many of them went through the model. `spared`: how
+    many of its prompt were there already. `shared`: how many are known to be, when `shared_at` was counted."""
 
-    __slots__ = ("batch", "choosing", "ids", "prompt_tokens", "read")
+    __slots__ = ("batch", "choosing", "ids", "owner", "prompt_tokens", "read", "shared", "shared_at", "spared")
 
-    def __init__(self, ids: Sequence[int], choosing: Choosing) -> None:
+    def __init__(self, ids: Sequence[int], choosing: Choosing, owner: TokenRows) -> None:
         self.ids = list(ids)
         self.prompt_tokens = len(self.ids)
-        self.read = 0
+        self.read = self.spared = self.shared = 0
+        self.shared_at = -1
         self.choosing = choosing
+        self.owner = owner
         self.batch: RowBatch | None = None
 
     @property
     def unread(self) -> int:
         """Tokens of it that are yet to be read before it can be stepped."""
-        return 0 if self.batch is not None and self.batch.is_stepped else len(self.ids) - self.read
+        if self.batch is None:
+            return len(self.ids) - self.owner.count_shared(self)
+        return 0 if self.batch.is_stepped else len(self.ids) - self.read
 
 
 class RowBatch:
@@ -86,6 +92,8 @@ class TokenRows:
         self._window = window
         self._cache_bytes = cache_bytes
         self._column_bytes = 0
+        self._kept = KeptPrefixes()
+        self._keepings = 0
         self._stepped: list[RowBatch] = []
         self._reading: list[RowBatch] = []
         accepted = inspect.signature(model.forward).parameters
@@ -104,7 +112,7 @@ class TokenRows:
     def open_rows(self, ids: Sequence[int], plan: Any) -> list[Row]:
         """See TokenModel."""
         choice = PromptChoice(plan, ids)
-        return [Row(ids, Choosing(choice, place)) for place in range(plan.sequences)]
+        return [Row(ids, Choosing(choice, place), self) for place in range(plan.sequences)]
 
     def has_room(self, prompts: Sequence[Sequence[Any]]) -> bool:
         """See TokenModel."""
@@ -113,21 +121,19 @@ class TokenRows:
         columns = len(rows) * int(GROWTH * width) + self._columns(1)
         if (near := self._find_near(width)) is not None:
             columns += near.cache.columns_joined(len(rows), width) - near.cache.columns_with(1)
-        return (not held and len(prompts) == 1) or self._fits(columns)
+        return self._fits(columns) or (not held and len(prompts) == 1)
 
     def can_step(self) -> bool:
         """See TokenModel."""
         prompts = {row.choosing.choice for batch in self._held_batches() for row in batch.rows}
-        return len(prompts) <= 1 or self._fits(self._columns(1))
+        return self._fits(self._columns(1)) or len(prompts) <= 1
 
     def read(self, prompts: Sequence[Sequence[Any]], most_tokens: int) -> Sequence[Chosen | Failed]:
         """See TokenModel."""
         rows: list[Row] = list(chain.from_iterable(prompts))
-        batch = rows[0].batch
-        if batch is None:
-            batch = RowBatch(RowCache(self._model.config), rows)
-            self._reading.append(batch)
         try:
+            with torch.inference_mode():
+                batch = rows[0].batch or self._begin(rows)
             with torch.inference_mode(), batch_errors({"input_ids": torch.empty(len(rows), rows[0].unread)}):
                 logits = self._read(batch, most_tokens)
                 if logits is None:
@@ -149,7 +155,73 @@ class TokenRows:
 
     def release(self, rows: Sequence[Any]) -> None:
         """See TokenModel."""
-        self._forget(rows)
+        for row in rows:
+            self._keep(row)
+            self._forget([row])
+
+    def is_being_read(self, rows: Sequence[Any]) -> bool:
+        """See TokenModel."""
+        row: Row = rows[0]
+        others = [other for batch in self._reading for other in batch.rows]
+        return any(count_common(other.ids, row.ids) - self.count_shared(row) >= FEWEST_SHARED for other in others)
+
+    # --- what rows share ---
+
+    def count_shared(self, row: Row) -> int:
+        """How many of a row's first tokens need not be read, as they were for another; all but its last at most."""
+        if row.shared_at != self._keepings:
+            row.shared, row.shared_at = self._find_shared(row.ids)[0], self._keepings
+        return row.shared
+
+    def _find_shared(self, ids: Sequence[int]) -> tuple[int, KeptRow | Row | None]:
+        """How many first tokens of `ids` another row has, and which."""
+        held: list[tuple[KeptRow | Row, int]] = [(row, len(row.ids)) for row in self._kept]
+        held += [(row, row.read) for batch in self._stepped for row in batch.rows]
+        found = [(min(count_common(row.ids, ids), read, len(ids) - 1), row) for row, read in held]
+        length, row = max(found, key=lambda each: each[0], default=(0, None))
+        return (length, row) if length >= FEWEST_SHARED else (0, None)
+
+    def _begin(self, rows: Sequence[Row]) -> RowBatch:
+        """A batch of rows of which nothing was read but what they share with others.
+
+        All end at the same column, before and behind what is read next, so that rows longer than that are given so much
+        of what they share that the rest has its length.
+        """
+        shared = [self._find_shared(row.ids) for row in rows]
+        new = max(len(row.ids) - length for row, (length, _) in zip(rows, shared, strict=True))
+        given = [max(0, len(row.ids) - new) for row in rows]
+        prefixes = [self._parts_of(source) if length else () for (_, source), length in zip(shared, given, strict=True)]
+        batch = RowBatch(RowCache(self._model.config), rows)
+        self._reading.append(batch)
+        if any(given):
+            batch.cache.begin_with(prefixes, given)
+        for row, length in zip(rows, given, strict=True):
+            row.read = length
+            if len(row.ids) == row.prompt_tokens:
+                row.spared = length
+        return batch
+
+    def _parts_of(self, source: KeptRow | Row | None) -> Parts:
+        if isinstance(source, KeptRow):
+            self._kept.note_use(source)
+            return source.parts
+        if source is None or source.batch is None:
+            return ()
+        return source.batch.cache.parts_of(source.batch.rows.index(source))
+
+    def _keep(self, row: Row) -> None:
+        """Keeps what is held of a row that ends, where there is room for it beside the others."""
+        batch, ids = row.batch, row.ids[: row.read]
+        if batch is None or row.choosing.place > 0 or not self._kept.wants(ids):
+            return
+        room = self._cache_bytes // max(1, self._column_bytes) - self._columns(1) - len(ids)
+        if room < 0:
+            return
+        self._kept.drop_until(room)
+        with torch.inference_mode():
+            parts = [(keys.clone(), values.clone()) for keys, values in batch.cache.parts_of(batch.rows.index(row))]
+        self._kept.keep(KeptRow(ids, parts))
+        self._keepings += 1
 
     # --- batches ---
 
@@ -160,7 +232,13 @@ class TokenRows:
         return sum(batch.cache.columns_with(new) for batch in self._held_batches())
 
     def _fits(self, columns: int) -> bool:
-        return columns * self._column_bytes <= self._cache_bytes
+        """Whether so many columns may be held; what is kept of rows that have ended makes room for them."""
+        if not self._column_bytes:
+            return True
+        room = self._cache_bytes // self._column_bytes - columns
+        if room >= 0 or len(self._held_batches()) == 0:
+            self._kept.drop_until(room)
+        return room >= 0
 
     def _forget(self, rows: Sequence[Row]) -> None:
         """Takes rows out of their batches; a batch without rows is gone."""
@@ -175,6 +253,7 @@ class TokenRows:
     def _start_stepping(self, batch: RowBatch) -> None:
         """Puts rows that were read to those that are stepped, with others of their length where there are any."""
         batch.is_stepped = True
+        self._keepings += 1
         if (near := self._find_near(batch.cache.width)) is not None:
             near.take(batch)
         else:

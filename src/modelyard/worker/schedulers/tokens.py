@@ -215,8 +215,13 @@ class Tokens(Batcher):
         whole_tokens = self._pace.whole_tokens(writing=bool(self._written))
         group: list[PromptTexts] = []
         with self._changed:
-            while self._ready and self._may_join(group, self._ready[0], whole_tokens):
-                group.append(self._ready.popleft())
+            for prompt in list(self._ready):
+                if self._reading and self._rows.is_being_read(prompt.rows()):
+                    continue
+                if not self._may_join(group, prompt, whole_tokens):
+                    break
+                group.append(prompt)
+                self._ready.remove(prompt)
         return group
 
     def _may_join(self, group: Sequence[PromptTexts], prompt: PromptTexts, whole_tokens: int) -> bool:

@@ -88,19 +88,22 @@ class PromptTexts:
             return False
         del self.texts[row]
         made = GeneratedTokens((), text.tokens, reason)
+        self.call.spared[self.index] = row.spared
         self.call.note_written(self.index, text.place, finish_text(text.text, self.prompt, made))
         return True
 
 
 @dataclass(eq=False, slots=True)
 class WrittenCall:
-    """A call and what was written to its prompts so far, by (prompt, place). `is_begun`: the model has read of it."""
+    """A call and what was written to its prompts so far, by (prompt, place). `spared`: tokens of each prompt that were
+    not read for it. `is_begun`: the model has read of it."""
 
     pending: Pending
     generation: Generation
     plan: TokenPlan
     prompts: tuple[Prompt, ...] = ()
     written: dict[tuple[int, int], WrittenText] = field(default_factory=dict)
+    spared: dict[int, int] = field(default_factory=dict)
     is_begun: bool = False
 
     def ends(self) -> bool:
@@ -114,7 +117,8 @@ class WrittenCall:
         if len(self.written) == each * len(self.prompts):
             rows = [[self.written[at, place] for place in range(each)] for at in range(len(self.prompts))]
             counts = [count for prompt in self.prompts if (count := prompt.count_tokens()) is not None]
-            self.pending.answer(outcome_of(self.generation, self.pending.call, rows, counts))
+            spared = sum(self.spared.values())
+            self.pending.answer(outcome_of(self.generation, self.pending.call, rows, counts, spared))
 
 
 def open_call(

@@ -1,0 +1,78 @@
+"""Keys and values of rows that have ended, kept for prompts to come that begin with the same tokens.
+
+Owns which rows are kept and which of them go first. Knows no batches: what it holds are copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+Parts = Sequence[tuple[torch.Tensor, torch.Tensor]]
+"""One row's keys and values by layer, each (heads, tokens, width of a head)."""
+
+FEWEST_KEPT = 64
+"""Rows of fewer tokens are not kept: reading them takes a pass, as reading on does."""
+FEWEST_SHARED = 32
+"""Fewer tokens than that are read again, together with what follows them: the pass takes as long."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptRow:
+    """What the model made of `ids`."""
+
+    ids: Sequence[int]
+    parts: Parts
+
+
+class KeptPrefixes:
+    """Rows that have ended; the one that was of use the longest time ago comes first."""
+
+    def __init__(self) -> None:
+        self._rows: list[KeptRow] = []
+        self.tokens = 0
+
+    def __iter__(self) -> Iterator[KeptRow]:
+        return iter(self._rows)
+
+    def wants(self, ids: Sequence[int]) -> bool:
+        """Whether a row of these tokens is worth keeping: it is long enough, and not a part of one that is kept."""
+        return len(ids) >= FEWEST_KEPT and all(count_common(row.ids, ids) < len(ids) for row in self._rows)
+
+    def keep(self, row: KeptRow) -> None:
+        """Takes a row, in the place of those that are its beginning."""
+        for other in [each for each in self._rows if count_common(each.ids, row.ids) == len(each.ids)]:
+            self._remove(other)
+        self._rows.append(row)
+        self.tokens += len(row.ids)
+
+    def note_use(self, row: KeptRow) -> None:
+        """Has a row go last."""
+        self._rows.remove(row)
+        self._rows.append(row)
+
+    def drop_until(self, tokens: int) -> None:
+        """Lets rows go until at most so many tokens are held."""
+        while self._rows and self.tokens > tokens:
+            self._remove(self._rows[0])
+
+    def _remove(self, row: KeptRow) -> None:
+        self._rows.remove(row)
+        self.tokens -= len(row.ids)
+
+
+def count_common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two rows begin with alike. Compares whole stretches, since that costs no turn of the interpreter
+    for each token."""
+    low, high = 0, min(len(one), len(other))
+    if one[:high] == other[:high]:
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
