@@ -98,3 +98,28 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("database") / "empty.db"
     Store.open(f"sqlite:///{path}").close()
     return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a server that lives as long as the session."""
+    from tests.store.postgresql import run_postgresql
+
+    with run_postgresql() as server:
+        yield server.get_uri()
+
+
+@pytest.fixture
+def postgresql_schema(postgresql_server: str) -> str:
+    """The name of a new, empty schema."""
+    from tests.store.postgresql import create_schema
+
+    return create_schema(postgresql_server)
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str, postgresql_schema: str) -> str:
+    """A URL that sees only the new schema."""
+    from tests.store.postgresql import url_of_schema
+
+    return url_of_schema(postgresql_server, postgresql_schema)

@@ -43,10 +43,10 @@ SLOW_FIXTURES = {
 }
 """What a quick test must not use in any folder: models, processes that serve them, a database server."""
 SLOW_MARKS = ("verify", "gpu", "imports_models")
-SHARED_BY_FOLDER = {"clients": "server", "cli": "server", "engine": "engine", "store": "store"}
+SHARED_BY_FOLDER = {"clients": "server", "cli": "server", "engine": "engine", "store": "postgresql_server"}
 """Folders whose tests share what there can be only one of, or what takes long to start, and what that is: a server of
-the zoo and port 8080, where clients find another and commands none, the engines, the database servers."""
-SHARED = ("attacked_server", "shared_server", "quantised_forms")
+the zoo and port 8080, where clients find another and commands none, the engines, a database server."""
+SHARED = ("attacked_server", "shared_server", "quantised_forms", "postgresql_server")
 """Fixtures that the files naming them share. Those whose tests take the plain `server` share that one; elsewhere the
 tests of one file share theirs."""
 TAKES_SERVER = re.compile(r"\ndef test_\w+\([^)]*\bserver: Server")

@@ -10,12 +10,9 @@ import psycopg
 import pytest
 
 from tests.serving import Server, wait_until
-from tests.store.conftest import postgresql_schema, postgresql_server, postgresql_url
 from tests.store.postgresql import create_schema, url_of_schema
 
 NOT_REPEATED = "The server that attacks is another one, which is refused and ends."
-
-__all__ = ["postgresql_schema", "postgresql_server", "postgresql_url"]
 
 MODEL = "tiny/classifier"
 END_DEADLINE_S = 60.0

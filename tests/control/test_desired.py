@@ -3,13 +3,14 @@
 import asyncio
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from modelyard.control.policy import Policy
 from modelyard.errors import ClusterOff, UnknownCluster
 from modelyard.records.clusters import Capacity
 from modelyard.store.store import Store
 from tests.control.control_plane import SMALL, TWIN, ControlPlane, MakeControl
+from tests.loop import turns
 
 
 def another_process(control: ControlPlane) -> Store:
@@ -105,6 +106,26 @@ async def test_the_loop_sees_within_moments_what_another_process_changes(make_co
             store.clusters.delete(managed.cluster.id)
         while managed.replicas:
             await asyncio.sleep(0)
+
+
+async def test_where_nobody_writes_nothing_is_read(make_control: MakeControl) -> None:
+    async with make_control(policy=Policy(read_s=0.0)) as control:
+        await control.desired.read()
+        statements: list[str] = []
+        engine = control.store._database._engine
+        event.listen(engine, "before_cursor_execute", lambda _connection, _cursor, text, *_: statements.append(text))
+        reading = asyncio.create_task(control.desired.read_forever())
+        while not statements:  # it cannot know yet that it has read all
+            await turns()
+        await control.settle()
+        statements.clear()
+        await turns(500)
+        assert statements == []
+        with another_process(control) as store:
+            store.clusters.put(control.account, SMALL, Capacity(), 600, control.clock.now())
+        while control.clusters.find(control.account, SMALL) is None:
+            await turns()
+        reading.cancel()
 
 
 async def test_a_store_that_is_away_for_a_while_ends_no_reading(

@@ -9,28 +9,8 @@ import pytest
 
 from modelyard.records.accounts import Account
 from modelyard.store import Store
-from tests.store.postgresql import create_schema, run_postgresql, url_of_schema
 from tests.store.program import Program
 from tests.store.samples import at
-
-
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    """The URL of a server that lives as long as the session."""
-    with run_postgresql() as server:
-        yield server.get_uri()
-
-
-@pytest.fixture
-def postgresql_schema(postgresql_server: str) -> str:
-    """The name of a new, empty schema."""
-    return create_schema(postgresql_server)
-
-
-@pytest.fixture
-def postgresql_url(postgresql_server: str, postgresql_schema: str) -> str:
-    """A URL that sees only the new schema."""
-    return url_of_schema(postgresql_server, postgresql_schema)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

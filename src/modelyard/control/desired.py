@@ -94,11 +94,16 @@ class DesiredState:
                 await self._take_up(changes)
 
     async def read_forever(self) -> None:
-        """Sees what other processes change, soon after."""
+        """Sees what other processes change, soon after; where nobody has written anything, it reads nothing."""
+        unread = False
         while True:
             await asyncio.sleep(self._policy.read_s)
+            unread = self._store.may_have_changed() or unread
+            if not unread:
+                continue
             try:
                 await self.read()
+                unread = False
             except ModelyardError as error:
                 log.warning("what is wanted cannot be read: %s", error)
                 await asyncio.sleep(self._policy.read_again_s)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from modelyard.private_files import ensure_private_file
 from modelyard.store import problems
 from modelyard.store.connect import SQLITE_BEGIN, build_engine, describe, parse_url
+from modelyard.store.data_version import DataVersion
 
 LOCK_TIMEOUT_S = 10.0
 
@@ -34,8 +35,10 @@ class Database:
         self._engine = build_engine(parsed, lock_timeout_s)
         self._reader: Engine = self._engine
         self._writer: Engine = self._engine
+        self._data_version: DataVersion | None = None
         if self.is_sqlite:
-            self._make_file(parsed)
+            if file := self._make_file(parsed):
+                self._data_version = DataVersion(file)
             # IMMEDIATE: a transaction that begins by reading and asks to write later is refused at once when
             # another wrote in between, whatever the timeout; one that asks at its start waits its turn.
             self._writer = self._engine.execution_options(**{SQLITE_BEGIN: "BEGIN IMMEDIATE"})
@@ -57,17 +60,27 @@ class Database:
         with self._errors_as_ours(), self._my_turn(), self._open(self._writer).begin() as connection:
             yield connection
 
+    def may_have_changed(self) -> bool:
+        """Whether anything may have been committed since the last call, by whichever process. Quick, and waits for
+        nobody: an event loop may ask, one thread at a time. True where only a query would tell (PostgreSQL)."""
+        return self._closed or self._data_version is None or self._data_version.has_changed()
+
     def close(self) -> None:
         """Closes every connection; a later `read` or `write` raises Unavailable. Idempotent."""
         self._closed = True
+        if self._data_version is not None:
+            self._data_version.close()
         self._engine.dispose()
 
     @staticmethod
-    def _make_file(url: URL) -> None:
-        """For this user alone; SQLite gives the files it makes beside it the same mode."""
-        if url.database and not url.database.startswith("file:"):
-            with suppress(OSError):  # SQLite says it better, when it opens the file
-                ensure_private_file(Path(url.database))
+    def _make_file(url: URL) -> Path | None:
+        """For this user alone; SQLite gives the files it makes beside it the same mode. None: SQLite's own kind of URL
+        says where it is."""
+        if not url.database or url.database.startswith("file:"):
+            return None
+        with suppress(OSError):  # SQLite says it better, when it opens the file
+            ensure_private_file(Path(url.database))
+        return Path(url.database)
 
     def _open(self, engine: Engine) -> Engine:
         if self._closed:  # SQLAlchemy would quietly connect anew

@@ -61,6 +61,11 @@ class Store:
         """The database file, or the server's URL without the password: for people to read."""
         return self._database.where
 
+    def may_have_changed(self) -> bool:
+        """Whether a query may find anything that none has found before the last call; an exception to all else here, as
+        it does not block. One thread at a time."""
+        return self._database.may_have_changed()
+
     def close(self) -> None:
         """Lets go of the database; any later call raises Unavailable. Idempotent."""
         self._database.close()
