@@ -25,7 +25,7 @@ from benchmarks.peers.running import Running, environments, run_alone, serve_our
 from benchmarks.peers.targets import Case, Medians
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-SECONDS = int(os.environ.get("BENCH_SECONDS", "5"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
 """Of one load."""
 WARM_SECONDS = 2
 

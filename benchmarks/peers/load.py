@@ -20,7 +20,7 @@ from itertools import cycle
 from pathlib import Path
 from statistics import median, quantiles
 
-UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 """In milliseconds, as wrk writes them."""
 ROOT = Path(__file__).parents[2]
 

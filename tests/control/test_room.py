@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 
-from modelyard.control.boots import PATIENCE
+from modelyard.control.boots import COMPANY, PATIENCE
 from modelyard.control.placement import Placed, Wait
 from modelyard.control.policy import Policy
+from modelyard.control.replicas import ManagedCluster
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.engine.base import Need, Node, Place
 from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, ControlPlane, MakeControl
@@ -248,6 +249,43 @@ async def test_nobody_waits_for_ever_behind_those_for_which_more_requests_wait(m
         assert (control.states(few), control.states(many)) == (["ready"], ["queued"])
         for request in waiting:
             await request.done()
+
+
+async def one_boots_and_one_waits(control: ControlPlane) -> tuple[ManagedCluster, ManagedCluster]:
+    """A cluster that is idle and the only one to leave, and another one for which a single request waits, whose last
+    boot took ten seconds; a third one boots meanwhile."""
+    await control.up(SMALL)
+    control.step(after_s=5)
+    idle = await control.up(TWIN)
+    control.engine.hold_boots = True
+    await control.put(THIRD)
+    await control.until(lambda: len(control.engine.launched) == 3)
+    waits = await control.put(SMALL, control.other_account)
+    waits.boot_s = 10.0
+    await control.ask(SMALL, control.other_account)
+    await control.settle()
+    return idle, waits
+
+
+async def test_for_one_request_nobody_leaves_while_another_boots_until_a_second_one_comes(
+    make_control: MakeControl,
+) -> None:
+    async with make_control(memory_bytes=TWO) as control:
+        idle, waits = await one_boots_and_one_waits(control)
+        assert (len(control.ready(idle)), control.states(waits)) == (1, ["queued"])
+        await control.ask(SMALL, control.other_account)
+        await control.until(lambda: control.states(waits) == ["starting"])
+        assert idle.replicas == {}
+
+
+async def test_a_single_request_does_not_wait_for_company_for_ever(make_control: MakeControl) -> None:
+    async with make_control(memory_bytes=TWO) as control:
+        _, waits = await one_boots_and_one_waits(control)
+        control.step(after_s=10 * COMPANY - 0.1)
+        await control.settle()
+        assert control.states(waits) == ["queued"]
+        control.step(after_s=0.2)
+        await control.until(lambda: control.states(waits) == ["starting"])
 
 
 async def shuffle(control: ControlPlane, dice: random.Random) -> None:

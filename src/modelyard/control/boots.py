@@ -49,6 +49,10 @@ PATIENCE = 4
 """While others, for which more requests wait, go first, a replica waits at most so many times as long as its last boot
 took."""
 
+COMPANY = 3
+"""A boot that answers one request waits while another is under way, at most so many times as long as the last one took:
+most that wait so are joined by others, whom the same boot then answers."""
+
 BOOTED = frozenset({ReplicaState.READY})
 BOOTED_OR_BOOTING = BOOTED | {ReplicaState.STARTING, ReplicaState.LOADING}
 
@@ -222,7 +226,7 @@ class Boots:
             raise never_fits(card, never)
 
     def _place(self, managed: ManagedCluster, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
-        patient = self._count_booting().total() + self._promised >= self._most_evicting
+        patient = is_patient(managed, replica, self._count_booting().total() + self._promised, self._most_evicting, now)
         match room.find(managed, self._need(managed, card), self._engine.nodes_with(card), patient=patient):
             case Placed() as placed:
                 if (refusal := self._find_launch_refusal(managed, card, now)) is not None:
@@ -346,6 +350,13 @@ def urgency(managed: ManagedCluster, replica: Replica, *, now: float) -> tuple[f
     if now - replica.since >= PATIENCE * managed.boot_s:
         return (0, 0, replica.since)
     return (1, -managed.route.load().queued, replica.since)
+
+
+def is_patient(managed: ManagedCluster, replica: Replica, under_way: int, most: float, now: float) -> bool:
+    """Whether nobody is asked to leave for it yet: as many boots are under way as help, or it is waited for by one
+    request, which others may still join. `under_way`: boots, those that wait for somebody to leave among them."""
+    lonely = managed.route.load().queued <= 1 and now - replica.since < COMPANY * managed.boot_s
+    return under_way >= most or (under_way > 0 and lonely)
 
 
 def never_fits(card: ModelCard, never: Never) -> NoCapacity:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
@@ -155,8 +155,7 @@ class Journal:
             self._hurry.clear()
             while not self._queue.empty():
                 entries.append(self._queue.get_nowait())
-            for write in to_writes(entries, self._store):
-                await self._write(write)
+            await self._write(to_writes(entries, self._store))
             self._written += len(entries)
             self._behind_since = self._clock.monotonic() if self._submitted > self._written else None
             if self.refusal is not None:
@@ -170,21 +169,26 @@ class Journal:
             async with asyncio.timeout(GATHER_S):
                 await self._hurry.wait()
 
-    async def _write(self, write: Write) -> None:
-        while True:
-            try:
-                await asyncio.to_thread(write)
-            except ModelyardError as error:
-                if not error.retryable:
-                    log.error("a record could not be written: %s", error)  # noqa: TRY400 - a sentence, no trace
-                    return None
+    async def _write(self, writes: list[Write]) -> None:
+        """All of them in one thread, one after another; what the store does not take for now is tried again, before
+        those that follow it."""
+        done = 0
+        while done < len(writes):
+            written, error = await asyncio.to_thread(write_in_order, writes[done:])
+            done += written
+            if written:
+                self._succeed()
+            if error is None:
+                return
+            if isinstance(error, ModelyardError) and error.retryable:
                 self._fail(error)
                 await asyncio.sleep(self._retry_delay_s)
-            except Exception:
-                log.exception("a record could not be written")
-                return None
+                continue
+            if isinstance(error, ModelyardError):
+                log.error("a record could not be written: %s", error)
             else:
-                return self._succeed()
+                log.error("a record could not be written", exc_info=error)
+            done += 1
 
     def _fail(self, error: ModelyardError) -> None:
         if self._failure is None:
@@ -211,6 +215,16 @@ class Journal:
 def refused(why: ModelyardError) -> StoreUnavailable:
     """The error for whoever is refused; every one needs its own."""
     return StoreUnavailable(str(why), cause=why.data.get("cause"))
+
+
+def write_in_order(writes: Sequence[Write]) -> tuple[int, Exception | None]:
+    """How many of the calls into the store were carried out, and what kept it from the next one, if anything did."""
+    for count, write in enumerate(writes):
+        try:
+            write()
+        except Exception as error:  # noqa: BLE001 - told by whoever wanted it written
+            return count, error
+    return len(writes), None
 
 
 def to_writes(entries: list[Entry], store: Store) -> list[Write]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from modelyard.worker.large_pages import gather_in_large_pages
 from modelyard.worker.nursery import CAN_FORK, PRELOAD, SECOND_NURSERY, Serve, freeze, preload, run_nursery
 from modelyard.worker.nursery_messages import Exited
 from modelyard.worker.parent_loop import ParentLoop
@@ -91,6 +92,7 @@ def main() -> None:
     hide_memory()
     prepare()
     preload(PRELOAD)
+    gather_in_large_pages()
     from modelyard.worker.replica import serve_replica
 
     return run_standby(owner, lambda connection: begin_nursery(connection, serve_replica))

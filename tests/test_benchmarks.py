@@ -1,0 +1,66 @@
+"""What the comparison with other servers makes of figures: every target of every row has one, and none is hidden."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as xml
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.peers.load import Figures, Load, Took, figures_of, percentile
+from benchmarks.peers.peers import ALONE, OURS
+from benchmarks.peers.results import check, plot, table
+from benchmarks.peers.rows import ROWS, Row
+from benchmarks.peers.targets import Case, Medians
+from benchmarks.report import Bounds
+
+ECHO = next(row for row in ROWS if row.name == "ECHO")
+FIGURES = Figures(rate=100.0, p50_ms=2.0, p99_ms=9.0, first_ms=30.0)
+
+
+def medians_of(row: Row) -> Medians:
+    """Equal figures for every server of a row in every case it is asked in."""
+    servers = {OURS: row.cases_of(None), **{peer.name: row.cases_of(peer) for peer in row.peers}}
+    alone = {(ALONE, case): FIGURES for case in (row.cases if row.task != "echo" else ())}
+    return {(name, case): FIGURES for name, cases in servers.items() for case in cases} | alone
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_target_has_a_figure_and_every_server_a_line(row: Row) -> None:
+    medians = medians_of(row)
+    figures = [bound.figure for bound in check(row, medians)]
+    assert figures == ["0.00" if "above" in target.words else "1.00" for target in row.targets]
+    written = table(row, medians)
+    for name in (OURS, *(peer.name for peer in row.peers)):
+        assert f"| {name} |" in written
+        assert f">{name}<" in plot({row: medians})
+    xml.fromstring(plot({row: medians}))
+
+
+def test_a_peer_that_cannot_stream_has_no_figure_for_it() -> None:
+    row = next(row for row in ROWS if row.name == "GENERATE")
+    asked = {peer.name: row.cases_of(peer) for peer in row.peers}
+    assert asked["mosec, batches"] == [Case(1), Case(16)]
+    assert asked["LitServe, streamed"] == [Case(1, streams=True), Case(16, streams=True)]
+    assert asked["transformers serve, continuous batching"] == list(row.cases)
+
+
+def test_a_missed_target_is_seen() -> None:
+    medians = {**medians_of(ECHO), (OURS, Case(64)): replace(FIGURES, rate=99.0)}
+    (missed,) = [bound for bound in check(ECHO, medians) if not bound.kept]
+    assert missed.row.endswith("| ≥ 1 | 0.99 | **missed** |")
+    bounds = Bounds()
+    assert not bounds.check(missed.words, missed.figure, missed.promised, missed.kept)
+    assert "**missed**" in bounds.table()
+
+
+def test_figures_of_streams_count_what_ended_and_when_the_first_came() -> None:
+    took = [Took(ended_s=ended, all_s=1.0, first_s=0.25) for ended in (1.0, 2.0, 3.0, 4.0)]
+    wanted = Load(bodies=("{}",), clients=1, seconds=2, echoed_bytes=0)
+    assert figures_of(took, wanted) == Figures(rate=1.0, p50_ms=1000.0, p99_ms=1000.0, first_ms=250.0)
+    assert figures_of(took[:1], replace(wanted, echoed_bytes=None)) == Figures(0.5, 1000.0, 1000.0)
+
+
+def test_percentiles_are_read_in_the_units_that_wrk_writes() -> None:
+    text = "  Latency Distribution\n     50%  180.00us\n     99%    1.32s \n"
+    assert (percentile(text, 50), percentile(text, 99)) == (0.18, 1320.0)
