@@ -217,7 +217,7 @@ def marian(folder: Path) -> None:
     for name in ("source", "target"):
         (folder / f"{name}.vocab").unlink()
     tokenizer = library.MarianTokenizer(
-        folder / "source.spm", folder / "target.spm", folder / "vocab.json", source_lang="en", target_lang="de"
+        *(str(folder / name) for name in ("source.spm", "target.spm", "vocab.json")), source_lang="en", target_lang="de"
     )
     config = library.MarianConfig(
         vocab_size=len(words),

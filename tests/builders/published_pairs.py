@@ -20,6 +20,7 @@ from transformers import (
     DynamicCache,
     EncoderDecoderCache,
 )
+from transformers.modeling_outputs import BaseModelOutput
 
 from tests.builders.narrowed import NARROW
 
@@ -68,7 +69,7 @@ class Writing(torch.nn.Module):
         caches = (DynamicCache([layer[:2] for layer in layers]), DynamicCache([layer[2:] for layer in layers]))
         found = self.model(
             decoder_input_ids=ids,
-            encoder_outputs=(states,),
+            encoder_outputs=BaseModelOutput(states),
             past_key_values=EncoderDecoderCache(*caches) if self._later else None,
             use_cache=True,
             return_dict=True,

@@ -17,6 +17,7 @@ from modelyard.catalog.cache_space import CacheSpace, SpaceRules
 from modelyard.catalog.hub import Hub
 from modelyard.catalog.hub_cache import HubCache
 from modelyard.catalog.hub_settings import HubSettings
+from modelyard.catalog.made_files import list_conversions, write_account
 from modelyard.errors import DownloadFailed, QuotaExceeded
 from modelyard.records.clusters import Capacity
 from modelyard.records.instances import Instance
@@ -51,10 +52,19 @@ class Cache:
         self.ada = store.accounts.ensure("ada", clock.now()).id
         self.bob = store.accounts.ensure("bob", clock.now()).id
         self.quotas: dict[str, int] = {}
+        self.converted = root.with_name("converted")
 
     @asynccontextmanager
     async def space(self, rules: SpaceRules = NO_RULES) -> AsyncIterator[CacheSpace]:
-        space = CacheSpace(self.root, self.store.downloads, rules, self.quotas.get, self.clock, settled)
+        space = CacheSpace(
+            self.root,
+            self.store.downloads,
+            rules,
+            self.quotas.get,
+            self.clock,
+            settled,
+            lambda: list_conversions(self.converted),
+        )
         try:
             yield space
         finally:
@@ -68,6 +78,14 @@ class Cache:
             self.fill(model_id, size_bytes)
         self.clock.advance(60)
         return list(removed)
+
+    async def convert(self, space: CacheSpace, model_id: str, size_bytes: int, account_id: str) -> None:
+        """As a conversion does it, for the account."""
+        async with space.room_for_made(model_id, size_bytes, account_id):
+            folder = self.converted / model_id / "digest"
+            folder.mkdir(parents=True)
+            (folder / "model.safetensors").write_bytes(bytes(size_bytes))
+            write_account(folder, account_id)
 
     def fill(self, model_id: str, size_bytes: int, name: str = "weights") -> None:
         write_cached(self.root, model_id, size_bytes, name)
@@ -163,6 +181,40 @@ async def test_an_account_makes_room_with_its_own_files_only(cache: Cache) -> No
     )
     assert no.value.data["limit_bytes"] == no.value.data["held_bytes"] == 25 * MIB
     assert "bobs" not in str(no.value)
+
+
+async def test_what_is_made_of_models_counts_for_the_account_that_asked(cache: Cache) -> None:
+    cache.quotas[cache.ada] = 3 * MIB
+    async with cache.space() as space:
+        cache.use("org/pickles", cache.ada)
+        await cache.convert(space, "org/pickles", 2 * MIB, cache.ada)
+        await cache.download(space, "org/small", MIB // 2, cache.ada)
+        with pytest.raises(QuotaExceeded, match="downloaded and made for your account may take 3 MB in all"):
+            await cache.download(space, "org/large", 2 * MIB, cache.ada)
+        with pytest.raises(QuotaExceeded, match="org/other needs 2 MB of disk"):
+            await cache.convert(space, "org/other", 2 * MIB, cache.ada)
+        await cache.convert(space, "org/other", 2 * MIB, cache.bob)
+        await cache.download(space, "org/large", 2 * MIB, cache.bob)
+    assert cache.here() == {"org/small", "org/large"}
+
+
+async def test_what_nobody_uses_goes_for_what_its_account_has_made(cache: Cache) -> None:
+    cache.quotas[cache.ada] = 3 * MIB
+    async with cache.space() as space:
+        await cache.download(space, "org/unused", 2 * MIB, cache.ada)
+        await cache.convert(space, "org/pickles", 2 * MIB, cache.ada)
+        assert cache.here() == set()
+        await cache.download(space, "org/next", 2 * MIB, cache.ada)
+    assert not list(cache.converted.glob("*/*/*"))
+
+
+async def test_two_that_are_made_at_once_share_what_there_is(cache: Cache) -> None:
+    cache.quotas[cache.ada] = 3 * MIB
+    async with cache.space() as space, space.room_for_made("org/a", 2 * MIB, cache.ada):
+        with pytest.raises(QuotaExceeded):
+            await cache.convert(space, "org/b", 2 * MIB, cache.ada)
+        with pytest.raises(QuotaExceeded):
+            await cache.download(space, "org/c", 2 * MIB, cache.ada)
 
 
 async def test_a_model_counts_for_one_account_that_uses_it(cache: Cache) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import sys
 import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from safetensors.torch import load_file
 from modelyard.catalog.cards import make_card
 from modelyard.catalog.found import Found
 from modelyard.catalog.inspection import inspect_folder
-from modelyard.control.conversions import Conversions, size_of
+from modelyard.catalog.made_files import list_conversions, size_of
+from modelyard.control.conversions import Conversions
 from modelyard.errors import ModelRefused
 from modelyard.records.models import ModelCard, Source
+from modelyard.units import MIB
 from tests.catalog.models import Files, model, write
 
 NOBODY = (sys.executable, "-c", "raise SystemExit('nobody was to be asked')")
@@ -130,6 +134,35 @@ async def test_files_that_changed_are_converted_anew_and_the_old_ones_go(tmp_pat
 
     assert first != second
     assert [each.name for each in (tmp_path / "c" / "acme" / "m").iterdir()] == [second.name]
+
+
+async def test_memory_and_room_are_kept_while_it_is_made_and_it_counts_for_who_asked(tmp_path: Path) -> None:
+    kept, folder = list[str](), tmp_path / "c"
+
+    def note(what: str) -> None:
+        kept.append(f"{what}, {len(list(folder.glob('*/*/*')))} made")
+
+    @asynccontextmanager
+    async def memory_for(_name: str, memory_bytes: int) -> AsyncIterator[int]:
+        note(f"{memory_bytes // MIB} MB of memory")
+        yield memory_bytes
+        note("memory given back")
+
+    @asynccontextmanager
+    async def room_for(model_id: str, _needed_bytes: int, account_id: str) -> AsyncIterator[None]:
+        note(f"room for {model_id} of {account_id}")
+        yield
+        note("room given back")
+
+    conversions = Conversions(folder, program=copier(), memory_for=memory_for, room_for=room_for)
+    made = await conversions.ensure(pickled(tmp_path / "acme" / "m", a=torch.ones(3)), tmp_path / "acme" / "m", "ada")
+
+    assert kept == [
+        "room for acme/m of ada, 0 made", "512 MB of memory, 0 made", "memory given back, 1 made",
+        "room given back, 1 made",
+    ]  # fmt: skip
+    (found,) = list_conversions(folder)
+    assert (found.model_id, found.account_id, found.path) == ("acme/m", "ada", made)
 
 
 async def test_those_unused_for_longest_make_room(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 from modelyard.control.boots import COMPANY, PATIENCE
@@ -375,6 +376,36 @@ async def test_memory_held_for_other_work_is_free_for_nobody(make_control: MakeC
         assert control.states(second) == ["queued"]
         await control.plane.release_memory("an export")
         await control.until(lambda: control.ready(second))
+
+
+async def test_a_program_that_a_boot_needs_has_the_idle_leave_for_it(make_control: MakeControl) -> None:
+    async with make_control(memory_bytes=TWO) as control:
+        idle = await control.up(SMALL)
+        busy = await control.up(TWIN, min=1)
+        kept = asyncio.Event()
+        ended = asyncio.Event()
+
+        async def make() -> None:
+            async with control.plane.memory_for("conversion", ONE) as memory_bytes:
+                assert memory_bytes == ONE
+                kept.set()
+                await ended.wait()
+
+        making = asyncio.create_task(make())
+        await control.until(kept.is_set)
+        assert control.states(idle) == []
+        assert control.ready(busy)
+        (node,) = control.plane.figures().nodes.values()
+        assert node.reserved == control.reserved_bytes() + ONE <= node.budget
+        ended.set()
+        await making
+        (node,) = control.plane.figures().nodes.values()
+        assert node.reserved == control.reserved_bytes()
+
+
+async def test_what_is_larger_than_a_node_gets_all_of_it(make_control: MakeControl) -> None:
+    async with make_control(memory_bytes=TWO) as control, control.plane.memory_for("conversion", 2 * TWO) as given:
+        assert given == TWO
 
 
 async def test_one_accounts_boots_keep_no_other_account_waiting(make_control: MakeControl) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from modelyard.catalog.made_files import no_quota
 from modelyard.engine.base import Device, Node
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import JobDeadlines, Jobs
@@ -32,6 +33,8 @@ async def running_jobs(control: ControlPlane, measurements: Measurements) -> Asy
         control.journal,
         control.clock,
         owner_id=control.other_account,
+        operator_id=control.other_account,
+        room_for=no_quota,
         server_id=control.server_id,
         data_dir=control.folder,
         deadlines=DEADLINES,

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,11 +20,14 @@ from pathlib import Path
 
 from modelyard.catalog.cached_models import look_at
 from modelyard.catalog.hub_cache import HubCache
+from modelyard.catalog.made_files import MadeFiles
 from modelyard.catalog.space import disk_full
 from modelyard.catalog.space_plan import ACCOUNT, CACHE, ModelFiles, Shortage, SpaceLimits, plan_space
 from modelyard.clock import Clock
 from modelyard.errors import DownloadFailed, ModelyardError, QuotaExceeded
 from modelyard.records.downloads import DownloadRecord
+from modelyard.records.files import repository_of
+from modelyard.records.variants import split_variant
 from modelyard.store.downloads import Downloads
 from modelyard.units import gigabytes
 
@@ -49,20 +54,23 @@ class SpaceRules:
 @dataclass(eq=False, slots=True)
 class Reservation:
     """Room for one download, for an account whose files may take `limit_bytes` in all. `whole_bytes`: what its model
-    takes once it is here; 0: it has no room yet."""
+    takes once it is here; 0: it has no room yet. `made`: it is no download, and lies elsewhere."""
 
     model_id: str
     needed_bytes: int
     account_id: str | None
     limit_bytes: int | None
     whole_bytes: int = 0
+    made: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The cache at one moment. `records`: of the downloads whose files are still there; `users`: as the store says."""
+    """The cache at one moment. `records`: of the downloads whose files are still there; `users`: as the store says.
+    `made`: what lies elsewhere and counts for accounts as well, by where it lies."""
 
     models: Mapping[str, ModelFiles]
+    made: Mapping[str, ModelFiles]
     records: Mapping[str, DownloadRecord]
     users: Mapping[str, Sequence[str]]
 
@@ -78,7 +86,10 @@ class CacheSpace:
         quota_of: QuotaOf,
         clock: Clock,
         settled: Settled,
+        made: Callable[[], Iterable[MadeFiles]] = tuple,
     ) -> None:
+        """`made`: what has been made of models outside the cache; called on the thread."""
+        self._made = made
         self._cache = HubCache(cache_dir)
         self._downloads = downloads
         self._rules = rules
@@ -111,6 +122,23 @@ class CacheSpace:
         finally:
             self._reservations.discard(reservation)
 
+    @asynccontextmanager
+    async def room_for_made(self, model_id: str, needed_bytes: int, account_id: str) -> AsyncIterator[None]:
+        """Keeps room within what an account may have for files that are made of a model outside the cache, while the
+        block runs. What counts for the account and nobody uses goes for it. Raises QuotaExceeded before anything is
+        removed; Unavailable."""
+        if (limit_bytes := self._quota_of(account_id)) is None:
+            yield
+            return
+        reservation = Reservation(model_id, needed_bytes, account_id, limit_bytes, made=True)
+        self._reservations.add(reservation)
+        try:
+            await self._settled()
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._make_room, reservation)
+            yield
+        finally:
+            self._reservations.discard(reservation)
+
     # --- on the thread ---
 
     def _make_room(self, wanted: Reservation) -> Sequence[str]:
@@ -119,21 +147,24 @@ class CacheSpace:
         while True:
             seen = self._look(stuck)
             limits = self._limits(wanted)
-            plan = plan_space(seen.models.values(), wanted.needed_bytes, wanted.account_id or "", limits)
+            files = [*seen.models.values(), *seen.made.values()]
+            plan = plan_space(files, wanted.needed_bytes, wanted.account_id or "", limits)
             if isinstance(plan, Shortage):
-                refusal = self._refusal(wanted, plan, limits)
-                log.warning("nothing is downloaded: %s", refusal)
+                refusal = self._refusal(wanted, plan, limits, "downloaded and made" if seen.made else "downloaded")
+                log.warning("nothing is %s: %s", "made" if wanted.made else "downloaded", refusal)
                 raise refusal
             if not plan:
                 self._begin(wanted, seen)
                 return removed
             first = plan[0]  # one at a time: who uses what may change meanwhile
-            if self._remove(first, wanted):
+            if self._remove(first, wanted, made=first.model_id in seen.made):
                 removed.append(first.model_id)
             else:
                 stuck.add(first.model_id)
 
     def _limits(self, wanted: Reservation) -> SpaceLimits:
+        if wanted.made:  # whoever makes it looks after the disk
+            return SpaceLimits(wanted.limit_bytes, None, sys.maxsize, 0)
         return SpaceLimits(
             account_bytes=wanted.limit_bytes,
             cache_bytes=self._rules.cache_bytes,
@@ -150,12 +181,31 @@ class CacheSpace:
             name: self._look_at(name, coming.get(name), records.get(name), users.get(name, ()), name in stuck)
             for name in {*self._cache.model_ids(), *coming}
         }
-        return Seen(models, records, users)
+        return Seen(models, self._look_at_made(users, stuck), records, users)
+
+    def _look_at_made(self, users: Mapping[str, Sequence[str]], stuck: Collection[str]) -> Mapping[str, ModelFiles]:
+        """What lies elsewhere and counts for accounts, what is being made among it. It takes nothing of the cache."""
+        never = datetime.min.replace(tzinfo=UTC)
+        coming = {
+            f"{each.model_id}, being made": ModelFiles(
+                each.model_id, 0, never, False, counted_for=each.account_id, counted_bytes=each.whole_bytes
+            )
+            for each in list(self._reservations)
+            if each.made and each.whole_bytes
+        }
+        there = {}
+        for each in self._made():
+            own = users.get(repository_of(split_variant(each.model_id)[0]), ())
+            payer = each.account_id if each.account_id in own or not own else own[0]
+            place = str(each.path)
+            may_go = each.removable and not own and place not in stuck
+            there[place] = ModelFiles(place, 0, never, may_go, counted_for=payer, counted_bytes=each.size_bytes)
+        return coming | there
 
     def _coming(self) -> Mapping[str, int]:
         """What each model that is being downloaded takes once it is here, at least."""
         coming: dict[str, int] = {}
-        for each in list(self._reservations):
+        for each in [one for one in self._reservations if not one.made]:
             coming[each.model_id] = max(coming.get(each.model_id, 0), each.whole_bytes)
         return coming
 
@@ -183,8 +233,12 @@ class CacheSpace:
             return datetime.min.replace(tzinfo=UTC)
         return datetime.fromtimestamp(look_at(model_id, "hub", self._cache.folder(model_id)).used_at_s, UTC)
 
-    def _remove(self, files: ModelFiles, wanted: Reservation) -> bool:
-        """Whether it could be removed."""
+    def _remove(self, files: ModelFiles, wanted: Reservation, *, made: bool) -> bool:
+        """Whether it could be removed. `made`: it lies elsewhere."""
+        if made:
+            shutil.rmtree(files.model_id, ignore_errors=True)
+            log.info("%s, made of a model that nobody uses, is removed: %s needs room", files.model_id, wanted.model_id)
+            return not Path(files.model_id).exists()
         try:
             self._cache.remove(files.model_id)
         except OSError as error:
@@ -201,7 +255,10 @@ class CacheSpace:
         return True
 
     def _begin(self, wanted: Reservation, seen: Seen) -> None:
-        """Notes that the download has room, and for whom it is."""
+        """Notes that it has room and, of a download, for whom it is."""
+        if wanted.made:
+            wanted.whole_bytes = wanted.needed_bytes
+            return
         files = seen.models[wanted.model_id]
         whole_bytes = files.size_bytes + wanted.needed_bytes
         if wanted.account_id is not None:
@@ -227,11 +284,11 @@ class CacheSpace:
                 f"{record.model_id} cannot be stored on this server.", detail=f"In {self._cache.root}: {error}."
             ) from error
 
-    def _refusal(self, wanted: Reservation, shortage: Shortage, limits: SpaceLimits) -> ModelyardError:
+    def _refusal(self, wanted: Reservation, shortage: Shortage, limits: SpaceLimits, what: str) -> ModelyardError:
         model_id, needed = wanted.model_id, gigabytes(wanted.needed_bytes)
         if shortage.cause == ACCOUNT:
             return QuotaExceeded(
-                f"{model_id} needs {needed} of disk. What is downloaded for your account may take "
+                f"{model_id} needs {needed} of disk. What is {what} for your account may take "
                 f"{gigabytes(shortage.limit_bytes)} in all, and {gigabytes(shortage.staying_bytes)} of that must stay.",
                 cause=ACCOUNT,
                 model=model_id,

@@ -21,7 +21,7 @@ from modelyard.control.policy import Policy
 from modelyard.control.preparation import Described, NotPrepared, Preparation, Preparations, Prepared, Preparing
 from modelyard.control.records import Records
 from modelyard.control.replicas import ManagedCluster, Replica
-from modelyard.control.room import QuotaOf, Room, name_for
+from modelyard.control.room import OTHER_WORK, QuotaOf, Room, name_for
 from modelyard.control.states import ReplicaState
 from modelyard.control.stops import Stops
 from modelyard.engine.base import Engine, Need, Place
@@ -111,9 +111,13 @@ class Boots:
         """What may be held on the largest node in all."""
         return max((node.memory_bytes for node in self._engine.nodes() if node.accepting), default=0)
 
-    def reserve_memory(self, name: str, need: Need, now: float) -> Placement:
-        """Sets memory aside for work that is no replica, if it is free somewhere now; see `release_memory`."""
-        found = self._room(now).look(need)
+    def reserve_memory(self, name: str, need: Need, now: float, *, evicts: bool = False) -> Placement:
+        """Sets memory aside for work that is no replica, if it is free somewhere now; see `release_memory`. `evicts`:
+        idle replicas are asked to leave for it; ask again until they have."""
+        found = self._room(now).look(need, may_evict=evicts)
+        if isinstance(found, Evict):
+            for victim in found.holders:
+                self._evict(victim, None, now)
         if isinstance(found, Placed):
             self._held[name] = MemoryHolder(
                 name, name, found.need.memory_bytes, None, device_bytes=found.need.device_bytes, place=found.place
@@ -260,9 +264,10 @@ class Boots:
         )
         return self._launch_refusal(account_id, chain([(card.memory_bytes, 0.0)], begun, ended))
 
-    def _evict(self, victim: MemoryHolder, to_make_room_for: ManagedCluster, now: float) -> None:
+    def _evict(self, victim: MemoryHolder, to_make_room_for: ManagedCluster | None, now: float) -> None:
         managed = next(each for each in self._clusters.values() if victim.replica_id in each.replicas)
-        name = name_for(managed, to_make_room_for, self._operator_id)
+        other = to_make_room_for
+        name = OTHER_WORK if other is None else name_for(managed, other, self._operator_id)
         managed.rest(managed.live() - 1)
         reason = f"evicted after {victim.idle_s or 0:.0f} s idle, to make room for {name}"
         self._stops.evict(managed, managed.replicas[victim.replica_id], reason, now)

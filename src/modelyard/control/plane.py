@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from modelyard.control.boots import log_folder
 from modelyard.control.clusters import Changes, Report
 from modelyard.control.parts import Parts
-from modelyard.control.placement import Placed, Placement
+from modelyard.control.placement import Never, Placed, Placement
 from modelyard.control.preparation import Prepared, fetch_all
 from modelyard.control.replicas import BootSettings, ManagedCluster
 from modelyard.control.routes import Route
 from modelyard.control.states import ClusterStatus
 from modelyard.control.tallies import Figures, loads_of, memory_of
 from modelyard.engine.base import Need, OnStep, ReplicaLog
-from modelyard.errors import UnknownCluster
+from modelyard.errors import NoCapacity, UnknownCluster
 from modelyard.records.clusters import Capacity, Cluster, Event
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.variants import ExportOrder
@@ -32,6 +33,8 @@ TRIAL_TIMEOUT_S = 365 * 24 * 3600
 """A trial is ended by who began it, never for being idle."""
 TRIAL_ENDS_S = 10.0
 """How long a trial's worker may take to end."""
+POLL_S = 0.5
+"""How soon memory is seen that has become free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,22 @@ class Plane:
     async def reserve_memory(self, name: str, memory_bytes: int) -> Placement:
         """Sets memory aside for work that is no replica, if it is free somewhere now; see `release_memory`."""
         return self._parts.boots.reserve_memory(name, Need(memory_bytes), self._parts.clock.monotonic())
+
+    @asynccontextmanager
+    async def memory_for(self, name: str, memory_bytes: int) -> AsyncIterator[int]:
+        """Sets memory aside for a program without which a replica cannot boot, once it is free, while the block runs;
+        yields how much that is, no more than a node has. Idle replicas leave for it, as they would for that replica.
+        Raises NoCapacity."""
+        boots, clock = self._parts.boots, self._parts.clock
+        need = Need(min(memory_bytes, boots.memory_bytes or memory_bytes))
+        while not isinstance(found := boots.reserve_memory(name, need, clock.monotonic(), evicts=True), Placed):
+            if isinstance(found, Never):
+                raise NoCapacity(f"Making {name} {found.reason}", cause=found.cause, model=name)
+            await asyncio.sleep(POLL_S)
+        try:
+            yield need.memory_bytes
+        finally:
+            boots.release_memory(name)
 
     async def release_memory(self, name: str) -> None:
         """Gives back what `reserve_memory` set aside. Idempotent."""

@@ -58,9 +58,9 @@ class Room:
         self._operator_id = operator_id
         self._claimed: Counter[tuple[Limit, str | Place]] = Counter()
 
-    def look(self, need: Need) -> Placement:
-        """Whether there is room for other work than a replica, without asking anybody to leave."""
-        return self._choose(None, need, [], may_evict=False)
+    def look(self, need: Need, *, may_evict: bool = False) -> Placement:
+        """Whether there is room for other work than a replica. `may_evict`: idle replicas may be asked to leave."""
+        return self._choose(None, need, [], may_evict=may_evict)
 
     def find(
         self, asking: ManagedCluster, need: Need, with_files: Collection[str] = (), *, patient: bool = False

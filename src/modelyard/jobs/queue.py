@@ -18,6 +18,7 @@ from pathlib import Path
 from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.forms import mark_of
 from modelyard.catalog.index import listing_of
+from modelyard.catalog.made_files import RoomFor
 from modelyard.clock import Clock
 from modelyard.control.boots import download_words
 from modelyard.control.journal import Journal
@@ -94,6 +95,8 @@ class Jobs:
         clock: Clock,
         *,
         owner_id: str,
+        operator_id: str,
+        room_for: RoomFor,
         server_id: str,
         data_dir: Path,
         deadlines: JobDeadlines,
@@ -102,10 +105,11 @@ class Jobs:
         compares: bool = True,
         describe: Callable[[ModelyardError], str] = str,
     ) -> None:
-        """`owner_id`: the account of OWNER. `server_id`: in whose name jobs are begun. `data_dir`: where variants are
-        made. `most_open`: jobs of one account that may wait or be under way. `billed`: whoever asked pays for the
-        workers that measure. `compares`: another form of a model is made and measured too. `describe`: why a job
-        failed, in the words of those who ask for models."""
+        """`owner_id`: the account of OWNER, `operator_id`: the one for which variants are made that nobody asked for.
+        `room_for`: keeps room for a variant within what an account may have on the disk. `server_id`: in whose name
+        jobs are begun. `data_dir`: where variants are made. `most_open`: jobs of one account that may wait or be under
+        way. `billed`: whoever asked pays for the workers that measure. `compares`: another form of a model is made and
+        measured too. `describe`: why a job failed, in the words of those who ask for models."""
         self._store = store
         self._catalog = catalog
         self._measurements = measurements
@@ -114,6 +118,8 @@ class Jobs:
         self._journal = journal
         self._clock = clock
         self._owner_id = owner_id
+        self._operator_id = operator_id
+        self._room_for = room_for
         self._server_id = server_id
         self._variants = data_dir / VARIANTS_FOLDER
         self._deadlines = deadlines
@@ -306,7 +312,11 @@ class Jobs:
         """Makes the variant; its card."""
         variant_id = f"{card.model_id}.{kind}"
         need_bytes = min(await self._plane.largest_memory_bytes(), export_bytes(card))
-        async with self._memory_for(job, need_bytes) as placed:
+        payer_id = job.account_id if variant_id == job.model_id else self._operator_id
+        async with (
+            self._room_for(variant_id, variant_bytes(card, kind), payer_id),
+            self._memory_for(job, need_bytes) as placed,
+        ):
             order = ExportOrder(
                 path=str(card.path),
                 task=card.task,
@@ -417,6 +427,15 @@ class Jobs:
 
 def export_bytes(card: ModelCard) -> int:
     """What making a variant of a model may take."""
+    return int(EXPORT_FACTOR * whole_bytes(card)) + EXPORT_BYTES
+
+
+def variant_bytes(card: ModelCard, kind: VariantKind) -> int:
+    """What a variant takes on the disk: its weights in 32 bits, or most of them in 8."""
+    return whole_bytes(card) // 2 if kind == "onnx.8-bit" else whole_bytes(card)
+
+
+def whole_bytes(card: ModelCard) -> int:
+    """The model's weights in 32 bits."""
     parameters = card.inspection.parameters
-    weight_bytes = 4 * parameters if parameters else card.inspection.weight_bytes or card.memory_bytes
-    return int(EXPORT_FACTOR * weight_bytes) + EXPORT_BYTES
+    return 4 * parameters if parameters else card.inspection.weight_bytes or card.memory_bytes

@@ -25,6 +25,7 @@ from modelyard.catalog.cache_space import CacheSpace
 from modelyard.catalog.catalog import open_catalog
 from modelyard.catalog.hub_settings import read_hub_settings
 from modelyard.catalog.index import Index
+from modelyard.catalog.made_files import MadeFiles, list_conversions, list_variants
 from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import FIRST_ACCOUNT, Settings
 from modelyard.control.conversions import open_conversions
@@ -67,6 +68,7 @@ from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
 from modelyard.media.artefacts import Artefacts
 from modelyard.private_files import ensure_data_folder, ensure_private_folder
+from modelyard.records.conversions import CONVERTED_FOLDER
 from modelyard.records.models import Listing, ModelCard, OnProgress, Source
 from modelyard.records.runtimes import ORIGINAL, read_runtimes
 from modelyard.records.variants import VARIANTS_FOLDER
@@ -157,20 +159,36 @@ class Root:
             lambda account_id: self._quotas.of(account_id).disk_bytes,
             self._clock,
             lambda: self._journal.flush_for_reader(),
+            self._list_made,
         )
         stack.push_async_callback(space.aclose)
+        self._space = space
         self._catalog = open_catalog(
             self._settings, learned=self._measurements.of, access=self._visibility, space=space
         )
         stack.push_async_callback(self._catalog.aclose)
-        self._conversions = open_conversions(self._settings)
+        self._conversions = open_conversions(
+            self._settings, lambda name, count: self._plane.memory_for(name, count), space.room_for_made
+        )
         self._index = Index(self._catalog, self._store, self._clock)
         self._index.start()
         stack.push_async_callback(self._index.close)
 
     async def _fetch(self, card: ModelCard, on_progress: OnProgress, account_id: str) -> Path:
         """The folder from which replicas load a model."""
-        return await self._conversions.ensure(card, await self._catalog.ensure_files(card, on_progress, account_id))
+        files = await self._catalog.ensure_files(card, on_progress, account_id)
+        return await self._conversions.ensure(card, files, account_id)
+
+    def _list_made(self) -> Iterator[MadeFiles]:
+        """What was made of models, and for whom: a variant that nobody asked for, by a comparison, for the operator.
+        Blocking."""
+
+        def account_of(variant_id: str) -> str:
+            job = self._store.jobs.find(variant_id)
+            return self._operator_id if job is None else job.account_id
+
+        yield from list_conversions(self._settings.data_dir / CONVERTED_FOLDER)
+        yield from list_variants(self._settings.data_dir / VARIANTS_FOLDER, account_of)
 
     async def _open_engine(self, stack: AsyncExitStack) -> None:
         self._engine = await asyncio.to_thread(open_engine, self._settings, self._fetch)
@@ -223,6 +241,8 @@ class Root:
             self._journal,
             self._clock,
             owner_id=self._owner_id,
+            operator_id=self._operator_id,
+            room_for=self._space.room_for_made,
             server_id=self._server_id,
             data_dir=self._settings.data_dir,
             deadlines=JobDeadlines(benchmark_s=self._settings.job_benchmark_s),
