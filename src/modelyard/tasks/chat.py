@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -11,6 +11,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.model import Model, TextModel, TextPrompt
 from modelyard.tasks.shared import sizes
+from modelyard.tasks.shared.call_formats import find_call_format
 from modelyard.tasks.shared.chat_template import find_template_holder, render, turn_ends
 from modelyard.tasks.shared.conversation import (
     ChatOutput,
@@ -22,6 +23,7 @@ from modelyard.tasks.shared.conversation import (
 from modelyard.tasks.shared.generation import Generation, Prompt
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.prompts import refuse_long_conversation, refuse_streamed_list
+from modelyard.tasks.shared.tool_calls import Offer, names_of
 
 
 class ChatInputs(Inputs, frozen=True, kw_only=True):
@@ -34,7 +36,10 @@ class ChatInputs(Inputs, frozen=True, kw_only=True):
     text: Annotated[str | None, Meta(description="one user message, instead of messages")] = None
     tools: Annotated[
         list[dict[str, Any]] | None,
-        Meta(description="functions the model may call, as JSON schemas, where its chat template supports them"),
+        Meta(
+            description="functions the model may call, as JSON schemas, where its chat template supports them; those "
+            "that it calls are the answer's tool_calls"
+        ),
     ] = None
 
     def __post_init__(self) -> None:
@@ -52,7 +57,7 @@ def prompts(model: Model, call: Call[ChatInputs, ChatParams]) -> list[Prompt]:
     prompt = prompt_of(model, call)
     ids = model.tokenizer(prompt.text, add_special_tokens=False, verbose=False)["input_ids"]
     refuse_long_conversation(len(ids), model, call.params, prompt.field)
-    return [Prompt({"input_ids": ids, "attention_mask": [1] * len(ids)})]
+    return [Prompt({"input_ids": ids, "attention_mask": [1] * len(ids)}, offer=prompt.offer)]
 
 
 def texts(model: TextModel, call: Call[ChatInputs, ChatParams]) -> list[TextPrompt]:
@@ -79,7 +84,13 @@ def prompt_of(model: Model | TextModel, call: Call[ChatInputs, ChatParams]) -> T
     tools = call.inputs.tools
     if tools and "tools" not in str(holder.chat_template):
         raise InvalidRequest(field="tools", got=tools, accepted="none: this model's chat template knows no tools")
-    return TextPrompt(render(holder, conversation.messages, field, tools=tools), field=field)
+    text = render(holder, conversation.messages, field, tools=tools)
+    return TextPrompt(text, field=field, offer=offer_of(holder, tools) if tools else None)
+
+
+def offer_of(holder: Any, tools: Sequence[dict[str, Any]]) -> Offer:
+    """What may be called, and how a model with this template writes that it calls it."""
+    return Offer(find_call_format(str(holder.chat_template)), names_of(tools))
 
 
 def options(model: Model, _params: ChatParams) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.chat_template import render_blocks, turn_ends
-from modelyard.tasks.shared.generation import Generation, Prompt, Texts
+from modelyard.tasks.shared.generation import Generation, Prompt, Texts, plain_texts
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, pixels_of
 from modelyard.tasks.shared.lengths import media_size
@@ -87,7 +87,7 @@ def message_prompt(model: Model, call: Call[ImageToTextInputs, ImageToTextParams
 
 def answer(_call: Call[Any, Any], texts: Texts) -> ImageToTextOutput:
     """The text, or the texts where several were asked for."""
-    (text,) = texts
+    (text,) = plain_texts(texts)
     return text
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from modelyard.protocol import FinishReason
+from modelyard.tasks.shared.tool_calls import Offer
 
 Array = np.ndarray[Any, np.dtype[Any]]
 OnTokens = Callable[[int, Sequence[int]], bool]
@@ -83,11 +84,12 @@ class Model(Protocol):
 
 class TextPrompt(NamedTuple):
     """A prompt for a model that reads text. `shown`: what the answer begins with. `field`: of the request, that holds
-    it."""
+    it. `offer`: functions that the answer may call."""
 
     text: str
     shown: str = ""
     field: str = "text"
+    offer: Offer | None = None
 
 
 class Written(NamedTuple):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.generation import Generation, Prompt
+from modelyard.tasks.shared.generation import Generation, Prompt, answer_plain_texts
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.rewriting import RewrittenText, find_prefix, rewriting_prompts
-from modelyard.tasks.shared.texts import TextInputs, answer_texts, text_length
+from modelyard.tasks.shared.texts import TextInputs, text_length
 
 
 class SummarizationInputs(TextInputs, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ def prompts(model: Model, call: Call[SummarizationInputs, SummarizationParams]) 
     return rewriting_prompts(model, call, find_prefix(model, "summarization") or "")
 
 
-GENERATION = Generation(prompts=prompts, answer=answer_texts, left=False)
+GENERATION = Generation(prompts=prompts, answer=answer_plain_texts, left=False)
 
 TASK = Task(
     id="summarization",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from modelyard.tasks.base import Task
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.generation import Generation
+from modelyard.tasks.shared.generation import Generation, answer_plain_texts
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.rewriting import RewrittenText, rewriting_prompts
-from modelyard.tasks.shared.texts import TextInputs, answer_texts, text_length
+from modelyard.tasks.shared.texts import TextInputs, text_length
 
 
 class Text2TextGenerationInputs(TextInputs, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ Text2TextGenerationOutput = RewrittenText
 """The new text, without the old one."""
 
 
-GENERATION = Generation(prompts=rewriting_prompts, answer=answer_texts, left=False)
+GENERATION = Generation(prompts=rewriting_prompts, answer=answer_plain_texts, left=False)
 
 TASK = Task(
     id="text2text-generation",

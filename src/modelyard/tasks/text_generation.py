@@ -6,10 +6,10 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model, TextModel, TextPrompt
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.generation import Generation, Prompt
+from modelyard.tasks.shared.generation import Generation, Prompt, answer_plain_texts
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.prompts import refuse_long_prompt, refuse_streamed_list
-from modelyard.tasks.shared.texts import TextInputs, answer_texts, text_length, texts_of
+from modelyard.tasks.shared.texts import TextInputs, text_length, texts_of
 
 
 class TextGenerationInputs(TextInputs, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ def no_start() -> InvalidRequest:
     return InvalidRequest(field="text", got="", accepted="a text that is not empty: this model has no start token")
 
 
-GENERATION = Generation(prompts=prompts, answer=answer_texts, texts=texts, reads_ids=True)
+GENERATION = Generation(prompts=prompts, answer=answer_plain_texts, texts=texts, reads_ids=True)
 """A stream carries the prompt first, then the continuation as it is made."""
 
 TASK = Task(

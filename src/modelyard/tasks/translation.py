@@ -10,11 +10,11 @@ from msgspec import Meta
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.generation import Generation, Prompt
+from modelyard.tasks.shared.generation import Generation, Prompt, answer_plain_texts
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.languages import find_direction, source_language
 from modelyard.tasks.shared.rewriting import RewrittenText, rewriting_prompts
-from modelyard.tasks.shared.texts import TextInputs, answer_texts, text_length
+from modelyard.tasks.shared.texts import TextInputs, text_length
 
 
 class TranslationInputs(TextInputs, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ def options(model: Model, params: TranslationParams) -> Mapping[str, Any]:
     return {"forced_bos_token_id": direction.first_token}
 
 
-GENERATION = Generation(prompts=prompts, answer=answer_texts, left=False, options=options)
+GENERATION = Generation(prompts=prompts, answer=answer_plain_texts, left=False, options=options)
 
 TASK = Task(
     id="translation",

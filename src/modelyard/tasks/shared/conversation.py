@@ -20,9 +20,10 @@ from modelyard.media.videos import decode_video
 from modelyard.tasks.base import Call
 from modelyard.tasks.body import convert
 from modelyard.tasks.model import Array, Model, TextModel
-from modelyard.tasks.shared.generation import Texts
+from modelyard.tasks.shared.generation import Texts, WrittenText
 from modelyard.tasks.shared.lengths import media_size
 from modelyard.tasks.shared.sounds import read_sound, sampling_rate
+from modelyard.tasks.shared.tool_calls import ToolCall, with_read_arguments
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
@@ -59,6 +60,10 @@ class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
         str | list[TextBlock], Meta(description="the answer, in the form of the request: a string, or a list of blocks")
     ]
     role: Annotated[Literal["assistant"], Meta(description="always assistant")] = "assistant"
+    tool_calls: Annotated[
+        tuple[ToolCall, ...] | msgspec.UnsetType,
+        Meta(description="functions that the model calls, of those offered in tools; left out when there are none"),
+    ] = msgspec.UNSET
 
 
 ChatOutput = AssistantMessage | list[AssistantMessage]
@@ -87,6 +92,8 @@ class Conversation:
             raise InvalidRequest(field=f"{where}.content", got=None, accepted="a string, or a list of blocks")
         fields: dict[str, Any] = msgspec.to_builtins(message)
         fields["role"] = "system" if message.role == "developer" else message.role
+        if message.tool_calls:
+            fields["tool_calls"] = [with_read_arguments(call) for call in message.tool_calls]
         front = [] if media is None else self._add_media(media, self._kinds[0])
         blocks = [*front, *self._read_content(message.content or "", f"{where}.content")]
         fields["content"] = blocks if self._kinds else "".join(block["text"] for block in blocks)
@@ -144,17 +151,18 @@ def read_conversation(
 
 def answer_conversation(call: Call[Any, Any], texts: Texts) -> ChatOutput:
     """The assistant's message in the form of the last message that was sent: its content a string, or blocks."""
-    (text,) = texts
-    if isinstance(text, list):
-        return [assistant_message(call, one) for one in text]
-    return assistant_message(call, text)
+    (written,) = texts
+    if isinstance(written, list):
+        return [assistant_message(call, one) for one in written]
+    return assistant_message(call, written)
 
 
-def assistant_message(call: Call[Any, Any], text: str) -> AssistantMessage:
+def assistant_message(call: Call[Any, Any], written: WrittenText) -> AssistantMessage:
     """One answer in the form of the last message."""
     messages = call.inputs.messages
     blocks = isinstance(messages[-1].content if messages else None, list)
-    return AssistantMessage(content=[TextBlock(text)] if blocks else text)
+    content = [TextBlock(written.text)] if blocks else written.text
+    return AssistantMessage(content=content, tool_calls=written.tool_calls or msgspec.UNSET)
 
 
 def conversation_length(call: Call[Any, Any]) -> int:

@@ -20,9 +20,11 @@ MOST_HELD = 48
 class Detokenizer:
     """The text of one growing sequence. The pieces put together are the text of all its ids."""
 
-    def __init__(self, tokenizer: Any, prompt: Sequence[int] = ()) -> None:
-        """`prompt`: ids that come before, whose text is not emitted but decides about spaces."""
+    def __init__(self, tokenizer: Any, prompt: Sequence[int] = (), kept: Sequence[str] = ()) -> None:
+        """`prompt`: ids that come before, whose text is not emitted but decides about spaces. `kept`: special tokens
+        that are part of the text."""
         self._tokenizer = tokenizer
+        self._dropped = find_dropped(tokenizer, kept) if kept else None
         self._context, self._before = self._end_of(prompt)
         self._held: list[int] = []
 
@@ -48,7 +50,11 @@ class Detokenizer:
         return self._emit(final=True)
 
     def _decode(self, ids: list[int]) -> str:
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        if self._dropped is not None:
+            ids = [token for token in ids if token not in self._dropped]
+        text: str = self._tokenizer.decode(
+            ids, skip_special_tokens=self._dropped is None, clean_up_tokenization_spaces=False
+        )
         return text
 
     def _emit(self, *, final: bool) -> str:
@@ -61,3 +67,11 @@ class Detokenizer:
             self._before = self._decode(self._context)
         self._held = []
         return piece
+
+
+def find_dropped(tokenizer: Any, kept: Sequence[str]) -> frozenset[int] | None:
+    """The ids of special tokens, without `kept`; None when none of those is special, and all special ones go."""
+    special = {int(token): str(text) for token, text in tokenizer.added_tokens_decoder.items() if text.special}
+    special |= {int(token): str(tokenizer.convert_ids_to_tokens(int(token))) for token in tokenizer.all_special_ids}
+    dropped = frozenset(token for token, text in special.items() if text not in kept)
+    return None if len(dropped) == len(special) else dropped

@@ -8,17 +8,27 @@ from typing import Any
 from modelyard.tasks.base import Call
 from modelyard.tasks.shared.detokenizer import Detokenizer
 from modelyard.tasks.shared.generation_params import GenerationParams
+from modelyard.tasks.shared.tool_calls import CalledText, ToolCall, longest_overlap
 
 
 class GeneratedText:
     """One sequence's text as it grows: decoded, cut at the stop strings, sent on to whoever streams."""
 
-    def __init__(self, call: Call[Any, GenerationParams], detokenizer: Detokenizer, *, streams: bool) -> None:
-        """`streams` False keeps the call's `emit` out of it. Read only: `tokens` taken, whether it is `stopped`."""
+    def __init__(
+        self,
+        call: Call[Any, GenerationParams],
+        detokenizer: Detokenizer,
+        *,
+        streams: bool,
+        called: CalledText | None = None,
+    ) -> None:
+        """`streams` False keeps the call's `emit` out of it. `called` tells calls of functions from the content. Read
+        only: `tokens` taken, whether it is `stopped`."""
         stop = call.params.stop
         self._stops = [stop] if isinstance(stop, str) else list(stop or ())
         self._detokenizer = detokenizer
         self._emit = call.emit if streams else None
+        self._called = called
         self._sent: list[str] = []
         self._held = ""
         self.stopped = False
@@ -33,14 +43,18 @@ class GeneratedText:
             self._add(self._detokenizer.push((token,)))
         return self.stopped
 
-    def finish(self) -> str:
-        """The whole text, after the last token."""
+    def finish(self, *, is_whole: bool = True) -> tuple[str, tuple[ToolCall, ...]]:
+        """The whole text, after the last token, and the functions it calls. `is_whole` False: it was cut."""
         if not self.stopped:
             self._add(self._detokenizer.finish())
         if not self.stopped:
             self._send(self._held)
         self._held = ""
-        return "".join(self._sent)
+        tool_calls: tuple[ToolCall, ...] = ()
+        if self._called is not None:
+            rest, tool_calls = self._called.finish(is_whole=is_whole)
+            self._pass_on(rest)
+        return "".join(self._sent), tool_calls
 
     def _add(self, piece: str) -> None:
         """Sends what cannot be part of a stop string any more and holds the rest."""
@@ -55,15 +69,10 @@ class GeneratedText:
         self._held = text[end:]
 
     def _send(self, text: str) -> None:
+        self._pass_on(text if self._called is None else self._called.push(text))
+
+    def _pass_on(self, text: str) -> None:
         if text:
             self._sent.append(text)
             if self._emit is not None:
                 self._emit(text)
-
-
-def longest_overlap(text: str, stops: Sequence[str]) -> int:
-    """The length of the longest end of `text` that a stop string begins with."""
-    return max(
-        (size for stop in stops for size in range(1, min(len(stop), len(text) + 1)) if text.endswith(stop[:size])),
-        default=0,
-    )

@@ -19,6 +19,8 @@ from modelyard.tasks.shared.detokenizer import Detokenizer
 from modelyard.tasks.shared.encoding import Row, collate
 from modelyard.tasks.shared.generated_text import GeneratedText
 from modelyard.tasks.shared.generation_params import GenerationParams, options_of
+from modelyard.tasks.shared.texts import answer_texts
+from modelyard.tasks.shared.tool_calls import CalledText, Offer, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,15 @@ class Prompt:
 
     `row`: its token ids, unpadded. `arrays`: what the model reads besides or instead, by its own argument names
     (`pixel_values`, ...), a batch of one. `shown`: what the answer begins with: the prompt, where it is part of it.
-    `context`: the ids that the new ones continue, when their text runs on from the prompt's.
+    `context`: the ids that the new ones continue, when their text runs on from the prompt's. `offer`: functions that
+    the answer may call.
     """
 
     row: Row = field(default_factory=dict)
     arrays: Mapping[str, Array] = field(default_factory=dict)
     shown: str = ""
     context: Sequence[int] = ()
+    offer: Offer | None = None
 
     def count_tokens(self) -> int | None:
         """Tokens in it, padding not among them; None when the model reads none, as of a sound."""
@@ -47,13 +51,35 @@ class Prompt:
         return None if started is None else int(started.size)
 
 
-Texts = Sequence[str | list[str]]
+@dataclass(frozen=True, slots=True)
+class WrittenText:
+    """One text that was written. `new_tokens`: an end token counts, as it was made; what comes after a stop string does
+    not. `tool_calls`: functions that it calls, which are no part of the text.
+    """
+
+    text: str
+    new_tokens: int
+    finish_reason: FinishReason
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+Texts = Sequence[WrittenText | list[WrittenText]]
 """What was written to each prompt of a call, in order; a list where several sequences were asked for."""
+
+
+def plain_texts(texts: Texts) -> list[str | list[str]]:
+    """The texts alone."""
+    return [[each.text for each in one] if isinstance(one, list) else one.text for one in texts]
+
+
+def answer_plain_texts(call: Call[Any, Any], texts: Texts) -> Any:
+    """The texts in the form of the request's text: one, or a list."""
+    return answer_texts(call, plain_texts(texts))
 
 
 def each_sequence(texts: Texts) -> list[str]:
     """The sequences that were written to a call of one prompt."""
-    (written,) = texts
+    (written,) = plain_texts(texts)
     return [written] if isinstance(written, str) else written
 
 
@@ -122,17 +148,6 @@ class Generation:
         return outcome_of(self, call, written, counts)
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenText:
-    """One text that was written. `new_tokens`: an end token counts, as it was made; what comes after a stop string does
-    not.
-    """
-
-    text: str
-    new_tokens: int
-    finish_reason: FinishReason
-
-
 def outcome_of(
     generation: Generation,
     call: Call[Any, Any],
@@ -143,7 +158,7 @@ def outcome_of(
     """The answer to a call from what was written to each of its prompts, and what it took. `cached_tokens`: of the
     prompts', those that were not read."""
     several = asks_for_several(call.params)
-    texts = [[one.text for one in row] if several else row[0].text for row in written]
+    texts = [list(row) if several else row[0] for row in written]
     usage = usage_of([one for row in written for one in row], prompt_tokens, cached_tokens)
     return Outcome(generation.answer(call, texts), usage)
 
@@ -221,16 +236,17 @@ def show_prompt(call: Call[Any, Any], prompt: Prompt) -> None:
 
 def begin_text(model: Model, call: Call[Any, Any], prompt: Prompt, *, streams: bool) -> GeneratedText:
     """The text written to `prompt`, before its first token."""
-    return GeneratedText(call, Detokenizer(model.tokenizer, prompt.context), streams=streams)
+    kept = () if prompt.offer is None else prompt.offer.format.tokens
+    called = None if prompt.offer is None else CalledText(prompt.offer)
+    return GeneratedText(call, Detokenizer(model.tokenizer, prompt.context, kept), streams=streams, called=called)
 
 
 def finish_text(text: GeneratedText, prompt: Prompt, made: GeneratedTokens) -> WrittenText:
     """The text, after the last token. Tokens that it has not seen step by step are added first."""
     text.take(made.tokens[text.tokens :])
-    whole = prompt.shown + text.finish()
-    if text.stopped:
-        return WrittenText(whole, text.tokens, FinishReason.STOP)
-    return WrittenText(whole, made.new_tokens, made.finish_reason)
+    reason = FinishReason.STOP if text.stopped else made.finish_reason
+    content, tool_calls = text.finish(is_whole=reason is FinishReason.STOP)
+    return WrittenText(prompt.shown + content, text.tokens if text.stopped else made.new_tokens, reason, tool_calls)
 
 
 def read_sequence(model: Model, call: Call[Any, Any], prompt: Prompt, made: GeneratedTokens) -> WrittenText:

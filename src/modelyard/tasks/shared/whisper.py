@@ -102,7 +102,7 @@ class Transcription:
 
     def finish(self, *, timed: bool) -> Outcome:
         """The output, after the last window; with its parts and their times when `timed`."""
-        transcript = Transcript(self.text.finish(), self.chunks if timed else None)
+        transcript = Transcript(self.text.finish()[0], self.chunks if timed else None)
         return Outcome(transcript.output(), Usage(new_tokens=self.new_tokens, finish_reason=join_reasons(self.reasons)))
 
 

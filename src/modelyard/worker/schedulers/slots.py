@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
-from modelyard.protocol import Outcome
+from modelyard.protocol import FinishReason, Outcome
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import TextModel, TextPrompt, WritingPlan
 from modelyard.tasks.shared.generation import Generation, WrittenText, outcome_of
+from modelyard.tasks.shared.tool_calls import CalledText, ToolCall
 from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
 
 log = logging.getLogger(__name__)
@@ -212,15 +213,27 @@ class Slots(Scheduler):
                 text.tokens = min(text.tokens, most)
                 self._changed.notify()
 
+        called = None if prompt.offer is None else CalledText(prompt.offer)
+        content: list[str] = []
+
         def on_piece(piece: str) -> bool:
             if pending.ends():
                 return True
+            if called is not None:
+                piece = called.push(piece)
+                content.append(piece)
             if piece and emit is not None:
                 emit(piece)
             return False
 
         made = self._model.write(prompt, text.plan, text.index % pending.each, on_start, on_piece)
-        written = WrittenText(prompt.shown + made.text, made.new_tokens, made.finish_reason)
+        tool_calls: tuple[ToolCall, ...] = ()
+        if called is not None:
+            rest, tool_calls = called.finish(is_whole=made.finish_reason is FinishReason.STOP)
+            if rest and emit is not None:
+                emit(rest)
+            made = made._replace(text="".join((*content, rest)))
+        written = WrittenText(prompt.shown + made.text, made.new_tokens, made.finish_reason, tool_calls)
         if pending.add(text.index, written, made.prompt_tokens):
             rows, counts = pending.rows()
             pending.answer(outcome_of(self._generation, pending.call, rows, counts))
