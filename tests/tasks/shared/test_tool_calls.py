@@ -10,7 +10,7 @@ from modelyard.tasks.shared.call_formats import FORMATS, GENERIC, find_call_form
 from modelyard.tasks.shared.tool_calls import CalledText, CallFormat, Offer, ToolCall, names_of, with_read_arguments
 
 WEATHER = ("get_weather", {"city": "Zürich {é}", "days": 2, "exact": True})
-CLOCK = ("clock.now", {})
+CLOCK: tuple[str, dict[str, Any]] = ("clock.now", {})
 OFFERED = frozenset({"get_weather", "clock.now"})
 BY_NAME = {each.name: each for each in FORMATS}
 ARGUMENTS = json.dumps(WEATHER[1], ensure_ascii=False)
