@@ -235,7 +235,8 @@ EVERY_SETTING = {
     "forced_bos_token_id": 9, "forced_eos_token_id": 0, "remove_invalid_values": True,
     "exponential_decay_length_penalty": [3, 1.1], "suppress_tokens": [8], "begin_suppress_tokens": [10],
     "num_return_sequences": 1, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": [0], "decoder_start_token_id": 0,
-    "guidance_scale": 1.5, "seed": 4, "stop": ["zzz"],
+    "guidance_scale": 1.5, "seed": 4, "stop": ["zzz"], "json_schema": {"type": "string", "maxLength": 4},
+    "regex": "[a-z]{3}", "grammar": 'root ::= "a" root | "b"',
 }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ class Bench:
         self.answers: dict[str, Outcome | ModelyardError] = {}
         self.cancelled: set[str] = set()
         self.after_answer: Callable[[], None] = lambda: None
-        self.rows = Logged(model._model, model._defaults, 0, model._window, cache_bytes)
+        self.rows = Logged(model._model, model._defaults, 0, model._window, cache_bytes, model._grammars)
         self.rows.log = self.log
         assert TASK.generation is not None
         self.tokens = Tokens(TASK, TASK.generation, model, self.rows, **more)
@@ -142,6 +142,15 @@ MIXED: list[dict[str, Any]] = [
     {"max_new_tokens": 14, "num_beams": 2},
     {"max_new_tokens": 14, "stop": ["e", "on"]},
     {"max_new_tokens": 14, "forced_eos_token_id": 0},
+    {"max_new_tokens": 30, "regex": "[a-z]{3,9}( [a-z]{3,9}){2}"},
+    {"max_new_tokens": 30, "json_schema": {"type": "array", "maxItems": 4}, "temperature": 0.9, "seed": 7},
+    {
+        "max_new_tokens": 14,
+        "grammar": 'root ::= "a" root | "b"',
+        "do_sample": True,
+        "num_return_sequences": 2,
+        "seed": 5,
+    },
 ]
 
 

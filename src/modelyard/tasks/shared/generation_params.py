@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
@@ -18,6 +18,23 @@ Share = Annotated[float, Meta(gt=0, le=1)]
 Cutoff = Annotated[float, Meta(ge=0, lt=1)]
 Penalty = Annotated[float, Meta(gt=0, le=100)]
 MOST_SEQUENCES = 16
+MOST_FORM = 100_000
+"""Characters of a regular expression or a grammar."""
+FORMS = ("json_schema", "regex", "grammar")
+"""Params that hold a text to a form."""
+
+
+class TextForm(NamedTuple):
+    """What a text is held to: one of these."""
+
+    json_schema: dict[str, Any] | None = None
+    regex: str | None = None
+    grammar: str | None = None
+
+    @property
+    def field(self) -> str:
+        """Of the request."""
+        return next(f"params.{name}" for name in FORMS if getattr(self, name) is not None)
 
 
 class GenerationParams(Params, frozen=True, kw_only=True):
@@ -141,8 +158,22 @@ class GenerationParams(Params, frozen=True, kw_only=True):
         Meta(description="up to 16 strings; the answer ends before the first that occurs"),
     ] = None
 
+    json_schema: Annotated[
+        dict[str, Any] | None,
+        Meta(description='the text is JSON by this schema and nothing else; {"type": "object"}: any object'),
+    ] = None
+    regex: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=MOST_FORM)] | None,
+        Meta(description="the text matches this regular expression as a whole"),
+    ] = None
+    grammar: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=MOST_FORM)] | None,
+        Meta(description='the text follows this grammar, in llama.cpp\'s notation (GBNF): root ::= "yes" | "no"'),
+    ] = None
+
     def __post_init__(self) -> None:
         """Raises InvalidRequest for settings that contradict each other."""
+        self._check_form()
         for least, most in (("min_length", "max_length"), ("min_new_tokens", "max_new_tokens")):
             low, high = getattr(self, least), getattr(self, most)
             if low is not None and high is not None and low > high:
@@ -158,8 +189,25 @@ class GenerationParams(Params, frozen=True, kw_only=True):
                 accepted=f"at most num_beams, which is {self.num_beams}",
             )
 
+    @property
+    def form(self) -> TextForm | None:
+        """What the text is held to, if anything."""
+        given = {name: value for name in FORMS if (value := getattr(self, name)) is not None}
+        return TextForm(**given) if given else None
 
-_OWN = ("seed", "stop")
+    def _check_form(self) -> None:
+        """Raises InvalidRequest for a form beside another, or beside what leaves no token that it allows."""
+        given = [name for name in FORMS if getattr(self, name) is not None]
+        if len(given) > 1:
+            accepted = f"one of {', '.join(FORMS)}: {given[0]} is given too"
+            raise InvalidRequest(field=f"params.{given[1]}", got=getattr(self, given[1]), accepted=accepted)
+        for name in ("min_length", "min_new_tokens", "forced_bos_token_id", "forced_eos_token_id"):
+            if given and getattr(self, name):
+                accepted = f"nothing beside {given[0]}, which says when the text ends"
+                raise InvalidRequest(field=f"params.{name}", got=getattr(self, name), accepted=accepted)
+
+
+_OWN = ("seed", "stop", *FORMS)
 _IMPLY_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 _TOKEN_IDS = tuple(name for name in GenerationParams.__struct_fields__ if "token" in name and "new_tokens" not in name)
 
@@ -178,6 +226,8 @@ def options_of(params: GenerationParams, model: Model) -> dict[str, Any]:
         options = {name: value for name, value in options.items() if name not in _IMPLY_SAMPLING}
     if params.seed is not None:
         options["seed"] = params.seed
+    if (form := params.form) is not None:
+        options["form"] = form
     return options
 
 

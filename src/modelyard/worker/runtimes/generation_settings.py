@@ -33,11 +33,12 @@ def take_generation_defaults(model: Any) -> Any:
 
 
 def resolve_settings(defaults: Any, options: Mapping[str, Any], pad_token_id: int | None) -> tuple[Any, int | None]:
-    """The request's `options` over the model's `defaults`, and the seed, None when nothing is drawn at random.
+    """The request's `options` over the model's `defaults`, and the seed, None when nothing is drawn at random. A form
+    that the text is held to is no setting.
 
     `pad_token_id`: what pads where the defaults do not say. Raises InvalidRequest.
     """
-    settings = dict(options)
+    settings = {name: value for name, value in options.items() if name != "form"}
     seed, extra_ends = settings.pop("seed", None), settings.pop("stop_token_ids", ())
     config = copy.deepcopy(defaults)
     for limits in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.errors import InvalidRequest
-from modelyard.tasks.shared.generation_params import GenerationParams
+from modelyard.tasks.shared.generation_params import FORMS, GenerationParams
+from modelyard.worker.runtimes.grammar_text import write_grammar
 
 GREEDY = {"temperature": 0, "samplers": ["penalties", "temperature"]}
 DEFAULT_NEW_TOKENS = 256
@@ -29,7 +30,7 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """Settings that imply sampling; they are read by nothing else."""
 TAKEN = frozenset({
     *SAMPLING, "do_sample", "repetition_penalty", "seed", "stop", "max_new_tokens", "max_length", "max_time",
-    "num_return_sequences", "suppress_tokens", "min_new_tokens",
+    "num_return_sequences", "suppress_tokens", "min_new_tokens", *FORMS,
 })  # fmt: skip
 WITHOUT_EFFECT = frozenset({
     "use_cache", "renormalize_logits", "remove_invalid_values", "early_stopping", "length_penalty", "pad_token_id",
@@ -87,6 +88,8 @@ def plan_writing(params: GenerationParams, values: Mapping[str, Any]) -> GgufPla
     }
     if params.suppress_tokens:
         request["logit_bias"] = [[token, False] for token in params.suppress_tokens]
+    if (form := params.form) is not None:
+        request["grammar"] = write_grammar(form)
     return GgufPlan(request, params.max_new_tokens, params.max_length, params.seed, texts, params.max_time)
 
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import copy
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from transformers.generation import logits_process as library
 from transformers.generation.configuration_utils import GenerationMode
 
 from modelyard.worker.runtimes.generation_settings import UNSET_LENGTHS, new_token_limit, new_token_minimum
+from modelyard.worker.runtimes.grammars import GrammarProcessor
 from modelyard.worker.runtimes.stepping import MinimumLengths
 
 BLIND = (
@@ -33,12 +34,14 @@ _WHOLE_BATCH = ("guidance_scale", "stop_strings", "token_healing", "dola_layers"
 @dataclass(frozen=True, eq=False)
 class ChoicePlan:
     """See `tasks.token_model.TokenPlan`. `config`: a request's settings, filled in as the library does. `window`: most
-    tokens of prompt and answer together, when limited. `seed`: None: every call differs."""
+    tokens of prompt and answer together, when limited. `seed`: None: every call differs. `grammar`: opens what holds
+    the texts to one prompt to a form; None: they are free."""
 
     model: Any
     config: Any
     seed: int | None
     window: int | None
+    grammar: Callable[[], GrammarProcessor] | None = None
 
     @cached_property
     def sequences(self) -> int:
@@ -67,7 +70,7 @@ class ChoicePlan:
     @cached_property
     def shared(self) -> LogitsProcessorList | None:
         """The processors of all rows by this plan; None where each prompt needs its own."""
-        if any((self.config.min_length, self.config.min_new_tokens)):
+        if self.grammar is not None or any((self.config.min_length, self.config.min_new_tokens)):
             return None
         processors = self.processors((0,))
         return processors if all(isinstance(each, BLIND) for each in processors) else None
@@ -85,7 +88,9 @@ class ChoicePlan:
         least = new_token_minimum(config, len(ids), self.window)
         vars(config).update(UNSET_LENGTHS, max_length=len(ids) + longest)
         self.model._prepare_special_tokens(config, device=prompt.device)
-        own = [MinimumLengths([least], sorted(self.ends))] if self.ends and least else []
+        own: list[Any] = [MinimumLengths([least], sorted(self.ends))] if self.ends and least else []
+        if self.grammar is not None:
+            own.append(self.grammar())
         processors: LogitsProcessorList = self.model._get_logits_processor(
             generation_config=config,
             input_ids_seq_length=len(ids),
@@ -96,8 +101,17 @@ class ChoicePlan:
         return processors
 
 
-def plan_choice(model: Any, config: Any, seed: int | None, window: int | None) -> ChoicePlan | None:
-    """How tokens are chosen by a request's settings; None where the library's own loop has to run them."""
+def plan_choice(
+    model: Any,
+    config: Any,
+    seed: int | None,
+    window: int | None,
+    open_grammar: Callable[[frozenset[int]], GrammarProcessor] | None = None,
+) -> ChoicePlan | None:
+    """How tokens are chosen by a request's settings; None where the library's own loop has to run them.
+
+    `open_grammar`: what holds texts to a form, given the ids that end them.
+    """
     filled = model._prepare_generation_config(config)[0]
     # The library's own defaults for lengths are not ours.
     vars(filled).update({name: getattr(config, name) for name in UNSET_LENGTHS})
@@ -107,7 +121,8 @@ def plan_choice(model: Any, config: Any, seed: int | None, window: int | None) -
     )
     if own_loop or filled.get_generation_mode() not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
         return None
-    return ChoicePlan(model, filled, seed, window)
+    ends = frozenset(filled.eos_token_id or ())
+    return ChoicePlan(model, filled, seed, window, None if open_grammar is None else partial(open_grammar, ends))
 
 
 class PromptChoice:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from modelyard.tasks.token_model import Chosen, Failed
 from modelyard.worker.runtimes.failures import batch_errors
 from modelyard.worker.runtimes.generation_settings import resolve_settings
+from modelyard.worker.runtimes.grammars import Grammars
 from modelyard.worker.runtimes.kept_prefixes import FEWEST_SHARED, KeptPrefixes, KeptRow, Parts, count_common
 from modelyard.worker.runtimes.row_cache import GROWTH, RowCache
 from modelyard.worker.runtimes.token_choice import ChoicePlan, Choosing, PromptChoice, choose_tokens, plan_choice
@@ -82,11 +84,19 @@ class TokenRows:
     """See `tasks.token_model.TokenModel`."""
 
     def __init__(
-        self, model: Any, defaults: Any, pad_token_id: int | None, window: int | None, cache_bytes: int
+        self,
+        model: Any,
+        defaults: Any,
+        pad_token_id: int | None,
+        window: int | None,
+        cache_bytes: int,
+        grammars: Grammars | None = None,
     ) -> None:
         """`model`: the library's, of an architecture that `allows_rows` allows. `defaults`: its own settings. `window`:
-        most tokens of prompt and answer together, when limited. `cache_bytes`: what all rows may hold."""
+        most tokens of prompt and answer together, when limited. `cache_bytes`: what all rows may hold.
+        `grammars`: what texts may be held to; without it they are free."""
         self._model = model
+        self._grammars = grammars or Grammars(None, 0)
         self._defaults = defaults
         self._pad_token_id = pad_token_id
         self._window = window
@@ -107,7 +117,9 @@ class TokenRows:
     def find_plan(self, options: Mapping[str, Any]) -> ChoicePlan | None:
         """See TokenModel."""
         config, seed = resolve_settings(self._defaults, options, self._pad_token_id)
-        return plan_choice(self._model, config, seed, self._window)
+        form = options.get("form")
+        opened = None if form is None else partial(self._grammars.open, form)
+        return plan_choice(self._model, config, seed, self._window, opened)
 
     def open_rows(self, ids: Sequence[int], plan: Any) -> list[Row]:
         """See TokenModel."""

@@ -24,6 +24,7 @@ from modelyard.errors import InferenceFailed, ModelRefused
 from modelyard.records.precision import BF16, find_precision
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, GeneratedTokens, OnTokens
+from modelyard.tasks.shared.generation_params import TextForm
 from modelyard.tasks.token_model import TokenModel
 from modelyard.worker.runtimes.device import choose_device
 from modelyard.worker.runtimes.failures import batch_errors, loading_errors
@@ -35,6 +36,7 @@ from modelyard.worker.runtimes.generation_settings import (
     resolve_settings,
     take_generation_defaults,
 )
+from modelyard.worker.runtimes.grammars import Grammars
 from modelyard.worker.runtimes.heads import choose_class, refuse_missing_weights
 from modelyard.worker.runtimes.library_adapters import only_whole_adapters
 from modelyard.worker.runtimes.library_logs import quiet_library
@@ -163,6 +165,7 @@ class TransformersModel:
         self._reads_padding = kind in READS_PADDING or getattr(model, "reads_padding", False)
         self._accepted: dict[str, frozenset[str]] = {}
         self._defaults = take_generation_defaults(model)
+        self._grammars = Grammars(tokenizer, getattr(model.config.get_text_config(), "vocab_size", 0))
 
     @property
     def module(self) -> Any:
@@ -211,22 +214,24 @@ class TransformersModel:
         """See `tasks.model.Model.generate`.
 
         Rows run together when each gets what it would get alone. They run one after the other where the batch would
-        show in the answer: seeded sampling, and settings that read the prompt (padding would count as prompt).
+        show in the answer: seeded sampling, forms, and settings that read the prompt (padding would count as prompt).
         """
         pad_token_id = None if self.tokenizer is None else self.tokenizer.pad_token_id
         config, seed = resolve_settings(self._defaults, options, pad_token_id)
         lengths = prompt_lengths(inputs)
         answers: list[Sequence[GeneratedTokens]] = [()] * len(lengths)
+        form = options.get("form")
         for rows in groups(
             lengths,
             config,
-            seeded=seed is not None,
+            seeded=seed is not None or form is not None,
             seq2seq=self._seq2seq,
             window=self._window,
             reads_padding=self._reads_padding,
         ):
             with batch_errors(inputs), torch.inference_mode():
-                for row, answer in zip(rows, self._generate(inputs, rows, config, seed, on_tokens), strict=True):
+                made = self._generate(inputs, rows, config, seed, form, on_tokens)
+                for row, answer in zip(rows, made, strict=True):
                     answers[row] = answer
         return answers
 
@@ -235,10 +240,18 @@ class TransformersModel:
         if not allows_rows(self._model):
             return None
         padding = None if self.tokenizer is None else self.tokenizer.pad_token_id
-        return TokenRows(self._model, self._defaults, padding, self._window, plan_cache_bytes(self.device))
+        return TokenRows(
+            self._model, self._defaults, padding, self._window, plan_cache_bytes(self.device), self._grammars
+        )
 
     def _generate(
-        self, inputs: Mapping[str, Array], rows: Sequence[int], config: Any, seed: int | None, on_tokens: OnTokens
+        self,
+        inputs: Mapping[str, Array],
+        rows: Sequence[int],
+        config: Any,
+        seed: int | None,
+        form: TextForm | None,
+        on_tokens: OnTokens,
     ) -> Sequence[Sequence[GeneratedTokens]]:
         """Generates for `rows`, which fit into one batch of the library."""
         tensors = {name: self._tensor(cut_padding(inputs, name, rows)) for name in inputs}
@@ -262,7 +275,9 @@ class TransformersModel:
         if config.do_sample:
             # Every call seeds: replicas forked from one process would otherwise all draw the same numbers.
             torch.manual_seed(secrets.randbits(63) if seed is None else seed)
-        rules = [MinimumLengths(shortest, ends)] if ends and any(shortest) else []
+        rules: list[Any] = [MinimumLengths(shortest, ends)] if ends and any(shortest) else []
+        if form is not None:
+            rules.append(self._grammars.open(form, frozenset(ends)))
         sequences = find_generate(self._model)(
             **tensors,
             generation_config=config,

@@ -1,0 +1,57 @@
+"""Forms that a text must keep to, as llguidance reads them: by itself beside torch, and inside llama.cpp.
+
+One reading for all runtimes, so that each takes and refuses the same. llama.cpp by itself says of a form that it cannot
+read nothing at all, and writes freely. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from modelyard.errors import InvalidRequest
+from modelyard.tasks.shared.generation_params import TextForm
+
+JSON_BLANKS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""JSON as Python writes it, which models have read most of. Blanks wherever JSON allows them would let a model write
+blanks for ever."""
+PLACE = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
+"""Where in the rules above the library met it, which the request does not know."""
+HEADER = "%llguidance {}\n"
+"""By which llama.cpp tells such a grammar from one of its own."""
+
+
+def write_grammar(form: TextForm) -> str:
+    """A form as a grammar. Raises InvalidRequest for one that cannot be read."""
+    from llguidance import LLMatcher  # in 60 ms, by the first request that gives a form
+
+    grammar = HEADER + write_rules(form)
+    if complaint := LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar)):
+        raise unreadable(form, complaint)
+    return grammar
+
+
+def write_rules(form: TextForm) -> str:
+    """Its rules, the first of which is `start`. Raises InvalidRequest for a grammar that cannot be read."""
+    if form.json_schema is not None:
+        return f"start: %json {json.dumps({**form.json_schema, 'x-guidance': JSON_BLANKS})}"
+    if form.regex is not None:
+        return f"start: TEXT\nTEXT: /{escape_slashes(form.regex)}/"
+    from llguidance.gbnf_to_lark import any_to_lark
+
+    try:
+        return str(any_to_lark(form.grammar))
+    except Exception as error:  # the library's reader raises what it likes
+        raise unreadable(form, str(error)) from error
+
+
+def escape_slashes(regex: str) -> str:
+    """A regular expression as it stands between slashes, on one line."""
+    escaped = re.sub(r"(\\.)|/", lambda found: found[1] or r"\/", regex, flags=re.DOTALL)
+    return escaped.replace("\n", r"\n").replace("\r", r"\r")
+
+
+def unreadable(form: TextForm, complaint: str) -> InvalidRequest:
+    """What is wrong with a form, in the first line of the library's words."""
+    said = PLACE.sub("", complaint.strip().partition("\n")[0])
+    return InvalidRequest(f"{form.field}: cannot be followed: {said}", field=form.field)
