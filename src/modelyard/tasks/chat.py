@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -11,7 +11,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.model import Model, TextModel, TextPrompt
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.call_formats import find_call_format
+from modelyard.tasks.shared.call_formats import GENERIC, find_call_format
 from modelyard.tasks.shared.chat_template import find_template_holder, render, turn_ends
 from modelyard.tasks.shared.conversation import (
     ChatOutput,
@@ -85,12 +85,14 @@ def prompt_of(model: Model | TextModel, call: Call[ChatInputs, ChatParams]) -> T
     if tools and "tools" not in str(holder.chat_template):
         raise InvalidRequest(field="tools", got=tools, accepted="none: this model's chat template knows no tools")
     text = render(holder, conversation.messages, field, tools=tools)
-    return TextPrompt(text, field=field, offer=offer_of(holder, tools) if tools else None)
+    return TextPrompt(text, field=field, offer=offer_of(holder, call) if tools else None)
 
 
-def offer_of(holder: Any, tools: Sequence[dict[str, Any]]) -> Offer:
-    """What may be called, and how a model with this template writes that it calls it."""
-    return Offer(find_call_format(str(holder.chat_template)), names_of(tools))
+def offer_of(holder: Any, call: Call[ChatInputs, ChatParams]) -> Offer:
+    """What may be called, and how a model with this template writes that it calls it: as plain JSON where the answer is
+    held to a form."""
+    written = GENERIC if call.params.form is not None else find_call_format(str(holder.chat_template))
+    return Offer(written, names_of(call.inputs.tools or ()))
 
 
 def options(model: Model, _params: ChatParams) -> Mapping[str, Any]:

@@ -10,13 +10,8 @@ from msgspec import UNSET, Meta, UnsetType
 from modelyard.gateway.shapes.base import described
 from modelyard.gateway.shapes.inference import SCHEMAS
 from modelyard.gateway.shapes.openai.base import CompletionUsage, OpenAIShape, StreamOptions
+from modelyard.gateway.shapes.openai.tools import CalledTool, NamedTool, ResponseFormat, Tool
 from modelyard.gateway.shapes.openai.writing import WritingBody
-
-
-class ResponseFormat(OpenAIShape, frozen=True, kw_only=True):
-    """In what form the answer is wanted."""
-
-    type: Annotated[Literal["text"], described("text.", accepted='"text": other formats are not served here')]
 
 
 class ChatBody(WritingBody, frozen=True, kw_only=True):
@@ -37,6 +32,21 @@ class ChatBody(WritingBody, frozen=True, kw_only=True):
         described("Most tokens to make; without it as many as the model's settings say, or 256."),
     ] = None
     response_format: Annotated[ResponseFormat | None, described("In what form the answer is wanted.")] = None
+    tools: Annotated[
+        list[Tool] | None,
+        described("Functions that the model may call, where its chat template knows them.", accepted="a list of tools"),
+    ] = None
+    tool_choice: Annotated[
+        Literal["none", "auto", "required"] | NamedTool | None,
+        described(
+            "auto: the model calls or answers; none: it is not told of the tools; required: it calls at least one; a "
+            "tool: it calls that one. A call that is demanded always fits its function's schema.",
+            accepted='"none", "auto", "required", or {"type": "function", "function": {"name": ...}}',
+        ),
+    ] = None
+    parallel_tool_calls: Annotated[
+        bool | None, described("False: one call where tool_choice demands one; elsewhere the model decides.")
+    ] = None
     modalities: Annotated[
         list[Literal["text"]] | None, described('["text"]: answers are texts.', accepted='["text"]')
     ] = None
@@ -46,7 +56,8 @@ class ChatMessage(OpenAIShape, frozen=True, kw_only=True):
     """The assistant's message."""
 
     role: Annotated[Literal["assistant"], described("Always assistant.")] = "assistant"
-    content: Annotated[str, described("What it says.")]
+    content: Annotated[str | None, described("What it says; null where it only calls functions.")]
+    tool_calls: Annotated[Sequence[CalledTool] | UnsetType, described("The functions that it calls, if any.")] = UNSET
     refusal: Annotated[None, described("Always null.")] = None
 
 
@@ -56,7 +67,7 @@ class ChatChoice(OpenAIShape, frozen=True, kw_only=True):
     index: Annotated[int, described("From 0.")]
     message: Annotated[ChatMessage, described("The assistant's message.")]
     logprobs: Annotated[None, described("Always null.")] = None
-    finish_reason: Annotated[str, described("stop, or length where the most tokens were reached.")]
+    finish_reason: Annotated[str, described("stop, length where the most tokens were reached, or tool_calls.")]
 
 
 class ChatCompletion(OpenAIShape, frozen=True, kw_only=True):
@@ -75,6 +86,9 @@ class ChatDelta(OpenAIShape, frozen=True, kw_only=True):
 
     role: Annotated[Literal["assistant"] | UnsetType, described("In the first event.")] = UNSET
     content: Annotated[str | UnsetType, described("More of what it says.")] = UNSET
+    tool_calls: Annotated[
+        Sequence[CalledTool] | UnsetType, described("A part of a call: first who is called, then with what.")
+    ] = UNSET
 
 
 class ChatChunkChoice(OpenAIShape, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from modelyard.gateway.shapes.openai.chat import (
 )
 from modelyard.gateway.surfaces.base import Payload, UnifiedBody
 from modelyard.gateway.surfaces.openai.base import DONE, EVENTS, OpenAISurface, encode, event, now, refuse_task
+from modelyard.gateway.surfaces.openai.tools import form_of, show_calls, split_calls, tools_of
 from modelyard.gateway.surfaces.openai.writing import NAMES, check_stream_options, params_of, wants_usage
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
@@ -59,7 +60,8 @@ class ChatCompletions(OpenAISurface):
         body = asked.body
         return {
             "messages": body.messages,
-            "params": params_of(body, asked.extras, most_tokens(body)),
+            **tools_of(body),
+            "params": params_of(body, asked.extras, most_tokens(body)) | form_of(body),
             "stream": body.stream and (body.n or 1) == 1,
         }
 
@@ -71,8 +73,8 @@ class ChatCompletions(OpenAISurface):
         last = ending(request, outcome)
         if request.inference.stream:
             return Payload(last)
-        texts = texts_of(outcome.output)
-        first = [chunk(request, ChatDelta(role="assistant", content=text), at) for at, text in enumerate(texts)]
+        said = enumerate(texts_of(outcome.output))
+        first = [chunk(request, ChatDelta(role="assistant", content=text), at) for at, text in said]
         return Payload(b"".join([*first, last]), EVENTS)
 
     def opening(self, request: ModelRequest) -> bytes:
@@ -96,8 +98,8 @@ def completion(request: ModelRequest, outcome: Outcome) -> ChatCompletion:
     """The whole answer."""
     asked: Asked = request.asked
     choices = [
-        ChatChoice(index=at, message=ChatMessage(content=text), finish_reason=reason_of(outcome.usage, at))
-        for at, text in enumerate(texts_of(outcome.output))
+        ChatChoice(index=at, message=show_message(message), finish_reason=why_ended(message, outcome, at))
+        for at, message in enumerate(messages_of(outcome.output))
     ]
     return ChatCompletion(
         id=PREFIX + request.id,
@@ -130,19 +132,37 @@ def chunk_event(
 
 
 def ending(request: ModelRequest, outcome: Outcome) -> bytes:
-    """Why each answer ended, the usage where it is wanted, and that this is the end."""
+    """What each answer calls and why it ended, the usage where it is wanted, and that this is the end."""
     asked: Asked = request.asked
-    ends = [
-        chunk(request, ChatDelta(), at, reason_of(outcome.usage, at)) for at in range(len(texts_of(outcome.output)))
-    ]
+    ends = []
+    for at, message in enumerate(messages_of(outcome.output)):
+        calls = split_calls(show_calls(message))
+        ends += [chunk(request, ChatDelta(tool_calls=[call]), at) for call in calls]
+        ends.append(chunk(request, ChatDelta(), at, why_ended(message, outcome, at)))
     usage = [chunk_event(request, [], show_usage(outcome.usage))] if wants_usage(asked.body) else []
     return b"".join([*ends, *usage, DONE])
 
 
+def show_message(message: Mapping[str, Any]) -> ChatMessage:
+    """One answer."""
+    text, calls = text_of(message["content"]), show_calls(message)
+    return ChatMessage(content=None if calls and not text else text, tool_calls=calls or UNSET)
+
+
+def why_ended(message: Mapping[str, Any], outcome: Outcome, place: int) -> str:
+    """Why the answer number `place` ended: in calls, unless the limit cut it."""
+    reason = reason_of(outcome.usage, place)
+    return "tool_calls" if reason == "stop" and message.get("tool_calls") else reason
+
+
+def messages_of(output: Any) -> list[dict[str, Any]]:
+    """The messages that the task answered with."""
+    return output if isinstance(output, list) else [output]
+
+
 def texts_of(output: Any) -> list[str]:
-    """What each of the messages says that the task answered with."""
-    messages = output if isinstance(output, list) else [output]
-    return [text_of(message["content"]) for message in messages]
+    """What each of them says."""
+    return [text_of(message["content"]) for message in messages_of(output)]
 
 
 def text_of(content: str | list[dict[str, Any]]) -> str:

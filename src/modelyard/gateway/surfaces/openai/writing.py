@@ -16,10 +16,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "functions": ([],),
     "logit_bias": ({},),
     "logprobs": (False,),
-    "parallel_tool_calls": (True, False),
     "reasoning_effort": ("none",),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
     "top_logprobs": (0,),
     "web_search_options": (),
 }
@@ -27,6 +24,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 NAMES = {
     "params.num_return_sequences": "n",
     "params.max_new_tokens": "max_tokens",
+    "params.json_schema": "response_format",
 }
 """Params of ours → OpenAI's fields, where they differ in more than the prefix."""
 
