@@ -56,13 +56,15 @@ def test_each_row_of_a_batch_counts_its_own_tokens_and_no_padding(gpt2: Model) -
 def test_the_tokens_of_a_list_are_summed(gpt2: Model) -> None:
     texts = ["I", "Once upon a time"]
     found = usage(TEXT_GENERATION, gpt2, {"text": texts, "params": {"max_new_tokens": 4, "min_new_tokens": 4}})
-    assert found == Usage(sum(length(gpt2, text) for text in texts), 8, FinishReason.LENGTH)
+    each = [FinishReason.LENGTH] * 2
+    assert found == Usage(sum(length(gpt2, text) for text in texts), 8, FinishReason.LENGTH, finish_reasons=each)
 
 
 def test_several_sequences_share_one_prompt(gpt2: Model) -> None:
     params = {"max_new_tokens": 4, "min_new_tokens": 4, "num_return_sequences": 3, "do_sample": True}
     found = usage(TEXT_GENERATION, gpt2, {"text": "Once upon", "params": params})
-    assert found == Usage(length(gpt2, "Once upon"), 12, FinishReason.LENGTH)
+    each = [FinishReason.LENGTH] * 3
+    assert found == Usage(length(gpt2, "Once upon"), 12, FinishReason.LENGTH, finish_reasons=each)
 
 
 def test_an_end_token_counts_as_made(script: Model) -> None:
