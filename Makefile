@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := check-and-test
 .PHONY: check-and-test setup demo run quick test test-gpu check bench \
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-install coverage
+  verify-models verify-install coverage
 
 # How many processes share the tests: two more than two cores, as tests wait for servers and servers for tests, and where
 # another process keeps a core busy each of them has its turn. Those that need the same server, port or database stay in
@@ -77,7 +77,8 @@ coverage: $(STAMP)
 	$(BIN)/python -m tests.coverage --processes $(PROCESSES) $(if $(FAMILY),--family '$(FAMILY)') $(if $(AGAIN),--again)
 
 # What takes minutes. Each part runs alone.
-verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants verify-install
+verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
+  verify-models verify-install
 
 verify-load: $(STAMP)
 	$(PYTEST) -m 'verify(part="load")'
@@ -101,6 +102,10 @@ verify-fuzz: $(STAMP)
 
 verify-variants: $(STAMP)
 	$(PYTEST) -m 'verify(part="variants")'
+
+# Real models, hundreds of requests.
+verify-models: $(STAMP)
+	$(PYTEST) -m 'verify(part="models")'
 
 verify-install: $(STAMP)
 	$(PYTEST) -m 'verify(part="install")' --timeout 3600

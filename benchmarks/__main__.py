@@ -13,7 +13,7 @@ from benchmarks.report import BOUNDS
 
 NAMES = (
     "cold_boot", "replica_memory", "gateway_overhead", "upload_stall", "catalogue", "measured_memory", "quantised",
-    "gguf", "generation", "mixed_lengths", "idle_clusters", "crowded", "against", "peers",
+    "gguf", "generation", "forms", "mixed_lengths", "idle_clusters", "crowded", "against", "peers",
 )  # fmt: skip
 
 

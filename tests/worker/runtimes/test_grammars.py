@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+from modelyard.catalog.cards import make_card
+from modelyard.catalog.found import Found
+from modelyard.catalog.inspection import inspect_folder
+from modelyard.engine.local import LocalEngine
 from modelyard.errors import InvalidRequest
 from modelyard.protocol import FinishReason
+from modelyard.records.models import Source
+from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.model import TextPrompt
 from modelyard.tasks.registry import get_task
 from modelyard.tasks.shared.generation_params import GenerationParams, TextForm
+from modelyard.units import GIB
 from modelyard.worker.runtimes.grammar_text import write_grammar
 from tests.builders import real
 from tests.builders.fixtures import Ask, Load
 from tests.builders.schemas import draw_schema
+from tests.engine.harness import SECRET, Harness, new_id
 
 CHAT, WRITE = get_task("chat"), get_task("text-generation")
 LONGEST = 700
@@ -143,3 +153,27 @@ def test_json_has_the_blanks_that_models_have_read_most_of() -> None:
     grammar = write_grammar(TextForm(json_schema=schema))
     assert grammar.startswith("%llguidance {}\nstart: %json ")
     assert json.loads(grammar.partition("%json ")[2])["x-guidance"]["whitespace_flexible"] is False
+
+
+@pytest.mark.verify(part="models")
+@pytest.mark.parametrize("folder", [real.smollm2, lambda: real.smollm2_gguf().parent], ids=["torch", "gguf"])
+async def test_two_hundred_schemas_are_kept_by_a_real_model(folder: Callable[[], Path]) -> None:
+    """Sixteen at once, as the server asks a replica: every answer is JSON that fits its schema."""
+    engine = LocalEngine(64 * GIB)
+    await engine.start()
+    try:
+        there = Harness(engine)
+        found = Found("real/smollm2", Source.FOLDER, inspect_folder(folder()), folder())
+        spec = replace(ReplicaSpec.of(new_id(), make_card(found), folder()), secret=SECRET, threads=2)
+        link = await there.boot(spec)
+        sixteen = asyncio.Semaphore(16)
+
+        async def ask(seed: int) -> None:
+            params = {"max_new_tokens": LONGEST, "json_schema": draw_schema(seed)}
+            async with sixteen:
+                outcome = await link.request({"text": f"An example, number {seed}."}, params, stream=False).run()
+            check(outcome.output["content"], params["json_schema"])
+
+        await asyncio.gather(*(ask(seed) for seed in range(200)))
+    finally:
+        await engine.close()
