@@ -71,6 +71,14 @@ def test_a_folder_of_the_source_has_a_folder_of_tests(folder: Path) -> None:
     assert any((ROOT / "tests" / folder.relative_to(SOURCE)).glob("**/test_*.py"))
 
 
+@pytest.mark.parametrize("root", ["src", "tests", "benchmarks"])
+def test_no_module_has_the_name_of_a_folder_beside_it(root: str) -> None:
+    """Which of the two an import finds would depend on what was imported before."""
+    modules = list((ROOT / root).rglob("[!.]*.py"))
+    assert modules
+    assert [path for path in modules if any(path.with_suffix("").glob("*.py")) and ".packages" not in path.parts] == []
+
+
 def test_modules_are_short() -> None:
     lengths = {module_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
     assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
