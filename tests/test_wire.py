@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 
 import msgspec
@@ -32,7 +31,7 @@ from modelyard.protocol import (
     StatusUpdate,
     Usage,
 )
-from modelyard.wire import BrokenStream, Unsendable, decode, encode, read_frame
+from modelyard.wire import MAX_FRAME_BYTES, BrokenStream, FrameConnection, Unsendable, decode, encode
 
 integers = st.integers(-(2**63), 2**64 - 1)
 scalars = st.none() | st.booleans() | integers | st.floats(allow_nan=False) | st.text() | st.binary()
@@ -67,15 +66,24 @@ places = st.integers(0, 2**16)
 """Places in a stream, once taken modulo its length."""
 
 
-async def read_all(data: bytes, **options: int) -> list[Frame]:
-    """Every frame of a connection that carried `data` and was then closed by the peer."""
-    reader = asyncio.StreamReader()
-    reader.feed_data(data)
-    reader.feed_eof()
-    found = []
-    while (frame := await read_frame(reader, **options)) is not None:
-        found.append(frame)
-    return found
+class Received:
+    """What a connection hands over."""
+
+    def __init__(self, max_bytes: int = MAX_FRAME_BYTES) -> None:
+        self.frames: list[Frame] = []
+        self.ends: list[BrokenStream | None] = []
+        self.connection = FrameConnection(self.frames.append, self.ends.append, max_bytes=max_bytes)
+
+
+async def read_all(data: bytes, max_bytes: int = MAX_FRAME_BYTES) -> list[Frame]:
+    """Every frame of a connection that carried `data` and was then closed by the peer. Raises what ended it."""
+    received = Received(max_bytes)
+    received.connection.data_received(data)
+    received.connection.connection_lost(None)
+    (fault,) = received.ends
+    if fault is not None:
+        raise fault
+    return received.frames
 
 
 @given(frames)
@@ -89,20 +97,12 @@ def test_a_frame_survives_the_way(frame: Frame) -> None:
 async def test_frames_arrive_in_order_however_they_are_cut(sent: list[Frame], places: list[int]) -> None:
     stream = b"".join(map(encode, sent))
     cuts = sorted(place % (len(stream) + 1) for place in places)
-    reader = asyncio.StreamReader()
-
-    async def feed() -> None:
-        for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
-            reader.feed_data(stream[start:end])
-            await asyncio.sleep(0)
-        reader.feed_eof()
-
-    feeding = asyncio.create_task(feed())
-    found = []
-    while (frame := await read_frame(reader)) is not None:
-        found.append(frame)
-    await feeding
-    assert found == sent
+    received = Received()
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        received.connection.data_received(stream[start:end])
+    received.connection.connection_lost(None)
+    assert received.frames == sent
+    assert received.ends == [None]
 
 
 @given(frames, places)
@@ -152,10 +152,25 @@ def test_what_is_no_frame(payload: bytes) -> None:
 
 
 async def test_a_length_out_of_bounds_is_refused_before_anything_is_read() -> None:
-    reader = asyncio.StreamReader()
-    reader.feed_data(struct.pack(">I", wire.MAX_FRAME_BYTES + 1))
-    with pytest.raises(BrokenStream, match="at most 268435456"):
-        await read_frame(reader)  # would wait for more, were the length believed
+    received = Received()
+    received.connection.data_received(struct.pack(">I", wire.MAX_FRAME_BYTES + 1))
+    (fault,) = received.ends  # it would wait for more, were the length believed
+    assert "at most 268435456" in str(fault)
+
+
+async def test_nothing_is_handed_over_after_what_could_not_be_taken() -> None:
+    taken: list[Frame] = []
+    ends: list[BrokenStream | None] = []
+
+    def take(frame: Frame) -> None:
+        taken.append(frame)
+        raise ValueError(frame)
+
+    connection = FrameConnection(take, ends.append)
+    connection.data_received(encode(Ping(1)) + encode(Ping(2)))
+    connection.data_received(encode(Ping(3)))
+    connection.connection_lost(None)
+    assert (taken, ends) == ([Ping(1)], [None])
 
 
 async def test_a_reader_may_ask_for_less() -> None:
@@ -163,6 +178,18 @@ async def test_a_reader_may_ask_for_less() -> None:
     assert await read_all(hello, max_bytes=len(hello) - 4) == [Hello("x" * 100)]
     with pytest.raises(BrokenStream, match="at most 103"):
         await read_all(hello, max_bytes=103)
+
+
+async def test_what_comes_while_a_connection_is_held_is_handed_over_afterwards() -> None:
+    received = Received()
+    later: list[Frame] = []
+    received.connection.take = lambda frame: received.connection.hold()
+    received.connection.data_received(encode(Hello()) + encode(Ping(1)) + encode(Ping(2))[:3])
+    received.connection.data_received(encode(Ping(2))[3:])
+    received.connection.connection_lost(None)
+    assert (later, received.ends) == ([], [])
+    received.connection.go_on(later.append)
+    assert (later, received.ends) == ([Ping(1), Ping(2)], [None])
 
 
 def test_a_body_that_is_too_large_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,18 +1,23 @@
 """Frames between a server and its workers: 4-byte big-endian length, then a `protocol.Frame` in msgpack.
 
-Owns the encoding and its limits; does nothing with what it has read. Many requests share a connection.
+Owns the encoding, its limits, and one end of a connection; does nothing with what it has read. Many requests share a
+connection.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import struct
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import msgspec
 
 from modelyard.protocol import Frame
+
+log = logging.getLogger(__name__)
 
 _LENGTH = struct.Struct(">I")
 MAX_FRAME_BYTES = 256 * 1024**2
@@ -108,7 +113,7 @@ def encode_around_blobs(frame: Frame) -> list[bytes | bytearray]:
     return [_LENGTH.pack(size), *pieces]
 
 
-def decode(payload: bytes) -> Frame:
+def decode(payload: bytes | memoryview) -> Frame:
     """The inverse of `encode` for one frame, without its length. Raises WrongFrame."""
     try:
         return _decoder.decode(payload)
@@ -116,38 +121,171 @@ def decode(payload: bytes) -> Frame:
         raise WrongFrame(f"not a frame: {error}") from error
 
 
-async def read_frame(
-    reader: asyncio.StreamReader, max_bytes: int = MAX_FRAME_BYTES, turn: asyncio.Lock | None = None
-) -> Frame | None:
-    """The next frame, of at most `max_bytes`, or None when the peer closed the connection between frames.
+class FrameConnection(asyncio.Protocol):
+    """One end of a connection: hands over frames as they arrive, and sends those of one turn of the loop together.
 
-    With `turn`, a large one is read while holding it, within LARGE_FRAME_S. Raises: BrokenStream when the peer closed
-    inside a frame, or sent something else.
+    Not on asyncio's streams: they take a task, and three futures and coroutines for each frame.
     """
-    try:
-        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-    except asyncio.IncompleteReadError as error:
-        if error.partial:
-            raise EndedInFrame("connection closed inside a frame") from error
-        return None
-    except ConnectionError:
-        return None
-    if length > max_bytes:
-        raise BrokenStream(f"frame of {length} bytes; at most {max_bytes}")
-    try:
-        if turn is not None and length > LARGE_FRAME_BYTES:
-            return await read_large(reader, length, turn)
-        return decode(await reader.readexactly(length))
-    except (asyncio.IncompleteReadError, ConnectionError) as error:
-        raise EndedInFrame("connection closed inside a frame") from error
 
+    def __init__(
+        self,
+        take: Callable[[Frame], None],
+        ended: Callable[[BrokenStream | None], None],
+        *,
+        max_bytes: int = MAX_FRAME_BYTES,
+        turn: asyncio.Lock | None = None,
+    ) -> None:
+        """`take` gets each frame; what it raises ends the connection. `ended` is called once, when no frame comes any
+        more, with what the peer did wrong, if it did. `max_bytes`: of the largest frame that is read; may be changed.
+        `turn`: held while a large frame is read, which then has to be there within LARGE_FRAME_S."""
+        self.take = take
+        self.max_bytes = max_bytes
+        self._ended = ended
+        self._turn = turn
+        self._transport: asyncio.Transport | None = None
+        self._gone = asyncio.get_running_loop().create_future()
+        self._reads = True
+        self._is_held = self._left_meanwhile = False
+        self._has_ended = False
+        self._rest = bytearray()
+        """What has arrived of the next frame, of which `_needed_bytes` are needed before it can be looked at."""
+        self._needed_bytes = 0
+        self._large: asyncio.Future[None] | None = None
+        """Done when the large frame that is being read is here."""
+        self._unsent: list[bytes | bytearray] = []
 
-async def read_large(reader: asyncio.StreamReader, length: int, turn: asyncio.Lock) -> Frame:
-    """The rest of a large frame. Raises BrokenStream, IncompleteReadError, ConnectionError."""
-    async with turn:
+    # --- what asyncio calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes | bytearray) -> None:
+        if not self._reads:
+            return
+        if self._rest or self._is_held:
+            self._rest += data
+            if self._is_held or len(self._rest) < self._needed_bytes:
+                return
+            data, self._rest = self._rest, bytearray()
         try:
-            async with asyncio.timeout(LARGE_FRAME_S):
-                payload = await reader.readexactly(length)
-        except TimeoutError:
-            raise BrokenStream(f"a frame of {length} bytes was not there within {LARGE_FRAME_S:.0f} s") from None
-        return decode(payload)
+            read = self._take_whole(data)
+        except BrokenStream as error:
+            self._end(error)
+        except Exception:
+            log.exception("a connection ends, for a frame could not be taken")
+            self._end(None)
+        else:
+            self._rest += data[read:] if read else data
+
+    def eof_received(self) -> None:
+        if self._is_held:
+            self._left_meanwhile = True
+            return
+        was_cut = self._reads and self._rest
+        self._end(EndedInFrame("connection closed inside a frame") if was_cut else None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.eof_received()
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    # --- reading ---
+
+    def hold(self) -> None:
+        """Hands over nothing more, not even an end, until `go_on`."""
+        self._is_held = True
+
+    def go_on(self, take: Callable[[Frame], None]) -> None:
+        """Hands over to `take` what has come meanwhile, and what comes from now on."""
+        self.take, self._is_held = take, False
+        data, self._rest = self._rest, bytearray()
+        self.data_received(data)
+        if self._left_meanwhile:
+            self.eof_received()
+
+    def _take_whole(self, data: bytes | bytearray) -> int:
+        """Hands over the frames that are whole; how many bytes they took. Raises BrokenStream, and what `take` does."""
+        read, end = 0, len(data)
+        while end - read >= _LENGTH.size and self._reads and not self._is_held:
+            (length,) = _LENGTH.unpack_from(data, read)
+            if length > self.max_bytes:
+                raise BrokenStream(f"frame of {length} bytes; at most {self.max_bytes}")
+            begin = read + _LENGTH.size
+            if end - begin < length:
+                self._needed_bytes = _LENGTH.size + length
+                if length > LARGE_FRAME_BYTES and self._turn is not None and self._large is None:
+                    self._begin_large(length, self._turn)
+                return read
+            read = begin + length
+            self.take(decode(memoryview(data)[begin:read]))
+            if self._large is not None:
+                self._end_large()
+        self._needed_bytes = _LENGTH.size
+        return read
+
+    def _begin_large(self, length: int, turn: asyncio.Lock) -> None:
+        """Reads no further before it is this connection's turn."""
+        self._large = asyncio.get_running_loop().create_future()
+        self._reading = asyncio.create_task(self._read_large(self._large, length, turn), name="large frame")
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    async def _read_large(self, here: asyncio.Future[None], length: int, turn: asyncio.Lock) -> None:
+        async with turn:
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+            if not (await asyncio.wait({here}, timeout=LARGE_FRAME_S))[0]:
+                self._end(BrokenStream(f"a frame of {length} bytes was not there within {LARGE_FRAME_S:.0f} s"))
+
+    def _end_large(self) -> None:
+        if self._large is not None and not self._large.done():
+            self._large.set_result(None)
+        self._large = None
+
+    def _end(self, fault: BrokenStream | None) -> None:
+        self._reads = False
+        if not self._has_ended:
+            self._has_ended = True
+            self._end_large()
+            self._ended(fault)
+
+    # --- writing ---
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._transport is None or self._transport.is_closing()
+
+    def put(self, frame: Frame) -> bool:
+        """Has a frame leave with the next `flush`; whether it is the first that waits for it. Raises Unsendable."""
+        pieces, is_first = encode_pieces(frame), not self._unsent
+        self._unsent += pieces
+        return is_first
+
+    def flush(self) -> None:
+        """Sends what was put, all at once; nothing where the connection is closing."""
+        if self._unsent:
+            unsent, self._unsent = self._unsent, []
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.writelines(unsent)
+
+    def write_eof(self) -> None:
+        """Says that nothing more will be sent."""
+        if self._transport is not None:
+            self._transport.write_eof()
+
+    def close(self) -> None:
+        """Closes the connection when what was flushed has left; takes no frame any more. Idempotent."""
+        self._reads = False
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Breaks the connection; what was not sent yet is lost."""
+        self._reads = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def wait_gone(self) -> None:
+        """Returns when the connection is gone."""
+        await asyncio.shield(self._gone)

@@ -33,8 +33,9 @@ from modelyard.protocol import (
     StatusUpdate,
     Usage,
 )
-from modelyard.wire import LARGE_FRAME_BYTES, MAX_ANSWER_BYTES, encode, read_frame
+from modelyard.wire import LARGE_FRAME_BYTES, MAX_ANSWER_BYTES, encode
 from tests.engine.harness import eventually
+from tests.frames import read_frame
 
 DEADLINE_S = 200.0
 
@@ -179,6 +180,24 @@ async def test_every_status_is_told(tmp_path: Path) -> None:
         async with asyncio.timeout(DEADLINE_S):
             await told.wait()
     assert statuses == [Starting(), Ready(4, 10, 20)]
+
+
+async def test_nothing_is_told_before_whoever_connects_has_the_link(tmp_path: Path) -> None:
+    told: list[tuple[Status, bool]] = []
+    link: Link | None = None
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(encode(Hello()) + encode(StatusUpdate(Ready(4))))
+        writer.close()
+
+    server = await asyncio.start_unix_server(greet, str(tmp_path / "s.sock"))
+    link = await Link.connect(
+        f"unix:{tmp_path / 's.sock'}", "secret", lambda status: told.append((status, link is not None))
+    )
+    assert await link.wait_closed(DEADLINE_S)
+    assert told == [(Ready(4), True)]
+    await link.close()
+    server.close()
 
 
 async def test_a_client_that_does_not_read_holds_back_its_own_pieces_only(tmp_path: Path) -> None:

@@ -170,8 +170,16 @@ async def test_a_second_answer_is_not_sent(server_log: pytest.LogCaptureFixture)
 @pytest.mark.parametrize("value", ["a\r\nset-cookie: x", "a\nb", "a\x00", "a\x7f"])
 def test_a_header_that_would_be_two_is_not_sent(value: str) -> None:
     with pytest.raises(ValueError, match="not to be sent"):
-        head_of(200, [], {"content-type": value})
+        head_of(200, b"", {"content-type": value})
 
 
 def test_the_usual_headers_come_first() -> None:
-    assert head_of(200, [(b"date", b"now")], {"a": "é"}) == b"HTTP/1.1 200 OK\r\ndate: now\r\na: \xe9\r\n"
+    assert head_of(200, b"date: now\r\n", {"a": "é"}) == b"HTTP/1.1 200 OK\r\ndate: now\r\na: \xe9\r\n"
+
+
+def test_the_usual_headers_are_encoded_anew_when_there_are_others() -> None:
+    connections = Connections(ConnectionLimits())
+    first, second = [(b"date", b"now"), (b"via", b"x")], [(b"date", b"later")]
+    assert connections.encode_usual(first) == b"date: now\r\nvia: x\r\n"
+    assert connections.encode_usual(second) == b"date: later\r\n"
+    assert connections.encode_usual([]) == b""

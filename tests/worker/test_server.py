@@ -32,12 +32,13 @@ from modelyard.protocol import (
     StatusUpdate,
 )
 from modelyard.tasks.base import Task
-from modelyard.wire import encode, read_frame
+from modelyard.wire import encode
 from modelyard.worker import server
 from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.server import WorkerServer
 from tests.engine.echo import ECHO, EchoModel
 from tests.engine.harness import eventually
+from tests.frames import read_frame
 
 SECRET = "open sesame"
 DEADLINE_S = 200.0

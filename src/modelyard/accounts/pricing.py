@@ -6,10 +6,10 @@ The default rate is the hosted service's (seed 003): $0.0000166667 per GB of req
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from modelyard.config import Settings
-from modelyard.money import PICO, amount_nano, half_up, pico_per_gb_s
+from modelyard.money import PICO, amount_nano, decimal, half_up, pico_per_gb_s
 from modelyard.records.instances import Tariff
 from modelyard.units import GIB
 
@@ -17,7 +17,7 @@ METERS = (("xs", 1), ("sm", 4), ("md", 16), ("lg", 40), ("xl", 80), ("xxl", 160)
 """Meter name → the most GB of required memory it covers; anything above is `super`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Price:
     """A model's meter, and what the time of one of its instances costs."""
 
@@ -25,10 +25,15 @@ class Price:
     memory_bytes: int
     pico_per_gb_s: int
 
-    @property
+    @cached_property
     def pico_per_s(self) -> int:
         """US dollars × 10^12 for one second of one instance."""
         return half_up(self.memory_bytes * self.pico_per_gb_s, GIB)
+
+    @cached_property
+    def per_s(self) -> str:
+        """US dollars for one second of one instance, exactly."""
+        return decimal(self.pico_per_s, 12)
 
     @property
     def usd_per_s(self) -> float:

@@ -72,6 +72,7 @@ class Routes:
         self._max_queued = max_queued
         self._routes: dict[str, Route] = {}
         self._on_demand = on_demand
+        self._deadlines = QueueDeadlines()
 
     def ensure(self, cluster_id: str) -> Route:
         """The cluster's route, made when it is new."""
@@ -162,18 +163,17 @@ class Routes:
             del self._routes[cluster_id]
 
     async def _wait(self, route: Route, queue: deque[asyncio.Future[Target]], deadline_s: float) -> Target:
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[Target] = loop.create_future()
+        waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
         queue.append(waiter)
         self._on_demand(route.cluster_id)
-        timer = loop.call_later(deadline_s, expire, waiter, deadline_s)
+        self._deadlines.add(waiter, deadline_s)
         try:
             return await waiter
         except BaseException:
             self._leave_queue(route, queue, waiter)
             raise
         finally:
-            timer.cancel()
+            self._deadlines.remove(waiter)
 
     def _serve_queue(self, route: Route) -> None:
         while queue := route.waiting_alone or route.waiting:
@@ -202,10 +202,40 @@ class Routes:
             self.release(route, waiter.result())
 
 
-def expire(waiter: asyncio.Future[Target], deadline_s: float) -> None:
-    """Ends the wait of a request that has not got a slot within `deadline_s`."""
-    if not waiter.done():
-        waiter.set_exception(DeadlineExceeded(f"No replica became free within {deadline_s:.0f} s."))
+class QueueDeadlines:
+    """How long each request may wait for a slot. One timer for all: one for each would take longer to set than the rest
+    of its wait takes."""
+
+    def __init__(self) -> None:
+        self._ends: dict[asyncio.Future[Target], tuple[float, float]] = {}
+        """By waiter: when its time is over by the loop's clock, and how long it was."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, waiter: asyncio.Future[Target], deadline_s: float) -> None:
+        """Fails the waiter with DeadlineExceeded when it has not got a slot within `deadline_s`."""
+        loop = waiter.get_loop()
+        ends_at = loop.time() + deadline_s
+        self._ends[waiter] = (ends_at, deadline_s)
+        if self._timer is None or ends_at < self._timer.when():
+            self._set_timer(loop, ends_at)
+
+    def remove(self, waiter: asyncio.Future[Target]) -> None:
+        """It waits no more."""
+        del self._ends[waiter]
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(at, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time()
+        for waiter, (ends_at, deadline_s) in self._ends.items():
+            if ends_at <= now and not waiter.done():
+                waiter.set_exception(DeadlineExceeded(f"No replica became free within {deadline_s:.0f} s."))
+        if later := [ends_at for ends_at, _ in self._ends.values() if ends_at > now]:
+            self._set_timer(loop, min(later))
 
 
 def pick(route: Route) -> Target | None:

@@ -39,10 +39,8 @@ from modelyard.wire import (
     MAX_GREETING_BYTES,
     BrokenStream,
     EndedInFrame,
+    FrameConnection,
     Unsendable,
-    encode,
-    encode_pieces,
-    read_frame,
 )
 
 log = logging.getLogger(__name__)
@@ -150,25 +148,22 @@ class Exchange:
 class Link:
     """A greeted connection. Requests, cancels and pings may be sent at any time from the loop's thread."""
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_status: OnStatus, turn: asyncio.Lock
-    ) -> None:
+    def __init__(self, on_status: OnStatus, turn: asyncio.Lock) -> None:
+        """For `connect`, which greets as well."""
         self._loop = asyncio.get_running_loop()
-        self._reader = reader
-        self._writer = writer
-        self._unsent: list[bytes | bytearray] = []
+        self._connection = FrameConnection(self._take_greeting, self._end, max_bytes=MAX_GREETING_BYTES, turn=turn)
         self._on_status = on_status
         self._ids = itertools.count(1)
         self._exchanges: dict[int, Exchange] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._statuses = StatusRate()
         self._strays_left = MOST_STRAYS
-        self._turn = turn
         self._closed = False
+        self._greeted: asyncio.Future[bool] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._death: asyncio.Future[Death] = self._loop.create_future()
         self.fault: str | None = None
         """What the worker sent that it must not, when the connection was closed for it."""
-        self._task = asyncio.create_task(self._read(), name="link")
 
     @classmethod
     async def connect(
@@ -184,24 +179,25 @@ class Link:
 
         Raises: ReplicaLost when nobody answers there within `deadline_s`, or the secret is refused.
         """
-        writer = None
+        link = cls(on_status, turn or asyncio.Lock())
         greeted = False
         try:
             async with asyncio.timeout(deadline_s):
-                reader, writer = await open_stream(address)
-                writer.write(encode(Hello(secret)))
-                answer = await read_frame(reader, MAX_GREETING_BYTES)
-            greeted = isinstance(answer, Hello)
+                await open_connection(address, link._connection)
+                link._send(Hello(secret))
+                greeted = await link._greeted
         except TimeoutError:
             raise ReplicaLost(f"The replica at {address} did not answer within {deadline_s:.0f} s.") from None
-        except (OSError, BrokenStream) as error:
+        except OSError as error:
             raise ReplicaLost(f"Cannot connect to the replica at {address}: {error}") from error
         finally:
-            if writer is not None and not greeted:
-                writer.close()
+            if not greeted:
+                link._connection.close()
         if not greeted:
-            raise ReplicaLost(f"The replica at {address} refused the connection.")
-        return cls(reader, writer, on_status, turn or asyncio.Lock())
+            why = f": {link.fault}" if link.fault else "."
+            raise ReplicaLost(f"The replica at {address} refused the connection{why}")
+        link._loop.call_soon(link._connection.go_on, link._dispatch)  # when whoever connects has the link
+        return link
 
     @property
     def closed(self) -> bool:
@@ -260,7 +256,7 @@ class Link:
 
     async def wait_closed(self, timeout_s: float) -> bool:
         """Waits until the connection is gone, at most `timeout_s`; returns whether it is."""
-        await asyncio.wait({self._task}, timeout=timeout_s)
+        await asyncio.wait({self._ended}, timeout=timeout_s)
         return self._closed
 
     def note_death(self, death: Death) -> None:
@@ -275,47 +271,37 @@ class Link:
 
     async def close(self) -> None:
         """Closes the connection; what still waits on it gets ReplicaLost. Idempotent."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
-        self._end()  # the task may have been cancelled before it ever ran
-        try:
-            await self._writer.wait_closed()
-        except OSError as error:
-            log.debug("a connection had broken before it was closed: %s", error)
+        self._end(None)
+        await self._connection.wait_gone()
 
     def _send(self, frame: Frame) -> None:
         """Sends a frame soon, together with others of this turn of the loop. Raises Unsendable."""
-        if not self._closed:
-            pieces = encode_pieces(frame)
-            if not self._unsent:
-                self._loop.call_soon(self._flush)
-            self._unsent += pieces
+        if not self._closed and self._connection.put(frame):
+            self._loop.call_soon(self._connection.flush)
 
-    def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if not self._closed:
-            self._writer.writelines(unsent)
-
-    async def _read(self) -> None:
-        try:
-            while (frame := await read_frame(self._reader, MAX_ANSWER_BYTES, self._turn)) is not None:
-                self._dispatch(frame)
-        except BrokenStream as error:
-            self.fault = None if isinstance(error, EndedInFrame) else str(error)  # whoever waits is told below
-        except Exception:
-            log.exception("a link stumbled over a frame")
-        finally:
-            self._end()
-
-    def _end(self) -> None:
+    def _end(self, fault: BrokenStream | None) -> None:
+        if self._closed:
+            return
         self._closed = True
-        self._writer.close()
-        for exchange in self._exchanges.values():
+        self.fault = None if fault is None or isinstance(fault, EndedInFrame) else str(fault)
+        self._connection.close()
+        for exchange in self._exchanges.values():  # whoever waits is told
             exchange.feed(None)
         self._exchanges.clear()
         for answered in self._pings.values():
             if not answered.done():
                 answered.set_result(None)
+        if not self._greeted.done():
+            self._greeted.set_result(False)
+        self._ended.set_result(None)
+
+    def _take_greeting(self, frame: Frame) -> None:
+        is_greeting = isinstance(frame, Hello)
+        self._connection.hold()
+        self._connection.max_bytes = MAX_ANSWER_BYTES
+        self._greeted.set_result(is_greeting)
+        if not is_greeting:
+            self._end(None)
 
     def _dispatch(self, frame: Frame) -> None:
         match frame:
@@ -365,9 +351,11 @@ class StatusRate:
             raise BrokenStream(f"more than {STATUSES_PER_S} status updates in a second")
 
 
-async def open_stream(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to `unix:/path` or `tcp://host:port`."""
+async def open_connection(address: str, connection: FrameConnection) -> None:
+    """Connects to `unix:/path` or `tcp://host:port`. Raises OSError."""
+    loop = asyncio.get_running_loop()
     if address.startswith("unix:"):
-        return await asyncio.open_unix_connection(address.removeprefix("unix:"))
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
-    return await asyncio.open_connection(host, int(port))
+        await loop.create_unix_connection(lambda: connection, address.removeprefix("unix:"))
+    else:
+        host, _, port = address.removeprefix("tcp://").rpartition(":")
+        await loop.create_connection(lambda: connection, host, int(port))

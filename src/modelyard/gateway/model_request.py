@@ -40,7 +40,7 @@ def meter_headers(cost: Price, took_us: int) -> Mapping[str, str]:
     """What an inference cost, as headers; a stream's are sent before it is known, with `took_us` 0."""
     return {
         "inference-meter": cost.meter,
-        "inference-meter-price": decimal(cost.pico_per_s, 12),
+        "inference-meter-price": cost.per_s,
         "inference-time": decimal(took_us, 6),
         "inference-cost": decimal(cost.nano(took_us)),
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -39,7 +40,7 @@ MAX_FILES = 16
 async def read_body(http: HttpExchange, limit_bytes: int) -> dict[str, Any]:
     """The request's body as one object. Raises MalformedBody, BodyTooLarge, UnsupportedMediaType, ClientLeft."""
     content_type = http.header(b"content-type") or JSON_TYPES[0]
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = kind_of(content_type)
     if kind in JSON_TYPES or kind.endswith("+json"):
         return await decode_body(await http.body(limit_bytes))
     if kind == FORM:
@@ -50,6 +51,12 @@ async def read_body(http: HttpExchange, limit_bytes: int) -> dict[str, Any]:
         data = await http.body(limit_bytes)
         return await decode_body(data) if sniff.sniff(data) is None else file_body(data, http.query)
     raise UnsupportedMediaType(field="content-type", got=kind, accepted=ACCEPTED)
+
+
+@lru_cache(maxsize=256)
+def kind_of(content_type: str) -> str:
+    """A content type without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 def file_body(data: bytes | bytearray, query: str) -> dict[str, Any]:

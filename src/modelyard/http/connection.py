@@ -7,7 +7,7 @@ sent whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -112,7 +112,7 @@ class Connection(HttpToolsProtocol, HeldConnection):
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """As uvicorn's cycle does it in two writes, each of which costs as much as making the answer."""
-        head = head_of(status, self.server_state.default_headers, headers)
+        head = head_of(status, self._all.encode_usual(self.server_state.default_headers), headers)
         if self.flow.write_paused:
             await self.flow.drain()
         cycle = self._answering
@@ -208,13 +208,16 @@ class Connection(HttpToolsProtocol, HeldConnection):
         self._header_bytes += len(url)
         if self._header_bytes > MAX_HEADER_BYTES:
             self._stop(Refusal(431, TOO_LARGE))
-        super().on_url(url)
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MAX_HEADER_BYTES or len(self.headers) >= MAX_HEADERS:
             self._stop(Refusal(431, TOO_LARGE))
-        super().on_header(name, value)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._moved = True
@@ -291,9 +294,9 @@ class Connection(HttpToolsProtocol, HeldConnection):
             self.transport.write_eof()
 
 
-def head_of(status: int, usual: Iterable[tuple[bytes, bytes]], headers: Mapping[str, str]) -> bytes:
+def head_of(status: int, usual: bytes, headers: Mapping[str, str]) -> bytes:
     """An answer's head but for the empty line at its end. Raises ValueError when it would not be one."""
     if not "".join(headers.values()).isprintable():
         raise ValueError(f"not to be sent in a header: {dict(headers)!r}")
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    return b"".join((STATUS_LINE[status], *(b"%b: %b\r\n" % each for each in usual), lines.encode("latin-1")))
+    return STATUS_LINE[status] + usual + lines.encode("latin-1")

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import resource
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,14 @@ class Connections:
         """Those that have shown no valid key, the oldest first."""
         self._timer: asyncio.TimerHandle | None = None
         self._said_at: float | None = None
+        self._usual: Sequence[tuple[bytes, bytes]] = ()
+        self._usual_encoded = b""
+
+    def encode_usual(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """The headers of every answer, such as the date, as they are sent. uvicorn makes them anew every second."""
+        if headers is not self._usual:
+            self._usual, self._usual_encoded = headers, b"".join([b"%b: %b\r\n" % each for each in headers])
+        return self._usual_encoded
 
     def add(self, connection: HeldConnection) -> None:
         """Counts a new connection. When there are too many the oldest that has shown no valid key is closed."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ UNSAFE = "unsafe"
 """Why a model is refused that the operator may accept: its files run code when they are loaded."""
 
 
+@lru_cache(maxsize=4096)
 def check_model_id(model_id: str) -> str:
     """`model_id` itself when it is a well-formed `org/name`; of one of its files, `org/name:label`, its one spelling.
     Raises InvalidRequest otherwise."""

@@ -31,7 +31,7 @@ from modelyard.protocol import (
     Status,
     StatusUpdate,
 )
-from modelyard.wire import MAX_GREETING_BYTES, BrokenStream, Unsendable, WrongFrame, encode, read_frame
+from modelyard.wire import MAX_FRAME_BYTES, MAX_GREETING_BYTES, BrokenStream, FrameConnection, Unsendable, WrongFrame
 from modelyard.worker.calls import LoopCalls, RunningCall, submit_call
 from modelyard.worker.pieces import PieceWindow
 from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
@@ -46,9 +46,10 @@ LAST_READ_S = 5.0
 class Connection:
     """One peer, and its requests that still run: they end with it. Loop thread only."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-        self._unsent: list[bytes] = []
+    def __init__(self, take: Callable[[Connection, Frame], None], ended: Callable[[Connection], None]) -> None:
+        """`take` gets each frame; `ended` is called once, when no more will come."""
+        self.frames = FrameConnection(partial(take, self), self._end, max_bytes=MAX_GREETING_BYTES)
+        self._ended = ended
         self.running: dict[int, RunningCall] = {}
         self.windows: dict[int, PieceWindow] = {}
         self.greeted = False
@@ -58,37 +59,51 @@ class Connection:
     def send(self, frame: Frame) -> None:
         """Queues a frame, which leaves with the next `flush`; a peer that is gone is no error, its requests are
         cancelled elsewhere. Raises Unsendable."""
-        if not self._closing and not self._writer.is_closing():
-            self._unsent.append(encode(frame))
+        if not self._closing and not self._left.is_set():
+            self.frames.put(frame)
 
     def flush(self) -> None:
         """Sends what was queued, all at once."""
-        if self._unsent:
-            self._writer.writelines(self._unsent)
-            self._unsent.clear()
+        self.frames.flush()
 
     async def close(self) -> None:
         """Flushes what was sent, and closes once the peer has read it: asyncio gives a peer that writes to a closed
         connection nothing more of what it had not read by then."""
         self.flush()
         self._closing = True
-        if self.greeted and not self._writer.is_closing():
-            self._writer.write_eof()
+        if self.greeted and not self._left.is_set():
+            self.frames.write_eof()
             try:
                 async with asyncio.timeout(LAST_READ_S):
                     await self._left.wait()
             except TimeoutError:
                 log.warning("the peer has not read the last frames")
-        self._writer.close()
+        self.frames.close()
 
-    def end(self) -> None:
-        """Closes it: the peer has left, or broke the rules."""
-        self._left.set()
-        self._writer.close()
+    def refuse(self) -> None:
+        """Tells a peer that it has not shown the secret, and closes."""
+        self.send(Failure.of(0, Unauthorized("Wrong replica secret.")))
+        self._leave()
 
     def abort(self) -> None:
         """Breaks the connection; what was not sent yet is lost."""
-        self._writer.transport.abort()
+        self.frames.abort()
+
+    def _end(self, fault: BrokenStream | None) -> None:
+        """The peer has left, or broke the rules."""
+        if fault is not None:
+            log.warning("dropping a connection: %s", fault)
+        if isinstance(fault, WrongFrame) and not self.greeted:
+            self.refuse()
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        if not self._left.is_set():
+            self._ended(self)
+            self.flush()
+            self._left.set()
+            self.frames.close()
 
 
 class WorkerServer:
@@ -116,8 +131,11 @@ class WorkerServer:
 
     async def listen(self, listener: socket.socket) -> None:
         """Starts accepting on `listener` (Unix or TCP, already bound)."""
-        start = asyncio.start_unix_server if listener.family == socket.AF_UNIX else asyncio.start_server
-        self._server = await start(self._serve, sock=listener)
+        loop = asyncio.get_running_loop()
+        if listener.family == socket.AF_UNIX:
+            self._server = await loop.create_unix_server(self._connect, sock=listener)
+        else:
+            self._server = await loop.create_server(self._connect, sock=listener)
 
     def accept_calls(self, scheduler: Scheduler) -> None:
         """From now on requests go to `scheduler`. Loop thread only."""
@@ -157,48 +175,45 @@ class WorkerServer:
         await asyncio.sleep(0)
         await asyncio.gather(*(connection.close() for connection in list(self._connections)))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(writer)
+    def _connect(self) -> FrameConnection:
+        connection = Connection(self._take_greeting, self._drop)
         self._connections.add(connection)
-        try:
-            if await self._greet(reader, connection):
-                connection.send(Hello())
-                connection.send(StatusUpdate(self._status))
-                connection.flush()
-                connection.greeted = True
-                self._greeted.set()
-                while (frame := await read_frame(reader)) is not None:
-                    self._handle(connection, frame)
-                    connection.flush()
-        except BrokenStream as error:
-            log.warning("dropping a connection: %s", error)
-        except Exception:
-            log.exception("dropping a connection")
-        finally:
-            self._connections.discard(connection)
-            if not any(each.greeted for each in self._connections):
-                self._greeted.clear()
-            for call in connection.running.values():
-                call.is_cancelled = True
-            self._drop_cancelled()
-            connection.flush()
-            connection.end()
+        asyncio.get_running_loop().call_later(self._hello_deadline_s, self._expect_greeting, connection)
+        return connection.frames
+
+    def _expect_greeting(self, connection: Connection) -> None:
+        if not connection.greeted:
+            connection.refuse()  # nothing happens where it has left meanwhile
+
+    def _drop(self, connection: Connection) -> None:
+        """Takes leave of a peer."""
+        self._connections.discard(connection)
+        if not any(each.greeted for each in self._connections):
+            self._greeted.clear()
+        for call in connection.running.values():
+            call.is_cancelled = True
+        self._drop_cancelled()
 
     def _drop_cancelled(self) -> None:
         if self._scheduler is not None:
             self._scheduler.drop_cancelled()
 
-    async def _greet(self, reader: asyncio.StreamReader, connection: Connection) -> bool:
-        """Whether the peer's first frame carries the secret; one that does not is told."""
-        try:
-            async with asyncio.timeout(self._hello_deadline_s):
-                frame = await read_frame(reader, MAX_GREETING_BYTES)
-        except (TimeoutError, WrongFrame):
-            frame = None
-        known = isinstance(frame, Hello) and hmac.compare_digest(frame.secret.encode(), self._secret.encode())
-        if not known:
-            connection.send(Failure.of(0, Unauthorized("Wrong replica secret.")))
-        return known
+    def _take_greeting(self, connection: Connection, frame: Frame) -> None:
+        """The peer's first frame, which must carry the secret; one that does not is told."""
+        if not isinstance(frame, Hello) or not hmac.compare_digest(frame.secret.encode(), self._secret.encode()):
+            connection.refuse()
+            return
+        connection.frames.take = partial(self._take, connection)
+        connection.frames.max_bytes = MAX_FRAME_BYTES
+        connection.send(Hello())
+        connection.send(StatusUpdate(self._status))
+        connection.flush()
+        connection.greeted = True
+        self._greeted.set()
+
+    def _take(self, connection: Connection, frame: Frame) -> None:
+        self._handle(connection, frame)
+        connection.flush()
 
     def _handle(self, connection: Connection, frame: Frame) -> None:
         match frame:

@@ -13,15 +13,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from msgspec.structs import replace
-
 from modelyard.control.plane import Plane
 from modelyard.control.routes import Route, Routes, Target
 from modelyard.engine.link import Exchange
 from modelyard.errors import ModelyardError, ReplicaLost
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.model_request import ModelRequest
-from modelyard.protocol import Outcome
+from modelyard.protocol import Outcome, Usage
 from modelyard.records.deaths import Death
 from modelyard.tasks.body import Inference
 from modelyard.worker.limits import no_memory_for
@@ -129,10 +127,11 @@ class Attempt:
         finally:
             self.took_us = self._elapsed_us()
         self.finished = True
-        times = replace(
-            outcome.usage, first_piece_us=self._first_piece_us, took_us=self.took_us, queued_us=self._queued_us
+        told = outcome.usage
+        times = Usage(
+            told.prompt_tokens, told.new_tokens, told.finish_reason, self._first_piece_us, self.took_us, self._queued_us
         )
-        return replace(outcome, usage=times)
+        return Outcome(outcome.output, times, outcome.logprobs, outcome.tool_calls)
 
     async def _pass_on(self, piece: str) -> None:
         if self._on_piece is not None:
