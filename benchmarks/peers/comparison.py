@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.peers.load import Figures, Load, load
-from benchmarks.peers.peers import ALONE, OURS
+from benchmarks.peers.peers import ALONE, MEASURED, OURS
 from benchmarks.peers.results import table, write
 from benchmarks.peers.rows import ROWS, Row
 from benchmarks.peers.running import Running, environments, run_alone, serve_ours, serve_peer
@@ -44,12 +44,14 @@ def run() -> bool:
 
 
 def run_row(row: Row, folder: Path) -> Medians:
-    """The medians of a row. `folder`: what our server keeps."""
+    """The medians of a row. `folder`: where our servers keep what they have from row to row."""
     print(f"\n{row.name}: {row.what}", flush=True)
     begun = time.monotonic()
     taken: Taken = {}
     with ExitStack() as stack:
-        servers = {OURS: stack.enter_context(serve_ours(row, folder))}
+        servers = {OURS: stack.enter_context(serve_ours(row, folder / "as it comes", measured=False))}
+        if row.measured:
+            servers[MEASURED] = stack.enter_context(serve_ours(row, folder / "measured", measured=True))
         servers |= {peer.name: stack.enter_context(serve_peer(peer, row)) for peer in row.peers}
         for server in servers.values():
             with server.awake():

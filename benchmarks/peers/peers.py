@@ -105,5 +105,8 @@ TRANSFORMERS = Peer(
     command=transformers_serve,
 )
 OURS = "Modelyard"
+MEASURED = "Modelyard, measured"
+"""After a job of the model, with the form, the batch and the threads that it found; the other one is as it comes."""
+OWN = (OURS, MEASURED)
 ALONE = "in process"
 """The same model called in a loop, and in batches for many clients: what no server can surpass."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from benchmarks.peers.load import client_name
-from benchmarks.peers.peers import OURS
+from benchmarks.peers.peers import OWN
 from benchmarks.peers.rows import Column, Row
 from benchmarks.peers.targets import Case, Medians
 from benchmarks.report import BOUNDS, RESULTS, Bound
@@ -74,7 +74,7 @@ def cell(column: Column, name: str, medians: Medians) -> str:
 def servers_of(medians: Medians) -> Sequence[str]:
     """Ours first."""
     names = dict.fromkeys(name for name, _ in medians)
-    return sorted(names, key=lambda name: name != OURS)
+    return sorted(names, key=lambda name: name not in OWN)
 
 
 def as_data(rows: Mapping[Row, Medians]) -> object:
@@ -106,7 +106,7 @@ def draw(parts: list[str], top: int, row: Row, case: Case, medians: Medians) -> 
     top += BAR_HEIGHT + GAP
     rates = {name: medians[name, case].rate for name in servers_of(medians) if (name, case) in medians}
     for name, rate in rates.items():
-        colour = "#2563eb" if name == OURS else "#9ca3af"
+        colour = "#2563eb" if name in OWN else "#9ca3af"
         width = max(1, round(BAR_WIDTH * rate / max(rates.values())))
         parts.append(f'<text x="0" y="{top + 14}">{escape(name)}</text>')
         parts.append(

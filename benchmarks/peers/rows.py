@@ -52,9 +52,9 @@ ONE_STREAM, SIXTEEN, SIXTEEN_STREAMS = Case(1, streams=True), Case(16), Case(16,
 @dataclass(frozen=True, slots=True)
 class Row:
     """One comparison. `task`: what peers do with a text (see `servers/model.py`). `make`: builds the model. `workers`:
-    how many processes each server has for it, of so many `threads` with the peers. `measured`: ours is asked to find
-    out how the model is served best before. `seconds`: of one load, as a multiple of the usual. `tokens`: that one
-    request counts as; 0: requests are counted."""
+    how many processes each server has for it, of so many `threads` with the peers. `measured`: ours is there twice,
+    once after it was asked to find out how the model is served best. `seconds`: of one load, as a multiple of the
+    usual. `tokens`: that one request counts as; 0: requests are counted."""
 
     name: str
     what: str

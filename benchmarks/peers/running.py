@@ -19,7 +19,7 @@ import psutil
 from benchmarks.models import cache_dir
 from benchmarks.peers.environments import ensure_echo, ensure_environment
 from benchmarks.peers.load import ROOT, Address
-from benchmarks.peers.peers import NEW_TOKENS, OURS, Peer
+from benchmarks.peers.peers import MEASURED, NEW_TOKENS, Peer
 from benchmarks.peers.rows import Row
 from benchmarks.peers.targets import Case
 from tests.serving import KEY, Server, family_of, free_port, wait_until
@@ -74,13 +74,14 @@ class Running:
 
 
 @contextmanager
-def serve_ours(row: Row, folder: Path) -> Iterator[Running]:
+def serve_ours(row: Row, folder: Path, *, measured: bool) -> Iterator[Running]:
     """Our server, with keys and metering as always, and as many replicas as the row has workers. `folder`: what it
-    keeps from row to row."""
+    keeps from row to row; `measured`: it is asked to find out how the model is served best before."""
+    folder.mkdir(exist_ok=True)
     source = os.pathsep.join([str(ROOT / "src"), str(ensure_echo())])
     settings = {"PYTHONPATH": source, "MODELYARD_RUNTIME": "fastest"}
     with Server(folder, cache_dir(), "--rate-limit", "0", **settings) as server:
-        if row.measured:
+        if measured:
             measure(server, row.model)
         capacity = {"min": row.workers, "desired": row.workers, "max": row.workers}
         assert server.put(row.model, capacity=capacity).is_success
@@ -98,7 +99,8 @@ def measure(server: Server, model_id: str) -> None:
     job = server.client.get(path).json()["output"]
     assert job["status"] == "done", job
     (listing,) = server.client.get("/models/v2/list/models", params={"modelId": model_id}).json()["output"]
-    print(f"  {OURS} serves it as {listing['servedForm']}", flush=True)
+    batch, form = listing["benchmark"]["batch"], listing["servedForm"]
+    print(f"  {MEASURED}: batches of {batch}, {form}", flush=True)
 
 
 @contextmanager

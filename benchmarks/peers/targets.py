@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.peers.load import Figures
-from benchmarks.peers.peers import OURS, Peer
+from benchmarks.peers.peers import OWN, Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +39,49 @@ class Target:
         return figure <= self.bound if self.most else figure >= self.bound
 
 
+def own(medians: Medians, case: Case) -> Sequence[Figures]:
+    """Our figures in one case, of each of our settings: as with the peers, the better one counts."""
+    return [medians[name, case] for name in OWN if (name, case) in medians]
+
+
+def own_rate(medians: Medians, case: Case) -> float:
+    """Our rate."""
+    return max(figures.rate for figures in own(medians, case))
+
+
+def own_p50_ms(medians: Medians, case: Case) -> float:
+    """Our median."""
+    return min(figures.p50_ms for figures in own(medians, case))
+
+
 def rate_ratio(server: str, case: Case, theirs: Case | None = None) -> Callable[[Medians], float]:
     """Our rate as a multiple of a server's; `theirs`: the case that it is compared with, if it is another one."""
-    return lambda medians: medians[OURS, case].rate / medians[server, theirs or case].rate
+    return lambda medians: own_rate(medians, case) / medians[server, theirs or case].rate
 
 
 def best_rate_ratio(peers: Sequence[Peer], case: Case) -> Callable[[Medians], float]:
     """Our rate as a multiple of the best of those peers'."""
-    return lambda medians: medians[OURS, case].rate / max(medians[peer.name, case].rate for peer in peers)
+    return lambda medians: own_rate(medians, case) / max(medians[peer.name, case].rate for peer in peers)
 
 
 def p50_above(server: str, case: Case) -> Callable[[Medians], float]:
     """By how many milliseconds the median with us is above that with a server."""
-    return lambda medians: medians[OURS, case].p50_ms - medians[server, case].p50_ms
+    return lambda medians: own_p50_ms(medians, case) - medians[server, case].p50_ms
 
 
 def best_p50_ratio(peers: Sequence[Peer], case: Case) -> Callable[[Medians], float]:
     """The median with us as a multiple of that with the best of those peers."""
-    return lambda medians: medians[OURS, case].p50_ms / min(medians[peer.name, case].p50_ms for peer in peers)
+    return lambda medians: own_p50_ms(medians, case) / min(medians[peer.name, case].p50_ms for peer in peers)
 
 
 def p99_ratio(server: str, case: Case) -> Callable[[Medians], float]:
     """The 99th percentile with us as a multiple of that with a server."""
-    return lambda medians: medians[OURS, case].p99_ms / medians[server, case].p99_ms
+    return lambda medians: min(each.p99_ms for each in own(medians, case)) / medians[server, case].p99_ms
 
 
 def first_ratio(server: str, case: Case, theirs: Case | None = None) -> Callable[[Medians], float]:
     """The median until the first token with us as a multiple of that with a server."""
-    return lambda medians: first_ms(medians[OURS, case]) / first_ms(medians[server, theirs or case])
+    return lambda medians: min(map(first_ms, own(medians, case))) / first_ms(medians[server, theirs or case])
 
 
 def first_ms(figures: Figures) -> float:

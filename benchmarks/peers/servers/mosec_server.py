@@ -10,6 +10,8 @@ from mosec import Server, Worker
 
 WAIT_MS = 1
 """The shortest that it waits for company; one client waits that long too."""
+LATEST_MS = 60_000
+"""How late an answer may be: by itself it gives up after three seconds."""
 
 
 class OneByOne(Worker):
@@ -30,7 +32,7 @@ class InBatches(OneByOne):
 
 
 if __name__ == "__main__":
-    sys.argv += ["--port", str(PORT), "--address", "127.0.0.1"]
+    sys.argv += ["--port", str(PORT), "--address", "127.0.0.1", "--timeout", str(LATEST_MS)]
     server = Server()
     if BATCH == 1:
         server.append_worker(OneByOne, num=WORKERS)
