@@ -120,6 +120,19 @@ async def test_batches_grow_until_they_do_not_pay() -> None:
     assert found.tokens_per_s == pytest.approx(80.0)
 
 
+async def test_what_slows_one_measuring_alone_does_not_end_the_batches() -> None:
+    slowed = 0
+
+    def beside_others(tokens: int, batch: int) -> float:
+        nonlocal slowed
+        slowed += batch == 4
+        return batching(tokens, batch) * (5.0 if batch == 4 and slowed <= MOST_WAVES else 1.0)
+
+    found = await Simulation(beside_others).sweep()
+    assert slowed > MOST_WAVES
+    assert found.knee == 8
+
+
 def short_ones_batch(tokens: int, batch: int) -> float:
     """Seconds of a model whose batches pay while they are small, by a worker that makes none larger than pays."""
     return max(1.0, tokens * batch / 100)
@@ -159,7 +172,8 @@ async def test_batches_are_full_and_no_larger_than_what_is_measured() -> None:
     simulation = Simulation(batching)
     await simulation.sweep()
     together = [count for tokens, count in simulation.batches if count > 1]
-    assert together == [2, 2, 2, 4, 4, 4, 8, 8, 8, 16, 16, 16]
+    assert together[:12] == [2, 2, 2, 4, 4, 4, 8, 8, 8, 16, 16, 16]
+    assert together[12:] == [8, 8, 8, 16, 16, 16], "what seems not to pay is measured once more"
 
 
 async def test_batches_stay_within_the_workers_limit() -> None:
