@@ -49,6 +49,9 @@ UNREADABLE = [
     ({"grammar": "(((("}, "grammar"),
 ]
 
+TOO_LARGE = {"json_schema": {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(2500)}}}
+"""Can be read, and is too much to follow, which llama.cpp says to nobody."""
+
 
 def check(content: str, schema: dict[str, Any]) -> None:
     jsonschema.validate(json.loads(content), schema, jsonschema.Draft202012Validator)
@@ -104,6 +107,12 @@ def test_what_contradicts_a_form_is_refused(params: dict[str, Any], field: str |
     assert refused.value.data["field"] == field
 
 
+def test_a_form_that_is_too_large_to_follow_is_refused(gpt2: Any, ask: Ask) -> None:
+    error = ask(WRITE, gpt2, {"text": "So: ", "params": TOO_LARGE})
+    assert isinstance(error, InvalidRequest)
+    assert error.data["field"] == "params.json_schema"
+
+
 def test_settings_that_forbid_all_that_a_form_allows_say_so(gpt2: Any, ask: Ask) -> None:
     tokens = gpt2.tokenizer("a", add_special_tokens=False)["input_ids"]
     error = ask(WRITE, gpt2, {"text": "So", "params": {"regex": "a", "suppress_tokens": tokens}})
@@ -142,7 +151,7 @@ def test_gguf_models_take_and_refuse_the_same_forms() -> None:
         check(written.text, schema)
     for form, pattern in READABLE:
         assert re.fullmatch(pattern, write(**form).text)
-    for form, field in UNREADABLE:
+    for form, field in [*UNREADABLE, (TOO_LARGE, "json_schema")]:
         with pytest.raises(InvalidRequest) as refused:
             write(**form)
         assert refused.value.data["field"] == f"params.{field}"

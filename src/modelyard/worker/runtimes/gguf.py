@@ -23,6 +23,7 @@ from modelyard.tasks.base import Head
 from modelyard.tasks.model import OnStart, TextPrompt, Written
 from modelyard.worker.runtimes.gguf_format import ChatFormat, read_format
 from modelyard.worker.runtimes.gguf_settings import GgufPlan, plan_writing
+from modelyard.worker.runtimes.grammar_text import FormCheck
 from modelyard.worker.runtimes.no_model import NoModel
 from modelyard.worker.runtimes.threads import get_threads
 
@@ -170,6 +171,9 @@ class GgufModel(NoModel):
                 return True
             try:
                 return take(chunk)
+            except ModelyardError as error:
+                failures.append(error)
+                return True
             except Exception as error:
                 log.exception("a chunk of llama.cpp's answer could not be read")
                 failures.append(InferenceFailed(f"The model's answer could not be read: {error}"))
@@ -218,6 +222,7 @@ class Writing:
         self._on_start = on_start
         self._on_piece = on_piece
         self._ends_at = None if plan.most_s is None else time.monotonic() + plan.most_s
+        self._check = None if plan.form is None else FormCheck(plan.form, plan.request["grammar"])
         self._pieces: list[str] = []
         self._prompt_tokens: int | None = None
         self._new_tokens = 0
@@ -232,6 +237,8 @@ class Writing:
         if "timings" in chunk:
             self._new_tokens = chunk["timings"]["predicted_n"]
         if text := choice["text"]:
+            if self._check is not None:
+                self._check.take(text)
             self._pieces.append(text)
         if (reason := choice["finish_reason"]) is not None:
             self._prompt_tokens = chunk["usage"]["prompt_tokens"]

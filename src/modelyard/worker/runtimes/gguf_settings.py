@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.errors import InvalidRequest
-from modelyard.tasks.shared.generation_params import FORMS, GenerationParams
+from modelyard.tasks.shared.generation_params import FORMS, GenerationParams, TextForm
 from modelyard.worker.runtimes.grammar_text import write_grammar
 
 GREEDY = {"temperature": 0, "samplers": ["penalties", "temperature"]}
@@ -46,7 +46,8 @@ NEUTRAL: Mapping[str, float] = {
 @dataclass(frozen=True, slots=True)
 class GgufPlan:
     """How texts are written. `request`: llama.cpp's fields. `new_tokens`, `total_tokens`: most of each, None where
-    nothing was said. `seed`: None: none was given. `texts`: to each prompt. `most_s`: how long it may take."""
+    nothing was said. `seed`: None: none was given. `texts`: to each prompt. `most_s`: how long it may take. `form`:
+    what each text is held to."""
 
     request: Mapping[str, Any] = field(default_factory=dict)
     new_tokens: int | None = None
@@ -54,6 +55,7 @@ class GgufPlan:
     seed: int | None = None
     texts: int = 1
     most_s: float | None = None
+    form: TextForm | None = None
 
     def limit_tokens(self, prompt_tokens: int, context_tokens: int) -> int:
         """Most tokens to make after such a prompt, at least 1."""
@@ -90,7 +92,7 @@ def plan_writing(params: GenerationParams, values: Mapping[str, Any]) -> GgufPla
         request["logit_bias"] = [[token, False] for token in params.suppress_tokens]
     if (form := params.form) is not None:
         request["grammar"] = write_grammar(form)
-    return GgufPlan(request, params.max_new_tokens, params.max_length, params.seed, texts, params.max_time)
+    return GgufPlan(request, params.max_new_tokens, params.max_length, params.seed, texts, params.max_time, params.form)
 
 
 def refuse_unknown_settings(params: GenerationParams) -> None:

@@ -17,6 +17,8 @@ JSON_BLANKS = {"whitespace_flexible": False, "item_separator": ", ", "key_separa
 blanks for ever."""
 PLACE = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
 """Where in the rules above the library met it, which the request does not know."""
+INCOMPLETE = "\ufffd"
+"""What a text ends with that was cut inside a character."""
 HEADER = "%llguidance {}\n"
 """By which llama.cpp tells such a grammar from one of its own."""
 
@@ -29,6 +31,25 @@ def write_grammar(form: TextForm) -> str:
     if complaint := LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar)):
         raise unreadable(form, complaint)
     return grammar
+
+
+class FormCheck:
+    """Whether a text, as it grows, still is of a form: for runtimes that say nothing when they give a form up."""
+
+    def __init__(self, form: TextForm, grammar: str) -> None:
+        """`grammar`: what `write_grammar` made of `form`."""
+        from llguidance import LLMatcher, LLTokenizer
+
+        self._form = form
+        self._bytes = LLTokenizer("byte")
+        self._matcher = LLMatcher(self._bytes, LLMatcher.grammar_from_lark(grammar), log_level=0)
+        self._matcher.compute_bitmask()
+
+    def take(self, piece: str) -> None:
+        """Adds text. Raises InvalidRequest once it is no beginning of a text of that form."""
+        whole = piece.removesuffix(INCOMPLETE)
+        if self._matcher.is_error() or not self._matcher.consume_tokens(self._bytes.tokenize_bytes(whole.encode())):
+            raise unreadable(self._form, self._matcher.get_error())
 
 
 def write_rules(form: TextForm) -> str:

@@ -89,7 +89,7 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # the library is
         allowed = torch.stack([self._allowed(self._matchers[text]) for text in texts]).to(scores.device)
         kept = scores.masked_fill(~allowed, -torch.inf)
         for text, row in zip(texts, kept, strict=True):
-            if not torch.isfinite(row).any():
+            if self._matchers[text].is_error() or not torch.isfinite(row).any():
                 self._refuse(self._matchers[text])
         return kept
 
