@@ -111,6 +111,8 @@ def idle_share(server: Server) -> float:
 
 async def measure_loop(folder: Path) -> bool:
     """What changes cost, how long a step holds the loop, and how soon a change is acted on."""
+    import modelyard.tasks.registry  # noqa: F401 - a server has read its tasks before it acts on anything
+
     (folder / "loop").mkdir()
     database = folder / "loop" / "modelyard.db"
     with Store.open(f"sqlite:///{database}") as store:

@@ -98,6 +98,26 @@ async def test_pieces_come_in_order_then_the_outcome(tmp_path: Path) -> None:
         assert exchange.finished
 
 
+@pytest.mark.parametrize("waits", [True, False])
+async def test_who_takes_a_requests_place_goes_before_its_answer(tmp_path: Path, waits: bool) -> None:
+    order: list[str] = []
+
+    def free() -> bool:
+        order.append("free")
+        if waits:
+            asyncio.get_running_loop().call_soon(order.append, "next")
+        return waits
+
+    async with linked(tmp_path) as (link, worker):
+        exchange = link.request({}, {}, stream=True)
+        exchange.on_finished = free
+        running = asyncio.create_task(exchange.run())
+        running.add_done_callback(lambda _: order.append("answer"))
+        worker.send(Chunk(exchange.id, "one"), Done(exchange.id, Outcome("one")))
+        assert (await running).output == "one"
+    assert order == (["free", "next", "answer"] if waits else ["free", "answer"])
+
+
 async def test_an_error_is_raised_as_what_it_is(tmp_path: Path) -> None:
     async with linked(tmp_path) as (link, worker):
         exchange = link.request({}, {}, stream=False)

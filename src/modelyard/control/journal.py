@@ -49,7 +49,8 @@ class Journal:
         self._store = store
         self._clock = clock
         self._retry_delay_s = retry_delay_s
-        self._queue: asyncio.Queue[Entry] = asyncio.Queue()
+        self._entries: list[Entry] = []
+        self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._submitted = self._written = 0
         self._behind_since: float | None = None
@@ -143,18 +144,19 @@ class Journal:
         if self._behind_since is None:
             self._behind_since = self._clock.monotonic()
         self._submitted += 1
-        self._queue.put_nowait(entry)
+        self._entries.append(entry)
+        self._filled.set()
         if self._failure is not None or self._submitted - self._written >= MOST_UNWRITTEN:
             self._decide()
 
     async def _write_forever(self) -> None:
         while True:
-            entries = [await self._queue.get()]
-            if isinstance(entries[0], RequestRecord):
+            await self._filled.wait()
+            if isinstance(self._entries[0], RequestRecord):
                 await self._gather()
             self._hurry.clear()
-            while not self._queue.empty():
-                entries.append(self._queue.get_nowait())
+            self._filled.clear()
+            entries, self._entries = self._entries, []
             await self._write(to_writes(entries, self._store))
             self._written += len(entries)
             self._behind_since = self._clock.monotonic() if self._submitted > self._written else None

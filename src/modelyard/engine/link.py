@@ -57,13 +57,26 @@ OnPiece = Callable[[str], Awaitable[None]]
 
 
 class Exchange:
-    """One request on a link: its pieces as they come, then its outcome.
+    """One request on a link: its pieces as they come, then its outcome. `on_finished`: called when the replica has
+    ended it; whether another one takes its place there. Then whoever waits for the outcome goes on a turn of the loop
+    later: the other one is on its way before this answer is written, and the model does not wait for that.
 
     Either `run` it, or go through its pieces (`async for`) and look at `outcome` after the last; whoever does the
     latter must `cancel` when it stops before.
     """
 
-    __slots__ = ("_arrived", "_frames", "_link", "_taken", "_unread", "cancelled", "finished", "id", "outcome")
+    __slots__ = (
+        "_arrived",
+        "_frames",
+        "_link",
+        "_taken",
+        "_unread",
+        "cancelled",
+        "finished",
+        "id",
+        "on_finished",
+        "outcome",
+    )
 
     def __init__(self, link: Link, request_id: int) -> None:
         self._link = link
@@ -75,6 +88,7 @@ class Exchange:
         self.cancelled = False
         self.finished = False
         self.outcome: Outcome | None = None
+        self.on_finished: Callable[[], bool] | None = None
 
     async def run(self, on_piece: OnPiece | None = None) -> Outcome:
         """The outcome; pieces go to `on_piece` as they come. Cancelling it, or an error of `on_piece`, cancels the
@@ -134,6 +148,13 @@ class Exchange:
             if self._unread > WINDOW:
                 raise BrokenStream("more pieces of an answer than its window lets through")
         self._frames.append(frame)
+        has_ended = isinstance(frame, Done | Failure)
+        if has_ended and self.on_finished is not None and self.on_finished():
+            asyncio.get_running_loop().call_soon(self._tell_arrived)
+        else:
+            self._tell_arrived()
+
+    def _tell_arrived(self) -> None:
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 

@@ -20,7 +20,7 @@ from modelyard.errors import (
     ModelyardError,
     ReplicaLost,
 )
-from modelyard.gateway.destinations.replicas import MAX_DEATHS, MAX_TRIES, Replicas
+from modelyard.gateway.destinations.replicas import MAX_DEATHS, MAX_TRIES, Replicas, Slot
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.protocol import Chunk, Done, Failure, Outcome, Usage
 from modelyard.records.deaths import Death, Lack
@@ -353,3 +353,17 @@ async def test_with_no_replica_left_the_request_waits_for_one_as_long_as_it_may(
     with pytest.raises(DeadlineExceeded):
         await inference.run(ScriptedLink(DIES), queue_wait_s=0.05)
     assert inference.route.load().queued == 0
+
+
+async def test_a_place_is_given_back_once_and_says_whether_one_waits(inference: Inference) -> None:
+    routes, route = inference.gateway.control.routes, inference.route
+    routes.publish(route.cluster_id, {"in_1": (ScriptedLink(), 1)})
+    slot = Slot(routes, route, await routes.acquire(route, 100.0))
+    waiting = asyncio.create_task(routes.acquire(route, 100.0))
+    await turns(2)
+    assert slot.give_back()
+    assert not slot.give_back()
+    target = await waiting
+    assert target.in_flight == 1
+    assert not Slot(routes, route, target).give_back()
+    assert route.load() == Load(0, 0)

@@ -61,8 +61,9 @@ class Replicas(Destination):
             request.deadline.found_replica()
             queued_us = int((time.monotonic() - begun) * 1e6)
             attempt = Attempt(on_piece, self._cancel_grace_s, partial(self._end_stuck, route, target), queued_us)
+            slot = Slot(self._routes, route, target)
             try:
-                return await attempt.run(target, request.inference)
+                return await attempt.run(target, request.inference, slot.give_back)
             except ReplicaLost as error:
                 attempt.took_us = 0
                 self._routes.lose(route, target)
@@ -78,7 +79,7 @@ class Replicas(Destination):
             finally:
                 on_spent(target.replica_id, attempt.took_us)
                 route.finished += attempt.finished
-                self._routes.release(route, target)
+                slot.give_back()
 
     def _end_stuck(self, route: Route, target: Target) -> None:
         target.was_ended = True
@@ -88,6 +89,27 @@ class Replicas(Destination):
     async def _route(self, request: ModelRequest) -> Route:
         account_id, model_id = request.key.account_id, request.card.model_id
         return request.route or await self._plane.ensure_route(account_id, model_id)
+
+
+class Slot:
+    """A request's place on a replica, which is given back once: when the answer is here, or when the try is over."""
+
+    __slots__ = ("_is_held", "_route", "_routes", "_target")
+
+    def __init__(self, routes: Routes, route: Route, target: Target) -> None:
+        self._routes = routes
+        self._route = route
+        self._target = target
+        self._is_held = True
+
+    def give_back(self) -> bool:
+        """Lets the next one have it; whether one waits."""
+        if not self._is_held:
+            return False
+        self._is_held = False
+        waits = bool(self._route.waiting)
+        self._routes.release(self._route, self._target)
+        return waits
 
 
 class Attempt:
@@ -110,14 +132,16 @@ class Attempt:
         self._began_ns = 0
         self._first_piece_us: int | None = None
 
-    async def run(self, target: Target, inference: Inference) -> Outcome:
-        """Sends the request and passes on what comes back; the times are this process's own.
+    async def run(self, target: Target, inference: Inference, on_finished: Callable[[], bool]) -> Outcome:
+        """Sends the request and passes on what comes back; the times are this process's own. `on_finished`: see
+        Exchange.
 
         Cancelled, it ends when the replica has let go of the request, or is gone.
         """
         self._began_ns = time.perf_counter_ns()
         exchange = target.link.request(inference.fields, inference.params, stream=self._on_piece is not None)
         self.sent = True
+        exchange.on_finished = on_finished
         try:
             outcome = await exchange.run(self._pass_on)
         except BaseException:
