@@ -18,6 +18,7 @@ from statistics import median
 import psutil
 
 from benchmarks.models import ensure_model
+from benchmarks.report import at_most
 from tests.e2e.loadgen import post_each
 from tests.serving import Server
 
@@ -72,7 +73,7 @@ def compare(name: str, ours: Server, theirs: Server, work: Callable[[Server], No
         pairs.append((costs[ours.port], costs[theirs.port]))
     upper = report(f"{name}, CPU", [a[0] / b[0] for a, b in pairs])
     report(f"{name}, wall", [a[1] / b[1] for a, b in pairs])
-    return upper <= MOST_UPPER_END
+    return at_most(f"{name}, CPU, upper end", upper, MOST_UPPER_END, "x")
 
 
 def post(server: Server, connections: int, count: int) -> None:

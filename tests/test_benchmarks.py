@@ -46,6 +46,16 @@ def test_a_peer_that_cannot_stream_has_no_figure_for_it() -> None:
     assert asked["transformers serve, continuous batching"] == list(row.cases)
 
 
+def test_a_peer_that_failed_costs_its_own_figures_only() -> None:
+    lost = {place: figures for place, figures in medians_of(ECHO).items() if place[0] != "mosec"}
+    assert {bound.figure for bound in check(ECHO, lost)} == {"none"}
+    assert not any(bound.kept for bound in check(ECHO, lost))
+    classify = next(row for row in ROWS if row.name == "CLASSIFY")
+    lost = {place: figures for place, figures in medians_of(classify).items() if place[0] != "mosec"}
+    assert {bound.figure for bound in check(classify, lost)} == {"1.00"}
+    assert "| mosec |" not in table(classify, lost)
+
+
 def test_a_missed_target_is_seen() -> None:
     medians = {**medians_of(ECHO), (OURS, Case(64)): replace(FIGURES, rate=99.0)}
     (missed,) = [bound for bound in check(ECHO, medians) if not bound.kept]

@@ -11,8 +11,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -52,9 +53,11 @@ def run_row(row: Row, folder: Path) -> Medians:
         servers = {OURS: stack.enter_context(serve_ours(row, folder / "as it comes", measured=False))}
         if row.measured:
             servers[MEASURED] = stack.enter_context(serve_ours(row, folder / "measured", measured=True))
-        servers |= {peer.name: stack.enter_context(serve_peer(peer, row)) for peer in row.peers}
-        for server in servers.values():
-            with server.awake():
+        for peer in row.peers:
+            with told(peer.name):
+                servers[peer.name] = stack.enter_context(serve_peer(peer, row))
+        for name, server in servers.items():
+            with told(name), server.awake():
                 load_one(row, server, row.cases_of(server.peer)[-1], WARM_SECONDS)
         for turn in range(ROUNDS):
             take_round(row, turned(servers, turn), taken)
@@ -66,7 +69,7 @@ def run_row(row: Row, folder: Path) -> Medians:
 def take_round(row: Row, servers: Mapping[str, Running], taken: Taken) -> None:
     """Loads each server once in each case."""
     for name, server in servers.items():
-        with server.awake():
+        with told(name), server.awake():
             for case in row.cases_of(server.peer):
                 figures = load_one(row, server, case, SECONDS)
                 taken.setdefault((name, case), []).append(figures)
@@ -96,6 +99,15 @@ def alone(row: Row) -> Mapping[Case, Figures]:
     for case, figures in found:
         print(f"  {ALONE:40} {case!s:22} {figures.rate:10,.1f} {row.unit}", flush=True)
     return dict(found)
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """A block in which a server may fail: the others' figures are not lost for it, and it has none."""
+    try:
+        yield
+    except (AssertionError, RuntimeError):
+        print(f"  {name} failed:\n{traceback.format_exc()}", flush=True)
 
 
 def turned(servers: Mapping[str, Running], turn: int) -> Mapping[str, Running]:

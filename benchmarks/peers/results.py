@@ -39,16 +39,15 @@ def write(rows: Mapping[Row, Medians]) -> bool:
 
 def check(row: Row, medians: Medians) -> Sequence[Bound]:
     """Every target of a row beside its figure."""
-    return [
-        Bound(
-            row.name,
-            target.words,
-            f"{target.figure(medians):.2f}",
-            f"{'≤' if target.most else '≥'} {target.bound:g}",
-            target.is_met(medians),
-        )
-        for target in row.targets
-    ]
+    bounds = []
+    for target in row.targets:
+        promised = f"{'≤' if target.most else '≥'} {target.bound:g}"
+        try:
+            figure, met = f"{target.figure(medians):.2f}", target.is_met(medians)
+        except (KeyError, ValueError):  # whoever it is compared with did not run
+            figure, met = "none", False
+        bounds.append(Bound(row.name, target.words, figure, promised, met))
+    return bounds
 
 
 def table(row: Row, medians: Medians) -> str:

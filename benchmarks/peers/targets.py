@@ -54,6 +54,11 @@ def own_p50_ms(medians: Medians, case: Case) -> float:
     return min(figures.p50_ms for figures in own(medians, case))
 
 
+def theirs_of(medians: Medians, peers: Sequence[Peer], case: Case) -> Sequence[Figures]:
+    """The figures of those of the peers that answered."""
+    return [medians[peer.name, case] for peer in peers if (peer.name, case) in medians]
+
+
 def rate_ratio(server: str, case: Case, theirs: Case | None = None) -> Callable[[Medians], float]:
     """Our rate as a multiple of a server's; `theirs`: the case that it is compared with, if it is another one."""
     return lambda medians: own_rate(medians, case) / medians[server, theirs or case].rate
@@ -61,7 +66,7 @@ def rate_ratio(server: str, case: Case, theirs: Case | None = None) -> Callable[
 
 def best_rate_ratio(peers: Sequence[Peer], case: Case) -> Callable[[Medians], float]:
     """Our rate as a multiple of the best of those peers'."""
-    return lambda medians: own_rate(medians, case) / max(medians[peer.name, case].rate for peer in peers)
+    return lambda medians: own_rate(medians, case) / max(figures.rate for figures in theirs_of(medians, peers, case))
 
 
 def p50_above(server: str, case: Case) -> Callable[[Medians], float]:
@@ -71,7 +76,9 @@ def p50_above(server: str, case: Case) -> Callable[[Medians], float]:
 
 def best_p50_ratio(peers: Sequence[Peer], case: Case) -> Callable[[Medians], float]:
     """The median with us as a multiple of that with the best of those peers."""
-    return lambda medians: own_p50_ms(medians, case) / min(medians[peer.name, case].p50_ms for peer in peers)
+    return lambda medians: (
+        own_p50_ms(medians, case) / min(figures.p50_ms for figures in theirs_of(medians, peers, case))
+    )
 
 
 def p99_ratio(server: str, case: Case) -> Callable[[Medians], float]:
