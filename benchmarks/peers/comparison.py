@@ -22,7 +22,7 @@ from benchmarks.peers.load import Figures, Load, load
 from benchmarks.peers.peers import ALONE, MEASURED, OURS
 from benchmarks.peers.results import table, write
 from benchmarks.peers.rows import ROWS, Row
-from benchmarks.peers.running import Running, environments, run_alone, serve_ours, serve_peer
+from benchmarks.peers.running import Running, environments, run_alone, serve_ours, serve_peer, wait_until_idle
 from benchmarks.peers.targets import Case, Medians
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -88,6 +88,7 @@ def load_one(row: Row, server: Running, case: Case, seconds: int) -> Figures:
         by_ourselves=bool(row.tokens),
     )
     figures = load(server.address, wanted)
+    wait_until_idle(server, row)
     return replace(figures, rate=figures.rate * row.tokens) if row.tokens else figures
 
 

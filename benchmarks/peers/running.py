@@ -163,6 +163,12 @@ def wait_for(running: Running, row: Row, log: IO[bytes]) -> None:
         raise AssertionError(f"{running.address} does not answer: {log.read().decode()[-2000:]}") from error
 
 
+def wait_until_idle(running: Running, row: Row) -> None:
+    """Returns when a server has answered one more request: some go on with what a load has left behind, and the next
+    load would wait for that."""
+    wait_until(lambda: answers(running, row), every_s=0.2)
+
+
 def answers(running: Running, row: Row) -> bool:
     """Whether a server answers a request."""
     case = row.cases_of(running.peer)[0]
