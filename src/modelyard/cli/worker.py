@@ -55,7 +55,9 @@ def worker(
 
         async def prepare() -> ReplicaSpec:
             spec = await prepare_replica(settings, model, device)
-            return replace(spec, memory_limit_bytes=memory_limit_bytes, max_batch=max_batch)
+            return replace(
+                spec, memory_limit_bytes=memory_limit_bytes, reserved_bytes=memory_limit_bytes, max_batch=max_batch
+            )
 
         def on_listening() -> None:
             typer.echo(f"Listening on {url}; {model} is being prepared")

@@ -289,6 +289,7 @@ class Boots:
                 card.path,
                 max_batch=managed.settings.max_batch or card.max_batch,
                 memory_limit_bytes=managed.settings.limit_bytes or plan_limit(need),
+                reserved_bytes=None if managed.settings.limit_bytes or need.device_bytes else need.memory_bytes,
                 secret=secrets.token_hex(16),
                 log_path=log_path(cluster, replica.id),
                 owner=cluster.account_id,

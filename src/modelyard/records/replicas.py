@@ -16,13 +16,15 @@ class ReplicaSpec:
 
     `remote_code`: the model needs it, and the operator has allowed it. `max_batch`: most calls in one
     batch, at least 1; None: the task's own. `memory_limit_bytes`: what the worker may allocate for its
-    model, weights included; None: as much as there is. `owner`: whose it is, as far as the engine needs to tell owners
-    apart; no worker is told. `sandbox`: off, or auto, or strict, here the same: confined; `network`: it may open
-    connections all the same; `scratch`: the folder it makes for itself to write in. `weights`: the file in `path` to
-    load, and `context_tokens` how long its texts are, prompt and answer together, where the runtime needs to be told.
-    `base`: of an adapter, the folder of the model that it changes. `threads`: of one operation, the engine's to say;
-    `most_threads`: that it may say, None: any; `all_cores`: of all cores rather than of a share of them, for a replica
-    that is measured beside others which are idle meanwhile.
+    model, weights included; None: as much as there is.
+    `reserved_bytes`: what of its node is set aside for it, which what it keeps between requests stays within; None: not
+    told. `owner`: whose it is, as far as the engine needs to tell owners apart; no worker is told. `sandbox`: off, or
+    auto, or strict, here the same: confined; `network`: it may open connections all the same; `scratch`: the folder it
+    makes for itself to write in. `weights`: the file in `path` to load, and `context_tokens` how long its texts are,
+    prompt and answer together, where the runtime needs to be told. `base`: of an adapter, the folder of the model that
+    it changes. `threads`: of one operation, the engine's to say; `most_threads`: that it may say, None: any;
+    `all_cores`: of all cores rather than of a share of them, for a replica that is measured beside others which are
+    idle meanwhile.
     """
 
     replica_id: str
@@ -47,6 +49,7 @@ class ReplicaSpec:
     base: str | None = None
     most_threads: int | None = None
     all_cores: bool = False
+    reserved_bytes: int | None = None
 
     @classmethod
     def of(cls, replica_id: str, card: ModelCard, path: Path | None, **more: Any) -> Self:

@@ -100,5 +100,6 @@ class TokenModel(Protocol):
 class HasTokenModel(Protocol):
     """A loaded model that may be written with token by token."""
 
-    def find_token_model(self) -> TokenModel | None:
-        """Its rows; None where its architecture does not allow them to come and go."""
+    def find_token_model(self, reserved_bytes: int | None = None) -> TokenModel | None:
+        """Its rows; None where its architecture does not allow them to come and go. `reserved_bytes`: what is set aside
+        for the process, weights included, which their caches stay within; None: not told."""

@@ -189,7 +189,7 @@ class ModelLife:
         gc.freeze()
         if task.generation is not None and isinstance(model, TextModel):
             return Slots(task, task.generation, model, between=self._apply_threads, max_batch=spec.max_batch)
-        rows = find_rows(task, model)
+        rows = find_rows(task, model, spec.reserved_bytes)
         if rows is not None and task.generation is not None:
             return Tokens(task, task.generation, cast("Model", model), rows, self._apply_threads, spec.max_batch)
         return Batcher(task, model, between=self._apply_threads, max_batch=spec.max_batch)
@@ -236,11 +236,12 @@ class ModelLife:
         self._announce(Failed(reason, permanent))
 
 
-def find_rows(task: Task, model: Loaded) -> TokenModel | None:
-    """The rows that the model is written with token by token, where it and the task allow that."""
+def find_rows(task: Task, model: Loaded, reserved_bytes: int | None = None) -> TokenModel | None:
+    """The rows that the model is written with token by token, where it and the task allow that. `reserved_bytes`: what
+    is set aside for the process; None: not told."""
     if task.generation is None or not task.generation.reads_ids or not isinstance(model, HasTokenModel):
         return None
-    return model.find_token_model()
+    return model.find_token_model(reserved_bytes)
 
 
 def ready_status(scheduler: Scheduler, memory: Memory | None) -> Ready:

@@ -1,16 +1,13 @@
-"""Which models' rows may come and go between tokens, by what their classes and configs say, and the memory they get."""
+"""Which models' rows may come and go between tokens, by what their classes and configs say."""
 
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.cache_utils import get_layer_types_and_kwargs
 
-from modelyard.worker.limits import memory_figures
 from modelyard.worker.runtimes.row_cache import LAYER_TYPES
 
 LIBRARY = "transformers.models."
@@ -29,11 +26,6 @@ kin, look ahead unless it is set."""
 
 LENGTH_BOUND = frozenset({"dynamic", "longrope"})
 """Kinds of rotary positions that depend on the longest row of a batch."""
-
-CACHE_SHARE = 0.5
-"""Of what a process may still allocate when its model has loaded, the part that caches may take. The rest is for
-passes. A limit is twice what was reserved and more (`limits.plan_memory_limit`), so that this half holds every batch of
-the size that was measured when the reservation was made."""
 
 
 def allows_rows(model: Any) -> bool:
@@ -62,21 +54,3 @@ def has_plain_layers(config: Any) -> bool:
     rotary = getattr(text, "rope_parameters", None) or {}
     kinds = {value.get("rope_type") for value in (rotary, *rotary.values()) if isinstance(value, dict)}
     return LAYER_TYPES.issuperset(types) and not kinds & LENGTH_BOUND and getattr(text, "is_causal", True)
-
-
-def plan_cache_bytes(device: torch.device) -> int:
-    """What caches of rows may take on `device`, now that the model has loaded."""
-    if device.type == "cuda":
-        return int(CACHE_SHARE * torch.cuda.mem_get_info(device)[0])
-    figures = memory_figures()
-    free = figures["limit_bytes"] - figures["held_bytes"] if "limit_bytes" in figures else available_bytes()
-    return max(0, int(CACHE_SHARE * free))
-
-
-def available_bytes() -> int:
-    """What the machine could still give; where the kernel does not tell, 1 GB. Source: proc_meminfo(5)."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 10**9
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 10**9)

@@ -91,10 +91,13 @@ class TokenRows:
         window: int | None,
         cache_bytes: int,
         grammars: Grammars | None = None,
+        *,
+        keeps: bool = True,
     ) -> None:
         """`model`: the library's, of an architecture that `allows_rows` allows. `defaults`: its own settings. `window`:
-        most tokens of prompt and answer together, when limited. `cache_bytes`: what all rows may hold.
-        `grammars`: what texts may be held to; without it they are free."""
+        most tokens of prompt and answer together, when limited. `cache_bytes`: what all rows may hold, those that
+        are kept when they have ended among them. `grammars`: what texts may be held to; without it they are free.
+        `keeps`: whether rows that have ended are kept."""
         self._model = model
         self._grammars = grammars or Grammars(None, 0)
         self._defaults = defaults
@@ -102,6 +105,7 @@ class TokenRows:
         self._window = window
         self._cache_bytes = cache_bytes
         self._column_bytes = 0
+        self._keeps = keeps
         self._kept = KeptPrefixes()
         self._keepings = 0
         self._stepped: list[RowBatch] = []
@@ -224,7 +228,7 @@ class TokenRows:
     def _keep(self, row: Row) -> None:
         """Keeps what is held of a row that ends, where there is room for it beside the others."""
         batch, ids = row.batch, row.ids[: row.read]
-        if batch is None or row.choosing.place > 0 or not self._kept.wants(ids):
+        if not self._keeps or batch is None or row.choosing.place > 0 or not self._kept.wants(ids):
             return
         room = self._cache_bytes // max(1, self._column_bytes) - self._columns(1) - len(ids)
         if room < 0:

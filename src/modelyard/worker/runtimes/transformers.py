@@ -45,7 +45,8 @@ from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_par
 from modelyard.worker.runtimes.quantised_weights import find_quantisation, loading_arguments, settle_weights
 from modelyard.worker.runtimes.stepping import MinimumLengths, Rows
 from modelyard.worker.runtimes.tensors import to_plain
-from modelyard.worker.runtimes.token_architectures import allows_rows, plan_cache_bytes
+from modelyard.worker.runtimes.token_architectures import allows_rows
+from modelyard.worker.runtimes.token_memory import plan_cache
 from modelyard.worker.runtimes.token_rows import TokenRows
 from modelyard.worker.runtimes.whisper import find_generate, timestamp_rules
 
@@ -235,13 +236,21 @@ class TransformersModel:
                     answers[row] = answer
         return answers
 
-    def find_token_model(self) -> TokenModel | None:
+    def find_token_model(self, reserved_bytes: int | None = None) -> TokenModel | None:
         """See `tasks.token_model.HasTokenModel`."""
         if not allows_rows(self._model):
             return None
         padding = None if self.tokenizer is None else self.tokenizer.pad_token_id
+        weight_bytes = sum(each.nbytes for each in (*self._model.parameters(), *self._model.buffers()))
+        room = plan_cache(self.device, weight_bytes, reserved_bytes)
         return TokenRows(
-            self._model, self._defaults, padding, self._window, plan_cache_bytes(self.device), self._grammars
+            self._model,
+            self._defaults,
+            padding,
+            self._window,
+            room.cache_bytes,
+            self._grammars,
+            keeps=room.keeps,
         )
 
     def _generate(
