@@ -130,6 +130,32 @@ def variant_folder(
     return folder
 
 
+@pytest.fixture(scope="session")
+def published_folder(
+    model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Family → a new folder with its graphs as optimum publishes them, which the first who asks on this machine has
+    exported."""
+
+    def folder(family: str) -> Path:
+        kept = KEPT.with_name("published") / f"{fingerprint()}.{version('onnx')}.{version('onnxscript')}" / family
+        if not kept.is_dir():
+            keep(kept, lambda made: publish(family, model_folder(family), made))
+        return Path(shutil.copytree(kept, tmp_path_factory.mktemp("published") / "tests" / family))
+
+    return folder
+
+
+def publish(family: str, source: Path, target: Path) -> None:
+    """Exports the model of `family` in `source`."""
+    from tests.builders import published_pairs, published_vision
+
+    if family in published_vision.GRAPHS:
+        published_vision.publish_vision(family, source, target)
+    else:
+        published_pairs.publish_pair(family, source, target)
+
+
 def export(source: Path, family: str, task: str, kind: VariantKind, target: Path) -> None:
     """Makes a variant here and now."""
     from modelyard.records.variants import ExportOrder

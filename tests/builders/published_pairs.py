@@ -20,7 +20,7 @@ from transformers import (
     DynamicCache,
     EncoderDecoderCache,
 )
-from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.moonshine.modeling_moonshine import MoonshineEncoderModelOutput
 
 from tests.builders.narrowed import NARROW
 
@@ -41,7 +41,7 @@ ROWS, TOKENS, BEFORE, LENGTH = 2, 3, 5, 7
 """The sizes that graphs are traced with; all differ, so that none is taken for another."""
 
 
-class Reading(torch.nn.Module):
+class Reading(torch.nn.Module):  # type: ignore[misc]  # the library is untyped
     """The encoder, from what it reads to its states."""
 
     def __init__(self, model: Any) -> None:
@@ -54,7 +54,7 @@ class Reading(torch.nn.Module):
         return self.encoder(source, **({"attention_mask": mask[0]} if mask else {}), return_dict=True).last_hidden_state
 
 
-class Writing(torch.nn.Module):
+class Writing(torch.nn.Module):  # type: ignore[misc]  # the library is untyped
     """The decoder with its output layer: the first tokens without a cache, later ones with one."""
 
     def __init__(self, model: Any, *, later: bool, masked: bool) -> None:
@@ -69,7 +69,7 @@ class Writing(torch.nn.Module):
         caches = (DynamicCache([layer[:2] for layer in layers]), DynamicCache([layer[2:] for layer in layers]))
         found = self.model(
             decoder_input_ids=ids,
-            encoder_outputs=BaseModelOutput(states),
+            encoder_outputs=MoonshineEncoderModelOutput(states),
             past_key_values=EncoderDecoderCache(*caches) if self._later else None,
             use_cache=True,
             return_dict=True,

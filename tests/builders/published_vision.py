@@ -46,7 +46,7 @@ GRAPHS = {
 }
 
 
-class Pass(torch.nn.Module):
+class Pass(torch.nn.Module):  # type: ignore[misc]  # the library is untyped
     """One pass, plain tensors in and out."""
 
     def __init__(self, model: Any, graph: Graph) -> None:

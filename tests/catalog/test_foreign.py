@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from modelyard.catalog.inspection import inspect_folder
 from tests.catalog.models import Files, diffusers, model, sentence_transformer, text, write
 from tests.hub.server import HubServer, Repo
 
-PAGE = Path(__file__).parents[2] / "docs/reference/formats.md"
+CHECKOUT = Path(__file__).parents[2]
+PAGE = CHECKOUT / "docs/reference/formats.md"
 FORMATS = {each.what: each for each in read_formats()}
 PICKLE = b"\x80\x04."
 
@@ -141,3 +143,13 @@ def test_the_reference_has_every_format(foreign: Foreign) -> None:
     row = f"| {foreign.what} | {', '.join(f'`{sign}`' for sign in signs)} | {foreign.way_out(None)} |"
 
     assert row in PAGE.read_text(encoding="utf-8").splitlines()
+
+
+def test_every_form_on_the_page_names_a_test_that_there_is() -> None:
+    table = PAGE.read_text(encoding="utf-8").partition("## Whose answers are compared")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    named = [re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row) for row in rows]
+    assert len(rows) > 25
+    assert [row for row, found in zip(rows, named, strict=True) if not found] == []
+    for ((file, test),) in named:
+        assert f"def {test}(" in (CHECKOUT / file).read_text(encoding="utf-8"), test

@@ -11,11 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from modelyard.tasks.registry import get_task
+from modelyard.tasks.shared.images import EXAMPLE
 from tests.builders import build
+from tests.builders.fixtures import Ask, Load
 from tests.builders.published import publish
 from tests.plugin import UNSAFE
 from tests.serving import Server
 
+WRITER, CHOOSER = "tests/writer", "tests/chooser"
 ORIGINAL, EXPORTED, FORBIDDEN = "tests/original", "tests/exported", "tests/forbidden"
 PICKLED, HOSTILE = UNSAFE
 TEXT = "a wonderful story"
@@ -48,12 +52,15 @@ def server(
     shared_server: Server,
     tmp_path_factory: pytest.TempPathFactory,
     variant_folder: Callable[[str, str, str], Path],
+    published_folder: Callable[[str], Path],
     canary: Path,
 ) -> Iterator[Server]:
     models = tmp_path_factory.mktemp("models")
     for model_id in (ORIGINAL, PICKLED, FORBIDDEN, HOSTILE):
         build("bert_classifier", models / model_id)
     publish(variant_folder("bert_classifier", "text-classification", "onnx"), models / EXPORTED)
+    for family, model_id in (("t5", WRITER), ("clip", CHOOSER)):
+        published_folder(family).rename(models / model_id)
     pickle_weights(models / PICKLED)
     pickle_weights(models / FORBIDDEN)
     pickle_weights(models / HOSTILE, evil=Command(f"touch {canary}"))
@@ -70,6 +77,20 @@ def test_it_answers_as_its_original(server: Server, model_id: str) -> None:
     wanted = scores(server.run(ORIGINAL, text=TEXT))
 
     assert scores(server.run(model_id, text=TEXT)) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_an_encoder_and_its_decoder_answer_as_their_original(server: Server, load: Load, ask: Ask) -> None:
+    body = {"text": "the fox and the dog", "params": {"max_new_tokens": 8}}
+    wanted = ask(get_task("text2text-generation"), load("t5", "seq2seq-lm"), body)
+    assert server.run(WRITER, **body) == wanted
+
+
+def test_a_graph_of_images_and_texts_answers_as_its_original(server: Server, load: Load, ask: Ask) -> None:
+    """By a worker without torch."""
+    body = {"base64": EXAMPLE, "candidate_labels": ["a fox", "the sea", "a dog"]}
+    original = load("clip", "zero-shot-image-classification")
+    wanted = scores(ask(get_task("zero-shot-image-classification"), original, body))
+    assert scores(server.run(CHOOSER, **body)) == pytest.approx(wanted, abs=1e-4)
 
 
 def test_weights_are_converted_into_the_data_folder_once(server: Server) -> None:

@@ -77,7 +77,7 @@ def set_limits(
         str | None, typer.Option(metavar="N", help="clusters it may have, running or not; none: no limit")
     ] = None,
     max_disk_gb: Annotated[
-        str | None, typer.Option(metavar="X", help="the hub's files downloaded for it may take, in GB; none: no limit")
+        str | None, typer.Option(metavar="X", help="files downloaded or made for it may take, in GB; none: no limit")
     ] = None,
     monthly_limit: Annotated[
         str | None, typer.Option(metavar="USD", help="what it may spend in a calendar month (UTC); none: no limit")

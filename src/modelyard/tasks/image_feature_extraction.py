@@ -12,6 +12,7 @@ from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images
+from modelyard.tasks.shared.sentence_folder import compares_images
 
 
 class ImageFeatureExtractionInputs(ImageInputs, frozen=True, kw_only=True):
@@ -33,8 +34,10 @@ row); of a convolutional model, one per place of its last map; one only with `po
 
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Looks at each image."""
-    # Models of images and texts: the half that sees.
+    # Models of images and texts: the half that sees, and where they are published to compare both, its projection.
     method = "vision_model" if "vision_config" in model.config else "forward"
+    if compares_images(model.path):
+        method = "get_image_features"
 
     def read(call: Call[Any, Any], _image: Any, outputs: Mapping[str, Any]) -> list[list[float]]:
         if not call.params.pool:

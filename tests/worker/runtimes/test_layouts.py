@@ -1,5 +1,7 @@
 """Folders whose weights have other names, or lie elsewhere: the same answers as from the usual layout."""
 
+import base64
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -9,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from modelyard.catalog.inspection import inspect_folder
 from modelyard.errors import ModelRefused
 from modelyard.records.conversions import converted_name
 from modelyard.tasks.feature_extraction import TASK as EMBEDDING
+from modelyard.tasks.image_feature_extraction import TASK as SEEING
 from modelyard.tasks.sentence_similarity import TASK as SIMILARITY
 from modelyard.worker.runtimes.base import load_model
 from modelyard.worker.runtimes.pickles import convert
@@ -156,6 +160,29 @@ def test_clip_as_a_sentence_transformer_embeds_texts(clip_sentences: Path, ask: 
 
     assert vector == pytest.approx(library_features(clip_sentences / "0_CLIPModel", "a fox"), abs=1e-5)
     assert len(ask(SIMILARITY, model, SENTENCES)) == 2
+
+
+def test_and_images_into_the_same_space_where_its_card_says_so(clip_sentences: Path, ask: Callable[..., Any]) -> None:
+    """As the library called directly, which is what sentence-transformers does."""
+    from transformers import AutoImageProcessor, AutoModel
+
+    (clip_sentences / "README.md").write_text("---\npipeline_tag: image-feature-extraction\n---\n")
+    found = inspect_folder(clip_sentences)
+    assert (found.problem, found.task) == (None, "image-feature-extraction")
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    held = io.BytesIO()
+    Image.fromarray(pixels).save(held, "PNG")
+    part = clip_sentences / "0_CLIPModel"
+    inputs = AutoImageProcessor.from_pretrained(part)(Image.fromarray(pixels), return_tensors="pt")
+    with torch.inference_mode():
+        wanted = AutoModel.from_pretrained(part).get_image_features(**inputs).pooler_output[0].tolist()
+
+    model = load_model("transformers", clip_sentences, ("base",))
+    body = {"base64": base64.b64encode(held.getvalue()).decode(), "params": {"pool": True}}
+    (vector,) = ask(SEEING, model, body)
+
+    assert vector == pytest.approx(wanted, abs=1e-5)
+    assert len(vector) == len(ask(EMBEDDING, model, {"text": "a fox"}))
 
 
 @pytest.mark.parametrize(("name", "settings"), [("clip", {}), ("siglip", {"padding": "max_length"})])

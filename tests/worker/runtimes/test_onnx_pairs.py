@@ -3,9 +3,7 @@ two, in all types of weights."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ from modelyard.tasks.registry import get_task
 from modelyard.tasks.shared.images import EXAMPLE
 from modelyard.worker.runtimes.base import load_file, load_model
 from tests.builders.fixtures import Ask
-from tests.builders.kept import KEPT, fingerprint, keep
 from tests.builders.recordings import in_base64, noise, wav
 
 SELDOM = pytest.mark.verify(part="variants")
@@ -55,21 +52,6 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def published(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Family → a new folder with its graphs, which the first who asks on this machine has exported."""
-
-    def folder(family: str) -> Path:
-        kept = KEPT.with_name("published") / f"{fingerprint()}.{version('onnx')}" / family
-        if not kept.is_dir():
-            from tests.builders.published_pairs import publish_pair
-
-            keep(kept, lambda made: publish_pair(family, model_folder(family), made))
-        return Path(shutil.copytree(kept, tmp_path_factory.mktemp(family) / "tests" / family))
-
-    return folder
-
-
 def load(folder: Path, task: str, label: str | None = None) -> Any:
     """The model that a label chooses, as a worker loads it."""
     found = inspect_files(FolderFiles(folder, scan_folder(folder)), label=label)
@@ -86,10 +68,10 @@ def seldom(family: str) -> Any:
 @pytest.mark.parametrize("family", [seldom(family) for family in WRITTEN])
 @pytest.mark.parametrize("graphs", ["merged", "two"])
 def test_it_writes_what_its_original_writes(
-    published: Callable[[str], Path], model_folder: Callable[[str], Path], ask: Ask, family: str, graphs: str
+    published_folder: Callable[[str], Path], model_folder: Callable[[str], Path], ask: Ask, family: str, graphs: str
 ) -> None:
     task, bodies = WRITTEN[family]
-    folder = published(family)
+    folder = published_folder(family)
     if graphs == "two":
         (folder / "onnx" / "decoder_model_merged.onnx").unlink()
     original = load_model("transformers", model_folder(family), get_task(task).heads, device="cpu")
@@ -103,20 +85,20 @@ def test_it_writes_what_its_original_writes(
 
 
 def test_whisper_tells_languages_and_times(
-    published: Callable[[str], Path], model_folder: Callable[[str], Path], ask: Ask
+    published_folder: Callable[[str], Path], model_folder: Callable[[str], Path], ask: Ask
 ) -> None:
     task = get_task("automatic-speech-recognition")
     original = load_model("transformers", model_folder("whisper"), task.heads, device="cpu")
-    model = load(published("whisper"), task.id)
+    model = load(published_folder("whisper"), task.id)
 
     for params in ({"return_timestamps": True}, {"language": "fr"}, {"task": "translate"}):
         asked = {**LONG, "params": params}
         assert ask(task, model, asked) == ask(task, original, asked)
 
 
-def test_what_is_written_streams(published: Callable[[str], Path], ask: Ask) -> None:
+def test_what_is_written_streams(published_folder: Callable[[str], Path], ask: Ask) -> None:
     task, pieces = get_task("text2text-generation"), list[str]()
-    model = load(published("t5"), task.id)
+    model = load(published_folder("t5"), task.id)
     answer = ask(task, model, {"text": FOX, "params": {"max_new_tokens": 8}}, emit=pieces.append)
     assert len(pieces) > 1
     assert "".join(pieces) == answer
@@ -127,11 +109,11 @@ def test_what_is_written_streams(published: Callable[[str], Path], ask: Ask) -> 
     "label", ["fp16", "uint8", *(pytest.param(each, marks=SELDOM) for each in ("int8", "q4", "q4f16", "bnb4"))]
 )
 def test_weights_of_fewer_bits_write_nearly_the_same(
-    published: Callable[[str], Path], model_folder: Callable[[str], Path], family: str, label: str
+    published_folder: Callable[[str], Path], model_folder: Callable[[str], Path], family: str, label: str
 ) -> None:
     from tests.builders.published_pairs import narrow
 
-    task, folder = WRITTEN[family][0], published(family)
+    task, folder = WRITTEN[family][0], published_folder(family)
     original = load_model("transformers", model_folder(family), get_task(task).heads, device="cpu")
     source: dict[str, Any] = {"input_ids": np.array([[5, 9, 7, 1], [8, 3, 1, 0]]),
                               "attention_mask": np.array([[1, 1, 1, 1], [1, 1, 1, 0]])}  # fmt: skip
@@ -149,11 +131,13 @@ def test_weights_of_fewer_bits_write_nearly_the_same(
     assert [len(row[0].tokens) for row in rows] == [4, 4]
 
 
-def test_later_tokens_of_fewer_bits_are_those_that_the_whole_text_gives(published: Callable[[str], Path]) -> None:
+def test_later_tokens_of_fewer_bits_are_those_of_the_whole_text(
+    published_folder: Callable[[str], Path],
+) -> None:
     """By its cache, token by token, as without one."""
     from tests.builders.published_pairs import narrow
 
-    folder = published("t5")
+    folder = published_folder("t5")
     narrow(folder / "onnx", "q4f16")
     model = load(folder, "text2text-generation", "q4f16")
     source = {"input_ids": np.array([[5, 9, 7, 1]]), "attention_mask": np.ones((1, 4), dtype=np.int64)}
@@ -189,17 +173,17 @@ def renamed(file: Path, old: str, new: str) -> None:
     ],
 )
 def test_graphs_that_want_what_no_task_gives_are_refused_by_name(
-    published: Callable[[str], Path], graph: str, old: str, reason: str
+    published_folder: Callable[[str], Path], graph: str, old: str, reason: str
 ) -> None:
-    folder = published("t5")
+    folder = published_folder("t5")
     (folder / "onnx" / "decoder_model_merged.onnx").unlink()
     renamed(folder / "onnx" / f"{graph}.onnx", old, "elsewhere")
     with pytest.raises(ModelRefused, match=reason):
         load(folder, "text2text-generation")
 
 
-def test_a_decoder_that_keeps_nothing_is_refused_by_name(published: Callable[[str], Path]) -> None:
-    folder = published("t5")
+def test_a_decoder_that_keeps_nothing_is_refused_by_name(published_folder: Callable[[str], Path]) -> None:
+    folder = published_folder("t5")
     file = folder / "onnx" / "decoder_model_merged.onnx"
     model = onnx.load(folder / "onnx" / "decoder_model.onnx")
     del model.graph.output[1:]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import shutil
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from modelyard.tasks.registry import get_task
 from modelyard.worker.runtimes.base import load_file, load_model
 from modelyard.worker.runtimes.onnx_detection import sample
 from tests.builders.fixtures import Ask
-from tests.builders.kept import KEPT, fingerprint, keep
 
 SELDOM = pytest.mark.verify(part="variants")
 
@@ -31,21 +28,6 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def published(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Family → the folder with its graph, which the first who asks on this machine has exported."""
-
-    def folder(family: str) -> Path:
-        kept = KEPT.with_name("published") / f"{fingerprint()}.{version('onnx')}" / family
-        if not kept.is_dir():
-            from tests.builders.published_vision import publish_vision
-
-            keep(kept, lambda made: publish_vision(family, model_folder(family), made))
-        return Path(shutil.copytree(kept, tmp_path_factory.mktemp(family) / "tests" / family))
-
-    return folder
 
 
 def picture(seed: int) -> str:
@@ -66,13 +48,13 @@ def load(folder: Path, task: str) -> Any:
 
 @pytest.mark.parametrize("family", ["detr", pytest.param("yolos", marks=SELDOM)])
 def test_a_detector_finds_what_its_original_finds(
-    published: Callable[[str], Path], model_folder: Callable[[str], Path], ask: Ask, family: str
+    published_folder: Callable[[str], Path], model_folder: Callable[[str], Path], ask: Ask, family: str
 ) -> None:
     task = get_task("object-detection")
     original = load_model("transformers", model_folder(family), task.heads, device="cpu")
     bodies = [{"base64": picture(seed), "params": {"threshold": 0}} for seed in (1, 2)]
 
-    got, wanted = (ask(task, each, *bodies) for each in (load(published(family), task.id), original))
+    got, wanted = (ask(task, each, *bodies) for each in (load(published_folder(family), task.id), original))
 
     for mine, theirs in zip(got, wanted, strict=True):
         assert len(theirs) > 5
@@ -88,14 +70,14 @@ def test_a_mask_of_one_size_is_sampled_from_one_of_another() -> None:
 
 
 def test_labels_are_chosen_as_by_the_original(
-    published: Callable[[str], Path], model_folder: Callable[[str], Path], ask: Ask
+    published_folder: Callable[[str], Path], model_folder: Callable[[str], Path], ask: Ask
 ) -> None:
     task = get_task("zero-shot-image-classification")
     original = load_model("transformers", model_folder("clip"), task.heads, device="cpu")
     labels = ["a fox", "the sea at night", "a dog"]
     bodies = [{"base64": picture(seed), "candidate_labels": labels} for seed in (1, 2)]
 
-    got, wanted = (ask(task, each, *bodies) for each in (load(published("clip"), task.id), original))
+    got, wanted = (ask(task, each, *bodies) for each in (load(published_folder("clip"), task.id), original))
 
     for mine, theirs in zip(got, wanted, strict=True):
         assert [each["label"] for each in mine] == [each["label"] for each in theirs]

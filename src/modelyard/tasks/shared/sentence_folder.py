@@ -65,6 +65,14 @@ class Head:
 
 
 @lru_cache(maxsize=4)
+def compares_images(folder: Path) -> bool:
+    """Whether the folder is one of a model that puts images and texts into one space, as sentence-transformers has it
+    (`0_CLIPModel/`)."""
+    modules = read_json(folder / "modules.json")
+    return bool(modules) and str(modules[0]["type"]).endswith(".CLIPModel")
+
+
+@lru_cache(maxsize=4)
 def read_head(folder: Path) -> Head:
     """What the folder says. Raises ModelRefused for modules that are not known here."""
     modules = read_json(folder / "modules.json")
