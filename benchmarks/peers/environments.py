@@ -32,9 +32,10 @@ def ensure_environment(peer: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         run(sys.executable, "-m", "venv", str(folder))
         run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES[peer])
-        packages = folder / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
-        (packages / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n")
         ready.touch()
+    packages = folder / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+    # Each time: the checkout that made the environment may be another one, or gone.
+    (packages / "ours.pth").write_text(f"{Path(sysconfig.get_path('purelib')).resolve()}\n")
     return python
 
 
