@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 
-from modelyard.control.boots import COMPANY, PATIENCE
+import pytest
+
+from modelyard.control.boots import COMPANY, COMPANY_S, PATIENCE
 from modelyard.control.placement import Placed, Wait
 from modelyard.control.policy import Policy
 from modelyard.control.replicas import ManagedCluster
@@ -252,9 +254,9 @@ async def test_nobody_waits_for_ever_behind_those_for_which_more_requests_wait(m
             await request.done()
 
 
-async def one_boots_and_one_waits(control: ControlPlane) -> tuple[ManagedCluster, ManagedCluster]:
+async def one_boots_and_one_waits(control: ControlPlane, boot_s: float = 1.0) -> tuple[ManagedCluster, ManagedCluster]:
     """A cluster that is idle and the only one to leave, and another one for which a single request waits, whose last
-    boot took ten seconds; a third one boots meanwhile."""
+    boot took so long; a third one boots meanwhile."""
     await control.up(SMALL)
     control.step(after_s=5)
     idle = await control.up(TWIN)
@@ -262,7 +264,7 @@ async def one_boots_and_one_waits(control: ControlPlane) -> tuple[ManagedCluster
     await control.put(THIRD)
     await control.until(lambda: len(control.engine.launched) == 3)
     waits = await control.put(SMALL, control.other_account)
-    waits.boot_s = 10.0
+    waits.boot_s = boot_s
     await control.ask(SMALL, control.other_account)
     await control.settle()
     return idle, waits
@@ -279,10 +281,11 @@ async def test_for_one_request_nobody_leaves_while_another_boots_until_a_second_
         assert idle.replicas == {}
 
 
-async def test_a_single_request_does_not_wait_for_company_for_ever(make_control: MakeControl) -> None:
+@pytest.mark.parametrize("boot_s", [1.0, 100.0])
+async def test_a_single_request_does_not_wait_for_company_for_ever(make_control: MakeControl, boot_s: float) -> None:
     async with make_control(memory_bytes=TWO) as control:
-        _, waits = await one_boots_and_one_waits(control)
-        control.step(after_s=10 * COMPANY - 0.1)
+        _, waits = await one_boots_and_one_waits(control, boot_s)
+        control.step(after_s=min(COMPANY * boot_s, COMPANY_S) - 0.1)
         await control.settle()
         assert control.states(waits) == ["queued"]
         control.step(after_s=0.2)

@@ -52,6 +52,8 @@ took."""
 COMPANY = 3
 """A boot that answers one request waits while another is under way, at most so many times as long as the last one took:
 most that wait so are joined by others, whom the same boot then answers."""
+COMPANY_S = 5.0
+"""And no longer than that: where boots take so long, whoever waits has waited enough."""
 
 BOOTED = frozenset({ReplicaState.READY})
 BOOTED_OR_BOOTING = BOOTED | {ReplicaState.STARTING, ReplicaState.LOADING}
@@ -361,7 +363,8 @@ def urgency(managed: ManagedCluster, replica: Replica, *, now: float) -> tuple[f
 def is_patient(managed: ManagedCluster, replica: Replica, under_way: int, most: float, now: float) -> bool:
     """Whether nobody is asked to leave for it yet: as many boots are under way as help, or it is waited for by one
     request, which others may still join. `under_way`: boots, those that wait for somebody to leave among them."""
-    lonely = managed.route.load().queued <= 1 and now - replica.since < COMPANY * managed.boot_s
+    waits_s = min(COMPANY * managed.boot_s, COMPANY_S)
+    lonely = managed.route.load().queued <= 1 and now - replica.since < waits_s
     return under_way >= most or (under_way > 0 and lonely)
 
 
