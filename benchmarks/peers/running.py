@@ -174,7 +174,8 @@ def answers(running: Running, row: Row) -> bool:
     case = row.cases_of(running.peer)[0]
     url = f"http://127.0.0.1:{running.address.port}{running.address.path}"
     try:
-        answer = httpx.post(url, json=running.body(row, row.texts[0], case), timeout=30)
+        body, headers = running.body(row, row.texts[0], case), {"authorization": f"Key {running.address.key}"}
+        answer = httpx.post(url, json=body, headers=headers, timeout=30)
     except httpx.HTTPError:
         return False
     return answer.status_code == 200
