@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from modelyard import wire
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.protocol import (
+    AdapterPiece,
     Cancel,
     Chunk,
     Configure,
@@ -21,6 +22,7 @@ from modelyard.protocol import (
     FinishReason,
     Frame,
     Hello,
+    LoadAdapter,
     Loading,
     Outcome,
     Ping,
@@ -29,6 +31,7 @@ from modelyard.protocol import (
     Request,
     Starting,
     StatusUpdate,
+    UnloadAdapter,
     Usage,
 )
 from modelyard.wire import MAX_FRAME_BYTES, BrokenStream, FrameConnection, Unsendable, decode, encode
@@ -51,7 +54,7 @@ statuses = (
 frames = (
     st.builds(Hello, st.text())
     | st.builds(StatusUpdate, statuses)
-    | st.builds(Request, ids, objects, objects, st.booleans())
+    | st.builds(Request, ids, objects, objects, st.booleans(), st.text())
     | st.builds(Chunk, ids, st.text())
     | st.builds(Done, ids, st.builds(Outcome, bodies, usages))
     | st.builds(Failure, ids, st.text(), st.text(), objects)
@@ -59,6 +62,9 @@ frames = (
     | st.builds(Ping, ids)
     | st.builds(Pong, ids)
     | st.builds(Configure, st.integers(1, 2**63 - 1))
+    | st.builds(AdapterPiece, st.text(), st.text(), st.binary())
+    | st.builds(LoadAdapter, ids, st.text())
+    | st.builds(UnloadAdapter, st.text())
 )
 
 

@@ -112,12 +112,14 @@ class StatusUpdate(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """Server to worker: an inference. `stream`: pieces are wanted as they are made."""
+    """Server to worker: an inference. `stream`: pieces are wanted as they are made. `adapter`: the one beside the model
+    that is to answer; empty: the model by itself."""
 
     id: int
     fields: dict[str, Any]
     params: dict[str, Any]
     stream: bool = False
+    adapter: str = ""
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -183,7 +185,32 @@ class Configure(msgspec.Struct, frozen=True, array_like=True, tag=9):
     threads: Annotated[int, msgspec.Meta(ge=1)]
 
 
-Frame = Hello | StatusUpdate | Request | Chunk | Done | Failure | Cancel | Ping | Pong | Credit | Configure
+class AdapterPiece(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Server to worker: what comes next in the file `file` of an adapter that is to be loaded."""
+
+    adapter: str
+    file: str
+    data: bytes
+
+
+class LoadAdapter(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """Server to worker: all pieces of an adapter's files have come; it is to be put beside the model. Answered as a
+    request is, by Done or Failure."""
+
+    id: int
+    adapter: str
+
+
+class UnloadAdapter(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """Server to worker: no more requests come for this adapter. It goes with the last one that there is."""
+
+    adapter: str
+
+
+Frame = (
+    Hello | StatusUpdate | Request | Chunk | Done | Failure | Cancel | Ping | Pong | Credit | Configure
+    | AdapterPiece | LoadAdapter | UnloadAdapter
+)  # fmt: skip
 
 WINDOW = 256 * 1024
 """The weight of pieces that may be under way to a client who has not taken them yet. A worker keeps what is beyond, and

@@ -30,6 +30,11 @@ def adapter(base: str | None = "acme/base", **config: Any) -> Files:
     }
 
 
+def pickled(**config: Any) -> Files:
+    """The same with its weights in a pickle alone."""
+    return {"adapter_config.json": adapter(**config)["adapter_config.json"], "adapter_model.bin": b"\x80\x04."}
+
+
 async def card_of(root: Path, files: Files, base: Files | None = None, **settings: Any) -> ModelCard:
     write(root / "acme" / "tuned", files)
     if base is not None:
@@ -112,9 +117,9 @@ async def test_its_row_names_its_base_and_is_no_variant_of_it(root: Path) -> Non
         ({**adapter(), "adapter_model.safetensors": b"no weights"}, model(), "cannot be loaded: adapter_model.safet"),
         ({"adapter_config.json": adapter()["adapter_config.json"]}, model(), "acme/base without weights: there is no"),
         (
-            {"adapter_config.json": adapter()["adapter_config.json"], "adapter_model.bin": b"\x80\x04."},
+            pickled(),
             model(),
-            "is an adapter for acme/base that has its weights only as a pickle file (adapter_model.bin)",
+            "acme/tuned has its weights only as pickle files, which can run any code when they are opened.",
         ),
     ],
 )
@@ -127,6 +132,17 @@ async def test_what_cannot_be_served_is_refused_with_a_sentence(
     assert "/srv" not in (card.refusal or "")
     (listed,) = [each for each in await Catalog(Folders([root])).list() if each.model_id == "acme/tuned"]
     assert listed.refusal == card.refusal
+
+
+async def test_pickled_weights_are_served_where_the_operator_allows_them(root: Path) -> None:
+    by_setting = await card_of(root, pickled(), model(), pickles="on")
+    by_name = await card_of(root, pickled(), model(), allow_unsafe=["acme/tuned"])
+    off = await card_of(root, pickled(), model(), pickles="off")
+
+    assert (by_setting.refusal, by_name.refusal) == (None, None)
+    assert by_name.has_pickles
+    assert by_name.inspection.weight_files == ("adapter_model.bin",)
+    assert "which this server reads of no model" in (off.refusal or "")
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ from modelyard.records.models import Measurement
 from modelyard.store.store import Store
 from modelyard.units import GIB
 from tests.catalog.models import model, write
+from tests.catalog.test_adapters import adapter
 from tests.clock import HandClock
 from tests.engine.fake import FakeEngine
 from tests.loop import turns
@@ -47,6 +48,10 @@ SMALL = "tiny/small"
 SMALL_BYTES = 92 * MIB + 20_000
 """A little more than each small model needs."""
 TWIN = "tiny/twin"
+TUNED = ("tiny/tuned-1", "tiny/tuned-2")
+"""Adapters of SMALL."""
+TUNED_BYTES = 2000
+"""What each needs in a replica of SMALL."""
 THIRD = "tiny/third"
 BIG = "tiny/big"
 """Needs more than one small one, less than two."""
@@ -57,6 +62,8 @@ def make_models(root: Path) -> Path:
     """The models of these tests: files as `save_pretrained` writes them, with next to nothing in them."""
     for model_id in (SMALL, TWIN, THIRD):
         write(root / model_id, model(parameters=1000))
+    for number, model_id in enumerate(TUNED):
+        write(root / model_id, adapter(SMALL, lora_alpha=8, peft_version=f"0.{number}"))
     write(root / BIG, model(parameters=10_000_000, config={"n_layer": 2}))
     return root
 

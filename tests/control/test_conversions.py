@@ -24,6 +24,7 @@ from modelyard.errors import ModelRefused
 from modelyard.records.models import ModelCard, Source
 from modelyard.units import MIB
 from tests.catalog.models import Files, model, write
+from tests.catalog.test_adapters import pickled as pickled_adapter
 
 NOBODY = (sys.executable, "-c", "raise SystemExit('nobody was to be asked')")
 COPIER = """
@@ -48,6 +49,18 @@ def pickled(folder: Path, **held: Any) -> ModelCard:
 def card_of(folder: Path) -> ModelCard:
     model_id = f"{folder.parent.name}/{folder.name}"
     return make_card(Found(model_id, Source.FOLDER, inspect_folder(folder), folder), pickles="on")
+
+
+async def test_an_adapters_pickle_becomes_the_file_that_adapters_have(tmp_path: Path) -> None:
+    folder = write(tmp_path / "acme" / "tuned", pickled_adapter())
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    torch.save({name: torch.eye(3)}, folder / "adapter_model.bin")
+
+    made = await Conversions(tmp_path / "converted").ensure(card_of(folder), folder)
+
+    assert {each.name for each in made.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert torch.equal(load_file(made / "adapter_model.safetensors")[name], torch.eye(3))
+    assert inspect_folder(made).adapter == inspect_folder(folder).adapter
 
 
 async def test_a_folder_is_converted_once_with_all_that_belongs_to_it(tmp_path: Path) -> None:

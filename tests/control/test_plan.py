@@ -115,3 +115,17 @@ def test_what_is_deleted_or_off_stops_at_once() -> None:
         Stop("queued", UNNEEDED),
         Stop("ready", UNNEEDED),
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "action"),
+    [
+        (S.READY, Drain("a", "the replica of its base leaves")),
+        (S.LOADING, Stop("a", "the replica of its base leaves")),
+    ],
+)
+def test_an_adapter_leaves_the_process_of_a_replica_that_leaves_for_another(state: S, action: Action) -> None:
+    leaving = ReplicaView("a", state, base_leaves=True)
+    assert plan(1, leaving) == [action, Launch()]
+    assert plan(0, leaving) == [action]
+    assert plan(1, ReplicaView("a", S.DRAINING, in_flight=1, base_leaves=True)) == [Launch()]

@@ -124,6 +124,139 @@ async def test_a_full_queue_turns_away_and_says_when_to_come_back() -> None:
     bench.release(await bench.acquire())
 
 
+class Shared:
+    """Two routes with one replica each in one process, and a third with one of its own as well."""
+
+    def __init__(self) -> None:
+        self.routes = Routes(HandClock(), max_queued=1000, on_demand=lambda cluster_id: None)
+        self.base, self.adapter, self.other = (self.routes.ensure(name) for name in ("base", "adapter", "other"))
+        self.routes.publish("base", {"b": (link(), 2)})
+        self.publish_adapter()
+        self.routes.publish("other", {"o": (link(), 2), "p": (link(), 2)}, beside={"o": "b"})
+
+    def publish_adapter(self) -> None:
+        self.routes.publish("adapter", {"a": (link(), 2)}, beside={"a": "b"})
+
+    async def hold(self, route: Route, *, alone: bool = False) -> Target:
+        return await (self.routes.acquire_alone if alone else self.routes.acquire)(route, 30.0)
+
+    def ask(self, route: Route, *, alone: bool = False) -> asyncio.Task[Target]:
+        return asyncio.create_task(self.hold(route, alone=alone))
+
+
+async def test_slots_count_for_each_route_that_shares_a_process() -> None:
+    shared = Shared()
+    held = [await shared.hold(route) for route in (shared.base, shared.base, shared.adapter, shared.adapter)]
+    assert [shared.base.load().in_flight, shared.adapter.load().in_flight] == [2, 2]
+    assert {target.process.in_flight for target in held} == {4}
+    assert (await shared.hold(shared.other)).replica_id == "p"  # whose process has less to do
+
+
+async def test_who_needs_a_process_to_itself_waits_for_all_routes_that_share_it() -> None:
+    shared = Shared()
+    held = await shared.hold(shared.adapter)
+    alone = shared.ask(shared.base, alone=True)
+    await turns()
+    late = shared.ask(shared.adapter)
+    elsewhere = await shared.hold(shared.other)
+    await turns()
+    assert not alone.done()
+    assert not late.done()
+    assert elsewhere.replica_id == "p"
+
+    shared.routes.release(shared.adapter, held)
+    await turns()
+    assert alone.done()
+    assert not late.done()
+    shared.routes.release(shared.base, alone.result())
+    shared.routes.release(shared.adapter, await late)
+    shared.routes.release(shared.other, elsewhere)
+    assert {target.process.in_flight for target in shared.other.targets.values()} == {0}
+
+
+async def test_who_gives_up_waiting_for_a_process_lets_the_others_go_on() -> None:
+    shared = Shared()
+    held = await shared.hold(shared.base)
+    alone = shared.ask(shared.adapter, alone=True)
+    await turns()
+    late = shared.ask(shared.base)
+    await turns()
+    assert not late.done()
+    alone.cancel()
+    await turns()
+    for target in (held, await late):
+        shared.routes.release(shared.base, target)
+    assert not shared.adapter.load().total
+
+
+async def test_two_routes_that_wait_for_one_process_get_it_one_after_the_other() -> None:
+    shared = Shared()
+    held = await shared.hold(shared.base)
+    waiting = [shared.ask(route, alone=True) for route in (shared.base, shared.adapter)]
+    await turns()
+    shared.routes.release(shared.base, held)
+    await turns()
+    assert [task.done() for task in waiting] == [True, False]
+    shared.routes.release(shared.base, waiting[0].result())
+    await turns()
+    shared.routes.release(shared.adapter, waiting[1].result())
+
+
+async def test_a_route_whose_replica_goes_blocks_nobody() -> None:
+    shared = Shared()
+    held = await shared.hold(shared.base)
+    alone = shared.ask(shared.adapter, alone=True)
+    await turns()
+    late = shared.ask(shared.base)
+    await turns()
+    assert not late.done()
+    shared.routes.publish("adapter", {})
+    await turns()
+    assert late.done()
+    assert not alone.done()
+    shared.routes.release(shared.base, held)
+    shared.routes.release(shared.base, late.result())
+    shared.publish_adapter()
+    await turns()
+    shared.routes.release(shared.adapter, alone.result())
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whatever_happens_in_a_shared_process_nothing_is_held_in_the_end(seed: int) -> None:
+    dice, shared = random.Random(seed), Shared()
+    every = [shared.base, shared.adapter, shared.other]
+    asked: list[tuple[Route, asyncio.Task[Target]]] = []
+    for _ in range(200):
+        route = dice.choice(every)
+        match dice.choice(["ask", "ask", "alone", "release", "release", "give up", "publish"]):
+            case "ask":
+                asked.append((route, shared.ask(route)))
+            case "alone":
+                asked.append((route, shared.ask(route, alone=True)))
+            case "publish":
+                shared.routes.publish("adapter", {})
+                shared.publish_adapter()
+            case what:
+                if asked:
+                    route, task = asked.pop(dice.randrange(len(asked)))
+                    if what == "release" and task.done():
+                        shared.routes.release(route, task.result())
+                    else:
+                        asked.append((route, task)) if task.done() else task.cancel()
+        await turns()
+        (process,) = {target.process for target in shared.base.targets.values()}
+        assert not (process.alone and process.in_flight > 1)
+    while asked:
+        done = [(route, task) for route, task in asked if task.done()]
+        assert done, "who waits is never served"
+        for route, task in done:
+            shared.routes.release(route, task.result())
+        asked = [pair for pair in asked if pair not in done]
+        await turns()
+    assert not any(route.load().total for route in every)
+    assert not process.in_flight
+
+
 async def test_who_needs_a_replica_to_itself_shares_it_with_nobody() -> None:
     bench = Bench()
     bench.publish(a=3)

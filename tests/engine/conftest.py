@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from modelyard.engine.local import LocalEngine
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.units import GIB
 from tests.builders import build
+from tests.builders.adapters import make_adapter
 from tests.engine.exporter import EXPORTER
 from tests.engine.fake import FakeEngine
 from tests.engine.harness import SECRET, Harness, new_id
@@ -82,6 +84,14 @@ def model_spec(folder: Path, log_path: Path | None = None) -> ReplicaSpec:
     return ReplicaSpec(new_id(), f"tests/{folder.name}", str(folder), "text-generation", secret=SECRET, log_path=log)
 
 
+def real_adapter(base: Path, base_id: str, folder: Path, number: int) -> ReplicaSpec:
+    """An adapter of that model, beside a replica of it."""
+    from peft import LoraConfig
+
+    make_adapter(base, folder, LoraConfig(r=4, target_modules=["c_attn"], task_type="CAUSAL_LM"), seed=number)
+    return ReplicaSpec(new_id(), f"people/{folder.name}", str(folder), "text-generation", beside=base_id)
+
+
 @pytest.fixture
 async def fake(fake_engine: FakeEngine) -> AsyncIterator[Harness]:
     async with cleared(fake_engine) as harness:
@@ -103,6 +113,7 @@ async def real(
         harness.good = lambda: model_spec(long_gpt2, tmp_path / "worker.log")
         harness.bad = lambda: model_spec(without_weights, tmp_path / "worker.log")
         harness.bad_words = "empty cannot be loaded"
+        harness.adapter = partial(real_adapter, long_gpt2)
         harness.slow = ({"text": "Once upon a time"}, {"max_new_tokens": 8000, "min_new_tokens": 8000})
         yield harness
 

@@ -7,6 +7,8 @@ has left. Every other field and every param is accepted and ignored.
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from modelyard.errors import InferenceFailed, ModelyardError
+from modelyard.errors import InferenceFailed, ModelRefused, ModelyardError
 from modelyard.tasks.base import Call, Inputs, Params, Task
 
 LOOK_EVERY_S = 0.005
@@ -30,7 +32,7 @@ class EchoParams(Params, frozen=True, kw_only=True, forbid_unknown_fields=False)
 
 class EchoModel:
     """`answers`: while clear, calls wait. `abandoned`: set when the replica ends. `seen`: texts in order of start.
-    `batches`: how many calls each batch held."""
+    `batches`: how many calls each batch held. `word`: what an adapter adds to every answer, by its config."""
 
     path = Path("/nowhere")
     config: Mapping[str, Any] = MappingProxyType({})
@@ -44,6 +46,16 @@ class EchoModel:
         self.seen: list[str] = []
         self.batches: list[int] = []
         self.cancelled: list[str] = []
+        self.word = ""
+
+    def adapted(self, folder: Path) -> EchoModel:
+        """The same model with an adapter beside it. Raises ModelRefused for one that was made for another model."""
+        config = json.loads((folder / "adapter_config.json").read_text())
+        if "peft_version" not in config:
+            raise ModelRefused("The adapter was made for another model.")
+        model = copy.copy(self)
+        model.word = f" by {config['peft_version']}"
+        return model
 
     def forward(self, inputs: Any) -> Any:
         raise NotImplementedError
@@ -74,9 +86,9 @@ def answer(model: EchoModel, call: Call[Any, Any]) -> str | ModelyardError:
     if text == "crash":
         raise RuntimeError("crashed, as it was asked to")
     if call.emit is not None:
-        for word in words:
+        for word in filter(None, [*words, model.word]):
             call.emit(word)
-    return text
+    return text + model.word
 
 
 def words_hold(text: str) -> bool:

@@ -31,6 +31,7 @@ from typing import Any
 
 import msgspec
 
+from modelyard.engine.adapter_replicas import AdapterReplicas
 from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
 from modelyard.engine.export import take_over
 from modelyard.engine.link import Link
@@ -79,6 +80,7 @@ class FakeEngine(Engine):
         self._replicas: dict[str, FakeReplica] = {}
         self._forgotten: list[FakeReplica] = []
         self._sightings: dict[str, Sighting] = {}
+        self._adapters = AdapterReplicas(self._sightings, self._see)
         self._on_change: Callable[[], None] = lambda: None
         self._ends: list[tuple[str, bool]] = []
         self._run_dir: Path | None = None
@@ -151,6 +153,7 @@ class FakeEngine(Engine):
         self._closed = True
         for replica_id in list(self._replicas):
             self._end(replica_id, "stopped")
+        await self._adapters.close()
         await asyncio.gather(*(replica.closed() for replica in [*self._replicas.values(), *self._forgotten]))
         if self._run_dir is not None:
             shutil.rmtree(self._run_dir, ignore_errors=True)
@@ -163,10 +166,12 @@ class FakeEngine(Engine):
         return self._nodes
 
     def launch(self, spec: ReplicaSpec, place: Place) -> None:
-        if spec.replica_id in self._replicas or self._closed:
+        if spec.replica_id in self._sightings or self._closed:
             return None
         assert self._run_dir is not None, "start() first"
         self.launched.append(spec)
+        if spec.beside is not None:
+            return self._adapters.launch(spec, place)
         model = EchoModel(self.answers)
         replica = FakeReplica(spec, place, model, self._task, str(self._run_dir / f"{len(self.launched)}.sock"))
         self._replicas[spec.replica_id] = replica
@@ -184,13 +189,14 @@ class FakeEngine(Engine):
     async def stop(self, replica_id: str, grace_s: float) -> None:
         replica = self._replicas.get(replica_id)
         if replica is None:
-            return
+            return await self._adapters.stop(replica_id)
         self.stopped.append(replica_id)
         if self.hold_stops:
             await asyncio.wait({asyncio.ensure_future(replica.gone.wait())}, timeout=grace_s or None)
         if replica_id in self._replicas:  # it may have died and been forgotten meanwhile
             self._end(replica_id, "stopped")
         await replica.closed()
+        return None
 
     def sightings(self) -> Mapping[str, Sighting]:
         return self._sightings
@@ -199,7 +205,9 @@ class FakeEngine(Engine):
         sighting = self._sightings.get(replica_id)
         if sighting is not None and sighting.phase is Phase.GONE:
             del self._sightings[replica_id]
-            self._forgotten.append(self._replicas.pop(replica_id))
+            self._adapters.forget(replica_id)
+            if (replica := self._replicas.pop(replica_id, None)) is not None:
+                self._forgotten.append(replica)
 
     def watch(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
@@ -283,6 +291,7 @@ class FakeEngine(Engine):
 
     def _see(self, sighting: Sighting) -> None:
         self._sightings[sighting.replica_id] = sighting
+        self._adapters.note(sighting)
         self._on_change()
 
 
@@ -294,7 +303,7 @@ class FakeReplica:
         self.place = place
         self.model = model
         self.settings: list[Configure] = []
-        self.server = WorkerServer(spec.secret, self.settings.append)
+        self.server = WorkerServer(spec.secret, self.settings.append, load_adapter=self.load_adapter)
         self.link: Link | None = None
         self.task: asyncio.Task[None] | None = None
         self.may_load, self.may_serve, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -302,6 +311,10 @@ class FakeReplica:
         self._slots = task.max_batch
         self._batcher = Batcher(task, model)
         self._thread = threading.Thread(target=self._batcher.run, name=f"model of {spec.replica_id}")
+
+    async def load_adapter(self, folder: Path) -> EchoModel:
+        """As a worker's life does."""
+        return self.model.adapted(folder)
 
     async def open(self, on_status: Callable[[Status], None]) -> Link:
         """Listens, and connects to itself as an engine does."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from modelyard.engine.base import Engine, Phase, Place, Sighting
@@ -31,18 +33,28 @@ def echo_spec(path: str = "echo", **more: Any) -> ReplicaSpec:
     return ReplicaSpec(new_id(), "tests/echo", path, "echo", secret=SECRET, **more)
 
 
+def echo_adapter(base_id: str, folder: Path, number: int) -> ReplicaSpec:
+    """An adapter of an echoing model, beside that replica: one that adds words of its own to each answer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_version": f"0.{number}"}))
+    (folder / "adapter_model.safetensors").write_bytes(bytes(3 * 1024**2))
+    return ReplicaSpec(new_id(), f"people/{folder.name}", str(folder), "echo", beside=base_id)
+
+
 @dataclass(eq=False)
 class Harness:
     """`good` makes the spec of a model that works, `bad` of one that cannot be loaded, for the reason `bad_words`.
 
-    `slow` is a request that is in flight for long, and streams something at once. `kill` ends a replica as kill -9
-    does. `history` has, per replica, its sightings in order.
+    `adapter` makes the spec of an adapter beside a replica of a model that works: (that replica's id, a folder that it
+    fills, a number that makes its answers others). `slow` is a request that is in flight for long, and streams
+    something at once. `kill` ends a replica as kill -9 does. `history` has, per replica, its sightings in order.
     """
 
     engine: Engine
     good: Callable[[], ReplicaSpec] = echo_spec
     bad: Callable[[], ReplicaSpec] = lambda: echo_spec("refuse")
     bad_words: str = "there are no weights in it"
+    adapter: Callable[[str, Path, int], ReplicaSpec] = echo_adapter
     slow: tuple[Mapping[str, Any], Mapping[str, Any]] = ({"text": "hold on"}, {})
     history: dict[str, list[Sighting]] = field(default_factory=dict)
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,9 @@ class EchoLibrary:
             sys.stderr.flush()
             os._exit(7)
         return EchoModel(self.answers)
+
+    def load_adapter(self, model: Any, path: Path) -> Callable[[], Any]:
+        return lambda: model.adapted(path)
 
     def device_bytes(self) -> int | None:
         return 5 * 1024**3 if self.accelerated else None

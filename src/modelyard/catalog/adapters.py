@@ -18,6 +18,20 @@ from modelyard.catalog.safetensors_header import CorruptWeights, Header
 from modelyard.records.adapters import CONFIG_FILE, LORA, MAX_RANK, MERGED_TYPES, PICKLE_FILE, WEIGHTS_FILE, Adapter
 from modelyard.records.models import ADAPTED, Inspection, ModelCard
 
+_SHARED = frozenset({"chat", "text-generation"})
+"""Tasks whose models may have adapters beside their weights."""
+_WITHOUT_EFFECT = frozenset(
+    {
+        "auto_mapping", "base_model_name_or_path", "fan_in_fan_out", "inference_mode", "lora_alpha", "lora_dropout",
+        "megatron_core", "peft_type", "peft_version", "qalora_group_size", "r", "revision", "target_modules",
+        "task_type", "use_rslora",
+    }
+)  # fmt: skip
+"""Settings of LoRA that training alone reads, or that are read here."""
+_PLAIN = {"bias": "none", "init_lora_weights": True}
+"""Settings that may have this value, beside none."""
+PICKLES_GROW = 2
+"""As those of 16 bits do: what a pickle holds is not known before it is opened."""
 MAX_TARGETS = 32
 """Layers that are listed by name. Adapters name a dozen kinds of layers."""
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
@@ -65,16 +79,17 @@ def inspect_adapter(files: Files, front: FrontMatter) -> Inspection:
     adapter = read_adapter(files, config)
     header, damage = _read_header(files)
     problem = find_problem(adapter, files) or damage
-    stored_bytes = files.sizes.get(WEIGHTS_FILE) or files.sizes.get(PICKLE_FILE)
+    weights = next((name for name in (WEIGHTS_FILE, PICKLE_FILE) if name in files.sizes), None)
     return Inspection(
         library=ADAPTED,
         parameters=header.parameters.total() if header else None,
-        weight_bytes=header.data_bytes if header else stored_bytes,
+        weight_bytes=header.data_bytes if header else files.sizes.get(weights or ""),
         dtype=header.dtype if header else None,
         license=front.license,
         pipeline_tag=front.pipeline_tag,
+        pickle_only=weights == PICKLE_FILE,
         problem=problem,
-        weight_files=(WEIGHTS_FILE,) if header else (),
+        weight_files=(weights,) if weights and (header or weights == PICKLE_FILE) else (),
         adapter=adapter,
     )
 
@@ -92,6 +107,7 @@ def read_adapter(files: Files, config: Mapping[str, Any]) -> Adapter:
         task_type=str(config["task_type"]) if config.get("task_type") else None,
         has_template=any(name in files.sizes for name in _TEMPLATES)
         or "chat_template" in read_json(files, "tokenizer_config.json"),
+        is_plain=is_plain_lora(config),
     )
 
 
@@ -107,12 +123,7 @@ def find_problem(adapter: Adapter, files: Files) -> str | None:
             "is an adapter that names its base by a path, which says nothing here; write the base's model id, as in "
             f"org/name, as base_model_name_or_path into its {CONFIG_FILE}"
         )
-    if WEIGHTS_FILE not in files.sizes and PICKLE_FILE in files.sizes:
-        return (
-            f"is an adapter for {adapter.base_id} that has its weights only as a pickle file ({PICKLE_FILE}), which "
-            f"can run any code when it is opened; save it again as {WEIGHTS_FILE}, with safe_serialization=True"
-        )
-    if WEIGHTS_FILE not in files.sizes:
+    if WEIGHTS_FILE not in files.sizes and PICKLE_FILE not in files.sizes:
         return f"is an adapter for {adapter.base_id} without weights: there is no {WEIGHTS_FILE}"
     if adapter.rank is not None and adapter.rank > MAX_RANK:
         return f"is an adapter of rank {adapter.rank:,}, and no adapter has more than {MAX_RANK:,}"
@@ -150,7 +161,7 @@ def join(card: ModelCard, base: ModelCard | None) -> ModelCard:
     told = base.inspection
     inspection = replace(
         card.inspection, task=task, architecture=told.architecture, max_length=told.max_length,
-        remote_code=told.remote_code, pickle_only=told.pickle_only,
+        remote_code=told.remote_code, pickle_only=card.inspection.pickle_only or told.pickle_only,
     )  # fmt: skip
     return replace(
         card,
@@ -172,7 +183,39 @@ def plan_base_bytes(base: ModelCard) -> int:
 
 def loaded_bytes(inspection: Inspection) -> int:
     """What an adapter's own weights take once they are loaded."""
-    return (inspection.weight_bytes or 0) * CPU_GROWTH.get(inspection.dtype or "", 1)
+    growth = CPU_GROWTH.get(inspection.dtype, 1) if inspection.dtype else PICKLES_GROW
+    return (inspection.weight_bytes or 0) * growth
+
+
+def runs_beside(card: ModelCard) -> bool:
+    """Whether an adapter may run beside its base's weights, in a replica of the base, rather than merged into them in
+    one of its own: matrices for layers of a model of the library's own that writes text, in 32 bits. Pure."""
+    adapter, base = card.inspection.adapter, card.base
+    return (
+        adapter is not None
+        and adapter.is_plain
+        and base is not None
+        and base.refusal is None
+        and base.task == card.task
+        and base.task in _SHARED
+        and base.inspection.runtime == "transformers"
+        and base.inspection.quantisation is None
+        and base.inspection.precision is None
+        and not base.inspection.remote_code
+    )
+
+
+def is_plain_lora(config: Mapping[str, Any]) -> bool:
+    """Whether the config asks for nothing but pairs of matrices beside layers that it names. A setting that is not
+    known to be without effect here speaks against it."""
+    targets = config.get("target_modules")
+    return (
+        config.get("peft_type") == LORA
+        and isinstance(targets, list)
+        and all(isinstance(name, str) for name in targets)
+        and isinstance(config.get("lora_alpha"), int | float)
+        and all(name in _WITHOUT_EFFECT or not value or _PLAIN.get(name) == value for name, value in config.items())
+    )
 
 
 def refuse_base(card: ModelCard, why: str) -> ModelCard:

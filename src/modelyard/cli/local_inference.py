@@ -24,7 +24,7 @@ from modelyard.tasks import body as bodies
 from modelyard.tasks.registry import get_task
 
 if TYPE_CHECKING:
-    from modelyard.engine.link import Link
+    from modelyard.engine.link import ReplicaLink
     from modelyard.tasks.body import Inference
 
 LOOK_AGAIN_S = 0.02
@@ -57,7 +57,7 @@ async def run_locally(
 
 
 @asynccontextmanager
-async def boot(card: ModelCard, settings: Settings, on_warm: Callable[[], None]) -> AsyncIterator[Link]:
+async def boot(card: ModelCard, settings: Settings, on_warm: Callable[[], None]) -> AsyncIterator[ReplicaLink]:
     """A ready replica of the model for as long as the context lasts."""
     spec = ReplicaSpec.of("one-shot", card, card.path, secret=secrets.token_hex(16))
     engine = LocalEngine(usable_memory_bytes(), sandbox=settings.sandbox, allow_network=settings.allow_network)
@@ -73,7 +73,7 @@ async def boot(card: ModelCard, settings: Settings, on_warm: Callable[[], None])
             await engine.close()
 
 
-async def start(engine: LocalEngine, spec: ReplicaSpec, on_warm: Callable[[], None]) -> Link:
+async def start(engine: LocalEngine, spec: ReplicaSpec, on_warm: Callable[[], None]) -> ReplicaLink:
     """Launches the replica; its link once it is ready. Raises BootFailed."""
     changed = asyncio.Event()
     engine.watch(changed.set)
@@ -94,7 +94,7 @@ async def start(engine: LocalEngine, spec: ReplicaSpec, on_warm: Callable[[], No
         changed.clear()
 
 
-async def ask(link: Link, inference: Inference, emit: Callable[[str], None]) -> Any:
+async def ask(link: ReplicaLink, inference: Inference, emit: Callable[[str], None]) -> Any:
     """Sends the inference and passes on its pieces; its output."""
 
     async def pass_on(piece: str) -> None:

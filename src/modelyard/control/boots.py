@@ -11,11 +11,12 @@ import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import chain
 
+from modelyard.control.bases import Bases, find_free, need_beside
 from modelyard.control.failures import GiveUp, Retry
 from modelyard.control.faults import contained
+from modelyard.control.logs import log_path
 from modelyard.control.placement import Evict, MemoryHolder, Never, Placed, Placement, Wait
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Described, NotPrepared, Preparation, Preparations, Prepared, Preparing
@@ -26,7 +27,6 @@ from modelyard.control.states import ReplicaState
 from modelyard.control.stops import Stops
 from modelyard.engine.base import Engine, Need, Place
 from modelyard.errors import BootFailed, ModelyardError, NoCapacity, UnknownModel
-from modelyard.records.clusters import Cluster
 from modelyard.records.models import ModelCard
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.units import gigabytes
@@ -86,12 +86,14 @@ class Boots:
         *,
         may_use: MayUse,
         form_of: FormOf,
+        bases: Bases,
         operator_id: str = "",
     ) -> None:
         """`clusters`: those with replicas, by id; the reconciler adds and takes away. `operator_id`: the account whose
         log may name others' models."""
         self._may_use = may_use
         self._form_of = form_of
+        self._bases = bases
         self._clusters = clusters
         self._engine = engine
         self._preparations = preparations
@@ -193,6 +195,8 @@ class Boots:
         match self._preparations.ensure(model_id, account_id):
             case Described(card) | Prepared(card) if not self._may_use(account_id, card):
                 self.give_up(managed, UnknownModel(f"There is no model {model_id} here.", model=model_id), now)
+            case Prepared(card) if (base := self._bases.find(managed, card)) is not None:
+                return self._place_beside(managed, replica, card, base, room, now)
             case Prepared(card):
                 return self._place(managed, replica, self._choose_form(managed, card), room, now)
             case NotPrepared(error):
@@ -233,11 +237,41 @@ class Boots:
 
     def _place(self, managed: ManagedCluster, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
         patient = is_patient(managed, replica, self._count_booting().total() + self._promised, self._most_evicting, now)
-        match room.find(managed, self._need(managed, card), self._engine.nodes_with(card), patient=patient):
+        found = room.find(managed, self._need(managed, card), self._engine.nodes_with(card), patient=patient)
+        return self._settle(managed, replica, card, found, now)
+
+    def _place_beside(
+        self, managed: ManagedCluster, replica: Replica, card: ModelCard, base: ManagedCluster, room: Room, now: float
+    ) -> bool:
+        """The same for an adapter, in the process of a replica of its base."""
+        if base.failure is not None:
+            words = f"{card.model_id} runs in a replica of its base: {base.failure.message}"
+            self.give_up(managed, BootFailed(words), now)
+            return False
+        beside = find_free(base, managed)
+        if beside is None or beside.place is None:
+            self._say_once(managed, "queued", f"waiting for a replica of its base, {base.cluster.model_id}")
+            return False
+        found = room.find_beside(managed, need_beside(card, beside.place), beside.place)
+        return self._settle(managed, replica, card, found, now, beside.id)
+
+    def _settle(
+        self,
+        managed: ManagedCluster,
+        replica: Replica,
+        card: ModelCard,
+        found: Placement,
+        now: float,
+        beside: str | None = None,
+    ) -> bool:
+        """Launches a replica where there is room, else does what that takes. `beside`: see Replica."""
+        match found:
             case Placed() as placed:
-                if (refusal := self._find_launch_refusal(managed, card, now)) is not None:
+                refusal = None if beside else self._find_launch_refusal(managed, card, now)
+                if refusal is not None:
                     self.give_up(managed, refusal, now, keep=BOOTED_OR_BOOTING)
                     return False
+                replica.beside = beside
                 self._launch(managed, replica, card, placed, now)
                 return True
             case Evict(victims, reason):
@@ -262,7 +296,7 @@ class Boots:
             for each in self._clusters.values()
             if each.cluster.account_id == account_id and each.settings.billed
             for replica in each.replicas.values()
-            if replica.place is not None
+            if replica.place is not None and replica.beside is None
         )
         return self._launch_refusal(account_id, chain([(card.memory_bytes, 0.0)], begun, ended))
 
@@ -272,6 +306,9 @@ class Boots:
         name = OTHER_WORK if other is None else name_for(managed, other, self._operator_id)
         managed.rest(managed.live() - 1)
         reason = f"evicted after {victim.idle_s or 0:.0f} s idle, to make room for {name}"
+        for adapter, beside in managed.adapters_in(victim.replica_id):
+            adapter.rest(adapter.live() - 1)
+            self._stops.stop(adapter, beside, reason, now)
         self._stops.evict(managed, managed.replicas[victim.replica_id], reason, now)
         self._records.evicted()
 
@@ -281,9 +318,13 @@ class Boots:
         replica.place = place
         replica.reserved_bytes, replica.reserved_device_bytes = need.memory_bytes, need.device_bytes
         managed.waiting_for = None
-        replica.priced_bytes = need.memory_bytes - unpriced_bytes(managed, card)
-        self._records.opened(cluster, replica.id, place.node, replica.priced_bytes, billed=managed.settings.billed)
-        self._records.event(cluster, "booting", f"{replica.id} starts{self._place_words(place)}, {reserved(need)}")
+        if replica.beside is None:
+            replica.priced_bytes = need.memory_bytes - unpriced_bytes(managed, card)
+            where, billed = self._place_words(place), managed.settings.billed
+        else:
+            where, billed = f" in {replica.beside}, a replica of its base", False
+        self._records.opened(cluster, replica.id, place.node, replica.priced_bytes, billed=billed)
+        self._records.event(cluster, "booting", f"{replica.id} starts{where}, {reserved(need)}")
         self._engine.launch(
             ReplicaSpec.of(
                 replica.id,
@@ -297,6 +338,7 @@ class Boots:
                 owner=cluster.account_id,
                 most_threads=managed.settings.most_threads or card.max_threads,
                 all_cores=managed.settings.all_cores,
+                beside=replica.beside,
             ),
             place,
         )
@@ -317,7 +359,8 @@ class Boots:
         """Keeps for a while what has ended and is billed: its account's figures may not hold it yet."""
         while self._ended and now - self._ended[0].at >= ENDED_KEPT_S:
             self._ended.popleft()
-        if managed.settings.billed and (replica.was_ready or replica.withdrawn):
+        is_billed = managed.settings.billed and replica.beside is None
+        if is_billed and (replica.was_ready or replica.withdrawn):
             counts_since = now if replica.ready_at is None else replica.ready_at
             self._ended.append(Ended(now, managed.cluster.account_id, replica.priced_bytes, counts_since))
 
@@ -326,6 +369,11 @@ class Boots:
     def failed(self, managed: ManagedCluster, replica: Replica, reason: str, now: float, *, permanent: bool) -> None:
         model_id = managed.cluster.model_id
         self._preparations.forget(model_id)
+        if permanent and replica.beside is not None:
+            managed.merges = True
+            words = f"{model_id} gets replicas of its own, it cannot run in those of its base: {reason}"
+            self._records.event(managed.cluster, "merged", words)
+            return
         match managed.failures.add(now, self._policy, was_ready=replica.was_ready, permanent=permanent):
             case GiveUp(because):
                 self.give_up(managed, BootFailed(f"{model_id} {because}: {reason}"), now)
@@ -395,15 +443,3 @@ def reserved(need: Need) -> str:
     """What is reserved, for the cluster's log."""
     on_device = f" and {gigabytes(need.device_bytes)} on its device" if need.device_bytes else ""
     return f"{gigabytes(need.memory_bytes)}{on_device} reserved"
-
-
-def log_folder(account_id: str, model_id: str) -> str:
-    """Where the outputs of a cluster's replicas go, below the engine's folder of logs."""
-    return f"{account_id}/{model_id.replace('/', '--')}"
-
-
-def log_path(cluster: Cluster, replica_id: str) -> str:
-    """Where a replica's output goes, below the engine's folder of logs: names sort in order of time."""
-    now = datetime.now(UTC)
-    stamp = f"{now:%Y%m%d-%H%M%S}-{now.microsecond:06d}"
-    return f"{log_folder(cluster.account_id, cluster.model_id)}/{stamp}-{replica_id}.log"

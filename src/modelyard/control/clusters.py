@@ -236,7 +236,7 @@ class Clusters:
         load = managed.route.load()
         idle_s = managed.idle_s(now)
         expires_at = None
-        if idle_s is not None and managed.live() > cluster.capacity.min:
+        if idle_s is not None and managed.live() > managed.least:
             expires_at = self._clock.now() + timedelta(seconds=max(0.0, cluster.timeout_s - idle_s))
         return Report(
             cluster=cluster,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,12 +19,15 @@ from modelyard.control.replicas import BootSettings, ManagedCluster
 from modelyard.control.routes import Routes
 from modelyard.control.work_queue import WorkQueue
 from modelyard.errors import ClusterOff, ModelyardError
-from modelyard.records.clusters import Cluster
+from modelyard.records.clusters import Capacity, Cluster
 from modelyard.store.clusters import ChangedClusters
 from modelyard.store.store import Store
 
 log = logging.getLogger(__name__)
 
+BASE_CAPACITY = Capacity(min=0, desired=0, max=1000)
+BASE_TIMEOUT_S = 0
+"""Of a cluster that is kept for adapters: it has as many replicas as they need, and none without."""
 NEVER_READ = -1
 """Before the first version: clusters that were stored before there were versions have 0."""
 TAKEN_UP_AT_ONCE = 50
@@ -54,6 +58,8 @@ class DesiredState:
         """Those that are not at rest, by id: few, however many there are. The reconciler adds and takes away."""
         self._ids: dict[str, dict[str, str]] = {}
         """By account, then by model, of those that are wanted."""
+        self._bases: dict[tuple[str, str], ManagedCluster] = {}
+        """By account and model, those that are kept for adapters because the account's own runs nothing."""
         self._gone: dict[str, asyncio.Event] = {}
         self._version = NEVER_READ
         self._reading = asyncio.Lock()
@@ -122,7 +128,7 @@ class DesiredState:
         self._version = changes.version
 
     def _stored_ids(self) -> set[str]:
-        return {each.cluster.id for each in self.by_id.values() if not each.temporary}
+        return {each.cluster.id for each in self.by_id.values() if not (each.temporary or each.unlisted)}
 
     def _take_up_cluster(self, cluster: Cluster) -> None:
         managed = self.by_id.get(cluster.id)
@@ -134,6 +140,7 @@ class DesiredState:
             return
         else:
             self._change(managed, cluster)
+        self._hand_over(managed)
         with contained(managed):
             self._aim(managed)
         if managed.wanted or self._version != NEVER_READ:  # at the start, nothing is due for one that is to rest
@@ -159,6 +166,47 @@ class DesiredState:
         self._work.add(cluster.id)
         return managed
 
+    def ensure_base(self, account_id: str, model_id: str) -> ManagedCluster:
+        """The account's cluster in whose replicas adapters of that model run: its own of the model, where that may run
+        anything, else one that is in no list."""
+        own = self.find(account_id, model_id)
+        if own is not None and not own.off:
+            return own
+        return self._bases.get((account_id, model_id)) or self._add_base(account_id, model_id)
+
+    def release_base(self, base: ManagedCluster) -> None:
+        """Ends a cluster that was kept for adapters, once there are none."""
+        if base.unlisted and not base.adapters and not base.removed:
+            self.remove(base.cluster.id)
+
+    def _add_base(self, account_id: str, model_id: str) -> ManagedCluster:
+        now = self._clock.now()
+        cluster_id = f"base_{secrets.token_hex(8)}"
+        cluster = Cluster(cluster_id, account_id, model_id, BASE_CAPACITY, BASE_TIMEOUT_S, True, now, now)
+        managed = self._bases[account_id, model_id] = self._add(cluster, in_use=False)
+        managed.unlisted = True
+        self._work.add(cluster_id)
+        return managed
+
+    def _hand_over(self, managed: ManagedCluster) -> None:
+        """What adapters use of an account's own cluster goes on where that may not run any more; what they use without
+        one goes into its own when there is one."""
+        key = managed.cluster.account_id, managed.cluster.model_id
+        if managed.unlisted or managed.temporary:
+            return
+        if managed.off and managed.adapters:
+            self._move(managed, self._bases.get(key) or self._add_base(*key))
+        elif not managed.off and (kept := self._bases.get(key)) is not None:
+            self._move(kept, managed)
+            self.release_base(kept)
+
+    def _move(self, old: ManagedCluster, new: ManagedCluster) -> None:
+        new.take_over(old)
+        self.active[new.cluster.id] = new
+        for managed in (old, new):
+            self._publish(managed)
+            self._work.add(managed.cluster.id)
+
     def revive(self, managed: ManagedCluster) -> None:
         """A request has come for a cluster that was given up: after a while it is worth another try."""
         kept_s = self._clock.monotonic() - managed.failed_at
@@ -173,18 +221,25 @@ class DesiredState:
         if managed.removed:
             return
         managed.removed = True
+        self._hand_over(managed)
         account_id, model_id = managed.cluster.account_id, managed.cluster.model_id
         ids = self._ids.get(account_id, {})
         if ids.get(model_id) == cluster_id:
             del ids[model_id]
             if not ids:
                 del self._ids[account_id]
+        if managed.unlisted:
+            del self._bases[account_id, model_id]
         self._gone[cluster_id] = asyncio.Event()
         self._publish(managed)
         self._work.add(cluster_id)
 
     def forget(self, managed: ManagedCluster) -> None:
         """A removed cluster has no replica left."""
+        base = managed.base
+        managed.leave_base()
+        if base is not None:
+            self.release_base(base)
         del self.by_id[managed.cluster.id]
         self.active.pop(managed.cluster.id, None)
         self._work.forget(managed.cluster.id)
@@ -219,7 +274,10 @@ class DesiredState:
 
     def _wake(self, managed: ManagedCluster) -> None:
         managed.wake()
+        if managed.base is not None and managed.base.failure is not None:
+            self._wake(managed.base)
+            self._work.add(managed.base.cluster.id)
         self._preparations.forgive(managed.cluster.model_id)
 
     def _publish(self, managed: ManagedCluster) -> None:
-        self._routes.publish(managed.cluster.id, managed.links(), managed.refusal())
+        self._routes.publish(managed.cluster.id, managed.links(), managed.refusal(), managed.beside())

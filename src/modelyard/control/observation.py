@@ -81,9 +81,10 @@ class Observation:
         The model's figure in the catalogue stays: it is what everybody pays by, and requests must not move it.
         """
         replica.peak_bytes = peak_bytes
-        if peak_bytes > replica.reserved_bytes and not managed.temporary:
-            replica.reserved_bytes = peak_bytes
-            managed.held_bytes = max(managed.held_bytes, peak_bytes)
+        own_bytes = peak_bytes - sum(each.reserved_bytes for _, each in managed.adapters_in(replica.id))
+        if own_bytes > replica.reserved_bytes and not managed.temporary:
+            replica.reserved_bytes = own_bytes
+            managed.held_bytes = max(managed.held_bytes, own_bytes)
 
     def _became_ready(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
         took_s = now - replica.since

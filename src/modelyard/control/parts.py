@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
+from modelyard.control.bases import Bases
 from modelyard.control.boots import Boots, LaunchRefusal
 from modelyard.control.clusters import Clusters
 from modelyard.control.desired import DesiredState
@@ -80,6 +81,7 @@ def assemble(
         work.wake,
         may_use=catalog.may_use,
         form_of=catalog.form_of,
+        bases=Bases(desired, catalog.form_of),
         operator_id=operator_id,
     )
     observation = Observation(desired, engine, records, boots)

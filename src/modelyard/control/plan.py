@@ -12,7 +12,9 @@ from modelyard.control.states import LIVE, ReplicaState
 class ReplicaView:
     """One replica as it is now. `age_s`: how long it has been in its state, except that STARTING and LOADING count
     from the launch. `stopping`: its end was asked for already.
-    `failing`: it is being ended as a failed boot; what comes in its place is decided when that is counted."""
+    `failing`: it is being ended as a failed boot; what comes in its place is decided when that is counted.
+    `in_flight`: its requests, and the adapters in its process, which have requests of their own. `base_leaves`: it is
+    an adapter in the process of a replica that leaves."""
 
     id: str
     state: ReplicaState
@@ -20,6 +22,7 @@ class ReplicaView:
     age_s: float = 0.0
     stopping: bool = False
     failing: bool = False
+    base_leaves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +94,14 @@ def plan_cluster(view: ClusterView, deadlines: Deadlines) -> list[Action]:
                 actions.append(Stop(replica.id, f"stopped with {replica.in_flight} requests in flight"))
 
     live = [replica for replica in view.replicas if replica.state in LIVE and replica.id not in overdue]
+    orphans = [replica for replica in live if replica.base_leaves]
+    actions.extend(leave(replica, "the replica of its base leaves", at_once=view.at_once) for replica in orphans)
+    live = [replica for replica in live if not replica.base_leaves]
 
     # STEP 2: too many: the cheapest to lose go first; among the ready the idlest, of those the newest.
     surplus = sorted(live, key=lambda replica: (_GIVE_UP_ORDER[replica.state], replica.in_flight, replica.age_s))
-    for replica in surplus[: max(0, len(live) - view.wanted)]:
-        if replica.state is ReplicaState.READY and not view.at_once:
-            actions.append(Drain(replica.id, "no longer needed"))
-        else:
-            actions.append(Stop(replica.id, "no longer needed"))
+    surplus = surplus[: max(0, len(live) - view.wanted)]
+    actions.extend(leave(replica, "no longer needed", at_once=view.at_once) for replica in surplus)
 
     # STEP 3: too few.
     failing = sum(replica.failing or replica.id in overdue for replica in view.replicas)
@@ -106,3 +109,9 @@ def plan_cluster(view: ClusterView, deadlines: Deadlines) -> list[Action]:
     if missing > 0 and not view.backing_off:
         actions.extend(Launch() for _ in range(missing))
     return actions
+
+
+def leave(replica: ReplicaView, reason: str, *, at_once: bool) -> Drain | Stop:
+    """How a live replica goes: what is ready finishes what it has, unless it is to end at once."""
+    is_ready = replica.state is ReplicaState.READY
+    return Drain(replica.id, reason) if is_ready and not at_once else Stop(replica.id, reason)

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from modelyard.control.boots import log_folder
 from modelyard.control.clusters import Changes, Report
+from modelyard.control.logs import log_folder
 from modelyard.control.parts import Parts
 from modelyard.control.placement import Never, Placed, Placement
 from modelyard.control.preparation import Prepared, fetch_all

@@ -141,7 +141,8 @@ class Reconciler:
             self._tick_at = now
             self._add_unnoticed()
         ids = dict.fromkeys([*self._observation.observe(now), *self._work.take(now, LOOKS_PER_STEP)])
-        looked_at = [managed for each in ids if (managed := self._desired.by_id.get(each)) is not None]
+        found = [managed for each in ids if (managed := self._desired.by_id.get(each)) is not None]
+        looked_at = with_relatives(found)
 
         for managed in looked_at:
             with contained(managed):
@@ -202,7 +203,7 @@ class Reconciler:
             managed.use()
         idle_s = managed.idle_s(now)
         if idle_s is not None and idle_s >= cluster.timeout_s:
-            if managed.live() > cluster.capacity.min:
+            if managed.live() > managed.least and not managed.unlisted:
                 self._records.event(managed.cluster, "idle", f"no request for {cluster.timeout_s} s")
             managed.rest(cluster.capacity.min)
 
@@ -219,7 +220,15 @@ class Reconciler:
                 self._stops.stop(managed, managed.replicas[replica_id], reason, now, failed=failed)
 
     def end_stuck(self, managed: ManagedCluster, replica: Replica, reason: str) -> None:
-        """Ends a replica that does not do what it is told; it counts as a crash. Idempotent."""
+        """Ends a replica that does not do what it is told, an adapter's with that of its base in whose process it is.
+        It counts as a crash. Idempotent."""
+        base = managed.base
+        if (
+            replica.beside is not None
+            and base is not None
+            and (beside := base.replicas.get(replica.beside)) is not None
+        ):
+            managed, replica = base, beside
         if replica.stopping is None:
             self._records.event(managed.cluster, "stuck", f"{replica.id} is ended: {reason}")
             self._stops.stop(managed, replica, f"stuck: {reason}", self._clock.monotonic(), failed=True)
@@ -259,3 +268,13 @@ class Reconciler:
                 managed.cluster = replace(managed.cluster, inferences=total, last_inference_at=now)
                 counts[managed.cluster.id] = (finished, now)
         self._records.inferences(counts)
+
+
+def with_relatives(found: Iterable[ManagedCluster]) -> list[ManagedCluster]:
+    """These, and the adapters and bases that share replicas with them; a base after its adapters, for which it is
+    wanted."""
+    looked_at: dict[str, ManagedCluster] = {}
+    for each in found:
+        base = each.base or each
+        looked_at.update({managed.cluster.id: managed for managed in (*base.adapters.values(), each, base)})
+    return sorted(looked_at.values(), key=lambda managed: bool(managed.adapters))

@@ -13,7 +13,7 @@ from modelyard.control.policy import Policy
 from modelyard.control.routes import Route
 from modelyard.control.states import LIVE, ClusterStatus, ReplicaState, check_move, cluster_status
 from modelyard.engine.base import Place, Sighting
-from modelyard.engine.link import Link
+from modelyard.engine.link import ReplicaLink
 from modelyard.errors import ClusterOff, ModelyardError
 from modelyard.records.clusters import Capacity, Cluster
 from modelyard.records.models import ModelCard
@@ -46,7 +46,8 @@ class Replica:
     `peak_bytes` and `peak_device_bytes` are the most it was seen to hold; `priced_bytes` is what its account pays for.
     `stopping`: its end was asked for, with this reason. `ready_at`: monotonic time it became ready. `started`:
     it has, or had, a process, as the ledger knows. `withdrawn`: its end was asked for between the two. `sighting`: what
-    the engine said of it when that was last looked at."""
+    the engine said of it when that was last looked at. `beside`: the replica, by id, of its base in whose process it is
+    as an adapter; nobody is billed for it, and no quota counts it."""
 
     id: str
     since: float
@@ -57,7 +58,7 @@ class Replica:
     priced_bytes: int = 0
     peak_bytes: int = 0
     peak_device_bytes: int = 0
-    link: Link | None = None
+    link: ReplicaLink | None = None
     slots: int = 1
     stopping: str | None = None
     counts_as_failure: bool = False
@@ -65,6 +66,7 @@ class Replica:
     started: bool = False
     withdrawn: bool = False
     sighting: Sighting | None = None
+    beside: str | None = None
 
     @property
     def was_ready(self) -> bool:
@@ -96,8 +98,11 @@ class ManagedCluster:
     replica last became ready, `boot_s` after its launch.
     `held_bytes`: the most that one of its replicas was seen to hold, where that was more than was reserved for it.
     `form`: what its replicas load, from the first launch on; None before.
-    `removed`: being deleted. `temporary`: in no store. `seen_load`: its requests when they were last counted.
-    `arrivals`: how often it is asked.
+    `removed`: being deleted. `temporary`: a job's, in no store. `unlisted`: in no store either, kept for `adapters`.
+    `seen_load`: its requests when they were last counted.
+    `arrivals`: how often it is asked. `base`: of an adapter, the cluster in whose replicas its own run; `adapters`: by
+    id, those whose replicas run in this one's. `merges`: an adapter whose replicas have processes of their own, since
+    a worker has refused it beside its base.
     """
 
     cluster: Cluster
@@ -121,18 +126,53 @@ class ManagedCluster:
     form: ModelCard | None = None
     removed: bool = False
     temporary: bool = False
+    unlisted: bool = False
     seen_load: int = 0
     arrivals: Arrivals = field(default_factory=Arrivals)
+    base: ManagedCluster | None = None
+    adapters: dict[str, ManagedCluster] = field(default_factory=dict)
+    merges: bool = False
 
     @property
     def off(self) -> bool:
         """Whether nothing may run."""
         return self.removed or not self.cluster.enabled or self.cluster.capacity.max == 0
 
+    @property
+    def stays_down(self) -> bool:
+        """Whether nothing is to run at this moment."""
+        return self.off or self.suspension is not None or self.failure is not None
+
     def bounds(self) -> Capacity:
         """The capacity in force at this moment."""
-        stays_down = self.off or self.suspension is not None or self.failure is not None
-        return Capacity(0, 0, 0) if stays_down else self.cluster.capacity
+        return Capacity(0, 0, 0) if self.stays_down else self.cluster.capacity
+
+    def take_over(self, other: ManagedCluster) -> None:
+        """Takes another cluster's replicas and adapters, which is left with none."""
+        self.replicas.update(other.replicas)
+        self.adapters.update(other.adapters)
+        for adapter in other.adapters.values():
+            adapter.base = self
+        other.replicas.clear()
+        other.adapters.clear()
+        self.form, self.slots, self.joins = other.form, other.slots, other.joins
+        self.ready_at, self.boot_s, self.held_bytes = other.ready_at, other.boot_s, other.held_bytes
+
+    def leave_base(self) -> None:
+        """Its replicas run in no other cluster's any more."""
+        if self.base is not None:
+            self.base.adapters.pop(self.cluster.id, None)
+            self.base = None
+
+    @property
+    def wanted_by_adapters(self) -> int:
+        """Replicas that are needed for one of each adapter's in each."""
+        return 0 if self.stays_down else max((each.wanted for each in self.adapters.values()), default=0)
+
+    @property
+    def least(self) -> int:
+        """Replicas that stay without load."""
+        return max(self.cluster.capacity.min, self.wanted_by_adapters)
 
     def refusal(self) -> ModelyardError | None:
         """What a request gets instead of a place in the queue; None while waiting makes sense."""
@@ -159,13 +199,31 @@ class ManagedCluster:
         """Every replica's state."""
         return [replica.state for replica in self.replicas.values()]
 
-    def links(self) -> dict[str, tuple[Link, int]]:
+    def links(self) -> dict[str, tuple[ReplicaLink, int]]:
         """The connections to those that take requests, by id, each with its slots."""
         return {
             replica.id: (replica.link, replica.slots)
             for replica in self.replicas.values()
             if replica.state is ReplicaState.READY and replica.link is not None and not self.off
         }
+
+    def beside(self) -> dict[str, str]:
+        """Of its replicas that run in the process of another, the ids of both."""
+        return {each.id: each.beside for each in self.replicas.values() if each.beside is not None}
+
+    def adapters_in(self, replica_id: str) -> list[tuple[ManagedCluster, Replica]]:
+        """The adapters that run in the process of one of its replicas."""
+        return [
+            (managed, replica)
+            for managed in self.adapters.values()
+            for replica in managed.replicas.values()
+            if replica.beside == replica_id
+        ]
+
+    def in_flight(self, replica_id: str) -> int:
+        """What one of its replicas has to finish before it ends: requests, and adapters that nobody has ended yet."""
+        adapters = sum(replica.stopping is None for _, replica in self.adapters_in(replica_id))
+        return self.route.in_flight(replica_id) + adapters
 
     def live(self) -> int:
         """Replicas that count towards the wanted number."""
@@ -195,6 +253,11 @@ class ManagedCluster:
             elif replica.state is not ReplicaState.READY:
                 yield replica.since + policy.boot_s
 
+    def idle_with_adapters_s(self, now: float) -> float | None:
+        """The same for it and the adapters in its replicas together."""
+        each = [self.idle_s(now), *(each.idle_s(now) for each in self.adapters.values() if each.replicas)]
+        return min((idle_s for idle_s in each if idle_s is not None), default=None) if None not in each else None
+
     def idle_s(self, now: float) -> float | None:
         """Seconds since it last had anything to do; None while it has, while one boots, or before one is ready."""
         states = self.states()
@@ -207,7 +270,8 @@ class ManagedCluster:
         knee = None if self.form is None else self.form.max_batch
         target = target_of(self.slots, knee, slots_per_target)
         needed = self.demand.needed(now, self.route.load().total, target, window_s)
-        self.wanted = wanted_replicas(self.bounds(), self.floor, needed)
+        own = wanted_replicas(self.bounds(), self.floor, needed)
+        self.wanted = max(own, self.wanted_by_adapters)
         return self.wanted
 
     def wake(self) -> None:
@@ -216,6 +280,7 @@ class ManagedCluster:
         self.failure = None
         self.failures.clear()
         self.retry_at = 0.0
+        self.merges = False
 
     def use(self) -> None:
         """Back in use by a request: one replica at least stays until the cluster has idled out."""
@@ -234,10 +299,11 @@ class ManagedCluster:
                 ReplicaView(
                     replica.id,
                     replica.state,
-                    self.route.in_flight(replica.id),
+                    self.in_flight(replica.id),
                     age_s=now - replica.since,
                     stopping=replica.stopping is not None,
                     failing=replica.counts_as_failure,
+                    base_leaves=self._base_leaves(replica),
                 )
                 for replica in self.replicas.values()
             ),
@@ -245,6 +311,12 @@ class ManagedCluster:
             at_once=self.off,
             patient=self.suspension is not None,
         )
+
+    def _base_leaves(self, replica: Replica) -> bool:
+        if replica.beside is None:
+            return False
+        beside = self.base.replicas.get(replica.beside) if self.base is not None else None
+        return beside is None or beside.state is not ReplicaState.READY
 
     def status(self, *, downloading: bool) -> ClusterStatus:
         """The word clients see."""

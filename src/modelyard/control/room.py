@@ -73,6 +73,11 @@ class Room:
         account = list(self._account_bounds(asking.cluster.account_id))
         return self._choose(asking, need, account, with_files, may_evict=may_evict(asking) and not patient)
 
+    def find_beside(self, asking: ManagedCluster, need: Need, place: Place) -> Placement:
+        """Whether there is room for an adapter in the process of a replica at `place`; it counts as no instance."""
+        account = [each for each in self._account_bounds(asking.cluster.account_id) if each.limit is ACCOUNT_MEMORY]
+        return self._choose(asking, need, account, at=place, may_evict=may_evict(asking))
+
     def find_never(self, account_id: str, need: Need) -> Never | None:
         """Why a replica of the account could not run here even if everybody else left; None when it could."""
         need = need_here(need, self._nodes)
@@ -88,9 +93,10 @@ class Room:
         with_files: Collection[str] = (),
         *,
         may_evict: bool,
+        at: Place | None = None,
     ) -> Placement:
         need = need_here(need, self._nodes)
-        candidates = self._candidates(asking, need, with_files)
+        candidates = [each for each in self._candidates(asking, need, with_files) if at in (None, each.place)]
         found = choose_place(need, account, candidates, may_evict=may_evict)
         if found is None:
             return Wait("waiting for a node that takes new replicas")
@@ -143,20 +149,22 @@ class Room:
         knows_all = asking is not None and asking.cluster.account_id == self._operator_id
         yield from self._held if knows_all else (replace(each, name=OTHER_WORK, hidden=True) for each in self._held)
         for managed in self._clusters:
-            idle_s = managed.idle_s(self._now) if managed is not asking else None
-            spare = managed.states().count(ReplicaState.READY) - managed.bounds().min
+            idle_s = managed.idle_with_adapters_s(self._now) if managed is not asking else None
+            least = max(each.bounds().min for each in (managed, *managed.adapters.values()))
+            spare = managed.states().count(ReplicaState.READY) - least
             for replica in managed.replicas.values():
-                if replica.state in HOLDS_MEMORY:
+                if replica.state in HOLDS_MEMORY and replica.beside is None:
+                    beside = [each for _, each in managed.adapters_in(replica.id)]
                     evictable = idle_s is not None and replica.state is ReplicaState.READY and spare > 0
                     spare -= evictable
                     yield MemoryHolder(
                         replica.id,
                         name_for(asking, managed, self._operator_id),
-                        replica.reserved_bytes,
+                        replica.reserved_bytes + sum(each.reserved_bytes for each in beside),
                         idle_s if evictable else None,
                         leaving=replica.stopping is not None,
                         own=belong_together(asking, managed),
-                        device_bytes=replica.reserved_device_bytes,
+                        device_bytes=replica.reserved_device_bytes + sum(each.reserved_device_bytes for each in beside),
                         place=replica.place,
                         hidden=not may_know(asking, managed, self._operator_id),
                         next_use_s=managed.arrivals.next_use_s(idle_s) if idle_s is not None else None,

@@ -12,30 +12,62 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from weakref import WeakValueDictionary
 
 from modelyard.clock import Clock
 from modelyard.control.autoscaler import Load
-from modelyard.engine.link import Link
+from modelyard.engine.link import ReplicaLink
 from modelyard.errors import DeadlineExceeded, ModelyardError, QueueFull, make_error
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Process:
+    """What a replica shares with the adapters of its model that run in its process. `in_flight`: requests of all their
+    routes; `alone`: one of them has the process to itself; `was_ended`: the server ends it, for something that its
+    requests need not have caused; `routes`: those that send requests there."""
+
+    in_flight: int = 0
+    alone: bool = False
+    was_ended: bool = False
+    routes: dict[str, Route] = field(default_factory=dict)
+
+    def is_open_to(self, route: Route) -> bool:
+        """Whether a request of that route may go there: none has it to itself, or waits for that in another route."""
+        return not self.alone and not any(each.waiting_alone for each in self.routes.values() if each is not route)
 
 
 @dataclass(eq=False, slots=True)
 class Target:
-    """A ready replica as requests see it. `slots`: how many it takes at once; `alone`: one request has it to itself;
-    `was_ended`: the server ends it, for something that its requests need not have caused."""
+    """A ready replica as requests see it. `slots`: how many it takes at once; `process`: where it runs."""
 
     replica_id: str
-    link: Link
+    link: ReplicaLink
     slots: int
     in_flight: int = 0
-    alone: bool = False
-    was_ended: bool = False
+    process: Process = field(default_factory=Process)
+
+    @property
+    def alone(self) -> bool:
+        """Whether one request has the process to itself."""
+        return self.process.alone
+
+    @property
+    def was_ended(self) -> bool:
+        """Whether the server ends it, for something that its requests need not have caused."""
+        return self.process.was_ended
+
+    def hold(self, *, alone: bool = False) -> None:
+        """A request takes a slot; `alone`: the whole process."""
+        self.in_flight += 1
+        self.process.in_flight += 1
+        self.process.alone = alone
 
 
 @dataclass(eq=False, slots=True)
 class Route:
     """One cluster's replicas and queues. `leaving`: take no new requests, but still hold some.
-    `waiting_alone`: wait for a replica that holds nothing, and go before all others in `waiting`.
+    `waiting_alone`: wait for a replica in whose process nothing is done, and go before all others in `waiting`.
     `failure`: what requests get while there is no replica; None: a place in the queue.
     Whenever control returns to the event loop, no replica has room for whoever is first to get it."""
 
@@ -71,6 +103,7 @@ class Routes:
         self._clock = clock
         self._max_queued = max_queued
         self._routes: dict[str, Route] = {}
+        self._processes: WeakValueDictionary[str, Process] = WeakValueDictionary()
         self._on_demand = on_demand
         self._deadlines = QueueDeadlines()
 
@@ -93,7 +126,7 @@ class Routes:
         """
         route.last_activity = self._clock.monotonic()
         if not route.waiting and not route.waiting_alone and (target := pick(route)) is not None:
-            target.in_flight += 1
+            target.hold()
             return target
         if route.failure is not None:
             raise fresh(route.failure)
@@ -105,13 +138,13 @@ class Routes:
         return await self._wait(route, route.waiting, deadline_s)
 
     async def acquire_alone(self, route: Route, deadline_s: float) -> Target:
-        """A replica that holds nothing else and gets nothing else until it is released: for a request that may have
-        ended one. Waits before all others, and is not turned away for their number.
+        """A replica whose process holds nothing else, of no route, and gets nothing else until it is released: for a
+        request that may have ended one. Waits before all others, and is not turned away for their number.
 
         Raises: DeadlineExceeded after `deadline_s`; the cluster's failure.
         """
-        if not route.waiting_alone and (target := pick(route)) is not None and target.in_flight == 0:
-            target.in_flight, target.alone = 1, True
+        if not route.waiting_alone and (target := pick_alone(route)) is not None:
+            target.hold(alone=True)
             return target
         if route.failure is not None:
             raise fresh(route.failure)
@@ -120,12 +153,14 @@ class Routes:
     def release(self, route: Route, target: Target) -> None:
         """Gives a slot back; the longest waiting request takes it."""
         target.in_flight -= 1
-        target.alone = False
+        target.process.in_flight -= 1
+        target.process.alone = False
         route.last_activity = self._clock.monotonic()
         if target.replica_id in route.leaving and target.in_flight == 0:
             route.leaving.pop(target.replica_id)
             self._on_demand(route.cluster_id)  # a drained replica can be stopped
-        self._serve_queue(route)
+        if route.waiting or route.waiting_alone or len(target.process.routes) > 1:
+            self._serve_queues(route, [target.process])
 
     def lose(self, route: Route, target: Target) -> None:
         """Takes a replica whose link broke out of the route at once, before the reconciler has noticed.
@@ -133,34 +168,56 @@ class Routes:
         For the holder of one of its slots, which it releases afterwards.
         """
         if route.targets.get(target.replica_id) is target:
-            route.leaving[target.replica_id] = route.targets.pop(target.replica_id)
+            route.leaving[target.replica_id] = self._take_out(route, target.replica_id)
+            self._serve_queues(route, [target.process])
         self._on_demand(route.cluster_id)
 
     def publish(
-        self, cluster_id: str, links: Mapping[str, tuple[Link, int]], failure: ModelyardError | None = None
+        self,
+        cluster_id: str,
+        links: Mapping[str, tuple[ReplicaLink, int]],
+        failure: ModelyardError | None = None,
+        beside: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """From now on exactly these replicas (id → link, slots) take the cluster's new requests.
 
-        `failure`: what everyone gets who waits, or comes, while there is none of them; None: they wait. Idempotent.
+        `failure`: what everyone gets who waits, or comes, while there is none of them; None: they wait. `beside`: the
+        replicas, by id, in whose processes those of them run that have none of their own. Idempotent.
         """
         route = self.ensure(cluster_id)
+        changed = []
         for gone_id in route.targets.keys() - links.keys():
-            target = route.targets.pop(gone_id)
+            target = self._take_out(route, gone_id)
+            changed.append(target.process)
             if target.in_flight:
                 route.leaving[gone_id] = target
         for replica_id, (link, slots) in links.items():
             if replica_id not in route.targets and not link.closed:
                 # One that was lost by mistake comes back with what it holds, so that no request is counted twice.
                 known = route.leaving.pop(replica_id, None)
-                route.targets[replica_id] = known or Target(replica_id, link, slots)
+                process = self._ensure_process(beside.get(replica_id, replica_id))
+                target = route.targets[replica_id] = known or Target(replica_id, link, slots, process=process)
+                target.process.routes[cluster_id] = route
         route.failure = failure if not route.targets else None
-        self._serve_queue(route)
+        self._serve_queues(route, changed)
 
     def remove(self, cluster_id: str, error: ModelyardError) -> None:
         """Forgets a cluster; who waits, or still holds its route and comes later, gets `error`. Idempotent."""
         if cluster_id in self._routes:
             self.publish(cluster_id, {}, error)
             del self._routes[cluster_id]
+
+    def _ensure_process(self, replica_id: str) -> Process:
+        process = self._processes.get(replica_id)
+        if process is None:
+            process = self._processes[replica_id] = Process()
+        return process
+
+    def _take_out(self, route: Route, replica_id: str) -> Target:
+        """Takes a replica out of those that get new requests of the route."""
+        target = route.targets.pop(replica_id)
+        target.process.routes.pop(route.cluster_id, None)
+        return target
 
     async def _wait(self, route: Route, queue: deque[asyncio.Future[Target]], deadline_s: float) -> Target:
         waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
@@ -175,20 +232,27 @@ class Routes:
         finally:
             self._deadlines.remove(waiter)
 
+    def _serve_queues(self, route: Route, processes: Iterable[Process]) -> None:
+        """Serves the route, of which something has changed, and all that share processes with it, these among them.
+        Those first in which a request waits for a process to itself: the others wait for that."""
+        related = relatives(route, processes)
+        for each in related:
+            if each.waiting_alone:
+                self._serve_queue(each)
+        for each in related:
+            self._serve_queue(each)
+
     def _serve_queue(self, route: Route) -> None:
         while queue := route.waiting_alone or route.waiting:
             alone = queue is route.waiting_alone
-            target = pick(route)
+            target = pick_alone(route) if alone else pick(route)
             if target is None and route.failure is None:
-                return
-            if alone and target is not None and target.in_flight:
                 return
             waiter = queue.popleft()
             if waiter.done():
                 continue
             if target is not None:
-                target.in_flight += 1
-                target.alone = alone
+                target.hold(alone=alone)
                 waiter.set_result(target)
             elif route.failure is not None:
                 waiter.set_exception(fresh(route.failure))
@@ -197,7 +261,8 @@ class Routes:
         """For a waiter that gave up: out of the queue, or, when it was given a slot in that moment, gives it back."""
         if waiter in queue:
             queue.remove(waiter)
-            self._serve_queue(route)  # others may have waited behind one that needs a replica to itself
+            # Others may have waited behind one that needs a process to itself.
+            self._serve_queues(route, ())
         if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
             self.release(route, waiter.result())
 
@@ -238,13 +303,31 @@ class QueueDeadlines:
             self._set_timer(loop, min(later))
 
 
+def relatives(route: Route, processes: Iterable[Process]) -> list[Route]:
+    """The route, those that send requests to these processes, and all that share any with one of them. Pure."""
+    found = {route.cluster_id: route}
+    unseen = [*processes, *(target.process for target in route.targets.values())]
+    while unseen:
+        for cluster_id, each in unseen.pop().routes.items():
+            if cluster_id not in found:
+                found[cluster_id] = each
+                unseen += [target.process for target in each.targets.values()]
+    return list(found.values())
+
+
 def pick(route: Route) -> Target | None:
-    """The replica with the fewest requests in flight that has a free slot. Pure."""
+    """The replica with the fewest requests in flight, in its process, that has a free slot. Pure."""
     best: Target | None = None
     for target in route.targets.values():
-        if target.in_flight < target.slots and not target.alone and (best is None or target.in_flight < best.in_flight):
+        is_free = target.in_flight < target.slots and target.process.is_open_to(route)
+        if is_free and (best is None or target.process.in_flight < best.process.in_flight):
             best = target
     return best
+
+
+def pick_alone(route: Route) -> Target | None:
+    """A replica in whose process nothing is done. Pure."""
+    return next((target for target in route.targets.values() if not target.process.in_flight), None)
 
 
 def fresh(error: ModelyardError) -> ModelyardError:

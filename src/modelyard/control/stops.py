@@ -41,7 +41,7 @@ class Stops:
     def publish(self, managed: ManagedCluster, closing: ModelyardError | None = None) -> None:
         """Tells the routes which of its replicas take requests; when `closing`, that none does."""
         links = {} if closing else managed.links()
-        self._routes.publish(managed.cluster.id, links, closing or managed.refusal())
+        self._routes.publish(managed.cluster.id, links, closing or managed.refusal(), managed.beside())
 
     def evict(self, managed: ManagedCluster, replica: Replica, reason: str, now: float) -> None:
         """Drains an idle replica; that another waits for its memory, it is not told first: it has nothing to finish."""
@@ -53,7 +53,7 @@ class Stops:
         replica.move(ReplicaState.DRAINING, now)
         self._records.event(managed.cluster, "draining", f"{replica.id}: {reason}")
         self.publish(managed)
-        if managed.route.in_flight(replica.id) == 0:
+        if managed.in_flight(replica.id) == 0:
             self.stop(managed, replica, reason, now, grace_s=grace_s)
 
     def stop(
@@ -73,7 +73,8 @@ class Stops:
             managed.replicas.pop(replica.id)
         elif replica.stopping is None:
             replica.stopping, replica.counts_as_failure = reason, failed
-            if replica.started and not replica.was_ready and not failed and managed.settings.billed:
+            is_billed = managed.settings.billed and replica.beside is None
+            if replica.started and not replica.was_ready and not failed and is_billed:
                 replica.withdrawn = True
                 self._records.withdrawn(replica.id)
             if replica.state is not ReplicaState.DRAINING:

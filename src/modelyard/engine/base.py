@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from modelyard.engine.link import Link
+from modelyard.engine.link import ReplicaLink
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
@@ -114,7 +114,7 @@ class Sighting:
     replica_id: str
     phase: Phase
     place: Place | None = None
-    link: Link | None = None
+    link: ReplicaLink | None = None
     memory_bytes: int | None = None
     peak_bytes: int | None = None
     device_bytes: int | None = None
@@ -157,6 +157,10 @@ class Engine(ABC):
         `spec.device` is set by the place when that names one. `spec.log_path` is taken to be in the node's folder of
         logs. Launching an id again, or anything after `close`, does nothing. A replica whose node is gone is GONE at
         once.
+
+        With `spec.beside` it is an adapter, which runs in the process of that replica of its base, at the same place,
+        beside what else runs there: it has a link, phases and an end of its own, and ends with that replica. Where that
+        is not there, it is GONE at once.
         """
 
     @abstractmethod

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
@@ -17,6 +18,7 @@ from modelyard.errors import InvalidRequest, ReplicaLost
 from modelyard.protocol import (
     PIECE_WEIGHT,
     WINDOW,
+    AdapterPiece,
     Cancel,
     Chunk,
     Configure,
@@ -25,12 +27,14 @@ from modelyard.protocol import (
     Failure,
     Frame,
     Hello,
+    LoadAdapter,
     Outcome,
     Ping,
     Pong,
     Request,
     Status,
     StatusUpdate,
+    UnloadAdapter,
     weight_of,
 )
 from modelyard.records.deaths import Death
@@ -46,6 +50,8 @@ from modelyard.wire import (
 log = logging.getLogger(__name__)
 
 CONNECT_DEADLINE_S = 10.0
+PIECE_DEADLINE_S = 60.0
+"""How long a worker may take to keep a piece of an adapter's file."""
 MOST_STRAYS = WINDOW // PIECE_WEIGHT + 1
 """Frames of a request that can be under way when it is given up: a window of the lightest pieces, and its end."""
 MOST_STATUSES = 100
@@ -71,6 +77,7 @@ class Exchange:
         "_link",
         "_taken",
         "_unread",
+        "adapter",
         "cancelled",
         "finished",
         "id",
@@ -78,7 +85,9 @@ class Exchange:
         "outcome",
     )
 
-    def __init__(self, link: Link, request_id: int) -> None:
+    def __init__(self, link: Link, request_id: int, adapter: str = "") -> None:
+        """`adapter`: whose answer it is; empty: the model's own."""
+        self.adapter = adapter
         self._link = link
         self._frames: deque[Chunk | Done | Failure | None] = deque()
         self._arrived: asyncio.Future[None] | None = None
@@ -166,7 +175,28 @@ class Exchange:
         return self._frames.popleft()
 
 
-class Link:
+class ReplicaLink(ABC):
+    """Where requests to one replica go."""
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether it takes no requests any more."""
+
+    @abstractmethod
+    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool) -> Exchange:
+        """Sends a request.
+
+        Raises: ReplicaLost when it is closed: the request has not started; InvalidRequest when it holds something that
+        cannot be sent, e.g. an integer of more than 64 bits.
+        """
+
+    @abstractmethod
+    async def find_death(self, timeout_s: float) -> Death | None:
+        """How the process ended; None when nobody has said so within `timeout_s`."""
+
+
+class Link(ReplicaLink):
     """A greeted connection. Requests, cancels and pings may be sent at any time from the loop's thread."""
 
     def __init__(self, on_status: OnStatus, turn: asyncio.Lock) -> None:
@@ -225,17 +255,13 @@ class Link:
         """Whether the connection is gone."""
         return self._closed
 
-    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool) -> Exchange:
-        """Sends a request.
-
-        Raises: ReplicaLost when the connection is gone: the request has not started; InvalidRequest when it holds
-        something that cannot be sent, e.g. an integer of more than 64 bits.
-        """
+    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool, adapter: str = "") -> Exchange:
+        """See ReplicaLink. `adapter`: the one beside the worker's model that is to answer; empty: the model itself."""
         if self._closed:
             raise ReplicaLost()
-        exchange = Exchange(self, next(self._ids))
+        exchange = Exchange(self, next(self._ids), adapter)
         try:
-            self._send(Request(exchange.id, fields, params, stream))
+            self._send(Request(exchange.id, fields, params, stream, adapter))
         except Unsendable as error:
             raise InvalidRequest(f"The request {error}.", field="body") from error
         self._exchanges[exchange.id] = exchange
@@ -252,6 +278,29 @@ class Link:
         """Lets so much more of an exchange's answer come, unless all of it is here."""
         if exchange.id in self._exchanges:
             self._send(Credit(exchange.id, weight))
+
+    async def send_adapter_piece(self, adapter: str, file: str, data: bytes) -> None:
+        """Sends what comes next of a file of an adapter; returns when the worker has taken it. Raises ReplicaLost."""
+        self._send(AdapterPiece(adapter, file, data))
+        if not await self.ping(PIECE_DEADLINE_S):  # which it answers in its turn
+            raise ReplicaLost()
+
+    def load_adapter(self, adapter: str) -> Exchange:
+        """Has the worker put an adapter beside its model, all of whose files were sent. Raises ReplicaLost."""
+        if self._closed:
+            raise ReplicaLost()
+        exchange = Exchange(self, next(self._ids), adapter)
+        self._exchanges[exchange.id] = exchange
+        self._send(LoadAdapter(exchange.id, adapter))
+        return exchange
+
+    def unload_adapter(self, adapter: str) -> None:
+        """Has the worker take an adapter away; who still waits for its answer gets ReplicaLost. Idempotent."""
+        for exchange in [each for each in self._exchanges.values() if each.adapter == adapter]:
+            self.abandon(exchange)
+            self._strays_left += 1  # its end
+            self._exchanges.pop(exchange.id).feed(None)
+        self._send(UnloadAdapter(adapter))
 
     def configure(self, settings: Configure) -> None:
         """Sends the worker new settings."""

@@ -13,18 +13,20 @@ import signal
 import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from modelyard.engine.adapter_replicas import AdapterReplicas
 from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
 from modelyard.engine.cpu_shares import plan_nice, plan_threads, set_nice
 from modelyard.engine.deaths import count_oom_kills, describe_end, find_lack
 from modelyard.engine.excess import find_excess
 from modelyard.engine.export import PROGRAM, make_variant
 from modelyard.engine.link import Link
+from modelyard.engine.local_replica import LocalReplica
 from modelyard.engine.logs import read_logs
 from modelyard.engine.machine import usable_cores
 from modelyard.engine.nursery_process import NurseryProcess
@@ -63,35 +65,6 @@ async def fetch_nothing(card: ModelCard, on_progress: OnProgress, account_id: st
     if card.path is None:
         raise DownloadFailed(f"{card.model_id} is not on this machine.", model=card.model_id)
     return card.path
-
-
-@dataclass(eq=False, slots=True)
-class LocalReplica:
-    """One worker process. `reason`: why it ends, as whoever knew first put it. `exited`: its wait status, or
-    None when its nursery died with it. `served`: it was ready once. `oom_kills`: the kernel's count of them when it
-    was last seen alive."""
-
-    spec: ReplicaSpec
-    socket: Path
-    threads: int
-    owner: str = ""
-    nice: int = 0
-    pid: int | None = None
-    link: Link | None = None
-    reason: str | None = None
-    served: bool = False
-    oom_kills: int = field(default_factory=count_oom_kills)
-    exited: asyncio.Future[int | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def note_reason(self, reason: str) -> None:
-        """Notes why it ends, unless that is known already."""
-        self.reason = self.reason or reason
-
-    def signal(self, number: int) -> None:
-        """Signals its process group."""
-        if self.pid is not None and not self.exited.done():
-            kill_group(self.pid, number)
 
 
 class LocalEngine(Engine):
@@ -133,6 +106,7 @@ class LocalEngine(Engine):
         self._replicas: dict[str, LocalReplica] = {}
         self._by_pid: dict[int, LocalReplica] = {}
         self._sightings: dict[str, Sighting] = {}
+        self._adapters = AdapterReplicas(self._sightings, self._update)
         self._large_frames = asyncio.Lock()
         self._on_change: Callable[[], None] = lambda: None
         self._to_fork: dict[str, Spawn] = {}
@@ -148,6 +122,7 @@ class LocalEngine(Engine):
 
     async def close(self) -> None:
         self._closing = True
+        await self._adapters.close()
         await asyncio.gather(*(self.stop(replica_id, CLOSE_GRACE_S) for replica_id in list(self._replicas)))
         await self._nursery.close()
         for task in list(self._tasks):
@@ -180,13 +155,17 @@ class LocalEngine(Engine):
         return self._sightings
 
     def forget(self, replica_id: str) -> None:
-        replica = self._replicas.get(replica_id)
-        if replica is not None and replica.gone.is_set():
-            del self._replicas[replica_id], self._sightings[replica_id]
+        sighting = self._sightings.get(replica_id)
+        if sighting is not None and sighting.phase is Phase.GONE:
+            del self._sightings[replica_id]
+            self._replicas.pop(replica_id, None)
+            self._adapters.forget(replica_id)
 
     def launch(self, spec: ReplicaSpec, place: Place) -> None:
-        if spec.replica_id in self._replicas or self._closing:
+        if spec.replica_id in self._sightings or self._closing:
             return None
+        if spec.beside is not None:
+            return self._adapters.launch(spec, place)
         assert self._run_dir is not None, "start() first"  # noqa: S101
         self._launches += 1
         path = self._run_dir.path / f"{self._launches}.sock"
@@ -223,7 +202,7 @@ class LocalEngine(Engine):
     async def stop(self, replica_id: str, grace_s: float) -> None:
         replica = self._replicas.get(replica_id)
         if replica is None or replica.gone.is_set():
-            return None
+            return await self._adapters.stop(replica_id)
         if replica.pid is None:  # not forked yet; if the nursery was asked for it, it will be killed as it starts
             self._to_fork.pop(replica_id, None)
             return self._mark_gone(replica, "stopped before it started")
@@ -404,6 +383,7 @@ class LocalEngine(Engine):
 
     def _update(self, sighting: Sighting) -> None:
         self._sightings[sighting.replica_id] = sighting
+        self._adapters.note(sighting)
         self._on_change()
 
     def _find_death(self, replica: LocalReplica, status: int | None) -> Death:

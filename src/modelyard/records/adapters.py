@@ -32,7 +32,8 @@ _EMBEDDINGS = ("embed_tokens.weight", "word_embeddings.weight", "wte.weight", "l
 class Adapter:
     """What an adapter's files say of it. `base_id`: the model that it changes. `kind`: the type of PEFT, such as LORA;
     `rank`: of LoRA's matrices. `target_modules`: the layers that it changes, in its own words. `task_type`: what PEFT
-    calls the task, None where it does not say. `has_template`: it has a chat template of its own."""
+    calls the task, None where it does not say. `has_template`: it has a chat template of its own. `is_plain`: it is
+    pairs of matrices beside layers, and nothing else."""
 
     base_id: str
     kind: str = LORA
@@ -40,6 +41,7 @@ class Adapter:
     target_modules: tuple[str, ...] = ()
     task_type: str | None = None
     has_template: bool = False
+    is_plain: bool = False
 
 
 def describe_adapter(adapter: Adapter | None) -> dict[str, Any] | None:

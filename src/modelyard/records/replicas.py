@@ -22,9 +22,9 @@ class ReplicaSpec:
     auto, or strict, here the same: confined; `network`: it may open connections all the same; `scratch`: the folder it
     makes for itself to write in. `weights`: the file in `path` to load, and `context_tokens` how long its texts are,
     prompt and answer together, where the runtime needs to be told. `base`: of an adapter, the folder of the model that
-    it changes. `threads`: of one operation, the engine's to say; `most_threads`: that it may say, None: any;
-    `all_cores`: of all cores rather than of a share of them, for a replica that is measured beside others which are
-    idle meanwhile.
+    it changes. `beside`: the replica of that model in whose process it is to run; None: in one of its own. `threads`:
+    of one operation, the engine's to say; `most_threads`: that it may say, None: any; `all_cores`: of all cores rather
+    than of a share of them, for a replica that is measured beside others which are idle meanwhile.
     """
 
     replica_id: str
@@ -47,6 +47,7 @@ class ReplicaSpec:
     context_tokens: int | None = None
     precision: str | None = None
     base: str | None = None
+    beside: str | None = None
     most_threads: int | None = None
     all_cores: bool = False
     reserved_bytes: int | None = None

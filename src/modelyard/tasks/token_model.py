@@ -66,8 +66,9 @@ class TokenModel(Protocol):
         """How tokens are chosen by these settings, which are those of `Model.generate`; None: not for rows that come
         and go. Raises InvalidRequest."""
 
-    def open_rows(self, ids: Sequence[int], plan: TokenPlan) -> Rows:
-        """The rows of one prompt. Nothing is computed yet."""
+    def open_rows(self, ids: Sequence[int], plan: TokenPlan, model: Any = None) -> Rows:
+        """The rows of one prompt. Nothing is computed yet. `model`: whose answer they are, this one's with an
+        adapter beside its weights; None: its own."""
 
     def has_room(self, prompts: Sequence[Rows]) -> bool:
         """Whether what these rows will hold once they were read fits beside what is held. Always true of one prompt

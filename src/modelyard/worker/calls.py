@@ -14,7 +14,7 @@ from typing import Any
 from modelyard.errors import InferenceFailed, ModelyardError
 from modelyard.tasks import body
 from modelyard.worker.progress import StepLog
-from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
+from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,10 @@ def submit_call(
     emit: Callable[[str], None] | None,
     deliver: Deliver,
     request_id: int | None = None,
+    adapted: Adapted | None = None,
 ) -> RunningCall:
     """Queues a request for the model. `emit`, `deliver`: called on the model's thread; no `emit`: nothing is streamed.
+    `adapted`: see Scheduler.submit.
 
     Raises what the request's fields make wrong, ReplicaLost when the model has ended, InferenceFailed.
     """
@@ -56,7 +58,7 @@ def submit_call(
             cancelled=running.cancelled,
             progress=StepLog(task.id, request_id, emit=emit if task.makes else None),
         )
-        scheduler.submit(call, deliver)
+        scheduler.submit(call, deliver, adapted)
     except ModelyardError:
         raise
     except Exception as error:

@@ -11,12 +11,13 @@ import gc
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
 
-from modelyard.errors import ModelRefused, ModelyardError, Unavailable
+from modelyard.errors import BootFailed, ModelRefused, ModelyardError, ReplicaLost, Unavailable
 from modelyard.protocol import Failed, Loading, Ready, Starting, Status
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Task
@@ -55,6 +56,10 @@ class ModelLibrary(Protocol):
     def load(self, spec: ReplicaSpec, task: Task) -> Loaded:
         """The model. May raise anything; ModelyardError in particular."""
 
+    def load_adapter(self, model: Loaded, path: Path) -> Callable[[], Loaded]:
+        """Reads the adapter in the folder `path`; on any thread. What is returned makes the model with that adapter
+        beside its weights, on the model's thread. Both may raise anything."""
+
     def device_bytes(self) -> int | None:
         """The most that this process has held on an accelerator; None: it uses none. On any thread."""
 
@@ -88,6 +93,12 @@ class Runtimes:
             remote_code=spec.remote_code,
             precision=spec.precision,
         )
+
+    def load_adapter(self, model: Loaded, path: Path) -> Callable[[], Loaded]:
+        """See ModelLibrary."""
+        from modelyard.worker.runtimes.base import load_beside
+
+        return load_beside(model, path)
 
     def device_bytes(self) -> int | None:
         """See ModelLibrary."""
@@ -130,6 +141,8 @@ class ModelLife:
         self._threads = self._threads_set = spec.threads
         self._gauge = Gauge()
         self._answered = asyncio.Event()
+        self._model: Loaded | None = None
+        self._between_batches: deque[Callable[[], None]] = deque()
         self.status: Status = Starting()
         self.scheduler: Scheduler | None = None
         self.error: ModelyardError | None = None
@@ -149,6 +162,38 @@ class ModelLife:
         self._threads = count
         if self.scheduler is not None:
             self.scheduler.poke()
+
+    async def load_adapter(self, path: Path) -> Loaded:
+        """The model with the adapter in the folder `path` beside its weights. Requests go on meanwhile; only the last
+        step comes between two of the model's. Raises ModelyardError: a retryable one when another try may do better."""
+        if self._model is None or self.scheduler is None:
+            raise ReplicaLost("The replica is not ready.")
+        try:
+            make = await asyncio.to_thread(self._library.load_adapter, self._model, path)
+            return await self._run_between(make)
+        except ModelyardError:
+            raise
+        except Exception as error:
+            log.exception("loading the adapter in %s failed", path)
+            kind = ModelRefused if is_permanent(error) else BootFailed
+            raise kind(describe_failure(error)) from error
+
+    def _run_between(self, make: Callable[[], Loaded]) -> asyncio.Future[Loaded]:
+        """What `make` returns on the model's thread, between two steps or batches."""
+        made: asyncio.Future[Loaded] = self._loop.create_future()
+
+        def run() -> None:
+            try:
+                result = make()
+            except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+                call_on_loop(self._loop, made.set_exception, error)
+            else:
+                call_on_loop(self._loop, made.set_result, result)
+
+        self._between_batches.append(run)
+        assert self.scheduler is not None  # noqa: S101 - asked for by who has looked
+        self.scheduler.poke()
+        return made
 
     def note_answer(self) -> None:
         """Has the model's memory measured soon, and told when it has changed."""
@@ -182,17 +227,17 @@ class ModelLife:
         self._library.set_threads(self._threads_set)
         if spec.memory_limit_bytes is not None:
             limit_memory(spec.memory_limit_bytes)
-        model = self._library.load(spec, task)
+        model = self._model = self._library.load(spec, task)
         log.info("loaded %s in %.0f ms", spec.model_id, (time.perf_counter() - started) * 1000)
         # What was allocated so far lives as long as the process: keep it out of every later collection.
         gc.collect()
         gc.freeze()
         if task.generation is not None and isinstance(model, TextModel):
-            return Slots(task, task.generation, model, between=self._apply_threads, max_batch=spec.max_batch)
+            return Slots(task, task.generation, model, between=self._between, max_batch=spec.max_batch)
         rows = find_rows(task, model, spec.reserved_bytes)
         if rows is not None and task.generation is not None:
-            return Tokens(task, task.generation, cast("Model", model), rows, self._apply_threads, spec.max_batch)
-        return Batcher(task, model, between=self._apply_threads, max_batch=spec.max_batch)
+            return Tokens(task, task.generation, cast("Model", model), rows, self._between, spec.max_batch)
+        return Batcher(task, model, between=self._between, max_batch=spec.max_batch)
 
     def _lift_limit(self) -> None:
         if self._spec.memory_limit_bytes is not None:
@@ -203,7 +248,9 @@ class ModelLife:
         memory = self._gauge.measure()
         return None if memory is None else replace(memory, device_bytes=self._library.device_bytes())
 
-    def _apply_threads(self) -> None:
+    def _between(self) -> None:
+        while self._between_batches:
+            self._between_batches.popleft()()
         if self._threads_set != self._threads:
             self._threads_set = self._threads
             self._library.set_threads(self._threads_set)

@@ -34,7 +34,9 @@ class Replica:
         self._stop = asyncio.Event()
         self._exit_code = 0
         self._life = ModelLife(spec, library, self._follow)
-        self._server = WorkerServer(spec.secret, self._configure, on_answer=self._life.note_answer)
+        self._server = WorkerServer(
+            spec.secret, self._configure, on_answer=self._life.note_answer, load_adapter=self._life.load_adapter
+        )
 
     async def run(self, listener: socket.socket) -> int:
         """Serves until told to stop; returns the process's exit code."""

@@ -15,6 +15,7 @@ from functools import partial
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost, Unauthorized
 from modelyard.protocol import (
+    AdapterPiece,
     Cancel,
     Chunk,
     Configure,
@@ -23,6 +24,7 @@ from modelyard.protocol import (
     Failure,
     Frame,
     Hello,
+    LoadAdapter,
     Outcome,
     Ping,
     Pong,
@@ -30,8 +32,10 @@ from modelyard.protocol import (
     Starting,
     Status,
     StatusUpdate,
+    UnloadAdapter,
 )
 from modelyard.wire import MAX_FRAME_BYTES, MAX_GREETING_BYTES, BrokenStream, FrameConnection, Unsendable, WrongFrame
+from modelyard.worker.adapters import Adapters, Load, load_no_adapter
 from modelyard.worker.calls import LoopCalls, RunningCall, submit_call
 from modelyard.worker.pieces import PieceWindow
 from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
@@ -115,13 +119,16 @@ class WorkerServer:
         on_configure: Callable[[Configure], None],
         *,
         on_answer: Callable[[], None] = do_nothing,
+        load_adapter: Load = load_no_adapter,
         hello_deadline_s: float = HELLO_DEADLINE_S,
     ) -> None:
-        """`on_configure` gets new settings, `on_answer` is called after each answer; loop thread."""
+        """`on_configure` gets new settings, `on_answer` is called after each answer, `load_adapter` loads one
+        whose files have come; loop thread."""
         self._secret = secret
         self._on_configure = on_configure
         self._on_answer = on_answer
         self._hello_deadline_s = hello_deadline_s
+        self._adapters = Adapters(load_adapter)
         self._calls = LoopCalls(asyncio.get_running_loop(), after=self._flush)
         self._connections: set[Connection] = set()
         self._greeted = asyncio.Event()
@@ -232,6 +239,12 @@ class WorkerServer:
                 connection.send(Pong(request_id))
             case Configure():
                 self._on_configure(frame)
+            case AdapterPiece():
+                self._adapters.take_piece(frame)
+            case LoadAdapter(request_id, adapter):
+                self._adapters.load(adapter, partial(self._finish_now, connection, request_id))
+            case UnloadAdapter(adapter):
+                self._adapters.unload(adapter)
             case _:
                 raise BrokenStream(f"a {type(frame).__name__} frame that makes no sense here")
 
@@ -254,9 +267,15 @@ class WorkerServer:
                 emit=emit,
                 deliver=partial(self._calls.put, finish),
                 request_id=request_id,
+                adapted=self._adapters.find(request.adapter),
             )
         except ModelyardError as error:
             self._finish(connection, request_id, error)
+
+    def _finish_now(self, connection: Connection, request_id: int, answer: Outcome | ModelyardError) -> None:
+        """The same for what was not asked of the scheduler."""
+        self._finish(connection, request_id, answer)
+        connection.flush()
 
     def _finish(self, connection: Connection, request_id: int, answer: Outcome | ModelyardError) -> None:
         connection.running.pop(request_id, None)

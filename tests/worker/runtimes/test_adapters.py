@@ -25,7 +25,7 @@ Folder = Callable[[str], Path]
 
 
 def lora(**more: Any) -> Any:
-    return peft.LoraConfig(r=4, lora_alpha=8, **{**LLAMA, **more})
+    return peft.LoraConfig(**{"r": 4, "lora_alpha": 8, **LLAMA, **more})
 
 
 def tokens(model: Any, text: str = TEXT, count: int = 12) -> list[int]:

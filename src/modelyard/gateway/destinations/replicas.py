@@ -82,7 +82,7 @@ class Replicas(Destination):
                 slot.give_back()
 
     def _end_stuck(self, route: Route, target: Target) -> None:
-        target.was_ended = True
+        target.process.was_ended = True
         words = f"it went on for {self._cancel_grace_s:g} s with a request that was cancelled"
         self._plane.end_stuck(route.cluster_id, target.replica_id, words)
 

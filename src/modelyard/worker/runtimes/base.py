@@ -25,6 +25,9 @@ RUNTIMES = {
 ADAPTERS = "modelyard.worker.runtimes.adapters"
 """The module that loads an adapter and its base."""
 
+BESIDE = "modelyard.worker.runtimes.adapted_model"
+"""The module that puts an adapter beside the weights of a model that serves already."""
+
 FILES = {
     "onnx": "modelyard.worker.runtimes.onnx_published",
     "gguf": "modelyard.worker.runtimes.gguf",
@@ -86,6 +89,13 @@ def load_adapted(spec: ReplicaSpec, heads: tuple[Head, ...]) -> Loaded:
         remote_code=spec.remote_code,
     )
     return loaded
+
+
+def load_beside(model: Loaded, path: Path) -> Callable[[], Loaded]:
+    """Reads the adapter in `path`; what puts it beside the model's weights, for the model's thread. Raises: BootFailed,
+    ModelRefused."""
+    read: Callable[[Loaded, Path], Callable[[], Loaded]] = import_module(BESIDE).load_beside
+    return read(model, path)
 
 
 def load_model(

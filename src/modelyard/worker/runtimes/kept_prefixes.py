@@ -21,10 +21,11 @@ FEWEST_SHARED = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeptRow:
-    """What the model made of `ids`."""
+    """What the model made of `ids`. `weights`: tells those that made it from others; None: the model's own."""
 
     ids: Sequence[int]
     parts: Parts
+    weights: object | None = None
 
 
 class KeptPrefixes:
@@ -37,13 +38,15 @@ class KeptPrefixes:
     def __iter__(self) -> Iterator[KeptRow]:
         return iter(self._rows)
 
-    def wants(self, ids: Sequence[int]) -> bool:
+    def wants(self, ids: Sequence[int], weights: object | None = None) -> bool:
         """Whether a row of these tokens is worth keeping: it is long enough, and not a part of one that is kept."""
-        return len(ids) >= FEWEST_KEPT and all(count_common(row.ids, ids) < len(ids) for row in self._rows)
+        alike = [row for row in self._rows if row.weights is weights]
+        return len(ids) >= FEWEST_KEPT and all(count_common(row.ids, ids) < len(ids) for row in alike)
 
     def keep(self, row: KeptRow) -> None:
         """Takes a row, in the place of those that are its beginning."""
-        for other in [each for each in self._rows if count_common(each.ids, row.ids) == len(each.ids)]:
+        alike = [each for each in self._rows if each.weights is row.weights]
+        for other in [each for each in alike if count_common(each.ids, row.ids) == len(each.ids)]:
             self._remove(other)
         self._rows.append(row)
         self.tokens += len(row.ids)

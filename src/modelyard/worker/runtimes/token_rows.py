@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from modelyard.tasks.token_model import Chosen, Failed
+from modelyard.worker.runtimes.adapter_layers import LoraWeights, beside_rows
 from modelyard.worker.runtimes.failures import batch_errors
 from modelyard.worker.runtimes.generation_settings import resolve_settings
 from modelyard.worker.runtimes.grammars import Grammars
@@ -29,19 +30,26 @@ LENGTH_SLACK = 256
 
 
 class Row:
-    """One row: a prompt's ids and what was chosen since. `read`: how many of them went through the model. `spared`: how
-    many of its prompt were there already. `shared`: how many are known to be, when `shared_at` was counted."""
+    """One row: a prompt's ids and what was chosen since. `lora`: what is beside the model's weights for it, if anything
+    is. `read`: how many of them went through the model. `spared`: how many of its prompt were there already. `shared`:
+    how many are known to be, when `shared_at` was counted."""
 
-    __slots__ = ("batch", "choosing", "ids", "owner", "prompt_tokens", "read", "shared", "shared_at", "spared")
+    __slots__ = ("batch", "choosing", "ids", "lora", "owner", "prompt_tokens", "read", "shared", "shared_at", "spared")
 
-    def __init__(self, ids: Sequence[int], choosing: Choosing, owner: TokenRows) -> None:
+    def __init__(self, ids: Sequence[int], choosing: Choosing, owner: TokenRows, lora: LoraWeights | None) -> None:
         self.ids = list(ids)
         self.prompt_tokens = len(self.ids)
         self.read = self.spared = self.shared = 0
         self.shared_at = -1
         self.choosing = choosing
         self.owner = owner
+        self.lora = lora
         self.batch: RowBatch | None = None
+
+    @property
+    def weights(self) -> object | None:
+        """What tells the weights that read it from others: what rows of one have read is of no use to another's."""
+        return None if self.lora is None else self.lora.mark
 
     @property
     def unread(self) -> int:
@@ -125,10 +133,11 @@ class TokenRows:
         opened = None if form is None else partial(self._grammars.open, form)
         return plan_choice(self._model, config, seed, self._window, opened)
 
-    def open_rows(self, ids: Sequence[int], plan: Any) -> list[Row]:
+    def open_rows(self, ids: Sequence[int], plan: Any, model: Any = None) -> list[Row]:
         """See TokenModel."""
         choice = PromptChoice(plan, ids)
-        return [Row(ids, Choosing(choice, place), self) for place in range(plan.sequences)]
+        lora = getattr(model, "lora", None)
+        return [Row(ids, Choosing(choice, place), self, lora) for place in range(plan.sequences)]
 
     def has_room(self, prompts: Sequence[Sequence[Any]]) -> bool:
         """See TokenModel."""
@@ -178,7 +187,7 @@ class TokenRows:
     def is_being_read(self, rows: Sequence[Any]) -> bool:
         """See TokenModel."""
         row: Row = rows[0]
-        others = [other for batch in self._reading for other in batch.rows]
+        others = [other for batch in self._reading for other in batch.rows if other.weights is row.weights]
         return any(count_common(other.ids, row.ids) - self.count_shared(row) >= FEWEST_SHARED for other in others)
 
     # --- what rows share ---
@@ -186,14 +195,19 @@ class TokenRows:
     def count_shared(self, row: Row) -> int:
         """How many of a row's first tokens need not be read, as they were for another; all but its last at most."""
         if row.shared_at != self._keepings:
-            row.shared, row.shared_at = self._find_shared(row.ids)[0], self._keepings
+            row.shared, row.shared_at = self._find_shared(row)[0], self._keepings
         return row.shared
 
-    def _find_shared(self, ids: Sequence[int]) -> tuple[int, KeptRow | Row | None]:
-        """How many first tokens of `ids` another row has, and which."""
+    def _find_shared(self, new: Row) -> tuple[int, KeptRow | Row | None]:
+        """How many first tokens of a row another one has, and which."""
+        ids = new.ids
         held: list[tuple[KeptRow | Row, int]] = [(row, len(row.ids)) for row in self._kept]
         held += [(row, row.read) for batch in self._stepped for row in batch.rows]
-        found = [(min(count_common(row.ids, ids), read, len(ids) - 1), row) for row, read in held]
+        found = [
+            (min(count_common(row.ids, ids), read, len(ids) - 1), row)
+            for row, read in held
+            if row.weights is new.weights
+        ]
         length, row = max(found, key=lambda each: each[0], default=(0, None))
         return (length, row) if length >= FEWEST_SHARED else (0, None)
 
@@ -203,7 +217,7 @@ class TokenRows:
         All end at the same column, before and behind what is read next, so that rows longer than that are given so much
         of what they share that the rest has its length.
         """
-        shared = [self._find_shared(row.ids) for row in rows]
+        shared = [self._find_shared(row) for row in rows]
         new = max(len(row.ids) - length for row, (length, _) in zip(rows, shared, strict=True))
         given = [max(0, len(row.ids) - new) for row in rows]
         prefixes = [self._parts_of(source) if length else () for (_, source), length in zip(shared, given, strict=True)]
@@ -228,7 +242,7 @@ class TokenRows:
     def _keep(self, row: Row) -> None:
         """Keeps what is held of a row that ends, where there is room for it beside the others."""
         batch, ids = row.batch, row.ids[: row.read]
-        if not self._keeps or batch is None or row.choosing.place > 0 or not self._kept.wants(ids):
+        if not self._keeps or batch is None or row.choosing.place > 0 or not self._kept.wants(ids, row.weights):
             return
         room = self._cache_bytes // max(1, self._column_bytes) - self._columns(1) - len(ids)
         if room < 0:
@@ -236,7 +250,7 @@ class TokenRows:
         self._kept.drop_until(room)
         with torch.inference_mode():
             parts = [(keys.clone(), values.clone()) for keys, values in batch.cache.parts_of(batch.rows.index(row))]
-        self._kept.keep(KeptRow(ids, parts))
+        self._kept.keep(KeptRow(ids, parts, row.weights))
         self._keepings += 1
 
     # --- batches ---
@@ -319,7 +333,8 @@ class TokenRows:
             given["position_ids"] = places[:, -columns:].clamp(min=0)
         device = self._model.device
         given = {name: value if value is None else value.to(device) for name, value in given.items()}
-        outputs = self._model(**given, past_key_values=cache, **self._settings)
+        with beside_rows([row.lora for row in batch.rows], columns):
+            outputs = self._model(**given, past_key_values=cache, **self._settings)
         cache.advance(columns, new)
         for row, more in zip(batch.rows, new, strict=True):
             row.read += more

@@ -26,6 +26,7 @@ from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, GeneratedTokens, OnTokens
 from modelyard.tasks.shared.generation_params import TextForm
 from modelyard.tasks.token_model import TokenModel
+from modelyard.worker.runtimes.adapter_layers import AdapterLayers
 from modelyard.worker.runtimes.device import choose_device
 from modelyard.worker.runtimes.failures import batch_errors, loading_errors
 from modelyard.worker.runtimes.generation_batches import READS_PADDING, cut_padding, groups, prompt_lengths
@@ -159,6 +160,7 @@ class TransformersModel:
         self.max_length = find_max_length(model, tokenizer)
         self._window = find_positions(model)
         self.device: torch.device = model.device
+        self.adapters = AdapterLayers(model)
         self._model = model
         self._untrained = untrained
         self._seq2seq = bool(model.config.is_encoder_decoder)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from modelyard.errors import ModelyardError
 from modelyard.protocol import Outcome
 from modelyard.tasks.base import Call, Task
+from modelyard.tasks.maker import Loaded
 
 Deliver = Callable[[Outcome | ModelyardError], None]
 
 
 def do_nothing() -> None:
     """Takes no notice of a call."""
+
+
+class Adapted(NamedTuple):
+    """The model of a scheduler with an adapter beside its weights. `name`: tells it from all that there ever were."""
+
+    name: str
+    model: Loaded
 
 
 class Scheduler(ABC):
@@ -30,8 +38,9 @@ class Scheduler(ABC):
     joins: ClassVar[bool] = True
 
     @abstractmethod
-    def submit(self, call: Call[Any, Any], deliver: Deliver) -> None:
-        """Queues `call`; `deliver` gets its outcome, or the ModelyardError it met, exactly once.
+    def submit(self, call: Call[Any, Any], deliver: Deliver, adapted: Adapted | None = None) -> None:
+        """Queues `call`; `deliver` gets its outcome, or the ModelyardError it met, exactly once. `adapted`: who is to
+        answer it; None: the model by itself.
 
         A call that was cancelled is answered as soon as its task sees it, though its batch go on.
         Raises ReplicaLost after `close`.

@@ -19,7 +19,7 @@ from modelyard.protocol import Outcome
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.maker import Loaded
 from modelyard.worker.limits import input_too_large
-from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
+from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing
 from modelyard.worker.schedulers.costs import SHARE, UNKNOWN_LENGTH, BatchCosts
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class Pending:
     """A call that waits, and where its answer goes: `deliver` is called once, by `answer`.
 
     `started`: the client has seen a part. `cancelled`: as the call's own, but only asks: the call's answers it as well.
+    `model`: who is to answer.
     """
 
     call: Call[Any, Any]
@@ -43,6 +44,7 @@ class Pending:
     cancelled: Callable[[], bool]
     started: bool = False
     answered: bool = False
+    model: Any = None
 
     def answer(self, answer: Outcome | ModelyardError) -> None:
         """Delivers the answer, the first time."""
@@ -104,9 +106,11 @@ class Batcher(Scheduler):
         self._poked = False
         self._closed = False
 
-    def submit(self, call: Call[Any, Any], deliver: Deliver) -> None:
-        """See Scheduler."""
-        pending = Pending(call, deliver, self.task.batch_key(call), self.task.length(call), call.cancelled)
+    def submit(self, call: Call[Any, Any], deliver: Deliver, adapted: Adapted | None = None) -> None:
+        """See Scheduler. A batch is of one adapter, or of none."""
+        name, model = adapted or (None, self._model)
+        key = (name, self.task.batch_key(call))
+        pending = Pending(call, deliver, key, self.task.length(call), call.cancelled, model=model)
         noted = None
         if (emit := call.emit) is not None:
 
@@ -185,7 +189,7 @@ class Batcher(Scheduler):
 
     def _answer(self, batch: list[Pending]) -> None:
         try:
-            model = cast("Loaded", StoppableModel(self._model, batch))
+            model = cast("Loaded", StoppableModel(batch[0].model, batch))
             began = time.perf_counter()
             outputs = self.task.run(model, [pending.call for pending in batch])
             self._costs.add(len(batch) * max(pending.length for pending in batch), time.perf_counter() - began)

@@ -20,7 +20,7 @@ from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import TextModel, TextPrompt, WritingPlan
 from modelyard.tasks.shared.generation import Generation, WrittenText, outcome_of
 from modelyard.tasks.shared.tool_calls import CalledText, ToolCall
-from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
+from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +102,9 @@ class Slots(Scheduler):
         self._poked = True
         self._closed = False
 
-    def submit(self, call: Call[Any, Any], deliver: Deliver) -> None:
-        """See Scheduler."""
+    def submit(self, call: Call[Any, Any], deliver: Deliver, adapted: Adapted | None = None) -> None:
+        """See Scheduler. Its models have no adapters beside them."""
+        assert adapted is None  # noqa: S101 - no runtime with slots loads one
         with self._changed:
             if self._closed:
                 raise ReplicaLost("The replica is stopping.")

@@ -55,7 +55,6 @@ class Tokens(Batcher):
         """`rows`: the model's. `between`, `max_batch`: see Batcher; a batch is the rows that are written at once."""
         super().__init__(task, model, between, max_batch)
         self._generation = generation
-        self._rows_of = model
         self._rows = rows
         self._clock = clock
         self._pace = Pace()
@@ -154,8 +153,8 @@ class Tokens(Batcher):
     def _plan_of(self, pending: Pending) -> TokenPlan | None:
         """How a call's tokens are chosen; None: in batches. Raises InvalidRequest."""
         if pending.key not in self._plans:
-            params = pending.call.params
-            options = {**options_of(params, self._rows_of), **self._generation.options(self._rows_of, params)}
+            params, model = pending.call.params, pending.model
+            options = {**options_of(params, model), **self._generation.options(model, params)}
             while len(self._plans) >= MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
             self._plans[pending.key] = self._rows.find_plan(options)
@@ -165,7 +164,7 @@ class Tokens(Batcher):
         if pending.ends():
             return
         try:
-            prompts = open_call(pending, self._generation, plan, self._rows_of, self._rows)
+            prompts = open_call(pending, self._generation, plan, self._rows)
         except BaseException as error:
             if not isinstance(error, Exception) and not is_panic(error):
                 pending.answer(ReplicaLost("The model ended while it held this request."))

@@ -121,10 +121,9 @@ class WrittenCall:
             self.pending.answer(outcome_of(self.generation, self.pending.call, rows, counts, spared))
 
 
-def open_call(
-    pending: Pending, generation: Generation, plan: TokenPlan, model: Model, rows_of: TokenModel
-) -> list[PromptTexts]:
+def open_call(pending: Pending, generation: Generation, plan: TokenPlan, rows_of: TokenModel) -> list[PromptTexts]:
     """The prompts of a call. Raises what they make wrong."""
+    model: Model = pending.model
     call = WrittenCall(pending, generation, plan, tuple(generation.prompts(model, pending.call)))
     return [open_prompt(call, index, prompt, model, rows_of) for index, prompt in enumerate(call.prompts)]
 
@@ -134,7 +133,7 @@ def open_prompt(call: WrittenCall, index: int, prompt: Prompt, model: Model, row
     ids = prompt.row["input_ids"]
     longest = call.plan.limit_tokens(len(ids))
     streams = call.plan.sequences == 1
-    rows = rows_of.open_rows(ids, call.plan)
+    rows = rows_of.open_rows(ids, call.plan, model)
     texts = {
         row: Text(place, begin_text(model, call.pending.call, prompt, streams=streams), longest)
         for place, row in enumerate(rows)
