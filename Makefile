@@ -74,7 +74,7 @@ fuzz: $(STAMP)
 # Goes on where it was cut; `make coverage FAMILY=bert` measures one family.
 coverage: PROCESSES ?= 2
 coverage: $(STAMP)
-	$(BIN)/python -m tests.coverage --processes $(PROCESSES) $(if $(FAMILY),--family '$(FAMILY)') $(if $(AGAIN),--again)
+	$(BIN)/python -m tests.coverage --processes $(PROCESSES) $(if $(FAMILY),--family '$(FAMILY)') $(if $(AGAIN),--again) $(if $(MERGE),--merge)
 
 # What takes minutes. Each part runs alone.
 verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \

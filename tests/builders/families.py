@@ -300,6 +300,13 @@ def bert_qa(folder: Path) -> None:
     save(folder, tokenizers.wordpiece(), spread(library.BertForQuestionAnswering(bert_config())))
 
 
+def dpr_reader(folder: Path) -> None:
+    """DPR's reader, which finds answers in passages."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = library.DPRConfig(vocab_size=400, max_position_embeddings=64, **sizes)
+    save(folder, tokenizers.wordpiece(), spread(library.DPRReader(config)))
+
+
 def distilbert_qa(folder: Path) -> None:
     """DistilBERT that finds answers in a text: no segments among its inputs."""
     config = library.DistilBertConfig(
@@ -417,6 +424,7 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "bert_classifier": bert_classifier,
     "bert_token_classifier": bert_token_classifier,
     "bert_qa": bert_qa,
+    "dpr_reader": dpr_reader,
     "distilbert_qa": distilbert_qa,
     "roberta_token_classifier": roberta_token_classifier,
     "bert_nli": bert_nli,

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import torch
 
-from tests.builders import families, generative, multimodal, vision
+from tests.builders import families, generative, multimodal, pages, vision
 
-FAMILIES = {**families.FAMILIES, **vision.FAMILIES, **generative.FAMILIES, **multimodal.FAMILIES}
+FAMILIES = {
+    **families.FAMILIES,
+    **vision.FAMILIES,
+    **generative.FAMILIES,
+    **multimodal.FAMILIES,
+    **pages.FAMILIES,
+}
 
 
 def make(family: str, folder: Path) -> None:

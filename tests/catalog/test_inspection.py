@@ -336,21 +336,6 @@ def test_no_consent_makes_a_broken_model_whole() -> None:
     assert find_refusal("acme/cut", Inspection(problem="is cut off"), {"acme/cut"}) == "acme/cut is cut off."
 
 
-@pytest.mark.parametrize(
-    ("architecture", "model_type", "reason", "instead"),
-    [
-        ("DPRReader", "dpr", "answers from many passages with titles", "ForQuestionAnswering"),
-        ("UdopForConditionalGeneration", "udop", "writes from a page's words", "layoutlm"),
-    ],
-)
-def test_what_no_task_can_ask_is_refused_by_name(
-    inspect, architecture: str, model_type: str, reason: str, instead: str
-) -> None:
-    found = inspect(model(architecture, model_type))
-    assert (found.problem or "").startswith(reason)
-    assert instead in (found.problem or "")
-
-
 def test_a_model_that_sees_with_a_library_that_is_not_here_says_which(inspect) -> None:
     found = inspect(model("LayoutLMv2ForTokenClassification", "layoutlmv2"))
     assert "detectron2, which is not installed here" in (found.problem or "")

@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from modelyard.cli.models import benchmark_words
 from tests.cli.conftest import DEADLINE_S, Inside, Terminal, clean_environ
 from tests.serving import PLAIN, family_of, is_alive, wait_until
 
@@ -90,6 +91,7 @@ def test_show_says_what_a_model_is_and_what_it_is_not(alone_inside: Inside, tmp_
     (tmp_path / "gliner_config.json").write_text("{}")
     lines = dict(line.split(maxsplit=1) for line in alone_inside.ok("models", "show", str(tmp_path)).splitlines())
     assert "is a GLiNER model, which Modelyard does not run; take a model for token-classification" in lines["error"]
+    assert (lines["ramRequired"].strip(), lines["memorySource"].strip()) == ("-", "-")
 
 
 WAITING_CODE = """
@@ -256,3 +258,22 @@ def test_demo_shows_the_main_job_and_leaves_nothing(terminal: Terminal) -> None:
     assert shown.count("$ curl") == 10
     assert "\x1b" not in shown, "no colour in a pipe"
     wait_until(lambda: not any(map(is_alive, family)))
+
+
+def test_a_benchmark_is_told_with_the_memory_of_one_request_at_a_time_and_of_batches() -> None:
+    found = {
+        "largest": "512 tokens",
+        "requestsPerSecond": 2.04,
+        "requestsPerSecondBatched": 7.31,
+        "batch": 4,
+        "ram": 0.5212,
+        "ramOneByOne": 0.3087,
+        "tokensPerSecond": 91.2,
+    }
+    assert benchmark_words(found) == (
+        "512 tokens: 2.04 requests/s one at a time in 0.31 GB; 7.31 requests/s in batches of 4 in 0.52 GB; "
+        "91.2 tokens/s"
+    )
+    alone = {**found, "batch": 1, "ramOneByOne": None, "tokensPerSecond": None}
+    assert benchmark_words(alone) == "512 tokens: 2.04 requests/s one at a time"
+    assert benchmark_words(None) == ""

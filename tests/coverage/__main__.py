@@ -12,7 +12,7 @@ from typing import cast
 
 from tests.coverage.cases import Case, Part, Result, Status
 from tests.coverage.children import run_cases
-from tests.coverage.page import write_page
+from tests.coverage.page import merge_page, write_page
 from tests.coverage.results import add_result, default_path, read_results, summarise
 
 PARTS = {"architectures": "tests.coverage.architectures", "pipelines": "tests.coverage.pipelines"}
@@ -24,7 +24,10 @@ def main() -> None:
     options = read_options()
     names = [options.part] if options.part else list(PARTS)
     for name in names:
-        measure(load_part(name), options)
+        part = load_part(name)
+        measured = measure(part, options)
+        if options.merge:
+            merge_page(part, measured, datetime.now(UTC).date())
     if not (options.family or options.head or options.part):
         write_page({part: current_results(part) for part in map(load_part, PARTS)}, datetime.now(UTC).date())
 
@@ -38,6 +41,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=2, help="how many models are asked at a time")
     parser.add_argument("--again", action="store_true", help="also what has a result")
     parser.add_argument("--failed", action="store_true", help="also what has a result that is not equal")
+    parser.add_argument("--merge", action="store_true", help="writes what was asked for into the page")
     return parser.parse_args()
 
 
@@ -46,8 +50,9 @@ def load_part(name: str) -> Part:
     return cast("Part", import_module(PARTS[name]))
 
 
-def measure(part: Part, options: argparse.Namespace) -> None:
-    """Runs the part's cases that are asked for and have no result of this version yet."""
+def measure(part: Part, options: argparse.Namespace) -> list[Result]:
+    """Runs the part's cases that are asked for and have no result of this version yet. The results of all that are
+    asked for."""
     part.preload()
     path, installed = default_path(part), version(part.LIBRARY)
     chosen = [case for case in part.list_cases() if is_chosen(case, options)]
@@ -57,7 +62,9 @@ def measure(part: Part, options: argparse.Namespace) -> None:
     for case, finding, seconds in run_cases(part, pending, options.processes):
         add_result(path, Result(case, finding, seconds, installed))
         print(f"{finding.status:>22}  {case.family}  {case.name}  {case.head}  {finding.detail}", flush=True)
-    print(summarise(results_of(chosen, part)), flush=True)
+    results = results_of(chosen, part)
+    print(summarise(results), flush=True)
+    return results
 
 
 def is_chosen(case: Case, options: argparse.Namespace) -> bool:

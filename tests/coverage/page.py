@@ -3,12 +3,13 @@ on the same day."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
-from tests.coverage.cases import Part, Result, Status
+from tests.coverage.cases import Finding, Part, Result, Status
 from tests.coverage.results import summarise
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"
@@ -17,7 +18,8 @@ HEAD = """\
 
 Which models' answers are those of the library that they come from. `make coverage` builds a tiny model with random
 weights for every class of the installed libraries that a task of ours serves, asks it here and in the library called
-directly, and writes this page. `make coverage FAMILY=bert` measures one family.
+directly, and writes this page. `make coverage FAMILY=bert` measures one family; with `MERGE=1` its rows here are
+written anew, and it is named under the numbers.
 
 - **equal**: both give the same answer, within the tolerance of the task.
 - **different**, **refused**: the library answers; here the answer is another one, or none.
@@ -28,6 +30,13 @@ directly, and writes this page. `make coverage FAMILY=bert` measures one family.
 """
 MAX_DETAIL = 160
 """Characters of an error that are shown."""
+_NUMBERS = re.compile(
+    r"^\S+ (?P<version>\S+), (?P<day>\d\d \w+ \d+): (?P<numbers>.+)\.\n"
+    r"(?:\nMeasured again since, by themselves: (?P<again>.+)\.\n)?",
+    re.MULTILINE,
+)
+_AGAIN_EACH = re.compile(r"(\S+) \(([^)]+)\)")
+_CELLS = re.compile(r"(?<!\\)\|")
 
 
 def write_page(sections: Mapping[Part, Sequence[Result]], day: date, page: Path = PAGE) -> None:
@@ -36,11 +45,67 @@ def write_page(sections: Mapping[Part, Sequence[Result]], day: date, page: Path 
     page.write_text("\n".join([HEAD, *parts]), encoding="utf-8")
 
 
-def render_section(part: Part, results: Sequence[Result], day: date) -> str:
-    """One library's: its numbers, its families, what is not equal and why."""
+def merge_page(part: Part, measured: Sequence[Result], day: date, page: Path = PAGE) -> None:
+    """Writes what was measured of some cases into the part's section; the rest of the page stays as it is.
+
+    Raises ValueError where the page is of another version of the library.
+    """
+    text = page.read_text(encoding="utf-8")
+    start = text.index(f"## {part.TITLE}\n")
+    end = text.find("\n## ", start) + 1 or len(text)
+    known, again, first_day = read_section(part, text[start:end])
+    versions = {result.version for result in (*known.values(), *measured)}
+    if len(versions) > 1:
+        raise ValueError(f"the page is of {part.LIBRARY} {min(versions)}, and {max(versions)} is installed: run all")
+    known |= {result.case.id: result for result in measured}
+    again |= {result.case.family: f"{day:%d %B %Y}" for result in measured}
+    section = render_section(part, list(known.values()), first_day, again)
+    page.write_text(text[:start] + section + ("\n" if end < len(text) else "") + text[end:], encoding="utf-8")
+
+
+def read_section(part: Part, text: str) -> tuple[dict[str, Result], dict[str, str], str]:
+    """What a section says: the result of each case there is, by id; the families measured again since, each with its
+    day; the day of the others. A case that no row names is asked nothing.
+
+    Raises ValueError where the numbers of the section are not those of its rows.
+    """
+    found = _NUMBERS.search(text)
+    if found is None:
+        raise ValueError(f"the page has no numbers of {part.TITLE}")
+    rows = [[cell.strip() for cell in _CELLS.split(line)[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    families = {row[0]: (row[2].split(", "), row[3].split(", ")) for row in rows if row[1] == "safetensors"}
+    others: dict[str, list[tuple[str, Status, str]]] = defaultdict(list)
+    for name, head, status, why in (row for row in rows if row[2] in set(Status)):
+        others[name].append((head, Status(status), why[1:-1].replace("\\|", "|")))
+    known = {}
+    for case in part.list_cases():
+        equal, other = families.get(case.family, ([], []))
+        told = others[case.name]
+        here = [each for each in told if each[1] is Status.NOT_BUILT or f"{each[0]} ({each[1]})" in other]
+        here.sort(key=lambda each: each[0] != case.head)  # another where the class is asked as another since
+        if here:
+            told.remove(here[0])
+            finding = Finding(here[0][1], detail=here[0][2])
+        else:
+            finding = Finding(Status.EQUAL if case.head in equal else Status.NO_TASK)
+        known[case.id] = Result(case, finding, 0.0, found["version"])
+    if summarise(known.values()) != found["numbers"]:
+        raise ValueError(f"the page says {found['numbers']}; its rows are {summarise(known.values())}")
+    return known, dict(_AGAIN_EACH.findall(found["again"] or "")), found["day"]
+
+
+def render_section(
+    part: Part, results: Sequence[Result], day: date | str, again: Mapping[str, str] | None = None
+) -> str:
+    """One library's: its numbers, its families, what is not equal and why. `again`: families that were measured by
+    themselves after `day`, and when."""
+    day = day if isinstance(day, str) else f"{day:%d %B %Y}"
     versions = ", ".join(sorted({result.version for result in results})) or "none"
     built = [result for result in results if result.finding.status not in (Status.NOT_BUILT, Status.NO_TASK)]
-    lines = [f"## {part.TITLE}", "", f"{part.LIBRARY} {versions}, {day:%d %B %Y}: {summarise(results)}.", ""]
+    lines = [f"## {part.TITLE}", "", f"{part.LIBRARY} {versions}, {day}: {summarise(results)}.", ""]
+    if again:
+        each = ", ".join(f"{family} ({when})" for family, when in sorted(again.items()))
+        lines += [f"Measured again since, by themselves: {each}.", ""]
     lines += ["| family | form | equal | other |", "| --- | --- | --- | --- |"]
     lines += [_family_line(family, form, each) for (family, form), each in sorted(_families(built).items())]
     others = sorted((each for each in built if each.finding.status is not Status.EQUAL), key=_order)

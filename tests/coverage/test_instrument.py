@@ -13,7 +13,7 @@ import pytest
 from tests.coverage import results
 from tests.coverage.cases import Case, Finding, Result, Status
 from tests.coverage.children import run_cases
-from tests.coverage.page import render_section
+from tests.coverage.page import merge_page, read_section, render_section
 
 
 class FewCases:
@@ -92,3 +92,56 @@ def test_the_page_is_the_same_for_the_same_results() -> None:
     assert "| B | base | different | `a \\| b` |" in page
     assert "| C | base | not built | `it wants torchvision` |" in page
     assert "pytest 1.2, 28 November 2026: 2 pairs built" in page
+
+
+class Heads(FewCases):
+    """Cases of which each has a head of its own."""
+
+    def list_cases(self) -> list[Case]:
+        return [Case("few", "family", name, name.lower()) for name in ("Equal", "Refused", "Absent", "Silent")]
+
+
+def of_heads(*statuses: Status) -> list[Result]:
+    details = ("", "no | never", "it wants torchvision", "")
+    return [
+        Result(case, Finding(status, detail=detail), 1.0, "1.2")
+        for case, status, detail in zip(Heads().list_cases(), statuses, details, strict=True)
+    ]
+
+
+FIRST = (Status.EQUAL, Status.REFUSED, Status.NOT_BUILT, Status.NO_TASK)
+
+
+def test_a_section_is_read_back_as_it_was_written() -> None:
+    known, again, day = read_section(Heads(), render_section(Heads(), of_heads(*FIRST), "28 November 2026"))
+    assert [each.finding for each in known.values()] == [each.finding for each in of_heads(*FIRST)]
+    assert (again, day) == ({}, "28 November 2026")
+
+
+def test_a_section_whose_numbers_are_not_those_of_its_rows_is_not_read() -> None:
+    text = render_section(Heads(), of_heads(*FIRST), "28 November 2026")
+    with pytest.raises(ValueError, match="its rows are"):
+        read_section(Heads(), text.replace("2 pairs built", "3 pairs built"))
+
+
+def test_what_is_measured_again_is_written_into_its_section_alone_and_named(tmp_path: Path) -> None:
+    page = tmp_path / "coverage.md"
+    other = "## Others\n\nothers stay\n"
+    page.write_text("\n".join(["# Coverage", render_section(Heads(), of_heads(*FIRST), "28 November 2026"), other]))
+    better = of_heads(Status.EQUAL, Status.EQUAL, Status.NOT_BUILT, Status.NO_TASK)
+    merge_page(Heads(), better[1:2], date(2026, 11, 30), page)
+    text = page.read_text()
+    assert text.startswith("# Coverage\n## Few cases\n")
+    assert text.endswith(other)
+    assert "pytest 1.2, 28 November 2026: 2 pairs built, 2 answered by the library, 2 equal here (100.0%)" in text
+    assert "Measured again since, by themselves: family (30 November 2026)." in text
+    merge_page(Heads(), better[:1], date(2026, 12, 1), page)
+    assert page.read_text() == text.replace("30 November", "01 December")
+
+
+def test_results_of_another_version_are_not_mixed_into_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "coverage.md"
+    page.write_text(render_section(Heads(), of_heads(*FIRST), "28 November 2026"))
+    newer = Result(Heads().list_cases()[0], Finding(Status.EQUAL), 1.0, "1.3")
+    with pytest.raises(ValueError, match="run all"):
+        merge_page(Heads(), [newer], date(2026, 11, 30), page)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from modelyard.cli.models import benchmark_words
 from tests.serving import Server, wait_until
 
 MODEL = "tiny/classifier"
@@ -44,6 +46,8 @@ def test_another_form_is_measured_and_serves_from_the_next_boot_on(
         assert "× as fast with the smallest requests" in form["why"]
         assert "answers equal to" in form["why"]
         assert listed[f"{MODEL}.onnx"]["benchmarked"]
+        said = benchmark_words(listed[MODEL]["benchmark"])
+        assert re.search(r"requests/s one at a time in \d+\.\d\d GB", said), said
         assert listed[f"{MODEL}.onnx"]["ramRequired"] < listed[MODEL]["ramRequired"]
 
         server.run(MODEL, text=TEXTS[0])

@@ -16,7 +16,7 @@ from tests.builders.recordings import in_base64, picture, png
 from tests.builders.reference import library_model
 
 SHORT = {"max_new_tokens": 8}
-FAMILIES = ["vit_gpt2", "blip_captioner", "llava", "paligemma", "donut"]
+FAMILIES = ["vit_gpt2", "blip_captioner", "llava", "paligemma", "donut", "pix2struct"]
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
@@ -51,7 +51,7 @@ def reference(family: str, model: Model, text: str | None, seed: int = 0) -> Any
     if family == "blip_captioner":
         return tokenizer.decode(ids, skip_special_tokens=True)
     start = 0 if prompt is None else prompt.shape[1]
-    if family == "vit_gpt2" and text:
+    if family in ("vit_gpt2", "pix2struct") and text:
         start += 1  # the library puts the decoder's start token in front
     return tokenizer.decode(ids[start:], skip_special_tokens=True)
 
@@ -67,6 +67,8 @@ def reference(family: str, model: Model, text: str | None, seed: int = 0) -> Any
         ("llava", "What is it?"),
         ("paligemma", "caption en"),
         ("donut", "<s_docvqa>"),
+        ("pix2struct", None),
+        ("pix2struct", "the fox"),
     ],
 )
 def test_text_is_the_librarys(model: Model, family: str, text: str | None, ask: Ask) -> None:
@@ -90,6 +92,12 @@ def test_batch_answers_as_one_by_one(model: Model, ask: Ask) -> None:
 @pytest.mark.parametrize("family", ["blip_captioner"])
 def test_caption_goes_on_from_the_prompt(model: Model, ask: Ask) -> None:
     assert ask(TASK, model, body(text="A story of")).startswith("A story of")
+
+
+@pytest.mark.parametrize("family", ["pix2struct_header"])
+def test_a_model_that_reads_a_header_wants_one(model: Model, ask: Ask) -> None:
+    assert ask(TASK, model, body()).data["field"] == "text"
+    assert isinstance(ask(TASK, model, body(text="What is it?")), str)
 
 
 @pytest.mark.parametrize("family", ["vit_gpt2"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from modelyard.catalog.inspection import inspect_folder
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
 from modelyard.tasks.model import Model
@@ -145,3 +146,22 @@ def test_both_fields_are_needed(missing: str) -> None:
     del body[missing]
     with pytest.raises(InvalidRequest, match=f"{missing}: missing"):
         read(TASK, body)
+
+
+def test_dprs_reader_is_asked_as_it_was_trained(load: Load, ask: Ask, model_folder: Any) -> None:
+    assert inspect_folder(model_folder("dpr_reader")).task == TASK.id
+    model = load("dpr_reader", "question-answering")
+    tokenizer = model.tokenizer
+    question, passage = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (QUESTION, CONTEXT))
+    # Question, title and passage: the library's own tokenizer of readers puts no separator behind the last.
+    ids = [tokenizer.cls_token_id, *question, tokenizer.sep_token_id, tokenizer.sep_token_id, *passage]
+    kept = [0, *range(len(ids) - len(passage), len(ids))]
+    with torch.inference_mode():
+        out = library_model("DPRReader", model.path)(torch.tensor([ids]))
+    start, end = (logits[0][kept].softmax(-1)[1:] for logits in (out.start_logits, out.end_logits))
+    pairs = torch.outer(start, end).triu().tril(14)
+    first, last = divmod(int(pairs.argmax()), len(passage))
+    offsets = tokenizer(CONTEXT, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    answer = ask(TASK, model, {"question": QUESTION, "context": CONTEXT, "params": {"align_to_words": False}})
+    assert answer["score"] == pytest.approx(pairs.max().item(), abs=1e-5)
+    assert (answer["start"], answer["end"]) == (offsets[first][0], offsets[last][1])

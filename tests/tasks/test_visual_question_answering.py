@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 from transformers import AutoProcessor
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
 from modelyard.tasks.model import Model
+from modelyard.tasks.registry import get_task
 from modelyard.tasks.visual_question_answering import TASK
 from tests.builders.fixtures import Ask, Load
 from tests.builders.recordings import in_base64, picture, png
@@ -54,6 +55,50 @@ def test_written_answer_is_the_librarys_and_has_no_score(model: Model, ask: Ask,
     expected = AutoProcessor.from_pretrained(model.path).decode(ids, skip_special_tokens=True)
     assert ask(TASK, model, body(question, max_new_tokens=8)) == [{"score": None, "answer": expected}]
     assert expected or question != QUESTIONS[0]
+
+
+@pytest.mark.parametrize("family", ["pix2struct_header"])
+@pytest.mark.parametrize("question", QUESTIONS[:2])
+def test_a_question_is_written_above_the_image_for_models_that_read_it_there(
+    load: Load, ask: Ask, family: str, question: str
+) -> None:
+    model = load(family, "vision-encoder-decoder")
+    library = library_model("Pix2StructForConditionalGeneration", model.path)
+    processor = AutoProcessor.from_pretrained(model.path)
+    font = ImageFont.load_default(36)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    # The library's own way to the header is to fetch another font.
+    pixels = picture().transpose(2, 0, 1)
+    asked = processor.image_processor.render_header(pixels, question, font_bytes=font.font_bytes)
+    encoded = processor(images=Image.fromarray(asked.transpose(1, 2, 0)), is_vqa=False, return_tensors="pt")
+    with torch.inference_mode():
+        made = library.generate(**encoded, max_new_tokens=8, do_sample=False)[0]
+    expected = processor.decode(made, skip_special_tokens=True).strip()
+    assert ask(TASK, model, body(question, max_new_tokens=8)) == [{"score": None, "answer": expected}]
+
+
+@pytest.mark.parametrize("family", ["git_vqa"])
+@pytest.mark.parametrize("question", QUESTIONS[:2])
+def test_an_answer_follows_the_question(load: Load, ask: Ask, family: str, question: str) -> None:
+    model = load(family, "vision-encoder-decoder")
+    library = library_model("GitForCausalLM", model.path)
+    processor = AutoProcessor.from_pretrained(model.path)
+    pixels = processor(images=Image.fromarray(picture()), return_tensors="pt").pixel_values
+    words = processor.tokenizer(question, add_special_tokens=False)["input_ids"]
+    ids = torch.tensor([[processor.tokenizer.cls_token_id, *words]])
+    with torch.inference_mode():
+        made = library.generate(pixel_values=pixels, input_ids=ids, max_new_tokens=8, do_sample=False)[0]
+    expected = processor.decode(made[ids.shape[1] :], skip_special_tokens=True).strip()
+    assert ask(TASK, model, body(question, max_new_tokens=8)) == [{"score": None, "answer": expected}]
+    assert expected or question != QUESTIONS[0]
+
+
+@pytest.mark.parametrize("family", ["llava"])
+def test_a_model_that_talks_is_asked_in_a_message(load: Load, ask: Ask, family: str) -> None:
+    model = load(family, "image-text-to-text")
+    asked = {"base64": body()["base64"], "text": QUESTIONS[0], "params": {"max_new_tokens": 8}}
+    said = ask(get_task("image-text-to-text"), model, asked)
+    assert ask(TASK, model, body(max_new_tokens=8)) == [{"score": None, "answer": said["content"].strip()}]
 
 
 @pytest.mark.parametrize("family", ["blip_vqa"])

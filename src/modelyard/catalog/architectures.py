@@ -24,6 +24,8 @@ REFINEMENTS = {
     # The hub's default for every classifier; and such as give several scores for a pair do not rank.
     "text-classification": {"text-ranking"},
     "text-ranking": {"text-classification", "zero-shot-classification"},
+    # Cards of models that read a page's words as well as its image, such as UDOP, cannot say so.
+    "image-text-to-text": {"document-question-answering"},
     "any-to-any": {"image-text-to-text", "audio-text-to-text", "video-text-to-text"},
 }
 """Tag → the tasks, found from the architecture, that say the same more exactly and so win over it."""
@@ -44,6 +46,7 @@ ARCHITECTURES = {
     "Blip2ForConditionalGeneration": "image-to-text",
     "Blip2ForImageTextRetrieval": "zero-shot-image-classification",
     "ChameleonForConditionalGeneration": "image-text-to-text",
+    "DPRReader": "question-answering",
     "Emu3ForConditionalGeneration": "image-text-to-text",
     "FastSpeech2ConformerModel": "text-to-speech",
     "Florence2ForConditionalGeneration": "image-text-to-text",
@@ -61,26 +64,17 @@ ARCHITECTURES = {
     "Pix2StructForConditionalGeneration": "image-to-text",
     "Phi4MultimodalForCausalLM": "image-text-to-text",
     "ReformerModelWithLMHead": "text-generation",
+    "Sam2HieraDetModel": "image-feature-extraction",
+    "Sam3ViTModel": "image-feature-extraction",
     "SpeechEncoderDecoderModel": "automatic-speech-recognition",
     "T5Gemma2ForConditionalGeneration": "image-text-to-text",
     "Tipsv2Model": "zero-shot-image-classification",
+    "UdopForConditionalGeneration": "document-question-answering",
     "VisionEncoderDecoderModel": "image-to-text",
     "VitsModel": "text-to-speech",
     "XLMWithLMHeadModel": "fill-mask",
 }
 """Architectures whose ending alone would mislead."""
-
-UNSERVED = {
-    "DPRReader": (
-        "answers from many passages with titles, among which it chooses, and Modelyard does not run that; take a model "
-        "whose architecture ends in ForQuestionAnswering, such as deepset/roberta-base-squad2"
-    ),
-    "UdopForConditionalGeneration": (
-        "writes from a page's words, where they are and its image together, and Modelyard does not run that; take a "
-        "model of type layoutlm, or a Donut, for document-question-answering"
-    ),
-}
-"""Architectures that no task here can ask, and what to say of such a model: a clause to follow its name."""
 
 _AUDIO = ("ASTFor", "Data2VecAudioFor", "HubertFor", "SEWFor", "SEWDFor", "UniSpeechFor", "UniSpeechSatFor", "Wav2Vec2",
           "WavLMFor", "Whisper")  # fmt: skip
@@ -140,7 +134,7 @@ ENDINGS: tuple[tuple[str, str], ...] = (
 )
 
 GENERATION = "ForConditionalGeneration"
-BARE = ("Model", "Encoder", "ForPreTraining")
+BARE = ("Model", "Encoder", "Backbone", "ForPreTraining")
 
 
 def detect_task(

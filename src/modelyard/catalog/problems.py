@@ -9,7 +9,7 @@ from typing import Any
 
 from modelyard.catalog import library
 from modelyard.catalog.adapters import is_adapter
-from modelyard.catalog.architectures import UNSERVED, is_for_pipelines, known_task
+from modelyard.catalog.architectures import is_for_pipelines, known_task
 from modelyard.catalog.files import Files
 from modelyard.catalog.foreign import find_foreign, find_foreign_files
 from modelyard.catalog.metadata import LENGTHS, Metadata
@@ -51,8 +51,7 @@ def find_problem(
     if incomplete or not _has_library_names(weights):
         return find_foreign_files(files.sizes, front) or incomplete
     return (
-        UNSERVED.get(metadata.architecture or "")
-        or _missing_library(metadata.config)
+        _missing_library(metadata.config)
         or find_missing_extra(metadata.config)
         or find_absurd_size(metadata.config)
         or (_ranking_problem(metadata) if task == "text-ranking" else None)

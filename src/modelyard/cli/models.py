@@ -52,17 +52,20 @@ def ls(
 @with_settings("data_dir", "models_dir", "allow_unsafe", "pickles", "hub")
 def show(resolved: Resolved, model: ModelId, url: Url = None, json: Json = False) -> None:
     """Say what a model is, from its files and its card: nothing is downloaded or loaded. ERROR says why it cannot be
-    served, and what to take instead; SERVED FORM what a running server has measured to be the fastest of its forms."""
+    served, and what to take instead. BENCHMARK and SERVED FORM are what a running server has measured: how fast the
+    model is and in how much memory, one request at a time and in batches, and which of its forms is the fastest."""
     import asyncio
 
     shown = asyncio.run(describe_here(resolved.settings, model))
-    shown["servedForm"] = ask_served_form(url, resolved.settings, shown["modelId"])
+    listed = ask_listed(url, resolved.settings, shown["modelId"])
+    shown |= {name: listed.get(name) for name in ("benchmark", "servedForm")}
     if json:
         return output.print_json(shown)
     told = shown | {
         "quality": figures(shown["quality"] or {}),
         "files": ", ".join(shown["files"]),
         "adapter": words_of(shown["adapter"]),
+        "benchmark": benchmark_words(shown["benchmark"]),
         "servedForm": form_words(shown["servedForm"]),
     }
     output.print_table(("about", "value"), told.items(), empty="")
@@ -83,13 +86,32 @@ def ask(client: Client, task: str | None, text: str | None, limit: int | None) -
     return list(client.pages("list/models", query, limit))
 
 
-def ask_served_form(url: str | None, settings: Settings, model_id: str) -> dict[str, Any] | None:
-    """Which form of the model the server's replicas load; None where none runs, or has measured only one."""
+def ask_listed(url: str | None, settings: Settings, model_id: str) -> Mapping[str, Any]:
+    """What a running server's list says of the model; nothing where none runs, or knows it."""
     with open_client(url, settings) as client:
         if not url and not client.is_up():
-            return None
+            return {}
         listed = client.ask("GET", "list/models", query={"modelId": model_id})
-    return next((each["servedForm"] for each in listed), None)
+    return next(iter(listed), {})
+
+
+def benchmark_words(benchmark: Mapping[str, Any] | None) -> str:
+    """What was measured, on one line: #RAM is of batches as large as pay, so models whose batches differ compare by
+    the figure for one at a time."""
+    if benchmark is None:
+        return ""
+    told = [speed_words(benchmark["requestsPerSecond"], benchmark["ramOneByOne"], "one at a time")]
+    if benchmark["batch"] > 1:
+        batches = f"in batches of {benchmark['batch']}"
+        told.append(speed_words(benchmark["requestsPerSecondBatched"], benchmark["ram"], batches))
+    if benchmark["tokensPerSecond"] is not None:
+        told.append(f"{benchmark['tokensPerSecond']:.3g} tokens/s")
+    return f"{benchmark['largest']}: {'; '.join(told)}"
+
+
+def speed_words(requests_per_s: float, ram: float | None, how: str) -> str:
+    """One figure of speed with the memory that it takes."""
+    return f"{requests_per_s:.3g} requests/s {how}{'' if ram is None else f' in {output.gigabytes(ram)}'}"
 
 
 def form_words(form: Mapping[str, Any] | None) -> str:
@@ -131,8 +153,8 @@ def describe(card: ModelCard) -> dict[str, Any]:
         "modelId": card.model_id,
         "task": card.task,
         "params": None if card.inspection.parameters is None else round(card.inspection.parameters / 1e9, 6),
-        "ramRequired": round(card.memory_bytes / GIB, 4),
-        "memorySource": "measured" if card.measured else "estimated",
+        "ramRequired": round(card.memory_bytes / GIB, 4) if card.memory_source else None,
+        "memorySource": card.memory_source,
         "benchmarked": card.measured,
         "architecture": card.inspection.architecture,
         "source": str(card.source),

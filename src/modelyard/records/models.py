@@ -166,6 +166,13 @@ class ModelCard:
         return self.path is not None and self.path.is_dir() and (self.base is None or self.base.is_here)
 
     @property
+    def memory_source(self) -> str | None:
+        """How `memory_bytes` is known; None for a model that cannot be loaded, of which it says nothing."""
+        if self.measured:
+            return "measured"
+        return "estimated" if self.inspection.problem is None else None
+
+    @property
     def has_pickles(self) -> bool:
         """Whether its weights, or its base's, are pickles, of which others are made before they are loaded."""
         return self.inspection.pickle_only or (self.base is not None and self.base.has_pickles)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+import numpy as np
 from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
@@ -41,8 +42,7 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
 
     def read(call: Call[Any, Any], _image: Any, outputs: Mapping[str, Any]) -> list[list[float]]:
         if not call.params.pool:
-            features: Array = outputs.get("last_hidden_state", next(iter(outputs.values())))
-            vectors: list[list[float]] = to_rows(features[0]).tolist()
+            vectors: list[list[float]] = to_rows(features_of(outputs)[0], width_of(model)).tolist()
             return vectors
         if "pooler_output" not in outputs:
             raise InvalidRequest(
@@ -54,9 +54,29 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     return answer_images(model, calls, read, method=method)
 
 
-def to_rows(features: Array) -> Array:
-    """One vector per row: tokens are so already, maps, (channels, h, w), become (h × w, channels)."""
-    return features if features.ndim == 2 else features.reshape(len(features), -1).T
+def features_of(outputs: Mapping[str, Any]) -> Array:
+    """What the model makes of an image, a batch of one: its last states, else the last of a backbone's maps."""
+    found = outputs.get("last_hidden_state", outputs.get("feature_maps", next(iter(outputs.values()))))
+    features: Array = found if isinstance(found, np.ndarray) else found[-1]
+    return features
+
+
+def width_of(model: Model) -> int | None:
+    """Channels of the model's last map, where its config says so."""
+    config = model.config.get("backbone_config") or model.config
+    stages = config.get("embed_dim_per_stage")
+    width = stages[-1] if stages else config.get("hidden_size")
+    return width if isinstance(width, int) else None
+
+
+def to_rows(features: Array, width: int | None) -> Array:
+    """One vector per row: tokens are so already; maps, (channels, h, w) or (h, w, channels) of `width` channels, become
+    (h × w, channels)."""
+    if features.ndim == 2:
+        return features
+    if features.shape[-1] == width != features.shape[0]:
+        return features.reshape(-1, features.shape[-1])
+    return features.reshape(len(features), -1).T
 
 
 TASK = Task(

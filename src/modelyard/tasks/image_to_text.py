@@ -1,29 +1,25 @@
-"""image-to-text: puts an image into words, by encoder-decoders (ViT with GPT-2, TrOCR, Donut), captioners (BLIP) and
-models that talk about images. A text, where given, is what the answer goes on from, or what such a model is asked.
+"""image-to-text: puts an image into words, by encoder-decoders (ViT with GPT-2, TrOCR, Donut, Pix2Struct), captioners
+(BLIP) and models that talk about images. A text, where given, is what the answer goes on from or what is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import numpy as np
 from msgspec import Meta
 
-from modelyard.errors import InvalidRequest
 from modelyard.media.images import decode_image
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.chat_template import render_blocks, turn_ends
+from modelyard.tasks.shared.chat_template import turn_ends
 from modelyard.tasks.shared.generation import Generation, Prompt, Texts, plain_texts
 from modelyard.tasks.shared.generation_params import GenerationParams
-from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, pixels_of
+from modelyard.tasks.shared.image_prompts import encoder_prompt, message_prompt, patches_prompt
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs
 from modelyard.tasks.shared.lengths import media_size
-from modelyard.tasks.shared.prompts import encode_prompt, refuse_empty_prompt, refuse_long_prompt, refuse_streamed_list
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from modelyard.tasks.shared.prompts import encode_prompt, refuse_streamed_list
 
 
 class ImageToTextInputs(ImageInputs, frozen=True, kw_only=True):
@@ -33,7 +29,7 @@ class ImageToTextInputs(ImageInputs, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="captioners: how the caption begins; encoder-decoders: what the decoder starts from; "
-            "models that talk: what to say about the image"
+            "models that talk, or read a question above the image (DePlot): what to say about it"
         ),
     ] = None
 
@@ -55,34 +51,14 @@ def prompts(model: Model, call: Call[ImageToTextInputs, ImageToTextParams]) -> l
     image, text = decode_image(call.inputs.media), call.inputs.text
     kind = model.config["model_type"]
     if kind == "vision-encoder-decoder":
-        return [encoder_prompt(model, call, image)]
+        return [encoder_prompt(model, call, image, text, "text")]
+    if kind == "pix2struct":
+        return [patches_prompt(model, call, image, text, "text")]
     if kind in CONTINUES:
         arrays = encode_prompt(model, text or None, images=[image])
         context = arrays["input_ids"][0, :-1].tolist() if text else []
         return [Prompt(arrays=arrays, shown=text or "", context=context)]
-    return [message_prompt(model, call, image)]
-
-
-def encoder_prompt(model: Model, call: Call[ImageToTextInputs, Any], image: Image) -> Prompt:
-    """The image for an encoder, and the text, where given, for its decoder to start from. Raises InvalidRequest."""
-    arrays = {"pixel_values": pixels_of(model, call, image)["pixel_values"]}
-    if call.inputs.text:
-        ids = model.tokenizer(call.inputs.text, add_special_tokens=False)["input_ids"]
-        most = (model.max_length or 10**9) - 1
-        if not 0 < len(ids) <= most:
-            raise InvalidRequest(field="text", got=call.inputs.text, accepted=f"1 to {most} tokens")
-        arrays["decoder_input_ids"] = np.array([ids], dtype=np.int64)
-    return Prompt(arrays=arrays)
-
-
-def message_prompt(model: Model, call: Call[ImageToTextInputs, ImageToTextParams], image: Image) -> Prompt:
-    """The image and the text as a user's message, for models that talk. Raises InvalidRequest."""
-    blocks = [{"type": "image"}, {"type": "text", "text": call.inputs.text or ""}]
-    prompt = render_blocks(model, [{"role": "user", "content": blocks}], "text")
-    arrays = encode_prompt(model, prompt, images=[image])
-    refuse_empty_prompt(arrays, "text")
-    refuse_long_prompt(arrays["input_ids"].shape[1], model, call.params, "text")
-    return Prompt(arrays=arrays)
+    return [message_prompt(model, call, image, text, "text")]
 
 
 def answer(_call: Call[Any, Any], texts: Texts) -> ImageToTextOutput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -78,7 +79,18 @@ def windows_of(model: Model, call: Call[QuestionAnsweringInputs, QuestionAnsweri
     shared = (
         min(128, min(limits) // 2, room // 2) if shared is None else check_shared(shared, room, "params.doc_stride")
     )
-    return encode_windows(model, [question], [call.inputs.context], limit=min(limits), shared=shared)
+    windows = encode_windows(model, [question], [call.inputs.context], limit=min(limits), shared=shared)
+    return [as_passage(window) for window in windows] if model.config.get("model_type") == "dpr" else windows
+
+
+def as_passage(window: TextWindow) -> TextWindow:
+    """The window as DPR's reader was trained to read it: question, the passage's title, which is empty here, and the
+    passage, each but the last with a separator behind it. So the window's last separator comes before the passage."""
+    first, last = window.parts.index(1), len(window.parts) - 1
+    order = [*range(first), last, *range(first, last)]
+    row = {name: [values[at] for at in order] for name, values in window.row.items()}
+    offsets, parts, words = ([own[at] for at in order] for own in (window.offsets, window.parts, window.words))
+    return replace(window, row=row, offsets=offsets, parts=parts, words=words)
 
 
 def cut_question(model: Model, call: Call[QuestionAnsweringInputs, QuestionAnsweringParams]) -> tuple[str, int]:

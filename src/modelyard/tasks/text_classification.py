@@ -1,4 +1,4 @@
-"""text-classification: how well each of the model's labels fits a text, or two texts together.
+"""text-classification: how well each of the model's labels fits a text, two texts together, or a page's words.
 
 Long texts are cut at the model's limit; of two, the longer one.
 """
@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from modelyard.tasks.base import Call, Params, Task
+from modelyard.errors import InvalidRequest
+from modelyard.tasks.base import Call, Params, Task, attempt
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.encoding import forward_each, read_logits
+from modelyard.tasks.shared.encoding import Row, forward_each, read_logits
 from modelyard.tasks.shared.pairs import (
     TextOrPair,
     TextOrPairInputs,
@@ -24,10 +25,26 @@ from modelyard.tasks.shared.pairs import (
 )
 from modelyard.tasks.shared.scores import Label, best_labels, to_scores
 from modelyard.tasks.shared.texts import answer_each_row
+from modelyard.tasks.shared.word_boxes import (
+    PageOrNone,
+    check_boxes,
+    encode_page,
+    name_text,
+    page_of,
+    reads_places,
+    with_places,
+)
 
 
 class TextClassificationInputs(TextOrPairInputs, frozen=True, kw_only=True):
-    """The text to classify, or several, each with a second one where the model reads two."""
+    """The text to classify, or several, each with a second one where the model reads two; or a page."""
+
+    word_boxes: PageOrNone = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for second texts that do not fit, and for boxes that are none."""
+        super().__post_init__()
+        check_boxes(self.word_boxes)
 
 
 class TextClassificationParams(Params, frozen=True, kw_only=True):
@@ -51,14 +68,29 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     return answer_each_row(calls, pairs_of, lambda rows: classify(model, rows), answer_pairs)
 
 
-def classify(model: Model, rows: Sequence[tuple[Call[Any, TextClassificationParams], TextOrPair]]) -> list[list[Label]]:
-    """The labels of each row's text or texts."""
-    encoded = encode_pairs(model, [pair for _, pair in rows])
-    logits = forward_each(model, encoded, read_logits)
+def classify(
+    model: Model, rows: Sequence[tuple[Call[Any, TextClassificationParams], TextOrPair]]
+) -> list[list[Label] | InvalidRequest]:
+    """The labels of each row's text or texts, or page; what is wrong with it, in its place."""
+    if reads_places(model):
+        encoded = [attempt(encode_layout, model, call, pair) for call, pair in rows]
+    else:
+        encoded = [*encode_pairs(model, [pair for _, pair in rows])]
+    logits = iter(forward_each(model, [row for row in encoded if not isinstance(row, InvalidRequest)], read_logits))
     return [
-        best_labels(to_scores(row, model, call.params.function_to_apply), model.labels, call.params.top_k)
-        for row, (call, _) in zip(logits, rows, strict=True)
+        row
+        if isinstance(row, InvalidRequest)
+        else best_labels(to_scores(next(logits), model, call.params.function_to_apply), model.labels, call.params.top_k)
+        for row, (call, _) in zip(encoded, rows, strict=True)
     ]
+
+
+def encode_layout(model: Model, call: Call[Any, Any], pair: TextOrPair) -> Row:
+    """One row for a model that reads where words are: of a page, else of a text. Raises InvalidRequest."""
+    page = None if pair.pair else page_of(model, call, pair.text)
+    if page is None:
+        return with_places(model, encode_pairs(model, [pair])[0])
+    return encode_page(model, page, limit=model.max_length, shared=0)[0].row
 
 
 TASK = Task(
@@ -70,6 +102,7 @@ TASK = Task(
     run=run,
     heads=("sequence-classification",),
     example={"text": "I love this film!"},
+    prepare=name_text,
     length=pair_length,
     sizes=sizes.texts,
     has_variants=True,

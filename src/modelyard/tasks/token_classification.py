@@ -1,15 +1,18 @@
-"""token-classification: which words of a text name people, places, parts of speech, ... Long texts run in windows."""
+"""token-classification: which words of a text name people, places, parts of speech, ..., or what the
+words of a page are. Long texts run in windows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
-from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.base import Call, Params, Task, attempt
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.encoding import Row, forward_each
@@ -17,10 +20,25 @@ from modelyard.tasks.shared.entities import Entity, Piece, aggregate
 from modelyard.tasks.shared.scores import softmax
 from modelyard.tasks.shared.texts import TextInputs, answer_each_text, text_length
 from modelyard.tasks.shared.windows import TextWindow, check_shared, encode_windows, room_for
+from modelyard.tasks.shared.word_boxes import (
+    PageOrNone,
+    check_boxes,
+    encode_page,
+    name_text,
+    page_of,
+    reads_places,
+    with_places,
+)
 
 
 class TokenClassificationInputs(TextInputs, frozen=True, kw_only=True):
-    """The text to mark, or several."""
+    """The text to mark, or several; or a page."""
+
+    word_boxes: PageOrNone = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for boxes that are none."""
+        check_boxes(self.word_boxes)
 
 
 class TokenClassificationParams(Params, frozen=True, kw_only=True):
@@ -52,12 +70,25 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
         shared = check_shared(params.stride, room, "params.stride")
     except InvalidRequest as error:
         return [error for _ in calls]
-    return answer_each_text(calls, lambda rows: mark(model, [text for _, text in rows], params, shared))
+    return answer_each_text(calls, lambda rows: mark(model, rows, params, shared))
 
 
-def mark(model: Model, texts: Sequence[str], params: TokenClassificationParams, shared: int) -> list[list[Entity]]:
-    """Each text's entities."""
-    windows = encode_windows(model, texts, None, limit=model.max_length, shared=shared)
+def mark(
+    model: Model, rows: Sequence[tuple[Call[Any, Any], str]], params: TokenClassificationParams, shared: int
+) -> list[list[Entity] | InvalidRequest]:
+    """The entities of each row's text; what is wrong with it, in its place."""
+    texts = [text for _, text in rows]
+    errors: dict[int, InvalidRequest] = {}
+    if reads_places(model):
+        windows = []
+        for source, (call, text) in enumerate(rows):
+            found = attempt(layout_windows, model, call, text, shared, source)
+            if isinstance(found, InvalidRequest):
+                errors[source] = found
+            else:
+                windows += found
+    else:
+        windows = encode_windows(model, texts, None, limit=model.max_length, shared=shared)
     scores = forward_each(model, [window.row for window in windows], read_token_scores)
     pieces: list[list[Piece]] = [[] for _ in texts]
     for place, (window, own) in enumerate(zip(windows, scores, strict=True)):
@@ -66,9 +97,22 @@ def mark(model: Model, texts: Sequence[str], params: TokenClassificationParams, 
         start = window.first + shared // 2 if window.first else 0
         pieces[window.source] += pieces_of(model, window, texts[window.source], own, start, end)
     return [
-        aggregate(own, model.labels, params.aggregation_strategy, params.ignore_labels, model.tokenizer)
-        for own in pieces
+        errors.get(source)
+        or aggregate(own, model.labels, params.aggregation_strategy, params.ignore_labels, model.tokenizer)
+        for source, own in enumerate(pieces)
     ]
+
+
+def layout_windows(model: Model, call: Call[Any, Any], text: str, shared: int, source: int) -> list[TextWindow]:
+    """The windows of one text for a model that reads where words are: of its page, where it has one.
+
+    Raises InvalidRequest.
+    """
+    page = page_of(model, call, text)
+    if page is not None:
+        return encode_page(model, page, limit=model.max_length, shared=shared, source=source)
+    windows = encode_windows(model, [text], None, limit=model.max_length, shared=shared)
+    return [replace(window, source=source, row=with_places(model, window.row)) for window in windows]
 
 
 def read_token_scores(outputs: Mapping[str, Array], place: int, row: Row) -> Array:
@@ -120,6 +164,7 @@ TASK = Task(
     run=run,
     heads=("token-classification",),
     example={"text": "Angela lives in Paris.", "params": {"aggregation_strategy": "simple"}},
+    prepare=name_text,
     length=text_length,
     sizes=sizes.texts,
     has_variants=True,

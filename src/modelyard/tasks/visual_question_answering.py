@@ -1,5 +1,5 @@
 """visual-question-answering: answers a question about an image, by choosing among known answers (ViLT) or by writing
-one (BLIP).
+one (BLIP, GIT, Pix2Struct, models that talk about images).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from modelyard.tasks.shared.arrays import answer_logits
 from modelyard.tasks.shared.chat_template import turn_ends
 from modelyard.tasks.shared.generation import Generation, Prompt, Texts, each_sequence
 from modelyard.tasks.shared.generation_params import GenerationParams
+from modelyard.tasks.shared.image_prompts import encoder_prompt, message_prompt, patches_prompt, question_prompt
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs
 from modelyard.tasks.shared.lengths import media_size
 from modelyard.tasks.shared.prompts import encode_prompt
@@ -81,8 +82,15 @@ def read_image_and_question(model: Model, call: Call[VisualQuestionAnsweringInpu
 
 
 def prompts(model: Model, call: Call[VisualQuestionAnsweringInputs, Any]) -> list[Prompt]:
-    """What a model that writes reads. Raises InvalidRequest."""
-    return [Prompt(arrays=read_image_and_question(model, call))]
+    """What a model that writes reads, by its kind. Raises InvalidRequest."""
+    kind = model.config["model_type"]
+    if kind in ("blip", "blip-2"):
+        return [Prompt(arrays=read_image_and_question(model, call))]
+    image, question = decode_image(call.inputs.media), call.inputs.question
+    if kind == "git":
+        return [question_prompt(model, call, image, question)]
+    read = {"pix2struct": patches_prompt, "vision-encoder-decoder": encoder_prompt}.get(kind, message_prompt)
+    return [read(model, call, image, question, "question")]
 
 
 def answer(_call: Call[Any, Any], texts: Texts) -> VisualQuestionAnsweringOutput:
@@ -106,7 +114,7 @@ TASK = Task(
     output=VisualQuestionAnsweringOutput,
     run=GENERATION.run,
     generation=GENERATION,
-    heads=("visual-question-answering",),
+    heads=("visual-question-answering", "vision-encoder-decoder"),
     example={"base64": EXAMPLE, "question": "What colour is it?"},
     media="image",
     wildcard="url",

@@ -12,7 +12,9 @@ from modelyard.catalog.inspection import inspect_folder
 from modelyard.protocol import Outcome
 from modelyard.tasks.body import read, to_call
 from modelyard.tasks.registry import get_task
+from modelyard.tasks.shared.word_boxes import reads_places
 from modelyard.worker.runtimes.base import load_model
+from tests.coverage.architectures import layouts
 from tests.coverage.architectures.comparison import comparable
 from tests.coverage.architectures.references import BODIES, MEDIA, SAME, target_language, video
 
@@ -33,6 +35,8 @@ def ask(head: str, task_id: str, folder: Path) -> tuple[str, Any]:
         task = get_task(SAME[task.id])  # which its models serve as well
     model = load_model("transformers", folder, task.heads, device="cpu")
     body = dict(BODIES[SAME.get(task.id, task.id)])
+    if task.id in layouts.TASKS and reads_places(model):
+        body = layouts.page_body(body)
     if task.id == "fill-mask":
         body["text"] = body["text"].replace("small", model.tokenizer.mask_token)
     if task.id == "translation" and (code := target_language(model.tokenizer)) is not None:
@@ -44,7 +48,7 @@ def ask(head: str, task_id: str, folder: Path) -> tuple[str, Any]:
         "vision-encoder-decoder",
     ):
         del body["text"]
-    if task.media is not None:
+    if task.media is not None and not layouts.finds_in_words(task.id, model.config):
         media = video(model.config) if task.media == "video" else MEDIA[task.media]
         body["base64"] = base64.b64encode(media).decode()
     inference = read(task, body)

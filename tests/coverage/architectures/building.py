@@ -191,7 +191,9 @@ def token_fields(tokenizer: Any) -> dict[str, Any]:
     is_whole = (
         not tokenizer.is_fast and len(tokenizer) <= VOCABULARY
     )  # those written in Python have no text for other ids
-    vocabulary = len(tokenizer) if is_whole else max(VOCABULARY, len(tokenizer))
+    languages = getattr(tokenizer, "lang_code_to_id", None) or {}
+    ids = max(len(tokenizer), 1 + max(languages.values(), default=0))  # M2M100's come after what it counts
+    vocabulary = ids if is_whole else max(VOCABULARY, ids)
     start = known["bos_token_id"] if known["bos_token_id"] is not None else known["pad_token_id"]
     fields = {name: value for name, value in known.items() if value is not None}
     return {**fields, "vocab_size": vocabulary, "decoder_start_token_id": start}

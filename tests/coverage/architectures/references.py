@@ -23,7 +23,9 @@ from modelyard.tasks.registry import TASKS
 from modelyard.tasks.shared import samples
 from modelyard.tasks.shared.languages import language_codes, language_token
 from modelyard.worker.runtimes.processors import load_parts
+from tests.coverage.architectures import layouts, words
 from tests.coverage.architectures.configs import SIZES
+from tests.coverage.architectures.layouts import CONTEXT, WORD_BOXES
 
 
 def samples_png() -> bytes:
@@ -34,8 +36,7 @@ def samples_png() -> bytes:
 
 
 TEXT = "Once upon a time there was a small house by the river."
-QUESTION, CONTEXT = "Where does Angela live?", "Angela lives in Paris and works for the United Nations."
-WORD_BOXES = [(word, [10 * at, 20 * at, 10 * at + 9, 20 * at + 15]) for at, word in enumerate(CONTEXT.split())]
+QUESTION = "Where does Angela live?"
 LABELS = ["a fox", "the old river", "sunny"]
 NEW_TOKENS = 8
 LEAST_SCORE = 0.2
@@ -64,7 +65,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "zero-shot-image-classification": {"candidate_labels": LABELS},
     "zero-shot-object-detection": {"candidate_labels": LABELS, "params": {"threshold": 0.1}},
     "visual-question-answering": {"question": QUESTION, "params": GREEDY},
-    "document-question-answering": {"question": QUESTION, "word_boxes": WORD_BOXES},
+    "document-question-answering": {"question": QUESTION, "word_boxes": WORD_BOXES, "params": GREEDY},
     "image-text-to-text": {"text": MESSAGE, "params": GREEDY},
     "audio-text-to-text": {"text": MESSAGE, "params": GREEDY},
     "image-to-text": {"text": MESSAGE, "params": GREEDY},
@@ -139,7 +140,7 @@ def answer(task: str, kind: Any, folder: Path) -> Any:
     """The library's answer by the class `kind`."""
     model = kind.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.inference_mode():
-        return ANSWERS[SAME.get(task, task)](model, folder)
+        return ANSWERS.get(task, ANSWERS[SAME.get(task, task)])(model, folder)
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -152,7 +153,7 @@ def _accepted(model: Any, encoded: Any) -> dict[str, Any]:
 
 
 def _embedding(model: Any, folder: Path) -> Any:
-    encoded = _tokenizer(folder)(TEXT, return_tensors="pt")
+    encoded = words.read(_tokenizer(folder), TEXT, return_tensors="pt")
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     output = model(**_accepted(model, encoded))
@@ -165,6 +166,8 @@ def _pipeline(task: str, model: Any, folder: Path, **options: Any) -> Any:
 
 
 def _labels(model: Any, folder: Path) -> Any:
+    if "bbox" in inputs_of(model):
+        return layouts.labels(model, _tokenizer(folder))
     return _pipeline("text-classification", model, folder, top_k=None)([TEXT])[0]
 
 
@@ -174,6 +177,8 @@ def _fillings(model: Any, folder: Path) -> Any:
 
 
 def _tokens(model: Any, folder: Path) -> Any:
+    if "bbox" in inputs_of(model):
+        return layouts.tokens(model, _tokenizer(folder))
     found = _pipeline("token-classification", model, folder, ignore_labels=[])(TEXT)
     said = ("entity", "score", "index", "word", "start", "end")
     return [{name: row[name] for name in said if row[name] is not None} for row in found]
@@ -207,13 +212,18 @@ def _continuation(model: Any, folder: Path) -> Any:
     return tokenizer.decode(made[encoded["input_ids"].shape[1] :], skip_special_tokens=True).strip()
 
 
-def _rewritten(model: Any, folder: Path) -> Any:
+def _rewritten(model: Any, folder: Path, **options: Any) -> Any:
     tokenizer = _tokenizer(folder)
     encoded = _generated_from(tokenizer(TEXT, return_tensors="pt"))
+    made = model.generate(**encoded, **GREEDY, **options)[0]
+    return tokenizer.decode(made, skip_special_tokens=True).strip()
+
+
+def _translated(model: Any, folder: Path) -> Any:
+    tokenizer = _tokenizer(folder)
     code = target_language(tokenizer)
     first = {} if code is None else {"forced_bos_token_id": language_token(tokenizer, code, "tgt_lang")}
-    made = model.generate(**encoded, **GREEDY, **first)[0]
-    return tokenizer.decode(made, skip_special_tokens=True).strip()
+    return _rewritten(model, folder, **first)
 
 
 def target_language(tokenizer: Any) -> str | None:
@@ -267,7 +277,9 @@ def _features(model: Any, folder: Path) -> Any:
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     output = model(**_accepted(model, processor(picture(), return_tensors="pt")))
     states = output.last_hidden_state if "last_hidden_state" in output else output[0]
-    states = states[0]
+    states = (states[-1] if isinstance(states, tuple) else states)[0]  # a backbone's last map
+    if model.config.model_type.startswith("sam2"):
+        return states.flatten(0, 1).tolist()  # its maps have their channels last
     return (states if states.ndim == 2 else states.flatten(1).T).tolist()
 
 
@@ -337,6 +349,10 @@ def _answers(model: Any, folder: Path) -> Any:
 
 
 def _document_answer(model: Any, folder: Path) -> Any:
+    if model.config.model_type == "udop":
+        processor = whole_processor(model, folder, "vision-encoder-decoder")
+        made = model.generate(**layouts.encode_question(processor, QUESTION, picture()), **GREEDY)[0]
+        return [{"answer": processor.tokenizer.decode(made, skip_special_tokens=True).strip()}]
     run = transformers.pipeline("document-question-answering", model=model, **_parts(model, folder))
     found = run(image=None, question=QUESTION, word_boxes=[tuple(each) for each in WORD_BOXES])
     return [{name: row[name] for name in ("answer", "score")} for row in found]
@@ -393,6 +409,7 @@ ANSWERS: dict[str, Callable[[Any, Path], Any]] = {
     "question-answering": _span,
     "text-generation": _continuation,
     "text2text-generation": _rewritten,
+    "translation": _translated,
     "image-feature-extraction": _features,
     "image-classification": _image_labels,
     "object-detection": _objects,

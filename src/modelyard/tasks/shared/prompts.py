@@ -49,6 +49,8 @@ def call_processor(processor: Any, given: Mapping[str, Any]) -> Any:
     """What a processor makes of its arguments: numpy's arrays, or torch's from one that makes no others."""
     try:
         return processor(**given, return_tensors="np")
+    except UnboundLocalError:  # Idefics's does not say that it makes no others
+        return processor(**given, return_tensors="pt")
     except ValueError as error:
         if "return_tensors" not in str(error):
             raise

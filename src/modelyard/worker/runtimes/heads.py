@@ -95,6 +95,8 @@ def choose_class(config: Any, heads: Sequence[Head], *, remote_code: bool) -> tu
             found += [(head, kind) for kind in (kinds if isinstance(kinds, tuple) else (kinds,))]
         else:
             found += [(head, kind) for name in config.architectures or () if (kind := find_part(name, head, config))]
+        if head == "question-answering":
+            found += [(head, kind) for name in config.architectures or () if (kind := find_reader(name, config))]
         if head == "base":
             found += [(head, kind) for name in config.architectures or () if (kind := find_encoder(name, config))]
     if not found:
@@ -110,6 +112,12 @@ def find_part(name: str, head: Head, config: Any) -> Any | None:
     kind = getattr(transformers, name, None)
     is_listed = any(name == each or (not isinstance(each, str) and name in each) for each in listed)
     return kind if is_listed and getattr(kind, "config_class", None) is type(config) else None
+
+
+def find_reader(name: str, config: Any) -> Any | None:
+    """The library's class `name` where it finds answers and the library's own table does not have it (DPR's reader)."""
+    kind = getattr(transformers, name, None)
+    return kind if name.endswith("Reader") and getattr(kind, "config_class", None) is type(config) else None
 
 
 def find_encoder(name: str, config: Any) -> Any | None:
