@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from benchmarks.report import BOUNDS
 
 NAMES = (
-    "cold_boot", "replica_memory", "gateway_overhead", "gateway_hop", "upload_stall", "catalogue", "measured_memory",
+    "cold_boot", "replica_memory", "gateway_overhead", "gateway_hop", "surfaces", "upload_stall", "catalogue",
+    "measured_memory",
     "quantised", "gguf", "generation", "forms", "mixed_lengths", "idle_clusters", "crowded", "against", "peers",
 )  # fmt: skip
 

@@ -35,7 +35,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     `cached_tokens`: how many of the prompt's were not read, since another prompt had begun alike. `first_piece_us`:
     from the moment a replica had the request to its first piece of the answer; `took_us`: until its end; `queued_us`:
     for how long it had waited for that replica. In microseconds, as the gateway measured them: a worker's clock bills
-    nobody. `finish_reasons`: why each text ended, where there are several, in their order.
+    nobody. `finish_reasons`: why each text ended, where there are several, in their order. `stop_sequence`: the stop
+    string that a text has ended before, where the runtime tells it.
     """
 
     prompt_tokens: Count | None = None
@@ -46,6 +47,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     queued_us: Count = 0
     finish_reasons: list[FinishReason] | None = None
     cached_tokens: Count | None = None
+    stop_sequence: str | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -123,10 +125,12 @@ class Request(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Worker to server: a piece of a streamed answer."""
+    """Worker to server: a piece of a streamed answer. `prompt_tokens`: in the first one, what the model has read, where
+    it tells before it writes."""
 
     id: int
     text: str
+    prompt_tokens: Count | None = None
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=4):

@@ -24,12 +24,14 @@ PLAIN, STREAMED, CHANGED = "tiny/classifier", "tiny/gpt2", "tiny/encoder"
 EXPORTED = f"{PLAIN}.onnx"
 """A variant, whose workers are the annex's."""
 OF_TASK = {"chat": "tiny/chat", "text-generation": STREAMED, "sentence-similarity": "tiny/sentences",
-           "text-ranking": "tiny/ranker"}  # fmt: skip
+           "text-ranking": "tiny/ranker", "text-classification": PLAIN}  # fmt: skip
 """Whom a call is asked of that takes models of some tasks only."""
 TEXT = "the cat"
 GIVEN = {"messages": [{"role": "user", "content": TEXT}], "query": TEXT, "documents": [TEXT, "a dog"], "text_1": TEXT,
-         "text_2": [TEXT, "a dog"]}  # fmt: skip
+         "text_2": [TEXT, "a dog"], "texts": [TEXT, "a dog"], "inputs": TEXT, "max_tokens": 16}  # fmt: skip
 """What bodies hold besides the text that is drawn."""
+MOST_WORDS = 4
+"""For models that do not cut what is too long for them; the shortest reads 32 tokens."""
 PAUSE_S = 0.05
 CALL_S = 120.0
 JOBS_EVERY_S = 20.0
@@ -167,8 +169,9 @@ class Load:
         self._infer(name, client, ask, prompt=TEXT, input=TEXT)
 
     def _ask(self, name: str, client: httpx.Client, draw: random.Random) -> None:
-        text = "hello " * draw.randint(1, 50)
-        self._infer(name, client, draw.choice(self.asks), prompt=text, input=text)
+        ask = draw.choice(self.asks)
+        text = "hello " * draw.randint(1, 50 if ask.model.startswith(PLAIN) else MOST_WORDS)
+        self._infer(name, client, ask, prompt=text, input=text, inputs=text)
 
     def _stream(self, name: str, client: httpx.Client, draw: random.Random) -> None:
         most = draw.randint(1, 40)

@@ -22,12 +22,16 @@ from tests.chaos.bill import NOTICED_S, Bill, End, read_bill
 from tests.chaos.databases import Database, open_database
 from tests.chaos.disturbances import DISTURBANCES, PICTURES, Scene, kinds_for, plan, wait_until_answered
 from tests.chaos.lives import Lives, moment, watched
-from tests.chaos.load import CHANGED, EXPORTED, PLAIN, RECOVERED_S, STREAMED, Load, Outcomes, Spell
+from tests.chaos.load import CHANGED, EXPORTED, OF_TASK, PLAIN, RECOVERED_S, STREAMED, Load, Outcomes, Spell
 from tests.chaos.server import HOST
 from tests.media.hosts import Host, file, redirect
 from tests.serving import Server, wait_until
 
-MODELS = {PLAIN: "bert_classifier", STREAMED: "gpt2", CHANGED: "bert_encoder", PICTURES: "vit_classifier"}
+MODELS = {
+    PLAIN: "bert_classifier", STREAMED: "gpt2", CHANGED: "bert_encoder", PICTURES: "vit_classifier",
+    OF_TASK["chat"]: "llama_chat", OF_TASK["sentence-similarity"]: "sentence_transformer",
+    OF_TASK["text-ranking"]: "bert_ranker",
+}  # fmt: skip
 ACCOUNTS = ("ada", "eve")
 OPERATOR = "operator"
 REPOSITORY = Path(__file__).parents[2]

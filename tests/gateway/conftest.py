@@ -17,6 +17,7 @@ from modelyard.accounts.rates import RateLimiter
 from modelyard.clock import SteadyClock
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.inference import Inferences
+from modelyard.gateway.kept_files import KeptFiles
 from modelyard.gateway.metering import Metering
 from modelyard.gateway.metrics import InferenceTallies
 from modelyard.gateway.model_request import ModelRequest
@@ -108,7 +109,7 @@ class Gateway:
         artefacts = Artefacts(folder / "artefacts", 60, control.clock)
         artefacts.open()
         self.v1 = V1Inference(MAX_BODY_BYTES)
-        self.v2 = V2Inference(artefacts, MAX_BODY_BYTES, "")
+        self.v2 = V2Inference(KeptFiles(artefacts, ""), MAX_BODY_BYTES)
 
     async def ask(self, client: HttpClient, surface: Surface | None = None, model_id: str | None = SMALL) -> HttpClient:
         """Serves the client's request to its end; by default over v2."""

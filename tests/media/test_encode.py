@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import av
 import numpy as np
@@ -68,6 +69,30 @@ def test_an_mp4_is_h264_of_even_size_at_the_rate_asked_for(fps: float):
 
 def test_what_a_task_makes_names_its_type():
     assert encode.made_png(gradient()).media_type == "image/png"
-    assert encode.made_wav(tone(0.1), 8000).media_type == "audio/wav"
+    assert encode.made_sound(tone(0.1), 8000).media_type == "audio/wav"
     assert encode.made_mp4(np.stack([gradient(8, 8)] * 2), 8).media_type == "video/mp4"
     assert decode_image(media(encode.made_png(gradient()).data)).size == (90, 61)
+
+
+@pytest.mark.parametrize("name", ["mp3", "flac", "opus", "aac"])
+@pytest.mark.parametrize("stereo", [False, True])
+def test_a_sound_may_be_written_in_other_formats(name: Any, stereo: bool):
+    samples = tone(0.5, 8000)
+    sound = np.stack([samples, samples / 2], axis=1) if stereo else samples
+    made = encode.made_sound(sound, 8000, name)
+    with av.open(io.BytesIO(made.data)) as container:
+        frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
+        rate, layout = container.streams.audio[0].rate, container.streams.audio[0].layout.name
+    assert made.media_type == encode.CODECS[name].media_type
+    assert layout == ("stereo" if stereo else "mono")
+    assert sum(frame.shape[-1] for frame in frames) / (2 if stereo and frames[0].shape[0] == 1 else 1) == pytest.approx(
+        0.5 * rate, abs=2500
+    )
+
+
+def test_pcm_is_bare_samples_at_24_kilohertz():
+    samples = tone(0.5, 8000)
+    made = encode.made_sound(samples, 8000, "pcm")
+    written = np.frombuffer(made.data, "<i2") / 32767
+    assert len(written) == pytest.approx(12_000, abs=100)
+    assert np.abs(written).max() == pytest.approx(np.abs(samples).max(), abs=0.05)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from modelyard.errors import InvalidRequest
+from modelyard.media.encode import encode_png
 from modelyard.media.images import MAX_PIXELS, decode_image
 from tests.media.files import gradient, image_file, media
 
@@ -115,3 +116,15 @@ def test_random_damage_never_raises_anything_but_invalid_request() -> None:
                 damaged[place] = random.integers(256)
             with suppress(InvalidRequest):
                 decode_image(media(bytes(damaged)))
+
+
+def test_a_mask_is_white_where_it_is_white_or_transparent():
+    pixels = np.zeros((2, 2, 4), np.uint8)
+    pixels[..., 3] = [[255, 0], [255, 128]]
+    pixels[0, 0, :3] = 200
+    by_alpha = decode_image(media(encode_png(pixels)), mask=True)
+    assert np.asarray(by_alpha).tolist() == [[0, 255], [0, 127]]
+    pixels[..., 3] = 255
+    pixels[1, 1, :3] = 255
+    by_colour = decode_image(media(encode_png(pixels)), mask=True)
+    assert np.asarray(by_colour).tolist() == [[200, 0], [0, 255]]

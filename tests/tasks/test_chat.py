@@ -46,6 +46,20 @@ def test_blocks_are_answered_by_blocks(llama: Model, ask: Ask, kind: str) -> Non
     assert ask(TASK, llama, {"messages": blocks, "params": SHORT}) == expected
 
 
+def test_a_text_may_be_continued_as_it_stands(llama: Model, ask: Ask) -> None:
+    params = {**SHORT, "use_template": False}
+    library = library_model("AutoModelForCausalLM", llama.path)
+    inputs = llama.tokenizer("Hi there", return_tensors="pt")
+    with torch.inference_mode():
+        ids = library.generate(**inputs, do_sample=False, pad_token_id=0, eos_token_id=[2, 6], **SHORT)[0].tolist()
+    behind = llama.tokenizer.decode(ids, skip_special_tokens=True).removeprefix("Hi there")
+
+    assert ask(TASK, llama, {"text": "Hi there", "params": params}) == {"role": "assistant", "content": behind}
+    refused = ask(TASK, llama, {"messages": MESSAGES, "params": params})
+    assert isinstance(refused, InvalidRequest)
+    assert refused.data["field"] == "params.use_template"
+
+
 @pytest.mark.parametrize("field", ["text", "prompt", "input"])
 def test_a_bare_text_is_one_user_message(llama: Model, ask: Ask, field: str) -> None:
     messages = ask(TASK, llama, {"messages": [{"role": "user", "content": "Hi there"}], "params": SHORT})

@@ -67,6 +67,38 @@ def test_batch_answers_as_one_by_one(gpt2: Model, ask: Ask, params: dict[str, An
     assert ask(TASK, gpt2, {"text": PROMPTS, "params": params}) == [ask(TASK, gpt2, body) for body in bodies]
 
 
+@pytest.mark.parametrize(("frequency", "presence"), [(1.5, 0.0), (0.0, 2.0), (0.7, -0.4)])
+def test_what_was_made_becomes_less_likely(gpt2: Model, ask: Ask, frequency: float, presence: float) -> None:
+    """The same as a loop over the library's scores."""
+    library = library_model("AutoModelForCausalLM", gpt2.path)
+    prompt = PROMPTS[0]
+    ids = gpt2.tokenizer(prompt)["input_ids"]
+    made: list[int] = []
+    with torch.inference_mode():
+        for _ in range(20):
+            scores = library(torch.tensor([ids + made])).logits[0, -1]
+            scores[gpt2.tokenizer.eos_token_id] = -torch.inf
+            counts = torch.bincount(torch.tensor(made, dtype=torch.int64), minlength=len(scores))
+            made.append(int((scores - frequency * counts - presence * (counts > 0)).argmax()))
+    plain = {"max_new_tokens": 20, "min_new_tokens": 20}
+    params = {**plain, "frequency_penalty": frequency, "presence_penalty": presence}
+    answer, other = ask(TASK, gpt2, {"text": prompt, "params": params}, {"text": "I am", "params": params})
+
+    assert answer == prompt + gpt2.tokenizer.decode(ids + made)[len(prompt) :]
+    assert answer != ask(TASK, gpt2, {"text": prompt, "params": plain})
+    assert other == ask(TASK, gpt2, {"text": "I am", "params": params})
+
+
+def test_the_continuation_may_be_asked_for_alone(gpt2: Model, ask: Ask) -> None:
+    params = {"max_new_tokens": 12, "return_full_text": False}
+    pieces: list[str] = []
+    whole = ask(TASK, gpt2, {"text": PROMPTS[0], "params": {"max_new_tokens": 12}})
+    (streamed,) = TASK.run(gpt2, [call(PROMPTS[0], params, emit=pieces.append)])
+
+    assert ask(TASK, gpt2, {"text": PROMPTS[0], "params": params}) == whole.removeprefix(PROMPTS[0])
+    assert output_of(streamed) == "".join(pieces) == whole.removeprefix(PROMPTS[0])
+
+
 @pytest.mark.parametrize("params", [{"num_beams": 3, "num_return_sequences": 3}, {"min_new_tokens": 5, "num_beams": 2}])
 def test_beam_search_is_the_librarys(gpt2: Model, ask: Ask, params: dict[str, Any]) -> None:
     answer = ask(TASK, gpt2, {"text": PROMPTS[0], "params": {"max_new_tokens": 10, **params}})
@@ -236,7 +268,8 @@ EVERY_SETTING = {
     "exponential_decay_length_penalty": [3, 1.1], "suppress_tokens": [8], "begin_suppress_tokens": [10],
     "num_return_sequences": 1, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": [0], "decoder_start_token_id": 0,
     "guidance_scale": 1.5, "seed": 4, "stop": ["zzz"], "json_schema": {"type": "string", "maxLength": 4},
-    "regex": "[a-z]{3}", "grammar": 'root ::= "a" root | "b"',
+    "regex": "[a-z]{3}", "grammar": 'root ::= "a" root | "b"', "frequency_penalty": 0.5, "presence_penalty": -0.5,
+    "return_full_text": True,
 }  # fmt: skip
 
 

@@ -83,6 +83,7 @@ class Exchange:
         "id",
         "on_finished",
         "outcome",
+        "prompt_tokens",
     )
 
     def __init__(self, link: Link, request_id: int, adapter: str = "") -> None:
@@ -98,6 +99,8 @@ class Exchange:
         self.finished = False
         self.outcome: Outcome | None = None
         self.on_finished: Callable[[], bool] | None = None
+        self.prompt_tokens: int | None = None
+        """What the model has read, once a piece has told it."""
 
     async def run(self, on_piece: OnPiece | None = None) -> Outcome:
         """The outcome; pieces go to `on_piece` as they come. Cancelling it, or an error of `on_piece`, cancels the
@@ -124,6 +127,8 @@ class Exchange:
         """The same; None after the last one."""
         frame = None if self.finished else await self._next()
         if isinstance(frame, Chunk):
+            if frame.prompt_tokens is not None:
+                self.prompt_tokens = frame.prompt_tokens
             weight = weight_of(frame.text)
             self._unread -= weight
             self._taken += weight

@@ -17,6 +17,15 @@ from modelyard.tasks.base import Task
 from modelyard.tasks.body import Inference
 
 
+class Reading:
+    """What is known of a request's prompt while it runs. `tokens`: None until its first piece, where that tells it."""
+
+    __slots__ = ("tokens",)
+
+    def __init__(self) -> None:
+        self.tokens: int | None = None
+
+
 class ModelRequest(msgspec.Struct, frozen=True):
     """A request that has passed every check; its media has been fetched.
 
@@ -33,6 +42,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     cost: Price
     deadline: Deadline
     asked: Any = None
+    reading: Reading = msgspec.field(default_factory=Reading)
     route: Route | None = None
 
 

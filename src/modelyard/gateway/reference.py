@@ -30,14 +30,20 @@ class Page:
     roots: Sequence[str] = ("",)
 
 
-PAGES = (Page("openai.md", "OpenAI's API", "openai", ROOTS),)
+PAGES = (
+    Page("openai.md", "OpenAI's API", "openai", ROOTS),
+    Page("rerank.md", "Rankings", "rerank"),
+    Page("huggingface.md", "Hugging Face's APIs", "huggingface"),
+    Page("anthropic.md", "Anthropic's API", "anthropic"),
+)
 
 
 def render(page: Page, operations: Sequence[Operation] = INFERENCES) -> str:
     """The page in Markdown."""
     own = [each for each in operations if each.tag == page.tag and each.path.startswith(page.roots[0])]
     others = "".join(f" and `{root}`" for root in page.roots[1:])
-    where = f"Below `{page.roots[0]}`{others}. How to use it: [howto](../howto/{page.name})."
+    where = f"Below `{page.roots[0]}`{others}. " if page.roots[0] else ""
+    where += f"How to use it: [howto](../howto/{page.name})."
     parts = [f"# {page.title}", where, *(part for each in own for part in render_operation(each))]
     return "\n\n".join(parts) + "\n"
 

@@ -90,6 +90,11 @@ OPENAI: Remedies = {
 }
 """Of OpenAI's API, and of those that have the same clusters behind other words."""
 
+ANTHROPIC: Remedies = {
+    **OPENAI,
+    (Unauthorized, None): "Send `x-api-key: <key>`; `modelyard keys create NAME` makes one.",
+}
+
 V1: Remedies = {
     **OPERATOR,
     (UnknownCluster, None): 'Load it first: POST /model/load {{"model": "{model}"}}.',

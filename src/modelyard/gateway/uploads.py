@@ -24,7 +24,8 @@ from modelyard.tasks.body import MEDIA_FIELDS, decode_object
 
 JSON_TYPES = ("application/json", "text/plain")
 UNTOLD = ("application/x-www-form-urlencoded", "application/octet-stream")
-"""What curl claims to send when nobody tells it otherwise: a file when it looks like one, else JSON."""
+"""What curl claims to send when nobody tells it otherwise, as who says nothing: a file when it looks like one, else
+JSON."""
 FORM = "multipart/form-data"
 MEDIA_TYPES = ("image/", "audio/", "video/")
 ACCEPTED = f"application/json, {FORM}, or a file as {', '.join(f'{each}*' for each in MEDIA_TYPES)}"
@@ -32,6 +33,8 @@ FILE_FIELD = "base64"
 """The field of the unified body that an uploaded file stands in for."""
 TEXT_FIELDS = frozenset({"text", "text_pair", "prompt", "query", "question", "context", *MEDIA_FIELDS})
 """Fields of a form that are taken as they are; others are read as JSON where they are JSON."""
+BESIDE = ("mask", "control_image")
+"""Fields of files that go along with the one that a task reads."""
 PIECE_BYTES = 256 * 1024
 MAX_FIELDS = 100
 MAX_FILES = 16
@@ -39,7 +42,7 @@ MAX_FILES = 16
 
 async def read_body(http: HttpExchange, limit_bytes: int) -> dict[str, Any]:
     """The request's body as one object. Raises MalformedBody, BodyTooLarge, UnsupportedMediaType, ClientLeft."""
-    content_type = http.header(b"content-type") or JSON_TYPES[0]
+    content_type = http.header(b"content-type") or UNTOLD[-1]
     kind = kind_of(content_type)
     if kind in JSON_TYPES or kind.endswith("+json"):
         return await decode_body(await http.body(limit_bytes))
@@ -92,11 +95,12 @@ async def read_form(http: HttpExchange, content_type: str, limit_bytes: int) -> 
     try:
         files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
         fields = form_fields([(name, value) for name, value in form.multi_items() if isinstance(value, str)])
-        if len(files) > 1:
+        targets = [name if name in (*MEDIA_FIELDS, *BESIDE) else FILE_FIELD for name, _ in files]
+        if len(set(targets)) < len(targets) or sum(target not in BESIDE for target in targets) > 1:
             names = ", ".join(name for name, _ in files)
-            raise InvalidRequest(field="form", got=f"files in {names}", accepted="one file; more as base64 in messages")
-        for name, file in files:
-            target = name if name in MEDIA_FIELDS else FILE_FIELD
+            accepted = f"one file, and beside it at most {' and '.join(BESIDE)}; more as base64 in messages"
+            raise InvalidRequest(field="form", got=f"files in {names}", accepted=accepted)
+        for target, (name, file) in zip(targets, files, strict=True):
             fields[target] = Deferred.file(await read_file(file), name)
         return fields
     finally:

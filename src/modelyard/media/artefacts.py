@@ -21,12 +21,15 @@ from modelyard.private_files import ensure_private_file, ensure_private_folder
 
 log = logging.getLogger(__name__)
 
-ENDINGS = {"image/png": "png", "audio/wav": "wav", "video/mp4": "mp4"}
+ENDINGS = {
+    "image/png": "png", "audio/wav": "wav", "audio/mpeg": "mp3", "audio/flac": "flac", "audio/ogg": "ogg",
+    "audio/aac": "aac", "audio/pcm": "pcm", "video/mp4": "mp4",
+}  # fmt: skip
 TYPES = {ending: media_type for media_type, ending in ENDINGS.items()}
 OTHER = "bin"
 TOKEN_BYTES = 24
 """192 random bits."""
-NAME = re.compile(r"[A-Za-z0-9_-]{32}\.[a-z0-9]{3}")
+NAME = re.compile(r"[A-Za-z0-9_-]{32}\.[a-z0-9]{3,4}")
 SWEEP_EVERY_S = 60.0
 
 

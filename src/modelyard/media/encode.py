@@ -1,4 +1,4 @@
-"""Arrays to files: PNG, WAV and MP4. Called in workers; imports Pillow and PyAV only when called."""
+"""Arrays to files: PNG, MP4, and sounds. Called in workers; imports Pillow and PyAV only when called."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import wave
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -57,6 +57,49 @@ def encode_wav(samples: Array, rate: int) -> bytes:
     return target.getvalue()
 
 
+SoundFormat = Literal["wav", "mp3", "flac", "opus", "aac", "pcm"]
+
+
+class Codec(NamedTuple):
+    """How a sound is written. `rates`: samples per second that it takes, the first for others; none: any."""
+
+    media_type: str
+    container: str
+    codec: str
+    rates: tuple[int, ...] = ()
+
+
+CODECS: dict[str, Codec] = {
+    "mp3": Codec("audio/mpeg", "mp3", "libmp3lame",
+                 (44_100, 48_000, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)),
+    "flac": Codec("audio/flac", "flac", "flac"),
+    "opus": Codec("audio/ogg", "ogg", "libopus", (48_000,)),
+    "aac": Codec("audio/aac", "adts", "aac", (44_100, 48_000, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)),
+    "pcm": Codec("audio/pcm", "s16le", "pcm_s16le", (24_000,)),
+}  # fmt: skip
+"""What sounds may become besides WAV. PCM: 16 bits, little-endian, 24,000 samples per second, as OpenAI has it."""
+
+
+def encode_sound(samples: Array, rate: int, format: SoundFormat) -> bytes:
+    """A sound as `encode_wav` takes it, in another format."""
+    if format == "wav":
+        return encode_wav(samples, rate)
+    import av
+
+    codec, layout = CODECS[format], "mono" if samples.ndim == 1 else "stereo"
+    scaled = np.rint(np.clip(np.nan_to_num(samples), -1.0, 1.0) * 32767).astype("<i2").reshape(1, -1)
+    target = io.BytesIO()
+    with av.open(target, "w", format=codec.container) as container:
+        stream: Any = container.add_stream(
+            codec.codec, rate=rate if rate in codec.rates or not codec.rates else codec.rates[0], layout=layout
+        )
+        frame = av.AudioFrame.from_ndarray(scaled, format="s16", layout=layout)
+        frame.sample_rate = rate
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return target.getvalue()
+
+
 def encode_mp4(frames: Array | Sequence[Array], fps: float) -> bytes:
     """An H.264 MP4 (yuv420p) of uint8 (n, h, w, 3) frames.
 
@@ -81,9 +124,10 @@ def made_png(pixels: Array) -> Made:
     return Made(data=encode_png(pixels), media_type=PNG)
 
 
-def made_wav(samples: Array, rate: int) -> Made:
+def made_sound(samples: Array, rate: int, format: SoundFormat = "wav") -> Made:
     """Sound a task has made."""
-    return Made(data=encode_wav(samples, rate), media_type=WAV)
+    media_type = WAV if format == "wav" else CODECS[format].media_type
+    return Made(data=encode_sound(samples, rate, format), media_type=media_type)
 
 
 def made_mp4(frames: Array | Sequence[Array], fps: float) -> Made:

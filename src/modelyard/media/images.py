@@ -19,11 +19,11 @@ MAX_PIXELS = 100_000_000
 """Larger images are refused by their header: a few kB can unfold to terabytes."""
 
 
-def decode_image(media: Media, room: Room | None = None) -> Image:
+def decode_image(media: Media, room: Room | None = None, *, mask: bool = False) -> Image:
     """The image in RGB, 8 bits, upright: EXIF rotation applied, so `size` and coordinates are as a viewer shows it.
 
-    The first frame of an animation; alpha on white. It takes from the `room` of its request before it is decoded.
-    Raises InvalidRequest naming `media.where`, and MemoryError.
+    The first frame of an animation; alpha on white. `mask`: in grey instead, see `to_mask`. It takes from the `room` of
+    its request before it is decoded. Raises InvalidRequest naming `media.where`, and MemoryError.
     """
     from PIL import Image as pillow
 
@@ -38,7 +38,7 @@ def decode_image(media: Media, room: Room | None = None) -> Image:
             if room is not None:
                 room.take(image.width * image.height * 3, media.where)
             image.load()
-            return upright(to_rgb(image), image)
+            return upright(to_mask(image) if mask else to_rgb(image), image)
     except (InvalidRequest, MemoryError):
         raise
     except Exception as error:  # decoders raise anything on a damaged file
@@ -68,6 +68,17 @@ def to_rgb(image: Image) -> Image:
         ground = pillow.new("RGBA", image.size, "white")
         return pillow.alpha_composite(ground, image).convert("RGB")
     return image.convert("RGB")
+
+
+def to_mask(image: Image) -> Image:
+    """`image` as a mask in grey: white where it is white or, where a part is transparent, there, as OpenAI has it."""
+    from PIL import ImageOps
+
+    if image.has_transparency_data:
+        alpha = image.convert("RGBA").getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            return ImageOps.invert(alpha)
+    return to_rgb(image).convert("L")
 
 
 def eight_bits(image: Image) -> Image:

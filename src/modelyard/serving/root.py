@@ -59,6 +59,7 @@ from modelyard.gateway.remedies import V2, describe_failed_job, sentence
 from modelyard.gateway.request_memory import RequestMemory
 from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.every import INFERENCES, open_surfaces
+from modelyard.gateway.surfaces.openai.models import OpenAIModelCalls
 from modelyard.gateway.surfaces.v1.models import V1Calls
 from modelyard.gateway.surfaces.v2.clusters import ClusterCalls
 from modelyard.gateway.surfaces.v2.jobs import JobCalls
@@ -310,6 +311,7 @@ class Root:
         yield from HealthCalls(plane, self._quotas, self._authenticator.authenticate, self._operator_id).operations()
         yield from self.metrics.operations()
         yield from ModelCalls(listings, price_per_gb_s=price_per_gb_s).operations()
+        yield from OpenAIModelCalls(listings).operations()
         yield from JobCalls(jobs, store.jobs, funds).operations()
         usage = UsageCalls(store, self._journal, funds, self._ledger_clock, price_per_gb_s=price_per_gb_s)
         yield from usage.operations()

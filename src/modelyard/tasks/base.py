@@ -78,7 +78,8 @@ class Call(Generic[I, P]):
 
     `emit`, when the client streams, takes the next piece of text: the pieces put together equal the output.
     `cancelled` turns True when the client has left; a task that loops looks at it at every step. `progress`, where
-    somebody listens, is told of a media task's steps: (steps done, steps in all).
+    somebody listens, is told of a media task's steps: (steps done, steps in all). `reading`, where the client streams,
+    is told how many tokens a prompt has, before the first piece of what is written to it.
     """
 
     inputs: I
@@ -86,6 +87,7 @@ class Call(Generic[I, P]):
     emit: Callable[[str], None] | None = None
     cancelled: Callable[[], bool] = never
     progress: Callable[[int, int], None] | None = None
+    reading: Callable[[int], None] | None = None
 
 
 Run = Callable[[Any, Sequence[Call[Any, Any]]], Sequence[Any | ModelyardError]]

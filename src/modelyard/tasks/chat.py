@@ -24,6 +24,8 @@ from modelyard.tasks.shared.generation import Generation, Prompt
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.prompts import refuse_long_conversation, refuse_streamed_list
 from modelyard.tasks.shared.tool_calls import Offer, names_of
+from modelyard.tasks.text_generation import prompt_of as continued_prompt
+from modelyard.tasks.text_generation import start_text
 
 
 class ChatInputs(Inputs, frozen=True, kw_only=True):
@@ -51,9 +53,16 @@ class ChatInputs(Inputs, frozen=True, kw_only=True):
 class ChatParams(GenerationParams, frozen=True, kw_only=True):
     """How to answer."""
 
+    use_template: Annotated[
+        bool,
+        Meta(description="false: `text` is continued as it stands, without the model's chat template around it"),
+    ] = True
+
 
 def prompts(model: Model, call: Call[ChatInputs, ChatParams]) -> list[Prompt]:
     """The encoded conversation. Raises InvalidRequest when it cannot be answered."""
+    if not call.params.use_template:
+        return [continued_prompt(model, call.params, bare_text(call), shown="")]
     prompt = prompt_of(model, call)
     ids = model.tokenizer(prompt.text, add_special_tokens=False, verbose=False)["input_ids"]
     refuse_long_conversation(len(ids), model, call.params, prompt.field)
@@ -62,10 +71,20 @@ def prompts(model: Model, call: Call[ChatInputs, ChatParams]) -> list[Prompt]:
 
 def texts(model: TextModel, call: Call[ChatInputs, ChatParams]) -> list[TextPrompt]:
     """The conversation as the model reads it. Raises InvalidRequest when it cannot be answered."""
+    if not call.params.use_template:
+        return [TextPrompt(bare_text(call) or start_text(model))]
     prompt = prompt_of(model, call)
     if not prompt.text:
         raise InvalidRequest(field=prompt.field, got="", accepted="a conversation that is not empty")
     return [prompt]
+
+
+def bare_text(call: Call[ChatInputs, ChatParams]) -> str:
+    """The text to continue as it stands. Raises InvalidRequest for a conversation, which is nothing without a form."""
+    refuse_streamed_list(call)
+    if call.inputs.text is None or call.inputs.messages is not None:
+        raise InvalidRequest(field="params.use_template", got=False, accepted="true, unless `text` alone is given")
+    return call.inputs.text
 
 
 def prompt_of(model: Model | TextModel, call: Call[ChatInputs, ChatParams]) -> TextPrompt:

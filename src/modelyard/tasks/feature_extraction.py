@@ -8,11 +8,11 @@ from typing import Any
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.embedding import EmbeddingParams, Vectors, embed
-from modelyard.tasks.shared.texts import TextInputs, answer_each_text, text_length
+from modelyard.tasks.shared.embedding import EmbeddingInputs, EmbeddingParams, Vectors, answer_embedded, embed_each
+from modelyard.tasks.shared.texts import answer_each_row, text_length, texts_of
 
 
-class FeatureExtractionInputs(TextInputs, frozen=True, kw_only=True):
+class FeatureExtractionInputs(EmbeddingInputs, frozen=True, kw_only=True):
     """The text to embed, or several."""
 
 
@@ -26,7 +26,7 @@ FeatureExtractionOutput = Vectors
 
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Embeds each text. Long texts are cut at the model's limit."""
-    return answer_each_text(calls, lambda rows: embed(model, rows))
+    return answer_each_row(calls, texts_of, lambda rows: embed_each(model, rows), answer_embedded)
 
 
 TASK = Task(

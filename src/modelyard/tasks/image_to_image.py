@@ -45,7 +45,7 @@ class ImageToImageInputs(ImageInputs, frozen=True, kw_only=True):
         Picture | None,
         Meta(
             description="mask or mask_url: an image of the same size, white where the model is to fill in, black where "
-            "the image stays; on models that fill in, which need it"
+            "the image stays (or transparent and opaque); on models that fill in, which need it"
         ),
     ] = None
     control_image: Annotated[
@@ -100,17 +100,15 @@ def read_images(call: Call[Any, Any], model: Maker) -> dict[str, Any]:
     for name, media in given.items():
         if name not in model.settings:
             raise InvalidRequest(field=media.where, got=f"a {name}", accepted="none: this model does not read it")
-        options[name] = read_image(media, room)
-    if "mask" in options:
-        options["mask"] = options["mask"].convert("L")
+        options[name] = read_image(media, room, mask=name == "mask")
     if "text" in model.settings and inputs.text is None:
         options["text"] = ""
     return options
 
 
-def read_image(media: Media, room: Room) -> Image:
-    """One image. Raises InvalidRequest for one that is too large to work on."""
-    image = decode_image(media, room)
+def read_image(media: Media, room: Room, *, mask: bool) -> Image:
+    """One image, or a mask. Raises InvalidRequest for one that is too large to work on."""
+    image = decode_image(media, room, mask=mask)
     if image.width * image.height > MOST_PIXELS:
         got = f"an image of {image.width}x{image.height} pixels"
         raise InvalidRequest(field=media.where, got=got, accepted=f"at most {MOST_PIXELS:,} pixels; scale it down")

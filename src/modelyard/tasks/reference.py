@@ -17,7 +17,11 @@ from modelyard.tasks.base import Task
 from modelyard.tasks.body import description
 from modelyard.tasks.registry import TASKS
 
-MADE: dict[Kind, str] = {"image": "a PNG image", "audio": "a WAV file", "video": "an MP4 video (H.264)"}
+MADE: dict[Kind, str] = {
+    "image": "a PNG image",
+    "audio": "a sound (WAV, or as audio_format says)",
+    "video": "an MP4 video (H.264)",
+}
 """What a task that makes media makes, in words."""
 
 

@@ -9,14 +9,22 @@ import numpy as np
 from msgspec import Meta
 
 from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.protocol import Outcome, Usage
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.embedding import EmbeddingParams, Vectors, embed
-from modelyard.tasks.shared.texts import MOST_TEXTS, TextInputs, answer_each_text, text_length
+from modelyard.tasks.shared.embedding import (
+    Embedded,
+    EmbeddingInputs,
+    EmbeddingParams,
+    Vectors,
+    answer_embedded,
+    embed_each,
+)
+from modelyard.tasks.shared.texts import MOST_TEXTS, answer_each_row, text_length, texts_of
 
 
-class SentenceSimilarityInputs(TextInputs, frozen=True, kw_only=True):
+class SentenceSimilarityInputs(EmbeddingInputs, frozen=True, kw_only=True):
     """The sentence or sentences to embed; with `sentences`, the one sentence to compare with them."""
 
     sentences: Annotated[
@@ -41,20 +49,25 @@ SentenceSimilarityOutput = Vectors
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Embeds each text, or compares it. Long texts are cut at the model's limit."""
     compared = [(call, sentence) for call in calls for sentence in call.inputs.sentences or ()]
-    others = iter(embed(model, compared))
-    vectors = answer_each_text(calls, lambda rows: embed(model, rows))
+    others = iter(embed_each(model, compared))
+    outcomes = answer_each_row(calls, texts_of, lambda rows: embed_each(model, rows), answer_embedded)
     return [
-        compare(call, vector, [next(others) for _ in call.inputs.sentences or ()])
-        for call, vector in zip(calls, vectors, strict=True)
+        compare(outcome, [next(others) for _ in call.inputs.sentences or ()])
+        for call, outcome in zip(calls, outcomes, strict=True)
     ]
 
 
-def compare(call: Call[Any, Any], vector: Any, others: Sequence[Any]) -> Any:
+def compare(own: Outcome | ModelyardError, others: Sequence[Embedded | ModelyardError]) -> Outcome | ModelyardError:
     """The call's vector, or its cosine similarity with each of `others`; the first error where there is one."""
-    error = next((result for result in (vector, *others) if isinstance(result, ModelyardError)), None)
-    if error is not None or not others:
-        return error or vector
-    return [cosine(vector, other) for other in others]
+    if isinstance(own, ModelyardError) or not others:
+        return own
+    embedded = [each for each in others if isinstance(each, Embedded)]
+    if (error := next((each for each in others if isinstance(each, ModelyardError)), None)) is not None:
+        return error
+    counts = [own.usage.prompt_tokens, *(each.tokens for each in embedded)]
+    known = [count for count in counts if count is not None]
+    usage = Usage(prompt_tokens=sum(known) if len(known) == len(counts) else None)
+    return Outcome([cosine(own.output, each.vector) for each in embedded], usage)
 
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:

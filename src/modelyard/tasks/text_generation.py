@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import Model, TextModel, TextPrompt
@@ -19,6 +23,11 @@ class TextGenerationInputs(TextInputs, frozen=True, kw_only=True):
 class TextGenerationParams(GenerationParams, frozen=True, kw_only=True):
     """How to continue it."""
 
+    return_full_text: Annotated[
+        bool,
+        Meta(description="true: the answer begins with the text that was sent; false: it is the continuation alone"),
+    ] = True
+
 
 TextGenerationOutput = str | list[str | list[str]]
 """Prompt and continuation; a list for several texts or several sequences, a list of lists for both."""
@@ -27,14 +36,16 @@ TextGenerationOutput = str | list[str | list[str]]
 def prompts(model: Model, call: Call[TextGenerationInputs, TextGenerationParams]) -> list[Prompt]:
     """The encoded texts, each shown in front of its continuation. Raises InvalidRequest."""
     refuse_streamed_list(call)
-    return [prompt_of(model, call.params, text) for text in texts_of(call)]
+    shows = call.params.return_full_text
+    return [prompt_of(model, call.params, text, shown=text if shows else "") for text in texts_of(call)]
 
 
 def texts(model: TextModel, call: Call[TextGenerationInputs, TextGenerationParams]) -> list[TextPrompt]:
     """The texts, each shown in front of its continuation; an empty one starts from the model's start token. Raises
     InvalidRequest."""
     refuse_streamed_list(call)
-    return [TextPrompt(text or start_text(model), shown=text) for text in texts_of(call)]
+    shows = call.params.return_full_text
+    return [TextPrompt(text or start_text(model), shown=text if shows else "") for text in texts_of(call)]
 
 
 def start_text(model: TextModel) -> str:
@@ -44,11 +55,11 @@ def start_text(model: TextModel) -> str:
     return str(model.tokenizer.bos_token)
 
 
-def prompt_of(model: Model, params: GenerationParams, text: str) -> Prompt:
-    """One encoded text. Raises InvalidRequest when it cannot be continued."""
+def prompt_of(model: Model, params: GenerationParams, text: str, shown: str) -> Prompt:
+    """One encoded text, and what the answer begins with. Raises InvalidRequest when it cannot be continued."""
     ids = model.tokenizer(text, verbose=False)["input_ids"] or start_of(model)
     refuse_long_prompt(len(ids), model, params, "text")
-    return Prompt({"input_ids": ids, "attention_mask": [1] * len(ids)}, shown=text, context=ids)
+    return Prompt({"input_ids": ids, "attention_mask": [1] * len(ids)}, shown=shown, context=ids)
 
 
 def start_of(model: Model) -> list[int]:

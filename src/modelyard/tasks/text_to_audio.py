@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from modelyard.errors import InvalidRequest, ModelyardError
-from modelyard.media.encode import made_wav
+from modelyard.media.encode import made_sound
 from modelyard.media.media import Made
-from modelyard.tasks.base import Call, Inputs, Params, Task
+from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.maker import Maker
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.media_making import (
@@ -18,6 +18,7 @@ from modelyard.tasks.shared.media_making import (
     NegativePrompt,
     PromptText,
     Seed,
+    SoundParams,
     Steps,
     make_each,
     prompt_length,
@@ -30,7 +31,7 @@ class TextToAudioInputs(Inputs, frozen=True, kw_only=True):
     text: Annotated[PromptText, Meta(description="what the sound is like; models cut what is beyond their own limit")]
 
 
-class TextToAudioParams(Params, frozen=True, kw_only=True):
+class TextToAudioParams(SoundParams, frozen=True, kw_only=True):
     """How to make it. Each model has some of these settings."""
 
     duration: Annotated[
@@ -69,12 +70,12 @@ class TextToAudioParams(Params, frozen=True, kw_only=True):
 
 
 TextToAudioOutput = Made
-"""A WAV."""
+"""A sound, in the format that was asked for."""
 
 
 def run(model: Maker, calls: Sequence[Call[Any, Any]]) -> list[Made | ModelyardError]:
     """Makes the sound of each call."""
-    return make_each(model, calls, lambda samples, _: made_wav(samples, model.rate))
+    return make_each(model, calls, lambda samples, call: made_sound(samples, model.rate, call.params.audio_format))
 
 
 TASK = Task(

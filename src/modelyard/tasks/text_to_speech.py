@@ -1,4 +1,4 @@
-"""text-to-speech: a voice that reads a text, as a WAV."""
+"""text-to-speech: a voice that reads a text, as a file of sound."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from modelyard.errors import ModelyardError
-from modelyard.media.encode import made_wav
+from modelyard.media.encode import made_sound
 from modelyard.media.media import Made
-from modelyard.tasks.base import Call, Inputs, Params, Task
+from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.maker import Maker
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.media_making import MOST_CHARACTERS, Seed, make_each, prompt_length
+from modelyard.tasks.shared.media_making import MOST_CHARACTERS, Seed, SoundParams, make_each, prompt_length
 
 Noise = Annotated[float, Meta(ge=0, le=2)]
 
@@ -27,7 +27,7 @@ class TextToSpeechInputs(Inputs, frozen=True, kw_only=True):
     ]
 
 
-class TextToSpeechParams(Params, frozen=True, kw_only=True):
+class TextToSpeechParams(SoundParams, frozen=True, kw_only=True):
     """How to say it. Each model has some of these settings."""
 
     speaking_rate: Annotated[
@@ -52,12 +52,12 @@ class TextToSpeechParams(Params, frozen=True, kw_only=True):
 
 
 TextToSpeechOutput = Made
-"""A WAV."""
+"""A sound, in the format that was asked for."""
 
 
 def run(model: Maker, calls: Sequence[Call[Any, Any]]) -> list[Made | ModelyardError]:
     """Says each call's text."""
-    return make_each(model, calls, lambda samples, _: made_wav(samples, model.rate))
+    return make_each(model, calls, lambda samples, call: made_sound(samples, model.rate, call.params.audio_format))
 
 
 TASK = Task(

@@ -41,9 +41,10 @@ def submit_call(
     deliver: Deliver,
     request_id: int | None = None,
     adapted: Adapted | None = None,
+    reading: Callable[[int], None] | None = None,
 ) -> RunningCall:
-    """Queues a request for the model. `emit`, `deliver`: called on the model's thread; no `emit`: nothing is streamed.
-    `adapted`: see Scheduler.submit.
+    """Queues a request for the model. `emit`, `deliver`, `reading` (see Call): called on the model's thread; no `emit`:
+    nothing is streamed. `adapted`: see Scheduler.submit.
 
     Raises what the request's fields make wrong, ReplicaLost when the model has ended, InferenceFailed.
     """
@@ -56,6 +57,7 @@ def submit_call(
             params,
             emit=emit if task.streams else None,
             cancelled=running.cancelled,
+            reading=reading if task.streams else None,
             progress=StepLog(task.id, request_id, emit=emit if task.makes else None),
         )
         scheduler.submit(call, deliver, adapted)

@@ -253,8 +253,9 @@ class WorkerServer:
         request_id = request.id
         finish: Deliver = partial(self._finish, connection, request_id)
         emit: Callable[[str], None] | None = None
+        pieces = Pieces(connection, request_id)
         if request.stream:
-            window = connection.windows[request_id] = PieceWindow(lambda text: connection.send(Chunk(request_id, text)))
+            window = connection.windows[request_id] = PieceWindow(pieces.send)
             emit = partial(self._calls.put, window.add)
             finish = partial(finish_after_pieces, window, finish)
         try:
@@ -268,6 +269,7 @@ class WorkerServer:
                 deliver=partial(self._calls.put, finish),
                 request_id=request_id,
                 adapted=self._adapters.find(request.adapter),
+                reading=pieces.note_read if request.stream else None,
             )
         except ModelyardError as error:
             self._finish(connection, request_id, error)
@@ -290,6 +292,26 @@ class WorkerServer:
             message = answer.message if isinstance(answer, ModelyardError) else f"The answer {error}."
             connection.send(Failure.of(request_id, InferenceFailed(message)))
         self._on_answer()
+
+
+class Pieces:
+    """The pieces of one streamed request as frames."""
+
+    __slots__ = ("_connection", "_id", "_prompt_tokens")
+
+    def __init__(self, connection: Connection, request_id: int) -> None:
+        self._connection = connection
+        self._id = request_id
+        self._prompt_tokens: int | None = None
+
+    def note_read(self, prompt_tokens: int) -> None:
+        """What the next piece tells, which is the first. On the model's thread, before that is made."""
+        self._prompt_tokens = prompt_tokens
+
+    def send(self, text: str) -> None:
+        """Sends a piece."""
+        tokens, self._prompt_tokens = self._prompt_tokens, None
+        self._connection.send(Chunk(self._id, text, tokens))
 
 
 def finish_after_pieces(window: PieceWindow, finish: Deliver, answer: Outcome | ModelyardError) -> None:

@@ -135,6 +135,7 @@ MIXED: list[dict[str, Any]] = [
     {"min_length": 20, "max_length": 34},
     {"max_new_tokens": 14, "repetition_penalty": 1.5},
     {"max_new_tokens": 14, "no_repeat_ngram_size": 2},
+    {"max_new_tokens": 14, "frequency_penalty": 1.5, "presence_penalty": 0.5},
     {"max_new_tokens": 14, "temperature": 0.9, "seed": 7},
     {"max_new_tokens": 14, "top_k": 9, "top_p": 0.9, "seed": 8},
     {"max_new_tokens": 14, "temperature": 0.9, "seed": 7, "repetition_penalty": 1.3},

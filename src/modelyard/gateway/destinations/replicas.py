@@ -18,7 +18,7 @@ from modelyard.control.routes import Route, Routes, Target
 from modelyard.engine.link import Exchange
 from modelyard.errors import ModelyardError, ReplicaLost
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
-from modelyard.gateway.model_request import ModelRequest
+from modelyard.gateway.model_request import ModelRequest, Reading
 from modelyard.protocol import Outcome, Usage
 from modelyard.records.deaths import Death
 from modelyard.tasks.body import Inference
@@ -60,7 +60,8 @@ class Replicas(Destination):
             target = await acquire(route, max(0.001, deadline - time.monotonic()))
             request.deadline.found_replica()
             queued_us = int((time.monotonic() - begun) * 1e6)
-            attempt = Attempt(on_piece, self._cancel_grace_s, partial(self._end_stuck, route, target), queued_us)
+            end_stuck = partial(self._end_stuck, route, target)
+            attempt = Attempt(on_piece, request.reading, self._cancel_grace_s, end_stuck, queued_us)
             slot = Slot(self._routes, route, target)
             try:
                 return await attempt.run(target, request.inference, slot.give_back)
@@ -117,11 +118,17 @@ class Attempt:
     `finished`: it was answered; `took_us`: microseconds it held the replica."""
 
     def __init__(
-        self, on_piece: OnPiece | None, cancel_grace_s: float, on_stuck: Callable[[], None], queued_us: int
+        self,
+        on_piece: OnPiece | None,
+        reading: Reading,
+        cancel_grace_s: float,
+        on_stuck: Callable[[], None],
+        queued_us: int,
     ) -> None:
         """`on_stuck`: called when the replica goes on for `cancel_grace_s` after the try was cancelled. `queued_us`:
         microseconds for which the request had waited for the replica."""
         self._on_piece = on_piece
+        self._reading = reading
         self._cancel_grace_s = cancel_grace_s
         self._on_stuck = on_stuck
         self._queued_us = queued_us
@@ -143,7 +150,7 @@ class Attempt:
         self.sent = True
         exchange.on_finished = on_finished
         try:
-            outcome = await exchange.run(self._pass_on)
+            outcome = await exchange.run(partial(self._pass_on, exchange))
         except BaseException:
             if not exchange.finished:
                 await self._wait_let_go(exchange)
@@ -153,15 +160,18 @@ class Attempt:
         self.finished = True
         told = outcome.usage
         times = Usage(
-            told.prompt_tokens, told.new_tokens, told.finish_reason, self._first_piece_us, self.took_us, self._queued_us
-        )
+            told.prompt_tokens, told.new_tokens, told.finish_reason,
+            self._first_piece_us, self.took_us, self._queued_us,
+            told.finish_reasons, told.cached_tokens, told.stop_sequence,
+        )  # fmt: skip
         return Outcome(outcome.output, times, outcome.logprobs, outcome.tool_calls)
 
-    async def _pass_on(self, piece: str) -> None:
+    async def _pass_on(self, exchange: Exchange, piece: str) -> None:
         if self._on_piece is not None:
             if not self.started:
                 self.started = True
                 self._first_piece_us = self._elapsed_us()
+                self._reading.tokens = exchange.prompt_tokens
             await self._on_piece(piece)
 
     async def _wait_let_go(self, exchange: Exchange) -> None:

@@ -21,6 +21,10 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What goes over HTTP as one JSON object. A field that is UNSET is not sent."""
 
 
+class SnakeShape(Shape, frozen=True, kw_only=True, rename=None):
+    """The same with names as they are written here, in snake_case, as other APIs have them."""
+
+
 def described(description: str, *, accepted: str | None = None, **schema: Any) -> msgspec.Meta:
     """A field's description. `accepted`: what an error says of it, where the type does not say it well; `schema`: more
     keywords of its JSON schema."""

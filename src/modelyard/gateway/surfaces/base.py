@@ -65,9 +65,9 @@ class Surface(ABC):
     async def answer(self, http: HttpExchange, request: ModelRequest, outcome: Outcome) -> Payload:
         """The whole answer; for a request that streams, what follows its last piece, which may be nothing."""
 
-    @abstractmethod
     def piece(self, request: ModelRequest, text: str) -> bytes:
-        """A piece of a stream."""
+        """A piece of a stream: the text itself, where nothing is put around it."""
+        return text.encode()
 
     def opening(self, request: ModelRequest) -> bytes:
         """What a stream begins with, before its first piece."""

@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from modelyard.gateway.kept_files import KeptFiles
 from modelyard.gateway.operation import Operation
+from modelyard.gateway.surfaces.anthropic.inference import ANTHROPIC_INFERENCES, anthropic_surfaces
 from modelyard.gateway.surfaces.base import Surface
+from modelyard.gateway.surfaces.huggingface.inference import (
+    HUGGINGFACE_INFERENCES,
+    PREFIX,
+    huggingface_surfaces,
+)
 from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
 from modelyard.gateway.surfaces.openai.inference import OPENAI_INFERENCES, openai_surfaces
+from modelyard.gateway.surfaces.rerank.inference import RERANK_INFERENCES, rerank_surfaces
 from modelyard.gateway.surfaces.v1.inference import V1Inference
 from modelyard.gateway.surfaces.v2.inference import V2Inference
 from modelyard.media.artefacts import Artefacts
 
-INFERENCES: tuple[Operation, ...] = (V2_INFERENCE, V1_INFERENCE, *OPENAI_INFERENCES)
+INFERENCES: tuple[Operation, ...] = (
+    V2_INFERENCE,
+    V1_INFERENCE,
+    *OPENAI_INFERENCES,
+    *RERANK_INFERENCES,
+    *HUGGINGFACE_INFERENCES,
+    *ANTHROPIC_INFERENCES,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +53,17 @@ class Surfaces:
 
 
 def open_surfaces(artefacts: Artefacts, max_body_bytes: int, public_url: str) -> Surfaces:
-    """All of them. `public_url`: see V2Inference."""
+    """All of them. `public_url`: see KeptFiles."""
+    kept = KeptFiles(artefacts, public_url)
     return Surfaces(
-        at={"/model/run": V1Inference(max_body_bytes), **openai_surfaces(max_body_bytes)},
-        named={"/models/v2/": {"": V2Inference(artefacts, max_body_bytes, public_url)}},
+        at={
+            "/model/run": V1Inference(max_body_bytes),
+            **openai_surfaces(kept, max_body_bytes),
+            **rerank_surfaces(max_body_bytes),
+            **anthropic_surfaces(max_body_bytes),
+        },
+        named={
+            "/models/v2/": {"": V2Inference(kept, max_body_bytes)},
+            PREFIX: huggingface_surfaces(max_body_bytes),
+        },
     )

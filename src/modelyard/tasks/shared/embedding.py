@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from msgspec import Meta
 
 from modelyard.errors import InvalidRequest, ModelyardError
-from modelyard.tasks.base import Call, Params, attempt
+from modelyard.protocol import Outcome, Usage
+from modelyard.tasks.base import Call, Inputs, Params, attempt
 from modelyard.tasks.model import Array, Model, TextModel
 from modelyard.tasks.shared.encoding import Row, encode, forward_each
 from modelyard.tasks.shared.sentence_folder import Head, read_head
-from modelyard.tasks.shared.texts import refuse_empty, shortened
+from modelyard.tasks.shared.texts import MOST_TEXTS, answer_texts, refuse_empty, shortened
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,23 @@ TWO_TOWERS = frozenset({"align", "altclip", "chinese_clip", "clip", "metaclip_2"
 """Types of models that put texts and images into one space. The vector of a text is that of the tower that reads."""
 
 
+TokenIds = Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1)]
+EmbeddedText = str | TokenIds
+"""A text, or the ids of its tokens."""
+
+
+class EmbeddingInputs(Inputs, frozen=True, kw_only=True):
+    """One text or several."""
+
+    text: Annotated[
+        str | Annotated[list[EmbeddedText], Meta(min_length=1, max_length=MOST_TEXTS)],
+        Meta(
+            description="a text, or a list of 1 to 1024 texts, which is answered by a list; in a list, a text may be "
+            "the ids of its tokens, by the model's own tokenizer"
+        ),
+    ]
+
+
 class EmbeddingParams(Params, frozen=True, kw_only=True):
     """How to make one vector of a text. What is not given is as the model's own files say."""
 
@@ -44,6 +63,11 @@ class EmbeddingParams(Params, frozen=True, kw_only=True):
     normalize: Annotated[
         bool | None, Meta(description="scale the vector to length 1; by default as the model says, else no")
     ] = None
+    dimensions: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="how many of the vector's first values to answer with, for models that were trained for it; "
+             "all by default"),
+    ] = None  # fmt: skip
     truncate: Annotated[
         bool, Meta(description="cut a text longer than the model's limit at its end; false makes it an error")
     ] = True
@@ -52,11 +76,34 @@ class EmbeddingParams(Params, frozen=True, kw_only=True):
     ] = None
 
 
-Rows = Sequence[tuple[Call[Any, EmbeddingParams], str]]
+Rows = Sequence[tuple[Call[Any, EmbeddingParams], EmbeddedText]]
+
+
+class Embedded(NamedTuple):
+    """A text's vector, and how many tokens the model read of it; None: it does not tell."""
+
+    vector: list[float]
+    tokens: int | None
+
+
+def answer_embedded(call: Call[Any, Any], results: Sequence[Embedded]) -> Outcome:
+    """The vectors of the call's texts in the form of its text, and what was read for them."""
+    return Outcome(answer_texts(call, [each.vector for each in results]), usage_of(results))
+
+
+def usage_of(results: Sequence[Embedded]) -> Usage:
+    """What was read for some vectors."""
+    counts = [each.tokens for each in results if each.tokens is not None]
+    return Usage(prompt_tokens=sum(counts) if len(counts) == len(results) else None)
 
 
 def embed(model: Model | TextModel, rows: Rows) -> list[list[float] | ModelyardError]:
     """Each row's vector, or why it has none."""
+    return [each.vector if isinstance(each, Embedded) else each for each in embed_each(model, rows)]
+
+
+def embed_each(model: Model | TextModel, rows: Rows) -> list[Embedded | ModelyardError]:
+    """Each row's vector with the tokens that were read for it, or why it has none."""
     if not rows:
         return []
     if isinstance(model, TextModel):
@@ -73,12 +120,18 @@ def embed(model: Model | TextModel, rows: Rows) -> list[list[float] | ModelyardE
         states = forward_each(model, [row for _, row in encoded], read_pooled, method="get_text_features")
     else:
         states = forward_each(model, [row for _, row in encoded], read_states)
-    for (index, _), own in zip(encoded, states, strict=True):
-        results[index] = attempt(find_vector, own, head, rows[index][0].params)
+    for (index, row), own in zip(encoded, states, strict=True):
+        vector = attempt(find_vector, own, head, rows[index][0].params)
+        results[index] = vector if isinstance(vector, ModelyardError) else Embedded(vector, count_tokens(row))
     return results
 
 
-def embed_texts(model: TextModel, rows: Rows) -> list[list[float] | ModelyardError]:
+def count_tokens(row: Row) -> int:
+    """Tokens of one text, padding not among them."""
+    return sum(row["attention_mask"]) if "attention_mask" in row else len(row["input_ids"])
+
+
+def embed_texts(model: TextModel, rows: Rows) -> list[Embedded | ModelyardError]:
     """Each row's vector by a model that pools and scales itself. Rows of a batch have equal params."""
     params = rows[0][0].params
     if params.pooling is not None:
@@ -88,25 +141,40 @@ def embed_texts(model: TextModel, rows: Rows) -> list[list[float] | ModelyardErr
             field="params.prompt_name", got=params.prompt_name, accepted="nothing: this model has no prompts"
         )
     normalize = True if params.normalize is None else params.normalize
-    texts = [text for _, text in rows]
+    finish = partial(shorten_vector, dimensions=params.dimensions, normalize=normalize)
+    texts = [text for _, text in rows if isinstance(text, str)]
     try:
-        if all(texts):
-            return [list(vector) for vector in model.embed_texts(texts, normalize=normalize)]
+        if len(texts) == len(rows) and all(texts):
+            return [Embedded(finish(vector), None) for vector in model.embed_texts(texts, normalize=normalize)]
     except InvalidRequest as error:
         log.debug("one of %d texts is refused: %s", len(texts), error)
-    return [attempt(embed_text, model, text, params.truncate, normalize) for text in texts]
+    return [attempt(embed_text, model, text, params.truncate, normalize, finish) for _, text in rows]
 
 
-def embed_text(model: TextModel, text: str, truncate: bool, normalize: bool) -> list[float]:
+def embed_text(
+    model: TextModel, text: EmbeddedText, truncate: bool, normalize: bool, finish: Callable[[Any], list[float]]
+) -> Embedded:
     """The vector of one text, or of as much of its beginning as the model reads. Raises InvalidRequest."""
+    if not isinstance(text, str):
+        raise InvalidRequest(field="text", got=text, accepted="texts: this model's runtime takes no ids of tokens")
     refuse_empty(text)
     try:
-        return list(model.embed_texts([text], normalize=normalize)[0])
+        (vector,) = model.embed_texts([text], normalize=normalize)
+        return Embedded(finish(vector), None)
     except InvalidRequest as error:
         shorter = shortened(text, error) if truncate else None
         if shorter is None:
             raise
-    return embed_text(model, shorter, truncate, normalize)
+    return embed_text(model, shorter, truncate, normalize, finish)
+
+
+def shorten_vector(vector: Sequence[float], dimensions: int | None, *, normalize: bool) -> list[float]:
+    """A vector's first values, scaled again to length 1 where wanted. Raises InvalidRequest."""
+    if dimensions is None:
+        return list(vector)
+    first = np.asarray(first_values(np.asarray(vector), dimensions))
+    shown: list[float] = (unit(first) if normalize else first).tolist()
+    return shown
 
 
 def read_states(outputs: Mapping[str, Array], place: int, row: Row) -> Array:
@@ -124,8 +192,9 @@ def read_pooled(outputs: Mapping[str, Array], place: int, _row: Row) -> Array:
     return vector
 
 
-def encode_text(model: Model, head: Head, params: EmbeddingParams, text: str) -> Row:
+def encode_text(model: Model, head: Head, params: EmbeddingParams, text: EmbeddedText) -> Row:
     """The text with its prompt as a row. Raises InvalidRequest when it is too long, empty, or the prompt unknown."""
+    text = text if isinstance(text, str) else read_tokens(model, text)
     limits = [limit for limit in (head.max_length, model.max_length) if limit]
     name = params.prompt_name or head.default_prompt
     if name is not None and name not in head.prompts:
@@ -145,6 +214,15 @@ def encode_text(model: Model, head: Head, params: EmbeddingParams, text: str) ->
             field="text",
         )
     return row
+
+
+def read_tokens(model: Model, ids: Sequence[int]) -> str:
+    """The text of some tokens. Raises InvalidRequest for ids that the model does not have."""
+    known = len(model.tokenizer)
+    if (unknown := next((each for each in ids if each >= known), None)) is not None:
+        accepted = f"ids below {known}, of this model's own tokenizer; or send texts"
+        raise InvalidRequest(field="text", got=unknown, accepted=accepted)
+    return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 def pool(states: Array, poolings: Sequence[str]) -> Array:
@@ -188,6 +266,19 @@ def to_vector(states: Array, head: Head, params: EmbeddingParams) -> Array:
     vector = states if states.ndim == 1 else pool(states, head.poolings if params.pooling is None else [params.pooling])
     for layer in head.layers:
         vector = layer.apply(vector)
-    if head.normalize if params.normalize is None else params.normalize:
-        vector = vector / max(float(np.linalg.norm(vector)), 1e-12)
-    return vector
+    if params.dimensions is not None:
+        vector = first_values(vector, params.dimensions)
+    return unit(vector) if (head.normalize if params.normalize is None else params.normalize) else vector
+
+
+def first_values(vector: Array, dimensions: int) -> Array:
+    """So many of a vector's first values. Raises InvalidRequest where it has fewer."""
+    if dimensions > len(vector):
+        accepted = f"at most {len(vector)}, which this model's vectors have"
+        raise InvalidRequest(field="params.dimensions", got=dimensions, accepted=accepted)
+    return vector[:dimensions]
+
+
+def unit(vector: Array) -> Array:
+    """The vector scaled to length 1."""
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)

@@ -23,7 +23,7 @@ class GeneratedText:
         called: CalledText | None = None,
     ) -> None:
         """`streams` False keeps the call's `emit` out of it. `called` tells calls of functions from the content. Read
-        only: `tokens` taken, whether it is `stopped`."""
+        only: `tokens` taken, whether it is `stopped`, at which `stop` string."""
         stop = call.params.stop
         self._stops = [stop] if isinstance(stop, str) else list(stop or ())
         self._detokenizer = detokenizer
@@ -32,6 +32,7 @@ class GeneratedText:
         self._sent: list[str] = []
         self._held = ""
         self.stopped = False
+        self.stop: str | None = None
         self.tokens = 0
 
     def take(self, tokens: Sequence[int]) -> bool:
@@ -61,10 +62,10 @@ class GeneratedText:
         if not piece:
             return
         text = self._held + piece
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        found = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         self.stopped = bool(found)
         kept = len(text) - longest_overlap(text, self._stops)
-        end = min(found) if found else kept
+        end, self.stop = min(found) if found else (kept, None)
         self._send(text[:end])
         self._held = text[end:]
 

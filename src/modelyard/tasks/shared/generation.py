@@ -54,13 +54,15 @@ class Prompt:
 @dataclass(frozen=True, slots=True)
 class WrittenText:
     """One text that was written. `new_tokens`: an end token counts, as it was made; what comes after a stop string does
-    not. `tool_calls`: functions that it calls, which are no part of the text.
+    not. `tool_calls`: functions that it calls, which are no part of the text. `stop`: the stop string that it has ended
+    before, where that is told.
     """
 
     text: str
     new_tokens: int
     finish_reason: FinishReason
     tool_calls: tuple[ToolCall, ...] = ()
+    stop: str | None = None
 
 
 Texts = Sequence[WrittenText | list[WrittenText]]
@@ -171,6 +173,7 @@ def usage_of(written: Sequence[WrittenText], prompt_tokens: Sequence[int], cache
         finish_reason=join_reasons([one.finish_reason for one in written]),
         finish_reasons=[one.finish_reason for one in written] if len(written) > 1 else None,
         cached_tokens=cached_tokens or None,
+        stop_sequence=written[0].stop if len(written) == 1 else None,
     )
 
 
@@ -229,7 +232,9 @@ def open_text(model: Model, call: Call[Any, Any], prompt: Prompt, *, streams: bo
 
 
 def show_prompt(call: Call[Any, Any], prompt: Prompt) -> None:
-    """Sends what the answer begins with to whoever streams."""
+    """Sends what the answer begins with to whoever streams, and tells how many tokens are read for it."""
+    if call.reading is not None and (tokens := prompt.count_tokens()) is not None:
+        call.reading(tokens)
     if call.emit is not None and prompt.shown:
         call.emit(prompt.shown)
 
@@ -246,7 +251,8 @@ def finish_text(text: GeneratedText, prompt: Prompt, made: GeneratedTokens) -> W
     text.take(made.tokens[text.tokens :])
     reason = FinishReason.STOP if text.stopped else made.finish_reason
     content, tool_calls = text.finish(is_whole=reason is FinishReason.STOP)
-    return WrittenText(prompt.shown + content, text.tokens if text.stopped else made.new_tokens, reason, tool_calls)
+    tokens = text.tokens if text.stopped else made.new_tokens
+    return WrittenText(prompt.shown + content, tokens, reason, tool_calls, text.stop)
 
 
 def read_sequence(model: Model, call: Call[Any, Any], prompt: Prompt, made: GeneratedTokens) -> WrittenText:

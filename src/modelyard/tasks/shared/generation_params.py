@@ -17,6 +17,7 @@ TokenIds = Annotated[list[TokenId], Meta(max_length=1024)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 Cutoff = Annotated[float, Meta(ge=0, lt=1)]
 Penalty = Annotated[float, Meta(gt=0, le=100)]
+Deduction = Annotated[float, Meta(ge=-2, le=2)]
 MOST_SEQUENCES = 16
 MOST_FORM = 100_000
 """Characters of a regular expression or a grammar."""
@@ -101,6 +102,15 @@ class GenerationParams(Params, frozen=True, kw_only=True):
     ] = None
     encoder_repetition_penalty: Annotated[
         Penalty | None, Meta(description="above 1 makes tokens of the input likelier, below 1 less likely")
+    ] = None
+    frequency_penalty: Annotated[
+        Deduction | None,
+        Meta(description="above 0: a token becomes less likely each time it is made, below 0 likelier; the prompt's "
+             "tokens do not count, but with GGUF models they do"),
+    ] = None  # fmt: skip
+    presence_penalty: Annotated[
+        Deduction | None,
+        Meta(description="above 0: a token becomes less likely once it was made, below 0 likelier"),
     ] = None
     length_penalty: Annotated[
         Annotated[float, Meta(ge=-10, le=10)] | None, Meta(description="beam search: above 0 favours longer texts")

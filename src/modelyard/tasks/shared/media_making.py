@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from modelyard.errors import InferenceFailed, InvalidRequest, ModelyardError
+from modelyard.media.encode import SoundFormat
 from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Params
 from modelyard.tasks.maker import Maker, OnStep
@@ -38,6 +39,15 @@ NegativePrompt = Annotated[PromptText | None, Meta(description="what the answer 
 
 Pixels = Annotated[int, Meta(ge=8, le=2048, multiple_of=8)]
 """A height or a width."""
+
+
+class SoundParams(Params, frozen=True, kw_only=True):
+    """Settings of sounds that are made."""
+
+    audio_format: Annotated[
+        SoundFormat,
+        Meta(description="of the file: wav, mp3, flac, opus (in Ogg), aac, or pcm (16 bits, little-endian, 24 kHz)"),
+    ] = "wav"
 
 
 class SizedParams(Params, frozen=True, kw_only=True):
@@ -122,7 +132,7 @@ def options_of(call: Call[Inputs, Params], model: Maker) -> dict[str, Any]:
     return options
 
 
-OF_THE_FILE = frozenset({"fps"})
+OF_THE_FILE = frozenset({"fps", "audio_format"})
 """Settings that change how the answer is written, not what the model makes."""
 
 

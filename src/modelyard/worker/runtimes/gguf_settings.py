@@ -30,7 +30,7 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """Settings that imply sampling; they are read by nothing else."""
 TAKEN = frozenset({
     *SAMPLING, "do_sample", "repetition_penalty", "seed", "stop", "max_new_tokens", "max_length", "max_time",
-    "num_return_sequences", "suppress_tokens", "min_new_tokens", *FORMS,
+    "num_return_sequences", "suppress_tokens", "min_new_tokens", "frequency_penalty", "presence_penalty", *FORMS,
 })  # fmt: skip
 WITHOUT_EFFECT = frozenset({
     "use_cache", "renormalize_logits", "remove_invalid_values", "early_stopping", "length_penalty", "pad_token_id",
@@ -85,6 +85,8 @@ def plan_writing(params: GenerationParams, values: Mapping[str, Any]) -> GgufPla
     request = {
         **(sampling_request({**own, **asked}) if samples else GREEDY),
         "repeat_penalty": asked.get("repetition_penalty", own.get("repetition_penalty", 1.0)),
+        "frequency_penalty": asked.get("frequency_penalty", 0.0),
+        "presence_penalty": asked.get("presence_penalty", 0.0),
         "stop": [stop] if isinstance(stop, str) else list(stop or ()),
         "ignore_eos": must_go_on(params),
     }
@@ -96,8 +98,8 @@ def plan_writing(params: GenerationParams, values: Mapping[str, Any]) -> GgufPla
 
 
 def refuse_unknown_settings(params: GenerationParams) -> None:
-    """Raises InvalidRequest for the first setting that llama.cpp has not."""
-    for name in params.__struct_fields__:
+    """Raises InvalidRequest for the first setting of how text is made that llama.cpp has not."""
+    for name in GenerationParams.__struct_fields__:
         value = getattr(params, name)
         if value is None or name in TAKEN or name in WITHOUT_EFFECT:
             continue

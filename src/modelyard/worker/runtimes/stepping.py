@@ -105,6 +105,33 @@ class Rows(StoppingCriteria):  # type: ignore[misc]  # the library is untyped
         return GeneratedTokens(sequence[:length], end + 1, self._reason_of_end(index, end + 1))
 
 
+class OccurrencePenalties(LogitsProcessor):  # type: ignore[misc]
+    """Takes from each token's score what it loses for having been made: something each time, and something once.
+
+    Source: https://platform.openai.com/docs/api-reference/chat/create, as vLLM applies them.
+    """
+
+    def __init__(self, frequency: float, presence: float) -> None:
+        self._frequency = frequency
+        self._presence = presence
+        self._prompt_width: int | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """`scores`, (rows × sequences, vocabulary), less what was made. At the first call all there is, is prompt."""
+        if self._prompt_width is None:
+            self._prompt_width = input_ids.shape[1]
+        made = input_ids[:, self._prompt_width :]
+        counts = torch.zeros_like(scores).scatter_add_(1, made, torch.ones_like(made, dtype=scores.dtype))
+        return scores - self._frequency * counts - self._presence * (counts > 0)
+
+
+def occurrence_penalties(config: Any) -> list[OccurrencePenalties]:
+    """Those that a request's settings ask for, if they do."""
+    frequency = getattr(config, "frequency_penalty", None) or 0.0
+    presence = getattr(config, "presence_penalty", None) or 0.0
+    return [OccurrencePenalties(frequency, presence)] if frequency or presence else []
+
+
 class MinimumLengths(LogitsProcessor):  # type: ignore[misc]
     """Forbids the end tokens in each row until that row has its fewest tokens.
 

@@ -18,7 +18,7 @@ from transformers.generation.configuration_utils import GenerationMode
 
 from modelyard.worker.runtimes.generation_settings import UNSET_LENGTHS, new_token_limit, new_token_minimum
 from modelyard.worker.runtimes.grammars import GrammarProcessor
-from modelyard.worker.runtimes.stepping import MinimumLengths
+from modelyard.worker.runtimes.stepping import MinimumLengths, occurrence_penalties
 
 BLIND = (
     library.TemperatureLogitsWarper, library.TopHLogitsWarper, library.TopKLogitsWarper, library.TopPLogitsWarper,
@@ -89,6 +89,7 @@ class ChoicePlan:
         vars(config).update(UNSET_LENGTHS, max_length=len(ids) + longest)
         self.model._prepare_special_tokens(config, device=prompt.device)
         own: list[Any] = [MinimumLengths([least], sorted(self.ends))] if self.ends and least else []
+        own += occurrence_penalties(config)
         if self.grammar is not None:
             own.append(self.grammar())
         processors: LogitsProcessorList = self.model._get_logits_processor(

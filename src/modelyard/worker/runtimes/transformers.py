@@ -44,7 +44,7 @@ from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.postprocessing import find_postprocessor, postprocess
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
 from modelyard.worker.runtimes.quantised_weights import find_quantisation, loading_arguments, settle_weights
-from modelyard.worker.runtimes.stepping import MinimumLengths, Rows
+from modelyard.worker.runtimes.stepping import MinimumLengths, Rows, occurrence_penalties
 from modelyard.worker.runtimes.tensors import to_plain
 from modelyard.worker.runtimes.token_architectures import allows_rows
 from modelyard.worker.runtimes.token_memory import plan_cache
@@ -287,6 +287,7 @@ class TransformersModel:
             # Every call seeds: replicas forked from one process would otherwise all draw the same numbers.
             torch.manual_seed(secrets.randbits(63) if seed is None else seed)
         rules: list[Any] = [MinimumLengths(shortest, ends)] if ends and any(shortest) else []
+        rules += occurrence_penalties(config)
         if form is not None:
             rules.append(self._grammars.open(form, frozenset(ends)))
         sequences = find_generate(self._model)(

@@ -118,7 +118,7 @@ class Batcher(Scheduler):
                 pending.started = True
                 emit(text)
 
-        pending.call = Call(call.inputs, call.params, noted, pending.ends, call.progress)
+        pending.call = Call(call.inputs, call.params, noted, pending.ends, call.progress, call.reading)
         with self._changed:
             if self._closed:
                 raise ReplicaLost("The replica is stopping.")

@@ -209,6 +209,8 @@ class Slots(Scheduler):
             emit(prompt.shown)
 
         def on_start(prompt_tokens: int) -> None:
+            if pending.call.reading is not None:
+                pending.call.reading(prompt_tokens)
             most = prompt_tokens + text.plan.limit_tokens(prompt_tokens, self._model.context_tokens)
             with self._changed:
                 text.tokens = min(text.tokens, most)

@@ -17,7 +17,7 @@ from modelyard.errors import (
     UnknownModel,
 )
 from modelyard.gateway.shapes.openai.base import OpenAIError
-from modelyard.gateway.surfaces.openai.base import renamed
+from modelyard.gateway.surfaces.foreign import renamed
 
 TOO_LONG = InvalidRequest("messages: got 9 tokens", field="messages", tokens=9, limit=8)
 

@@ -18,7 +18,7 @@ from modelyard.errors import (
     UnknownModel,
 )
 from modelyard.gateway import problem, remedies
-from modelyard.gateway.shapes.base import ErrorBody, Shape, described
+from modelyard.gateway.shapes.base import ErrorBody, SnakeShape, described
 from modelyard.protocol import FinishReason, Usage
 
 INVALID, SERVER = "invalid_request_error", "server_error"
@@ -40,7 +40,7 @@ REASONS = {
 """Why a text ended, in OpenAI's words."""
 
 
-class OpenAIShape(Shape, frozen=True, kw_only=True, rename=None):
+class OpenAIShape(SnakeShape, frozen=True, kw_only=True):
     """What goes over this API as one JSON object."""
 
 

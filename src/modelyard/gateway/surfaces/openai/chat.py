@@ -21,7 +21,8 @@ from modelyard.gateway.shapes.openai.chat import (
     ChatMessage,
 )
 from modelyard.gateway.surfaces.base import Payload, UnifiedBody
-from modelyard.gateway.surfaces.openai.base import DONE, EVENTS, OpenAISurface, encode, event, now, refuse_task
+from modelyard.gateway.surfaces.foreign import EVENTS, MARK, around, encode, event, now, refuse_task, timing
+from modelyard.gateway.surfaces.openai.base import DONE, OpenAISurface
 from modelyard.gateway.surfaces.openai.tools import form_of, show_calls, split_calls, tools_of
 from modelyard.gateway.surfaces.openai.writing import NAMES, check_stream_options, params_of, wants_usage
 from modelyard.http.exchange import HttpExchange
@@ -32,12 +33,14 @@ TASKS = ("chat", "image-text-to-text", "audio-text-to-text", "video-text-to-text
 PREFIX = "chatcmpl-"
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """A request as it is answered. `created`: seconds since 1970, the same in every event."""
+class Asked(msgspec.Struct):
+    """A request as it is answered. `created`: seconds since 1970, the same in every event. `around`: what stands before
+    and behind the text of a piece, once there was one."""
 
     body: ChatBody
     extras: Mapping[str, Any]
     created: int
+    around: tuple[bytes, bytes] | None = None
 
 
 class ChatCompletions(OpenAISurface):
@@ -49,8 +52,7 @@ class ChatCompletions(OpenAISurface):
         """The conversation. A path that names a model wins over the body."""
         body, extras = await self.read_json(http, ChatBody)
         check_stream_options(body)
-        timeout = {} if body.timeout is None else {"timeout": body.timeout}
-        return UnifiedBody(model_id or body.model, timeout, Asked(body, extras, now()))
+        return UnifiedBody(model_id or body.model, timing(body.timeout), Asked(body, extras, now()))
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """See Surface. Several answers at once are made before the first event is sent."""
@@ -83,7 +85,10 @@ class ChatCompletions(OpenAISurface):
 
     def piece(self, request: ModelRequest, text: str) -> bytes:
         """More of what is said."""
-        return chunk(request, ChatDelta(content=text))
+        asked: Asked = request.asked
+        if asked.around is None:
+            asked.around = around(chunk(request, ChatDelta(content=MARK)))
+        return b"%b%b%b" % (asked.around[0], encode(text), asked.around[1])
 
 
 def most_tokens(body: ChatBody) -> int | None:

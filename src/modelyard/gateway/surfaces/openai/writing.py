@@ -12,11 +12,13 @@ SEED_MASK = 2**63 - 1
 """Our seeds are not negative."""
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "audio": (),
+    "best_of": (1,),
     "function_call": ("none", "auto"),
     "functions": ([],),
     "logit_bias": ({},),
     "logprobs": (False,),
     "reasoning_effort": ("none",),
+    "suffix": ("",),
     "top_logprobs": (0,),
     "web_search_options": (),
 }
@@ -56,7 +58,7 @@ def is_neutral(name: str, value: Any) -> bool:
     """Whether a field asks for nothing. Raises InvalidRequest for one that asks for what is not done here."""
     if name not in NEUTRAL:
         return False
-    if value in NEUTRAL[name]:
+    if any(type(each) is type(value) and each == value for each in NEUTRAL[name]):  # 0 is not false here
         return True
     nothing = " or ".join(repr(each) for each in NEUTRAL[name])
     accepted = f"{nothing or 'nothing'}: this server does not do more for it yet"

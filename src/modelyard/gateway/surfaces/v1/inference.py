@@ -45,10 +45,6 @@ class V1Inference(Surface):
             return Payload(b"")
         return Payload(await asyncio.to_thread(encode_output, request, outcome.output))
 
-    def piece(self, request: ModelRequest, text: str) -> bytes:
-        """The text itself."""
-        return text.encode()
-
 
 def encode_output(request: ModelRequest, output: Any) -> bytes:
     """An output as JSON in the shape of the library's own pipelines. May be long: for a thread."""
