@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -107,7 +108,7 @@ def told(name: str) -> Iterator[None]:
     """A block in which a server may fail: the others' figures are not lost for it, and it has none."""
     try:
         yield
-    except (AssertionError, RuntimeError):
+    except (AssertionError, RuntimeError, subprocess.SubprocessError):
         print(f"  {name} failed:\n{traceback.format_exc()}", flush=True)
 
 

@@ -51,8 +51,8 @@ def transformers_serve(python: Path, folder: Path, port: int) -> list[str]:
 class Peer:
     """One server of others. `name`: with its setting; `environment`: of whose packages; `batch`: requests in one;
     `streams`: whether it answers in pieces, None: as it is asked to. `ports`: variables by which it is given more ports
-    than the one it answers on. `command`: of its Python program, the model's folder and a port; None: a program of
-    `servers`."""
+    than the one it answers on. `sleeps`: it may be stopped for minutes; Ray's parts then take one another for dead.
+    `command`: of its Python program, the model's folder and a port; None: a program of `servers`."""
 
     name: str
     environment: str
@@ -62,6 +62,7 @@ class Peer:
     body: MakeBody = text_alone
     environ: Mapping[str, str] = field(default_factory=dict, hash=False)
     ports: tuple[str, ...] = ()
+    sleeps: bool = True
     command: Callable[[Path, Path, int], list[str]] | None = None
 
     def starts(self, python: Path, folder: Path, port: int) -> list[str]:
@@ -87,15 +88,17 @@ LITSERVE = Peer("LitServe", "litserve", "/predict")
 LITSERVE_BATCHES = Peer("LitServe, batches", "litserve", "/predict", BATCH)
 BENTOML = Peer("BentoML", "bentoml", "/answer", body=list_of_one)
 BENTOML_BATCHES = Peer("BentoML, batches", "bentoml", "/answer", BATCH, body=list_of_one)
-RAY = Peer("Ray Serve", "ray", "/")
-RAY_HAPROXY = Peer("Ray Serve, HAProxy", "ray", "/", environ=HAPROXY, ports=HAPROXY_PORTS)
-RAY_HAPROXY_BATCHES = Peer("Ray Serve, HAProxy, batches", "ray", "/", BATCH, environ=HAPROXY, ports=HAPROXY_PORTS)
+RAY = Peer("Ray Serve", "ray", "/", sleeps=False)
+RAY_HAPROXY = Peer("Ray Serve, HAProxy", "ray", "/", environ=HAPROXY, ports=HAPROXY_PORTS, sleeps=False)
+RAY_HAPROXY_BATCHES = Peer(
+    "Ray Serve, HAProxy, batches", "ray", "/", BATCH, environ=HAPROXY, ports=HAPROXY_PORTS, sleeps=False
+)
 
 MOSEC_WRITES = Peer("mosec, batches", "mosec", "/inference", ROWS)
 LITSERVE_WRITES = Peer("LitServe, batches", "litserve", "/predict", ROWS)
 LITSERVE_STREAMS = Peer("LitServe, streamed", "litserve", "/predict", streams=True, environ={"BENCH_STREAMS": "1"})
 BENTOML_WRITES = Peer("BentoML, batches", "bentoml", "/answer", ROWS, body=list_of_one)
-RAY_WRITES = Peer("Ray Serve, HAProxy, batches", "ray", "/", ROWS, environ=HAPROXY, ports=HAPROXY_PORTS)
+RAY_WRITES = Peer("Ray Serve, HAProxy, batches", "ray", "/", ROWS, environ=HAPROXY, ports=HAPROXY_PORTS, sleeps=False)
 TRANSFORMERS = Peer(
     "transformers serve, continuous batching",
     "transformers",

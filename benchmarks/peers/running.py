@@ -38,6 +38,11 @@ class Running:
     peer: Peer | None = None
     process: psutil.Process | None = None
 
+    @property
+    def sleeps(self) -> bool:
+        """Whether it is stopped while it is not loaded."""
+        return self.peer is not None and self.peer.sleeps
+
     @contextmanager
     def awake(self) -> Iterator[None]:
         """A block in which it answers."""
@@ -49,7 +54,7 @@ class Running:
 
     def signal(self, number: signal.Signals) -> None:
         """Sends all of its processes a signal."""
-        for process in [] if self.process is None else [self.process, *family_of(self.process)]:
+        for process in [] if self.process is None or not self.sleeps else [self.process, *family_of(self.process)]:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
