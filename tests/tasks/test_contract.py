@@ -84,7 +84,7 @@ def test_unknown_param_is_named(task: Task) -> None:
 def test_wrong_param_is_named(task: Task) -> None:
     for name in task.params.__struct_fields__:
         with pytest.raises(InvalidRequest) as raised:
-            read(task, {**task.example, "params": {name: {"not": "this"}}})
+            read(task, {**task.example, "params": {name: [{"not": "this"}]}})  # an object may be a JSON schema
         assert raised.value.data["field"].startswith(f"params.{name}")
 
 
