@@ -53,6 +53,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """An inference's output, in the form of its task, and what it took.
 
+    `logprobs`: of each token, in the form of OpenAI's; where there are several texts, `index` says of which.
     `logprobs`, `tool_calls`: what a surface that has a place for them may show; None: not asked for, or not made.
     """
 

@@ -223,6 +223,9 @@ def test_prompt_longer_than_the_context_is_refused_with_both_lengths_and_alone(g
         ({"suppress_tokens": [100_000]}, "params.suppress_tokens"),
         ({"bad_words_ids": [[5, 100_000]]}, "params.bad_words_ids"),
         ({"num_return_sequences": 2}, "params.num_return_sequences"),
+        ({"logit_bias": {"100000": 1.0}}, "params.logit_bias"),
+        ({"logit_bias": {"the": 1.0}}, "params.logit_bias"),
+        ({"logprobs": True, "num_beams": 2}, "params.logprobs"),
     ],
 )
 def test_settings_that_this_model_cannot_follow_are_named(gpt2: Model, params: dict[str, Any], field: str) -> None:
@@ -270,6 +273,7 @@ EVERY_SETTING = {
     "guidance_scale": 1.5, "seed": 4, "stop": ["zzz"], "json_schema": {"type": "string", "maxLength": 4},
     "regex": "[a-z]{3}", "grammar": 'root ::= "a" root | "b"', "frequency_penalty": 0.5, "presence_penalty": -0.5,
     "return_full_text": True,
+    "logit_bias": {"5": -100.0, "9": 2.5}, "logprobs": False, "top_logprobs": 0,
 }  # fmt: skip
 
 

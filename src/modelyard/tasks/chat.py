@@ -21,7 +21,7 @@ from modelyard.tasks.shared.conversation import (
     read_conversation,
 )
 from modelyard.tasks.shared.generation import Generation, Prompt
-from modelyard.tasks.shared.generation_params import GenerationParams
+from modelyard.tasks.shared.logprobs import LogprobParams
 from modelyard.tasks.shared.prompts import refuse_long_conversation, refuse_streamed_list
 from modelyard.tasks.shared.tool_calls import Offer, names_of
 from modelyard.tasks.text_generation import prompt_of as continued_prompt
@@ -50,7 +50,7 @@ class ChatInputs(Inputs, frozen=True, kw_only=True):
             raise InvalidRequest("messages: missing; accepted: a list of messages, or a text", field="messages")
 
 
-class ChatParams(GenerationParams, frozen=True, kw_only=True):
+class ChatParams(LogprobParams, frozen=True, kw_only=True):
     """How to answer."""
 
     use_template: Annotated[

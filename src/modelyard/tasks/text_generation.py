@@ -12,6 +12,7 @@ from modelyard.tasks.model import Model, TextModel, TextPrompt
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.generation import Generation, Prompt, answer_plain_texts
 from modelyard.tasks.shared.generation_params import GenerationParams
+from modelyard.tasks.shared.logprobs import LogprobParams
 from modelyard.tasks.shared.prompts import refuse_long_prompt, refuse_streamed_list
 from modelyard.tasks.shared.texts import TextInputs, text_length, texts_of
 
@@ -20,7 +21,7 @@ class TextGenerationInputs(TextInputs, frozen=True, kw_only=True):
     """The text to continue, or several."""
 
 
-class TextGenerationParams(GenerationParams, frozen=True, kw_only=True):
+class TextGenerationParams(LogprobParams, frozen=True, kw_only=True):
     """How to continue it."""
 
     return_full_text: Annotated[

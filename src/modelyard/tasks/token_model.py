@@ -43,12 +43,22 @@ Rows = Sequence[TokenRow]
 """The rows of one prompt, which are read and stepped together."""
 
 
+class TokenScore(NamedTuple):
+    """How likely a token was by the model itself, before settings changed that: natural logarithms. `top`: the
+    likeliest tokens at its place and theirs, best first."""
+
+    logprob: float
+    top: Sequence[tuple[int, float]] = ()
+
+
 class Chosen(NamedTuple):
-    """The token that was chosen for a row, which is part of it from now on; or the error that the row met alone."""
+    """The token that was chosen for a row, which is part of it from now on; or the error that the row met alone.
+    `score`: where it was asked for."""
 
     row: TokenRow
     token: int = -1
     error: Exception | None = None
+    score: TokenScore | None = None
 
 
 class Failed(NamedTuple):
@@ -64,7 +74,10 @@ class TokenModel(Protocol):
 
     def find_plan(self, options: Mapping[str, Any]) -> TokenPlan | None:
         """How tokens are chosen by these settings, which are those of `Model.generate`; None: not for rows that come
-        and go. Raises InvalidRequest."""
+        and go. Raises InvalidRequest.
+
+        One more than there: `logprobs`, how many of the likeliest tokens a `TokenScore` has.
+        """
 
     def open_rows(self, ids: Sequence[int], plan: TokenPlan, model: Any = None) -> Rows:
         """The rows of one prompt. Nothing is computed yet. `model`: whose answer they are, this one's with an

@@ -185,6 +185,53 @@ def test_every_setting_is_that_of_a_batch_of_one(gpt2: Any, bench: Callable[...,
         assert one[text] == alone(gpt2, text, params), name
 
 
+def test_how_likely_each_token_was_is_told_beside_others_that_do_not_ask(
+    gpt2: Any, bench: Callable[..., Bench]
+) -> None:
+    one = bench(gpt2)
+    asks = {"max_new_tokens": 12, "logprobs": True, "top_logprobs": 3}
+    changed = {**asks, "temperature": 0.7, "seed": 3, "repetition_penalty": 1.4}
+
+    def beside() -> None:
+        one.ask("I", **asks)
+        one.ask("It is", **changed)
+        one.ask("What", streams=False, max_new_tokens=12, temperature=0.9, num_return_sequences=2, logprobs=True)
+
+    one.ask("Once", beside, max_new_tokens=40)
+    for text, params in (("I", asks), ("It is", changed)):
+        without = {name: value for name, value in params.items() if "logprobs" not in name}
+        assert one[text].output == alone(gpt2, text, without).output
+        ends = one[text].usage.finish_reason == FinishReason.STOP  # by a token that is no part of the text
+        assert len(one[text].logprobs) == one[text].usage.new_tokens - ends > 0
+        check_logprobs(gpt2, text, one[text].logprobs, greedy=params is asks)
+    assert one["Once"] == alone(gpt2, "Once", {"max_new_tokens": 40})
+    assert {each["index"] for each in one["What"].logprobs} == {0, 1}
+    assert one.most_at_once() >= 3
+
+
+def check_logprobs(model: Any, text: str, told: list[dict[str, Any]], *, greedy: bool) -> None:
+    """Against the model's own passes: of the first token, and of all where each is the likeliest."""
+    ids = model.tokenizer(text)["input_ids"]
+    for each in told if greedy else told[:1]:
+        with torch.inference_mode():
+            best = model._model(torch.tensor([ids])).logits[0, -1].log_softmax(-1).topk(3)
+        others = [model.tokenizer.decode([token]) for token in best.indices.tolist()]
+        assert [other["token"] for other in each["top_logprobs"]] == others
+        assert [other["logprob"] for other in each["top_logprobs"]] == pytest.approx(best.values.tolist(), abs=1e-4)
+        if greedy:
+            assert {name: each[name] for name in ("token", "logprob", "bytes")} == each["top_logprobs"][0]
+        ids = [*ids, int(best.indices[0])]
+
+
+def test_a_bias_is_each_rows_own(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    (never,) = gpt2.tokenizer("e")["input_ids"]
+    one = bench(gpt2)
+    biased = {"max_new_tokens": 20, "logit_bias": {str(never): -100.0, "7": 3.0}}
+    one.ask("Once", lambda: one.ask("I", **biased), max_new_tokens=30)
+    assert one["I"] == alone(gpt2, "I", biased)
+    assert one["Once"] == alone(gpt2, "Once", {"max_new_tokens": 30})
+
+
 def test_prompts_that_wait_are_read_together(gpt2: Any, bench: Callable[..., Bench]) -> None:
     one = bench(gpt2, start=False)
     for text in TEXTS[:3]:

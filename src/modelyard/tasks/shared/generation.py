@@ -19,6 +19,7 @@ from modelyard.tasks.shared.detokenizer import Detokenizer
 from modelyard.tasks.shared.encoding import Row, collate
 from modelyard.tasks.shared.generated_text import GeneratedText
 from modelyard.tasks.shared.generation_params import GenerationParams, options_of
+from modelyard.tasks.shared.logprobs import refuse_logprobs
 from modelyard.tasks.shared.texts import answer_texts
 from modelyard.tasks.shared.tool_calls import CalledText, Offer, ToolCall
 
@@ -55,7 +56,8 @@ class Prompt:
 class WrittenText:
     """One text that was written. `new_tokens`: an end token counts, as it was made; what comes after a stop string does
     not. `tool_calls`: functions that it calls, which are no part of the text. `stop`: the stop string that it has ended
-    before, where that is told.
+    before, where that is told. `logprobs`: of its tokens, see
+    `logprobs.describe_score`; None: not asked for.
     """
 
     text: str
@@ -63,6 +65,7 @@ class WrittenText:
     finish_reason: FinishReason
     tool_calls: tuple[ToolCall, ...] = ()
     stop: str | None = None
+    logprobs: list[dict[str, Any]] | None = None
 
 
 Texts = Sequence[WrittenText | list[WrittenText]]
@@ -121,6 +124,7 @@ class Generation:
         """`texts`, where there are any. Raises InferenceFailed where there are not."""
         if self.texts is None:
             raise InferenceFailed("This task cannot be done by a model that reads texts only.")
+        refuse_logprobs(call.params)
         return self.texts(model, call)
 
     def run(self, model: Model, calls: Sequence[Call[Any, Any]]) -> Sequence[Any | ModelyardError]:
@@ -162,7 +166,10 @@ def outcome_of(
     several = asks_for_several(call.params)
     texts = [list(row) if several else row[0] for row in written]
     usage = usage_of([one for row in written for one in row], prompt_tokens, cached_tokens)
-    return Outcome(generation.answer(call, texts), usage)
+    told = [one.logprobs for row in written for one in row if one.logprobs is not None]
+    if len(told) > 1:  # each token says which of the texts it is of
+        told = [[{"index": index, **token} for index, tokens in enumerate(told) for token in tokens]]
+    return Outcome(generation.answer(call, texts), usage, logprobs=told[0] if told else None)
 
 
 def usage_of(written: Sequence[WrittenText], prompt_tokens: Sequence[int], cached_tokens: int = 0) -> Usage:
@@ -198,6 +205,7 @@ def write(generation: Generation, model: Model, rows: Sequence[CallAndPrompt]) -
     if not rows:
         return []
     params: GenerationParams = rows[0][0].params
+    refuse_logprobs(params)
     options = {**options_of(params, model), **generation.options(model, params)}
     written: dict[int, list[WrittenText]] = {}
     for group in group_by_shape([prompt.arrays for _, prompt in rows]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
@@ -18,6 +19,7 @@ Share = Annotated[float, Meta(gt=0, le=1)]
 Cutoff = Annotated[float, Meta(ge=0, lt=1)]
 Penalty = Annotated[float, Meta(gt=0, le=100)]
 Deduction = Annotated[float, Meta(ge=-2, le=2)]
+Bias = Annotated[float, Meta(ge=-100, le=100)]
 MOST_SEQUENCES = 16
 MOST_FORM = 100_000
 """Characters of a regular expression or a grammar."""
@@ -121,6 +123,10 @@ class GenerationParams(Params, frozen=True, kw_only=True):
     encoder_no_repeat_ngram_size: Annotated[
         Count | None, Meta(description="no sequence of this many tokens is taken over from the input; 0 is off")
     ] = None
+    logit_bias: Annotated[
+        Annotated[dict[str, Bias], Meta(min_length=1, max_length=1024)] | None,
+        Meta(description="by token id, what is added to its score before a token is chosen, -100 to 100"),
+    ] = None
     bad_words_ids: Annotated[
         Annotated[list[Annotated[TokenIds, Meta(min_length=1)]], Meta(min_length=1, max_length=1024)] | None,
         Meta(description="token sequences that must not be made, each a list of ids"),
@@ -217,7 +223,7 @@ class GenerationParams(Params, frozen=True, kw_only=True):
                 raise InvalidRequest(field=f"params.{name}", got=getattr(self, name), accepted=accepted)
 
 
-_OWN = ("seed", "stop", *FORMS)
+_OWN = ("seed", "stop", "logit_bias", *FORMS)
 _IMPLY_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 _TOKEN_IDS = tuple(name for name in GenerationParams.__struct_fields__ if "token" in name and "new_tokens" not in name)
 
@@ -234,11 +240,22 @@ def options_of(params: GenerationParams, model: Model) -> dict[str, Any]:
         options["do_sample"] = True
     if options.get("do_sample") is False:
         options = {name: value for name, value in options.items() if name not in _IMPLY_SAMPLING}
+    if params.logit_bias is not None:
+        options["sequence_bias"] = biases_of(params.logit_bias, model.config.get("vocab_size"))
     if params.seed is not None:
         options["seed"] = params.seed
     if (form := params.form) is not None:
         options["form"] = form
     return options
+
+
+def biases_of(logit_bias: Mapping[str, float], vocabulary: int | None) -> list[tuple[list[int], float]]:
+    """The same as the library takes it. Raises InvalidRequest for token ids that the model does not have."""
+    for token in logit_bias:
+        if not (token.isascii() and token.isdecimal()) or (vocabulary is not None and int(token) >= vocabulary):
+            accepted = "token ids" if vocabulary is None else f"token ids below {vocabulary}"
+            raise InvalidRequest(field="params.logit_bias", got=token, accepted=accepted)
+    return [([int(token)], float(bias)) for token, bias in logit_bias.items()]
 
 
 def refuse_unknown_tokens(options: dict[str, Any], vocabulary: int | None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.errors import InvalidRequest
-from modelyard.tasks.shared.generation_params import FORMS, GenerationParams, TextForm
+from modelyard.tasks.shared.generation_params import FORMS, GenerationParams, TextForm, biases_of
 from modelyard.worker.runtimes.grammar_text import write_grammar
 
 GREEDY = {"temperature": 0, "samplers": ["penalties", "temperature"]}
@@ -30,7 +30,8 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """Settings that imply sampling; they are read by nothing else."""
 TAKEN = frozenset({
     *SAMPLING, "do_sample", "repetition_penalty", "seed", "stop", "max_new_tokens", "max_length", "max_time",
-    "num_return_sequences", "suppress_tokens", "min_new_tokens", "frequency_penalty", "presence_penalty", *FORMS,
+    "num_return_sequences", "suppress_tokens", "min_new_tokens", "frequency_penalty", "presence_penalty", "logit_bias",
+    *FORMS,
 })  # fmt: skip
 WITHOUT_EFFECT = frozenset({
     "use_cache", "renormalize_logits", "remove_invalid_values", "early_stopping", "length_penalty", "pad_token_id",
@@ -38,7 +39,7 @@ WITHOUT_EFFECT = frozenset({
 """Settings that change no answer here: of beam search, of batches with padding, of how the work is done."""
 NEUTRAL: Mapping[str, float] = {
     "num_beams": 1, "epsilon_cutoff": 0, "eta_cutoff": 0, "encoder_repetition_penalty": 1, "no_repeat_ngram_size": 0,
-    "encoder_no_repeat_ngram_size": 0, "guidance_scale": 1, "min_length": 0,
+    "encoder_no_repeat_ngram_size": 0, "guidance_scale": 1, "min_length": 0, "logprobs": 0, "top_logprobs": 0,
 }  # fmt: skip
 """Settings that llama.cpp has not, with the value that means nothing."""
 
@@ -90,8 +91,9 @@ def plan_writing(params: GenerationParams, values: Mapping[str, Any]) -> GgufPla
         "stop": [stop] if isinstance(stop, str) else list(stop or ()),
         "ignore_eos": must_go_on(params),
     }
-    if params.suppress_tokens:
-        request["logit_bias"] = [[token, False] for token in params.suppress_tokens]
+    biases = [[*token, bias] for token, bias in biases_of(params.logit_bias or {}, None)]
+    if biases or params.suppress_tokens:
+        request["logit_bias"] = biases + [[token, False] for token in params.suppress_tokens or ()]
     if (form := params.form) is not None:
         request["grammar"] = write_grammar(form)
     return GgufPlan(request, params.max_new_tokens, params.max_length, params.seed, texts, params.max_time, params.form)

@@ -16,6 +16,7 @@ from transformers import LogitsProcessorList
 from transformers.generation import logits_process as library
 from transformers.generation.configuration_utils import GenerationMode
 
+from modelyard.tasks.token_model import TokenScore
 from modelyard.worker.runtimes.generation_settings import UNSET_LENGTHS, new_token_limit, new_token_minimum
 from modelyard.worker.runtimes.grammars import GrammarProcessor
 from modelyard.worker.runtimes.stepping import MinimumLengths, occurrence_penalties
@@ -35,13 +36,15 @@ _WHOLE_BATCH = ("guidance_scale", "stop_strings", "token_healing", "dola_layers"
 class ChoicePlan:
     """See `tasks.token_model.TokenPlan`. `config`: a request's settings, filled in as the library does. `window`: most
     tokens of prompt and answer together, when limited. `seed`: None: every call differs. `grammar`: opens what holds
-    the texts to one prompt to a form; None: they are free."""
+    the texts to one prompt to a form; None: they are free. `logprobs`: how many of the likeliest tokens are told beside
+    each; None: nothing is."""
 
     model: Any
     config: Any
     seed: int | None
     window: int | None
     grammar: Callable[[], GrammarProcessor] | None = None
+    logprobs: int | None = None
 
     @cached_property
     def sequences(self) -> int:
@@ -108,10 +111,11 @@ def plan_choice(
     seed: int | None,
     window: int | None,
     open_grammar: Callable[[frozenset[int]], GrammarProcessor] | None = None,
+    logprobs: int | None = None,
 ) -> ChoicePlan | None:
     """How tokens are chosen by a request's settings; None where the library's own loop has to run them.
 
-    `open_grammar`: what holds texts to a form, given the ids that end them.
+    `open_grammar`: what holds texts to a form, given the ids that end them. `logprobs`: see ChoicePlan.
     """
     filled = model._prepare_generation_config(config)[0]
     # The library's own defaults for lengths are not ours.
@@ -123,7 +127,8 @@ def plan_choice(
     if own_loop or filled.get_generation_mode() not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
         return None
     ends = frozenset(filled.eos_token_id or ())
-    return ChoicePlan(model, filled, seed, window, None if open_grammar is None else partial(open_grammar, ends))
+    grammar = None if open_grammar is None else partial(open_grammar, ends)
+    return ChoicePlan(model, filled, seed, window, grammar, logprobs)
 
 
 class PromptChoice:
@@ -196,6 +201,23 @@ def choose_tokens(rows: Sequence[Choosing], logits: torch.Tensor) -> list[int | 
         for index, token in zip(indices, choose_alone(choice, rows, indices, logits, processed), strict=True):
             chosen[index] = token
     return chosen
+
+
+def score_tokens(
+    rows: Sequence[Choosing], tokens: Sequence[int | Exception], logits: torch.Tensor
+) -> dict[int, TokenScore]:
+    """How likely the chosen tokens were, of the rows that ask for it, by the place of the row."""
+    places = [place for place, row in enumerate(rows) if row.choice.plan.logprobs is not None]
+    if not places:
+        return {}
+    scores: dict[int, TokenScore] = {}
+    for place, logprobs in zip(places, torch.log_softmax(logits[places].float(), dim=-1), strict=True):
+        token, count = tokens[place], rows[place].choice.plan.logprobs or 0
+        if isinstance(token, int):
+            best = logprobs.topk(min(count, len(logprobs)))
+            top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+            scores[place] = TokenScore(float(logprobs[token]), top)
+    return scores
 
 
 def process_together(plan: ChoicePlan, logits: torch.Tensor) -> Sequence[torch.Tensor | None]:

@@ -21,7 +21,14 @@ from modelyard.worker.runtimes.generation_settings import resolve_settings
 from modelyard.worker.runtimes.grammars import Grammars
 from modelyard.worker.runtimes.kept_prefixes import FEWEST_SHARED, KeptPrefixes, KeptRow, Parts, count_common
 from modelyard.worker.runtimes.row_cache import GROWTH, RowCache
-from modelyard.worker.runtimes.token_choice import ChoicePlan, Choosing, PromptChoice, choose_tokens, plan_choice
+from modelyard.worker.runtimes.token_choice import (
+    ChoicePlan,
+    Choosing,
+    PromptChoice,
+    choose_tokens,
+    plan_choice,
+    score_tokens,
+)
 
 LENGTH_RATIO = 2.0
 """Rows in one batch differ in length by at most this factor: a short row costs as much as the longest beside it."""
@@ -128,10 +135,12 @@ class TokenRows:
 
     def find_plan(self, options: Mapping[str, Any]) -> ChoicePlan | None:
         """See TokenModel."""
-        config, seed = resolve_settings(self._defaults, options, self._pad_token_id)
+        settings = dict(options)
+        logprobs = settings.pop("logprobs", None)
+        config, seed = resolve_settings(self._defaults, settings, self._pad_token_id)
         form = options.get("form")
         opened = None if form is None else partial(self._grammars.open, form)
-        return plan_choice(self._model, config, seed, self._window, opened)
+        return plan_choice(self._model, config, seed, self._window, opened, logprobs)
 
     def open_rows(self, ids: Sequence[int], plan: Any, model: Any = None) -> list[Row]:
         """See TokenModel."""
@@ -165,7 +174,7 @@ class TokenRows:
                     return ()
                 self._reading.remove(batch)
                 self._start_stepping(batch)
-                return note_chosen(rows, choose_tokens([row.choosing for row in rows], logits))
+                return choose_next(rows, logits)
         except Exception as error:  # noqa: BLE001 - whatever model code raises is its rows' affair
             self._forget(rows)
             return [Failed(rows, error)]
@@ -312,7 +321,7 @@ class TokenRows:
         try:
             with torch.inference_mode(), batch_errors({"input_ids": torch.empty(len(rows), batch.cache.width)}):
                 logits = self._pass(batch, torch.tensor([[row.ids[-1]] for row in rows]), [1] * len(rows))
-                return note_chosen(rows, choose_tokens([row.choosing for row in rows], logits))
+                return choose_next(rows, logits)
         except Exception as error:  # noqa: BLE001 - as above
             self._forget(rows)
             return [Failed(rows, error)]
@@ -349,13 +358,16 @@ def are_near(one: int, other: int) -> bool:
     return high <= low * LENGTH_RATIO
 
 
-def note_chosen(rows: Sequence[Row], tokens: Sequence[int | Exception]) -> list[Chosen | Failed]:
-    """Adds each row's token to it."""
+def choose_next(rows: Sequence[Row], logits: torch.Tensor) -> list[Chosen | Failed]:
+    """Adds its next token to each row."""
+    choosing = [row.choosing for row in rows]
+    tokens = choose_tokens(choosing, logits)
+    scores = score_tokens(choosing, tokens, logits)
     answers: list[Chosen | Failed] = []
-    for row, token in zip(rows, tokens, strict=True):
+    for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
         if isinstance(token, Exception):
             answers.append(Chosen(row, error=token))
         else:
             row.ids.append(token)
-            answers.append(Chosen(row, token))
+            answers.append(Chosen(row, token, score=scores.get(place)))
     return answers

@@ -17,6 +17,7 @@ from modelyard.tasks.base import Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared.generation import Generation
 from modelyard.tasks.shared.generation_params import options_of
+from modelyard.tasks.shared.logprobs import count_alternatives
 from modelyard.tasks.token_model import Chosen, Failed, TokenModel, TokenPlan, TokenRow
 from modelyard.worker.schedulers.base import do_nothing
 from modelyard.worker.schedulers.batches import (
@@ -155,6 +156,8 @@ class Tokens(Batcher):
         if pending.key not in self._plans:
             params, model = pending.call.params, pending.model
             options = {**options_of(params, model), **self._generation.options(model, params)}
+            if (alternatives := count_alternatives(params)) is not None:
+                options["logprobs"] = alternatives
             while len(self._plans) >= MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
             self._plans[pending.key] = self._rows.find_plan(options)
@@ -280,7 +283,7 @@ class Tokens(Batcher):
             self._end_call(prompt, as_answer(chosen.error, self.task))
             return
         try:
-            if not prompt.take(chosen.row, chosen.token, now):
+            if not prompt.take(chosen, now):
                 return
         except BaseException as error:
             if not isinstance(error, Exception) and not is_panic(error):

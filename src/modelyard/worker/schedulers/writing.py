@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from modelyard.errors import ModelyardError
 from modelyard.protocol import FinishReason
@@ -18,7 +19,8 @@ from modelyard.tasks.shared.generation import (
     outcome_of,
     show_prompt,
 )
-from modelyard.tasks.token_model import Rows, TokenModel, TokenPlan, TokenRow
+from modelyard.tasks.shared.logprobs import count_alternatives, describe_score
+from modelyard.tasks.token_model import Chosen, Rows, TokenModel, TokenPlan, TokenRow, TokenScore
 from modelyard.worker.schedulers.batches import Pending
 
 
@@ -30,10 +32,13 @@ class Text:
     text: GeneratedText
     longest: int
     tokens: int = 0
+    scores: list[tuple[int, TokenScore]] = field(default_factory=list)
 
-    def take(self, token: int, plan: TokenPlan) -> FinishReason | None:
+    def take(self, token: int, score: TokenScore | None, plan: TokenPlan) -> FinishReason | None:
         """Adds a token; why the text ends with it, if it does. Raises what decoding raises."""
         self.tokens += 1
+        if score is not None and token not in plan.ends:
+            self.scores.append((token, score))
         at_length = self.tokens >= self.longest
         if token in plan.ends:
             return FinishReason.LENGTH if plan.forces_end and at_length else FinishReason.STOP
@@ -76,10 +81,11 @@ class PromptTexts:
         """Tokens that are yet to be read."""
         return next(iter(self.texts)).unread
 
-    def take(self, row: TokenRow, token: int, now: float) -> bool:
+    def take(self, chosen: Chosen, now: float) -> bool:
         """Adds a token to a row's text; whether that was its last."""
+        row = chosen.row
         text = self.texts[row]
-        reason = text.take(token, self.call.plan)
+        reason = text.take(chosen.token, chosen.score, self.call.plan)
         if reason is None and self.call.pending.ends():
             reason = FinishReason.CANCELLED
         if reason is None and self.ends_at is not None and now >= self.ends_at:
@@ -89,7 +95,12 @@ class PromptTexts:
         del self.texts[row]
         made = GeneratedTokens((), text.tokens, reason)
         self.call.spared[self.index] = row.spared
-        self.call.note_written(self.index, text.place, finish_text(text.text, self.prompt, made))
+        written = finish_text(text.text, self.prompt, made)
+        if count_alternatives(self.call.pending.call.params) is not None:
+            tokenizer = self.call.tokenizer
+            scores = [describe_score(tokenizer, token, score) for token, score in text.scores]
+            written = replace(written, logprobs=scores)
+        self.call.note_written(self.index, text.place, written)
         return True
 
 
@@ -102,6 +113,7 @@ class WrittenCall:
     generation: Generation
     plan: TokenPlan
     prompts: tuple[Prompt, ...] = ()
+    tokenizer: Any = None
     written: dict[tuple[int, int], WrittenText] = field(default_factory=dict)
     spared: dict[int, int] = field(default_factory=dict)
     is_begun: bool = False
@@ -124,7 +136,7 @@ class WrittenCall:
 def open_call(pending: Pending, generation: Generation, plan: TokenPlan, rows_of: TokenModel) -> list[PromptTexts]:
     """The prompts of a call. Raises what they make wrong."""
     model: Model = pending.model
-    call = WrittenCall(pending, generation, plan, tuple(generation.prompts(model, pending.call)))
+    call = WrittenCall(pending, generation, plan, tuple(generation.prompts(model, pending.call)), model.tokenizer)
     return [open_prompt(call, index, prompt, model, rows_of) for index, prompt in enumerate(call.prompts)]
 
 

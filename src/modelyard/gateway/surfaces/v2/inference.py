@@ -35,7 +35,8 @@ class V2Inference(Surface):
         """The envelope, or the file itself; of a stream only the URL of what was made, after a line for each step."""
         streams = request.inference.stream
         if request.task.makes is None:
-            return Payload(b"" if streams else envelope(outcome.output))
+            told = {} if outcome.logprobs is None else {"logprobs": outcome.logprobs}
+            return Payload(b"" if streams else envelope(outcome.output, **told))
         made = read_made(outcome.output)
         if not streams and not request.inference.json:
             return Payload(made.data, made.media_type)
