@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,6 +25,9 @@ NEW_TOKENS = 32
 LONG_TOKENS = 4000
 STREAMS = 4
 STREAM_TOKENS = 400
+CHAT_TOKENS = 1000
+ARRIVALS = 48
+SHARE_OF_PEAK = 0.7
 
 
 def run() -> bool:
@@ -89,6 +93,11 @@ def measure(folder: Path) -> bool:
         ratio("16 unstreamed against a static batch of 16", unstreamed, batch, at_least=0.93),
         ratio("first token of 16 against the library's alone", first, first_lone, at_most=4.0),
         at_most(f"longest pause while {LONG_TOKENS} tokens arrive", bench.longest_pause(), 4.0, "median steps"),
+    ]
+    peak = median(streamed) / NEW_TOKENS
+    kept += [
+        at_most("first token of a chat's next turn, of one alike", bench.next_turn(), 0.5, "of its time"),
+        at_most("p99 of the time per token, arrivals by chance", bench.arrivals(SHARE_OF_PEAK * peak), 2.0, "medians"),
     ]
     bench.close()
     return all(kept)
@@ -163,16 +172,45 @@ class Bench:
         steps = median(gap for at, gap in gaps if at < arrived)
         return max(gap for at, gap in gaps if arrived <= at <= over) / steps
 
+    def next_turn(self) -> float:
+        """The time to the first token of a text that goes on from one that has just been written, as a share of that of
+        another one as long."""
+        shares = []
+        for _ in range(ROUNDS):
+            first, other = self._text(CHAT_TOKENS), self._text(CHAT_TOKENS + PROMPT_TOKENS)
+            self.write(0, NEW_TOKENS, text=first)
+            times = []
+            for text in (f"{first} {self._text(PROMPT_TOKENS)}", other):
+                began = time.perf_counter()
+                times.append(self.write(0, 2, text=text)[1] - began)
+            shares.append(times[0] / times[1])
+        return median(shares)
+
+    def arrivals(self, per_s: float) -> float:
+        """Streams that come by chance, so many a second on average: the p99 of their times per token, in medians."""
+        per_token: list[float] = []
+
+        def ask(after_s: float) -> None:
+            time.sleep(after_s)
+            pieces = self.write(PROMPT_TOKENS, NEW_TOKENS)
+            per_token.append((pieces[-1] - pieces[1]) / (len(pieces) - 2))
+
+        moments = itertools.accumulate(self._draw.expovariate(per_s) for _ in range(ARRIVALS))
+        run_together([partial(ask, moment) for moment in moments])
+        return sorted(per_token)[int(0.99 * len(per_token))] / median(per_token)
+
     def write(
         self,
         prompt_tokens: int,
         new_tokens: int,
         *,
         streams: bool = True,
+        text: str | None = None,
         pieces: list[float] | None = None,
         after: tuple[int, Callable[[], None]] | None = None,
     ) -> list[float]:
-        """One request; when each piece of it came. `after`: called with the piece of that number."""
+        """One request; when each piece of it came. `text`: in place of one of so many tokens. `after`: called with the
+        piece of that number."""
         from modelyard.tasks.base import Call
         from modelyard.tasks.text_generation import TextGenerationInputs, TextGenerationParams
 
@@ -185,7 +223,7 @@ class Bench:
                 after[1]()
 
         params = TextGenerationParams(max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False)
-        call = Call(TextGenerationInputs(text=self._text(prompt_tokens)), params, emit if streams else None)
+        call = Call(TextGenerationInputs(text=text or self._text(prompt_tokens)), params, emit if streams else None)
         self._scheduler.submit(call, lambda _: done.set())
         done.wait()
         return seen
