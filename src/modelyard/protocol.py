@@ -53,14 +53,13 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """An inference's output, in the form of its task, and what it took.
 
-    `logprobs`: of each token, in the form of OpenAI's; where there are several texts, `index` says of which.
-    `logprobs`, `tool_calls`: what a surface that has a place for them may show; None: not asked for, or not made.
+    `logprobs`: of each token, in the form of OpenAI's; where there are several texts, `index` says of which. None: not
+    asked for.
     """
 
     output: Any
     usage: Usage = Usage()
     logprobs: list[dict[str, Any]] | None = None
-    tool_calls: list[dict[str, Any]] | None = None
 
 
 # --- how far a worker has got ---

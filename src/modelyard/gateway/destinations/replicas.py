@@ -164,7 +164,7 @@ class Attempt:
             self._first_piece_us, self.took_us, self._queued_us,
             told.finish_reasons, told.cached_tokens, told.stop_sequence,
         )  # fmt: skip
-        return Outcome(outcome.output, times, outcome.logprobs, outcome.tool_calls)
+        return Outcome(outcome.output, times, outcome.logprobs)
 
     async def _pass_on(self, exchange: Exchange, piece: str) -> None:
         if self._on_piece is not None:
