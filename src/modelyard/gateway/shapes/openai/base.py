@@ -101,18 +101,31 @@ def code_of(error: BaseException) -> str | None:
     return CODES.get(type(error), error.code)
 
 
+class PromptDetails(OpenAIShape, frozen=True, kw_only=True):
+    """What the prompt was made of."""
+
+    cached_tokens: Annotated[int, described("Tokens of it that were not read again, as an earlier text began so.")]
+
+
 class CompletionUsage(OpenAIShape, frozen=True, kw_only=True):
     """The tokens that a request took."""
 
     prompt_tokens: Annotated[int, described("Tokens that the model read.")]
     completion_tokens: Annotated[int | UnsetType, described("Tokens that it made, all choices together.")] = UNSET
     total_tokens: Annotated[int, described("Both.")]
+    prompt_tokens_details: Annotated[
+        PromptDetails | UnsetType, described("Where the model keeps what it has read.")
+    ] = UNSET
 
 
 def show_usage(usage: Usage) -> CompletionUsage:
     """What an inference that writes took."""
     read, made = usage.prompt_tokens or 0, usage.new_tokens or 0
-    return CompletionUsage(prompt_tokens=read, completion_tokens=made, total_tokens=read + made)
+    kept = usage.cached_tokens
+    details = UNSET if kept is None else PromptDetails(cached_tokens=kept)
+    return CompletionUsage(
+        prompt_tokens=read, completion_tokens=made, total_tokens=read + made, prompt_tokens_details=details
+    )
 
 
 def reason_of(usage: Usage, place: int) -> str:

@@ -47,9 +47,37 @@ class ChatBody(WritingBody, frozen=True, kw_only=True):
     parallel_tool_calls: Annotated[
         bool | None, described("False: one call where tool_choice demands one; elsewhere the model decides.")
     ] = None
+    logprobs: Annotated[
+        bool | None, described("Say how likely each token was, where the model is a causal one on torch.")
+    ] = None
+    top_logprobs: Annotated[
+        Annotated[int, Meta(ge=0, le=20)] | None,
+        described("With logprobs: so many of the likeliest tokens at each place.", accepted="0 to 20"),
+    ] = None
     modalities: Annotated[
         list[Literal["text"]] | None, described('["text"]: answers are texts.', accepted='["text"]')
     ] = None
+
+
+class TokenAlternative(OpenAIShape, frozen=True, kw_only=True):
+    """A token, and how likely it was at its place."""
+
+    token: Annotated[str, described("Its text.")]
+    logprob: Annotated[float, described("The natural logarithm of its likelihood, before settings changed it.")]
+    bytes: Annotated[list[int] | None, described("The text in UTF-8; null for a part of a character.")]
+
+
+class TokenLogprob(TokenAlternative, frozen=True, kw_only=True):
+    """A token of the answer."""
+
+    top_logprobs: Annotated[list[TokenAlternative], described("The likeliest at its place, best first.")]
+
+
+class ChoiceLogprobs(OpenAIShape, frozen=True, kw_only=True):
+    """How likely the tokens of an answer were."""
+
+    content: Annotated[list[TokenLogprob], described("Each token, in order.")]
+    refusal: Annotated[None, described("Always null.")] = None
 
 
 class ChatMessage(OpenAIShape, frozen=True, kw_only=True):
@@ -66,7 +94,9 @@ class ChatChoice(OpenAIShape, frozen=True, kw_only=True):
 
     index: Annotated[int, described("From 0.")]
     message: Annotated[ChatMessage, described("The assistant's message.")]
-    logprobs: Annotated[None, described("Always null.")] = None
+    logprobs: Annotated[ChoiceLogprobs | None, described("With logprobs: how likely its tokens were; else null.")] = (
+        None
+    )
     finish_reason: Annotated[str, described("stop, length where the most tokens were reached, or tool_calls.")]
 
 
@@ -96,7 +126,9 @@ class ChatChunkChoice(OpenAIShape, frozen=True, kw_only=True):
 
     index: Annotated[int, described("From 0.")] = 0
     delta: Annotated[ChatDelta, described("What it adds.")]
-    logprobs: Annotated[None, described("Always null.")] = None
+    logprobs: Annotated[
+        ChoiceLogprobs | None, described("With logprobs, in the last event with a choice: of all its tokens.")
+    ] = None
     finish_reason: Annotated[str | None, described("In the last event with a choice; else null.")] = None
 
 

@@ -60,6 +60,13 @@ class WritingBody(OpenAIShape, frozen=True, kw_only=True):
         Penalty,
         described("Above 0: the likelihood of a token falls once it has been made.", accepted="a number from -2 to 2"),
     ] = None
+    logit_bias: Annotated[
+        dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None,
+        described(
+            "By token id, what is added to its score before a token is chosen.",
+            accepted="an object of token ids and numbers from -100 to 100",
+        ),
+    ] = None
     timeout: Annotated[
         float | None, described("Seconds that the request may take in all.", accepted="a number of seconds above 0")
     ] = None

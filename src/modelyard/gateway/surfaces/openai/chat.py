@@ -19,6 +19,8 @@ from modelyard.gateway.shapes.openai.chat import (
     ChatCompletion,
     ChatDelta,
     ChatMessage,
+    ChoiceLogprobs,
+    TokenLogprob,
 )
 from modelyard.gateway.surfaces.base import Payload, UnifiedBody
 from modelyard.gateway.surfaces.foreign import EVENTS, MARK, around, encode, event, now, refuse_task, timing
@@ -63,7 +65,7 @@ class ChatCompletions(OpenAISurface):
         return {
             "messages": body.messages,
             **tools_of(body),
-            "params": params_of(body, asked.extras, most_tokens(body)) | form_of(body),
+            "params": params_of(body, asked.extras, most_tokens(body)) | form_of(body) | likelihoods_of(body),
             "stream": body.stream and (body.n or 1) == 1,
         }
 
@@ -103,7 +105,12 @@ def completion(request: ModelRequest, outcome: Outcome) -> ChatCompletion:
     """The whole answer."""
     asked: Asked = request.asked
     choices = [
-        ChatChoice(index=at, message=show_message(message), finish_reason=why_ended(message, outcome, at))
+        ChatChoice(
+            index=at,
+            message=show_message(message),
+            logprobs=show_logprobs(outcome, at),
+            finish_reason=why_ended(message, outcome, at),
+        )
         for at, message in enumerate(messages_of(outcome.output))
     ]
     return ChatCompletion(
@@ -115,9 +122,16 @@ def completion(request: ModelRequest, outcome: Outcome) -> ChatCompletion:
     )
 
 
-def chunk(request: ModelRequest, delta: ChatDelta, place: int = 0, reason: str | None = None) -> bytes:
+def chunk(
+    request: ModelRequest,
+    delta: ChatDelta,
+    place: int = 0,
+    reason: str | None = None,
+    logprobs: ChoiceLogprobs | None = None,
+) -> bytes:
     """An event with what it adds to the answer number `place`."""
-    return chunk_event(request, [ChatChunkChoice(index=place, delta=delta, finish_reason=reason)])
+    choice = ChatChunkChoice(index=place, delta=delta, logprobs=logprobs, finish_reason=reason)
+    return chunk_event(request, [choice])
 
 
 def chunk_event(
@@ -143,9 +157,22 @@ def ending(request: ModelRequest, outcome: Outcome) -> bytes:
     for at, message in enumerate(messages_of(outcome.output)):
         calls = split_calls(show_calls(message))
         ends += [chunk(request, ChatDelta(tool_calls=[call]), at) for call in calls]
-        ends.append(chunk(request, ChatDelta(), at, why_ended(message, outcome, at)))
+        ends.append(chunk(request, ChatDelta(), at, why_ended(message, outcome, at), show_logprobs(outcome, at)))
     usage = [chunk_event(request, [], show_usage(outcome.usage))] if wants_usage(asked.body) else []
     return b"".join([*ends, *usage, DONE])
+
+
+def likelihoods_of(body: ChatBody) -> dict[str, Any]:
+    """The params that ask how likely tokens were."""
+    return {"logprobs": True, "top_logprobs": body.top_logprobs or 0} if body.logprobs else {}
+
+
+def show_logprobs(outcome: Outcome, place: int) -> ChoiceLogprobs | None:
+    """How likely the tokens of the answer number `place` were; None: nobody asked."""
+    if outcome.logprobs is None:
+        return None
+    own = [token for token in outcome.logprobs if token.get("index", 0) == place]
+    return ChoiceLogprobs(content=msgspec.convert(own, list[TokenLogprob]))
 
 
 def show_message(message: Mapping[str, Any]) -> ChatMessage:

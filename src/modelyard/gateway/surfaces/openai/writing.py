@@ -15,7 +15,6 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "best_of": (1,),
     "function_call": ("none", "auto"),
     "functions": ([],),
-    "logit_bias": ({},),
     "logprobs": (False,),
     "reasoning_effort": ("none",),
     "suffix": ("",),
@@ -45,6 +44,7 @@ def params_of(body: WritingBody, extras: Mapping[str, Any], most_tokens: int | N
         "seed": None if body.seed is None else body.seed & SEED_MASK,
         "frequency_penalty": body.frequency_penalty or None,
         "presence_penalty": body.presence_penalty or None,
+        "logit_bias": body.logit_bias or None,
     }
     if body.n is not None and body.n > 1:
         if body.temperature == 0:
