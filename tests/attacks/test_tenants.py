@@ -20,7 +20,7 @@ NOT_REPEATED = "It asks every call once, and looks at what is told."
 THEIRS, MINE, MISTYPED = "hidden-org/their-model", "open-org/my-model", "hidden-org/their-modle"
 MEMORY_GB = "0.14"
 """One of the two models fits, and not the other beside it."""
-LISTS_OF_MODELS = ("/models/v2/list/models", "/model/list")
+LISTS_OF_MODELS = ("/models/v2/list/models", "/model/list", "/v1/models", "/models/v2/openai/v1/models")
 """What the server offers, to everybody."""
 SHORT = {"text": "the cat", "params": {"max_new_tokens": 2}}
 

@@ -52,6 +52,14 @@ def test_a_changed_image_is_the_librarys(load: Load, ask: Ask) -> None:
     np.testing.assert_array_equal(png_pixels(answer), as_pixels(expected))
 
 
+@pytest.mark.parametrize("more", [{}, {"strength": 0.9}, {"strength": 0.1, "num_inference_steps": 9}])
+def test_too_few_steps_for_any_to_be_taken_are_refused(load: Load, ask: Ask, more: dict[str, Any]) -> None:
+    model = load("image_to_image", "image-pipeline")
+    error = ask(TASK, model, {**BODY, "params": {"num_inference_steps": 1, **more}})
+    assert isinstance(error, InvalidRequest)
+    assert error.data["field"] == "params.num_inference_steps"
+
+
 def test_a_filled_in_image_is_the_librarys(load: Load, ask: Ask) -> None:
     model = load("inpainting", "image-pipeline")
     params = {"num_inference_steps": 4, "height": 24, "width": 40}

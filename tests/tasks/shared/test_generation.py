@@ -83,7 +83,7 @@ def test_one_text_that_was_cut_makes_the_whole_answer_cut(script: Model) -> None
 def test_a_stop_string_ends_the_count_where_it_ends_the_text(script: Model, params: dict[str, Any]) -> None:
     written = SCRIPT.partition("☕")[0] + "☕"
     found = usage(TEXT_GENERATION, script, {"text": "!", "params": {"stop": "☕", "max_new_tokens": 60, **params}})
-    assert found == Usage(1, length(script, written), FinishReason.STOP)
+    assert found == Usage(1, length(script, written), FinishReason.STOP, stop_sequence="☕")
 
 
 def test_a_client_that_left_is_a_reason(gpt2: Model) -> None:

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,7 @@ class DiffusersPipeline:
         taken = inspect.signature(pipeline.__call__).parameters
         self._arguments = PipelineArguments(type(pipeline).__name__, taken)
         self.settings = frozenset(self._arguments.names)
+        self._strength = find_strength(pipeline) if "strength" in self.settings else None
         self.rate = find_rate(pipeline) if head == "audio-pipeline" else 0
         self._in_frames = head == "video-pipeline"
         self._outputs = result_fields(_MAKES[head])
@@ -205,6 +207,13 @@ class DiffusersPipeline:
                 got=steps,
                 accepted=f"at most {self._most_steps}, as many as the model was trained with",
             )
+        strength = options.get("strength", self._strength)
+        if steps and strength is not None and int(steps * strength) == 0:
+            raise InvalidRequest(
+                field="params.num_inference_steps",
+                got=steps,
+                accepted=f"at least {ceil(1 / strength)}: of strength {strength:g} as large a part of them is taken",
+            )
 
     def _read(self, result: Any) -> Array:
         """What the call has made. Raises InferenceFailed when the pipeline makes something else."""
@@ -220,6 +229,12 @@ class DiffusersPipeline:
         if self._in_frames and array.ndim == 3:  # the frames of its one video, without a list around them
             array = np.asarray(made)
         return as_pixels(array, f"{type(self._pipeline).__name__} makes", 4 if self._in_frames else 3)
+
+
+def find_strength(pipeline: Any) -> float | None:
+    """The part of its steps that a pipeline takes where a request says nothing; None where it says nothing itself."""
+    default = inspect.signature(pipeline.__call__).parameters["strength"].default
+    return float(default) if isinstance(default, int | float) and 0 < default <= 1 else None
 
 
 def as_pixels(array: Array, what: str, dimensions: int) -> Array:
