@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.loadgen import post_each
-from tests.serving import Server
+from tests.serving import Server, wait_until
 
 CLASSIFIER, GENERATOR = "tiny/classifier.onnx.8-bit", "tiny/gpt2.onnx"
 PARAMS = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}
@@ -32,8 +32,11 @@ def variants_server(
 
 
 def test_variants_are_listed_with_their_tasks(variants_server: Server) -> None:
-    listed = variants_server.client.get("/models/v2/list/models").json()["output"]
-    tasks = {model["modelId"]: (model["task"], model["error"]) for model in listed}
+    def listed() -> dict[str, tuple[str, str | None]]:
+        models = variants_server.client.get("/models/v2/list/models").json()["output"]
+        return {model["modelId"]: (model["task"], model["error"]) for model in models}
+
+    tasks = wait_until(lambda: found if {CLASSIFIER, GENERATOR} <= (found := listed()).keys() else None)
     assert tasks[CLASSIFIER] == ("text-classification", None)
     assert tasks[GENERATOR] == ("text-generation", None)
 

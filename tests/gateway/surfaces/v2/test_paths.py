@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.test_strangers import add_account
-from tests.serving import Server
+from tests.serving import Server, wait_until
 
 READ_ELSEWHERE = ("list/clusters", "list/jobs", "list/models", "list/tasks", "usage/name")
 """Models whose path is another call's, for GET."""
@@ -60,13 +60,17 @@ def test_a_cluster_is_read_at_its_own_path_where_nothing_else_is(words_server: S
 def test_what_the_api_reads_at_a_path_goes_first(words_server: Server) -> None:
     with add_account(words_server, "newcomer") as newcomer:
         newcomer.put("/models/v2/list/clusters")
-        clusters, jobs, models, tasks = (
-            newcomer.get(f"/models/v2/list/{name}").json()["output"] for name in ("clusters", "jobs", "models", "tasks")
+        clusters, jobs, tasks = (
+            newcomer.get(f"/models/v2/list/{name}").json()["output"] for name in ("clusters", "jobs", "tasks")
         )
+
+        def listed() -> set[str]:
+            return {model["modelId"] for model in newcomer.get("/models/v2/list/models").json()["output"]}
+
+        wait_until(lambda: listed() >= {*WORDS})
         newcomer.delete("/models/v2/list/clusters")
     assert [cluster["modelId"] for cluster in clusters] == ["list/clusters"]
     assert jobs == []
-    assert {model["modelId"] for model in models} >= {*WORDS}
     assert "chat" in tasks
     unknown = words_server.client.get("/models/v2/usage/req_of_nobody")
     assert (unknown.status_code, "No finished request" in unknown.json()["error"]) == (404, True)
