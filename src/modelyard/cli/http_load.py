@@ -67,7 +67,8 @@ class Figures:
 
 
 async def measure(question: Question, clients: int, seconds: float) -> Figures:
-    """Each client asks again as soon as it was answered, for so long; what is under way then is waited for.
+    """Each client asks at least once, and again as soon as it was answered, for so long; what is under way then is
+    waited for.
 
     Raises ServerUnreachable, and ServerRefused for any answer but 200.
     """
@@ -77,9 +78,11 @@ async def measure(question: Question, clients: int, seconds: float) -> Figures:
     async def ask_again() -> None:
         reader, writer = await connect(question.url)
         try:
-            while time.perf_counter() < begun + seconds:
+            while True:
                 writer.write(request)
                 samples.append(await read_answer(reader, question.model_id))
+                if time.perf_counter() >= begun + seconds:
+                    break
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise ServerRefused(502, f"The answer broke off: {error}", question.model_id) from error
         finally:
