@@ -94,7 +94,10 @@ def test_killing_a_replica_under_load_fails_no_unstarted_request(own_server: Ser
     answers = post_each(own_server.port, "tiny/gpt2", bodies, connections=40)
     killer.join()
     assert len(killed) == 2
-    assert [status for status, _ in answers] == [200] * 300, [a for a in answers if a[0] != 200]
+    # One that was held by both, alone by the second, is what may have killed them: it had started, twice.
+    failed = [told for status, told in answers if status != 200]
+    assert all(b"the second held nothing else" in told for told in failed), failed
+    assert len(failed) <= 1
     own_server.wait_for("tiny/gpt2", ready=2, inFlight=0, queued=0)
     assert any("killed by SIGKILL" in line for line in own_server.events("tiny/gpt2"))
 
