@@ -7,6 +7,7 @@ characters of several bytes). So new ids are decoded behind the ids emitted last
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 REPLACEMENT = "\ufffd"
@@ -24,7 +25,7 @@ class Detokenizer:
         """`prompt`: ids that come before, whose text is not emitted but decides about spaces. `kept`: special tokens
         that are part of the text."""
         self._tokenizer = tokenizer
-        self._dropped = find_dropped(tokenizer, kept) if kept else None
+        self._dropped = find_dropped(tokenizer, tuple(kept)) if kept else None
         self._context, self._before = self._end_of(prompt)
         self._held: list[int] = []
 
@@ -69,8 +70,10 @@ class Detokenizer:
         return piece
 
 
-def find_dropped(tokenizer: Any, kept: Sequence[str]) -> frozenset[int] | None:
-    """The ids of special tokens, without `kept`; None when none of those is special, and all special ones go."""
+@lru_cache(maxsize=8)
+def find_dropped(tokenizer: Any, kept: tuple[str, ...]) -> frozenset[int] | None:
+    """The ids of special tokens, without `kept`; None when none of those is special, and all special ones go. Worked
+    out once for each tokenizer, which may have thousands of added tokens."""
     special = {int(token): str(text) for token, text in tokenizer.added_tokens_decoder.items() if text.special}
     special |= {int(token): str(tokenizer.convert_ids_to_tokens(int(token))) for token in tokenizer.all_special_ids}
     dropped = frozenset(token for token, text in special.items() if text not in kept)
