@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from modelyard.errors import ModelyardError, make_error
+from modelyard.tallies import BATCH_SIZES
 
 MOST_SLOTS = 65536
 """More than any batch has; a larger number is a lie."""
@@ -96,6 +97,31 @@ class Failed(msgspec.Struct, frozen=True, tag_field="phase", tag="failed"):
 
 
 Status = Starting | Loading | Ready | Failed
+
+
+class CacheUse(msgspec.Struct, frozen=True, array_like=True):
+    """The memory for what a model has read and written, in tokens: what texts that are being written have of it, what
+    is kept of others for prompts that begin alike, and how many there is room for in all."""
+
+    used: Count
+    kept: Count
+    room: Count
+
+
+class Work(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker has done since its model had loaded. `batches`: how many of each size, see `tallies.BATCH_SIZES`;
+    `calls`: in all of them together; `places`: how many there was place for. A step of texts that come and go at any
+    token is a batch, and each text a call. `cache`: at this moment; None: no such thing.
+    """
+
+    batches: Annotated[tuple[Count, ...], msgspec.Meta(max_length=len(BATCH_SIZES) + 1)] = ()
+    calls: Count = 0
+    places: Count = 0
+    cache: CacheUse | None = None
+
+
+NO_WORK = Work()
+"""Of a worker that has not told yet."""
 
 
 # --- frames: `id` is the request a frame belongs to, of those on its connection ---
@@ -211,9 +237,15 @@ class UnloadAdapter(msgspec.Struct, frozen=True, array_like=True, tag=13):
     adapter: str
 
 
+class WorkUpdate(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """Worker to server: what it has done so far. Follows answers, seldom; comes before a Pong where it has changed."""
+
+    work: Work
+
+
 Frame = (
     Hello | StatusUpdate | Request | Chunk | Done | Failure | Cancel | Ping | Pong | Credit | Configure
-    | AdapterPiece | LoadAdapter | UnloadAdapter
+    | AdapterPiece | LoadAdapter | UnloadAdapter | WorkUpdate
 )  # fmt: skip
 
 WINDOW = 256 * 1024

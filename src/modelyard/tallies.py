@@ -17,6 +17,8 @@ OTHERS = "others"
 """Stands for every label that came when there were MOST_LABELS already."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Bounds for what takes between a millisecond (a small classifier) and minutes (a large model's boot)."""
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+"""Bounds for how many run together."""
 
 
 class Histogram:
@@ -34,6 +36,11 @@ class Histogram:
         """Counts one value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def add(self, counts: Sequence[int], total: float) -> None:
+        """Adds what another one with the same bounds has counted."""
+        self.counts = [own + more for own, more in zip(self.counts, counts, strict=True)]
+        self.total += total
 
 
 class ByLabel(Generic[T]):

@@ -16,6 +16,7 @@ from modelyard.errors import InferenceFailed, ReplicaLost
 from modelyard.protocol import (
     PIECE_WEIGHT,
     WINDOW,
+    CacheUse,
     Cancel,
     Chunk,
     Credit,
@@ -32,6 +33,8 @@ from modelyard.protocol import (
     Status,
     StatusUpdate,
     Usage,
+    Work,
+    WorkUpdate,
 )
 from modelyard.wire import LARGE_FRAME_BYTES, MAX_ANSWER_BYTES, encode
 from tests.engine.harness import eventually
@@ -301,3 +304,18 @@ async def test_large_frames_are_read_one_at_a_time_and_small_ones_meanwhile(tmp_
         first.writer.write(large[-1:])
         assert (await slow.run()).output.startswith("x")
         assert (await answer).output.startswith("y")
+
+
+async def test_what_a_worker_has_done_is_kept_as_it_told_it_last(tmp_path: Path) -> None:
+    async with linked(tmp_path) as (link, worker):
+        assert link.work == Work()
+        worker.send(WorkUpdate(Work((1,), 1, 4)), WorkUpdate(Work((1, 1), 3, 8, CacheUse(30, 0, 100))))
+        await eventually(lambda: link.work == Work((1, 1), 3, 8, CacheUse(30, 0, 100)))
+
+
+@pytest.mark.parametrize("wrong", [[[0] * 99, 0, 0, None], [[-1], 0, 0, None], [[1], 1, 1, [1, 2]]])
+async def test_work_that_cannot_be_ends_the_connection(tmp_path: Path, wrong: Any) -> None:
+    async with linked(tmp_path) as (link, worker):
+        worker.send_wrong([14, wrong])
+        assert await link.wait_closed(DEADLINE_S)
+        assert link.work == Work()

@@ -30,6 +30,8 @@ from modelyard.protocol import (
     Pong,
     Request,
     StatusUpdate,
+    Work,
+    WorkUpdate,
 )
 from modelyard.tasks.base import Task
 from modelyard.wire import encode
@@ -59,6 +61,12 @@ class Peer:
         return self.send(Request(request_id, {"text": text}, params, stream))
 
     async def next(self) -> Frame | None:
+        """The next frame, but for what tells of work, which may come at any time."""
+        while isinstance(frame := await self.next_of_all(), WorkUpdate):
+            pass
+        return frame
+
+    async def next_of_all(self) -> Frame | None:
         async with asyncio.timeout(DEADLINE_S):
             return await read_frame(self.reader)
 
@@ -209,6 +217,27 @@ async def test_pings_and_settings(tmp_path: Path) -> None:
         peer.send(Configure(3)).send(Ping(17))
         assert await peer.next() == Pong(17)
         assert served.settings == [Configure(3)]
+
+
+async def test_what_was_done_is_told_before_a_pong_and_where_it_is_news(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        peer = await served.greeted()
+        assert await peer.send(Ping(1)).next_of_all() == Pong(1)
+        assert await peer.request(2, "hello").next() == Done(2, Outcome("hello"))
+        served.server.accept_calls(served.batcher)  # as with each new status
+        peer.send(Ping(3)).send(Ping(4))
+        frames = [await peer.next_of_all() for _ in range(3)]
+        assert frames == [WorkUpdate(Work((1, *[0] * 8), 1, served.batcher.max_batch)), Pong(3), Pong(4)]
+
+
+async def test_what_was_done_is_told_a_while_after_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "TELL_WORK_S", 0.001)
+    async with serving(tmp_path) as served:
+        peer = (await served.greeted()).request(1, "hello")
+        assert await peer.next_of_all() == Done(1, Outcome("hello"))
+        told = await peer.next_of_all()
+        assert isinstance(told, WorkUpdate)
+        assert told.work.calls == 1
 
 
 # --- requests ---

@@ -99,6 +99,7 @@ class Observation:
 
     def _ended(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
         managed.replicas.pop(replica.id)
+        self._records.work(managed, replica)
         self._engine.forget(replica.id)
         reason = replica.stopping or sighting.reason or "ended"
         self._records.ended(replica.id, reason)

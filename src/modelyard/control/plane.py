@@ -94,6 +94,9 @@ class Plane:
     def figures(self) -> Figures:
         """What everything is doing and has done, in numbers."""
         parts, active = self._parts, list(self._desired.active.values())
+        for managed in active:
+            for replica in managed.replicas.values():
+                parts.records.work(managed, replica)
         return Figures(
             warm=parts.engine.warm,
             clusters=self._desired.count(),

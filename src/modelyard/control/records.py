@@ -12,6 +12,7 @@ from functools import partial
 
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
+from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.tallies import Tallies
 from modelyard.errors import ModelyardError
 from modelyard.records.clusters import Cluster
@@ -84,6 +85,13 @@ class Records:
         self._journal.submit(partial(self._store.instances.update, replica_id, ready_at=now, heartbeat_at=now))
         self.event(cluster, "ready", f"{replica_id} is ready after {took_s:.2f} s")
         self.tallies.replicas.of(cluster.model_id).boots.observe(took_s)
+
+    def work(self, managed: ManagedCluster, replica: Replica) -> None:
+        """Counts what a replica has done since this was asked last; a job's are not counted."""
+        if replica.link is not None and not managed.temporary:
+            before, replica.counted_work = replica.counted_work, replica.link.work
+            if before is not replica.counted_work:
+                self.tallies.replicas.of(managed.cluster.model_id).add_work(before, replica.counted_work)
 
     def evicted(self) -> None:
         """A replica is to make room for another."""

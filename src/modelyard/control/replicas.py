@@ -15,6 +15,7 @@ from modelyard.control.states import LIVE, ClusterStatus, ReplicaState, check_mo
 from modelyard.engine.base import Place, Sighting
 from modelyard.engine.link import ReplicaLink
 from modelyard.errors import ClusterOff, ModelyardError
+from modelyard.protocol import NO_WORK, Work
 from modelyard.records.clusters import Capacity, Cluster
 from modelyard.records.models import ModelCard
 
@@ -47,7 +48,8 @@ class Replica:
     `stopping`: its end was asked for, with this reason. `ready_at`: monotonic time it became ready. `started`:
     it has, or had, a process, as the ledger knows. `withdrawn`: its end was asked for between the two. `sighting`: what
     the engine said of it when that was last looked at. `beside`: the replica, by id, of its base in whose process it is
-    as an adapter; nobody is billed for it, and no quota counts it."""
+    as an adapter; nobody is billed for it, and no quota counts it. `counted_work`: what its worker
+    has done, as far as that was counted."""
 
     id: str
     since: float
@@ -67,6 +69,7 @@ class Replica:
     withdrawn: bool = False
     sighting: Sighting | None = None
     beside: str | None = None
+    counted_work: Work = NO_WORK
 
     @property
     def was_ready(self) -> bool:

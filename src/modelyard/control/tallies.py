@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelyard.control.placement import MemoryHolder
 from modelyard.control.replicas import ManagedCluster
 from modelyard.engine.base import Node, Sighting
-from modelyard.tallies import ByLabel, Histogram
+from modelyard.protocol import CacheUse, Work
+from modelyard.tallies import BATCH_SIZES, ByLabel, Histogram
 
 
 @dataclass(slots=True)
 class ReplicaTally:
-    """What became of one model's replicas. `boots`: the seconds from launch to ready; `failures`: how many failed."""
+    """What became of one model's replicas. `boots`: the seconds from launch to ready; `failures`: how many failed;
+    `batches`: the calls in each batch that they ran; `places`: how many there was place for in all of these."""
 
     boots: Histogram = field(default_factory=Histogram)
     failures: int = 0
+    batches: Histogram = field(default_factory=lambda: Histogram(BATCH_SIZES))
+    places: int = 0
+
+    def add_work(self, before: Work, now: Work) -> None:
+        """Adds what a worker has done since it told `before`. Counts that have shrunk, which a worker's never do, add
+        nothing."""
+        if len(now.batches) == len(BATCH_SIZES) + 1:
+            known = before.batches or (0,) * len(now.batches)
+            grown = [max(0, more - less) for more, less in zip(now.batches, known, strict=True)]
+            self.batches.add(grown, max(0, now.calls - before.calls))
+            self.places += max(0, now.places - before.places)
 
 
 @dataclass(slots=True)
@@ -30,11 +43,13 @@ class Tallies:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:
-    """What one model's clusters do at this moment, all accounts together. `replicas`: how many, by state."""
+    """What one model's clusters do at this moment, all accounts together. `replicas`: how many, by state; `cache`: what
+    is held of texts, where it is a model that keeps such."""
 
     in_flight: int
     queued: int
     replicas: Mapping[str, int]
+    cache: CacheUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +80,7 @@ def loads_of(clusters: Iterable[ManagedCluster]) -> dict[str, ModelLoad]:
     for managed in clusters:
         load, states = managed.route.load(), Counter(str(state) for state in managed.states())
         if states or load.in_flight or load.queued:
-            own = ModelLoad(load.in_flight, load.queued, states)
+            own = ModelLoad(load.in_flight, load.queued, states, cache_of(managed))
             before = found.get(managed.cluster.model_id)
             found[managed.cluster.model_id] = own if before is None else add_loads(before, own)
     return found
@@ -74,7 +89,23 @@ def loads_of(clusters: Iterable[ManagedCluster]) -> dict[str, ModelLoad]:
 def add_loads(one: ModelLoad, other: ModelLoad) -> ModelLoad:
     """Both together."""
     replicas = Counter(one.replicas) + Counter(other.replicas)
-    return ModelLoad(one.in_flight + other.in_flight, one.queued + other.queued, replicas)
+    caches = [each.cache for each in (one, other) if each.cache is not None]
+    return ModelLoad(one.in_flight + other.in_flight, one.queued + other.queued, replicas, add_caches(caches))
+
+
+def cache_of(managed: ManagedCluster) -> CacheUse | None:
+    """What the cluster's replicas hold of texts together."""
+    links = [each.link for each in managed.replicas.values() if each.link is not None]
+    return add_caches([cache for link in links if (cache := link.work.cache) is not None])
+
+
+def add_caches(caches: Sequence[CacheUse]) -> CacheUse | None:
+    """All together; None where there is none."""
+    if not caches:
+        return None
+    return CacheUse(
+        sum(each.used for each in caches), sum(each.kept for each in caches), sum(each.room for each in caches)
+    )
 
 
 def memory_of(

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from modelyard.errors import InvalidRequest, ReplicaLost
 from modelyard.protocol import (
+    NO_WORK,
     PIECE_WEIGHT,
     WINDOW,
     AdapterPiece,
@@ -35,6 +36,8 @@ from modelyard.protocol import (
     Status,
     StatusUpdate,
     UnloadAdapter,
+    Work,
+    WorkUpdate,
     weight_of,
 )
 from modelyard.records.deaths import Death
@@ -56,7 +59,8 @@ MOST_STRAYS = WINDOW // PIECE_WEIGHT + 1
 """Frames of a request that can be under way when it is given up: a window of the lightest pieces, and its end."""
 MOST_STATUSES = 100
 STATUSES_PER_S = 10
-"""How many at once, and how many after that: a worker tells of its memory every two seconds, and of each phase."""
+"""How many at once, and how many after that: a worker tells of its memory every two seconds, of each phase, and of what
+it has done every second."""
 
 OnStatus = Callable[[Status], None]
 OnPiece = Callable[[str], Awaitable[None]]
@@ -181,7 +185,10 @@ class Exchange:
 
 
 class ReplicaLink(ABC):
-    """Where requests to one replica go."""
+    """Where requests to one replica go. `work`: what its worker has told of what it has done; nothing of an adapter,
+    which shares a worker."""
+
+    work: Work = NO_WORK
 
     @property
     @abstractmethod
@@ -394,6 +401,9 @@ class Link(ReplicaLink):
             case StatusUpdate(status):
                 self._statuses.take()
                 self._on_status(status)
+            case WorkUpdate(work):
+                self._statuses.take()
+                self.work = work
             case Pong(request_id):
                 answered = self._pings.get(request_id)
                 if answered is not None and not answered.done():

@@ -200,9 +200,22 @@ def metrics_of_replicas(figures: Figures) -> Iterator[Metric]:
         "modelyard_boot_seconds", "From a replica's launch until it was ready.", tallies, lambda each: each.boots
     )
     yield counter("modelyard_replica_failures", "Replicas that failed.", tallies, lambda each: each.failures)
+    yield histogram("modelyard_batch_size", "Inferences in one batch.", tallies, lambda each: each.batches)
+    yield counter("modelyard_batch_places", "Inferences these had place for.", tallies, lambda each: each.places)
+    yield metrics_of_caches(loads)
     evictions = CounterMetricFamily("modelyard_evictions", "Replicas that had to make room for others.")
     evictions.add_metric((), figures.tallies.evictions)
     yield evictions
+
+
+def metrics_of_caches(loads: Models) -> Metric:
+    """What models keep of texts between two of their tokens."""
+    tokens = GaugeMetricFamily("modelyard_cache_tokens", "Tokens in models' caches.", labels=("model", "kind"))
+    for model, load in loads:
+        if (cache := load.cache) is not None:
+            for kind, count in (("used", cache.used), ("kept", cache.kept), ("room", cache.room)):
+                tokens.add_metric((model, kind), count)
+    return tokens
 
 
 def metrics_of_memory(figures: Figures) -> Iterator[Metric]:
@@ -219,6 +232,9 @@ def vllm_metrics(inferences: InferenceTallies, figures: Figures) -> Iterator[Met
     label, tallies, loads = "model_name", inferences.models.items(), bounded(figures.models)
     yield gauges("vllm:num_requests_running", "On replicas.", loads, lambda load: load.in_flight, label)
     yield gauges("vllm:num_requests_waiting", "Waiting for a replica.", loads, lambda load: load.queued, label)
+    cached = [(model, load.cache) for model, load in loads if load.cache is not None and load.cache.room]
+    what = "Part of the caches that texts being written have; 1 is all."
+    yield gauges("vllm:kv_cache_usage_perc", what, cached, lambda cache: cache.used / cache.room, label)
     yield counter("vllm:prompt_tokens", "Tokens read.", tallies, lambda each: each.prompt_tokens, label)
     yield counter("vllm:generation_tokens", "Tokens written.", tallies, lambda each: each.new_tokens, label)
     yield counter("vllm:request_success", "Inferences answered.", tallies, count_answered, label)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from modelyard.protocol import CacheUse
+
 
 class TokenPlan(Protocol):
     """How tokens are chosen for one request. `sequences`: rows to each prompt. `ends`: ids that end a row.
@@ -70,7 +72,11 @@ class Failed(NamedTuple):
 
 
 class TokenModel(Protocol):
-    """The rows of one model. On the model's thread only."""
+    """The rows of one model. On the model's thread only, but for `cache_use`."""
+
+    def cache_use(self) -> CacheUse | None:
+        """What rows have of the memory for their caches; None before any was read. On any thread, where it may be of
+        the moment before."""
 
     def find_plan(self, options: Mapping[str, Any]) -> TokenPlan | None:
         """How tokens are chosen by these settings, which are those of `Model.generate`; None: not for rows that come

@@ -33,6 +33,8 @@ from modelyard.protocol import (
     Status,
     StatusUpdate,
     UnloadAdapter,
+    Work,
+    WorkUpdate,
 )
 from modelyard.wire import MAX_FRAME_BYTES, MAX_GREETING_BYTES, BrokenStream, FrameConnection, Unsendable, WrongFrame
 from modelyard.worker.adapters import Adapters, Load, load_no_adapter
@@ -45,6 +47,8 @@ log = logging.getLogger(__name__)
 HELLO_DEADLINE_S = 5.0
 LAST_READ_S = 5.0
 """How long a peer may take to read what it was sent before the connection closed."""
+TELL_WORK_S = 1.0
+"""How long after an answer, at most, peers are told what was done so far."""
 
 
 class Connection:
@@ -129,11 +133,14 @@ class WorkerServer:
         self._on_answer = on_answer
         self._hello_deadline_s = hello_deadline_s
         self._adapters = Adapters(load_adapter)
-        self._calls = LoopCalls(asyncio.get_running_loop(), after=self._flush)
+        self._loop = asyncio.get_running_loop()
+        self._calls = LoopCalls(self._loop, after=self._flush)
         self._connections: set[Connection] = set()
         self._greeted = asyncio.Event()
         self._status: Status = Starting()
         self._scheduler: Scheduler | None = None
+        self._told_work: Work | None = None
+        self._telling_work: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
 
     async def listen(self, listener: socket.socket) -> None:
@@ -145,15 +152,20 @@ class WorkerServer:
             self._server = await loop.create_server(self._connect, sock=listener)
 
     def accept_calls(self, scheduler: Scheduler) -> None:
-        """From now on requests go to `scheduler`. Loop thread only."""
+        """From now on requests go to `scheduler`. Idempotent. Loop thread only."""
+        if self._scheduler is None:
+            self._told_work = scheduler.describe_work()
         self._scheduler = scheduler
 
     def report(self, status: Status) -> None:
         """Tells every peer, present and future, the replica's state. Loop thread only."""
         self._status = status
+        self._tell_all(StatusUpdate(status))
+
+    def _tell_all(self, frame: StatusUpdate | WorkUpdate) -> None:
         for connection in self._connections:
             if connection.greeted:
-                connection.send(StatusUpdate(status))
+                connection.send(frame)
         self._flush()
 
     def _flush(self) -> None:
@@ -180,6 +192,7 @@ class WorkerServer:
         if self._server is not None:
             self._server.close()
         await asyncio.sleep(0)
+        self._tell_work()
         await asyncio.gather(*(connection.close() for connection in list(self._connections)))
 
     def _connect(self) -> FrameConnection:
@@ -236,6 +249,7 @@ class WorkerServer:
                 if window := connection.windows.get(request_id):
                     window.widen(weight)
             case Ping(request_id):
+                self._tell_work()
                 connection.send(Pong(request_id))
             case Configure():
                 self._on_configure(frame)
@@ -292,6 +306,18 @@ class WorkerServer:
             message = answer.message if isinstance(answer, ModelyardError) else f"The answer {error}."
             connection.send(Failure.of(request_id, InferenceFailed(message)))
         self._on_answer()
+        if self._telling_work is None:
+            self._telling_work = self._loop.call_later(TELL_WORK_S, self._tell_work)
+
+    def _tell_work(self) -> None:
+        """Tells every peer what was done so far, if that is news."""
+        if self._telling_work is not None:
+            self._telling_work.cancel()
+            self._telling_work = None
+        work = None if self._scheduler is None else self._scheduler.describe_work()
+        if work is not None and work != self._told_work:
+            self._told_work = work
+            self._tell_all(WorkUpdate(work))
 
 
 class Pieces:

@@ -11,6 +11,7 @@ import torch
 import transformers as library
 from transformers import GenerationConfig
 
+from modelyard.protocol import CacheUse
 from modelyard.tasks.token_model import Chosen
 from modelyard.worker.runtimes.token_architectures import allows_rows
 from modelyard.worker.runtimes.token_rows import TokenRows
@@ -277,6 +278,7 @@ def test_what_all_rows_hold_stays_within_their_memory() -> None:
     rows = rows_of(model, cache_bytes)
     plan = rows.find_plan({"max_new_tokens": NEW_TOKENS})
     first, *others = [rows.open_rows(prompt, plan) for prompt in some_prompts(*([40] * 12))]
+    assert rows.cache_use() is None
     assert rows.has_room([first])
     rows.read([first], 64)
     joined = 0
@@ -286,6 +288,7 @@ def test_what_all_rows_hold_stays_within_their_memory() -> None:
     assert 1 <= joined < len(others)
     held = sum(part.nbytes for batch in rows._stepped for layer in batch.cache.layers for part in layer_parts(layer))
     assert held <= cache_bytes
+    assert rows.cache_use() == CacheUse(used=held // (cache_bytes // 400), kept=0, room=400)
     rows.release([row for prompt in [first, *others[:joined]] for row in prompt])
     assert rows.has_room([others[-1]])
     assert not rows._stepped

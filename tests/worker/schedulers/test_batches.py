@@ -11,6 +11,7 @@ import pytest
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.protocol import Outcome
+from modelyard.tallies import BATCH_SIZES
 from modelyard.tasks.base import Call, Task, never
 from modelyard.worker.schedulers.batches import Batcher, Pending, as_answer, choose_batch
 from tests.engine.echo import ECHO, EchoInputs, EchoParams
@@ -157,6 +158,9 @@ def test_what_arrives_while_it_is_busy_forms_the_next_batch(bench: Callable[...,
     gate.go_on.set()
     assert one["e"] == "ee"
     assert one.batches == [["first"], ["a", "b", "c", "d"], ["e"]]
+    work = one.batcher.describe_work()
+    assert dict(zip(BATCH_SIZES, work.batches, strict=False)) == {**dict.fromkeys(BATCH_SIZES, 0), 1: 2, 4: 1}
+    assert (work.calls, work.places, work.cache) == (6, 3 * 4, None)
 
 
 def test_incompatible_calls_wait_for_their_turn(bench: Callable[..., Bench]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from modelyard.errors import InferenceFailed, InvalidRequest, ModelyardError, ReplicaLost
-from modelyard.protocol import FinishReason, Outcome
+from modelyard.protocol import CacheUse, FinishReason, Outcome
 from modelyard.tasks.base import Call
 from modelyard.tasks.model import OnStart, TextPrompt, Written
 from modelyard.tasks.registry import get_task
@@ -133,6 +133,9 @@ def test_as_many_are_written_at_once_as_there_are_slots(bench: Callable[..., Ben
         there.ask(text)
     there.model.let_begin()
     there.wait_writing("a", "b")
+    work = there.slots.describe_work()
+    assert (work.calls, work.places) == (1 + 2, 2 * 2)
+    assert work.cache == CacheUse(used=2 * (1 + NEW_TOKENS), kept=0, room=1000)
 
     there.model.let_end("b")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from modelyard.protocol import CacheUse
 from modelyard.tasks.token_model import Chosen, Failed
 from modelyard.worker.runtimes.adapter_layers import LoraWeights, beside_rows
 from modelyard.worker.runtimes.failures import batch_errors
@@ -132,6 +133,12 @@ class TokenRows:
             self._settings["logits_to_keep"] = 1
 
     # --- see TokenModel ---
+
+    def cache_use(self) -> CacheUse | None:
+        """See TokenModel."""
+        if not self._column_bytes:
+            return None
+        return CacheUse(self._columns(0), self._kept.tokens, self._cache_bytes // self._column_bytes)
 
     def find_plan(self, options: Mapping[str, Any]) -> ChoicePlan | None:
         """See TokenModel."""

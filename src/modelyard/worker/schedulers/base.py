@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 from modelyard.errors import ModelyardError
-from modelyard.protocol import Outcome
+from modelyard.protocol import Outcome, Work
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.maker import Loaded
 
@@ -53,6 +53,10 @@ class Scheduler(ABC):
     @abstractmethod
     def poke(self) -> None:
         """Has new settings applied soon, also when no call comes."""
+
+    @abstractmethod
+    def describe_work(self) -> Work:
+        """What was done so far. On any thread."""
 
     @abstractmethod
     def close(self) -> None:

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
-from modelyard.protocol import Outcome
+from modelyard.protocol import Outcome, Work
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.maker import Loaded
 from modelyard.worker.limits import input_too_large
 from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing
 from modelyard.worker.schedulers.costs import SHARE, UNKNOWN_LENGTH, BatchCosts
+from modelyard.worker.schedulers.tally import WorkTally
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class Batcher(Scheduler):
         self._between = between
         self._costs = BatchCosts()
         self._learns_costs = task.answers_in_one_pass
+        self._tally = WorkTally()
         self._waiting: list[Pending] = []
         self._changed = threading.Condition()
         self._poked = False
@@ -136,6 +138,10 @@ class Batcher(Scheduler):
         with self._changed:
             self._poked = True
             self._changed.notify()
+
+    def describe_work(self) -> Work:
+        """See Scheduler."""
+        return self._tally.describe()
 
     def close(self) -> None:
         """See Scheduler."""
@@ -188,6 +194,7 @@ class Batcher(Scheduler):
             raise
 
     def _answer(self, batch: list[Pending]) -> None:
+        self._tally.note_batch(len(batch), self.max_batch)
         try:
             model = cast("Loaded", StoppableModel(batch[0].model, batch))
             began = time.perf_counter()

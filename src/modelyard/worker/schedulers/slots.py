@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
-from modelyard.protocol import FinishReason, Outcome
+from modelyard.protocol import CacheUse, FinishReason, Outcome, Work
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import TextModel, TextPrompt, WritingPlan
 from modelyard.tasks.shared.generation import Generation, WrittenText, outcome_of
 from modelyard.tasks.shared.tool_calls import CalledText, ToolCall
 from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing
+from modelyard.worker.schedulers.tally import WorkTally
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class Slots(Scheduler):
         self._changed = threading.Condition()
         self._poked = True
         self._closed = False
+        self._tally = WorkTally()
 
     def submit(self, call: Call[Any, Any], deliver: Deliver, adapted: Adapted | None = None) -> None:
         """See Scheduler. Its models have no adapters beside them."""
@@ -123,6 +125,13 @@ class Slots(Scheduler):
         with self._changed:
             self._poked = True
             self._changed.notify()
+
+    def describe_work(self) -> Work:
+        """See Scheduler. The runtime makes the batches: what is counted is how many texts are being written when one
+        begins."""
+        with self._changed:
+            used = sum(text.tokens for text in self._running)
+        return self._tally.describe(CacheUse(used, 0, self._model.context_tokens))
 
     def close(self) -> None:
         """See Scheduler."""
@@ -157,6 +166,7 @@ class Slots(Scheduler):
                     return True
                 if self._texts and self._fits(self._texts[0]):
                     self._running.add(self._texts[0])
+                    self._tally.note_batch(len(self._running), self.max_batch)
                     return self._texts.popleft()
                 if self._waiting and not self._texts:
                     return self._waiting.popleft()

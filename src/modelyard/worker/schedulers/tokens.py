@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import cast
 
 from modelyard.errors import ModelyardError, ReplicaLost
+from modelyard.protocol import Work
 from modelyard.tasks.base import Task
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared.generation import Generation
@@ -74,6 +75,10 @@ class Tokens(Batcher):
             left = [prompt for prompt in self._ready if not prompt.call.is_begun and prompt.call.pending.cancelled()]
             self._ready = deque(prompt for prompt in self._ready if prompt not in left)
         fail_cancelled([prompt.call.pending for prompt in left])
+
+    def describe_work(self) -> Work:
+        """See Scheduler."""
+        return self._tally.describe(self._rows.cache_use())
 
     def close(self) -> None:
         """See Scheduler."""
@@ -251,6 +256,7 @@ class Tokens(Batcher):
             return
         while not self._rows.can_step():
             self._set_back(self._in_progress()[-1])
+        self._tally.note_batch(sum(len(prompt.texts) for prompt in self._written), self.max_batch)
         began = time.perf_counter()
         answers = self._rows.step()
         self._pace.note_step(time.perf_counter() - began)
