@@ -16,7 +16,8 @@ ModelyardError
 │   ├── UnknownModel              offers the nearest names
 │   ├── UnknownCluster
 │   ├── UnknownAccount            names the accounts there are
-│   └── UnknownKey
+│   ├── UnknownKey
+│   └── UnknownAlias
 ├── Throttled 429                 carries retry_after_s
 │   ├── RateLimited           a key's requests per minute; carries the limit
 │   ├── TooManyAtOnce         an account's requests under way at once
@@ -172,6 +173,12 @@ class UnknownKey(NotFound):
     """No such key."""
 
     code = "unknown_key"
+
+
+class UnknownAlias(NotFound):
+    """No such alias."""
+
+    code = "unknown_alias"
 
 
 class Throttled(ModelyardError):

@@ -14,12 +14,14 @@ import pytest
 from modelyard.gateway.operation import PATH_PARAMETERS
 from tests.attacks.test_strangers import add_account
 from tests.operations import body_of, operations
-from tests.serving import Server
+from tests.serving import Server, wait_until
 
 NOT_REPEATED = "It asks every call once, and looks at what is told."
 
 MODEL = "tiny/ner"
 OWNER = "tenant-with-a-name"
+ALIAS = "name-of-my-own"
+"""Of the owner, for its model."""
 BODY = {
     "model": MODEL,
     "text": "hello",
@@ -38,6 +40,8 @@ def owner(server: Server) -> Iterator[httpx.Client]:
     """Holds a cluster with an instance that has answered."""
     with add_account(server, OWNER) as client:
         client.put(f"/models/v2/{MODEL}", json={"capacity": {"min": 1, "desired": 1, "max": 1}})
+        server.command("aliases", "set", ALIAS, MODEL, "--account", OWNER)
+        wait_until(lambda: client.get(f"/v1/models/{ALIAS}").status_code == 200)
         yield client
         client.delete(f"/models/v2/{MODEL}")
 
@@ -52,7 +56,8 @@ def held(owner: httpx.Client) -> tuple[Any, set[str]]:
 def test_no_call_shows_or_changes_what_another_account_holds(server: Server, owner: httpx.Client) -> None:
     answer = owner.post(f"/models/v2/{MODEL}", json={"text": "hello"})
     assert answer.status_code == 200, answer.text
-    names = {"org": "tiny", "model": "ner", "task": "chat", "request_id": answer.headers["x-request-id"], "name": "x"}
+    names = {"org": "tiny", "model": "ner", "task": "chat", "name": "x", "alias": ALIAS}
+    names |= {"request_id": answer.headers["x-request-id"]}
     assert names.keys() == PATH_PARAMETERS.keys(), "a part of a path has no value here"
     cluster, instances = held(owner)
     assert instances
@@ -63,6 +68,8 @@ def test_no_call_shows_or_changes_what_another_account_holds(server: Server, own
             assert told.status_code < 500, f"{method} {path}: {told.text}"
             if "{request_id}" in path:
                 assert told.status_code == 404, f"{method} {path}: {told.text}"
+            if "{alias}" in path:
+                assert told.status_code >= 400, f"{method} {path}: {told.text}"
             for secret in (OWNER, *instances):
                 assert secret not in told.text, f"{method} {path}"
             assert held(owner) == (cluster, instances), f"{method} {path}"

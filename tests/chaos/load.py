@@ -45,7 +45,9 @@ KILLED_TOO_OFTEN = ("died while they held this request", "crashed")
 """What is promised to be told, with 503, after a second death of a request's replicas or the sixth of a cluster's."""
 ANSWERED = "answered"
 NOT_THERE = "found no server"
-READS_WITH = {"org": "tiny", "model": "classifier", "task": "text-classification", "request_id": "x", "name": "x"}
+READS_WITH = {
+    "org": "tiny", "model": "classifier", "task": "text-classification", "request_id": "x", "name": "x", "alias": "x"
+}  # fmt: skip
 
 
 @dataclass

@@ -19,7 +19,7 @@ from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.hub import Hub
 from modelyard.clock import SteadyClock
-from modelyard.control.clusters import Changes, Report
+from modelyard.control.clusters import Report
 from modelyard.control.journal import Journal
 from modelyard.control.parts import assemble
 from modelyard.control.plane import Plane
@@ -33,6 +33,7 @@ from modelyard.control.work_queue import WorkQueue
 from modelyard.engine.base import Node
 from modelyard.errors import ModelyardError, PaymentRequired
 from modelyard.records.accounts import Quota
+from modelyard.records.clusters import Changes
 from modelyard.records.instances import Instance, Tariff
 from modelyard.records.models import Measurement
 from modelyard.store.store import Store

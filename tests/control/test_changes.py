@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.control.clusters import Changes, check_capacity, check_timeout
+from modelyard.control.clusters import check_timeout
 from modelyard.errors import InvalidRequest
-from modelyard.records.clusters import Capacity
+from modelyard.records.clusters import Capacity, Changes, check_capacity
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,9 @@ import asyncio
 
 import pytest
 
-from modelyard.control.clusters import Changes
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import ClusterOff, InvalidRequest, NotFound, UnknownCluster
-from modelyard.records.clusters import Capacity
+from modelyard.records.clusters import Capacity, Changes
 from tests.control.control_plane import SMALL, SMALL_BYTES, TWIN, MakeControl
 from tests.loop import turns
 

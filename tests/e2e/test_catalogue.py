@@ -109,7 +109,7 @@ def test_a_published_model_shows_what_was_published(server: Server) -> None:
         "memorySource": "published", "meter": "super", "meterPrice": pytest.approx(372.52 * 0.0000166667),
         "benchmarked": True, "architecture": None, "source": "published", "revision": None, "license": None,
         "variants": [], "variantOf": None, "quality": None, "adapter": None, "files": [], "error": None,
-        "benchmark": None, "servedForm": None,
+        "benchmark": None, "servedForm": None, "aliasOf": None,
     }  # fmt: skip
     row = next(row for row in server.client.get("/model/list").json() if row["name"] == GPT2)
     assert (row["requiredRAM"], row["benchmarked"], row["task"]) == (0.5, True, "text-generation")
@@ -180,3 +180,85 @@ def test_variants_and_measurements_of_the_store_are_shown(root: Path, tmp_path: 
     finally:
         server.client.close()
         server.stop()
+
+
+@pytest.fixture
+def aliases(server: Server) -> Iterator[dict[str, str]]:
+    """The operator's aliases, by name, once the server knows them: at both ends of the list and in its middle."""
+    names = {"0-first": "many/m03", "many/m05-again": "many/m05", "zz/last": "odd/broken", "zzz": "nobody/nowhere"}
+    for name, model_id in names.items():
+        server.command("aliases", "set", name, model_id)
+    wait_until(lambda: {*names} <= {*ids(server)})
+    yield names
+    for name in names:
+        server.command("aliases", "rm", name)
+    wait_until(lambda: not ids(server, modelId="0-first"))
+
+
+def test_aliases_are_among_the_models_on_every_page(server: Server, aliases: dict[str, str]) -> None:
+    whole = ids(server)
+    assert {*aliases} <= {*whole}
+    assert whole == sorted(whole)
+    for limit in (1, 2, 3, 5):
+        seen: list[str] = []
+        query: dict[str, Any] = {"limit": limit}
+        while True:
+            body = server.client.get("/models/v2/list/models", params=query).json()
+            seen += [each["modelId"] for each in body["output"]]
+            assert len(body["output"]) <= limit
+            if "next" not in body:
+                break
+            query["after"] = body["next"]
+        assert seen == whole
+
+
+def test_an_alias_is_described_as_its_model_is(server: Server, aliases: dict[str, str]) -> None:
+    of_model, of_alias = (listed(server, modelId=name)[0] for name in ("many/m03", "0-first"))
+    assert of_model["aliasOf"] is None
+    assert of_alias == {**of_model, "modelId": "0-first", "aliasOf": "many/m03"}
+    shown = {each["modelId"]: each for each in listed(server)}
+    assert shown["0-first"] == of_alias
+    assert (shown["zzz"]["aliasOf"], shown["zzz"]["task"]) == ("nobody/nowhere", None)
+
+
+def test_a_list_of_aliases_is_narrowed_like_one_of_models(server: Server, aliases: dict[str, str]) -> None:
+    assert "0-first" in ids(server, task="text-generation")
+    assert ids(server, task="text-to-image", search="first") == []
+    assert ids(server, search="AGAIN") == ["many/m05-again"]
+    of_openai = server.client.get("/v1/models", params={"search": "z"}).json()["data"]
+    assert "zzz" in [each["id"] for each in of_openai]
+    assert "zz/last" not in [each["id"] for each in of_openai], "its model cannot be served"
+
+
+def test_no_other_account_is_shown_them(server: Server, aliases: dict[str, str]) -> None:
+    key = server.command("keys", "create", "laptop", "--account", "eve-without-aliases")
+    with server.client_of(key) as eve:
+        for path in ("/models/v2/list/models", "/v1/models", "/model/list"):
+            assert "0-first" not in eve.get(path).text
+        assert eve.get("/models/v2/list/models", params={"modelId": "0-first"}).json()["output"] == []
+        assert eve.get("/v1/models/0-first").status_code == 404
+
+
+def test_calls_on_a_model_take_an_alias(server: Server, aliases: dict[str, str]) -> None:
+    again = "many/m05-again"
+    server.command("aliases", "set", again, "many/m05", "--desired", "2", "--max", "3")
+
+    def is_made_so() -> bool:
+        """Whether the server knows it by now."""
+        assert server.put(again).status_code == 202
+        return server.cluster(again)["capacity"]["max"] == 3 or not server.delete(again)
+
+    wait_until(is_made_so)
+    assert server.cluster("many/m05")["capacity"] == {"min": 0, "desired": 2, "max": 3}
+    patched = server.client.patch(f"/models/v2/{again}", json={"timeout": 60, "status": "off"}).json()["output"]
+    assert (patched["modelId"], patched["timeout"]) == ("many/m05", 60)
+    assert server.client.get("/models/v2", params={"model": again}).json()["output"]["modelId"] == "many/m05"
+    assert server.events(again) == server.events("many/m05")
+    assert server.client.get("/models/v2/usage", params={"modelId": again}).status_code == 200
+    told = server.client.get(f"/models/v2/request/{again}")
+    assert "many/m05." in told.json()["error"]
+    assert server.client.post("/model/status", json={"model": again}).json()["model"] == "many/m05"
+    assert server.client.post("/model/delete", json={"model": again}).status_code == 200
+    loaded = server.client.post("/model/load", json={"model": "0-first"}).json()
+    assert (loaded["model"], loaded["concurrency"]) == ("many/m03", 1)
+    assert server.delete("many/m03").status_code == 200

@@ -13,9 +13,11 @@ import pytest
 from huggingface_hub import InferenceClient
 
 from tests.builders import real
-from tests.serving import KEY, REQUEST_S, Server
+from tests.serving import KEY, REQUEST_S, Server, wait_until
 
 GGUF = "someone/SmolLM2-135M-Instruct-GGUF"
+ALIAS = "acme/assistant"
+"""Of the first of the two."""
 QUESTION = "What is the capital of France?"
 ANSWER = "The capital of France is Paris."
 MOST = 24
@@ -34,7 +36,7 @@ def server(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def question(model: str) -> list[Any]:
     """What is asked: in 4 bits the model needs to be told how to answer."""
-    return [{"role": "user", "content": f"{QUESTION} Answer in one sentence." if model == GGUF else QUESTION}]
+    return [{"role": "user", "content": f"{QUESTION} Answer in one sentence." if model in (GGUF, ALIAS) else QUESTION}]
 
 
 def over_v2(server: Server, model: str) -> tuple[str, str]:
@@ -110,3 +112,12 @@ def test_torch_tells_the_same(server: Server, ask: Callable[[Server, str], tuple
     if not folder.exists():
         shutil.copytree(real.smollm2(), folder)
     assert ask(server, real.SMOLLM2) == (ANSWER, ANSWER)
+
+
+@pytest.mark.parametrize("ask", SURFACES)
+def test_a_name_of_the_operators_choice_tells_the_same(
+    server: Server, ask: Callable[[Server, str], tuple[str, str]]
+) -> None:
+    server.command("aliases", "set", ALIAS, GGUF)
+    wait_until(lambda: server.client.get(f"/v1/models/{ALIAS}").status_code == 200)
+    assert ask(server, ALIAS) == (ANSWER, ANSWER)

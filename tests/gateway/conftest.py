@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from modelyard.accounts.administration import Administration
+from modelyard.accounts.aliases import Aliases
 from modelyard.accounts.funds import Funds
 from modelyard.accounts.keys import Authenticator
 from modelyard.accounts.quotas import Quotas
@@ -24,6 +25,7 @@ from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.request_memory import MemoryLimits, RequestMemory
 from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.base import Surface
+from modelyard.gateway.surfaces.every import open_surfaces
 from modelyard.gateway.surfaces.v1.inference import V1Inference
 from modelyard.gateway.surfaces.v2.inference import V2Inference
 from modelyard.media.artefacts import Artefacts
@@ -89,10 +91,12 @@ class Gateway:
         self.key = self.administration.create_key("laptop", "ada").secret
         ledger_clock = SteadyClock(control.clock)
         self.tallies = InferenceTallies()
+        self.aliases = Aliases(control.store.aliases)
         self.funds = Funds(control.store, ledger_clock)
         self.quotas = Quotas(control.store.accounts.list_with_quota)
         self.inferences = Inferences(
             Authenticator(control.store, control.clock),
+            self.aliases,
             RateLimiter(0, control.clock),
             self.funds,
             self.quotas,
@@ -108,6 +112,7 @@ class Gateway:
         )
         artefacts = Artefacts(folder / "artefacts", 60, control.clock)
         artefacts.open()
+        self.surfaces = open_surfaces(artefacts, MAX_BODY_BYTES, "")
         self.v1 = V1Inference(MAX_BODY_BYTES)
         self.v2 = V2Inference(KeptFiles(artefacts, ""), MAX_BODY_BYTES)
 

@@ -63,6 +63,10 @@ class HttpClient:
             self.ended = not message.get("more_body", False)
         self.changed.set()
 
+    def text(self) -> str:
+        """What has come of the answer."""
+        return b"".join(self.pieces).decode()
+
     def json(self) -> Any:
         """The whole answer."""
         assert self.ended

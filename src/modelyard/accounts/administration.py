@@ -9,14 +9,17 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelyard.accounts.aliases import check_alias, read_capacity
 from modelyard.accounts.keys import hash_key, new_key, shown_prefix
 from modelyard.accounts.limits import check_limits, check_rate_limit
 from modelyard.accounts.usage import Usage, read_period, read_usage
 from modelyard.clock import Clock
 from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT
-from modelyard.errors import InvalidRequest, UnknownAccount, UnknownKey
+from modelyard.errors import InvalidRequest, UnknownAccount, UnknownAlias, UnknownKey
 from modelyard.private_files import create_private_file
 from modelyard.records.accounts import Account, AccountLimits, Key
+from modelyard.records.aliases import Alias, check_alias_name
+from modelyard.records.clusters import Changes
 from modelyard.records.files import repository_of
 from modelyard.records.models import check_model_id
 from modelyard.store.store import Store
@@ -48,6 +51,14 @@ class ListedKey:
     """A key in a list, with the name of the account that owns it."""
 
     key: Key
+    account_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedAlias:
+    """An alias in a list, with the name of the account that has it."""
+
+    alias: Alias
     account_name: str
 
 
@@ -140,6 +151,52 @@ class Administration:
             raise InvalidRequest(f"{model_id} is not shared with {account.name}.", field="model", got=model_id)
         return account
 
+    # --- aliases ---
+
+    def list_aliases(self, account: str | None = None) -> list[ListedAlias]:
+        """The aliases of one account, by its name or id, or of all. Raises UnknownAccount."""
+        names = {each.id: each.name for each in self._store.accounts.list()}
+        account_id = None if account is None else self.get_account(account).id
+        return [ListedAlias(alias, names[alias.account_id]) for alias in self._store.aliases.list(account_id)]
+
+    def set_alias(
+        self,
+        name: str,
+        model_id: str,
+        account: str = FIRST_ACCOUNT,
+        *,
+        task: str | None = None,
+        capacity: Changes | None = None,
+    ) -> ListedAlias:
+        """Has a name stand for a model, to an account; replaces what it has stood for.
+
+        `task`: that the model must have when it is asked. `capacity`: of the cluster that a request through the name
+        makes, the bounds that are not named by default. Raises UnknownAccount, QuotaExceeded; InvalidRequest also for a
+        name that hides a model known here or a provider's, and where one alias would lead to another.
+        """
+        check_alias_name(name)
+        model_id = check_model_id(model_id)
+        check_task(task)
+        if (hidden := self._store.models.find_in_any_case(name)) is not None:
+            raise InvalidRequest(field="name", got=name, accepted=f"a name that no model has; {hidden} is one")
+        owner = self.get_account(account)
+        alias = self._store.aliases.put(
+            owner.id,
+            name,
+            model_id,
+            self._clock.now(),
+            task=task,
+            capacity=None if capacity is None else read_capacity(capacity),
+            check=lambda others: check_alias(name, model_id, others),
+        )
+        return ListedAlias(alias, owner.name)
+
+    def remove_alias(self, name: str, account: str = FIRST_ACCOUNT) -> None:
+        """Has a name of an account's mean what it meant before. Raises UnknownAccount, UnknownAlias."""
+        owner = self.get_account(account)
+        if not self._store.aliases.remove(owner.id, name):
+            raise UnknownAlias(f"{owner.name} has no alias {name}.", account=owner.name, alias=name)
+
     # --- keys ---
 
     def list_keys(self, account: str | None = None) -> list[ListedKey]:
@@ -212,6 +269,14 @@ def check_name(field: str, name: str) -> None:
     """Raises InvalidRequest for a name that nobody could read."""
     if not name.strip():
         raise InvalidRequest(field=field, got=name, accepted="at least one letter")
+
+
+def check_task(task: str | None) -> None:
+    """Raises InvalidRequest for a task that nothing here can run."""
+    from modelyard.tasks.registry import find_task  # importing every task takes longer than most commands
+
+    if task is not None and find_task(task) is None:
+        raise InvalidRequest(field="task", got=task, accepted="a task, as GET /models/v2/list/tasks lists them")
 
 
 def unknown_key(id_or_prefix: str) -> UnknownKey:

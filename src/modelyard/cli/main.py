@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from modelyard import __version__
 from modelyard.cli import (
     accounts,
+    aliases,
     bench,
     cache,
     clusters,
@@ -103,6 +104,7 @@ app.command(rich_help_panel=LOOKING)(events.events)
 app.add_typer(tasks.app, name="tasks", rich_help_panel=LOOKING)
 app.add_typer(accounts.app, name="accounts", rich_help_panel=ADMINISTRATION)
 app.add_typer(keys.app, name="keys", rich_help_panel=ADMINISTRATION)
+app.add_typer(aliases.app, name="aliases", rich_help_panel=ADMINISTRATION)
 app.add_typer(restricted.app, name="models", rich_help_panel=ADMINISTRATION)
 app.add_typer(cache.app, name="cache", rich_help_panel=ADMINISTRATION)
 app.command(rich_help_panel=ADMINISTRATION)(usage.usage)

@@ -21,28 +21,16 @@ from modelyard.control.replicas import ManagedCluster
 from modelyard.control.room import QuotaOf
 from modelyard.control.states import ClusterStatus
 from modelyard.errors import InvalidRequest, ModelyardError, QuotaExceeded, UnknownCluster
-from modelyard.records.clusters import Capacity, Cluster
+from modelyard.records.clusters import Capacity, Changes, Cluster, check_capacity
 from modelyard.records.models import ModelCard
 from modelyard.store.store import Store
 
 T = TypeVar("T")
 
-MAX_REPLICAS = 1000
 MAX_TIMEOUT_S = 365 * 24 * 3600
 DELETE_DEADLINE_S = 10.0
 MODELS_NAMED = 10
 """Of an account that has too many; the others are in its list of clusters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What is asked of a cluster; None: as it is where there is one, the default where there is none."""
-
-    min: int | None = None
-    desired: int | None = None
-    max: int | None = None
-    timeout_s: int | None = None
-    enabled: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +104,22 @@ class Clusters:
         self._preparations.offer(card)
         return card
 
-    async def put(self, account_id: str, model_id: str, changes: Changes) -> ManagedCluster:
-        """Creates the cluster, or updates and wakes it. Raises InvalidRequest, QuotaExceeded, and as `model` does."""
+    async def put(
+        self, account_id: str, model_id: str, changes: Changes, capacity: Capacity | None = None
+    ) -> ManagedCluster:
+        """Creates the cluster, or updates and wakes it. `capacity`: what a new one has where the changes do not say;
+        None: the default. Raises InvalidRequest, QuotaExceeded, and as `model` does."""
         await self.model(account_id, model_id)
-        return await self._change(partial(self._put, account_id, model_id, changes))
+        return await self._change(partial(self._put, account_id, model_id, changes, capacity))
 
-    async def ensure(self, account_id: str, model_id: str) -> ManagedCluster:
-        """The account's cluster, made with defaults when there is none. Raises QuotaExceeded, and as `model` does."""
+    async def ensure(self, account_id: str, model_id: str, capacity: Capacity | None = None) -> ManagedCluster:
+        """The account's cluster, made with that capacity (None: the default) when there is none. Raises QuotaExceeded,
+        and as `model` does."""
         existing = self.find(account_id, model_id)
         if existing is not None:
             return existing
         await self.model(account_id, model_id)
-        return await self._change(partial(self._ensure, account_id, model_id))
+        return await self._change(partial(self._ensure, account_id, model_id, capacity))
 
     async def patch(self, account_id: str, model_id: str, changes: Changes) -> ManagedCluster:
         """Changes a cluster; it wakes unless only its timeout changes. Raises UnknownCluster, InvalidRequest."""
@@ -150,12 +142,12 @@ class Clusters:
             await self._desired.read()  # what another process has changed is changed further, not undone
             return await change()
 
-    async def _put(self, account_id: str, model_id: str, changes: Changes) -> ManagedCluster:
+    async def _put(self, account_id: str, model_id: str, changes: Changes, default: Capacity | None) -> ManagedCluster:
         existing = self.find(account_id, model_id)
         base = existing.cluster if existing else None
         if base is None:
             self._check_models(account_id)
-        capacity = check_capacity(base.capacity if base else Capacity(), changes)
+        capacity = check_capacity(base.capacity if base else default or Capacity(), changes)
         self._check_min(account_id, base, capacity)
         timeout_s = check_timeout(base.timeout_s if base else self._policy.idle_timeout_s, changes)
         cluster, created = await asyncio.to_thread(
@@ -163,8 +155,8 @@ class Clusters:
         )
         return await self._took_effect(cluster, "created" if created else "updated")
 
-    async def _ensure(self, account_id: str, model_id: str) -> ManagedCluster:
-        return self.find(account_id, model_id) or await self._put(account_id, model_id, Changes())
+    async def _ensure(self, account_id: str, model_id: str, capacity: Capacity | None) -> ManagedCluster:
+        return self.find(account_id, model_id) or await self._put(account_id, model_id, Changes(), capacity)
 
     async def _patch(self, account_id: str, model_id: str, changes: Changes) -> ManagedCluster:
         current = self.get(account_id, model_id).cluster
@@ -269,21 +261,6 @@ class Clusters:
 def deleted_a_moment_ago(model_id: str) -> UnknownCluster:
     """For a change that another process has undone meanwhile."""
     return UnknownCluster(f"The cluster of {model_id} was deleted a moment ago.", model=model_id)
-
-
-def check_capacity(base: Capacity, changes: Changes) -> Capacity:
-    """`base` with the changes, when 0 ≤ min ≤ desired ≤ max holds. Raises InvalidRequest saying which bound broke."""
-    given = {"min": changes.min, "desired": changes.desired, "max": changes.max}
-    value = {name: getattr(base, name) if number is None else number for name, number in given.items()}
-    for low, high in (("min", "desired"), ("desired", "max")):
-        if value[low] > value[high]:
-            source = {name: "" if given[name] is not None else " (as it was, or the default)" for name in given}
-            raise InvalidRequest(
-                f"capacity.{low}: {value[low]}{source[low]} is above capacity.{high}: {value[high]}{source[high]}; "
-                "accepted: 0 ≤ min ≤ desired ≤ max. Send the bounds that must change together.",
-                field=f"capacity.{high if given[low] is None else low}",
-            )
-    return Capacity(**value)
 
 
 def check_timeout(base: int, changes: Changes) -> int:

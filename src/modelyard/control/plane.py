@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from modelyard.control.clusters import Changes, Report
+from modelyard.control.clusters import Report
 from modelyard.control.logs import log_folder
 from modelyard.control.parts import Parts
 from modelyard.control.placement import Never, Placed, Placement
@@ -23,7 +23,7 @@ from modelyard.control.states import ClusterStatus
 from modelyard.control.tallies import Figures, loads_of, memory_of
 from modelyard.engine.base import Need, OnStep, ReplicaLog
 from modelyard.errors import NoCapacity, UnknownCluster
-from modelyard.records.clusters import Capacity, Cluster, Event
+from modelyard.records.clusters import Capacity, Changes, Cluster, Event
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.variants import ExportOrder
 
@@ -122,9 +122,10 @@ class Plane:
 
     # --- clusters ---
 
-    async def put(self, account_id: str, model_id: str, changes: Changes) -> Report:
-        """Creates the cluster, or updates and wakes it. Raises InvalidRequest, QuotaExceeded, and as `get_model`."""
-        return self._report(await self._clusters.put(account_id, model_id, changes))
+    async def put(self, account_id: str, model_id: str, changes: Changes, capacity: Capacity | None = None) -> Report:
+        """Creates the cluster, or updates and wakes it. `capacity`: what a new one has where the changes do not say;
+        None: the default. Raises InvalidRequest, QuotaExceeded, and as `get_model`."""
+        return self._report(await self._clusters.put(account_id, model_id, changes, capacity))
 
     async def patch(self, account_id: str, model_id: str, changes: Changes) -> Report:
         """Changes a cluster; it wakes unless only its timeout changes. Raises UnknownCluster, InvalidRequest."""
@@ -158,12 +159,13 @@ class Plane:
 
     # --- requests ---
 
-    async def ensure_route(self, account_id: str, model_id: str) -> Route:
-        """Where requests to the account's cluster go; the cluster is made with defaults when there is none.
+    async def ensure_route(self, account_id: str, model_id: str, capacity: Capacity | None = None) -> Route:
+        """Where requests to the account's cluster go; the cluster is made with that capacity (None: the default) when
+        there is none.
 
         One that was given up is worth another try after a while. Raises QuotaExceeded, and as `get_model` does.
         """
-        return self._revived(await self._clusters.ensure(account_id, model_id))
+        return self._revived(await self._clusters.ensure(account_id, model_id, capacity))
 
     async def get_route(self, account_id: str, model_id: str) -> Route:
         """The same for a cluster that runs or is about to. Raises UnknownCluster when there is none, or it has stopped.

@@ -12,13 +12,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from modelyard.accounts.aliases import Aliases
 from modelyard.accounts.funds import Funds
 from modelyard.accounts.keys import Authenticator
 from modelyard.accounts.pricing import price
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.control.plane import Plane
-from modelyard.errors import NotFound
+from modelyard.errors import InvalidRequest, NotFound
 from modelyard.gateway import problem
 from modelyard.gateway.deadline import Deadline, Deadlines, find_body_timeout_s, find_timeout_s
 from modelyard.gateway.destinations.base import Destination, OnPiece
@@ -34,6 +35,7 @@ from modelyard.http.exchange import JSON, ClientLeft, HttpExchange
 from modelyard.media.fetch import Fetcher
 from modelyard.protocol import Outcome
 from modelyard.records.accounts import Key
+from modelyard.records.aliases import Alias
 from modelyard.records.models import ModelCard, check_model_id
 from modelyard.tasks import body as bodies
 from modelyard.tasks.base import Task
@@ -47,6 +49,7 @@ class Inferences:
     def __init__(
         self,
         authenticator: Authenticator,
+        aliases: Aliases,
         limiter: RateLimiter,
         funds: Funds,
         quotas: Quotas,
@@ -64,6 +67,7 @@ class Inferences:
         """`price_per_gb_s`: US dollars for one GB of a model's memory and second. `timeout_s`: most that a request may
         take in all."""
         self._authenticator = authenticator
+        self._aliases = aliases
         self._limiter = limiter
         self._funds = funds
         self._quotas = quotas
@@ -150,11 +154,14 @@ class Inferences:
         deadline.shorten(find_timeout_s(http))
         read = await surface.read(http, model_id)
         deadline.shorten(find_body_timeout_s(read.body))
-        model_id = check_model_id(read.model_id)
         account_id, makes_cluster = key.account_id, surface.makes_clusters
+        alias = self._aliases.find(account_id, read.model_id)
+        model_id = check_model_id(read.model_id) if alias is None else alias.model_id
         route = None if makes_cluster else await self._plane.get_route(account_id, model_id)
         card = self._plane.find_model(account_id, model_id) or await self._plane.get_model(account_id, model_id)
         task = get_served_task(card)
+        if alias is not None:
+            check_alias_task(alias, task)
         body = surface.fields(read, task)
         return ModelRequest(
             id=request_id,
@@ -167,6 +174,7 @@ class Inferences:
             deadline=deadline,
             asked=read.asked,
             route=route,
+            capacity=None if alias is None else alias.capacity,
         )
 
     async def _read_fields(self, http: HttpExchange, task: Task, body: Mapping[str, Any]) -> Inference:
@@ -223,3 +231,12 @@ def get_served_task(card: ModelCard) -> Task:
             f"{', '.join(each.id for each in TASKS)}."
         )
     return task
+
+
+def check_alias_task(alias: Alias, task: Task) -> None:
+    """Raises InvalidRequest where an alias is for another task than its model has."""
+    if alias.task is not None and alias.task != task.id:
+        raise InvalidRequest(
+            f"model: {alias.name} is an alias for a model for {alias.task}; {alias.model_id} is one for {task.id}.",
+            field="model",
+        )

@@ -12,6 +12,7 @@ from modelyard.control.routes import Route
 from modelyard.gateway.deadline import Deadline
 from modelyard.money import decimal
 from modelyard.records.accounts import Key
+from modelyard.records.clusters import Capacity
 from modelyard.records.models import ModelCard
 from modelyard.tasks.base import Task
 from modelyard.tasks.body import Inference
@@ -30,7 +31,8 @@ class ModelRequest(msgspec.Struct, frozen=True):
     """A request that has passed every check; its media has been fetched.
 
     `body`: the unified body as the surface read it. `asked`: see UnifiedBody. `route`: of its account's cluster of the
-    model, where there must be one before it is read; None: it is found when the request runs, or made with defaults.
+    model, where there must be one before it is read; None: it is found when the request runs, or made: with
+    `capacity`; None: with the default.
     """
 
     id: str
@@ -44,6 +46,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     asked: Any = None
     reading: Reading = msgspec.field(default_factory=Reading)
     route: Route | None = None
+    capacity: Capacity | None = None
 
 
 def meter_headers(cost: Price, took_us: int) -> Mapping[str, str]:

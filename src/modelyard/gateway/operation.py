@@ -25,6 +25,7 @@ Handler = Callable[..., Awaitable[Any]]
 PATH_PARAMETERS = {
     "org": "The model's organisation or user.",
     "model": "The model's name.",
+    "alias": "An alias of your account.",
     "task": "The task's name.",
     "request_id": "From the header x-request-id of an inference.",
     "name": "From the URL that an inference answered with.",

@@ -30,7 +30,7 @@ from modelyard.errors import (
     UnknownCluster,
     UnknownModel,
 )
-from modelyard.records.models import UNSAFE, Listing
+from modelyard.records.models import NO_MODEL_ID, UNSAFE, Listing
 
 ASK_AGAIN = 'Ask again with "retry": true (or `modelyard request --retry`) once that has changed.'
 """What to do about a job that failed, whatever failed it."""
@@ -40,6 +40,7 @@ Remedies = Mapping[tuple[type[ModelyardError], str | None], str]
 
 OPERATOR: Remedies = {
     (InvalidRequest, "unreachable host"): "The operator of this server may allow others with --allow-private-media.",
+    (InvalidRequest, NO_MODEL_ID): "Other names need an alias: `modelyard aliases set NAME org/name`.",
     (BodyTooLarge, "request"): "--max-body-mb raises the limit.",
     (BodyTooLarge, "memory"): "--max-request-mb raises the limit.",
     (InputTooLarge, "limit"): "Send a shorter input, or ask for less at once.",

@@ -8,8 +8,6 @@ import time
 
 from starlette.requests import Request
 
-from modelyard.records.models import check_model_id
-
 _chance = random.Random(secrets.randbits(256))  # noqa: S311 - names are no secrets
 
 
@@ -19,6 +17,6 @@ def new_request_id() -> str:
     return f"req_{time.time_ns() // 1_000_000:012x}{_chance.getrandbits(48):012x}"
 
 
-def model_id_of(request: Request) -> str:
-    """The model a path names. Raises InvalidRequest."""
-    return check_model_id(f"{request.path_params['org']}/{request.path_params['model']}")
+def model_name_of(request: Request) -> str:
+    """The name of a model in a path, which may be an alias."""
+    return f"{request.path_params['org']}/{request.path_params['model']}"

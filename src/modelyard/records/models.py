@@ -30,6 +30,9 @@ ADAPTED = "peft"
 ONNX = "onnx"
 """The library of models in ONNX files, made here or elsewhere, and the runtime that holds them."""
 
+NO_MODEL_ID = "no model id"
+"""Why a model's name is refused that only an alias could have."""
+
 UNSAFE = "unsafe"
 """Why a model is refused that the operator may accept: its files run code when they are loaded."""
 
@@ -46,6 +49,7 @@ def check_model_id(model_id: str) -> str:
             got=model_id,
             accepted="org/name, each 1-96 letters, digits, '-', '_' or '.', not starting or ending with '-' or '.'; "
             "or one of its files, as in org/name:Q4_K_M",
+            cause=NO_MODEL_ID,
         )
     return model_id if label is None else spell(model_id)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.accounts.administration import Administration, ensure_cli_key
+from modelyard.accounts.aliases import Aliases
 from modelyard.accounts.calls import CallBudget
 from modelyard.accounts.funds import Funds
 from modelyard.accounts.keys import Authenticator
@@ -145,6 +146,9 @@ class Root:
         self._quotas = Quotas(self._store.accounts.list_with_quota)
         await asyncio.to_thread(self._quotas.read)
         start_task(stack, self._quotas.read_forever(), "quotas")
+        self._aliases = Aliases(self._store.aliases)
+        await asyncio.to_thread(self._aliases.read)
+        start_task(stack, self._aliases.read_forever(), "aliases")
         owner = await asyncio.to_thread(self._store.accounts.ensure, OWNER, self._clock.now())
         self._owner_id = owner.id
         self._visibility = Visibility(self._store.grants, (operator.id, owner.id))
@@ -276,6 +280,7 @@ class Root:
         tallies = InferenceTallies()
         inferences = Inferences(
             self._authenticator,
+            self._aliases,
             RateLimiter(settings.rate_limit, self._clock),
             self._funds,
             self._quotas,
@@ -305,18 +310,19 @@ class Root:
 
     def _operations(self, artefacts: Artefacts) -> Iterator[Operation]:
         """Every call but inference, the more particular path first."""
-        store, plane, funds, jobs = self._store, self._plane, self._funds, self._jobs
+        store, plane, funds, jobs, aliases = self._store, self._plane, self._funds, self._jobs, self._aliases
         price_per_gb_s = self._settings.price_per_gb_s
-        listings = Listings(self._index, self._catalog, store.models, self._clock, self._visibility.hidden_from)
+        hidden_from = self._visibility.hidden_from
+        listings = Listings(self._index, self._catalog, store.models, self._clock, aliases, hidden_from)
         yield from HealthCalls(plane, self._quotas, self._authenticator.authenticate, self._operator_id).operations()
         yield from self.metrics.operations()
         yield from ModelCalls(listings, price_per_gb_s=price_per_gb_s).operations()
         yield from OpenAIModelCalls(listings).operations()
-        yield from JobCalls(jobs, store.jobs, funds).operations()
-        usage = UsageCalls(store, self._journal, funds, self._ledger_clock, price_per_gb_s=price_per_gb_s)
+        yield from JobCalls(jobs, store.jobs, aliases, funds).operations()
+        usage = UsageCalls(store, self._journal, aliases, funds, self._ledger_clock, price_per_gb_s=price_per_gb_s)
         yield from usage.operations()
-        yield from ClusterCalls(plane, funds).operations()
-        yield from V1Calls(plane, jobs, funds, listings, self._clock).operations()
+        yield from ClusterCalls(plane, aliases, funds).operations()
+        yield from V1Calls(plane, jobs, aliases, funds, listings, self._clock).operations()
         yield from ArtefactCalls(artefacts).operations()
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import Row, bindparam, case, delete, insert, or_, select, update
 
 from modelyard.errors import UnknownCluster
 from modelyard.records.clusters import Capacity, Cluster
+from modelyard.store.counters import count_change
 from modelyard.store.database import Database, insert_into
 from modelyard.store.ids import new_id
 from modelyard.store.tables import clusters, counters, deleted_clusters
@@ -56,7 +57,7 @@ class Clusters:
         """
         made_id = new_id("cluster")
         with self._database.write() as connection:
-            version = _next_version(connection)
+            version = count_change(connection, COUNTER)
             versions = {"version": version, "wake_version": version}
             insertion = insert_into(connection, clusters).values(
                 id=made_id,
@@ -135,7 +136,7 @@ class Clusters:
         if enabled is not None:
             changes["enabled"] = enabled
         with self._database.write() as connection:
-            version = _next_version(connection)
+            version = count_change(connection, COUNTER)
             changes |= {"version": version, "wake_version": version} if wake else {"version": version}
             statement = update(clusters).where(clusters.c.id == cluster_id).values(changes).returning(clusters)
             row = connection.execute(statement).one_or_none()
@@ -144,7 +145,7 @@ class Clusters:
     def delete(self, cluster_id: str) -> bool:
         """Removes the cluster, not its instances or events; False when it was gone already."""
         with self._database.write() as connection:
-            version = _next_version(connection)
+            version = count_change(connection, COUNTER)
             removed = connection.execute(delete(clusters).where(clusters.c.id == cluster_id)).rowcount > 0
             if removed:
                 connection.execute(insert(deleted_clusters).values(id=cluster_id, version=version))
@@ -173,16 +174,6 @@ class Clusters:
         rows = [{"cluster": cluster, "more": more, "at": at} for cluster, (more, at) in sorted(counts.items())]
         with self._database.write() as connection:
             connection.execute(statement, rows)
-
-
-def _next_version(connection: Connection) -> int:
-    """The version of the change that this transaction makes.
-
-    Changes wait for each other here until they are committed: who sees a version sees all that came before it.
-    """
-    insertion = insert_into(connection, counters).values(name=COUNTER, value=1)
-    statement = insertion.on_conflict_do_update(index_elements=["name"], set_={"value": counters.c.value + 1})
-    return int(connection.execute(statement.returning(counters.c.value)).scalar_one())
 
 
 def _columns(capacity: Capacity) -> dict[str, Any]:

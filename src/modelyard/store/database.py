@@ -1,6 +1,7 @@
 """One open database: transactions to read and to write in, and its errors as ours.
 
-Owns the engine and, on SQLite, the turn to write. Knows no table. Any thread may use it; no event loop should.
+Owns the engine, which transaction a thread is in and, on SQLite, the turn to write. Knows no table. Any thread may use
+it; no event loop should.
 """
 
 from __future__ import annotations
@@ -46,19 +47,39 @@ class Database:
             self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         # SQLite's own wait polls with growing sleeps; threads of one process hand the turn over directly instead.
         self._turn = threading.Lock()
+        self._thread = threading.local()
         self._closed = False
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection to read with, each statement by itself. Raises Unavailable when the database cannot answer."""
+        """A connection to read with, each statement by itself; inside of `write`, that transaction. Raises Unavailable
+        when the database cannot answer."""
+        if (joined := self._under_way()) is not None:
+            yield joined
+            return
         with self._errors_as_ours(), self._open(self._reader).connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction: committed when the block ends, undone when it raises. Raises as `read` does."""
+        """A transaction: committed when the block ends, undone when it raises. Raises as `read` does.
+
+        Inside of another one on the same thread it is a part of that: what belongs together is written together.
+        """
+        if (joined := self._under_way()) is not None:
+            yield joined
+            return
         with self._errors_as_ours(), self._my_turn(), self._open(self._writer).begin() as connection:
-            yield connection
+            self._thread.transaction = connection
+            try:
+                yield connection
+            finally:
+                self._thread.transaction = None
+
+    def _under_way(self) -> Connection | None:
+        """The transaction that this thread is in."""
+        under_way: Connection | None = getattr(self._thread, "transaction", None)
+        return under_way
 
     def may_have_changed(self) -> bool:
         """Whether anything may have been committed since the last call, by whichever process. Quick, and waits for

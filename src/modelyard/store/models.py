@@ -69,6 +69,12 @@ class Models:
     def find(self, model_id: str) -> Listing | None:
         return self.get_many([model_id]).get(model_id)
 
+    def find_in_any_case(self, model_id: str) -> str | None:
+        """The id of a model that is known under this name, in whichever case; looks through all of them."""
+        statement = select(models.c.model_id).where(func.lower(models.c.model_id) == model_id.lower()).limit(1)
+        with self._database.read() as connection:
+            return connection.execute(statement).scalar_one_or_none()
+
     def get_many(self, model_ids: Collection[str]) -> Mapping[str, Listing]:
         """By model id, those of them that are known."""
         with self._database.read() as connection:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0007"  # the migration that ends at these tables
+REVISION = "v0008"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -304,4 +304,20 @@ downloads = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("others_bytes", BigInteger, nullable=False),
     Column("used_at", UtcDateTime, nullable=False),
+)
+
+# Names of an account's own that stand for models. The counter "aliases" says how often any was changed.
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id"), primary_key=True),
+    Column("name", CleanText, primary_key=True),
+    Column("model_id", CleanText, nullable=False),
+    Column("task", CleanText),
+    # All three, or none.
+    Column("capacity_min", Integer),
+    Column("capacity_desired", Integer),
+    Column("capacity_max", Integer),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("modified_at", UtcDateTime, nullable=False),
 )

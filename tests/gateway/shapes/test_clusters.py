@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from modelyard.control.clusters import Changes
 from modelyard.errors import InvalidRequest
 from modelyard.gateway.reading import to_struct
 from modelyard.gateway.shapes.clusters import PatchBody, PutBody, to_changes
+from modelyard.records.clusters import Changes
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ class Replicas(Destination):
 
     async def _route(self, request: ModelRequest) -> Route:
         account_id, model_id = request.key.account_id, request.card.model_id
-        return request.route or await self._plane.ensure_route(account_id, model_id)
+        return request.route or await self._plane.ensure_route(account_id, model_id, request.capacity)
 
 
 class Slot:

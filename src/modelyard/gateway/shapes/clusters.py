@@ -8,12 +8,13 @@ from typing import Annotated, Literal, cast
 from msgspec import UNSET, Meta, UnsetType
 
 from modelyard.clock import iso
-from modelyard.control.clusters import MAX_REPLICAS, MAX_TIMEOUT_S, Changes, Report
+from modelyard.control.clusters import MAX_TIMEOUT_S, Report
 from modelyard.control.states import ClusterStatus
 from modelyard.engine.base import ReplicaLog
 from modelyard.gateway.remedies import V2, sentence
 from modelyard.gateway.shapes.base import Answer, Shape, described, moment, show_moment
 from modelyard.records import clusters as records
+from modelyard.records.clusters import MAX_REPLICAS, Changes
 from modelyard.units import GIB
 
 MAX_EVENTS = 1000

@@ -61,7 +61,7 @@ class ServedForm(Shape, frozen=True, kw_only=True):
 class Model(Shape, frozen=True, kw_only=True):
     """A model this server can run, or says why not."""
 
-    model_id: Annotated[str, described("org/name.")]
+    model_id: Annotated[str, described("org/name, or an alias of yours.")]
     task: Annotated[str | None, described("What it does.")]
     params: Annotated[float | None, described("Parameters, in billions.")]
     ram_required: Annotated[float | None, described("GB of memory one instance needs.")]
@@ -98,6 +98,7 @@ class Model(Shape, frozen=True, kw_only=True):
             "What replicas load where that was measured to be better than the model as it is, or not; else null."
         ),
     ]
+    alias_of: Annotated[str | None, described("Of an alias of yours: the model that it stands for; else null.")]
     adapter: Annotated[Adapter | None, described("Of an adapter: what it changes, and how; null for whole models.")]
     files: Annotated[Sequence[str], described("Its GGUF files, by the label that chooses one: org/name:LABEL.")]
     error: Annotated[str | None, described("Why it cannot be served, and what to do.")]
@@ -125,8 +126,8 @@ class ModelsQuery(PageQuery, frozen=True, kw_only=True):
     model_id: Annotated[str | None, described("Only this model, wherever it is; an unknown one: an empty list.")] = None
 
 
-def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float) -> Model:
-    """A model as v2 lists it."""
+def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float, alias_of: str | None) -> Model:
+    """A model as v2 lists it. `alias_of`: the model that its name stands for, where that is an alias."""
     memory_bytes, parameters = listing.memory_bytes, listing.parameters
     cost = None if memory_bytes is None else price(memory_bytes, usd_per_gb_s)
     return Model(
@@ -147,6 +148,7 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float) -
         variant_of=listing.variant_of,
         quality=listing.facts.get("quality"),
         served_form=find_served_form(listing),
+        alias_of=alias_of,
         adapter=find_adapter(listing),
         files=listing.facts.get("files", ()),
         error=describe_refusal(listing),

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from modelyard.clock import iso
-from modelyard.control.clusters import MAX_REPLICAS, Report
+from modelyard.control.clusters import Report
 from modelyard.control.states import ClusterStatus
 from modelyard.gateway.remedies import V1, sentence
 from modelyard.gateway.shapes.base import Shape, described, moment, show_moment
@@ -17,6 +17,7 @@ from modelyard.gateway.shapes.clusters import IdleSeconds
 from modelyard.gateway.shapes.jobs import RETRY, show_progress
 from modelyard.gateway.shapes.models import is_benchmarked
 from modelyard.records import jobs as records
+from modelyard.records.clusters import MAX_REPLICAS
 from modelyard.records.jobs import JobState
 from modelyard.records.models import Listing
 from modelyard.units import GIB

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.plugin import ZOO
-from tests.serving import KEY, Server
+from tests.serving import KEY, REQUEST_S, Server, wait_until
 
 
 def test_every_model_that_can_be_asked_is_listed(server: Server, client: openai.OpenAI) -> None:
@@ -51,3 +51,17 @@ def test_anthropics_client_lists_the_same(server: Server) -> None:
         one = client.models.retrieve("tiny/chat")
     assert {*listed} >= {*ZOO}
     assert (one.id, one.type, one.display_name) == ("tiny/chat", "model", "tiny/chat")
+
+
+@pytest.mark.parametrize("name", ["gpt-4o-mini", "acme/assistant"])
+def test_a_name_that_the_operator_has_given_a_model_is_listed_and_asked(server: Server, name: str) -> None:
+    server.command("aliases", "set", name, "tiny/chat", "--task", "chat")
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, timeout=REQUEST_S, max_retries=0) as client:
+        wait_until(lambda: name in [model.id for model in client.models.list()])
+        model = client.models.retrieve(name).model_dump()
+        answer = client.chat.completions.create(
+            model=name, messages=[{"role": "user", "content": "hello"}], max_tokens=4
+        )
+    assert (model["id"], model["alias_of"], model["owned_by"]) == (name, "tiny/chat", "tiny")
+    assert answer.model == name
+    server.command("aliases", "rm", name)

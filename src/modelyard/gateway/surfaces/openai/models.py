@@ -13,7 +13,7 @@ from modelyard.errors import UnknownModel
 from modelyard.gateway.listing import LIST_COST, Listings
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_query
-from modelyard.gateway.requests import model_id_of
+from modelyard.gateway.requests import model_name_of
 from modelyard.gateway.shapes.models import PageQuery
 from modelyard.gateway.shapes.openai.base import OpenAIError
 from modelyard.gateway.shapes.openai.models import (
@@ -26,6 +26,7 @@ from modelyard.gateway.shapes.openai.models import (
 from modelyard.gateway.surfaces.openai.inference import FAILURES, ROOTS
 from modelyard.http.exchange import JSON
 from modelyard.records.accounts import Key
+from modelyard.records.models import check_model_id
 
 
 class OpenAIModelCalls:
@@ -57,6 +58,15 @@ class OpenAIModelCalls:
                 error=OpenAIError,
                 failures=FAILURES,
             )
+            yield Operation(
+                path=f"{root}/models/{{alias}}",
+                summary="Describe the model that an alias of yours stands for",
+                tag="openai",
+                handler=self.retrieve_alias,
+                answer=OpenAIModel,
+                error=OpenAIError,
+                failures=FAILURES,
+            )
 
     async def list(self, request: Request, key: Key) -> Response:
         """The first of them, or those that follow one."""
@@ -64,13 +74,21 @@ class OpenAIModelCalls:
         after = query.after or query.after_id
         wanted = PageQuery(task=query.task, search=query.search, limit=query.limit, after=after)
         page = await self._listings.page(wanted, key.account_id, servable=True)
-        payload = await asyncio.to_thread(lambda: msgspec.json.encode(show_models(page.listings, page.following)))
+        payload = await asyncio.to_thread(
+            lambda: msgspec.json.encode(show_models(page.listings, page.aliases, page.following))
+        )
         return Response(payload, media_type=JSON)
 
     async def retrieve(self, request: Request, key: Key) -> OpenAIModel:
-        """One of them. Raises UnknownModel."""
-        model_id = model_id_of(request)
-        page = await self._listings.one(model_id, None, key.account_id)
+        """One of them. Raises UnknownModel, InvalidRequest."""
+        return await self._describe(check_model_id(model_name_of(request)), key)
+
+    async def retrieve_alias(self, request: Request, key: Key) -> OpenAIModel:
+        """An alias whose name has no slash. Raises UnknownModel."""
+        return await self._describe(request.path_params["alias"], key)
+
+    async def _describe(self, name: str, key: Key) -> OpenAIModel:
+        page = await self._listings.one(name, None, key.account_id)
         if not page.listings:
-            raise UnknownModel(f"There is no model {model_id}. GET /v1/models lists those that there are.")
-        return show_model(page.listings[0])
+            raise UnknownModel(f"There is no model {name}. GET /v1/models lists those that there are.")
+        return show_model(page.listings[0], page.aliases.get(name))

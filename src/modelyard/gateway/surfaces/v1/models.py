@@ -12,9 +12,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from modelyard.accounts.aliases import Aliases
 from modelyard.accounts.funds import Funds
 from modelyard.clock import Clock
-from modelyard.control.clusters import Changes
 from modelyard.control.plane import Plane
 from modelyard.errors import UnknownCluster
 from modelyard.gateway.listing import LIST_COST, Listings, Page, next_link
@@ -40,7 +40,7 @@ from modelyard.gateway.shapes.v1 import (
 from modelyard.http.exchange import JSON
 from modelyard.jobs.queue import Jobs
 from modelyard.records.accounts import Key
-from modelyard.records.models import check_model_id
+from modelyard.records.clusters import Capacity, Changes
 
 LOADED = frozenset({"STARTING", "INSTANTIATING", "RUNNING"})
 """The statuses in which a model runs requests, or soon will."""
@@ -49,8 +49,11 @@ LOADED = frozenset({"STARTING", "INSTANTIATING", "RUNNING"})
 class V1Calls:
     """Handlers over one control plane, one queue of jobs and one catalogue."""
 
-    def __init__(self, plane: Plane, jobs: Jobs, funds: Funds, listings: Listings, clock: Clock) -> None:
+    def __init__(
+        self, plane: Plane, jobs: Jobs, aliases: Aliases, funds: Funds, listings: Listings, clock: Clock
+    ) -> None:
         self._plane = plane
+        self._aliases = aliases
         self._jobs = jobs
         self._funds = funds
         self._listings = listings
@@ -112,7 +115,7 @@ class V1Calls:
     async def job(self, request: Request, key: Key) -> V1Job:
         """Asks for a model to be measured and listed; repeated, tells how far that has got. `retry`: once more."""
         body = await read_body(request, JobBody)
-        model_id = check_model_id(body.model)
+        model_id = self._aliases.model_of(key.account_id, body.model)
         self._funds.check(key.account_id)
         job, queued = await self._jobs.ask(key.account_id, model_id, again=body.retry)
         return show_v1_job(job, queued=queued)
@@ -120,23 +123,28 @@ class V1Calls:
     async def load(self, request: Request, key: Key) -> Loaded:
         """Loads a model; when it is there already, says so and changes nothing."""
         body = await read_body(request, LoadBody)
-        model_id = check_model_id(body.model)
+        model_id = self._aliases.model_of(key.account_id, body.model)
         existing = await self._plane.find(key.account_id, model_id)
         if existing is not None and (status := STATUS[existing.status]) in LOADED:
             message = "already loaded" if status == "RUNNING" else "operation already in progress: load"
             most = existing.cluster.capacity.max
             return Loaded(model=model_id, status=status, concurrency=most, message=message)
         self._funds.check(key.account_id)
-        concurrency, timeout_s = body.concurrency, body.expiration_period_seconds
-        concurrency = 1 if concurrency is None else concurrency
+        capacity, timeout_s = self._capacity_of(body, key), body.expiration_period_seconds
         timeout_s = DEFAULT_EXPIRATION_S if timeout_s is None else timeout_s
-        changes = Changes(min=0, desired=concurrency, max=concurrency, timeout_s=timeout_s)
+        changes = Changes(capacity.min, capacity.desired, capacity.max, timeout_s)
         await self._plane.put(key.account_id, model_id, changes)
-        return Loaded(model=model_id, status="started", concurrency=concurrency)
+        return Loaded(model=model_id, status="started", concurrency=capacity.max)
+
+    def _capacity_of(self, body: LoadBody, key: Key) -> Capacity:
+        """What is asked for, else what is bound to the name, else one instance."""
+        if body.concurrency is not None:
+            return Capacity(0, body.concurrency, body.concurrency)
+        return self._aliases.capacity_of(key.account_id, body.model) or Capacity()
 
     async def status(self, request: Request, key: Key) -> LoadedModel:
         """How a model is doing."""
-        model_id = await self._read_model_id(request)
+        model_id = await self._read_model_id(request, key)
         report = await self._plane.find(key.account_id, model_id)
         if report is None:
             raise not_loaded(model_id)
@@ -144,13 +152,13 @@ class V1Calls:
 
     async def delete(self, request: Request, key: Key) -> Stopped:
         """Stops a model at once; one that is not loaded is stopped already."""
-        model_id = await self._read_model_id(request)
+        model_id = await self._read_model_id(request, key)
         if await self._plane.find(key.account_id, model_id) is not None:
             await self._plane.delete(key.account_id, model_id)
         return Stopped(model=model_id)
 
-    async def _read_model_id(self, request: Request) -> str:
-        return check_model_id((await read_body(request, ModelBody)).model)
+    async def _read_model_id(self, request: Request, key: Key) -> str:
+        return self._aliases.model_of(key.account_id, (await read_body(request, ModelBody)).model)
 
 
 def on_model(name: str, summary: str, handler: Handler, body: type[ModelBody], answer: object) -> Operation:

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 
+from modelyard.accounts.aliases import Aliases
 from modelyard.accounts.funds import Funds
 from modelyard.control.plane import Plane
 from modelyard.errors import NotFound
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_body, read_query
-from modelyard.gateway.requests import model_id_of
+from modelyard.gateway.requests import model_name_of
 from modelyard.gateway.shapes.base import Answer
 from modelyard.gateway.shapes.clusters import (
     Cluster,
@@ -33,7 +34,6 @@ from modelyard.gateway.shapes.clusters import (
     to_changes,
 )
 from modelyard.records.accounts import Key
-from modelyard.records.models import check_model_id
 
 PATH = "/models/v2/{org}/{model}"
 PATH_OF_ANY = "/models/v2"
@@ -43,8 +43,9 @@ PATH_OF_ANY = "/models/v2"
 class ClusterCalls:
     """Handlers over one control plane."""
 
-    def __init__(self, plane: Plane, funds: Funds) -> None:
+    def __init__(self, plane: Plane, aliases: Aliases, funds: Funds) -> None:
         self._plane = plane
+        self._aliases = aliases
         self._funds = funds
 
     def operations(self) -> Sequence[Operation]:
@@ -122,17 +123,21 @@ class ClusterCalls:
         """Creates or updates a cluster."""
         self._funds.check(key.account_id)
         changes = to_changes(await read_body(request, PutBody))
-        await self._plane.put(key.account_id, model_id_of(request), changes)
+        capacity = self._aliases.capacity_of(key.account_id, model_name_of(request))
+        await self._plane.put(key.account_id, self._model_id(request, key), changes, capacity)
         return Answer(output="Loading")
 
     async def get(self, request: Request, key: Key) -> ClusterAnswer:
         """Describes a cluster; with its last events where they are asked for."""
-        return await self._read(key, model_id_of(request), read_query(request, ClusterQuery).events)
+        return await self._read(key, self._model_id(request, key), read_query(request, ClusterQuery).events)
 
     async def get_named(self, request: Request, key: Key) -> ClusterAnswer:
         """The same of the cluster that the query names."""
         query = read_query(request, NamedClusterQuery)
-        return await self._read(key, check_model_id(query.model), query.events)
+        return await self._read(key, self._aliases.model_of(key.account_id, query.model), query.events)
+
+    def _model_id(self, request: Request, key: Key) -> str:
+        return self._aliases.model_of(key.account_id, model_name_of(request))
 
     async def _read(self, key: Key, model_id: str, last_events: int) -> ClusterAnswer:
         report = await self._plane.get(key.account_id, model_id)
@@ -145,12 +150,12 @@ class ClusterCalls:
     async def patch(self, request: Request, key: Key) -> ClusterAnswer:
         """Changes a cluster."""
         changes = to_changes(await read_body(request, PatchBody))
-        shown = show_cluster(await self._plane.patch(key.account_id, model_id_of(request), changes))
+        shown = show_cluster(await self._plane.patch(key.account_id, self._model_id(request, key), changes))
         return ClusterAnswer(output=shown, cluster=shown)
 
     async def delete(self, request: Request, key: Key) -> Answer[str]:
         """Stops every instance and removes the cluster."""
-        await self._plane.delete(key.account_id, model_id_of(request))
+        await self._plane.delete(key.account_id, self._model_id(request, key))
         return Answer(output="Deleted")
 
     async def list(self, request: Request, key: Key) -> Answer[Sequence[Cluster]]:
@@ -160,14 +165,14 @@ class ClusterCalls:
     async def events(self, request: Request, key: Key) -> Answer[Sequence[Event]]:
         """A cluster's log, oldest first."""
         query = read_query(request, EventsQuery)
-        model_id = model_id_of(request)
+        model_id = self._model_id(request, key)
         found = await self._plane.events(key.account_id, model_id, after=query.after or None, limit=query.limit)
         return Answer(output=show_events(found))
 
     async def logs(self, request: Request, key: Key) -> Answer[Sequence[ReplicaOutput]]:
         """The end of what each of the newest replicas has printed."""
         query = read_query(request, LogsQuery)
-        model_id = model_id_of(request)
+        model_id = self._model_id(request, key)
         found = await self._plane.logs(key.account_id, model_id, query.replicas)
         if not found:
             raise NotFound(f"No replica of {model_id} has run yet for your account.", model=model_id)

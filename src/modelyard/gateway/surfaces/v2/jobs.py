@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 
+from modelyard.accounts.aliases import Aliases
 from modelyard.accounts.funds import Funds
 from modelyard.errors import NotFound
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_body, read_query
-from modelyard.gateway.requests import model_id_of
+from modelyard.gateway.requests import model_name_of
 from modelyard.gateway.shapes.base import Answer
 from modelyard.gateway.shapes.jobs import Job, JobAnswer, JobsQuery, RequestBody, show_job, show_progress
 from modelyard.jobs.queue import Jobs
@@ -24,9 +25,10 @@ PATH = "/models/v2/request/{org}/{model}"
 class JobCalls:
     """Handlers over one queue of jobs, and over the table that remembers them."""
 
-    def __init__(self, jobs: Jobs, table: JobTable, funds: Funds) -> None:
+    def __init__(self, jobs: Jobs, table: JobTable, aliases: Aliases, funds: Funds) -> None:
         self._jobs = jobs
         self._table = table
+        self._aliases = aliases
         self._funds = funds
 
     def operations(self) -> Sequence[Operation]:
@@ -61,14 +63,14 @@ class JobCalls:
     async def ask(self, request: Request, key: Key) -> JobAnswer:
         """Asks for a model to be measured and listed; `retry`: once more."""
         body = await read_body(request, RequestBody)
-        model_id = model_id_of(request)
+        model_id = self._aliases.model_of(key.account_id, model_name_of(request))
         self._funds.check(key.account_id)
         job, queued = await self._jobs.ask(key.account_id, model_id, again=body.retry)
         return JobAnswer(output="Job queued" if queued else show_progress(job), job=show_job(job))
 
     async def get(self, request: Request, key: Key) -> Answer[Job]:
         """How far a job of the account's has got."""
-        model_id = model_id_of(request)
+        model_id = self._aliases.model_of(key.account_id, model_name_of(request))
         job = await asyncio.to_thread(self._table.find, model_id, key.account_id)
         if job is None:
             raise NotFound(

@@ -18,7 +18,6 @@ from modelyard.gateway.shapes.models import ModelsAnswer, ModelsQuery, show_mode
 from modelyard.gateway.shapes.tasks import TaskDescription, show_task
 from modelyard.http.exchange import JSON
 from modelyard.records.accounts import Key
-from modelyard.records.files import spell
 from modelyard.tasks.registry import TASKS, get_task
 
 
@@ -64,13 +63,18 @@ class ModelCalls:
         if query.model_id is None:
             page = await self._listings.page(query, key.account_id, servable=False)
         else:
-            page = await self._listings.one(spell(query.model_id), query.task, key.account_id)
+            page = await self._listings.one(query.model_id, query.task, key.account_id)
         payload = await asyncio.to_thread(self._encode, page)
         return Response(payload, headers=next_link(request, page), media_type=JSON)
 
     def _encode(self, page: Page) -> bytes:
         """A page in the envelope. May be long: for a thread."""
-        shown = [show_model(each, page.variants.get(each.model_id, ()), self._price_per_gb_s) for each in page.listings]
+        shown = [
+            show_model(
+                each, page.variants.get(each.model_id, ()), self._price_per_gb_s, page.aliases.get(each.model_id)
+            )
+            for each in page.listings
+        ]
         return msgspec.json.encode(ModelsAnswer(output=shown, next=UNSET if page.following is None else page.following))
 
     async def list_tasks(self, request: Request, key: Key) -> Answer[Sequence[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 
+from modelyard.accounts.aliases import Aliases
 from modelyard.accounts.funds import Funds
 from modelyard.accounts.usage import read_period, read_usage
 from modelyard.clock import Clock
@@ -17,7 +18,6 @@ from modelyard.gateway.reading import read_query
 from modelyard.gateway.shapes.base import Answer
 from modelyard.gateway.shapes.usage import RequestUsage, Usage, UsageQuery, show_request, show_usage
 from modelyard.records.accounts import Key
-from modelyard.records.models import check_model_id
 from modelyard.store.store import Store
 
 USAGE_COST = 10.0
@@ -27,10 +27,13 @@ USAGE_COST = 10.0
 class UsageCalls:
     """Handlers over the ledger."""
 
-    def __init__(self, store: Store, journal: Journal, funds: Funds, clock: Clock, *, price_per_gb_s: float) -> None:
+    def __init__(
+        self, store: Store, journal: Journal, aliases: Aliases, funds: Funds, clock: Clock, *, price_per_gb_s: float
+    ) -> None:
         """`clock`: the one that the ledger goes by. `price_per_gb_s`: US dollars, today."""
         self._store = store
         self._journal = journal
+        self._aliases = aliases
         self._funds = funds
         self._clock = clock
         self._price_per_gb_s = price_per_gb_s
@@ -61,7 +64,7 @@ class UsageCalls:
         query = read_query(request, UsageQuery)
         now = self._clock.now()
         since, until = read_period(query.since, query.until, now)
-        model_id = None if query.model_id is None else check_model_id(query.model_id)
+        model_id = None if query.model_id is None else self._aliases.model_of(key.account_id, query.model_id)
         await self._journal.flush_for_reader()
         usage = await asyncio.to_thread(
             read_usage, self._store, key.account_id, since, until, model_id=model_id, now=now

@@ -1,0 +1,18 @@
+"""Counters that say how often something was changed, so that who has seen it asks for one small row."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from modelyard.store.database import insert_into
+from modelyard.store.tables import counters
+
+
+def count_change(connection: Connection, name: str) -> int:
+    """The counter's value for the change that this transaction makes.
+
+    Changes wait for each other here until they are committed: who sees a value sees all that came before it.
+    """
+    insertion = insert_into(connection, counters).values(name=name, value=1)
+    statement = insertion.on_conflict_do_update(index_elements=["name"], set_={"value": counters.c.value + 1})
+    return int(connection.execute(statement.returning(counters.c.value)).scalar_one())
