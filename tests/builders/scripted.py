@@ -13,48 +13,53 @@ from tokenizers import AddedToken
 from tests.builders import tokenizers
 from tests.builders.families import save
 
-START, END = "<|assistant|>", "<|end|>"
+START, REPLY, END = "<|assistant|>", "<|reply|>", "<|end|>"
 TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}"
     "{% for call in message['tool_calls'] or [] %}{{ call['function']['arguments']['city'] }}{% endfor %}<|end|>"
-    "{% endfor %}{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}<|assistant|>"
+    "{% endfor %}{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}"
 )
-"""A conversation, the functions offered, and where the answer begins."""
+"""A conversation, and the functions offered."""
+ANY_RESULT = "messages | selectattr('role', 'equalto', 'tool') | list"
 
 
-def build_scripted(folder: Path, pieces: Sequence[str], special: Sequence[str] = (), mark: str = "") -> Path:
+def build_scripted(
+    folder: Path, pieces: Sequence[str], special: Sequence[str] = (), mark: str = "", then: Sequence[str] = ()
+) -> Path:
     """A Llama that answers everything by `pieces`, each a token of its own, no two alike. `special`: those that are
-    special tokens. `mark`: what its template has in a comment, as templates have their model's marks somewhere.
+    special tokens. `mark`: what its template has in a comment, as templates have their model's marks somewhere. `then`:
+    more pieces, by which it answers conversations in which a function has answered.
 
     Each token's embedding is drawn at random; the layers add nothing; the head of a token is its forerunner's
     embedding, so that it is the likeliest behind it.
     """
     names = {"eos_token": END, "pad_token": "<pad>"}
-    tokenizer = tokenizers.byte_level(["<pad>", END, "<|system|>", "<|user|>", "<|tool|>", START], **names)
-    tokens = [AddedToken(piece, special=piece in special, normalized=False) for piece in pieces]
+    tokenizer = tokenizers.byte_level(["<pad>", END, "<|system|>", "<|user|>", "<|tool|>", START, REPLY], **names)
+    tokens = [AddedToken(piece, special=piece in special, normalized=False) for piece in (*pieces, *then)]
     tokenizer.add_tokens([token for token in tokens if not token.special])
     tokenizer.add_tokens([token for token in tokens if token.special], special_tokens=True)
-    tokenizer.chat_template = "{# " + mark + " #}" + TEMPLATE if mark else TEMPLATE
+    start = "{% if " + ANY_RESULT + " %}" + REPLY + "{% else %}" + START + "{% endif %}" if then else START
+    tokenizer.chat_template = ("{# " + mark + " #}" if mark else "") + TEMPLATE + start
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=64,
         num_hidden_layers=1,
         num_attention_heads=2,
-        max_position_embeddings=2048,
+        max_position_embeddings=16384,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=False,
     )
     model = transformers.LlamaForCausalLM(config)
-    ids = tokenizer.convert_tokens_to_ids([START, *pieces, END])
+    scripts = [tokenizer.convert_tokens_to_ids(each) for each in ([START, *pieces, END], [REPLY, *then, END])]
     with torch.no_grad():
         model.model.embed_tokens.weight.normal_(generator=torch.Generator().manual_seed(0))
         for layer in model.model.layers:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
         model.lm_head.weight.zero_()
-        for before, token in pairwise(ids):
-            model.lm_head.weight[token] = model.model.embed_tokens.weight[before]
+        for before, token in (pair for ids in scripts for pair in pairwise(ids)):
+            model.lm_head.weight[token] += model.model.embed_tokens.weight[before]
     save(folder, tokenizer, model)
     return folder

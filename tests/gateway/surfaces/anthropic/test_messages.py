@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import anthropic
@@ -10,8 +9,6 @@ import msgspec
 import pytest
 
 from modelyard.errors import InferenceFailed
-from modelyard.gateway.shapes.anthropic import CountBody
-from modelyard.gateway.surfaces.anthropic.conversation import conversation_of
 from modelyard.gateway.surfaces.anthropic.messages import Messages
 from tests.gateway.conftest import CHAT, MAX_BODY_BYTES, Gateway
 from tests.gateway.http_client import HttpClient
@@ -22,12 +19,6 @@ MODEL = "tiny/chat"
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 ASKED: dict[str, Any] = {"model": MODEL, "messages": HELLO, "max_tokens": 12}
 GREEDY = {"do_sample": False, "max_new_tokens": 12}
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=server.url, api_key=KEY, timeout=REQUEST_S, max_retries=0) as client:
-        yield client
 
 
 def expected(server: Server, messages: list[Any] = HELLO) -> str:
@@ -117,7 +108,6 @@ def test_the_length_is_the_one_that_an_answer_tells(client: anthropic.Anthropic)
         ({"messages": [{"role": "user", "content": "hello " * 2000}]}, "tokens"),
         ({"system": [{"type": "image"}]}, "system[0]"),
         ({"tools": [{"name": "f", "input_schema": {}}]}, "tools"),
-        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking"),
         ({"stop_sequences": [""]}, "stop_sequences"),
         ({"model": "tiny/encoder"}, "model"),
     ],
@@ -140,45 +130,6 @@ def test_keys_and_models_that_are_not_there(server: Server, client: anthropic.An
         pytest.raises(anthropic.AuthenticationError, match="not known"),
     ):
         stranger.messages.create(**ASKED)
-
-
-def converted(*messages: Mapping[str, Any], **more: Any) -> list[dict[str, Any]]:
-    return conversation_of(msgspec.convert({"model": MODEL, "messages": list(messages), **more}, CountBody))
-
-
-def test_history_with_thinking_and_tools_becomes_our_messages() -> None:
-    turns = converted(
-        {"role": "user", "content": "What is the weather?"},
-        {"role": "assistant", "content": [
-            {"type": "thinking", "thinking": "hm", "signature": "x"},
-            {"type": "text", "text": "I look."},
-            {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "Paris"}},
-        ]},
-        {"role": "user", "content": [
-            {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "sunny"}]},
-            {"type": "text", "text": "and?"},
-        ]},
-    )  # fmt: skip
-    call = {"id": "t1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Paris"}}}
-
-    assert turns == [
-        {"role": "user", "content": "What is the weather?"},
-        {"role": "assistant", "content": [{"type": "text", "text": "I look."}], "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "t1", "content": "sunny"},
-        {"role": "user", "content": [{"type": "text", "text": "and?"}]},
-    ]
-
-
-def test_images_become_our_blocks() -> None:
-    by_data = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
-    by_url = {"type": "image", "source": {"type": "url", "url": "https://example.test/a.png"}}
-
-    (turn,) = converted({"role": "user", "content": [by_data, by_url]})
-
-    assert turn["content"] == [
-        {"type": "image", "base64": "aGk="},
-        {"type": "image", "url": "https://example.test/a.png"},
-    ]
 
 
 async def test_a_failure_after_the_first_piece_is_an_event_of_its_own(gateway: Gateway) -> None:

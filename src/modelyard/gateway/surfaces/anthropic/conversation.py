@@ -1,86 +1,102 @@
-"""From Anthropic's blocks to the conversation of the unified body. Pure."""
+"""From Anthropic's messages to the conversation of the unified body. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
+from modelyard.gateway.shapes.anthropic.messages import AnthropicMessage, CountBody
+from modelyard.gateway.surfaces.anthropic.blocks import (
+    Block,
+    Said,
+    call_of,
+    read_block,
+    read_result,
+    text_of,
+    texts_in,
+)
 
-from modelyard.errors import InvalidRequest
-from modelyard.gateway.shapes.anthropic import AnthropicMessage, CountBody
-
-Blocks = Sequence[Mapping[str, Any]]
+Turn = dict[str, Any]
 LEFT_OUT = ("thinking", "redacted_thinking")
 """Blocks of earlier answers that a model does not read again."""
+BILLING = "x-anthropic-billing-header:"
+"""A block of the system's words that begins so is for who bills the request, and differs with each: an agent puts it
+first. No model is to read it, and what all of a conversation's requests begin with must not change."""
 
 
-def conversation_of(body: CountBody) -> list[dict[str, Any]]:
-    """The messages, the system's words first. Raises InvalidRequest."""
-    if body.thinking is not None and body.thinking.get("type") != "disabled":
-        accepted = '{"type": "disabled"}: models do not think apart here'
-        raise InvalidRequest(field="thinking", got=body.thinking, accepted=accepted)
-    system = [] if body.system is None else [{"role": "system", "content": text_of(body.system, "system")}]
-    turns = [turn for at, message in enumerate(body.messages) for turn in turns_of(message, f"messages[{at}].content")]
-    return [*system, *turns]
+def conversation_of(body: CountBody) -> list[Turn]:
+    """The messages, the system's words first, neighbours of one role as one. Raises InvalidRequest."""
+    names = names_of_calls(body.messages)
+    said = [turn for at, each in enumerate(body.messages) for turn in turns_of(each, f"messages[{at}].content", names)]
+    begin = next((at for at, turn in enumerate(said) if turn["role"] != "system"), len(said))
+    first = [*system_texts(body.system), *(str(turn["content"]) for turn in said[:begin])]
+    system = [{"role": "system", "content": "\n".join(first)}] if first else []
+    return [*system, *merged(as_user(turn) for turn in said[begin:])]
 
 
-def turns_of(message: AnthropicMessage, where: str) -> Iterator[dict[str, Any]]:
-    """One message as ours: the results of tools are messages of their own, in front of what else it says."""
+def system_texts(system: str | Sequence[Block] | None) -> list[str]:
+    """What the model is told first. Raises InvalidRequest."""
+    if system is None:
+        return []
+    return [text for text in texts_in(system, "system") if not text.startswith(BILLING)]
+
+
+def names_of_calls(messages: Sequence[AnthropicMessage]) -> Mapping[str, str]:
+    """The functions that were called, by the ids of the calls."""
+    blocks = [block for each in messages if not isinstance(each.content, str) for block in each.content]
+    return {str(each.get("id")): str(each.get("name")) for each in blocks if each.get("type") == "tool_use"}
+
+
+def turns_of(message: AnthropicMessage, where: str, names: Mapping[str, str]) -> Iterator[Turn]:
+    """One message as ours: the results of tools are messages of their own, in front of what else it says, which the
+    images in them belong to. `names`: see `names_of_calls`. Raises InvalidRequest."""
+    if message.role == "system":
+        yield {"role": "system", "content": text_of(message.content, where)}
+        return
     if isinstance(message.content, str):
         yield {"role": message.role, "content": message.content}
         return
-    calls: list[dict[str, Any]] = []
-    said: list[dict[str, Any]] = []
+    calls: list[Turn] = []
+    said = Said()
     for at, block in enumerate(message.content):
         place = f"{where}[{at}]"
         match block.get("type"):
             case "tool_result":
-                content = text_of(block.get("content") or "", f"{place}.content")
-                yield {"role": "tool", "tool_call_id": str(block.get("tool_use_id")), "content": content}
+                id = str(block.get("tool_use_id"))
+                text, images = read_result(block, place)
+                name = {"name": names[id]} if id in names else {}
+                yield {"role": "tool", "tool_call_id": id, **name, "content": text}
+                said.add(images)
             case "tool_use":
-                calls.append(call_of(block))
+                calls.append(call_of(block, place))
             case kind if kind in LEFT_OUT:
                 continue
             case _:
-                said.append(block_of(block, place))
+                said.add(read_block(block, place))
     if calls:
-        yield {"role": message.role, "content": said or None, "tool_calls": calls}
-    elif said or not message.content:
-        yield {"role": message.role, "content": said}
+        yield {"role": message.role, "content": said.blocks or None, "tool_calls": calls}
+    elif said.blocks or not message.content:
+        yield {"role": message.role, "content": said.blocks}
 
 
-def call_of(block: Mapping[str, Any]) -> dict[str, Any]:
-    """A call of a tool as templates read it."""
-    function = {"name": str(block.get("name")), "arguments": block.get("input") or {}}
-    return {"id": str(block.get("id")), "type": "function", "function": function}
+def as_user(turn: Turn) -> Turn:
+    """What the system says later on, as the user's words: most templates have no place for it, many refuse it."""
+    if turn["role"] != "system":
+        return turn
+    return {"role": "user", "content": f"<system>\n{turn['content']}\n</system>"}
 
 
-def block_of(block: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A block of text, or of media. Raises InvalidRequest."""
-    source = block.get("source")
-    match block.get("type"):
-        case "text":
-            return {"type": "text", "text": block.get("text")}
-        case "image" if isinstance(source, dict) and source.get("type") == "base64":
-            return {"type": "image", "base64": source.get("data")}
-        case "image" if isinstance(source, dict) and source.get("type") == "url":
-            return {"type": "image", "url": source.get("url")}
-        case "document" if isinstance(source, dict) and source.get("type") == "text":
-            return {"type": "text", "text": source.get("data")}
-    accepted = "text, image (of base64 or a url), document (of text), tool_use, tool_result, thinking"
-    raise InvalidRequest(field=f"{where}.type", got=block.get("type"), accepted=accepted)
-
-
-def text_of(content: Any, where: str) -> str:
-    """A text, or blocks of text as one. Raises InvalidRequest."""
-    if isinstance(content, str):
-        return content
-    try:
-        blocks = msgspec.convert(content, list[dict[str, Any]])
-    except msgspec.ValidationError:
-        raise InvalidRequest(field=where, got=content, accepted="a text, or blocks of text") from None
-    for at, block in enumerate(blocks):
-        if block.get("type") != "text" or not isinstance(block.get("text"), str):
-            raise InvalidRequest(field=f"{where}[{at}]", got=block, accepted='{"type": "text", "text": "..."}')
-    return "\n".join(str(block["text"]) for block in blocks)
+def merged(turns: Iterator[Turn]) -> list[Turn]:
+    """The turns, neighbours of the user's, or of the assistant's, as one: many templates refuse two in a row."""
+    whole: list[Turn] = []
+    for turn in turns:
+        last = whole[-1] if whole else None
+        if last is None or last["role"] != turn["role"] or turn["role"] == "tool":
+            whole.append(turn)
+            continue
+        said = Said()
+        for content in (last["content"], turn["content"]):
+            said.add([{"type": "text", "text": content}] if isinstance(content, str) else content or [])
+        calls = [*last.get("tool_calls", ()), *turn.get("tool_calls", ())]
+        whole[-1] = {"role": turn["role"], "content": said.blocks or None} | ({"tool_calls": calls} if calls else {})
+    return whole

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard.gateway.operation import Operation
-from modelyard.gateway.shapes.anthropic import AnthropicAnswer, AnthropicError, CountBody, CountedTokens, MessagesBody
-from modelyard.gateway.surfaces.anthropic.messages import CountTokens, Messages
+from modelyard.gateway.shapes.anthropic.answers import AnthropicAnswer, CountedTokens
+from modelyard.gateway.shapes.anthropic.base import AnthropicError
+from modelyard.gateway.shapes.anthropic.messages import CountBody, MessagesBody
+from modelyard.gateway.surfaces.anthropic.count import CountTokens
+from modelyard.gateway.surfaces.anthropic.messages import Messages
 from modelyard.gateway.surfaces.base import Surface
 from modelyard.gateway.surfaces.inference import HEADERS, REQUEST_HEADERS
 from modelyard.gateway.surfaces.openai import chat
@@ -16,8 +19,8 @@ MESSAGES, COUNT = "/v1/messages", "/v1/messages/count_tokens"
 EVENTS = {
     "text/event-stream": {
         "type": "string",
-        "description": "With stream: message_start, content_block_delta for each piece, message_delta with the usage, "
-        "message_stop; after a failure, error.",
+        "description": "With stream: message_start; of each block content_block_start, content_block_delta for each "
+        "piece, content_block_stop; message_delta with the usage, message_stop; after a failure, error.",
     }
 }
 COMMON: dict[str, Any] = {

@@ -1,63 +1,25 @@
-"""`POST /v1/messages` and `/v1/messages/count_tokens`: a conversation in, the assistant's message or its length out."""
+"""`POST /v1/messages`: a conversation in, the assistant's message out, at once or as events."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from modelyard.gateway.model_request import ModelRequest
-from modelyard.gateway.shapes.anthropic import (
-    AnsweredBlock,
-    AnthropicAnswer,
-    AnthropicError,
-    AnthropicUsage,
-    CountBody,
-    CountedTokens,
-    MessagesBody,
-)
-from modelyard.gateway.surfaces.anthropic.conversation import conversation_of
-from modelyard.gateway.surfaces.base import Payload, UnifiedBody
-from modelyard.gateway.surfaces.foreign import ForeignSurface, encode, refuse_task
+from modelyard.gateway.shapes.anthropic.answers import AnthropicAnswer, AnthropicUsage, Block, CalledBlock, SaidBlock
+from modelyard.gateway.shapes.anthropic.messages import MessagesBody
+from modelyard.gateway.surfaces.anthropic.base import AnthropicSurface, Asked, event
+from modelyard.gateway.surfaces.anthropic.tools import form_of, show_calls
+from modelyard.gateway.surfaces.base import Payload
+from modelyard.gateway.surfaces.foreign import MARK, around, encode
 from modelyard.gateway.surfaces.openai import chat
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import FinishReason, Outcome, Usage
-from modelyard.tasks.base import Task
 
 PREFIX = "msg_"
 START, DELTA, STOP = "content_block_start", "content_block_delta", "content_block_stop"
-
-
-class AnthropicSurface(ForeignSurface):
-    """What both calls have in common."""
-
-    name = "anthropic"
-    error_shape = AnthropicError
-    shape: ClassVar[type[CountBody]]
-    names: ClassVar[Mapping[str, str]] = {
-        "params.max_new_tokens": "max_tokens", "params.stop": "stop_sequences", "text": "messages"
-    }  # fmt: skip
-
-    async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
-        """The conversation; fields of the body that are not known are left alone."""
-        body, _ = await self.read_json(http, self.shape)
-        return UnifiedBody(body.model, {}, body)
-
-    def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
-        """See Surface."""
-        if task.id not in chat.TASKS:
-            raise refuse_task(task, " or ".join(chat.TASKS))
-        messages = conversation_of(read.asked)
-        return {"messages": messages, "params": self.params(read.asked), "stream": getattr(read.asked, "stream", False)}
-
-    def params(self, body: Any) -> Mapping[str, Any]:
-        """The task's params: for the count, as little as can be made."""
-        return {"max_new_tokens": 1}
-
-    def frame(self, data: Any) -> bytes:
-        """One event, named by its type."""
-        return event(data)
 
 
 class Messages(AnthropicSurface):
@@ -73,68 +35,81 @@ class Messages(AnthropicSurface):
             "top_p": body.top_p,
             "top_k": body.top_k,
             "stop": body.stop_sequences or None,
+            **form_of(body),
         }
         return {name: value for name, value in given.items() if value is not None}
 
     async def answer(self, http: HttpExchange, request: ModelRequest, outcome: Outcome) -> Payload:
         """The message, or the end of its stream."""
-        usage = outcome.usage
+        asked: Asked = request.asked
+        text, calls = chat.text_of(outcome.output["content"]), show_calls(outcome.output, asked.body)
         if not request.inference.stream:
-            block = AnsweredBlock(text=chat.text_of(outcome.output["content"]))
-            return Payload(encode(message(request, [block], usage)))
-        delta = {"stop_reason": reason_of(usage), "stop_sequence": usage.stop_sequence}
-        return Payload(
-            event({"type": STOP, "index": 0})
-            + event({"type": "message_delta", "delta": delta, "usage": show_usage(usage)})
-            + event({"type": "message_stop"})
-        )
+            said = [SaidBlock(text=text)] if text or not calls else []
+            return Payload(encode(message(request, [*said, *calls], outcome.usage, calls)))
+        if request.reading.tokens is None:  # nothing was said that could have told it
+            request.reading.tokens = outcome.usage.prompt_tokens
+        return Payload(ending(asked, calls, outcome.usage))
 
     def opening(self, request: ModelRequest) -> bytes:
         """The message before it says anything."""
-        empty = msgspec.to_builtins(message(request, [], Usage(prompt_tokens=request.reading.tokens)))
-        start = {**empty, "stop_reason": None}
-        block = {"type": START, "index": 0, "content_block": {"type": "text", "text": ""}}
-        return event({"type": "message_start", "message": start}) + event(block)
+        empty = msgspec.to_builtins(message(request, [], Usage(prompt_tokens=request.reading.tokens), []))
+        return event({"type": "message_start", "message": {**empty, "stop_reason": None}})
 
     def piece(self, request: ModelRequest, text: str) -> bytes:
         """More of what it says."""
-        return event({"type": DELTA, "index": 0, "delta": {"type": "text_delta", "text": text}})
+        asked: Asked = request.asked
+        if asked.around is None:
+            asked.around = around(event({"type": DELTA, "index": 0, "delta": {"type": "text_delta", "text": MARK}}))
+            return begin(0, SaidBlock(text="")) + self.piece(request, text)
+        return b"%b%b%b" % (asked.around[0], encode(text), asked.around[1])
 
 
-class CountTokens(AnthropicSurface):
-    """The length of a conversation, as the model itself tells it: one token is made, and thrown away."""
+def ending(asked: Asked, calls: Sequence[CalledBlock], usage: Usage) -> bytes:
+    """The end of what is said, each call, and why the message ended."""
+    events: list[bytes] = []
+    place = 0
+    if asked.around is None and not calls:
+        events.append(begin(place, SaidBlock(text="")))
+    if asked.around is not None or not calls:
+        events.append(event({"type": STOP, "index": place}))
+        place += 1
+    for index, call in enumerate(calls, place):
+        delta = {"type": "input_json_delta", "partial_json": encode(call.input).decode()}
+        events.append(begin(index, msgspec.structs.replace(call, input={})))
+        events.append(event({"type": DELTA, "index": index, "delta": delta}))
+        events.append(event({"type": STOP, "index": index}))
+    end = {"stop_reason": reason_of(usage, calls), "stop_sequence": usage.stop_sequence}
+    events.append(event({"type": "message_delta", "delta": end, "usage": show_usage(usage)}))
+    return b"".join([*events, event({"type": "message_stop"})])
 
-    shape = CountBody
 
-    async def answer(self, http: HttpExchange, request: ModelRequest, outcome: Outcome) -> Payload:
-        """The count."""
-        return Payload(encode(CountedTokens(input_tokens=outcome.usage.prompt_tokens or 0)))
-
-
-def event(data: Any) -> bytes:
-    """One server-sent event, named by its type."""
-    fields = msgspec.to_builtins(data)
-    return b"event: %b\ndata: %b\n\n" % (fields["type"].encode(), encode(fields))
+def begin(index: int, block: Block) -> bytes:
+    """The event of a block's beginning."""
+    return event({"type": START, "index": index, "content_block": block})
 
 
-def message(request: ModelRequest, content: list[AnsweredBlock], usage: Usage) -> AnthropicAnswer:
+def message(
+    request: ModelRequest, content: Sequence[Block], usage: Usage, calls: Sequence[CalledBlock]
+) -> AnthropicAnswer:
     """The assistant's message."""
     return AnthropicAnswer(
         id=PREFIX + request.id.removeprefix("req_"),
-        model=request.asked.model,
+        model=request.asked.body.model,
         content=content,
-        stop_reason=reason_of(usage),
+        stop_reason=reason_of(usage, calls),
         stop_sequence=usage.stop_sequence,
         usage=show_usage(usage),
     )
 
 
-def reason_of(usage: Usage) -> str:
-    """Why it ended."""
+def reason_of(usage: Usage, calls: Sequence[CalledBlock]) -> str:
+    """Why it ended: in calls, unless the limit cut it."""
     if usage.stop_sequence is not None:
         return "stop_sequence"
     reason = usage.finish_reason or FinishReason.STOP
-    return "max_tokens" if reason in (FinishReason.LENGTH, FinishReason.TIME) else "end_turn"
+    if reason in (FinishReason.LENGTH, FinishReason.TIME):
+        return "max_tokens"
+    return "tool_use" if calls else "end_turn"
 
 
 def show_usage(usage: Usage) -> AnthropicUsage:

@@ -1,0 +1,1 @@
+"""What Anthropic's clients send and read, a file per noun. Only describes: `surfaces.anthropic` speaks it."""

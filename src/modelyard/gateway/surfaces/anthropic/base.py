@@ -1,0 +1,74 @@
+"""What Anthropic's calls have in common: how a conversation is read, how an event looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from modelyard.errors import InvalidRequest
+from modelyard.gateway.shapes.anthropic.base import AnthropicError
+from modelyard.gateway.shapes.anthropic.messages import CountBody
+from modelyard.gateway.surfaces.anthropic.conversation import conversation_of
+from modelyard.gateway.surfaces.anthropic.tools import tools_of
+from modelyard.gateway.surfaces.base import UnifiedBody
+from modelyard.gateway.surfaces.foreign import ForeignSurface, encode, refuse_task
+from modelyard.gateway.surfaces.openai import chat
+from modelyard.http.exchange import HttpExchange
+from modelyard.tasks.base import Task
+
+NO_THREADS = "thread_unsupported_request"
+"""By which clients know to send whole conversations from now on."""
+
+
+class Asked(msgspec.Struct):
+    """A request as it is answered. `around`: what stands before and behind the text of a piece, once there was one."""
+
+    body: Any
+    around: tuple[bytes, bytes] | None = None
+
+
+class AnthropicSurface(ForeignSurface):
+    """See the module."""
+
+    name = "anthropic"
+    error_shape = AnthropicError
+    shape: ClassVar[type[CountBody]]
+    names: ClassVar[Mapping[str, str]] = {
+        "params.max_new_tokens": "max_tokens", "params.stop": "stop_sequences", "text": "messages"
+    }  # fmt: skip
+
+    async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
+        """The conversation; fields of the body that are not known are left alone."""
+        body, _ = await self.read_json(http, self.shape)
+        if body.thread is not None:
+            accepted = "none: send the whole conversation, as this server keeps none"
+            raise InvalidRequest(field="thread", got=body.thread, accepted=accepted, error_code=NO_THREADS)
+        return UnifiedBody(body.model, {}, Asked(body))
+
+    def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
+        """See Surface."""
+        if task.id not in chat.TASKS:
+            raise refuse_task(task, " or ".join(chat.TASKS))
+        body = read.asked.body
+        return {
+            "messages": conversation_of(body),
+            **tools_of(body),
+            "params": self.params(body),
+            "stream": getattr(body, "stream", False),
+        }
+
+    def params(self, body: Any) -> Mapping[str, Any]:
+        """The task's params: for the count, as little as can be made."""
+        return {"max_new_tokens": 1}
+
+    def frame(self, data: Any) -> bytes:
+        """One event, named by its type."""
+        return event(data)
+
+
+def event(data: Any) -> bytes:
+    """One server-sent event, named by its type."""
+    fields = msgspec.to_builtins(data)
+    return b"event: %b\ndata: %b\n\n" % (fields["type"].encode(), encode(fields))
