@@ -29,6 +29,12 @@ class FinishReason(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Thought(str):
+    """A piece of a stream that is what a model thinks before it answers, and no part of the output."""
+
+    __slots__ = ()
+
+
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one inference took. None: the task has no such thing, or it was not told.
 
@@ -37,7 +43,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     from the moment a replica had the request to its first piece of the answer; `took_us`: until its end; `queued_us`:
     for how long it had waited for that replica. In microseconds, as the gateway measured them: a worker's clock bills
     nobody. `finish_reasons`: why each text ended, where there are several, in their order. `stop_sequence`: the stop
-    string that a text has ended before, where the runtime tells it.
+    string that a text has ended before, where the runtime tells it. `reasoning_tokens`: of the new ones, those made
+    before the answer began; None: the model marks no thinking.
     """
 
     prompt_tokens: Count | None = None
@@ -49,6 +56,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     finish_reasons: list[FinishReason] | None = None
     cached_tokens: Count | None = None
     stop_sequence: str | None = None
+    reasoning_tokens: Count | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -152,11 +160,12 @@ class Request(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """Worker to server: a piece of a streamed answer. `prompt_tokens`: in the first one, what the model has read, where
-    it tells before it writes."""
+    it tells before it writes. `is_thought`: it is a Thought."""
 
     id: int
     text: str
     prompt_tokens: Count | None = None
+    is_thought: bool = False
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=4):

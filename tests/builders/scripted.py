@@ -23,12 +23,25 @@ TEMPLATE = (
 ANY_RESULT = "messages | selectattr('role', 'equalto', 'tool') | list"
 
 
+OPENS = (
+    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% else %}<think>\n{% endif %}"
+)
+"""Behind the template of a model that thinks, unless it is told not to: the thinking, begun or ended."""
+
+
 def build_scripted(
-    folder: Path, pieces: Sequence[str], special: Sequence[str] = (), mark: str = "", then: Sequence[str] = ()
+    folder: Path,
+    pieces: Sequence[str],
+    special: Sequence[str] = (),
+    mark: str = "",
+    then: Sequence[str] = (),
+    *,
+    opens: bool = False,
 ) -> Path:
     """A Llama that answers everything by `pieces`, each a token of its own, no two alike. `special`: those that are
     special tokens. `mark`: what its template has in a comment, as templates have their model's marks somewhere. `then`:
-    more pieces, by which it answers conversations in which a function has answered.
+    more pieces, by which it answers conversations in which a function has answered. `opens`: its template begins the
+    thinking that `pieces` go on with.
 
     Each token's embedding is drawn at random; the layers add nothing; the head of a token is its forerunner's
     embedding, so that it is the likeliest behind it.
@@ -39,6 +52,7 @@ def build_scripted(
     tokenizer.add_tokens([token for token in tokens if not token.special])
     tokenizer.add_tokens([token for token in tokens if token.special], special_tokens=True)
     start = "{% if " + ANY_RESULT + " %}" + REPLY + "{% else %}" + START + "{% endif %}" if then else START
+    start += OPENS if opens else ""
     tokenizer.chat_template = ("{# " + mark + " #}" if mark else "") + TEMPLATE + start
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
@@ -52,7 +66,9 @@ def build_scripted(
         tie_word_embeddings=False,
     )
     model = transformers.LlamaForCausalLM(config)
-    scripts = [tokenizer.convert_tokens_to_ids(each) for each in ([START, *pieces, END], [REPLY, *then, END])]
+    (*_, last) = tokenizer("<think>\n" if opens else START, add_special_tokens=False)["input_ids"]
+    scripts = [[last, *tokenizer.convert_tokens_to_ids([*pieces, END])]]
+    scripts.append(tokenizer.convert_tokens_to_ids([REPLY, *then, END]))
     with torch.no_grad():
         model.model.embed_tokens.weight.normal_(generator=torch.Generator().manual_seed(0))
         for layer in model.model.layers:

@@ -18,6 +18,7 @@ from modelyard.engine.base import Phase, Place
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.machine import usable_memory_bytes
 from modelyard.errors import BootFailed, DeadlineExceeded
+from modelyard.protocol import Thought
 from modelyard.records.models import ModelCard
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks import body as bodies
@@ -95,10 +96,11 @@ async def start(engine: LocalEngine, spec: ReplicaSpec, on_warm: Callable[[], No
 
 
 async def ask(link: ReplicaLink, inference: Inference, emit: Callable[[str], None]) -> Any:
-    """Sends the inference and passes on its pieces; its output."""
+    """Sends the inference and passes on its pieces, what is thought not among them; its output."""
 
     async def pass_on(piece: str) -> None:
-        emit(piece)
+        if not isinstance(piece, Thought):
+            emit(piece)
 
     exchange = link.request(inference.fields, inference.params, stream=inference.stream)
     return (await exchange.run(pass_on)).output

@@ -35,6 +35,7 @@ from modelyard.protocol import (
     Request,
     Status,
     StatusUpdate,
+    Thought,
     UnloadAdapter,
     Work,
     WorkUpdate,
@@ -139,7 +140,7 @@ class Exchange:
             if self._taken >= WINDOW // 2:
                 self._link.credit(self, self._taken)
                 self._taken = 0
-            return frame.text
+            return Thought(frame.text) if frame.is_thought else frame.text
         self.finished = True
         if isinstance(frame, Failure):
             raise frame.error()

@@ -33,7 +33,7 @@ from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.base import Payload, Surface
 from modelyard.http.exchange import JSON, ClientLeft, HttpExchange
 from modelyard.media.fetch import Fetcher
-from modelyard.protocol import Outcome
+from modelyard.protocol import Outcome, Thought
 from modelyard.records.accounts import Key
 from modelyard.records.aliases import Alias
 from modelyard.records.models import ModelCard, check_model_id
@@ -192,7 +192,10 @@ class Inferences:
         self, http: HttpExchange, surface: Surface, request: ModelRequest, headers: Mapping[str, str]
     ) -> Outcome:
         async def send_piece(text: str) -> None:
-            await send(surface.piece(request, text))
+            if not isinstance(text, Thought):
+                await send(surface.piece(request, text))
+            elif thought := surface.thought(request, text):
+                await send(thought)
 
         async def send(data: bytes) -> None:
             if not http.started:

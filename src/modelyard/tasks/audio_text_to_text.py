@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from modelyard.tasks.shared.conversation import ChatOutput
-from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.media_chat import MediaChatInputs, media_chat_task
 from modelyard.tasks.shared.sizes import sounds
 from modelyard.tasks.shared.sounds import EXAMPLE
+from modelyard.tasks.shared.template_params import TemplateParams
 
 
 class AudioTextToTextInputs(MediaChatInputs, frozen=True, kw_only=True):
     """A conversation about sounds."""
 
 
-class AudioTextToTextParams(GenerationParams, frozen=True, kw_only=True):
+class AudioTextToTextParams(TemplateParams, frozen=True, kw_only=True):
     """How to answer."""
 
 

@@ -12,7 +12,7 @@ from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.model import Model, TextModel, TextPrompt
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.call_formats import GENERIC, find_call_format
-from modelyard.tasks.shared.chat_template import find_template_holder, render, turn_ends
+from modelyard.tasks.shared.chat_template import answer_form, find_template_holder, render, turn_ends
 from modelyard.tasks.shared.conversation import (
     ChatOutput,
     Messages,
@@ -23,6 +23,8 @@ from modelyard.tasks.shared.conversation import (
 from modelyard.tasks.shared.generation import Generation, Prompt
 from modelyard.tasks.shared.logprobs import LogprobParams
 from modelyard.tasks.shared.prompts import refuse_long_conversation, refuse_streamed_list
+from modelyard.tasks.shared.template_params import ReasoningEffort, TemplateVariables, template_text, variables_of
+from modelyard.tasks.shared.thinking import find_thinking
 from modelyard.tasks.shared.tool_calls import Offer, names_of
 from modelyard.tasks.text_generation import prompt_of as continued_prompt
 from modelyard.tasks.text_generation import start_text
@@ -53,6 +55,9 @@ class ChatInputs(Inputs, frozen=True, kw_only=True):
 class ChatParams(LogprobParams, frozen=True, kw_only=True):
     """How to answer."""
 
+    chat_template_kwargs: TemplateVariables = None
+    reasoning_effort: ReasoningEffort = None
+
     use_template: Annotated[
         bool,
         Meta(description="false: `text` is continued as it stands, without the model's chat template around it"),
@@ -66,7 +71,8 @@ def prompts(model: Model, call: Call[ChatInputs, ChatParams]) -> list[Prompt]:
     prompt = prompt_of(model, call)
     ids = model.tokenizer(prompt.text, add_special_tokens=False, verbose=False)["input_ids"]
     refuse_long_conversation(len(ids), model, call.params, prompt.field)
-    return [Prompt({"input_ids": ids, "attention_mask": [1] * len(ids)}, offer=prompt.offer)]
+    row = {"input_ids": ids, "attention_mask": [1] * len(ids)}
+    return [Prompt(row, offer=prompt.offer, thinking=prompt.thinking)]
 
 
 def texts(model: TextModel, call: Call[ChatInputs, ChatParams]) -> list[TextPrompt]:
@@ -100,23 +106,25 @@ def prompt_of(model: Model | TextModel, call: Call[ChatInputs, ChatParams]) -> T
             "Run it as text-generation with `text`, or choose a model that was trained to chat.",
             field=field,
         )
-    tools = call.inputs.tools
-    if tools and "tools" not in str(holder.chat_template):
+    tools, template = call.inputs.tools, template_text(holder.chat_template)
+    if tools and "tools" not in template:
         raise InvalidRequest(field="tools", got=tools, accepted="none: this model's chat template knows no tools")
-    text = render(holder, conversation.messages, field, tools=tools)
-    return TextPrompt(text, field=field, offer=offer_of(holder, call) if tools else None)
+    text = render(holder, conversation.messages, field, tools=tools, **variables_of(template, call.params))
+    offer = offer_of(template, call) if tools else None
+    return TextPrompt(text, field=field, offer=offer, thinking=find_thinking(template, text))
 
 
-def offer_of(holder: Any, call: Call[ChatInputs, ChatParams]) -> Offer:
+def offer_of(template: str, call: Call[ChatInputs, ChatParams]) -> Offer:
     """What may be called, and how a model with this template writes that it calls it: as plain JSON where the answer is
     held to a form."""
-    written = GENERIC if call.params.form is not None else find_call_format(str(holder.chat_template))
+    written = GENERIC if call.params.form is not None else find_call_format(template)
     return Offer(written, names_of(call.inputs.tools or ()))
 
 
-def options(model: Model, _params: ChatParams) -> Mapping[str, Any]:
-    """What ends the assistant's turn."""
-    return {"stop_token_ids": turn_ends(model, blocks=False)}
+def options(model: Model, params: ChatParams) -> Mapping[str, Any]:
+    """What ends the assistant's turn, and that a form is the answer's, not the thinking's."""
+    form = answer_form(model, params) if params.use_template else {}
+    return {"stop_token_ids": turn_ends(model, blocks=False), **form}
 
 
 GENERATION = Generation(prompts=prompts, answer=answer_conversation, options=options, texts=texts, reads_ids=True)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from modelyard.tasks.shared.conversation import ChatOutput
-from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.images import EXAMPLE
 from modelyard.tasks.shared.media_chat import MediaChatInputs, media_chat_task
 from modelyard.tasks.shared.sizes import images
+from modelyard.tasks.shared.template_params import TemplateParams
 
 
 class ImageTextToTextInputs(MediaChatInputs, frozen=True, kw_only=True):
     """A conversation about images."""
 
 
-class ImageTextToTextParams(GenerationParams, frozen=True, kw_only=True):
+class ImageTextToTextParams(TemplateParams, frozen=True, kw_only=True):
     """How to answer."""
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from modelyard.protocol import FinishReason
+from modelyard.tasks.shared.thinking import Thinking
 from modelyard.tasks.shared.tool_calls import Offer
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -84,12 +85,14 @@ class Model(Protocol):
 
 class TextPrompt(NamedTuple):
     """A prompt for a model that reads text. `shown`: what the answer begins with. `field`: of the request, that holds
-    it. `offer`: functions that the answer may call."""
+    it. `offer`: functions that the answer may call. `thinking`: how it marks what is thought before it; None: nothing
+    is."""
 
     text: str
     shown: str = ""
     field: str = "text"
     offer: Offer | None = None
+    thinking: Thinking | None = None
 
 
 class Written(NamedTuple):

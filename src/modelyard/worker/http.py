@@ -18,7 +18,7 @@ import uvicorn
 from modelyard.errors import ModelyardError, NotFound, Unavailable
 from modelyard.http.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
 from modelyard.http.server import uvicorn_config
-from modelyard.protocol import Failed, Outcome, Ready, Status
+from modelyard.protocol import Failed, Outcome, Ready, Status, Thought
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks import body as bodies
 from modelyard.worker.calls import call_on_loop, submit_call
@@ -149,12 +149,15 @@ class SoloApp:
 
 
 async def pass_on(events: asyncio.Queue[Event], exchange: HttpExchange) -> None:
-    """Sends pieces as they come, then ends the answer. Raises the model's error when nothing was sent before it.
+    """Sends pieces as they come, what is thought not among them, then ends the answer. Raises the model's error when
+    nothing was sent before it.
 
     An error after the first piece leaves the answer without an end, so that the connection breaks and no client
     mistakes it for a whole one.
     """
     while isinstance(event := await events.get(), str):
+        if isinstance(event, Thought):
+            continue
         if not exchange.started:
             await exchange.start_stream(STREAM, {})
         await exchange.send_chunk(event.encode())

@@ -7,6 +7,7 @@ kept as one text, which is as long as the answer at most.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import groupby
 
 from modelyard.protocol import PIECE_WEIGHT, WINDOW, weight_of
 
@@ -53,14 +54,13 @@ class PieceWindow:
             self._end()
 
     def _flush(self) -> None:
-        """Sends what waits, as one piece as large as the room that there is."""
-        fits = self._room - PIECE_WEIGHT
-        if not self._waiting or fits <= 0:
-            return
-        text = "".join(self._waiting)
-        piece, rest = text[:fits], text[fits:]
-        self._room -= weight_of(piece)
-        self._waiting = [rest] if rest else []
-        self._send(piece)
-        if not rest and self._end is not None:
-            self._end()
+        """Sends what waits, in pieces as large as the room that there is; what is thought, in pieces of its own."""
+        while self._waiting and (fits := self._room - PIECE_WEIGHT) > 0:
+            kind, run = next((kind, list(run)) for kind, run in groupby(self._waiting, type))
+            text = "".join(run)
+            piece, rest = kind(text[:fits]), text[fits:]
+            self._room -= weight_of(piece)
+            self._waiting[: len(run)] = [kind(rest)] if rest else []
+            self._send(piece)
+            if not self._waiting and self._end is not None:
+                self._end()

@@ -162,7 +162,7 @@ class Attempt:
         times = Usage(
             told.prompt_tokens, told.new_tokens, told.finish_reason,
             self._first_piece_us, self.took_us, self._queued_us,
-            told.finish_reasons, told.cached_tokens, told.stop_sequence,
+            told.finish_reasons, told.cached_tokens, told.stop_sequence, told.reasoning_tokens,
         )  # fmt: skip
         return Outcome(outcome.output, times, outcome.logprobs)
 

@@ -69,6 +69,10 @@ class Surface(ABC):
         """A piece of a stream: the text itself, where nothing is put around it."""
         return text.encode()
 
+    def thought(self, request: ModelRequest, text: str) -> bytes:
+        """A piece of what the model thinks before it answers: nothing, where a stream carries the output alone."""
+        return b""
+
     def opening(self, request: ModelRequest) -> bytes:
         """What a stream begins with, before its first piece."""
         return b""

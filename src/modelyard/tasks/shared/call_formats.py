@@ -246,6 +246,22 @@ def read_gemma_group(text: str, at: int) -> tuple[Any, int]:
             items.append(value)
 
 
+# --- gpt-oss: <|channel|>commentary to=functions.name <|constrain|>json<|message|>{...}, or to= before the channel ---
+
+HARMONY_CALL = re.compile(r"to=functions\.([\w.-]+)[^{]*?<\|message\|>")
+
+
+def read_harmony(text: str, _names: Collection[str]) -> CallsRead | None:
+    """As gpt-oss writes calls."""
+    calls: list[Call] = []
+    for begin in HARMONY_CALL.finditer(text):
+        parsed = read_json(text, begin.end())
+        if parsed is None or not isinstance(parsed[0], dict):
+            break
+        calls.append(Call(begin[1], parsed[0]))
+    return CallsRead(calls) if calls else None
+
+
 # --- any other model: JSON as the whole answer ---
 
 
@@ -263,6 +279,13 @@ def read_generic(text: str, names: Collection[str]) -> CallsRead | None:
 GENERIC = CallFormat(name="generic", marks=("{", "[", "```"), begins=True, read=read_generic)
 
 FORMATS = (
+    CallFormat(
+        name="harmony",
+        marks=("<|channel|>commentary to=functions.", "to=functions."),
+        read=read_harmony,
+        tokens=("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"),
+        known_by=("<|channel|>commentary", "<|channel|>analysis"),
+    ),
     CallFormat(
         name="deepseek",
         marks=(DEEPSEEK_BEGIN,),

@@ -7,7 +7,10 @@ from functools import lru_cache
 from typing import Any
 
 from modelyard.errors import InvalidRequest
-from modelyard.tasks.model import Model, TextModel
+from modelyard.tasks.model import Model, TextModel, TextPrompt
+from modelyard.tasks.shared.generation_params import GenerationParams
+from modelyard.tasks.shared.template_params import template_text, variables_of
+from modelyard.tasks.shared.thinking import find_thinking, find_thinking_format
 
 ANSWER = "modelyard-answer"
 """Stands for an assistant's text, to find out what a template puts behind it."""
@@ -31,19 +34,35 @@ def render(holder: Any, messages: Sequence[dict[str, Any]], field: str, **more: 
     return prompt
 
 
-def render_blocks(model: Model, messages: Sequence[dict[str, Any]], field: str) -> str:
-    """The prompt by the model's template; for a model without one, the text of the one message.
+def render_blocks(model: Model, messages: Sequence[dict[str, Any]], field: str, params: Any = None) -> TextPrompt:
+    """The prompt by the model's template; for a model without one, the text of the one message. `params`: those that
+    may set variables of the template.
 
     Raises InvalidRequest when the template refuses the conversation, or there is none and more than one message.
     """
-    if (holder := find_template_holder(model)) is not None:
-        return render(holder, messages, field)
+    holder = find_template_holder(model)
+    template = "" if holder is None else template_text(holder.chat_template)
+    variables = {} if params is None else variables_of(template, params)
+    if holder is not None:
+        text = render(holder, messages, field, **variables)
+        return TextPrompt(text, field=field, thinking=find_thinking(template, text))
     if len(messages) > 1:
         raise InvalidRequest(
             f"{field}: this model has no chat template, so it can answer one message only; got {len(messages)}",
             field=field,
         )
-    return "".join(block["text"] for block in messages[0]["content"] if block["type"] == "text")
+    said = "".join(block["text"] for block in messages[0]["content"] if block["type"] == "text")
+    return TextPrompt(said, field=field)
+
+
+def answer_form(model: Model | TextModel, params: GenerationParams) -> dict[str, Any]:
+    """The setting `form` of an answer that a model may think before: the form begins behind that. Nothing, where there
+    is no form, or the model marks no thinking."""
+    holder = find_template_holder(model)
+    if params.form is None or holder is None:
+        return {}
+    marks = find_thinking_format(template_text(holder.chat_template))
+    return {} if marks is None else {"form": params.form._replace(thinking=marks)}
 
 
 def turn_ends(model: Model, *, blocks: bool) -> tuple[int, ...]:

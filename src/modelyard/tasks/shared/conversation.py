@@ -41,6 +41,10 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     name: Annotated[str | None, Meta(description="the speaker's name, where the template shows it")] = None
     tool_calls: Annotated[list[dict[str, Any]] | None, Meta(description="functions the assistant called")] = None
     tool_call_id: Annotated[str | None, Meta(description="the function call that this message answers")] = None
+    reasoning_content: Annotated[
+        str | None, Meta(description="what the assistant had thought before it answered; the template decides about it")
+    ] = None
+    reasoning: Annotated[str | None, Meta(description="the same")] = None
 
 
 Messages = Annotated[list[Message], Meta(min_length=1)]
@@ -63,6 +67,13 @@ class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: Annotated[
         tuple[ToolCall, ...] | msgspec.UnsetType,
         Meta(description="functions that the model calls, of those offered in tools; left out when there are none"),
+    ] = msgspec.UNSET
+    reasoning_content: Annotated[
+        str | msgspec.UnsetType,
+        Meta(
+            description="what a model that thinks before it answers has thought; no part of content, nor of a stream; "
+            "left out when it is nothing"
+        ),
     ] = msgspec.UNSET
 
 
@@ -88,10 +99,14 @@ class Conversation:
 
         Raises InvalidRequest naming the block or field.
         """
-        if message.content is None and not message.tool_calls:
+        thought = message.reasoning_content or message.reasoning
+        if message.content is None and not message.tool_calls and not thought:
             raise InvalidRequest(field=f"{where}.content", got=None, accepted="a string, or a list of blocks")
         fields: dict[str, Any] = msgspec.to_builtins(message)
         fields["role"] = "system" if message.role == "developer" else message.role
+        fields.pop("reasoning", None)
+        if thought:
+            fields["reasoning_content"] = thought
         if message.tool_calls:
             fields["tool_calls"] = [with_read_arguments(call) for call in message.tool_calls]
         front = [] if media is None else self._add_media(media, self._kinds[0])
@@ -162,7 +177,11 @@ def assistant_message(call: Call[Any, Any], written: WrittenText) -> AssistantMe
     messages = call.inputs.messages
     blocks = isinstance(messages[-1].content if messages else None, list)
     content = [TextBlock(written.text)] if blocks else written.text
-    return AssistantMessage(content=content, tool_calls=written.tool_calls or msgspec.UNSET)
+    return AssistantMessage(
+        content=content,
+        tool_calls=written.tool_calls or msgspec.UNSET,
+        reasoning_content=written.thinking or msgspec.UNSET,
+    )
 
 
 def conversation_length(call: Call[Any, Any]) -> int:

@@ -14,6 +14,7 @@ from modelyard.errors import InferenceFailed, InvalidRequest, ModelyardError
 from modelyard.protocol import FinishReason, Outcome, Usage
 from modelyard.tasks.base import Call, Run, attempt
 from modelyard.tasks.model import Array, GeneratedTokens, Model, TextModel, TextPrompt
+from modelyard.tasks.shared.answer_text import AnswerText
 from modelyard.tasks.shared.arrays import group_by_shape, stack_rows
 from modelyard.tasks.shared.detokenizer import Detokenizer
 from modelyard.tasks.shared.encoding import Row, collate
@@ -21,7 +22,8 @@ from modelyard.tasks.shared.generated_text import GeneratedText
 from modelyard.tasks.shared.generation_params import GenerationParams, options_of
 from modelyard.tasks.shared.logprobs import refuse_logprobs
 from modelyard.tasks.shared.texts import answer_texts
-from modelyard.tasks.shared.tool_calls import CalledText, Offer, ToolCall
+from modelyard.tasks.shared.thinking import Thinking
+from modelyard.tasks.shared.tool_calls import Offer, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Prompt:
     `row`: its token ids, unpadded. `arrays`: what the model reads besides or instead, by its own argument names
     (`pixel_values`, ...), a batch of one. `shown`: what the answer begins with: the prompt, where it is part of it.
     `context`: the ids that the new ones continue, when their text runs on from the prompt's. `offer`: functions that
-    the answer may call.
+    the answer may call. `thinking`: how it marks what is thought before it; None: nothing is.
     """
 
     row: Row = field(default_factory=dict)
@@ -39,6 +41,7 @@ class Prompt:
     shown: str = ""
     context: Sequence[int] = ()
     offer: Offer | None = None
+    thinking: Thinking | None = None
 
     def count_tokens(self) -> int | None:
         """Tokens in it, padding not among them; None when the model reads none, as of a sound."""
@@ -56,8 +59,8 @@ class Prompt:
 class WrittenText:
     """One text that was written. `new_tokens`: an end token counts, as it was made; what comes after a stop string does
     not. `tool_calls`: functions that it calls, which are no part of the text. `stop`: the stop string that it has ended
-    before, where that is told. `logprobs`: of its tokens, see
-    `logprobs.describe_score`; None: not asked for.
+    before, where that is told. `logprobs`: of its tokens, see `logprobs.describe_score`; None: not asked for.
+    `thinking`: what was thought before it; `thought_tokens`: how many of the new ones; None: the model marks nothing.
     """
 
     text: str
@@ -66,6 +69,8 @@ class WrittenText:
     tool_calls: tuple[ToolCall, ...] = ()
     stop: str | None = None
     logprobs: list[dict[str, Any]] | None = None
+    thinking: str = ""
+    thought_tokens: int | None = None
 
 
 Texts = Sequence[WrittenText | list[WrittenText]]
@@ -174,6 +179,7 @@ def outcome_of(
 
 def usage_of(written: Sequence[WrittenText], prompt_tokens: Sequence[int], cached_tokens: int = 0) -> Usage:
     """What a call took: the tokens of all its texts together, and why they ended."""
+    thought = [one.thought_tokens for one in written if one.thought_tokens is not None]
     return Usage(
         prompt_tokens=sum(prompt_tokens) if prompt_tokens else None,
         new_tokens=sum(one.new_tokens for one in written),
@@ -181,6 +187,7 @@ def usage_of(written: Sequence[WrittenText], prompt_tokens: Sequence[int], cache
         finish_reasons=[one.finish_reason for one in written] if len(written) > 1 else None,
         cached_tokens=cached_tokens or None,
         stop_sequence=written[0].stop if len(written) == 1 else None,
+        reasoning_tokens=sum(thought) if thought else None,
     )
 
 
@@ -249,18 +256,40 @@ def show_prompt(call: Call[Any, Any], prompt: Prompt) -> None:
 
 def begin_text(model: Model, call: Call[Any, Any], prompt: Prompt, *, streams: bool) -> GeneratedText:
     """The text written to `prompt`, before its first token."""
-    kept = () if prompt.offer is None else prompt.offer.format.tokens
-    called = None if prompt.offer is None else CalledText(prompt.offer)
-    return GeneratedText(call, Detokenizer(model.tokenizer, prompt.context, kept), streams=streams, called=called)
+    detokenizer = Detokenizer(model.tokenizer, prompt.context, kept_tokens(prompt))
+    return GeneratedText(call, detokenizer, streams=streams, answer=open_answer(prompt))
+
+
+def open_answer(prompt: Prompt | TextPrompt) -> AnswerText | None:
+    """What tells an answer apart, before its first piece; None: it is nothing but content."""
+    if prompt.offer is None and prompt.thinking is None:
+        return None
+    return AnswerText(prompt.offer, prompt.thinking)
+
+
+def kept_tokens(prompt: Prompt | TextPrompt) -> tuple[str, ...]:
+    """Special tokens that are part of the text of an answer, until it is told apart."""
+    called = () if prompt.offer is None else prompt.offer.format.tokens
+    thought = () if prompt.thinking is None else prompt.thinking.format.tokens
+    return (*called, *thought)
 
 
 def finish_text(text: GeneratedText, prompt: Prompt, made: GeneratedTokens) -> WrittenText:
     """The text, after the last token. Tokens that it has not seen step by step are added first."""
     text.take(made.tokens[text.tokens :])
     reason = FinishReason.STOP if text.stopped else made.finish_reason
-    content, tool_calls = text.finish(is_whole=reason is FinishReason.STOP)
+    answer = text.finish(is_whole=reason is FinishReason.STOP)
     tokens = text.tokens if text.stopped else made.new_tokens
-    return WrittenText(prompt.shown + content, tokens, reason, tool_calls, text.stop)
+    thought = None if prompt.thinking is None else min(text.thought_tokens, tokens)
+    return WrittenText(
+        prompt.shown + answer.content,
+        tokens,
+        reason,
+        answer.tool_calls,
+        text.stop,
+        thinking=answer.thinking,
+        thought_tokens=thought,
+    )
 
 
 def read_sequence(model: Model, call: Call[Any, Any], prompt: Prompt, made: GeneratedTokens) -> WrittenText:

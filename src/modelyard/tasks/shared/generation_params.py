@@ -10,6 +10,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Params
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared.thinking import ThinkingFormat
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -28,11 +29,12 @@ FORMS = ("json_schema", "regex", "grammar")
 
 
 class TextForm(NamedTuple):
-    """What a text is held to: one of these."""
+    """What a text is held to: one of these. `thinking`: how the model marks what may come before it."""
 
     json_schema: dict[str, Any] | None = None
     regex: str | None = None
     grammar: str | None = None
+    thinking: ThinkingFormat | None = None
 
     @property
     def field(self) -> str:

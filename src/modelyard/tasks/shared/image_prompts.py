@@ -89,10 +89,10 @@ def message_prompt(model: Model, call: Call[Any, Any], image: Image, text: str |
     """The image and the text as a user's message, for models that talk. Raises InvalidRequest."""
     blocks = [{"type": "image"}, {"type": "text", "text": text or ""}]
     prompt = render_blocks(model, [{"role": "user", "content": blocks}], field)
-    arrays = encode_prompt(model, prompt, images=[image])
+    arrays = encode_prompt(model, prompt.text, images=[image])
     refuse_empty_prompt(arrays, field)
     refuse_long_prompt(arrays["input_ids"].shape[1], model, call.params, field)
-    return Prompt(arrays=arrays)
+    return Prompt(arrays=arrays, thinking=prompt.thinking)
 
 
 def question_prompt(model: Model, call: Call[Any, Any], image: Image, question: str) -> Prompt:

@@ -15,7 +15,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.media.media import Kind, Media
 from modelyard.tasks.base import Call, Head, Inputs, Sizes, Task
 from modelyard.tasks.model import Model
-from modelyard.tasks.shared.chat_template import render_blocks, turn_ends
+from modelyard.tasks.shared.chat_template import answer_form, render_blocks, turn_ends
 from modelyard.tasks.shared.conversation import (
     ChatOutput,
     Messages,
@@ -24,7 +24,6 @@ from modelyard.tasks.shared.conversation import (
     read_conversation,
 )
 from modelyard.tasks.shared.generation import Generation, Prompt
-from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.media_blocks import name_media
 from modelyard.tasks.shared.prompts import (
     encode_prompt,
@@ -33,6 +32,7 @@ from modelyard.tasks.shared.prompts import (
     refuse_streamed_list,
 )
 from modelyard.tasks.shared.sizes import with_a_question
+from modelyard.tasks.shared.template_params import TemplateParams
 
 
 class MediaChatInputs(Inputs, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ def media_chat_task(
     *,
     summary: str,
     inputs: type[MediaChatInputs],
-    params: type[GenerationParams],
+    params: type[TemplateParams],
     kinds: tuple[Kind, ...],
     heads: tuple[Head, ...],
     example: tuple[str, str],
@@ -80,7 +80,7 @@ def media_chat_task(
     how many of a video are shown, by the call's params.
     """
 
-    def prompts(model: Model, call: Call[MediaChatInputs, GenerationParams]) -> list[Prompt]:
+    def prompts(model: Model, call: Call[MediaChatInputs, TemplateParams]) -> list[Prompt]:
         return [media_chat_prompt(model, call, kinds, frames(call.params))]
 
     generation = Generation(prompts=prompts, answer=answer_conversation, options=media_chat_options)
@@ -111,14 +111,14 @@ def media_chat_prompt(model: Model, call: Call[MediaChatInputs, Any], kinds: Seq
     refuse_streamed_list(call)
     field = "messages" if call.inputs.messages is not None else "text"
     conversation = read_conversation(model, call.inputs, kinds, frames)
-    prompt = render_blocks(model, conversation.messages, field)
-    arrays = encode_prompt(model, prompt, images=conversation.images, sounds=conversation.sounds)
+    prompt = render_blocks(model, conversation.messages, field, call.params)
+    arrays = encode_prompt(model, prompt.text, images=conversation.images, sounds=conversation.sounds)
     refuse_empty_prompt(arrays, field)
     if not model.config.get("is_encoder_decoder"):
         refuse_long_conversation(arrays["input_ids"].shape[1], model, call.params, field)
-    return Prompt(arrays=arrays)
+    return Prompt(arrays=arrays, thinking=prompt.thinking)
 
 
-def media_chat_options(model: Model, _params: Any) -> Mapping[str, Any]:
-    """What ends the assistant's turn."""
-    return {"stop_token_ids": turn_ends(model, blocks=True)}
+def media_chat_options(model: Model, params: Any) -> Mapping[str, Any]:
+    """What ends the assistant's turn, and that a form is the answer's, not the thinking's."""
+    return {"stop_token_ids": turn_ends(model, blocks=True), **answer_form(model, params)}

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused, ModelyardError
-from modelyard.protocol import FinishReason
-from modelyard.records.gguf import CorruptGguf, GgufHeader
+from modelyard.protocol import FinishReason, Thought
+from modelyard.records.gguf import CorruptGguf, GgufHeader, Texts
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import OnStart, TextPrompt, Written
+from modelyard.tasks.shared.generation import kept_tokens
+from modelyard.tasks.shared.thinking import Thinking, ThoughtText
 from modelyard.worker.runtimes.gguf_format import ChatFormat, read_format
 from modelyard.worker.runtimes.gguf_settings import GgufPlan, plan_writing
-from modelyard.worker.runtimes.grammar_text import FormCheck
+from modelyard.worker.runtimes.grammar_text import FormCheck, Marks, write_grammar
 from modelyard.worker.runtimes.no_model import NoModel
 from modelyard.worker.runtimes.threads import get_threads
 
@@ -49,6 +51,8 @@ TOO_LARGE = re.compile(r"input \((\d+) tokens\) is too large.*batch size: (\d+)"
 """What it says of a text that is read in one pass, and is longer than that may be."""
 SPARE_TOKENS = 8
 """What a vocabulary may put around a text besides what it makes of its bytes."""
+END_KEYS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
+"""Of a header: the tokens that end a text."""
 L2, NOT_SCALED = 2, -1
 """Values of llama.cpp's `embd_normalize`."""
 
@@ -91,6 +95,9 @@ class GgufModel(NoModel):
         self.context_tokens = context_tokens
         self._file = file
         self._values = header.values
+        vocabulary = header.values.get("tokenizer.ggml.tokens")
+        self._vocabulary = vocabulary.count if isinstance(vocabulary, Texts) else 0
+        self._ends = [token for key in END_KEYS if isinstance(token := header.values.get(key), int)]
         self._embeds, self._ranks = WRITES not in heads, RANKS in heads
         self._threads = get_threads()
         self._server = self._open()
@@ -118,10 +125,12 @@ class GgufModel(NoModel):
         limit = plan.new_tokens
         if limit is None and plan.total_tokens is not None:
             limit = plan.limit_tokens(self._count_tokens(prompt), self.context_tokens)
-        writing = Writing(on_start, on_piece, plan)
+        writing = Writing(on_start, on_piece, plan, prompt.thinking)
         self._complete(
             {
                 **plan.request,
+                **self._held_to(prompt, plan),
+                "preserved_tokens": list(kept_tokens(prompt)),
                 "prompt": prompt.text,
                 "n_predict": plan.limit_tokens(0, self.context_tokens) if limit is None else limit,
                 "seed": plan.seed_of(text),
@@ -132,6 +141,13 @@ class GgufModel(NoModel):
             prompt.field,
         )
         return writing.finish()
+
+    def _held_to(self, prompt: TextPrompt, plan: GgufPlan) -> Mapping[str, Any]:
+        """The grammar of an answer that may be thought about before it takes its form."""
+        if plan.form is None or prompt.thinking is None:
+            return {}
+        marks = Marks(prompt.thinking, self.tokenizer.marks, self._ends, self._vocabulary)
+        return {"grammar": write_grammar(plan.form, marks)}
 
     def embed_texts(self, texts: Sequence[str], *, normalize: bool) -> Sequence[Sequence[float]]:
         """See TextModel."""
@@ -218,11 +234,15 @@ class GgufModel(NoModel):
 class Writing:
     """One text as it comes."""
 
-    def __init__(self, on_start: OnStart, on_piece: Callable[[str], bool], plan: GgufPlan) -> None:
+    def __init__(
+        self, on_start: OnStart, on_piece: Callable[[str], bool], plan: GgufPlan, thinking: Thinking | None
+    ) -> None:
+        """`thinking`: what may come before a form, and is not held to it."""
         self._on_start = on_start
         self._on_piece = on_piece
         self._ends_at = None if plan.most_s is None else time.monotonic() + plan.most_s
         self._check = None if plan.form is None else FormCheck(plan.form, plan.request["grammar"])
+        self._thoughts = None if thinking is None else ThoughtText(thinking)
         self._pieces: list[str] = []
         self._prompt_tokens: int | None = None
         self._new_tokens = 0
@@ -238,7 +258,8 @@ class Writing:
             self._new_tokens = chunk["timings"]["predicted_n"]
         if text := choice["text"]:
             if self._check is not None:
-                self._check.take(text)
+                for said in self._said(text):
+                    self._check.take(said)
             self._pieces.append(text)
         if (reason := choice["finish_reason"]) is not None:
             self._prompt_tokens = chunk["usage"]["prompt_tokens"]
@@ -251,6 +272,12 @@ class Writing:
             self._reason = FinishReason.TIME
             return True
         return False
+
+    def _said(self, text: str) -> Sequence[str]:
+        """What of a piece, and of those before it, belongs to the answer."""
+        if self._thoughts is None:
+            return [text]
+        return [piece for piece in self._thoughts.push(text) if not isinstance(piece, Thought)]
 
     def finish(self) -> Written:
         """What was written."""

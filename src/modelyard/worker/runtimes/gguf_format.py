@@ -9,7 +9,8 @@ from typing import Any
 
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from modelyard.records.gguf import GgufHeader, Texts, read_gguf_file, read_texts, reading
+from modelyard.records.gguf import GgufHeader, ReadAt, Texts, read_gguf_file, read_texts, reading
+from modelyard.tasks.shared.thinking import find_thinking_format
 from modelyard.worker.runtimes.chat_templates import limit_template
 
 TOKENS = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
@@ -20,10 +21,14 @@ class ChatFormat:
     """Stands where other runtimes have a tokenizer: `chat_template` (None: there is none), the special tokens' texts by
     their names, and `apply_chat_template`. llama.cpp has the tokenizer itself."""
 
-    def __init__(self, template: str | None, tokens: Mapping[str, str], *, adds_bos: bool) -> None:
-        """`adds_bos`: llama.cpp puts the start token before every prompt."""
+    def __init__(
+        self, template: str | None, tokens: Mapping[str, str], marks: Mapping[str, int], *, adds_bos: bool
+    ) -> None:
+        """`adds_bos`: llama.cpp puts the start token before every prompt. `marks`: the ids of tokens by which the model
+        marks what it thinks."""
         self.chat_template = template
         self.bos_token = tokens.get("bos_token")
+        self.marks = marks
         self._tokens = tokens
         self._adds_bos = adds_bos
         limit_template(self)
@@ -51,8 +56,19 @@ def read_format(file: Path) -> tuple[GgufHeader, ChatFormat]:
         ids = {name: values.get(f"tokenizer.ggml.{word}_token_id") for name, word in TOKENS.items()}
         wanted = {name: token for name, token in ids.items() if isinstance(token, int)}
         texts = read_texts(*reading(opened), vocabulary, set(wanted.values())) if isinstance(vocabulary, Texts) else {}
-    template = values.get("tokenizer.chat_template")
+        template = values.get("tokenizer.chat_template")
+        template = template if isinstance(template, str) else None
+        marks = find_marks(template, vocabulary, *reading(opened))
     tokens = {name: texts[token] for name, token in wanted.items() if token in texts}
     # Where the header does not say, llama.cpp adds it for the vocabularies of SentencePiece.
     adds_bos = bool(values.get("tokenizer.ggml.add_bos_token", values.get("tokenizer.ggml.model") == "llama"))
-    return header, ChatFormat(template if isinstance(template, str) else None, tokens, adds_bos=adds_bos)
+    return header, ChatFormat(template, tokens, marks, adds_bos=adds_bos)
+
+
+def find_marks(template: str | None, vocabulary: Any, read_at: ReadAt, file_bytes: int) -> dict[str, int]:
+    """The ids of the tokens by which a model with this template marks what it thinks. Raises CorruptGguf."""
+    thinking = None if template is None else find_thinking_format(template)
+    if thinking is None or not isinstance(vocabulary, Texts):
+        return {}
+    texts = read_texts(read_at, file_bytes, vocabulary, range(vocabulary.count))
+    return {text: token for token, text in texts.items() if text in thinking.tokens}

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Mapping
+from itertools import pairwise
+from typing import NamedTuple
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.shared.generation_params import TextForm
+from modelyard.tasks.shared.thinking import Thinking
 
 JSON_BLANKS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """JSON as Python writes it, which models have read most of. Blanks wherever JSON allows them would let a model write
@@ -23,11 +27,23 @@ HEADER = "%llguidance {}\n"
 """By which llama.cpp tells such a grammar from one of its own."""
 
 
-def write_grammar(form: TextForm) -> str:
-    """A form as a grammar. Raises InvalidRequest for one that cannot be read."""
+class Marks(NamedTuple):
+    """What may come before a form: the thinking of one answer, and the ids of `tokens` among its marks and of `ends`,
+    which end a text. `vocabulary`: how many tokens there are."""
+
+    thinking: Thinking
+    tokens: Mapping[str, int]
+    ends: Collection[int]
+    vocabulary: int
+
+
+def write_grammar(form: TextForm, marks: Marks | None = None) -> str:
+    """A form as a grammar; with `marks`, of an answer that may be thought about first. Raises InvalidRequest for one
+    that cannot be read."""
     from llguidance import LLMatcher  # in 60 ms, by the first request that gives a form
 
-    grammar = HEADER + write_rules(form)
+    rules = write_rules(form)
+    grammar = HEADER + (rules if marks is None else write_thinking(rules, marks))
     if complaint := LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar)):
         raise unreadable(form, complaint)
     return grammar
@@ -50,6 +66,37 @@ class FormCheck:
         whole = piece.removesuffix(INCOMPLETE)
         if self._matcher.is_error() or not self._matcher.consume_tokens(self._bytes.tokenize_bytes(whole.encode())):
             raise unreadable(self._form, self._matcher.get_error())
+
+
+def write_thinking(rules: str, marks: Marks) -> str:
+    """The rules of an answer behind its thinking, in which everything is allowed but the end of the text."""
+    thinking, opened = marks.thinking.format, marks.thinking.opened
+    first, close, between = (
+        write_mark(each, marks.tokens) for each in (thinking.open, thinking.close, thinking.between)
+    )
+    lead = write_mark(thinking.lead, marks.tokens)
+    if (end := marks.tokens.get(thinking.close)) is not None:
+        thought = f"thought: <[{write_others({end, *marks.ends}, marks.vocabulary)}]>* {close}"
+    else:
+        thought = f"thought[suffix={json.dumps(thinking.close, ensure_ascii=False)}]: /(?s:.*)/"
+    again = f"({first} thought BLANKS {between})" + ("*" if thinking.anywhere else "?")
+    before = f"thought BLANKS {between} {again if thinking.anywhere else ''}" if opened else again
+    return f"start: {before} {lead} answer\n{thought}\nBLANKS: /\\s{{0,4}}/\nanswer: %lark {{\n{rules}\n}}"
+
+
+def write_others(tokens: Collection[int], vocabulary: int) -> str:
+    """All ids but those, as ranges: the library inside llama.cpp knows no other way to say it."""
+    places = sorted({-1, *tokens, vocabulary})
+    return ",".join(f"{low + 1}-{high - 1}" for low, high in pairwise(places) if high - low > 1)
+
+
+def write_mark(mark: str, tokens: Mapping[str, int]) -> str:
+    """A text as a grammar has it, with the ids of tokens in it."""
+    if not mark:
+        return ""
+    apart = re.split("|".join(f"({re.escape(token)})" for token in tokens), mark) if tokens else [mark]
+    parts = [part for part in apart if part]
+    return " ".join(f"<[{tokens[part]}]>" if part in tokens else json.dumps(part, ensure_ascii=False) for part in parts)
 
 
 def write_rules(form: TextForm) -> str:

@@ -15,7 +15,11 @@ from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.shared.generation_params import TextForm
-from modelyard.worker.runtimes.grammar_text import unreadable, write_grammar
+from modelyard.tasks.shared.thinking import find_opened
+from modelyard.worker.runtimes.grammar_text import Marks, unreadable, write_grammar
+
+END_TOKENS = 16
+"""Of a prompt, in which the mark lies that opens or closes the thinking."""
 
 
 class Grammars:
@@ -28,19 +32,32 @@ class Grammars:
         self._read_tokenizer: Any = None
         self._end: int = -1
 
-    def open(self, form: TextForm, ends: frozenset[int]) -> GrammarProcessor:
-        """What keeps one text to `form`, after which one of the tokens `ends` may come.
+    def open(self, form: TextForm, ends: frozenset[int], prompt: Sequence[int] = ()) -> GrammarProcessor:
+        """What keeps one text to `form`, after which one of the tokens `ends` may come. `prompt`: its ids, which tell
+        whether the model is thinking already.
 
         Raises InvalidRequest for a form that cannot be read, or a model whose tokenizer is not known to the library.
         """
         from llguidance import LLMatcher
 
         tokenizer = self._tokenizer_of(form, ends)
-        grammar = LLMatcher.grammar_from_lark(write_grammar(form))
+        grammar = LLMatcher.grammar_from_lark(write_grammar(form, self._marks_of(form, ends, prompt)))
         matcher = LLMatcher(tokenizer, grammar, log_level=0)
         if matcher.is_error():
             raise unreadable(form, matcher.get_error())
         return GrammarProcessor(matcher, form, self._vocabulary, self._end, sorted(ends))
+
+    def _marks_of(self, form: TextForm, ends: frozenset[int], prompt: Sequence[int]) -> Marks | None:
+        """What may come before the form; None: nothing."""
+        if form.thinking is None:
+            return None
+        end = self._tokenizer.decode(list(prompt[-END_TOKENS:]), skip_special_tokens=False)
+        thinking = find_opened(form.thinking, end)
+        if thinking is None:
+            return None
+        added = self._tokenizer.get_added_vocab()
+        tokens = {mark: added[mark] for mark in form.thinking.tokens if mark in added}
+        return Marks(thinking, tokens, ends, self._vocabulary)
 
     def _tokenizer_of(self, form: TextForm, ends: frozenset[int]) -> Any:
         """The library's reading of the tokenizer, which takes it about 10 µs and 400 bytes for each token: made once.

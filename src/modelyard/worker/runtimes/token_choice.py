@@ -36,14 +36,14 @@ _WHOLE_BATCH = ("guidance_scale", "stop_strings", "token_healing", "dola_layers"
 class ChoicePlan:
     """See `tasks.token_model.TokenPlan`. `config`: a request's settings, filled in as the library does. `window`: most
     tokens of prompt and answer together, when limited. `seed`: None: every call differs. `grammar`: opens what holds
-    the texts to one prompt to a form; None: they are free. `logprobs`: how many of the likeliest tokens are told beside
-    each; None: nothing is."""
+    the texts to one prompt to a form, given its ids; None: they are free. `logprobs`: how many of the likeliest tokens
+    are told beside each; None: nothing is."""
 
     model: Any
     config: Any
     seed: int | None
     window: int | None
-    grammar: Callable[[], GrammarProcessor] | None = None
+    grammar: Callable[[Sequence[int]], GrammarProcessor] | None = None
     logprobs: int | None = None
 
     @cached_property
@@ -94,7 +94,7 @@ class ChoicePlan:
         own: list[Any] = [MinimumLengths([least], sorted(self.ends))] if self.ends and least else []
         own += occurrence_penalties(config)
         if self.grammar is not None:
-            own.append(self.grammar())
+            own.append(self.grammar(ids))
         processors: LogitsProcessorList = self.model._get_logits_processor(
             generation_config=config,
             input_ids_seq_length=len(ids),
@@ -110,12 +110,13 @@ def plan_choice(
     config: Any,
     seed: int | None,
     window: int | None,
-    open_grammar: Callable[[frozenset[int]], GrammarProcessor] | None = None,
+    open_grammar: Callable[[frozenset[int], Sequence[int]], GrammarProcessor] | None = None,
     logprobs: int | None = None,
 ) -> ChoicePlan | None:
     """How tokens are chosen by a request's settings; None where the library's own loop has to run them.
 
-    `open_grammar`: what holds texts to a form, given the ids that end them. `logprobs`: see ChoicePlan.
+    `open_grammar`: what holds texts to a form, given the ids that end them and those of their prompt. `logprobs`: see
+    ChoicePlan.
     """
     filled = model._prepare_generation_config(config)[0]
     # The library's own defaults for lengths are not ours.

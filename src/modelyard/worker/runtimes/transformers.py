@@ -289,7 +289,8 @@ class TransformersModel:
         rules: list[Any] = [MinimumLengths(shortest, ends)] if ends and any(shortest) else []
         rules += occurrence_penalties(config)
         if form is not None:
-            rules.append(self._grammars.open(form, frozenset(ends)))
+            prompt = [] if self._seq2seq else tensors["input_ids"][0].tolist()
+            rules.append(self._grammars.open(form, frozenset(ends), prompt))
         sequences = find_generate(self._model)(
             **tensors,
             generation_config=config,

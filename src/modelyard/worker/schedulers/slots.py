@@ -18,8 +18,8 @@ from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.protocol import CacheUse, FinishReason, Outcome, Work
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import TextModel, TextPrompt, WritingPlan
-from modelyard.tasks.shared.generation import Generation, WrittenText, outcome_of
-from modelyard.tasks.shared.tool_calls import CalledText, ToolCall
+from modelyard.tasks.shared.answer_text import Answer
+from modelyard.tasks.shared.generation import Generation, WrittenText, open_answer, outcome_of
 from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing
 from modelyard.worker.schedulers.tally import WorkTally
 
@@ -226,27 +226,36 @@ class Slots(Scheduler):
                 text.tokens = min(text.tokens, most)
                 self._changed.notify()
 
-        called = None if prompt.offer is None else CalledText(prompt.offer)
-        content: list[str] = []
+        told = open_answer(prompt)
+        thought_tokens = 0
+
+        def pass_on(pieces: Sequence[str]) -> None:
+            if emit is not None:
+                for piece in pieces:
+                    emit(piece)
 
         def on_piece(piece: str) -> bool:
+            nonlocal thought_tokens
             if pending.ends():
                 return True
-            if called is not None:
-                piece = called.push(piece)
-                content.append(piece)
-            if piece and emit is not None:
-                emit(piece)
+            if piece:
+                pass_on([piece] if told is None else told.push(piece))
+                thought_tokens += told is not None and told.is_thinking
             return False
 
         made = self._model.write(prompt, text.plan, text.index % pending.each, on_start, on_piece)
-        tool_calls: tuple[ToolCall, ...] = ()
-        if called is not None:
-            rest, tool_calls = called.finish(is_whole=made.finish_reason is FinishReason.STOP)
-            if rest and emit is not None:
-                emit(rest)
-            made = made._replace(text="".join((*content, rest)))
-        written = WrittenText(prompt.shown + made.text, made.new_tokens, made.finish_reason, tool_calls)
+        answer = Answer(made.text)
+        if told is not None:
+            answer, rest = told.finish(is_whole=made.finish_reason is FinishReason.STOP)
+            pass_on(rest)
+        written = WrittenText(
+            prompt.shown + answer.content,
+            made.new_tokens,
+            made.finish_reason,
+            answer.tool_calls,
+            thinking=answer.thinking,
+            thought_tokens=None if prompt.thinking is None else min(thought_tokens, made.new_tokens),
+        )
         if pending.add(text.index, written, made.prompt_tokens):
             rows, counts = pending.rows()
             pending.answer(outcome_of(self._generation, pending.call, rows, counts))

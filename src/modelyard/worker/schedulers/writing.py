@@ -98,7 +98,8 @@ class PromptTexts:
         written = finish_text(text.text, self.prompt, made)
         if count_alternatives(self.call.pending.call.params) is not None:
             tokenizer = self.call.tokenizer
-            scores = [describe_score(tokenizer, token, score) for token, score in text.scores]
+            said = text.scores[text.text.thought_tokens :]
+            scores = [describe_score(tokenizer, token, score) for token, score in said]
             written = replace(written, logprobs=scores)
         self.call.note_written(self.index, text.place, written)
         return True

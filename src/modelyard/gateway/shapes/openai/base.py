@@ -107,6 +107,12 @@ class PromptDetails(OpenAIShape, frozen=True, kw_only=True):
     cached_tokens: Annotated[int, described("Tokens of it that were not read again, as an earlier text began so.")]
 
 
+class CompletionDetails(OpenAIShape, frozen=True, kw_only=True):
+    """What was made."""
+
+    reasoning_tokens: Annotated[int, described("Tokens that were made before the answer began: what was thought.")]
+
+
 class CompletionUsage(OpenAIShape, frozen=True, kw_only=True):
     """The tokens that a request took."""
 
@@ -116,6 +122,9 @@ class CompletionUsage(OpenAIShape, frozen=True, kw_only=True):
     prompt_tokens_details: Annotated[
         PromptDetails | UnsetType, described("Where the model keeps what it has read.")
     ] = UNSET
+    completion_tokens_details: Annotated[
+        CompletionDetails | UnsetType, described("Where the model marks what it thinks before it answers.")
+    ] = UNSET
 
 
 def show_usage(usage: Usage) -> CompletionUsage:
@@ -123,8 +132,13 @@ def show_usage(usage: Usage) -> CompletionUsage:
     read, made = usage.prompt_tokens or 0, usage.new_tokens or 0
     kept = usage.cached_tokens
     details = UNSET if kept is None else PromptDetails(cached_tokens=kept)
+    thought = usage.reasoning_tokens
     return CompletionUsage(
-        prompt_tokens=read, completion_tokens=made, total_tokens=read + made, prompt_tokens_details=details
+        prompt_tokens=read,
+        completion_tokens=made,
+        total_tokens=read + made,
+        prompt_tokens_details=details,
+        completion_tokens_details=UNSET if thought is None else CompletionDetails(reasoning_tokens=thought),
     )
 
 

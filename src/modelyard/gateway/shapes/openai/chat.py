@@ -54,6 +54,17 @@ class ChatBody(WritingBody, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=20)] | None,
         described("With logprobs: so many of the likeliest tokens at each place.", accepted="0 to 20"),
     ] = None
+    reasoning_effort: Annotated[
+        Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None,
+        described("How long the model thinks before it answers, where its chat template reads that; none: not at all."),
+    ] = None
+    chat_template_kwargs: Annotated[
+        dict[str, Any] | None,
+        described(
+            'Variables of the model\'s chat template, of those that it reads: {"enable_thinking": false}.',
+            accepted="an object",
+        ),
+    ] = None
     modalities: Annotated[
         list[Literal["text"]] | None, described('["text"]: answers are texts.', accepted='["text"]')
     ] = None
@@ -85,6 +96,10 @@ class ChatMessage(OpenAIShape, frozen=True, kw_only=True):
 
     role: Annotated[Literal["assistant"], described("Always assistant.")] = "assistant"
     content: Annotated[str | None, described("What it says; null where it only calls functions.")]
+    reasoning_content: Annotated[
+        str | UnsetType, described("What it thought before it answered, if it did; may be sent back.")
+    ] = UNSET
+    reasoning: Annotated[str | UnsetType, described("The same.")] = UNSET
     tool_calls: Annotated[Sequence[CalledTool] | UnsetType, described("The functions that it calls, if any.")] = UNSET
     refusal: Annotated[None, described("Always null.")] = None
 
@@ -116,6 +131,8 @@ class ChatDelta(OpenAIShape, frozen=True, kw_only=True):
 
     role: Annotated[Literal["assistant"] | UnsetType, described("In the first event.")] = UNSET
     content: Annotated[str | UnsetType, described("More of what it says.")] = UNSET
+    reasoning_content: Annotated[str | UnsetType, described("More of what it thinks before it answers.")] = UNSET
+    reasoning: Annotated[str | UnsetType, described("The same.")] = UNSET
     tool_calls: Annotated[
         Sequence[CalledTool] | UnsetType, described("A part of a call: first who is called, then with what.")
     ] = UNSET

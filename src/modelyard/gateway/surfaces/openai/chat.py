@@ -43,6 +43,7 @@ class Asked(msgspec.Struct):
     extras: Mapping[str, Any]
     created: int
     around: tuple[bytes, bytes] | None = None
+    around_thought: tuple[bytes, ...] = ()
 
 
 class ChatCompletions(OpenAISurface):
@@ -65,7 +66,12 @@ class ChatCompletions(OpenAISurface):
         return {
             "messages": body.messages,
             **tools_of(body),
-            "params": params_of(body, asked.extras, most_tokens(body)) | form_of(body) | likelihoods_of(body),
+            "params": {
+                **params_of(body, asked.extras, most_tokens(body)),
+                **form_of(body),
+                **likelihoods_of(body),
+                **variables_of(body),
+            },
             "stream": body.stream and (body.n or 1) == 1,
         }
 
@@ -77,8 +83,8 @@ class ChatCompletions(OpenAISurface):
         last = ending(request, outcome)
         if request.inference.stream:
             return Payload(last)
-        said = enumerate(texts_of(outcome.output))
-        first = [chunk(request, ChatDelta(role="assistant", content=text), at) for at, text in said]
+        said = enumerate(messages_of(outcome.output))
+        first = [chunk(request, delta_of(message), at) for at, message in said]
         return Payload(b"".join([*first, last]), EVENTS)
 
     def opening(self, request: ModelRequest) -> bytes:
@@ -91,6 +97,27 @@ class ChatCompletions(OpenAISurface):
         if asked.around is None:
             asked.around = around(chunk(request, ChatDelta(content=MARK)))
         return b"%b%b%b" % (asked.around[0], encode(text), asked.around[1])
+
+    def thought(self, request: ModelRequest, text: str) -> bytes:
+        """More of what is thought, under both of its names."""
+        asked: Asked = request.asked
+        if not asked.around_thought:
+            marked = chunk(request, ChatDelta(reasoning_content=MARK, reasoning=MARK))
+            asked.around_thought = tuple(marked.split(encode(MARK)))
+        return encode(str(text)).join(asked.around_thought)
+
+
+def delta_of(message: Mapping[str, Any]) -> ChatDelta:
+    """A whole message as one event has it, but for its calls."""
+    thought = message.get("reasoning_content", UNSET)
+    text = text_of(message["content"])
+    return ChatDelta(role="assistant", content=text, reasoning_content=thought, reasoning=thought)
+
+
+def variables_of(body: ChatBody) -> dict[str, Any]:
+    """The params that set variables of the model's chat template."""
+    given = {"reasoning_effort": body.reasoning_effort, "chat_template_kwargs": body.chat_template_kwargs or None}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def most_tokens(body: ChatBody) -> int | None:
@@ -178,7 +205,13 @@ def show_logprobs(outcome: Outcome, place: int) -> ChoiceLogprobs | None:
 def show_message(message: Mapping[str, Any]) -> ChatMessage:
     """One answer."""
     text, calls = text_of(message["content"]), show_calls(message)
-    return ChatMessage(content=None if calls and not text else text, tool_calls=calls or UNSET)
+    thought = message.get("reasoning_content", UNSET)
+    return ChatMessage(
+        content=None if calls and not text else text,
+        reasoning_content=thought,
+        reasoning=thought,
+        tool_calls=calls or UNSET,
+    )
 
 
 def why_ended(message: Mapping[str, Any], outcome: Outcome, place: int) -> str:
@@ -190,11 +223,6 @@ def why_ended(message: Mapping[str, Any], outcome: Outcome, place: int) -> str:
 def messages_of(output: Any) -> list[dict[str, Any]]:
     """The messages that the task answered with."""
     return output if isinstance(output, list) else [output]
-
-
-def texts_of(output: Any) -> list[str]:
-    """What each of them says."""
-    return [text_of(message["content"]) for message in messages_of(output)]
 
 
 def text_of(content: str | list[dict[str, Any]]) -> str:

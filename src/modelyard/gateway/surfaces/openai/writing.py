@@ -16,7 +16,6 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "function_call": ("none", "auto"),
     "functions": ([],),
     "logprobs": (False,),
-    "reasoning_effort": ("none",),
     "suffix": ("",),
     "top_logprobs": (0,),
     "web_search_options": (),
