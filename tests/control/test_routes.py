@@ -96,6 +96,30 @@ async def test_requests_that_wait_are_served_in_the_order_they_came() -> None:
     assert bench.route.load() == Load()
 
 
+async def test_the_loop_is_asked_to_look_where_more_wait_than_it_knows_of() -> None:
+    bench = Bench()
+    bench.publish(a=1)
+    held = await bench.acquire()
+    waiting = [bench.ask(), bench.ask()]
+    await turns()
+    assert bench.pokes == 2
+    for _ in range(5):  # as busy as before
+        bench.release(held)
+        held = await waiting.pop(0)
+        waiting.append(bench.ask())
+        await turns()
+    assert bench.pokes == 2
+    bench.release(held)
+    held = await waiting.pop(0)
+    bench.publish(a=1)  # the loop has looked: one waits
+    waiting.append(bench.ask())
+    await turns()
+    assert bench.pokes == 3
+    bench.release(held)
+    for each in waiting:
+        bench.release(await each)
+
+
 async def test_a_newcomer_does_not_overtake_who_waits() -> None:
     bench = Bench()
     bench.publish(a=1)
@@ -600,6 +624,10 @@ class RoutesMachine(RuleBasedStateMachine):
         assert all(target.in_flight == 1 for target in route.targets.values() if target.alone)
         assert all(target.in_flight > 0 for target in route.leaving.values())
         assert not (route.targets.keys() & route.leaving.keys())
+
+    @invariant()
+    def the_loop_knows_of_all_who_wait(self) -> None:
+        assert self.bench.route.told_waiting >= self.bench.route.count_waiting()
 
     @invariant()
     def nobody_waits_beside_a_free_slot(self) -> None:

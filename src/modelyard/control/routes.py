@@ -69,6 +69,7 @@ class Route:
     """One cluster's replicas and queues. `leaving`: take no new requests, but still hold some.
     `waiting_alone`: wait for a replica in whose process nothing is done, and go before all others in `waiting`.
     `failure`: what requests get while there is no replica; None: a place in the queue.
+    `told_waiting`: how many have waited at most since the control loop last looked, which knows of so many.
     Whenever control returns to the event loop, no replica has room for whoever is first to get it."""
 
     cluster_id: str
@@ -77,6 +78,7 @@ class Route:
     waiting: deque[asyncio.Future[Target]] = field(default_factory=deque)
     waiting_alone: deque[asyncio.Future[Target]] = field(default_factory=deque)
     failure: ModelyardError | None = None
+    told_waiting: int = 0
     last_activity: float = 0.0
     finished: int = 0
 
@@ -87,6 +89,10 @@ class Route:
             in_flight=held,
             queued=sum(not waiter.done() for queue in (self.waiting, self.waiting_alone) for waiter in queue),
         )
+
+    def count_waiting(self) -> int:
+        """Requests in its queues."""
+        return len(self.waiting) + len(self.waiting_alone)
 
     def in_flight(self, replica_id: str) -> int:
         """Requests that hold a slot of one replica."""
@@ -99,7 +105,7 @@ class Routes:
 
     def __init__(self, clock: Clock, *, max_queued: int, on_demand: Callable[[str], None]) -> None:
         """`max_queued`: requests that may wait per cluster before new ones are turned away. `on_demand`: called with a
-        cluster's id when a request waits, a drained replica is free, or a link broke."""
+        cluster's id when more requests wait than it knows of, a drained replica is free, or a link broke."""
         self._clock = clock
         self._max_queued = max_queued
         self._routes: dict[str, Route] = {}
@@ -200,6 +206,7 @@ class Routes:
                 target.process.routes[cluster_id] = route
         route.failure = failure if not route.targets else None
         self._serve_queues(route, changed)
+        route.told_waiting = route.count_waiting()
 
     def remove(self, cluster_id: str, error: ModelyardError) -> None:
         """Forgets a cluster; who waits, or still holds its route and comes later, gets `error`. Idempotent."""
@@ -222,7 +229,9 @@ class Routes:
     async def _wait(self, route: Route, queue: deque[asyncio.Future[Target]], deadline_s: float) -> Target:
         waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
         queue.append(waiter)
-        self._on_demand(route.cluster_id)
+        if (waiting := route.count_waiting()) > route.told_waiting:  # else each request of a busy cluster is a look
+            route.told_waiting = waiting
+            self._on_demand(route.cluster_id)
         self._deadlines.add(waiter, deadline_s)
         try:
             return await waiter

@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from msgspec.structs import replace
+
 from modelyard.control.plane import Plane
 from modelyard.control.routes import Route, Routes, Target
 from modelyard.engine.link import Exchange
 from modelyard.errors import ModelyardError, ReplicaLost
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.model_request import ModelRequest, Reading
-from modelyard.protocol import Outcome, Usage
+from modelyard.protocol import Outcome
 from modelyard.records.deaths import Death
 from modelyard.tasks.body import Inference
 from modelyard.worker.limits import no_memory_for
@@ -158,13 +160,10 @@ class Attempt:
         finally:
             self.took_us = self._elapsed_us()
         self.finished = True
-        told = outcome.usage
-        times = Usage(
-            told.prompt_tokens, told.new_tokens, told.finish_reason,
-            self._first_piece_us, self.took_us, self._queued_us,
-            told.finish_reasons, told.cached_tokens, told.stop_sequence, told.reasoning_tokens,
-        )  # fmt: skip
-        return Outcome(outcome.output, times, outcome.logprobs)
+        usage = replace(
+            outcome.usage, first_piece_us=self._first_piece_us, took_us=self.took_us, queued_us=self._queued_us
+        )
+        return replace(outcome, usage=usage)
 
     async def _pass_on(self, exchange: Exchange, piece: str) -> None:
         if self._on_piece is not None:
