@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,6 +104,35 @@ def test_the_capital_of_france_is_told_over_every_surface(
     server: Server, ask: Callable[[Server, str], tuple[str, str]]
 ) -> None:
     assert ask(server, GGUF) == (ANSWER, ANSWER)
+
+
+PLACE = {"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}}, "required": ["city"],
+         "additionalProperties": False}  # fmt: skip
+CAPITAL = {"type": "object", "properties": {"of_france": {"$ref": "#/$defs/Place"}}, "required": ["of_france"],
+           "additionalProperties": False, "$defs": {"Place": PLACE}}  # fmt: skip
+
+
+def test_a_function_is_called_where_it_has_to_be_though_the_template_knows_none(server: Server) -> None:
+    """Its arguments refer to a definition of their own."""
+    told, name = {"of_france": {"city": "Paris"}}, "tell_capital"
+    function: Any = {"name": name, "description": "Tells capitals.", "parameters": CAPITAL}
+    named: Any = {"type": "function", "function": {"name": name}}
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, timeout=REQUEST_S) as client:
+        (choice,) = client.chat.completions.create(
+            model=GGUF, messages=question(GGUF), tools=[{"type": "function", "function": function}],
+            tool_choice=named, max_tokens=80, temperature=0,
+        ).choices  # fmt: skip
+    (call,) = choice.message.tool_calls or ()
+    assert (call.function.name, json.loads(call.function.arguments)) == (name, told)  # type: ignore[union-attr]
+    tool: Any = {"name": name, "description": "Tells capitals.", "input_schema": CAPITAL}
+    with anthropic.Anthropic(base_url=server.url, api_key=KEY, timeout=REQUEST_S) as other:
+        answer = other.messages.create(
+            model=GGUF, messages=question(GGUF), tools=[tool], tool_choice={"type": "any", "disable_parallel_tool_use":
+            True}, max_tokens=80, extra_body={"temperature": 0},
+        )  # fmt: skip
+    (block,) = answer.content
+    assert block.type == "tool_use"
+    assert (block.name, block.input, answer.stop_reason) == (name, told, "tool_use")
 
 
 @pytest.mark.verify(part="variants")

@@ -67,3 +67,16 @@ def test_calls_and_their_results_come_back_in_the_conversation(model: Model, ask
 def test_a_model_whose_template_knows_no_tools_says_so(tmp_path: Path, load: Any, ask: Ask) -> None:
     error = ask(TASK, load("llama_chat", "causal-lm"), body(tools=TOOLS))
     assert error.data["field"] == "tools"
+
+
+def test_a_call_that_is_demanded_needs_no_template_that_knows_tools(load: Any, ask: Ask) -> None:
+    """The functions are told in words of ours, and the form is kept."""
+    arguments = {"type": "object", "properties": {"city": {"enum": ["Paris"]}}, "required": ["city"],
+                 "additionalProperties": False}  # fmt: skip
+    call = {"type": "object", "properties": {"name": {"const": "get_weather"}, "arguments": arguments},
+            "required": ["name", "arguments"], "additionalProperties": False}  # fmt: skip
+    model = load("llama_chat", "causal-lm")
+    params = {"max_new_tokens": 200, "json_schema": call, "do_sample": False}
+
+    (made,) = ask(TASK, model, body(tools=TOOLS, params=params))["tool_calls"]
+    assert (made["function"]["name"], json.loads(made["function"]["arguments"])) == ("get_weather", {"city": "Paris"})

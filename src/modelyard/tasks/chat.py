@@ -25,9 +25,12 @@ from modelyard.tasks.shared.logprobs import LogprobParams
 from modelyard.tasks.shared.prompts import refuse_long_conversation, refuse_streamed_list
 from modelyard.tasks.shared.template_params import ReasoningEffort, TemplateVariables, template_text, variables_of
 from modelyard.tasks.shared.thinking import find_thinking
+from modelyard.tasks.shared.told_tools import tell_tools
 from modelyard.tasks.shared.tool_calls import Offer, names_of
 from modelyard.tasks.text_generation import prompt_of as continued_prompt
 from modelyard.tasks.text_generation import start_text
+
+NO_TOOLS = "none, as this model's chat template knows no tools, unless the answer has to be a call"
 
 
 class ChatInputs(Inputs, frozen=True, kw_only=True):
@@ -41,8 +44,8 @@ class ChatInputs(Inputs, frozen=True, kw_only=True):
     tools: Annotated[
         list[dict[str, Any]] | None,
         Meta(
-            description="functions the model may call, as JSON schemas, where its chat template supports them; those "
-            "that it calls are the answer's tool_calls"
+            description="functions the model may call, as JSON schemas, where its chat template supports them or the "
+            "answer is held to the form of a call; those that it calls are the answer's tool_calls"
         ),
     ] = None
 
@@ -107,9 +110,12 @@ def prompt_of(model: Model | TextModel, call: Call[ChatInputs, ChatParams]) -> T
             field=field,
         )
     tools, template = call.inputs.tools, template_text(holder.chat_template)
+    messages = conversation.messages
     if tools and "tools" not in template:
-        raise InvalidRequest(field="tools", got=tools, accepted="none: this model's chat template knows no tools")
-    text = render(holder, conversation.messages, field, tools=tools, **variables_of(template, call.params))
+        if call.params.form is None:
+            raise InvalidRequest(field="tools", got=tools, accepted=NO_TOOLS)
+        messages = tell_tools(messages, tools)
+    text = render(holder, messages, field, tools=tools, **variables_of(template, call.params))
     offer = offer_of(template, call) if tools else None
     return TextPrompt(text, field=field, offer=offer, thinking=find_thinking(template, text))
 

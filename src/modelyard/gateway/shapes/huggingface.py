@@ -99,6 +99,9 @@ class StreamEvent(SnakeShape, frozen=True, kw_only=True):
     details: Annotated[GeneratedDetails | None, described("In the last event: how it was made.")] = None
 
 
+CutAtTheEnd = Annotated[Literal["right", "Right"] | None, described("Where to cut: at the end.", accepted='"right"')]
+
+
 class EmbedBody(SnakeShape, frozen=True, kw_only=True):
     """Texts to embed."""
 
@@ -108,9 +111,7 @@ class EmbedBody(SnakeShape, frozen=True, kw_only=True):
     ]
     normalize: Annotated[bool, described("Scale each vector to length 1.")] = True
     truncate: Annotated[bool, described("Cut what is too long, in place of refusing it.")] = False
-    truncation_direction: Annotated[
-        Literal["right", "Right"] | None, described("Where to cut: at the end.", accepted='"right"')
-    ] = None
+    truncation_direction: CutAtTheEnd = None
     prompt_name: Annotated[str | None, described("Which of the model's own prompts to put before the text.")] = None
     dimensions: Annotated[
         Annotated[int, Meta(ge=1, le=1_000_000)] | None, described("How many of the first values to answer with.")
@@ -127,6 +128,7 @@ class TextsBody(SnakeShape, frozen=True, kw_only=True):
     raw_scores: Annotated[bool, described("The model's own output in place of scores of 0 to 1.")] = False
     return_text: Annotated[bool, described("Whether each place has its text beside it.")] = False
     truncate: Annotated[bool, described("Has no effect: what is too long is cut.")] = False
+    truncation_direction: CutAtTheEnd = None
 
 
 class RankedText(SnakeShape, frozen=True, kw_only=True):
@@ -149,3 +151,4 @@ class PredictBody(SnakeShape, frozen=True, kw_only=True):
     ]
     raw_scores: Annotated[bool, described("The model's own output in place of probabilities.")] = False
     truncate: Annotated[bool, described("Has no effect: what is too long is cut.")] = False
+    truncation_direction: CutAtTheEnd = None

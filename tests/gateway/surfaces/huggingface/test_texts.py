@@ -99,6 +99,12 @@ def test_generate_answers_an_object_and_events(server: Server, ask: Any) -> None
         ("tiny/encoder", "/embed", {"inputs": "a cat " * 500}, "tokens"),
         ("tiny/classifier", "/predict", {"inputs": ["a", "b", "c"]}, "inputs"),
         ("tiny/ranker", "/rerank", {"query": "", "texts": ["a"]}, "query"),
+        (
+            "tiny/ranker",
+            "/rerank",
+            {"query": "a", "texts": ["a"], "truncation_direction": "Left"},
+            "truncation_direction",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(ask: Any, model: str, path: str, body: dict[str, Any], words: str) -> None:
@@ -128,7 +134,11 @@ def test_the_client_embeds_and_compares(server: Server) -> None:
 
 def test_rerank_and_predict(server: Server, ask: Any) -> None:
     texts = ["7", "a cat on a mat"]
-    ranked = ask("tiny/ranker", "/rerank", {"query": "a cat", "texts": texts, "return_text": True})
+    ranked = ask(
+        "tiny/ranker",
+        "/rerank",
+        {"query": "a cat", "texts": texts, "return_text": True, "truncation_direction": "Right"},
+    )
     expected = server.run("tiny/ranker", query="a cat", documents=texts, params={"return_documents": True})
     assert ranked == expected
 
@@ -151,3 +161,20 @@ def test_the_client_chats_below_the_models_own_path(server: Server) -> None:
 
     assert whole.choices[0].message.content == expected
     assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == expected
+
+
+def test_the_client_has_functions_called_and_a_form_kept(server: Server) -> None:
+    client = client_of(server, "tiny/chat")
+    messages = [{"role": "user", "content": "hello"}]
+    schema = {"type": "object", "properties": {"mood": {"enum": ["glad", "sad"]}}, "required": ["mood"],
+              "additionalProperties": False}  # fmt: skip
+    form: Any = {"type": "json_schema", "json_schema": {"name": "mood", "schema": schema}}
+    tools: list[Any] = [{"type": "function", "function": {"name": "tell", "parameters": schema}}]
+    choice: Any = {"function": {"name": "tell"}}
+
+    said = client.chat_completion(messages, max_tokens=100, response_format=form).choices[0].message.content
+    assert json.loads(str(said))["mood"] in ("glad", "sad")
+    called = client.chat_completion(messages, max_tokens=100, tools=tools, tool_choice=choice).choices[0].message
+    assert called.tool_calls
+    assert called.tool_calls[0].function.name == "tell"
+    assert json.loads(called.tool_calls[0].function.arguments)["mood"] in ("glad", "sad")

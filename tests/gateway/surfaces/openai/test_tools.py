@@ -97,6 +97,32 @@ def test_a_call_that_is_demanded_fits_its_schema(client: openai.OpenAI, model: s
         assert plain(stream.get_final_completion().choices[0].message.tool_calls) == [(name, arguments)]
 
 
+class Place(pydantic.BaseModel, extra="forbid"):
+    name: Literal["Paris", "Rome"]
+    near: Place | None = None
+
+
+class Trip(pydantic.BaseModel, extra="forbid"):
+    """Where to."""
+
+    by: Literal["train", "foot"]
+    to: Place
+
+
+def test_arguments_may_refer_to_their_own_definitions(client: openai.OpenAI, model: str) -> None:
+    tool = openai.pydantic_function_tool(Trip, name="go")
+    tool["function"]["parameters"] = Trip.model_json_schema()
+    named: Any = {"type": "function", "function": {"name": "go"}}
+    other: Any = {"type": "function", "function": {"name": "stay", "parameters": Place.model_json_schema()}}
+    choices: list[Any] = [named, "required"]
+    for choice in choices:
+        (answer,) = client.chat.completions.create(
+            model=model, messages=HELLO, tools=[tool, other], tool_choice=choice, max_tokens=800, temperature=0
+        ).choices
+        for name, arguments in plain(answer.message.tool_calls):
+            (Trip if name == "go" else Place).model_validate(arguments)
+
+
 def test_without_a_choice_the_model_is_not_told_of_tools(client: openai.OpenAI, model: str) -> None:
     asked: dict[str, Any] = {"model": model, "messages": HELLO, "max_tokens": 30}
     free = client.chat.completions.create(**asked)
@@ -142,6 +168,17 @@ def test_an_answer_is_json_by_any_schema_in_a_stream_too(client: openai.OpenAI) 
         jsonschema.validate(json.loads(text), schema)
 
 
+def test_a_schema_is_kept_in_whose_words_it_comes(client: openai.OpenAI) -> None:
+    """Hugging Face's client and llama.cpp's have words of their own."""
+    schema = Person.model_json_schema() | {"additionalProperties": False}
+    for name in ("schema", "value"):
+        form: Any = {"type": "json_object", name: schema}
+        (choice,) = client.chat.completions.create(
+            model="tiny/chat", messages=HELLO, response_format=form, max_tokens=200, temperature=0
+        ).choices
+        Person.model_validate_json(str(choice.message.content))
+
+
 @pytest.mark.parametrize(
     ("asked", "param"),
     [
@@ -151,6 +188,7 @@ def test_an_answer_is_json_by_any_schema_in_a_stream_too(client: openai.OpenAI) 
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "text", "schema": {"type": "object"}}}, "response_format.schema"),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"not": {}}}}},
             "response_format",

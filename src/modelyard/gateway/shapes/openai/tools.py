@@ -39,7 +39,9 @@ class FunctionName(OpenAIShape, frozen=True, kw_only=True):
 class NamedTool(OpenAIShape, frozen=True, kw_only=True):
     """The function that the model has to call."""
 
-    type: Annotated[Literal["function"], described("Always function.", accepted='"function"')]
+    type: Annotated[
+        Literal["function"], described("Always function; Hugging Face's clients leave it out.", accepted='"function"')
+    ] = "function"
     function: Annotated[FunctionName, described("Which one.")]
 
 
@@ -60,6 +62,13 @@ class ResponseFormat(OpenAIShape, frozen=True, kw_only=True):
         described("text; json_object: any JSON object; json_schema: JSON that fits a schema."),
     ]
     json_schema: Annotated[JsonForm | None, described("With json_schema: the schema.")] = None
+    value: Annotated[
+        Schema | None,
+        described("With json_object: a schema, as Hugging Face's clients send it.", accepted="a JSON schema"),
+    ] = None
+    schema: Annotated[
+        Schema | None, described("The same, as llama.cpp's clients send it.", accepted="a JSON schema")
+    ] = None
 
 
 class CalledFunction(OpenAIShape, frozen=True, kw_only=True):

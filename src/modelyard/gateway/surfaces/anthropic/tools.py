@@ -11,8 +11,8 @@ from modelyard.errors import InvalidRequest
 from modelyard.gateway.shapes.anthropic.answers import CalledBlock
 from modelyard.gateway.shapes.anthropic.messages import CountBody, MessagesBody
 from modelyard.gateway.shapes.anthropic.tools import OfferedTool
-from modelyard.gateway.shapes.openai.tools import OfferedFunction, Tool
-from modelyard.gateway.surfaces.openai.tools import MOST_CALLS, schema_of_call
+from modelyard.gateway.shapes.openai.tools import OfferedFunction
+from modelyard.gateway.surfaces.openai.tools import describe_tool, schema_of_answer
 
 
 def tools_of(body: CountBody) -> dict[str, Any]:
@@ -29,13 +29,12 @@ def tools_of(body: CountBody) -> dict[str, Any]:
         raise InvalidRequest(field="tool_choice.type", got=choice.type, accepted="none or auto, as there are no tools")
     if not tools or (choice is not None and choice.type == "none"):
         return {}
-    return {"tools": [describe_tool(tool) for tool in tools]}
+    return {"tools": [describe_tool(as_function(tool)) for tool in tools]}
 
 
-def describe_tool(tool: OfferedTool) -> dict[str, Any]:
-    """A function as templates read it."""
-    words = {} if tool.description is None else {"description": tool.description}
-    return {"type": "function", "function": {"name": tool.name, **words, "parameters": tool.input_schema}}
+def as_function(tool: OfferedTool) -> OfferedFunction:
+    """A function as OpenAI's clients describe it."""
+    return OfferedFunction(name=tool.name, description=tool.description, parameters=tool.input_schema)
 
 
 def form_of(body: MessagesBody) -> dict[str, Any]:
@@ -55,15 +54,10 @@ def schema_of_calls(body: MessagesBody) -> dict[str, Any] | None:
     choice = body.tool_choice
     if choice is None or choice.type not in ("any", "tool"):
         return None
-    schemas = [
-        schema_of_call(Tool(type="function", function=OfferedFunction(name=tool.name, parameters=tool.input_schema)))
-        for tool in body.tools or []
-        if choice.type == "any" or tool.name == choice.name
-    ]
-    calls = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-    if choice.type == "tool" or choice.disable_parallel_tool_use:
-        return calls
-    return {"type": "array", "items": calls, "minItems": 1, "maxItems": MOST_CALLS}
+    functions = {
+        tool.name: tool.input_schema for tool in body.tools or [] if choice.type == "any" or tool.name == choice.name
+    }
+    return schema_of_answer(functions, several=choice.type == "any" and not choice.disable_parallel_tool_use)
 
 
 def show_calls(message: Mapping[str, Any], body: CountBody) -> list[CalledBlock]:

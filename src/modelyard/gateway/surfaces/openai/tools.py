@@ -9,7 +9,7 @@ import msgspec
 
 from modelyard.errors import InvalidRequest
 from modelyard.gateway.shapes.openai.chat import ChatBody
-from modelyard.gateway.shapes.openai.tools import CalledFunction, CalledTool, NamedTool, Tool
+from modelyard.gateway.shapes.openai.tools import CalledFunction, CalledTool, NamedTool, OfferedFunction
 
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 MOST_CALLS = 8
@@ -28,7 +28,13 @@ def tools_of(body: ChatBody) -> dict[str, Any]:
         raise InvalidRequest(field="tool_choice", got=choice.function.name, accepted=accepted)
     if choice == "required" and not tools:
         raise InvalidRequest(field="tool_choice", got=choice, accepted="none or auto, as there are no tools")
-    return {} if choice == "none" or not tools else {"tools": [msgspec.to_builtins(tool) for tool in tools]}
+    return {} if choice == "none" or not tools else {"tools": [describe_tool(tool.function) for tool in tools]}
+
+
+def describe_tool(function: OfferedFunction) -> dict[str, Any]:
+    """A function as templates read it: without what is not said of it, which they would print as null."""
+    said = {name: value for name, value in msgspec.to_builtins(function).items() if value is not None}
+    return {"type": "function", "function": said}
 
 
 def form_of(body: ChatBody) -> dict[str, Any]:
@@ -38,8 +44,11 @@ def form_of(body: ChatBody) -> dict[str, Any]:
     if wanted is not None and (wanted.type == "json_schema") != (schema is not None):
         accepted = "a schema with json_schema, and none with any other type"
         raise InvalidRequest(field="response_format.json_schema", got=schema, accepted=accepted)
+    inside = None if wanted is None else wanted.value or wanted.schema
     if wanted is not None and wanted.type == "json_object":
-        schema = dict(ANY_OBJECT)
+        schema = inside or dict(ANY_OBJECT)
+    elif inside is not None:
+        raise InvalidRequest(field="response_format.schema", got=inside, accepted="a schema here with json_object")
     if (calls := schema_of_calls(body)) is None:
         return {} if schema is None else {"json_schema": schema}
     if schema is not None:
@@ -50,20 +59,53 @@ def form_of(body: ChatBody) -> dict[str, Any]:
 def schema_of_calls(body: ChatBody) -> dict[str, Any] | None:
     """The schema of an answer that is nothing but the calls that `tool_choice` demands; None where it demands none."""
     choice = body.tool_choice
+    functions: dict[str, Mapping[str, Any]] = {
+        tool.function.name: tool.function.parameters or ANY_OBJECT for tool in body.tools or []
+    }
     if isinstance(choice, NamedTool):
-        return schema_of_call(next(tool for tool in body.tools or [] if tool.function.name == choice.function.name))
+        name = choice.function.name
+        return schema_of_answer({name: functions[name]}, several=False)
     if choice != "required":
         return None
-    calls = {"anyOf": [schema_of_call(tool) for tool in body.tools or []]}
-    if body.parallel_tool_calls is False:
-        return calls
-    return {"type": "array", "items": calls, "minItems": 1, "maxItems": MOST_CALLS}
+    return schema_of_answer(functions, several=body.parallel_tool_calls is not False)
 
 
-def schema_of_call(tool: Tool) -> dict[str, Any]:
+def schema_of_answer(functions: Mapping[str, Mapping[str, Any]], *, several: bool) -> dict[str, Any]:
+    """The schema of an answer that is nothing but calls of these functions, by name with the schemas of their
+    arguments: one call, or with `several` a list."""
+    shared = {str(at): below(schema, f"#/$defs/{at}") for at, schema in enumerate(functions.values()) if refers(schema)}
+    arguments = [
+        {"$ref": f"#/$defs/{at}"} if str(at) in shared else dict(schema) for at, schema in enumerate(functions.values())
+    ]
+    calls = [schema_of_call(name, each) for name, each in zip(functions, arguments, strict=True)]
+    one = calls[0] if len(calls) == 1 else {"anyOf": calls}
+    whole = {"type": "array", "items": one, "minItems": 1, "maxItems": MOST_CALLS} if several else one
+    return {**whole, "$defs": shared} if shared else whole
+
+
+def schema_of_call(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of one call of a function."""
-    properties = {"name": {"const": tool.function.name}, "arguments": tool.function.parameters or dict(ANY_OBJECT)}
+    properties = {"name": {"const": name}, "arguments": arguments}
     return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+def refers(schema: Any) -> bool:
+    """Whether a schema refers to a part of itself."""
+    if isinstance(schema, dict):
+        return isinstance(schema.get("$ref"), str) or any(refers(each) for each in schema.values())
+    return isinstance(schema, list) and any(refers(each) for each in schema)
+
+
+def below(schema: Any, root: str) -> Any:
+    """A schema that stands at `root` of another one: what it refers to in itself is there now."""
+    if isinstance(schema, list):
+        return [below(each, root) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    moved = {name: below(each, root) for name, each in schema.items()}
+    target = schema.get("$ref")
+    is_own = isinstance(target, str) and (target == "#" or target.startswith("#/"))
+    return {**moved, "$ref": root + str(target).removeprefix("#")} if is_own else moved
 
 
 def show_calls(message: Mapping[str, Any]) -> list[CalledTool]:
