@@ -208,6 +208,9 @@ class Settings:
     )
     event_days: int = setting(90, "days for which the lines of clusters' logs are kept")
     event_lines: int = setting(10_000, "lines of a cluster's log that are kept")
+    audit_days: int = setting(
+        365, "days for which the audit log keeps who has changed what of accounts, keys, limits and aliases"
+    )
     log_days: int = setting(30, "days for which the output of a replica that has ended is kept")
     log_mb: int = setting(16, "largest output of one replica that is kept, in MB; of more, the newest half")
     logs_mb: int = setting(1024, "largest output of all replicas that is kept, in MB; beyond it the oldest goes")

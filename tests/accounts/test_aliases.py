@@ -126,7 +126,7 @@ def test_what_is_not_there_is_named(administration: Administration) -> None:
 
 def test_an_account_has_only_so_many(administration: Administration, store: Store, clock: HandClock) -> None:
     ada = administration.get_account("ada")
-    with store.together():
+    with store.audit.turn():
         for number in range(MOST_ALIASES):
             store.aliases.put(ada.id, f"name-{number}", MODEL, clock.now())
     with pytest.raises(QuotaExceeded, match=str(MOST_ALIASES)):

@@ -15,7 +15,7 @@ from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
 from tests.clock import START, HandClock
 
-KEPT = Kept(usage_days=10, event_days=5, event_lines=1000)
+KEPT = Kept(usage_days=10, event_days=5, event_lines=1000, audit_days=20)
 DAY_S = 86_400
 
 

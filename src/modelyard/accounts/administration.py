@@ -1,15 +1,18 @@
 """Accounts, keys, limits and credit as the operator changes them: one set of rules for commands, HTTP and a console.
 
-Owns what is allowed and what is found by which name. Blocks on the database: on an event loop, call it in a thread.
+Owns what is allowed, what is found by which name, and what the audit log is told, in the transaction of the change.
+Blocks on the database: on an event loop, call it in a thread.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from modelyard.accounts.aliases import check_alias, read_capacity
+from modelyard.accounts.audit import AuditTrail
 from modelyard.accounts.keys import hash_key, new_key, shown_prefix
 from modelyard.accounts.limits import check_limits, check_rate_limit
 from modelyard.accounts.usage import Usage, read_period, read_usage
@@ -19,6 +22,7 @@ from modelyard.errors import InvalidRequest, UnknownAccount, UnknownAlias, Unkno
 from modelyard.private_files import create_private_file
 from modelyard.records.accounts import Account, AccountLimits, Key
 from modelyard.records.aliases import Alias, check_alias_name
+from modelyard.records.audit import SERVER, Actor, AuditLine, AuditQuery
 from modelyard.records.clusters import Changes
 from modelyard.records.files import repository_of
 from modelyard.records.models import check_model_id
@@ -81,9 +85,11 @@ class AccountUsage:
 class Administration:
     """The operator's changes to who may use a server, and how much."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, actor: Actor = SERVER) -> None:
+        """`actor`: who makes the changes, as the audit log tells it."""
         self._store = store
         self._clock = clock
+        self._trail = AuditTrail(store.audit, clock, actor)
 
     # --- accounts ---
 
@@ -95,7 +101,10 @@ class Administration:
     def create_account(self, name: str) -> Account:
         """A new account without limits. Raises InvalidRequest for an empty name or one that is taken."""
         check_name("name", name)
-        return self._store.accounts.create(name, self._clock.now())
+        with self._trail.change():
+            made = self._store.accounts.create(name, self._clock.now())
+            self._trail.note("account.create", made.name, made.id, after={"name": made.name})
+        return made
 
     def get_account(self, name_or_id: str) -> Account:
         """The account of that name, else of that id. Raises UnknownAccount, which names those there are."""
@@ -116,14 +125,24 @@ class Administration:
         Raises UnknownAccount, InvalidRequest.
         """
         check_limits(limits)
-        return self._store.accounts.set_limits(self.get_account(name_or_id).id, **limits)
+        with self._trail.change():
+            account = self.get_account(name_or_id)
+            changed = self._store.accounts.set_limits(account.id, **limits)
+            before, after = ({name: getattr(each, name) for name in limits} for each in (account, changed))
+            self._trail.note("account.limit", account.name, account.id, before, after)
+        return changed
 
     def add_credit(self, name_or_id: str, amount_nano: int) -> Account:
         """Adds to what an account has paid in advance; below 0 takes back. An account without credit begins at 0.
 
         Raises UnknownAccount, InvalidRequest.
         """
-        return self._store.accounts.add_credit(self.get_account(name_or_id).id, amount_nano)
+        with self._trail.change():
+            account = self.get_account(name_or_id)
+            changed = self._store.accounts.add_credit(account.id, amount_nano)
+            before, after = {"credit_nano": account.credit_nano}, {"credit_nano": changed.credit_nano}
+            self._trail.note("account.credit", account.name, account.id, before, after)
+        return changed
 
     # --- models that not every account may use ---
 
@@ -139,16 +158,22 @@ class Administration:
 
         Raises UnknownAccount, InvalidRequest.
         """
-        account = self.get_account(name_or_id)
-        self._store.grants.grant(repository_of(check_model_id(model_id)), account.id)
+        repository_id = repository_of(check_model_id(model_id))
+        with self._trail.change():
+            account = self.get_account(name_or_id)
+            self._store.grants.grant(repository_id, account.id)
+            self._trail.note("model.share", account.name, repository_id)
         return account
 
     def unshare_model(self, model_id: str, name_or_id: str) -> Account:
         """Takes that back; what runs already is not ended. Raises UnknownAccount, InvalidRequest when there is no such
         share."""
-        account = self.get_account(name_or_id)
-        if not self._store.grants.revoke(repository_of(check_model_id(model_id)), account.id):
-            raise InvalidRequest(f"{model_id} is not shared with {account.name}.", field="model", got=model_id)
+        repository_id = repository_of(check_model_id(model_id))
+        with self._trail.change():
+            account = self.get_account(name_or_id)
+            if not self._store.grants.revoke(repository_id, account.id):
+                raise InvalidRequest(f"{model_id} is not shared with {account.name}.", field="model", got=model_id)
+            self._trail.note("model.unshare", account.name, repository_id)
         return account
 
     # --- aliases ---
@@ -179,23 +204,31 @@ class Administration:
         check_task(task)
         if (hidden := self._store.models.find_in_any_case(name)) is not None:
             raise InvalidRequest(field="name", got=name, accepted=f"a name that no model has; {hidden} is one")
-        owner = self.get_account(account)
-        alias = self._store.aliases.put(
-            owner.id,
-            name,
-            model_id,
-            self._clock.now(),
-            task=task,
-            capacity=None if capacity is None else read_capacity(capacity),
-            check=lambda others: check_alias(name, model_id, others),
-        )
+        replaced: list[Alias] = []
+        bound = None if capacity is None else read_capacity(capacity)
+        with self._trail.change():
+            owner = self.get_account(account)
+            alias = self._store.aliases.put(
+                owner.id,
+                name,
+                model_id,
+                self._clock.now(),
+                task=task,
+                capacity=bound,
+                check=lambda others: check_alias(name, model_id, others),
+                replaced=replaced.append,
+            )
+            before = describe_alias(replaced[0]) if replaced else None
+            self._trail.note("alias.set", owner.name, name, before, describe_alias(alias))
         return ListedAlias(alias, owner.name)
 
     def remove_alias(self, name: str, account: str = FIRST_ACCOUNT) -> None:
         """Has a name of an account's mean what it meant before. Raises UnknownAccount, UnknownAlias."""
-        owner = self.get_account(account)
-        if not self._store.aliases.remove(owner.id, name):
-            raise UnknownAlias(f"{owner.name} has no alias {name}.", account=owner.name, alias=name)
+        with self._trail.change():
+            owner = self.get_account(account)
+            if (removed := self._store.aliases.remove(owner.id, name)) is None:
+                raise UnknownAlias(f"{owner.name} has no alias {name}.", account=owner.name, alias=name)
+            self._trail.note("alias.remove", owner.name, name, describe_alias(removed))
 
     # --- keys ---
 
@@ -213,24 +246,35 @@ class Administration:
         check_name("name", name)
         check_name("account", account)
         check_rate_limit(rate_limit)
-        now = self._clock.now()
-        owner = self._store.accounts.ensure(account, now)
-        secret = new_key()
-        key = self._store.keys.create(
-            owner.id, name, hash_key(secret), shown_prefix(secret), now, rate_limit=rate_limit
-        )
+        now, secret = self._clock.now(), new_key()
+        with self._trail.change():
+            owner = self._store.accounts.find_by_name(account) or self.create_account(account)
+            key = self._store.keys.create(
+                owner.id, name, hash_key(secret), shown_prefix(secret), now, rate_limit=rate_limit
+            )
+            self._trail.note("key.create", owner.name, key.id, after={"name": name, "rate_limit": rate_limit})
         return NewKey(key, secret)
 
     def revoke_key(self, id_or_prefix: str) -> None:
         """Ends a key that is in use. Raises UnknownKey, and InvalidRequest where several keys have the prefix."""
-        if not self._store.keys.revoke(id_or_prefix, self._clock.now()):
-            raise unknown_key(id_or_prefix)
+        with self._trail.change():
+            key = self._store.keys.find_live(id_or_prefix)
+            if key is None or not self._store.keys.revoke(key.id, self._clock.now()):
+                raise unknown_key(id_or_prefix)
+            self._trail.note("key.revoke", self._name_of(key), key.id, {"name": key.name})
 
     def set_rate_limit(self, id_or_prefix: str, rate_limit: int | None) -> None:
         """Changes how many requests a minute a key may make, as `Key` explains it. Raises as `revoke_key` does."""
         check_rate_limit(rate_limit)
-        if not self._store.keys.set_rate_limit(id_or_prefix, rate_limit):
-            raise unknown_key(id_or_prefix)
+        with self._trail.change():
+            key = self._store.keys.find_live(id_or_prefix)
+            if key is None or not self._store.keys.set_rate_limit(key.id, rate_limit):
+                raise unknown_key(id_or_prefix)
+            before, after = {"rate_limit": key.rate_limit}, {"rate_limit": rate_limit}
+            self._trail.note("key.limit", self._name_of(key), key.id, before, after)
+
+    def _name_of(self, key: Key) -> str:
+        return self._store.accounts.get(key.account_id).name
 
     # --- a server's first start ---
 
@@ -250,7 +294,18 @@ class Administration:
         return self.create_key(FIRST_KEY_NAME, account.name).secret if is_first_start else None
 
     def _ensure_key(self, account: Account, name: str, secret: str) -> None:
-        self._store.keys.ensure(account.id, name, hash_key(secret), shown_prefix(secret), self._clock.now())
+        now, digest = self._clock.now(), hash_key(secret)
+        if self._store.keys.is_known(digest):
+            return
+        with self._trail.change():
+            key = self._store.keys.ensure(account.id, name, digest, shown_prefix(secret), now)
+            self._trail.note("key.create", account.name, key.id, after={"name": name})
+
+    # --- the audit log ---
+
+    def list_audit(self, query: AuditQuery) -> list[AuditLine]:
+        """The lines that a query asks for, newest last."""
+        return [*self._store.audit.list(query)]
 
     # --- usage ---
 
@@ -269,6 +324,12 @@ def check_name(field: str, name: str) -> None:
     """Raises InvalidRequest for a name that nobody could read."""
     if not name.strip():
         raise InvalidRequest(field=field, got=name, accepted="at least one letter")
+
+
+def describe_alias(alias: Alias) -> dict[str, Any]:
+    """An alias as the audit log has it."""
+    capacity = None if alias.capacity is None else asdict(alias.capacity)
+    return {"model": alias.model_id, "task": alias.task, "capacity": capacity}
 
 
 def check_task(task: str | None) -> None:

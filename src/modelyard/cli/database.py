@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 from modelyard.clock import SystemClock
 from modelyard.config import Settings
 from modelyard.private_files import ensure_private_folder
+from modelyard.records.audit import Actor
 
 if TYPE_CHECKING:
     from modelyard.accounts.administration import Administration
@@ -22,4 +26,13 @@ def open_administration(settings: Settings) -> Iterator[Administration]:
 
     ensure_private_folder(settings.data_dir)
     with Store.open(settings.store_url) as store:
-        yield Administration(store, SystemClock())
+        yield Administration(store, SystemClock(), find_actor())
+
+
+def find_actor() -> Actor:
+    """Who runs this command, and on which machine, for the audit log."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id that has no name
+        user = f"user {os.getuid()}"
+    return Actor("command", user, source=socket.gethostname())

@@ -11,6 +11,7 @@ from modelyard import __version__
 from modelyard.cli import (
     accounts,
     aliases,
+    audit,
     bench,
     cache,
     clusters,
@@ -107,6 +108,7 @@ app.add_typer(keys.app, name="keys", rich_help_panel=ADMINISTRATION)
 app.add_typer(aliases.app, name="aliases", rich_help_panel=ADMINISTRATION)
 app.add_typer(restricted.app, name="models", rich_help_panel=ADMINISTRATION)
 app.add_typer(cache.app, name="cache", rich_help_panel=ADMINISTRATION)
+app.command(rich_help_panel=ADMINISTRATION)(audit.audit)
 app.command(rich_help_panel=ADMINISTRATION)(usage.usage)
 app.add_typer(config.app, name="config", rich_help_panel=ADMINISTRATION)
 app.command(rich_help_panel=ADMINISTRATION)(doctor.doctor)

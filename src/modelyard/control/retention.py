@@ -1,4 +1,4 @@
-"""Deletes what has been kept long enough: lines of clusters' logs, records of requests that are on no bill.
+"""Deletes what has been kept long enough: lines of logs, records of requests that are on no bill.
 
 A little at a time, between which others write; the ledger of instances and what anybody is charged for stay for ever.
 SQLite's file does not shrink: what is deleted makes room in it for what comes.
@@ -27,11 +27,12 @@ REST_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How much is kept: days of requests and of events, and lines of each cluster's log."""
+    """How much is kept: days of requests, of events and of the audit log, and lines of each cluster's log."""
 
     usage_days: int
     event_days: int
     event_lines: int
+    audit_days: int
 
 
 class Retention:
@@ -67,3 +68,4 @@ class Retention:
         yield partial(self._store.requests.prune, now - timedelta(days=kept.usage_days), BATCH)
         yield partial(self._store.events.prune_old, now - timedelta(days=kept.event_days), BATCH)
         yield partial(self._store.events.prune_excess, kept.event_lines, BATCH)
+        yield partial(self._store.audit.prune, now - timedelta(days=kept.audit_days), BATCH)

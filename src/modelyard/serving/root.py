@@ -273,7 +273,7 @@ class Root:
             settings.billing_reserve_s,
             self._server_id,
         )
-        kept = Kept(settings.usage_days, settings.event_days, settings.event_lines)
+        kept = Kept(settings.usage_days, settings.event_days, settings.event_lines, settings.audit_days)
         start_task(stack, Retention(self._store, self._clock, kept).delete_forever(), "retention")
         slow_readers = SlowReaders(settings.slow_reader_s)
         start_task(stack, slow_readers.look_forever(), "slow readers")

@@ -38,29 +38,37 @@ class Aliases:
         task: str | None = None,
         capacity: Capacity | None = None,
         check: Check = lambda others: None,
+        replaced: Callable[[Alias], None] = lambda before: None,
     ) -> Alias:
         """Makes the alias, or has the one there stand for this from now on. Atomic.
 
-        `check`: is asked with the account's other aliases, which nobody changes before this one is there. Raises
-        NotFound when there is no such account, and what `check` raises.
+        `check`: is asked with the account's other aliases, which nobody changes before this one is there. `replaced`:
+        is given the alias as it was, if there was one. Raises NotFound when there is no such account, and what
+        `check` raises.
         """
         values = {"model_id": model_id, "task": task, **_columns(capacity), "modified_at": now}
         with self._database.write() as connection:
             count_change(connection, COUNTER)  # others wait here
-            rows = connection.execute(select(aliases).where(aliases.c.account_id == account_id, aliases.c.name != name))
-            check([_alias(row) for row in rows])
+            there = [
+                _alias(row) for row in connection.execute(select(aliases).where(aliases.c.account_id == account_id))
+            ]
+            check([each for each in there if each.name != name])
+            for before in there:
+                if before.name == name:
+                    replaced(before)
             insertion = insert_into(connection, aliases).values(
                 account_id=account_id, name=name, created_at=now, **values
             )
             statement = insertion.on_conflict_do_update(index_elements=["account_id", "name"], set_=values)
             return _alias(connection.execute(statement.returning(aliases)).one())
 
-    def remove(self, account_id: str, name: str) -> bool:
-        """Forgets an alias; False when there was none."""
+    def remove(self, account_id: str, name: str) -> Alias | None:
+        """Forgets an alias; as it was, None when there was none."""
         named = (aliases.c.account_id == account_id) & (aliases.c.name == name)
         with self._database.write() as connection:
             count_change(connection, COUNTER)
-            return connection.execute(delete(aliases).where(named)).rowcount > 0
+            row = connection.execute(delete(aliases).where(named).returning(aliases)).one_or_none()
+        return None if row is None else _alias(row)
 
     def find(self, account_id: str, name: str) -> Alias | None:
         named = (aliases.c.account_id == account_id) & (aliases.c.name == name)

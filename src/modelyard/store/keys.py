@@ -49,6 +49,19 @@ class Keys:
         found = self._find(key_hash)
         return found if found is not None and found.revoked_at is None else None
 
+    def find_live(self, id_or_prefix: str) -> Key | None:
+        """The live key that has this id or, alone, this exact prefix. Raises InvalidRequest where several have it."""
+        named = or_(keys.c.id == id_or_prefix, keys.c.prefix == id_or_prefix)
+        with self._database.read() as connection:
+            found = [_key(row) for row in connection.execute(select(keys).where(named, keys.c.revoked_at.is_(None)))]
+        if len(found) > 1:
+            raise _ambiguous(id_or_prefix, [key.id for key in found])
+        return found[0] if found else None
+
+    def is_known(self, key_hash: str) -> bool:
+        """Whether there is or was a key with that hash."""
+        return self._find(key_hash) is not None
+
     def list(self, account_id: str | None = None) -> Sequence[Key]:
         """The keys of one account, or of all, oldest first; revoked ones included."""
         statement = select(keys).order_by(keys.c.created_at, keys.c.id)
@@ -80,7 +93,7 @@ class Keys:
         with self._database.write() as connection:
             ids = connection.scalars(live).all()
             if len(ids) > 1:
-                raise InvalidRequest(field="key", got=id_or_prefix, accepted=f"one of the ids {', '.join(sorted(ids))}")
+                raise _ambiguous(id_or_prefix, ids)
             connection.execute(update(keys).where(keys.c.id.in_(ids)).values(**values))
         return bool(ids)
 
@@ -120,6 +133,10 @@ class Keys:
             )
             row = connection.execute(statement).one_or_none()
         return None if row is None else _key(row)
+
+
+def _ambiguous(id_or_prefix: str, ids: Sequence[str]) -> InvalidRequest:
+    return InvalidRequest(field="key", got=id_or_prefix, accepted=f"one of the ids {', '.join(sorted(ids))}")
 
 
 def _key(row: Row[tuple[object, ...]]) -> Key:

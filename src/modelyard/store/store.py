@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
 from modelyard.store.accounts import Accounts
 from modelyard.store.aliases import Aliases
+from modelyard.store.audit import Audit
 from modelyard.store.clusters import Clusters
 from modelyard.store.database import LOCK_TIMEOUT_S, Database
 from modelyard.store.downloads import Downloads
@@ -42,6 +42,7 @@ class Store:
         self.grants = Grants(database)
         self.downloads = Downloads(database)
         self.aliases = Aliases(database)
+        self.audit = Audit(database)
 
     @classmethod
     def open(cls, url: str, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Store:
@@ -68,10 +69,6 @@ class Store:
         """Whether a query may find anything that none has found before the last call; an exception to all else here, as
         it does not block. One thread at a time."""
         return self._database.may_have_changed()
-
-    def together(self) -> AbstractContextManager[object]:
-        """What this thread writes within the block is written as one, or not at all: when the block raises, none."""
-        return self._database.write()
 
     def close(self) -> None:
         """Lets go of the database; any later call raises Unavailable. Idempotent."""

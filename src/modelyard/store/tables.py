@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0008"  # the migration that ends at these tables
+REVISION = "v0009"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -320,4 +320,24 @@ aliases = Table(
     Column("capacity_max", Integer),
     Column("created_at", UtcDateTime, nullable=False),
     Column("modified_at", UtcDateTime, nullable=False),
+)
+
+# Names and not references: a line tells of what may be gone, and of whom nobody knows. AUTOINCREMENT: as in `events`.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("way", CleanText, nullable=False),
+    Column("actor", CleanText, nullable=False),
+    Column("key_id", CleanText),
+    Column("source", CleanText),
+    Column("action", CleanText, nullable=False),
+    Column("account", CleanText),
+    Column("subject", CleanText, nullable=False),
+    Column("before", JSON(none_as_null=True)),
+    Column("after", JSON(none_as_null=True)),
+    Column("outcome", CleanText, nullable=False),
+    Column("reason", CleanText),
+    sqlite_autoincrement=True,
 )
