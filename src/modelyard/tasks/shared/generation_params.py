@@ -23,7 +23,7 @@ Deduction = Annotated[float, Meta(ge=-2, le=2)]
 Bias = Annotated[float, Meta(ge=-100, le=100)]
 MOST_SEQUENCES = 16
 MOST_FORM = 100_000
-"""Characters of a regular expression or a grammar."""
+"""Characters of a schema, a regular expression or a grammar."""
 FORMS = ("json_schema", "regex", "grammar")
 """Params that hold a text to a form."""
 
@@ -178,8 +178,9 @@ class GenerationParams(Params, frozen=True, kw_only=True):
 
     json_schema: Annotated[
         dict[str, Any] | None,
-        Meta(description='the text is JSON by this schema and nothing else; {"type": "object"}: any object'),
-    ] = None
+        Meta(description='the text is JSON by this schema and nothing else; {"type": "object"}: any object; 100,000 '
+             "characters at most"),
+    ] = None  # fmt: skip
     regex: Annotated[
         Annotated[str, Meta(min_length=1, max_length=MOST_FORM)] | None,
         Meta(description="the text matches this regular expression as a whole"),

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.shared.generation_params import TextForm
 from modelyard.tasks.shared.thinking import Thinking
+from modelyard.worker.runtimes.grammar_limits import check_size, limits
 
 JSON_BLANKS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """JSON as Python writes it, which models have read most of. Blanks wherever JSON allows them would let a model write
@@ -39,12 +40,13 @@ class Marks(NamedTuple):
 
 def write_grammar(form: TextForm, marks: Marks | None = None) -> str:
     """A form as a grammar; with `marks`, of an answer that may be thought about first. Raises InvalidRequest for one
-    that cannot be read."""
+    that cannot be read, or would take too long to."""
     from llguidance import LLMatcher  # in 60 ms, by the first request that gives a form
 
+    check_size(form)
     rules = write_rules(form)
     grammar = HEADER + (rules if marks is None else write_thinking(rules, marks))
-    if complaint := LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar)):
+    if complaint := LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar), limits=limits()):
         raise unreadable(form, complaint)
     return grammar
 
@@ -58,7 +60,7 @@ class FormCheck:
 
         self._form = form
         self._bytes = LLTokenizer("byte")
-        self._matcher = LLMatcher(self._bytes, LLMatcher.grammar_from_lark(grammar), log_level=0)
+        self._matcher = LLMatcher(self._bytes, LLMatcher.grammar_from_lark(grammar), log_level=0, limits=limits())
         self._matcher.compute_bitmask()
 
     def take(self, piece: str) -> None:
@@ -105,10 +107,10 @@ def write_rules(form: TextForm) -> str:
         return f"start: %json {json.dumps({**form.json_schema, 'x-guidance': JSON_BLANKS})}"
     if form.regex is not None:
         return f"start: TEXT\nTEXT: /{escape_slashes(form.regex)}/"
-    from llguidance.gbnf_to_lark import any_to_lark
+    from llguidance.gbnf_to_lark import gbnf_to_lark
 
     try:
-        return str(any_to_lark(form.grammar))
+        return str(gbnf_to_lark(form.grammar))
     except Exception as error:  # the library's reader raises what it likes
         raise unreadable(form, str(error)) from error
 

@@ -16,6 +16,7 @@ from transformers import LogitsProcessor, PreTrainedTokenizerFast
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.shared.generation_params import TextForm
 from modelyard.tasks.shared.thinking import find_opened
+from modelyard.worker.runtimes.grammar_limits import limits
 from modelyard.worker.runtimes.grammar_text import Marks, unreadable, write_grammar
 
 END_TOKENS = 16
@@ -42,7 +43,7 @@ class Grammars:
 
         tokenizer = self._tokenizer_of(form, ends)
         grammar = LLMatcher.grammar_from_lark(write_grammar(form, self._marks_of(form, ends, prompt)))
-        matcher = LLMatcher(tokenizer, grammar, log_level=0)
+        matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=limits())
         if matcher.is_error():
             raise unreadable(form, matcher.get_error())
         return GrammarProcessor(matcher, form, self._vocabulary, self._end, sorted(ends))
