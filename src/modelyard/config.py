@@ -211,6 +211,15 @@ class Settings:
     audit_days: int = setting(
         365, "days for which the audit log keeps who has changed what of accounts, keys, limits and aliases"
     )
+    response_hours: int = setting(
+        720, "hours for which answers of /v1/responses are kept, to go on from; 0: none is kept"
+    )
+    response_limit: int = setting(
+        1000, "answers of /v1/responses that are kept for one account; beyond it the oldest goes"
+    )
+    response_mb: int = setting(
+        64, "largest size of those that are kept for one account, in MB; beyond it the oldest goes"
+    )
     log_days: int = setting(30, "days for which the output of a replica that has ended is kept")
     log_mb: int = setting(16, "largest output of one replica that is kept, in MB; of more, the newest half")
     logs_mb: int = setting(1024, "largest output of all replicas that is kept, in MB; beyond it the oldest goes")

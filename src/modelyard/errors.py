@@ -17,7 +17,8 @@ ModelyardError
 │   ├── UnknownCluster
 │   ├── UnknownAccount            names the accounts there are
 │   ├── UnknownKey
-│   └── UnknownAlias
+│   ├── UnknownAlias
+│   └── UnknownResponse
 ├── Throttled 429                 carries retry_after_s
 │   ├── RateLimited           a key's requests per minute; carries the limit
 │   ├── TooManyAtOnce         an account's requests under way at once
@@ -179,6 +180,12 @@ class UnknownAlias(NotFound):
     """No such alias."""
 
     code = "unknown_alias"
+
+
+class UnknownResponse(NotFound):
+    """No such response."""
+
+    code = "unknown_response"
 
 
 class Throttled(ModelyardError):

@@ -18,7 +18,7 @@ from tests.serving import Server, wait_until
 
 NOT_REPEATED = "It asks every call once, and looks at what is told."
 
-MODEL = "tiny/ner"
+MODEL, CHAT = "tiny/ner", "tiny/chat"
 OWNER = "tenant-with-a-name"
 ALIAS = "name-of-my-own"
 """Of the owner, for its model."""
@@ -44,6 +44,7 @@ def owner(server: Server) -> Iterator[httpx.Client]:
         wait_until(lambda: client.get(f"/v1/models/{ALIAS}").status_code == 200)
         yield client
         client.delete(f"/models/v2/{MODEL}")
+        client.delete(f"/models/v2/{CHAT}")
 
 
 def held(owner: httpx.Client) -> tuple[Any, set[str]]:
@@ -57,6 +58,9 @@ def test_no_call_shows_or_changes_what_another_account_holds(server: Server, own
     answer = owner.post(f"/models/v2/{MODEL}", json={"text": "hello"})
     assert answer.status_code == 200, answer.text
     names = {"org": "tiny", "model": "ner", "task": "chat", "name": "x", "alias": ALIAS}
+    stored = owner.post("/v1/responses", json={"model": CHAT, "input": "hello", "max_output_tokens": 2})
+    assert stored.status_code == 200, stored.text
+    names |= {"response_id": stored.json()["id"]}
     names |= {"request_id": answer.headers["x-request-id"]}
     assert names.keys() == PATH_PARAMETERS.keys(), "a part of a path has no value here"
     cluster, instances = held(owner)
@@ -66,7 +70,7 @@ def test_no_call_shows_or_changes_what_another_account_holds(server: Server, own
         for method, path, operation in operations(document):
             told = eve.request(method, path.format(**names), json=body_of(operation, document, BODY))
             assert told.status_code < 500, f"{method} {path}: {told.text}"
-            if "{request_id}" in path:
+            if "{request_id}" in path or "{response_id}" in path:
                 assert told.status_code == 404, f"{method} {path}: {told.text}"
             if "{alias}" in path:
                 assert told.status_code >= 400, f"{method} {path}: {told.text}"
@@ -74,3 +78,6 @@ def test_no_call_shows_or_changes_what_another_account_holds(server: Server, own
                 assert secret not in told.text, f"{method} {path}"
             assert held(owner) == (cluster, instances), f"{method} {path}"
         eve.delete(f"/models/v2/{MODEL}")
+        body = {"model": CHAT, "input": "hello", "previous_response_id": names["response_id"]}
+        assert eve.post("/v1/responses", json=body).status_code == 404
+    assert owner.get(f"/v1/responses/{names['response_id']}").json() == stored.json()

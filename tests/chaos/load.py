@@ -46,7 +46,8 @@ KILLED_TOO_OFTEN = ("died while they held this request", "crashed")
 ANSWERED = "answered"
 NOT_THERE = "found no server"
 READS_WITH = {
-    "org": "tiny", "model": "classifier", "task": "text-classification", "request_id": "x", "name": "x", "alias": "x"
+    "org": "tiny", "model": "classifier", "task": "text-classification", "request_id": "x", "name": "x", "alias": "x",
+    "response_id": "x",
 }  # fmt: skip
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from modelyard.control.retention import BATCH, Kept, Retention
+from modelyard.control.retention import BATCH, RESPONSE_BATCH, Kept, Retention
 from modelyard.records.clusters import Event
 from modelyard.records.requests import RequestRecord
+from modelyard.records.responses import StoredResponse
 from modelyard.store.store import Store
 from tests.clock import START, HandClock
 
@@ -46,6 +47,19 @@ async def test_old_lines_and_free_requests_go_and_what_is_charged_stays(store: S
         assert store.requests.find(free.id) is None
         assert store.requests.find(charged.id) == charged
         assert store.requests.spent_nano(account) == 7
+
+
+async def test_responses_that_have_expired_go(store: Store) -> None:
+    clock = HandClock()
+    with store:
+        account = store.accounts.create("ada", START).id
+        for number in range(2 * RESPONSE_BATCH + 1):
+            expires_at = START + timedelta(hours=1 if number else 3)
+            store.responses.add(StoredResponse(f"resp_{number}", account, START, expires_at, b"x"), 1000, 1000)
+        clock.advance(2 * 3600)
+        await Retention(store, clock, KEPT, rest_s=0).delete()
+        assert store.responses.find(account, "resp_0", clock.now()) is not None
+        assert store.responses.find(account, "resp_1", START) is None
 
 
 async def test_a_long_log_keeps_its_newest_lines_and_the_file_its_size(store: Store, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from modelyard.clock import SteadyClock
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.kept_files import KeptFiles
+from modelyard.gateway.kept_responses import KeptResponses, ResponseLimits
 from modelyard.gateway.metering import Metering
 from modelyard.gateway.metrics import InferenceTallies
 from modelyard.gateway.model_request import ModelRequest
@@ -112,7 +113,8 @@ class Gateway:
         )
         artefacts = Artefacts(folder / "artefacts", 60, control.clock)
         artefacts.open()
-        self.surfaces = open_surfaces(artefacts, MAX_BODY_BYTES, "")
+        kept = KeptResponses(control.store.responses, control.clock, ResponseLimits(hours=1, most=3, most_bytes=10_000))
+        self.surfaces = open_surfaces(artefacts, kept, MAX_BODY_BYTES, "")
         self.v1 = V1Inference(MAX_BODY_BYTES)
         self.v2 = V2Inference(KeptFiles(artefacts, ""), MAX_BODY_BYTES)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from modelyard.errors import BodyTooLarge, InputTooLarge
+from modelyard.gateway.kept_responses import KeptResponses, ResponseLimits
 from modelyard.gateway.openapi import Schemas, build
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.shapes.base import FAILURES
@@ -12,6 +13,7 @@ from modelyard.gateway.shapes.models import Model
 from modelyard.gateway.surfaces.every import INFERENCES, open_surfaces
 from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
 from modelyard.media.artefacts import Artefacts
+from modelyard.store.store import Store
 from modelyard.tasks.registry import TASKS
 from tests.clock import HandClock
 from tests.operations import inferences
@@ -36,8 +38,10 @@ def test_every_inference_is_told_from_other_calls_by_its_deadline() -> None:
     assert inferences(build(INFERENCES, TASKS)).keys() == {each.path for each in INFERENCES if each.handler is None}
 
 
-def test_every_inference_that_is_served_at_a_path_of_its_own_is_described() -> None:
-    served = open_surfaces(Artefacts(Path("nowhere"), 60, HandClock()), 1024, "")
+def test_every_inference_that_is_served_at_a_path_of_its_own_is_described(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path}/modelyard.db") as store:
+        kept = KeptResponses(store.responses, HandClock(), ResponseLimits(0, 0, 0))
+        served = open_surfaces(Artefacts(tmp_path, 60, HandClock()), kept, 1024, "")
     described = {each.path for each in INFERENCES}
     assert served.at.keys() <= described
     for prefix, below in served.named.items():

@@ -1,4 +1,4 @@
-"""Deletes what has been kept long enough: lines of logs, records of requests that are on no bill.
+"""Deletes what has been kept long enough: lines of logs, records of requests that are on no bill, responses.
 
 A little at a time, between which others write; the ledger of instances and what anybody is charged for stay for ever.
 SQLite's file does not shrink: what is deleted makes room in it for what comes.
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 3600.0
 BATCH = 500
 """Rows in one transaction, which others wait for: some milliseconds."""
+RESPONSE_BATCH = 50
+"""The same of responses, which are larger."""
 REST_S = 0.05
 
 
@@ -69,3 +71,4 @@ class Retention:
         yield partial(self._store.events.prune_old, now - timedelta(days=kept.event_days), BATCH)
         yield partial(self._store.events.prune_excess, kept.event_lines, BATCH)
         yield partial(self._store.audit.prune, now - timedelta(days=kept.audit_days), BATCH)
+        yield partial(self._store.responses.prune, now, RESPONSE_BATCH)

@@ -88,13 +88,14 @@ class Inferences:
         """
         headers = {"x-request-id": new_request_id()}
         begun, asked_model, usage, status = time.monotonic(), "", None, CLIENT_LEFT
+        asked: Any = None
         status_of = surface.error_shape.status_of
 
         async def refuse(error: BaseException) -> None:
             if not http.started:
                 payload = surface.error(error, headers["x-request-id"])
                 await http.send_json(status_of(error), payload, {**headers, **problem.headers_of(error)})
-            elif http.streaming and (last := surface.stream_error(error, headers["x-request-id"])):
+            elif http.streaming and (last := surface.stream_error(error, headers["x-request-id"], asked)):
                 http.streaming = False
                 await http.send_chunk(last)
                 await http.end_stream()
@@ -108,7 +109,7 @@ class Inferences:
                 http.grow = share.grow
                 async with deadline:
                     request = await self._read(http, surface, model_id, key, headers["x-request-id"], deadline)
-                    asked_model = request.card.model_id
+                    asked_model, asked = request.card.model_id, request.asked
                     usage = (await self._answer(http, surface, request, headers)).usage
                     status = 200
         except ClientLeft:
@@ -152,7 +153,7 @@ class Inferences:
         """What the request asks of which model. Raises UnknownModel, UnknownCluster, ModelRefused, InvalidRequest,
         ClientLeft."""
         deadline.shorten(find_timeout_s(http))
-        read = await surface.read(http, model_id)
+        read = await surface.recall(await surface.read(http, model_id), key.account_id, http)
         deadline.shorten(find_body_timeout_s(read.body))
         account_id, makes_cluster = key.account_id, surface.makes_clusters
         alias = self._aliases.find(account_id, read.model_id)

@@ -27,6 +27,7 @@ PATH_PARAMETERS = {
     "model": "The model's name.",
     "alias": "An alias of your account.",
     "task": "The task's name.",
+    "response_id": "From a response that was stored.",
     "request_id": "From the header x-request-id of an inference.",
     "name": "From the URL that an inference answered with.",
 }

@@ -13,6 +13,7 @@ from modelyard.engine.local import LocalEngine
 from modelyard.engine.log_limits import LogLimits
 from modelyard.engine.machine import find_devices, usable_memory_bytes
 from modelyard.errors import InvalidRequest
+from modelyard.gateway.kept_responses import ResponseLimits
 from modelyard.gateway.request_memory import MemoryLimits
 from modelyard.http.connections import ConnectionLimits, bound_connections, raise_open_files
 from modelyard.media.fetch import Fetcher, FetchLimits
@@ -51,6 +52,11 @@ def memory_limits_of(settings: Settings) -> MemoryLimits:
     server = settings.requests_memory_mb * MIB or max(4 * request, memory_for_replicas(settings) // 16)
     account = settings.account_requests_mb * MIB or server // 2
     return MemoryLimits(request_bytes=request, account_bytes=account, server_bytes=server)
+
+
+def response_limits_of(settings: Settings) -> ResponseLimits:
+    """What is kept of responses."""
+    return ResponseLimits(settings.response_hours, settings.response_limit, settings.response_mb * MIB)
 
 
 def memory_for_replicas(settings: Settings) -> int:

@@ -52,6 +52,7 @@ from modelyard.gateway.artefacts import ArtefactCalls
 from modelyard.gateway.destinations.replicas import Replicas
 from modelyard.gateway.health import HealthCalls
 from modelyard.gateway.inference import Inferences
+from modelyard.gateway.kept_responses import KeptResponses
 from modelyard.gateway.listing import Listings
 from modelyard.gateway.metering import Metering
 from modelyard.gateway.metrics import InferenceTallies, MetricCalls
@@ -61,6 +62,7 @@ from modelyard.gateway.request_memory import RequestMemory
 from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.every import INFERENCES, open_surfaces
 from modelyard.gateway.surfaces.openai.models import OpenAIModelCalls
+from modelyard.gateway.surfaces.openai.response_calls import ResponseCalls
 from modelyard.gateway.surfaces.v1.models import V1Calls
 from modelyard.gateway.surfaces.v2.clusters import ClusterCalls
 from modelyard.gateway.surfaces.v2.jobs import JobCalls
@@ -81,6 +83,7 @@ from modelyard.serving.from_settings import (
     open_engine,
     open_fetcher,
     policy_of,
+    response_limits_of,
     space_rules_of,
 )
 from modelyard.store.server_lock import open_server_lock
@@ -264,6 +267,7 @@ class Root:
         artefacts = Artefacts(settings.data_dir / ARTEFACTS_FOLDER, settings.artefact_ttl_s, self._clock)
         await asyncio.to_thread(artefacts.open)
         start_task(stack, artefacts.sweep_forever(), "artefacts")
+        responses = KeptResponses(self._store.responses, self._clock, response_limits_of(settings))
         metering = Metering(
             self._store,
             self._journal,
@@ -302,13 +306,13 @@ class Root:
         self.metrics = MetricCalls(tallies, self._plane, self._operator_id)
         return App(
             inferences,
-            open_surfaces(artefacts, settings.max_body_mb * MIB, settings.public_url),
-            [*self._operations(artefacts), *INFERENCES],
+            open_surfaces(artefacts, responses, settings.max_body_mb * MIB, settings.public_url),
+            [*self._operations(artefacts, responses), *INFERENCES],
             self._authenticator.authenticate,
             CallBudget(settings.calls_per_s, self._clock),
         )
 
-    def _operations(self, artefacts: Artefacts) -> Iterator[Operation]:
+    def _operations(self, artefacts: Artefacts, responses: KeptResponses) -> Iterator[Operation]:
         """Every call but inference, the more particular path first."""
         store, plane, funds, jobs, aliases = self._store, self._plane, self._funds, self._jobs, self._aliases
         price_per_gb_s = self._settings.price_per_gb_s
@@ -318,6 +322,7 @@ class Root:
         yield from self.metrics.operations()
         yield from ModelCalls(listings, price_per_gb_s=price_per_gb_s).operations()
         yield from OpenAIModelCalls(listings).operations()
+        yield from ResponseCalls(responses).operations()
         yield from JobCalls(jobs, store.jobs, aliases, funds).operations()
         usage = UsageCalls(store, self._journal, aliases, funds, self._ledger_clock, price_per_gb_s=price_per_gb_s)
         yield from usage.operations()

@@ -19,6 +19,7 @@ from modelyard.store.keys import Keys
 from modelyard.store.migrate import migrate
 from modelyard.store.models import Models
 from modelyard.store.requests import Requests
+from modelyard.store.responses import Responses
 
 
 class Store:
@@ -43,6 +44,7 @@ class Store:
         self.downloads = Downloads(database)
         self.aliases = Aliases(database)
         self.audit = Audit(database)
+        self.responses = Responses(database)
 
     @classmethod
     def open(cls, url: str, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Store:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0009"  # the migration that ends at these tables
+REVISION = "v0010"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -341,3 +342,17 @@ audit = Table(
     Column("reason", CleanText),
     sqlite_autoincrement=True,
 )
+
+# Responses that accounts may go on from, packed. What has expired goes.
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+Index(None, responses.c.account_id, responses.c.created_at)
+Index(None, responses.c.expires_at)

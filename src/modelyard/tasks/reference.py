@@ -81,7 +81,7 @@ def default_of(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
     default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-    return "-" if default in (None, msgspec.UNSET) else f"`{json.dumps(default)}`"
+    return "-" if default in (None, msgspec.UNSET) else f"`{json.dumps(msgspec.to_builtins(default))}`"
 
 
 def render_output(task: Task) -> str:

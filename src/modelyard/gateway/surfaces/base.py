@@ -54,6 +54,11 @@ class Surface(ABC):
         Raises MalformedBody, BodyTooLarge, UnsupportedMediaType, InvalidRequest, ClientLeft.
         """
 
+    async def recall(self, read: UnifiedBody, account_id: str, http: HttpExchange) -> UnifiedBody:
+        """What the surface read, with what it has kept for the account that asks. Raises UnknownResponse,
+        InvalidRequest."""
+        return read
+
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """The request's fields in the unified format, for a model of that task, where they depend on it.
 
@@ -81,6 +86,7 @@ class Surface(ABC):
         """The JSON body of an error, when nothing of the answer has been sent."""
         return msgspec.json.encode(self.error_shape.of(error, request_id))
 
-    def stream_error(self, error: BaseException, request_id: str) -> bytes:
-        """What a stream that has begun ends with because of an error; nothing: its connection is broken off."""
+    def stream_error(self, error: BaseException, request_id: str, asked: Any = None) -> bytes:
+        """What a stream that has begun ends with because of an error; nothing: its connection is broken off. `asked`:
+        see UnifiedBody."""
         return b""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modelyard.gateway.kept_files import KeptFiles
+from modelyard.gateway.kept_responses import KeptResponses
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.surfaces.anthropic.inference import ANTHROPIC_INFERENCES, anthropic_surfaces
 from modelyard.gateway.surfaces.base import Surface
@@ -52,13 +53,13 @@ class Surfaces:
         return None
 
 
-def open_surfaces(artefacts: Artefacts, max_body_bytes: int, public_url: str) -> Surfaces:
+def open_surfaces(artefacts: Artefacts, responses: KeptResponses, max_body_bytes: int, public_url: str) -> Surfaces:
     """All of them. `public_url`: see KeptFiles."""
     kept = KeptFiles(artefacts, public_url)
     return Surfaces(
         at={
             "/model/run": V1Inference(max_body_bytes),
-            **openai_surfaces(kept, max_body_bytes),
+            **openai_surfaces(kept, responses, max_body_bytes),
             **rerank_surfaces(max_body_bytes),
             **anthropic_surfaces(max_body_bytes),
         },

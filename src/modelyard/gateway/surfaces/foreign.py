@@ -44,7 +44,7 @@ class ForeignSurface(Surface):
         """See Surface."""
         return super().error(renamed(error, self.names), request_id)
 
-    def stream_error(self, error: BaseException, request_id: str) -> bytes:
+    def stream_error(self, error: BaseException, request_id: str, asked: Any = None) -> bytes:
         """The error as the last event."""
         return self.frame(self.error_shape.of(renamed(error, self.names), request_id))
 

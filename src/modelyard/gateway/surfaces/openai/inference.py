@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelyard.gateway.kept_files import KeptFiles
+from modelyard.gateway.kept_responses import KeptResponses
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.shapes.inference import BINARY, MADE_TYPES
 from modelyard.gateway.shapes.openai.audio import SpeechBody, Transcription, TranscriptionBody, TranslationBody
@@ -14,6 +15,7 @@ from modelyard.gateway.shapes.openai.chat import ChatBody, ChatCompletion
 from modelyard.gateway.shapes.openai.completions import Completion, CompletionBody
 from modelyard.gateway.shapes.openai.embeddings import EmbeddingBody, Embeddings
 from modelyard.gateway.shapes.openai.images import EditBody, ImageBody, Images
+from modelyard.gateway.shapes.openai.responses import ResponseAnswer, ResponseBody
 from modelyard.gateway.surfaces.base import Surface
 from modelyard.gateway.surfaces.inference import HEADERS, REQUEST_HEADERS
 from modelyard.gateway.surfaces.openai import audio, chat, completions, embeddings
@@ -22,6 +24,7 @@ from modelyard.gateway.surfaces.openai.chat import ChatCompletions
 from modelyard.gateway.surfaces.openai.completions import Completions
 from modelyard.gateway.surfaces.openai.embeddings import EmbeddingCalls
 from modelyard.gateway.surfaces.openai.images import Edits, Generations
+from modelyard.gateway.surfaces.openai.responses import Responses
 
 ROOTS = ("/v1", "/models/v2/openai/v1")
 """Where OpenAI's API is: where its clients look below a bare URL, and where the hosted service has it."""
@@ -32,11 +35,19 @@ EVENTS = {
         "an `error`, and nothing follows.",
     }
 }
+RESPONSE_EVENTS = {
+    "text/event-stream": {
+        "type": "string",
+        "description": "With stream: response.created, then for each item response.output_item.added, its parts and "
+        "their deltas, response.output_item.done; last response.completed, response.incomplete or response.failed.",
+    }
+}
 FAILURES = {400: "The body is not valid JSON, or a field is wrong: `param` names it."}
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/chat/completions", "/completions", "/embeddings"
+RESPONSES = "/responses"
 TRANSCRIPTIONS, TRANSLATIONS, SPEECH = "/audio/transcriptions", "/audio/translations", "/audio/speech"
 GENERATIONS, EDITS = "/images/generations", "/images/edits"
 FORM = "multipart/form-data"
@@ -50,9 +61,10 @@ TEXTS = {
 }
 
 
-def openai_surfaces(kept: KeptFiles, max_body_bytes: int) -> dict[str, Surface]:
-    """By path. `kept`: where files go that clients fetch."""
+def openai_surfaces(kept: KeptFiles, responses: KeptResponses, max_body_bytes: int) -> dict[str, Surface]:
+    """By path. `kept`: where files go that clients fetch; `responses`: where responses are stored."""
     calls: dict[str, Surface] = {
+        RESPONSES: Responses(responses, max_body_bytes),
         CHAT: ChatCompletions(max_body_bytes),
         COMPLETIONS: Completions(max_body_bytes),
         EMBEDDINGS: EmbeddingCalls(max_body_bytes),
@@ -83,6 +95,16 @@ def describe_inferences(root: str) -> Iterator[Operation]:
         answer_types=EVENTS,
         tasks=chat.TASKS,
         examples=example("A question.", {"model": "tiny/chat", "messages": QUESTION}),
+        **common,
+    )
+    yield Operation(
+        path=root + RESPONSES,
+        summary="Answer a conversation, and keep it to go on from, as OpenAI's Responses API does",
+        body=ResponseBody,
+        answer=ResponseAnswer,
+        answer_types=RESPONSE_EVENTS,
+        tasks=chat.TASKS,
+        examples=example("A question.", {"model": "tiny/chat", "input": "What is the capital of France?"}),
         **common,
     )
     yield Operation(
