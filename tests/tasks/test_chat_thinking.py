@@ -118,7 +118,11 @@ def test_what_was_thought_is_taken_back_in_the_conversation(model: Model, ask: A
 
 def test_variables_of_the_template_are_set(opened: Model) -> None:
     thinking = outcome_of(opened, body()).usage
-    for params in ({"chat_template_kwargs": {"enable_thinking": False}}, {"reasoning_effort": "none"}):
+    for params in (
+        {"chat_template_kwargs": {"enable_thinking": False}},
+        {"reasoning_effort": "none"},
+        {"thinking": False},
+    ):
         closed = outcome_of(opened, body(**params)).usage
         assert (closed.prompt_tokens or 0) > (thinking.prompt_tokens or 0)
         assert (closed.reasoning_tokens, thinking.reasoning_tokens) == (None, 4)
@@ -143,4 +147,5 @@ def test_what_the_template_does_not_read_is_refused_by_name(opened: Model, param
 def test_a_model_that_does_not_think_is_told_not_to(load: Any, ask: Ask) -> None:
     chat = load("llama_chat", "causal-lm")
     assert ask(TASK, chat, body(reasoning_effort="none")) == ask(TASK, chat, body())
+    assert ask(TASK, chat, body(thinking=True)) == ask(TASK, chat, body(thinking=False)) == ask(TASK, chat, body())
     assert ask(TASK, chat, body(reasoning_effort="low")).data["field"] == "params.reasoning_effort"

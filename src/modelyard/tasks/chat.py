@@ -23,7 +23,13 @@ from modelyard.tasks.shared.conversation import (
 from modelyard.tasks.shared.generation import Generation, Prompt
 from modelyard.tasks.shared.logprobs import LogprobParams
 from modelyard.tasks.shared.prompts import refuse_long_conversation, refuse_streamed_list
-from modelyard.tasks.shared.template_params import ReasoningEffort, TemplateVariables, template_text, variables_of
+from modelyard.tasks.shared.template_params import (
+    ReasoningEffort,
+    TemplateVariables,
+    ThinkingSwitch,
+    template_text,
+    variables_of,
+)
 from modelyard.tasks.shared.thinking import find_thinking
 from modelyard.tasks.shared.told_tools import tell_tools
 from modelyard.tasks.shared.tool_calls import Offer, names_of
@@ -60,6 +66,7 @@ class ChatParams(LogprobParams, frozen=True, kw_only=True):
 
     chat_template_kwargs: TemplateVariables = None
     reasoning_effort: ReasoningEffort = None
+    thinking: ThinkingSwitch = None
 
     use_template: Annotated[
         bool,

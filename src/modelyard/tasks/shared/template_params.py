@@ -23,6 +23,10 @@ ReasoningEffort = Annotated[
     Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None,
     Meta(description="how long the model thinks before it answers, where its chat template reads that; none: not"),
 ]
+ThinkingSwitch = Annotated[
+    bool | None,
+    Meta(description="whether the model thinks before it answers, where its chat template has a switch for it"),
+]
 SWITCHES = ("enable_thinking", "thinking")
 """What templates call the variable that says whether the model is to think."""
 EFFORT = "reasoning_effort"
@@ -41,6 +45,7 @@ class TemplateParams(GenerationParams, frozen=True, kw_only=True):
 
     chat_template_kwargs: TemplateVariables = None
     reasoning_effort: ReasoningEffort = None
+    thinking: ThinkingSwitch = None
 
 
 def template_text(template: Any) -> str:
@@ -60,6 +65,8 @@ def variables_of(template: str, params: Any) -> dict[str, Any]:
             raise InvalidRequest(field=f"params.chat_template_kwargs.{name}", got=value, accepted=accepted)
     if params.reasoning_effort is not None:
         given = {**effort_of(template, params.reasoning_effort, known), **given}
+    if params.thinking is not None:
+        given = {**dict.fromkeys((name for name in SWITCHES if name in known), params.thinking), **given}
     return given
 
 

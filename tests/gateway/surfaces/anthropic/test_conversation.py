@@ -34,7 +34,12 @@ def test_history_with_thinking_and_tools_becomes_our_messages() -> None:
 
     assert turns == [
         {"role": "user", "content": "What is the weather?"},
-        {"role": "assistant", "content": [{"type": "text", "text": "I look."}], "tool_calls": [call]},
+        {
+            "role": "assistant",
+            "content": [{"type": "text", "text": "I look."}],
+            "tool_calls": [call],
+            "reasoning_content": "hm",
+        },
         {"role": "tool", "tool_call_id": "t1", "name": "weather", "content": "sunny"},
         {"role": "user", "content": [{"type": "text", "text": "and?"}]},
     ]

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+from msgspec import UNSET, UnsetType
+
 from modelyard.gateway.shapes.base import SnakeShape, described
+
+
+class ThoughtBlock(SnakeShape, frozen=True, kw_only=True, tag_field="type", tag="thinking"):
+    """What the model thought before it answered: a block of type thinking, where the request asks for it."""
+
+    thinking: Annotated[str, described("The text; empty where the request leaves it out.")]
+    signature: Annotated[str, described("The message's id, as clients want something here; it is not read again.")]
 
 
 class SaidBlock(SnakeShape, frozen=True, kw_only=True, tag_field="type", tag="text"):
@@ -22,7 +31,13 @@ class CalledBlock(SnakeShape, frozen=True, kw_only=True, tag_field="type", tag="
     input: Annotated[dict[str, Any], described("Its arguments; empty where a stream begins to tell them.")]
 
 
-Block = SaidBlock | CalledBlock
+Block = ThoughtBlock | SaidBlock | CalledBlock
+
+
+class OutputDetails(SnakeShape, frozen=True, kw_only=True):
+    """What was made."""
+
+    thinking_tokens: Annotated[int, described("Tokens that were made before the answer began: what was thought.")]
 
 
 class AnthropicUsage(SnakeShape, frozen=True, kw_only=True):
@@ -32,6 +47,9 @@ class AnthropicUsage(SnakeShape, frozen=True, kw_only=True):
     output_tokens: Annotated[int, described("Tokens that it made.")]
     cache_creation_input_tokens: Annotated[int, described("Always 0: input_tokens has all of them.")] = 0
     cache_read_input_tokens: Annotated[int, described("Always 0: input_tokens has all of them.")] = 0
+    output_tokens_details: Annotated[
+        OutputDetails | UnsetType, described("Where the model marks what it thinks before it answers.")
+    ] = UNSET
 
 
 class AnthropicAnswer(SnakeShape, frozen=True, kw_only=True):
@@ -42,7 +60,8 @@ class AnthropicAnswer(SnakeShape, frozen=True, kw_only=True):
     role: Annotated[Literal["assistant"], described("Always assistant.")] = "assistant"
     model: Annotated[str, described("The model, as it was asked for.")]
     content: Annotated[
-        Sequence[Block], described("What it says, if anything, then the functions that it calls; one block at least.")
+        Sequence[Block],
+        described("What it thought, what it says, the functions that it calls; one block at least."),
     ]
     stop_reason: Annotated[
         str | None, described("end_turn, max_tokens, stop_sequence, or tool_use where it calls functions.")

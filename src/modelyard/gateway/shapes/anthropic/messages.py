@@ -20,11 +20,27 @@ class AnthropicMessage(SnakeShape, frozen=True, kw_only=True):
     content: Annotated[
         str | list[dict[str, Any]],
         described(
-            "A text, or blocks: text, image, document (of text), search_result, tool_use, tool_result; thinking is "
-            "left out of what the model reads.",
+            "A text, or blocks: text, image, document (of text), search_result, thinking, tool_use, tool_result.",
             accepted="a text, or a list of blocks",
         ),
     ]
+
+
+class ThinkingConfig(SnakeShape, frozen=True, kw_only=True):
+    """How a model that thinks before it answers is to do so."""
+
+    type: Annotated[
+        Literal["enabled", "adaptive", "between_tools", "disabled"],
+        described(
+            "disabled: no thinking is shown, nor made where the model's chat template has a switch for it; else it is "
+            "both."
+        ),
+    ]
+    budget_tokens: Annotated[int | None, described("Has no effect: thinking counts against max_tokens.")] = None
+    display: Annotated[
+        Literal["summarized", "omitted"] | None,
+        described("omitted: blocks of thinking are empty."),
+    ] = None
 
 
 class CountBody(SnakeShape, frozen=True, kw_only=True):
@@ -49,7 +65,8 @@ class CountBody(SnakeShape, frozen=True, kw_only=True):
     ] = None
     tool_choice: Annotated[ToolChoice | None, described("Whether it has to; without it auto.")] = None
     thinking: Annotated[
-        dict[str, Any] | None, described("Has no effect: models do not think apart here.", accepted="an object")
+        ThinkingConfig | None,
+        described("Whether the model thinks before it answers; without it not, where its chat template has a switch."),
     ] = None
     thread: Annotated[
         dict[str, Any] | None,

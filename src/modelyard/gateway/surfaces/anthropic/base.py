@@ -11,9 +11,10 @@ from modelyard.errors import InvalidRequest
 from modelyard.gateway.shapes.anthropic.base import AnthropicError
 from modelyard.gateway.shapes.anthropic.messages import CountBody
 from modelyard.gateway.surfaces.anthropic.conversation import conversation_of
+from modelyard.gateway.surfaces.anthropic.events import BlockStream, event
 from modelyard.gateway.surfaces.anthropic.tools import tools_of
 from modelyard.gateway.surfaces.base import UnifiedBody
-from modelyard.gateway.surfaces.foreign import ForeignSurface, encode, refuse_task
+from modelyard.gateway.surfaces.foreign import ForeignSurface, refuse_task
 from modelyard.gateway.surfaces.openai import chat
 from modelyard.http.exchange import HttpExchange
 from modelyard.tasks.base import Task
@@ -23,10 +24,10 @@ NO_THREADS = "thread_unsupported_request"
 
 
 class Asked(msgspec.Struct):
-    """A request as it is answered. `around`: what stands before and behind the text of a piece, once there was one."""
+    """A request as it is answered. `stream`: the blocks that have been sent, once there was one."""
 
     body: Any
-    around: tuple[bytes, bytes] | None = None
+    stream: BlockStream = msgspec.field(default_factory=BlockStream)
 
 
 class AnthropicSurface(ForeignSurface):
@@ -61,14 +62,13 @@ class AnthropicSurface(ForeignSurface):
 
     def params(self, body: Any) -> Mapping[str, Any]:
         """The task's params: for the count, as little as can be made."""
-        return {"max_new_tokens": 1}
+        return {"max_new_tokens": 1, "thinking": thinks(body)}
 
     def frame(self, data: Any) -> bytes:
         """One event, named by its type."""
         return event(data)
 
 
-def event(data: Any) -> bytes:
-    """One server-sent event, named by its type."""
-    fields = msgspec.to_builtins(data)
-    return b"event: %b\ndata: %b\n\n" % (fields["type"].encode(), encode(fields))
+def thinks(body: CountBody) -> bool:
+    """Whether the model is to think before it answers, and to show it."""
+    return body.thinking is not None and body.thinking.type != "disabled"

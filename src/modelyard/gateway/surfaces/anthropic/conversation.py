@@ -17,8 +17,6 @@ from modelyard.gateway.surfaces.anthropic.blocks import (
 )
 
 Turn = dict[str, Any]
-LEFT_OUT = ("thinking", "redacted_thinking")
-"""Blocks of earlier answers that a model does not read again."""
 BILLING = "x-anthropic-billing-header:"
 """A block of the system's words that begins so is for who bills the request, and differs with each: an agent puts it
 first. No model is to read it, and what all of a conversation's requests begin with must not change."""
@@ -57,6 +55,7 @@ def turns_of(message: AnthropicMessage, where: str, names: Mapping[str, str]) ->
         yield {"role": message.role, "content": message.content}
         return
     calls: list[Turn] = []
+    thoughts: list[str] = []
     said = Said()
     for at, block in enumerate(message.content):
         place = f"{where}[{at}]"
@@ -69,14 +68,18 @@ def turns_of(message: AnthropicMessage, where: str, names: Mapping[str, str]) ->
                 said.add(images)
             case "tool_use":
                 calls.append(call_of(block, place))
-            case kind if kind in LEFT_OUT:
-                continue
+            case "thinking":
+                thoughts.append(str(block.get("thinking") or ""))
+            case "redacted_thinking":
+                continue  # nobody here can read it
             case _:
                 said.add(read_block(block, place))
-    if calls:
-        yield {"role": message.role, "content": said.blocks or None, "tool_calls": calls}
-    elif said.blocks or not message.content:
-        yield {"role": message.role, "content": said.blocks}
+    thought = "\n".join(filter(None, thoughts))
+    turn: Turn = {"role": message.role, "content": said.blocks or None if calls or thought else said.blocks}
+    turn |= {"tool_calls": calls} if calls else {}
+    turn |= {"reasoning_content": thought} if thought else {}
+    if said.blocks or calls or thought or not message.content:
+        yield turn
 
 
 def as_user(turn: Turn) -> Turn:
@@ -98,5 +101,7 @@ def merged(turns: Iterator[Turn]) -> list[Turn]:
         for content in (last["content"], turn["content"]):
             said.add([{"type": "text", "text": content}] if isinstance(content, str) else content or [])
         calls = [*last.get("tool_calls", ()), *turn.get("tool_calls", ())]
-        whole[-1] = {"role": turn["role"], "content": said.blocks or None} | ({"tool_calls": calls} if calls else {})
+        thought = "\n".join(each["reasoning_content"] for each in (last, turn) if "reasoning_content" in each)
+        more = {"tool_calls": calls, "reasoning_content": thought}
+        whole[-1] = {"role": turn["role"], "content": said.blocks or None, **{k: v for k, v in more.items() if v}}
     return whole

@@ -6,20 +6,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from modelyard.gateway.model_request import ModelRequest
-from modelyard.gateway.shapes.anthropic.answers import AnthropicAnswer, AnthropicUsage, Block, CalledBlock, SaidBlock
+from modelyard.gateway.shapes.anthropic.answers import (
+    AnthropicAnswer,
+    AnthropicUsage,
+    Block,
+    CalledBlock,
+    OutputDetails,
+    SaidBlock,
+    ThoughtBlock,
+)
 from modelyard.gateway.shapes.anthropic.messages import MessagesBody
-from modelyard.gateway.surfaces.anthropic.base import AnthropicSurface, Asked, event
+from modelyard.gateway.surfaces.anthropic.base import AnthropicSurface, Asked, thinks
+from modelyard.gateway.surfaces.anthropic.events import BlockStream, event
 from modelyard.gateway.surfaces.anthropic.tools import form_of, show_calls
 from modelyard.gateway.surfaces.base import Payload
-from modelyard.gateway.surfaces.foreign import MARK, around, encode
+from modelyard.gateway.surfaces.foreign import encode
 from modelyard.gateway.surfaces.openai import chat
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import FinishReason, Outcome, Usage
 
 PREFIX = "msg_"
-START, DELTA, STOP = "content_block_start", "content_block_delta", "content_block_stop"
 
 
 class Messages(AnthropicSurface):
@@ -35,6 +44,7 @@ class Messages(AnthropicSurface):
             "top_p": body.top_p,
             "top_k": body.top_k,
             "stop": body.stop_sequences or None,
+            "thinking": thinks(body),
             **form_of(body),
         }
         return {name: value for name, value in given.items() if value is not None}
@@ -42,13 +52,20 @@ class Messages(AnthropicSurface):
     async def answer(self, http: HttpExchange, request: ModelRequest, outcome: Outcome) -> Payload:
         """The message, or the end of its stream."""
         asked: Asked = request.asked
-        text, calls = chat.text_of(outcome.output["content"]), show_calls(outcome.output, asked.body)
+        output, body = outcome.output, asked.body
+        text, calls = chat.text_of(output["content"]), show_calls(output, body)
         if not request.inference.stream:
-            said = [SaidBlock(text=text)] if text or not calls else []
-            return Payload(encode(message(request, [*said, *calls], outcome.usage, calls)))
+            thought = output.get("reasoning_content") if thinks(body) else None
+            blocks: list[Block] = []
+            if thought:
+                shown = "" if hides_thinking(body) else thought
+                blocks.append(ThoughtBlock(thinking=shown, signature=id_of(request)))
+            if text or not (calls or thought):
+                blocks.append(SaidBlock(text=text))
+            return Payload(encode(message(request, [*blocks, *calls], outcome.usage, calls)))
         if request.reading.tokens is None:  # nothing was said that could have told it
             request.reading.tokens = outcome.usage.prompt_tokens
-        return Payload(ending(asked, calls, outcome.usage))
+        return Payload(ending(asked.stream, calls, outcome.usage))
 
     def opening(self, request: ModelRequest) -> bytes:
         """The message before it says anything."""
@@ -58,34 +75,33 @@ class Messages(AnthropicSurface):
     def piece(self, request: ModelRequest, text: str) -> bytes:
         """More of what it says."""
         asked: Asked = request.asked
-        if asked.around is None:
-            asked.around = around(event({"type": DELTA, "index": 0, "delta": {"type": "text_delta", "text": MARK}}))
-            return begin(0, SaidBlock(text="")) + self.piece(request, text)
-        return b"%b%b%b" % (asked.around[0], encode(text), asked.around[1])
+        return asked.stream.say(text)
+
+    def thought(self, request: ModelRequest, text: str) -> bytes:
+        """More of what it thinks, where the request wants that."""
+        asked: Asked = request.asked
+        if not thinks(asked.body):
+            return b""
+        return asked.stream.think("" if hides_thinking(asked.body) else str(text), id_of(request))
 
 
-def ending(asked: Asked, calls: Sequence[CalledBlock], usage: Usage) -> bytes:
-    """The end of what is said, each call, and why the message ended."""
-    events: list[bytes] = []
-    place = 0
-    if asked.around is None and not calls:
-        events.append(begin(place, SaidBlock(text="")))
-    if asked.around is not None or not calls:
-        events.append(event({"type": STOP, "index": place}))
-        place += 1
-    for index, call in enumerate(calls, place):
-        delta = {"type": "input_json_delta", "partial_json": encode(call.input).decode()}
-        events.append(begin(index, msgspec.structs.replace(call, input={})))
-        events.append(event({"type": DELTA, "index": index, "delta": delta}))
-        events.append(event({"type": STOP, "index": index}))
+def hides_thinking(body: MessagesBody) -> bool:
+    """Whether blocks of thinking are to be empty."""
+    return body.thinking is not None and body.thinking.display == "omitted"
+
+
+def ending(stream: BlockStream, calls: Sequence[CalledBlock], usage: Usage) -> bytes:
+    """The end of what is said, each call, and why the message ended. A message has one block at least."""
+    empty = stream.say("") if not stream.begun and not calls else b""
+    told = b"".join(stream.call(call) for call in calls)
     end = {"stop_reason": reason_of(usage, calls), "stop_sequence": usage.stop_sequence}
-    events.append(event({"type": "message_delta", "delta": end, "usage": show_usage(usage)}))
-    return b"".join([*events, event({"type": "message_stop"})])
+    last = event({"type": "message_delta", "delta": end, "usage": show_usage(usage)})
+    return b"".join([empty, told, stream.end(), last, event({"type": "message_stop"})])
 
 
-def begin(index: int, block: Block) -> bytes:
-    """The event of a block's beginning."""
-    return event({"type": START, "index": index, "content_block": block})
+def id_of(request: ModelRequest) -> str:
+    """The id of the message that answers a request."""
+    return PREFIX + request.id.removeprefix("req_")
 
 
 def message(
@@ -93,7 +109,7 @@ def message(
 ) -> AnthropicAnswer:
     """The assistant's message."""
     return AnthropicAnswer(
-        id=PREFIX + request.id.removeprefix("req_"),
+        id=id_of(request),
         model=request.asked.body.model,
         content=content,
         stop_reason=reason_of(usage, calls),
@@ -114,4 +130,9 @@ def reason_of(usage: Usage, calls: Sequence[CalledBlock]) -> str:
 
 def show_usage(usage: Usage) -> AnthropicUsage:
     """What it took."""
-    return AnthropicUsage(input_tokens=usage.prompt_tokens or 0, output_tokens=usage.new_tokens or 0)
+    thought = usage.reasoning_tokens
+    return AnthropicUsage(
+        input_tokens=usage.prompt_tokens or 0,
+        output_tokens=usage.new_tokens or 0,
+        output_tokens_details=UNSET if thought is None else OutputDetails(thinking_tokens=thought),
+    )
