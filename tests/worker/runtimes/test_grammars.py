@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -123,6 +124,35 @@ def test_settings_that_forbid_all_that_a_form_allows_say_so(gpt2: Any, ask: Ask)
 def test_a_text_that_the_limit_cuts_is_a_beginning_of_the_form(gpt2: Any, ask: Ask) -> None:
     answer = ask(WRITE, gpt2, {"text": "So: ", "params": {"max_new_tokens": 5, "regex": "[ab]{40}"}})
     assert re.fullmatch("[ab]{1,39}", answer.removeprefix("So: "))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        TextForm(regex="(yes|no)( indeed)?"),
+        TextForm(
+            json_schema={"type": "object", "properties": {"tag": {"enum": ["fox", "river"]}}, "required": ["tag"]}
+        ),
+    ],
+)
+def test_a_token_is_allowed_by_itself_where_the_scores_of_all_leave_it(gpt2: Any, form: TextForm) -> None:
+    import torch
+
+    from modelyard.worker.runtimes.grammars import Grammars
+
+    vocabulary, own_end = len(gpt2.tokenizer), gpt2.tokenizer.eos_token_id
+    draw = random.Random(5)
+    for ends in (frozenset({own_end, 7}), frozenset({7})):
+        grammars = Grammars(gpt2.tokenizer, vocabulary)
+        alone, among_all = grammars.open(form, ends), grammars.open(form, ends)
+        ids, ended = [3, 4], False
+        while not ended:
+            given = torch.tensor([ids])
+            left = torch.isfinite(among_all(given, torch.zeros(1, vocabulary)))[0]
+            assert [alone.allows(given, token) for token in range(vocabulary)] == left.tolist(), ids
+            ids.append(draw.choice(left.nonzero()[:, 0].tolist()))
+            ended = ids[-1] in ends
+        assert len(ids) > 4
 
 
 def test_a_model_without_a_fast_tokenizer_says_so(load: Load, model_folder: Callable[[str], Path]) -> None:

@@ -144,6 +144,7 @@ MIXED: list[dict[str, Any]] = [
     {"max_new_tokens": 14, "stop": ["e", "on"]},
     {"max_new_tokens": 14, "forced_eos_token_id": 0},
     {"max_new_tokens": 30, "regex": "[a-z]{3,9}( [a-z]{3,9}){2}"},
+    {"max_new_tokens": 30, "json_schema": {"type": "array", "items": {"type": "string"}, "minItems": 2}},
     {"max_new_tokens": 30, "json_schema": {"type": "array", "maxItems": 4}, "temperature": 0.9, "seed": 7},
     {
         "max_new_tokens": 14,

@@ -43,12 +43,18 @@ def write_grammar(form: TextForm, marks: Marks | None = None) -> str:
     that cannot be read, or would take too long to."""
     from llguidance import LLMatcher  # in 60 ms, by the first request that gives a form
 
-    check_size(form)
-    rules = write_rules(form)
-    grammar = HEADER + (rules if marks is None else write_thinking(rules, marks))
+    grammar = write_unread(form, marks)
     if complaint := LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar), limits=limits()):
         raise unreadable(form, complaint)
     return grammar
+
+
+def write_unread(form: TextForm, marks: Marks | None = None) -> str:
+    """The same, for who reads it next, and finds out then whether it can be. Raises InvalidRequest for a grammar in
+    another notation than the library's that cannot be translated, and for what would take too long to read."""
+    check_size(form)
+    rules = write_rules(form)
+    return HEADER + (rules if marks is None else write_thinking(rules, marks))
 
 
 class FormCheck:

@@ -17,7 +17,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.shared.generation_params import TextForm
 from modelyard.tasks.shared.thinking import find_opened
 from modelyard.worker.runtimes.grammar_limits import limits
-from modelyard.worker.runtimes.grammar_text import Marks, unreadable, write_grammar
+from modelyard.worker.runtimes.grammar_text import Marks, unreadable, write_unread
 
 END_TOKENS = 16
 """Of a prompt, in which the mark lies that opens or closes the thinking."""
@@ -42,7 +42,7 @@ class Grammars:
         from llguidance import LLMatcher
 
         tokenizer = self._tokenizer_of(form, ends)
-        grammar = LLMatcher.grammar_from_lark(write_grammar(form, self._marks_of(form, ends, prompt)))
+        grammar = LLMatcher.grammar_from_lark(write_unread(form, self._marks_of(form, ends, prompt)))
         matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=limits())
         if matcher.is_error():
             raise unreadable(form, matcher.get_error())
@@ -110,6 +110,24 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # the library is
             if self._matchers[text].is_error() or not torch.isfinite(row).any():
                 self._refuse(self._matchers[text])
         return kept
+
+    def allows(self, input_ids: torch.Tensor, token: int) -> bool:
+        """Whether `token` may come next in the only text there is. `input_ids`: (1, prompt and text).
+
+        False as well where none may. As the mask has it: the library writes what a form leaves no choice about in the
+        tokens of its own choosing, though it would take others for the same text.
+        """
+        if self._prompt_tokens is None:
+            self._prompt_tokens = input_ids.shape[1]
+        text = tuple(input_ids[0, self._prompt_tokens :].tolist())
+        matcher = self._matcher_of(text, alone=True)
+        self._matchers = {text: matcher}
+        if token in self._ends:
+            token = self._end
+        elif token == self._end:
+            return False
+        mask = matcher.compute_bitmask()
+        return not matcher.is_error() and bool(mask[token >> 3] >> (token & 7) & 1)
 
     def _matcher_of(self, text: tuple[int, ...], *, alone: bool) -> Any:
         """The matcher behind `text`, made of that behind all but its last token."""

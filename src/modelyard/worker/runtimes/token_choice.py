@@ -148,6 +148,20 @@ class PromptChoice:
             # Every request seeds: replicas forked from one process would otherwise all draw the same numbers.
             self._generator = torch.Generator(plan.model.device)
             self._generator.manual_seed(secrets.randbits(63) if plan.seed is None else plan.seed)
+        self._form: GrammarProcessor | None = None
+        """What the only row is held to, where nothing else changes which token is the likeliest."""
+        if self._generator is None and len(self.processors) == 1 and isinstance(self.processors[0], GrammarProcessor):
+            self._form = self.processors[0]
+
+    def takes(self, token: int) -> bool:
+        """Whether the only row's likeliest token by the model comes next, as its form allows it; notes it then.
+
+        Else the scores have to be processed.
+        """
+        if self._form is None or not self._form.allows(self._ids, token):
+            return False
+        self._ids = torch.cat([self._ids, self._ids.new_full((1, 1), token)], dim=1)
+        return True
 
     def process(self, places: Sequence[int], scores: torch.Tensor) -> torch.Tensor:
         """The scores of the rows `places` of this prompt, as its own processors change them."""
@@ -185,7 +199,8 @@ class Choosing:
 
 def choose_tokens(rows: Sequence[Choosing], logits: torch.Tensor) -> list[int | Exception]:
     """The next token of each row, or the error that it meets alone. `logits`: (rows, vocabulary)."""
-    chosen: list[int | Exception] = list(logits.argmax(dim=-1).tolist())
+    likeliest: list[int] = logits.argmax(dim=-1).tolist()
+    chosen: list[int | Exception] = list(likeliest)
     together: dict[ChoicePlan, list[int]] = {}
     alone: dict[PromptChoice, list[int]] = {}
     for index, row in enumerate(rows):
@@ -199,7 +214,8 @@ def choose_tokens(rows: Sequence[Choosing], logits: torch.Tensor) -> list[int | 
         for index, scores in zip(indices, process_together(plan, logits[indices]), strict=True)
     }
     for choice, indices in alone.items():
-        for index, token in zip(indices, choose_alone(choice, rows, indices, logits, processed), strict=True):
+        tokens = choose_alone(choice, rows, indices, logits, likeliest, processed)
+        for index, token in zip(indices, tokens, strict=True):
             chosen[index] = token
     return chosen
 
@@ -235,12 +251,15 @@ def choose_alone(
     rows: Sequence[Choosing],
     indices: Sequence[int],
     logits: torch.Tensor,
+    likeliest: Sequence[int],
     processed: dict[int, torch.Tensor | None],
 ) -> Sequence[int | Exception]:
-    """The next tokens of one prompt's rows."""
+    """The next tokens of one prompt's rows. `likeliest`: of every row, by `logits` as they are."""
     places = [rows[index].place for index in indices]
     known = [processed.get(index) for index in indices]
     try:
+        if choice.takes(likeliest[indices[0]]):
+            return [likeliest[indices[0]]]
         ready = [scores for scores in known if scores is not None]
         whole = len(ready) == len(known)
         scores = torch.stack(ready) if whole else choice.process(places, logits[list(indices)].float())
