@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.catalog.adapters import find_task
+from modelyard.catalog.adapters import find_task, runs_beside
 from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.folders import Folders
 from modelyard.catalog.hub import Hub
@@ -192,6 +192,45 @@ async def test_an_adapter_of_the_hub_finds_its_base_there_and_both_are_fetched(
     assert {each.name for each in path.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
     assert (await catalog.get("acme/tuned")).is_here
     assert {each.task for each in await catalog.hub_cards()} == {"text-generation"}
+
+
+async def test_the_revision_of_a_base_is_the_one_that_is_served_or_refused(
+    server: HubServer, open_hub: Any, root: Path
+) -> None:
+    server.repos["acme/base"] = Repo(model("LlamaForCausalLM", "llama"))
+    hub: Hub = open_hub()
+    commit = (await Catalog(Folders([root]), hub).get("acme/base")).revision or ""
+    assert len(commit) == 40
+    said = {}
+    for revision in (None, "main", commit, commit[:8], commit[:3], "v2", "0123456789"):
+        server.repos["acme/tuned"] = Repo(adapter(revision=revision))
+        card = await Catalog(Folders([root]), open_hub()).get("acme/tuned")
+        said[revision] = card.refusal
+
+    assert [revision for revision, refusal in said.items() if refusal is None] == [None, "main", commit, commit[:8]]
+    assert f"for acme/base at its revision 'v2', of which commit {commit} is served here" in (said["v2"] or "")
+    assert (await card_of(root, adapter(revision="v2"), model())).refusal is None  # a folder is whatever it is
+
+
+@pytest.mark.parametrize(
+    ("config", "beside"),
+    [
+        ({}, True),
+        ({"rank_pattern": {}, "alpha_pattern": None}, True),
+        ({"rank_pattern": {"v_proj": 2}, "alpha_pattern": {"^model.layers.0.q_proj": 1.5}}, True),
+        ({"rank_pattern": {"(.*)*_proj": 2}}, False),
+        ({"alpha_pattern": {"v_proj": "much"}}, False),
+        ({"alpha_pattern": [["v_proj", 2]]}, False),
+        ({"use_dora": True}, False),
+    ],
+)
+async def test_ranks_and_weights_of_single_layers_are_no_reason_to_merge(
+    root: Path, config: dict[str, Any], beside: bool
+) -> None:
+    card = await card_of(root, adapter(lora_alpha=16, **config), model("LlamaForCausalLM", "llama"))
+
+    assert card.refusal is None
+    assert runs_beside(card) is beside
 
 
 async def test_a_base_that_an_account_may_not_see_is_one_that_is_not_there(

@@ -15,8 +15,19 @@ from modelyard.catalog.memory import CPU_GROWTH, estimate_model_bytes
 from modelyard.catalog.names import is_model_id
 from modelyard.catalog.readme import FrontMatter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
-from modelyard.records.adapters import CONFIG_FILE, LORA, MAX_RANK, MERGED_TYPES, PICKLE_FILE, WEIGHTS_FILE, Adapter
-from modelyard.records.models import ADAPTED, Inspection, ModelCard
+from modelyard.records.adapters import (
+    ALPHAS,
+    CONFIG_FILE,
+    LORA,
+    MAX_RANK,
+    MERGED_TYPES,
+    PICKLE_FILE,
+    RANKS,
+    WEIGHTS_FILE,
+    Adapter,
+    are_names,
+)
+from modelyard.records.models import ADAPTED, Inspection, ModelCard, Source
 
 _SHARED = frozenset({"chat", "text-generation"})
 """Tasks whose models may have adapters beside their weights."""
@@ -32,6 +43,8 @@ _PLAIN = {"bias": "none", "init_lora_weights": True}
 """Settings that may have this value, beside none."""
 PICKLES_GROW = 2
 """As those of 16 bits do: what a pickle holds is not known before it is opened."""
+MAIN, SHORTEST_COMMIT = "main", 7
+"""The branch of the hub that is served, and the fewest digits by which a commit is named."""
 MAX_TARGETS = 32
 """Layers that are listed by name. Adapters name a dozen kinds of layers."""
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
@@ -108,6 +121,7 @@ def read_adapter(files: Files, config: Mapping[str, Any]) -> Adapter:
         has_template=any(name in files.sizes for name in _TEMPLATES)
         or "chat_template" in read_json(files, "tokenizer_config.json"),
         is_plain=is_plain_lora(config),
+        revision=str(config["revision"]) if config.get("revision") else None,
     )
 
 
@@ -157,7 +171,7 @@ def join(card: ModelCard, base: ModelCard | None) -> ModelCard:
     task = find_task(adapter, card.inspection.pipeline_tag, None if base is None else base.task)
     if base is None:
         return replace(card, task=task or card.task)
-    refusal = card.refusal or _base_refusal(card.model_id, base)
+    refusal = card.refusal or _base_refusal(card.model_id, adapter, base)
     told = base.inspection
     inspection = replace(
         card.inspection, task=task, architecture=told.architecture, max_length=told.max_length,
@@ -214,8 +228,15 @@ def is_plain_lora(config: Mapping[str, Any]) -> bool:
         and isinstance(targets, list)
         and all(isinstance(name, str) for name in targets)
         and isinstance(config.get("lora_alpha"), int | float)
-        and all(name in _WITHOUT_EFFECT or not value or _PLAIN.get(name) == value for name, value in config.items())
+        and all(has_no_effect(name, value) for name, value in config.items())
     )
+
+
+def has_no_effect(name: str, value: Any) -> bool:
+    """Whether a setting leaves an adapter pairs of matrices, or is read where they are."""
+    if name in (RANKS, ALPHAS) and value:
+        return are_names(value)
+    return name in _WITHOUT_EFFECT or not value or _PLAIN.get(name) == value
 
 
 def refuse_base(card: ModelCard, why: str) -> ModelCard:
@@ -226,8 +247,22 @@ def refuse_base(card: ModelCard, why: str) -> ModelCard:
     return replace(join(card, None), refusal=refusal)
 
 
-def _base_refusal(model_id: str, base: ModelCard) -> str | None:
+def has_revision(base: ModelCard, revision: str) -> bool:
+    """Whether that is what the base is served at: the hub's main branch, or the commit that it stands for. A folder is
+    whatever the operator has put there."""
+    if base.source is Source.FOLDER or revision == MAIN:
+        return True
+    return base.revision is not None and len(revision) >= SHORTEST_COMMIT and base.revision.startswith(revision)
+
+
+def _base_refusal(model_id: str, adapter: Adapter, base: ModelCard) -> str | None:
     start = f"{model_id} is an adapter for {base.model_id}"
+    if adapter.revision is not None and not has_revision(base, adapter.revision):
+        served = f"commit {base.revision}" if base.revision else "its main branch"
+        return (
+            f"{start} at its revision {adapter.revision!r}, of which {served} is served here; put that revision into a "
+            f"folder of your own, and its name as base_model_name_or_path into its {CONFIG_FILE}."
+        )
     if base.inspection.adapter is not None:
         return f"{start}, which is an adapter itself; merge one into its base and save the result."
     if base.refusal is not None:

@@ -5,6 +5,7 @@ Owns their files' names, what their config says, and what the names and shapes o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,12 @@ MERGED_TYPES = frozenset(
 MAX_RANK = 16_384
 """Published adapters have ranks of up to 512; beyond the width of its layers an adapter gains nothing."""
 
+RANKS, ALPHAS = "rank_pattern", "alpha_pattern"
+"""Settings of LoRA that give some layers another rank, or another weight, than the rest has: by names, or by regular
+expressions."""
+
+_NAME = re.compile(r"[\w.^$]+")
+"""What a pattern may consist of to be read here: as a regular expression it takes no time to speak of."""
 _PREFIX = "base_model.model."
 _HEADS = ("score", "classifier", "qa_outputs", "classification_head")
 """What transformers calls the layer that gives a classifier's labels."""
@@ -33,7 +40,7 @@ class Adapter:
     """What an adapter's files say of it. `base_id`: the model that it changes. `kind`: the type of PEFT, such as LORA;
     `rank`: of LoRA's matrices. `target_modules`: the layers that it changes, in its own words. `task_type`: what PEFT
     calls the task, None where it does not say. `has_template`: it has a chat template of its own. `is_plain`: it is
-    pairs of matrices beside layers, and nothing else."""
+    pairs of matrices beside layers, and nothing else. `revision`: of the base; None: it says none."""
 
     base_id: str
     kind: str = LORA
@@ -42,6 +49,7 @@ class Adapter:
     task_type: str | None = None
     has_template: bool = False
     is_plain: bool = False
+    revision: str | None = None
 
 
 def describe_adapter(adapter: Adapter | None) -> dict[str, Any] | None:
@@ -54,6 +62,22 @@ def describe_adapter(adapter: Adapter | None) -> dict[str, Any] | None:
         "rank": adapter.rank,
         "targetModules": list(adapter.target_modules),
     }
+
+
+def are_names(patterns: object) -> bool:
+    """Whether a setting gives numbers to layers by their names, or parts of them, and nothing that takes time to
+    match."""
+    return isinstance(patterns, Mapping) and all(
+        isinstance(key, str) and _NAME.fullmatch(key) and isinstance(value, int | float)
+        for key, value in patterns.items()
+    )
+
+
+def find_number(patterns: Mapping[str, float], layer: str, otherwise: float) -> float:
+    """The number of a layer by RANKS or ALPHAS: that of the first pattern which fits the end of its name, behind a dot.
+    Source: peft 0.21, `utils.other.get_pattern_key`."""
+    fitting = (key for key in patterns if re.fullmatch(rf"(.*\.)?({key})", layer))
+    return patterns.get(next(fitting, layer), otherwise)
 
 
 def base_name_of(name: str) -> str:

@@ -51,6 +51,13 @@ def hooked(model: TransformersModel) -> list[str]:
 CONFIGS: dict[str, tuple[str, Callable[[], Any]]] = {
     "llama": ("llama_chat", lora),
     "rank-stabilised": ("llama_chat", lambda: lora(use_rslora=True)),
+    "ranks and weights of their own": (
+        "llama_chat",
+        lambda: lora(
+            rank_pattern={"v_proj": 2, "^model.layers.1.self_attn.q_proj": 6, "proj": 3},
+            alpha_pattern={"layers.1.self_attn.v_proj": 32, "q_proj": 1},
+        ),
+    ),
     "last layer": ("llama_chat", lambda: lora(target_modules=["q_proj", "lm_head"])),
     "gpt2, layers the other way round": (
         "gpt2",
@@ -202,6 +209,10 @@ def without_numbers(folder: Path) -> None:
         (without_numbers, "NaN"),
         (lambda folder: change_config(folder, target_modules=["nowhere"]), "its base has no place for"),
         (lambda folder: (folder / "adapter_config.json").write_text("{"), "cannot be loaded"),
+        (
+            lambda folder: change_config(folder, rank_pattern={"q_proj": 3}),
+            "of rank 4, and its adapter_config.json says 3",
+        ),
     ],
 )
 def test_what_does_not_fit_its_base_is_refused(

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from transformers.pytorch_utils import Conv1D
 
 from modelyard.errors import ModelRefused
-from modelyard.records.adapters import CONFIG_FILE, WEIGHTS_FILE, base_name_of
+from modelyard.records.adapters import ALPHAS, CONFIG_FILE, RANKS, WEIGHTS_FILE, base_name_of, find_number
 from modelyard.tasks.model import Array, GeneratedTokens, OnTokens
 from modelyard.worker.runtimes.adapter_layers import LoraWeights, Pair
 from modelyard.worker.runtimes.chat_templates import limit_template
@@ -72,7 +72,8 @@ def read_pairs(path: Path, model: torch.nn.Module) -> dict[str, Pair]:
     """The adapter's matrices by layer, as they are stored. Raises ModelRefused unless every layer that it names has
     both, they fit, and there is nothing else."""
     weights = {base_name_of(name): weight for name, weight in load_file(path / WEIGHTS_FILE).items()}
-    targets = read_config(path)["target_modules"]
+    config = read_config(path)
+    targets, ranks = config["target_modules"], config.get(RANKS) or {}
     wanted = {name: layer for name, layer in model.named_modules() if is_target(name, targets)}
     expected = {name + end for name in wanted for end in (DOWN, UP)}
     if strange := sorted(set(weights) - expected):
@@ -92,16 +93,22 @@ def read_pairs(path: Path, model: torch.nn.Module) -> dict[str, Pair]:
                 f"The adapter was made for another model: its weights for {name} are {tuple(up.shape)} times "
                 f"{tuple(down.shape)}, and the layer has {inputs_of(layer)} inputs and {outputs_of(layer)} outputs."
             )
+        if rank != (told := find_number(ranks, name, config.get("r", rank))):
+            raise ModelRefused(
+                f"The adapter's weights for {name} are of rank {rank}, and its {CONFIG_FILE} says {told}."
+            )
     return pairs
 
 
 def scale_pairs(path: Path, pairs: Mapping[str, Pair]) -> dict[str, Pair]:
     """The matrices, the second ones scaled. Raises ModelRefused for what are no numbers."""
     config = read_config(path)
+    alphas = config.get(ALPHAS) or {}
     scaled = {}
     for name, (down, up) in pairs.items():
         rank = len(down)
-        up = up.float() * (config["lora_alpha"] / (sqrt(rank) if config.get("use_rslora") else rank))
+        alpha = find_number(alphas, name, config["lora_alpha"])
+        up = up.float() * (alpha / (sqrt(rank) if config.get("use_rslora") else rank))
         if not (down.isfinite().all() and up.isfinite().all()):
             raise ModelRefused(f"The adapter's weights for {name} hold NaN or infinity.")
         scaled[name] = down.clone(), up
