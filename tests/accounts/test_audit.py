@@ -66,6 +66,7 @@ CHANGES: dict[str, tuple[Change, dict[str, Any] | None, dict[str, Any] | None]] 
     ),
     "alias.remove": (lambda by: by.remove_alias("mine", "ada"), ALIAS | {"capacity": None}, None),
     "model.share": (lambda by: by.share_model("org/private", "ada"), None, None),
+    "job.ask": (lambda by: by.note_job(by.get_account("ada").id, MODEL, retry=True), None, {"retry": True}),
     "model.unshare": (lambda by: by.unshare_model("org/shared", "ada"), None, None),
 }
 READS = ("list_", "get_", "read_", "ensure_first_keys")

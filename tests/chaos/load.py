@@ -47,7 +47,7 @@ ANSWERED = "answered"
 NOT_THERE = "found no server"
 READS_WITH = {
     "org": "tiny", "model": "classifier", "task": "text-classification", "request_id": "x", "name": "x", "alias": "x",
-    "response_id": "x",
+    "response_id": "x", "account": "x", "key": "x",
 }  # fmt: skip
 
 

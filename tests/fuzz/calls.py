@@ -52,13 +52,17 @@ class Called:
     findings: list[Finding] = field(default_factory=list)
 
 
-def call_all(server: Server, key: str, known: Mapping[str, Sequence[str]], draw: int, examples: int) -> Called:
-    """Calls every operation, `examples` times as its schema says and as often against it. `key`: of the account that
-    calls; `known`: values of path parameters that lead somewhere; `draw`: the seed."""
+def call_all(
+    server: Server, key: str, known: Mapping[str, Sequence[str]], draw: int, examples: int, tag: str | None = None
+) -> Called:
+    """Calls every operation, or all of one tag, `examples` times as its schema says and as often against it. `key`: of
+    the account that calls; `known`: values of path parameters that lead somewhere; `draw`: the seed."""
     described = requests.get(f"{server.url}/openapi.json", timeout=CALL_S).json()
     document = Document(described)
     called = Called()
     for operation in operations_of(described):
+        if tag is not None and tag not in operation.definition.raw["tags"]:
+            continue
         for mode in MODES:
             cases = operation.as_strategy(generation_mode=mode)
             keys = [True] if mode is GenerationMode.POSITIVE else [True] * 7 + [False]

@@ -119,6 +119,11 @@ class Administration:
             )
         return found
 
+    def get_listed_account(self, name_or_id: str) -> ListedAccount:
+        """The same with how many of its keys are in use. Raises UnknownAccount."""
+        account = self.get_account(name_or_id)
+        return ListedAccount(account, sum(key.revoked_at is None for key in self._store.keys.list(account.id)))
+
     def set_limits(self, name_or_id: str, limits: AccountLimits) -> Account:
         """Changes the limits that are named, and only those; None lifts one. What runs already is not ended.
 
@@ -302,6 +307,12 @@ class Administration:
             self._trail.note("key.create", account.name, key.id, after={"name": name})
 
     # --- the audit log ---
+
+    def note_job(self, account_id: str, model_id: str, *, retry: bool) -> None:
+        """Has the audit log tell that a model was asked for in an account's name."""
+        with self._trail.change():
+            name = self._store.accounts.get(account_id).name
+            self._trail.note("job.ask", name, model_id, after={"retry": retry})
 
     def list_audit(self, query: AuditQuery) -> list[AuditLine]:
         """The lines that a query asks for, newest last."""

@@ -25,11 +25,13 @@ CONNECT_S = 5.0
 ASK_AGAIN_S = 0.02
 MAX_PAGE = 1000
 """Entries of a list asked for at a time."""
+MODELS, ADMIN = "/models/v2", "/admin/v1"
+"""Where the server's own API is, and its operator's."""
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Client:
-    """One server's v2 surface; use it as a context.
+    """One server's v2 surface and its admin API; use it as a context.
 
     Every method raises ServerUnreachable when nobody answers, and ServerRefused for an error the server answered with.
     """
@@ -70,16 +72,24 @@ class Client:
         """The `output` of `METHOD /models/v2/{path}`."""
         model_id = model_of(path)
         with self._errors(model_id):
-            response = self._http.request(method, f"/models/v2/{path}", json=body, params=query)
+            response = self._http.request(method, f"{MODELS}/{path}", json=body, params=query)
         return read_output(response, model_id)
 
-    def pages(self, path: str, query: Mapping[str, Any], most: int | None = None) -> Iterator[Any]:
-        """The entries of a list that comes in pages, in order; at most `most`, if given."""
+    def administer(self, method: str, path: str, body: Any = None, query: Mapping[str, Any] | None = None) -> Any:
+        """The `output` of `METHOD /admin/v1/{path}`."""
+        with self._errors(None):
+            response = self._http.request(method, f"{ADMIN}/{path}", json=body, params=query)
+        return read_output(response, None)
+
+    def pages(
+        self, path: str, query: Mapping[str, Any], most: int | None = None, *, root: str = MODELS
+    ) -> Iterator[Any]:
+        """The entries of a list that comes in pages, in order; at most `most`, if given. `root`: where the list is."""
         parameters = dict(query)
         while most is None or most > 0:
             parameters["limit"] = MAX_PAGE if most is None else min(most, MAX_PAGE)
             with self._errors(None):
-                response = self._http.get(f"/models/v2/{path}", params=parameters)
+                response = self._http.get(f"{root}/{path}", params=parameters)
             entries = read_output(response, None)
             yield from entries
             most = None if most is None else most - len(entries)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from modelyard.accounts.calls import CallBudget
+from modelyard.errors import OperatorOnly, Unauthorized
 from modelyard.gateway import problem
 from modelyard.gateway.operation import Handler, Operation
 from modelyard.gateway.requests import new_request_id
@@ -38,11 +39,19 @@ def endpoint(operation: Operation, handler: Handler, authenticate: Authenticate,
         request_id = new_request_id()
         try:
             response = await work(request)
+        except (Unauthorized, OperatorOnly) as error:
+            response = refuse(error, request_id)
+            if operation.on_denied is not None:
+                await operation.on_denied(request, error)
         except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
-            problem.note(error, request_id)
-            response = json_response(operation.error.status_of(error), operation.error.of(error, request_id))
-            response.headers.update(problem.headers_of(error))
+            response = refuse(error, request_id)
         response.headers["x-request-id"] = request_id
+        return response
+
+    def refuse(error: Exception, request_id: str) -> Response:
+        problem.note(error, request_id)
+        response = json_response(operation.error.status_of(error), operation.error.of(error, request_id))
+        response.headers.update(problem.headers_of(error))
         return response
 
     async def work(request: Request) -> Response:

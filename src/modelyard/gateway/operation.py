@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from modelyard.errors import ModelyardError
 from modelyard.gateway.shapes.base import Error, ErrorBody
 
 CONTROL_BODY_BYTES = 64 * 1024
@@ -19,6 +20,9 @@ CONTROL_BODY_BYTES = 64 * 1024
 CHANGE_COST = 5.0
 """What a change of a cluster takes, as a multiple of a small read. Measured: 5 ms."""
 
+Denied = Callable[[Any, ModelyardError], Awaitable[None]]
+"""Is told of a request that was not let in, and why."""
+
 Handler = Callable[..., Awaitable[Any]]
 """Takes the request, and the key unless the operation is public; returns the answer's Struct, or a whole Response."""
 
@@ -26,6 +30,8 @@ PATH_PARAMETERS = {
     "org": "The model's organisation or user.",
     "model": "The model's name.",
     "alias": "An alias of your account.",
+    "account": "An account's name, or its id.",
+    "key": "A key's id, or its first characters as lists show them.",
     "task": "The task's name.",
     "response_id": "From a response that was stored.",
     "request_id": "From the header x-request-id of an inference.",
@@ -46,6 +52,7 @@ class Operation:
     `body_types`, `answer_types`: the schemas of other content types than JSON that it reads, and that it answers with;
     `statuses`: other statuses than `status` with which it sends the latter. `headers`: of its answer, described;
     `request_headers`: those it reads beside the key.
+    `on_denied`: what is done about a request without a valid key, or that only the operator may make.
     `examples`: bodies by name, each with a summary. `tasks`: of an inference, those whose models it asks; none: of any.
     """
 
@@ -68,6 +75,7 @@ class Operation:
     statuses: Mapping[int, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     request_headers: Mapping[str, Any] = field(default_factory=dict)
+    on_denied: Denied | None = None
     examples: Mapping[str, Any] = field(default_factory=dict)
     tasks: tuple[str, ...] = ()
 

@@ -23,20 +23,21 @@ def read_query(request: Request, kind: type[S]) -> S:
     return to_struct(kind, dict(request.query_params), texts=True)
 
 
-async def read_body(request: Request, kind: type[S]) -> S:
-    """The JSON body, whose size `bounded_bodies` has checked; none is an empty object.
+async def read_body(request: Request, kind: type[S], *, nulls: bool = False) -> S:
+    """The JSON body, whose size `bounded_bodies` has checked; none is an empty object. `nulls`: see `to_struct`.
 
     Raises MalformedBody, InvalidRequest.
     """
-    return to_struct(kind, decode_object(await request.body()))
+    return to_struct(kind, decode_object(await request.body()), nulls=nulls)
 
 
-def to_struct(kind: type[S], data: Mapping[str, Any], *, texts: bool = False) -> S:
-    """Data as a Struct; null stands for a field that is not there. `texts`: values are texts, whatever their type.
+def to_struct(kind: type[S], data: Mapping[str, Any], *, texts: bool = False, nulls: bool = False) -> S:
+    """Data as a Struct; null stands for a field that is not there, unless `nulls`: then it is a value of its own.
+    `texts`: values are texts, whatever their type.
 
     Raises InvalidRequest.
     """
-    given = {name: value for name, value in data.items() if value is not None}
+    given = {name: value for name, value in data.items() if nulls or value is not None}
     try:
         return msgspec.convert(given, kind, strict=not texts)
     except msgspec.ValidationError as error:

@@ -60,6 +60,8 @@ from modelyard.gateway.operation import Operation
 from modelyard.gateway.remedies import V2, describe_failed_job, sentence
 from modelyard.gateway.request_memory import RequestMemory
 from modelyard.gateway.slow_readers import SlowReaders
+from modelyard.gateway.surfaces.admin.gate import Gate
+from modelyard.gateway.surfaces.admin.operations import admin_operations
 from modelyard.gateway.surfaces.every import INFERENCES, open_surfaces
 from modelyard.gateway.surfaces.openai.models import OpenAIModelCalls
 from modelyard.gateway.surfaces.openai.response_calls import ResponseCalls
@@ -326,6 +328,8 @@ class Root:
         yield from JobCalls(jobs, store.jobs, aliases, funds).operations()
         usage = UsageCalls(store, self._journal, aliases, funds, self._ledger_clock, price_per_gb_s=price_per_gb_s)
         yield from usage.operations()
+        gate = Gate(store, self._clock, self._operator_id, read_hub_settings().cache_dir, self._settings.data_dir)
+        yield from admin_operations(gate, aliases, jobs, plane, store)
         yield from ClusterCalls(plane, aliases, funds).operations()
         yield from V1Calls(plane, jobs, aliases, funds, listings, self._clock).operations()
         yield from ArtefactCalls(artefacts).operations()

@@ -1,0 +1,24 @@
+"""Every call of the admin API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modelyard.accounts.aliases import Aliases
+from modelyard.control.plane import Plane
+from modelyard.gateway.operation import Operation
+from modelyard.gateway.surfaces.admin.accounts import AccountCalls
+from modelyard.gateway.surfaces.admin.aliases import AliasCalls
+from modelyard.gateway.surfaces.admin.gate import Gate
+from modelyard.gateway.surfaces.admin.keys import KeyCalls
+from modelyard.gateway.surfaces.admin.server import ServerCalls
+from modelyard.jobs.queue import Jobs
+from modelyard.store.store import Store
+
+
+def admin_operations(gate: Gate, aliases: Aliases, jobs: Jobs, plane: Plane, store: Store) -> Iterator[Operation]:
+    """All of them."""
+    yield from AccountCalls(gate).operations()
+    yield from KeyCalls(gate).operations()
+    yield from AliasCalls(gate, aliases).operations()
+    yield from ServerCalls(gate, jobs, store.jobs, plane).operations()

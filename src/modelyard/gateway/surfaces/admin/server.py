@@ -1,0 +1,139 @@
+"""The admin API's calls on what a server has and does: jobs, the cache, nodes, the audit log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from modelyard.accounts.cache_administration import ListedModel
+from modelyard.accounts.usage import read_moment
+from modelyard.control.plane import Plane
+from modelyard.gateway.operation import Operation
+from modelyard.gateway.reading import read_body, read_query
+from modelyard.gateway.shapes.admin import (
+    AllJobsQuery,
+    AskBody,
+    AuditLine,
+    AuditQuery,
+    CachedModel,
+    CacheQuery,
+    Listed,
+    Node,
+    PagedQuery,
+    PruneBody,
+    show_audit,
+    show_cached,
+    show_node,
+)
+from modelyard.gateway.shapes.base import Answer
+from modelyard.gateway.shapes.jobs import Job, JobAnswer, show_job, show_progress
+from modelyard.gateway.surfaces.admin.accounts import LIST_COST
+from modelyard.gateway.surfaces.admin.gate import Gate
+from modelyard.gateway.surfaces.admin.pages import answer_page
+from modelyard.jobs.queue import Jobs
+from modelyard.records import audit
+from modelyard.records.audit import Actor
+from modelyard.records.models import check_model_id
+from modelyard.store.jobs import Jobs as JobTable
+
+PRUNE_COST = 50.0
+"""It looks at every file of the cache."""
+
+
+class ServerCalls:
+    """Handlers over one server's jobs, disk and machines."""
+
+    def __init__(self, gate: Gate, jobs: Jobs, table: JobTable, plane: Plane) -> None:
+        self._gate = gate
+        self._jobs = jobs
+        self._table = table
+        self._plane = plane
+
+    def operations(self) -> Iterator[Operation]:
+        """What can be asked and done."""
+        of = self._gate.operation
+        yield of("GET", "/jobs", "List the jobs of one account or of all, the latest changed first", self.list_jobs,
+                 Answer[Sequence[Job]], query=AllJobsQuery, cost=LIST_COST)  # fmt: skip
+        yield of("POST", "/jobs", "Have a model fetched and measured for an account", self.ask, JobAnswer,
+                 body=AskBody)  # fmt: skip
+        yield of("GET", "/cache", "List the models on the server's disk, in pages", self.list_cache,
+                 Listed[CachedModel], query=PagedQuery, cost=PRUNE_COST)  # fmt: skip
+        yield of("DELETE", "/cache", "Remove a model's files, unless they are in use", self.remove,
+                 Answer[Sequence[CachedModel]], query=CacheQuery, cost=PRUNE_COST)  # fmt: skip
+        yield of("POST", "/cache/prune", "Remove models that nobody uses, those unused for longest first", self.prune,
+                 Answer[Sequence[CachedModel]], body=PruneBody, cost=PRUNE_COST)  # fmt: skip
+        yield of("GET", "/nodes", "List the machines that replicas run on", self.list_nodes, Answer[Sequence[Node]])
+        yield of("GET", "/audit", "Read who has changed what, oldest first", self.list_audit,
+                 Answer[Sequence[AuditLine]], query=AuditQuery, cost=LIST_COST)  # fmt: skip
+
+    async def list_jobs(self, request: Request, actor: Actor) -> Answer[Sequence[Job]]:
+        """Jobs."""
+        query, account_id = read_query(request, AllJobsQuery), None
+        if query.account is not None:
+            account_id = await self._account_id(actor, query.account)
+        found = await asyncio.to_thread(self._table.list, account_id, query.limit)
+        return Answer(output=[show_job(job) for job in found])
+
+    async def ask(self, request: Request, actor: Actor) -> JobAnswer:
+        """Asks for a model in an account's name."""
+        body = await read_body(request, AskBody)
+        model_id = check_model_id(body.model)
+        account_id = await self._account_id(actor, body.account)
+        job, queued = await self._jobs.ask(account_id, model_id, again=body.retry)
+        await asyncio.to_thread(self._gate.administration(actor).note_job, account_id, model_id, retry=body.retry)
+        return JobAnswer(output="Job queued" if queued else show_progress(job), job=show_job(job))
+
+    async def list_cache(self, request: Request, actor: Actor) -> Response:
+        """What is on the disk."""
+        query = read_query(request, PagedQuery)
+        found = await asyncio.to_thread(self._gate.cache(actor).list)
+        return answer_page(request, query, found, mark_of, show_cached)
+
+    async def remove(self, request: Request, actor: Actor) -> Answer[Sequence[CachedModel]]:
+        """Removes one model's files."""
+        query = read_query(request, CacheQuery)
+        removed = await asyncio.to_thread(self._gate.cache(actor).remove, [query.model])
+        return Answer(output=[show_cached(each) for each in removed])
+
+    async def prune(self, request: Request, actor: Actor) -> Answer[Sequence[CachedModel]]:
+        """Removes what nobody uses."""
+        body = await read_body(request, PruneBody)
+        removed = await asyncio.to_thread(
+            self._gate.cache(actor).prune,
+            older_than_days=body.older_than_days,
+            to_bytes=body.to_bytes,
+            dry_run=body.dry_run,
+        )
+        return Answer(output=[show_cached(each) for each in removed])
+
+    async def list_nodes(self, request: Request, actor: Actor) -> Answer[Sequence[Node]]:
+        """The machines."""
+        return Answer(output=[show_node(name, memory) for name, memory in self._plane.figures().nodes.items()])
+
+    async def list_audit(self, request: Request, actor: Actor) -> Answer[Sequence[AuditLine]]:
+        """Lines of the audit log."""
+        query = read_query(request, AuditQuery)
+        wanted = audit.AuditQuery(
+            query.account,
+            query.action,
+            query.actor,
+            query.outcome,
+            None if query.since is None else read_moment(query.since, "since"),
+            query.after,
+            query.before,
+            query.limit,
+        )
+        found = await asyncio.to_thread(self._gate.administration(actor).list_audit, wanted)
+        return Answer(output=[show_audit(line) for line in found])
+
+    async def _account_id(self, actor: Actor, name_or_id: str) -> str:
+        account = await asyncio.to_thread(self._gate.administration(actor).get_account, name_or_id)
+        return account.id
+
+
+def mark_of(model: ListedModel) -> str:
+    """Where a model's files are in the list."""
+    return f"{model.model_id} {model.kind}"

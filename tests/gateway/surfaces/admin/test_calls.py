@@ -1,0 +1,194 @@
+"""The admin API's calls: what each changes and tells, and what is refused."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway.surfaces.admin.conftest import MODEL
+from tests.serving import Server, wait_until
+
+ROOT = "/admin/v1"
+ALIAS = {"account": "admin", "model": "org/model"}
+_numbers = count(1)
+
+
+def ask(admin: httpx.Client, method: str, path: str, status: int = 200, **sent: Any) -> Any:
+    """What is in the envelope."""
+    told = admin.request(method, ROOT + path, **sent)
+    assert told.status_code == status, told.text
+    return told.json()["output"]
+
+
+def refusal(admin: httpx.Client, method: str, path: str, status: int, **sent: Any) -> dict[str, Any]:
+    """The error."""
+    told = admin.request(method, ROOT + path, **sent)
+    assert told.status_code == status, told.text
+    body: dict[str, Any] = told.json()
+    assert body["output"] is None
+    return body
+
+
+def new_account(admin: httpx.Client) -> dict[str, Any]:
+    return dict(ask(admin, "POST", "/accounts", 201, json={"name": f"account-{next(_numbers)}"}))
+
+
+def test_an_account_is_made_limited_and_read(admin: httpx.Client) -> None:
+    made = new_account(admin)
+    name = made["name"]
+    assert (made["keys"], made["maxModels"], made["creditUsd"]) == (0, None, None)
+    limits = {"maxModels": 3, "maxMemoryBytes": 2**31, "monthlyLimitUsd": "99.000000001"}
+    limited = ask(admin, "PATCH", f"/accounts/{name}/limits", json=limits)
+    assert {field: limited[field] for field in limits} == limits
+    lifted = ask(admin, "PATCH", f"/accounts/{made['id']}/limits", json={"maxModels": None, "monthlyLimitUsd": None})
+    assert (lifted["maxModels"], lifted["maxMemoryBytes"], lifted["monthlyLimitUsd"]) == (None, 2**31, None)
+    assert ask(admin, "POST", f"/accounts/{name}/credit", json={"usd": "12.5"})["creditUsd"] == "12.50"
+    assert ask(admin, "POST", f"/accounts/{name}/credit", json={"usd": "-12.500000001"})["creditUsd"] == "-0.000000001"
+    assert ask(admin, "GET", f"/accounts/{name}") == {**lifted, "creditUsd": "-0.000000001"}
+
+
+def test_a_key_is_shown_once_works_and_is_ended(admin_server: Server, admin: httpx.Client) -> None:
+    name = new_account(admin)["name"]
+    made = ask(admin, "POST", "/keys", 201, json={"name": "laptop", "account": name, "rateLimit": 5})
+    with admin_server.client_of(made["secret"]) as client:
+        assert client.get("/models/v2/list/clusters").status_code == 200
+        (listed,) = ask(admin, "GET", "/keys", params={"account": name})
+        assert listed == {field: value for field, value in made.items() if field != "secret"}
+        assert made["secret"] not in admin.get(f"{ROOT}/keys").text + admin.get(f"{ROOT}/audit").text
+        ask(admin, "PATCH", f"/keys/{made['id']}", json={"rateLimit": None})
+        assert ask(admin, "GET", "/keys", params={"account": name})[0]["rateLimit"] is None
+        ask(admin, "DELETE", f"/keys/{made['prefix']}")
+        assert ask(admin, "GET", "/keys", params={"account": name})[0]["revoked"].endswith("Z")
+        wait_until(lambda: client.get("/models/v2/list/clusters").status_code == 401)
+    assert refusal(admin, "DELETE", f"/keys/{made['id']}", 404)["code"] == "unknown_key"
+
+
+def test_an_alias_is_known_to_the_next_request(admin_server: Server, admin: httpx.Client) -> None:
+    name = new_account(admin)["name"]
+    secret = ask(admin, "POST", "/keys", 201, json={"name": "laptop", "account": name})["secret"]
+    body = {"account": name, "name": "mine", "model": MODEL, "task": "text-generation", "capacity": {"max": 2}}
+    made = ask(admin, "PUT", "/aliases", json=body)
+    assert made["capacity"] == {"min": 0, "desired": 1, "max": 2}
+    with admin_server.client_of(secret) as client:
+        assert client.get("/v1/models/mine").json()["alias_of"] == MODEL
+        changed = ask(admin, "PUT", "/aliases", json={"account": name, "name": "mine", "model": "other/model"})
+        assert (changed["model"], changed["task"], changed["capacity"]) == ("other/model", None, None)
+        assert changed["created"] == made["created"]
+        assert ask(admin, "GET", "/aliases", params={"account": name}) == [changed]
+        ask(admin, "DELETE", "/aliases", params={"account": name, "name": "mine"})
+        assert client.get("/v1/models/mine").status_code == 404
+    told = refusal(admin, "DELETE", "/aliases", 404, params={"account": name, "name": "mine"})
+    assert told["code"] == "unknown_alias"
+
+
+def test_jobs_of_all_accounts_are_listed_and_asked_for(admin: httpx.Client) -> None:
+    name = new_account(admin)["name"]
+    assert ask(admin, "GET", "/jobs", params={"account": name}) == []
+    asked = admin.post(f"{ROOT}/jobs", json={"account": name, "model": MODEL}).json()
+    assert asked["job"]["modelId"] == MODEL
+    for query in ({"account": name}, {}):
+        assert MODEL in [job["modelId"] for job in ask(admin, "GET", "/jobs", params=query)]
+
+
+def test_the_disk_and_the_machines_are_told(admin: httpx.Client) -> None:
+    assert ask(admin, "GET", "/cache") == []
+    assert refusal(admin, "DELETE", "/cache", 422, params={"model": "no/model"})["field"] == "model"
+    assert ask(admin, "POST", "/cache/prune", json={"olderThanDays": 1}) == []
+    assert "Nothing to remove" in refusal(admin, "POST", "/cache/prune", 422, json={})["error"]
+    (node,) = ask(admin, "GET", "/nodes")
+    assert node["memoryBytes"] >= node["reservedBytes"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent", "status", "code", "words"),
+    [
+        ("POST", "/accounts", {"json": {"name": " "}}, 422, "invalid_request", "name: got ' '"),
+        ("POST", "/accounts", {"json": {}}, 422, "invalid_request", "name"),
+        ("POST", "/accounts", {"json": {"name": "a", "more": 1}}, 422, "invalid_request", "more"),
+        ("POST", "/accounts", {"content": b"{"}, 400, "malformed_body", "not valid JSON"),
+        ("POST", "/accounts", {"json": {"name": "x" * 70_000}}, 413, "body_too_large", ""),
+        ("GET", "/accounts/nobody", {}, 404, "unknown_account", "No account is called nobody"),
+        ("PATCH", "/accounts/admin/limits", {"json": {"maxModels": -1}}, 422, "invalid_request", "maxModels"),
+        ("PATCH", "/accounts/admin/limits", {"json": {"monthlyLimitUsd": "-1"}}, 422, "invalid_request", "got '-1'"),
+        ("POST", "/accounts/admin/credit", {"json": {"usd": "1e9"}}, 422, "invalid_request", "usd: got '1e9'"),
+        ("POST", "/accounts/nobody/credit", {"json": {"usd": "1"}}, 404, "unknown_account", "nobody"),
+        ("POST", "/keys", {"json": {"name": "", "account": "admin"}}, 422, "invalid_request", "name: got ''"),
+        ("POST", "/keys", {"json": {"name": "a"}}, 422, "invalid_request", "account"),
+        ("PATCH", "/keys/key_none", {"json": {"rateLimit": 1}}, 404, "unknown_key", "key_none"),
+        ("PATCH", "/keys/key_none", {"json": {}}, 422, "invalid_request", "rateLimit"),
+        ("GET", "/keys?account=nobody", {}, 404, "unknown_account", "nobody"),
+        ("GET", "/keys?limit=0", {}, 422, "invalid_request", "limit"),
+        ("PUT", "/aliases", {"json": {**ALIAS, "name": "a b"}}, 422, "invalid_request", "a b"),
+        ("PUT", "/aliases", {"json": {**ALIAS, "name": MODEL}}, 422, "invalid_request", MODEL),
+        ("GET", "/audit?since=yesterday", {}, 422, "invalid_request", "since: got 'yesterday'"),
+        ("POST", "/jobs", {"json": {"account": "admin", "model": "x"}}, 422, "invalid_request", "model: got 'x'"),
+        ("POST", "/jobs", {"json": {"account": "nobody", "model": MODEL}}, 404, "unknown_account", "nobody"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_and_changes_nothing(
+    admin: httpx.Client, method: str, path: str, sent: dict[str, Any], status: int, code: str, words: str
+) -> None:
+    before = ask(admin, "GET", "/audit")
+    told = refusal(admin, method, path, status, **sent)
+    assert told["code"] == code
+    assert words in told["error"]
+    assert ask(admin, "GET", "/audit") == before
+
+
+HOSTILE = ["a b", "é\u202e", "'; DROP TABLE accounts; --", "<script>", "\u0000", "a" * 3000, "../../etc", "%2e", "\n"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_any_name_of_an_account_is_kept_and_found_again(admin: httpx.Client, text: str) -> None:
+    name = f"{text}{next(_numbers)}"
+    made = ask(admin, "POST", "/accounts", 201, json={"name": name})
+    assert ask(admin, "GET", f"/accounts/{made['id']}") == made
+    key = ask(admin, "POST", "/keys", 201, json={"name": name, "account": made["name"]})
+    assert key["account"] == made["name"]
+    (line,) = ask(admin, "GET", "/audit", params={"account": made["name"], "action": "key"})
+    assert line["subject"] == key["id"]
+
+
+def pages(admin: httpx.Client, path: str, limit: int) -> list[Any]:
+    """Every entry, by the marks that pages tell and by their links alike."""
+    seen: list[Any] = []
+    told = admin.get(f"{ROOT}{path}", params={"limit": limit})
+    while True:
+        body = told.json()
+        assert len(body["output"]) <= limit
+        seen += body["output"]
+        if "next" not in body:
+            assert "next" not in told.links
+            return seen
+        following = admin.get(f"{ROOT}{path}", params={"limit": limit, "after": body["next"]})
+        told = admin.get(told.links["next"]["url"])
+        assert told.json() == following.json()
+
+
+@pytest.mark.parametrize("path", ["/accounts", "/keys", "/aliases"])
+def test_pages_hold_every_entry_once(admin: httpx.Client, path: str) -> None:
+    name = new_account(admin)["name"]
+    for number in range(3):
+        ask(admin, "POST", "/keys", 201, json={"name": f"k{number}", "account": name})
+        ask(admin, "PUT", "/aliases", json={"account": name, "name": f"alias-{number}", "model": MODEL})
+    whole = ask(admin, "GET", path, params={"limit": 1000})
+    assert len(whole) >= 3
+    assert pages(admin, path, 2) == pages(admin, path, 7) == whole
+
+
+def test_the_audit_log_is_narrowed_and_followed(admin: httpx.Client) -> None:
+    made = new_account(admin)
+    ask(admin, "PATCH", f"/accounts/{made['name']}/limits", json={"maxModels": 3})
+    first, second = ask(admin, "GET", "/audit", params={"account": made["name"]})
+    assert (first["action"], first["after"]) == ("account.create", {"name": made["name"]})
+    assert (second["before"], second["after"]) == ({"max_models": None}, {"max_models": 3})
+    assert (second["actor"], second["way"], second["outcome"]) == ("admin", "http", "done")
+    assert second["source"] in ("127.0.0.1", "::1")
+    keys = {key["id"]: key for key in ask(admin, "GET", "/keys", params={"limit": 1000})}
+    assert keys[second["key"]]["name"] == "MODELYARD_ADMIN_KEY"
+    assert second in ask(admin, "GET", "/audit", params={"after": first["id"]})
+    assert ask(admin, "GET", "/audit", params={"before": second["id"], "limit": 1}) == [first]
+    assert ask(admin, "GET", "/audit", params={"account": made["name"], "action": "account.limit"}) == [second]
