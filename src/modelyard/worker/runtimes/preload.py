@@ -29,8 +29,12 @@ FAMILIES = (
 diffusers is left to the boots that need it. Here it would save each of them 1.0 s (0.2 s instead of 1.2 s for a tiny
 Stable Diffusion) and slow no fork, but hold up the first boot after a server's start by 1.0 s, and take 45 MB.
 """
+FOR_EMPTY_MODELS = ("torch.fx.experimental.symbolic_shapes", "torch.utils._device")
+"""What torch imports, sympy with it, when the first model of a process is built without weights: half a second."""
 
 importlib.import_module("modelyard.worker.runtimes.transformers")
+for module in FOR_EMPTY_MODELS:
+    importlib.import_module(module)
 for family in FAMILIES:
     try:
         importlib.import_module(f"transformers.models.{family}.modeling_{family}")

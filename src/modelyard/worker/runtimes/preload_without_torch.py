@@ -16,6 +16,7 @@ import numpy as np  # isort: skip
 # Forks would otherwise all draw the same random numbers. (The standard library's generator sees to itself.)
 os.register_at_fork(after_in_child=np.random.seed)
 
+importlib.import_module("modelyard.worker.runtimes.listed_once")  # before the rest of the library
 importlib.import_module("modelyard.worker.runtimes.onnx")
 importlib.import_module("modelyard.worker.runtimes.gguf")
 importlib.import_module("transformers.tokenization_utils_tokenizers")

@@ -14,7 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import modelyard.worker.runtimes.without_losses  # noqa: F401 - before the rest of the library
+# These three before the rest of the library.
+import modelyard.worker.runtimes.listed_once
+import modelyard.worker.runtimes.without_compiler
+import modelyard.worker.runtimes.without_losses  # noqa: F401
 
 import numpy as np  # isort: skip
 import torch  # isort: skip
