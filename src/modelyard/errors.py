@@ -45,6 +45,8 @@ from typing import Any, ClassVar
 
 MOST_MESSAGE_CHARACTERS = 4096
 """No sentence of ours is a quarter as long; one that holds a name from a request or a model may be."""
+MOST_FIELD_CHARACTERS = 256
+"""A field may be called by a name from a request."""
 MOST_SHOWN_BITS = 1024
 """Longer whole numbers are described: writing one out takes the square of its length."""
 
@@ -85,6 +87,7 @@ class InvalidRequest(ModelyardError):
         **data: Any,
     ) -> None:
         """Builds the sentence from `field`, `got` and `accepted` when no `message` is given."""
+        field = None if field is None else clip(field, MOST_FIELD_CHARACTERS)
         if message is None and field is not None:
             message = f"{field}: got {shorten(got)}; accepted: {accepted}"
         super().__init__(message, field=field, got=shorten(got), accepted=accepted, **data)

@@ -225,6 +225,7 @@ def test_prompt_longer_than_the_context_is_refused_with_both_lengths_and_alone(g
         ({"num_return_sequences": 2}, "params.num_return_sequences"),
         ({"logit_bias": {"100000": 1.0}}, "params.logit_bias"),
         ({"logit_bias": {"the": 1.0}}, "params.logit_bias"),
+        ({"logit_bias": {"1" * 5_000: 1.0}}, "params.logit_bias"),
         ({"logprobs": True, "num_beams": 2}, "params.logprobs"),
     ],
 )

@@ -178,7 +178,7 @@ def test_the_template_tells_the_form(template: str, name: str) -> None:
 def test_arguments_sent_back_are_objects_to_a_template() -> None:
     call = {"id": "abc", "type": "function", "function": {"name": "f", "arguments": '{"a": [1]}'}}
     assert with_read_arguments(call) == {**call, "function": {"name": "f", "arguments": {"a": [1]}}}
-    for kept in ("no JSON", {"a": 1}):
+    for kept in ("no JSON", {"a": 1}, "[" * 100_000, "1" * 5_000):
         other = {"function": {"name": "f", "arguments": kept}}
         assert with_read_arguments(other) == other
 

@@ -24,6 +24,8 @@ Bias = Annotated[float, Meta(ge=-100, le=100)]
 MOST_SEQUENCES = 16
 MOST_FORM = 100_000
 """Characters of a schema, a regular expression or a grammar."""
+LONGEST_ID = 12
+"""Digits: longer numbers are nobody's ids, and very long ones the language does not read."""
 FORMS = ("json_schema", "regex", "grammar")
 """Params that hold a text to a form."""
 
@@ -255,10 +257,15 @@ def options_of(params: GenerationParams, model: Model) -> dict[str, Any]:
 def biases_of(logit_bias: Mapping[str, float], vocabulary: int | None) -> list[tuple[list[int], float]]:
     """The same as the library takes it. Raises InvalidRequest for token ids that the model does not have."""
     for token in logit_bias:
-        if not (token.isascii() and token.isdecimal()) or (vocabulary is not None and int(token) >= vocabulary):
+        if not is_token_id(token) or (vocabulary is not None and int(token) >= vocabulary):
             accepted = "token ids" if vocabulary is None else f"token ids below {vocabulary}"
             raise InvalidRequest(field="params.logit_bias", got=token, accepted=accepted)
     return [([int(token)], float(bias)) for token, bias in logit_bias.items()]
+
+
+def is_token_id(text: str) -> bool:
+    """Whether it is a whole number that some model might have as an id."""
+    return text.isascii() and text.isdecimal() and len(text) <= LONGEST_ID
 
 
 def refuse_unknown_tokens(options: dict[str, Any], vocabulary: int | None) -> None:

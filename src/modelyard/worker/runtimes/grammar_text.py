@@ -129,5 +129,10 @@ def escape_slashes(regex: str) -> str:
 
 def unreadable(form: TextForm, complaint: str) -> InvalidRequest:
     """What is wrong with a form, in the first line of the library's words."""
-    said = PLACE.sub("", complaint.strip().partition("\n")[0])
+    said = PLACE.sub("", first_line(complaint))
     return InvalidRequest(f"{form.field}: cannot be followed: {said}", field=form.field)
+
+
+def first_line(complaint: str) -> str:
+    """What the library complains of, without the state that it prints behind."""
+    return complaint.strip().partition("\n")[0]

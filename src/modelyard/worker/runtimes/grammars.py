@@ -17,7 +17,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.shared.generation_params import TextForm
 from modelyard.tasks.shared.thinking import find_opened
 from modelyard.worker.runtimes.grammar_limits import limits
-from modelyard.worker.runtimes.grammar_text import Marks, unreadable, write_unread
+from modelyard.worker.runtimes.grammar_text import Marks, first_line, unreadable, write_unread
 
 END_TOKENS = 16
 """Of a prompt, in which the mark lies that opens or closes the thinking."""
@@ -147,5 +147,8 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]  # the library is
         return torch.from_numpy(allowed)
 
     def _refuse(self, matcher: Any) -> None:
-        reason = matcher.get_error() or "other settings (suppress_tokens, bad_words_ids, ...) forbid what it allows"
+        reason = (
+            first_line(matcher.get_error())
+            or "other settings (suppress_tokens, bad_words_ids, ...) forbid what it allows"
+        )
         raise InvalidRequest(f"{self._form.field}: no token can follow: {reason}", field=self._form.field)
