@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.gateway.reference import PAGES, pages
-from modelyard.gateway.surfaces.every import INFERENCES
+from modelyard.gateway.reference import DESCRIBED, PAGES, pages
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -19,4 +18,4 @@ def test_reference_page_is_what_the_code_says(name: str, text: str) -> None:
 
 
 def test_every_surface_of_others_has_a_page() -> None:
-    assert {each.tag for each in INFERENCES} - {"inference", "v1"} == {page.tag for page in PAGES}
+    assert {each.tag for each in DESCRIBED} - {"inference", "v1"} == {page.tag for page in PAGES}

@@ -60,7 +60,7 @@ class CacheAdministration:
         owners = {cache.folder(each.model_id): names[each.account_id] for each in kept}
         return [listed(each, in_use, owners.get(each.path)) for each in models]
 
-    def remove(self, model_ids: Collection[str]) -> Sequence[ListedModel]:
+    def remove(self, model_ids: Sequence[str]) -> Sequence[ListedModel]:
         """Removes models' files, or none where one of them must stay. Raises InvalidRequest."""
         models, in_use = self._look()
         known = {each.model_id for each in models}
@@ -80,7 +80,9 @@ class CacheAdministration:
         no more than `to_bytes`; which that is. `dry_run`: removes nothing. Raises InvalidRequest where neither is
         said."""
         if older_than_days is None and to_bytes is None:
-            raise InvalidRequest("Nothing to remove: say --older-than DAYS, --to-size GB, or both.")
+            raise InvalidRequest(
+                "Nothing to remove: say --older-than DAYS, --to-size GB, or both (olderThanDays, toBytes)."
+            )
         models, in_use = self._look()
         older_than_s = None if older_than_days is None else older_than_days * DAY_S
         chosen = list(plan_prune(models, in_use, time.time(), older_than_s=older_than_s, to_bytes=to_bytes))

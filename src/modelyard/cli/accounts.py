@@ -1,4 +1,4 @@
-"""`modelyard accounts`: who there is and what each may have, in the database itself, so that it needs no server."""
+"""`modelyard accounts`: who there is and what each may have."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelyard.cli import amounts, output
-from modelyard.cli.database import open_administration
+from modelyard.cli.administering import open_administration
 from modelyard.cli.flags import with_settings
-from modelyard.cli.options import Json
+from modelyard.cli.options import Json, Server
 from modelyard.clock import iso
 from modelyard.config import Resolved
 from modelyard.errors import InvalidRequest
@@ -37,9 +37,13 @@ Name = Annotated[str, typer.Argument(help="the account's name, or its id", show_
 
 @app.command("ls")
 @with_settings("data_dir", "database_url")
-def list_accounts(resolved: Resolved, json: Json = False) -> None:
+def list_accounts(
+    resolved: Resolved,
+    server: Server = None,
+    json: Json = False,
+) -> None:
     """List the accounts with their limits; a dash is no limit, and no credit: billed afterwards."""
-    with open_administration(resolved.settings) as administration:
+    with open_administration(resolved.settings, server) as administration:
         shown = [describe(listed) for listed in administration.list_accounts()]
     if json:
         return output.print_json(shown)
@@ -51,10 +55,12 @@ def list_accounts(resolved: Resolved, json: Json = False) -> None:
 @app.command()
 @with_settings("data_dir", "database_url")
 def create(
-    resolved: Resolved, name: Annotated[str, typer.Argument(help="what to call it", show_default=False)]
+    resolved: Resolved,
+    name: Annotated[str, typer.Argument(help="what to call it", show_default=False)],
+    server: Server = None,
 ) -> None:
     """Make an account, without limits, and print its id. `modelyard keys create --account NAME` gives it a key."""
-    with open_administration(resolved.settings) as administration:
+    with open_administration(resolved.settings, server) as administration:
         made = administration.create_account(name)
     typer.echo(made.id)
 
@@ -82,6 +88,7 @@ def set_limits(
     monthly_limit: Annotated[
         str | None, typer.Option(metavar="USD", help="what it may spend in a calendar month (UTC); none: no limit")
     ] = None,
+    server: Server = None,
 ) -> None:
     """Change an account's limits; those that are not named stay. What runs already is not ended."""
     changes: AccountLimits = {}
@@ -99,7 +106,7 @@ def set_limits(
         changes["monthly_limit_nano"] = amounts.parse_money(monthly_limit, "--monthly-limit")
     if not changes:
         raise InvalidRequest("Nothing to change: name a limit, such as --max-instances 2.")
-    with open_administration(resolved.settings) as administration:
+    with open_administration(resolved.settings, server) as administration:
         changed = administration.set_limits(name, changes)
     typer.echo(f"The limits of {changed.name} are changed.", err=True)
 
@@ -112,10 +119,11 @@ def credit(
     amount: Annotated[
         str, typer.Argument(metavar="USD", help="what to add, such as 12.50; below 0: what to take back")
     ],
+    server: Server = None,
 ) -> None:
     """Add to what an account has paid in advance, and print the new total in US dollars."""
     amount_nano = amounts.parse_usd(amount, "USD")
-    with open_administration(resolved.settings) as administration:
+    with open_administration(resolved.settings, server) as administration:
         changed = administration.add_credit(name, amount_nano)
     typer.echo(usd(changed.credit_nano or 0))
 

@@ -1,5 +1,4 @@
-"""`modelyard aliases`: names of accounts' own that stand for models, in the database itself, so that it needs no
-server."""
+"""`modelyard aliases`: names of accounts' own that stand for models."""
 
 from __future__ import annotations
 
@@ -8,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelyard.cli import output
-from modelyard.cli.database import open_administration
+from modelyard.cli.administering import open_administration
 from modelyard.cli.flags import with_settings
-from modelyard.cli.options import Json
+from modelyard.cli.options import Json, Server
 from modelyard.clock import iso
 from modelyard.config import FIRST_ACCOUNT, Resolved
 from modelyard.records.clusters import MAX_REPLICAS, Changes
@@ -36,10 +35,11 @@ Account = Annotated[str, typer.Option(help="whose alias it is, by name or id")]
 def list_aliases(
     resolved: Resolved,
     account: Annotated[str | None, typer.Option(help="only this account's")] = None,
+    server: Server = None,
     json: Json = False,
 ) -> None:
     """List the aliases: for whom each stands for which model."""
-    with open_administration(resolved.settings) as administration:
+    with open_administration(resolved.settings, server) as administration:
         shown = [describe(listed) for listed in administration.list_aliases(account)]
     if json:
         return output.print_json(shown)
@@ -63,10 +63,11 @@ def set_alias(
         int | None, typer.Option("--desired", min=0, max=MAX_REPLICAS, help=f"{OF}instances to start with")
     ] = None,
     most: Annotated[int | None, typer.Option("--max", min=0, max=MAX_REPLICAS, help=f"{OF}most instances")] = None,
+    server: Server = None,
 ) -> None:
     """Have a name stand for a model from now on, whatever it stood for before."""
     capacity = Changes(least, desired, most)
-    with open_administration(resolved.settings) as administration:
+    with open_administration(resolved.settings, server) as administration:
         listed = administration.set_alias(
             name, model, account, task=task, capacity=None if capacity == Changes() else capacity
         )
@@ -75,9 +76,14 @@ def set_alias(
 
 @app.command()
 @with_settings("data_dir", "database_url")
-def rm(resolved: Resolved, name: Name, account: Account = FIRST_ACCOUNT) -> None:
+def rm(
+    resolved: Resolved,
+    name: Name,
+    account: Account = FIRST_ACCOUNT,
+    server: Server = None,
+) -> None:
     """Remove an alias. The clusters it has made stay."""
-    with open_administration(resolved.settings) as administration:
+    with open_administration(resolved.settings, server) as administration:
         administration.remove_alias(name, account)
     typer.echo(f"{name} is removed.", err=True)
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelyard.cli.database import open_administration
+from modelyard.cli.administering import open_administration
 from modelyard.cli.flags import with_settings
-from modelyard.cli.options import Follow
+from modelyard.cli.options import Follow, Server
 from modelyard.clock import iso
 from modelyard.config import Resolved
 from modelyard.records.audit import AuditLine, AuditQuery
@@ -34,11 +34,12 @@ def audit(
     denied: Annotated[bool, typer.Option("--denied", help="only what was denied")] = False,
     limit: Annotated[int, typer.Option(min=1, max=MOST_LINES, help="how many of the latest to begin with")] = 100,
     follow: Follow = False,
+    server: Server = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON, a line each")] = False,
 ) -> None:
     """Print who has changed what, when, from where, oldest first."""
     query = AuditQuery(account, action, actor, "denied" if denied else None, read_since(since), limit=limit)
-    with open_administration(resolved.settings) as administration:
+    with open_administration(resolved.settings, server) as administration:
         found = administration.list_audit(query)
         seen = show(found, 0, json=json)
         if not found and not follow:

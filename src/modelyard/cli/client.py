@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from modelyard.cli.options import DEFAULT_URL
-from modelyard.cli.problems import ServerRefused, ServerUnreachable
+from modelyard.cli.problems import AdministrationRefused, ServerRefused, ServerUnreachable
 from modelyard.config import CLI_KEY_FILE, Settings
 
 if TYPE_CHECKING:
@@ -175,6 +175,8 @@ def read_output(response: httpx.Response, model_id: str | None) -> Any:
     if response.is_success and "output" in data:
         return data["output"]
     message = data.get("error") or f"{response.url} answered {response.status_code} {response.reason_phrase}."
+    if isinstance(code := data.get("code"), str):
+        raise AdministrationRefused(response.status_code, str(message), code)
     raise ServerRefused(response.status_code, str(message), model_id)
 
 

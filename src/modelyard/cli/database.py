@@ -16,10 +16,11 @@ from modelyard.records.audit import Actor
 
 if TYPE_CHECKING:
     from modelyard.accounts.administration import Administration
+    from modelyard.accounts.cache_administration import CacheAdministration
 
 
 @contextmanager
-def open_administration(settings: Settings) -> Iterator[Administration]:
+def open_local_administration(settings: Settings) -> Iterator[Administration]:
     """The administration of the database these settings name, which is made where there is none."""
     from modelyard.accounts.administration import Administration
     from modelyard.store.store import Store
@@ -27,6 +28,19 @@ def open_administration(settings: Settings) -> Iterator[Administration]:
     ensure_private_folder(settings.data_dir)
     with Store.open(settings.store_url) as store:
         yield Administration(store, SystemClock(), find_actor())
+
+
+@contextmanager
+def open_local_cache(settings: Settings) -> Iterator[CacheAdministration]:
+    """The administration of what models take up on this machine's disk."""
+    from modelyard.accounts.cache_administration import CacheAdministration
+    from modelyard.catalog.hub_settings import read_hub_settings
+    from modelyard.store.store import Store
+
+    ensure_private_folder(settings.data_dir)
+    with Store.open(settings.store_url) as store:
+        hub_cache = read_hub_settings().cache_dir
+        yield CacheAdministration(store, SystemClock(), hub_cache, settings.data_dir, find_actor())
 
 
 def find_actor() -> Actor:

@@ -39,12 +39,18 @@ def request(
 def jobs(
     resolved: Resolved,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="how many of the latest")] = 100,
+    everybody: Annotated[bool, typer.Option("--all", help="those of all accounts; for the operator")] = False,
+    account: Annotated[str | None, typer.Option(help="this account's, by name or id; for the operator")] = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
     """List the jobs you asked for, those that changed last first."""
     with open_client(url, resolved.settings) as client:
-        found = client.ask("GET", "list/jobs", query={"limit": limit})
+        if account is None and not everybody:
+            found = client.ask("GET", "list/jobs", query={"limit": limit})
+        else:
+            whose = {} if account is None else {"account": account}
+            found = client.administer("GET", "jobs", query={"limit": limit, **whose})
     if json:
         return output.print_json(found)
     empty = "No model was asked for yet. `modelyard request MODEL` asks for one."

@@ -1,4 +1,4 @@
-"""`modelyard keys`: API keys, in the database itself, so that they work without a server."""
+"""`modelyard keys`: API keys."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelyard.cli import output
+from modelyard.cli.administering import open_administration
 from modelyard.cli.amounts import parse_count
-from modelyard.cli.database import open_administration
 from modelyard.cli.flags import with_settings
-from modelyard.cli.options import Json
+from modelyard.cli.options import Json, Server
 from modelyard.clock import iso
 from modelyard.config import FIRST_ACCOUNT, Resolved
 from modelyard.errors import InvalidRequest
@@ -41,10 +41,11 @@ def create(
     name: Annotated[str, typer.Argument(help="what to call it, e.g. who or what will use it", show_default=False)],
     account: Annotated[str, typer.Option(help="whose key it is; a new name makes a new account")] = FIRST_ACCOUNT,
     rate_limit: RateLimit = None,
+    server: Server = None,
 ) -> None:
     """Make a key and print it, and nothing else, on standard output. It is shown this once."""
     limit = None if rate_limit is None else parse_count(rate_limit, "--rate-limit", lifts=AS_THE_SERVER_SAYS)
-    with open_administration(resolved.settings) as administration:
+    with open_administration(resolved.settings, server) as administration:
         made = administration.create_key(name, account, limit)
     typer.echo(made.secret)
 
@@ -54,10 +55,11 @@ def create(
 def list_keys(
     resolved: Resolved,
     account: Annotated[str | None, typer.Option(help="only this account's keys")] = None,
+    server: Server = None,
     json: Json = False,
 ) -> None:
     """List the keys: their first characters only, for the keys themselves are not stored."""
-    with open_administration(resolved.settings) as administration:
+    with open_administration(resolved.settings, server) as administration:
         shown = [describe(listed) for listed in administration.list_keys(account)]
     if json:
         return output.print_json(shown)
@@ -71,21 +73,27 @@ def list_keys(
 def revoke(
     resolved: Resolved,
     key: KeyId,
+    server: Server = None,
 ) -> None:
     """End a key; a running server refuses it within seconds."""
-    with open_administration(resolved.settings) as administration:
+    with open_administration(resolved.settings, server) as administration:
         administration.revoke_key(key)
     typer.echo(f"{key} is revoked.", err=True)
 
 
 @app.command("set")
 @with_settings("data_dir", "database_url")
-def set_limit(resolved: Resolved, key: KeyId, rate_limit: RateLimit = None) -> None:
+def set_limit(
+    resolved: Resolved,
+    key: KeyId,
+    rate_limit: RateLimit = None,
+    server: Server = None,
+) -> None:
     """Change a key's rate limit; a running server heeds it within seconds."""
     if rate_limit is None:
         raise InvalidRequest("Nothing to change: say --rate-limit N.")
     limit = parse_count(rate_limit, "--rate-limit", lifts=AS_THE_SERVER_SAYS)
-    with open_administration(resolved.settings) as administration:
+    with open_administration(resolved.settings, server) as administration:
         administration.set_rate_limit(key, limit)
     typer.echo(f"The rate limit of {key} is changed.", err=True)
 

@@ -23,6 +23,7 @@ from modelyard.cli import (
     keys,
     logs,
     models,
+    nodes,
     problems,
     restricted,
     run,
@@ -108,6 +109,7 @@ app.add_typer(keys.app, name="keys", rich_help_panel=ADMINISTRATION)
 app.add_typer(aliases.app, name="aliases", rich_help_panel=ADMINISTRATION)
 app.add_typer(restricted.app, name="models", rich_help_panel=ADMINISTRATION)
 app.add_typer(cache.app, name="cache", rich_help_panel=ADMINISTRATION)
+app.command(rich_help_panel=ADMINISTRATION)(nodes.nodes)
 app.command(rich_help_panel=ADMINISTRATION)(audit.audit)
 app.command(rich_help_panel=ADMINISTRATION)(usage.usage)
 app.add_typer(config.app, name="config", rich_help_panel=ADMINISTRATION)

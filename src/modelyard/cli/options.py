@@ -14,6 +14,19 @@ Url = Annotated[
 ]
 """The key that goes with it is $MODELYARD_API_KEY, else the one a local server keeps in its data folder."""
 
+SERVER_VARIABLE = "MODELYARD_SERVER"
+
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        envvar=SERVER_VARIABLE,
+        help="administer the server at this URL, with a key of its operator's account in MODELYARD_API_KEY, instead of "
+        "the database here",
+        show_default=False,
+    ),
+]
+
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
 ModelId = Annotated[str, typer.Argument(help="org/name", show_default=False)]

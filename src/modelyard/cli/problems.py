@@ -34,6 +34,14 @@ class ServerRefused(Exception):
         super().__init__(message)
 
 
+class AdministrationRefused(ServerRefused):
+    """The admin API answered with an error. `code` names it."""
+
+    def __init__(self, status: int, message: str, code: str) -> None:
+        super().__init__(status, message)
+        self.code = code
+
+
 class KeyLimited(ServerRefused):
     """The key's rate limit did not let it through."""
 
@@ -97,11 +105,21 @@ _BY_KIND: tuple[tuple[type[errors.ModelyardError], str], ...] = (
 """For errors raised in this process; the first class that fits counts. The others' own messages say what to do."""
 
 
+_BY_CODE = {
+    **{kind.code: command for kind, command in _BY_KIND},
+    errors.OperatorOnly.code: "export MODELYARD_API_KEY=...    (a key of the operator's account, the first one)",
+    errors.Unauthorized.code: "export MODELYARD_API_KEY=...    (a key of the operator's account, the first one)",
+}
+"""For errors of the admin API."""
+
+
 def describe(error: BaseException) -> Problem:
     """What a person should be told of `error`. Pure."""
     match error:
         case ServerUnreachable():
             return Problem(str(error), "modelyard serve    (or name another server with --url or MODELYARD_URL)")
+        case AdministrationRefused():
+            return Problem(error.message, _BY_CODE.get(error.code))
         case KeyLimited():
             return Problem(error.message, UNLIMITED_KEY)
         case ServerRefused():

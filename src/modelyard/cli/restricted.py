@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from modelyard.cli import models, output
-from modelyard.cli.database import open_administration
+from modelyard.cli.database import open_local_administration
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json, ModelId
 from modelyard.config import Resolved
@@ -29,7 +29,7 @@ app.command()(models.show)
 @with_settings("data_dir", "database_url")
 def list_restricted(resolved: Resolved, json: Json = False) -> None:
     """List the private and gated models this server has met, and who may use them besides the first account."""
-    with open_administration(resolved.settings) as administration:
+    with open_local_administration(resolved.settings) as administration:
         shown = [{"model": each.model_id, "accounts": each.accounts} for each in administration.list_restricted()]
     if json:
         return output.print_json(shown)
@@ -42,7 +42,7 @@ def list_restricted(resolved: Resolved, json: Json = False) -> None:
 @with_settings("data_dir", "database_url")
 def share(resolved: Resolved, model: ModelId, account: To) -> None:
     """Let an account use a private or gated model."""
-    with open_administration(resolved.settings) as administration:
+    with open_local_administration(resolved.settings) as administration:
         shared = administration.share_model(model, account)
     typer.echo(f"{shared.name} may use {model}.", err=True)
 
@@ -51,6 +51,6 @@ def share(resolved: Resolved, model: ModelId, account: To) -> None:
 @with_settings("data_dir", "database_url")
 def unshare(resolved: Resolved, model: ModelId, account: To) -> None:
     """Take that back. Instances that run already are not ended."""
-    with open_administration(resolved.settings) as administration:
+    with open_local_administration(resolved.settings) as administration:
         changed = administration.unshare_model(model, account)
     typer.echo(f"{changed.name} may no longer use {model}.", err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelyard.cli import output
-from modelyard.cli.database import open_administration
+from modelyard.cli.database import open_local_administration
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json
 from modelyard.config import Resolved
@@ -49,7 +49,7 @@ def usage(
     """
     if json and csv:
         raise InvalidRequest(field="--csv", got="--csv and --json", accepted="one of them")
-    with open_administration(resolved.settings) as administration:
+    with open_local_administration(resolved.settings) as administration:
         found = administration.read_usage(account, since, until)
     used, names = found.usage, found.names
     if lines:

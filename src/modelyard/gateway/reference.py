@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 
 from modelyard.gateway.operation import Operation
+from modelyard.gateway.surfaces.admin.operations import ADMIN_CALLS
 from modelyard.gateway.surfaces.every import INFERENCES
 from modelyard.gateway.surfaces.openai.inference import ROOTS
 from modelyard.tasks.reference import render_fields
@@ -30,15 +31,18 @@ class Page:
     roots: Sequence[str] = ("",)
 
 
+DESCRIBED = (*INFERENCES, *ADMIN_CALLS)
+"""What pages are made of."""
 PAGES = (
     Page("openai.md", "OpenAI's API", "openai", ROOTS),
     Page("rerank.md", "Rankings", "rerank"),
     Page("huggingface.md", "Hugging Face's APIs", "huggingface"),
     Page("anthropic.md", "Anthropic's API", "anthropic"),
+    Page("admin.md", "The admin API", "admin"),
 )
 
 
-def render(page: Page, operations: Sequence[Operation] = INFERENCES) -> str:
+def render(page: Page, operations: Sequence[Operation] = DESCRIBED) -> str:
     """The page in Markdown."""
     own = [each for each in operations if each.tag == page.tag and each.path.startswith(page.roots[0])]
     others = "".join(f" and `{root}`" for root in page.roots[1:])
@@ -53,12 +57,17 @@ def render_operation(operation: Operation) -> Iterator[str]:
     yield f"## `{operation.methods[0]} {operation.path}`\n\n{operation.summary}."
     if operation.tasks:
         yield f"Asks models for {', '.join(f'`{task}`' for task in operation.tasks)}."
+    if operation.query is not None:
+        yield f"### Query\n\n{render_fields(operation.query)}"
     if operation.body is not None:
         yield f"### Body\n\n{render_fields(operation.body)}"
     if isinstance(operation.answer, type) and issubclass(operation.answer, msgspec.Struct):
         yield f"### Answer\n\n{render_fields(operation.answer)}"
         for kind in structs_in(operation.answer):
             yield f"`{kind.__name__}`: {(kind.__doc__ or '').strip()}\n\n{render_fields(kind)}"
+    else:
+        for kind in parts_of(operation.answer):
+            yield f"### Output\n\n{(kind.__doc__ or '').strip()}\n\n{render_fields(kind)}"
 
 
 def structs_in(kind: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:

@@ -72,7 +72,7 @@ def render_fields(kind: type[msgspec.Struct]) -> str:
     rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
     for field in msgspec.structs.fields(kind):
         shape = describe(msgspec.json.schema(field.type))
-        rows.append(f"| `{field.name}` | {shape} | {default_of(field)} | {description(kind, field.name)} |")
+        rows.append(f"| `{field.encode_name}` | {shape} | {default_of(field)} | {description(kind, field.name)} |")
     return "\n".join(rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from msgspec import UNSET
 from starlette.requests import Request
@@ -24,12 +24,31 @@ from modelyard.gateway.shapes.admin import (
     show_account,
 )
 from modelyard.gateway.shapes.base import Answer
-from modelyard.gateway.surfaces.admin.gate import Gate
+from modelyard.gateway.surfaces.admin.gate import Gate, describe
 from modelyard.gateway.surfaces.admin.pages import answer_page
 from modelyard.records.accounts import AccountLimits
 from modelyard.records.audit import Actor
 
 LIST_COST = 5.0
+
+
+ONE = "/accounts/{account}"
+LIST = describe(
+    "GET", "/accounts", "List accounts, oldest first, in pages", Listed[Account], query=PagedQuery, cost=LIST_COST
+)
+CREATE = describe("POST", "/accounts", "Make an account, without limits", Answer[Account], body=NameBody, status=201)
+GET = describe("GET", ONE, "Read an account", Answer[Account])
+LIMIT = describe(
+    "PATCH",
+    f"{ONE}/limits",
+    "Change an account's limits; what runs already is not ended",
+    Answer[Account],
+    body=LimitsBody,
+)
+CREDIT = describe(
+    "POST", f"{ONE}/credit", "Add to what an account has paid in advance", Answer[Account], body=CreditBody
+)
+ACCOUNT_CALLS = (LIST, CREATE, GET, LIMIT, CREDIT)
 
 
 class AccountCalls:
@@ -38,18 +57,10 @@ class AccountCalls:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def operations(self) -> Iterator[Operation]:
+    def operations(self) -> Sequence[Operation]:
         """What can be done with accounts."""
-        of, one = self._gate.operation, "/accounts/{account}"
-        yield of("GET", "/accounts", "List accounts, oldest first, in pages", self.list, Listed[Account],
-                 query=PagedQuery, cost=LIST_COST)  # fmt: skip
-        yield of("POST", "/accounts", "Make an account, without limits", self.create, Answer[Account],
-                 body=NameBody, status=201)  # fmt: skip
-        yield of("GET", one, "Read an account", self.get, Answer[Account])
-        yield of("PATCH", f"{one}/limits", "Change an account's limits; what runs already is not ended", self.limit,
-                 Answer[Account], body=LimitsBody)  # fmt: skip
-        yield of("POST", f"{one}/credit", "Add to what an account has paid in advance", self.credit, Answer[Account],
-                 body=CreditBody)  # fmt: skip
+        handlers = (self.list, self.create, self.get, self.limit, self.credit)
+        return [self._gate.serve(*each) for each in zip(ACCOUNT_CALLS, handlers, strict=True)]
 
     async def list(self, request: Request, actor: Actor) -> Response:
         """All accounts."""

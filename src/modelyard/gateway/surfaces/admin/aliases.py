@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,12 +15,20 @@ from modelyard.gateway.reading import read_body, read_query
 from modelyard.gateway.shapes.admin import Alias, AliasBody, AliasQuery, Listed, OwnedQuery, show_alias
 from modelyard.gateway.shapes.base import Answer
 from modelyard.gateway.surfaces.admin.accounts import LIST_COST
-from modelyard.gateway.surfaces.admin.gate import Gate
+from modelyard.gateway.surfaces.admin.gate import Gate, describe
 from modelyard.gateway.surfaces.admin.pages import answer_page
 from modelyard.records.audit import Actor
 from modelyard.records.clusters import Changes
 
 PATH = "/aliases"
+
+
+LIST = describe(
+    "GET", PATH, "List aliases, by account and name, in pages", Listed[Alias], query=OwnedQuery, cost=LIST_COST
+)
+SET = describe("PUT", PATH, "Have a name stand for a model, whatever it stood for", Answer[Alias], body=AliasBody)
+REMOVE = describe("DELETE", PATH, "Remove an alias; the clusters it has made stay", Answer[str], query=AliasQuery)
+ALIAS_CALLS = (LIST, SET, REMOVE)
 
 
 class AliasCalls:
@@ -31,15 +39,10 @@ class AliasCalls:
         self._gate = gate
         self._aliases = aliases
 
-    def operations(self) -> Iterator[Operation]:
+    def operations(self) -> Sequence[Operation]:
         """What can be done with aliases."""
-        of = self._gate.operation
-        yield of("GET", PATH, "List aliases, by account and name, in pages", self.list, Listed[Alias],
-                 query=OwnedQuery, cost=LIST_COST)  # fmt: skip
-        yield of("PUT", PATH, "Have a name stand for a model, whatever it stood for", self.set, Answer[Alias],
-                 body=AliasBody)  # fmt: skip
-        yield of("DELETE", PATH, "Remove an alias; the clusters it has made stay", self.remove, Answer[str],
-                 query=AliasQuery)  # fmt: skip
+        handlers = (self.list, self.set, self.remove)
+        return [self._gate.serve(*each) for each in zip(ALIAS_CALLS, handlers, strict=True)]
 
     async def list(self, request: Request, actor: Actor) -> Response:
         """The aliases of one account or of all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,20 +53,10 @@ class Gate:
         """The same of the cache."""
         return CacheAdministration(self._store, self._clock, self._hub_cache, self._data_dir, actor)
 
-    def operation(self, method: str, path: str, summary: str, work: Work, answer: Any, **more: Any) -> Operation:
-        """One call. `more`: further fields of its Operation."""
-        return Operation(
-            methods=(method,),
-            path=ROOT + path,
-            summary=summary,
-            tag=TAG,
-            handler=self._handler(work),
-            answer=answer,
-            error=AdminError,
-            failures=FAILURES,
-            on_denied=partial(self.note_denied, f"{method} {ROOT}{path}"),
-            **more,
-        )
+    def serve(self, operation: Operation, work: Work) -> Operation:
+        """The same call with what answers it."""
+        name = f"{operation.methods[0]} {operation.path}"
+        return replace(operation, handler=self._handler(work), on_denied=partial(self.note_denied, name))
 
     def _handler(self, work: Work) -> Handler:
         async def handle(request: Request, key: Key) -> Any:
@@ -94,3 +85,17 @@ class Gate:
             self._denied.write(actor, action, request.url.path[:MOST_PATH_CHARACTERS], error.message)
 
         await asyncio.to_thread(write)
+
+
+def describe(method: str, path: str, summary: str, answer: Any, **more: Any) -> Operation:
+    """One call, without what answers it. `more`: further fields of its Operation."""
+    return Operation(
+        methods=(method,),
+        path=ROOT + path,
+        summary=summary,
+        tag=TAG,
+        answer=answer,
+        error=AdminError,
+        failures=FAILURES,
+        **more,
+    )

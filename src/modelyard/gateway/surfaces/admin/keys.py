@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,9 +24,18 @@ from modelyard.gateway.shapes.admin import (
 )
 from modelyard.gateway.shapes.base import Answer
 from modelyard.gateway.surfaces.admin.accounts import LIST_COST
-from modelyard.gateway.surfaces.admin.gate import Gate
+from modelyard.gateway.surfaces.admin.gate import Gate, describe
 from modelyard.gateway.surfaces.admin.pages import answer_page
 from modelyard.records.audit import Actor
+
+ONE = "/keys/{key}"
+LIST = describe(
+    "GET", "/keys", "List keys, oldest first, revoked ones too, in pages", Listed[Key], query=OwnedQuery, cost=LIST_COST
+)
+CREATE = describe("POST", "/keys", "Make a key, which is shown this once", Answer[NewKey], body=KeyBody, status=201)
+LIMIT = describe("PATCH", ONE, "Change a key's rate limit", Answer[str], body=KeyLimitBody)
+REVOKE = describe("DELETE", ONE, "End a key; the server refuses it within seconds", Answer[str])
+KEY_CALLS = (LIST, CREATE, LIMIT, REVOKE)
 
 
 class KeyCalls:
@@ -35,15 +44,10 @@ class KeyCalls:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def operations(self) -> Iterator[Operation]:
+    def operations(self) -> Sequence[Operation]:
         """What can be done with keys."""
-        of, one = self._gate.operation, "/keys/{key}"
-        yield of("GET", "/keys", "List keys, oldest first, revoked ones too, in pages", self.list, Listed[Key],
-                 query=OwnedQuery, cost=LIST_COST)  # fmt: skip
-        yield of("POST", "/keys", "Make a key, which is shown this once", self.create, Answer[NewKey],
-                 body=KeyBody, status=201)  # fmt: skip
-        yield of("PATCH", one, "Change a key's rate limit", self.limit, Answer[str], body=KeyLimitBody)
-        yield of("DELETE", one, "End a key; the server refuses it within seconds", self.revoke, Answer[str])
+        handlers = (self.list, self.create, self.limit, self.revoke)
+        return [self._gate.serve(*each) for each in zip(KEY_CALLS, handlers, strict=True)]
 
     async def list(self, request: Request, actor: Actor) -> Response:
         """The keys of one account or of all."""

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from modelyard.accounts.aliases import Aliases
 from modelyard.control.plane import Plane
 from modelyard.gateway.operation import Operation
-from modelyard.gateway.surfaces.admin.accounts import AccountCalls
-from modelyard.gateway.surfaces.admin.aliases import AliasCalls
+from modelyard.gateway.surfaces.admin.accounts import ACCOUNT_CALLS, AccountCalls
+from modelyard.gateway.surfaces.admin.aliases import ALIAS_CALLS, AliasCalls
 from modelyard.gateway.surfaces.admin.gate import Gate
-from modelyard.gateway.surfaces.admin.keys import KeyCalls
-from modelyard.gateway.surfaces.admin.server import ServerCalls
+from modelyard.gateway.surfaces.admin.keys import KEY_CALLS, KeyCalls
+from modelyard.gateway.surfaces.admin.server import SERVER_CALLS, ServerCalls
 from modelyard.jobs.queue import Jobs
 from modelyard.store.store import Store
 
+ADMIN_CALLS = (*ACCOUNT_CALLS, *KEY_CALLS, *ALIAS_CALLS, *SERVER_CALLS)
+"""All of them, described."""
+
 
 def admin_operations(gate: Gate, aliases: Aliases, jobs: Jobs, plane: Plane, store: Store) -> Iterator[Operation]:
-    """All of them."""
+    """All of them, with what answers them."""
     yield from AccountCalls(gate).operations()
     yield from KeyCalls(gate).operations()
     yield from AliasCalls(gate, aliases).operations()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,7 +31,7 @@ from modelyard.gateway.shapes.admin import (
 from modelyard.gateway.shapes.base import Answer
 from modelyard.gateway.shapes.jobs import Job, JobAnswer, show_job, show_progress
 from modelyard.gateway.surfaces.admin.accounts import LIST_COST
-from modelyard.gateway.surfaces.admin.gate import Gate
+from modelyard.gateway.surfaces.admin.gate import Gate, describe
 from modelyard.gateway.surfaces.admin.pages import answer_page
 from modelyard.jobs.queue import Jobs
 from modelyard.records import audit
@@ -43,6 +43,52 @@ PRUNE_COST = 50.0
 """It looks at every file of the cache."""
 
 
+SERVER_CALLS = (
+    describe(
+        "GET",
+        "/jobs",
+        "List the jobs of one account or of all, the latest changed first",
+        Answer[Sequence[Job]],
+        query=AllJobsQuery,
+        cost=LIST_COST,
+    ),
+    describe("POST", "/jobs", "Have a model fetched and measured for an account", JobAnswer, body=AskBody),
+    describe(
+        "GET",
+        "/cache",
+        "List the models on the server's disk, in pages",
+        Listed[CachedModel],
+        query=PagedQuery,
+        cost=PRUNE_COST,
+    ),
+    describe(
+        "DELETE",
+        "/cache",
+        "Remove a model's files, unless they are in use",
+        Answer[Sequence[CachedModel]],
+        query=CacheQuery,
+        cost=PRUNE_COST,
+    ),
+    describe(
+        "POST",
+        "/cache/prune",
+        "Remove models that nobody uses, those unused for longest first",
+        Answer[Sequence[CachedModel]],
+        body=PruneBody,
+        cost=PRUNE_COST,
+    ),
+    describe("GET", "/nodes", "List the machines that replicas run on", Answer[Sequence[Node]]),
+    describe(
+        "GET",
+        "/audit",
+        "Read who has changed what, oldest first",
+        Answer[Sequence[AuditLine]],
+        query=AuditQuery,
+        cost=LIST_COST,
+    ),
+)
+
+
 class ServerCalls:
     """Handlers over one server's jobs, disk and machines."""
 
@@ -52,22 +98,18 @@ class ServerCalls:
         self._table = table
         self._plane = plane
 
-    def operations(self) -> Iterator[Operation]:
+    def operations(self) -> Sequence[Operation]:
         """What can be asked and done."""
-        of = self._gate.operation
-        yield of("GET", "/jobs", "List the jobs of one account or of all, the latest changed first", self.list_jobs,
-                 Answer[Sequence[Job]], query=AllJobsQuery, cost=LIST_COST)  # fmt: skip
-        yield of("POST", "/jobs", "Have a model fetched and measured for an account", self.ask, JobAnswer,
-                 body=AskBody)  # fmt: skip
-        yield of("GET", "/cache", "List the models on the server's disk, in pages", self.list_cache,
-                 Listed[CachedModel], query=PagedQuery, cost=PRUNE_COST)  # fmt: skip
-        yield of("DELETE", "/cache", "Remove a model's files, unless they are in use", self.remove,
-                 Answer[Sequence[CachedModel]], query=CacheQuery, cost=PRUNE_COST)  # fmt: skip
-        yield of("POST", "/cache/prune", "Remove models that nobody uses, those unused for longest first", self.prune,
-                 Answer[Sequence[CachedModel]], body=PruneBody, cost=PRUNE_COST)  # fmt: skip
-        yield of("GET", "/nodes", "List the machines that replicas run on", self.list_nodes, Answer[Sequence[Node]])
-        yield of("GET", "/audit", "Read who has changed what, oldest first", self.list_audit,
-                 Answer[Sequence[AuditLine]], query=AuditQuery, cost=LIST_COST)  # fmt: skip
+        handlers = (
+            self.list_jobs,
+            self.ask,
+            self.list_cache,
+            self.remove,
+            self.prune,
+            self.list_nodes,
+            self.list_audit,
+        )
+        return [self._gate.serve(*each) for each in zip(SERVER_CALLS, handlers, strict=True)]
 
     async def list_jobs(self, request: Request, actor: Actor) -> Answer[Sequence[Job]]:
         """Jobs."""
