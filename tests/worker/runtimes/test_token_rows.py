@@ -13,6 +13,7 @@ from transformers import GenerationConfig
 
 from modelyard.protocol import CacheUse
 from modelyard.tasks.token_model import Chosen
+from modelyard.worker.runtimes.kept_prefixes import MOST_SPARE
 from modelyard.worker.runtimes.token_architectures import allows_rows
 from modelyard.worker.runtimes.token_rows import TokenRows
 from tests.builders.families import spread
@@ -198,6 +199,33 @@ def test_what_another_row_began_with_is_not_read_again(name: str) -> None:
     loop.finish()
     assert loop.spared() == [0, 70 + NEW_TOKENS - 1, 50 - 3, 0]
     check_same(model, prompts, loop.texts, expected)
+
+
+def test_a_long_row_that_lies_alone_is_kept_without_a_copy() -> None:
+    model = build("gpt2")
+    (long, more, short) = some_prompts(600, 9, 70)
+    rows = rows_of(model)
+    loop = Loop(rows)
+    loop.read({0: short}, 1000)
+    loop.read({1: long}, 1000)
+    batches = {batch.rows[0].prompt_tokens: batch for batch in rows._stepped}
+    places = {length: [layer.keys.data_ptr() for layer in batch.cache.layers] for length, batch in batches.items()}
+    allocated = batches[600].cache.columns_with(0)
+    loop.finish()
+    kept = {len(row.ids): row for row in rows._kept}
+    spans = {length: row.parts[0][0].untyped_storage().data_ptr() for length, row in kept.items()}
+    assert spans[600 + NEW_TOKENS - 1] == places[600][0]
+    assert spans[70 + NEW_TOKENS - 1] != places[70][0]
+    assert rows._kept.tokens == allocated + 70 + NEW_TOKENS - 1
+    assert allocated <= MOST_SPARE * 600
+    turn = [*long, *loop.texts[1], *more]
+    loop.read({2: turn}, 1000)
+    loop.finish()
+    assert loop.spared()[2] == 600 + NEW_TOKENS - 1
+    check_same(model, [long, turn], {0: loop.texts[1], 1: loop.texts[2]}, [
+        alone(model, long, do_sample=False), alone(model, turn, do_sample=False),
+    ])  # fmt: skip
+    assert rows._kept.tokens == sum(row.tokens for row in rows._kept)
 
 
 def test_what_was_of_use_the_longest_time_ago_makes_room() -> None:

@@ -20,7 +20,15 @@ from modelyard.worker.runtimes.adapter_layers import LoraWeights, beside_rows
 from modelyard.worker.runtimes.failures import batch_errors
 from modelyard.worker.runtimes.generation_settings import resolve_settings
 from modelyard.worker.runtimes.grammars import Grammars
-from modelyard.worker.runtimes.kept_prefixes import FEWEST_SHARED, KeptPrefixes, KeptRow, Parts, count_common
+from modelyard.worker.runtimes.kept_prefixes import (
+    FEWEST_SHARED,
+    MOST_COPIED,
+    MOST_SPARE,
+    KeptPrefixes,
+    KeptRow,
+    Parts,
+    count_common,
+)
 from modelyard.worker.runtimes.row_cache import GROWTH, RowCache
 from modelyard.worker.runtimes.token_choice import (
     ChoicePlan,
@@ -260,13 +268,17 @@ class TokenRows:
         batch, ids = row.batch, row.ids[: row.read]
         if not self._keeps or batch is None or row.choosing.place > 0 or not self._kept.wants(ids, row.weights):
             return
-        room = self._cache_bytes // max(1, self._column_bytes) - self._columns(1) - len(ids)
+        held = batch.cache.columns_with(0)
+        takes_over = len(batch.rows) == 1 and len(ids) > MOST_COPIED and held <= MOST_SPARE * len(ids)
+        room = self._cache_bytes // max(1, self._column_bytes) - self._columns(1) - (0 if takes_over else len(ids))
         if room < 0:
             return
         self._kept.drop_until(room)
         with torch.inference_mode():
-            parts = [(keys.clone(), values.clone()) for keys, values in batch.cache.parts_of(batch.rows.index(row))]
-        self._kept.keep(KeptRow(ids, parts, row.weights))
+            parts = batch.cache.parts_of(batch.rows.index(row))
+            if not takes_over:
+                parts = [(keys.clone(), values.clone()) for keys, values in parts]
+        self._kept.keep(KeptRow(ids, parts, held if takes_over else len(ids), row.weights))
         self._keepings += 1
 
     # --- batches ---
