@@ -18,7 +18,7 @@ from statistics import median
 import psutil
 
 from benchmarks.models import ensure_model
-from benchmarks.report import at_most
+from benchmarks.report import at_most, rounds
 from tests.e2e.loadgen import post_each
 from tests.serving import Server
 
@@ -26,7 +26,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 MODEL = "bench/classifier"
 BOOTED = "bench/gpt2-124m"
 TEXT = "the cat sat on the mat and looked at the dog"
-PAIRS = 25
+PAIRS = rounds(25)
 REQUESTS = {1: 400, 64: 1600}
 BOOTS = 2
 RESAMPLES = 5000

@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 from benchmarks.models import ensure_model
-from benchmarks.report import ratio, spread
+from benchmarks.report import ratio, rounds, spread
 
 MODEL = "bench/gpt2-124m"
-ROUNDS = 7
+ROUNDS = rounds(7)
 PROMPT = "Once upon a time"
 
 FRESH = """

@@ -9,9 +9,9 @@ import time
 from typing import Any
 
 from benchmarks.gguf import GIB, gguf_spec, torch_spec
-from benchmarks.report import ratio, spread
+from benchmarks.report import ratio, rounds, spread
 
-CLIENTS, TOKENS, ROUNDS = 16, 48, 5
+CLIENTS, TOKENS, ROUNDS = 16, 48, rounds(5)
 SCHEMA = {
     "type": "object",
     "properties": {

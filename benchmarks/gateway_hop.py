@@ -15,11 +15,11 @@ from typing import Any
 import uvloop
 
 from benchmarks.models import ensure_model
-from benchmarks.report import at_most
+from benchmarks.report import at_most, rounds
 
 MODEL = "bench/classifier"
 TEXT = "the cat sat on the mat and looked at the dog"
-ROUNDS = 5
+ROUNDS = rounds(5)
 SECONDS = 4
 CONNECTIONS = 64
 """Open over HTTP; at half of the peak, few of them are in use at once."""

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.models import ensure_model
-from benchmarks.report import ratio, spread
+from benchmarks.report import ratio, rounds, spread
 
 MODEL = "bench/classifier"
 TEXT = "the cat sat on the mat and looked at the dog"
-ROUNDS = 5
+ROUNDS = rounds(5)
 REQUESTS = 1500
 
 

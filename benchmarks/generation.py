@@ -15,10 +15,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks.models import cache_dir
-from benchmarks.report import at_most, ratio, spread
+from benchmarks.report import at_most, ratio, rounds, spread
 
 MODEL = "bench/llama-27m"
-ROUNDS = 3
+ROUNDS = rounds(3)
 ROWS = 16
 PROMPT_TOKENS = 30
 NEW_TOKENS = 32

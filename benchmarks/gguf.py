@@ -17,12 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import ratio, spread
+from benchmarks.report import ratio, rounds, spread
 
 QUESTION = "Tell me a story about a fox who lived in the old forest by the river."
 CLIENTS = 16
 TOKENS, TOKENS_OF_MANY = 96, 48
-BOOTS, ROUNDS = 5, 3
+BOOTS, ROUNDS = rounds(5), rounds(3)
 BOOT_AT_MOST_S, MEMORY_AT_MOST_MB = 1.0, 300
 ONE_AT_LEAST, MANY_AT_LEAST, OF_DIRECT_AT_LEAST = 5.0, 1.1, 0.95
 GIB, MIB = 1024**3, 1024**2

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.models import cache_dir
-from benchmarks.report import ratio, spread
+from benchmarks.report import ratio, rounds, spread
 
 MODEL = "bench/classifier-4x256"
 SIZES = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024,
@@ -17,7 +17,7 @@ SIZES = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "
 CLIENTS = 64
 REQUESTS = 256
 FIRST_COME = 32
-ROUNDS = 5
+ROUNDS = rounds(5)
 
 
 def run() -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.models import cache_dir
-from benchmarks.report import ratio, spread
+from benchmarks.report import ratio, rounds, spread
 from tests.builders import real
 
 EMBEDDER, GENERATOR = real.MINILM, real.SMOLLM2
@@ -26,7 +26,7 @@ SENTENCE = "the cat sat on the mat and looked at the dog that was asleep by the 
 LONG = " ".join(["fox"] * 126)
 PROMPT = "Once upon a time there was a small fox who lived in the old forest"
 TOKENS = 48
-ROUNDS = 5
+ROUNDS = rounds(5)
 REQUESTS = 40
 MADE_WITHIN_S = 180.0
 EMBEDDER_SPEED, GENERATOR_SPEED, GENERATOR_MEMORY = 2.2, 2.5, 0.55

@@ -6,6 +6,7 @@ Owns the list of what was held against a bound in this process.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,17 +50,22 @@ class Bounds:
         head = "| benchmark | figure | aimed at | this run | |\n|---|---|---|---|---|"
         return "\n".join([head, *(bound.row for bound in self.all), ""])
 
-    def write(self, how: str) -> None:
-        """Prints all, and writes them to `results`. `how`: when, and on what machine."""
+    def write(self, how: str) -> str:
+        """Writes all that were checked so far to `results`; the page. `how`: when, and on what machine."""
         missed = sum(not bound.kept for bound in self.all)
         page = f"# Targets\n\n{how}; {missed} of {len(self.all)} missed.\n\n{self.table()}"
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "targets.md").write_text(page)
         (RESULTS / "targets.json").write_text(json.dumps([asdict(bound) for bound in self.all], indent=1) + "\n")
-        print(f"\n{page}", flush=True)
+        return page
 
 
 BOUNDS = Bounds()
+
+
+def rounds(usual: int) -> int:
+    """How many rounds a benchmark takes: as many as usual, or BENCH_ROUNDS where that is fewer."""
+    return max(1, min(usual, int(os.environ.get("BENCH_ROUNDS", usual))))
 
 
 def spread(values: Sequence[float], unit: str = "ms") -> str:

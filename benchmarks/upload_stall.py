@@ -19,11 +19,11 @@ from statistics import quantiles
 from typing import Any
 
 from benchmarks.models import ensure_model
-from benchmarks.report import ratio, spread
+from benchmarks.report import ratio, rounds, spread
 
 TEXT_MODEL, IMAGE_MODEL = "bench/classifier", "bench/vit"
 FILE_BYTES = 40 * 1000**2
-ROUNDS = 5
+ROUNDS = rounds(5)
 REQUESTS = 400
 AT_MOST = 3.0
 

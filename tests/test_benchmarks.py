@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as xml
 from dataclasses import replace
+from pathlib import Path
 
+import httpx
 import pytest
 
+from benchmarks import report
+from benchmarks.peers.comparison import told
 from benchmarks.peers.load import Figures, Load, Took, figures_of, percentile
 from benchmarks.peers.peers import ALONE, OURS, OWN
 from benchmarks.peers.results import check, plot, table
 from benchmarks.peers.rows import ROWS, Row
 from benchmarks.peers.targets import Case, Medians
-from benchmarks.report import Bounds
+from benchmarks.report import Bounds, rounds
 
 ECHO = next(row for row in ROWS if row.name == "ECHO")
 FIGURES = Figures(rate=100.0, p50_ms=2.0, p99_ms=9.0, first_ms=30.0)
@@ -75,3 +80,39 @@ def test_figures_of_streams_count_what_ended_and_when_the_first_came() -> None:
 def test_percentiles_are_read_in_the_units_that_wrk_writes() -> None:
     text = "  Latency Distribution\n     50%  180.00us\n     99%    1.32s \n"
     assert (percentile(text, 50), percentile(text, 99)) == (0.18, 1320.0)
+
+
+def test_one_setting_cuts_the_rounds_of_every_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BENCH_ROUNDS", raising=False)
+    assert rounds(5) == 5
+    monkeypatch.setenv("BENCH_ROUNDS", "1")
+    assert rounds(5) == 1
+    monkeypatch.setenv("BENCH_ROUNDS", "9")
+    assert rounds(5) == 5
+
+
+def test_what_was_checked_so_far_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "results")
+    bounds = Bounds()
+    bounds.check("one", "1 x", "at most 2", kept=True)
+    bounds.write("today: one")
+    bounds.check("other", "3 x", "at most 2", kept=False)
+    page = bounds.write("today: one, other")
+    assert (tmp_path / "results/targets.md").read_text() == page
+    assert "1 of 2 missed" in page
+    assert [each["kept"] for each in json.loads((tmp_path / "results/targets.json").read_text())] == [True, False]
+
+
+def test_a_row_that_fails_costs_its_own_figures_only(capsys: pytest.CaptureFixture[str]) -> None:
+    for error in (
+        AssertionError("no answer"),
+        RuntimeError("pip"),
+        FileNotFoundError("wrk"),
+        httpx.ReadTimeout("slow"),
+    ):
+        with told("ECHO"):
+            raise error
+    assert capsys.readouterr().out.count("ECHO failed") == 4
+    assert {bound.figure for bound in check(ECHO, {})} == {"none"}
+    xml.fromstring(plot({ECHO: {}}))
+    assert "## ECHO" in table(ECHO, {})

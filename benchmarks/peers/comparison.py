@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+import httpx
+
 from benchmarks.peers.load import Figures, Load, load
 from benchmarks.peers.peers import ALONE, MEASURED, OURS
 from benchmarks.peers.results import table, write
@@ -40,9 +42,15 @@ def run() -> bool:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as an error: what was started is ended
     names = os.environ.get("BENCH_ROWS", "").upper().split()
     rows = [row for row in ROWS if not names or row.name in names]
-    environments(rows)
+    for name, make in environments(rows).items():
+        with told(name):
+            make()
+    medians: dict[Row, Medians] = {row: {} for row in rows}
     with tempfile.TemporaryDirectory() as folder:
-        return write({row: run_row(row, Path(folder)) for row in rows})
+        for row in rows:
+            with told(row.name):
+                medians[row] = run_row(row, Path(folder))
+    return write(medians)
 
 
 def run_row(row: Row, folder: Path) -> Medians:
@@ -105,10 +113,10 @@ def alone(row: Row) -> Mapping[Case, Figures]:
 
 @contextmanager
 def told(name: str) -> Iterator[None]:
-    """A block in which a server may fail: the others' figures are not lost for it, and it has none."""
+    """A block in which a server, or a row, may fail: the others' figures are not lost for it, and it has none."""
     try:
         yield
-    except (AssertionError, RuntimeError, subprocess.SubprocessError):
+    except (AssertionError, RuntimeError, OSError, httpx.HTTPError, subprocess.SubprocessError):
         print(f"  {name} failed:\n{traceback.format_exc()}", flush=True)
 
 

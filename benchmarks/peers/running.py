@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -195,10 +196,14 @@ def run_alone(row: Row) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def environments(rows: Sequence[Row]) -> None:
-    """Makes what is not there yet, before anything is measured."""
-    for row in rows:
-        if not any((row.folder / name).exists() for name in ("config.json", "README.md")):
-            row.make(row.folder)
-        for peer in row.peers:
-            ensure_environment(peer.environment)
+def environments(rows: Sequence[Row]) -> Mapping[str, Callable[[], object]]:
+    """What makes the models and the peers' environments that are not there yet, by name."""
+    models = {row.model: partial(ensure_row_model, row) for row in rows}
+    peers = {peer.environment: partial(ensure_environment, peer.environment) for row in rows for peer in row.peers}
+    return {**models, **peers}
+
+
+def ensure_row_model(row: Row) -> None:
+    """Makes a row's model, unless it is there."""
+    if not any((row.folder / name).exists() for name in ("config.json", "README.md")):
+        row.make(row.folder)
