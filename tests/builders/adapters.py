@@ -15,6 +15,13 @@ CAUSAL = library.AutoModelForCausalLM
 BASE_ID = "tests/base"
 
 
+def peft_config(kind: str, **settings: Any) -> Any:
+    """Of an adapter of one of PEFT's kinds. Importing PEFT takes a second: who makes no adapter does without."""
+    import peft
+
+    return getattr(peft, kind)(**settings)
+
+
 def make_adapter(
     base: Path,
     folder: Path,

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import peft
 import pytest
 
 from modelyard.tasks.shared.detokenizer import Detokenizer
-from tests.builders.adapters import greedy, make_adapter, merged
+from tests.builders.adapters import greedy, make_adapter, merged, peft_config
 from tests.builders.kept import build
 from tests.builders.real import SMOLLM2, smollm2
 from tests.peaks import total_bytes
@@ -30,12 +29,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models = tmp_path_factory.mktemp("models")
     base = build("llama_chat", models / BASE)
     lora = {"r": 4, "task_type": "CAUSAL_LM", "lora_alpha": 8}
-    make_adapter(base, models / TUNED, peft.LoraConfig(target_modules=["q_proj", "v_proj"], **lora), base_id=BASE)
+    make_adapter(
+        base, models / TUNED, peft_config("LoraConfig", target_modules=["q_proj", "v_proj"], **lora), base_id=BASE
+    )
     for seed, model_id in enumerate(MORE, 1):
-        config = peft.LoraConfig(target_modules=["q_proj", "down_proj"], **lora)
+        config = peft_config("LoraConfig", target_modules=["q_proj", "down_proj"], **lora)
         make_adapter(base, models / model_id, config, base_id=BASE, seed=seed)
     other = build("gpt2", tmp_path_factory.mktemp("elsewhere") / "tests" / "gpt2")
-    make_adapter(other, models / ALIEN, peft.LoraConfig(target_modules=["c_attn"], **lora), base_id=BASE)
+    make_adapter(other, models / ALIEN, peft_config("LoraConfig", target_modules=["c_attn"], **lora), base_id=BASE)
     return models
 
 
@@ -99,7 +100,9 @@ def test_a_real_base_and_four_adapters_share_one_process(tmp_path: Path, shared_
     base = smollm2()
     adapters = [f"tuned/smollm2-{number}" for number in range(4)]
     for number, model_id in enumerate(adapters):
-        config = peft.LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+        config = peft_config(
+            "LoraConfig", r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
+        )
         make_adapter(base, tmp_path / model_id, config, base_id=SMOLLM2, seed=number, scale=0.05)
     (tmp_path / SMOLLM2).parent.mkdir()
     (tmp_path / SMOLLM2).symlink_to(base)

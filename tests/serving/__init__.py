@@ -37,8 +37,9 @@ which takes 20 ms of CPU time."""
 PORTS, PORT_SHARES = range(10_016, 32_000), 16
 """Source: ip_local_port_range in ip(7), which begins at 32768."""
 SHARE_OF_WAIT, SELDOM_S = 1 / 30, 0.2
-WARM_EVERY_S = 0.2
-"""Each question whether a server is warm takes 10 ms of CPU time, here and there; it is so after seconds."""
+UP_EVERY_S, WARM_EVERY_S = 0.1, 0.4
+"""Each question whether a server is up or warm takes 10 ms of CPU time, here and there. It is up after one second, warm
+after some."""
 ONE_FORM = {"MODELYARD_RUNTIME": "original"}
 """Jobs of servers in tests measure models as they are: to make another form of each takes ten seconds."""
 ENDLESS = ("tiny/t5", {"max_new_tokens": 20_000, "min_new_tokens": 20_000, "do_sample": False})
@@ -193,7 +194,7 @@ class Server:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._environ, stdout=log, stderr=log)
         try:
-            wait_until(lambda: self.is_up(warm=False), START_DEADLINE_S)
+            wait_until(lambda: self.is_up(warm=False), START_DEADLINE_S, every_s=UP_EVERY_S)
             if warm:
                 wait_until(lambda: self.is_up(warm=True), START_DEADLINE_S, every_s=WARM_EVERY_S)
         except AssertionError as error:

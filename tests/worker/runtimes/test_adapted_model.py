@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import peft
 import pytest
 import torch
 import transformers as library
@@ -19,7 +18,7 @@ from modelyard.errors import ModelRefused
 from modelyard.worker.runtimes.adapted_model import AdaptedModel, load_beside
 from modelyard.worker.runtimes.token_rows import TokenRows
 from modelyard.worker.runtimes.transformers import TransformersModel, load_model
-from tests.builders.adapters import change_config, greedy, make_adapter, merged
+from tests.builders.adapters import change_config, greedy, make_adapter, merged, peft_config
 from tests.worker.runtimes.test_adapters import TEXT, grown, lora, tokens, with_another_weight, without_weight
 
 Folder = Callable[[str], Path]
@@ -61,7 +60,7 @@ CONFIGS: dict[str, tuple[str, Callable[[], Any]]] = {
     "last layer": ("llama_chat", lambda: lora(target_modules=["q_proj", "lm_head"])),
     "gpt2, layers the other way round": (
         "gpt2",
-        lambda: peft.LoraConfig(r=4, lora_alpha=8, target_modules=["c_attn", "c_fc"], task_type="CAUSAL_LM"),
+        lambda: peft_config("LoraConfig", r=4, lora_alpha=8, target_modules=["c_attn", "c_fc"], task_type="CAUSAL_LM"),
     ),
 }
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import peft
 import pytest
 import torch
 import transformers as library
@@ -17,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from modelyard.errors import ModelRefused
 from modelyard.worker.runtimes.adapters import load_adapted_model
-from tests.builders.adapters import change_config, greedy, make_adapter, merged
+from tests.builders.adapters import change_config, greedy, make_adapter, merged, peft_config
 
 TEXT = "The quick brown fox"
 LLAMA = {"target_modules": ["q_proj", "v_proj", "down_proj"], "task_type": "CAUSAL_LM"}
@@ -25,7 +24,7 @@ Folder = Callable[[str], Path]
 
 
 def lora(**more: Any) -> Any:
-    return peft.LoraConfig(**{"r": 4, "lora_alpha": 8, **LLAMA, **more})
+    return peft_config("LoraConfig", **{"r": 4, "lora_alpha": 8, **LLAMA, **more})
 
 
 def tokens(model: Any, text: str = TEXT, count: int = 12) -> list[int]:
@@ -45,16 +44,16 @@ CONFIGS = {
     "some-layers": lambda: lora(layers_to_transform=[1]),
     "regular-expression": lambda: lora(target_modules=r".*\.1\.self_attn\.(q|k)_proj"),
     "all-linear": lambda: lora(target_modules="all-linear"),
-    "ia3": lambda: peft.IA3Config(**LLAMA, feedforward_modules=["down_proj"]),
-    "loha": lambda: peft.LoHaConfig(r=4, **LLAMA),
-    "lokr": lambda: peft.LoKrConfig(r=4, **LLAMA),
-    "adalora": lambda: peft.AdaLoraConfig(init_r=4, target_r=2, total_step=10, **LLAMA),
-    "oft": lambda: peft.OFTConfig(r=0, oft_block_size=4, **LLAMA),
-    "boft": lambda: peft.BOFTConfig(boft_block_size=4, **LLAMA),
-    "vera": lambda: peft.VeraConfig(r=4, task_type="CAUSAL_LM", target_modules=["q_proj", "o_proj"]),
-    "fourierft": lambda: peft.FourierFTConfig(n_frequency=20, **LLAMA),
-    "hra": lambda: peft.HRAConfig(r=4, **LLAMA),
-    "ln_tuning": lambda: peft.LNTuningConfig(task_type="CAUSAL_LM", target_modules=["input_layernorm"]),
+    "ia3": lambda: peft_config("IA3Config", **LLAMA, feedforward_modules=["down_proj"]),
+    "loha": lambda: peft_config("LoHaConfig", r=4, **LLAMA),
+    "lokr": lambda: peft_config("LoKrConfig", r=4, **LLAMA),
+    "adalora": lambda: peft_config("AdaLoraConfig", init_r=4, target_r=2, total_step=10, **LLAMA),
+    "oft": lambda: peft_config("OFTConfig", r=0, oft_block_size=4, **LLAMA),
+    "boft": lambda: peft_config("BOFTConfig", boft_block_size=4, **LLAMA),
+    "vera": lambda: peft_config("VeraConfig", r=4, task_type="CAUSAL_LM", target_modules=["q_proj", "o_proj"]),
+    "fourierft": lambda: peft_config("FourierFTConfig", n_frequency=20, **LLAMA),
+    "hra": lambda: peft_config("HRAConfig", r=4, **LLAMA),
+    "ln_tuning": lambda: peft_config("LNTuningConfig", task_type="CAUSAL_LM", target_modules=["input_layernorm"]),
 }
 
 
@@ -81,8 +80,8 @@ def test_greedy_tokens_are_those_of_the_merged_model(name: str, model_folder: Fo
 
 def test_a_classifier_has_the_labels_that_its_adapter_was_trained_for(model_folder: Folder, tmp_path: Path) -> None:
     base, kind = model_folder("bert_masked_lm"), library.AutoModelForSequenceClassification
-    config = peft.LoraConfig(
-        r=4, target_modules=["query"], task_type="SEQ_CLS", modules_to_save=["classifier", "pooler"]
+    config = peft_config(
+        "LoraConfig", r=4, target_modules=["query"], task_type="SEQ_CLS", modules_to_save=["classifier", "pooler"]
     )
     folder = make_adapter(base, tmp_path / "adapter", config, kind=kind, num_labels=3)
 
@@ -98,7 +97,7 @@ def test_a_classifier_has_the_labels_that_its_adapter_was_trained_for(model_fold
 
 def test_a_classifier_without_its_last_layer_is_refused(model_folder: Folder, tmp_path: Path) -> None:
     base, kind = model_folder("bert_masked_lm"), library.AutoModelForSequenceClassification
-    folder = make_adapter(base, tmp_path / "adapter", peft.LoraConfig(target_modules=["query"]), kind=kind)
+    folder = make_adapter(base, tmp_path / "adapter", peft_config("LoraConfig", target_modules=["query"]), kind=kind)
 
     with pytest.raises(ModelRefused, match=r"no weights for .*classifier"):
         load_adapted_model(folder, base, ("sequence-classification",))
@@ -106,7 +105,7 @@ def test_a_classifier_without_its_last_layer_is_refused(model_folder: Folder, tm
 
 def test_an_encoder_gives_the_states_of_the_merged_one(model_folder: Folder, tmp_path: Path) -> None:
     base, kind = model_folder("bert_encoder"), library.AutoModel
-    config = peft.LoraConfig(r=4, target_modules=["query", "value"], task_type="FEATURE_EXTRACTION")
+    config = peft_config("LoraConfig", r=4, target_modules=["query", "value"], task_type="FEATURE_EXTRACTION")
     folder = make_adapter(base, tmp_path / "adapter", config, kind=kind)
 
     model = load_adapted_model(folder, base, ("base",))
