@@ -117,3 +117,14 @@ def test_the_operator_lists_the_jobs_of_all(elsewhere: Inside, server: Server) -
     everybody = json.loads(elsewhere.ok("jobs", "--all", "--url", server.url, "--json"))
     assert json.loads(elsewhere.ok("jobs", "--account", "admin", "--url", server.url, "--json")) == everybody
     assert "No account is called carl" in elsewhere.problem("jobs", "--account", "carl", "--url", server.url)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a b?c#d", "%2e%2e", "é"])
+def test_an_account_of_any_name_is_administered_elsewhere(elsewhere: Inside, server: Server, name: str) -> None:
+    there = Place(elsewhere, "--server", server.url)
+    there.ok("accounts", "create", name)
+    there.ok("accounts", "set", name, "--max-models", "3")
+    assert there.ok("accounts", "credit", name, "2") == "2.00\n"
+    (listed,) = [each for each in json.loads(there.ok("accounts", "ls", "--json")) if each["name"] == name]
+    assert (listed["max_models"], listed["credit_usd"]) == (3, "2.00")
+    assert "No account is called no/body" in there.problem("accounts", "set", "no/body", "--max-models", "3")

@@ -15,6 +15,7 @@ from modelyard.accounts.cache_administration import ListedModel
 from modelyard.cli.client import ADMIN, Client
 from modelyard.clock import iso
 from modelyard.config import FIRST_ACCOUNT
+from modelyard.errors import UnknownAccount, UnknownKey
 from modelyard.money import usd
 from modelyard.records.accounts import Account, AccountLimits, Key
 from modelyard.records.aliases import Alias
@@ -53,11 +54,13 @@ class RemoteAdministration:
         if "monthly_limit_nano" in limits:
             limit = limits["monthly_limit_nano"]
             body["monthlyLimitUsd"] = None if limit is None else usd(limit)
-        return read_account(self._ask("PATCH", f"accounts/{quoted(name_or_id)}/limits", body))
+        return read_account(self._ask("PATCH", f"accounts/{self._account_part(name_or_id)}/limits", body))
 
     def add_credit(self, name_or_id: str, amount_nano: int) -> Account:
         """Adds to what an account has paid in advance."""
-        return read_account(self._ask("POST", f"accounts/{quoted(name_or_id)}/credit", {"usd": usd(amount_nano)}))
+        return read_account(
+            self._ask("POST", f"accounts/{self._account_part(name_or_id)}/credit", {"usd": usd(amount_nano)})
+        )
 
     # --- keys ---
 
@@ -72,11 +75,11 @@ class RemoteAdministration:
 
     def revoke_key(self, id_or_prefix: str) -> None:
         """Ends a key that is in use."""
-        self._ask("DELETE", f"keys/{quoted(id_or_prefix)}")
+        self._ask("DELETE", f"keys/{self._key_part(id_or_prefix)}")
 
     def set_rate_limit(self, id_or_prefix: str, rate_limit: int | None) -> None:
         """Changes how many requests a minute a key may make."""
-        self._ask("PATCH", f"keys/{quoted(id_or_prefix)}", {"rateLimit": rate_limit})
+        self._ask("PATCH", f"keys/{self._key_part(id_or_prefix)}", {"rateLimit": rate_limit})
 
     # --- aliases ---
 
@@ -123,6 +126,24 @@ class RemoteAdministration:
 
     # --- the wire ---
 
+    def _account_part(self, name_or_id: str) -> str:
+        """An account in a path: its id, where its name is no part of one."""
+        if is_part(name_or_id):
+            return quoted(name_or_id)
+        for each in self._pages("accounts"):
+            if each["name"] == name_or_id:
+                return quoted(each["id"])
+        raise UnknownAccount(f"No account is called {name_or_id}.", account=name_or_id)
+
+    def _key_part(self, id_or_prefix: str) -> str:
+        """A key in a path: its id, where its first characters are no part of one."""
+        if is_part(id_or_prefix):
+            return quoted(id_or_prefix)
+        for each in self._pages("keys"):
+            if each["prefix"] == id_or_prefix and each["revoked"] is None:
+                return quoted(each["id"])
+        raise UnknownKey(f"No key that is in use has the id {id_or_prefix}.", key=id_or_prefix)
+
     def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None
     ) -> Any:
@@ -153,6 +174,11 @@ class RemoteCache:
         """Removes what nobody uses."""
         body = {"olderThanDays": older_than_days, "toBytes": to_bytes, "dryRun": dry_run}
         return [read_cached(each) for each in self._client.administer("POST", "cache/prune", body)]
+
+
+def is_part(text: str) -> bool:
+    """Whether a text can be a part of a path, quoted: a slash would part it, dots would lead elsewhere."""
+    return "/" not in text and text.strip(".") != ""
 
 
 def quoted(part: str) -> str:
