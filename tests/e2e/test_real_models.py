@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openai
 import pytest
 
 from tests.builders.real import MINILM, SMOLLM2, smollm2
+from tests.gateway.surfaces.openai.tool_sets import check_calls
 from tests.peaks import total_bytes
-from tests.serving import Server, wait_until
+from tests.serving import KEY, REQUEST_S, Server, wait_until
 
 PAIR = ("A man is eating food.", "A man is eating a piece of bread.")
 COSINE = 0.7553
@@ -40,6 +42,16 @@ def test_a_question_is_answered_whole_and_in_pieces(real_server: Server) -> None
     """The short form is in test_gguf: the same model in 4 bits, and the same answer."""
     smollm2()
     assert answers(real_server, SMOLLM2) == (ANSWER, ANSWER)
+
+
+@pytest.mark.verify(part="models")
+def test_demanded_calls_fit_fifty_drawn_sets_of_functions(real_server: Server) -> None:
+    """The short form is in tests/gateway/surfaces/openai/test_tools.py."""
+    smollm2()
+    url = f"{real_server.url}/v1"
+    with openai.OpenAI(base_url=url, api_key=KEY, timeout=REQUEST_S, max_retries=0) as client:
+        for seed in range(50):
+            check_calls(client, SMOLLM2, seed, temperature=0)
 
 
 def answers(server: Server, model_id: str) -> tuple[str, str]:

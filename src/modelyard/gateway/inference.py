@@ -93,7 +93,7 @@ class Inferences:
 
         async def refuse(error: BaseException) -> None:
             if not http.started:
-                payload = surface.error(error, headers["x-request-id"])
+                payload = surface.error(error, headers["x-request-id"], asked)
                 await http.send_json(status_of(error), payload, {**headers, **problem.headers_of(error)})
             elif http.streaming and (last := surface.stream_error(error, headers["x-request-id"], asked)):
                 http.streaming = False

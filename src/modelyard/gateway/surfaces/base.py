@@ -82,8 +82,9 @@ class Surface(ABC):
         """What a stream begins with, before its first piece."""
         return b""
 
-    def error(self, error: BaseException, request_id: str) -> bytes:
-        """The JSON body of an error, when nothing of the answer has been sent."""
+    def error(self, error: BaseException, request_id: str, asked: Any = None) -> bytes:
+        """The JSON body of an error, when nothing of the answer has been sent. `asked`: see UnifiedBody; None too,
+        where the request could not be read."""
         return msgspec.json.encode(self.error_shape.of(error, request_id))
 
     def stream_error(self, error: BaseException, request_id: str, asked: Any = None) -> bytes:

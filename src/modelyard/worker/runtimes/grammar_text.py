@@ -16,6 +16,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.shared.generation_params import TextForm
 from modelyard.tasks.shared.thinking import Thinking
 from modelyard.worker.runtimes.grammar_limits import check_size, limits
+from modelyard.worker.runtimes.schema_faults import find_fault
 
 JSON_BLANKS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """JSON as Python writes it, which models have read most of. Blanks wherever JSON allows them would let a model write
@@ -41,11 +42,9 @@ class Marks(NamedTuple):
 def write_grammar(form: TextForm, marks: Marks | None = None) -> str:
     """A form as a grammar; with `marks`, of an answer that may be thought about first. Raises InvalidRequest for one
     that cannot be read, or would take too long to."""
-    from llguidance import LLMatcher  # in 60 ms, by the first request that gives a form
-
     grammar = write_unread(form, marks)
-    if complaint := LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar), limits=limits()):
-        raise unreadable(form, complaint)
+    if complaint := find_complaint(grammar):
+        raise unreadable(form, complaint, find_place(form))
     return grammar
 
 
@@ -55,6 +54,20 @@ def write_unread(form: TextForm, marks: Marks | None = None) -> str:
     check_size(form)
     rules = write_rules(form)
     return HEADER + (rules if marks is None else write_thinking(rules, marks))
+
+
+def find_complaint(grammar: str) -> str:
+    """What the library has against a grammar; empty: nothing."""
+    from llguidance import LLMatcher  # in 60 ms, by the first request that gives a form
+
+    return str(LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar), limits=limits()))
+
+
+def find_place(form: TextForm) -> str:
+    """Where the fault of a schema lies that cannot be read, as a JSON pointer; empty: everywhere, or in no schema."""
+    if form.json_schema is None:
+        return ""
+    return find_fault(form.json_schema, lambda part: not find_complaint(HEADER + write_rules(TextForm(part))))
 
 
 class FormCheck:
@@ -127,10 +140,12 @@ def escape_slashes(regex: str) -> str:
     return escaped.replace("\n", r"\n").replace("\r", r"\r")
 
 
-def unreadable(form: TextForm, complaint: str) -> InvalidRequest:
-    """What is wrong with a form, in the first line of the library's words."""
+def unreadable(form: TextForm, complaint: str, place: str = "") -> InvalidRequest:
+    """What is wrong with a form, in the first line of the library's words. `place`: see `find_place`."""
     said = PLACE.sub("", first_line(complaint))
-    return InvalidRequest(f"{form.field}: cannot be followed: {said}", field=form.field)
+    where = {"place": place} if place else {}
+    told = f"{form.field}: cannot be followed: {f'at {place}: ' if place else ''}{said}"
+    return InvalidRequest(told, field=form.field, **where)
 
 
 def first_line(complaint: str) -> str:

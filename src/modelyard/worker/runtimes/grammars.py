@@ -17,7 +17,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.shared.generation_params import TextForm
 from modelyard.tasks.shared.thinking import find_opened
 from modelyard.worker.runtimes.grammar_limits import limits
-from modelyard.worker.runtimes.grammar_text import Marks, first_line, unreadable, write_unread
+from modelyard.worker.runtimes.grammar_text import Marks, find_place, first_line, unreadable, write_unread
 
 END_TOKENS = 16
 """Of a prompt, in which the mark lies that opens or closes the thinking."""
@@ -45,7 +45,7 @@ class Grammars:
         grammar = LLMatcher.grammar_from_lark(write_unread(form, self._marks_of(form, ends, prompt)))
         matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=limits())
         if matcher.is_error():
-            raise unreadable(form, matcher.get_error())
+            raise unreadable(form, matcher.get_error(), find_place(form))
         return GrammarProcessor(matcher, form, self._vocabulary, self._end, sorted(ends))
 
     def _marks_of(self, form: TextForm, ends: frozenset[int], prompt: Sequence[int]) -> Marks | None:

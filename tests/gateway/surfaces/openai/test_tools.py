@@ -14,6 +14,7 @@ import pytest
 
 from tests.builders.schemas import draw_schema
 from tests.builders.scripted import build_scripted
+from tests.gateway.surfaces.openai.tool_sets import check_calls
 from tests.serving import Server
 
 HELLO: list[Any] = [{"role": "user", "content": "How warm is it in Paris?"}]
@@ -121,6 +122,48 @@ def test_arguments_may_refer_to_their_own_definitions(client: openai.OpenAI, mod
         ).choices
         for name, arguments in plain(answer.message.tool_calls):
             (Trip if name == "go" else Place).model_validate(arguments)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_demanded_calls_fit_drawn_functions_and_stream_as_they_are(
+    client: openai.OpenAI, model: str, seed: int
+) -> None:
+    """Of random weights; of trained ones, and of many more sets, in `make verify`."""
+    check_calls(client, model, seed, temperature=1.0)
+
+
+def test_a_demanded_call_that_the_limit_cuts_is_none(client: openai.OpenAI, model: str) -> None:
+    asked: dict[str, Any] = {"model": model, "messages": HELLO, "tools": TOOLS, "tool_choice": "required"}
+    (choice,) = client.chat.completions.create(**asked, max_tokens=6).choices
+    assert (choice.finish_reason, choice.message.tool_calls) == ("length", None)
+    *_, last = client.chat.completions.create(**asked, max_tokens=6, stream=True)
+    assert last.choices[0].finish_reason == "length"
+
+
+BROKEN = {"type": "object", "properties": {"a": {"type": "array", "items": {"not": {"type": "null"}}}}}
+WRONG: Any = {"type": "function", "function": {"name": "wrong", "parameters": BROKEN}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"tools": [*TOOLS, WRONG], "tool_choice": "required"}, "tools[2].function.parameters"),
+        ({"tools": [WRONG], "tool_choice": "required"}, "tools[0].function.parameters"),
+        ({"tools": [*TOOLS, WRONG], "tool_choice": "required", "parallel_tool_calls": False},
+         "tools[2].function.parameters"),
+        ({"tools": [TOOLS[0], WRONG], "tool_choice": {"type": "function", "function": {"name": "wrong"}}},
+         "tools[1].function.parameters"),
+    ],
+)  # fmt: skip
+def test_a_function_whose_schema_cannot_be_kept_is_named(
+    client: openai.OpenAI, model: str, asked: dict[str, Any], field: str
+) -> None:
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.chat.completions.create(model=model, messages=HELLO, stream=stream, **asked)
+        assert refused.value.param == field
+        assert field in refused.value.message
+        assert "at /properties/a/items: " in refused.value.message
 
 
 def test_without_a_choice_the_model_is_not_told_of_tools(client: openai.OpenAI, model: str) -> None:

@@ -25,7 +25,7 @@ from modelyard.gateway.shapes.openai.chat import (
 from modelyard.gateway.surfaces.base import Payload, UnifiedBody
 from modelyard.gateway.surfaces.foreign import EVENTS, MARK, around, encode, event, now, refuse_task, timing
 from modelyard.gateway.surfaces.openai.base import DONE, OpenAISurface
-from modelyard.gateway.surfaces.openai.tools import form_of, show_calls, split_calls, tools_of
+from modelyard.gateway.surfaces.openai.tools import form_of, name_tool, show_calls, split_calls, tools_of
 from modelyard.gateway.surfaces.openai.writing import NAMES, check_stream_options, params_of, wants_usage
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
@@ -86,6 +86,12 @@ class ChatCompletions(OpenAISurface):
         said = enumerate(messages_of(outcome.output))
         first = [chunk(request, delta_of(message), at) for at, message in said]
         return Payload(b"".join([*first, last]), EVENTS)
+
+    def rename(self, error: BaseException, asked: Any) -> BaseException:
+        """See ForeignSurface; what is wrong with a call that is demanded is wrong with its function."""
+        if asked is not None:
+            error = name_tool(error, asked.body, "function.parameters")
+        return super().rename(error, asked)
 
     def opening(self, request: ModelRequest) -> bytes:
         """Who speaks."""

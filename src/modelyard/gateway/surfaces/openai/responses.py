@@ -34,12 +34,12 @@ from modelyard.gateway.shapes.openai.tools import (
     Tool,
 )
 from modelyard.gateway.surfaces.base import Payload, UnifiedBody
-from modelyard.gateway.surfaces.foreign import encode, now, refuse_task, renamed, timing
+from modelyard.gateway.surfaces.foreign import encode, now, refuse_task, timing
 from modelyard.gateway.surfaces.openai.base import OpenAISurface
 from modelyard.gateway.surfaces.openai.chat import TASKS, variables_of
 from modelyard.gateway.surfaces.openai.response_events import ResponseEvents
 from modelyard.gateway.surfaces.openai.response_items import input_items, items_of, messages_of
-from modelyard.gateway.surfaces.openai.tools import form_of, tools_of
+from modelyard.gateway.surfaces.openai.tools import form_of, name_tool, tools_of
 from modelyard.gateway.surfaces.openai.writing import NAMES, params_of
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome, Usage
@@ -165,10 +165,16 @@ class Responses(OpenAISurface):
 
     def stream_error(self, error: BaseException, request_id: str, asked: Any = None) -> bytes:
         """The error, and the response that failed."""
-        problem = OpenAIError.of(renamed(error, self.names), request_id).error
+        problem = OpenAIError.of(self.rename(error, asked), request_id).error
         events = asked.events or ResponseEvents(id_of(request_id))
         failure = ResponseFailure(code=problem.code or problem.type, message=problem.message)
         return events.fail(shown(asked, id_of(request_id), "failed", error=failure), problem)
+
+    def rename(self, error: BaseException, asked: Any) -> BaseException:
+        """See ForeignSurface; what is wrong with a call that is demanded is wrong with its function."""
+        if asked is not None:
+            error = name_tool(error, chat_of(asked), "parameters")
+        return super().rename(error, asked)
 
     def _begin(self, request: ModelRequest) -> ResponseEvents:
         asked: Asked = request.asked

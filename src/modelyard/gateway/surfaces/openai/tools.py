@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -87,6 +88,26 @@ def schema_of_call(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of one call of a function."""
     properties = {"name": {"const": name}, "arguments": arguments}
     return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+CALLED = re.compile(r"(?:/items)?(?:/anyOf/(\d+))?/properties/arguments")
+"""The place of a function's arguments in the schema of an answer."""
+
+
+def name_tool(error: BaseException, body: ChatBody, parameters: str) -> BaseException:
+    """An error about the schema of demanded calls as one about the function whose schema is wrong. `parameters`: what
+    is behind the tool in the name of its schema."""
+    is_about_form = isinstance(error, InvalidRequest) and error.data.get("field") == "params.json_schema"
+    if not is_about_form or not isinstance(error, InvalidRequest) or schema_of_calls(body) is None:
+        return error
+    place = str(error.data.get("place") or "")
+    found = CALLED.match(place)
+    names = [tool.function.name for tool in body.tools or ()]
+    at = names.index(body.tool_choice.function.name) if isinstance(body.tool_choice, NamedTool) else 0
+    field = f"tools[{int(found[1] or at)}].{parameters}" if found else "tools"
+    inside = place[found.end() :] if found else place
+    said = error.message.partition(": ")[2].replace(f"at {place}: ", f"at {inside}: " if inside else "")
+    return InvalidRequest(f"{field}: {said}", detail=error.detail, field=field)
 
 
 def refers(schema: Any) -> bool:
