@@ -1,10 +1,14 @@
-"""Responses that are kept for their accounts: how long, how many, how large; and what each holds."""
+"""Responses that are kept for their accounts: how long, how many, how large; and what each holds.
+
+Whoever goes on from one brings its whole conversation into memory: it is bounded as a request's own body is, and so is
+what many of them take.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,10 +16,18 @@ from typing import Any
 import msgspec
 
 from modelyard.clock import Clock
-from modelyard.errors import InvalidRequest, UnknownResponse
+from modelyard.errors import BodyTooLarge, InvalidRequest, UnknownResponse
+from modelyard.gateway.deferred import Deferred
+from modelyard.http.exchange import Grow, count_nothing
 from modelyard.records.responses import StoredResponse
 from modelyard.store.responses import Responses
+from modelyard.tasks import json_limits
 from modelyard.units import MIB
+
+SIZE_BYTES = 8
+"""In front of what is kept, packed: how large it is unpacked."""
+IN_MEMORY = 2
+"""As JSON and as what is made of it: so many times its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +61,23 @@ class KeptResponses:
         """Whether anything is kept at all."""
         return self._limits.hours > 0 and self._limits.most > 0
 
-    def check(self, size_bytes: int) -> None:
-        """Raises InvalidRequest for a conversation that is larger than all that an account may keep."""
-        if size_bytes > self._limits.most_bytes:
+    async def check(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Raises InvalidRequest for a conversation that is larger than all that an account may keep, or has more values
+        than a request may have."""
+        raw = pack(messages)
+        if len(raw) > self._limits.most_bytes:
             most = f"{self._limits.most_bytes / MIB:g} MiB"
             raise InvalidRequest(
-                f"store: the conversation has {size_bytes / MIB:.1f} MiB; accepted: false for one of more than {most}",
+                f"store: the conversation has {len(raw) / MIB:.1f} MiB; accepted: false for one of more than {most}",
                 field="store",
             )
+        try:
+            await asyncio.to_thread(json_limits.check, raw, self._limits.most_bytes)
+        except BodyTooLarge as error:
+            got = error.data["got"]
+            raise InvalidRequest(
+                f"store: the conversation has {got}; accepted: false for one of so many", field="store"
+            ) from None
 
     async def keep(self, account_id: str, response_id: str, kept: KeptResponse) -> None:
         """Keeps one; the account's oldest go where there are too many. Raises Unavailable."""
@@ -64,23 +85,48 @@ class KeptResponses:
         expires_at = now + timedelta(hours=self._limits.hours)
 
         def write() -> None:
-            data = zlib.compress(msgspec.json.encode(kept), 1)
+            raw = pack(kept)
+            data = len(raw).to_bytes(SIZE_BYTES) + zlib.compress(raw, 1)
             stored = StoredResponse(response_id, account_id, now, expires_at, data)
             self._store.add(stored, self._limits.most, self._limits.most_bytes)
 
         await asyncio.to_thread(write)
 
-    async def get(self, account_id: str, response_id: str, field: str | None = None) -> KeptResponse:
-        """One of the account's own. `field`: of the request, that names it. Raises UnknownResponse."""
+    async def get(
+        self, account_id: str, response_id: str, field: str | None = None, grow: Grow = count_nothing
+    ) -> KeptResponse:
+        """One of the account's own. `field`: of the request, that names it; `grow` is asked before it is in memory.
+
+        Raises UnknownResponse, and what `grow` raises.
+        """
         stored = await asyncio.to_thread(self._store.find, account_id, response_id, self._clock.now())
         if stored is None:
             raise unknown(response_id, field)
-        return await asyncio.to_thread(lambda: msgspec.json.decode(zlib.decompress(stored.data), type=KeptResponse))
+        await grow(IN_MEMORY * int.from_bytes(stored.data[:SIZE_BYTES]))
+        return await asyncio.to_thread(unpack, stored.data)
 
     async def remove(self, account_id: str, response_id: str) -> None:
         """Forgets one of the account's own. Raises UnknownResponse."""
         if not await asyncio.to_thread(self._store.remove, account_id, response_id, self._clock.now()):
             raise unknown(response_id, None)
+
+
+def pack(kept: Any) -> bytes:
+    """It in JSON, with the whole text of what was deferred."""
+    return msgspec.json.encode(kept, enc_hook=whole)
+
+
+def unpack(data: bytes) -> KeptResponse:
+    """What was kept."""
+    raw = zlib.decompress(memoryview(data)[SIZE_BYTES:])
+    return msgspec.json.decode(raw, type=KeptResponse)
+
+
+def whole(value: Any) -> msgspec.Raw:
+    """A deferred text as it stood in the request, quotes included. Raises NotImplementedError for anything else."""
+    if not isinstance(value, Deferred) or value.uploaded:
+        raise NotImplementedError
+    return msgspec.Raw(bytes(value.raw))
 
 
 def unknown(response_id: str, field: str | None) -> UnknownResponse:

@@ -101,11 +101,10 @@ class Responses(OpenAISurface):
         """The conversation that it goes on from, in front of its own."""
         asked: Asked = read.asked
         if (previous := asked.body.previous_response_id) is not None:
-            kept = await self._kept.get(account_id, previous, "previous_response_id")
-            await http.grow(len(kept.response) + len(encode(kept.messages)))
+            kept = await self._kept.get(account_id, previous, "previous_response_id", http.grow)
             asked.messages = [*kept.messages, *asked.messages]
         if asked.keeps:
-            self._kept.check(len(encode(asked.messages)))
+            await self._kept.check(asked.messages)
         return read
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
