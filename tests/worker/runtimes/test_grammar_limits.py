@@ -10,7 +10,7 @@ import pytest
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.shared.generation_params import TextForm
-from modelyard.worker.runtimes.grammar_limits import MOST_LEVELS, common_multiple, count_levels
+from modelyard.worker.runtimes.grammar_limits import MOST_LEVELS, MOST_RULES, common_multiple, count_levels
 from modelyard.worker.runtimes.grammar_text import FormCheck, write_grammar
 
 MOST_S = 3.0
@@ -56,6 +56,7 @@ HOSTILE: Mapping[str, dict[str, Any]] = {
     "rules": {"grammar": rules(5_000)},
     "groups": {"grammar": "root ::= " + '("a" | ' * 1_200 + '"b"' + ")" * 1_200},
     "copies": {"grammar": doubled(16)},
+    "copies of copies": {"grammar": doubled(MOST_RULES - 2)},
     "optional characters": {"regex": "[ab]?" * 20_000},
     "another notation": {"grammar": "start: TEXT\nTEXT: /a/ & ~/b/"},
 }
@@ -77,7 +78,7 @@ LARGE: Mapping[str, dict[str, Any]] = {
     "a recursive schema": {"json_schema": {"type": "array", "items": {"$ref": "#"}}},
     "properties": {"json_schema": {"properties": {f"p{n}": {"type": "string"} for n in range(1_000)}}},
     "multiples": {"json_schema": {"properties": {"a": {"multipleOf": 0.01}, "b": {"multipleOf": 1e6}}}},
-    "rules": {"grammar": rules(MOST_LEVELS - 2)},
+    "rules": {"grammar": rules(MOST_RULES - 2)},
     "optional characters": {"regex": "[ab]?" * 5_000},
     "words": {"json_schema": {"enum": [f"word number {n}" for n in range(2_000)]}},
     "repetitions": {"regex": "((a{1,1000}){1,1000}){1,1000}"},
