@@ -80,7 +80,7 @@ def test_several_texts_and_several_continuations_of_each(server: Server, client:
     [
         ({"prompt": [1, 2, 3]}, "prompt", "ids of tokens are not taken"),
         ({"prompt": []}, "prompt", "1 to 1024"),
-        ({"logprobs": 0}, "logprobs", "does not do more"),
+        ({"logprobs": 21}, "logprobs", "0 to 20"),
         ({"suffix": "end"}, "suffix", "does not do more"),
         ({"best_of": 4}, "best_of", "1"),
         ({"model": "tiny/classifier"}, "model", "text-generation"),

@@ -60,3 +60,41 @@ def test_what_is_wrong_is_named(client: openai.OpenAI, asked: dict[str, Any], pa
     with pytest.raises(openai.BadRequestError) as refused:
         client.chat.completions.create(**ASKED, **asked)
     assert str(refused.value.param).startswith(param)
+
+
+COMPLETED: dict[str, Any] = {"max_tokens": 8, "temperature": 0}
+
+
+@pytest.mark.parametrize("model", ["tiny/gpt2", MODEL])
+def test_completions_tell_likelihoods_in_their_own_form(client: openai.OpenAI, model: str) -> None:
+    (choice,) = client.completions.create(model=model, prompt="hello", logprobs=2, **COMPLETED).choices
+    told = choice.logprobs
+    assert told is not None
+    assert len(told.tokens or []) == len(told.token_logprobs or []) == len(told.top_logprobs or []) == 8
+    assert told.text_offset == [sum(map(len, told.tokens[:at])) for at in range(8)]
+    for token, logprob, top in zip(told.tokens, told.token_logprobs, told.top_logprobs, strict=True):
+        assert logprob is not None
+        assert top[token] == pytest.approx(logprob, abs=1e-4)
+
+    *_, last = client.completions.create(model=model, prompt="hello", logprobs=2, stream=True, **COMPLETED)
+    assert last.choices[0].logprobs == told
+    alone = client.completions.create(model=model, prompt="hello", logprobs=0, **COMPLETED).choices[0].logprobs
+    assert alone is not None
+    assert (alone.tokens, alone.top_logprobs) == (told.tokens, None)
+
+
+def test_completions_of_several_texts_tell_each_its_own(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "tiny/gpt2", "logprobs": 1, **COMPLETED}
+    both = client.completions.create(prompt=["hello", "the cat"], **asked).choices
+    for prompt, choice in zip(["hello", "the cat"], both, strict=True):
+        (alone,) = client.completions.create(prompt=prompt, **asked).choices
+        assert choice.logprobs is not None
+        assert alone.logprobs is not None
+        assert choice.logprobs.tokens == alone.logprobs.tokens
+
+
+@pytest.mark.parametrize("wrong", [{"logprobs": 2, "echo": True}, {"logprobs": 21}, {"logprobs": True}])
+def test_likelihoods_that_completions_cannot_tell_are_refused(client: openai.OpenAI, wrong: dict[str, Any]) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.completions.create(model="tiny/gpt2", prompt="hello", extra_body=wrong)
+    assert refused.value.param == "logprobs"

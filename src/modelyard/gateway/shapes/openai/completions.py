@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
@@ -25,6 +25,28 @@ class CompletionBody(WritingBody, frozen=True, kw_only=True):
         ),
     ]
     echo: Annotated[bool, described("Answer with the prompt in front of its continuation.")] = False
+    logprobs: Annotated[
+        Annotated[int, Meta(ge=0, le=20)] | bool | None,
+        described(
+            "Say how likely each token was, and so many of the likeliest at its place, where the model is a causal one "
+            "on torch; false: nothing.",
+            accepted="0 to 20, without echo; or false",
+        ),
+    ] = None
+
+
+class CompletionLogprobs(OpenAIShape, frozen=True, kw_only=True):
+    """How likely the tokens of a continuation were; a place in each list for each token."""
+
+    tokens: Annotated[Sequence[str], described("Their texts.")]
+    token_logprobs: Annotated[
+        Sequence[float], described("The natural logarithms of their likelihoods, before settings changed them.")
+    ]
+    top_logprobs: Annotated[
+        Sequence[Mapping[str, float]] | None,
+        described("The likeliest at each place, by their texts, of equal ones the likelier; null for 0."),
+    ]
+    text_offset: Annotated[Sequence[int], described("Where in the texts put together each begins.")]
 
 
 class CompletionChoice(OpenAIShape, frozen=True, kw_only=True):
@@ -32,7 +54,10 @@ class CompletionChoice(OpenAIShape, frozen=True, kw_only=True):
 
     index: Annotated[int, described("From 0; the continuations of one prompt follow one another.")]
     text: Annotated[str, described("The continuation.")]
-    logprobs: Annotated[None, described("Always null.")] = None
+    logprobs: Annotated[
+        CompletionLogprobs | None,
+        described("How likely its tokens were, where that was asked for; in a stream in the event with finish_reason."),
+    ] = None
     finish_reason: Annotated[str | None, described("stop, or length where the most tokens were reached.")] = None
 
 

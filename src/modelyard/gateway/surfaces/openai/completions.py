@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import msgspec
@@ -11,7 +12,12 @@ from msgspec import UNSET
 from modelyard.errors import InvalidRequest
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.shapes.openai.base import CompletionUsage, reason_of, show_usage
-from modelyard.gateway.shapes.openai.completions import Completion, CompletionBody, CompletionChoice
+from modelyard.gateway.shapes.openai.completions import (
+    Completion,
+    CompletionBody,
+    CompletionChoice,
+    CompletionLogprobs,
+)
 from modelyard.gateway.surfaces.base import Payload, UnifiedBody
 from modelyard.gateway.surfaces.foreign import EVENTS, MARK, around, encode, event, now, refuse_task, timing
 from modelyard.gateway.surfaces.openai.base import DONE, OpenAISurface
@@ -65,7 +71,11 @@ class Completions(OpenAISurface):
         own = {"use_template": False} if task.id == "chat" else {"return_full_text": False}
         return {
             "text": prompts[0] if single else prompts,
-            "params": {**params_of(asked.body, asked.extras, asked.body.max_tokens), **own},
+            "params": {
+                **params_of(asked.body, asked.extras, asked.body.max_tokens),
+                **own,
+                **likelihoods_of(asked.body),
+            },
             "stream": asked.body.stream and asked.is_single,
         }
 
@@ -75,7 +85,12 @@ class Completions(OpenAISurface):
         texts = [shown_before(asked, at) + text for at, text in enumerate(texts_of(outcome.output))]
         if not asked.body.stream:
             choices = [
-                CompletionChoice(index=at, text=text, finish_reason=reason_of(outcome.usage, at))
+                CompletionChoice(
+                    index=at,
+                    text=text,
+                    logprobs=show_logprobs(asked.body, outcome, at),
+                    finish_reason=reason_of(outcome.usage, at),
+                )
                 for at, text in enumerate(texts)
             ]
             return Payload(encode(completion(request, choices, show_usage(outcome.usage))))
@@ -114,17 +129,55 @@ def completion(request: ModelRequest, choices: Sequence[CompletionChoice], usage
     )
 
 
-def chunk(request: ModelRequest, text: str, place: int = 0, reason: str | None = None) -> bytes:
+def chunk(
+    request: ModelRequest,
+    text: str,
+    place: int = 0,
+    reason: str | None = None,
+    logprobs: CompletionLogprobs | None = None,
+) -> bytes:
     """An event with what it adds to the continuation number `place`."""
-    return event(completion(request, [CompletionChoice(index=place, text=text, finish_reason=reason)], None))
+    choice = CompletionChoice(index=place, text=text, logprobs=logprobs, finish_reason=reason)
+    return event(completion(request, [choice], None))
 
 
 def ending(request: ModelRequest, outcome: Outcome, count: int) -> bytes:
     """Why each continuation ended, the usage where it is wanted, and that this is the end."""
     asked: Asked = request.asked
-    ends = [chunk(request, "", at, reason_of(outcome.usage, at)) for at in range(count)]
+    ends = [
+        chunk(request, "", at, reason_of(outcome.usage, at), show_logprobs(asked.body, outcome, at))
+        for at in range(count)
+    ]
     usage = [event(completion(request, [], show_usage(outcome.usage)))] if wants_usage(asked.body) else []
     return b"".join([*ends, *usage, DONE])
+
+
+def likelihoods_of(body: CompletionBody) -> dict[str, Any]:
+    """The params that ask how likely tokens were. Raises InvalidRequest for those of the prompt."""
+    if body.logprobs is None or body.logprobs is False:
+        return {}
+    if body.logprobs is True:
+        raise InvalidRequest(field="logprobs", got=True, accepted="0 to 20, or false")
+    if body.echo:
+        accepted = "nothing with echo: how likely a prompt's tokens were is not told here"
+        raise InvalidRequest(field="logprobs", got=body.logprobs, accepted=accepted)
+    return {"logprobs": True, "top_logprobs": body.logprobs}
+
+
+def show_logprobs(body: CompletionBody, outcome: Outcome, place: int) -> CompletionLogprobs | None:
+    """How likely the tokens of the continuation number `place` were; None: nobody asked."""
+    if outcome.logprobs is None:
+        return None
+    own = [token for token in outcome.logprobs if token.get("index", 0) == place]
+    tokens = [token["token"] for token in own]
+    # Of two tokens with one text, the likelier one is told: they come best first.
+    tops = [{each["token"]: each["logprob"] for each in reversed(token["top_logprobs"])} for token in own]
+    return CompletionLogprobs(
+        tokens=tokens,
+        token_logprobs=[token["logprob"] for token in own],
+        top_logprobs=tops if body.logprobs else None,
+        text_offset=[0, *accumulate(map(len, tokens))][: len(tokens)],
+    )
 
 
 def texts_of(output: Any) -> list[str]:

@@ -15,15 +15,17 @@ from modelyard.gateway.shapes.openai.chat import ChatBody, ChatCompletion
 from modelyard.gateway.shapes.openai.completions import Completion, CompletionBody
 from modelyard.gateway.shapes.openai.embeddings import EmbeddingBody, Embeddings
 from modelyard.gateway.shapes.openai.images import EditBody, ImageBody, Images
+from modelyard.gateway.shapes.openai.moderations import ModerationBody, Moderations
 from modelyard.gateway.shapes.openai.responses import ResponseAnswer, ResponseBody
 from modelyard.gateway.surfaces.base import Surface
 from modelyard.gateway.surfaces.inference import HEADERS, REQUEST_HEADERS
-from modelyard.gateway.surfaces.openai import audio, chat, completions, embeddings
+from modelyard.gateway.surfaces.openai import audio, chat, completions, embeddings, moderations
 from modelyard.gateway.surfaces.openai.audio import Speech, Transcriptions, Translations
 from modelyard.gateway.surfaces.openai.chat import ChatCompletions
 from modelyard.gateway.surfaces.openai.completions import Completions
 from modelyard.gateway.surfaces.openai.embeddings import EmbeddingCalls
 from modelyard.gateway.surfaces.openai.images import Edits, Generations
+from modelyard.gateway.surfaces.openai.moderations import ModerationCalls
 from modelyard.gateway.surfaces.openai.responses import Responses
 
 ROOTS = ("/v1", "/models/v2/openai/v1")
@@ -47,7 +49,7 @@ QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/chat/completions", "/completions", "/embeddings"
-RESPONSES = "/responses"
+RESPONSES, MODERATIONS = "/responses", "/moderations"
 TRANSCRIPTIONS, TRANSLATIONS, SPEECH = "/audio/transcriptions", "/audio/translations", "/audio/speech"
 GENERATIONS, EDITS = "/images/generations", "/images/edits"
 FORM = "multipart/form-data"
@@ -68,6 +70,7 @@ def openai_surfaces(kept: KeptFiles, responses: KeptResponses, max_body_bytes: i
         CHAT: ChatCompletions(max_body_bytes),
         COMPLETIONS: Completions(max_body_bytes),
         EMBEDDINGS: EmbeddingCalls(max_body_bytes),
+        MODERATIONS: ModerationCalls(max_body_bytes),
         TRANSCRIPTIONS: Transcriptions(max_body_bytes),
         TRANSLATIONS: Translations(max_body_bytes),
         SPEECH: Speech(max_body_bytes),
@@ -124,6 +127,15 @@ def describe_inferences(root: str) -> Iterator[Operation]:
         answer=Embeddings,
         tasks=embeddings.TASKS,
         examples=example("Two texts.", {"model": "tiny/sentences", "input": ["a cat", "a dog"]}),
+        **common,
+    )
+    yield Operation(
+        path=root + MODERATIONS,
+        summary="Say which of a model's labels fit texts, as OpenAI's API says what is wrong with them",
+        body=ModerationBody,
+        answer=Moderations,
+        tasks=moderations.TASKS,
+        examples=example("A text.", {"model": "tiny/classifier", "input": "I love this film!"}),
         **common,
     )
     for path, words, body in (
