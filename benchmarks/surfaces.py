@@ -27,6 +27,10 @@ Call = tuple[str, dict[str, Any]]
 WHOLE: dict[str, Call] = {
     "v2": (f"/models/v2/{MODEL}", {**UNIFIED, "params": {"max_new_tokens": 1, "do_sample": False}}),
     "openai": ("/v1/chat/completions", {**NAMED, "max_tokens": 1, "temperature": 0}),
+    "responses": (
+        "/v1/responses",
+        {"model": MODEL, "input": "hello", "max_output_tokens": 1, "temperature": 0, "store": False},
+    ),
     "anthropic": ("/v1/messages", {**NAMED, "max_tokens": 1, "temperature": 0}),
     "huggingface": (f"/hf/{MODEL}/v1/chat/completions", {**NAMED, "max_tokens": 1, "temperature": 0}),
 }
@@ -36,6 +40,18 @@ STREAMED: dict[str, Call] = {
     "openai": (
         "/v1/chat/completions",
         {**NAMED, "max_tokens": TOKENS, "min_new_tokens": TOKENS, "temperature": 0, "stream": True},
+    ),
+    "responses": (
+        "/v1/responses",
+        {
+            "model": MODEL,
+            "input": "hello",
+            "max_output_tokens": TOKENS,
+            "min_new_tokens": TOKENS,
+            "temperature": 0,
+            "store": False,
+            "stream": True,
+        },
     ),
 }
 
