@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 MOST_LOOKS = 200
 """Parts that are tried, each in milliseconds; what was found by then is the answer."""
+MOST_S = 0.5
+"""Of CPU time for them: large ones take longer, and the other texts of the model wait."""
 BY_NAME = ("properties", "patternProperties")
 IN_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 ALONE = ("items", "additionalProperties")
@@ -19,10 +22,11 @@ def find_fault(schema: Mapping[str, Any], can_read: Callable[[dict[str, Any]], b
     """
     shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
     part, place, looks = schema, "", 0
+    end = time.thread_time() + MOST_S
     while True:
         for step, below in parts_of(part):
             looks += 1
-            if looks > MOST_LOOKS:
+            if looks > MOST_LOOKS or time.thread_time() > end:
                 return place
             if not can_read({**below, **shared}):
                 part, place = below, place + step
