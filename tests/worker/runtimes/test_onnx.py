@@ -10,6 +10,7 @@ import pytest
 
 from modelyard.errors import BootFailed, InferenceFailed, ModelRefused
 from modelyard.tasks.registry import get_task
+from modelyard.worker.runtimes import onnx
 from modelyard.worker.runtimes.base import load_model
 from modelyard.worker.runtimes.threads import set_threads
 
@@ -88,6 +89,46 @@ def test_rows_of_a_batch_are_what_they_are_alone(pair, family, task):
         assert error_of(
             np.concatenate([one.ravel() for one in same]), np.concatenate([one.ravel() for one in own])
         ) <= (2 * BOUND)
+
+
+@pytest.mark.parametrize("run_tokens", [1, 25, 30, 1000])
+def test_texts_that_take_several_runs_are_what_they_are_in_one(pair, monkeypatch, run_tokens):
+    _, variant = pair("bert_classifier", "text-classification")
+    inputs = encoded(variant, TEXTS)
+    alone = [variant.forward({name: array[at : at + 1] for name, array in inputs.items()}) for at in range(3)]
+    monkeypatch.setattr(onnx, "RUN_TOKENS", run_tokens)
+    runs: list[int] = []
+    monkeypatch.setattr(variant, "_session", Counted(variant._session, runs))
+    split = variant.forward(inputs)
+    rows = max(1, min(3, run_tokens // inputs["input_ids"].shape[1]))
+    assert runs == [min(rows, 3 - start) for start in range(0, 3, rows)]
+    for name, values in split.items():
+        wanted = np.concatenate([each[name] for each in alone])
+        assert values.shape == wanted.shape
+        assert error_of(values, wanted) <= (1e-6 if rows == 1 else BOUND)
+
+
+class Counted:
+    """A session that notes how many rows each run has."""
+
+    def __init__(self, session: Any, runs: list[int]) -> None:
+        self._session = session
+        self._runs = runs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run(self, inputs: Any) -> Any:
+        self._runs.append(len(inputs["input_ids"]))
+        return self._session.run(inputs)
+
+
+def test_only_texts_alone_are_split() -> None:
+    ids, pixels = np.ones((4, 400), np.int64), np.ones((4, 3, 32, 32), np.float32)
+    assert [len(part["input_ids"]) for part in onnx.split_rows({"input_ids": ids, "attention_mask": ids})] == [1] * 4
+    for whole in ({"input_ids": ids, "pixel_values": pixels}, {"pixel_values": pixels}, {"input_ids": ids[:1]}):
+        (part,) = onnx.split_rows(whole)
+        assert part is whole
 
 
 def test_variant_is_described_as_its_original_is(pair):

@@ -22,6 +22,10 @@ from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.onnx_session import Session
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
 
+RUN_TOKENS = 512
+"""Of texts in one run: more together are no faster for each token on a CPU (decision 51), and the scores of attention,
+which this library holds whole, take memory for each row."""
+
 
 def load_model(
     path: Path,
@@ -80,7 +84,8 @@ class OnnxModel:
             for name in self._session.inputs
         }
         with batch_errors(given):
-            outputs = self._session.run(given)
+            runs = [self._session.run(part) for part in split_rows(given)]
+        outputs = runs[0] if len(runs) == 1 else [np.concatenate(parts) for parts in zip(*runs, strict=True)]
         return dict(zip(self._session.outputs, outputs, strict=True))
 
     def assume(self, name: str, inputs: Mapping[str, Array]) -> Array:
@@ -100,6 +105,17 @@ class OnnxModel:
     ) -> Sequence[Sequence[GeneratedTokens]]:
         """See `tasks.model.Model.generate`."""
         raise InferenceFailed("This model answers in one pass; it does not generate.")
+
+
+def split_rows(inputs: Mapping[str, Array]) -> Sequence[Mapping[str, Array]]:
+    """The rows of a batch of texts in as many runs as keep each within RUN_TOKENS, one row at least; a batch of what is
+    not texts alone as it is. `inputs` of texts: each (rows, tokens)."""
+    ids = inputs.get("input_ids")
+    if ids is None or ids.size <= RUN_TOKENS or any(array.shape != ids.shape for array in inputs.values()):
+        return [inputs]
+    rows = max(1, RUN_TOKENS // ids.shape[1])
+    starts = range(0, ids.shape[0], rows)
+    return [{name: array[start : start + rows] for name, array in inputs.items()} for start in starts]
 
 
 def prepare(array: Array, kind: Any) -> Array:

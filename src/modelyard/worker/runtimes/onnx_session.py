@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ TYPES = {
 """The library's name of what an input takes → numpy's."""
 FATAL_ONLY = 4
 SPIN_US = "50"
+EXACTLY, FIRST_BYTES = 1, 64 * 1024
+"""How an arena grows, and its first piece. Source: ONNX Runtime's ArenaExtendStrategy, kSameAsRequested."""
 
 
 class Session:
@@ -45,6 +48,7 @@ class Session:
 
         Raises RuntimeError for files that the library cannot read, MemoryError when they do not fit."""
         self._file = file
+        self._gives_back = gives_back
         self._run_options = onnxruntime.RunOptions()
         if gives_back:
             self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -77,6 +81,11 @@ class Session:
         options.log_severity_level = FATAL_ONLY  # what goes wrong is raised as well
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
+        if self._gives_back:
+            register_exact_allocator()
+            options.add_session_config_entry("session.use_env_allocators", "1")
+            # A plan of a run's memory, made for each shape, holds all of it as one piece that fits no other shape.
+            options.enable_mem_pattern = False
         # Between two operations the threads wait some microseconds. Sleeping there makes a second thread worth nothing;
         # spinning without end was four times slower on a machine with other work. So they spin, but not for long.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
@@ -86,6 +95,16 @@ class Session:
         except Exception as error:  # as above
             raise translated(error) from error
         release_freed_memory()
+
+
+@cache
+def register_exact_allocator() -> None:
+    """Has sessions of this process that ask for it take as much memory as they need, where they would take twice as
+    much each time. One text of 512 tokens took 55 MB of a small classifier so, and 38 now; no slower."""
+    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+    settings = onnxruntime.OrtArenaCfg({"arena_extend_strategy": EXACTLY, "initial_chunk_size_bytes": FIRST_BYTES})
+    onnxruntime.create_and_register_allocator(memory, settings)
 
 
 def translated(error: Exception) -> MemoryError | RuntimeError:
