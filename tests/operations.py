@@ -8,6 +8,8 @@ from typing import Any
 from modelyard.gateway.deadline import HEADER
 
 JSON = "application/json"
+KILLED = ("died while they held this request", "crashed")
+"""What is promised to be told, with 503, after a second death of a request's replicas or the sixth of a cluster's."""
 
 
 def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

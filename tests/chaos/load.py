@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from tests.chaos.lives import moment
-from tests.operations import body_fields, inferences, operations, tasks_of
+from tests.operations import KILLED, body_fields, inferences, operations, tasks_of
 from tests.serving import Server
 
 PLAIN, STREAMED, CHANGED = "tiny/classifier", "tiny/gpt2", "tiny/encoder"
@@ -41,8 +41,6 @@ RECOVERED_S = 20.0
 """After which a server that could not write begins new work again: it tries with every heartbeat, of ten seconds."""
 REFUSED = {402, 429}
 INFERRED = {200}
-KILLED_TOO_OFTEN = ("died while they held this request", "crashed")
-"""What is promised to be told, with 503, after a second death of a request's replicas or the sixth of a cluster's."""
 ANSWERED = "answered"
 NOT_THERE = "found no server"
 READS_WITH = {
@@ -265,4 +263,4 @@ def fate_of(
 
 def is_given_up(answer: httpx.Response | None) -> bool:
     """Whether it is said that replicas were ended too often for another try."""
-    return answer is not None and answer.status_code == 503 and any(each in answer.text for each in KILLED_TOO_OFTEN)
+    return answer is not None and answer.status_code == 503 and any(each in answer.text for each in KILLED)

@@ -6,7 +6,7 @@ Holds no list of calls: what is described is called. Makes no server.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,8 @@ from schemathesis import Case, GenerationMode
 
 from modelyard.gateway import deadline
 from tests.described import NOWHERE, Document, Undescribed
-from tests.operations import is_inference
+from tests.fuzz.forms import SETTINGS
+from tests.operations import KILLED, body_fields, is_inference
 from tests.serving import Server
 
 JSON = "application/json"
@@ -67,8 +68,16 @@ def call_all(
             cases = operation.as_strategy(generation_mode=mode)
             keys = [True] if mode is GenerationMode.POSITIVE else [True] * 7 + [False]
 
-            def use(case: Case, data: st.DataObject, keys: Sequence[bool] = keys) -> None:
+            settings_of = settings_for(body_fields(operation.definition.raw, described))
+
+            def use(
+                case: Case,
+                data: st.DataObject,
+                keys: Sequence[bool] = keys,
+                settings_of: Sequence[st.SearchStrategy[Any]] = settings_of,
+            ) -> None:
                 lead_somewhere(case, data, known)
+                set_something(case, data, settings_of)
                 if data.draw(st.sampled_from(keys)):
                     case.headers["Authorization"] = f"Key {key}"
                 called.operations[f"{case.method.upper()} {case.path}"] += 1
@@ -114,6 +123,17 @@ def lead_somewhere(case: Case, data: st.DataObject, known: Mapping[str, Sequence
                 named[name] = data.draw(st.sampled_from(known[name]))
 
 
+def settings_for(fields: Set[str]) -> list[st.SearchStrategy[dict[str, Any]]]:
+    """The drawn settings that a body has the fields for: each strategy names its fields in whatever it draws."""
+    return [each for names, each in SETTINGS if names <= fields]
+
+
+def set_something(case: Case, data: st.DataObject, settings_of: Sequence[st.SearchStrategy[Any]]) -> None:
+    """Puts something drawn for texts into half of the bodies that have a field for it, beside what else is there."""
+    if isinstance(case.body, dict) and settings_of and data.draw(st.booleans()):
+        case.body.update(data.draw(data.draw(st.sampled_from(settings_of))))
+
+
 def call(server: Server, case: Case, document: Document, called: Called) -> None:
     """Makes one call, and notes what is wrong with its answer."""
     if is_inference(case.operation.definition.raw):
@@ -136,6 +156,8 @@ def problem_of(case: Case, answer: Any, document: Document) -> str | None:
     status = answer.status_code
     if status >= 500 and status not in ASKED_TO_WAIT:
         return f"{case.method} {case.path} answers {status}"
+    if status >= 500 and any(each.encode() in answer.content for each in KILLED):
+        return f"{case.method} {case.path} has ended replicas"
     content_type = (answer.headers.get("content-type") or [""])[0].partition(";")[0]
     if content_type == JSON:
         try:
