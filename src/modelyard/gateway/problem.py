@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import TypeGuard
 
 from modelyard.accounts import rates
 from modelyard.errors import ModelyardError, RateLimited, StoreUnavailable, Throttled, Unauthorized
@@ -24,6 +25,14 @@ def message_of(error: BaseException, request_id: str, remedies: Remedies) -> str
     if isinstance(error, ModelyardError):
         return sentence(error, remedies)
     return f"Something went wrong inside the server. Its log has the details under request id {request_id}."
+
+
+def is_too_long(error: BaseException) -> TypeGuard[ModelyardError]:
+    """Whether an error is about a prompt longer than its model's context; then it carries `tokens` and `limit`.
+
+    Other APIs have words of their own for this one, by which clients know to shorten what they send.
+    """
+    return isinstance(error, ModelyardError) and {"tokens", "limit"} <= error.data.keys()
 
 
 def headers_of(error: BaseException) -> dict[str, str]:

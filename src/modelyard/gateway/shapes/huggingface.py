@@ -126,6 +126,9 @@ class TextsBody(SnakeShape, frozen=True, kw_only=True):
         list[str], Meta(min_length=1, max_length=1024), described("The texts.", accepted="a list of 1 to 1024 texts")
     ]
     raw_scores: Annotated[bool, described("The model's own output in place of scores of 0 to 1.")] = False
+    top_n: Annotated[
+        Annotated[int, Meta(ge=1, le=1024)] | None, described("Only so many of the best.", accepted="1 to 1024")
+    ] = None
     return_text: Annotated[bool, described("Whether each place has its text beside it.")] = False
     truncate: Annotated[bool, described("Has no effect: what is too long is cut.")] = False
     truncation_direction: CutAtTheEnd = None

@@ -34,3 +34,8 @@ def test_only_an_error_that_clients_know_how_to_go_on_from_has_details() -> None
     details = AnthropicError.of(known, "req_1").error.details
     assert details
     assert details.error_code == "thread_unsupported_request"
+
+
+def test_a_prompt_that_is_too_long_is_told_in_the_words_that_agents_look_for() -> None:
+    error = InvalidRequest("messages: got 9 tokens", field="messages", tokens=9, limit=8)
+    assert AnthropicError.of(error, "req_1").error.message.startswith("prompt is too long: 9 tokens > 8 maximum.")

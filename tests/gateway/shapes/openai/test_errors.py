@@ -72,3 +72,9 @@ def test_a_field_is_called_as_the_client_calls_it(field: str, name: str) -> None
     assert isinstance(shown, InvalidRequest)
     assert shown.data["field"] == name
     assert shown.message == f"{name}: got -1; accepted: more"
+
+
+def test_a_prompt_that_is_too_long_is_told_in_the_words_that_clients_look_for() -> None:
+    assert OpenAIError.of(TOO_LONG, "req_1").error.message.startswith(
+        "This model's maximum context length is 8 tokens."
+    )

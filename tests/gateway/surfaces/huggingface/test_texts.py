@@ -134,13 +134,11 @@ def test_the_client_embeds_and_compares(server: Server) -> None:
 
 def test_rerank_and_predict(server: Server, ask: Any) -> None:
     texts = ["7", "a cat on a mat"]
-    ranked = ask(
-        "tiny/ranker",
-        "/rerank",
-        {"query": "a cat", "texts": texts, "return_text": True, "truncation_direction": "Right"},
-    )
+    asked = {"query": "a cat", "texts": texts, "return_text": True, "truncation_direction": "Right"}
+    ranked = ask("tiny/ranker", "/rerank", asked)
     expected = server.run("tiny/ranker", query="a cat", documents=texts, params={"return_documents": True})
     assert ranked == expected
+    assert ask("tiny/ranker", "/rerank", {**asked, "top_n": 1}) == expected[:1]
 
     labels = server.run("tiny/classifier", text="a cat")
     assert ask("tiny/classifier", "/predict", {"inputs": "a cat"}) == labels

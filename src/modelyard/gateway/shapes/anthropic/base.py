@@ -48,6 +48,8 @@ class AnthropicError(ErrorBody, frozen=True, kw_only=True, rename=None):
         status = problem.status_of(error)
         kind = TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
         message = problem.message_of(error, request_id, cls.remedies)
+        if problem.is_too_long(error):
+            message = f"prompt is too long: {error.data['tokens']} tokens > {error.data['limit']} maximum. {message}"
         told = AnthropicProblem(type=kind, message=message, details=details_of(error))
         return cls(error=told, request_id=request_id)
 

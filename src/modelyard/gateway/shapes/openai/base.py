@@ -64,7 +64,7 @@ class OpenAIError(ErrorBody, frozen=True, kw_only=True):
         """The body of an error."""
         return cls(
             error=OpenAIProblem(
-                message=problem.message_of(error, request_id, cls.remedies),
+                message=message_of(error, problem.message_of(error, request_id, cls.remedies)),
                 type=type_of(error),
                 param=param_of(error),
                 code=code_of(error),
@@ -76,6 +76,13 @@ class OpenAIError(ErrorBody, frozen=True, kw_only=True):
         """A wrong field is a 400 here."""
         status = problem.status_of(error)
         return 400 if status == 422 else status
+
+
+def message_of(error: BaseException, message: str) -> str:
+    """The message, in front of it the words by which clients know a prompt that is too long."""
+    if not problem.is_too_long(error):
+        return message
+    return f"This model's maximum context length is {error.data['limit']} tokens. {message}"
 
 
 def type_of(error: BaseException) -> str:
@@ -96,7 +103,7 @@ def code_of(error: BaseException) -> str | None:
         return None
     if isinstance(error, Throttled) and error.status == 429:
         return "rate_limit_exceeded"
-    if {"tokens", "limit"} <= error.data.keys():
+    if problem.is_too_long(error):
         return "context_length_exceeded"
     return CODES.get(type(error), error.code)
 

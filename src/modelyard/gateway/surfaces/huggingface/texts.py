@@ -89,7 +89,7 @@ class RerankTexts(TextCall):
                 score=each["score"],
                 text=body.texts[each["index"]] if body.return_text else UNSET,
             )
-            for each in outcome.output
+            for each in outcome.output[: body.top_n]
         ]
         return Payload(encode(ranked))
 
