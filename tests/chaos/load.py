@@ -26,6 +26,17 @@ EXPORTED = f"{PLAIN}.onnx"
 OF_TASK = {"chat": "tiny/chat", "text-generation": STREAMED, "sentence-similarity": "tiny/sentences",
            "text-ranking": "tiny/ranker", "text-classification": PLAIN}  # fmt: skip
 """Whom a call is asked of that takes models of some tasks only."""
+FORMS: tuple[dict[str, Any], ...] = (
+    {"params": {"regex": "[a-z ]{1,400}"}},
+    {"params": {"json_schema": {"type": "array", "items": {"type": "integer"}, "minItems": 30, "maxItems": 60}}},
+    {"response_format": {"type": "json_object"}},
+    {
+        "response_format": {"type": "text"},
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+        "tool_choice": "required",
+    },
+)
+"""Forms that streams are held to, as one API or another has them."""
 TEXT = "the cat"
 GIVEN = {"messages": [{"role": "user", "content": TEXT}], "query": TEXT, "documents": [TEXT, "a dog"], "text_1": TEXT,
          "text_2": [TEXT, "a dog"], "texts": [TEXT, "a dog"], "inputs": TEXT, "max_tokens": 16}  # fmt: skip
@@ -176,8 +187,11 @@ class Load:
 
     def _stream(self, name: str, client: httpx.Client, draw: random.Random) -> None:
         most = draw.randint(1, 40)
-        params = {"max_new_tokens": most}
-        self._infer(name, client, draw.choice(self.streams), prompt=TEXT, stream=True, params=params, max_tokens=most)
+        ask = draw.choice(self.streams)
+        held = draw.choice([{}, *(form for form in FORMS if form.keys() <= ask.known)])
+        params = {"max_new_tokens": most, **held.get("params", {})}
+        more = {**held, "params": params}
+        self._infer(name, client, ask, prompt=TEXT, input=TEXT, inputs=TEXT, stream=True, max_tokens=most, **more)
 
     def _read(self, name: str, client: httpx.Client, draw: random.Random) -> None:
         self._note("reads", lambda: client.get(draw.choice(self.reads)))
