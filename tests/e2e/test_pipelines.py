@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 
-import diffusers
+import modelyard.worker.runtimes.transformers  # noqa: F401 - what it puts off, the libraries then do without
+
+import diffusers  # isort: skip
 import numpy as np
 import pytest
 import torch
