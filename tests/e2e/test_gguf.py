@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import openai
 import pytest
 
 from tests.builders import real
 from tests.builders.gguf import LLAMA, gguf_file
-from tests.serving import Server
+from tests.gateway.surfaces.openai.tool_sets import check_calls
+from tests.serving import KEY, REQUEST_S, Server
 
 SMOLLM2 = "someone/SmolLM2-135M-Instruct-GGUF"
 QUESTION = {"text": "What is the capital of France? Answer in one sentence."}
@@ -83,3 +85,11 @@ def test_it_is_listed_with_what_its_header_says(server: Server) -> None:
     assert listed["params"] == 0.134515
     assert listed["files"] == ["Q4_1", "Q8_0"]
     assert listed["ramRequired"] < 0.4
+
+
+@pytest.mark.verify(part="models")
+def test_demanded_calls_fit_fifty_drawn_sets_of_functions(server: Server) -> None:
+    """The short form is in tests/gateway/surfaces/openai/test_tools.py."""
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, timeout=REQUEST_S, max_retries=0) as client:
+        for seed in range(50):
+            check_calls(client, SMOLLM2, seed, temperature=0)
