@@ -29,6 +29,7 @@ FOLDERS_WITH_MODELS = {
 }
 """Folders whose tests load models, here or in processes of their own. `make quick` does not even import them."""
 SLOW_FIXTURES = {
+    "admin_server",
     "attacked_server",
     "load",
     "model_folder",
