@@ -27,7 +27,8 @@ setup: $(STAMP)
 # Plain pip takes what the configured index offers: CUDA on PyPI for Linux, or the CPU build of an index you name, e.g.
 #   PIP_EXTRA_INDEX_URL=<index of CPU builds> make setup
 $(STAMP): pyproject.toml constraints.txt tests/clients/package-lock.json tests/clients/requirements.txt \
-  tests/clients/frameworks.txt tests/builders/requirements.txt
+  tests/clients/frameworks.txt tests/builders/requirements.txt tests/providers/requirements.txt \
+  tests/providers/litellm.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
@@ -36,6 +37,10 @@ $(STAMP): pyproject.toml constraints.txt tests/clients/package-lock.json tests/c
 	  -r tests/builders/requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/quantisation-packages \
 	  -c constraints.txt bitsandbytes compressed-tensors loguru torchao
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/provider-packages \
+	  -r tests/providers/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --require-hashes \
+	  --target $(VENV)/provider-packages -r tests/providers/litellm.txt
 	$(BIN)/python tests/clients/install.py
 	touch $@
 

@@ -130,6 +130,16 @@ class Settings:
     hub: bool = setting(
         True, "look for models on the Hugging Face hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE)"
     )
+    provider_urls: tuple[str, ...] = setting(
+        (),
+        "name=URL where a provider of closed models is asked: another address of one that is known, or a server of "
+        "yours that speaks as OpenAI's does, whose models are then called name/model; may be given several times",
+    )
+    provider_keys: tuple[str, ...] = setting(
+        (),
+        "name=key with which a provider is asked for whoever sends no provider-key of their own, and pays for it here; "
+        "may be given several times",
+    )
     admin_key: str = setting("", "key of the first account; empty: the first start makes one and prints it")
     default_timeout_s: int = setting(1800, "idle seconds after which a cluster that names no timeout scales to its min")
     queue_limit: int = setting(1000, "requests that may wait per cluster; more get 429")

@@ -8,8 +8,10 @@ ModelyardError
 │   ├── MalformedBody 400         the body is not JSON, or not an object
 │   ├── BodyTooLarge 413
 │   ├── UnsupportedMediaType 415
-│   └── ModelRefused 422          the model's files cannot be served safely, or at all
+│   ├── ModelRefused 422          the model's files cannot be served safely, or at all
+│   └── ProviderRefused 422       a provider does not take the request; carries provider and its status
 ├── Unauthorized 401
+│   └── ProviderKeyRefused        a provider's key is missing, or the provider does not take it
 ├── PaymentRequired 402           the account's credit or monthly limit is used up
 ├── QuotaExceeded 403             the account has all it may have; waiting does not help
 ├── NotFound 404
@@ -23,7 +25,8 @@ ModelyardError
 │   ├── RateLimited           a key's requests per minute; carries the limit
 │   ├── TooManyAtOnce         an account's requests under way at once
 │   ├── Overloaded 503        what requests bring fills the memory that the server has for it
-│   └── QueueFull
+│   ├── QueueFull
+│   └── ProviderBusy          a provider has answered 429, again and again
 ├── Unavailable 503
 │   ├── NoCapacity
 │   ├── BootFailed
@@ -32,6 +35,7 @@ ModelyardError
 │   ├── CannotListen              the address is taken, or not this machine's; carries host and port
 │   ├── StoreUnavailable          the database or its disk takes no records; carries cause
 │   ├── DatabaseTaken             another server uses the database; carries where and holder
+│   ├── ProviderFailed 502        a provider cannot be reached, or failed; carries provider and its status
 │   └── ReplicaLost               the replica died with the request in it; retried elsewhere when unstarted
 ├── DeadlineExceeded 504
 └── InferenceFailed 500           the model code raised; details are in the replica's log
@@ -120,11 +124,23 @@ class ModelRefused(InvalidRequest):
     code = "model_refused"
 
 
+class ProviderRefused(InvalidRequest):
+    """The provider does not take this request."""
+
+    code = "provider_refused"
+
+
 class Unauthorized(ModelyardError):
     """No valid API key was given."""
 
     code = "unauthorized"
     status = 401
+
+
+class ProviderKeyRefused(Unauthorized):
+    """No key was given that the provider takes."""
+
+    code = "provider_key_refused"
 
 
 class QuotaExceeded(ModelyardError):
@@ -232,6 +248,12 @@ class QueueFull(Throttled):
     code = "queue_full"
 
 
+class ProviderBusy(Throttled):
+    """The provider takes no more requests for now."""
+
+    code = "provider_busy"
+
+
 class Unavailable(ModelyardError):
     """The model cannot answer now."""
 
@@ -295,6 +317,13 @@ class DatabaseTaken(Unavailable):
     """Another server uses the database."""
 
     code = "database_taken"
+
+
+class ProviderFailed(Unavailable):
+    """The provider did not answer."""
+
+    code = "provider_failed"
+    status = 502
 
 
 class ReplicaLost(Unavailable):

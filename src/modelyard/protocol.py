@@ -44,7 +44,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     for how long it had waited for that replica. In microseconds, as the gateway measured them: a worker's clock bills
     nobody. `finish_reasons`: why each text ended, where there are several, in their order. `stop_sequence`: the stop
     string that a text has ended before, where the runtime tells it. `reasoning_tokens`: of the new ones, those made
-    before the answer began; None: the model marks no thinking.
+    before the answer began; None: the model marks no thinking. `sound_ms`: how long the sound was that a provider has
+    heard.
     """
 
     prompt_tokens: Count | None = None
@@ -57,18 +58,20 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     cached_tokens: Count | None = None
     stop_sequence: str | None = None
     reasoning_tokens: Count | None = None
+    sound_ms: Count | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """An inference's output, in the form of its task, and what it took.
 
     `logprobs`: of each token, in the form of OpenAI's; where there are several texts, `index` says of which. None: not
-    asked for.
+    asked for. `raw`: what the provider of a closed model answered, as it said it.
     """
 
     output: Any
     usage: Usage = Usage()
     logprobs: list[dict[str, Any]] | None = None
+    raw: Any = None
 
 
 # --- how far a worker has got ---

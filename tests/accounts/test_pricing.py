@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.accounts.pricing import METERS, Price, price, tariff_of
+from modelyard.accounts.pricing import METERS, Price, UnitPrice, price, tariff_of
 from modelyard.config import Settings
 from modelyard.errors import InvalidRequest
 from modelyard.money import amount_nano, decimal, dollars, pico_per_gb_s
+from modelyard.protocol import Usage
 from modelyard.records.instances import Tariff
+from modelyard.records.providers import UnitPrices
 from modelyard.units import GIB
 
 RATE = 0.0000166667
@@ -88,3 +90,22 @@ def test_an_amount_is_rounded_half_up(memory_bytes: int, took_us: int, pico: int
 def test_money_is_written_without_noise(nano: int, plain: str, words: str) -> None:
     assert decimal(nano) == plain
     assert dollars(nano) == words
+
+
+def test_a_closed_model_costs_what_its_provider_counts() -> None:
+    prices = UnitPrices(read_token=2_500_000, cached_token=1_250_000, new_token=10_000_000)
+    cost = UnitPrice(prices, Usage(prompt_tokens=10, new_tokens=100))
+
+    assert (
+        cost.cost_nano(Usage(prompt_tokens=1000, cached_tokens=400, new_tokens=10)) == 600 * 2500 + 400 * 1250 + 10**5
+    )
+    assert cost.reserve_nano(10) == 10 * 2500 + 100 * 10_000
+    assert cost.is_billed(bills_requests=False)
+    assert not UnitPrice(UnitPrices(), Usage()).is_billed(bills_requests=True)
+
+
+def test_sounds_images_and_characters_have_prices_too() -> None:
+    prices = UnitPrices(second=100_000_000, image=40_000_000_000, character=15_000_000)
+
+    assert UnitPrice(prices, Usage()).cost_nano(Usage(sound_ms=1500)) == 150_000
+    assert UnitPrice(prices, Usage(), characters=10, images=1).cost_nano(Usage()) == 40_000_000 + 150_000

@@ -58,6 +58,7 @@ def test_no_call_shows_or_changes_what_another_account_holds(server: Server, own
     answer = owner.post(f"/models/v2/{MODEL}", json={"text": "hello"})
     assert answer.status_code == 200, answer.text
     names = {"org": "tiny", "model": "ner", "task": "chat", "name": "x", "alias": ALIAS}
+    names |= {"provider": "openrouter"}
     stored = owner.post("/v1/responses", json={"model": CHAT, "input": "hello", "max_output_tokens": 2})
     assert stored.status_code == 200, stored.text
     names |= {"response_id": stored.json()["id"]}

@@ -26,17 +26,6 @@ EXPORTED = f"{PLAIN}.onnx"
 OF_TASK = {"chat": "tiny/chat", "text-generation": STREAMED, "sentence-similarity": "tiny/sentences",
            "text-ranking": "tiny/ranker", "text-classification": PLAIN}  # fmt: skip
 """Whom a call is asked of that takes models of some tasks only."""
-FORMS: tuple[dict[str, Any], ...] = (
-    {"params": {"regex": "[a-z ]{1,400}"}},
-    {"params": {"json_schema": {"type": "array", "items": {"type": "integer"}, "minItems": 30, "maxItems": 60}}},
-    {"response_format": {"type": "json_object"}},
-    {
-        "response_format": {"type": "text"},
-        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
-        "tool_choice": "required",
-    },
-)
-"""Forms that streams are held to, as one API or another has them."""
 TEXT = "the cat"
 GIVEN = {"messages": [{"role": "user", "content": TEXT}], "query": TEXT, "documents": [TEXT, "a dog"], "text_1": TEXT,
          "text_2": [TEXT, "a dog"], "texts": [TEXT, "a dog"], "inputs": TEXT, "max_tokens": 16}  # fmt: skip
@@ -119,10 +108,11 @@ class Ask:
 
 def asks_of(document: Mapping[str, Any], *models: str) -> list[Ask]:
     """Every inference that the document describes, of each of the models; of calls for models of some tasks, of one of
-    those that are known here."""
+    those that are known here. Those of closed models alone have nobody here to ask."""
     return [
         Ask(path, model, frozenset(body_fields(operation, document)))
         for path, operation in sorted(inferences(document).items())
+        if "{provider}" not in path
         for model in (models_of(tasks_of(operation)) if tasks_of(operation) else models)
     ]
 
@@ -187,11 +177,8 @@ class Load:
 
     def _stream(self, name: str, client: httpx.Client, draw: random.Random) -> None:
         most = draw.randint(1, 40)
-        ask = draw.choice(self.streams)
-        held = draw.choice([{}, *(form for form in FORMS if form.keys() <= ask.known)])
-        params = {"max_new_tokens": most, **held.get("params", {})}
-        more = {**held, "params": params}
-        self._infer(name, client, ask, prompt=TEXT, input=TEXT, inputs=TEXT, stream=True, max_tokens=most, **more)
+        params = {"max_new_tokens": most}
+        self._infer(name, client, draw.choice(self.streams), prompt=TEXT, stream=True, params=params, max_tokens=most)
 
     def _read(self, name: str, client: httpx.Client, draw: random.Random) -> None:
         self._note("reads", lambda: client.get(draw.choice(self.reads)))

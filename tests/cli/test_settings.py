@@ -43,7 +43,9 @@ def test_repeatable_and_switch_flags(inside: Inside) -> None:
 
 def test_secrets_are_masked(inside: Inside) -> None:
     url = "postgresql://user:hush@db.example/yard"
-    text = inside.ok("config", "show", "--admin-key", "hush", "--database-url", url)
+    text = inside.ok(
+        "config", "show", "--admin-key", "hush", "--database-url", url, MODELYARD_PROVIDER_KEYS="openai=hush,groq=hush"
+    )
     assert "hush" not in text
     assert "postgresql://user:***@db.example/yard" in text
 

@@ -95,6 +95,7 @@ def known_names(client: httpx.Client, models: Sequence[str]) -> dict[str, list[s
     tasks = client.get("/models/v2/list/tasks").json()["output"]
     answer = client.post(f"/models/v2/{models[0]}", json={"text": "hello"})
     return {
+        "provider": ["openai", "openrouter"],
         "org": sorted({model.partition("/")[0] for model in models}),
         "model": [model.partition("/")[2] for model in models] + list(models),
         "task": [task if isinstance(task, str) else next(iter(task.values())) for task in tasks],

@@ -15,7 +15,9 @@ from modelyard.accounts.funds import Funds
 from modelyard.accounts.keys import Authenticator
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
+from modelyard.catalog.provided import Provided
 from modelyard.clock import SteadyClock
+from modelyard.gateway.closed_models import ClosedModels
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.kept_files import KeptFiles
@@ -33,6 +35,7 @@ from modelyard.media.artefacts import Artefacts
 from modelyard.media.fetch import Fetcher, FetchLimits
 from modelyard.protocol import Outcome, Usage
 from modelyard.records.instances import Tariff
+from modelyard.records.providers import read_providers
 from modelyard.records.requests import RequestRecord
 from tests.catalog.models import model, write
 from tests.control.control_plane import SMALL, ControlPlane, make_models
@@ -64,7 +67,7 @@ class FakeDestination(Destination):
             raise
         finally:
             for instance_id, took_us in self.tries:
-                on_spent(instance_id, took_us)
+                on_spent(instance_id, Usage(took_us=took_us))
         return Outcome(output, Usage(took_us=self.tries[-1][1]))
 
 
@@ -108,6 +111,7 @@ class Gateway:
             RequestMemory(MEMORY),
             SlowReaders(60.0),
             self.tallies,
+            ClosedModels(Provided(read_providers([]), {}), {}),
             price_per_gb_s=PRICE_PER_GB_S,
             timeout_s=60.0,
         )

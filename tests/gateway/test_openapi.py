@@ -41,13 +41,13 @@ def test_every_inference_is_told_from_other_calls_by_its_deadline() -> None:
 def test_every_inference_that_is_served_at_a_path_of_its_own_is_described(tmp_path: Path) -> None:
     with Store.open(f"sqlite:///{tmp_path}/modelyard.db") as store:
         kept = KeptResponses(store.responses, HandClock(), ResponseLimits(0, 0, 0))
-        served = open_surfaces(Artefacts(tmp_path, 60, HandClock()), kept, 1024, "")
+        served = open_surfaces(Artefacts(tmp_path, 60, HandClock()), kept, 1024, "", ["openai"])
     described = {each.path for each in INFERENCES}
     assert served.at.keys() <= described
     for prefix, below in served.named.items():
         assert {f"{prefix}{{org}}/{{model}}{end}" for end in below} <= described
     for path in described:
-        assert served.find(path.format(org="org", model="name")) is not None
+        assert served.find(path.format(org="org", model="name", provider="openai")) is not None
 
 
 def test_a_field_is_described_in_every_form_that_a_task_takes() -> None:

@@ -25,6 +25,7 @@ from modelyard.accounts.pricing import price
 from modelyard.clock import SteadyClock
 from modelyard.engine.base import Phase
 from modelyard.gateway.metering import Metering
+from modelyard.protocol import Usage
 from modelyard.records.accounts import Key
 from modelyard.records.instances import Instance, Tariff
 from modelyard.store import Store
@@ -148,7 +149,7 @@ class Game:
         try:
             async with metering.request(request_id, key, model_id, price(GIB // 2, 0.0000166667)) as work:
                 await self.wait(control, seconds)
-                work.spent(target.replica_id, took_us)
+                work.spent(target.replica_id, Usage(took_us=took_us))
                 if cancelled:
                     leave()
         except asyncio.CancelledError:

@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import islice
 
 from modelyard.catalog.catalog import Catalog, Surveyed
+from modelyard.catalog.provided import PROVIDER, Provided
 from modelyard.catalog.published import read_published
 from modelyard.clock import Clock
 from modelyard.errors import ModelyardError
@@ -44,7 +45,9 @@ UNSEEN = ""
 class Index:
     """Keeps the table. Belongs to the event loop; `start` it, and `close` it before the catalog and the store."""
 
-    def __init__(self, catalog: Catalog, store: Store, clock: Clock) -> None:
+    def __init__(self, catalog: Catalog, store: Store, clock: Clock, provided: Provided | None = None) -> None:
+        """`provided`: the closed models that are listed too."""
+        self._provided = provided
         self._catalog = catalog
         self._store = store
         self._clock = clock
@@ -128,6 +131,8 @@ class Index:
         return news
 
     async def _open(self) -> None:
+        listed = await asyncio.to_thread(self._store.models.texts_of, Source.PROVIDER, PROVIDER)
+        await asyncio.to_thread(self._store.models.remove, listed, source=Source.PROVIDER)  # prices change
         await self._publish()
         known = await asyncio.to_thread(self._store.models.texts_of, Source.FOLDER, STAMP)
         self._stamps = {model_id: stamp or UNSEEN for model_id, stamp in known.items()}
@@ -193,7 +198,9 @@ class Index:
         await self._publish()
 
     async def _publish(self) -> None:
-        await asyncio.to_thread(self._store.models.publish, read_published(self._clock.now()))
+        now = self._clock.now()
+        closed = [] if self._provided is None else self._provided.listings(now)
+        await asyncio.to_thread(self._store.models.publish, [*read_published(now), *closed])
 
 
 def differences(known: Collection[str], there: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -14,7 +14,7 @@ from modelyard.cli.options import Json
 from modelyard.config import Resolved, Settings
 
 MASK = "***"
-SECRET = frozenset({"admin_key"})
+SECRET = frozenset({"admin_key", "provider_keys"})
 
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@]*(?=@)")
 _PASSWORD_FIELD = re.compile(r"(?i)(?<=password=)[^&]*")

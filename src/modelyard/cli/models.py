@@ -56,7 +56,7 @@ def show(resolved: Resolved, model: ModelId, url: Url = None, json: Json = False
     model is and in how much memory, one request at a time and in batches, and which of its forms is the fastest."""
     import asyncio
 
-    shown = asyncio.run(describe_here(resolved.settings, model))
+    shown = describe_closed(model) or asyncio.run(describe_here(resolved.settings, model))
     listed = ask_listed(url, resolved.settings, shown["modelId"])
     shown |= {name: listed.get(name) for name in ("benchmark", "servedForm")}
     if json:
@@ -67,6 +67,7 @@ def show(resolved: Resolved, model: ModelId, url: Url = None, json: Json = False
         "adapter": words_of(shown["adapter"]),
         "benchmark": benchmark_words(shown["benchmark"]),
         "servedForm": form_words(shown["servedForm"]),
+        "prices": figures(shown.get("prices") or {}),
     }
     output.print_table(("about", "value"), told.items(), empty="")
     return None
@@ -134,6 +135,30 @@ async def describe_here(settings: Settings, model: str) -> dict[str, Any]:
 
     async with open_catalog(settings) as catalog:
         return describe(await find_card(catalog, settings, model))
+
+
+def describe_closed(model_id: str) -> dict[str, Any] | None:
+    """What is known of a closed model; None for others."""
+    from datetime import UTC, datetime
+
+    from modelyard.catalog.provided import open_provided
+    from modelyard.gateway.shapes.models import find_prices
+    from modelyard.records.providers import read_providers
+
+    listing = open_provided(read_providers(())).find_listing(model_id, datetime.now(UTC))
+    if listing is None:
+        return None
+    shown = {"modelId": listing.model_id, "task": listing.task, "source": listing.source}
+    prices = dict(find_prices(listing) or {}) or None
+    return {
+        **shown,
+        "contextLength": listing.facts.get("max_length"),
+        "prices": prices,
+        "quality": None,
+        "files": [],
+        "adapter": None,
+        "error": None,
+    }
 
 
 async def download(settings: Settings, model_id: str) -> str:

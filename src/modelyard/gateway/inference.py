@@ -19,18 +19,20 @@ from modelyard.accounts.pricing import price
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.control.plane import Plane
-from modelyard.errors import InvalidRequest, NotFound
+from modelyard.control.routes import Route
+from modelyard.errors import InferenceFailed, InputTooLarge, InvalidRequest, NotFound, Throttled, Unavailable
 from modelyard.gateway import problem
+from modelyard.gateway.closed_models import ClosedModels
 from modelyard.gateway.deadline import Deadline, Deadlines, find_body_timeout_s, find_timeout_s
 from modelyard.gateway.destinations.base import Destination, OnPiece
 from modelyard.gateway.media import needs_resolving, resolve
-from modelyard.gateway.metering import Metering
+from modelyard.gateway.metering import NOTHING, Metering
 from modelyard.gateway.metrics import CLIENT_LEFT, InferenceTallies
 from modelyard.gateway.model_request import ModelRequest, meter_headers
 from modelyard.gateway.request_memory import RequestMemory
 from modelyard.gateway.requests import new_request_id
 from modelyard.gateway.slow_readers import SlowReaders
-from modelyard.gateway.surfaces.base import Payload, Surface
+from modelyard.gateway.surfaces.base import Payload, Surface, UnifiedBody
 from modelyard.http.exchange import JSON, ClientLeft, HttpExchange
 from modelyard.media.fetch import Fetcher
 from modelyard.protocol import Outcome, Thought
@@ -41,6 +43,11 @@ from modelyard.tasks import body as bodies
 from modelyard.tasks.base import Task
 from modelyard.tasks.body import Inference
 from modelyard.tasks.registry import TASKS, find_task
+
+MOST_MODELS = 8
+"""That one request may name beside the first."""
+FALLS_BACK = (Throttled, Unavailable, InferenceFailed)
+"""After these the next model is asked that a request names: it was a good request, and this one could not answer."""
 
 
 class Inferences:
@@ -60,6 +67,7 @@ class Inferences:
         memory: RequestMemory,
         slow_readers: SlowReaders,
         tallies: InferenceTallies,
+        closed_models: ClosedModels,
         *,
         price_per_gb_s: float,
         timeout_s: float,
@@ -78,6 +86,7 @@ class Inferences:
         self._memory = memory
         self._slow_readers = slow_readers
         self._tallies = tallies
+        self._closed_models = closed_models
         self._price_per_gb_s = price_per_gb_s
         self._deadlines = Deadlines(timeout_s)
 
@@ -108,9 +117,18 @@ class Inferences:
             with self._quotas.request(key.account_id), self._memory.of(key.account_id) as share:
                 http.grow = share.grow
                 async with deadline:
-                    request = await self._read(http, surface, model_id, key, headers["x-request-id"], deadline)
-                    asked_model, asked = request.card.model_id, request.asked
-                    usage = (await self._answer(http, surface, request, headers)).usage
+                    read = await self._read(http, surface, model_id, key, deadline)
+                    names = names_of(read)
+                    for name in names:
+                        try:
+                            request = await self._read_for(http, surface, read, name, key, headers, deadline)
+                            asked_model, asked = request.card.model_id, request.asked
+                            usage = (await self._answer(http, surface, request, headers)).usage
+                            break
+                        except FALLS_BACK as error:
+                            if http.started or name == names[-1] or isinstance(error, InputTooLarge):
+                                raise
+                            headers["x-request-id"] = new_request_id()  # of each try there is a record
                     status = 200
         except ClientLeft:
             return
@@ -148,34 +166,60 @@ class Inferences:
         return key
 
     async def _read(
-        self, http: HttpExchange, surface: Surface, model_id: str | None, key: Key, request_id: str, deadline: Deadline
-    ) -> ModelRequest:
-        """What the request asks of which model. Raises UnknownModel, UnknownCluster, ModelRefused, InvalidRequest,
-        ClientLeft."""
+        self, http: HttpExchange, surface: Surface, model_id: str | None, key: Key, deadline: Deadline
+    ) -> UnifiedBody:
+        """The request as its surface reads it. Raises InvalidRequest, ClientLeft."""
         deadline.shorten(find_timeout_s(http))
         read = await surface.recall(await surface.read(http, model_id), key.account_id, http)
         deadline.shorten(find_body_timeout_s(read.body))
+        return read
+
+    async def _read_for(
+        self,
+        http: HttpExchange,
+        surface: Surface,
+        read: UnifiedBody,
+        name: str,
+        key: Key,
+        headers: dict[str, str],
+        deadline: Deadline,
+    ) -> ModelRequest:
+        """What the request asks of the model called `name`. Where there are several, the `inference-model` header says
+        which answers.
+
+        Raises UnknownModel, UnknownCluster, ModelRefused, InvalidRequest, ClientLeft, ProviderKeyRefused.
+        """
+        route: Route | None = None
         account_id, makes_cluster = key.account_id, surface.makes_clusters
-        alias = self._aliases.find(account_id, read.model_id)
-        model_id = check_model_id(read.model_id) if alias is None else alias.model_id
-        route = None if makes_cluster else await self._plane.get_route(account_id, model_id)
-        card = self._plane.find_model(account_id, model_id) or await self._plane.get_model(account_id, model_id)
-        task = get_served_task(card)
+        alias = self._aliases.find(account_id, name)
+        name = name if alias is None else alias.model_id
+        closed = self._closed_models.find(http, name, surface.asks)
+        if closed is not None:
+            card, task = closed.card, closed.task
+        else:
+            model_id = check_model_id(name)
+            route = None if makes_cluster else await self._plane.get_route(account_id, model_id)
+            card = self._plane.find_model(account_id, model_id) or await self._plane.get_model(account_id, model_id)
+            task = get_served_task(card)
         if alias is not None:
             check_alias_task(alias, task)
+        if read.models is not None:
+            headers["inference-model"] = card.model_id
         body = surface.fields(read, task)
+        inference = await self._read_fields(http, task, body)
         return ModelRequest(
-            id=request_id,
+            id=headers["x-request-id"],
             key=key,
             card=card,
             task=task,
-            inference=await self._read_fields(http, task, body),
+            inference=inference,
             body=body,
-            cost=price(card.memory_bytes, self._price_per_gb_s),
+            cost=price(card.memory_bytes, self._price_per_gb_s) if closed is None else closed.cost(inference),
             deadline=deadline,
             asked=read.asked,
             route=route,
             capacity=None if alias is None else alias.capacity,
+            provider_key=None if closed is None else closed.key,
         )
 
     async def _read_fields(self, http: HttpExchange, task: Task, body: Mapping[str, Any]) -> Inference:
@@ -200,7 +244,7 @@ class Inferences:
 
         async def send(data: bytes) -> None:
             if not http.started:
-                await http.start_stream(surface.stream_type, {**headers, **meter_headers(request.cost, 0)})
+                await http.start_stream(surface.stream_type, {**headers, **meter_headers(request.cost, NOTHING)})
                 data = surface.opening(request) + data
             if data:
                 await http.send_chunk(data)
@@ -214,8 +258,18 @@ class Inferences:
                 await send(payload.data)
                 await http.end_stream()
             else:
-                await send_whole(http, payload, {**headers, **meter_headers(request.cost, outcome.usage.took_us)})
+                await send_whole(http, payload, {**headers, **meter_headers(request.cost, outcome.usage)})
         return outcome
+
+
+def names_of(read: UnifiedBody) -> list[str]:
+    """The models to ask, in this order, until one answers. Raises InvalidRequest."""
+    if read.models is None:
+        return [read.model_id]
+    names = read.models
+    if not isinstance(names, list) or len(names) > MOST_MODELS or not all(isinstance(each, str) for each in names):
+        raise InvalidRequest(field="models", got=names, accepted=f"a list of up to {MOST_MODELS} of org/name")
+    return list(dict.fromkeys([read.model_id, *names]))
 
 
 async def send_whole(http: HttpExchange, payload: Payload, headers: Mapping[str, str]) -> None:

@@ -112,13 +112,15 @@ class Listings:
         return Page([listing], variants=await asyncio.to_thread(self._models.variants, model_id, model_id))
 
     async def _find(self, model_id: str, account_id: str) -> Listing | None:
+        row = await asyncio.to_thread(self._models.find, model_id)
+        if row is not None and row.source == Source.PROVIDER:
+            return row
         try:
             card = await self._catalog.find(model_id, account_id)
         except Throttled:
             raise
         except ModelyardError:
             card = None
-        row = await asyncio.to_thread(self._models.find, model_id)
         if card is None:
             is_shown = row is not None and row.source != Source.FOLDER
             is_hidden = repository_of(model_id).lower() in self._hidden_from(account_id)

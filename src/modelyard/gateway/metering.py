@@ -10,16 +10,19 @@ from typing import Any, Self
 
 from modelyard.accounts.funds import Funds
 from modelyard.accounts.limits import check_funds
-from modelyard.accounts.pricing import Price
+from modelyard.accounts.pricing import Cost
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
 from modelyard.errors import ReplicaLost
 from modelyard.http.exchange import ClientLeft
 from modelyard.money import US
+from modelyard.protocol import Usage
 from modelyard.records.accounts import Key
 from modelyard.records.instances import Tariff
 from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
+
+NOTHING = Usage()
 
 
 class Metering:
@@ -49,7 +52,7 @@ class Metering:
         """Raises StoreUnavailable when what comes of a request could not be recorded."""
         self.journal.check()
 
-    def request(self, request_id: str, key: Key, model_id: str, cost: Price) -> MeteredRequest:
+    def request(self, request_id: str, key: Key, model_id: str, cost: Cost) -> MeteredRequest:
         """A context for the run of one request; what it took is settled at its end."""
         return MeteredRequest(self, request_id, key, model_id, cost)
 
@@ -57,25 +60,26 @@ class Metering:
 class MeteredRequest:
     """See `Metering.request`. Entering it raises PaymentRequired."""
 
-    def __init__(self, metering: Metering, request_id: str, key: Key, model_id: str, cost: Price) -> None:
+    def __init__(self, metering: Metering, request_id: str, key: Key, model_id: str, cost: Cost) -> None:
         self._metering = metering
         self._id = request_id
         self._key = key
         self._model_id = model_id
         self._cost = cost
+        self._is_billed = cost.is_billed(bills_requests=metering.bills_requests)
         self._began_at = metering.clock.now()
         self._reserved_nano = 0
         self._instance_id: str | None = None
-        self._took_us = 0
+        self._usage = NOTHING
 
-    def spent(self, instance_id: str, took_us: int) -> None:
-        """Takes what a try on an instance came to, in microseconds of it; of several tries the last one counts."""
-        self._instance_id, self._took_us = instance_id, took_us
+    def spent(self, instance_id: str, usage: Usage) -> None:
+        """Takes what a try came to; of several tries the last one counts."""
+        self._instance_id, self._usage = instance_id, usage
 
     async def __aenter__(self) -> Self:
         metering = self._metering
-        if metering.bills_requests and (standing := metering.funds.find(self._key.account_id)) is not None:
-            self._reserved_nano = self._cost.nano(metering.reserve_us)
+        if self._is_billed and (standing := metering.funds.find(self._key.account_id)) is not None:
+            self._reserved_nano = self._cost.reserve_nano(metering.reserve_us)
             # To its end even when the client leaves, or nobody would settle it.
             reserving = asyncio.ensure_future(
                 asyncio.to_thread(metering.store.requests.reserve, self._record(), standing.elsewhere, check_funds)
@@ -99,15 +103,15 @@ class MeteredRequest:
 
     def _settle(self, outcome: str) -> None:
         metering = self._metering
-        cost_nano = self._cost.nano(self._took_us)
+        cost_nano = self._cost.cost_nano(self._usage)
         metering.journal.settle(
             self._record(
                 instance_id=self._instance_id,
                 settled_at=metering.clock.now(),
                 outcome=outcome,
-                took_us=self._took_us,
+                took_us=self._usage.took_us,
                 cost_nano=cost_nano,
-                charged_nano=cost_nano if metering.bills_requests else 0,
+                charged_nano=cost_nano if self._is_billed else 0,
             )
         )
 

@@ -7,13 +7,15 @@ from typing import Any
 
 import msgspec
 
-from modelyard.accounts.pricing import Price
+from modelyard.accounts.pricing import Cost
 from modelyard.control.routes import Route
 from modelyard.gateway.deadline import Deadline
 from modelyard.money import decimal
+from modelyard.protocol import Usage
 from modelyard.records.accounts import Key
 from modelyard.records.clusters import Capacity
 from modelyard.records.models import ModelCard
+from modelyard.records.providers import ProviderKey
 from modelyard.tasks.base import Task
 from modelyard.tasks.body import Inference
 
@@ -33,6 +35,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     `body`: the unified body as the surface read it. `asked`: see UnifiedBody. `route`: of its account's cluster of the
     model, where there must be one before it is read; None: it is found when the request runs, or made: with
     `capacity`; None: with the default.
+    `provider_key`: with which the provider of a closed model is asked.
     """
 
     id: str
@@ -41,19 +44,20 @@ class ModelRequest(msgspec.Struct, frozen=True):
     task: Task
     inference: Inference
     body: Mapping[str, Any]
-    cost: Price
+    cost: Cost
     deadline: Deadline
     asked: Any = None
     reading: Reading = msgspec.field(default_factory=Reading)
     route: Route | None = None
     capacity: Capacity | None = None
+    provider_key: ProviderKey | None = None
 
 
-def meter_headers(cost: Price, took_us: int) -> Mapping[str, str]:
-    """What an inference cost, as headers; a stream's are sent before it is known, with `took_us` 0."""
+def meter_headers(cost: Cost, usage: Usage) -> Mapping[str, str]:
+    """What an inference cost, as headers; a stream's are sent before it is known, with an empty usage."""
     return {
         "inference-meter": cost.meter,
         "inference-meter-price": cost.per_s,
-        "inference-time": decimal(took_us, 6),
-        "inference-cost": decimal(cost.nano(took_us)),
+        "inference-time": decimal(usage.took_us, 6),
+        "inference-cost": decimal(cost.cost_nano(usage)),
     }

@@ -29,6 +29,7 @@ Handler = Callable[..., Awaitable[Any]]
 PATH_PARAMETERS = {
     "org": "The model's organisation or user.",
     "model": "The model's name.",
+    "provider": "The provider of a closed model.",
     "alias": "An alias of your account.",
     "account": "An account's name, or its id.",
     "key": "A key's id, or its first characters as lists show them.",

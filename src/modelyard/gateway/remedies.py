@@ -21,6 +21,8 @@ from modelyard.errors import (
     NoCapacity,
     Overloaded,
     PaymentRequired,
+    ProviderFailed,
+    ProviderKeyRefused,
     QueueFull,
     QuotaExceeded,
     ReplicaLost,
@@ -67,6 +69,14 @@ OPERATOR: Remedies = {
     (Throttled, "lookups"): "--lookups-per-minute raises the limit.",
     (Unauthorized, None): "Send `Authorization: Key <key>`; `modelyard keys create NAME` makes one.",
     (Unauthorized, "unknown key"): "`modelyard keys create NAME` makes one that is.",
+    (
+        ProviderKeyRefused,
+        "missing",
+    ): "Send the header `provider-key: <your key of {provider}>`, or have the operator "
+    "of this server set one: --provider-keys {provider}=<key>.",
+    (ProviderKeyRefused, "price"): "Send the header `provider-key: <your key of {provider}>`.",
+    (ProviderKeyRefused, "refused"): "Look at the key in the header `provider-key`, else at --provider-keys.",
+    (ProviderFailed, None): "Try again shortly.",
     (ReplicaLost, "tries"): "See `modelyard logs {model}`.",
 }
 """What is the operator's to do, whatever the surface."""

@@ -14,6 +14,7 @@ from typing import Any
 from modelyard.errors import InvalidRequest, ModelRefused
 from modelyard.records.adapters import Adapter
 from modelyard.records.files import spell, split_file
+from modelyard.records.providers import ClosedModel
 from modelyard.records.variants import VariantKind
 
 # The hub's own rule for repository names: 1-96 of [A-Za-z0-9_.-], no leading or trailing dot or dash, no "..".
@@ -55,10 +56,11 @@ def check_model_id(model_id: str) -> str:
 
 
 class Source(StrEnum):
-    """Where a model's files come from."""
+    """Where a model's files come from. PROVIDER: they stay with it."""
 
     FOLDER = "folder"
     HUB = "hub"
+    PROVIDER = "provider"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class ModelCard:
     used. `max_batch`: most requests in one batch, as far as that was measured to pay; None: the task's
     own. `max_threads`: that a replica uses, where more were measured to slow it; None: its share of the cores.
     `refusal` says why the model must not be served (pickle weights, remote code, no weights). `base`: of an
-    adapter, the model that it changes.
+    adapter, the model that it changes. `closed`: of a model that only its provider runs.
     """
 
     model_id: str
@@ -163,6 +165,7 @@ class ModelCard:
     refusal: str | None = None
     base: ModelCard | None = None
     max_threads: int | None = None
+    closed: ClosedModel | None = None
 
     @property
     def is_here(self) -> bool:

@@ -27,6 +27,7 @@ from modelyard.catalog.catalog import open_catalog
 from modelyard.catalog.hub_settings import read_hub_settings
 from modelyard.catalog.index import Index
 from modelyard.catalog.made_files import MadeFiles, list_conversions, list_variants
+from modelyard.catalog.provided import open_provided
 from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import FIRST_ACCOUNT, Settings
 from modelyard.control.conversions import open_conversions
@@ -46,9 +47,13 @@ from modelyard.control.sole_server import (
 )
 from modelyard.control.work_queue import WorkQueue
 from modelyard.engine.log_limits import keep_to_limits
+from modelyard.engine.provider_process import ProviderProcess
 from modelyard.errors import ModelyardError
 from modelyard.gateway.app import App
 from modelyard.gateway.artefacts import ArtefactCalls
+from modelyard.gateway.closed_models import ClosedModels
+from modelyard.gateway.destinations.choice import Choice
+from modelyard.gateway.destinations.provider import ProviderDestination
 from modelyard.gateway.destinations.replicas import Replicas
 from modelyard.gateway.health import HealthCalls
 from modelyard.gateway.inference import Inferences
@@ -76,6 +81,7 @@ from modelyard.media.artefacts import Artefacts
 from modelyard.private_files import ensure_data_folder, ensure_private_folder
 from modelyard.records.conversions import CONVERTED_FOLDER
 from modelyard.records.models import Listing, ModelCard, OnProgress, Source
+from modelyard.records.providers import read_keys, read_providers
 from modelyard.records.runtimes import ORIGINAL, read_runtimes
 from modelyard.records.variants import VARIANTS_FOLDER
 from modelyard.serving.from_settings import (
@@ -111,6 +117,8 @@ class Root:
 
     async def open(self, stack: AsyncExitStack) -> App:
         """Opens everything; `stack` closes it, in reverse order. The application takes requests for as long."""
+        self._providers = read_providers(self._settings.provider_urls)
+        self._provider_keys = read_keys(self._settings.provider_keys, self._providers)
         data_dir = self._settings.data_dir
         await asyncio.to_thread(ensure_data_folder, data_dir, PRIVATE_TREES)
         ensure_private_folder(data_dir / VARIANTS_FOLDER)
@@ -180,7 +188,8 @@ class Root:
         self._conversions = open_conversions(
             self._settings, lambda name, count: self._plane.memory_for(name, count), space.room_for_made
         )
-        self._index = Index(self._catalog, self._store, self._clock)
+        self._provided = await asyncio.to_thread(open_provided, self._providers)
+        self._index = Index(self._catalog, self._store, self._clock, self._provided)
         self._index.start()
         stack.push_async_callback(self._index.close)
 
@@ -284,6 +293,14 @@ class Root:
         slow_readers = SlowReaders(settings.slow_reader_s)
         start_task(stack, slow_readers.look_forever(), "slow readers")
         tallies = InferenceTallies()
+        process = ProviderProcess()
+        stack.push_async_callback(process.close)
+        replicas = Replicas(
+            self._plane,
+            self._routes,
+            queue_wait_s=settings.queue_wait_s,
+            cancel_grace_s=settings.cancel_grace_s,
+        )
         inferences = Inferences(
             self._authenticator,
             self._aliases,
@@ -291,24 +308,20 @@ class Root:
             self._funds,
             self._quotas,
             self._plane,
-            Replicas(
-                self._plane,
-                self._routes,
-                queue_wait_s=settings.queue_wait_s,
-                cancel_grace_s=settings.cancel_grace_s,
-            ),
+            Choice(replicas, ProviderDestination(process)),
             open_fetcher(settings),
             metering,
             RequestMemory(memory_limits_of(settings)),
             slow_readers,
             tallies,
+            ClosedModels(self._provided, self._provider_keys),
             price_per_gb_s=settings.price_per_gb_s,
             timeout_s=settings.request_timeout_s,
         )
         self.metrics = MetricCalls(tallies, self._plane, self._operator_id)
         return App(
             inferences,
-            open_surfaces(artefacts, responses, settings.max_body_mb * MIB, settings.public_url),
+            open_surfaces(artefacts, responses, settings.max_body_mb * MIB, settings.public_url, self._providers),
             [*self._operations(artefacts, responses), *INFERENCES],
             self._authenticator.authenticate,
             CallBudget(settings.calls_per_s, self._clock),

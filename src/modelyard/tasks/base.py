@@ -150,6 +150,7 @@ class Task:
     they read other settings. Without them a benchmark asks the `example`.
     `pipeline_key`: the key under which the library's own pipeline gives its text (`generated_text`).
     `has_variants`: whether ONNX variants are made of its models.
+    `closed`: a provider answers it, and its params are those that providers take.
     `prepare`, where given, brings a client's fields into the form that `inputs` reads; done again, it changes nothing.
     """
 
@@ -175,6 +176,7 @@ class Task:
     pipeline_sizes: Sizes | None = None
     pipeline_key: str | None = None
     has_variants: bool = False
+    closed: bool = False
 
     @property
     def answers_in_one_pass(self) -> bool:

@@ -18,6 +18,8 @@ from modelyard.tasks import json_limits
 from modelyard.tasks.base import Call, Inputs, Params, Task
 
 ALIASES = {"prompt": "text"}
+CONTROLS = frozenset({"params", "stream", "json", "input", "model", "models", "timeout"})
+"""Fields of the unified body that are no input of a task."""
 MEDIA_FIELDS = ("base64", "url", "image_url", "audio_url", "video_url")
 """Fields that carry the one piece of media of a task that reads one, the first that is there wins."""
 FIELDS = frozenset(
@@ -111,13 +113,7 @@ def spread(task: Task, body: Mapping[str, Any]) -> dict[str, Any]:
         fields["messages" if is_messages(wild) else task.list_wildcard] = wild
     elif wild is not None:
         fields[task.wildcard] = wild
-    fields.update(
-        {
-            name: value
-            for name, value in body.items()
-            if name not in {"params", "stream", "json", "input", "model", "timeout"}
-        }
-    )
+    fields.update({name: value for name, value in body.items() if name not in CONTROLS})
     for alias, name in ALIASES.items():
         if alias in fields:
             fields.setdefault(name, fields.pop(alias))

@@ -122,8 +122,8 @@ class Inference:
     async def _take(self, piece: str) -> None:
         self.pieces.append(piece)
 
-    def _note(self, replica_id: str, took_us: int) -> None:
-        self.spent.append((replica_id, took_us))
+    def _note(self, replica_id: str, usage: Usage) -> None:
+        self.spent.append((replica_id, usage.took_us))
 
     @property
     def tried(self) -> list[str]:

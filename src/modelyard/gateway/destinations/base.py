@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 
 from modelyard.gateway.model_request import ModelRequest
-from modelyard.protocol import Outcome
+from modelyard.protocol import Outcome, Usage
 
 OnPiece = Callable[[str], Awaitable[None]]
 """Takes the next piece of a streamed output; awaited before the next one is read."""
-OnSpent = Callable[[str, int], None]
-"""Told when a try is over, however it ended: the instance's id, and the microseconds of it that are charged for."""
+OnSpent = Callable[[str, Usage], None]
+"""Told when a try is over, however it ended: the id of who did the work, and what of it is charged for: an instance's
+microseconds, or what a provider has counted."""
 
 
 class Destination(ABC):

@@ -21,7 +21,7 @@ from modelyard.engine.link import Exchange
 from modelyard.errors import ModelyardError, ReplicaLost
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.model_request import ModelRequest, Reading
-from modelyard.protocol import Outcome
+from modelyard.protocol import Outcome, Usage
 from modelyard.records.deaths import Death
 from modelyard.tasks.body import Inference
 from modelyard.worker.limits import no_memory_for
@@ -80,7 +80,7 @@ class Replicas(Destination):
                     words = f"{MAX_TRIES} replicas ended before they answered this request."
                     raise ReplicaLost(words, cause="tries", model=request.card.model_id) from error
             finally:
-                on_spent(target.replica_id, attempt.took_us)
+                on_spent(target.replica_id, Usage(took_us=attempt.took_us))
                 route.finished += attempt.finished
                 slot.give_back()
 

@@ -110,6 +110,7 @@ FAILURES = {
     422: "A field is wrong: the message names it, what was got and what is accepted.",
     429: "Rate limit of the key, requests at once or calls of the account, or full queue; see Retry-After.",
     500: "Something went wrong inside the server; its log has the details under the request's id.",
+    502: "The provider of a closed model cannot be reached, or failed.",
     503: "No capacity, or the boot failed, with the reason.",
     504: "The wait for an instance ran out.",
 }

@@ -49,6 +49,9 @@ class Inference(Shape, frozen=True, kw_only=True, rename=None):
         default_factory=dict
     )
     stream: Annotated[bool, described("Send the answer as plain text chunks as they are made.")] = False
+    models: Annotated[
+        list[str] | None, described("Up to 8 models to ask in this order when that of the path cannot answer.")
+    ] = None
     timeout: Annotated[
         float | None,
         described("Seconds the request may take in all, as the header x-request-timeout; the lesser holds."),
@@ -68,6 +71,9 @@ class InferenceAnswer(Answer[Any], frozen=True, kw_only=True):
     """What the model answers."""
 
     output: Annotated[Any, described("Depends on the model's task.", **{"$ref": SCHEMAS + TASK_OUTPUT})]
+    provider: Annotated[
+        Any, described("Of a closed model: what its provider has answered, as it said it.", type="object")
+    ] = UNSET
 
 
 class PipelineText(Shape, frozen=True, kw_only=True, rename=None):

@@ -7,15 +7,26 @@ from typing import Annotated, Any, Literal, cast
 
 from msgspec import UNSET, Meta, UnsetType
 
-from modelyard.accounts.pricing import price
+from modelyard.accounts.pricing import TOKENS, Price, price
+from modelyard.catalog.provided import PROVIDER
 from modelyard.gateway.remedies import describe_refusal
 from modelyard.gateway.shapes.base import Answer, Shape, described
-from modelyard.records.models import Listing
+from modelyard.money import PICO
+from modelyard.records.models import Listing, Source
 from modelyard.store.models import PUBLISHED
 from modelyard.units import GIB
 
 MemorySource = Literal["measured", "estimated", "published"]
-ListingSource = Literal["folder", "hub", "published", "requested", "variant"]
+ListingSource = Literal["folder", "hub", "published", "requested", "variant", "provider"]
+UNITS = {
+    "read_token": "readToken",
+    "cached_token": "cachedToken",
+    "new_token": "newToken",
+    "image": "image",
+    "character": "character",
+    "second": "second",
+}
+"""What providers charge for → its name in a list."""
 DEFAULT_LIMIT = 250
 """As many as are read, shaped and sent within 20 ms; `benchmarks/catalogue.py` measures it."""
 MAX_LIMIT = 10_000
@@ -78,7 +89,7 @@ class Model(Shape, frozen=True, kw_only=True):
         ListingSource,
         described(
             "Who says so: its files in a folder or on the hub, the list of published models, or a request for it; "
-            "variant: it was made here from another model."
+            "variant: it was made here from another model; provider: a closed model, which only its provider runs."
         ),
     ]
     revision: Annotated[str | None, described("The hub's commit.")]
@@ -101,6 +112,15 @@ class Model(Shape, frozen=True, kw_only=True):
     alias_of: Annotated[str | None, described("Of an alias of yours: the model that it stands for; else null.")]
     adapter: Annotated[Adapter | None, described("Of an adapter: what it changes, and how; null for whole models.")]
     files: Annotated[Sequence[str], described("Its GGUF files, by the label that chooses one: org/name:LABEL.")]
+    provider: Annotated[str | None, described("Of a closed model: who runs it; null for others.")]
+    context_length: Annotated[int | None, described("The most tokens that it reads, where that is known.")]
+    prices: Annotated[
+        Mapping[str, float] | None,
+        described(
+            "Of a closed model: what its provider charges in US dollars for each token read (readToken), read before "
+            "(cachedToken) and written (newToken), image, character read aloud and second heard; null for others."
+        ),
+    ]
     error: Annotated[str | None, described("Why it cannot be served, and what to do.")]
 
 
@@ -136,7 +156,7 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float, a
         params=None if parameters is None else round(parameters / 1e9, 6),
         ram_required=in_gb(memory_bytes),
         memory_source=cast(MemorySource | None, listing.memory_source),
-        meter=None if cost is None else cost.meter,
+        meter=meter_of(listing, cost),
         meter_price=None if cost is None else cost.usd_per_s,
         benchmarked=is_benchmarked(listing),
         benchmark=find_benchmark(listing),
@@ -151,8 +171,30 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float, a
         alias_of=alias_of,
         adapter=find_adapter(listing),
         files=listing.facts.get("files", ()),
+        provider=listing.facts.get(PROVIDER),
+        context_length=find_context(listing),
+        prices=find_prices(listing),
         error=describe_refusal(listing),
     )
+
+
+def meter_of(listing: Listing, cost: Price | None) -> str | None:
+    """How the model is billed."""
+    if listing.source == Source.PROVIDER:
+        return TOKENS
+    return None if cost is None else cost.meter
+
+
+def find_context(listing: Listing) -> int | None:
+    """The most tokens that a model reads."""
+    length = listing.facts.get("max_length")
+    return length if isinstance(length, int) else None
+
+
+def find_prices(listing: Listing) -> Mapping[str, float] | None:
+    """A closed model's prices."""
+    found: Mapping[str, int] | None = listing.facts.get("prices_pico")
+    return None if found is None else {UNITS[name]: amount / PICO for name, amount in found.items()}
 
 
 def in_gb(size_bytes: int | None) -> float | None:

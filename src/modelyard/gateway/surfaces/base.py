@@ -21,11 +21,13 @@ from modelyard.tasks.base import Task
 class UnifiedBody(msgspec.Struct, frozen=True):
     """What a surface read of a request: the model it names, and its fields in the unified format, not checked yet.
 
-    `asked`: what the surface wants to know again of the request when it answers; None: nothing."""
+    `asked`: what the surface wants to know again of the request when it answers; None: nothing. `models`: what to try
+    when that model cannot answer, in this order; not checked yet."""
 
     model_id: str
     body: Mapping[str, Any]
     asked: Any = None
+    models: Any = None
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -44,6 +46,8 @@ class Surface(ABC):
     """The content type of its streams."""
     error_shape: ClassVar[type[ErrorBody]]
     """What its errors look like."""
+    asks: ClassVar[str | None] = None
+    """The task that it asks of a model of which nobody knows what it is for; None: what the request says."""
     makes_clusters: ClassVar[bool] = True
     """Whether a request for a model without a cluster makes one; otherwise such a request is an error."""
 

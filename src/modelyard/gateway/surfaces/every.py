@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from modelyard.gateway.kept_files import KeptFiles
@@ -15,7 +15,7 @@ from modelyard.gateway.surfaces.huggingface.inference import (
     PREFIX,
     huggingface_surfaces,
 )
-from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_INFERENCE
+from modelyard.gateway.surfaces.inference import V1_INFERENCE, V2_CLOSED_INFERENCE, V2_INFERENCE
 from modelyard.gateway.surfaces.openai.inference import OPENAI_INFERENCES, openai_surfaces
 from modelyard.gateway.surfaces.rerank.inference import RERANK_INFERENCES, rerank_surfaces
 from modelyard.gateway.surfaces.v1.inference import V1Inference
@@ -24,6 +24,7 @@ from modelyard.media.artefacts import Artefacts
 
 INFERENCES: tuple[Operation, ...] = (
     V2_INFERENCE,
+    V2_CLOSED_INFERENCE,
     V1_INFERENCE,
     *OPENAI_INFERENCES,
     *RERANK_INFERENCES,
@@ -31,14 +32,19 @@ INFERENCES: tuple[Operation, ...] = (
     *ANTHROPIC_INFERENCES,
 )
 
+OPENAI_ROOT = "v1"
+"""Below the organisation openai: its API's paths, not a model's name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Surfaces:
     """Where inferences are. `at`: by path. `named`: by the prefix of paths that go on with a model's name, and by what
-    may follow the name, which may be nothing."""
+    may follow the name, which may be nothing. `providers`: whose models' names may have slashes, where nothing may
+    follow."""
 
     at: Mapping[str, Surface]
     named: Mapping[str, Mapping[str, Surface]]
+    providers: Collection[str] = ()
 
     def find(self, path: str) -> tuple[Surface, str | None] | None:
         """The surface of the inference at a path, and the model that the path names; None where there is none."""
@@ -50,11 +56,19 @@ class Surfaces:
                 model, slash, end = rest.partition("/")
                 if model and (surface := below.get(slash + end)) is not None:
                     return surface, f"{org}/{model}"
+                if end and org in self.providers and model != OPENAI_ROOT and (surface := below.get("")) is not None:
+                    return surface, f"{org}/{model}/{end}"
         return None
 
 
-def open_surfaces(artefacts: Artefacts, responses: KeptResponses, max_body_bytes: int, public_url: str) -> Surfaces:
-    """All of them. `public_url`: see KeptFiles."""
+def open_surfaces(
+    artefacts: Artefacts,
+    responses: KeptResponses,
+    max_body_bytes: int,
+    public_url: str,
+    providers: Collection[str] = (),
+) -> Surfaces:
+    """All of them. `public_url`: see KeptFiles. `providers`: see Surfaces."""
     kept = KeptFiles(artefacts, public_url)
     return Surfaces(
         at={
@@ -67,4 +81,5 @@ def open_surfaces(artefacts: Artefacts, responses: KeptResponses, max_body_bytes
             "/models/v2/": {"": V2Inference(kept, max_body_bytes)},
             PREFIX: huggingface_surfaces(max_body_bytes),
         },
+        providers=providers,
     )

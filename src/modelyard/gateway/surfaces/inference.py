@@ -29,11 +29,16 @@ HEADERS = {
     "inference-cost": "US dollars for that time.",
 }
 REQUEST_HEADERS = {
+    "provider-key": {
+        "description": "Of a closed model: your key of its provider, which is passed on and kept nowhere. Without it "
+        "the operator's is used, if there is one.",
+        "schema": {"type": "string"},
+    },
     deadline.HEADER: {
         "description": "Seconds the request may take in all, its wait for a replica included; then it gets 504 and its "
         "work is cancelled. The server's own limit holds where it is less.",
         "schema": {"type": "number", "exclusiveMinimum": 0},
-    }
+    },
 }
 BARE_FILES = {
     f"{kind}/*": {**BINARY, "description": f"The {kind} itself; params in the query string."}
@@ -52,6 +57,19 @@ V2_INFERENCE = Operation(
     headers=HEADERS,
     request_headers=REQUEST_HEADERS,
     examples={task.id: {"summary": task.summary, "value": task.example} for task in TASKS},
+)
+V2_CLOSED_INFERENCE = Operation(
+    methods=("POST",),
+    path="/models/v2/{provider}/{org}/{model}",
+    summary="Run a closed model whose name at its provider has a slash, or more of them",
+    tag="inference",
+    body=Inference,
+    body_types={"multipart/form-data": Upload, **BARE_FILES},
+    query=UploadQuery,
+    answer=InferenceAnswer,
+    answer_types={"text/event-stream": STREAM, **MADE_TYPES},
+    headers=HEADERS,
+    request_headers=REQUEST_HEADERS,
 )
 V1_INFERENCE = Operation(
     methods=("POST",),

@@ -23,6 +23,10 @@ class WritingBody(OpenAIShape, frozen=True, kw_only=True):
     """How a model is to write."""
 
     model: Annotated[str, described("The model, org/name.", accepted="org/name")]
+    models: Annotated[
+        list[str] | None,
+        described("Models to ask in this order when that one cannot answer.", accepted="a list of up to 8 of org/name"),
+    ] = None
     stream: Annotated[bool, described("Send the answer as events, as it is made.")] = False
     stream_options: Annotated[
         StreamOptions | None, described("What a stream carries besides.", accepted="an object, with stream true")

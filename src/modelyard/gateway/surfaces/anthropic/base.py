@@ -10,6 +10,7 @@ import msgspec
 from modelyard.errors import InvalidRequest
 from modelyard.gateway.shapes.anthropic.base import AnthropicError
 from modelyard.gateway.shapes.anthropic.messages import CountBody
+from modelyard.gateway.surfaces.anthropic.closed import closed_params
 from modelyard.gateway.surfaces.anthropic.conversation import conversation_of
 from modelyard.gateway.surfaces.anthropic.events import BlockStream, event
 from modelyard.gateway.surfaces.anthropic.tools import tools_of
@@ -17,6 +18,7 @@ from modelyard.gateway.surfaces.base import UnifiedBody
 from modelyard.gateway.surfaces.foreign import ForeignSurface, refuse_task
 from modelyard.gateway.surfaces.openai import chat
 from modelyard.http.exchange import HttpExchange
+from modelyard.records.providers import CHAT
 from modelyard.tasks.base import Task
 
 NO_THREADS = "thread_unsupported_request"
@@ -34,6 +36,7 @@ class AnthropicSurface(ForeignSurface):
     """See the module."""
 
     name = "anthropic"
+    asks = CHAT
     error_shape = AnthropicError
     shape: ClassVar[type[CountBody]]
     names: ClassVar[Mapping[str, str]] = {
@@ -52,11 +55,12 @@ class AnthropicSurface(ForeignSurface):
         """See Surface."""
         if task.id not in chat.TASKS:
             raise refuse_task(task, " or ".join(chat.TASKS))
-        body = read.asked.body
+        body, tools = read.asked.body, tools_of(read.asked.body)
+        params = self.params(body)
         return {
             "messages": conversation_of(body),
-            **tools_of(body),
-            "params": self.params(body),
+            **tools,
+            "params": closed_params(body, params, has_tools=bool(tools)) if task.closed else params,
             "stream": getattr(body, "stream", False),
         }
 

@@ -24,6 +24,7 @@ from modelyard.gateway.surfaces.openai.base import DONE, OpenAISurface
 from modelyard.gateway.uploads import read_body
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
+from modelyard.records.providers import LISTEN, SPEAK
 from modelyard.tasks.base import Task
 
 LISTENS = "automatic-speech-recognition"
@@ -51,6 +52,7 @@ class Asked(msgspec.Struct, frozen=True):
 class Transcriptions(OpenAISurface):
     """Speech to text, in its own language."""
 
+    asks = LISTEN
     names: ClassVar[Mapping[str, str]] = {FILE: "file", "media": "file", "params.return_timestamps": GRANULARITIES}
     shape: ClassVar[type[TranslationBody]] = TranscriptionBody
     task: ClassVar[str] = "transcribe"
@@ -128,6 +130,7 @@ class Translations(Transcriptions):
 class Speech(OpenAISurface):
     """Text to speech."""
 
+    asks = SPEAK
     names: ClassVar[Mapping[str, str]] = {
         "text": "input", "params.speaker_id": "voice", "params.speaking_rate": "speed",
         "params.audio_format": "response_format",
@@ -144,7 +147,9 @@ class Speech(OpenAISurface):
             raise refuse_task(task, " or ".join(SPEAKS))
         body: SpeechBody = read.asked.body
         params = {**read.asked.extras, "audio_format": body.response_format}
-        if (speaker := speaker_of(body.voice)) is not None:
+        if task.closed:
+            params |= {} if body.voice in (None, "default") else {"voice": str(body.voice)}
+        elif (speaker := speaker_of(body.voice)) is not None:
             params["speaker_id"] = speaker
         if body.speed not in (None, 1):
             params["speaking_rate"] = body.speed

@@ -25,10 +25,12 @@ from modelyard.gateway.shapes.openai.chat import (
 from modelyard.gateway.surfaces.base import Payload, UnifiedBody
 from modelyard.gateway.surfaces.foreign import EVENTS, MARK, around, encode, event, now, refuse_task, timing
 from modelyard.gateway.surfaces.openai.base import DONE, OpenAISurface
+from modelyard.gateway.surfaces.openai.closed import closed_fields
 from modelyard.gateway.surfaces.openai.tools import form_of, name_tool, show_calls, split_calls, tools_of
 from modelyard.gateway.surfaces.openai.writing import NAMES, check_stream_options, params_of, wants_usage
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
+from modelyard.records.providers import CHAT
 from modelyard.tasks.base import Task
 
 TASKS = ("chat", "image-text-to-text", "audio-text-to-text", "video-text-to-text")
@@ -49,13 +51,14 @@ class Asked(msgspec.Struct):
 class ChatCompletions(OpenAISurface):
     """See the module."""
 
+    asks = CHAT
     names: ClassVar[Mapping[str, str]] = {**NAMES, "text": "messages"}
 
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
         """The conversation. A path that names a model wins over the body."""
         body, extras = await self.read_json(http, ChatBody)
         check_stream_options(body)
-        return UnifiedBody(model_id or body.model, timing(body.timeout), Asked(body, extras, now()))
+        return UnifiedBody(model_id or body.model, timing(body.timeout), Asked(body, extras, now()), body.models)
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """See Surface. Several answers at once are made before the first event is sent."""
@@ -63,6 +66,8 @@ class ChatCompletions(OpenAISurface):
             raise refuse_task(task, " or ".join(TASKS))
         asked: Asked = read.asked
         body = asked.body
+        if task.closed:
+            return closed_fields(body, asked.extras, most_tokens(body))
         return {
             "messages": body.messages,
             **tools_of(body),

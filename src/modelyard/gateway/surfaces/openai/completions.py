@@ -24,6 +24,7 @@ from modelyard.gateway.surfaces.openai.base import DONE, OpenAISurface
 from modelyard.gateway.surfaces.openai.writing import NAMES, check_stream_options, params_of, wants_usage
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
+from modelyard.records.providers import WRITE
 from modelyard.tasks.base import Task
 
 TASKS = ("text-generation", "chat")
@@ -52,13 +53,14 @@ class Asked(msgspec.Struct):
 class Completions(OpenAISurface):
     """See the module."""
 
+    asks = WRITE
     names: ClassVar[Mapping[str, str]] = {**NAMES, "text": "prompt"}
 
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
         """The texts."""
         body, extras = await self.read_json(http, CompletionBody)
         check_stream_options(body)
-        return UnifiedBody(model_id or body.model, timing(body.timeout), Asked(body, extras, now()))
+        return UnifiedBody(model_id or body.model, timing(body.timeout), Asked(body, extras, now()), body.models)
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """See Surface. A text alone goes alone, so that it may be streamed."""

@@ -19,6 +19,7 @@ from modelyard.gateway.surfaces.foreign import encode, refuse_task, timing
 from modelyard.gateway.surfaces.openai.base import OpenAISurface
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
+from modelyard.records.providers import EMBED
 from modelyard.tasks.base import Task
 
 TASKS = ("feature-extraction", "sentence-similarity")
@@ -34,6 +35,7 @@ class Asked(msgspec.Struct, frozen=True):
 class EmbeddingCalls(OpenAISurface):
     """See the module."""
 
+    asks = EMBED
     names: ClassVar[Mapping[str, str]] = {"text": "input"}
 
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:

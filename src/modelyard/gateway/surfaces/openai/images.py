@@ -19,6 +19,7 @@ from modelyard.gateway.surfaces.openai.base import OpenAISurface
 from modelyard.gateway.uploads import read_body
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
+from modelyard.records.providers import PAINT
 from modelyard.tasks.base import Task
 
 FILE = "base64"
@@ -36,6 +37,7 @@ class Asked(msgspec.Struct, frozen=True):
 class Generations(OpenAISurface):
     """Images from texts."""
 
+    asks = PAINT
     names: ClassVar[Mapping[str, str]] = {
         "text": "prompt", FILE: "image", "params.width": "size", "params.height": "size"
     }  # fmt: skip

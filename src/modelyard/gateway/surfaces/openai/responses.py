@@ -37,12 +37,14 @@ from modelyard.gateway.surfaces.base import Payload, UnifiedBody
 from modelyard.gateway.surfaces.foreign import encode, now, refuse_task, timing
 from modelyard.gateway.surfaces.openai.base import OpenAISurface
 from modelyard.gateway.surfaces.openai.chat import TASKS, variables_of
+from modelyard.gateway.surfaces.openai.closed import closed_fields
 from modelyard.gateway.surfaces.openai.response_events import ResponseEvents
 from modelyard.gateway.surfaces.openai.response_items import input_items, items_of, messages_of
 from modelyard.gateway.surfaces.openai.tools import form_of, name_tool, tools_of
 from modelyard.gateway.surfaces.openai.writing import NAMES, params_of
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome, Usage
+from modelyard.records.providers import CHAT
 from modelyard.tasks.base import Task
 
 PREFIX = "resp_"
@@ -65,6 +67,7 @@ class Asked(msgspec.Struct):
 class Responses(OpenAISurface):
     """See the module."""
 
+    asks = CHAT
     names: ClassVar[Mapping[str, str]] = {
         **NAMES,
         "messages": "input",
@@ -117,6 +120,10 @@ class Responses(OpenAISurface):
         body, chat = asked.body, chat_of(asked)
         told = [] if body.instructions is None else [{"role": "system", "content": body.instructions}]
         likelihoods = {"logprobs": True, "top_logprobs": body.top_logprobs or 0}
+        if task.closed:
+            fields = closed_fields(chat, asked.extras, body.max_output_tokens)
+            params = fields["params"] | (likelihoods if LOGPROBS in (body.include or ()) else {})
+            return {**fields, "messages": [*told, *asked.messages], "params": params, "stream": body.stream}
         return {
             "messages": [*told, *asked.messages],
             **tools_of(chat),

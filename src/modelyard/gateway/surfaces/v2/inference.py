@@ -29,13 +29,15 @@ class V2Inference(Surface):
 
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
         """The unified body; the path names the model."""
-        return UnifiedBody(model_id or "", await read_body(http, self._max_body_bytes))
+        body = await read_body(http, self._max_body_bytes)
+        return UnifiedBody(model_id or "", body, models=body.get("models"))
 
     async def answer(self, http: HttpExchange, request: ModelRequest, outcome: Outcome) -> Payload:
         """The envelope, or the file itself; of a stream only the URL of what was made, after a line for each step."""
         streams = request.inference.stream
         if request.task.makes is None:
-            told = {} if outcome.logprobs is None else {"logprobs": outcome.logprobs}
+            beside = {"logprobs": outcome.logprobs, "provider": outcome.raw}
+            told = {name: value for name, value in beside.items() if value is not None}
             return Payload(b"" if streams else envelope(outcome.output, **told))
         made = read_made(outcome.output)
         if not streams and not request.inference.json:
