@@ -26,6 +26,19 @@ EXPORTED = f"{PLAIN}.onnx"
 OF_TASK = {"chat": "tiny/chat", "text-generation": STREAMED, "sentence-similarity": "tiny/sentences",
            "text-ranking": "tiny/ranker", "text-classification": PLAIN}  # fmt: skip
 """Whom a call is asked of that takes models of some tasks only."""
+ADAPTED = "tuned/chat"
+"""An adapter, which runs in the replicas of the model that chats: who kills one kills both."""
+FORMS: tuple[dict[str, Any], ...] = (
+    {"params": {"regex": "[a-z ]{1,400}"}},
+    {"params": {"json_schema": {"type": "array", "items": {"type": "integer"}, "minItems": 30, "maxItems": 60}}},
+    {"response_format": {"type": "json_object"}},
+    {
+        "response_format": {"type": "text"},
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+        "tool_choice": "required",
+    },
+)
+"""Forms that streams are held to, as one API or another has them."""
 TEXT = "the cat"
 GIVEN = {"messages": [{"role": "user", "content": TEXT}], "query": TEXT, "documents": [TEXT, "a dog"], "text_1": TEXT,
          "text_2": [TEXT, "a dog"], "texts": [TEXT, "a dog"], "inputs": TEXT, "max_tokens": 16}  # fmt: skip
@@ -126,9 +139,14 @@ class Load:
     """Clients that ask until they are told to end."""
 
     def __init__(
-        self, server: Server, accounts: Mapping[str, httpx.Client], seed: int, exported: Sequence[str] = ()
+        self,
+        server: Server,
+        accounts: Mapping[str, httpx.Client],
+        seed: int,
+        exported: Sequence[str] = (),
+        adapted: Sequence[str] = (),
     ) -> None:
-        """`exported`: variants that are asked for too."""
+        """`exported`: variants that are asked for too; `adapted`: adapters."""
         self._server = server
         self._accounts = accounts
         self._seed = seed
@@ -139,8 +157,10 @@ class Load:
         document = server.client.get("/openapi.json").json()
         self.reads = sorted(path.format(**READS_WITH) for method, path, _ in operations(document) if method == "get")
         self.exported = exported
-        self.asks = asks_of(document, PLAIN, *exported)
-        self.streams = [ask for ask in asks_of(document, STREAMED) if "stream" in ask.known]
+        self.adapted = adapted
+        tuned = [ask for ask in asks_of(document, *adapted) if ask.model in adapted]
+        self.asks = [*asks_of(document, PLAIN, *exported), *tuned]
+        self.streams = [ask for ask in [*asks_of(document, STREAMED), *tuned] if "stream" in ask.known]
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -177,8 +197,11 @@ class Load:
 
     def _stream(self, name: str, client: httpx.Client, draw: random.Random) -> None:
         most = draw.randint(1, 40)
-        params = {"max_new_tokens": most}
-        self._infer(name, client, draw.choice(self.streams), prompt=TEXT, stream=True, params=params, max_tokens=most)
+        ask = draw.choice(self.streams)
+        held = draw.choice([{}, *(form for form in FORMS if form.keys() <= ask.known)])
+        params = {"max_new_tokens": most, **held.get("params", {})}
+        more = {**held, "params": params}
+        self._infer(name, client, ask, prompt=TEXT, input=TEXT, inputs=TEXT, stream=True, max_tokens=most, **more)
 
     def _read(self, name: str, client: httpx.Client, draw: random.Random) -> None:
         self._note("reads", lambda: client.get(draw.choice(self.reads)))

@@ -18,11 +18,12 @@ import psutil
 from tests.attacks.memory import MIB
 from tests.attacks.test_strangers import add_account
 from tests.builders import build
+from tests.builders.adapters import make_adapter, peft_config
 from tests.chaos.bill import NOTICED_S, Bill, End, read_bill
 from tests.chaos.databases import Database, open_database
 from tests.chaos.disturbances import DISTURBANCES, PICTURES, Scene, kinds_for, plan, wait_until_answered
 from tests.chaos.lives import Lives, moment, watched
-from tests.chaos.load import CHANGED, EXPORTED, OF_TASK, PLAIN, RECOVERED_S, STREAMED, Load, Outcomes, Spell
+from tests.chaos.load import ADAPTED, CHANGED, EXPORTED, OF_TASK, PLAIN, RECOVERED_S, STREAMED, Load, Outcomes, Spell
 from tests.chaos.server import HOST
 from tests.media.hosts import Host, file, redirect
 from tests.serving import Server, wait_until
@@ -32,6 +33,7 @@ MODELS = {
     OF_TASK["chat"]: "llama_chat", OF_TASK["sentence-similarity"]: "sentence_transformer",
     OF_TASK["text-ranking"]: "bert_ranker",
 }  # fmt: skip
+BASE = OF_TASK["chat"]
 ACCOUNTS = ("ada", "eve")
 OPERATOR = "operator"
 REPOSITORY = Path(__file__).parents[2]
@@ -115,6 +117,9 @@ def disturb(
     life and its line may differ."""
     for model, family in MODELS.items():
         build(family, folder / "models" / model)
+    if kinds is None:
+        lora = peft_config("LoraConfig", task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"])
+        make_adapter(folder / "models" / BASE, folder / "models" / ADAPTED, lora, base_id=BASE)
     clock = folder / "clock"
     clock.write_text("0")
     run = Run(seed, note=note)
@@ -131,7 +136,7 @@ def disturb(
         scene = Scene(server, books, draw, clock, redirecting, secret, hold_s)
         run.lives = stack.enter_context(watched(server))
         chosen = kinds or plan(random.Random(seed), kinds_for(database))
-        load = Load(server, clients, seed, [EXPORTED] if kinds is None else [])
+        load = Load(server, clients, seed, [EXPORTED] if kinds is None else [], [ADAPTED] if kinds is None else [])
         run.outcomes = load.outcomes
         prepare(server, clients, load)
         run.fresh_bytes = held_bytes(server)
@@ -167,7 +172,7 @@ def prepare(server: Server, clients: dict[str, httpx.Client], load: Load) -> Non
         assert server.client.post(f"/models/v2/request/{model}", json={}).status_code == 200
         wait_until(lambda model=model: is_served(server, model), 120.0, 0.2)
     for client in clients.values():
-        for model in (PLAIN, STREAMED, *load.exported):
+        for model in (PLAIN, STREAMED, *load.exported, *load.adapted):
             client.put(f"/models/v2/{model}", json={"capacity": {"min": 1, "desired": 1, "max": 2}})
     for name, client in clients.items():
         for ask in (*load.asks, *load.streams):
