@@ -70,7 +70,12 @@ def test_a_name_that_is_taken_has_neither_spaces_nor_signs_of_other_lines(name: 
     assert not set(name) & set(" \"'<>\\%?#&")
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "", "a/b/c", "../x/y"])
+@pytest.mark.parametrize("model", ["openai/gpt-4o", "openrouter/meta-llama/llama-3.1-8b", "org/name:Q4_K_M"])
+def test_an_alias_may_stand_for_a_providers_model_and_for_a_file(administration: Administration, model: str) -> None:
+    assert administration.set_alias("mine", model, "ada").alias.model_id == model
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "", "a/b/c", "../x/y", "openai/", "openrouter/../x"])
 def test_an_alias_stands_for_a_model(administration: Administration, model: str) -> None:
     with pytest.raises(InvalidRequest, match="model: got"):
         administration.set_alias("mine", model, "ada")

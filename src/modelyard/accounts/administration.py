@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from modelyard.accounts.aliases import check_alias, read_capacity
+from modelyard.accounts.aliases import check_alias, check_target, read_capacity
 from modelyard.accounts.audit import AuditTrail
 from modelyard.accounts.keys import hash_key, new_key, shown_prefix
 from modelyard.accounts.limits import check_limits, check_rate_limit
@@ -205,7 +205,7 @@ class Administration:
         name that hides a model known here or a provider's, and where one alias would lead to another.
         """
         check_alias_name(name)
-        model_id = check_model_id(model_id)
+        model_id = check_target(model_id)
         check_task(task)
         if (hidden := self._store.models.find_in_any_case(name)) is not None:
             raise InvalidRequest(field="name", got=name, accepted=f"a name that no model has; {hidden} is one")

@@ -12,25 +12,12 @@ from modelyard.errors import InvalidRequest, QuotaExceeded
 from modelyard.records.aliases import Alias
 from modelyard.records.clusters import MAX_REPLICAS, Capacity, Changes, check_capacity
 from modelyard.records.models import check_model_id
+from modelyard.records.providers import KNOWN, check_name
 from modelyard.store.aliases import Aliases as AliasTable
 
 MOST_ALIASES = 1000
 """Of one account: as many as a list of models can hold beside its own on each page, and no client has more names."""
-PROVIDERS = frozenset(
-    (
-        "anthropic",
-        "cohere",
-        "deepseek",
-        "gemini",
-        "google",
-        "groq",
-        "mistral",
-        "openai",
-        "openrouter",
-        "together",
-        "xai",
-    )
-)
+PROVIDERS = frozenset(provider.name for provider in KNOWN)
 """Names that begin with one of these and a slash are for models that others serve."""
 
 
@@ -96,6 +83,13 @@ def check_alias(name: str, model_id: str, others: Sequence[Alias]) -> None:
             )
     if len(others) >= MOST_ALIASES:
         raise QuotaExceeded(f"An account has at most {MOST_ALIASES} aliases.", cause="aliases", limit=MOST_ALIASES)
+
+
+def check_target(model_id: str) -> str:
+    """The one spelling of the id of a model that an alias may stand for: one of the hub or a folder, or a provider's,
+    whose ids may have more parts. Raises InvalidRequest."""
+    provider, _, name = model_id.partition("/")
+    return model_id if provider in PROVIDERS and check_name(name) else check_model_id(model_id)
 
 
 def read_capacity(asked: Changes) -> Capacity:
