@@ -99,7 +99,7 @@ class Schemas:
 
     def components(self) -> dict[str, Any]:
         """All that have a name, and what is made of the tasks."""
-        named = {name: schema for name, schema in self._components.items() if not is_generic(schema)}
+        named = {name: with_kind(schema) for name, schema in self._components.items() if not is_generic(schema)}
         for body in (Inference.__name__, V1Inference.__name__):
             schema = named[body]
             named[body] = {**schema, "properties": {**self._task_inputs(), **schema["properties"]}}
@@ -167,6 +167,15 @@ def types_of(operation: Operation) -> Iterator[Any]:
     for kind in (operation.answer, operation.body, *operation.body_types.values()):
         if kind is not None and not isinstance(kind, dict):
             yield kind
+
+
+def with_kind(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema in which the field that tells its kind, which the library writes by itself, is described too."""
+    properties = {
+        name: {**kind, "description": f"Always {kind['enum'][0]}."} if kind.keys() == {"enum"} else kind
+        for name, kind in schema.get("properties", {}).items()
+    }
+    return {**schema, "properties": properties} if properties else schema
 
 
 def is_generic(schema: dict[str, Any]) -> bool:
