@@ -185,3 +185,25 @@ def test_what_cannot_be_done_is_said_of_its_field(
     with pytest.raises(anthropic.BadRequestError) as refused:
         client.messages.create(model="tiny/chat", **ASKED, extra_body=asked)
     assert words in str(refused.value)
+
+
+UNKEPT = {"type": "object", "properties": {"a": {"type": "array", "items": {"not": {"type": "null"}}}}}
+WRONG = {"name": "wrong", "input_schema": UNKEPT}
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"tools": [*TOOLS, WRONG], "tool_choice": {"type": "any"}}, "tools[2].input_schema"),
+        ({"tools": [TOOLS[0], WRONG], "tool_choice": {"type": "tool", "name": "wrong"}}, "tools[1].input_schema"),
+        ({"output_config": {"format": {"type": "json_schema", "schema": UNKEPT}}}, "output_config.format.schema"),
+    ],
+)
+def test_a_schema_that_cannot_be_kept_is_named_as_the_client_knows_it(
+    client: anthropic.Anthropic, agent: str, asked: dict[str, Any], field: str
+) -> None:
+    for stream in (False, True):
+        with pytest.raises(anthropic.BadRequestError) as refused:
+            client.messages.create(model=agent, **ASKED, stream=stream, extra_body=asked)
+        assert f"{field}: " in str(refused.value)
+        assert "/properties/a/items: " in str(refused.value)

@@ -13,7 +13,7 @@ from modelyard.gateway.shapes.anthropic.messages import CountBody
 from modelyard.gateway.surfaces.anthropic.closed import closed_params
 from modelyard.gateway.surfaces.anthropic.conversation import conversation_of
 from modelyard.gateway.surfaces.anthropic.events import BlockStream, event
-from modelyard.gateway.surfaces.anthropic.tools import tools_of
+from modelyard.gateway.surfaces.anthropic.tools import name_tool, tools_of
 from modelyard.gateway.surfaces.base import UnifiedBody
 from modelyard.gateway.surfaces.foreign import ForeignSurface, refuse_task
 from modelyard.gateway.surfaces.openai import chat
@@ -40,7 +40,8 @@ class AnthropicSurface(ForeignSurface):
     error_shape = AnthropicError
     shape: ClassVar[type[CountBody]]
     names: ClassVar[Mapping[str, str]] = {
-        "params.max_new_tokens": "max_tokens", "params.stop": "stop_sequences", "text": "messages"
+        "params.max_new_tokens": "max_tokens", "params.stop": "stop_sequences", "text": "messages",
+        "params.json_schema": "output_config.format.schema",
     }  # fmt: skip
 
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
@@ -67,6 +68,10 @@ class AnthropicSurface(ForeignSurface):
     def params(self, body: Any) -> Mapping[str, Any]:
         """The task's params: for the count, as little as can be made."""
         return {"max_new_tokens": 1, "thinking": thinks(body)}
+
+    def rename(self, error: BaseException, asked: Any) -> BaseException:
+        """See ForeignSurface; what is wrong with a call that is demanded is wrong with its tool."""
+        return super().rename(error if asked is None else name_tool(error, asked.body), asked)
 
     def frame(self, data: Any) -> bytes:
         """One event, named by its type."""

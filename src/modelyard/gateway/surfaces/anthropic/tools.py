@@ -12,7 +12,10 @@ from modelyard.gateway.shapes.anthropic.answers import CalledBlock
 from modelyard.gateway.shapes.anthropic.messages import CountBody, MessagesBody
 from modelyard.gateway.shapes.anthropic.tools import OfferedTool
 from modelyard.gateway.shapes.openai.tools import OfferedFunction
-from modelyard.gateway.surfaces.openai.tools import describe_tool, schema_of_answer
+from modelyard.gateway.surfaces.openai.tools import describe_tool, name_function, schema_of_answer
+
+DEMANDS = ("any", "tool")
+"""Types of `tool_choice` by which the answer is a call."""
 
 
 def tools_of(body: CountBody) -> dict[str, Any]:
@@ -52,12 +55,21 @@ def form_of(body: MessagesBody) -> dict[str, Any]:
 def schema_of_calls(body: MessagesBody) -> dict[str, Any] | None:
     """The schema of an answer that is nothing but the calls that `tool_choice` demands; None where it demands none."""
     choice = body.tool_choice
-    if choice is None or choice.type not in ("any", "tool"):
+    if choice is None or choice.type not in DEMANDS:
         return None
     functions = {
         tool.name: tool.input_schema for tool in body.tools or [] if choice.type == "any" or tool.name == choice.name
     }
     return schema_of_answer(functions, several=choice.type == "any" and not choice.disable_parallel_tool_use)
+
+
+def name_tool(error: BaseException, body: CountBody) -> BaseException:
+    """An error about the schema of demanded calls as one about the tool whose schema is wrong."""
+    choice = body.tool_choice
+    if choice is None or choice.type not in DEMANDS:
+        return error
+    chosen = choice.name if choice.type == "tool" else None
+    return name_function(error, [tool.name for tool in body.tools or ()], chosen, "input_schema")
 
 
 def show_calls(message: Mapping[str, Any], body: CountBody) -> list[CalledBlock]:

@@ -95,15 +95,22 @@ CALLED = re.compile(r"(?:/items)?(?:/anyOf/(\d+))?/properties/arguments")
 
 
 def name_tool(error: BaseException, body: ChatBody, parameters: str) -> BaseException:
-    """An error about the schema of demanded calls as one about the function whose schema is wrong. `parameters`: what
-    is behind the tool in the name of its schema."""
-    is_about_form = isinstance(error, InvalidRequest) and error.data.get("field") == "params.json_schema"
-    if not is_about_form or not isinstance(error, InvalidRequest) or schema_of_calls(body) is None:
+    """An error about the schema of demanded calls as one about the function whose schema is wrong. `parameters`: see
+    `name_function`."""
+    if schema_of_calls(body) is None:
+        return error
+    chosen = body.tool_choice.function.name if isinstance(body.tool_choice, NamedTool) else None
+    return name_function(error, [tool.function.name for tool in body.tools or ()], chosen, parameters)
+
+
+def name_function(error: BaseException, names: Sequence[str], chosen: str | None, parameters: str) -> BaseException:
+    """An error about the schema of `schema_of_answer` as one about a tool. `names`: of all tools. `chosen`: the one
+    that has to be called; None: any. `parameters`: what is behind the tool in the name of its schema."""
+    if not isinstance(error, InvalidRequest) or error.data.get("field") != "params.json_schema":
         return error
     place = str(error.data.get("place") or "")
     found = CALLED.match(place)
-    names = [tool.function.name for tool in body.tools or ()]
-    at = names.index(body.tool_choice.function.name) if isinstance(body.tool_choice, NamedTool) else 0
+    at = 0 if chosen is None else names.index(chosen)
     field = f"tools[{int(found[1] or at)}].{parameters}" if found else "tools"
     inside = place[found.end() :] if found else place
     said = error.message.partition(": ")[2].replace(f"at {place}: ", f"at {inside}: " if inside else "")
