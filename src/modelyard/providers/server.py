@@ -24,6 +24,8 @@ from modelyard.worker.server import WorkerServer
 EXIT_FAILED = 1
 TELL_FAILURE_S = 10.0
 """How long a process whose library cannot be imported waits for someone to hear why."""
+HELLO_S = 60.0
+"""The server has said hello before this process runs; on a busy machine an import may come between for seconds."""
 MISSING = "The library that asks providers cannot be imported; install modelyard[providers]"
 
 
@@ -33,7 +35,7 @@ async def serve(listener: socket.socket, secret: str) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = WorkerServer(secret, ignore)
+    server = WorkerServer(secret, ignore, hello_deadline_s=HELLO_S)
     await server.listen(listener)
     server.report(Loading())
     try:

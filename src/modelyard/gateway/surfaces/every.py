@@ -39,7 +39,7 @@ OPENAI_ROOT = "v1"
 @dataclass(frozen=True, slots=True)
 class Surfaces:
     """Where inferences are. `at`: by path. `named`: by the prefix of paths that go on with a model's name, and by what
-    may follow the name, which may be nothing. `providers`: whose models' names may have slashes, where nothing may
+    may follow the name, which may be nothing. `providers`: whose models' names may have a slash, where nothing may
     follow."""
 
     at: Mapping[str, Surface]
@@ -56,7 +56,13 @@ class Surfaces:
                 model, slash, end = rest.partition("/")
                 if model and (surface := below.get(slash + end)) is not None:
                     return surface, f"{org}/{model}"
-                if end and org in self.providers and model != OPENAI_ROOT and (surface := below.get("")) is not None:
+                has_slash = end and "/" not in end
+                if (
+                    has_slash
+                    and org in self.providers
+                    and model != OPENAI_ROOT
+                    and (surface := below.get("")) is not None
+                ):
                     return surface, f"{org}/{model}/{end}"
         return None
 
