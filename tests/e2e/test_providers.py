@@ -172,6 +172,24 @@ def test_the_callers_own_key_costs_nothing_here(server: Server, provider: LocalP
     assert usage_of(server, answer)["costNano"] == 0
 
 
+def test_credit_is_set_aside_for_the_operators_key_and_not_for_the_callers(
+    server: Server, provider: LocalProvider
+) -> None:
+    provider.answers(Answer(completion("Hello")))
+    with server.client_of(server.command("keys", "create", "funded", "--account", "funded")) as client:
+        server.command("accounts", "credit", "funded", "0.001")
+
+        def post(key: dict[str, str]) -> httpx.Response:
+            return client.post(f"/models/v2/{GPT}", json={"messages": MESSAGES}, headers=key)
+
+        wait_until(lambda: post({}).status_code == 402)
+        asked = len(provider.asked)
+        assert "set aside" in post({}).json()["error"]
+        assert len(provider.asked) == asked
+        own = post({"provider-key": OWN_KEY})
+        assert own.status_code == 200, own.text + server.log.read_text()[-2000:]
+
+
 def test_a_missing_key_is_named(server: Server) -> None:
     answer = ask(server, "anthropic/claude-sonnet-4-5", key=None, messages=MESSAGES)
 
