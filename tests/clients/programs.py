@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.providers.local import PACKAGES as PROVIDER_PACKAGES
 from tests.serving import KEY
 
 HERE = Path(__file__).parent
@@ -27,7 +28,7 @@ def run_python(program: str, version: str, given: str = "") -> Any:
 
 def run_with_frameworks(program: str, url: str, cases: Sequence[str]) -> Any:
     """What a Python program prints of its cases, by their names, with the libraries of frameworks.txt."""
-    environ = {**os.environ, "PYTHONPATH": str(PACKAGES / FRAMEWORKS)}
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGES / FRAMEWORKS), str(PROVIDER_PACKAGES)])}
     given = json.dumps({"url": url, "key": KEY, "cases": cases})
     return read_output([sys.executable, str(HERE / program)], given, env=environ)
 

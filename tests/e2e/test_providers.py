@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ OWN_KEY = "sk-the-callers-own-key-0123456789"
 OPERATORS_KEY = "sk-the-operators-key-9876543210"
 MESSAGES = [{"role": "user", "content": "Say hello."}]
 GPT = "openai/gpt-4o"
+PROGRAM = "modelyard.providers.server"
 GPT_NANO = {"read": 2_500, "new": 10_000}
 """What the library's list says of a token, in billionths of a dollar."""
 
@@ -615,7 +617,7 @@ def test_open_requests_fail_loudly_when_the_process_dies_and_the_next_are_answer
 ) -> None:
     provider.answers(Answer(completion("Hello")))
     assert ask(server, GPT, messages=MESSAGES).status_code == 200
-    (process,) = [each for each in server.descendants() if "modelyard.providers.server" in each.cmdline()]
+    (process,) = [each for each in server.descendants() if PROGRAM in each.cmdline()]
 
     def kill(_asked: object) -> Answer:
         os.kill(process.pid, signal.SIGKILL)
@@ -628,6 +630,30 @@ def test_open_requests_fail_loudly_when_the_process_dies_and_the_next_are_answer
 
     assert failed.status_code == 502, failed.text
     assert answered.json()["output"]["content"] == "Hello"
+
+
+def test_what_had_come_of_a_stream_is_paid_for_when_the_process_dies(server: Server, provider: LocalProvider) -> None:
+    over = threading.Event()
+    half = chunks(["Hel", "lo"], ends=False)
+    provider.answers(Answer(half, content_type="text/event-stream", breaks=True, until=over))
+    answers: list[httpx.Response] = []
+
+    def read_and_kill() -> None:
+        body = {"messages": MESSAGES, "stream": True}
+        with server.client.stream("POST", f"/models/v2/{GPT}", json=body) as answer:
+            answers.append(answer)
+            text = ""
+            for piece in answer.iter_text():
+                text += piece
+                if text == "Hello":
+                    (process,) = [each for each in server.descendants() if PROGRAM in each.cmdline()]
+                    process.kill()
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        read_and_kill()
+    over.set()
+
+    assert usage_of(server, answers[0])["costNano"] >= 2 * GPT_NANO["new"]
 
 
 def test_keys_are_nowhere(server: Server, provider: LocalProvider, tmp_path: Path) -> None:
@@ -652,7 +678,7 @@ def test_the_process_ends_with_the_server_that_is_killed(server: Server, provide
     """The last in this file."""
     provider.answers(Answer(completion("Hello")))
     assert ask(server, GPT, messages=MESSAGES).status_code == 200
-    (process,) = [each for each in server.descendants() if "modelyard.providers.server" in each.cmdline()]
+    (process,) = [each for each in server.descendants() if PROGRAM in each.cmdline()]
 
     server.kill()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 PACKAGES = Path(sys.prefix) / "provider-packages"
 """Where `make setup` puts the library that asks providers."""
+WAITS_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the provider says. `body`: JSON, bytes, or the events of a stream. `breaks`: the connection breaks after."""
+    """What the provider says. `body`: JSON, bytes, or the events of a stream. `breaks`: the connection breaks after,
+    once `until` is set."""
 
     body: Any = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     breaks: bool = False
+    until: threading.Event | None = None
 
 
 Say = Callable[[Asked], Answer]
@@ -67,6 +70,8 @@ class LocalProvider:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
+                if answer.until is not None:
+                    answer.until.wait(WAITS_S)
                 self.close_connection = self.close_connection or answer.breaks
 
             def log_message(self, *_: object) -> None:

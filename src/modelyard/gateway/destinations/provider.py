@@ -39,11 +39,11 @@ class ProviderDestination(Destination):
                 request.deadline.found_replica()
                 exchange = link.request(fields_of(request), {}, stream=on_piece is not None)
                 outcome = await exchange.run(attempt.pass_on)
-        except ReplicaLost as error:
-            words = f"{closed.provider.name} was being asked when the process that asks providers ended."
-            raise ProviderFailed(words, provider=closed.provider.name, cause="process") from error
-        except BaseException:
+        except BaseException as error:
             on_spent(instance_of(closed.provider.name), attempt.estimate(request))
+            if isinstance(error, ReplicaLost):
+                words = f"{closed.provider.name} was being asked when the process that asks providers ended."
+                raise ProviderFailed(words, provider=closed.provider.name, cause="process") from error
             raise
         usage = attempt.timed(outcome.usage)
         on_spent(instance_of(closed.provider.name), usage)
