@@ -36,6 +36,7 @@ def make_adapter(
 ) -> Path:
     """Saves an adapter for the model in `base`, loaded as `kind` with `settings`. `before`: what is done to the base
     first, as those who train do."""
+    import torch.distributed.tensor  # which PEFT looks into, without importing it
     from peft import get_peft_model
 
     model = kind.from_pretrained(base, dtype=torch.float32, **settings)

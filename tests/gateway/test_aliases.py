@@ -27,7 +27,7 @@ BODY: dict[str, Any] = {
     "messages": [{"role": "user", "content": "hello"}],
 }
 """Of which each surface reads what it knows, or refuses the rest by name."""
-REFUSED_FIELDS = {"/audio/": ("prompt",)}
+REFUSED_FIELDS = {"/audio/": ("prompt",), "/responses": ("text",)}
 """By a part of the path, those that are refused before the model is looked for."""
 UNKNOWN = "accepted: org/name, each 1-96"
 

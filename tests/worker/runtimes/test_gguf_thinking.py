@@ -15,13 +15,13 @@ from modelyard.tasks.body import read, to_call
 from modelyard.tasks.model import Model, TextModel
 from modelyard.tasks.registry import get_task
 from modelyard.worker.runtimes.base import load_model as load_transformers
-from modelyard.worker.runtimes.gguf import load_model
 from modelyard.worker.schedulers.slots import Slots
 from tests.builders.scripted import build_scripted
 from tests.builders.scripted_gguf import write_scripted
 from tests.tasks.test_chat_thinking import FAMILIES
 from tests.tasks.test_chat_tools import FAMILIES as CALLING
 from tests.tasks.test_chat_tools import TOOLS
+from tests.worker.runtimes.gguf_models import load_kept
 
 TASK = get_task("chat")
 DEADLINE_S = 120.0
@@ -34,7 +34,7 @@ class Both:
     def __init__(self, folder: Path, pieces: list[str], special: list[str], mark: str, *, opens: bool = False) -> None:
         build_scripted(folder, pieces, special, mark, opens=opens)
         self._torch = cast(Model, load_transformers("transformers", folder, ("causal-lm",), device="cpu"))
-        model = load_model(write_scripted(folder, folder / "model.gguf"), ("causal-lm",), context_tokens=256)
+        model = load_kept(write_scripted(folder, folder / "model.gguf"), context_tokens=256)
         assert TASK.generation is not None
         self._slots = Slots(TASK, TASK.generation, cast(TextModel, model))
         self._thread = threading.Thread(target=self._slots.run)

@@ -165,9 +165,9 @@ def test_a_model_without_a_fast_tokenizer_says_so(load: Load, model_folder: Call
 
 
 def test_gguf_models_take_and_refuse_the_same_forms() -> None:
-    from modelyard.worker.runtimes.gguf import load_model
+    from tests.worker.runtimes.gguf_models import load_kept
 
-    model = load_model(real.smollm2_gguf(), ("causal-lm",), context_tokens=1024, slots=1)
+    model = load_kept(real.smollm2_gguf(), context_tokens=1024, slots=1)
     prompt = TextPrompt("<|im_start|>user\nThe capital of France as JSON.<|im_end|>\n<|im_start|>assistant\n")
 
     def write(**params: Any) -> Any:

@@ -71,7 +71,6 @@ class Responses(OpenAISurface):
     names: ClassVar[Mapping[str, str]] = {
         **NAMES,
         "messages": "input",
-        "text": "input",
         "params.max_new_tokens": "max_output_tokens",
         "params.json_schema": "text.format",
         "params.reasoning_effort": "reasoning.effort",
