@@ -111,6 +111,7 @@ def fit_vocabulary(model: Any, tokenizer: Any, words: int | None, path: Path) ->
 def merge(model: Any, path: Path, shapes: Shapes) -> Any:
     """The model with the adapter in its own weights. Raises ModelRefused when it does not fit, and what the library
     raises."""
+    import torch.distributed.tensor  # noqa: F401 - peft looks into it without importing it
     from peft import MODEL_TYPE_TO_PEFT_MODEL_MAPPING, PeftConfig, PeftModel
 
     config = PeftConfig.from_pretrained(str(path))
