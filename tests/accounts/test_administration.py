@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,17 +19,6 @@ from modelyard.records.instances import Instance, Tariff
 from modelyard.store.store import Store
 from modelyard.units import GIB
 from tests.clock import HandClock
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'modelyard.db'}") as opened:
-        yield opened
 
 
 @pytest.fixture

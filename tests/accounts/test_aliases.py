@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,17 +16,6 @@ from modelyard.store.store import Store
 from tests.clock import HandClock
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'modelyard.db'}") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,17 +19,6 @@ from tests.clock import HandClock
 OPERATOR = Actor("command", "root", source="machine")
 MODEL = "org/name"
 ALIAS = {"model": MODEL, "task": None, "capacity": {"min": 0, "desired": 1, "max": 2}}
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'modelyard.db'}") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Any
 import anthropic
 import httpx
 import openai
+import psutil
 import pytest
 
 from tests.providers.local import PACKAGES, Answer, LocalProvider, chunks, completion, events
@@ -72,6 +73,12 @@ def server(provider: LocalProvider, yard: Server, tmp_path_factory: pytest.TempP
 
 def ask(server: Server, model_id: str, key: str | None = OWN_KEY, **body: Any) -> httpx.Response:
     return server.post(model_id, {} if key is None else {"provider-key": key}, **body)
+
+
+def provider_process(server: Server) -> psutil.Process:
+    """The one that asks providers."""
+    (process,) = [each for each in server.descendants() if PROGRAM in each.cmdline()]
+    return process
 
 
 def usage_of(server: Server, response: httpx.Response) -> dict[str, Any]:
@@ -617,7 +624,7 @@ def test_open_requests_fail_loudly_when_the_process_dies_and_the_next_are_answer
 ) -> None:
     provider.answers(Answer(completion("Hello")))
     assert ask(server, GPT, messages=MESSAGES).status_code == 200
-    (process,) = [each for each in server.descendants() if PROGRAM in each.cmdline()]
+    process = provider_process(server)
 
     def kill(_asked: object) -> Answer:
         os.kill(process.pid, signal.SIGKILL)
@@ -646,7 +653,7 @@ def test_what_had_come_of_a_stream_is_paid_for_when_the_process_dies(server: Ser
             for piece in answer.iter_text():
                 text += piece
                 if text == "Hello":
-                    (process,) = [each for each in server.descendants() if PROGRAM in each.cmdline()]
+                    process = provider_process(server)
                     process.kill()
 
     with pytest.raises(httpx.RemoteProtocolError):
@@ -678,7 +685,7 @@ def test_the_process_ends_with_the_server_that_is_killed(server: Server, provide
     """The last in this file."""
     provider.answers(Answer(completion("Hello")))
     assert ask(server, GPT, messages=MESSAGES).status_code == 200
-    (process,) = [each for each in server.descendants() if PROGRAM in each.cmdline()]
+    process = provider_process(server)
 
     server.kill()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from modelyard.gateway import deadline
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.shapes.base import V1Error
@@ -58,18 +60,11 @@ V2_INFERENCE = Operation(
     request_headers=REQUEST_HEADERS,
     examples={task.id: {"summary": task.summary, "value": task.example} for task in TASKS},
 )
-V2_CLOSED_INFERENCE = Operation(
-    methods=("POST",),
+V2_CLOSED_INFERENCE = replace(
+    V2_INFERENCE,
     path="/models/v2/{provider}/{org}/{model}",
     summary="Run a closed model whose name at its provider has a slash",
-    tag="inference",
-    body=Inference,
-    body_types={"multipart/form-data": Upload, **BARE_FILES},
-    query=UploadQuery,
-    answer=InferenceAnswer,
-    answer_types={"text/event-stream": STREAM, **MADE_TYPES},
-    headers=HEADERS,
-    request_headers=REQUEST_HEADERS,
+    examples={},
 )
 V1_INFERENCE = Operation(
     methods=("POST",),

@@ -10,7 +10,7 @@ import msgspec
 from modelyard.errors import InvalidRequest
 from modelyard.gateway.shapes.openai.chat import ChatBody
 from modelyard.gateway.surfaces.openai.tools import ANY_OBJECT, tools_of
-from modelyard.gateway.surfaces.openai.writing import SEED_MASK
+from modelyard.gateway.surfaces.openai.writing import settings_of
 
 
 def closed_fields(body: ChatBody, extras: Mapping[str, Any], most_tokens: int | None) -> dict[str, Any]:
@@ -18,14 +18,7 @@ def closed_fields(body: ChatBody, extras: Mapping[str, Any], most_tokens: int | 
     tools = tools_of(body)
     params = {
         **extras,
-        "max_new_tokens": most_tokens,
-        "temperature": body.temperature,
-        "top_p": body.top_p,
-        "stop": body.stop or None,
-        "seed": None if body.seed is None else body.seed & SEED_MASK,
-        "frequency_penalty": body.frequency_penalty or None,
-        "presence_penalty": body.presence_penalty or None,
-        "logit_bias": body.logit_bias or None,
+        **settings_of(body, most_tokens),
         "num_return_sequences": body.n,
         "logprobs": body.logprobs or None,
         "top_logprobs": body.top_logprobs if body.logprobs else None,

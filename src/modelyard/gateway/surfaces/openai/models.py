@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -37,36 +38,24 @@ class OpenAIModelCalls:
 
     def operations(self) -> Iterator[Operation]:
         """List, and retrieve, at either of the paths."""
+        common: dict[str, Any] = {"tag": "openai", "error": OpenAIError, "failures": FAILURES}
         for root in ROOTS:
             yield Operation(
                 path=f"{root}/models",
                 summary="List the models that can be asked, by name, as OpenAI's API does",
-                tag="openai",
                 handler=self.list,
                 query=OpenAIModelsQuery,
                 cost=LIST_COST,
                 answer=OpenAIModels,
-                error=OpenAIError,
-                failures=FAILURES,
+                **common,
             )
-            yield Operation(
-                path=f"{root}/models/{{org}}/{{model}}",
-                summary="Describe one of them",
-                tag="openai",
-                handler=self.retrieve,
-                answer=OpenAIModel,
-                error=OpenAIError,
-                failures=FAILURES,
-            )
-            yield Operation(
-                path=f"{root}/models/{{alias}}",
-                summary="Describe the model that an alias of yours stands for",
-                tag="openai",
-                handler=self.retrieve_alias,
-                answer=OpenAIModel,
-                error=OpenAIError,
-                failures=FAILURES,
-            )
+            for path, summary, handler in (
+                ("{org}/{model}", "Describe one of them", self.retrieve),
+                ("{alias}", "Describe the model that an alias of yours stands for", self.retrieve_alias),
+            ):
+                yield Operation(
+                    path=f"{root}/models/{path}", summary=summary, handler=handler, answer=OpenAIModel, **common
+                )
 
     async def list(self, request: Request, key: Key) -> Response:
         """The first of them, or those that follow one."""

@@ -35,7 +35,18 @@ def params_of(body: WritingBody, extras: Mapping[str, Any], most_tokens: int | N
     Raises InvalidRequest for what this server cannot do, by the name of the field.
     """
     params = {name: value for name, value in extras.items() if not is_neutral(name, value)}
-    settings = {
+    settings = settings_of(body, most_tokens)
+    if body.n is not None and body.n > 1:
+        if body.temperature == 0:
+            raise InvalidRequest(field="n", got=body.n, accepted="1 with temperature 0, as all answers would be equal")
+        settings |= {"num_return_sequences": body.n, "do_sample": True}
+    params |= {name: value for name, value in settings.items() if value is not None}
+    return params
+
+
+def settings_of(body: WritingBody, most_tokens: int | None) -> dict[str, Any]:
+    """OpenAI's own settings as params; None for what is not asked. `most_tokens`: to make."""
+    return {
         "max_new_tokens": most_tokens,
         "temperature": body.temperature,
         "top_p": body.top_p,
@@ -45,12 +56,6 @@ def params_of(body: WritingBody, extras: Mapping[str, Any], most_tokens: int | N
         "presence_penalty": body.presence_penalty or None,
         "logit_bias": body.logit_bias or None,
     }
-    if body.n is not None and body.n > 1:
-        if body.temperature == 0:
-            raise InvalidRequest(field="n", got=body.n, accepted="1 with temperature 0, as all answers would be equal")
-        settings |= {"num_return_sequences": body.n, "do_sample": True}
-    params |= {name: value for name, value in settings.items() if value is not None}
-    return params
 
 
 def is_neutral(name: str, value: Any) -> bool:
