@@ -104,7 +104,7 @@ async def test_a_child_starts_serves_and_is_reaped(tmp_path: Path) -> None:
         spec, path = echo_spec(), tmp_path / "a.sock"
         owner.send(spawn(spec, path))
         started = await owner.started()
-        assert started == Started(spec.replica_id, started.pid, str(path))
+        assert started == Started(spec.replica_id, started.pid, str(path), f"unix:{path}")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert os.getpgid(started.pid) == started.pid
         link = await Link.connect(f"unix:{path}", spec.secret, lambda status: None)

@@ -108,7 +108,8 @@ class Sighting:
     `reason`, when GONE: the worker's own last words, else how it ended.
     `refused`: the worker itself said that this model cannot be loaded; trying again would end the same way.
     `host_died`: its node is not there, or the process died that had started it: this says nothing of its model.
-    `pid` and `pid_started` name its process where there is one on this machine.
+    `pid` and `pid_started` name its process where there is one on this machine. `address`: where it takes connections
+    of whoever shows its secret, `unix:/path` or `tcp://host:port`; None while it has no process.
     """
 
     replica_id: str
@@ -125,6 +126,7 @@ class Sighting:
     host_died: bool = False
     pid: int | None = None
     pid_started: int | None = None
+    address: str | None = None
 
 
 class Engine(ABC):

@@ -444,4 +444,4 @@ async def open_connection(address: str, connection: FrameConnection) -> None:
         await loop.create_unix_connection(lambda: connection, address.removeprefix("unix:"))
     else:
         host, _, port = address.removeprefix("tcp://").rpartition(":")
-        await loop.create_connection(lambda: connection, host, int(port))
+        await loop.create_connection(lambda: connection, host.strip("[]"), int(port))

@@ -85,13 +85,15 @@ class LocalEngine(Engine):
         exporter: Sequence[str] = PROGRAM,
         sandbox: str = "auto",
         allow_network: Collection[str] = (),
+        host: str = "",
     ) -> None:
         """`memory_bytes`: what all replicas together may hold; `cores`: how many their threads may use.
 
         `log_dir`: what relative paths of logs are relative to. `standby`, `exporter`: the programs whose nurseries fork
         replicas, and that make variants. A worker is asked for a sign of life every `ping_every_s`, and killed when it
         gives none for `ping_deadline_s`. `sandbox`: off; or auto, strict: as confined as this machine allows.
-        `allow_network`: the models that may open connections all the same.
+        `allow_network`: the models that may open connections all the same. `host`: the address of this machine on which
+        workers take connections, by TCP; empty: they take them on Unix sockets of this user.
         """
         self._cores = cores or usable_cores()
         self._node = Node(node or socket.gethostname(), memory_bytes, tuple(devices), cores=self._cores)
@@ -100,6 +102,7 @@ class LocalEngine(Engine):
         self._exporter = exporter
         self._sandbox = sandbox
         self._allow_network = frozenset(allow_network)
+        self._host = host
         self._ping_every_s = ping_every_s
         self._ping_deadline_s = ping_deadline_s
         self._nursery = NurseryProcess(self._take_report, self._nursery_died, standby)
@@ -174,7 +177,7 @@ class LocalEngine(Engine):
         self._update(Sighting(spec.replica_id, Phase.STARTING, place))
         if place.node != self._node.name:
             return self._mark_gone(replica, f"there is no node {place.node}", host_died=True)
-        self._to_fork[spec.replica_id] = Spawn(spec, str(path))
+        self._to_fork[spec.replica_id] = Spawn(spec, str(path), self._host)
         self._fork_next()
         return self._share_cores()
 
@@ -236,9 +239,9 @@ class LocalEngine(Engine):
 
     def _take_report(self, report: Report) -> None:
         match report:
-            case Started(replica_id, pid, path):
+            case Started(replica_id, pid, path, address):
                 self._fork_next(replica_id)
-                self._started(replica_id, pid, Path(path))
+                self._started(replica_id, pid, Path(path), address)
             case Refused(replica_id, reason):
                 self._fork_next(replica_id)
                 replica = self._replicas.get(replica_id)
@@ -250,15 +253,16 @@ class LocalEngine(Engine):
                         replica.note_reason(ENDED)
                     self._exited(replica, status)
 
-    def _started(self, replica_id: str, pid: int, path: Path) -> None:
+    def _started(self, replica_id: str, pid: int, path: Path, address: str) -> None:
         replica = self._replicas.get(replica_id)
         if replica is None or replica.gone.is_set() or replica.socket != path:  # stopped before it started
             path.unlink(missing_ok=True)
             return kill_group(pid, signal.SIGKILL)
-        replica.pid = pid
+        replica.pid, replica.address = pid, address
         self._by_pid[pid] = replica
         self._share_cores()
-        self._update(replace(self._sightings[replica_id], pid=pid, pid_started=start_ticks(pid)))
+        seen = replace(self._sightings[replica_id], pid=pid, pid_started=start_ticks(pid), address=address)
+        self._update(seen)
         return self._start_task(self._follow(replica), f"replica {replica_id}")
 
     def _exited(self, replica: LocalReplica, status: int | None) -> None:
@@ -306,7 +310,7 @@ class LocalEngine(Engine):
         """One connection to a replica, from its beginning to its end; what was the matter then."""
         try:
             replica.link = link = await Link.connect(
-                f"unix:{replica.socket}",
+                replica.address,
                 replica.spec.secret,
                 lambda status: self._take_status(replica, status),
                 self._ping_deadline_s,

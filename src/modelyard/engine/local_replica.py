@@ -14,9 +14,9 @@ from modelyard.worker.processes import kill_group
 
 @dataclass(eq=False, slots=True)
 class LocalReplica:
-    """One worker process. `reason`: why it ends, as whoever knew first put it. `exited`: its wait status, or
-    None when its nursery died with it. `served`: it was ready once. `oom_kills`: the kernel's count of them when it
-    was last seen alive."""
+    """One worker process. `address`: where it takes connections. `reason`: why it ends, as whoever knew first put it.
+    `exited`: its wait status, or None when its nursery died with it. `served`: it was ready once. `oom_kills`: the
+    kernel's count of them when it was last seen alive."""
 
     spec: ReplicaSpec
     socket: Path
@@ -24,6 +24,7 @@ class LocalReplica:
     owner: str = ""
     nice: int = 0
     pid: int | None = None
+    address: str = ""
     link: Link | None = None
     reason: str | None = None
     served: bool = False

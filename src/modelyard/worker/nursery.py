@@ -25,7 +25,9 @@ from modelyard.records.replicas import ReplicaSpec
 from modelyard.worker.nursery_messages import Exited, NurseryReady, Refused, Spawn, Started, read_spawn
 from modelyard.worker.parent_loop import ParentLoop
 from modelyard.worker.processes import (
+    address_of,
     bind_privately,
+    bind_to_host,
     exit_at_once,
     kill_group,
     lead_group,
@@ -78,7 +80,7 @@ class Nursery(ParentLoop):
             if self._second is not None and self._second.takes(spawn.spec):
                 self._spawn_in_second(self._second, spawn)
             else:
-                self._spawn(spawn.spec, spawn.socket)
+                self._spawn(spawn)
         return True
 
     def _spawn_in_second(self, second: SecondNursery, spawn: Spawn) -> None:
@@ -100,20 +102,21 @@ class Nursery(ParentLoop):
             self.ignore(connection)  # type: ignore[arg-type]  # it was open before
             connection.close()  # type: ignore[union-attr]
 
-    def _spawn(self, spec: ReplicaSpec, path: str) -> None:
+    def _spawn(self, spawn: Spawn) -> None:
+        spec = spawn.spec
         with ExitStack() as held:  # the worker gets copies
             try:
                 # Bound before the worker exists, so that its owner can connect at once, with nothing to poll for.
-                listener = held.enter_context(socket.socket(socket.AF_UNIX))
-                bind_privately(listener, path)
+                listener = held.enter_context(listen(spawn))
                 output = open_log(spec.log_path)
                 held.callback(os.close, output)
                 pid = self._fork(spec, listener, output) if self._serve else start_fresh(spec, listener, output)
             except OSError as error:
                 self.report(Refused(spec.replica_id, f"cannot start a process: {error}"))
                 return
+            address = address_of(listener)
         self._children.add(pid)
-        self.report(Started(spec.replica_id, pid, path))
+        self.report(Started(spec.replica_id, pid, spawn.socket, address))
 
     def _fork(self, spec: ReplicaSpec, listener: socket.socket, output: int) -> int:
         assert self._serve is not None  # noqa: S101
@@ -160,6 +163,19 @@ class Nursery(ParentLoop):
         if pid in self._children:
             self._children.discard(pid)
             self.report(Exited(pid, status))
+
+
+def listen(spawn: Spawn) -> socket.socket:
+    """The socket on which a worker is to take connections. Raises OSError."""
+    if spawn.host:
+        return bind_to_host(spawn.host)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        bind_privately(listener, spawn.socket)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def start_fresh(spec: ReplicaSpec, listener: socket.socket, output: int) -> int:

@@ -8,10 +8,12 @@ from modelyard.records.replicas import ReplicaSpec
 
 
 class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
-    """Owner to nursery: start a worker that listens on the Unix socket `socket`. Answered by Started or Refused."""
+    """Owner to nursery: start a worker that listens on the Unix socket `socket`; where `host` names an address of this
+    machine, on any free TCP port of it instead. Answered by Started or Refused."""
 
     spec: ReplicaSpec
     socket: str
+    host: str = ""
 
 
 class NurseryReady(msgspec.Struct, frozen=True, tag="ready"):
@@ -21,11 +23,13 @@ class NurseryReady(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
-    """Nursery to owner: a worker has begun, and its socket takes connections."""
+    """Nursery to owner: a worker has begun, and takes connections at `address`: `unix:/path` or `tcp://host:port`.
+    `socket`: as in Spawn."""
 
     replica_id: str
     pid: int
     socket: str
+    address: str
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):

@@ -72,6 +72,27 @@ def bind_privately(listener: socket.socket, path: str) -> None:
     listener.listen()
 
 
+def bind_to_host(host: str) -> socket.socket:
+    """A socket that listens on a free TCP port of that address of this machine. Raises OSError."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.bind((host, 0))
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Where a bound socket takes connections: `unix:/path`, or `tcp://host:port`."""
+    name = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    host = f"[{name[0]}]" if listener.family == socket.AF_INET6 else name[0]
+    return f"tcp://{host}:{name[1]}"
+
+
 def open_log(path: str | None) -> int:
     """A descriptor for a worker's output: its log, else this process's own standard error."""
     if path is None:
