@@ -35,6 +35,7 @@ ModelyardError
 │   ├── CannotListen              the address is taken, or not this machine's; carries host and port
 │   ├── StoreUnavailable          the database or its disk takes no records; carries cause
 │   ├── DatabaseTaken             another server uses the database; carries where and holder
+│   ├── LeaseLost                 another server leads: what this one would do as the leader is not done
 │   ├── ProviderFailed 502        a provider cannot be reached, or failed; carries provider and its status
 │   └── ReplicaLost               the replica died with the request in it; retried elsewhere when unstarted
 ├── DeadlineExceeded 504
@@ -317,6 +318,13 @@ class DatabaseTaken(Unavailable):
     """Another server uses the database."""
 
     code = "database_taken"
+
+
+class LeaseLost(Unavailable):
+    """Another server leads by now."""
+
+    code = "lease_lost"
+    retryable = False
 
 
 class ProviderFailed(Unavailable):

@@ -18,7 +18,8 @@ from tests.builders import build
 from tests.builders.adapters import make_adapter
 from tests.engine.exporter import EXPORTER
 from tests.engine.fake import FakeEngine
-from tests.engine.harness import SECRET, Harness, new_id
+from tests.engine.harness import SECRET, Harness, new_id, new_token
+from tests.engine.outliving import FakeServerEngine
 from tests.engine.workers import ECHO_STANDBY
 
 E = TypeVar("E", bound=Engine)
@@ -100,6 +101,16 @@ async def fake(fake_engine: FakeEngine) -> AsyncIterator[Harness]:
 
 
 @pytest.fixture
+async def outliving(fake_engine: FakeEngine) -> AsyncIterator[Harness]:
+    """One of several servers on the same machines, the one that leads."""
+    async with started(FakeServerEngine(fake_engine)) as engine:
+        await engine.lead(new_token())
+        async with cleared(engine) as harness:
+            harness.bad = lambda: refused(fake_engine, harness)
+            yield harness
+
+
+@pytest.fixture
 async def echo(echo_engine: LocalEngine) -> AsyncIterator[Harness]:
     async with cleared(echo_engine) as harness:
         yield harness
@@ -130,7 +141,7 @@ def refused(engine: FakeEngine, harness: Harness) -> ReplicaSpec:
     return harness.good()
 
 
-@pytest.fixture(params=["fake", "echo", "real"])
+@pytest.fixture(params=["fake", "outliving", "echo", "real"])
 def any_engine(request: pytest.FixtureRequest) -> Harness:
     """Every implementation in turn."""
     harness: Harness = request.getfixturevalue(request.param)
@@ -147,3 +158,13 @@ def own_engine(request: pytest.FixtureRequest) -> Callable[[], object]:
             yield Harness(engine)
 
     return open_engine
+
+
+@pytest.fixture
+async def servers(fake_engine: FakeEngine) -> AsyncIterator[tuple[Harness, Harness]]:
+    """Two servers on the same machines, whose replicas outlive them. Neither leads."""
+    async with started(FakeServerEngine(fake_engine)) as first, started(FakeServerEngine(fake_engine)) as second:
+        yield Harness(first), Harness(second)
+        await second.lead(new_token())
+        async with cleared(second):
+            pass

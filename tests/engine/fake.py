@@ -82,6 +82,10 @@ class FakeEngine(Engine):
         self._sightings: dict[str, Sighting] = {}
         self._adapters = AdapterReplicas(self._sightings, self._see)
         self._on_change: Callable[[], None] = lambda: None
+        self.token = 0
+        """The highest that a server has led with; see `FakeServerEngine`."""
+        self.servers: list[Callable[[], None]] = []
+        """Told of every change besides; see `FakeServerEngine`."""
         self._ends: list[tuple[str, bool]] = []
         self._run_dir: Path | None = None
         self._closed = False
@@ -118,7 +122,7 @@ class FakeEngine(Engine):
         for replica_id, replica in list(self._replicas.items()):
             if replica.place.node not in names:
                 self._end(replica_id, f"there is no node {replica.place.node}", host_died=True)
-        self._on_change()
+        self._tell()
 
     def refuse_next(self, reason: str) -> None:
         """The next replica that begins to load finds that its model cannot be loaded, ever."""
@@ -144,10 +148,21 @@ class FakeEngine(Engine):
         """Every CONFIGURE a replica got."""
         return self._replicas[replica_id].settings
 
+    def spec(self, replica_id: str) -> ReplicaSpec:
+        """What a replica was launched with."""
+        return next(spec for spec in self.launched if spec.replica_id == replica_id)
+
+    def address(self, replica_id: str) -> str:
+        """Where a replica that has a process takes connections; its adapters' are its own."""
+        return f"unix:{self._replicas[self.spec(replica_id).beside or replica_id].path}"
+
     # --- the contract ---
 
     async def start(self) -> None:
         self._run_dir = Path(tempfile.mkdtemp(prefix="fake-"))
+
+    async def lead(self, token: int) -> None:
+        return
 
     async def close(self) -> None:
         self._closed = True
@@ -292,7 +307,12 @@ class FakeEngine(Engine):
     def _see(self, sighting: Sighting) -> None:
         self._sightings[sighting.replica_id] = sighting
         self._adapters.note(sighting)
+        self._tell()
+
+    def _tell(self) -> None:
         self._on_change()
+        for server in self.servers:
+            server()
 
 
 class FakeReplica:
@@ -307,7 +327,7 @@ class FakeReplica:
         self.link: Link | None = None
         self.task: asyncio.Task[None] | None = None
         self.may_load, self.may_serve, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._path = path
+        self.path = path
         self._slots = task.max_batch
         self._batcher = Batcher(task, model)
         self._thread = threading.Thread(target=self._batcher.run, name=f"model of {spec.replica_id}")
@@ -319,9 +339,9 @@ class FakeReplica:
     async def open(self, on_status: Callable[[Status], None]) -> Link:
         """Listens, and connects to itself as an engine does."""
         listener = socket.socket(socket.AF_UNIX)
-        listener.bind(self._path)
+        listener.bind(self.path)
         await self.server.listen(listener)
-        return await Link.connect(f"unix:{self._path}", self.spec.secret, on_status)
+        return await Link.connect(f"unix:{self.path}", self.spec.secret, on_status)
 
     def serve(self, memory_bytes: int, device_bytes: int | None) -> None:
         """Takes requests from now on."""

@@ -28,6 +28,11 @@ def new_id() -> str:
     return f"in_{next(_numbers)}"
 
 
+def new_token() -> int:
+    """A token higher than all before it."""
+    return next(_numbers)
+
+
 def echo_spec(path: str = "echo", **more: Any) -> ReplicaSpec:
     """A replica of workers.py; FakeEngine takes it as well."""
     return ReplicaSpec(new_id(), "tests/echo", path, "echo", secret=SECRET, **more)
@@ -90,6 +95,12 @@ class Harness:
         assert sightings[replica_id].phase is phase, sightings[replica_id]
         return sightings[replica_id]
 
+    async def until_gone(self, replica_id: str) -> Sighting:
+        """The replica's sighting once it is GONE."""
+        sightings = self.engine.sightings()
+        await self.until(lambda: sightings[replica_id].phase is Phase.GONE)
+        return sightings[replica_id]
+
     @property
     def place(self) -> Place:
         """Where replicas go unless a test says otherwise."""
@@ -121,8 +132,9 @@ class Harness:
     def kill(self, replica_id: str) -> None:
         """kill -9 of the replica's process."""
         from tests.engine.fake import FakeEngine
+        from tests.engine.outliving import FakeServerEngine
 
-        if isinstance(self.engine, FakeEngine):
+        if isinstance(self.engine, FakeEngine | FakeServerEngine):
             return self.engine.die(replica_id)
         pid = self.engine.sightings()[replica_id].pid
         assert pid is not None

@@ -339,6 +339,9 @@ class Boots:
                 most_threads=managed.settings.most_threads or card.max_threads,
                 all_cores=managed.settings.all_cores,
                 beside=replica.beside,
+                cluster_id=cluster.id,
+                need_bytes=need.memory_bytes,
+                need_device_bytes=need.device_bytes,
             ),
             place,
         )

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from modelyard.engine.link import ReplicaLink
 from modelyard.records.models import ModelCard, OnProgress
@@ -19,6 +19,9 @@ Fetch = Callable[[ModelCard, OnProgress, str], Awaitable[Path]]
 ModelRefused, DownloadFailed, QuotaExceeded."""
 OnStep = Callable[[str], None]
 """Told, in a sentence, what is being done; must be quick and must not raise."""
+UNLED_S = 60.0
+"""Replicas that outlive servers end by themselves when no server has led for so long: far longer than it takes until
+another one does, and short beside what they would hold for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class Sighting:
     `host_died`: its node is not there, or the process died that had started it: this says nothing of its model.
     `pid` and `pid_started` name its process where there is one on this machine. `address`: where it takes connections
     of whoever shows its secret, `unix:/path` or `tcp://host:port`; None while it has no process.
+    `spec`: what it was launched with, where an earlier server did that; else None.
     """
 
     replica_id: str
@@ -127,18 +131,34 @@ class Sighting:
     pid: int | None = None
     pid_started: int | None = None
     address: str | None = None
+    spec: ReplicaSpec | None = None
 
 
 class Engine(ABC):
     """Runs replicas. All methods belong to one event loop's thread."""
+
+    outlives_servers: ClassVar[bool] = False
+    """Whether replicas live on when the server that launched them ends, however it ends. Then several servers may have
+    such an engine on the same nodes, one of which leads at a time; else there is one, whose replicas end with it."""
 
     @abstractmethod
     async def start(self) -> None:
         """Gets ready to launch. Returns before anything slow has finished."""
 
     @abstractmethod
+    async def lead(self, token: int) -> None:
+        """From now on this server launches and stops replicas, with a token that is higher for each server that leads.
+
+        When it returns, whatever runs replicas refuses what comes with a lower token, and `sightings` has every replica
+        that lives, whoever has launched it, adapters among them, each with its `spec`. Before it, an engine whose
+        replicas outlive servers shows and launches none. Raises LeaseLost when a higher token is known. Where replicas
+        belong to their server it does nothing.
+        """
+
+    @abstractmethod
     async def close(self) -> None:
-        """Stops every replica and releases everything. Idempotent."""
+        """Stops every replica and releases everything. Idempotent. Replicas that outlive servers live on: until another
+        one leads, or UNLED_S have passed."""
 
     @property
     @abstractmethod
@@ -158,7 +178,7 @@ class Engine(ABC):
 
         `spec.device` is set by the place when that names one. `spec.log_path` is taken to be in the node's folder of
         logs. Launching an id again, or anything after `close`, does nothing. A replica whose node is gone is GONE at
-        once.
+        once; one that is refused since another server leads is GONE with `host_died`.
 
         With `spec.beside` it is an adapter, which runs in the process of that replica of its base, at the same place,
         beside what else runs there: it has a link, phases and an end of its own, and ends with that replica. Where that
@@ -172,6 +192,7 @@ class Engine(ABC):
         With a grace of 0 it is not asked.
 
         A replica that is GONE or was never launched: returns at once. One that has no process yet is GONE at once.
+        Raises LeaseLost, having ended nothing, when another server leads.
         """
 
     @abstractmethod

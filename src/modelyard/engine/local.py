@@ -123,6 +123,9 @@ class LocalEngine(Engine):
         self._run_dir = RunDir()
         self._nursery.start()
 
+    async def lead(self, token: int) -> None:
+        return
+
     async def close(self) -> None:
         self._closing = True
         await self._adapters.close()
@@ -194,6 +197,7 @@ class LocalEngine(Engine):
         return replace(
             spec,
             owner="",
+            cluster_id="",
             threads=plan_threads(self._cores, self._live() + 1, spec),
             device=place.device or spec.device,
             log_path=spec.log_path and str(self._log_dir / spec.log_path),

@@ -18,7 +18,9 @@ class ReplicaSpec:
     batch, at least 1; None: the task's own. `memory_limit_bytes`: what the worker may allocate for its
     model, weights included; None: as much as there is.
     `reserved_bytes`: what of its node is set aside for it, which what it keeps between requests stays within; None: not
-    told. `owner`: whose it is, as far as the engine needs to tell owners apart; no worker is told. `sandbox`: off, or
+    told. `owner`: whose it is, as far as the engine needs to tell owners apart; no worker is told. `cluster_id`,
+    `need_bytes`, `need_device_bytes`: of which cluster it is, and what is set aside for it on its node and its device,
+    for the server that finds it when the one that launched it has ended; no worker is told. `sandbox`: off, or
     auto, or strict, here the same: confined; `network`: it may open connections all the same; `scratch`: the folder it
     makes for itself to write in. `weights`: the file in `path` to load, and `context_tokens` how long its texts are,
     prompt and answer together, where the runtime needs to be told. `base`: of an adapter, the folder of the model that
@@ -51,6 +53,9 @@ class ReplicaSpec:
     most_threads: int | None = None
     all_cores: bool = False
     reserved_bytes: int | None = None
+    cluster_id: str = ""
+    need_bytes: int = 0
+    need_device_bytes: int = 0
 
     @classmethod
     def of(cls, replica_id: str, card: ModelCard, path: Path | None, **more: Any) -> Self:
