@@ -140,6 +140,27 @@ def test_openais_client_asks_a_closed_model(server: Server, provider: LocalProvi
     assert (got.body["max_tokens"], got.body["seed"]) == (7, 5)
 
 
+def test_a_schema_goes_on_to_a_closed_model_however_it_was_sent(server: Server, provider: LocalProvider) -> None:
+    provider.answers(Answer(completion("{}")))
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    wanted = {
+        "value": {"type": "json_object", "value": schema},
+        "schema": {"type": "json_object", "schema": schema},
+        "json_schema": {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}},
+    }
+    for name, form in wanted.items():
+        body = {"model": GPT, "messages": MESSAGES, "response_format": form}
+        answer = server.client.post(f"/hf/{GPT}/v1/chat/completions", json=body, headers={"provider-key": OWN_KEY})
+        assert answer.status_code == 200, (name, answer.text)
+        assert provider.asked[-1].body["response_format"]["json_schema"]["schema"] == schema
+
+    misplaced = {"type": "json_schema", "schema": schema}
+    body = {"model": GPT, "messages": MESSAGES, "response_format": misplaced}
+    refused = server.client.post("/v1/chat/completions", json=body, headers={"provider-key": OWN_KEY})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "response_format.json_schema")
+    assert len(provider.asked) == len(wanted)
+
+
 def test_a_stream_of_a_closed_model_goes_through_openais_client(server: Server, provider: LocalProvider) -> None:
     provider.answers(Answer(chunks(["Hel", "lo"]), content_type="text/event-stream"))
     with openai.OpenAI(

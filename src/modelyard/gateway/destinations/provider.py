@@ -47,7 +47,7 @@ class ProviderDestination(Destination):
             raise
         usage = attempt.timed(outcome.usage)
         on_spent(instance_of(closed.provider.name), usage)
-        return Outcome(outcome.output, usage, outcome.logprobs, outcome.raw)
+        return replace(outcome, usage=usage)
 
 
 class Attempt:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import anthropic
 import pytest
 
-from tests.builders.scripted import build_scripted
 from tests.serving import KEY, REQUEST_S, Server
+from tests.serving.scripted import scripted_model
 
 CALL = ["<tool_call>", '{"name": "get_weather", ', '"arguments": ', '{"city": "Paris"', "}}", "</tool_call>"]
 LAST = ["\n<tool_call>", '{"name": "get_time", "arguments": {}}', "</tool_call>\n"]
+ANSWER = ["It is ", "warm."]
 AGENT, CALLER = "scripted/agent", "scripted/caller"
 
 
@@ -25,18 +25,13 @@ def client(server: Server) -> Iterator[anthropic.Anthropic]:
 @pytest.fixture(scope="module")
 def agent(server: Server) -> Iterator[str]:
     """A model that says something and calls two functions, and answers when it has been told what they say."""
-    yield from scripted(server, AGENT, ["Let me look.", *CALL, *LAST])
+    pieces = ["Let me look.", *CALL, *LAST]
+    with scripted_model(server, AGENT, pieces, mark="<tool_call>", then=ANSWER) as model_id:
+        yield model_id
 
 
 @pytest.fixture(scope="module")
 def caller(server: Server) -> Iterator[str]:
     """A model that says nothing and calls one function."""
-    yield from scripted(server, CALLER, CALL)
-
-
-def scripted(server: Server, model: str, pieces: list[str]) -> Iterator[str]:
-    folder = server.models_dir / model
-    build_scripted(folder, pieces, mark="<tool_call>", then=["It is ", "warm."])
-    yield model
-    server.client.delete(f"/models/v2/{model}")
-    shutil.rmtree(folder)
+    with scripted_model(server, CALLER, CALL, mark="<tool_call>", then=ANSWER) as model_id:
+        yield model_id

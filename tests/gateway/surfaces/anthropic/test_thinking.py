@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import anthropic
 import pytest
 
-from tests.builders.scripted import build_scripted
 from tests.serving import Server
+from tests.serving.scripted import SAID, THOUGHT, thinking_model
 
-THOUGHT, SAID = "Two and two.", "Four."
-PIECES = ["Two and", " two.", "\n</think>", "\n\nFo", "ur.", "<tool_call>", '{"name": "add"}', "</tool_call>"]
 MODEL = "scripted/thinker"
 ASKED: dict[str, Any] = {
     "model": MODEL,
@@ -27,11 +24,8 @@ THINKING: list[Any] = [{"type": "enabled", "budget_tokens": 1024}, {"type": "ada
 @pytest.fixture(scope="module", autouse=True)
 def model(server: Server) -> Iterator[str]:
     """A model that thinks, answers and calls a function, whatever it is asked; its template begins the thinking."""
-    folder = server.models_dir / MODEL
-    build_scripted(folder, PIECES, mark="<think> <tool_call>", opens=True)
-    yield MODEL
-    server.client.delete(f"/models/v2/{MODEL}")
-    shutil.rmtree(folder)
+    with thinking_model(server, MODEL) as model_id:
+        yield model_id
 
 
 @pytest.mark.parametrize("thinking", THINKING)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -12,9 +11,8 @@ import openai
 import pydantic
 import pytest
 
-from tests.builders.scripted import build_scripted
-from tests.gateway.surfaces.openai.test_thinking import PIECES, SAID, THOUGHT
 from tests.serving import Server
+from tests.serving.scripted import SAID, THOUGHT, thinking_model
 
 MODEL = "tiny/chat"
 SETTINGS: dict[str, Any] = {"temperature": 0, "max_output_tokens": 12}
@@ -26,11 +24,8 @@ TOOLS: list[Any] = [{"type": "function", "name": "add", "parameters": NOTHING, "
 @pytest.fixture(scope="module")
 def thinker(server: Server) -> Iterator[str]:
     """A model that thinks, answers and calls a function, whatever it is asked."""
-    folder = server.models_dir / "scripted" / "responds"
-    build_scripted(folder, PIECES, mark="<think> <tool_call>", opens=True)
-    yield "scripted/responds"
-    server.client.delete("/models/v2/scripted/responds")
-    shutil.rmtree(folder, ignore_errors=True)
+    with thinking_model(server, "scripted/responds") as model_id:
+        yield model_id
 
 
 def expected(server: Server, messages: list[Any]) -> str:

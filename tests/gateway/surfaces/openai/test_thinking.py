@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 
-from tests.builders.scripted import build_scripted
 from tests.serving import Server
+from tests.serving.scripted import SAID, THOUGHT, thinking_model
 
 HELLO: list[Any] = [{"role": "user", "content": "What is two and two?"}]
-THOUGHT, SAID = "Two and two.", "Four."
-PIECES = ["Two and", " two.", "\n</think>", "\n\nFo", "ur.", "<tool_call>", '{"name": "add"}', "</tool_call>"]
 NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
 TOOLS: list[Any] = [{"type": "function", "function": {"name": "add", "parameters": NOTHING}}]
 
@@ -23,11 +20,8 @@ TOOLS: list[Any] = [{"type": "function", "function": {"name": "add", "parameters
 @pytest.fixture(scope="module")
 def model(server: Server) -> Iterator[str]:
     """A model that thinks, answers and calls a function, whatever it is asked; its template begins the thinking."""
-    folder = server.models_dir / "scripted" / "thinks"
-    build_scripted(folder, PIECES, mark="<think> <tool_call>", opens=True)
-    yield "scripted/thinks"
-    server.client.delete("/models/v2/scripted/thinks")
-    shutil.rmtree(folder, ignore_errors=True)
+    with thinking_model(server, "scripted/thinks") as model_id:
+        yield model_id
 
 
 def test_what_is_thought_stands_beside_the_answer(client: openai.OpenAI, model: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -13,9 +12,9 @@ import pydantic
 import pytest
 
 from tests.builders.schemas import draw_schema
-from tests.builders.scripted import build_scripted
 from tests.gateway.surfaces.openai.tool_sets import check_calls
 from tests.serving import Server
+from tests.serving.scripted import scripted_model
 
 HELLO: list[Any] = [{"role": "user", "content": "How warm is it in Paris?"}]
 PARAMETERS = {
@@ -35,11 +34,9 @@ LAST = ["\n<tool_call>", '{"name": "get_time", "arguments": {}}', "</tool_call>\
 @pytest.fixture(scope="module")
 def model(server: Server) -> Iterator[str]:
     """A model that says something and calls two functions, whatever it is asked."""
-    folder = server.models_dir / "scripted" / "calls"
-    build_scripted(folder, ["Let me look.", *CALL, *LAST], mark="<tool_call>")
-    yield "scripted/calls"
-    server.client.delete("/models/v2/scripted/calls")
-    shutil.rmtree(folder.parent)
+    pieces = ["Let me look.", *CALL, *LAST]
+    with scripted_model(server, "scripted/calls", pieces, mark="<tool_call>") as model_id:
+        yield model_id
 
 
 def plain(calls: Any) -> list[tuple[str, Any]]:

@@ -13,32 +13,25 @@ from msgspec import UNSET, Meta, UnsetType
 from modelyard.gateway.shapes.base import described
 from modelyard.gateway.shapes.openai.base import OpenAIShape, StreamOptions
 from modelyard.gateway.shapes.openai.chat import TokenLogprob
-from modelyard.gateway.shapes.openai.tools import Schema
-from modelyard.gateway.shapes.openai.writing import NO_EFFECT
+from modelyard.gateway.shapes.openai.tools import FunctionName, OfferedFunction, Schema
+from modelyard.gateway.shapes.openai.writing import NO_EFFECT, Temperature, TopP
 
 LOGPROBS, ENCRYPTED = "message.output_text.logprobs", "reasoning.encrypted_content"
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
-class ResponseTool(OpenAIShape, frozen=True, kw_only=True):
+class ResponseTool(OfferedFunction, frozen=True, kw_only=True):
     """A function that the model may call."""
 
     type: Annotated[
         Literal["function"], described("Always function.", accepted='"function": this server has no tools of its own')
     ]
-    name: Annotated[str, Meta(min_length=1), described("Its name.", accepted="a text that is not empty")]
-    description: Annotated[str | None, described("What it does, for the model to read.")] = None
-    parameters: Annotated[Schema | None, described("Its arguments, as a JSON schema.", accepted="a JSON schema")] = None
-    strict: Annotated[
-        bool | None, described("Has no effect: calls that tool_choice demands always fit their schema.")
-    ] = None
 
 
-class ChosenFunction(OpenAIShape, frozen=True, kw_only=True):
+class ChosenFunction(FunctionName, frozen=True, kw_only=True):
     """The function that the model has to call."""
 
     type: Annotated[Literal["function"], described("Always function.", accepted='"function"')]
-    name: Annotated[str, described("Its name.")]
 
 
 class TextFormat(OpenAIShape, frozen=True, kw_only=True):
@@ -121,14 +114,8 @@ class ResponseBody(OpenAIShape, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=1_000_000)] | None,
         described("Most tokens to make, thinking included; without it as many as the model's settings say, or 256."),
     ] = None
-    temperature: Annotated[
-        Annotated[float, Meta(ge=0, le=2)] | None,
-        described("0 takes the likeliest token; by default as the model says.", accepted="a number from 0 to 2"),
-    ] = None
-    top_p: Annotated[
-        Annotated[float, Meta(gt=0, le=1)] | None,
-        described("Draw among the likeliest tokens of this share.", accepted="a number above 0, at most 1"),
-    ] = None
+    temperature: Temperature = None
+    top_p: TopP = None
     include: Annotated[
         list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]] | None,
         described(

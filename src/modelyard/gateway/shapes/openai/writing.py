@@ -17,6 +17,14 @@ MOST_CHOICES = 16
 NO_EFFECT = "Has no effect here."
 Text = Annotated[str, Meta(min_length=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)] | None
+Temperature = Annotated[
+    Annotated[float, Meta(ge=0, le=2)] | None,
+    described("0 takes the likeliest token; by default as the model says.", accepted="a number from 0 to 2"),
+]
+TopP = Annotated[
+    Annotated[float, Meta(gt=0, le=1)] | None,
+    described("Draw among the likeliest tokens of this share.", accepted="a number above 0, at most 1"),
+]
 
 
 class WritingBody(OpenAIShape, frozen=True, kw_only=True):
@@ -38,14 +46,8 @@ class WritingBody(OpenAIShape, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=1_000_000)] | None,
         described("Most tokens to make; without it as many as the model's settings say, or 256."),
     ] = None
-    temperature: Annotated[
-        Annotated[float, Meta(ge=0, le=2)] | None,
-        described("0 takes the likeliest token; by default as the model says.", accepted="a number from 0 to 2"),
-    ] = None
-    top_p: Annotated[
-        Annotated[float, Meta(gt=0, le=1)] | None,
-        described("Draw among the likeliest tokens of this share.", accepted="a number above 0, at most 1"),
-    ] = None
+    temperature: Temperature = None
+    top_p: TopP = None
     stop: Annotated[
         Text | Annotated[list[Text], Meta(max_length=16)] | None,
         described("Where the answer ends.", accepted="a text, or up to 16 of them, none empty"),

@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-from modelyard.errors import InvalidRequest
 from modelyard.gateway.shapes.openai.chat import ChatBody
-from modelyard.gateway.surfaces.openai.tools import ANY_OBJECT, tools_of
+from modelyard.gateway.surfaces.openai.tools import schema_of_format, tools_of
 from modelyard.gateway.surfaces.openai.writing import settings_of
 
 
@@ -24,21 +23,8 @@ def closed_fields(body: ChatBody, extras: Mapping[str, Any], most_tokens: int | 
         "top_logprobs": body.top_logprobs if body.logprobs else None,
         "tool_choice": msgspec.to_builtins(body.tool_choice) if tools else None,
         "parallel_tool_calls": body.parallel_tool_calls if tools else None,
-        "json_schema": schema_of(body),
+        "json_schema": schema_of_format(body.response_format),
         "reasoning_effort": body.reasoning_effort,
     }
     given = {name: value for name, value in params.items() if value is not None}
     return {"messages": body.messages, **tools, "params": given, "stream": body.stream and (body.n or 1) == 1}
-
-
-def schema_of(body: ChatBody) -> dict[str, Any] | None:
-    """What the answer is to be; None: text. Raises InvalidRequest."""
-    wanted = body.response_format
-    if wanted is None or wanted.type == "text":
-        return None
-    if wanted.type == "json_object":
-        return dict(ANY_OBJECT)
-    schema = None if wanted.json_schema is None else wanted.json_schema.schema
-    if schema is None:
-        raise InvalidRequest(field="response_format.json_schema", got=None, accepted="a schema with json_schema")
-    return schema

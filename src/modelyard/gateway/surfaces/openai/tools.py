@@ -10,7 +10,13 @@ import msgspec
 
 from modelyard.errors import InvalidRequest
 from modelyard.gateway.shapes.openai.chat import ChatBody
-from modelyard.gateway.shapes.openai.tools import CalledFunction, CalledTool, NamedTool, OfferedFunction
+from modelyard.gateway.shapes.openai.tools import (
+    CalledFunction,
+    CalledTool,
+    NamedTool,
+    OfferedFunction,
+    ResponseFormat,
+)
 
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 MOST_CALLS = 8
@@ -41,20 +47,28 @@ def describe_tool(function: OfferedFunction) -> dict[str, Any]:
 def form_of(body: ChatBody) -> dict[str, Any]:
     """The param that holds the answer to the form wanted; empty where it is free. Raises InvalidRequest."""
     wanted = body.response_format
-    schema = None if wanted is None or wanted.json_schema is None else wanted.json_schema.schema
-    if wanted is not None and (wanted.type == "json_schema") != (schema is not None):
-        accepted = "a schema with json_schema, and none with any other type"
-        raise InvalidRequest(field="response_format.json_schema", got=schema, accepted=accepted)
-    inside = None if wanted is None else wanted.value or wanted.schema
-    if wanted is not None and wanted.type == "json_object":
-        schema = inside or dict(ANY_OBJECT)
-    elif inside is not None:
-        raise InvalidRequest(field="response_format.schema", got=inside, accepted="a schema here with json_object")
+    schema = schema_of_format(wanted)
     if (calls := schema_of_calls(body)) is None:
         return {} if schema is None else {"json_schema": schema}
     if schema is not None:
         raise InvalidRequest(field="response_format", got=wanted, accepted="text where tool_choice demands a call")
     return {"json_schema": calls}
+
+
+def schema_of_format(wanted: ResponseFormat | None) -> dict[str, Any] | None:
+    """The schema that an answer in this form fits; None: text. Raises InvalidRequest."""
+    if wanted is None:
+        return None
+    schema = None if wanted.json_schema is None else wanted.json_schema.schema
+    if (wanted.type == "json_schema") != (schema is not None):
+        accepted = "a schema with json_schema, and none with any other type"
+        raise InvalidRequest(field="response_format.json_schema", got=schema, accepted=accepted)
+    inside = wanted.value or wanted.schema
+    if wanted.type == "json_object":
+        return inside or dict(ANY_OBJECT)
+    if inside is not None:
+        raise InvalidRequest(field="response_format.schema", got=inside, accepted="a schema here with json_object")
+    return schema
 
 
 def schema_of_calls(body: ChatBody) -> dict[str, Any] | None:
