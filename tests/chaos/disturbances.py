@@ -55,6 +55,7 @@ class Disturbance:
     refuses: bool = False
     breaks_streams: bool = False
     ends_server: bool = False
+    fails_closed: bool = False
     freezes_parent: bool = False
     """Of workers, which tells of their ends."""
     only: str | None = None
@@ -126,6 +127,10 @@ def kill_annex(scene: Scene) -> bool:
 
 def freeze_annex(scene: Scene) -> bool:
     return freeze_for_a_while(ensure_annex(scene), scene)
+
+
+def kill_provider_process(scene: Scene) -> bool:
+    return end(programs(scene, "modelyard.providers.server"), scene.draw)
 
 
 def kill_server(scene: Scene) -> bool:
@@ -260,6 +265,7 @@ DISTURBANCES: dict[str, Disturbance] = {
     "standby killed": Disturbance(work=kill_standby, breaks_streams=True),
     "annex killed": Disturbance(work=kill_annex, breaks_streams=True),
     "annex frozen": Disturbance(work=freeze_annex, breaks_streams=True, freezes_parent=True),
+    "what asks providers killed": Disturbance(work=kill_provider_process, breaks_streams=True, fails_closed=True),
     "server killed": Disturbance(work=kill_server, ends_server=True),
     "terminated twice": Disturbance(work=terminate_twice, ends_server=True),
     "database locked": Disturbance(work=lock_database, refuses=True),

@@ -28,6 +28,8 @@ OF_TASK = {"chat": "tiny/chat", "text-generation": STREAMED, "sentence-similarit
 """Whom a call is asked of that takes models of some tasks only."""
 ADAPTED = "tuned/chat"
 """An adapter, which runs in the replicas of the model that chats: who kills one kills both."""
+CLOSED = "acme/tiny/closed"
+"""A closed model whose name at its provider has a slash."""
 FORMS: tuple[dict[str, Any], ...] = (
     {"params": {"regex": "[a-z ]{1,400}"}},
     {"params": {"json_schema": {"type": "array", "items": {"type": "integer"}, "minItems": 30, "maxItems": 60}}},
@@ -65,13 +67,14 @@ READS_WITH = {
 @dataclass
 class Spell:
     """When a disturbance was at work, and what may come of it: `refuses`, 503 before any work; `breaks_streams`;
-    `ends_server`, whatever is open breaks."""
+    `ends_server`, whatever is open breaks; `fails_closed`, 502 from closed models."""
 
     refuses: bool
     breaks_streams: bool
     ends_server: bool
     begun: float
     ended: float = float("inf")
+    fails_closed: bool = False
 
     def touches(self, begun: float, ended: float) -> bool:
         grace_s = RECOVERED_S if self.refuses else GRACE_S
@@ -110,8 +113,12 @@ class Ask:
 
     @property
     def url(self) -> str:
-        org, _, name = self.model.partition("/")
-        return self.path.format(org=org, model=name)
+        *provider, org, name = self.model.split("/")
+        return self.path.format(org=org, model=name, provider="".join(provider))
+
+    @property
+    def is_closed(self) -> bool:
+        return self.model == CLOSED
 
     def body(self, **values: Any) -> dict[str, Any]:
         """Those of the values that it knows, and which model."""
@@ -121,12 +128,12 @@ class Ask:
 
 def asks_of(document: Mapping[str, Any], *models: str) -> list[Ask]:
     """Every inference that the document describes, of each of the models; of calls for models of some tasks, of one of
-    those that are known here. Those of closed models alone have nobody here to ask."""
+    those that are known here. Of closed models where the path is theirs."""
     return [
         Ask(path, model, frozenset(body_fields(operation, document)))
         for path, operation in sorted(inferences(document).items())
-        if "{provider}" not in path
         for model in (models_of(tasks_of(operation)) if tasks_of(operation) else models)
+        if (model == CLOSED) is ("{provider}" in path)
     ]
 
 
@@ -145,8 +152,9 @@ class Load:
         seed: int,
         exported: Sequence[str] = (),
         adapted: Sequence[str] = (),
+        closed: Sequence[str] = (),
     ) -> None:
-        """`exported`: variants that are asked for too; `adapted`: adapters."""
+        """`exported`: variants that are asked for too; `adapted`: adapters; `closed`: models of a provider."""
         self._server = server
         self._accounts = accounts
         self._seed = seed
@@ -159,8 +167,8 @@ class Load:
         self.exported = exported
         self.adapted = adapted
         tuned = [ask for ask in asks_of(document, *adapted) if ask.model in adapted]
-        self.asks = [*asks_of(document, PLAIN, *exported), *tuned]
-        self.streams = [ask for ask in [*asks_of(document, STREAMED), *tuned] if "stream" in ask.known]
+        self.asks = [*asks_of(document, PLAIN, *exported, *closed), *tuned]
+        self.streams = [ask for ask in [*asks_of(document, STREAMED, *closed), *tuned] if "stream" in ask.known]
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -198,7 +206,7 @@ class Load:
     def _stream(self, name: str, client: httpx.Client, draw: random.Random) -> None:
         most = draw.randint(1, 40)
         ask = draw.choice(self.streams)
-        held = draw.choice([{}, *(form for form in FORMS if form.keys() <= ask.known)])
+        held = draw.choice([{}, *(form for form in FORMS if form.keys() <= ask.known and not ask.is_closed)])
         params = {"max_new_tokens": most, **held.get("params", {})}
         more = {**held, "params": params}
         self._infer(name, client, ask, prompt=TEXT, input=TEXT, inputs=TEXT, stream=True, max_tokens=most, **more)
@@ -278,6 +286,8 @@ def fate_of(
         return NOT_THERE if broken.startswith("not connected") else "broken with their server"
     if answer is not None and answer.status_code == 503 and any(spell.refuses for spell in touched):
         return "refused: no records"
+    if answer is not None and answer.status_code == 502 and any(spell.fails_closed for spell in touched):
+        return "refused: what asks providers was killed"
     if is_given_up(answer) and any(spell.breaks_streams for spell in touched):
         return "refused: replicas killed too often"
     if streamed and any(spell.breaks_streams for spell in touched):

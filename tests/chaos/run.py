@@ -23,9 +23,22 @@ from tests.chaos.bill import NOTICED_S, Bill, End, read_bill
 from tests.chaos.databases import Database, open_database
 from tests.chaos.disturbances import DISTURBANCES, PICTURES, Scene, kinds_for, plan, wait_until_answered
 from tests.chaos.lives import Lives, moment, watched
-from tests.chaos.load import ADAPTED, CHANGED, EXPORTED, OF_TASK, PLAIN, RECOVERED_S, STREAMED, Load, Outcomes, Spell
+from tests.chaos.load import (
+    ADAPTED,
+    CHANGED,
+    CLOSED,
+    EXPORTED,
+    OF_TASK,
+    PLAIN,
+    RECOVERED_S,
+    STREAMED,
+    Load,
+    Outcomes,
+    Spell,
+)
 from tests.chaos.server import HOST
 from tests.media.hosts import Host, file, redirect
+from tests.providers.local import PACKAGES, Answer, Asked, LocalProvider, chunks, completion
 from tests.serving import Server, wait_until
 
 MODELS = {
@@ -47,6 +60,8 @@ REST_S = (0.5, 3.0)
 """Between two disturbances."""
 ALL_TIME = {"since": "2000-01-01", "until": "2100-01-01"}
 """The period of a bill that holds all of it, whatever a server took the date for."""
+PROVIDER_S = 0.1
+"""For which a request to a provider is open."""
 MOST_KEPT_BYTES = 80 * MIB
 
 
@@ -127,7 +142,9 @@ def disturb(
         secret = stack.enter_context(Host(file(b"secret")))
         redirecting = stack.enter_context(Host(redirect(f"http://{HOST}:{secret.port}/a.png")))
         books = stack.enter_context(open_database(database, folder / "data"))
-        server = open_server(folder, books, CHAOS_CLOCK=str(clock), CHAOS_PORT=str(redirecting.port))
+        provider = stack.enter_context(LocalProvider().running())
+        provider.say = say_slowly
+        server = open_server(folder, books, provider, CHAOS_CLOCK=str(clock), CHAOS_PORT=str(redirecting.port))
         stack.enter_context(server)
         clients = {
             name: stack.enter_context(add_account(server, name, "--database-url", books.url)) for name in ACCOUNTS
@@ -136,7 +153,7 @@ def disturb(
         scene = Scene(server, books, draw, clock, redirecting, secret, hold_s)
         run.lives = stack.enter_context(watched(server))
         chosen = kinds or plan(random.Random(seed), kinds_for(database))
-        load = Load(server, clients, seed, [EXPORTED] if kinds is None else [], [ADAPTED] if kinds is None else [])
+        load = Load(server, clients, seed, *([each] if kinds is None else [] for each in (EXPORTED, ADAPTED, CLOSED)))
         run.outcomes = load.outcomes
         prepare(server, clients, load)
         run.fresh_bytes = held_bytes(server)
@@ -157,10 +174,20 @@ def disturb(
     return run
 
 
-def open_server(folder: Path, database: Database, **environ: str) -> Server:
-    """A server whose clock and resolver can be turned."""
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "src")])
+def say_slowly(asked: Asked) -> Answer:
+    """What the provider answers, after a while in which the request is open."""
+    time.sleep(PROVIDER_S)
+    if asked.body.get("stream"):
+        return Answer(chunks(["a ", "cat"]), content_type="text/event-stream")
+    return Answer(completion("a cat"))
+
+
+def open_server(folder: Path, database: Database, provider: LocalProvider, **environ: str) -> Server:
+    """A server whose clock and resolver can be turned, and whose closed models are the provider's."""
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "src"), str(PACKAGES)])
     flags = ("--database-url", database.url)
+    name = CLOSED.partition("/")[0]
+    environ |= {"MODELYARD_PROVIDER_URLS": f"{name}={provider.url}", "MODELYARD_PROVIDER_KEYS": f"{name}=a-key"}
     server = Server(folder, folder / "models", *flags, PYTHONPATH=path, **TERMS, **environ)
     server._command[2] = "tests.chaos.server"
     return server
@@ -194,7 +221,13 @@ def do(kind: str, scene: Scene, load: Load, run: Run) -> None:
     assert process is not None
     assert process.poll() is None, f"the server has ended by itself, with status {process.poll()}"
     run.note(kind)
-    spell = Spell(disturbance.refuses, disturbance.breaks_streams, disturbance.ends_server, moment())
+    spell = Spell(
+        disturbance.refuses,
+        disturbance.breaks_streams,
+        disturbance.ends_server,
+        moment(),
+        fails_closed=disturbance.fails_closed,
+    )
     written = written_until(load.spells, spell.begun)
     load.spells.append(spell)
     found = disturbance.work(scene)

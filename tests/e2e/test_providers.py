@@ -19,7 +19,7 @@ import openai
 import psutil
 import pytest
 
-from tests.providers.local import PACKAGES, Answer, LocalProvider, chunks, completion, events
+from tests.providers.local import PACKAGES, Answer, Asked, LocalProvider, chunks, completion, events
 from tests.serving import KEY, REQUEST_S, Server, is_alive, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -326,6 +326,39 @@ def test_the_next_model_is_asked_when_one_cannot_answer(server: Server, provider
     assert answer.status_code == 200, answer.text
     assert answer.headers["inference-model"] == "yard/tiny/chat"
     assert len(provider.asked) == 1
+
+
+def test_the_next_model_draws_speaks_listens_and_embeds(server: Server, provider: LocalProvider) -> None:
+    """Forms of clients have lists under names with brackets, even where there is one in them."""
+    sound = b"RIFF\x24\0\0\0WAVEfmt " + b"\0" * 24
+    answers = {
+        "/embeddings": Answer({"object": "list", "model": "told", "usage": {"prompt_tokens": 1, "total_tokens": 1},
+                               "data": [{"object": "embedding", "index": 0, "embedding": [3.0, 4.0]}]}),
+        "/images/generations": Answer({"created": 1, "data": [{"b64_json": PNG}]}),
+        "/audio/speech": Answer(sound, content_type="audio/wav"),
+        "/audio/transcriptions": Answer({"text": "Hello"}),
+    }  # fmt: skip
+
+    def say(asked: Asked) -> Answer:
+        named = asked.body if isinstance(asked.body, bytes) else json.dumps(asked.body).encode()
+        return answers[asked.path] if b"spare" in named else Answer({"error": "down"}, 503, {"retry-after": "3600"})
+
+    provider.asked.clear()
+    provider.say = say
+    more = {"extra_body": {"models": ["openai/spare"]}}
+    with openai.OpenAI(
+        base_url=f"{server.url}/v1", api_key=KEY, timeout=REQUEST_S, default_headers={"provider-key": OWN_KEY}
+    ) as client:
+        raw = client.with_raw_response
+        answered = [
+            raw.embeddings.create(model="openai/text-embedding-3-small", input=["a"], **more),
+            raw.images.generate(model="openai/gpt-image-1", prompt="a fox", **more),
+            raw.audio.speech.create(model="openai/tts-1", input="Hi", voice="nova", **more),
+            raw.audio.transcriptions.create(model="openai/whisper-1", file=("a.wav", sound), **more),
+        ]
+
+    assert [each.headers["inference-model"] for each in answered] == ["openai/spare"] * 4
+    assert [each.path for each in provider.asked] == [path for path in answers for _ in range(2)]
 
 
 def test_a_bad_request_is_not_tried_on_the_next_model(server: Server, provider: LocalProvider) -> None:

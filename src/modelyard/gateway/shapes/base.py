@@ -35,6 +35,13 @@ def described(description: str, *, accepted: str | None = None, **schema: Any) -
     )
 
 
+Fallbacks = Annotated[
+    list[str] | None,
+    described("Models to ask in this order when that one cannot answer.", accepted="a list of up to 8 of org/name"),
+]
+"""Behind the model of a request: see `gateway.inference`."""
+
+
 def moment(description: str) -> msgspec.Meta:
     """The description of a field that holds a moment as text."""
     return described(f"{description} ISO 8601, UTC, milliseconds, Z.")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from msgspec import UNSET, Meta, UnsetType
 
 from modelyard.gateway import problem, remedies
-from modelyard.gateway.shapes.base import ErrorBody, SnakeShape, described
+from modelyard.gateway.shapes.base import ErrorBody, Fallbacks, SnakeShape, described
 
 ErrorType = Literal["validation", "overloaded", "generation"]
 PARAMETERS = described("Settings of the model's task, by their own names.", accepted="an object")
@@ -52,6 +52,7 @@ class TaskBody(SnakeShape, frozen=True, kw_only=True):
     parameters: Annotated[dict[str, Any] | None, PARAMETERS] = None
     stream: Annotated[bool, described("Of models that write: send the answer as events, as it is made.")] = False
     question: Annotated[str | None, described("Of visual-question-answering, beside the image.")] = None
+    models: Fallbacks = None
     options: Annotated[Any, described("Has no effect here.")] = None
 
 
@@ -61,6 +62,7 @@ class GenerateBody(SnakeShape, frozen=True, kw_only=True):
     inputs: Annotated[str, described("The text.")]
     parameters: Annotated[dict[str, Any] | None, PARAMETERS] = None
     stream: Annotated[bool, described("Of /generate: the same as /generate_stream.")] = False
+    models: Fallbacks = None
 
 
 class GeneratedDetails(SnakeShape, frozen=True, kw_only=True):

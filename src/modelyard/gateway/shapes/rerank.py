@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from msgspec import UNSET, Meta, UnsetType
 
 from modelyard.gateway import problem, remedies
-from modelyard.gateway.shapes.base import ErrorBody, SnakeShape, described
+from modelyard.gateway.shapes.base import ErrorBody, Fallbacks, SnakeShape, described
 from modelyard.gateway.shapes.openai.base import CompletionUsage
 
 MOST_DOCUMENTS = 1024
@@ -47,6 +47,7 @@ class RerankBody(SnakeShape, frozen=True, kw_only=True):
     """A query, and the documents to rank by how well they answer it."""
 
     model: Annotated[str, described("The model, org/name.", accepted="org/name")]
+    models: Fallbacks = None
     query: Annotated[str, Meta(min_length=1), described("What is looked for.", accepted="a text that is not empty")]
     documents: Annotated[
         list[str | TextDocument],
@@ -102,6 +103,7 @@ class ScoreBody(SnakeShape, frozen=True, kw_only=True):
     """A text, and those to score it against."""
 
     model: Annotated[str, described("The model, org/name.", accepted="org/name")]
+    models: Fallbacks = None
     text_1: Annotated[
         Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(min_length=1, max_length=1)],
         described("The text that the others are scored against.", accepted="one text that is not empty"),

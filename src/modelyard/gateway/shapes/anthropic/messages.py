@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from modelyard.gateway.shapes.anthropic.tools import JsonForm, OfferedTool, OutputConfig, ToolChoice
-from modelyard.gateway.shapes.base import SnakeShape, described
+from modelyard.gateway.shapes.base import Fallbacks, SnakeShape, described
 
 
 class AnthropicMessage(SnakeShape, frozen=True, kw_only=True):
@@ -82,6 +82,7 @@ class CountBody(SnakeShape, frozen=True, kw_only=True):
 class MessagesBody(CountBody, frozen=True, kw_only=True):
     """A conversation to answer."""
 
+    models: Fallbacks = None
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000), described("Most tokens to make.")]
     stream: Annotated[bool, described("Send the answer as events, as it is made.")] = False
     temperature: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from modelyard.gateway.shapes.base import described
+from modelyard.gateway.shapes.base import Fallbacks, described
 from modelyard.gateway.shapes.openai.base import OpenAIShape
 from modelyard.gateway.shapes.openai.writing import NO_EFFECT
 from modelyard.tasks.shared.media_making import MOST_CHARACTERS
@@ -20,6 +20,7 @@ class TranslationBody(OpenAIShape, frozen=True, kw_only=True):
     """The fields of a form beside its file; `base64` is a file in JSON."""
 
     model: Annotated[str, described("The model, org/name.", accepted="org/name")]
+    models: Fallbacks = None
     response_format: Annotated[
         TranscriptFormat, described("json, text, or with times: verbose_json, srt, vtt (subtitles).")
     ] = "json"
@@ -82,6 +83,7 @@ class SpeechBody(OpenAIShape, frozen=True, kw_only=True):
     """A text to say."""
 
     model: Annotated[str, described("The model, org/name.", accepted="org/name")]
+    models: Fallbacks = None
     input: Annotated[
         str,
         Meta(min_length=1, max_length=MOST_CHARACTERS),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from modelyard.gateway.shapes.base import described
+from modelyard.gateway.shapes.base import Fallbacks, described
 from modelyard.gateway.shapes.openai.base import CompletionUsage, OpenAIShape
 from modelyard.gateway.shapes.openai.writing import NO_EFFECT
 
@@ -19,6 +19,7 @@ class EmbeddingBody(OpenAIShape, frozen=True, kw_only=True):
     """Texts to embed."""
 
     model: Annotated[str, described("The model, org/name.", accepted="org/name")]
+    models: Fallbacks = None
     input: Annotated[
         str | Annotated[list[str | int | list[int]], Meta(min_length=1)],
         described(

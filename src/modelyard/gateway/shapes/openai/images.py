@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, UnsetType
 
-from modelyard.gateway.shapes.base import described
+from modelyard.gateway.shapes.base import Fallbacks, described
 from modelyard.gateway.shapes.openai.base import OpenAIShape
 from modelyard.gateway.shapes.openai.writing import NO_EFFECT
 
@@ -16,6 +16,7 @@ class ImageBody(OpenAIShape, frozen=True, kw_only=True):
     """What an image is to show."""
 
     model: Annotated[str, described("The model, org/name.", accepted="org/name")]
+    models: Fallbacks = None
     prompt: Annotated[str, described("What it shows.")]
     n: Annotated[Literal[1] | None, described("1: a request makes one image.", accepted="1")] = None
     size: Annotated[

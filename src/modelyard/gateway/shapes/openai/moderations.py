@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from modelyard.gateway.shapes.base import described
+from modelyard.gateway.shapes.base import Fallbacks, described
 from modelyard.gateway.shapes.openai.base import OpenAIShape
 
 MOST_INPUTS = 1024
@@ -25,6 +25,7 @@ class ModerationBody(OpenAIShape, frozen=True, kw_only=True):
     """Texts to look at."""
 
     model: Annotated[str, described("A model for text-classification, org/name.", accepted="org/name")]
+    models: Fallbacks = None
     input: Annotated[
         str | Annotated[list[str | TextPart], Meta(min_length=1, max_length=MOST_INPUTS)],
         described(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from modelyard.gateway.shapes.base import described
+from modelyard.gateway.shapes.base import Fallbacks, described
 from modelyard.gateway.shapes.openai.base import OpenAIShape, StreamOptions
 from modelyard.gateway.shapes.openai.chat import TokenLogprob
 from modelyard.gateway.shapes.openai.tools import FunctionName, OfferedFunction, Schema
@@ -75,6 +75,7 @@ class ResponseBody(OpenAIShape, frozen=True, kw_only=True):
     """What to answer."""
 
     model: Annotated[str, described("The model, org/name.", accepted="org/name")]
+    models: Fallbacks = None
     input: Annotated[
         str | Annotated[list[dict[str, Any]], Meta(min_length=1)],
         described(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from modelyard.gateway.shapes.base import described
+from modelyard.gateway.shapes.base import Fallbacks, described
 from modelyard.gateway.shapes.openai.base import OpenAIShape, StreamOptions
 
 MOST_CHOICES = 16
@@ -31,10 +31,7 @@ class WritingBody(OpenAIShape, frozen=True, kw_only=True):
     """How a model is to write."""
 
     model: Annotated[str, described("The model, org/name.", accepted="org/name")]
-    models: Annotated[
-        list[str] | None,
-        described("Models to ask in this order when that one cannot answer.", accepted="a list of up to 8 of org/name"),
-    ] = None
+    models: Fallbacks = None
     stream: Annotated[bool, described("Send the answer as events, as it is made.")] = False
     stream_options: Annotated[
         StreamOptions | None, described("What a stream carries besides.", accepted="an object, with stream true")

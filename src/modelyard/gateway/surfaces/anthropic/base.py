@@ -50,7 +50,7 @@ class AnthropicSurface(ForeignSurface):
         if body.thread is not None:
             accepted = "none: send the whole conversation, as this server keeps none"
             raise InvalidRequest(field="thread", got=body.thread, accepted=accepted, error_code=NO_THREADS)
-        return UnifiedBody(body.model, {}, Asked(body))
+        return UnifiedBody(body.model, {}, Asked(body), getattr(body, "models", None))
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """See Surface."""

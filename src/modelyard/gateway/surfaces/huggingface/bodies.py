@@ -8,7 +8,7 @@ from typing import Any
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Task
 
-OWN = ("inputs", "parameters", "options", "stream", "question", "image", "model")
+OWN = ("inputs", "parameters", "options", "stream", "question", "image", "model", "models")
 """Fields of a body that are no settings. Others beside them are: feature-extraction's stand there."""
 FIELDS = {"source_sentence": "text", "image": "base64", "audio": "base64", "video": "base64"}
 """Fields inside `inputs` → ours, where they differ."""

@@ -51,9 +51,9 @@ class HuggingFaceTask(ForeignSurface):
         """The body, which may be a bare file."""
         body = await read_body(http, self._max_body_bytes)
         if "inputs" not in body and "base64" in body:
-            body = {"inputs": body["base64"], "parameters": body.get("params")}
+            body = {"inputs": body["base64"], "parameters": body.get("params"), "models": body.get("models")}
         flag(body, "stream", default=False)
-        return UnifiedBody(model_id or "", {}, Asked(body))
+        return UnifiedBody(model_id or "", {}, Asked(body), body.get("models"))
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """See Surface. A model that chats continues a bare text as it stands."""

@@ -20,7 +20,7 @@ from modelyard.gateway.shapes.openai.audio import (
 )
 from modelyard.gateway.surfaces.base import Payload, UnifiedBody
 from modelyard.gateway.surfaces.foreign import encode, event, refuse_task, split, timing
-from modelyard.gateway.surfaces.openai.base import DONE, OpenAISurface
+from modelyard.gateway.surfaces.openai.base import DONE, OpenAISurface, fields_of_form
 from modelyard.gateway.uploads import read_body
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
@@ -60,13 +60,13 @@ class Transcriptions(OpenAISurface):
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
         """A form with a file, or JSON with the file in base64."""
         given = await read_body(http, self._max_body_bytes)
-        fields = {name.removesuffix("[]"): value for name, value in given.items()}
+        fields = fields_of_form(given)
         media = {FILE: fields.pop(FILE)} if FILE in fields else {}
         body, extras = split(self.shape, fields)
         if getattr(body, "stream", False) and body.response_format in TIMED:
             accepted = "json or text, with stream true"
             raise InvalidRequest(field="response_format", got=body.response_format, accepted=accepted)
-        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras, media))
+        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras, media), body.models)
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """See Surface."""
@@ -139,7 +139,7 @@ class Speech(OpenAISurface):
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
         """The text."""
         body, extras = await self.read_json(http, SpeechBody)
-        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras, {}))
+        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras, {}), body.models)
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """See Surface."""

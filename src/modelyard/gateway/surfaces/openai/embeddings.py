@@ -41,7 +41,7 @@ class EmbeddingCalls(OpenAISurface):
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
         """The texts."""
         body, extras = await self.read_json(http, EmbeddingBody)
-        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras))
+        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras), body.models)
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """See Surface. Vectors have length 1, as OpenAI's have, unless the request says otherwise."""

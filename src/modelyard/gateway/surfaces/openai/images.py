@@ -15,7 +15,7 @@ from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.shapes.openai.images import EditBody, ImageBody, Images, MadeImage
 from modelyard.gateway.surfaces.base import Payload, UnifiedBody
 from modelyard.gateway.surfaces.foreign import encode, now, refuse_task, split, timing
-from modelyard.gateway.surfaces.openai.base import OpenAISurface
+from modelyard.gateway.surfaces.openai.base import OpenAISurface, fields_of_form
 from modelyard.gateway.uploads import read_body
 from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
@@ -52,10 +52,10 @@ class Generations(OpenAISurface):
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
         """JSON, or a form with files."""
         given = await read_body(http, self._max_body_bytes)
-        fields = {name.removesuffix("[]"): value for name, value in given.items()}
+        fields = fields_of_form(given)
         media = {name: fields.pop(name) for name in (FILE, "mask") if name in fields}
         body, extras = split(self.shape, fields)
-        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras, media))
+        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras, media), body.models)
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """See Surface."""

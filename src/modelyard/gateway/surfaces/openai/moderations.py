@@ -41,7 +41,7 @@ class ModerationCalls(OpenAISurface):
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
         """The texts."""
         body, extras = await self.read_json(http, ModerationBody)
-        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras))
+        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras), body.models)
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """See Surface. All labels are wanted, whatever their scores."""

@@ -97,7 +97,7 @@ class Responses(OpenAISurface):
             raise InvalidRequest(field="store", got=True, accepted="false: this server keeps no responses")
         keeps = self._kept.keeps and body.store is not False
         asked = Asked(body, extras, now(), keeps, messages_of(body.input))
-        return UnifiedBody(model_id or body.model, timing(body.timeout), asked)
+        return UnifiedBody(model_id or body.model, timing(body.timeout), asked, body.models)
 
     async def recall(self, read: UnifiedBody, account_id: str, http: HttpExchange) -> UnifiedBody:
         """The conversation that it goes on from, in front of its own."""

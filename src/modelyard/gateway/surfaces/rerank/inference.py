@@ -59,7 +59,7 @@ class Rerank(ForeignSurface):
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
         """The query and its documents."""
         body, extras = await self.read_json(http, RerankBody)
-        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras))
+        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras), body.models)
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """See Surface."""
@@ -95,7 +95,7 @@ class ScoreCall(ForeignSurface):
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
         """The texts."""
         body, extras = await self.read_json(http, ScoreBody)
-        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras))
+        return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras), body.models)
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
         """See Surface."""
