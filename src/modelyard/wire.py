@@ -1,4 +1,4 @@
-"""Frames between a server and its workers: 4-byte big-endian length, then a `protocol.Frame` in msgpack.
+"""Frames between processes of a server: 4-byte big-endian length, then a `protocol.Frame` in msgpack.
 
 Owns the encoding, its limits, and one end of a connection; does nothing with what it has read. Many requests share a
 connection.
@@ -67,7 +67,7 @@ class Unsendable(Exception):
     """This does not go into a frame: too large, or of a type that msgpack does not know. Nothing was sent."""
 
 
-def encode(frame: Frame) -> bytes:
+def encode(frame: msgspec.Struct) -> bytes:
     """The frame's bytes, length first. Raises Unsendable."""
     try:
         payload = _encoder.encode(frame)
@@ -78,7 +78,7 @@ def encode(frame: Frame) -> bytes:
     return _LENGTH.pack(len(payload)) + payload
 
 
-def encode_pieces(frame: Frame) -> list[bytes | bytearray]:
+def encode_pieces(frame: msgspec.Struct) -> list[bytes | bytearray]:
     """`encode` in pieces to be sent one after another, each Blob among them as it is: copying 40 MB into a frame holds
     up everything else in the process for 50 ms. Raises Unsendable."""
     try:
@@ -89,7 +89,7 @@ def encode_pieces(frame: Frame) -> list[bytes | bytearray]:
     return encode_around_blobs(frame)
 
 
-def encode_around_blobs(frame: Frame) -> list[bytes | bytearray]:
+def encode_around_blobs(frame: msgspec.Struct) -> list[bytes | bytearray]:
     """See `encode_pieces`; slower where there is no Blob."""
     blobs: list[Blob] = []
 
@@ -121,6 +121,10 @@ def decode(payload: bytes | memoryview) -> Frame:
         raise WrongFrame(f"not a frame: {error}") from error
 
 
+Decode = Callable[[bytes | memoryview], Any]
+"""Makes a frame of its bytes. Raises WrongFrame."""
+
+
 class FrameConnection(asyncio.Protocol):
     """One end of a connection: hands over frames as they arrive, and sends those of one turn of the loop together.
 
@@ -129,16 +133,19 @@ class FrameConnection(asyncio.Protocol):
 
     def __init__(
         self,
-        take: Callable[[Frame], None],
+        take: Callable[[Any], None],
         ended: Callable[[BrokenStream | None], None],
         *,
         max_bytes: int = MAX_FRAME_BYTES,
         turn: asyncio.Lock | None = None,
+        decode: Decode = decode,
     ) -> None:
         """`take` gets each frame; what it raises ends the connection. `ended` is called once, when no frame comes any
         more, with what the peer did wrong, if it did. `max_bytes`: of the largest frame that is read; may be changed.
-        `turn`: held while a large frame is read, which then has to be there within LARGE_FRAME_S."""
+        `turn`: held while a large frame is read, which then has to be there within LARGE_FRAME_S. `decode`: makes
+        frames of other kinds than those between a server and its workers; raises WrongFrame."""
         self.take = take
+        self._decode = decode
         self.max_bytes = max_bytes
         self._ended = ended
         self._turn = turn
@@ -195,7 +202,7 @@ class FrameConnection(asyncio.Protocol):
         """Hands over nothing more, not even an end, until `go_on`."""
         self._is_held = True
 
-    def go_on(self, take: Callable[[Frame], None]) -> None:
+    def go_on(self, take: Callable[[Any], None]) -> None:
         """Hands over to `take` what has come meanwhile, and what comes from now on."""
         self.take, self._is_held = take, False
         data, self._rest = self._rest, bytearray()
@@ -217,7 +224,7 @@ class FrameConnection(asyncio.Protocol):
                     self._begin_large(length, self._turn)
                 return read
             read = begin + length
-            self.take(decode(memoryview(data)[begin:read]))
+            self.take(self._decode(memoryview(data)[begin:read]))
             if self._large is not None:
                 self._end_large()
         self._needed_bytes = _LENGTH.size
@@ -256,7 +263,7 @@ class FrameConnection(asyncio.Protocol):
         """Whether nothing can be sent any more."""
         return self._transport is None or self._transport.is_closing()
 
-    def put(self, frame: Frame) -> bool:
+    def put(self, frame: msgspec.Struct) -> bool:
         """Has a frame leave with the next `flush`; whether it is the first that waits for it. Raises Unsendable."""
         pieces, is_first = encode_pieces(frame), not self._unsent
         self._unsent += pieces

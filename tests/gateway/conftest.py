@@ -17,12 +17,13 @@ from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.catalog.provided import Provided
 from modelyard.clock import SteadyClock
+from modelyard.gateway.admission import OwnAdmission
 from modelyard.gateway.closed_models import ClosedModels
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.kept_files import KeptFiles
 from modelyard.gateway.kept_responses import KeptResponses, ResponseLimits
-from modelyard.gateway.metering import Metering
+from modelyard.gateway.metering import Metering, OwnBooks
 from modelyard.gateway.metrics import InferenceTallies
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.request_memory import MemoryLimits, RequestMemory
@@ -98,16 +99,20 @@ class Gateway:
         self.aliases = Aliases(control.store.aliases)
         self.funds = Funds(control.store, ledger_clock)
         self.quotas = Quotas(control.store.accounts.list_with_quota)
+        books = OwnBooks(control.store, control.journal, self.funds)
         self.inferences = Inferences(
-            Authenticator(control.store, control.clock),
+            OwnAdmission(
+                Authenticator(control.store, control.clock),
+                books,
+                RateLimiter(0, control.clock),
+                self.funds,
+                self.quotas,
+            ),
             self.aliases,
-            RateLimiter(0, control.clock),
-            self.funds,
-            self.quotas,
             control.plane,
             self.destination,
             Fetcher(FetchLimits(max_bytes=MAX_BODY_BYTES, total_s=5.0, allow_private=False)),
-            Metering(control.store, control.journal, self.funds, ledger_clock, Tariff(0), 60, control.server_id),
+            Metering(books, ledger_clock, Tariff(0), 60, control.server_id),
             RequestMemory(MEMORY),
             SlowReaders(60.0),
             self.tallies,

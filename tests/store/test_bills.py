@@ -24,7 +24,7 @@ from modelyard.accounts.ledger import by_day, lines, total
 from modelyard.accounts.pricing import price
 from modelyard.clock import SteadyClock
 from modelyard.engine.base import Phase
-from modelyard.gateway.metering import Metering
+from modelyard.gateway.metering import Metering, OwnBooks
 from modelyard.protocol import Usage
 from modelyard.records.accounts import Key
 from modelyard.records.instances import Instance, Tariff
@@ -139,9 +139,8 @@ class Game:
             return
         held = await control.ask(model_id)
         clock = SteadyClock(self.clock)
-        metering = Metering(
-            control.store, control.journal, Funds(control.store, clock), clock, self.tariff, 10, control.server_id
-        )
+        books = OwnBooks(control.store, control.journal, Funds(control.store, clock))
+        metering = Metering(books, clock, self.tariff, 10, control.server_id)
         key = Key("key_1", control.account, "", "", START)
         request_id = f"req_{next(_numbers)}"
         target = await held.served()

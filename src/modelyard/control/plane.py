@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -68,7 +69,41 @@ class TrialFigures:
     joins: bool = False
 
 
-class Plane:
+class InferencePlane(ABC):
+    """The part of the front door that inferences use, which a process beside the one with the plane has too."""
+
+    @abstractmethod
+    def find_model(self, account_id: str, model_id: str) -> ModelCard | None:
+        """The card of a model whose files are in use, without asking anybody; None: ask `get_model`."""
+
+    @abstractmethod
+    async def get_model(self, account_id: str, model_id: str) -> ModelCard:
+        """The model's card, if it may be served. Raises UnknownModel, ModelRefused, and what the catalog raises."""
+
+    @abstractmethod
+    async def ensure_route(self, account_id: str, model_id: str, capacity: Capacity | None = None) -> Route:
+        """Where requests to the account's cluster go; the cluster is made with that capacity (None: the default) when
+        there is none.
+
+        One that was given up is worth another try after a while. Raises QuotaExceeded, and as `get_model` does.
+        """
+
+    @abstractmethod
+    async def get_route(self, account_id: str, model_id: str) -> Route:
+        """The same for a cluster that runs or is about to. Raises UnknownCluster when there is none, or it has stopped.
+
+        One that was given up is worth another try after a while.
+        """
+
+    @abstractmethod
+    def end_stuck(self, cluster_id: str, replica_id: str, reason: str) -> None:
+        """Ends a replica that no longer does what it is told, as a crash; what it holds besides is lost with it.
+
+        Harmless when it is gone already.
+        """
+
+
+class Plane(InferencePlane):
     """One server's control plane, from outside. An account only ever reaches its own clusters."""
 
     def __init__(self, parts: Parts) -> None:
@@ -110,14 +145,14 @@ class Plane:
     # --- models ---
 
     def find_model(self, account_id: str, model_id: str) -> ModelCard | None:
-        """The card of a model whose files are in use, without asking the disk; None: ask `get_model`."""
+        """See InferencePlane; the disk is not asked."""
         state = self._preparations.find(model_id)
         if isinstance(state, Prepared) and self._parts.catalog.may_use(account_id, state.card):
             return state.card
         return None
 
     async def get_model(self, account_id: str, model_id: str) -> ModelCard:
-        """The model's card, if it may be served. Raises UnknownModel, ModelRefused, and what the catalog raises."""
+        """See InferencePlane."""
         return await self._clusters.model(account_id, model_id)
 
     # --- clusters ---
@@ -160,18 +195,16 @@ class Plane:
     # --- requests ---
 
     async def ensure_route(self, account_id: str, model_id: str, capacity: Capacity | None = None) -> Route:
-        """Where requests to the account's cluster go; the cluster is made with that capacity (None: the default) when
-        there is none.
-
-        One that was given up is worth another try after a while. Raises QuotaExceeded, and as `get_model` does.
-        """
+        """See InferencePlane."""
         return self._revived(await self._clusters.ensure(account_id, model_id, capacity))
 
-    async def get_route(self, account_id: str, model_id: str) -> Route:
-        """The same for a cluster that runs or is about to. Raises UnknownCluster when there is none, or it has stopped.
+    def find_route(self, account_id: str, model_id: str) -> Route | None:
+        """What `ensure_route` finds without making anything; None: ask that."""
+        managed = self._clusters.find(account_id, model_id)
+        return None if managed is None else self._revived(managed)
 
-        One that was given up is worth another try after a while.
-        """
+    async def get_route(self, account_id: str, model_id: str) -> Route:
+        """See InferencePlane."""
         managed = self._clusters.get(account_id, model_id)
         route = self._revived(managed)
         if managed.failure is None and self._clusters.status(managed) in STOPPED:
@@ -179,10 +212,7 @@ class Plane:
         return route
 
     def end_stuck(self, cluster_id: str, replica_id: str, reason: str) -> None:
-        """Ends a replica that no longer does what it is told, as a crash; what it holds besides is lost with it.
-
-        Harmless when it is gone already.
-        """
+        """See InferencePlane."""
         managed = self._desired.by_id.get(cluster_id)
         replica = None if managed is None else managed.replicas.get(replica_id)
         if managed is not None and replica is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -100,7 +101,41 @@ class Route:
         return target.in_flight if target is not None else 0
 
 
-class Routes:
+class Slots(ABC):
+    """What requests ask of routes: a slot, and that it is free again. In the process that owns the routes, `Routes`."""
+
+    @abstractmethod
+    async def acquire(self, route: Route, deadline_s: float) -> Target:
+        """A slot on the replica with the fewest requests in flight; waits in the queue while there is none.
+
+        Raises: QueueFull; DeadlineExceeded after `deadline_s`; the cluster's failure.
+        """
+
+    @abstractmethod
+    async def acquire_alone(self, route: Route, deadline_s: float) -> Target:
+        """A replica whose process holds nothing else, of no route, and gets nothing else until it is released: for a
+        request that may have ended one. Waits before all others, and is not turned away for their number.
+
+        Raises: DeadlineExceeded after `deadline_s`; the cluster's failure.
+        """
+
+    @abstractmethod
+    def release(self, route: Route, target: Target) -> None:
+        """Gives a slot back; the longest waiting request takes it."""
+
+    @abstractmethod
+    def lose(self, route: Route, target: Target) -> None:
+        """Takes a replica whose link broke out of the route at once, before the reconciler has noticed.
+
+        For the holder of one of its slots, which it releases afterwards.
+        """
+
+    @abstractmethod
+    def note_finished(self, route: Route) -> None:
+        """Counts a request of the route that was answered."""
+
+
+class Routes(Slots):
     """All clusters' routes."""
 
     def __init__(self, clock: Clock, *, max_queued: int, on_demand: Callable[[str], None]) -> None:
@@ -126,14 +161,23 @@ class Routes:
         return Load(sum(load.in_flight for load in loads), sum(load.queued for load in loads))
 
     async def acquire(self, route: Route, deadline_s: float) -> Target:
-        """A slot on the replica with the fewest requests in flight; waits in the queue while there is none.
+        """See Slots."""
+        return self.take(route) or await self._wait(route, route.waiting, self.enqueue(route, deadline_s))
 
-        Raises: QueueFull; DeadlineExceeded after `deadline_s`; the cluster's failure.
-        """
+    def take(self, route: Route) -> Target | None:
+        """A slot, if one is free now and nobody waits for it; what came is activity in any case."""
         route.last_activity = self._clock.monotonic()
         if not route.waiting and not route.waiting_alone and (target := pick(route)) is not None:
             target.hold()
             return target
+        return None
+
+    def enqueue(self, route: Route, deadline_s: float) -> asyncio.Future[Target]:
+        """A place in the queue, for whoever was given no slot: a slot, or why there is none. Who waits no more says so
+        with `leave`.
+
+        Raises: QueueFull; the cluster's failure.
+        """
         if route.failure is not None:
             raise fresh(route.failure)
         if len(route.waiting) >= self._max_queued:
@@ -141,23 +185,30 @@ class Routes:
                 f"{self._max_queued} requests wait for this model already.",
                 retry_after_s=1.0,
             )
-        return await self._wait(route, route.waiting, deadline_s)
+        return self._queue(route, route.waiting, deadline_s)
+
+    def leave(self, route: Route, waiter: asyncio.Future[Target]) -> None:
+        """Ends a place in the queue, whether it has led to a slot, which is given back, to nothing, or not yet."""
+        self._leave_queue(route, route.waiting, waiter)
+        self._deadlines.remove(waiter)
+
+    def leave_with(self, waiter: asyncio.Future[Target]) -> Target:
+        """Ends a place in the queue that has led to something: the slot. Raises what there was in place of one."""
+        self._deadlines.remove(waiter)
+        return waiter.result()
 
     async def acquire_alone(self, route: Route, deadline_s: float) -> Target:
-        """A replica whose process holds nothing else, of no route, and gets nothing else until it is released: for a
-        request that may have ended one. Waits before all others, and is not turned away for their number.
-
-        Raises: DeadlineExceeded after `deadline_s`; the cluster's failure.
-        """
+        """See Slots."""
         if not route.waiting_alone and (target := pick_alone(route)) is not None:
             target.hold(alone=True)
             return target
         if route.failure is not None:
             raise fresh(route.failure)
-        return await self._wait(route, route.waiting_alone, deadline_s)
+        waiter = self._queue(route, route.waiting_alone, deadline_s)
+        return await self._wait(route, route.waiting_alone, waiter)
 
     def release(self, route: Route, target: Target) -> None:
-        """Gives a slot back; the longest waiting request takes it."""
+        """See Slots."""
         target.in_flight -= 1
         target.process.in_flight -= 1
         target.process.alone = False
@@ -168,11 +219,12 @@ class Routes:
         if route.waiting or route.waiting_alone or len(target.process.routes) > 1:
             self._serve_queues(route, [target.process])
 
-    def lose(self, route: Route, target: Target) -> None:
-        """Takes a replica whose link broke out of the route at once, before the reconciler has noticed.
+    def note_finished(self, route: Route) -> None:
+        """See Slots."""
+        route.finished += 1
 
-        For the holder of one of its slots, which it releases afterwards.
-        """
+    def lose(self, route: Route, target: Target) -> None:
+        """See Slots."""
         if route.targets.get(target.replica_id) is target:
             route.leaving[target.replica_id] = self._take_out(route, target.replica_id)
             self._serve_queues(route, [target.process])
@@ -226,13 +278,16 @@ class Routes:
         target.process.routes.pop(route.cluster_id, None)
         return target
 
-    async def _wait(self, route: Route, queue: deque[asyncio.Future[Target]], deadline_s: float) -> Target:
+    def _queue(self, route: Route, queue: deque[asyncio.Future[Target]], deadline_s: float) -> asyncio.Future[Target]:
         waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
         queue.append(waiter)
         if (waiting := route.count_waiting()) > route.told_waiting:  # else each request of a busy cluster is a look
             route.told_waiting = waiting
             self._on_demand(route.cluster_id)
         self._deadlines.add(waiter, deadline_s)
+        return waiter
+
+    async def _wait(self, route: Route, queue: deque[asyncio.Future[Target]], waiter: asyncio.Future[Target]) -> Target:
         try:
             return await waiter
         except BaseException:

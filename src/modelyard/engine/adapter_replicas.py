@@ -33,6 +33,7 @@ class AdapterLink(ReplicaLink):
         self._link = link
         self._adapter = adapter
         self._unloaded = False
+        self.door = None if link.door is None else replace(link.door, adapter=adapter)
 
     @property
     def closed(self) -> bool:

@@ -12,6 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Self
 
 from modelyard.errors import InvalidRequest, ReplicaLost
@@ -185,11 +186,22 @@ class Exchange:
         return self._frames.popleft()
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where other processes connect to a replica. `address`: `unix:/path` or `tcp://host:port`; `secret`: what they
+    show there; `adapter`: the one beside the worker's model that requests are for; empty: the model itself."""
+
+    address: str
+    secret: str
+    adapter: str = ""
+
+
 class ReplicaLink(ABC):
     """Where requests to one replica go. `work`: what its worker has told of what it has done; nothing of an adapter,
-    which shares a worker."""
+    which shares a worker. `door`: None where no other process can connect."""
 
     work: Work = NO_WORK
+    door: Door | None = None
 
     @property
     @abstractmethod
@@ -260,6 +272,7 @@ class Link(ReplicaLink):
         if not greeted:
             why = f": {link.fault}" if link.fault else "."
             raise ReplicaLost(f"The replica at {address} refused the connection{why}")
+        link.door = Door(address, secret)
         link._loop.call_soon(link._connection.go_on, link._dispatch)  # when whoever connects has the link
         return link
 

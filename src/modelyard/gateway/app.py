@@ -1,6 +1,7 @@
-"""The server's one ASGI application: inference goes straight to its function, everything else through Starlette.
+"""The server's one ASGI application: inference goes straight to its function, everything else to another application,
+by default one of Starlette's.
 
-Owns routing and health.
+Owns routing.
 """
 
 from __future__ import annotations
@@ -23,44 +24,41 @@ from modelyard.gateway.inference import Inferences
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.surfaces.every import Surfaces
 from modelyard.http.exchange import JSON, HttpExchange, Receive, Scope, Send
+from modelyard.http.exchange import App as ASGIApp
 from modelyard.tasks.registry import TASKS
 
 
 class App:
     """ASGI 3. Has no lifespan: whoever runs it opens and closes its parts around it."""
 
-    def __init__(
-        self,
-        inferences: Inferences,
-        surfaces: Surfaces,
-        operations: Sequence[Operation],
-        authenticate: Authenticate,
-        budget: CallBudget,
-    ) -> None:
-        """`operations`: every call, the more particular path first; those without a handler are inferences, which are
-        described like the others and served beside the router, by `surfaces`."""
+    def __init__(self, inferences: Inferences, surfaces: Surfaces, calls: ASGIApp) -> None:
+        """`calls`: everything but inferences, which are served by `surfaces`."""
         self._inferences = inferences
         self._surfaces = surfaces
-        calls = [
-            (route(each, each.handler, authenticate, budget), each) for each in operations if each.handler is not None
-        ]
-        rest = Starlette(
-            routes=[
-                *(route for route, _ in calls),
-                Route("/openapi.json", openapi.serve(operations, TASKS)),
-                *page.routes(),
-            ],
-            exception_handlers={HTTPException: not_found},
-        )
-        self._rest = BoundedBodies(rest, calls)
+        self._calls = calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatches one ASGI connection."""
         found = self._surfaces.find(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         if found is None:
-            await self._rest(scope, receive, send)
+            await self._calls(scope, receive, send)
         else:
             await self._inferences.serve(HttpExchange(scope, receive, send), *found)
+
+
+def make_calls(operations: Sequence[Operation], authenticate: Authenticate, budget: CallBudget) -> ASGIApp:
+    """Every call but inference. `operations`: the more particular path first; those without a handler are inferences,
+    which are described like the others."""
+    calls = [(route(each, each.handler, authenticate, budget), each) for each in operations if each.handler is not None]
+    rest = Starlette(
+        routes=[
+            *(route for route, _ in calls),
+            Route("/openapi.json", openapi.serve(operations, TASKS)),
+            *page.routes(),
+        ],
+        exception_handlers={HTTPException: not_found},
+    )
+    return BoundedBodies(rest, calls)
 
 
 async def not_found(request: Request, error: Exception) -> Response:

@@ -13,15 +13,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from modelyard.accounts.aliases import Aliases
-from modelyard.accounts.funds import Funds
-from modelyard.accounts.keys import Authenticator
 from modelyard.accounts.pricing import price
-from modelyard.accounts.quotas import Quotas
-from modelyard.accounts.rates import RateLimiter
-from modelyard.control.plane import Plane
+from modelyard.control.plane import InferencePlane
 from modelyard.control.routes import Route
 from modelyard.errors import InferenceFailed, InputTooLarge, InvalidRequest, NotFound, Throttled, Unavailable
 from modelyard.gateway import problem
+from modelyard.gateway.admission import Admission
 from modelyard.gateway.closed_models import ClosedModels
 from modelyard.gateway.deadline import Deadline, Deadlines, find_body_timeout_s, find_timeout_s
 from modelyard.gateway.destinations.base import Destination, OnPiece
@@ -55,12 +52,9 @@ class Inferences:
 
     def __init__(
         self,
-        authenticator: Authenticator,
+        admission: Admission,
         aliases: Aliases,
-        limiter: RateLimiter,
-        funds: Funds,
-        quotas: Quotas,
-        plane: Plane,
+        plane: InferencePlane,
         destination: Destination,
         fetcher: Fetcher,
         metering: Metering,
@@ -74,11 +68,8 @@ class Inferences:
     ) -> None:
         """`price_per_gb_s`: US dollars for one GB of a model's memory and second. `timeout_s`: most that a request may
         take in all."""
-        self._authenticator = authenticator
+        self._admission = admission
         self._aliases = aliases
-        self._limiter = limiter
-        self._funds = funds
-        self._quotas = quotas
         self._plane = plane
         self._destination = destination
         self._fetcher = fetcher
@@ -113,8 +104,8 @@ class Inferences:
         deadline = self._deadlines.begin(refuse)
         self._slow_readers.add(http)
         try:
-            key = await self._admit(http, headers)
-            with self._quotas.request(key.account_id), self._memory.of(key.account_id) as share:
+            key, under_way = await self._admission.admit(http, headers)
+            with under_way, self._memory.of(key.account_id) as share:
                 http.grow = share.grow
                 async with deadline:
                     read = await self._read(http, surface, model_id, key, deadline)
@@ -149,21 +140,6 @@ class Inferences:
             return await self._destination.run(request, on_piece, metered.spent)
 
     # --- before it runs ---
-
-    async def _admit(self, http: HttpExchange, headers: dict[str, str]) -> Key:
-        """The key the request comes with, counted against its rate; adds the `ratelimit-*` headers.
-
-        Raises Unauthorized, Throttled, StoreUnavailable, RateLimited, PaymentRequired.
-        """
-        authorization = http.header(b"authorization") or http.header(b"x-api-key")
-        key = self._authenticator.recognise(authorization) or await self._authenticator.authenticate(
-            authorization, http.client_address
-        )
-        http.trust()
-        self._metering.check()
-        headers |= self._limiter.take(key)
-        self._funds.check(key.account_id)
-        return key
 
     async def _read(
         self, http: HttpExchange, surface: Surface, model_id: str | None, key: Key, deadline: Deadline

@@ -5,6 +5,7 @@ it ends. Owns the record of a request from its admission to the journal.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,32 +26,65 @@ from modelyard.store.store import Store
 NOTHING = Usage()
 
 
+class Books(ABC):
+    """Where records of requests go."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises StoreUnavailable when what comes of a request could not be recorded."""
+
+    @abstractmethod
+    def is_funded(self, account_id: str) -> bool:
+        """Whether an account has a credit or a limit, so that what it is billed for is set aside before."""
+
+    @abstractmethod
+    async def reserve(self, record: RequestRecord) -> None:
+        """Sets `record.reserved_nano` aside, to its end even when it is cancelled. Raises PaymentRequired,
+        Unavailable."""
+
+    @abstractmethod
+    def settle(self, record: RequestRecord) -> None:
+        """Takes what a request came to, soon written."""
+
+
+class OwnBooks(Books):
+    """Where this process writes them."""
+
+    def __init__(self, store: Store, journal: Journal, funds: Funds) -> None:
+        self._store = store
+        self._journal = journal
+        self._funds = funds
+
+    def check(self) -> None:
+        """See Books."""
+        self._journal.check()
+
+    def is_funded(self, account_id: str) -> bool:
+        """See Books."""
+        return self._funds.find(account_id) is not None
+
+    async def reserve(self, record: RequestRecord) -> None:
+        """See Books."""
+        standing = self._funds.find(record.account_id)
+        if standing is not None:  # else its credit and limit were taken away this moment
+            await asyncio.to_thread(self._store.requests.reserve, record, standing.elsewhere, check_funds)
+
+    def settle(self, record: RequestRecord) -> None:
+        """See Books."""
+        self._journal.settle(record)
+
+
 class Metering:
     """Meters the requests of one server."""
 
-    def __init__(
-        self,
-        store: Store,
-        journal: Journal,
-        funds: Funds,
-        clock: Clock,
-        tariff: Tariff,
-        reserve_s: int,
-        server_id: str,
-    ) -> None:
+    def __init__(self, books: Books, clock: Clock, tariff: Tariff, reserve_s: int, server_id: str) -> None:
         """`clock`: the one the ledger goes by; `reserve_s`: what is set aside before each request that is billed, in
         the name of `server_id`."""
-        self.store = store
-        self.journal = journal
-        self.funds = funds
+        self.books = books
         self.clock = clock
         self.bills_requests = tariff.counts == "inference"
         self.reserve_us = reserve_s * US
         self.server_id = server_id
-
-    def check(self) -> None:
-        """Raises StoreUnavailable when what comes of a request could not be recorded."""
-        self.journal.check()
 
     def request(self, request_id: str, key: Key, model_id: str, cost: Cost) -> MeteredRequest:
         """A context for the run of one request; what it took is settled at its end."""
@@ -78,12 +112,10 @@ class MeteredRequest:
 
     async def __aenter__(self) -> Self:
         metering = self._metering
-        if self._is_billed and (standing := metering.funds.find(self._key.account_id)) is not None:
+        if self._is_billed and metering.books.is_funded(self._key.account_id):
             self._reserved_nano = self._cost.reserve_nano(metering.reserve_us)
             # To its end even when the client leaves, or nobody would settle it.
-            reserving = asyncio.ensure_future(
-                asyncio.to_thread(metering.store.requests.reserve, self._record(), standing.elsewhere, check_funds)
-            )
+            reserving = asyncio.ensure_future(metering.books.reserve(self._record()))
             try:
                 await asyncio.shield(reserving)
             except asyncio.CancelledError:
@@ -104,7 +136,7 @@ class MeteredRequest:
     def _settle(self, outcome: str) -> None:
         metering = self._metering
         cost_nano = self._cost.cost_nano(self._usage)
-        metering.journal.settle(
+        metering.books.settle(
             self._record(
                 instance_id=self._instance_id,
                 settled_at=metering.clock.now(),

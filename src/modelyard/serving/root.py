@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 from modelyard.accounts.administration import Administration, ensure_cli_key
 from modelyard.accounts.aliases import Aliases
@@ -36,7 +35,8 @@ from modelyard.control.journal import Journal
 from modelyard.control.parts import assemble
 from modelyard.control.plane import Plane
 from modelyard.control.records import Records
-from modelyard.control.retention import Kept, Retention
+from modelyard.control.retention import Kept as KeptDays
+from modelyard.control.retention import Retention
 from modelyard.control.routes import Routes
 from modelyard.control.sole_server import (
     close_books_of_others,
@@ -47,27 +47,20 @@ from modelyard.control.sole_server import (
 )
 from modelyard.control.work_queue import WorkQueue
 from modelyard.engine.log_limits import keep_to_limits
-from modelyard.engine.provider_process import ProviderProcess
 from modelyard.errors import ModelyardError
-from modelyard.gateway.app import App
+from modelyard.gateway.admission import OwnAdmission
+from modelyard.gateway.app import App, make_calls
 from modelyard.gateway.artefacts import ArtefactCalls
-from modelyard.gateway.closed_models import ClosedModels
-from modelyard.gateway.destinations.choice import Choice
-from modelyard.gateway.destinations.provider import ProviderDestination
-from modelyard.gateway.destinations.replicas import Replicas
 from modelyard.gateway.health import HealthCalls
-from modelyard.gateway.inference import Inferences
 from modelyard.gateway.kept_responses import KeptResponses
 from modelyard.gateway.listing import Listings
-from modelyard.gateway.metering import Metering
+from modelyard.gateway.metering import Metering, OwnBooks
 from modelyard.gateway.metrics import InferenceTallies, MetricCalls
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.remedies import V2, describe_failed_job, sentence
-from modelyard.gateway.request_memory import RequestMemory
-from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.admin.gate import Gate
 from modelyard.gateway.surfaces.admin.operations import admin_operations
-from modelyard.gateway.surfaces.every import INFERENCES, open_surfaces
+from modelyard.gateway.surfaces.every import INFERENCES
 from modelyard.gateway.surfaces.openai.models import OpenAIModelCalls
 from modelyard.gateway.surfaces.openai.response_calls import ResponseCalls
 from modelyard.gateway.surfaces.v1.models import V1Calls
@@ -87,13 +80,13 @@ from modelyard.records.variants import VARIANTS_FOLDER
 from modelyard.serving.from_settings import (
     LOGS_FOLDER,
     logs_of,
-    memory_limits_of,
     open_engine,
-    open_fetcher,
     policy_of,
     response_limits_of,
     space_rules_of,
 )
+from modelyard.serving.front import Closed, Kept, open_inferences
+from modelyard.serving.tasks import start_task
 from modelyard.store.server_lock import open_server_lock
 from modelyard.store.store import Store
 from modelyard.units import MIB
@@ -156,6 +149,7 @@ class Root:
         operator = await asyncio.to_thread(self._store.accounts.ensure, FIRST_ACCOUNT, self._clock.now())
         self._operator_id = operator.id
         self._authenticator = Authenticator(self._store, self._clock)
+        self._limiter = RateLimiter(self._settings.rate_limit, self._clock)
         self._quotas = Quotas(self._store.accounts.list_with_quota)
         await asyncio.to_thread(self._quotas.read)
         start_task(stack, self._quotas.read_forever(), "quotas")
@@ -279,53 +273,29 @@ class Root:
         await asyncio.to_thread(artefacts.open)
         start_task(stack, artefacts.sweep_forever(), "artefacts")
         responses = KeptResponses(self._store.responses, self._clock, response_limits_of(settings))
-        metering = Metering(
-            self._store,
-            self._journal,
-            self._funds,
-            self._ledger_clock,
-            self._tariff,
-            settings.billing_reserve_s,
-            self._server_id,
-        )
-        kept = Kept(settings.usage_days, settings.event_days, settings.event_lines, settings.audit_days)
-        start_task(stack, Retention(self._store, self._clock, kept).delete_forever(), "retention")
-        slow_readers = SlowReaders(settings.slow_reader_s)
-        start_task(stack, slow_readers.look_forever(), "slow readers")
+        days = KeptDays(settings.usage_days, settings.event_days, settings.event_lines, settings.audit_days)
+        start_task(stack, Retention(self._store, self._clock, days).delete_forever(), "retention")
         tallies = InferenceTallies()
-        process = ProviderProcess()
-        stack.push_async_callback(process.close)
-        replicas = Replicas(
+        books = OwnBooks(self._store, self._journal, self._funds)
+        inferences, surfaces = await open_inferences(
+            stack,
+            settings,
+            OwnAdmission(self._authenticator, books, self._limiter, self._funds, self._quotas),
+            self._aliases,
             self._plane,
             self._routes,
-            queue_wait_s=settings.queue_wait_s,
-            cancel_grace_s=settings.cancel_grace_s,
-        )
-        inferences = Inferences(
-            self._authenticator,
-            self._aliases,
-            RateLimiter(settings.rate_limit, self._clock),
-            self._funds,
-            self._quotas,
-            self._plane,
-            Choice(replicas, ProviderDestination(process)),
-            open_fetcher(settings),
-            metering,
-            RequestMemory(memory_limits_of(settings)),
-            slow_readers,
+            Metering(books, self._ledger_clock, self._tariff, settings.billing_reserve_s, self._server_id),
             tallies,
-            ClosedModels(self._provided, self._provider_keys),
-            price_per_gb_s=settings.price_per_gb_s,
-            timeout_s=settings.request_timeout_s,
+            Kept(artefacts, responses),
+            Closed(self._providers, self._provided, self._provider_keys),
         )
         self.metrics = MetricCalls(tallies, self._plane, self._operator_id)
-        return App(
-            inferences,
-            open_surfaces(artefacts, responses, settings.max_body_mb * MIB, settings.public_url, self._providers),
+        calls = make_calls(
             [*self._operations(artefacts, responses), *INFERENCES],
             self._authenticator.authenticate,
             CallBudget(settings.calls_per_s, self._clock),
         )
+        return App(inferences, surfaces, calls)
 
     def _operations(self, artefacts: Artefacts, responses: KeptResponses) -> Iterator[Operation]:
         """Every call but inference, the more particular path first."""
@@ -346,17 +316,6 @@ class Root:
         yield from ClusterCalls(plane, aliases, funds).operations()
         yield from V1Calls(plane, jobs, aliases, funds, listings, self._clock).operations()
         yield from ArtefactCalls(artefacts).operations()
-
-
-def start_task(stack: AsyncExitStack, work: Coroutine[Any, Any, None], name: str) -> None:
-    """Runs work in the background until the stack is closed."""
-    stack.push_async_callback(end, asyncio.create_task(work, name=name))
-
-
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancels a background task and waits until it has ended."""
-    task.cancel()
-    await asyncio.wait({task})
 
 
 def describe(error: ModelyardError) -> str:

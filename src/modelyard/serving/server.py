@@ -19,7 +19,8 @@ from modelyard.http.proxies import Proxies
 from modelyard.http.server import listen, url_of
 from modelyard.records.models import Listing
 from modelyard.serving.from_settings import connection_limits_of
-from modelyard.serving.root import Root, start_task
+from modelyard.serving.root import Root
+from modelyard.serving.tasks import start_task
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from modelyard.control.plane import Plane
-from modelyard.control.routes import Route, Routes, Target
+from modelyard.control.plane import InferencePlane
+from modelyard.control.routes import Route, Slots, Target
 from modelyard.engine.link import Exchange
 from modelyard.errors import ModelyardError, ReplicaLost
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
@@ -37,7 +37,7 @@ MAX_TRIES = 4
 class Replicas(Destination):
     """Sends inferences to the replicas of their account's cluster."""
 
-    def __init__(self, plane: Plane, routes: Routes, *, queue_wait_s: float, cancel_grace_s: float) -> None:
+    def __init__(self, plane: InferencePlane, routes: Slots, *, queue_wait_s: float, cancel_grace_s: float) -> None:
         """`queue_wait_s`: how long a request may wait for a replica in all. `cancel_grace_s`: how long a replica may go
         on with a request that was cancelled before it is ended."""
         self._plane = plane
@@ -81,7 +81,8 @@ class Replicas(Destination):
                     raise ReplicaLost(words, cause="tries", model=request.card.model_id) from error
             finally:
                 on_spent(target.replica_id, Usage(took_us=attempt.took_us))
-                route.finished += attempt.finished
+                if attempt.finished:
+                    self._routes.note_finished(route)
                 slot.give_back()
 
     def _end_stuck(self, route: Route, target: Target) -> None:
@@ -99,7 +100,7 @@ class Slot:
 
     __slots__ = ("_is_held", "_route", "_routes", "_target")
 
-    def __init__(self, routes: Routes, route: Route, target: Target) -> None:
+    def __init__(self, routes: Slots, route: Route, target: Target) -> None:
         self._routes = routes
         self._route = route
         self._target = target
