@@ -12,9 +12,9 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Self
 
+from modelyard.engine.doors import Door, open_connection
 from modelyard.errors import InvalidRequest, ReplicaLost
 from modelyard.protocol import (
     NO_WORK,
@@ -184,16 +184,6 @@ class Exchange:
             self._arrived = asyncio.get_running_loop().create_future()
             await self._arrived
         return self._frames.popleft()
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """Where other processes connect to a replica. `address`: `unix:/path` or `tcp://host:port`; `secret`: what they
-    show there; `adapter`: the one beside the worker's model that requests are for; empty: the model itself."""
-
-    address: str
-    secret: str
-    adapter: str = ""
 
 
 class ReplicaLink(ABC):
@@ -448,13 +438,3 @@ class StatusRate:
         self._at = now
         if self._left < 0:
             raise BrokenStream(f"more than {STATUSES_PER_S} status updates in a second")
-
-
-async def open_connection(address: str, connection: FrameConnection) -> None:
-    """Connects to `unix:/path` or `tcp://host:port`. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    if address.startswith("unix:"):
-        await loop.create_unix_connection(lambda: connection, address.removeprefix("unix:"))
-    else:
-        host, _, port = address.removeprefix("tcp://").rpartition(":")
-        await loop.create_connection(lambda: connection, host.strip("[]"), int(port))
