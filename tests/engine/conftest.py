@@ -12,10 +12,12 @@ import pytest
 
 from modelyard.engine.base import Engine
 from modelyard.engine.local import LocalEngine
+from modelyard.engine.remote.engine import RemoteEngine
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.units import GIB
 from tests.builders import build
 from tests.builders.adapters import make_adapter
+from tests.engine.agents import Agents
 from tests.engine.exporter import EXPORTER
 from tests.engine.fake import FakeEngine
 from tests.engine.harness import SECRET, Harness, new_id, new_token
@@ -110,6 +112,26 @@ async def outliving(fake_engine: FakeEngine) -> AsyncIterator[Harness]:
             yield harness
 
 
+@pytest.fixture(scope="package")
+async def agents(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Agents]:
+    """Two nodes, each an agent's process on this machine."""
+    agents = Agents(tmp_path_factory.mktemp("agents"))
+    try:
+        await agents.start("first", "second")
+        yield agents
+    finally:
+        await agents.close()
+
+
+@pytest.fixture
+async def remote(agents: Agents) -> AsyncIterator[Harness]:
+    """The server that leads of those that speak to agents."""
+    async with started(RemoteEngine(agents.finder())) as engine:
+        await engine.lead(new_token())
+        async with cleared(engine) as harness:
+            yield harness
+
+
 @pytest.fixture
 async def echo(echo_engine: LocalEngine) -> AsyncIterator[Harness]:
     async with cleared(echo_engine) as harness:
@@ -141,7 +163,7 @@ def refused(engine: FakeEngine, harness: Harness) -> ReplicaSpec:
     return harness.good()
 
 
-@pytest.fixture(params=["fake", "outliving", "echo", "real"])
+@pytest.fixture(params=["fake", "outliving", "echo", "real", "remote"])
 def any_engine(request: pytest.FixtureRequest) -> Harness:
     """Every implementation in turn."""
     harness: Harness = request.getfixturevalue(request.param)
@@ -160,11 +182,30 @@ def own_engine(request: pytest.FixtureRequest) -> Callable[[], object]:
     return open_engine
 
 
-@pytest.fixture
-async def servers(fake_engine: FakeEngine) -> AsyncIterator[tuple[Harness, Harness]]:
+@asynccontextmanager
+async def two_servers(make: Callable[[], Engine]) -> AsyncIterator[tuple[Harness, Harness]]:
     """Two servers on the same machines, whose replicas outlive them. Neither leads."""
-    async with started(FakeServerEngine(fake_engine)) as first, started(FakeServerEngine(fake_engine)) as second:
+    async with started(make()) as first, started(make()) as second:
         yield Harness(first), Harness(second)
         await second.lead(new_token())
         async with cleared(second):
             pass
+
+
+@pytest.fixture
+async def fake_servers(fake_engine: FakeEngine) -> AsyncIterator[tuple[Harness, Harness]]:
+    async with two_servers(lambda: FakeServerEngine(fake_engine)) as harnesses:
+        yield harnesses
+
+
+@pytest.fixture
+async def remote_servers(agents: Agents) -> AsyncIterator[tuple[Harness, Harness]]:
+    async with two_servers(lambda: RemoteEngine(agents.finder())) as harnesses:
+        yield harnesses
+
+
+@pytest.fixture(params=["fake_servers", "remote_servers"])
+def servers(request: pytest.FixtureRequest) -> tuple[Harness, Harness]:
+    """Every implementation in turn."""
+    harnesses: tuple[Harness, Harness] = request.getfixturevalue(request.param)
+    return harnesses

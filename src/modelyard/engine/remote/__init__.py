@@ -1,0 +1,1 @@
+"""Replicas on other machines: an agent on each runs them, servers speak to it."""

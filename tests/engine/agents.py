@@ -1,0 +1,120 @@
+"""Agents of nodes as processes of their own, whose workers echo, and a finder that a test tells which there are.
+
+agents = Agents(tmp_path)
+await agents.start("first", "second")
+engine = RemoteEngine(agents.finder())
+agents.signal("first", signal.SIGSTOP)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
+from pathlib import Path
+
+from modelyard.engine.local import LocalEngine
+from modelyard.engine.remote.finder import AgentAddress, Finder, OnAgents
+from modelyard.engine.remote.program import run_agent, take_secret
+from modelyard.units import GIB
+from tests.engine.exporter import EXPORTER
+from tests.engine.workers import ECHO_STANDBY, ROOT
+
+HOST = "127.0.0.1"
+PROGRAM = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.engine import agents; agents.main()"
+
+
+def main() -> None:
+    """Entry of an agent: the folder of logs, how long it waits for a server that leads, its node's name and address."""
+    log_dir, unled_s, name, host = sys.argv[1:]
+    secret = take_secret()
+
+    async def run() -> None:
+        # Not confined: some workers start processes of their own.
+        engine = LocalEngine(
+            GIB, node=name, log_dir=Path(log_dir), standby=ECHO_STANDBY, exporter=EXPORTER, sandbox="off", host=host
+        )
+        await run_agent(engine, host, secret, unled_s=float(unled_s))
+
+    asyncio.run(run())
+
+
+class ListFinder(Finder):
+    """Tells of the agents that it is given."""
+
+    def __init__(self, agents: Agents) -> None:
+        self._agents = agents
+        self._on_agents: OnAgents | None = None
+
+    async def start(self, on_agents: OnAgents) -> None:
+        self._on_agents = on_agents
+        self._agents.finders.append(self)
+        self.tell()
+
+    async def close(self) -> None:
+        self._on_agents = None
+
+    def tell(self) -> None:
+        """Tells of those that there are now."""
+        if self._on_agents is not None:
+            self._on_agents(list(self._agents.addresses.values()))
+
+
+class Agents:
+    """Some agents on this machine."""
+
+    def __init__(self, folder: Path, unled_s: float = 3600) -> None:
+        self._folder = folder
+        self._unled_s = unled_s
+        self.processes: dict[str, Process] = {}
+        self.addresses: dict[str, AgentAddress] = {}
+        self.finders: list[ListFinder] = []
+
+    def finder(self) -> ListFinder:
+        """For one more server."""
+        return ListFinder(self)
+
+    async def start(self, *names: str) -> None:
+        """Starts the agents of nodes with these names, and tells of them."""
+        self.addresses.update(zip(names, await asyncio.gather(*map(self._start, names)), strict=True))
+        self._tell()
+
+    async def _start(self, name: str) -> AgentAddress:
+        secret = os.urandom(8).hex()
+        command: Sequence[str] = (sys.executable, "-c", PROGRAM, str(self._folder), str(self._unled_s), name, HOST)
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{secret}\n".encode())
+        self.processes[name] = process
+        line = await process.stdout.readline()
+        return AgentAddress(name, HOST, json.loads(line)["port"], secret)
+
+    def signal(self, name: str, number: int) -> None:
+        """Signals an agent."""
+        self.processes[name].send_signal(number)
+
+    async def kill(self, name: str) -> None:
+        """kill -9 of an agent, of which nobody is told but by the connection."""
+        self.signal(name, signal.SIGKILL)
+        await self.processes[name].wait()
+
+    def lose(self, name: str) -> None:
+        """Nobody knows where it is any more."""
+        del self.addresses[name]
+        self._tell()
+
+    async def close(self) -> None:
+        """Ends all of them in order."""
+        for process in self.processes.values():
+            assert process.stdin is not None
+            process.stdin.close()
+        await asyncio.gather(*(process.wait() for process in self.processes.values()))
+
+    def _tell(self) -> None:
+        for finder in self.finders:
+            finder.tell()

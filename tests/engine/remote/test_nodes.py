@@ -1,0 +1,145 @@
+"""Replicas on other machines: what happens when an agent, its machine, a server or what is between them fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from modelyard.engine.base import Phase, Place
+from modelyard.engine.remote.engine import RemoteEngine
+from modelyard.engine.remote.messages import Ask, Greet, to_line
+from tests.engine.agents import Agents
+from tests.engine.conftest import cleared, started
+from tests.engine.harness import Harness, ask, echo_spec, eventually, is_alive, new_token
+
+NOTICED_S = 3.0
+
+
+@pytest.fixture
+async def lone(tmp_path: Path) -> AsyncIterator[Agents]:
+    """One node of the test's own, for tests that end it."""
+    agents = Agents(tmp_path)
+    try:
+        await agents.start("lone")
+        yield agents
+    finally:
+        await agents.close()
+
+
+@pytest.fixture
+async def leading(lone: Agents) -> AsyncIterator[Harness]:
+    """The server that leads there."""
+    async with started(RemoteEngine(lone.finder())) as engine:
+        await engine.lead(new_token())
+        async with cleared(engine) as harness:
+            yield harness
+
+
+def node_names(harness: Harness) -> list[str]:
+    return [node.name for node in harness.engine.nodes()]
+
+
+async def test_nodes_come_and_go_and_replicas_go_with_them(lone: Agents, leading: Harness) -> None:
+    spec = echo_spec()
+    await leading.boot(spec)
+    pid = leading.engine.sightings()[spec.replica_id].pid
+    assert pid is not None
+
+    await lone.kill("lone")
+    sighting = await leading.until_gone(spec.replica_id)
+
+    assert sighting.host_died
+    assert "node lone" in (sighting.reason or "")
+    assert leading.engine.nodes() == ()
+    await eventually(lambda: not is_alive(pid))
+    late = echo_spec()
+    leading.launch(late, Place("lone"))
+    assert leading.engine.sightings()[late.replica_id].reason == "there is no node lone"
+    await lone.start("lone")  # anew, at another address
+    await leading.until(lambda: leading.engine.nodes())
+    anew = echo_spec()
+    assert await ask(await leading.boot(anew), "hello") == "hello"
+    lone.lose("lone")
+    assert (await leading.until_gone(anew.replica_id)).host_died
+
+
+async def test_a_node_that_was_cut_off_is_noticed_and_leaves_no_orphan(agents: Agents, remote: Harness) -> None:
+    spec = echo_spec()
+    await remote.boot(spec)
+    pid = remote.engine.sightings()[spec.replica_id].pid
+    assert pid is not None
+
+    began = time.monotonic()
+    agents.signal("first", signal.SIGSTOP)
+    try:
+        sighting = await remote.until_gone(spec.replica_id)
+        noticed_s = time.monotonic() - began
+        was_alive = is_alive(pid)
+    finally:
+        agents.signal("first", signal.SIGCONT)
+
+    assert sighting.host_died
+    assert "no sign of life" in (sighting.reason or "")
+    assert was_alive
+    assert noticed_s < NOTICED_S * 2  # a busy machine; at rest it is 2.5 s
+    await eventually(lambda: not is_alive(pid))
+    await remote.until(lambda: "first" in node_names(remote))
+    assert remote.engine.sightings()[spec.replica_id] == sighting
+    assert await ask(await remote.boot(), "hello") == "hello"
+
+
+async def test_a_server_that_is_busy_loses_no_node(agents: Agents, remote: Harness) -> None:
+    link = await remote.boot()
+    time.sleep(1.3 * NOTICED_S)  # holds the loop
+    await asyncio.sleep(0)
+    assert await ask(link, "still there") == "still there"
+    assert {sighting.phase for sighting in remote.engine.sightings().values()} == {Phase.READY}
+    assert node_names(remote) == ["first", "second"]
+
+
+async def test_a_connection_that_breaks_is_made_anew_and_harms_no_replica(agents: Agents, remote: Harness) -> None:
+    spec = echo_spec()
+    link = await remote.boot(spec)
+    before = remote.engine.sightings()[spec.replica_id]
+    engine = remote.engine
+    assert isinstance(engine, RemoteEngine)
+    node = engine._nodes["first"]
+    assert node._writer is not None
+    node._writer.transport.abort()
+    await eventually(lambda: not node.told.is_set())
+
+    late = echo_spec()
+    remote.launch(late)
+    await remote.until_phase(late.replica_id, Phase.READY)
+    await engine.stop(late.replica_id, 5.0)
+
+    assert engine.sightings()[spec.replica_id] == before
+    assert await ask(link, "still there") == "still there"
+
+
+async def test_who_does_not_show_the_secret_is_told_nothing(agents: Agents) -> None:
+    agent = agents.addresses["first"]
+    for said in (Greet("another secret"), Ask()):
+        reader, writer = await asyncio.open_connection(agent.host, agent.port)
+        writer.write(to_line(said) + to_line(Ask()))
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_replicas_that_no_server_leads_end_and_then_their_agent(tmp_path: Path) -> None:
+    agents = Agents(tmp_path, unled_s=0.5)
+    await agents.start("lone")
+    async with started(RemoteEngine(agents.finder())) as engine:
+        await engine.lead(new_token())
+        harness = Harness(engine)
+        facts = json.loads(await ask(await harness.boot(), "facts"))
+        (sighting,) = engine.sightings().values()
+    assert sighting.pid == facts["group"]
+    assert await agents.processes["lone"].wait() == 0
+    assert not is_alive(facts["group"])
