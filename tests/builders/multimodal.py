@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import transformers as library
+from tokenizers import AddedToken
 
 from tests.builders import tokenizers
 from tests.builders.families import labelled, spread, write_json
+from tests.builders.scripted import write_scripts
 
 RATE = 16_000
 
@@ -306,9 +308,31 @@ def llama_text(tokenizer: Any) -> dict[str, Any]:
     }
 
 
+TOOLS_TEMPLATE = "{# <tool_call> #}{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}" + BLOCK_TEMPLATE
+"""The same with the functions that are offered in front."""
+CALL_PIECES = ["I look.", "<tool_call>", '{"name": "look_up", ', '"arguments": ', '{"city": "Paris"}}', "</tool_call>"]
+"""What `llava_caller` writes, whatever it is asked."""
+
+
 def llava(folder: Path) -> None:
     """LLaVA: CLIP's eyes in front of Llama, 16 tokens for an image."""
     tokenizer = talker("<image>")
+    model, processor = llava_of(tokenizer, BLOCK_TEMPLATE)
+    save_all(folder, legible(spread(model), tokenizer), processor)
+
+
+def llava_caller(folder: Path) -> None:
+    """The same, whose template knows functions; it says something and calls one."""
+    tokenizer = talker("<image>")
+    tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in CALL_PIECES])
+    model, processor = llava_of(tokenizer, TOOLS_TEMPLATE)
+    script = tokenizer.convert_tokens_to_ids(["<|assistant|>", *CALL_PIECES, "<|end|>"])
+    write_scripts(model.model.language_model, model.lm_head, [script])
+    save_all(folder, model, processor)
+
+
+def llava_of(tokenizer: Any, template: str) -> tuple[Any, Any]:
+    """The model, its weights as they come, and its processor."""
     vision = {"model_type": "clip_vision_model", **small(image_size=SIDE, patch_size=8, projection_dim=16)}
     config = library.LlavaConfig(
         vision_config=vision,
@@ -326,10 +350,9 @@ def llava(folder: Path) -> None:
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         image_token="<image>",
-        chat_template=BLOCK_TEMPLATE,
+        chat_template=template,
     )
-    model = spread(library.LlavaForConditionalGeneration(config))
-    save_all(folder, legible(model, tokenizer), processor)
+    return library.LlavaForConditionalGeneration(config), processor
 
 
 def paligemma(folder: Path) -> None:
@@ -500,6 +523,7 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "layoutlm_qa": layoutlm_qa,
     "donut": donut,
     "llava": llava,
+    "llava_caller": llava_caller,
     "paligemma": paligemma,
     "qwen2_audio": qwen2_audio,
     "qwen2_vl": qwen2_vl,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -69,13 +70,18 @@ def build_scripted(
     (*_, last) = tokenizer("<think>\n" if opens else START, add_special_tokens=False)["input_ids"]
     scripts = [[last, *tokenizer.convert_tokens_to_ids([*pieces, END])]]
     scripts.append(tokenizer.convert_tokens_to_ids([REPLY, *then, END]))
-    with torch.no_grad():
-        model.model.embed_tokens.weight.normal_(generator=torch.Generator().manual_seed(0))
-        for layer in model.model.layers:
-            layer.self_attn.o_proj.weight.zero_()
-            layer.mlp.down_proj.weight.zero_()
-        model.lm_head.weight.zero_()
-        for before, token in (pair for ids in scripts for pair in pairwise(ids)):
-            model.lm_head.weight[token] += model.model.embed_tokens.weight[before]
+    write_scripts(model.model, model.lm_head, scripts)
     save(folder, tokenizer, model)
     return folder
+
+
+def write_scripts(body: Any, head: Any, scripts: Sequence[Sequence[int]]) -> None:
+    """Leads from each token of a script to the next one. `body`: a Llama; `head`: what is behind it."""
+    with torch.no_grad():
+        body.embed_tokens.weight.normal_(generator=torch.Generator().manual_seed(0))
+        for layer in body.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        head.weight.zero_()
+        for before, token in (pair for ids in scripts for pair in pairwise(ids)):
+            head.weight[token] += body.embed_tokens.weight[before]

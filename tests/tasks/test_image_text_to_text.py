@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -8,14 +9,16 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
 
 from modelyard.errors import InvalidRequest
-from modelyard.tasks.body import read
+from modelyard.tasks.body import read, to_call
 from modelyard.tasks.image_text_to_text import TASK
 from modelyard.tasks.model import Model
+from modelyard.tasks.shared.media_chat import media_chat_prompt
 from tests.builders.fixtures import Ask, Load
 from tests.builders.recordings import in_base64, picture, png
 from tests.builders.reference import library_model
 
 SHORT = {"max_new_tokens": 8}
+TOOLS: list[Any] = [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}]
 FIRST, SECOND = (in_base64(png(picture(seed=seed))) for seed in (0, 1))
 
 
@@ -78,6 +81,59 @@ def test_text_beside_an_image_is_one_user_message(llava: Model, ask: Ask) -> Non
 def test_other_ways_to_write_a_block_mean_the_same(llava: Model, ask: Ask, block: dict[str, Any]) -> None:
     body = talk([block, {"type": "text", "text": "What is it?"}])
     assert ask(TASK, llava, body) == ask(TASK, llava, talk(blocks(FIRST, "What is it?")))
+
+
+def test_a_template_gets_the_functions_and_the_images(load: Load) -> None:
+    caller = load("llava_caller", "image-text-to-text")
+    asked = {**talk(blocks(FIRST, "Where is it?")), "tools": TOOLS}
+    inference = read(TASK, asked)
+    prompt = media_chat_prompt(caller, to_call(TASK, inference.fields, inference.params), ("image",), 0)
+
+    told = f"{json.dumps(TOOLS[0])}<|user|><image>Where is it?<|end|><|assistant|>"
+    encoded = AutoProcessor.from_pretrained(caller.path)(
+        text=told, images=[Image.fromarray(picture(seed=0))], return_tensors="np"
+    )
+    assert prompt.arrays["input_ids"].tolist() == encoded["input_ids"].tolist()
+    assert "pixel_values" in prompt.arrays
+
+
+@pytest.mark.parametrize("content", ["Where is it?", blocks(FIRST, "Where is it?")], ids=["string", "blocks"])
+def test_functions_that_a_model_calls_about_an_image_are_told_from_what_it_says(
+    load: Load, ask: Ask, content: Any
+) -> None:
+    caller = load("llava_caller", "image-text-to-text")
+    asked = {"messages": [{"role": "user", "content": content}], "tools": TOOLS, "params": {"max_new_tokens": 20}}
+    pieces: list[str] = []
+    answer = ask(TASK, caller, asked)
+    streamed = ask(TASK, caller, asked, emit=pieces.append)
+
+    for each in (answer, streamed):
+        said = each["content"] if isinstance(content, str) else each["content"][0]["text"]
+        (called,) = each["tool_calls"]
+        assert (said, called["function"]["name"]) == ("I look.", "look_up")
+        assert json.loads(called["function"]["arguments"]) == {"city": "Paris"}
+    assert "".join(pieces) == "I look."
+
+    result = {"role": "tool", "content": "In France.", "tool_call_id": answer["tool_calls"][0]["id"]}
+    again = {**asked, "messages": [*asked["messages"], {**answer, "content": "I look."}, result]}
+    assert ask(TASK, caller, again)["tool_calls"]
+
+
+def test_a_call_that_is_demanded_about_an_image_fits_its_schema(load: Load, ask: Ask) -> None:
+    arguments = {"type": "object", "properties": {"city": {"enum": ["Rome"]}}, "required": ["city"],
+                 "additionalProperties": False}  # fmt: skip
+    call = {"type": "object", "properties": {"name": {"const": "look_up"}, "arguments": arguments},
+            "required": ["name", "arguments"], "additionalProperties": False}  # fmt: skip
+    asked = {**talk(blocks(FIRST, "Where is it?"), max_new_tokens=200, json_schema=call), "tools": TOOLS}
+
+    (called,) = ask(TASK, load("llava_caller", "image-text-to-text"), asked)["tool_calls"]
+    assert (called["function"]["name"], json.loads(called["function"]["arguments"])) == ("look_up", {"city": "Rome"})
+
+
+def test_a_model_whose_template_knows_no_functions_says_so(load: Load, ask: Ask) -> None:
+    for family in ("llava", "paligemma"):
+        error = ask(TASK, load(family, "image-text-to-text"), {**talk(blocks(FIRST, "What is it?")), "tools": TOOLS})
+        assert error.data["field"] == "tools"
 
 
 def test_blocks_name_their_media_once() -> None:

@@ -34,14 +34,6 @@ Stop = (
 Word = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
-class ClosedChatInputs(MediaChatInputs, frozen=True, kw_only=True):
-    """A conversation, with media where the model takes them, and functions that it may call."""
-
-    tools: Annotated[list[dict[str, Any]] | None, Meta(description="functions the model may call, as JSON schemas")] = (
-        None
-    )
-
-
 class WritingParams(Params, frozen=True, kw_only=True):
     """How text is written. What is not given is as the provider has it."""
 
@@ -150,7 +142,7 @@ def closed(task: Task, params: type[Params], **changed: Any) -> Task:
 
 
 TASKS: Mapping[str, Task] = {
-    CHAT: closed(chat.TASK, ClosedChatParams, inputs=ClosedChatInputs, media="image", prepare=name_media),
+    CHAT: closed(chat.TASK, ClosedChatParams, inputs=MediaChatInputs, media="image", prepare=name_media),
     WRITE: closed(text_generation.TASK, ClosedTextParams),
     EMBED: closed(feature_extraction.TASK, ClosedEmbeddingParams),
     PAINT: closed(text_to_image.TASK, ClosedImageParams),

@@ -11,8 +11,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.model import Model, TextModel, TextPrompt
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.call_formats import GENERIC, find_call_format
-from modelyard.tasks.shared.chat_template import answer_form, find_template_holder, render, turn_ends
+from modelyard.tasks.shared.chat_template import answer_form, find_template_holder, render_conversation, turn_ends
 from modelyard.tasks.shared.conversation import (
     ChatOutput,
     Messages,
@@ -23,20 +22,10 @@ from modelyard.tasks.shared.conversation import (
 from modelyard.tasks.shared.generation import Generation, Prompt
 from modelyard.tasks.shared.logprobs import LogprobParams
 from modelyard.tasks.shared.prompts import refuse_long_conversation, refuse_streamed_list
-from modelyard.tasks.shared.template_params import (
-    ReasoningEffort,
-    TemplateVariables,
-    ThinkingSwitch,
-    template_text,
-    variables_of,
-)
-from modelyard.tasks.shared.thinking import find_thinking
-from modelyard.tasks.shared.told_tools import tell_tools
-from modelyard.tasks.shared.tool_calls import Offer, names_of
+from modelyard.tasks.shared.template_params import ReasoningEffort, TemplateVariables, ThinkingSwitch
+from modelyard.tasks.shared.tool_calls import OfferedTools
 from modelyard.tasks.text_generation import prompt_of as continued_prompt
 from modelyard.tasks.text_generation import start_text
-
-NO_TOOLS = "none, as this model's chat template knows no tools, unless the answer has to be a call"
 
 
 class ChatInputs(Inputs, frozen=True, kw_only=True):
@@ -47,13 +36,7 @@ class ChatInputs(Inputs, frozen=True, kw_only=True):
         Meta(description='the conversation so far, oldest first: [{"role": "user", "content": "..."}]'),
     ] = None
     text: Annotated[str | None, Meta(description="one user message, instead of messages")] = None
-    tools: Annotated[
-        list[dict[str, Any]] | None,
-        Meta(
-            description="functions the model may call, as JSON schemas, where its chat template supports them or the "
-            "answer is held to the form of a call; those that it calls are the answer's tool_calls"
-        ),
-    ] = None
+    tools: OfferedTools = None
 
     def __post_init__(self) -> None:
         """Raises InvalidRequest when there is nothing to answer."""
@@ -116,22 +99,7 @@ def prompt_of(model: Model | TextModel, call: Call[ChatInputs, ChatParams]) -> T
             "Run it as text-generation with `text`, or choose a model that was trained to chat.",
             field=field,
         )
-    tools, template = call.inputs.tools, template_text(holder.chat_template)
-    messages = conversation.messages
-    if tools and "tools" not in template:
-        if call.params.form is None:
-            raise InvalidRequest(field="tools", got=tools, accepted=NO_TOOLS)
-        messages = tell_tools(messages, tools)
-    text = render(holder, messages, field, tools=tools, **variables_of(template, call.params))
-    offer = offer_of(template, call) if tools else None
-    return TextPrompt(text, field=field, offer=offer, thinking=find_thinking(template, text))
-
-
-def offer_of(template: str, call: Call[ChatInputs, ChatParams]) -> Offer:
-    """What may be called, and how a model with this template writes that it calls it: as plain JSON where the answer is
-    held to a form."""
-    written = GENERIC if call.params.form is not None else find_call_format(template)
-    return Offer(written, names_of(call.inputs.tools or ()))
+    return render_conversation(holder, conversation.messages, field, call.params, call.inputs.tools)
 
 
 def options(model: Model, params: ChatParams) -> Mapping[str, Any]:

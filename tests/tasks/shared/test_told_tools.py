@@ -29,3 +29,11 @@ def test_functions_stand_behind_what_the_user_said_last() -> None:
 def test_where_no_user_speaks_they_stand_behind_the_last_message() -> None:
     (told,) = tell_tools([{"role": "system", "content": "be brief"}], TOOLS)
     assert told["content"].startswith("be brief\n")
+
+
+def test_where_contents_are_blocks_they_stand_in_one_more() -> None:
+    blocks = [{"type": "image"}, {"type": "text", "text": "hello"}]
+    (told,) = tell_tools([{"role": "user", "content": blocks}], TOOLS)
+    (plain,) = tell_tools([{"role": "user", "content": "hello"}], TOOLS)
+    assert told["content"][:2] == blocks
+    assert "hello" + told["content"][2]["text"] == plain["content"]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.model import Model, TextModel, TextPrompt
+from modelyard.tasks.shared.call_formats import GENERIC, find_call_format
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.template_params import template_text, variables_of
 from modelyard.tasks.shared.thinking import find_thinking, find_thinking_format
+from modelyard.tasks.shared.told_tools import tell_tools
+from modelyard.tasks.shared.tool_calls import Offer, names_of
 
 ANSWER = "modelyard-answer"
 """Stands for an assistant's text, to find out what a template puts behind it."""
+NO_TOOLS = "none, as this model's chat template knows no tools, unless the answer has to be a call"
+Tools = Sequence[Mapping[str, Any]] | None
+"""Functions offered, as clients describe them."""
 
 
 def find_template_holder(model: Model | TextModel) -> Any | None:
@@ -34,18 +40,49 @@ def render(holder: Any, messages: Sequence[dict[str, Any]], field: str, **more: 
     return prompt
 
 
-def render_blocks(model: Model, messages: Sequence[dict[str, Any]], field: str, params: Any = None) -> TextPrompt:
-    """The prompt by the model's template; for a model without one, the text of the one message. `params`: those that
-    may set variables of the template.
+def render_conversation(
+    holder: Any, messages: Sequence[dict[str, Any]], field: str, params: Any = None, tools: Tools = None
+) -> TextPrompt:
+    """The prompt by a template. `params`: those that may set variables of it, and say whether the answer has a form.
+    `tools`: what the answer may call; a template that knows none is told by words of ours, where the answer has to be
+    a call.
+
+    Raises InvalidRequest when the template refuses the conversation, or knows no tools.
+    """
+    template = template_text(holder.chat_template)
+    if tools and "tools" not in template:
+        if params.form is None:
+            raise InvalidRequest(field="tools", got=tools, accepted=NO_TOOLS)
+        messages = tell_tools(messages, tools)
+    variables = {} if params is None else variables_of(template, params)
+    if tools:
+        variables = {**variables, "tools": tools}
+    text = render(holder, messages, field, **variables)
+    offer = offer_of(template, tools, params) if tools else None
+    return TextPrompt(text, field=field, offer=offer, thinking=find_thinking(template, text))
+
+
+def offer_of(template: str, tools: Sequence[Mapping[str, Any]], params: GenerationParams) -> Offer:
+    """What may be called, and how a model with this template writes that it calls it: as plain JSON where the answer is
+    held to a form."""
+    return Offer(GENERIC if params.form is not None else find_call_format(template), names_of(tools))
+
+
+def render_blocks(
+    model: Model, messages: Sequence[dict[str, Any]], field: str, params: Any = None, tools: Tools = None
+) -> TextPrompt:
+    """The prompt by the model's template; for a model without one, the text of the one message. `params`, `tools`: see
+    `render_conversation`.
 
     Raises InvalidRequest when the template refuses the conversation, or there is none and more than one message.
     """
     holder = find_template_holder(model)
-    template = "" if holder is None else template_text(holder.chat_template)
-    variables = {} if params is None else variables_of(template, params)
     if holder is not None:
-        text = render(holder, messages, field, **variables)
-        return TextPrompt(text, field=field, thinking=find_thinking(template, text))
+        return render_conversation(holder, messages, field, params, tools)
+    if params is not None:
+        variables_of("", params)  # there is nothing that could read them
+    if tools:
+        raise InvalidRequest(field="tools", got=tools, accepted="none, as this model has no chat template")
     if len(messages) > 1:
         raise InvalidRequest(
             f"{field}: this model has no chat template, so it can answer one message only; got {len(messages)}",

@@ -33,6 +33,7 @@ from modelyard.tasks.shared.prompts import (
 )
 from modelyard.tasks.shared.sizes import with_a_question
 from modelyard.tasks.shared.template_params import TemplateParams
+from modelyard.tasks.shared.tool_calls import OfferedTools
 
 
 class MediaChatInputs(Inputs, frozen=True, kw_only=True):
@@ -50,6 +51,7 @@ class MediaChatInputs(Inputs, frozen=True, kw_only=True):
         Media | None,
         Meta(description="url, image_url, audio_url, video_url or base64: goes in front of the last user message"),
     ] = None
+    tools: OfferedTools = None
 
     def __post_init__(self) -> None:
         """Raises InvalidRequest when there is nothing to answer."""
@@ -111,12 +113,12 @@ def media_chat_prompt(model: Model, call: Call[MediaChatInputs, Any], kinds: Seq
     refuse_streamed_list(call)
     field = "messages" if call.inputs.messages is not None else "text"
     conversation = read_conversation(model, call.inputs, kinds, frames)
-    prompt = render_blocks(model, conversation.messages, field, call.params)
+    prompt = render_blocks(model, conversation.messages, field, call.params, call.inputs.tools)
     arrays = encode_prompt(model, prompt.text, images=conversation.images, sounds=conversation.sounds)
     refuse_empty_prompt(arrays, field)
     if not model.config.get("is_encoder_decoder"):
         refuse_long_conversation(arrays["input_ids"].shape[1], model, call.params, field)
-    return Prompt(arrays=arrays, thinking=prompt.thinking)
+    return Prompt(arrays=arrays, offer=prompt.offer, thinking=prompt.thinking)
 
 
 def media_chat_options(model: Model, params: Any) -> Mapping[str, Any]:

@@ -13,9 +13,10 @@ WORDS = 'Answer by calling one of these functions. Write JSON, {"name": ..., "ar
 
 
 def tell_tools(messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The conversation, its contents texts, with the functions behind what the user has said last: many templates have
-    no place for a system's message."""
+    """The conversation with the functions behind what the user has said last: many templates have no place for a
+    system's message. Contents are texts, or all of them blocks."""
     last = max((at for at, each in enumerate(messages) if each["role"] == "user"), default=len(messages) - 1)
     functions = [json.dumps(tool.get("function", tool), ensure_ascii=False) for tool in tools]
-    told = "\n".join([str(messages[last]["content"]), "", WORDS, *functions])
+    words, content = "\n".join(["", "", WORDS, *functions]), messages[last]["content"]
+    told = [*content, {"type": "text", "text": words}] if isinstance(content, list) else f"{content}{words}"
     return [{**each, "content": told} if at == last else each for at, each in enumerate(messages)]

@@ -15,6 +15,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+OfferedTools = Annotated[
+    list[dict[str, Any]] | None,
+    Meta(
+        description="functions the model may call, as JSON schemas, where its chat template supports them or the "
+        "answer is held to the form of a call; those that it calls are the answer's tool_calls"
+    ),
+]
 ID_LENGTH = 9
 """Letters and digits of a call's id: Mistral's templates refuse ids of another length."""
 
