@@ -7,8 +7,9 @@ it; no event loop should.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, Table
@@ -48,7 +49,14 @@ class Database:
         # SQLite's own wait polls with growing sleeps; threads of one process hand the turn over directly instead.
         self._turn = threading.Lock()
         self._thread = threading.local()
-        self._closed = False
+        self._check: Callable[[Connection], None] | None = None
+        self._closed = threading.Event()
+
+    def checked(self, check: Callable[[Connection], None]) -> Database:
+        """The same database, whose transactions begin with a check that undoes them when it raises. Closed with it."""
+        other = copy(self)
+        other._check = check
+        return other
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -72,6 +80,8 @@ class Database:
         with self._errors_as_ours(), self._my_turn(), self._open(self._writer).begin() as connection:
             self._thread.transaction = connection
             try:
+                if self._check is not None:
+                    self._check(connection)
                 yield connection
             finally:
                 self._thread.transaction = None
@@ -84,11 +94,11 @@ class Database:
     def may_have_changed(self) -> bool:
         """Whether anything may have been committed since the last call, by whichever process. Quick, and waits for
         nobody: an event loop may ask, one thread at a time. True where only a query would tell (PostgreSQL)."""
-        return self._closed or self._data_version is None or self._data_version.has_changed()
+        return self._closed.is_set() or self._data_version is None or self._data_version.has_changed()
 
     def close(self) -> None:
         """Closes every connection; a later `read` or `write` raises Unavailable. Idempotent."""
-        self._closed = True
+        self._closed.set()
         if self._data_version is not None:
             self._data_version.close()
         self._engine.dispose()
@@ -104,7 +114,7 @@ class Database:
         return Path(url.database)
 
     def _open(self, engine: Engine) -> Engine:
-        if self._closed:  # SQLAlchemy would quietly connect anew
+        if self._closed.is_set():  # SQLAlchemy would quietly connect anew
             raise problems.closed()
         return engine
 
@@ -131,6 +141,8 @@ class Database:
             ours = translate(error, self.where, self._lock_timeout_s)
             if ours is None:
                 raise
+            if ours.data.get("cause") == "read-only":
+                self._engine.dispose()  # where another server has taken over, it is found by connecting anew
             raise ours from error
 
 

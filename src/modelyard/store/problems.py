@@ -56,6 +56,10 @@ def from_postgresql(error: DBAPIError, where: str, waited_s: float) -> Modelyard
             return StoreUnavailable(f"The disk of PostgreSQL at {where} is full.", cause="disk full")
         case "42501":
             return StoreUnavailable(f"PostgreSQL at {where}: {reason(error)}.", cause="no right")
+        case "25006":
+            return StoreUnavailable(f"PostgreSQL at {where} is read-only.", cause="read-only")
+        case "25P03":
+            return StoreUnavailable(f"PostgreSQL at {where} has ended a transaction that stood still.", cause="stalled")
     if not isinstance(error, OperationalError):
         return None
     return StoreUnavailable(f"PostgreSQL at {where} cannot answer: {reason(error)}.", cause="no answer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ from modelyard.store.grants import Grants
 from modelyard.store.instances import Instances
 from modelyard.store.jobs import Jobs
 from modelyard.store.keys import Keys
+from modelyard.store.leases import Leases, check_leader
 from modelyard.store.migrate import migrate
 from modelyard.store.models import Models
 from modelyard.store.requests import Requests
@@ -45,6 +47,12 @@ class Store:
         self.aliases = Aliases(database)
         self.audit = Audit(database)
         self.responses = Responses(database)
+        self.leases = Leases(database)
+
+    def led_with(self, token: int) -> Store:
+        """The same store, for what only the leader with this token writes: anything else raises LeaseLost and changes
+        nothing. Closed with this one."""
+        return Store(self._database.checked(partial(check_leader, token=token)))
 
     @classmethod
     def open(cls, url: str, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Store:

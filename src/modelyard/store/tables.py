@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0010"  # the migration that ends at these tables
+REVISION = "v0011"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -161,6 +161,19 @@ counters = Table(
     metadata,
     Column("name", CleanText, primary_key=True),
     Column("value", BigInteger, nullable=False),
+)
+
+# Who leads the servers of this database. `token` rises with each holder. It is a part of a key on purpose: a
+# transaction that holds a share of that key keeps others from changing who leads, and not the holder from renewing.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", CleanText, primary_key=True),
+    Column("token", BigInteger, nullable=False),
+    Column("holder", CleanText, nullable=False),
+    Column("holder_name", CleanText, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    UniqueConstraint("name", "token"),
 )
 
 # `server_id`, here and below: the server that runs it. Only that server may say that it was cut off; None: a server of

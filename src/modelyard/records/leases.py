@@ -1,0 +1,17 @@
+"""What one server of several holds while it leads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """`token`: higher for each server that has led. `holder`: that server, by its id; `holder_name`: as people read
+    it. `until`: when it ends unless it is renewed, by the database's clock."""
+
+    token: int
+    holder: str
+    holder_name: str
+    until: datetime

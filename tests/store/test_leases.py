@@ -1,0 +1,157 @@
+"""Who leads the servers of one PostgreSQL database, and what an earlier leader cannot write any more."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+from sqlalchemy import text
+
+from modelyard.errors import LeaseLost, Unavailable
+from modelyard.records.accounts import Account
+from modelyard.store import Store
+from tests.store.samples import CAPACITY, MODEL, at, life, line
+
+LONG_S = 3600.0
+
+
+@pytest.fixture
+def store(postgresql_url: str) -> Iterator[Store]:
+    with Store.open(postgresql_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def account(store: Store) -> Account:
+    return store.accounts.create("ada", at(0))
+
+
+def take(store: Store, holder: str, for_s: float = LONG_S) -> int | None:
+    lease = store.leases.take(holder, f"pid 1 on {holder}", for_s)
+    return None if lease is None else lease.token
+
+
+def waits_for_a_lock(store: Store) -> bool:
+    with store._database.read() as connection:
+        return bool(connection.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one())
+
+
+def test_one_leads_until_its_lease_ends(store: Store) -> None:
+    assert store.leases.find() is None
+    assert take(store, "srv_a") == 1
+    assert take(store, "srv_b") is None
+    assert store.leases.renew(1, LONG_S)
+    assert take(store, "srv_b") is None
+    found = store.leases.find()
+    assert found is not None
+    assert (found.token, found.holder, found.holder_name) == (1, "srv_a", "pid 1 on srv_a")
+
+    store.leases.release(1)
+
+    assert take(store, "srv_b") == 2
+    assert not store.leases.renew(1, LONG_S)
+    store.leases.release(1)
+    assert take(store, "srv_a") is None
+
+
+def test_a_server_that_is_started_again_does_not_wait_for_its_own_lease(store: Store) -> None:
+    assert take(store, "srv_a") == 1
+    assert take(store, "srv_a") == 2
+    assert not store.leases.renew(1, LONG_S)
+
+
+def test_a_lease_that_has_ended_goes_on_while_nobody_has_taken_it(store: Store) -> None:
+    assert take(store, "srv_a", for_s=0.0) == 1
+    assert store.leases.renew(1, LONG_S)
+    assert take(store, "srv_b") is None
+
+
+def test_of_many_that_ask_at_once_one_leads(store: Store) -> None:
+    for token in range(1, 6):
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda number: take(store, f"srv_{number}"), range(8)))
+        assert [each for each in found if each is not None] == [token]
+        store.leases.release(token)
+
+
+def test_who_led_before_writes_nothing(store: Store, account: Account) -> None:
+    assert take(store, "srv_a", for_s=0.0) == 1
+    led = store.led_with(1)
+    instance = life(account, 1)
+    led.instances.open(instance)
+    led.events.add([line(account, "written")])
+    store.jobs.ask(MODEL, account.id, at(0))
+    cluster, _ = store.clusters.put(account.id, MODEL, CAPACITY, 60, at(0))
+    assert take(store, "srv_b") == 2
+
+    for write in (
+        lambda: led.instances.open(life(account, 2)),
+        lambda: led.instances.heartbeat([instance.id], at(500)),
+        lambda: led.instances.end(instance.id, at(600), "stopped"),
+        lambda: led.events.add([line(account, "too late")]),
+        lambda: led.jobs.claim("srv_a", at(1)),
+        lambda: led.clusters.add_inferences({cluster.id: (1, at(1))}),
+        lambda: led.requests.settle_those_of_others("srv_a", at(1)),
+    ):
+        with pytest.raises(LeaseLost):
+            write()
+
+    (left,) = store.instances.list(None)
+    assert (left.heartbeat_at, left.ended_at) == (instance.heartbeat_at, None)
+    assert [event.message for event in store.events.list(None)] == ["written"]
+    assert store.jobs.claim("srv_b", at(1)) is not None
+    assert store.clusters.get(cluster.id).inferences == 0
+    store.led_with(2).instances.end(instance.id, at(700), "stopped")
+
+
+def test_who_has_led_writes_while_nobody_else_does(store: Store, account: Account) -> None:
+    assert take(store, "srv_a", for_s=0.0) == 1
+    store.led_with(1).events.add([line(account, "nobody else")])
+    assert [event.message for event in store.events.list(None)] == ["nobody else"]
+
+
+def test_nobody_leads_before_what_the_leader_writes_is_committed(store: Store, account: Account) -> None:
+    """And the leader renews its lease meanwhile."""
+    assert take(store, "srv_a", for_s=0.0) == 1
+    led = store.led_with(1)
+    with ThreadPoolExecutor() as pool:
+        with led._database.write():
+            assert pool.submit(store.leases.renew, 1, 0.0).result()
+            taking = pool.submit(take, store, "srv_b")
+            while not waits_for_a_lock(store):
+                assert not taking.done()
+            led.events.add([line(account, "before")])
+            assert not taking.done()
+        assert taking.result() == 2
+    assert [event.message for event in store.events.list(None)] == ["before"]
+
+
+def test_a_leader_that_stops_in_the_middle_of_a_transaction_keeps_nobody_from_leading(
+    store: Store, account: Account
+) -> None:
+    assert take(store, "srv_a", for_s=0.0) == 1
+    led, began, may_go_on = store.led_with(1), Event(), Event()
+
+    def stop_in_the_middle() -> None:
+        with led._database.write():
+            led.events.add([line(account, "never")])
+            began.set()
+            may_go_on.wait()
+            led.events.add([line(account, "never either")])
+
+    with ThreadPoolExecutor() as pool:
+        stopped = pool.submit(stop_in_the_middle)
+        began.wait()
+        assert take(store, "srv_b") == 2
+        may_go_on.set()
+        with pytest.raises(Unavailable):
+            stopped.result()
+    assert store.events.list(None) == []
+
+
+def test_a_store_that_is_closed_is_closed_for_its_leader(store: Store, account: Account) -> None:
+    assert take(store, "srv_a") == 1
+    led = store.led_with(1)
+    store.close()
+    with pytest.raises(Unavailable, match="closed"):
+        led.events.add([line(account, "late")])
