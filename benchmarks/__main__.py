@@ -15,7 +15,8 @@ from benchmarks.report import BOUNDS
 NAMES = (
     "cold_boot", "replica_memory", "gateway_overhead", "gateway_hop", "surfaces", "upload_stall", "catalogue",
     "measured_memory",
-    "quantised", "gguf", "generation", "forms", "mixed_lengths", "idle_clusters", "crowded", "against", "peers",
+    "quantised", "gguf", "generation", "forms", "mixed_lengths", "idle_clusters", "crowded",
+    "several_gateways", "against", "peers",
 )  # fmt: skip
 
 

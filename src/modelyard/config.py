@@ -30,6 +30,7 @@ CACHE_REMOVES = ("own", "any", "nothing")
 PICKLES = (OFF, ASK, ON) = ("off", "ask", "on")
 BILLING_COUNTS = ("ready", "life", "inference")
 WORDS_FOR = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+MOST_GATEWAYS = 64
 BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -54,6 +55,11 @@ class Settings:
     host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 opens the server to other machines")
     port: int = setting(
         8080, "port to listen on; the hosted service's clients expect 8080 in their dev mode", most=65535
+    )
+    gateways: int = setting(
+        1,
+        "processes that answer HTTP on the port: more than one where a core does not keep up with requests (Linux)",
+        most=MOST_GATEWAYS,
     )
     max_connections: int = setting(
         0,

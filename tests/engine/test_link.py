@@ -105,7 +105,8 @@ async def test_pieces_come_in_order_then_the_outcome(tmp_path: Path) -> None:
 async def test_who_takes_a_requests_place_goes_before_its_answer(tmp_path: Path, waits: bool) -> None:
     order: list[str] = []
 
-    def free() -> bool:
+    def free(*, answered: bool = False) -> bool:
+        assert answered
         order.append("free")
         if waits:
             asyncio.get_running_loop().call_soon(order.append, "next")

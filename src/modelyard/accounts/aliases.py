@@ -5,7 +5,7 @@ Owns a copy of all aliases in memory, read again within seconds of a change by w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from modelyard.accounts.rereading import read_forever
 from modelyard.errors import InvalidRequest, QuotaExceeded
@@ -25,7 +25,7 @@ class Aliases:
     """All accounts' aliases. `read` blocks; the others belong to the event loop's thread and return at once."""
 
     def __init__(self, table: AliasTable) -> None:
-        """Knows nothing before `read` was called."""
+        """Knows nothing before `read`, or `take`, was called."""
         self._table = table
         self._version = -1
         self._named: Mapping[str, Mapping[str, Alias]] = {}
@@ -55,10 +55,24 @@ class Aliases:
         version = self._table.version()  # before the rest: what is changed meanwhile is read once more
         if version == self._version:
             return
+        self.take(self._table.list())
+        self._version = version
+
+    def take(self, aliases: Iterable[Alias]) -> None:
+        """Takes over what somebody has read."""
         named: dict[str, dict[str, Alias]] = {}
-        for alias in self._table.list():
+        for alias in aliases:
             named.setdefault(alias.account_id, {})[alias.name] = alias
-        self._named, self._version = named, version
+        self._named = named
+
+    def all(self) -> Sequence[Alias]:
+        """Every account's."""
+        return [alias for named in self._named.values() for alias in named.values()]
+
+    @property
+    def mark(self) -> object:
+        """Another object when any may have changed."""
+        return self._named
 
     async def read_forever(self) -> None:
         """Reads it every few seconds; while the database does not answer, what was known stays in force."""

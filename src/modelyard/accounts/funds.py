@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from modelyard.accounts.ledger import MICROSECOND, least_nano, lines, month_start, total
 from modelyard.accounts.limits import check_funds
@@ -94,6 +95,19 @@ class Funds:
     def find(self, account_id: str) -> Standing | None:
         """The figures of an account with a credit or a limit, some seconds old."""
         return self._standings.get(account_id)
+
+    @property
+    def mark(self) -> object:
+        """Another object when any figure may have changed."""
+        return self._standings
+
+    def funded(self) -> frozenset[str]:
+        """The accounts with a credit or a limit."""
+        return frozenset(self._standings)
+
+    def refusals(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """The accounts that may begin nothing new: why, as a message and its data."""
+        return {account_id: (error.message, error.data) for account_id, error in self._refusals.items()}
 
     def refusal(self, account_id: str) -> PaymentRequired | None:
         """Why an account may begin nothing new; None when it may."""

@@ -95,6 +95,12 @@ class Authenticator:
         keep(self._known, digest, (key, began_at))
         return key
 
+    def age_s(self, authorization: str | None) -> float:
+        """How long ago the key was looked up in the store; infinity for one that is not known."""
+        secret = read_key(authorization)
+        entry = None if secret is None else self._known.get(hash_key(secret))
+        return math.inf if entry is None else self._clock.monotonic() - entry[1]
+
     def _find_cached(self, digest: str) -> Key | None:
         entry = self._known.get(digest)
         if entry is None or self._clock.monotonic() - entry[1] > CACHED_S:

@@ -25,6 +25,8 @@ class Quotas:
         self._list_accounts = list_accounts
         self._quotas: Mapping[str, Quota] = {}
         self._under_way: dict[str, int] = {}
+        self._reports: dict[object, Mapping[str, int]] = {}
+        """Requests that others have let begin, by account, as each of them told last."""
 
     def of(self, account_id: str) -> Quota:
         """What the account may have."""
@@ -54,9 +56,9 @@ class Quotas:
     def begin(self, account_id: str) -> None:
         """Counts a request. Raises TooManyAtOnce."""
         count, most = self._under_way.get(account_id, 0), self.of(account_id).concurrent
-        if most is not None and count >= most:
+        if most is not None and (there := count + self._reported(account_id)) >= most:
             raise TooManyAtOnce(
-                f"Your account's requests under way at once are limited to {most}, and there are {count}. Try again "
+                f"Your account's requests under way at once are limited to {most}, and there are {there}. Try again "
                 "when one of them has ended.",
                 retry_after_s=RETRY_AFTER_S,
             )
@@ -70,7 +72,26 @@ class Quotas:
 
     def under_way(self) -> int:
         """Requests that were admitted and have not ended, of all accounts."""
-        return sum(self._under_way.values())
+        return sum(self._under_way.values()) + sum(sum(report.values()) for report in self._reports.values())
+
+    @property
+    def mark(self) -> object:
+        """Another object when any quota may have changed."""
+        return self._quotas
+
+    def limited(self) -> frozenset[str]:
+        """The accounts whose requests at once are limited."""
+        return frozenset(account_id for account_id, quota in self._quotas.items() if quota.concurrent is not None)
+
+    def take_report(self, who: object, under_way: Mapping[str, int]) -> None:
+        """What `who` has let begin without asking, of accounts that had no limit."""
+        if under_way:
+            self._reports[who] = under_way
+        else:
+            self._reports.pop(who, None)
+
+    def _reported(self, account_id: str) -> int:
+        return sum(report.get(account_id, 0) for report in self._reports.values())
 
 
 class UnderWay:

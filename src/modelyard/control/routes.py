@@ -120,8 +120,9 @@ class Slots(ABC):
         """
 
     @abstractmethod
-    def release(self, route: Route, target: Target) -> None:
-        """Gives a slot back; the longest waiting request takes it."""
+    def release(self, route: Route, target: Target, *, answered: bool = False) -> bool:
+        """Gives a slot back; the longest waiting request takes it. `answered`: a request of the route was. Returns
+        whether something is to be sent for that before the answer is passed on."""
 
     @abstractmethod
     def lose(self, route: Route, target: Target) -> None:
@@ -129,10 +130,6 @@ class Slots(ABC):
 
         For the holder of one of its slots, which it releases afterwards.
         """
-
-    @abstractmethod
-    def note_finished(self, route: Route) -> None:
-        """Counts a request of the route that was answered."""
 
 
 class Routes(Slots):
@@ -207,8 +204,10 @@ class Routes(Slots):
         waiter = self._queue(route, route.waiting_alone, deadline_s)
         return await self._wait(route, route.waiting_alone, waiter)
 
-    def release(self, route: Route, target: Target) -> None:
+    def release(self, route: Route, target: Target, *, answered: bool = False) -> bool:
         """See Slots."""
+        waits = bool(route.waiting)
+        route.finished += answered
         target.in_flight -= 1
         target.process.in_flight -= 1
         target.process.alone = False
@@ -218,10 +217,7 @@ class Routes(Slots):
             self._on_demand(route.cluster_id)  # a drained replica can be stopped
         if route.waiting or route.waiting_alone or len(target.process.routes) > 1:
             self._serve_queues(route, [target.process])
-
-    def note_finished(self, route: Route) -> None:
-        """See Slots."""
-        route.finished += 1
+        return waits
 
     def lose(self, route: Route, target: Target) -> None:
         """See Slots."""

@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from modelyard.engine.doors import Door, open_connection
 from modelyard.errors import InvalidRequest, ReplicaLost
@@ -68,6 +68,12 @@ OnStatus = Callable[[Status], None]
 OnPiece = Callable[[str], Awaitable[None]]
 
 
+class OnFinished(Protocol):
+    """Called when a replica has ended a request; `answered`: by an outcome, not an error. See Exchange."""
+
+    def __call__(self, *, answered: bool = False) -> bool: ...
+
+
 class Exchange:
     """One request on a link: its pieces as they come, then its outcome. `on_finished`: called when the replica has
     ended it; whether another one takes its place there. Then whoever waits for the outcome goes on a turn of the loop
@@ -104,7 +110,7 @@ class Exchange:
         self.cancelled = False
         self.finished = False
         self.outcome: Outcome | None = None
-        self.on_finished: Callable[[], bool] | None = None
+        self.on_finished: OnFinished | None = None
         self.prompt_tokens: int | None = None
         """What the model has read, once a piece has told it."""
 
@@ -169,7 +175,7 @@ class Exchange:
                 raise BrokenStream("more pieces of an answer than its window lets through")
         self._frames.append(frame)
         has_ended = isinstance(frame, Done | Failure)
-        if has_ended and self.on_finished is not None and self.on_finished():
+        if has_ended and self.on_finished is not None and self.on_finished(answered=isinstance(frame, Done)):
             asyncio.get_running_loop().call_soon(self._tell_arrived)
         else:
             self._tell_arrived()

@@ -86,6 +86,7 @@ class LocalEngine(Engine):
         sandbox: str = "auto",
         allow_network: Collection[str] = (),
         host: str = "",
+        is_shared: bool = False,
     ) -> None:
         """`memory_bytes`: what all replicas together may hold; `cores`: how many their threads may use.
 
@@ -93,7 +94,8 @@ class LocalEngine(Engine):
         replicas, and that make variants. A worker is asked for a sign of life every `ping_every_s`, and killed when it
         gives none for `ping_deadline_s`. `sandbox`: off; or auto, strict: as confined as this machine allows.
         `allow_network`: the models that may open connections all the same. `host`: the address of this machine on which
-        workers take connections, by TCP; empty: they take them on Unix sockets of this user.
+        workers take connections, by TCP; empty: they take them on Unix sockets of this user. `is_shared`: other
+        processes of this server send requests to them too.
         """
         self._cores = cores or usable_cores()
         self._node = Node(node or socket.gethostname(), memory_bytes, tuple(devices), cores=self._cores)
@@ -103,6 +105,7 @@ class LocalEngine(Engine):
         self._sandbox = sandbox
         self._allow_network = frozenset(allow_network)
         self._host = host
+        self._is_shared = is_shared
         self._ping_every_s = ping_every_s
         self._ping_deadline_s = ping_deadline_s
         self._nursery = NurseryProcess(self._take_report, self._nursery_died, standby)
@@ -361,7 +364,8 @@ class LocalEngine(Engine):
                 self._update(replace(sighting, phase=Phase.LOADING))
             case Ready():
                 replica.served = True
-                replica.socket.unlink(missing_ok=True)  # nobody else is to connect
+                if not self._is_shared:
+                    replica.socket.unlink(missing_ok=True)  # nobody else is to connect
                 self._update(
                     replace(
                         sighting,

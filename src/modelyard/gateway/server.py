@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from modelyard.gateway.app import App
 from modelyard.http.connections import ConnectionLimits
@@ -66,9 +66,9 @@ async def run(
     await Server(uvicorn_config(app, limits, proxies), on_stop).serve(sockets=[listener])
 
 
-async def run_beside(app: ASGIApp, listener: socket.socket) -> None:
-    """Serves another application, for those who run this server, until it is cancelled."""
-    await Beside(uvicorn_config(app)).serve(sockets=[listener])
+async def run_beside(app: Any, listener: socket.socket, limits: ConnectionLimits | None = None) -> None:
+    """Serves another application, for those who run this server or its gateways, until it is cancelled."""
+    await Beside(uvicorn_config(app, limits)).serve(sockets=[listener])
 
 
 class Beside(uvicorn.Server):

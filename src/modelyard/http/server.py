@@ -35,11 +35,30 @@ def uvicorn_config(app: Any, limits: ConnectionLimits | None = None, proxies: Pr
     )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening TCP socket, which no child inherits. Raises CannotListen."""
+def listen_shared(host: str, port: int, count: int) -> list[socket.socket]:
+    """So many listening sockets of one port, over which the kernel spreads connections. Raises CannotListen where
+    anybody else, another server of this user included, has the port."""
+    with listen(host, port) as alone:
+        port = alone.getsockname()[1]
+    listeners: list[socket.socket] = []
+    try:
+        while len(listeners) < count:
+            listeners.append(listen(host, port, is_shared=True))
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def listen(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
+    """A listening TCP socket, which no child inherits. `is_shared`: others of this user may listen there too, who say
+    the same. Raises CannotListen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if is_shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((host, port))
     except OSError as error:

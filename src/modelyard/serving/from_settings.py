@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from modelyard.catalog.cache_space import SpaceRules
@@ -54,6 +55,19 @@ def memory_limits_of(settings: Settings) -> MemoryLimits:
     return MemoryLimits(request_bytes=request, account_bytes=account, server_bytes=server)
 
 
+def share_of_gateway(settings: Settings) -> Settings:
+    """One gateway's part of what is bounded for all of them together: connections, and the memory of requests, which
+    holds the largest request in any case."""
+    count, memory = settings.gateways, memory_limits_of(settings)
+    largest = memory.request_bytes
+    return replace(
+        settings,
+        max_connections=max(1, connection_limits_of(settings).most // count),
+        requests_memory_mb=max(largest, memory.server_bytes // count) // MIB,
+        account_requests_mb=max(largest, memory.account_bytes // count) // MIB,
+    )
+
+
 def response_limits_of(settings: Settings) -> ResponseLimits:
     """What is kept of responses."""
     return ResponseLimits(settings.response_hours, settings.response_limit, settings.response_mb * MIB)
@@ -102,4 +116,5 @@ def open_engine(settings: Settings, fetch: Fetch) -> Engine:
         fetch=fetch,
         sandbox=settings.sandbox,
         allow_network=settings.allow_network,
+        is_shared=settings.gateways > 1,
     )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelyard.accounts.administration import Administration, ensure_cli_key
 from modelyard.accounts.aliases import Aliases
@@ -90,6 +91,9 @@ from modelyard.serving.tasks import start_task
 from modelyard.store.server_lock import open_server_lock
 from modelyard.store.store import Store
 from modelyard.units import MIB
+
+if TYPE_CHECKING:
+    from modelyard.gateway.following.leader import Authority
 
 ARTEFACTS_FOLDER = "artefacts"
 PRIVATE_TREES = (ARTEFACTS_FOLDER, LOGS_FOLDER)
@@ -290,12 +294,32 @@ class Root:
             Closed(self._providers, self._provided, self._provider_keys),
         )
         self.metrics = MetricCalls(tallies, self._plane, self._operator_id)
-        calls = make_calls(
+        self.tallies = tallies
+        self.calls = make_calls(
             [*self._operations(artefacts, responses), *INFERENCES],
             self._authenticator.authenticate,
             CallBudget(settings.calls_per_s, self._clock),
         )
-        return App(inferences, surfaces, calls)
+        return App(inferences, surfaces, self.calls)
+
+    def authority(self) -> Authority:
+        """What gateways in other processes ask of. For an open server."""
+        from modelyard.gateway.following.leader import Authority
+
+        return Authority(
+            plane=self._plane,
+            routes=self._routes,
+            authenticator=self._authenticator,
+            limiter=self._limiter,
+            funds=self._funds,
+            quotas=self._quotas,
+            aliases=self._aliases,
+            books=OwnBooks(self._store, self._journal, self._funds),
+            journal=self._journal,
+            tallies=self.tallies,
+            clock=self._ledger_clock,
+            server_id=self._server_id,
+        )
 
     def _operations(self, artefacts: Artefacts, responses: KeptResponses) -> Iterator[Operation]:
         """Every call but inference, the more particular path first."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
-from modelyard.config import Settings
+from modelyard.config import MOST_GATEWAYS, Settings
+from modelyard.errors import InvalidRequest
 from modelyard.gateway.request_memory import return_large_blocks
 from modelyard.gateway.server import configure_logging, keep_pauses_short, run, run_beside
 from modelyard.http.proxies import Proxies
-from modelyard.http.server import listen, url_of
+from modelyard.http.server import listen, listen_shared, url_of
 from modelyard.records.models import Listing
 from modelyard.serving.from_settings import connection_limits_of
 from modelyard.serving.root import Root
@@ -48,13 +49,31 @@ def serve(settings: Settings, on_start: Callable[[Started], None], on_stop: Call
         from modelyard.worker.sandbox.system import hide_memory
 
         hide_memory()
-    with listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, listener, proxies, on_start, on_stop))
+    with open_listeners(settings) as listeners, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, listeners, proxies, on_start, on_stop))
+
+
+@contextmanager
+def open_listeners(settings: Settings) -> Iterator[Sequence[socket.socket]]:
+    """A listening socket for each gateway. Raises CannotListen; InvalidRequest for a number of gateways that there
+    cannot be."""
+    count = settings.gateways
+    most = MOST_GATEWAYS if sys.platform == "linux" else 1
+    if not 1 <= count <= most:
+        raise InvalidRequest(field="gateways", got=count, accepted=f"1 to {most}" if most > 1 else "1 on this system")
+    with ExitStack() as stack:
+        if count == 1:
+            found = [listen(settings.host, settings.port)]
+        else:
+            found = listen_shared(settings.host, settings.port, count)
+        for each in found:
+            stack.enter_context(each)
+        yield found
 
 
 async def _serve(
     settings: Settings,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     proxies: Proxies,
     on_start: Callable[[Started], None],
     on_stop: Callable[[], None],
@@ -66,5 +85,12 @@ async def _serve(
             beside = stack.enter_context(listen(settings.metrics_host, settings.metrics_port))
             start_task(stack, run_beside(root.metrics.app(), beside), "metrics")
         keep_pauses_short()
-        on_start(Started(url_of(listener), settings.data_dir, root.first_key, root.list_models))
-        await run(app, listener, on_stop, connection_limits_of(settings), proxies)
+        started = Started(url_of(listeners[0]), settings.data_dir, root.first_key, root.list_models)
+        if len(listeners) == 1:
+            on_start(started)
+            await run(app, listeners[0], on_stop, connection_limits_of(settings), proxies)
+        else:
+            from modelyard.serving.several import run_gateways
+
+            await run_gateways(stack, settings, listeners, root.authority(), root.calls, lambda: on_start(started))
+            on_stop()

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from modelyard.control.plane import InferencePlane
 from modelyard.control.routes import Route, Slots, Target
-from modelyard.engine.link import Exchange
+from modelyard.engine.link import Exchange, OnFinished
 from modelyard.errors import ModelyardError, ReplicaLost
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.model_request import ModelRequest, Reading
@@ -81,9 +81,7 @@ class Replicas(Destination):
                     raise ReplicaLost(words, cause="tries", model=request.card.model_id) from error
             finally:
                 on_spent(target.replica_id, Usage(took_us=attempt.took_us))
-                if attempt.finished:
-                    self._routes.note_finished(route)
-                slot.give_back()
+                slot.give_back(answered=attempt.finished)
 
     def _end_stuck(self, route: Route, target: Target) -> None:
         target.process.was_ended = True
@@ -106,14 +104,12 @@ class Slot:
         self._target = target
         self._is_held = True
 
-    def give_back(self) -> bool:
-        """Lets the next one have it; whether one waits."""
+    def give_back(self, *, answered: bool = False) -> bool:
+        """Lets the next one have it; whether something is to be sent for that before the answer is passed on."""
         if not self._is_held:
             return False
         self._is_held = False
-        waits = bool(self._route.waiting)
-        self._routes.release(self._route, self._target)
-        return waits
+        return self._routes.release(self._route, self._target, answered=answered)
 
 
 class Attempt:
@@ -142,7 +138,7 @@ class Attempt:
         self._began_ns = 0
         self._first_piece_us: int | None = None
 
-    async def run(self, target: Target, inference: Inference, on_finished: Callable[[], bool]) -> Outcome:
+    async def run(self, target: Target, inference: Inference, on_finished: OnFinished) -> Outcome:
         """Sends the request and passes on what comes back; the times are this process's own. `on_finished`: see
         Exchange.
 

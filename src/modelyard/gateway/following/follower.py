@@ -1,0 +1,204 @@
+"""A gateway's end of the connection to the process it follows: questions and their answers, and what it is told.
+
+Owns the numbers of questions and what is known without asking. Loop thread only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from modelyard.accounts.aliases import Aliases
+from modelyard.engine.doors import Door, open_connection
+from modelyard.errors import PaymentRequired, StoreUnavailable, Unavailable
+from modelyard.gateway.following import frames
+from modelyard.gateway.following.frames import Answer, GiveUp, Refused
+from modelyard.wire import BrokenStream, FrameConnection
+
+log = logging.getLogger(__name__)
+
+A = TypeVar("A")
+GREETING_S = 60.0
+"""The process that is followed answers within milliseconds, on a machine that is busy with starting it all later."""
+
+
+class Asked(Exception):
+    """Carries a refusal whole to whoever asked, headers included."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.message)
+        self.refused = refused
+
+
+class Follower:
+    """One connection, for as long as the gateway lives. `server_id`: in whose name records are kept."""
+
+    def __init__(self, aliases: Aliases, on_lost: Callable[[], None]) -> None:
+        """`aliases` is kept up to date; `on_lost`: called when the connection is gone."""
+        self._loop = asyncio.get_running_loop()
+        self._connection = FrameConnection(self._take, self._end, decode=frames.decode_to_gateway)
+        self._aliases = aliases
+        self._on_lost = on_lost
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._followed: asyncio.Future[None] = self._loop.create_future()
+        self.server_id = ""
+        self.doors: dict[str, Door] = {}
+        """Of the replicas of which it was told, by id."""
+        self.accounts = frames.Accounts({}, frozenset(), frozenset())
+        self.ended: set[str] = set()
+        """Replicas that the server ends, for something that what they hold need not have caused."""
+        self.on_sync: list[Callable[[], None]] = []
+        """Called when what was asked before may have changed."""
+        self._records: tuple[str, dict[str, Any]] | None = None
+
+    async def connect(self, address: str, secret: str, number: int) -> None:
+        """Greets the process at `unix:/path` or `tcp://host:port`; returns when all is known that has to be. Raises
+        Unavailable."""
+        try:
+            async with asyncio.timeout(GREETING_S):
+                await open_connection(address, self._connection)
+                self.tell(frames.Follow(secret, number))
+                await self._followed
+        except (TimeoutError, OSError) as error:
+            raise Unavailable(f"The server at {address} cannot be followed: {error}") from error
+
+    async def close(self) -> None:
+        """Ends the connection; whoever waits for an answer gets Unavailable. Idempotent."""
+        self._on_lost = do_nothing
+        self._connection.close()
+        self._end(None)
+
+    def tell(self, frame: msgspec.Struct) -> None:
+        """Sends a frame soon, together with others of this turn of the loop."""
+        if self._connection.put(frame):
+            self._loop.call_soon(self._connection.flush)
+
+    def next_number(self) -> int:
+        """For a question."""
+        return next(self._numbers)
+
+    async def ask(self, number: int, question: msgspec.Struct, kind: type[A]) -> A:
+        """The answer to a question, which has this number. Cancelled, it says so. Raises Asked, Unavailable."""
+        answered: asyncio.Future[Any] = self._loop.create_future()
+        self._asked[number] = answered
+        self.tell(question)
+        try:
+            answer = await answered
+        except asyncio.CancelledError:
+            self.tell(GiveUp(number))
+            raise
+        finally:
+            self._asked.pop(number, None)
+        if isinstance(answer, Refused):
+            raise Asked(answer)
+        if not isinstance(answer, kind):
+            raise TypeError(f"got {type(answer).__name__} for {type(question).__name__}")
+        return answer
+
+    async def ask_plainly(self, number: int, question: msgspec.Struct, kind: type[A]) -> A:
+        """The same, but raises what the question was refused with."""
+        try:
+            return await self.ask(number, question, kind)
+        except Asked as error:
+            raise error.refused.error() from None
+
+    def check_records(self) -> None:
+        """Raises StoreUnavailable when nothing new may begin."""
+        if self._records is not None:
+            message, data = self._records
+            raise StoreUnavailable(message, **data)
+
+    def check_funds(self, account_id: str) -> None:
+        """Raises PaymentRequired when an account may begin nothing new."""
+        if (refusal := self.accounts.refusals.get(account_id)) is not None:
+            message, data = refusal
+            raise PaymentRequired(message, **data)
+
+    def _take(self, frame: frames.ToGateway) -> None:
+        match frame:
+            case (
+                Refused(number)
+                | frames.SlotGiven(number)
+                | frames.Admitted(number)
+                | frames.ModelFound(number)
+                | frames.Agreed(number)
+                | frames.KeyFound(number)
+                | frames.DeathFound(number)
+            ):
+                self._answer(number, frame)
+            case frames.Replica(replica_id, address, secret, adapter):
+                self.doors[replica_id] = Door(address, secret, adapter)
+            case frames.WasEnded(replica_id):
+                self.ended.add(replica_id)
+            case frames.Aliases(aliases):
+                self._aliases.take(aliases)
+            case frames.Accounts():
+                self.accounts = frame
+            case frames.Records(refusal):
+                self._records = refusal
+            case frames.Sync(number):
+                for forget in self.on_sync:
+                    forget()
+                self.tell(frames.Synced(number))
+            case frames.Followed(server_id):
+                self.server_id = server_id
+                self._followed.set_result(None)
+
+    def _answer(self, number: int, answer: Answer) -> None:
+        asked = self._asked.get(number)
+        if asked is not None and not asked.done():  # else it was given up, which is said by now
+            asked.set_result(answer)
+
+    def _end(self, fault: BrokenStream | None) -> None:
+        if fault is not None:
+            log.error("the connection to the server that is followed broke: %s", fault)
+        gone = Unavailable("The server is restarting.", cause="gateway")
+        for asked in self._asked.values():
+            if not asked.done():
+                asked.set_exception(Unavailable(gone.message, cause="gateway"))
+        if not self._followed.done():
+            self._followed.set_exception(ConnectionError("it closed the connection"))
+        self._on_lost()
+
+
+def do_nothing() -> None:
+    """For what ends on purpose."""
+
+
+class Counts:
+    """Requests under way by account, told to the process that is followed soon after they change."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._counts: dict[str, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, account_id: str) -> None:
+        """One more."""
+        self._counts[account_id] = self._counts.get(account_id, 0) + 1
+        self._tell_soon()
+
+    def end(self, account_id: str) -> None:
+        """One less."""
+        self._counts[account_id] -= 1
+        if not self._counts[account_id]:
+            del self._counts[account_id]
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TELL_S, self._tell)
+
+    def _tell(self) -> None:
+        self._timer = None
+        self._follower.tell(frames.Report(dict(self._counts)))
+
+
+TELL_S = 0.05
+"""How old what is told of requests under way may be: nothing is decided by it but what is shown."""

@@ -1,0 +1,118 @@
+"""What inferences in a gateway ask of accounts and records: the answers come from the process that is followed.
+
+Owns what is remembered of keys, and for how long.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from modelyard.accounts.keys import CACHED_S, hash_key, keep, read_key
+from modelyard.accounts.rates import UNLIMITED_HEADERS
+from modelyard.gateway.admission import Admission, Admitted
+from modelyard.gateway.following import frames
+from modelyard.gateway.following.follower import Asked, Counts, Follower
+from modelyard.gateway.metering import Books
+from modelyard.gateway.metrics import InferenceTallies
+from modelyard.http.exchange import HttpExchange
+from modelyard.protocol import Usage
+from modelyard.records.accounts import Key
+from modelyard.records.requests import RequestRecord
+
+
+class FollowedAdmission(Admission):
+    """Asks for each request whose key or account has a limit; the others begin at once."""
+
+    def __init__(self, follower: Follower, counts: Counts, per_minute: int) -> None:
+        """`per_minute`: requests of keys without a limit of their own; 0: unlimited."""
+        self._follower = follower
+        self._counts = counts
+        self._per_minute = per_minute
+        self._known: OrderedDict[str, tuple[Key, float]] = OrderedDict()
+
+    async def admit(self, http: HttpExchange, headers: dict[str, str]) -> Admitted:
+        """See Admission."""
+        key = await self._find_key(http.header(b"authorization") or http.header(b"x-api-key"), http.client_address)
+        http.trust()
+        follower, account_id = self._follower, key.account_id
+        follower.check_records()
+        rate = self._per_minute if key.rate_limit is None else key.rate_limit
+        if rate or account_id in follower.accounts.limited:
+            number = follower.next_number()
+            try:
+                admitted = await follower.ask(number, frames.AskAdmission(number, key), frames.Admitted)
+            except Asked as error:
+                headers |= error.refused.headers
+                raise error.refused.error() from None
+            headers |= admitted.headers
+            return key, self._until_left(number)
+        headers |= UNLIMITED_HEADERS
+        follower.check_funds(account_id)
+        return key, self._counted(account_id)
+
+    async def _find_key(self, authorization: str | None, address: str | None) -> Key:
+        secret = read_key(authorization)
+        digest = None if secret is None else hash_key(secret)
+        known = None if digest is None else self._known.get(digest)
+        if known is not None and monotonic() - known[1] <= CACHED_S:
+            return known[0]
+        number = self._follower.next_number()
+        question = frames.AskKey(number, authorization, address)
+        found = await self._follower.ask_plainly(number, question, frames.KeyFound)
+        if digest is not None:
+            keep(self._known, digest, (found.key, monotonic() - found.age_s))
+        return found.key
+
+    @contextmanager
+    def _until_left(self, number: int) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._follower.tell(frames.Left(number))
+
+    @contextmanager
+    def _counted(self, account_id: str) -> Iterator[None]:
+        self._counts.begin(account_id)
+        try:
+            yield
+        finally:
+            self._counts.end(account_id)
+
+
+class FollowedBooks(Books):
+    """Hands records over as they come."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+
+    def check(self) -> None:
+        """See Books."""
+        self._follower.check_records()
+
+    def is_funded(self, account_id: str) -> bool:
+        """See Books."""
+        return account_id in self._follower.accounts.funded
+
+    async def reserve(self, record: RequestRecord) -> None:
+        """See Books."""
+        number = self._follower.next_number()
+        await self._follower.ask_plainly(number, frames.AskReserve(number, record), frames.Agreed)
+
+    def settle(self, record: RequestRecord) -> None:
+        """See Books."""
+        self._follower.tell(frames.Settled(record))
+
+
+class FollowedTallies(InferenceTallies):
+    """Counts nothing itself."""
+
+    def __init__(self, follower: Follower) -> None:
+        super().__init__()
+        self._follower = follower
+
+    def note(self, surface: str, model_id: str, status: int, took_s: float, usage: Usage | None) -> None:
+        """Tells it to whoever counts."""
+        self._follower.tell(frames.Noted(surface, model_id, status, took_s, usage))

@@ -1,0 +1,342 @@
+"""One gateway, as the process that it follows holds it: what it has been given, and what it waits for.
+
+When its connection ends, whatever the reason, all that is given back: slots, admissions, what was set aside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from modelyard.control.routes import Route, Target
+from modelyard.engine.link import ReplicaLink
+from modelyard.errors import ModelyardError, ReplicaLost
+from modelyard.gateway.following import frames
+from modelyard.gateway.following.frames import Refused
+from modelyard.records.requests import RequestRecord
+from modelyard.wire import MAX_GREETING_BYTES, BrokenStream, FrameConnection
+
+if TYPE_CHECKING:
+    from modelyard.gateway.following.leader import Authority, Leader
+
+log = logging.getLogger(__name__)
+
+FRAME_BYTES = 16 * 1024**2
+"""The largest frame that a gateway sends: a question, a record."""
+LOST = "lost"
+"""How a request ended whose gateway died."""
+MOST_KNOWN = 1000
+"""Replicas of which a gateway was told before those that are gone are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request of the gateway in a cluster's queue."""
+
+    route: Route
+    waiter: asyncio.Future[Target]
+
+
+class Session:
+    """See the module. `number`: which gateway it is. Loop thread only."""
+
+    def __init__(self, authority: Authority, secret: str, leader: Leader) -> None:
+        self.connection = FrameConnection(
+            self._take_greeting, self._end, max_bytes=MAX_GREETING_BYTES, decode=frames.decode_from_gateway
+        )
+        self.number = -1
+        self._authority = authority
+        self._secret = secret
+        self._leader = leader
+        self._loop = asyncio.get_running_loop()
+        self._ended = False
+        self._slots: dict[int, tuple[Route, Target]] = {}
+        self._waiting: dict[int, Waiting] = {}
+        self._asking: dict[int, asyncio.Task[None]] = {}
+        self._admitted: dict[int, str] = {}
+        self._reserved: dict[str, RequestRecord] = {}
+        self._known: dict[str, ReplicaLink] = {}
+        self._syncs: dict[int, asyncio.Future[None]] = {}
+
+    def tell(self, frame: msgspec.Struct) -> None:
+        """Sends a frame soon, together with others of this turn of the loop."""
+        if not self._ended and self.connection.put(frame):
+            self._loop.call_soon(self.connection.flush)
+
+    def sync(self, number: int) -> asyncio.Future[None]:
+        """Done when the gateway knows what it was told before, or is gone."""
+        synced = self._syncs[number] = self._loop.create_future()
+        self.tell(frames.Sync(number))
+        return synced
+
+    def end(self) -> None:
+        """Leaves the gateway."""
+        self.connection.close()
+        self._end(None)
+
+    # --- its frames ---
+
+    def _take_greeting(self, frame: frames.FromGateway) -> None:
+        if not isinstance(frame, frames.Follow) or not hmac.compare_digest(
+            frame.secret.encode(), self._secret.encode()
+        ):
+            log.warning("a connection that showed no secret was closed")
+            return self.end()
+        self.number = frame.number
+        self.connection.take, self.connection.max_bytes = self._take, FRAME_BYTES
+        return self._leader.greet(self)
+
+    def _take(self, frame: frames.FromGateway) -> None:
+        match frame:
+            case frames.AskSlot():
+                self._ask_slot(frame)
+            case frames.Released(number, answered):
+                self._release(number, answered=answered)
+            case frames.Settled(record):
+                self._reserved.pop(record.id, None)
+                self._authority.books.settle(record)
+            case frames.Noted(surface, model_id, status, took_s, usage):
+                self._authority.tallies.note(surface, model_id, status, took_s, usage)
+            case frames.AskAdmission():
+                self._admit(frame)
+            case frames.Left(number):
+                self._leave(number)
+            case frames.GiveUp(number):
+                self._give_up(number)
+            case frames.Lost(number):
+                if number in self._slots:
+                    self._authority.routes.lose(*self._slots[number])
+            case _:
+                self._take_seldom(frame)
+
+    def _take_seldom(self, frame: frames.FromGateway) -> None:
+        match frame:
+            case frames.AskKey():
+                self._begin(frame.id, self._find_key(frame))
+            case frames.AskModel():
+                self._begin(frame.id, self._find_model(frame))
+            case frames.AskCluster():
+                self._begin(frame.id, self._find_cluster(frame))
+            case frames.AskReserve():
+                self._reserve(frame)
+            case frames.AskDeath():
+                self._begin(frame.id, self._find_death(frame))
+            case frames.EndStuck():
+                self._leader.end_stuck(frame)
+            case frames.Report(under_way):
+                self._authority.quotas.take_report(self, under_way)
+            case frames.Synced(number):
+                if (synced := self._syncs.pop(number, None)) is not None:
+                    synced.set_result(None)
+            case frames.Serving():
+                self._leader.note_serving(self)
+            case _:
+                raise BrokenStream(f"a {type(frame).__name__} frame that makes no sense here")
+
+    # --- questions that take their time ---
+
+    def _begin(self, number: int, answer: Coroutine[Any, Any, msgspec.Struct]) -> None:
+        """Answers a question as soon as it can be."""
+        task = self._asking[number] = asyncio.create_task(self._answer(number, answer), name="question of a gateway")
+        task.add_done_callback(partial(self._answered, number, answer))
+
+    def _answered(self, number: int, answer: Coroutine[Any, Any, msgspec.Struct], task: asyncio.Task[None]) -> None:
+        self._asking.pop(number, None)
+        answer.close()  # one that was cancelled before its first step was never awaited
+
+    async def _answer(self, number: int, answer: Coroutine[Any, Any, msgspec.Struct]) -> None:
+        try:
+            found = await answer
+        except ModelyardError as error:
+            found = Refused.of(number, error)
+        except Exception:
+            log.exception("a question of a gateway could not be answered")
+            found = Refused.of(number, ModelyardError("The request failed."))
+        self.tell(found)
+
+    async def _find_key(self, frame: frames.AskKey) -> frames.KeyFound:
+        authenticator = self._authority.authenticator
+        key = await authenticator.authenticate(frame.authorization, frame.address)
+        return frames.KeyFound(frame.id, key, authenticator.age_s(frame.authorization))
+
+    async def _find_model(self, frame: frames.AskModel) -> frames.ModelFound:
+        plane = self._authority.plane
+        card = plane.find_model(frame.account_id, frame.model_id)
+        card = card or await plane.get_model(frame.account_id, frame.model_id)
+        return frames.ModelFound(frame.id, replace(card, path=None, base=None))
+
+    async def _find_cluster(self, frame: frames.AskCluster) -> frames.Agreed:
+        await self._authority.plane.get_route(frame.account_id, frame.model_id)
+        return frames.Agreed(frame.id)
+
+    async def _find_death(self, frame: frames.AskDeath) -> frames.DeathFound:
+        held = self._slots.get(frame.slot)
+        death = None if held is None else await held[1].link.find_death(frame.timeout_s)
+        return frames.DeathFound(frame.id, death)
+
+    # --- slots ---
+
+    def _ask_slot(self, frame: frames.AskSlot) -> None:
+        """At once where it can be; else in a queue, or once the cluster is made."""
+        route = self._authority.plane.find_route(frame.account_id, frame.model_id)
+        if route is None or frame.alone:
+            task = asyncio.create_task(self._wait_for_slot(frame, route), name="slot for a gateway")
+            self._asking[frame.id] = task
+            task.add_done_callback(lambda done: self._asking.pop(frame.id, None))
+            return
+        routes = self._authority.routes
+        if (target := routes.take(route)) is not None:
+            self._give(frame.id, route, target)
+            return
+        try:
+            waiter = routes.enqueue(route, frame.deadline_s)
+        except ModelyardError as error:
+            self.tell(Refused.of(frame.id, error))
+            return
+        self._waiting[frame.id] = Waiting(route, waiter)
+        waiter.add_done_callback(partial(self._waited, frame.id))
+
+    async def _wait_for_slot(self, frame: frames.AskSlot, route: Route | None) -> None:
+        authority = self._authority
+        try:
+            route = route or await authority.plane.ensure_route(frame.account_id, frame.model_id, frame.capacity)
+            acquire = authority.routes.acquire_alone if frame.alone else authority.routes.acquire
+            target = await acquire(route, frame.deadline_s)
+        except ModelyardError as error:
+            self.tell(Refused.of(frame.id, error))
+        except Exception:
+            log.exception("a gateway could not be given a slot")
+            self.tell(Refused.of(frame.id, ModelyardError("The request failed.")))
+        else:
+            self._give(frame.id, route, target)
+
+    def _waited(self, number: int, waiter: asyncio.Future[Target]) -> None:
+        waiting = self._waiting.pop(number, None)
+        if waiting is None:  # it was given up
+            return
+        try:
+            target = self._authority.routes.leave_with(waiter)
+        except ModelyardError as error:
+            self.tell(Refused.of(number, error))
+        else:
+            self._give(number, waiting.route, target)
+
+    def _give(self, number: int, route: Route, target: Target) -> None:
+        if self._ended:
+            self._authority.routes.release(route, target)
+            return
+        if target.replica_id not in self._known and not self._introduce(target):
+            self._authority.routes.release(route, target)
+            self.tell(Refused.of(number, ReplicaLost("No other process can connect to this replica.")))
+            return
+        self._slots[number] = (route, target)
+        self.tell(frames.SlotGiven(number, route.cluster_id, target.replica_id))
+
+    def _introduce(self, target: Target) -> bool:
+        """Tells the gateway where a replica is; whether anybody can connect to it."""
+        door = target.link.door
+        if door is None:
+            return False
+        if len(self._known) >= MOST_KNOWN:
+            self._known = {id_: link for id_, link in self._known.items() if not link.closed}
+        self._known[target.replica_id] = target.link
+        self.tell(frames.Replica(target.replica_id, door.address, door.secret, door.adapter))
+        return True
+
+    def _release(self, number: int, *, answered: bool = False) -> None:
+        if (held := self._slots.pop(number, None)) is not None:
+            self._authority.routes.release(*held, answered=answered)
+
+    def _give_up(self, number: int) -> None:
+        if (waiting := self._waiting.pop(number, None)) is not None:
+            self._authority.routes.leave(waiting.route, waiting.waiter)
+        elif (task := self._asking.get(number)) is not None:
+            task.cancel()
+        else:
+            self._release(number)
+            self._leave(number)
+
+    # --- admissions and records ---
+
+    def _admit(self, frame: frames.AskAdmission) -> None:
+        authority, account_id = self._authority, frame.key.account_id
+        headers: dict[str, str] = {}
+        try:
+            authority.books.check()
+            headers |= authority.limiter.take(frame.key)
+            authority.funds.check(account_id)
+            authority.quotas.begin(account_id)
+        except ModelyardError as error:
+            self.tell(Refused.of(frame.id, error, headers))
+        else:
+            self._admitted[frame.id] = account_id
+            self.tell(frames.Admitted(frame.id, headers))
+
+    def _leave(self, number: int) -> None:
+        if (account_id := self._admitted.pop(number, None)) is not None:
+            self._authority.quotas.end(account_id)
+
+    def _reserve(self, frame: frames.AskReserve) -> None:
+        """To its end, whoever waits for it."""
+        self._reserved[frame.record.id] = frame.record
+        task = asyncio.create_task(self._set_aside(frame), name="reservation for a gateway")
+        _reserving.add(task)
+        task.add_done_callback(_reserving.discard)
+
+    async def _set_aside(self, frame: frames.AskReserve) -> None:
+        try:
+            await self._authority.books.reserve(frame.record)
+        except ModelyardError as error:
+            self._reserved.pop(frame.record.id, None)
+            self.tell(Refused.of(frame.id, error))
+        except Exception:
+            log.exception("what a request may cost could not be set aside")
+            self.tell(Refused.of(frame.id, ModelyardError("The request failed.")))
+        else:
+            if self._ended:
+                self._settle_lost(frame.record)
+            self.tell(frames.Agreed(frame.id))
+
+    def _settle_lost(self, record: RequestRecord) -> None:
+        """Frees what was set aside for a request whose gateway is gone: nobody knows what it took."""
+        self._authority.books.settle(
+            msgspec.structs.replace(record, settled_at=self._authority.clock.now(), outcome=LOST)
+        )
+
+    # --- its end ---
+
+    def _end(self, fault: BrokenStream | None) -> None:
+        if self._ended:
+            return
+        if fault is not None:
+            log.error("gateway %d broke the rules: %s", self.number, fault)
+        self._ended = True
+        self.connection.close()
+        for task in list(self._asking.values()):
+            task.cancel()
+        for waiting in self._waiting.values():
+            self._authority.routes.leave(waiting.route, waiting.waiter)
+        self._waiting.clear()
+        for number in list(self._slots):
+            self._release(number)
+        for number in list(self._admitted):
+            self._leave(number)
+        for record in self._reserved.values():
+            self._settle_lost(record)
+        self._authority.quotas.take_report(self, {})
+        for synced in self._syncs.values():
+            with suppress(asyncio.InvalidStateError):
+                synced.set_result(None)
+        self._leader.note_ended(self)
+
+
+_reserving: set[asyncio.Task[None]] = set()
+"""Holds on to reservations under way, as asyncio does not."""

@@ -1,0 +1,221 @@
+"""Models, and slots on replicas, in a gateway: granted one by one by the process that is followed.
+
+Owns the gateway's own connections to replicas. Requests and answers go over these, past that process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from modelyard.accounts.keys import keep
+from modelyard.control.plane import InferencePlane
+from modelyard.control.routes import Process, Route, Slots, Target
+from modelyard.engine.doors import Door
+from modelyard.engine.link import Exchange, Link, ReplicaLink
+from modelyard.errors import ReplicaLost
+from modelyard.gateway.following import frames
+from modelyard.gateway.following.follower import Follower
+from modelyard.protocol import Status
+from modelyard.records.clusters import Capacity
+from modelyard.records.deaths import Death
+from modelyard.records.models import ModelCard
+
+CARD_S = 1.0
+"""How long a card is used without asking for it again."""
+
+
+@dataclass(eq=False, slots=True)
+class FollowedRoute(Route):
+    """Where requests to an account's cluster go: asked for with the slot. `cluster_id` is empty before the first."""
+
+    account_id: str = ""
+    model_id: str = ""
+    capacity: Capacity | None = None
+
+
+@dataclass(eq=False, slots=True)
+class FollowedTarget(Target):
+    """A replica as one request holds it. `number`: of the question by which it was given."""
+
+    number: int = 0
+
+
+class FollowedPlane(InferencePlane):
+    """Asks the process that is followed."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._cards: OrderedDict[str, tuple[ModelCard, float]] = OrderedDict()
+        follower.on_sync.append(self._cards.clear)
+
+    def find_model(self, account_id: str, model_id: str) -> ModelCard | None:
+        """See InferencePlane."""
+        known = self._cards.get(f"{account_id} {model_id}")
+        return None if known is None or monotonic() - known[1] > CARD_S else known[0]
+
+    async def get_model(self, account_id: str, model_id: str) -> ModelCard:
+        """See InferencePlane."""
+        number, asked_at = self._follower.next_number(), monotonic()
+        question = frames.AskModel(number, account_id, model_id)
+        found = await self._follower.ask_plainly(number, question, frames.ModelFound)
+        keep(self._cards, f"{account_id} {model_id}", (found.card, asked_at))
+        return found.card
+
+    async def ensure_route(self, account_id: str, model_id: str, capacity: Capacity | None = None) -> Route:
+        """See InferencePlane; what it raises, the slot raises."""
+        return FollowedRoute("", account_id=account_id, model_id=model_id, capacity=capacity)
+
+    async def get_route(self, account_id: str, model_id: str) -> Route:
+        """See InferencePlane."""
+        number = self._follower.next_number()
+        question = frames.AskCluster(number, account_id, model_id)
+        await self._follower.ask_plainly(number, question, frames.Agreed)
+        return await self.ensure_route(account_id, model_id)
+
+    def end_stuck(self, cluster_id: str, replica_id: str, reason: str) -> None:
+        """See InferencePlane."""
+        self._follower.tell(frames.EndStuck(cluster_id, replica_id, reason))
+
+
+class FollowedSlots(Slots):
+    """Asks for each slot, and connects to the replica it is on."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._links: dict[str, asyncio.Task[Link]] = {}
+        """By address: adapters share their base's."""
+        self._processes: dict[str, Process] = {}
+        self._large_frames = asyncio.Lock()
+
+    async def acquire(self, route: Route, deadline_s: float) -> Target:
+        """See Slots."""
+        return await self._acquire(route, deadline_s, alone=False)
+
+    async def acquire_alone(self, route: Route, deadline_s: float) -> Target:
+        """See Slots."""
+        return await self._acquire(route, deadline_s, alone=True)
+
+    def release(self, route: Route, target: Target, *, answered: bool = False) -> bool:
+        """See Slots. What is told here is on its way before the client has its answer: should this process be killed
+        in between, the answer is counted all the same."""
+        assert isinstance(target, FollowedTarget)  # noqa: S101 - there are no others here
+        self._follower.tell(frames.Released(target.number, answered))
+        if target.link.closed:
+            self._forget(target.replica_id)
+        return True
+
+    def lose(self, route: Route, target: Target) -> None:
+        """See Slots."""
+        assert isinstance(target, FollowedTarget)  # noqa: S101 - there are no others here
+        if target.replica_id in self._follower.ended:
+            target.process.was_ended = True
+        self._follower.tell(frames.Lost(target.number))
+
+    async def close(self) -> None:
+        """Closes the connections to replicas. Idempotent."""
+        for link in list(self._links.values()):
+            link.cancel()
+            await asyncio.wait({link})
+            if not link.cancelled() and link.exception() is None:
+                await link.result().close()
+        self._links.clear()
+
+    async def _acquire(self, route: Route, deadline_s: float, *, alone: bool) -> Target:
+        assert isinstance(route, FollowedRoute)  # noqa: S101 - there are no others here
+        follower = self._follower
+        number = follower.next_number()
+        question = frames.AskSlot(number, route.account_id, route.model_id, route.capacity, deadline_s, alone)
+        given = await follower.ask_plainly(number, question, frames.SlotGiven)
+        route.cluster_id = given.cluster_id
+        door = follower.doors[given.replica_id]
+        link = self._find_link(door)
+        if link is None:
+            try:
+                link = await self._connect(door)
+            except asyncio.CancelledError:
+                follower.tell(frames.Released(number))
+                raise
+        whole = HeldLink(link, door.adapter, follower, number)
+        process = self._processes.get(door.address)
+        if process is None:
+            process = self._processes[door.address] = Process()
+        return FollowedTarget(given.replica_id, whole, 1, process=process, number=number)
+
+    def _find_link(self, door: Door) -> Link | Gone | None:
+        task = self._links.get(door.address)
+        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+            return None
+        return task.result()
+
+    async def _connect(self, door: Door) -> Link | Gone:
+        """One connection for all who want it at once; another try where the last one failed."""
+        task = self._links.get(door.address)
+        if task is None or task.done():
+            connecting = Link.connect(door.address, door.secret, ignore, turn=self._large_frames)
+            task = self._links[door.address] = asyncio.create_task(connecting, name="connect to a replica")
+            task.add_done_callback(look_at)
+        try:
+            return await asyncio.shield(task)
+        except ReplicaLost as error:
+            return Gone(error)
+
+    def _forget(self, replica_id: str) -> None:
+        door = self._follower.doors.pop(replica_id, None)
+        self._follower.ended.discard(replica_id)
+        if door is not None and not door.adapter:
+            self._links.pop(door.address, None)
+            self._processes.pop(door.address, None)
+
+
+class HeldLink(ReplicaLink):
+    """A replica's connection for the holder of a slot: the end of the replica is asked for with that."""
+
+    __slots__ = ("_adapter", "_follower", "_link", "_number")
+
+    def __init__(self, link: Link | Gone, adapter: str, follower: Follower, number: int) -> None:
+        self._link = link
+        self._adapter = adapter
+        self._follower = follower
+        self._number = number
+
+    @property
+    def closed(self) -> bool:
+        """See ReplicaLink."""
+        return self._link.closed
+
+    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool) -> Exchange:
+        """See ReplicaLink."""
+        return self._link.request(fields, params, stream=stream, adapter=self._adapter)
+
+    async def find_death(self, timeout_s: float) -> Death | None:
+        """See ReplicaLink."""
+        number = self._follower.next_number()
+        question = frames.AskDeath(number, self._number, timeout_s)
+        return (await self._follower.ask_plainly(number, question, frames.DeathFound)).death
+
+
+class Gone:
+    """In place of a connection that could not be made."""
+
+    closed = True
+
+    def __init__(self, error: ReplicaLost) -> None:
+        self._error = error
+
+    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool, adapter: str = "") -> Exchange:
+        """Raises ReplicaLost."""
+        raise ReplicaLost(self._error.message)
+
+
+def ignore(status: Status) -> None:
+    """How far a replica has got is the business of the process that is followed."""
+
+
+def look_at(task: asyncio.Task[Link]) -> None:
+    """Takes note of an error that nobody may have waited for."""
+    if not task.cancelled():
+        task.exception()

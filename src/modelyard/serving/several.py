@@ -1,0 +1,62 @@
+"""A server with several gateways, while it serves: what they follow, where they pass calls on to, and their end first.
+
+Owns the sockets of both, and the secret that is shown there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+
+from modelyard.config import Settings
+from modelyard.engine.rundir import RunDir
+from modelyard.gateway.following.calls import Received
+from modelyard.gateway.following.leader import Authority, Leader
+from modelyard.gateway.server import run_beside
+from modelyard.http.exchange import App
+from modelyard.serving.from_settings import connection_limits_of, share_of_gateway
+from modelyard.serving.gateway_process import Orders
+from modelyard.serving.gateways import Gateways
+from modelyard.serving.tasks import start_task
+from modelyard.worker.processes import bind_privately
+
+
+async def run_gateways(
+    stack: AsyncExitStack,
+    settings: Settings,
+    listeners: Sequence[socket.socket],
+    authority: Authority,
+    calls: App,
+    on_start: Callable[[], None],
+) -> None:
+    """Serves until SIGINT or SIGTERM; `stack` then has the gateways finish their requests, before all else is closed.
+
+    `calls`: what answers everything but inferences. `on_start`: called once requests are accepted. Raises Unavailable.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    run_dir = await asyncio.to_thread(RunDir)
+    stack.callback(run_dir.close)
+    secret = secrets.token_hex(32)
+    followed, called = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2))
+    addresses = [str(run_dir.path / name) for name in ("follow", "calls")]
+    for listener, path in zip((followed, called), addresses, strict=True):
+        bind_privately(listener, path)
+    orders = Orders(share_of_gateway(settings), f"unix:{addresses[0]}", f"unix:{addresses[1]}", secret)
+    gateways = Gateways(listeners, orders.encode())
+    leader = Leader(authority, secret, gateways.note_serving)
+    await leader.listen(followed)
+    stack.push_async_callback(leader.close)
+    start_task(stack, leader.look_forever(), "news for gateways")
+    received = Received(calls, secret, leader.sync)
+    start_task(stack, run_beside(received, called, connection_limits_of(settings)), "calls of gateways")
+    stack.push_async_callback(gateways.close)
+    await gateways.start()
+    on_start()
+    await stopping.wait()

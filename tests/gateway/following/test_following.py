@@ -1,0 +1,377 @@
+"""Gateways and the process that they follow, over real sockets: slots, limits and records are exact, whoever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.accounts.aliases import Aliases
+from modelyard.accounts.funds import Funds
+from modelyard.accounts.keys import Authenticator
+from modelyard.accounts.quotas import Quotas
+from modelyard.accounts.rates import RateLimiter
+from modelyard.clock import SteadyClock
+from modelyard.control.routes import Target
+from modelyard.errors import DeadlineExceeded, RateLimited, TooManyAtOnce, Unavailable
+from modelyard.gateway.following import frames
+from modelyard.gateway.following.follower import Counts, Follower
+from modelyard.gateway.following.leader import Authority, Leader
+from modelyard.gateway.following.requests import FollowedAdmission, FollowedBooks
+from modelyard.gateway.following.slots import FollowedPlane, FollowedSlots
+from modelyard.gateway.metering import OwnBooks
+from modelyard.gateway.metrics import InferenceTallies
+from modelyard.records.requests import RequestRecord
+from modelyard.worker.processes import bind_privately
+from tests.clock import START
+from tests.control.control_plane import SMALL, ControlPlane
+from tests.gateway.http_client import HttpClient
+
+SECRET = "a secret"
+DEADLINE_S = 100.0
+
+
+@dataclass
+class FollowingGateway:
+    """One gateway's parts, without HTTP."""
+
+    server: Followed
+    follower: Follower
+    slots: FollowedSlots
+    plane: FollowedPlane
+    admission: FollowedAdmission
+    books: FollowedBooks
+
+    async def acquire(self, model_id: str = SMALL, *, alone: bool = False, deadline_s: float = DEADLINE_S) -> Target:
+        """A slot for a request of ada's."""
+        route = await self.plane.ensure_route(self.server.control.account, model_id)
+        acquire = self.slots.acquire_alone if alone else self.slots.acquire
+        return await acquire(route, deadline_s)
+
+    def ask(self, **how: Any) -> asyncio.Task[Target]:
+        """The same, beside the test."""
+        return asyncio.create_task(self.acquire(**how))
+
+    def release(self, target: Target) -> None:
+        """Gives a slot back."""
+        self.slots.release(self.server.route, target)
+
+    async def die(self) -> None:
+        """Breaks its connection, as the death of its process does."""
+        await self.slots.close()
+        await self.follower.close()
+
+
+class Followed:
+    """A control plane, and what it lets gateways ask."""
+
+    def __init__(self, control: ControlPlane, path: Path, per_minute: int) -> None:
+        self.control = control
+        self.path = path
+        clock = SteadyClock(control.clock)
+        self.funds = Funds(control.store, clock)
+        self.quotas = Quotas(control.store.accounts.list_with_quota)
+        self.tallies = InferenceTallies()
+        self.per_minute = per_minute
+        self.serving: list[int] = []
+        books = OwnBooks(control.store, control.journal, self.funds)
+        self.authority = Authority(
+            plane=control.plane,
+            routes=control.routes,
+            authenticator=Authenticator(control.store, control.clock),
+            limiter=RateLimiter(per_minute, control.clock),
+            funds=self.funds,
+            quotas=self.quotas,
+            aliases=Aliases(control.store.aliases),
+            books=books,
+            journal=control.journal,
+            tallies=self.tallies,
+            clock=clock,
+            server_id=control.server_id,
+        )
+        self.leader = Leader(self.authority, SECRET, self.serving.append)
+        self.gateways: list[FollowingGateway] = []
+
+    async def open(self, stack: ExitStack) -> None:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        bind_privately(listener, str(self.path))
+        await self.leader.listen(listener)
+
+    async def gateway(self) -> FollowingGateway:
+        """One more that follows."""
+        follower = Follower(Aliases(self.control.store.aliases), lambda: None)
+        await follower.connect(f"unix:{self.path}", SECRET, len(self.gateways))
+        gateway = FollowingGateway(
+            self,
+            follower,
+            FollowedSlots(follower),
+            FollowedPlane(follower),
+            FollowedAdmission(follower, Counts(follower), self.per_minute),
+            FollowedBooks(follower),
+        )
+        self.gateways.append(gateway)
+        return gateway
+
+    async def close(self) -> None:
+        for gateway in self.gateways:
+            await gateway.die()
+        await self.leader.close()
+
+    @property
+    def route(self) -> Any:
+        """Of ada's cluster."""
+        (managed,) = self.control.desired.list(self.control.account)
+        return managed.route
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """Turns the control loop until `condition` holds."""
+        await self.control.until(condition)
+
+    async def served(self, *tasks: asyncio.Task[Target]) -> list[Target]:
+        """The slots that were asked for."""
+        await self.until(lambda: all(task.done() for task in tasks))
+        return [task.result() for task in tasks]
+
+    def load(self) -> tuple[int, int]:
+        """Requests in flight and queued, as the control plane counts them."""
+        load = self.route.load()
+        return load.in_flight, load.queued
+
+
+@pytest.fixture
+async def followed(tmp_path: Path, models: Path, database: Path) -> AsyncIterator[Followed]:
+    with ExitStack() as stack:
+        async with ControlPlane(tmp_path, models, database) as control:
+            followed = Followed(control, tmp_path / "follow", per_minute=3)
+            await followed.open(stack)
+            yield followed
+            await followed.close()
+
+
+async def test_gateways_share_the_slots_of_a_replica_without_overfilling_it(followed: Followed) -> None:
+    one, other = await followed.gateway(), await followed.gateway()
+    await followed.control.up()
+    slots = next(iter(followed.route.targets.values())).slots
+    tasks = [gateway.ask() for _ in range(slots) for gateway in (one, other)]
+    await followed.until(lambda: followed.load() == (slots, slots))
+    await followed.until(lambda: sum(task.done() for task in tasks) == slots)
+    held = [(gateway, task) for task, gateway in zip(tasks, [one, other] * slots, strict=True) if task.done()]
+    assert len(held) == slots
+    for gateway, task in held:
+        gateway.release(await task)
+    await followed.until(lambda: followed.load() == (slots, 0))
+    for task, gateway in zip(tasks, [one, other] * slots, strict=True):
+        if (gateway, task) not in held:
+            gateway.release((await followed.served(task))[0])
+    await followed.until(lambda: followed.load() == (0, 0))
+
+
+async def test_a_request_goes_to_the_replica_past_the_process_that_is_followed(followed: Followed) -> None:
+    gateway = await followed.gateway()
+    (target,) = await followed.served(gateway.ask())
+    outcome = await target.link.request({"text": "hello"}, {"max_new_tokens": 2}, stream=False).run()
+    assert "hello" in str(outcome.output)
+    gateway.slots.release(followed.route, target, answered=True)
+    await followed.until(lambda: (followed.route.finished, followed.load()) == (1, (0, 0)))
+
+
+async def test_what_a_dead_gateway_held_and_waited_for_is_free_at_once(followed: Followed) -> None:
+    dead, other = await followed.gateway(), await followed.gateway()
+    await followed.control.up()
+    slots = next(iter(followed.route.targets.values())).slots
+    await followed.served(*(dead.ask() for _ in range(slots)))
+    waiting = [dead.ask() for _ in range(3)]
+    patient = other.ask()
+    await followed.until(lambda: followed.load() == (slots, 4))
+    await dead.die()
+    with pytest.raises(Unavailable):
+        await waiting[0]
+    (target,) = await followed.served(patient)
+    assert followed.load() == (1, 0)
+    other.release(target)
+    await followed.until(lambda: followed.load() == (0, 0))
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_who_has_a_replica_alone_has_it_alone_over_all_gateways(followed: Followed) -> None:
+    one, other = await followed.gateway(), await followed.gateway()
+    (first,) = await followed.served(one.ask())
+    alone = other.ask(alone=True)
+    await followed.until(lambda: followed.load() == (1, 1))
+    later = one.ask()
+    await followed.until(lambda: followed.load() == (1, 2))
+    one.release(first)
+    (held,) = await followed.served(alone)
+    assert not later.done()
+    assert followed.load() == (1, 1)
+    other.release(held)
+    (last,) = await followed.served(later)
+    one.release(last)
+    await followed.until(lambda: followed.load() == (0, 0))
+
+
+async def test_a_replica_that_is_drained_stays_until_the_last_gateway_has_let_go(followed: Followed) -> None:
+    one, other = await followed.gateway(), await followed.gateway()
+    managed = await followed.control.up(min=2, desired=2, max=2)
+    slots = next(iter(followed.route.targets.values())).slots
+    held = [(each, *await followed.served(each.ask())) for _ in range(slots) for each in (one, other)]
+    await followed.control.patch(min=1, desired=1, max=1)
+    await followed.control.settle()
+    assert followed.control.states(managed) == ["draining", "ready"]
+    (leaving,) = followed.route.leaving
+    on_it = [each for each in held if each[1].replica_id == leaving]
+    while on_it:
+        assert followed.control.states(managed) == ["draining", "ready"]
+        gateway, target = on_it.pop()
+        gateway.release(target)
+        await followed.until(lambda: followed.route.in_flight(leaving) == len(on_it))
+        await followed.control.settle()
+    await followed.until(lambda: followed.control.states(managed) == ["ready"])
+
+
+async def test_a_request_that_waits_too_long_or_leaves_gives_its_place_back(followed: Followed) -> None:
+    gateway = await followed.gateway()
+    await followed.control.put()  # and nothing boots, for nobody turns the loop
+    with pytest.raises(DeadlineExceeded):
+        await gateway.acquire(deadline_s=0.01)
+    leaving = gateway.ask()
+    async with asyncio.timeout(DEADLINE_S):
+        while followed.load() != (0, 1):
+            await asyncio.sleep(0)
+    leaving.cancel()
+    async with asyncio.timeout(DEADLINE_S):
+        while followed.load() != (0, 0):
+            await asyncio.sleep(0)
+    assert leaving.cancelled()
+
+
+async def test_a_key_has_one_minute_over_all_gateways(followed: Followed) -> None:
+    gateways = [await followed.gateway(), await followed.gateway()]
+    secret = await key_of(followed)
+    left = []
+    for number in range(3):
+        headers: dict[str, str] = {}
+        await gateways[number % 2].admission.admit(request_of(secret), headers)
+        left.append(headers["ratelimit-remaining"])
+    assert left == ["2", "1", "0"]
+    for gateway in gateways:
+        with pytest.raises(RateLimited):
+            await gateway.admission.admit(request_of(secret), {})
+
+
+async def test_an_account_has_as_many_requests_at_once_over_all_gateways(followed: Followed) -> None:
+    one, other = await followed.gateway(), await followed.gateway()
+    secret = await key_of(followed)
+    followed.control.store.accounts.set_limits(followed.control.account, max_concurrent=1)
+    followed.quotas.read()
+    await followed.leader.sync()
+    _, under_way = await one.admission.admit(request_of(secret), {})
+    with under_way:
+        with pytest.raises(TooManyAtOnce):
+            await other.admission.admit(request_of(secret), {})
+        assert followed.quotas.under_way() == 1
+    await followed.until(lambda: followed.quotas.under_way() == 0)
+    await other.admission.admit(request_of(secret), {})
+    assert followed.quotas.under_way() == 1
+    await other.die()
+    await followed.until(lambda: followed.quotas.under_way() == 0)
+
+
+async def test_what_was_set_aside_for_a_dead_gateways_request_is_free_again(followed: Followed) -> None:
+    gateway = await followed.gateway()
+    account = followed.control.account
+    followed.control.store.accounts.add_credit(account, 10**9)
+    await followed.funds.open()
+    await followed.leader.sync()
+    assert gateway.books.is_funded(account)
+    record = RequestRecord("req_1", account, SMALL, 10**9, START, None, reserved_nano=10**8, server_id="srv_ours")
+    await gateway.books.reserve(record)
+    assert followed.control.store.requests.spent_nano(account) == 10**8
+    await gateway.die()
+    await followed.control.until(lambda: followed.control.journal.unwritten > 0)
+    await followed.control.journal.flush()
+    found = followed.control.store.requests.find("req_1")
+    assert found is not None
+    assert (found.outcome, found.charged_nano) == ("lost", 0)
+    assert followed.control.store.requests.spent_nano(account) == 0
+
+
+async def test_a_stranger_is_told_nothing(followed: Followed) -> None:
+    follower = Follower(Aliases(followed.control.store.aliases), lambda: None)
+    with pytest.raises(Unavailable):
+        await follower.connect(f"unix:{followed.path}", "another secret", 0)
+    assert not follower.doors
+    await follower.close()
+
+
+async def test_a_gateway_that_asks_what_makes_no_sense_is_left(followed: Followed) -> None:
+    gateway = await followed.gateway()
+    gateway.follower.tell(frames.Follow(SECRET, 0))
+    with pytest.raises(Unavailable):
+        await gateway.follower.ask_plainly(1, frames.AskKey(1, None, None), frames.KeyFound)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_counts_return_to_zero_whatever_gateways_do(followed: Followed, seed: int) -> None:
+    chance = random.Random(seed)
+    gateways = [await followed.gateway() for _ in range(3)]
+    await followed.control.up()
+    slots = next(iter(followed.route.targets.values())).slots
+    asked: list[tuple[FollowingGateway, asyncio.Task[Target]]] = []
+    for _ in range(150):
+        match chance.choice(["ask", "ask", "ask", "alone", "release", "release", "cancel", "die", "turn"]):
+            case "ask" | "alone" as how:
+                gateway = chance.choice(gateways)
+                asked.append((gateway, gateway.ask(alone=how == "alone")))
+            case "release":
+                done = [each for each in asked if each[1].done() and not each[1].cancelled()]
+                if done:
+                    gateway, task = chance.choice(done)
+                    asked.remove((gateway, task))
+                    gateway.release(task.result())
+            case "cancel":
+                if asked:
+                    gateway, task = chance.choice(asked)
+                    if not task.done():
+                        task.cancel()
+                        asked.remove((gateway, task))
+            case "die":
+                gateway = chance.choice(gateways)
+                gateways[gateways.index(gateway)] = await followed.gateway()
+                lost = [each for each in asked if each[0] is gateway]
+                asked = [each for each in asked if each[0] is not gateway]
+                await gateway.die()
+                await asyncio.gather(*(task for _, task in lost), return_exceptions=True)
+            case _:
+                followed.control.step()
+                await asyncio.sleep(0)
+        assert followed.load()[0] <= slots
+    while asked:
+        done = [each for each in asked if each[1].done()]
+        for gateway, task in done:
+            gateway.release(task.result())
+        asked = [each for each in asked if each not in done]
+        await asyncio.sleep(0)
+    await followed.until(lambda: followed.load() == (0, 0))
+    process = next(iter(followed.route.targets.values())).process
+    assert (process.in_flight, process.alone) == (0, False)
+
+
+async def key_of(followed: Followed) -> str:
+    """A new key of ada's."""
+    from modelyard.accounts.administration import Administration
+
+    administration = Administration(followed.control.store, followed.control.clock)
+    return administration.create_key("laptop", "ada").secret
+
+
+def request_of(secret: str) -> Any:
+    """A request with this key."""
+    return HttpClient({}, key=secret).http
