@@ -183,6 +183,17 @@ def test_seeded_rows_draw_what_each_draws_alone(name: str) -> None:
     check_same(model, prompts, loop.texts, expected)
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama", "bloom, distances", "mixtral, experts"])
+def test_rows_that_are_padded_in_turns_get_what_each_gets_alone(name: str) -> None:
+    model = build(name)
+    prompts = some_prompts(*range(5, 17))
+    loop = Loop(rows_of(model))
+    loop.read(dict(enumerate(prompts)), 64)
+    loop.finish()  # of these steps, every other one is padded
+    assert loop.most_at_once == len(prompts)
+    check_same(model, prompts, loop.texts, [alone(model, prompt, do_sample=False) for prompt in prompts])
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_what_another_row_began_with_is_not_read_again(name: str) -> None:
     model = build(name)

@@ -5,7 +5,6 @@ makes for itself, so that every row gets what it would get alone.
 from __future__ import annotations
 
 import copy
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,6 +16,7 @@ from transformers.generation import logits_process as library
 from transformers.generation.configuration_utils import GenerationMode
 
 from modelyard.tasks.token_model import TokenScore
+from modelyard.worker.runtimes.draws import draw_tokens, without_sorting
 from modelyard.worker.runtimes.generation_settings import UNSET_LENGTHS, new_token_limit, new_token_minimum
 from modelyard.worker.runtimes.grammars import GrammarProcessor
 from modelyard.worker.runtimes.stepping import MinimumLengths, occurrence_penalties
@@ -102,7 +102,7 @@ class ChoicePlan:
             logits_processor=LogitsProcessorList(own),
             device=prompt.device,
         )
-        return processors
+        return without_sorting(processors)
 
 
 def plan_choice(
@@ -144,13 +144,13 @@ class PromptChoice:
         self.processors = plan.processors(ids) if plan.shared is None else plan.shared
         self._ids = torch.tensor([list(ids)] * plan.sequences, device=plan.model.device)
         self._generator: torch.Generator | None = None
-        if plan.config.do_sample:
-            # Every request seeds: replicas forked from one process would otherwise all draw the same numbers.
+        if plan.config.do_sample and plan.seed is not None:
             self._generator = torch.Generator(plan.model.device)
-            self._generator.manual_seed(secrets.randbits(63) if plan.seed is None else plan.seed)
+            self._generator.manual_seed(plan.seed)
         self._form: GrammarProcessor | None = None
         """What the only row is held to, where nothing else changes which token is the likeliest."""
-        if self._generator is None and len(self.processors) == 1 and isinstance(self.processors[0], GrammarProcessor):
+        is_greedy = not plan.config.do_sample
+        if is_greedy and len(self.processors) == 1 and isinstance(self.processors[0], GrammarProcessor):
             self._form = self.processors[0]
 
     def takes(self, token: int) -> bool:
@@ -170,8 +170,10 @@ class PromptChoice:
 
     def take(self, places: Sequence[int], scores: torch.Tensor) -> list[int]:
         """One token for each of the rows `places`, by their processed scores."""
-        if self._generator is None:
+        if not self.plan.config.do_sample:
             tokens = scores.argmax(dim=-1)
+        elif self._generator is None:
+            tokens = draw_tokens(scores)
         else:
             shares = scores.new_ones(self.plan.sequences, scores.shape[1])
             shares[list(places)] = torch.nn.functional.softmax(scores, dim=-1)

@@ -30,6 +30,7 @@ from modelyard.worker.runtimes.kept_prefixes import (
     count_common,
 )
 from modelyard.worker.runtimes.row_cache import GROWTH, RowCache
+from modelyard.worker.runtimes.step_padding import StepPadding
 from modelyard.worker.runtimes.token_choice import (
     ChoicePlan,
     Choosing,
@@ -136,6 +137,7 @@ class TokenRows:
         self._reading: list[RowBatch] = []
         accepted = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in accepted
+        self._padding = StepPadding(model)
         self._settings: dict[str, Any] = {"use_cache": True, "return_dict": True}
         if "logits_to_keep" in accepted:
             self._settings["logits_to_keep"] = 1
@@ -362,7 +364,10 @@ class TokenRows:
         device = self._model.device
         given = {name: value if value is None else value.to(device) for name, value in given.items()}
         with beside_rows([row.lora for row in batch.rows], columns):
-            outputs = self._model(**given, past_key_values=cache, **self._settings)
+            outputs = self._padding.run(
+                len(ids) if columns == 1 else 0,
+                lambda: self._model(**given, past_key_values=cache, **self._settings),
+            )
         cache.advance(columns, new)
         for row, more in zip(batch.rows, new, strict=True):
             row.read += more
