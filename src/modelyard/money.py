@@ -15,6 +15,8 @@ NANO = 10**9
 PICO = 10**12
 US = 10**6
 """Microseconds in a second."""
+AMOUNT_UNIT = GIB * US * (PICO // NANO)
+"""How many bytes × microseconds × 10^-12 dollars per GB and second make a billionth of a dollar."""
 
 
 @lru_cache
@@ -31,7 +33,7 @@ def pico_per_gb_s(usd_per_gb_s: float) -> int:
 
 def amount_nano(memory_bytes: int, took_us: int, pico: int) -> int:
     """What `memory_bytes` cost for so many microseconds at `pico` per GB and second, rounded half up."""
-    return half_up(memory_bytes * took_us * pico, GIB * US * (PICO // NANO))
+    return half_up(memory_bytes * took_us * pico, AMOUNT_UNIT)
 
 
 def half_up(numerator: int, denominator: int) -> int:

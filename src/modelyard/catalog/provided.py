@@ -98,9 +98,9 @@ class Provided:
             return known or ClosedModel(provider, rest)
         return None
 
-    def takes_long_names(self, name: str) -> bool:
-        """Whether an organisation is a provider, whose models' names may have slashes."""
-        return name in self._providers
+    def has_provider(self, model_id: str) -> bool:
+        """Whether an id begins with a provider's name."""
+        return model_id.partition("/")[0] in self._providers
 
     def listings(self, now: datetime) -> list[Listing]:
         """The known models as the catalogue lists them."""

@@ -89,6 +89,10 @@ class InferencePlane(ABC):
         """
 
     @abstractmethod
+    def find_route(self, account_id: str, model_id: str) -> Route | None:
+        """What `ensure_route` finds without making anything; None: ask that."""
+
+    @abstractmethod
     async def get_route(self, account_id: str, model_id: str) -> Route:
         """The same for a cluster that runs or is about to. Raises UnknownCluster when there is none, or it has stopped.
 
@@ -199,8 +203,8 @@ class Plane(InferencePlane):
         return self._revived(await self._clusters.ensure(account_id, model_id, capacity))
 
     def find_route(self, account_id: str, model_id: str) -> Route | None:
-        """What `ensure_route` finds without making anything; None: ask that."""
-        managed = self._clusters.find(account_id, model_id)
+        """See InferencePlane."""
+        managed = self._desired.find(account_id, model_id)
         return None if managed is None else self._revived(managed)
 
     async def get_route(self, account_id: str, model_id: str) -> Route:

@@ -35,7 +35,11 @@ class Process:
 
     def is_open_to(self, route: Route) -> bool:
         """Whether a request of that route may go there: none has it to itself, or waits for that in another route."""
-        return not self.alone and not any(each.waiting_alone for each in self.routes.values() if each is not route)
+        if self.alone:
+            return False
+        return len(self.routes) <= 1 or not any(
+            each.waiting_alone for each in self.routes.values() if each is not route
+        )
 
 
 @dataclass(eq=False, slots=True)
@@ -215,8 +219,10 @@ class Routes(Slots):
         if target.replica_id in route.leaving and target.in_flight == 0:
             route.leaving.pop(target.replica_id)
             self._on_demand(route.cluster_id)  # a drained replica can be stopped
-        if route.waiting or route.waiting_alone or len(target.process.routes) > 1:
+        if len(target.process.routes) > 1 or route.waiting_alone:
             self._serve_queues(route, [target.process])
+        elif route.waiting:  # nobody else has waited for this place
+            self._serve_queue(route)
         return waits
 
     def lose(self, route: Route, target: Target) -> None:

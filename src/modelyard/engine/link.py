@@ -43,14 +43,7 @@ from modelyard.protocol import (
     weight_of,
 )
 from modelyard.records.deaths import Death
-from modelyard.wire import (
-    MAX_ANSWER_BYTES,
-    MAX_GREETING_BYTES,
-    BrokenStream,
-    EndedInFrame,
-    FrameConnection,
-    Unsendable,
-)
+from modelyard.wire import MAX_ANSWER_BYTES, MAX_GREETING_BYTES, BrokenStream, EndedInFrame, FrameConnection, Unsendable
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +115,8 @@ class Exchange:
                 if on_piece is not None:
                     await on_piece(piece)
         finally:
-            self.cancel()
+            if not self.finished:
+                self.cancel()
         assert self.outcome is not None  # noqa: S101 - the pieces have ended
         return self.outcome
 
@@ -137,7 +131,9 @@ class Exchange:
 
     async def _next_piece(self) -> str | None:
         """The same; None after the last one."""
-        frame = None if self.finished else await self._next()
+        if not (self._frames or self.finished):
+            await self._next_frame()
+        frame = None if self.finished else self._frames.popleft()
         if isinstance(frame, Chunk):
             if frame.prompt_tokens is not None:
                 self.prompt_tokens = frame.prompt_tokens
@@ -164,7 +160,9 @@ class Exchange:
     async def wait_finished(self) -> None:
         """Returns when the replica has ended the request, whatever came of it, or is gone. For who has cancelled it."""
         while not self.finished:
-            self.finished = not isinstance(await self._next(), Chunk)
+            if not self._frames:
+                await self._next_frame()
+            self.finished = not isinstance(self._frames.popleft(), Chunk)
 
     def feed(self, frame: Chunk | Done | Failure | None) -> None:
         """Hands over a frame that arrived; None: the connection is gone. Raises BrokenStream when more pieces have come
@@ -184,12 +182,10 @@ class Exchange:
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 
-    async def _next(self) -> Chunk | Done | Failure | None:
-        """The next frame. For one task at a time."""
-        if not self._frames:
-            self._arrived = asyncio.get_running_loop().create_future()
-            await self._arrived
-        return self._frames.popleft()
+    def _next_frame(self) -> asyncio.Future[None]:
+        """Done when the next frame is here. For one task at a time."""
+        self._arrived = asyncio.get_running_loop().create_future()
+        return self._arrived
 
 
 class ReplicaLink(ABC):

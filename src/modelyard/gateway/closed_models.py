@@ -68,6 +68,8 @@ class ClosedModels:
         Raises ProviderKeyRefused where there is no key to ask with, InvalidRequest.
         """
         key = key_of(http)
+        if not self._provided.has_provider(model_id):
+            return None
         source = word_of(http.query, "source")
         model = self._provided.find(model_id, source, has_key=key is not None)
         if model is None:

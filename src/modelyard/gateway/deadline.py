@@ -66,10 +66,12 @@ class Deadline:
     The client is told in that moment, by a task of its own: the body may have to wait for its replica to let go.
     """
 
+    __slots__ = ("_on_over", "_replica_at", "_telling", "_timeout_s", "_timer", "_usual", "_worker", "began")
+
     def __init__(self, usual: Deadlines, on_over: OnOver) -> None:
         """The time begins now. `on_over`: tells the client."""
         self._usual = usual
-        self._began = time.monotonic()
+        self.began = time.monotonic()
         self._timeout_s = usual.timeout_s
         self._on_over = on_over
         self._timer: asyncio.TimerHandle | None = None
@@ -80,7 +82,7 @@ class Deadline:
     @property
     def ends_at(self) -> float:
         """In monotonic seconds."""
-        return self._began + self._timeout_s
+        return self.began + self._timeout_s
 
     def shorten(self, timeout_s: float | None) -> None:
         """At most so long in all; None: as long as before."""
@@ -107,8 +109,8 @@ class Deadline:
 
     def _error(self) -> DeadlineExceeded:
         now = time.monotonic()
-        waited_s = (self._replica_at or now) - self._began
-        worked_s = now - self._began - waited_s
+        waited_s = (self._replica_at or now) - self.began
+        worked_s = now - self.began - waited_s
         return DeadlineExceeded(
             f"The request was not done within the {self._timeout_s:g} s it may take: {waited_s:.1f} s passed before a "
             f"replica had it, {worked_s:.1f} s since.",

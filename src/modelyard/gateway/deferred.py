@@ -79,6 +79,8 @@ class Deferred(str):
 
 async def decode_body(raw: bytes | bytearray) -> dict[str, Any]:
     """`tasks.body.decode_object`, with large strings deferred. Raises MalformedBody, BodyTooLarge."""
+    if len(raw) <= json_limits.MAX_ELEMENTS:  # of most requests
+        return decode_object(raw)
     if len(raw) <= SMALL_BYTES:
         return await decode_off_loop(bytes(raw))
     lifted: list[Deferred] = []

@@ -32,7 +32,7 @@ from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.base import Payload, Surface, UnifiedBody
 from modelyard.http.exchange import JSON, ClientLeft, HttpExchange
 from modelyard.media.fetch import Fetcher
-from modelyard.protocol import Outcome, Thought
+from modelyard.protocol import Outcome, Thought, Usage
 from modelyard.records.accounts import Key
 from modelyard.records.aliases import Alias
 from modelyard.records.models import ModelCard, check_model_id
@@ -82,83 +82,82 @@ class Inferences:
         self._deadlines = Deadlines(timeout_s)
 
     async def serve(self, http: HttpExchange, surface: Surface, model_id: str | None = None) -> None:
-        """Answers one request of a surface, whatever becomes of it. `model_id`: what its path names, if it does.
-
-        Until the end of the answer it is one of its account's requests under way.
-        """
-        headers = {"x-request-id": new_request_id()}
-        begun, asked_model, usage, status = time.monotonic(), "", None, CLIENT_LEFT
-        asked: Any = None
-        status_of = surface.error_shape.status_of
-
-        async def refuse(error: BaseException) -> None:
-            if not http.started:
-                payload = surface.error(error, headers["x-request-id"], asked)
-                await http.send_json(status_of(error), payload, {**headers, **problem.headers_of(error)})
-            elif http.streaming and (last := surface.stream_error(error, headers["x-request-id"], asked)):
-                http.streaming = False
-                await http.send_chunk(last)
-                await http.end_stream()
-            # Else returning without ending what has begun breaks the connection: what is wanted.
-
-        deadline = self._deadlines.begin(refuse)
+        """Answers one request of a surface, whatever becomes of it. `model_id`: what its path names, if it does."""
+        client = ClientRequest(http, surface)
+        deadline = self._deadlines.begin(client.refuse)
+        usage, status = None, CLIENT_LEFT
         self._slow_readers.add(http)
         try:
-            key, under_way = await self._admission.admit(http, headers)
+            key, under_way = await self._admission.admit(http, client.headers)
             with under_way, self._memory.of(key.account_id) as share:
                 http.grow = share.grow
                 async with deadline:
-                    read = await self._read(http, surface, model_id, key, deadline)
-                    names = names_of(read)
-                    for name in names:
-                        try:
-                            request = await self._read_for(http, surface, read, name, key, headers, deadline)
-                            asked_model, asked = request.card.model_id, request.asked
-                            usage = (await self._answer(http, surface, request, headers)).usage
-                            break
-                        except FALLS_BACK as error:
-                            if http.started or name == names[-1] or isinstance(error, InputTooLarge):
-                                raise
-                            headers["x-request-id"] = new_request_id()  # of each try there is a record
+                    usage = await self._serve_admitted(client, deadline, key, model_id)
                     status = 200
         except ClientLeft:
             return
         except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
-            status = status_of(error)
-            problem.note(error, headers["x-request-id"])
-            await refuse(error)
+            status = surface.error_shape.status_of(error)
+            problem.note(error, client.headers["x-request-id"])
+            await client.refuse(error)
         finally:
             self._slow_readers.remove(http)
-            self._tallies.note(surface.name, asked_model, status, time.monotonic() - begun, usage)
+            self._tallies.note(surface.name, client.asked_model, status, time.monotonic() - deadline.began, usage)
 
     async def run(self, request: ModelRequest, on_piece: OnPiece | None = None) -> Outcome:
         """Runs one inference that was read and checked; what it took is metered however it ends.
 
         Cancelling it cancels the work. Raises PaymentRequired, and what the destination raises.
         """
-        async with self._metering.request(request.id, request.key, request.card.model_id, request.cost) as metered:
+        metered = self._metering.request(request.id, request.key, request.card.model_id, request.cost)
+        if metered.reserves:
+            await metered.reserve()
+        with metered:
             return await self._destination.run(request, on_piece, metered.spent)
+
+    async def _serve_admitted(self, client: ClientRequest, deadline: Deadline, key: Key, model_id: str | None) -> Usage:
+        """Answers a request; what it took. Raises what becomes an answer."""
+        read = await self._read(client, deadline, key, model_id)
+        client.is_read = True
+        if read.models is None:
+            return await self._ask(client, deadline, key, read, read.model_id)
+        return await self._ask_in_turn(client, deadline, key, read)
+
+    async def _ask_in_turn(self, client: ClientRequest, deadline: Deadline, key: Key, read: UnifiedBody) -> Usage:
+        """The models that a request names, until one answers. Raises what the last one of them did."""
+        names = names_of(read)
+        for name in names[:-1]:
+            try:
+                return await self._ask(client, deadline, key, read, name)
+            except FALLS_BACK as error:
+                if client.http.started or isinstance(error, InputTooLarge):
+                    raise
+                client.headers["x-request-id"] = new_request_id()  # of each try there is a record
+        return await self._ask(client, deadline, key, read, names[-1])
+
+    async def _ask(self, client: ClientRequest, deadline: Deadline, key: Key, read: UnifiedBody, name: str) -> Usage:
+        """Has the model called `name` answer; what it took."""
+        request = await self._read_for(client, deadline, key, read, name)
+        client.asked_model, client.asked = request.card.model_id, request.asked
+        with client.http.until_client_leaves():
+            return await (self._stream if request.inference.stream else self._answer)(client, request)
 
     # --- before it runs ---
 
-    async def _read(
-        self, http: HttpExchange, surface: Surface, model_id: str | None, key: Key, deadline: Deadline
-    ) -> UnifiedBody:
+    async def _read(self, client: ClientRequest, deadline: Deadline, key: Key, model_id: str | None) -> UnifiedBody:
         """The request as its surface reads it. Raises InvalidRequest, ClientLeft."""
-        deadline.shorten(find_timeout_s(http))
-        read = await surface.recall(await surface.read(http, model_id), key.account_id, http)
-        deadline.shorten(find_body_timeout_s(read.body))
+        http, surface = client.http, client.surface
+        if (timeout_s := find_timeout_s(http)) is not None:
+            deadline.shorten(timeout_s)
+        read = await surface.read(http, model_id)
+        if surface.recalls:
+            read = await surface.recall(read, key.account_id, http)
+        if (timeout_s := find_body_timeout_s(read.body)) is not None:
+            deadline.shorten(timeout_s)
         return read
 
     async def _read_for(
-        self,
-        http: HttpExchange,
-        surface: Surface,
-        read: UnifiedBody,
-        name: str,
-        key: Key,
-        headers: dict[str, str],
-        deadline: Deadline,
+        self, client: ClientRequest, deadline: Deadline, key: Key, read: UnifiedBody, name: str
     ) -> ModelRequest:
         """What the request asks of the model called `name`. Where there are several, the `inference-model` header says
         which answers.
@@ -166,7 +165,7 @@ class Inferences:
         Raises UnknownModel, UnknownCluster, ModelRefused, InvalidRequest, ClientLeft, ProviderKeyRefused.
         """
         route: Route | None = None
-        account_id, makes_cluster = key.account_id, surface.makes_clusters
+        http, surface, headers, account_id = client.http, client.surface, client.headers, key.account_id
         alias = self._aliases.find(account_id, name)
         name = name if alias is None else alias.model_id
         closed = self._closed_models.find(http, name, surface.asks)
@@ -174,7 +173,8 @@ class Inferences:
             card, task = closed.card, closed.task
         else:
             model_id = check_model_id(name)
-            route = None if makes_cluster else await self._plane.get_route(account_id, model_id)
+            if not surface.makes_clusters:
+                route = await self._plane.get_route(account_id, model_id)
             card = self._plane.find_model(account_id, model_id) or await self._plane.get_model(account_id, model_id)
             task = get_served_task(card)
         if alias is not None:
@@ -182,7 +182,9 @@ class Inferences:
         if read.models is not None:
             headers["inference-model"] = card.model_id
         body = surface.fields(read, task)
-        inference = await self._read_fields(http, task, body)
+        inference = bodies.read(task, body)
+        if needs_resolving(inference.fields):
+            inference = await self._resolve(http, task, inference)
         return ModelRequest(
             id=headers["x-request-id"],
             key=key,
@@ -198,20 +200,26 @@ class Inferences:
             provider_key=None if closed is None else closed.key,
         )
 
-    async def _read_fields(self, http: HttpExchange, task: Task, body: Mapping[str, Any]) -> Inference:
-        """The body as its task reads it, media fetched. Raises InvalidRequest, ClientLeft."""
-        inference = bodies.read(task, body)
-        if needs_resolving(inference.fields):
-            with http.until_client_leaves():
-                fields = await resolve(inference.fields, task.media, self._fetcher, http.grow)
-            inference = replace(inference, fields=fields)
-        return inference
+    async def _resolve(self, http: HttpExchange, task: Task, inference: Inference) -> Inference:
+        """An inference with its media fetched. Raises InvalidRequest, ClientLeft."""
+        with http.until_client_leaves():
+            fields = await resolve(inference.fields, task.media, self._fetcher, http.grow)
+        return replace(inference, fields=fields)
 
     # --- while it runs, and after ---
 
-    async def _answer(
-        self, http: HttpExchange, surface: Surface, request: ModelRequest, headers: Mapping[str, str]
-    ) -> Outcome:
+    async def _answer(self, client: ClientRequest, request: ModelRequest) -> Usage:
+        """Sends the whole answer; what it took."""
+        outcome = await self.run(request)
+        request.deadline.stop()
+        payload = await client.surface.answer(client.http, request, outcome)
+        await client.send_whole(payload, meter_headers(request.cost, outcome.usage))
+        return outcome.usage
+
+    async def _stream(self, client: ClientRequest, request: ModelRequest) -> Usage:
+        """Sends the pieces of an answer as they are made; what it took."""
+        http, surface = client.http, client.surface
+
         async def send_piece(text: str) -> None:
             if not isinstance(text, Thought):
                 await send(surface.piece(request, text))
@@ -220,40 +228,64 @@ class Inferences:
 
         async def send(data: bytes) -> None:
             if not http.started:
-                await http.start_stream(surface.stream_type, {**headers, **meter_headers(request.cost, NOTHING)})
+                await http.start_stream(surface.stream_type, {**client.headers, **meter_headers(request.cost, NOTHING)})
                 data = surface.opening(request) + data
             if data:
                 await http.send_chunk(data)
 
-        streams = request.inference.stream
-        with http.until_client_leaves():
-            outcome = await self.run(request, send_piece if streams else None)
-            request.deadline.stop()
-            payload = await surface.answer(http, request, outcome)
-            if streams:
-                await send(payload.data)
-                await http.end_stream()
-            else:
-                await send_whole(http, payload, {**headers, **meter_headers(request.cost, outcome.usage)})
-        return outcome
+        outcome = await self.run(request, send_piece)
+        request.deadline.stop()
+        payload = await surface.answer(http, request, outcome)
+        await send(payload.data)
+        await http.end_stream()
+        return outcome.usage
+
+
+class ClientRequest:
+    """One request as its client knows it: its exchange, its surface and the headers of its answer. `asked_model`,
+    `asked`: the id of the model that it asks, and what its surface wants to know again of it (see UnifiedBody), once
+    they are known. `is_read`: what is wrong from now on is wrong with fields of the unified body."""
+
+    __slots__ = ("asked", "asked_model", "headers", "http", "is_read", "surface")
+
+    def __init__(self, http: HttpExchange, surface: Surface) -> None:
+        self.http = http
+        self.surface = surface
+        self.headers = {"x-request-id": new_request_id()}
+        self.is_read = False
+        self.asked_model = ""
+        self.asked: Any = None
+
+    async def refuse(self, error: BaseException) -> None:
+        """Tells the client of an error, as far as its answer has got."""
+        http, surface, headers = self.http, self.surface, self.headers
+        if self.is_read:
+            error = surface.rename(error, self.asked)
+        if not http.started:
+            payload = surface.error(error, headers["x-request-id"], self.asked)
+            status = surface.error_shape.status_of(error)
+            await http.send_json(status, payload, {**headers, **problem.headers_of(error)})
+        elif http.streaming and (last := surface.stream_error(error, headers["x-request-id"], self.asked)):
+            http.streaming = False
+            await http.send_chunk(last)
+            await http.end_stream()
+        # Else returning without ending what has begun breaks the connection: what is wanted.
+
+    async def send_whole(self, payload: Payload, more: Mapping[str, str]) -> None:
+        """Sends an answer in one piece. `more`: headers beside those that are known."""
+        headers = {**self.headers, **more}
+        if payload.content_type is JSON:
+            await self.http.send_json(200, payload.data, headers)
+        else:
+            await self.http.send_bytes(payload.content_type, payload.data, headers)
 
 
 def names_of(read: UnifiedBody) -> list[str]:
     """The models to ask, in this order, until one answers. Raises InvalidRequest."""
-    if read.models is None:
-        return [read.model_id]
     names = read.models
     if not isinstance(names, list) or len(names) > MOST_MODELS or not all(isinstance(each, str) for each in names):
         raise InvalidRequest(field="models", got=names, accepted=f"a list of up to {MOST_MODELS} of org/name")
     return list(dict.fromkeys([read.model_id, *names]))
-
-
-async def send_whole(http: HttpExchange, payload: Payload, headers: Mapping[str, str]) -> None:
-    """Sends an answer in one piece."""
-    if payload.content_type is JSON:
-        await http.send_json(200, payload.data, headers)
-    else:
-        await http.send_bytes(payload.content_type, payload.data, headers)
 
 
 def get_served_task(card: ModelCard) -> Task:

@@ -51,7 +51,10 @@ def find_media(value: Any, kind: Kind | None = None) -> Iterator[Found]:
 
 def needs_resolving(fields: dict[str, Any]) -> bool:
     """Whether there is media, or text that was deferred as if it were."""
-    if all(type(value) is str for value in fields.values()):  # of most requests
+    for value in fields.values():
+        if type(value) is not str:
+            break
+    else:  # of most requests
         return False
     return next(find_media(fields), None) is not None or has_deferred(fields)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from modelyard.accounts.funds import Funds
 from modelyard.accounts.limits import check_funds
@@ -87,12 +87,18 @@ class Metering:
         self.server_id = server_id
 
     def request(self, request_id: str, key: Key, model_id: str, cost: Cost) -> MeteredRequest:
-        """A context for the run of one request; what it took is settled at its end."""
+        """What one request takes: where it `reserves`, that is awaited first. A context for its run, at whose end what
+        it took is settled."""
         return MeteredRequest(self, request_id, key, model_id, cost)
 
 
 class MeteredRequest:
-    """See `Metering.request`. Entering it raises PaymentRequired."""
+    """See `Metering.request`. `reserves`: something has to be set aside before it runs."""
+
+    __slots__ = (
+        "_began_at", "_cost", "_id", "_instance_id", "_is_billed", "_key", "_metering", "_model_id", "_reserved_nano",
+        "_usage", "reserves",
+    )  # fmt: skip
 
     def __init__(self, metering: Metering, request_id: str, key: Key, model_id: str, cost: Cost) -> None:
         self._metering = metering
@@ -101,6 +107,7 @@ class MeteredRequest:
         self._model_id = model_id
         self._cost = cost
         self._is_billed = cost.is_billed(bills_requests=metering.bills_requests)
+        self.reserves = self._is_billed and metering.books.is_funded(key.account_id)
         self._began_at = metering.clock.now()
         self._reserved_nano = 0
         self._instance_id: str | None = None
@@ -110,24 +117,26 @@ class MeteredRequest:
         """Takes what a try came to; of several tries the last one counts."""
         self._instance_id, self._usage = instance_id, usage
 
-    async def __aenter__(self) -> Self:
+    async def reserve(self) -> None:
+        """Sets aside what it may come to. Raises PaymentRequired."""
         metering = self._metering
-        if self._is_billed and metering.books.is_funded(self._key.account_id):
-            self._reserved_nano = self._cost.reserve_nano(metering.reserve_us)
-            # To its end even when the client leaves, or nobody would settle it.
-            reserving = asyncio.ensure_future(metering.books.reserve(self._record()))
-            try:
-                await asyncio.shield(reserving)
-            except asyncio.CancelledError:
-                reserving.add_done_callback(self._abandon)
-                raise
-        return self
+        self._reserved_nano = self._cost.reserve_nano(metering.reserve_us)
+        # To its end even when the client leaves, or nobody would settle it.
+        reserving = asyncio.ensure_future(metering.books.reserve(self._record()))
+        try:
+            await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            reserving.add_done_callback(self._abandon)
+            raise
 
-    async def __aexit__(
+    def __enter__(self) -> None:
+        """It runs from now on."""
+
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._instance_id is not None or self._reserved_nano:
-            self._settle(outcome_of(error))
+            self._settle("answered" if error is None else outcome_of(error))
 
     def _abandon(self, reserving: asyncio.Future[None]) -> None:
         if not reserving.cancelled() and reserving.exception() is None:
@@ -162,11 +171,9 @@ class MeteredRequest:
         )
 
 
-def outcome_of(error: BaseException | None) -> str:
-    """How a request ended, in one word."""
+def outcome_of(error: BaseException) -> str:
+    """How a request ended that was not answered, in one word."""
     match error:
-        case None:
-            return "answered"
         case asyncio.CancelledError() | ClientLeft():
             return "cancelled"
         case ReplicaLost():

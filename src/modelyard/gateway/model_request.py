@@ -20,13 +20,10 @@ from modelyard.tasks.base import Task
 from modelyard.tasks.body import Inference
 
 
-class Reading:
+class Reading(msgspec.Struct):
     """What is known of a request's prompt while it runs. `tokens`: None until its first piece, where that tells it."""
 
-    __slots__ = ("tokens",)
-
-    def __init__(self) -> None:
-        self.tokens: int | None = None
+    tokens: int | None = None
 
 
 class ModelRequest(msgspec.Struct, frozen=True):

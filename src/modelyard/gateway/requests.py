@@ -14,7 +14,7 @@ _chance = random.Random(secrets.randbits(256))  # noqa: S311 - names are no secr
 def new_request_id() -> str:
     """Names one request in headers and logs. Begins with the time, as UUIDs of version 7 do: neighbours in time are
     neighbours in the database's index, which otherwise writes a page for each request."""
-    return f"req_{time.time_ns() // 1_000_000:012x}{_chance.getrandbits(48):012x}"
+    return "req_" + (time.time_ns() // 1_000_000 << 48 | _chance.getrandbits(48)).to_bytes(12).hex()
 
 
 def model_name_of(request: Request) -> str:

@@ -110,6 +110,14 @@ class Connection(HttpToolsProtocol, HeldConnection):
         if self._on_left is not None:
             self._on_left()
 
+    def take_body(self, most_bytes: int) -> bytes | None:
+        cycle = self._answering
+        if cycle is None or cycle.more_body or cycle.disconnected or len(cycle.body) > most_bytes:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.message_event.clear()
+        return body
+
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """As uvicorn's cycle does it in two writes, each of which costs as much as making the answer."""
         head = head_of(status, self._all.encode_usual(self.server_state.default_headers), headers)

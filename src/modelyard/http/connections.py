@@ -58,6 +58,10 @@ class HeldConnection(ABC):
         """Calls `on_left` soon after the client of the request that is being answered has left; None: no longer."""
 
     @abstractmethod
+    def take_body(self, most_bytes: int) -> bytes | None:
+        """The body of the request that is being answered, where all of it is here, in at most so many bytes; once."""
+
+    @abstractmethod
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Sends the whole answer of the request that is being answered, in one write. Raises ValueError for headers
         that cannot be sent."""

@@ -92,6 +92,10 @@ class HttpExchange:
 
     async def body(self, limit_bytes: int) -> bytes | bytearray:
         """The whole body. Raises BodyTooLarge, ClientLeft, and what `grow` raises."""
+        if self._connection is not None and (here := self._connection.take_body(UNCOUNTED_BYTES)) is not None:
+            if len(here) > limit_bytes:
+                raise too_large(len(here), limit_bytes)
+            return here
         growth = await self._begin(limit_bytes)
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body"):

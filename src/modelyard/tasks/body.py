@@ -69,7 +69,8 @@ def decode_object(raw: bytes | bytearray, max_bytes: int = json_limits.MAX_BYTES
 
 def read(task: Task, body: Mapping[str, Any]) -> Inference:
     """Checks a decoded request body against `task`. Raises InvalidRequest naming the field."""
-    stream, as_json = flag(body, "stream", default=False), flag(body, "json", default=True)
+    stream = "stream" in body and flag(body, "stream", default=False)
+    as_json = "json" not in body or flag(body, "json", default=True)
     if not task.streams and not (task.makes and as_json):
         stream = False  # the answer of such a task is one piece, whichever way it is sent
     fields = spread(task, body)
@@ -83,7 +84,7 @@ def read(task: Task, body: Mapping[str, Any]) -> Inference:
     convert(task.params, params, "params")
     return Inference(
         task=task.id,
-        fields={name: value for name, value in fields.items() if name in known},
+        fields=fields if known.issuperset(fields) else {name: fields[name] for name in fields if name in known},
         params=dict(params),
         stream=stream,
         json=as_json,
@@ -118,17 +119,18 @@ def spread(task: Task, body: Mapping[str, Any]) -> dict[str, Any]:
         if alias in fields:
             fields.setdefault(name, fields.pop(alias))
             fields.pop(alias, None)
-    fields = {name: value for name, value in fields.items() if value is not None}
+    if None in fields.values():
+        fields = {name: value for name, value in fields.items() if value is not None}
     if task.prepare is not None:
         fields = task.prepare(fields)
     if task.media is not None and "media" not in fields and (media := find_media(fields)) is not None:
         fields["media"] = media
     known = fields_known_to(task.inputs)
-    for name, value in fields.items():
-        if name not in known:
-            raise InvalidRequest(
-                field=name, got=value, accepted=f"no such field; {task.id} takes {describe_fields(task.inputs)}"
-            )
+    if not known.issuperset(fields):
+        name = next(name for name in fields if name not in known)
+        raise InvalidRequest(
+            field=name, got=fields[name], accepted=f"no such field; {task.id} takes {describe_fields(task.inputs)}"
+        )
     return fields
 
 

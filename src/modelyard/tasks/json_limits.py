@@ -28,7 +28,7 @@ def check(raw: bytes | bytearray, max_bytes: int = MAX_BYTES) -> None:
     """Raises BodyTooLarge for JSON with more elements than a request may have, or more than `max_bytes`."""
     if len(raw) > max_bytes:
         raise too_large(f"{len(raw)} bytes beside media", f"at most {max_bytes}")
-    if is_for_certain_small(raw):
+    if len(raw) <= MAX_ELEMENTS or is_for_certain_small(raw):
         return
     separators = position = 0
     for string in _STRING.finditer(raw):

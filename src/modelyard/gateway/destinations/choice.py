@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.protocol import Outcome
@@ -14,7 +17,7 @@ class Choice(Destination):
         self._replicas = replicas
         self._providers = providers
 
-    async def run(self, request: ModelRequest, on_piece: OnPiece | None, on_spent: OnSpent) -> Outcome:
+    def run(self, request: ModelRequest, on_piece: OnPiece | None, on_spent: OnSpent) -> Coroutine[Any, Any, Outcome]:
         """See Destination."""
         chosen = self._replicas if request.card.closed is None else self._providers
-        return await chosen.run(request, on_piece, on_spent)
+        return chosen.run(request, on_piece, on_spent)

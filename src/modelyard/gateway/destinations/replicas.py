@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from functools import partial
 
 from msgspec.structs import replace
 
 from modelyard.control.plane import InferencePlane
 from modelyard.control.routes import Route, Slots, Target
-from modelyard.engine.link import Exchange, OnFinished
+from modelyard.engine.link import Exchange
 from modelyard.errors import ModelyardError, ReplicaLost
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
-from modelyard.gateway.model_request import ModelRequest, Reading
+from modelyard.gateway.model_request import ModelRequest
 from modelyard.protocol import Outcome, Usage
 from modelyard.records.deaths import Death
-from modelyard.tasks.body import Inference
 from modelyard.worker.limits import no_memory_for
 
 MAX_DEATHS = 2
@@ -41,9 +39,9 @@ class Replicas(Destination):
         """`queue_wait_s`: how long a request may wait for a replica in all. `cancel_grace_s`: how long a replica may go
         on with a request that was cancelled before it is ended."""
         self._plane = plane
-        self._routes = routes
+        self.routes = routes
         self._queue_wait_s = queue_wait_s
-        self._cancel_grace_s = cancel_grace_s
+        self.cancel_grace_s = cancel_grace_s
 
     async def run(self, request: ModelRequest, on_piece: OnPiece | None, on_spent: OnSpent) -> Outcome:
         """See Destination. The time of a replica that died is nobody's; that of one which had to be ended, because it
@@ -52,24 +50,25 @@ class Replicas(Destination):
         Raises UnknownCluster, QuotaExceeded, QueueFull, DeadlineExceeded, the cluster's failure, InputTooLarge
         when its replicas died for want of memory, and ReplicaLost when no try succeeded or a stream broke off.
         """
-        route = await self._route(request)
+        account_id, model_id = request.key.account_id, request.card.model_id
+        route = request.route or self._plane.find_route(account_id, model_id)
+        if route is None:
+            route = await self._plane.ensure_route(account_id, model_id, request.capacity)
         begun = time.monotonic()
         deadline = begun + self._queue_wait_s
         deaths = tries = 0
         while True:
             tries += 1
-            acquire = self._routes.acquire_alone if deaths else self._routes.acquire
+            acquire = self.routes.acquire_alone if deaths else self.routes.acquire
             target = await acquire(route, max(0.001, deadline - time.monotonic()))
             request.deadline.found_replica()
             queued_us = int((time.monotonic() - begun) * 1e6)
-            end_stuck = partial(self._end_stuck, route, target)
-            attempt = Attempt(on_piece, request.reading, self._cancel_grace_s, end_stuck, queued_us)
-            slot = Slot(self._routes, route, target)
+            attempt = Attempt(self, request, route, target, on_piece, queued_us)
             try:
-                return await attempt.run(target, request.inference, slot.give_back)
+                return await attempt.run()
             except ReplicaLost as error:
                 attempt.took_us = 0
-                self._routes.lose(route, target)
+                self.routes.lose(route, target)
                 if attempt.started:
                     raise
                 deaths += attempt.sent and not target.was_ended
@@ -81,16 +80,13 @@ class Replicas(Destination):
                     raise ReplicaLost(words, cause="tries", model=request.card.model_id) from error
             finally:
                 on_spent(target.replica_id, Usage(took_us=attempt.took_us))
-                slot.give_back(answered=attempt.finished)
+                attempt.give_back(answered=attempt.finished)
 
-    def _end_stuck(self, route: Route, target: Target) -> None:
+    def end_stuck(self, route: Route, target: Target) -> None:
+        """Ends a replica that goes on with a request that was cancelled."""
         target.process.was_ended = True
-        words = f"it went on for {self._cancel_grace_s:g} s with a request that was cancelled"
+        words = f"it went on for {self.cancel_grace_s:g} s with a request that was cancelled"
         self._plane.end_stuck(route.cluster_id, target.replica_id, words)
-
-    async def _route(self, request: ModelRequest) -> Route:
-        account_id, model_id = request.key.account_id, request.card.model_id
-        return request.route or await self._plane.ensure_route(account_id, model_id, request.capacity)
 
 
 class Slot:
@@ -112,44 +108,48 @@ class Slot:
         return self._routes.release(self._route, self._target, answered=answered)
 
 
-class Attempt:
-    """One try on one replica. `sent`: the replica may have it; `started`: the client has seen part of the answer;
-    `finished`: it was answered; `took_us`: microseconds it held the replica."""
+class Attempt(Slot):
+    """One try on one replica, and its place there. `sent`: the replica may have it; `started`: the client has seen part
+    of the answer; `finished`: it was answered; `took_us`: microseconds it held the replica."""
+
+    __slots__ = (
+        "_began_ns", "_first_piece_us", "_on_piece", "_queued_us", "_replicas", "_request", "finished", "sent",
+        "started", "took_us",
+    )  # fmt: skip
 
     def __init__(
         self,
+        replicas: Replicas,
+        request: ModelRequest,
+        route: Route,
+        target: Target,
         on_piece: OnPiece | None,
-        reading: Reading,
-        cancel_grace_s: float,
-        on_stuck: Callable[[], None],
         queued_us: int,
     ) -> None:
-        """`on_stuck`: called when the replica goes on for `cancel_grace_s` after the try was cancelled. `queued_us`:
-        microseconds for which the request had waited for the replica."""
+        """`target`: where it holds a place. `queued_us`: microseconds for which the request had waited for that."""
+        super().__init__(replicas.routes, route, target)
+        self._replicas = replicas
+        self._request = request
         self._on_piece = on_piece
-        self._reading = reading
-        self._cancel_grace_s = cancel_grace_s
-        self._on_stuck = on_stuck
         self._queued_us = queued_us
         self.sent = False
         self.started = False
         self.finished = False
         self.took_us = 0
-        self._began_ns = 0
         self._first_piece_us: int | None = None
 
-    async def run(self, target: Target, inference: Inference, on_finished: OnFinished) -> Outcome:
-        """Sends the request and passes on what comes back; the times are this process's own. `on_finished`: see
-        Exchange.
+    async def run(self) -> Outcome:
+        """Sends the request and passes on what comes back; the times are this process's own.
 
         Cancelled, it ends when the replica has let go of the request, or is gone.
         """
+        inference, on_piece = self._request.inference, self._on_piece
         self._began_ns = time.perf_counter_ns()
-        exchange = target.link.request(inference.fields, inference.params, stream=self._on_piece is not None)
+        exchange = self._target.link.request(inference.fields, inference.params, stream=on_piece is not None)
         self.sent = True
-        exchange.on_finished = on_finished
+        exchange.on_finished = self.give_back
         try:
-            outcome = await exchange.run(partial(self._pass_on, exchange))
+            outcome = await exchange.run(None if on_piece is None else partial(self._pass_on, exchange, on_piece))
         except BaseException:
             if not exchange.finished:
                 await self._wait_let_go(exchange)
@@ -162,17 +162,17 @@ class Attempt:
         )
         return replace(outcome, usage=usage)
 
-    async def _pass_on(self, exchange: Exchange, piece: str) -> None:
-        if self._on_piece is not None:
-            if not self.started:
-                self.started = True
-                self._first_piece_us = self._elapsed_us()
-                self._reading.tokens = exchange.prompt_tokens
-            await self._on_piece(piece)
+    async def _pass_on(self, exchange: Exchange, on_piece: OnPiece, piece: str) -> None:
+        if not self.started:
+            self.started = True
+            self._first_piece_us = self._elapsed_us()
+            self._request.reading.tokens = exchange.prompt_tokens
+        await on_piece(piece)
 
     async def _wait_let_go(self, exchange: Exchange) -> None:
         """Returns when the replica has let go, however often this is cancelled: until then it is worked for."""
-        timer = asyncio.get_running_loop().call_later(self._cancel_grace_s, self._on_stuck)
+        end_stuck = partial(self._replicas.end_stuck, self._route, self._target)
+        timer = asyncio.get_running_loop().call_later(self._replicas.cancel_grace_s, end_stuck)
         letting_go = asyncio.ensure_future(exchange.wait_finished())
         try:
             while not letting_go.done():

@@ -146,6 +146,10 @@ class Trusted(HeldConnection):
     def watch(self, on_left: Callable[[], None] | None) -> None:
         """Nothing here is ended when a client leaves."""
 
+    def take_body(self, most_bytes: int) -> bytes | None:
+        """Nothing: it comes in messages."""
+        return None
+
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Sends a whole answer, as a message like any other."""
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

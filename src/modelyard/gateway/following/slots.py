@@ -69,6 +69,10 @@ class FollowedPlane(InferencePlane):
         """See InferencePlane; what it raises, the slot raises."""
         return FollowedRoute("", account_id=account_id, model_id=model_id, capacity=capacity)
 
+    def find_route(self, account_id: str, model_id: str) -> Route | None:
+        """See InferencePlane: nothing is known here."""
+        return None
+
     async def get_route(self, account_id: str, model_id: str) -> Route:
         """See InferencePlane."""
         number = self._follower.next_number()

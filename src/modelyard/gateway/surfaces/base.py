@@ -51,6 +51,9 @@ class Surface(ABC):
     makes_clusters: ClassVar[bool] = True
     """Whether a request for a model without a cluster makes one; otherwise such a request is an error."""
 
+    recalls: ClassVar[bool] = False
+    """Whether what it reads goes on from what it has kept: see `recall`."""
+
     @abstractmethod
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
         """Reads the request. `model_id`: what its path names, where the path names a model.
@@ -85,6 +88,11 @@ class Surface(ABC):
     def opening(self, request: ModelRequest) -> bytes:
         """What a stream begins with, before its first piece."""
         return b""
+
+    def rename(self, error: BaseException, asked: Any) -> BaseException:
+        """An error about what came of the request once it was read, in the words of the surface's own fields. `asked`:
+        see UnifiedBody; None too, where it was not known yet."""
+        return error
 
     def error(self, error: BaseException, request_id: str, asked: Any = None) -> bytes:
         """The JSON body of an error, when nothing of the answer has been sent. `asked`: see UnifiedBody; None too,

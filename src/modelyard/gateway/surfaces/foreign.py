@@ -40,16 +40,12 @@ class ForeignSurface(Surface):
         """
         return split(kind, await decode_body(await http.body(self._max_body_bytes)))
 
-    def error(self, error: BaseException, request_id: str, asked: Any = None) -> bytes:
-        """See Surface."""
-        return super().error(self.rename(error, asked), request_id)
-
     def stream_error(self, error: BaseException, request_id: str, asked: Any = None) -> bytes:
         """The error as the last event."""
-        return self.frame(self.error_shape.of(self.rename(error, asked), request_id))
+        return self.frame(self.error_shape.of(error, request_id))
 
     def rename(self, error: BaseException, asked: Any) -> BaseException:
-        """An error about a field, with the field called as the client calls it. `asked`: see Surface.error."""
+        """An error about a field, with the field called as the client calls it. `asked`: see Surface.rename."""
         return renamed(error, self.names)
 
     def frame(self, data: Any) -> bytes:

@@ -209,6 +209,7 @@ def test_likelihoods_are_told_where_they_are_included(client: openai.OpenAI) -> 
         ({"tool_choice": "required"}, "tool_choice"),
         ({"text": {"format": {"type": "json_schema", "name": "a", "schema": {"not": {}}}}}, "text.format"),
         ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format.schema"),
+        ({"text": 5}, "text"),
         ({"tools": [{**TOOLS[0], "parameters": {"not": {}}}], "tool_choice": "required"}, "tools[0].parameters"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"truncation": "auto"}, "truncation"),

@@ -68,9 +68,11 @@ class Responses(OpenAISurface):
     """See the module."""
 
     asks = CHAT
+    recalls = True
     names: ClassVar[Mapping[str, str]] = {
         **NAMES,
         "messages": "input",
+        "text": "input",
         "params.max_new_tokens": "max_output_tokens",
         "params.json_schema": "text.format",
         "params.reasoning_effort": "reasoning.effort",
@@ -170,7 +172,7 @@ class Responses(OpenAISurface):
 
     def stream_error(self, error: BaseException, request_id: str, asked: Any = None) -> bytes:
         """The error, and the response that failed."""
-        problem = OpenAIError.of(self.rename(error, asked), request_id).error
+        problem = OpenAIError.of(error, request_id).error
         events = asked.events or ResponseEvents(id_of(request_id))
         failure = ResponseFailure(code=problem.code or problem.type, message=problem.message)
         return events.fail(shown(asked, id_of(request_id), "failed", error=failure), problem)

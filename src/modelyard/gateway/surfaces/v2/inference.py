@@ -36,6 +36,8 @@ class V2Inference(Surface):
         """The envelope, or the file itself; of a stream only the URL of what was made, after a line for each step."""
         streams = request.inference.stream
         if request.task.makes is None:
+            if outcome.logprobs is None and outcome.raw is None:  # of most answers
+                return Payload(b"" if streams else envelope(outcome.output))
             beside = {"logprobs": outcome.logprobs, "provider": outcome.raw}
             told = {name: value for name, value in beside.items() if value is not None}
             return Payload(b"" if streams else envelope(outcome.output, **told))
