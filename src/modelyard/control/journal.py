@@ -232,7 +232,7 @@ def write_in_order(writes: Sequence[Write]) -> tuple[int, Exception | None]:
 def to_writes(entries: list[Entry], store: Store) -> list[Write]:
     """The entries as store calls in the same order, neighbouring events as one and neighbouring requests as one."""
     writes: list[Write] = []
-    for kind, run in groupby(entries, kind_of):
+    for kind, run in groupby(entries, type):
         if kind is Event:
             writes.append(partial(store.events.add, cast(list[Event], list(run))))
         elif kind is RequestRecord:
@@ -240,8 +240,3 @@ def to_writes(entries: list[Entry], store: Store) -> list[Write]:
         else:
             writes.extend(cast(list[Write], list(run)))
     return writes
-
-
-def kind_of(entry: Entry) -> type:
-    """What an entry is, among those that are written together."""
-    return type(entry) if isinstance(entry, Event | RequestRecord) else object

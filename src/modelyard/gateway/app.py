@@ -7,6 +7,7 @@ Owns routing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 from starlette.applications import Starlette
@@ -27,6 +28,9 @@ from modelyard.http.exchange import JSON, HttpExchange, Receive, Scope, Send
 from modelyard.http.exchange import App as ASGIApp
 from modelyard.tasks.registry import TASKS
 
+PATHS_KEPT, SHORT_PATH = 1024, 256
+"""Paths of inferences that are taken apart once only, and the most characters of such a one."""
+
 
 class App:
     """ASGI 3. Has no lifespan: whoever runs it opens and closes its parts around it."""
@@ -34,12 +38,16 @@ class App:
     def __init__(self, inferences: Inferences, surfaces: Surfaces, calls: ASGIApp) -> None:
         """`calls`: everything but inferences, which are served by `surfaces`."""
         self._inferences = inferences
-        self._surfaces = surfaces
+        self._find = surfaces.find
+        self._find_short = lru_cache(maxsize=PATHS_KEPT)(surfaces.find)
         self._calls = calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Dispatches one ASGI connection."""
-        found = self._surfaces.find(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        found = None
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path = scope["path"]
+            found = self._find_short(path) if len(path) <= SHORT_PATH else self._find(path)
         if found is None:
             await self._calls(scope, receive, send)
         else:

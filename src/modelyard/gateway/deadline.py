@@ -91,9 +91,9 @@ class Deadline:
             self._timeout_s = timeout_s
             self._timer = set_timer(self, self.end)
 
-    def found_replica(self) -> None:
-        """From now on a replica works on it."""
-        self._replica_at = time.monotonic()
+    def found_replica(self, at: float) -> None:
+        """From that moment on, in monotonic seconds, a replica works on it."""
+        self._replica_at = at
 
     def stop(self) -> None:
         """It was done in time."""

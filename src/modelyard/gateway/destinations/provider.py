@@ -36,7 +36,7 @@ class ProviderDestination(Destination):
         assert closed is not None  # noqa: S101 - nothing else is sent here
         try:
             async with self._process.link() as link:
-                request.deadline.found_replica()
+                request.deadline.found_replica(time.monotonic())
                 exchange = link.request(fields_of(request), {}, stream=on_piece is not None)
                 outcome = await exchange.run(attempt.pass_on)
         except BaseException as error:

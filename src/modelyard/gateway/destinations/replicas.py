@@ -54,20 +54,20 @@ class Replicas(Destination):
         route = request.route or self._plane.find_route(account_id, model_id)
         if route is None:
             route = await self._plane.ensure_route(account_id, model_id, request.capacity)
-        begun = time.monotonic()
-        deadline = begun + self._queue_wait_s
+        begun = now = time.monotonic()
         deaths = tries = 0
         while True:
             tries += 1
             acquire = self.routes.acquire_alone if deaths else self.routes.acquire
-            target = await acquire(route, max(0.001, deadline - time.monotonic()))
-            request.deadline.found_replica()
-            queued_us = int((time.monotonic() - begun) * 1e6)
+            target = await acquire(route, max(0.001, begun + self._queue_wait_s - now))
+            now = time.monotonic()
+            request.deadline.found_replica(now)
+            queued_us = int((now - begun) * 1e6)
             attempt = Attempt(self, request, route, target, on_piece, queued_us)
             try:
                 return await attempt.run()
             except ReplicaLost as error:
-                attempt.took_us = 0
+                attempt.took_us, now = 0, time.monotonic()
                 self.routes.lose(route, target)
                 if attempt.started:
                     raise
