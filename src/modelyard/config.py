@@ -25,6 +25,7 @@ FIRST_ACCOUNT = "admin"
 
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+ENGINES = (LOCAL, RAY) = ("local", "ray")
 SANDBOXES = ("auto", "strict", "off")
 CACHE_REMOVES = ("own", "any", "nothing")
 PICKLES = (OFF, ASK, ON) = ("off", "ask", "on")
@@ -86,7 +87,14 @@ class Settings:
     )
     models_dir: tuple[Path, ...] = setting((), "folder holding org/name/ model folders; may be given several times")
     database_url: str = setting("", "postgresql://user:password@host/name; empty: an SQLite file in the data folder")
-    engine: str = setting("local", "where replicas run; local: processes on this machine")
+    engine: str = setting(
+        "local",
+        "where replicas run. local: processes on this machine; ray: on every node of a Ray cluster",
+        choices=ENGINES,
+    )
+    ray_address: str = setting(
+        "auto", "host:port of the Ray cluster; auto: the one that RAY_ADDRESS names, else the one on this machine"
+    )
     memory_gb: float = setting(0.0, "memory all replicas together may use, in GB; 0: 90 % of what is free at the start")
     allow_unsafe: tuple[str, ...] = setting(
         (), "org/name of a model whose pickle weights or own code may be loaded; may be given several times"

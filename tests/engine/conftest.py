@@ -12,6 +12,7 @@ import pytest
 
 from modelyard.engine.base import Engine
 from modelyard.engine.local import LocalEngine
+from modelyard.engine.ray.finder import RayFinder
 from modelyard.engine.remote.engine import RemoteEngine
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.units import GIB
@@ -22,9 +23,14 @@ from tests.engine.exporter import EXPORTER
 from tests.engine.fake import FakeEngine
 from tests.engine.harness import SECRET, Harness, new_id, new_token
 from tests.engine.outliving import FakeServerEngine
+from tests.engine.ray.cluster import RayCluster, open_cluster
 from tests.engine.workers import ECHO_STANDBY
 
 E = TypeVar("E", bound=Engine)
+
+VERIFIED = pytest.mark.verify(part="ray")
+"""Ray's own processes cost as much CPU time as all other engines together; `tests/engine/ray` has a short form."""
+ON_RAY = pytest.param("ray", marks=VERIFIED)
 
 
 @asynccontextmanager
@@ -132,6 +138,21 @@ async def remote(agents: Agents) -> AsyncIterator[Harness]:
             yield harness
 
 
+@pytest.fixture(scope="package")
+async def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RayCluster]:
+    async with open_cluster(tmp_path_factory.mktemp("ray"), "head", "second", "third") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def ray(ray_cluster: RayCluster) -> AsyncIterator[Harness]:
+    """The server that leads of those that speak to a Ray cluster."""
+    async with started(RemoteEngine(RayFinder(ray_cluster.address, ray_cluster.environ))) as engine:
+        await engine.lead(new_token())
+        async with cleared(engine) as harness:
+            yield harness
+
+
 @pytest.fixture
 async def echo(echo_engine: LocalEngine) -> AsyncIterator[Harness]:
     async with cleared(echo_engine) as harness:
@@ -163,7 +184,7 @@ def refused(engine: FakeEngine, harness: Harness) -> ReplicaSpec:
     return harness.good()
 
 
-@pytest.fixture(params=["fake", "outliving", "echo", "real", "remote"])
+@pytest.fixture(params=["fake", "outliving", "echo", "real", "remote", ON_RAY])
 def any_engine(request: pytest.FixtureRequest) -> Harness:
     """Every implementation in turn."""
     harness: Harness = request.getfixturevalue(request.param)
@@ -204,7 +225,13 @@ async def remote_servers(agents: Agents) -> AsyncIterator[tuple[Harness, Harness
         yield harnesses
 
 
-@pytest.fixture(params=["fake_servers", "remote_servers"])
+@pytest.fixture
+async def ray_servers(ray_cluster: RayCluster) -> AsyncIterator[tuple[Harness, Harness]]:
+    async with two_servers(lambda: RemoteEngine(RayFinder(ray_cluster.address, ray_cluster.environ))) as harnesses:
+        yield harnesses
+
+
+@pytest.fixture(params=["fake_servers", "remote_servers", pytest.param("ray_servers", marks=VERIFIED)])
 def servers(request: pytest.FixtureRequest) -> tuple[Harness, Harness]:
     """Every implementation in turn."""
     harnesses: tuple[Harness, Harness] = request.getfixturevalue(request.param)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from modelyard.catalog.cache_space import SpaceRules
 from modelyard.catalog.space import KEPT_FREE_BYTES
-from modelyard.config import Settings
+from modelyard.config import RAY, Settings
 from modelyard.control.policy import Policy
 from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.log_limits import LogLimits
 from modelyard.engine.machine import find_devices, usable_memory_bytes
-from modelyard.errors import InvalidRequest
+from modelyard.engine.ray.finder import RayFinder
+from modelyard.engine.remote.engine import RemoteEngine
 from modelyard.gateway.kept_responses import ResponseLimits
 from modelyard.gateway.request_memory import MemoryLimits
 from modelyard.http.connections import ConnectionLimits, bound_connections, raise_open_files
@@ -105,8 +106,8 @@ def space_rules_of(settings: Settings) -> SpaceRules:
 
 def open_engine(settings: Settings, fetch: Fetch) -> Engine:
     """The engine these settings name. `fetch` downloads models. May block for seconds. Raises InvalidRequest."""
-    if settings.engine != "local":
-        raise InvalidRequest(field="engine", got=settings.engine, accepted="local")
+    if settings.engine == RAY:
+        return RemoteEngine(RayFinder(settings.ray_address), fetch=fetch)
     memory = memory_for_replicas(settings)
     ensure_level(settings.sandbox)
     return LocalEngine(

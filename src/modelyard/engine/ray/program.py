@@ -1,0 +1,196 @@
+"""The program that speaks to Ray for a server: looks which nodes there are, has an actor on each, tells of the agents.
+
+A process of its own, so that a server's has none of Ray's threads and memory, and a Ray that hangs or dies holds up
+nobody: the agents that are known stay so. Its one argument is the cluster's address; it ends when its standard input
+closes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from modelyard import __version__
+from modelyard.engine.ray.actor import PROGRAM, NodeActor
+from modelyard.engine.ray.messages import AGENT_VARIABLE, CannotConnect, Found, News, to_line
+from modelyard.engine.remote.finder import AgentAddress
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "modelyard"
+SERVERS_ONLY = "modelyard-server"
+"""A node with this resource runs no replica: it is there since who speaks to Ray has to be on a node."""
+LOOK_EVERY_S = 0.5
+ASK_EVERY_S = 1.0
+"""How often an actor is asked whether it is there: its agent's end is seen by the connection to it, at once."""
+AGAIN_AFTER_S = 1.0
+AGAIN_AFTER_MAX_S = 30.0
+
+
+@dataclass(eq=False)
+class Watched:
+    """One node of the cluster, and what is known of the actor on it. `asked`: a question that is not answered yet."""
+
+    id: str
+    name: str
+    host: str
+    actor: Any = None
+    asked: Any = None
+    agent: AgentAddress | None = None
+    not_before: float = 0.0
+    failures: int = 0
+
+    def look(self, now: float, program: tuple[str, ...]) -> None:
+        """Goes on: has an actor, asks it, takes its answer. Blocks for some milliseconds at most."""
+        if self.asked is None:
+            if now >= self.not_before:
+                self._ask(program)
+            return
+        ready, _ = ray.wait([self.asked], timeout=0)
+        if not ready:
+            return
+        asked, self.asked = self.asked, None
+        self.not_before = now + ASK_EVERY_S
+        try:
+            version, self.agent = ray.get(asked)
+        except RayError as error:
+            self._fail(now, str(error))
+        else:
+            self.failures = 0
+            if version != __version__:
+                self.agent = None
+                log.error("node %s runs version %s of Modelyard, this server %s", self.name, version, __version__)
+
+    def _ask(self, program: tuple[str, ...]) -> None:
+        try:
+            if self.actor is None:
+                self.actor = make_actor(self.id, self.name, self.host, program)
+            self.asked = self.actor.describe.remote()
+        except (RayError, ValueError) as error:
+            self._fail(time.monotonic(), str(error))
+
+    def _fail(self, now: float, reason: str) -> None:
+        log.warning("the actor of node %s: %s", self.name, reason)
+        self.actor = self.agent = None
+        self.not_before = now + min(AGAIN_AFTER_MAX_S, AGAIN_AFTER_S * 2**self.failures)
+        self.failures = min(self.failures + 1, 10)
+
+
+def make_actor(node_id: str, name: str, host: str, program: tuple[str, ...]) -> Any:
+    """The actor of a node, the one there is or a new one. It takes none of what Ray counts, and is never restarted by
+    Ray, which would race with who asks for it by name."""
+    return (
+        ray.remote(NodeActor)
+        .options(
+            name=f"node-{node_id}",
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
+        )
+        .remote(name, host, program)
+    )
+
+
+class Watch:
+    """All nodes of the cluster."""
+
+    def __init__(self, program: tuple[str, ...], server: BinaryIO) -> None:
+        """`program`: the agent's command. `server`: where it is told of agents."""
+        self._program = program
+        self._server = server
+        self._nodes: dict[str, Watched] = {}
+        self._told: News | None = None
+
+    def look(self) -> None:
+        """Looks once; tells what is new."""
+        alive = {node["NodeID"]: node for node in list_nodes() if node["Alive"] and not is_for_servers(node)}
+        for node_id in self._nodes.keys() - alive.keys():
+            del self._nodes[node_id]
+        for node_id in sorted(alive.keys() - self._nodes.keys()):
+            self._add(node_id, alive[node_id])
+        now = time.monotonic()
+        for node in self._nodes.values():
+            node.look(now, self._program)
+        self._tell(Found([node.agent for node in self._nodes.values() if node.agent is not None]))
+
+    @property
+    def settled(self) -> bool:
+        """Whether every actor has answered, or failed to, once."""
+        return all(node.agent is not None or node.failures for node in self._nodes.values())
+
+    def _add(self, node_id: str, node: dict[str, Any]) -> None:
+        name, host = name_of(node), node["NodeManagerAddress"]
+        if any(each.name == name for each in self._nodes.values()):
+            log.error("two nodes are called %s: one of them is not used; give it a name by ray start --node-name", name)
+        else:
+            self._nodes[node_id] = Watched(node_id, name, host)
+
+    def _tell(self, found: Found) -> None:
+        """The first time not before all that there were have answered: a server that leads is to find what lives."""
+        if found != self._told and (self._told is not None or self.settled):
+            self._told = found
+            self._server.write(to_line(found))
+
+
+def list_nodes() -> list[dict[str, Any]]:
+    """What Ray says of every node that there is or was."""
+    nodes: list[dict[str, Any]] = ray.nodes()
+    return nodes
+
+
+def is_for_servers(node: dict[str, Any]) -> bool:
+    """Whether no replica is to run there."""
+    return SERVERS_ONLY in node.get("Resources", {})
+
+
+def name_of(node: dict[str, Any]) -> str:
+    """What a node is called: as its `ray start --node-name` says, else its host's name."""
+    given = node.get("NodeName") or ""
+    name = node["NodeManagerHostname"] if given in ("", node["NodeManagerAddress"]) else given
+    return str(name)
+
+
+def take_output() -> BinaryIO:
+    """Where lines to the server go. What Ray prints goes to standard error from now on."""
+    server = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    return server
+
+
+def end_with_server() -> None:
+    """Ends this process when the server's end of its standard input closes."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def main() -> None:
+    """Entry: argv[1] is the cluster's address."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    threading.Thread(target=end_with_server, daemon=True).start()
+    server = take_output()
+    try:
+        ray.init(address=sys.argv[1], namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
+    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+        server.write(to_line(CannotConnect(str(error))))
+        sys.exit(1)
+    command = os.environ.get(AGENT_VARIABLE)
+    watch = Watch(PROGRAM if command is None else tuple(command.split("\n")), server)
+    while True:
+        watch.look()
+        time.sleep(LOOK_EVERY_S if watch.settled else LOOK_EVERY_S / 10)
+
+
+if __name__ == "__main__":
+    main()
