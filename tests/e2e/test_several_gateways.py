@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import signal
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import pytest
@@ -107,9 +107,12 @@ def answered(server: Server) -> Iterator[http.client.HTTPConnection]:
 
 @pytest.fixture(scope="module")
 def server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("gateways"), zoo, "--gateways", "2", "--rate-limit", "0")
+    flags = ("--gateways", "2", "--rate-limit", "0", "--billing-counts", "inference")
+    server = Server(tmp_path_factory.mktemp("gateways"), zoo, *flags)
     server.command("accounts", "create", "narrow")
     server.command("accounts", "set", "narrow", "--max-concurrent", "1")
+    server.command("accounts", "create", "paid")
+    server.command("accounts", "credit", "paid", "10")
     with server:
         server.run(MODEL, text="warm")
         yield server
@@ -211,47 +214,87 @@ def test_a_replica_that_is_drained_stays_until_every_gateway_is_done_with_it(
     server.delete(model_id)
 
 
-def test_one_that_is_killed_loses_its_own_requests_and_is_replaced(server: Server) -> None:
-    before = server.cluster(MODEL)["inferences"]
-    answered, lost, stop = Counter[int](), Counter[str](), threading.Event()
+class Load:
+    """Requests of an account on many connections, one after the other on each, while the block runs. `answered`: what
+    each cost by its id, in US dollars; `lost`: how many ended with their connection; `refused`: other answers."""
 
-    def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=REQUEST_S)
-        while not stop.is_set():
+    def __init__(self, server: Server, key: str) -> None:
+        self.answered: dict[str, str] = {}
+        self.lost: Counter[str] = Counter()
+        self.refused: Counter[int] = Counter()
+        self._server = server
+        self._headers = {"authorization": key, "content-type": "application/json"}
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(CONNECTIONS)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def goes_on(self) -> None:
+        """Returns when some more have been answered."""
+        reached = len(self.answered)
+        wait_until(lambda: len(self.answered) > reached + 2 * CONNECTIONS)
+
+    def _ask(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=REQUEST_S)
+        while not self._stop.is_set():
             try:
-                headers = {"authorization": KEY, "content-type": "application/json"}
-                connection.request("POST", f"/models/v2/{MODEL}", '{"text": "a cat"}', headers)
+                connection.request("POST", f"/models/v2/{MODEL}", '{"text": "a cat"}', self._headers)
                 response = connection.getresponse()
                 response.read()
-                answered[response.status] += 1
             except (OSError, http.client.HTTPException) as error:
-                lost[type(error).__name__] += 1
+                self.lost[type(error).__name__] += 1
                 connection.close()
+            else:
+                if response.status == 200:
+                    self.answered[response.headers["x-request-id"]] = response.headers["inference-cost"]
+                else:
+                    self.refused[response.status] += 1
         connection.close()
 
-    threads = [threading.Thread(target=ask) for _ in range(CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    try:
-        old = gateways_of(server)
-        for process in old:
-            reached = answered[200]
-            wait_until(lambda: answered[200] > reached + 50)  # noqa: B023
-            os.kill(process.pid, signal.SIGKILL)
-            wait_until(lambda: len([each for each in gateways_of(server) if is_alive(each)]) == 2)
-            reached = answered[200]
-            wait_until(lambda: answered[200] > reached + 50)  # noqa: B023
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert set(answered) == {200}
-    assert 1 <= sum(lost.values()) <= 2 * CONNECTIONS
-    assert not {each.pid for each in gateways_of(server)} & {each.pid for each in old}
-    wait_until(lambda: server.load() == (0, 0))
-    wait_until(lambda: server.health()["underWay"] == 0)
-    counted = server.cluster(MODEL)["inferences"] - before
-    assert answered[200] <= counted <= answered[200] + sum(lost.values())
+
+@pytest.mark.parametrize("kills", [2, pytest.param(40, marks=pytest.mark.verify(part="load"))])
+def test_one_that_is_killed_loses_its_own_requests_and_is_replaced(server: Server, kills: int) -> None:
+    key = server.command("keys", "create", "laptop", "--account", "paid")
+    with server.client_of(key) as client:
+        assert client.post(f"/models/v2/{MODEL}", json={"text": "warm"}).status_code == 200
+        before = client.get(f"/models/v2/{MODEL}").json()["output"]
+        counted_before = client.get("/models/v2/usage").json()["output"]["total"]["requests"]
+        with Load(server, key) as load:
+            for number in range(kills):
+                load.goes_on()
+                victim = gateways_of(server)[number % 2]
+                victim.send_signal(signal.SIGKILL)
+                wait_until(lambda victim=victim: not is_alive(victim) and len(gateways_of(server)) == 2)
+                load.goes_on()
+        lost = sum(load.lost.values())
+        assert not load.refused
+        assert lost <= kills * 2 * CONNECTIONS
+        wait_until(lambda: server.load() == (0, 0))
+        wait_until(lambda: server.health()["underWay"] == 0)
+        after = client.get(f"/models/v2/{MODEL}").json()["output"]
+        assert (after["instances"], after["created"]) == (1, before["created"])
+        assert 0 <= after["inferences"] - before["inferences"] - len(load.answered) <= lost
+
+        for request_id, cost in [*load.answered.items()][:: max(1, len(load.answered) // 20)]:
+            record = client.get(f"/models/v2/usage/{request_id}").json()["output"]
+            assert (record["outcome"], record["cost"]) == ("answered", pytest.approx(float(cost)))
+        total = client.get("/models/v2/usage").json()["output"]["total"]
+        assert 0 <= total["requests"] - counted_before - len(load.answered) <= lost
+    with closing(sqlite3.connect(server.data_dir / "modelyard.db")) as database:
+        unsettled = "SELECT count(*) FROM requests WHERE settled_at IS NULL"
+        charged = (
+            "SELECT sum(charged_nano) FROM requests WHERE account_id = (SELECT id FROM accounts WHERE name = 'paid')"
+        )
+        assert database.execute(unsettled).fetchone() == (0,)
+        assert database.execute(charged).fetchone() == (total["costNano"],)
 
 
 def test_none_of_its_processes_is_left_at_its_end(zoo: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ async def run_gateways(
     await leader.listen(followed)
     stack.push_async_callback(leader.close)
     start_task(stack, leader.look_forever(), "news for gateways")
-    received = Received(calls, secret, leader.sync)
+    received = Received(calls, secret, leader)
     start_task(stack, run_beside(received, called, connection_limits_of(settings)), "calls of gateways")
     stack.push_async_callback(gateways.close)
     await gateways.start()

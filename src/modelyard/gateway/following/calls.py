@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import httpx
 import msgspec
 
 from modelyard.errors import Unavailable
+from modelyard.gateway.following.leader import Leader
 from modelyard.http.connections import SCOPE_KEY, HeldConnection, find_connection
 from modelyard.http.exchange import App, ClientLeft, HttpExchange, Message, Receive, Scope, Send
 
@@ -160,11 +161,12 @@ class Trusted(HeldConnection):
 class Received:
     """ASGI 3, in the process that is followed: takes what gateways pass on, and nothing else."""
 
-    def __init__(self, app: App, secret: str, on_changed: Callable[[], Awaitable[None]]) -> None:
-        """`on_changed`: awaited before the answer of a call that may have changed something."""
+    def __init__(self, app: App, secret: str, leader: Leader) -> None:
+        """`leader`: of the gateways. What they have answered before a call came is known to it, and what it has changed
+        is known to them before its answer."""
         self._app = app
         self._secret = secret.encode("ascii")
-        self._on_changed = on_changed
+        self._leader = leader
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers as if the client had come here itself."""
@@ -178,7 +180,7 @@ class Received:
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if changes:
-                    await self._on_changed()
+                    await self._leader.sync()
                 if trusted.is_trusted:
                     message = {**message, "headers": [*message["headers"], (TRUSTED, b"1")]}
             await send(message)
@@ -192,4 +194,5 @@ class Received:
             "scheme": told.get(SCHEME, b"http").decode("ascii"),
             SCOPE_KEY: trusted,
         }
+        await self._leader.sync(forgets=False)
         await self._app(whole, receive, send_on)

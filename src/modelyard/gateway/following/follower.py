@@ -18,11 +18,14 @@ from modelyard.engine.doors import Door, open_connection
 from modelyard.errors import PaymentRequired, StoreUnavailable, Unavailable
 from modelyard.gateway.following import frames
 from modelyard.gateway.following.frames import Answer, GiveUp, Refused
+from modelyard.records.requests import RequestRecord
 from modelyard.wire import BrokenStream, FrameConnection
 
 log = logging.getLogger(__name__)
 
 A = TypeVar("A")
+OVER_S = 0.01
+"""How long what has come of a request on no bill may wait for others. Whoever asks for it has it told at once."""
 GREETING_S = 60.0
 """The process that is followed answers within milliseconds, on a machine that is busy with starting it all later."""
 
@@ -56,6 +59,8 @@ class Follower:
         self.on_sync: list[Callable[[], None]] = []
         """Called when what was asked before may have changed."""
         self._records: tuple[str, dict[str, Any]] | None = None
+        self._over = frames.Over([], [])
+        self._telling_over: asyncio.TimerHandle | None = None
 
     async def connect(self, address: str, secret: str, number: int) -> None:
         """Greets the process at `unix:/path` or `tcp://host:port`; returns when all is known that has to be. Raises
@@ -71,6 +76,8 @@ class Follower:
     async def close(self) -> None:
         """Ends the connection; whoever waits for an answer gets Unavailable. Idempotent."""
         self._on_lost = do_nothing
+        self._tell_over()
+        self._connection.flush()
         self._connection.close()
         self._end(None)
 
@@ -78,6 +85,32 @@ class Follower:
         """Sends a frame soon, together with others of this turn of the loop."""
         if self._connection.put(frame):
             self._loop.call_soon(self._connection.flush)
+
+    def tell_settled(self, record: RequestRecord) -> None:
+        """Tells what a request came to: at once where that changes a bill, or frees what was set aside."""
+        self._over.records.append(record)
+        if record.charged_nano or record.reserved_nano:
+            self._tell_over()
+        else:
+            self._tell_over_soon()
+
+    def tell_note(self, note: frames.Note) -> None:
+        """Tells what metrics count of a request."""
+        self._over.notes.append(note)
+        self._tell_over_soon()
+
+    def _tell_over_soon(self) -> None:
+        """Together with what comes next: a frame for each would take half as much again as a slot."""
+        if self._telling_over is None:
+            self._telling_over = self._loop.call_later(OVER_S, self._tell_over)
+
+    def _tell_over(self) -> None:
+        if self._telling_over is not None:
+            self._telling_over.cancel()
+            self._telling_over = None
+        if self._over.records or self._over.notes:
+            over, self._over = self._over, frames.Over([], [])
+            self.tell(over)
 
     def next_number(self) -> int:
         """For a question."""
@@ -142,9 +175,10 @@ class Follower:
                 self.accounts = frame
             case frames.Records(refusal):
                 self._records = refusal
-            case frames.Sync(number):
-                for forget in self.on_sync:
+            case frames.Sync(number, forgets):
+                for forget in self.on_sync if forgets else ():
                     forget()
+                self._tell_over()
                 self.tell(frames.Synced(number))
             case frames.Followed(server_id):
                 self.server_id = server_id

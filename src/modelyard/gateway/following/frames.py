@@ -228,13 +228,7 @@ class AskReserve(msgspec.Struct, frozen=True, array_like=True, tag=40):
     record: RequestRecord
 
 
-class Settled(msgspec.Struct, frozen=True, array_like=True, tag=41):
-    """What a request came to."""
-
-    record: RequestRecord
-
-
-class Noted(msgspec.Struct, frozen=True, array_like=True, tag=42):
+class Note(msgspec.Struct, frozen=True, array_like=True):
     """An inference is over; see `InferenceTallies.note`."""
 
     surface: str
@@ -242,6 +236,13 @@ class Noted(msgspec.Struct, frozen=True, array_like=True, tag=42):
     status: int
     took_s: float
     usage: Usage | None
+
+
+class Over(msgspec.Struct, frozen=True, array_like=True, tag=41):
+    """What requests came to, and what metrics count of them."""
+
+    records: list[RequestRecord]
+    notes: list[Note]
 
 
 # --- what a gateway knows without asking ---
@@ -269,20 +270,22 @@ class Records(msgspec.Struct, frozen=True, array_like=True, tag=52):
 
 
 class Sync(msgspec.Struct, frozen=True, array_like=True, tag=53):
-    """Something has changed that the gateway has asked about before. It forgets that, and says so."""
+    """The gateway says all that it has to tell by now, and then so. `forgets`: something has changed that it may have
+    asked about before; it forgets that first."""
 
     id: int
+    forgets: bool
 
 
 class Synced(msgspec.Struct, frozen=True, array_like=True, tag=54):
-    """The gateway knows all that came before the `Sync`."""
+    """The gateway knows all that came before the `Sync`, and has told all there was."""
 
     id: int
 
 
 FromGateway = (
     Follow | Serving | GiveUp | AskKey | AskAdmission | Left | Report | AskModel | AskCluster | AskSlot | Released
-    | Lost | EndStuck | AskDeath | AskReserve | Settled | Noted | Synced
+    | Lost | EndStuck | AskDeath | AskReserve | Over | Synced
 )  # fmt: skip
 ToGateway = (
     Followed | Refused | KeyFound | Admitted | ModelFound | Agreed | Replica | SlotGiven | WasEnded | DeathFound

@@ -89,11 +89,12 @@ class Leader:
             await asyncio.sleep(LOOK_S)
             self._tell_news()
 
-    async def sync(self) -> None:
-        """Returns when every gateway knows what has changed by now, or has had SYNC_S for it."""
+    async def sync(self, *, forgets: bool = True) -> None:
+        """Returns when every gateway knows what has changed by now, and has told all that it had to, or has had SYNC_S
+        for it; nobody waits for one that has had that before and still says nothing."""
         self._tell_news()
         number = next(self._syncs)
-        waiting = [session.sync(number) for session in self._greeted]
+        waiting = [session.sync(number, forgets=forgets) for session in self._greeted if not session.is_late]
         if waiting:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SYNC_S):

@@ -103,7 +103,7 @@ class FollowedBooks(Books):
 
     def settle(self, record: RequestRecord) -> None:
         """See Books."""
-        self._follower.tell(frames.Settled(record))
+        self._follower.tell_settled(record)
 
 
 class FollowedTallies(InferenceTallies):
@@ -115,4 +115,4 @@ class FollowedTallies(InferenceTallies):
 
     def note(self, surface: str, model_id: str, status: int, took_s: float, usage: Usage | None) -> None:
         """Tells it to whoever counts."""
-        self._follower.tell(frames.Noted(surface, model_id, status, took_s, usage))
+        self._follower.tell_note(frames.Note(surface, model_id, status, took_s, usage))

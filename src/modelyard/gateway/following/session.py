@@ -9,7 +9,6 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -71,11 +70,16 @@ class Session:
         if not self._ended and self.connection.put(frame):
             self._loop.call_soon(self.connection.flush)
 
-    def sync(self, number: int) -> asyncio.Future[None]:
-        """Done when the gateway knows what it was told before, or is gone."""
+    def sync(self, number: int, *, forgets: bool) -> asyncio.Future[None]:
+        """Done when the gateway knows what it was told before, and has told all it had to, or is gone."""
         synced = self._syncs[number] = self._loop.create_future()
-        self.tell(frames.Sync(number))
+        self.tell(frames.Sync(number, forgets))
         return synced
+
+    @property
+    def is_late(self) -> bool:
+        """Whether somebody has waited in vain for what it was asked: it is stopped, or stuck."""
+        return any(synced.done() for synced in self._syncs.values())
 
     def end(self) -> None:
         """Leaves the gateway."""
@@ -100,11 +104,12 @@ class Session:
                 self._ask_slot(frame)
             case frames.Released(number, answered):
                 self._release(number, answered=answered)
-            case frames.Settled(record):
-                self._reserved.pop(record.id, None)
-                self._authority.books.settle(record)
-            case frames.Noted(surface, model_id, status, took_s, usage):
-                self._authority.tallies.note(surface, model_id, status, took_s, usage)
+            case frames.Over(records, notes):
+                for record in records:
+                    self._reserved.pop(record.id, None)
+                    self._authority.books.settle(record)
+                for note in notes:
+                    self._authority.tallies.note(note.surface, note.model_id, note.status, note.took_s, note.usage)
             case frames.AskAdmission():
                 self._admit(frame)
             case frames.Left(number):
@@ -134,12 +139,16 @@ class Session:
             case frames.Report(under_way):
                 self._authority.quotas.take_report(self, under_way)
             case frames.Synced(number):
-                if (synced := self._syncs.pop(number, None)) is not None:
-                    synced.set_result(None)
+                self._note_synced(number)
             case frames.Serving():
                 self._leader.note_serving(self)
             case _:
                 raise BrokenStream(f"a {type(frame).__name__} frame that makes no sense here")
+
+    def _note_synced(self, number: int) -> None:
+        synced = self._syncs.pop(number, None)
+        if synced is not None and not synced.done():  # else whoever asked has given up
+            synced.set_result(None)
 
     # --- questions that take their time ---
 
@@ -332,9 +341,8 @@ class Session:
         for record in self._reserved.values():
             self._settle_lost(record)
         self._authority.quotas.take_report(self, {})
-        for synced in self._syncs.values():
-            with suppress(asyncio.InvalidStateError):
-                synced.set_result(None)
+        for number in list(self._syncs):
+            self._note_synced(number)
         self._leader.note_ended(self)
 
 
