@@ -17,6 +17,6 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'modelyard.db'}") as opened:
+def store(own_database: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{own_database}") as opened:
         yield opened

@@ -20,8 +20,8 @@ OPERATOR = Actor("command", "root")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'modelyard.db'}") as opened:
+def store(own_database: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{own_database}") as opened:
         yield opened
 
 

@@ -45,8 +45,8 @@ class Gate:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    with Store.open(f"sqlite:///{tmp_path}/keys.db") as store:
+def gate(own_database: Path) -> Iterator[Gate]:
+    with Store.open(f"sqlite:///{own_database}") as store:
         yield Gate(store)
 
 

@@ -22,8 +22,8 @@ from tests.clock import START
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/quotas.db"
+def url(own_database: Path) -> str:
+    return f"sqlite:///{own_database}"
 
 
 @pytest.fixture

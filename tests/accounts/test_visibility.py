@@ -17,8 +17,8 @@ NAMES = (PRIVATE, "ACME/Private", f"{PRIVATE}:Q4_K_M", f"{PRIVATE}:q8_0", f"{PRI
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'modelyard.db'}") as opened:
+def store(own_database: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{own_database}") as opened:
         yield opened
 
 

@@ -32,8 +32,8 @@ NO_RULES = SpaceRules(cache_bytes=None, kept_free_bytes=0)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path}/space.db") as opened:
+def store(own_database: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{own_database}") as opened:
         yield opened
 
 

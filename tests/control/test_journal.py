@@ -30,13 +30,6 @@ def open_store(database: Path, lock_timeout_s: float = 10.0) -> Store:
     return Store.open(f"sqlite:///{database}", lock_timeout_s=lock_timeout_s)
 
 
-@pytest.fixture
-def own_database(database: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "own.db"
-    path.write_bytes(database.read_bytes())
-    return path
-
-
 async def test_records_are_written_in_the_order_they_came(own_database: Path) -> None:
     with open_store(own_database) as store:
         account = store.accounts.create("ada", HandClock().now()).id

@@ -21,10 +21,8 @@ DAY_S = 86_400
 
 
 @pytest.fixture
-def store(database: Path, tmp_path: Path) -> Store:
-    path = tmp_path / "own.db"
-    path.write_bytes(database.read_bytes())
-    return Store.open(f"sqlite:///{path}")
+def store(own_database: Path) -> Store:
+    return Store.open(f"sqlite:///{own_database}")
 
 
 async def test_old_lines_and_free_requests_go_and_what_is_charged_stays(store: Store) -> None:
@@ -62,9 +60,8 @@ async def test_responses_that_have_expired_go(store: Store) -> None:
         assert store.responses.find(account, "resp_1", START) is None
 
 
-async def test_a_long_log_keeps_its_newest_lines_and_the_file_its_size(store: Store, tmp_path: Path) -> None:
+async def test_a_long_log_keeps_its_newest_lines_and_the_file_its_size(store: Store, own_database: Path) -> None:
     clock = HandClock()
-    file = tmp_path / "own.db"
     sizes = []
     with store:
         account = store.accounts.create("ada", START).id
@@ -75,7 +72,7 @@ async def test_a_long_log_keeps_its_newest_lines_and_the_file_its_size(store: St
             await Retention(store, clock, KEPT, rest_s=0).delete()
             with store._database.read() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            sizes.append(file.stat().st_size)
+            sizes.append(own_database.stat().st_size)
         kept = store.events.list(account, limit=5000)
         assert [int(line.message.split()[0]) for line in kept] == list(range(11_000, 12_000))
         assert max(sizes[2:]) < 1.2 * sizes[1]

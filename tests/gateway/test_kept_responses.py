@@ -23,8 +23,8 @@ PICTURE = "data:image/png;base64," + "A" * 400_000
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path}/modelyard.db") as opened:
+def store(own_database: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{own_database}") as opened:
         yield opened
 
 

@@ -21,18 +21,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgresql_url"))
 
 
-@pytest.fixture(scope="session")
-def new_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file a store makes when it is opened for the first time."""
-    file = tmp_path_factory.mktemp("store") / "modelyard.db"
-    Store.open(f"sqlite:///{file}").close()
-    return file
-
-
 @pytest.fixture
-def store(url: str, new_sqlite_file: Path) -> Iterator[Store]:
+def store(url: str, database: Path) -> Iterator[Store]:
     if url.startswith("sqlite"):
-        shutil.copy(new_sqlite_file, url.removeprefix("sqlite:///"))
+        shutil.copy(database, url.removeprefix("sqlite:///"))
     with Store.open(url) as opened:
         yield opened
 

@@ -13,9 +13,9 @@ from tests.store.samples import at
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path, new_sqlite_file: Path) -> str:
+def sqlite_url(tmp_path: Path, database: Path) -> str:
     file = tmp_path / "modelyard.db"
-    file.write_bytes(new_sqlite_file.read_bytes())
+    file.write_bytes(database.read_bytes())
     return f"sqlite:///{file}"
 
 

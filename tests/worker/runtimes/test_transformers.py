@@ -258,7 +258,7 @@ def test_new_tokens_fit_the_context(settings, window, limit):
 
 
 LOADING = """
-import json, sys, numpy as np
+import json, sys, warnings, numpy as np
 from pathlib import Path
 from modelyard.worker.runtimes.base import load_model
 
@@ -269,8 +269,15 @@ for folder, head in zip(arguments[::2], arguments[1::2]):
     if head == 'base': model.forward(inputs)
     else: model.generate(inputs, {'max_new_tokens': 3}, lambda row, tokens: False)
 unasked = 'scipy' in sys.modules
+import modelyard.worker.runtimes.diffusers
+from diffusers import DPMSolverMultistepScheduler
+from diffusers.schedulers.scheduling_lms_discrete import integrate
+parts = [name in sys.modules for name in ('scipy.stats', 'scipy.integrate')]
+scheduler = DPMSolverMultistepScheduler(use_beta_sigmas=True)
+with warnings.catch_warnings(action='ignore'): scheduler.set_timesteps(5)
+computed = [scheduler.sigmas.tolist(), integrate.quad(lambda value: value, 0, 2)[0]]
 from transformers.models.fnet.modeling_fnet import linalg
-Path(facts).write_text(json.dumps([unasked, linalg.__name__]))
+Path(facts).write_text(json.dumps([unasked, linalg.__name__, parts, computed]))
 """
 
 
@@ -292,7 +299,15 @@ def test_loading_and_generating_print_nothing(loading):
 
 def test_only_architectures_that_compute_with_scipy_import_it(loading):
     done, facts = loading
-    assert facts == [False, "scipy.linalg"], done.stderr
+    assert facts[:2] == [False, "scipy.linalg"], done.stderr
+
+
+def test_only_schedulers_that_compute_with_scipy_import_it(loading):
+    done, (_, _, imported, (sigmas, integral)) = loading
+    assert imported == [False, False], done.stderr
+    assert (len(sigmas), sigmas[-1]) == (6, 0)
+    assert sorted(sigmas, reverse=True) == sigmas
+    assert integral == pytest.approx(2)
 
 
 def test_tasks_import_no_framework():

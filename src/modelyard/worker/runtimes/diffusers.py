@@ -29,12 +29,13 @@ from modelyard.tasks.model import Array
 from modelyard.worker.runtimes.checkpoints import find_checkpoint, load_checkpoint
 from modelyard.worker.runtimes.device import choose_device
 from modelyard.worker.runtimes.failures import first_line, loading_errors, making_errors
+from modelyard.worker.runtimes.late_scipy import scipy_later
 from modelyard.worker.runtimes.library_adapters import leave_peft_out_of_diffusers
 from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.making import Stopped, choose_seed
 from modelyard.worker.runtimes.pipeline_arguments import PipelineArguments
 
-with quiet_library():  # which tells at length that there is no torchvision
+with quiet_library(), scipy_later():  # the library tells at length that there is no torchvision
     leave_peft_out_of_diffusers()
     from diffusers import DiffusionPipeline
     from diffusers.utils import logging as library_logging
