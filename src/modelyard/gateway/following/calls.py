@@ -32,6 +32,8 @@ HOP = frozenset({b"connection", b"keep-alive", b"upgrade", b"te", b"trailer", b"
 has to wait for leave to send it."""
 NOT_SENT = HOP | {TRUSTED, b"date", b"transfer-encoding"}
 """Headers of an answer that a client is not sent, or gets from the gateway."""
+PROBES = frozenset({"/livez", "/readyz"})
+"""Ask for nothing that a gateway might have to tell, and wait for none."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -194,5 +196,6 @@ class Received:
             "scheme": told.get(SCHEME, b"http").decode("ascii"),
             SCOPE_KEY: trusted,
         }
-        await self._leader.sync(forgets=False)
+        if scope["path"] not in PROBES:
+            await self._leader.sync(forgets=False)
         await self._app(whole, receive, send_on)
