@@ -236,6 +236,26 @@ async def test_a_replica_that_is_drained_stays_until_the_last_gateway_has_let_go
     await followed.until(lambda: followed.control.states(managed) == ["ready"])
 
 
+async def test_who_is_on_a_replica_that_is_ended_for_anothers_sake_is_told_whose_fault_it_is_not(
+    followed: Followed,
+) -> None:
+    one, other = await followed.gateway(), await followed.gateway()
+    stuck, beside = await followed.served(one.ask(), other.ask())
+    assert stuck.replica_id == beside.replica_id
+    one.plane.end_stuck(followed.route.cluster_id, stuck.replica_id, "it went on")
+    await followed.until(lambda: beside.link.closed)
+    for gateway, target in ((one, stuck), (other, beside)):
+        gateway.slots.lose(followed.route, target)
+        assert target.was_ended
+        gateway.release(target)
+    (fresh,) = await followed.served(other.ask())
+    assert fresh.replica_id != stuck.replica_id
+    assert not fresh.was_ended
+    other.release(fresh)
+    await followed.until(lambda: followed.load() == (0, 0))
+    assert any("it went on" in line for line in await followed.control.events())
+
+
 async def test_a_request_that_waits_too_long_or_leaves_gives_its_place_back(followed: Followed) -> None:
     gateway = await followed.gateway()
     await followed.control.put()  # and nothing boots, for nobody turns the loop

@@ -55,7 +55,7 @@ class Follower:
         """Of the replicas of which it was told, by id."""
         self.accounts = frames.Accounts({}, frozenset(), frozenset())
         self.ended: set[str] = set()
-        """Replicas that the server ends, for something that what they hold need not have caused."""
+        """Addresses whose processes the server ends, for something that what they hold need not have caused."""
         self.on_sync: list[Callable[[], None]] = []
         """Called when what was asked before may have changed."""
         self._records: tuple[str, dict[str, Any]] | None = None
@@ -167,8 +167,8 @@ class Follower:
                 self._answer(number, frame)
             case frames.Replica(replica_id, address, secret, adapter):
                 self.doors[replica_id] = Door(address, secret, adapter)
-            case frames.WasEnded(replica_id):
-                self.ended.add(replica_id)
+            case frames.WasEnded(address):
+                self.ended.add(address)
             case frames.Aliases(aliases):
                 self._aliases.take(aliases)
             case frames.Accounts():

@@ -198,9 +198,9 @@ class EndStuck(msgspec.Struct, frozen=True, array_like=True, tag=30):
 
 
 class WasEnded(msgspec.Struct, frozen=True, array_like=True, tag=31):
-    """The server ends the replica, for something that what it holds need not have caused."""
+    """The server ends the process at this address, for something that what it holds need not have caused."""
 
-    replica_id: str
+    address: str
 
 
 class AskDeath(msgspec.Struct, frozen=True, array_like=True, tag=32):

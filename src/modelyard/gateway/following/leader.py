@@ -123,10 +123,11 @@ class Leader:
         self._sessions.discard(session)
         self._greeted.discard(session)
 
-    def end_stuck(self, frame: frames.EndStuck) -> None:
-        """A replica is ended for one request's sake: whoever else has something there is told first."""
+    def end_stuck(self, frame: frames.EndStuck, address: str) -> None:
+        """A replica, at this address, is ended for one request's sake: whoever else has something there is told
+        first."""
         for session in self._greeted:
-            session.tell(frames.WasEnded(frame.replica_id))
+            session.tell(frames.WasEnded(address))
         self._authority.plane.end_stuck(frame.cluster_id, frame.replica_id, frame.reason)
 
     # --- what all are told ---

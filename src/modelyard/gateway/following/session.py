@@ -135,7 +135,9 @@ class Session:
             case frames.AskDeath():
                 self._begin(frame.id, self._find_death(frame))
             case frames.EndStuck():
-                self._leader.end_stuck(frame)
+                known = self._known.get(frame.replica_id)
+                door = None if known is None else known.door
+                self._leader.end_stuck(frame, "" if door is None else door.address)
             case frames.Report(under_way):
                 self._authority.quotas.take_report(self, under_way)
             case frames.Synced(number):

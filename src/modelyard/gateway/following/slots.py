@@ -115,7 +115,8 @@ class FollowedSlots(Slots):
     def lose(self, route: Route, target: Target) -> None:
         """See Slots."""
         assert isinstance(target, FollowedTarget)  # noqa: S101 - there are no others here
-        if target.replica_id in self._follower.ended:
+        door = self._follower.doors.get(target.replica_id)
+        if door is not None and door.address in self._follower.ended:
             target.process.was_ended = True
         self._follower.tell(frames.Lost(target.number))
 
@@ -169,8 +170,8 @@ class FollowedSlots(Slots):
 
     def _forget(self, replica_id: str) -> None:
         door = self._follower.doors.pop(replica_id, None)
-        self._follower.ended.discard(replica_id)
         if door is not None and not door.adapter:
+            self._follower.ended.discard(door.address)
             self._links.pop(door.address, None)
             self._processes.pop(door.address, None)
 
