@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 from typing import Any
 
 import msgspec
@@ -18,6 +19,8 @@ from tests.control.test_boots import fail_boots
 from tests.gateway.conftest import IMAGES, MAX_BODY_BYTES, Gateway, answer_with
 from tests.gateway.http_client import HttpClient
 
+REPEATED = 20
+"""Requests after which garbage of each of them would show."""
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -300,3 +303,24 @@ async def test_a_quota_that_was_read_holds_for_the_cluster_that_a_request_would_
     client = await gateway.ask(HttpClient({"text": "hello"}, key=gateway.key))
     assert client.status == 403
     assert "modelyard accounts set" in client.json()["error"]
+
+
+async def test_requests_leave_nothing_behind_that_only_the_collector_finds(gateway: Gateway) -> None:
+    async def ask(body: dict[str, Any]) -> None:
+        await gateway.ask(HttpClient(body, key=gateway.key))
+
+    gateway.destination.answering = answer_with("done", "do")
+    bodies: list[dict[str, Any]] = [{"text": "hello"}, {"text": "hello", "stream": True}]
+    for body in bodies:
+        await ask(body)
+        gateway.destination.requests.clear()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(REPEATED):
+                await ask(body)
+            gateway.destination.requests.clear()
+            found = gc.collect()
+        finally:
+            gc.enable()
+        assert found < REPEATED, body
