@@ -15,6 +15,7 @@ from modelyard.protocol import FinishReason, Outcome
 from modelyard.tasks.base import Call
 from modelyard.tasks.registry import get_task
 from modelyard.tasks.text_generation import TextGenerationInputs, TextGenerationParams
+from modelyard.worker.runtimes.stepping import MinimumLengths
 from modelyard.worker.runtimes.token_rows import TokenRows
 from modelyard.worker.schedulers.pace import GROUP_TOKENS, UNSEEN_TOKENS
 from modelyard.worker.schedulers.tokens import Tokens
@@ -184,6 +185,28 @@ def test_every_setting_is_that_of_a_batch_of_one(gpt2: Any, bench: Callable[...,
     for name, value in EVERY_SETTING.items():
         text, params = f"Once upon {name}", {"max_new_tokens": 6, "seed": 4, name: value}
         assert one[text] == alone(gpt2, text, params), name
+
+
+def test_no_text_ends_before_its_least_length(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    ids = torch.tensor([gpt2.tokenizer("Once")["input_ids"]])
+    usual = gpt2._model.generate(ids, max_new_tokens=4, do_sample=False, eos_token_id=None, pad_token_id=0)
+    ends = usual[0, ids.shape[1] :].tolist()[::2]  # which the model would write first, and third
+    params = {"max_new_tokens": 14, "min_new_tokens": 6, "do_sample": False, "eos_token_id": ends}
+    one = bench(gpt2)
+    one.ask("Once", **params)
+    assert one["Once"] == alone(gpt2, "Once", params)
+    assert one["Once"].usage.new_tokens >= 6
+
+
+def test_a_likeliest_token_that_may_come_costs_no_look_at_the_others(
+    gpt2: Any, bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = {"max_new_tokens": 9, "min_new_tokens": 9, "do_sample": False}
+    expected = alone(gpt2, "Once", params)
+    monkeypatch.delattr(MinimumLengths, "__call__")
+    one = bench(gpt2)
+    one.ask("Once", **params)
+    assert one["Once"] == expected
 
 
 def test_how_likely_each_token_was_is_told_beside_others_that_do_not_ask(

@@ -140,9 +140,17 @@ class MinimumLengths(LogitsProcessor):  # type: ignore[misc]
 
     def __init__(self, shortest: Sequence[int], ends: Sequence[int]) -> None:
         """`shortest`: fewest new tokens of each row. `ends`: ids that end a row."""
+        self._first_shortest = shortest[0]
         self._shortest = torch.tensor(shortest)
         self._ends = list(ends)
         self._prompt_width: int | None = None
+
+    def allows(self, input_ids: torch.Tensor, token: int) -> bool:
+        """Whether `token` may come next in the only row. `input_ids`: (1, prompt and text)."""
+        if self._prompt_width is None:
+            self._prompt_width = input_ids.shape[1]
+        is_early = input_ids.shape[1] - self._prompt_width < self._first_shortest
+        return not (is_early and token in self._ends)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """`scores`, (rows × sequences, vocabulary), with the end tokens at minus infinity where it is too early."""

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from transformers import LogitsProcessorList
@@ -132,6 +132,15 @@ def plan_choice(
     return ChoicePlan(model, filled, seed, window, grammar, logprobs)
 
 
+@runtime_checkable
+class Rule(Protocol):
+    """A processor that forbids tokens and changes no other score."""
+
+    def allows(self, input_ids: torch.Tensor, token: int) -> bool:
+        """Whether `token` may come after `input_ids`, (1, prompt and text). Called once for each of a text,
+        as the processor itself is."""
+
+
 class PromptChoice:
     """The choices for the rows of one prompt, which are drawn together, as the library draws them.
 
@@ -147,18 +156,19 @@ class PromptChoice:
         if plan.config.do_sample and plan.seed is not None:
             self._generator = torch.Generator(plan.model.device)
             self._generator.manual_seed(plan.seed)
-        self._form: GrammarProcessor | None = None
+        self._rules: list[Rule] | None = None
         """What the only row is held to, where nothing else changes which token is the likeliest."""
-        is_greedy = not plan.config.do_sample
-        if is_greedy and len(self.processors) == 1 and isinstance(self.processors[0], GrammarProcessor):
-            self._form = self.processors[0]
+        rules = [each for each in self.processors if isinstance(each, Rule)]
+        if plan.sequences == 1 and not plan.config.do_sample and len(rules) == len(self.processors):
+            self._rules = rules
 
     def takes(self, token: int) -> bool:
-        """Whether the only row's likeliest token by the model comes next, as its form allows it; notes it then.
+        """Whether the only row's likeliest token by the model comes next, as all that it is held to allows it; notes it
+        then.
 
         Else the scores have to be processed.
         """
-        if self._form is None or not self._form.allows(self._ids, token):
+        if self._rules is None or not all(rule.allows(self._ids, token) for rule in self._rules):
             return False
         self._ids = torch.cat([self._ids, self._ids.new_full((1, 1), token)], dim=1)
         return True
