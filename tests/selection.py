@@ -50,11 +50,16 @@ the zoo and port 8080, where clients find another and commands none, the engines
 SHARED = ("attacked_server", "shared_server", "quantised_forms", "postgresql_server")
 """Fixtures that the files naming them share. Those whose tests take the plain `server` share that one; elsewhere the
 tests of one file share theirs."""
+EXPORTED = ("variant_folder", "published_folder")
+"""Fixtures of graphs, which the first who asks exports: the files naming one share a process, which imports the
+exporter, four seconds of CPU time, once."""
 TAKES_SERVER = re.compile(r"\ndef test_\w+\([^)]*\bserver: Server")
 MAKES_SERVER = "\ndef server("
-FIRST = ("engine", "store", "clients", "cli", "e2e", "attacks", "worker", "gateway")
-"""Long groups begin first, so that none of them is left to run alone at the end; those of cli, which list what a server
-holds, before those of e2e, which share it and leave clusters behind."""
+FIRST = ("server", "shared_server", "exports", "attacked_server", "postgresql_server", "engine", "quantised_forms")
+"""Groups, the longest first, so that none of them is left to run alone at the end. Others follow by their folders."""
+ORDER = ("clients", "cli", "e2e", "attacks", "worker", "gateway")
+"""Folders, in the order that the tests of a group run in: those of cli, which list what a server holds, before those of
+e2e, which share it and leave clusters behind."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -72,10 +77,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("quick")
 
 
-def place_of(path: Path) -> int:
-    """Where in the order of a run the tests of a file begin."""
-    folder = folder_of(path)
-    return FIRST.index(folder) if folder in FIRST else len(FIRST)
+@cache
+def place_of(path: Path) -> tuple[int, int]:
+    """Where in the order of a run the tests of a file begin: its group's place, and its folder's."""
+    group, folder = group_of(path), folder_of(path)
+    return (
+        FIRST.index(group) if group in FIRST else len(FIRST),
+        ORDER.index(folder) if folder in ORDER else len(ORDER),
+    )
 
 
 def folder_of(path: Path) -> str:
@@ -121,4 +130,6 @@ def shared_fixture_of(path: Path) -> str | None:
     text = path.read_text()
     if named := next((name for name in SHARED if name in text), None):
         return named
+    if any(name in text for name in EXPORTED):
+        return "exports"
     return "server" if TAKES_SERVER.search(text) and MAKES_SERVER not in text else None

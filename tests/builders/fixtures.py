@@ -64,6 +64,8 @@ FAMILY_OF_TASK = {
     "text-to-audio": "musicgen",
 }
 """A family of tests.builders that serves each task."""
+MAKERS = ("*.py", "media/*.py", "records/**/*.py", "tasks/**/*.py", "worker/**/*.py")
+"""Sources of the package that may have a part in making a variant: the worker, and what it may import."""
 
 
 @pytest.fixture(scope="session")
@@ -169,11 +171,12 @@ def export(source: Path, family: str, task: str, kind: VariantKind, target: Path
 
 @cache
 def sources() -> str:
-    """What variants are made of and by: the tiny models, and all of the package."""
+    """What variants are made of and by: the tiny models, and what of the package takes part."""
     digest = hashlib.sha256(fingerprint().encode())
     for library in ("onnx", "onnxruntime", "onnxscript"):
         digest.update(f"{library} {version(library)}\n".encode())
-    for source in sorted(Path(modelyard.__file__).parent.rglob("*.py")):
+    package = Path(modelyard.__file__).parent
+    for source in sorted(each for place in MAKERS for each in package.glob(place)):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 

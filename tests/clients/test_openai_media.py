@@ -10,12 +10,14 @@ from typing import Any
 import av
 import httpx
 import numpy as np
-import openai
 import pytest
 from PIL import Image
 
 from modelyard.tasks.registry import get_task
+from tests.later import Later
 from tests.serving import KEY, REQUEST_S, Server
+
+openai = Later("openai")
 
 SPEECH = "tasks/automatic-speech-recognition"
 VOICE, PAINTER, CHANGER = "tasks/text-to-speech", "tasks/text-to-image", "tasks/image-to-image"

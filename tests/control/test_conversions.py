@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from modelyard.catalog.cards import make_card
 from modelyard.catalog.found import Found
@@ -25,6 +23,10 @@ from modelyard.records.models import ModelCard, Source
 from modelyard.units import MIB
 from tests.catalog.models import Files, model, write
 from tests.catalog.test_adapters import pickled as pickled_adapter
+from tests.later import Later
+
+torch, tensors = Later("torch"), Later("safetensors.torch")
+pytestmark = pytest.mark.imports_models
 
 NOBODY = (sys.executable, "-c", "raise SystemExit('nobody was to be asked')")
 COPIER = """
@@ -59,7 +61,7 @@ async def test_an_adapters_pickle_becomes_the_file_that_adapters_have(tmp_path: 
     made = await Conversions(tmp_path / "converted").ensure(card_of(folder), folder)
 
     assert {each.name for each in made.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
-    assert torch.equal(load_file(made / "adapter_model.safetensors")[name], torch.eye(3))
+    assert torch.equal(tensors.load_file(made / "adapter_model.safetensors")[name], torch.eye(3))
     assert inspect_folder(made).adapter == inspect_folder(folder).adapter
 
 
@@ -92,7 +94,7 @@ async def test_a_folder_is_converted_once_with_all_that_belongs_to_it(tmp_path: 
         "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "1_Dense/config.json",
         "1_Dense/model.safetensors",
     }  # fmt: skip
-    assert torch.equal(load_file(made / "model-00002-of-00002.safetensors")["00002"], torch.tensor([2.0, 2.0]))
+    assert torch.equal(tensors.load_file(made / "model-00002-of-00002.safetensors")["00002"], torch.tensor([2.0, 2.0]))
     found = inspect_folder(made)
     assert (found.problem, found.pickle_only, found.task) == (None, False, card.task)
     assert await Conversions(tmp_path / "converted", program=NOBODY).ensure(card, folder) == made

@@ -6,13 +6,15 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-import openai
 import pytest
 
 from tests.builders import real
 from tests.builders.gguf import LLAMA, gguf_file
 from tests.gateway.surfaces.openai.tool_sets import check_calls
+from tests.later import Later
 from tests.serving import KEY, REQUEST_S, Server
+
+openai = Later("openai")
 
 SMOLLM2 = "someone/SmolLM2-135M-Instruct-GGUF"
 QUESTION = {"text": "What is the capital of France? Answer in one sentence."}

@@ -13,14 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import anthropic
 import httpx
-import openai
 import psutil
 import pytest
 
+from tests.later import Later
 from tests.providers.local import PACKAGES, Answer, Asked, LocalProvider, chunks, completion, events
 from tests.serving import KEY, REQUEST_S, Server, is_alive, wait_until
+
+anthropic = Later("anthropic")
+openai = Later("openai")
 
 ROOT = Path(__file__).parents[2]
 OWN_KEY = "sk-the-callers-own-key-0123456789"

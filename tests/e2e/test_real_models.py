@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openai
 import pytest
 
 from tests.builders.real import MINILM, SMOLLM2, smollm2
 from tests.gateway.surfaces.openai.tool_sets import check_calls
+from tests.later import Later
 from tests.peaks import total_bytes
 from tests.serving import KEY, REQUEST_S, Server, wait_until
+
+openai = Later("openai")
 
 PAIR = ("A man is eating food.", "A man is eating a piece of bread.")
 COSINE = 0.7553

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 from huggingface_hub import InferenceClient
 
 from tests.builders import real
+from tests.later import Later
 from tests.serving import KEY, REQUEST_S, Server, wait_until
+
+anthropic = Later("anthropic")
+openai = Later("openai")
 
 GGUF = "someone/SmolLM2-135M-Instruct-GGUF"
 ALIAS = "acme/assistant"

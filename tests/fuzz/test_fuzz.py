@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from modelyard.gateway.operation import PATH_PARAMETERS
-from tests.fuzz.run import Run, fuzz_calls
 from tests.serving import Server
+
+if TYPE_CHECKING:
+    from tests.fuzz.run import Run
 
 MODELS = ["tiny/classifier", "tiny/gpt2"]
 
 
 @pytest.fixture(scope="module")
 def fuzzed(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Run]]:
+    from tests.fuzz.run import (
+        fuzz_calls,
+    )  # imports what draws calls, which takes longest of all that these files import
+
     with Server(tmp_path_factory.mktemp("fuzz"), zoo, warm=False) as server:
         yield server, fuzz_calls(server, MODELS, seed=1, examples=2, stall_s=inf)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tests.builders.scripted import build_scripted
 from tests.serving import Server
 
 THOUGHT, SAID = "Two and two.", "Four."
@@ -19,6 +18,8 @@ THINKING_PIECES = ["Two and", " two.", "\n</think>", "\n\nFo", "ur.", "<tool_cal
 def scripted_model(server: Server, model_id: str, pieces: Sequence[str], **more: Any) -> Iterator[str]:
     """A model of the server's that answers everything by `pieces`, and is gone afterwards. `more`: of
     `build_scripted`."""
+    from tests.builders.scripted import build_scripted  # imports the model libraries, which not all who read this need
+
     folder = server.models_dir / model_id
     build_scripted(folder, pieces, **more)
     try:

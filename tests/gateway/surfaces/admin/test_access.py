@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from modelyard.accounts.audit import DENIED_AT_ONCE
-from tests.fuzz.calls import call_all
 from tests.gateway.surfaces.admin.conftest import MODEL
 from tests.operations import operations
 from tests.serving import Server, wait_until
@@ -113,6 +112,8 @@ def test_every_route_that_changes_something_leaves_a_line(
 
 def test_whatever_the_operator_sends_is_answered(admin_server: Server, admin: httpx.Client, key_id: str) -> None:
     """Right and wrong calls of every route, held against the document."""
+    from tests.fuzz.calls import call_all  # imports what draws calls, which takes longest of all that this file needs
+
     made = admin.post("/admin/v1/keys", json={"name": "fuzz", "account": "admin"}).json()["output"]
     known = {"account": [OWN], "key": [key_id], "model": [MODEL]}
     called = call_all(admin_server, made["secret"], known, 1, 12, tag="admin")

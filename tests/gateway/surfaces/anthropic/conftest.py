@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import anthropic
 import pytest
 
+from tests.later import Later
 from tests.serving import KEY, REQUEST_S, Server
 from tests.serving.scripted import scripted_model
+
+anthropic = Later("anthropic")
 
 CALL = ["<tool_call>", '{"name": "get_weather", ', '"arguments": ', '{"city": "Paris"', "}}", "</tool_call>"]
 LAST = ["\n<tool_call>", '{"name": "get_time", "arguments": {}}', "</tool_call>\n"]

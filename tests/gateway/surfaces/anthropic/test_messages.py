@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import anthropic
 import msgspec
 import pytest
 
@@ -13,7 +12,10 @@ from modelyard.gateway.surfaces.anthropic.messages import Messages
 from tests.gateway.conftest import CHAT, MAX_BODY_BYTES, Gateway
 from tests.gateway.http_client import HttpClient
 from tests.gateway.test_inference import failing
+from tests.later import Later
 from tests.serving import KEY, REQUEST_S, Server
+
+anthropic = Later("anthropic")
 
 MODEL = "tiny/chat"
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import anthropic
 import pytest
 
+from tests.later import Later
 from tests.serving import Server
 from tests.serving.scripted import SAID, THOUGHT, thinking_model
+
+anthropic = Later("anthropic")
 
 MODEL = "scripted/thinker"
 ASKED: dict[str, Any] = {

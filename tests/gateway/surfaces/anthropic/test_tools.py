@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-import anthropic
 import jsonschema
 import pydantic
 import pytest
 
+from tests.later import Later
 from tests.serving import KEY, REQUEST_S, Server
+
+anthropic = Later("anthropic")
 
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "How warm is it in Paris?"}], "max_tokens": 400}
 SCHEMA = {
@@ -110,7 +112,6 @@ def test_a_model_is_not_told_of_tools_that_it_may_not_call(client: anthropic.Ant
     assert counted[0] == counted[1] < counted[2] == told.usage.input_tokens
 
 
-@anthropic.beta_tool
 def get_weather(city: str) -> str:
     """Now.
 
@@ -120,7 +121,6 @@ def get_weather(city: str) -> str:
     return f"21 degrees in {city}"
 
 
-@anthropic.beta_tool
 def get_time() -> str:
     """Now."""
     raise ValueError("no clock")
@@ -130,7 +130,8 @@ def get_time() -> str:
 def test_the_clients_own_loop_runs_tools_until_there_is_an_answer(
     client: anthropic.Anthropic, agent: str, stream: bool
 ) -> None:
-    runner = client.beta.messages.tool_runner(model=agent, **ASKED, tools=[get_weather, get_time], stream=stream)
+    tools = [anthropic.beta_tool(each) for each in (get_weather, get_time)]
+    runner = client.beta.messages.tool_runner(model=agent, **ASKED, tools=tools, stream=stream)
     answers = [each.get_final_message() for each in runner] if stream else list(runner)  # type: ignore[union-attr]
 
     assert [answer.stop_reason for answer in answers] == ["tool_use", "end_turn"]

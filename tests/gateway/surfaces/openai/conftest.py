@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
-import openai
 import pytest
 
+from tests.later import Later
 from tests.serving import KEY, REQUEST_S, Server
+
+openai = Later("openai")
 
 ROOTS = ("/v1", "/models/v2/openai/v1")
 

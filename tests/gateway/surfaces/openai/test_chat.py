@@ -6,10 +6,12 @@ import json
 import time
 from typing import Any
 
-import openai
 import pytest
 
+from tests.later import Later
 from tests.serving import Server
+
+openai = Later("openai")
 
 MODEL = "tiny/chat"
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openai
 import pytest
 from tokenizers import Tokenizer
 
+from tests.later import Later
 from tests.serving import Server
+
+openai = Later("openai")
 
 MODEL = "tiny/sentences"
 TEXTS = ["the cat", "a dog"]

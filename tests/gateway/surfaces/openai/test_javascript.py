@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import openai
-
 from tests.clients.programs import run_node
+from tests.later import Later
 from tests.serving import Server
+
+openai = Later("openai")
 
 HELLO = {"role": "user", "content": "hello"}
 GREEDY = {"temperature": 0, "max_tokens": 8}

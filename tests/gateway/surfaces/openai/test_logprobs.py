@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import openai
 import pytest
+
+from tests.later import Later
+
+openai = Later("openai")
 
 MODEL = "tiny/chat"
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
-import anthropic
-import openai
 import pytest
 
+from tests.later import Later
 from tests.plugin import ZOO
 from tests.serving import KEY, REQUEST_S, Server, wait_until
+
+anthropic = Later("anthropic")
+openai = Later("openai")
 
 
 def test_every_model_that_can_be_asked_is_listed(server: Server, client: openai.OpenAI) -> None:

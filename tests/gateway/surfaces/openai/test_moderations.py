@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import openai
 import pytest
 
+from tests.later import Later
 from tests.serving import Server
+
+openai = Later("openai")
 
 MODEL = "tiny/classifier"
 TEXTS = ["hello there", "something else", "the cat"]

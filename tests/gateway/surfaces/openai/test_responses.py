@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import jsonschema
-import openai
 import pydantic
 import pytest
 
+from tests.later import Later
 from tests.serving import Server
 from tests.serving.scripted import SAID, THOUGHT, thinking_model
+
+openai = Later("openai")
 
 MODEL = "tiny/chat"
 SETTINGS: dict[str, Any] = {"temperature": 0, "max_output_tokens": 12}

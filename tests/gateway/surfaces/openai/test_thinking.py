@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import openai
 import pytest
 
+from tests.later import Later
 from tests.serving import Server
 from tests.serving.scripted import SAID, THOUGHT, thinking_model
+
+openai = Later("openai")
 
 HELLO: list[Any] = [{"role": "user", "content": "What is two and two?"}]
 NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import jsonschema
-import openai
 import pydantic
 import pytest
 
 from tests.builders.schemas import draw_schema
 from tests.gateway.surfaces.openai.tool_sets import check_calls
+from tests.later import Later
 from tests.serving import Server
 from tests.serving.scripted import scripted_model
+
+openai = Later("openai")
 
 HELLO: list[Any] = [{"role": "user", "content": "How warm is it in Paris?"}]
 PARAMETERS = {

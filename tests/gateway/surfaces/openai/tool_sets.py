@@ -7,9 +7,11 @@ import random
 from typing import Any
 
 import jsonschema
-import openai
 
 from tests.builders.schemas import draw_object
+from tests.later import Later
+
+openai = Later("openai")
 
 NAMES = ("get_weather", "search", "send_mail", "book-flight", "f", "list_files_2")
 LONGEST = 4000

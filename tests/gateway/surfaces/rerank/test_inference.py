@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import cohere
-import cohere.core
 import httpx
 import pytest
 
+from tests.later import Later
 from tests.serving import KEY, REQUEST_S, Server
+
+cohere = Later("cohere")
 
 MODEL = "tiny/ranker"
 QUERY = "a cat"
 DOCUMENTS = ["7", "a cat on a mat", "a dog"]
 
 
-@pytest.fixture(params=[cohere.Client, cohere.ClientV2])
+@pytest.fixture(params=["Client", "ClientV2"])
 def client(server: Server, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Over either version of the API."""
     with httpx.Client(timeout=REQUEST_S) as http:
-        yield request.param(api_key=KEY, base_url=server.url, httpx_client=http)
+        yield getattr(cohere, request.param)(api_key=KEY, base_url=server.url, httpx_client=http)
 
 
 def expected(server: Server) -> list[tuple[int, float]]:
