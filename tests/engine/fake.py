@@ -24,7 +24,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,22 @@ from typing import Any
 import msgspec
 
 from modelyard.engine.adapter_replicas import AdapterReplicas
-from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
+from modelyard.engine.base import (
+    Device,
+    Engine,
+    Fetch,
+    Node,
+    OnStep,
+    Phase,
+    Place,
+    ReplicaLog,
+    Sighting,
+    Stray,
+)
 from modelyard.engine.export import take_over
 from modelyard.engine.link import Link
 from modelyard.engine.local import fetch_nothing
+from modelyard.engine.sightings import Sightings
 from modelyard.engine.strays import end_strays
 from modelyard.errors import ModelRefused
 from modelyard.protocol import Configure, Loading, Ready, Status
@@ -79,7 +91,7 @@ class FakeEngine(Engine):
         self.replica_device_bytes: int | None = None
         self._replicas: dict[str, FakeReplica] = {}
         self._forgotten: list[FakeReplica] = []
-        self._sightings: dict[str, Sighting] = {}
+        self._sightings = Sightings()
         self._adapters = AdapterReplicas(self._sightings, self._see)
         self._on_change: Callable[[], None] = lambda: None
         self.token = 0
@@ -213,7 +225,7 @@ class FakeEngine(Engine):
         await replica.closed()
         return None
 
-    def sightings(self) -> Mapping[str, Sighting]:
+    def sightings(self) -> Sightings:
         return self._sightings
 
     def forget(self, replica_id: str) -> None:

@@ -28,6 +28,7 @@ from modelyard.cli import (
     restricted,
     run,
     serve,
+    simulate,
     tasks,
     usage,
     worker,
@@ -113,6 +114,7 @@ app.command(rich_help_panel=ADMINISTRATION)(nodes.nodes)
 app.command(rich_help_panel=ADMINISTRATION)(audit.audit)
 app.command(rich_help_panel=ADMINISTRATION)(usage.usage)
 app.add_typer(config.app, name="config", rich_help_panel=ADMINISTRATION)
+app.command(rich_help_panel=ADMINISTRATION)(simulate.simulate)
 app.command(rich_help_panel=ADMINISTRATION)(doctor.doctor)
 
 

@@ -27,6 +27,9 @@ class Load:
         return self.in_flight + self.queued
 
 
+NO_LOAD = Load()
+
+
 class Peak:
     """The highest of the values of a window that ends at the latest of them.
 

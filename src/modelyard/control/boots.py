@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -16,6 +16,7 @@ from itertools import chain
 from modelyard.control.bases import Bases, find_free, need_beside
 from modelyard.control.failures import GiveUp, Retry
 from modelyard.control.faults import contained
+from modelyard.control.holdings import Holdings
 from modelyard.control.logs import log_path
 from modelyard.control.placement import Evict, MemoryHolder, Never, Placed, Placement, Wait
 from modelyard.control.policy import Policy
@@ -75,6 +76,7 @@ class Boots:
     def __init__(
         self,
         clusters: Mapping[str, ManagedCluster],
+        holdings: Holdings,
         engine: Engine,
         preparations: Preparations,
         records: Records,
@@ -95,6 +97,7 @@ class Boots:
         self._form_of = form_of
         self._bases = bases
         self._clusters = clusters
+        self._holdings = holdings
         self._engine = engine
         self._preparations = preparations
         self._records = records
@@ -139,32 +142,24 @@ class Boots:
         return tuple(self._held.values())
 
     def _room(self, now: float) -> Room:
-        held = self.held
-        return Room(self._engine.nodes(), self._clusters.values(), self._quota_of, now, held, self._operator_id)
+        nodes, clusters = self._engine.nodes(), self._clusters.values()
+        return Room(nodes, clusters, self._quota_of, now, self.held, self._operator_id, self._holdings)
 
     # --- boots ---
 
     def place_queued(self, now: float) -> None:
         """Launches what waits for its files and for room, as far as there is any and it can be recorded; ends the
         downloads that nothing waits for any more."""
-        queued = self._queued()
+        queued = self._holdings.queued()
         if queued and not self._records.held_up:
             self._place_all(queued, now)
         if self._preparations.under_way:
-            self._preparations.keep({managed.cluster.model_id for managed, _ in self._queued()})
-
-    def _queued(self) -> list[tuple[ManagedCluster, Replica]]:
-        return [
-            (managed, replica)
-            for managed in self._clusters.values()
-            for replica in managed.replicas.values()
-            if replica.state is ReplicaState.QUEUED
-        ]
+            self._preparations.keep({managed.cluster.model_id for managed, _ in self._holdings.queued()})
 
     def _place_all(self, queued: Iterable[tuple[ManagedCluster, Replica]], now: float) -> None:
         room = self._room(now)
         out_of_luck: set[str] = set()  # the other replicas of a cluster need just as much
-        booting = self._count_booting()
+        booting = self._holdings.booting()
         self._promised = 0
         for managed, replica in sorted(queued, key=lambda pair: urgency(*pair, now=now)):
             account_id = managed.cluster.account_id
@@ -176,15 +171,6 @@ class Boots:
                         booting[account_id] += 1
                     else:
                         out_of_luck.add(managed.cluster.id)
-
-    def _count_booting(self) -> Counter[str]:
-        """By account, the replicas that start or load; those stopped meanwhile too, until they are gone."""
-        return Counter(
-            managed.cluster.account_id
-            for managed in self._clusters.values()
-            for replica in managed.replicas.values()
-            if replica.place is not None and not replica.was_ready
-        )
 
     def _try_to_start(self, managed: ManagedCluster, replica: Replica, room: Room, now: float) -> bool:
         """Launches a queued replica if its files are here and there is room; whether it did.
@@ -236,7 +222,9 @@ class Boots:
             raise never_fits(card, never)
 
     def _place(self, managed: ManagedCluster, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
-        patient = is_patient(managed, replica, self._count_booting().total() + self._promised, self._most_evicting, now)
+        patient = is_patient(
+            managed, replica, self._holdings.booting().total() + self._promised, self._most_evicting, now
+        )
         found = room.find(managed, self._need(managed, card), self._engine.nodes_with(card), patient=patient)
         return self._settle(managed, replica, card, found, now)
 
@@ -301,7 +289,7 @@ class Boots:
         return self._launch_refusal(account_id, chain([(card.memory_bytes, 0.0)], begun, ended))
 
     def _evict(self, victim: MemoryHolder, to_make_room_for: ManagedCluster | None, now: float) -> None:
-        managed = next(each for each in self._clusters.values() if victim.replica_id in each.replicas)
+        managed, replica = self._holdings.get(victim.replica_id)
         other = to_make_room_for
         name = OTHER_WORK if other is None else name_for(managed, other, self._operator_id)
         managed.rest(managed.live() - 1)
@@ -309,7 +297,7 @@ class Boots:
         for adapter, beside in managed.adapters_in(victim.replica_id):
             adapter.rest(adapter.live() - 1)
             self._stops.stop(adapter, beside, reason, now)
-        self._stops.evict(managed, managed.replicas[victim.replica_id], reason, now)
+        self._stops.evict(managed, replica, reason, now)
         self._records.evicted()
 
     def _launch(self, managed: ManagedCluster, replica: Replica, card: ModelCard, placed: Placed, now: float) -> None:
@@ -318,6 +306,7 @@ class Boots:
         replica.place = place
         replica.reserved_bytes, replica.reserved_device_bytes = need.memory_bytes, need.device_bytes
         managed.waiting_for = None
+        self._holdings.note(managed)
         if replica.beside is None:
             replica.priced_bytes = need.memory_bytes - unpriced_bytes(managed, card)
             where, billed = self._place_words(place), managed.settings.billed

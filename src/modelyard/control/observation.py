@@ -5,13 +5,15 @@ Owns the moves that follow from a sighting. Starts and stops nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 
 from modelyard.control.boots import Boots
 from modelyard.control.desired import DesiredState
 from modelyard.control.faults import contained
+from modelyard.control.holdings import Holdings
 from modelyard.control.records import Records
 from modelyard.control.replicas import ManagedCluster, Replica
+from modelyard.control.routes import Routes
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.engine.base import Engine, Phase, Sighting
 
@@ -20,7 +22,8 @@ HAVE_PROCESS = frozenset({Phase.LOADING, Phase.READY})
 
 
 class Observation:
-    """Looks at every replica, and closely at those of which the engine has said something new. Loop thread only."""
+    """Looks at the replicas of which the engine has said something new, and at the load of clusters that were asked.
+    Loop thread only."""
 
     def __init__(
         self,
@@ -28,37 +31,59 @@ class Observation:
         engine: Engine,
         records: Records,
         boots: Boots,
+        routes: Routes,
+        holdings: Holdings,
     ) -> None:
         self._desired = desired
+        self._routes = routes
+        self._holdings = holdings
+        self.uncounted: dict[str, ManagedCluster] = {}
+        """Those that were asked since they were counted last, by id; whoever counts takes them out."""
         self._engine = engine
         self._records = records
         self._boots = boots
 
-    def observe(self, now: float) -> Sequence[str]:
+    def observe(self, now: float) -> Collection[str]:
         """Takes over what the engine sees at this moment; the ids of the clusters for which that, or their load, is
         new."""
         sightings = self._engine.sightings()
-        changed = []
-        for managed in list(self._desired.active.values()):
-            with contained(managed):
-                if self._observe_cluster(managed, sightings, now):
-                    changed.append(managed.cluster.id)
+        changed: dict[str, None] = {}
+        for replica_id in sightings.take_changed():
+            found = self._holdings.find(replica_id)
+            if found is not None:
+                managed, replica = found
+                with contained(managed):
+                    if self._observe_replica(managed, replica, sightings.get(replica_id), now):
+                        changed[managed.cluster.id] = None
+        for route in self._routes.take_touched():
+            asked = self._desired.by_id.get(route.cluster_id)
+            if asked is not None:
+                self.uncounted[route.cluster_id] = asked
+                load = route.load().total
+                if load != asked.seen_load or asked.at_rest:
+                    asked.seen_load = load
+                    changed[route.cluster_id] = None
         return changed
 
-    def _observe_cluster(self, managed: ManagedCluster, sightings: Mapping[str, Sighting], now: float) -> bool:
-        load = managed.route.load().total
-        new = load != managed.seen_load
-        managed.seen_load = load
+    def observe_cluster(self, managed: ManagedCluster, now: float) -> None:
+        """The same for one cluster, whether or not anything is said to be new."""
+        sightings = self._engine.sightings()
         for replica in list(managed.replicas.values()):
-            if replica.state in HOLDS_MEMORY:
-                sighting = sightings.get(replica.id)
-                if sighting is None:
-                    sighting = Sighting(replica.id, Phase.GONE, reason="the engine does not know it")
-                if sighting is not replica.sighting:
-                    self._take_over(managed, replica, sighting, now)
-                    replica.sighting = sighting
-                    new = True
-        return new
+            self._observe_replica(managed, replica, sightings.get(replica.id), now)
+        managed.seen_load = managed.route.load().total
+
+    def _observe_replica(
+        self, managed: ManagedCluster, replica: Replica, sighting: Sighting | None, now: float
+    ) -> bool:
+        if replica.state not in HOLDS_MEMORY:
+            return False
+        if sighting is None:
+            sighting = Sighting(replica.id, Phase.GONE, reason="the engine does not know it")
+        if sighting is replica.sighting:
+            return False
+        self._take_over(managed, replica, sighting, now)
+        replica.sighting = sighting
+        return True
 
     def _take_over(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
         if not replica.started and (sighting.pid is not None or sighting.phase in HAVE_PROCESS):
@@ -99,6 +124,7 @@ class Observation:
 
     def _ended(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
         managed.replicas.pop(replica.id)
+        self._holdings.ended(replica.id)
         self._records.work(managed, replica)
         self._engine.forget(replica.id)
         reason = replica.stopping or sighting.reason or "ended"

@@ -13,6 +13,7 @@ from modelyard.control.bases import Bases
 from modelyard.control.boots import Boots, LaunchRefusal
 from modelyard.control.clusters import Clusters
 from modelyard.control.desired import DesiredState
+from modelyard.control.holdings import Holdings
 from modelyard.control.journal import Journal
 from modelyard.control.observation import Observation
 from modelyard.control.policy import Policy
@@ -68,9 +69,11 @@ def assemble(
     `work`: told of all that changes something, by `routes` too; the loop then looks."""
     preparations = Preparations(catalog, engine.prepare, clock, work.wake)
     desired = DesiredState(store, routes, preparations, clock, policy, work)
+    holdings = Holdings(desired.active)
     stops = Stops(engine, routes, records, policy, work.wake)
     boots = Boots(
         desired.active,
+        holdings,
         engine,
         preparations,
         records,
@@ -84,10 +87,11 @@ def assemble(
         bases=Bases(desired, catalog.form_of),
         operator_id=operator_id,
     )
-    observation = Observation(desired, engine, records, boots)
+    observation = Observation(desired, engine, records, boots, routes, holdings)
     reconciler = Reconciler(
         desired,
         observation,
+        holdings,
         boots,
         stops,
         engine,

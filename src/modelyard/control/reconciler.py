@@ -19,12 +19,12 @@ from modelyard.clock import Clock
 from modelyard.control.boots import Boots
 from modelyard.control.desired import DesiredState
 from modelyard.control.faults import contained
+from modelyard.control.holdings import Holdings
 from modelyard.control.observation import Observation
 from modelyard.control.plan import Action, Deadlines, Drain, Launch, Stop, plan_cluster
 from modelyard.control.policy import Policy
 from modelyard.control.records import Records
 from modelyard.control.replicas import ManagedCluster, Replica
-from modelyard.control.states import HOLDS_MEMORY
 from modelyard.control.stops import Stops
 from modelyard.control.suspensions import Suspensions
 from modelyard.control.work_queue import WorkQueue
@@ -49,6 +49,7 @@ class Reconciler:
         self,
         desired: DesiredState,
         observation: Observation,
+        holdings: Holdings,
         boots: Boots,
         stops: Stops,
         engine: Engine,
@@ -64,6 +65,7 @@ class Reconciler:
         """`server_id`: whose lives are closed at the start. `work`: what there is to look at."""
         self._desired = desired
         self._observation = observation
+        self._holdings = holdings
         self._boots = boots
         self._stops = stops
         self._engine = engine
@@ -146,6 +148,7 @@ class Reconciler:
 
         for managed in looked_at:
             with contained(managed):
+                self._observation.observe_cluster(managed, now)
                 # STEP 2: how many should there be?
                 self._suspensions.consider(managed)
                 self._consider_use(managed, now)
@@ -155,6 +158,7 @@ class Reconciler:
                     self._act(managed, action, now)
             if not managed.at_rest:
                 self._desired.active[managed.cluster.id] = managed
+                self._holdings.note(managed)
 
         # STEP 4: find room for those that wait for it, the oldest first.
         self._boots.place_queued(now)
@@ -172,7 +176,7 @@ class Reconciler:
             self._heartbeat()
         if now - self._count_at >= self._policy.count_s:
             self._count_at = now
-            self._count_inferences(self._desired.active.values())
+            self._count_asked()
 
     # --- STEP 1: who is looked at ---
 
@@ -185,7 +189,9 @@ class Reconciler:
         if len(swept) < SWEPT_PER_TICK:
             self._sweep = iter(list(self._desired.by_id))
         for cluster_id in swept:
-            self._work.add(cluster_id)
+            found = self._desired.by_id.get(cluster_id)
+            if found is not None and (found.wanted or not found.at_rest):
+                self._work.add(cluster_id)
 
     def _look_at_all_soon(self) -> None:
         """Whatever a step that broke off has left undone is found."""
@@ -249,14 +255,16 @@ class Reconciler:
     # --- STEP 6: record ---
 
     def _heartbeat(self) -> None:
-        self._records.alive(
-            [
-                replica.id
-                for managed in self._desired.active.values()
-                for replica in managed.replicas.values()
-                if replica.state in HOLDS_MEMORY
-            ]
-        )
+        self._records.alive(list(self._engine.sightings()))  # what has ended is forgotten by now
+
+    def _count_asked(self) -> None:
+        """Counts those that were asked. One without replicas may be at rest from now on."""
+        asked = list(self._observation.uncounted.values())
+        self._observation.uncounted.clear()
+        self._count_inferences(asked)
+        for managed in asked:
+            if not managed.replicas:
+                self._work.add(managed.cluster.id)
 
     def _count_inferences(self, clusters: Iterable[ManagedCluster]) -> None:
         counts = {}

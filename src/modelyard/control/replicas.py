@@ -19,6 +19,8 @@ from modelyard.protocol import NO_WORK, Work
 from modelyard.records.clusters import Capacity, Cluster
 from modelyard.records.models import ModelCard
 
+ROUNDING_S = 0.001
+"""A moment that has passed by less may only seem to have."""
 LEAST_RELOAD_S = 0.1
 """A boot that nobody has measured, or that found everything ready, counts as much."""
 
@@ -239,10 +241,17 @@ class ManagedCluster:
 
     def next_look_at(self, now: float, policy: Policy) -> float | None:
         """The monotonic time at which something may be due although nothing happens; None: nothing will be."""
-        moments = [moment for moment in self._due_moments(now, policy) if moment >= now]
-        if not self.at_rest:
+        moments = [max(now, moment) for moment in self._due_moments(now, policy) if moment >= now - ROUNDING_S]
+        if self.in_motion:
             moments.append(now + policy.tick_s)
         return min(moments, default=None)
+
+    @property
+    def in_motion(self) -> bool:
+        """Whether it has requests, replicas that are not ready or that leave, or is being removed."""
+        if self.removed or self.route.finished or self.route.load().total:
+            return True
+        return any(each.state is not ReplicaState.READY or each.stopping for each in self.replicas.values())
 
     def _due_moments(self, now: float, policy: Policy) -> Iterator[float]:
         """When a pause ends, when it is idle for too long, when its demand may fall, and its replicas' ends."""

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
+from modelyard.control.holdings import Holdings
 from modelyard.control.limits import ACCOUNT_INSTANCES, ACCOUNT_MEMORY, DEVICE_MEMORY, NODE_MEMORY, Bound, Limit
 from modelyard.control.placement import (
     Candidate,
@@ -47,9 +48,12 @@ class Room:
         now: float,
         held: Collection[MemoryHolder] = (),
         operator_id: str = "",
+        holdings: Holdings | None = None,
     ) -> None:
         """`held`: memory that is set aside for other work than replicas. `operator_id`: the account that may know what
-        others do."""
+        others do. `holdings`: of these clusters, kept by whoever looks at them; without it all are asked."""
+        self._holdings = holdings
+        self._all_nodes = nodes
         self._nodes = [node for node in nodes if node.accepting]
         self._clusters = clusters
         self._quota_of = quota_of
@@ -71,7 +75,30 @@ class Room:
         An account that has all it may hold makes room for itself among its own idle replicas, never among others'.
         """
         account = list(self._account_bounds(asking.cluster.account_id))
+        if self._holdings is not None and (node := self._find_free(asking, need, account, with_files)) is not None:
+            return Placed(Place(node), need)
         return self._choose(asking, need, account, with_files, may_evict=may_evict(asking) and not patient)
+
+    def _find_free(
+        self, asking: ManagedCluster, need: Need, account: Sequence[Bound], with_files: Collection[str]
+    ) -> str | None:
+        """The node that `_choose` would choose for a replica that fits without a device; None: it may be another place,
+        or none, and all are to be looked at."""
+        holdings = self._holdings
+        if holdings is None or need.device_bytes or self._held or any(node.devices for node in self._nodes):
+            return None
+        used_bytes, instances = holdings.of_account(asking.cluster.account_id)
+        for bound in account:
+            used, more = (instances, 1) if bound.limit is ACCOUNT_INSTANCES else (used_bytes, need.total_bytes)
+            if used + bound.claimed + more > bound.most:
+                return None
+        siblings = {replica.place.node for replica in asking.replicas.values() if replica.place is not None}
+        claimed = {
+            place.node: count
+            for (limit, place), count in self._claimed.items()
+            if limit is NODE_MEMORY and isinstance(place, Place)
+        }
+        return holdings.find_node(self._all_nodes, need.memory_bytes, with_files, siblings, claimed)
 
     def find_beside(self, asking: ManagedCluster, need: Need, place: Place) -> Placement:
         """Whether there is room for an adapter in the process of a replica at `place`; it counts as no instance."""

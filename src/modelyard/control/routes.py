@@ -8,16 +8,15 @@ never be stopped between being picked and being pinned.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from weakref import WeakValueDictionary
 
 from modelyard.clock import Clock
-from modelyard.control.autoscaler import Load
+from modelyard.control.autoscaler import NO_LOAD, Load
 from modelyard.engine.link import ReplicaLink
 from modelyard.errors import DeadlineExceeded, ModelyardError, QueueFull, make_error
 
@@ -74,7 +73,8 @@ class Route:
     """One cluster's replicas and queues. `leaving`: take no new requests, but still hold some.
     `waiting_alone`: wait for a replica in whose process nothing is done, and go before all others in `waiting`.
     `failure`: what requests get while there is no replica; None: a place in the queue.
-    `told_waiting`: how many have waited at most since the control loop last looked, which knows of so many.
+    `told_waiting`: how many have waited at most since the control loop last looked, which knows of so many. `touched`:
+    something has happened to it since the loop last asked.
     Whenever control returns to the event loop, no replica has room for whoever is first to get it."""
 
     cluster_id: str
@@ -84,16 +84,20 @@ class Route:
     waiting_alone: deque[asyncio.Future[Target]] = field(default_factory=deque)
     failure: ModelyardError | None = None
     told_waiting: int = 0
+    touched: bool = False
     last_activity: float = 0.0
     finished: int = 0
 
     def load(self) -> Load:
         """What the cluster has to do at this moment."""
-        held = sum(target.in_flight for target in itertools.chain(self.targets.values(), self.leaving.values()))
-        return Load(
-            in_flight=held,
-            queued=sum(not waiter.done() for queue in (self.waiting, self.waiting_alone) for waiter in queue),
-        )
+        held = queued = 0
+        for targets in (self.targets, self.leaving):
+            for target in targets.values():
+                held += target.in_flight
+        for queue in (self.waiting, self.waiting_alone):
+            for waiter in queue:
+                queued += not waiter.done()
+        return Load(held, queued) if held or queued else NO_LOAD
 
     def count_waiting(self) -> int:
         """Requests in its queues."""
@@ -148,6 +152,19 @@ class Routes(Slots):
         self._processes: WeakValueDictionary[str, Process] = WeakValueDictionary()
         self._on_demand = on_demand
         self._deadlines = QueueDeadlines()
+        self._touched: list[Route] = []
+
+    def take_touched(self) -> Sequence[Route]:
+        """The routes to which a request has come, or from which one has gone, since the last call. For one reader."""
+        touched, self._touched = self._touched, []
+        for route in touched:
+            route.touched = False
+        return touched
+
+    def _touch(self, route: Route) -> None:
+        if not route.touched:
+            route.touched = True
+            self._touched.append(route)
 
     def ensure(self, cluster_id: str) -> Route:
         """The cluster's route, made when it is new."""
@@ -168,6 +185,7 @@ class Routes(Slots):
     def take(self, route: Route) -> Target | None:
         """A slot, if one is free now and nobody waits for it; what came is activity in any case."""
         route.last_activity = self._clock.monotonic()
+        self._touch(route)
         if not route.waiting and not route.waiting_alone and (target := pick(route)) is not None:
             target.hold()
             return target
@@ -200,6 +218,7 @@ class Routes(Slots):
 
     async def acquire_alone(self, route: Route, deadline_s: float) -> Target:
         """See Slots."""
+        self._touch(route)
         if not route.waiting_alone and (target := pick_alone(route)) is not None:
             target.hold(alone=True)
             return target
@@ -216,6 +235,7 @@ class Routes(Slots):
         target.process.in_flight -= 1
         target.process.alone = False
         route.last_activity = self._clock.monotonic()
+        self._touch(route)
         if target.replica_id in route.leaving and target.in_flight == 0:
             route.leaving.pop(target.replica_id)
             self._on_demand(route.cluster_id)  # a drained replica can be stopped
@@ -325,6 +345,7 @@ class Routes(Slots):
 
     def _leave_queue(self, route: Route, queue: deque[asyncio.Future[Target]], waiter: asyncio.Future[Target]) -> None:
         """For a waiter that gave up: out of the queue, or, when it was given a slot in that moment, gives it back."""
+        self._touch(route)
         if waiter in queue:
             queue.remove(waiter)
             # Others may have waited behind one that needs a process to itself.

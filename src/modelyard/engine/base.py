@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
 from modelyard.engine.link import ReplicaLink
+from modelyard.engine.sightings import Sightings
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
@@ -196,7 +197,7 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def sightings(self) -> Mapping[str, Sighting]:
+    def sightings(self) -> Sightings:
         """Every replica launched and not forgotten, by id."""
 
     @abstractmethod

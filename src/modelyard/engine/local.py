@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from modelyard.engine.logs import read_logs
 from modelyard.engine.machine import usable_cores
 from modelyard.engine.nursery_process import NurseryProcess
 from modelyard.engine.rundir import RunDir, remove_tree
+from modelyard.engine.sightings import Sightings
 from modelyard.engine.standby_process import STANDBY
 from modelyard.engine.strays import end_strays
 from modelyard.errors import DownloadFailed, ReplicaLost
@@ -111,7 +112,7 @@ class LocalEngine(Engine):
         self._nursery = NurseryProcess(self._take_report, self._nursery_died, standby)
         self._replicas: dict[str, LocalReplica] = {}
         self._by_pid: dict[int, LocalReplica] = {}
-        self._sightings: dict[str, Sighting] = {}
+        self._sightings = Sightings()
         self._adapters = AdapterReplicas(self._sightings, self._update)
         self._large_frames = asyncio.Lock()
         self._on_change: Callable[[], None] = lambda: None
@@ -160,7 +161,7 @@ class LocalEngine(Engine):
     def watch(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
 
-    def sightings(self) -> Mapping[str, Sighting]:
+    def sightings(self) -> Sightings:
         return self._sightings
 
     def forget(self, replica_id: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from modelyard.engine.remote.finder import AgentAddress, Finder
 from modelyard.engine.remote.messages import Export, Forget, Launch, Lead, ReadLogs, Seen, Stop
 from modelyard.engine.remote.node import RemoteNode
 from modelyard.engine.remote.replica import RemoteReplica, gone
+from modelyard.engine.sightings import Sightings
 from modelyard.engine.strays import end_strays
 from modelyard.errors import LeaseLost, ModelRefused, ModelyardError, ReplicaLost
 from modelyard.records.models import ModelCard, OnProgress
@@ -64,7 +65,7 @@ class RemoteEngine(Engine):
         self._models: dict[str, set[str]] = {}
         """By node, the models that it has run."""
         self._replicas: dict[str, RemoteReplica] = {}
-        self._sightings: dict[str, Sighting] = {}
+        self._sightings = Sightings()
         self._orphans: dict[RemoteNode, set[str]] = {}
         """By node, what lives there and is gone, as far as this server knows; found when the node came back."""
         self._token = 0
@@ -112,7 +113,7 @@ class RemoteEngine(Engine):
     def watch(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
 
-    def sightings(self) -> Mapping[str, Sighting]:
+    def sightings(self) -> Sightings:
         return self._sightings
 
     def forget(self, replica_id: str) -> None:

@@ -1,0 +1,31 @@
+"""What an engine sees of its replicas, with a note of what has changed. Owns that note; knows no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelyard.engine.base import Sighting
+
+
+class Sightings(dict[str, "Sighting"]):
+    """Every replica launched and not forgotten, by id. Notes by itself which were written or deleted, so that who looks
+    at them need not compare them all, and no engine can forget to tell. Written by item only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed: dict[str, None] = {}
+
+    def __setitem__(self, replica_id: str, sighting: Sighting) -> None:
+        self._changed[replica_id] = None
+        super().__setitem__(replica_id, sighting)
+
+    def __delitem__(self, replica_id: str) -> None:
+        self._changed[replica_id] = None
+        super().__delitem__(replica_id)
+
+    def take_changed(self) -> Collection[str]:
+        """The ids that were written or deleted since the last call. For one reader."""
+        changed, self._changed = self._changed, {}
+        return changed
