@@ -44,9 +44,18 @@ SLOW_FIXTURES = {
 }
 """What a quick test must not use in any folder: models, processes that serve them, a database server."""
 SLOW_MARKS = ("verify", "gpu", "imports_models")
-SHARED_BY_FOLDER = {"clients": "server", "cli": "server", "engine": "engine", "store": "postgresql_server"}
+SHARED_BY_FOLDER = {
+    "clients": "server",
+    "cli": "server",
+    "engine": "engine",
+    "gateway/surfaces/admin": "admin_server",
+    "gateway/surfaces/anthropic": "server",
+    "gateway/surfaces/openai": "server",
+    "store": "postgresql_server",
+}
 """Folders whose tests share what there can be only one of, or what takes long to start, and what that is: a server of
-the zoo and port 8080, where clients find another and commands none, the engines, a database server."""
+the zoo, which many ask by a client that names it in their place, and port 8080, where clients find another and commands
+none, the engines, a database server."""
 SHARED = ("attacked_server", "shared_server", "quantised_forms", "postgresql_server")
 """Fixtures that the files naming them share. Those whose tests take the plain `server` share that one; elsewhere the
 tests of one file share theirs."""
@@ -118,10 +127,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupSc
     return GroupScheduling(config, log)
 
 
+@cache
 def group_of(path: Path) -> str:
     """Tests of one group run in one process, in order."""
-    folder, name = folder_of(path), path.relative_to(TESTS).as_posix()
-    return SHARED_BY_FOLDER.get(folder) or shared_fixture_of(path) or name
+    name = path.relative_to(TESTS).as_posix()
+    by_folder = (shared for folder, shared in SHARED_BY_FOLDER.items() if name.startswith(f"{folder}/"))
+    return next(by_folder, None) or shared_fixture_of(path) or name
 
 
 @cache

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ def run_python(program: str, version: str, given: str = "") -> Any:
     return read_output([sys.executable, str(HERE / program), KEY], given, env=environ)
 
 
-def run_with_frameworks(program: str, url: str, cases: Sequence[str]) -> Any:
-    """What a Python program prints of its cases, by their names, with the libraries of frameworks.txt."""
+def run_with_frameworks(program: str, url: str, cases: Sequence[str] | Mapping[str, Sequence[str]]) -> Any:
+    """What a Python program prints of its cases, by their names, with the libraries of frameworks.txt. `cases`: of one
+    that runs several, each one's."""
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGES / FRAMEWORKS), str(PROVIDER_PACKAGES)])}
     environ.pop("HF_HUB_OFFLINE", None)  # Hugging Face's client would not ask the server either
     given = json.dumps({"url": url, "key": KEY, "cases": cases})

@@ -1,4 +1,4 @@
-"""LiteLLM, LangChain and Instructor, unmodified: each calls the server in a process of its own."""
+"""LiteLLM, LangChain and Instructor, unmodified: they call the server in one process, and each in one of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.clients.programs import run_with_frameworks
 from tests.serving import REQUEST_S, Server
 
 LITELLM, LANGCHAIN, INSTRUCTOR = "litellm_client.py", "langchain_client.py", "instructor_client.py"
+TOGETHER = "frameworks_client.py"
 PROVIDERS = ("openai", "anthropic", "huggingface")
 CLASSES = ("openai", "huggingface")
 GREEDY = {"max_new_tokens": 12, "do_sample": False}
@@ -38,10 +39,20 @@ def said(server: Server, *messages: Any) -> str:
     return str(server.run("tiny/chat", messages=[*messages, HELLO], params=GREEDY)["content"])
 
 
-def test_litellm_chats_by_every_provider(dev_server: Server) -> None:
+@pytest.fixture(scope="module")
+def together(dev_server: Server, scripted: None) -> Any:
+    """What each library was told when all three asked in one process."""
+    cases = {
+        LITELLM: [f"{case} {provider}" for case in ("chat", "stream") for provider in (*PROVIDERS, "bytez")],
+        LANGCHAIN: ["chat openai", "tools openai"],
+        INSTRUCTOR: ["made TOOLS", "made JSON_SCHEMA"],
+    }
+    return run_with_frameworks(TOGETHER, dev_server.url, cases)
+
+
+def test_litellm_chats_by_every_provider(dev_server: Server, together: Any) -> None:
     """Its provider for the hosted service counts tokens itself."""
-    cases = [f"{case} {provider}" for case in ("chat", "stream") for provider in (*PROVIDERS, "bytez")]
-    told = run_with_frameworks(LITELLM, dev_server.url, cases)
+    told = together[LITELLM]
     text = said(dev_server)
 
     assert {told[f"stream {provider}"] for provider in (*PROVIDERS, "bytez")} == {text}
@@ -53,13 +64,13 @@ def test_litellm_chats_by_every_provider(dev_server: Server) -> None:
     assert told["chat bytez"][0] == text
 
 
-def test_langchain_and_instructor_ask_openais_way(dev_server: Server) -> None:
-    told = run_with_frameworks(LANGCHAIN, dev_server.url, ["chat openai", "tools openai"])
+def test_langchain_and_instructor_ask_openais_way(dev_server: Server, together: Any) -> None:
+    told = together[LANGCHAIN]
     text = said(dev_server, {"role": "system", "content": "be brief"})
     assert told["chat openai"][:3] == [text] * 3
     assert told["tools openai"] == [["Let me look.", [["get_weather", {"city": "Paris"}]]]] * 2 + ["It is warm."]
 
-    made = run_with_frameworks(INSTRUCTOR, dev_server.url, ["made TOOLS", "made JSON_SCHEMA"])
+    made = together[INSTRUCTOR]
     assert {each["city"] for each in made.values()} <= {"Paris", "Rome"}
 
 
