@@ -20,6 +20,7 @@ ModelyardError
 │   ├── UnknownAccount            names the accounts there are
 │   ├── UnknownKey
 │   ├── UnknownAlias
+│   ├── UnknownNode               names the nodes there are
 │   └── UnknownResponse
 ├── Throttled 429                 carries retry_after_s
 │   ├── RateLimited           a key's requests per minute; carries the limit
@@ -200,6 +201,12 @@ class UnknownAlias(NotFound):
     """No such alias."""
 
     code = "unknown_alias"
+
+
+class UnknownNode(NotFound):
+    """No such node."""
+
+    code = "unknown_node"
 
 
 class UnknownResponse(NotFound):

@@ -111,6 +111,11 @@ def test_a_server_is_named_by_its_variable_too(elsewhere: Inside, server: Server
     (node,) = json.loads(inside.ok("nodes", "--json"))
     assert node["memoryBytes"] > 0
     assert "MEMORY GB" in inside.ok("nodes")
+    assert "takes no new replicas" in inside.ok("nodes", "drain", node["name"])
+    assert "can be switched off" in inside.ok("nodes")
+    assert "takes replicas" in inside.ok("nodes", "use", node["name"])
+    assert "no node none" in inside.problem("nodes", "drain", "none")
+    assert "accepted: drain NAME" in inside.problem("nodes", "drain")
 
 
 def test_the_operator_lists_the_jobs_of_all(elsewhere: Inside, server: Server) -> None:

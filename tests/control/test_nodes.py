@@ -10,8 +10,9 @@ import pytest
 from modelyard.control.placement import Placed, Wait
 from modelyard.control.states import HOLDS_MEMORY
 from modelyard.control.states import ClusterStatus as Word
+from modelyard.control.states import ReplicaState as State
 from modelyard.engine.base import Device, Need, Node, Phase, Place
-from modelyard.errors import NoCapacity
+from modelyard.errors import NoCapacity, UnknownNode
 from modelyard.records.accounts import Quota
 from modelyard.records.models import Measurement
 from modelyard.units import GIB, gigabytes
@@ -286,3 +287,40 @@ async def test_whatever_happens_no_node_and_no_device_is_overcommitted(make_cont
                     assert by_device[Place(node.name, device.name)] <= device.memory_bytes
         assert len({life.node for life in await control.ledger()}) == 3
         assert len(control.engine.launched) > 30
+
+
+# --- a node that is emptied ---
+
+
+async def test_replicas_leave_a_node_that_is_emptied_once_others_are_ready(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(THREE, TWO)) as control:
+        managed = await control.up(min=1)
+        (old,) = managed.replicas.values()
+        assert old.place == Place("a")
+        control.engine.hold_loads = True
+        await control.plane.take_launches("a", accepting=False)
+        await control.until(lambda: len(managed.replicas) == 2)
+        control.step(after_s=60)
+        assert old.state is State.READY, "the other one is not ready yet"
+        assert control.report(managed).status is Word.RUNNING
+
+        control.engine.hold_loads = False
+        control.engine.release()
+        await control.until(lambda: list(managed.replicas) != [old.id] and len(managed.replicas) == 1)
+
+        assert control.places(managed) == ["b"]
+        assert any("its node is emptied" in line for line in await control.events())
+        figures = control.plane.figures().nodes["a"]
+        assert (figures.accepting, figures.replicas) == (False, 0)
+
+
+async def test_what_fits_nowhere_else_stays_on_a_node_that_is_emptied(make_control: MakeControl) -> None:
+    async with make_control(nodes=nodes(ONE, ONE // 2)) as control:
+        managed = await control.up(min=1)
+        await control.plane.take_launches("a", accepting=False)
+        control.step(after_s=60)
+        await control.settle()
+        assert control.places(managed) == ["a"]
+        assert control.ready(managed)
+        with pytest.raises(UnknownNode):
+            await control.plane.take_launches("none", accepting=False)

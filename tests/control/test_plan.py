@@ -104,6 +104,25 @@ def test_an_overdue_boot_is_not_given_up_twice() -> None:
     assert plan(1, overdue, ready) == [Stop("overdue", "not ready after 600 s", failed=True)]
 
 
+def emptied(name: str, state: S, in_flight: int = 0) -> ReplicaView:
+    return ReplicaView(name, state, in_flight, node_empties=True)
+
+
+def test_what_is_on_a_node_that_is_emptied_goes_once_others_are_ready_in_its_place() -> None:
+    leaving = (emptied("a", S.READY, 3), emptied("b", S.READY))
+    assert plan(2, *leaving) == [Launch()] * 2
+    assert plan(2, *leaving, view("c", S.QUEUED), view("d", S.LOADING)) == []
+    assert plan(2, *leaving, view("c", S.READY), view("d", S.LOADING)) == [Drain("b", "its node is emptied")]
+    assert plan(2, leaving[0], view("c", S.READY), view("d", S.READY)) == [Drain("a", "its node is emptied")]
+    assert plan(0, *leaving) == [Drain(name, "its node is emptied") for name in ("b", "a")]
+
+
+def test_a_boot_on_a_node_that_is_emptied_counts_for_nothing() -> None:
+    assert plan(1, emptied("a", S.LOADING)) == [Launch()]
+    assert plan(1, emptied("a", S.LOADING), view("b", S.READY)) == [Stop("a", "its node is emptied")]
+    assert plan(1, emptied("a", S.READY), backing_off=True) == []
+
+
 def test_what_is_deleted_or_off_stops_at_once() -> None:
     replicas = [
         view("ready", S.READY, in_flight=1),

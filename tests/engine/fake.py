@@ -49,7 +49,7 @@ from modelyard.engine.link import Link
 from modelyard.engine.local import fetch_nothing
 from modelyard.engine.sightings import Sightings
 from modelyard.engine.strays import end_strays
-from modelyard.errors import ModelRefused
+from modelyard.errors import ModelRefused, UnknownNode
 from modelyard.protocol import Configure, Loading, Ready, Status
 from modelyard.records.deaths import Death
 from modelyard.records.models import ModelCard, OnProgress
@@ -191,6 +191,12 @@ class FakeEngine(Engine):
 
     def nodes(self) -> tuple[Node, ...]:
         return self._nodes
+
+    async def take_launches(self, node: str, accepting: bool) -> None:
+        if node not in {each.name for each in self._nodes}:
+            raise UnknownNode(f"There is no node {node}.", node=node)
+        told = {"accepting": accepting, "emptied": not accepting}
+        self.have_nodes(*(replace(each, **told) if each.name == node else each for each in self._nodes))
 
     def launch(self, spec: ReplicaSpec, place: Place) -> None:
         if spec.replica_id in self._sightings or self._closed:

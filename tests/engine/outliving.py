@@ -83,6 +83,9 @@ class FakeServerEngine(Engine):
     def nodes(self) -> tuple[Node, ...]:
         return self.machines.nodes()
 
+    async def take_launches(self, node: str, accepting: bool) -> None:
+        await self.machines.take_launches(node, accepting)
+
     def launch(self, spec: ReplicaSpec, place: Place) -> None:
         if spec.replica_id in self._sightings or self._closed:
             return

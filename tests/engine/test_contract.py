@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.engine.base import Node, Phase, Place, Sighting, Stray
-from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, ReplicaLost
+from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, ReplicaLost, UnknownNode
 from modelyard.records.models import Inspection, ModelCard, Progress, Source
 from modelyard.records.variants import ExportOrder, read_manifest
 from modelyard.worker.memory import start_ticks
@@ -219,6 +219,24 @@ async def test_on_a_node_that_is_not_there_a_replica_is_gone_at_once(any_engine:
     assert not sighting.refused
     assert sighting.host_died
     await any_engine.engine.stop(spec.replica_id, 5.0)
+
+
+async def test_a_node_is_told_to_take_no_new_replicas_and_keeps_those_it_has(any_engine: Harness) -> None:
+    link = await any_engine.boot()
+    node = any_engine.place.node
+
+    def accepting() -> bool:
+        return next(each.accepting for each in any_engine.engine.nodes() if each.name == node)
+
+    await any_engine.engine.take_launches(node, False)
+    try:
+        await any_engine.until(lambda: not accepting())
+        assert (await ask(link, "hello", max_new_tokens=2)).startswith("hello")
+    finally:
+        await any_engine.engine.take_launches(node, True)
+    await any_engine.until(accepting)
+    with pytest.raises(UnknownNode):
+        await any_engine.engine.take_launches("in-the-cellar", False)
 
 
 # --- what is local to a node ---

@@ -314,6 +314,11 @@ class Administration:
             name = self._store.accounts.get(account_id).name
             self._trail.note("job.ask", name, model_id, after={"retry": retry})
 
+    def note_node(self, node: str, *, accepting: bool) -> None:
+        """Has the audit log tell that a machine was emptied, or is used again."""
+        with self._trail.change():
+            self._trail.note("node.use" if accepting else "node.drain", None, node, after={"accepting": accepting})
+
     def list_audit(self, query: AuditQuery) -> list[AuditLine]:
         """The lines that a query asks for, newest last."""
         return [*self._store.audit.list(query)]

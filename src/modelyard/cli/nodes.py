@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -11,28 +12,50 @@ from modelyard.cli.client import open_client
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import DEFAULT_URL, SERVER_VARIABLE, Json
 from modelyard.config import Resolved
+from modelyard.errors import InvalidRequest
 from modelyard.units import GIB
 
-COLUMNS = ("node", "#memory gb", "#reserved gb", "#held gb")
+COLUMNS = ("node", "#replicas", "#memory gb", "#reserved gb", "#held gb", "state")
+DRAIN, USE = "drain", "use"
 
 
 @with_settings("data_dir")
 def nodes(
     resolved: Resolved,
+    action: Annotated[
+        str | None,
+        typer.Argument(
+            help="drain: have a machine take no new replicas, and those that it runs move to others, each once another "
+            "is ready in its place; use: have it take replicas again. Else the machines are listed.",
+            metavar=f"[{DRAIN}|{USE}]",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Argument(help="the machine to drain or use", show_default=False)] = None,
     server: Annotated[
         str | None,
         typer.Option("--server", envvar=SERVER_VARIABLE, help="the server to ask", show_default=DEFAULT_URL),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the machines that replicas run on, with what they may hold, what is reserved and what is held."""
+    """List the machines that replicas run on, with what they may hold, what is reserved and what is held; or have one
+    emptied."""
+    if action is not None and (action not in (DRAIN, USE) or name is None):
+        got = action if name is None else f"{action} {name}"
+        raise InvalidRequest(field="nodes", got=got, accepted=f"{DRAIN} NAME, {USE} NAME, or nothing")
     with open_client(server, resolved.settings) as client:
+        if action is not None and name is not None:
+            typer.echo(client.administer("PATCH", f"nodes/{quote(name, safe='')}", {"accepting": action == USE}))
+            return None
         found: list[dict[str, Any]] = client.administer("GET", "nodes")
     if json:
         return output.print_json(found)
-    rows = (
-        (each["name"], *(f"{each[size] / GIB:.2f}" for size in ("memoryBytes", "reservedBytes", "heldBytes")))
-        for each in found
-    )
-    output.print_table(COLUMNS, rows, empty="The server has no machine to run replicas on.")
+    output.print_table(COLUMNS, map(cells, found), empty="The server has no machine to run replicas on.")
     return None
+
+
+def cells(node: dict[str, Any]) -> tuple[str, ...]:
+    """One machine's line."""
+    sizes = (f"{node[size] / GIB:.2f}" for size in ("memoryBytes", "reservedBytes", "heldBytes"))
+    state = "" if node["accepting"] else "can be switched off" if not node["replicas"] else "is emptied"
+    return (node["name"], str(node["replicas"]), *sizes, state)

@@ -93,6 +93,7 @@ _BY_KIND: tuple[tuple[type[errors.ModelyardError], str], ...] = (
     (errors.UnknownModel, "modelyard ls"),
     (errors.UnknownKey, "modelyard keys ls"),
     (errors.UnknownAlias, "modelyard aliases ls"),
+    (errors.UnknownNode, "modelyard nodes"),
     (errors.UnknownAccount, "modelyard accounts ls    (modelyard accounts create NAME makes one)"),
     (errors.CannotListen, "choose another address with --host or --port"),
     (

@@ -146,6 +146,13 @@ class Plane(InferencePlane):
             tallies=parts.records.tallies,
         )
 
+    # --- nodes ---
+
+    async def take_launches(self, node: str, *, accepting: bool) -> None:
+        """Has a node take new replicas, or none: then what it runs moves to others as far as there is room, each
+        replica once another one is ready in its place. Raises UnknownNode."""
+        await self._parts.engine.take_launches(node, accepting)
+
     # --- models ---
 
     def find_model(self, account_id: str, model_id: str) -> ModelCard | None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -28,7 +28,7 @@ from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.stops import Stops
 from modelyard.control.suspensions import Suspensions
 from modelyard.control.work_queue import WorkQueue
-from modelyard.engine.base import Engine, Stray
+from modelyard.engine.base import Engine, Node, Stray
 from modelyard.errors import ClusterOff
 from modelyard.store.store import Store
 
@@ -77,6 +77,8 @@ class Reconciler:
         self._suspensions = suspensions
         self._work = work
         self._deadlines = Deadlines(boot_s=policy.boot_s, drain_s=policy.drain_s)
+        self._nodes: Sequence[Node] = ()
+        self._emptied: frozenset[str] = frozenset()
         self._tasks: list[asyncio.Task[None]] = []
         self._heartbeat_at = self._count_at = self._tick_at = clock.monotonic()
         self._sweep: Iterator[str] = iter(())
@@ -142,6 +144,7 @@ class Reconciler:
         if now - self._tick_at >= self._policy.tick_s:
             self._tick_at = now
             self._add_unnoticed()
+        self._note_emptied()
         ids = dict.fromkeys([*self._observation.observe(now), *self._work.take(now, LOOKS_PER_STEP)])
         found = [managed for each in ids if (managed := self._desired.by_id.get(each)) is not None]
         looked_at = with_relatives(found)
@@ -154,7 +157,7 @@ class Reconciler:
                 self._consider_use(managed, now)
                 managed.aim(now, self._policy.slots_per_target, self._policy.stable_window_s)
                 # STEP 3: plan and act.
-                for action in plan_cluster(managed.view(now), self._deadlines):
+                for action in plan_cluster(managed.view(now, self._emptied), self._deadlines):
                     self._act(managed, action, now)
             if not managed.at_rest:
                 self._desired.active[managed.cluster.id] = managed
@@ -179,6 +182,18 @@ class Reconciler:
             self._count_asked()
 
     # --- STEP 1: who is looked at ---
+
+    def _note_emptied(self) -> None:
+        """Which nodes are emptied; where those are others than before, all that may have some there is."""
+        nodes = self._engine.nodes()
+        if nodes is self._nodes:  # of a thousand, none is looked at in each turn
+            return
+        self._nodes = nodes
+        emptied = frozenset(node.name for node in nodes if node.emptied)
+        if emptied != self._emptied:
+            self._emptied = emptied
+            for cluster_id in self._desired.active:
+                self._work.add(cluster_id)
 
     def _add_unnoticed(self) -> None:
         """Those whose account's funds have changed, and some of all there are, in turn: should something ever happen to

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from modelyard.control.arrivals import Arrivals
@@ -303,8 +303,8 @@ class ManagedCluster:
         self.floor = min(self.floor, keep)
         self.demand.clear()
 
-    def view(self, now: float) -> ClusterView:
-        """What `plan_cluster` looks at."""
+    def view(self, now: float, emptied: Collection[str] = ()) -> ClusterView:
+        """What `plan_cluster` looks at. `emptied`: the nodes whose replicas are to move."""
         return ClusterView(
             wanted=self.wanted,
             replicas=tuple(
@@ -316,6 +316,7 @@ class ManagedCluster:
                     stopping=replica.stopping is not None,
                     failing=replica.counts_as_failure,
                     base_leaves=self._base_leaves(replica),
+                    node_empties=replica.place is not None and replica.place.node in emptied and not self.temporary,
                 )
                 for replica in self.replicas.values()
             ),

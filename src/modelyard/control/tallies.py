@@ -54,11 +54,14 @@ class ModelLoad:
 
 @dataclass(frozen=True, slots=True)
 class NodeMemory:
-    """A node's memory in bytes: what all replicas there may hold, what is reserved for them, what they hold."""
+    """A node's memory in bytes: what all replicas there may hold, what is reserved for them, what they hold.
+    `accepting`: it takes new replicas. `replicas`: how many it runs."""
 
     budget: int
     reserved: int
     held: int
+    accepting: bool = True
+    replicas: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +120,19 @@ def memory_of(
     """By node. `others`: what has memory reserved and is no replica."""
     reserved: Counter[str] = Counter()
     held: Counter[str] = Counter()
+    replicas: Counter[str] = Counter()
     for other in others:
         if other.place is not None:
             reserved[other.place.node] += other.memory_bytes
     for replica in (each for managed in clusters for each in managed.replicas.values()):
         if replica.place is not None:
             sighting = sightings.get(replica.id)
+            replicas[replica.place.node] += 1
             reserved[replica.place.node] += replica.reserved_bytes
             held[replica.place.node] += (sighting.memory_bytes or 0) if sighting is not None else 0
-    return {node.name: NodeMemory(node.memory_bytes, reserved[node.name], held[node.name]) for node in nodes}
+    return {
+        node.name: NodeMemory(
+            node.memory_bytes, reserved[node.name], held[node.name], node.accepting, replicas[node.name]
+        )
+        for node in nodes
+    }

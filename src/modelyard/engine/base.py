@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from modelyard.engine.link import ReplicaLink
 from modelyard.engine.sightings import Sightings
+from modelyard.errors import UnknownNode
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
@@ -52,7 +53,7 @@ class Node:
     """A machine replicas can run on. `memory_bytes`: what all its replicas together may hold, accelerators aside.
 
     `accepting`: it takes new replicas; one that does not keeps those it has until they end. `cores`: processor cores
-    that replicas share; None where nobody knows.
+    that replicas share; None where nobody knows. `emptied`: it accepts none, and those it has are to move to others.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Node:
     devices: tuple[Device, ...] = ()
     accepting: bool = True
     cores: int | None = None
+    emptied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,11 @@ class Engine(ABC):
 
         The replicas of one that is gone are GONE.
         """
+
+    async def take_launches(self, node: str, accepting: bool) -> None:
+        """Has a node take new replicas, or be emptied from now on, which `nodes` tells soon; those that it runs go on
+        until they are asked to end. Raises UnknownNode."""
+        raise UnknownNode(f"There is no node {node} that this engine can have emptied.", node=node)
 
     @abstractmethod
     def launch(self, spec: ReplicaSpec, place: Place) -> None:

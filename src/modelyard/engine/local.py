@@ -34,7 +34,7 @@ from modelyard.engine.rundir import RunDir, remove_tree
 from modelyard.engine.sightings import Sightings
 from modelyard.engine.standby_process import STANDBY
 from modelyard.engine.strays import end_strays
-from modelyard.errors import DownloadFailed, ReplicaLost
+from modelyard.errors import DownloadFailed, ReplicaLost, UnknownNode
 from modelyard.protocol import Configure, Failed, Loading, Ready, Status
 from modelyard.records.deaths import Death
 from modelyard.records.models import ModelCard, OnProgress
@@ -157,6 +157,12 @@ class LocalEngine(Engine):
 
     def nodes(self) -> tuple[Node, ...]:
         return (self._node,)
+
+    async def take_launches(self, node: str, accepting: bool) -> None:
+        if node != self._node.name:
+            raise UnknownNode(f"There is no node {node}; there is {self._node.name}.", node=node)
+        self._node = replace(self._node, accepting=accepting, emptied=not accepting)
+        self._on_change()
 
     def watch(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change

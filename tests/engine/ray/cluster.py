@@ -17,8 +17,10 @@ import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from modelyard.engine.ray.messages import AGENT_VARIABLE
 from tests.engine.agents import PROGRAM
@@ -33,6 +35,8 @@ SETTINGS = {
     "RAY_health_check_failure_threshold": "3",
 }
 """As docs/howto/ray.md says."""
+ATTEMPTS = 5
+"""Ray gives a node half a minute to start, which on a busy machine is too little."""
 STORE_BYTES = 80 * 1024**2
 """The least that Ray takes."""
 
@@ -87,15 +91,27 @@ async def open_cluster(folder: Path, *names: str, unled_s: float = 3600) -> Asyn
     command = "\n".join((sys.executable, "-c", PROGRAM, str(folder), str(unled_s)))
     environ = {**os.environ, **SETTINGS, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore", AGENT_VARIABLE: command}
     code = "from tests.engine.ray.cluster import main; main()"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, *names, stdin=PIPE, stdout=PIPE, env=environ
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        address = (await process.stdout.readline()).decode().strip()
-        assert address, "Ray has not started"
-        yield RayCluster(process, address, environ)
-    finally:
-        process.stdin.close()
-        await process.wait()
+    for attempt in range(ATTEMPTS):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, *names, stdin=PIPE, stdout=PIPE, env=environ, start_new_session=True
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            address = (await process.stdout.readline()).decode().strip()
+            if address:
+                yield RayCluster(process, address, environ)
+                return
+            assert attempt < ATTEMPTS - 1, "Ray has not started"
+        finally:
+            process.stdin.close()
+            await process.wait()
+            end_session(process.pid)
+
+
+def end_session(session: int) -> None:
+    """Ends what a start that failed has left."""
+    for each in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(each.pid) == session:
+                each.kill()

@@ -25,6 +25,7 @@ from modelyard.engine.link import Link
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.remote.messages import (
     LINE_BYTES,
+    ORDER_BYTES,
     Alive,
     AllSeen,
     Answer,
@@ -121,7 +122,7 @@ class NodeAgent:
     async def serve(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Takes connections from now on."""
         self._engine.watch(self._look)
-        self._server = await asyncio.start_server(self._attend, sock=listener, limit=LINE_BYTES, ssl=tls)
+        self._server = await asyncio.start_server(self._attend, sock=listener, limit=ORDER_BYTES, ssl=tls)
         self._note_unled()
 
     async def close(self) -> None:
@@ -214,8 +215,8 @@ class NodeAgent:
                 self._begin(connection, call, self._export(connection, order))
             case ReadLogs(call, folder, count):
                 self._begin(connection, call, self._read_logs(call, folder, count))
-            case Drain(call, accepting):
-                self._begin(connection, call, self._drain(accepting))
+            case Drain(call, token, accepting):
+                self._begin(connection, call, self._drain(connection, token, accepting))
             case Cancel(call):
                 if (task := connection.calls.get(call)) is not None:
                     task.cancel()
@@ -246,6 +247,9 @@ class NodeAgent:
         """Takes the server for the one that leads. Raises LeaseLost when another has led with a higher token."""
         if token < self._token:
             raise LeaseLost()
+        if token > self._token:  # whoever leads anew is shown what lives
+            for replica_id in list(self._seen):
+                self._forget(replica_id)
         self._token, self._leader = token, connection
         if self._unled is not None:
             self._unled.cancel()
@@ -319,10 +323,11 @@ class NodeAgent:
     async def _read_logs(self, call: int, folder: str, count: int) -> Answer:
         return Answer(call, logs=[*await self._engine.read_logs(folder, count)])
 
-    async def _drain(self, accepting: bool) -> None:
+    async def _drain(self, connection: Connection, token: int, accepting: bool) -> None:
+        self._check(connection, token)
         self._accepting = accepting
-        for connection in self._connections:
-            self._tell_facts(connection)
+        for each in self._connections:
+            self._tell_facts(each)
 
     # --- what servers are told ---
 

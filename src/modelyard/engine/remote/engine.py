@@ -17,12 +17,12 @@ from modelyard.engine.base import Engine, Fetch, Node, OnStep, Phase, Place, Rep
 from modelyard.engine.local import PING_DEADLINE_S, PING_EVERY_S, fetch_nothing
 from modelyard.engine.remote.agent import name_machine
 from modelyard.engine.remote.finder import AgentAddress, Finder
-from modelyard.engine.remote.messages import Export, Forget, Launch, Lead, ReadLogs, Seen, Stop
+from modelyard.engine.remote.messages import Drain, Export, Forget, Launch, Lead, ReadLogs, Seen, Stop
 from modelyard.engine.remote.node import RemoteNode
 from modelyard.engine.remote.replica import RemoteReplica, gone
 from modelyard.engine.sightings import Sightings
 from modelyard.engine.strays import end_strays
-from modelyard.errors import LeaseLost, ModelRefused, ModelyardError, ReplicaLost
+from modelyard.errors import LeaseLost, ModelRefused, ModelyardError, ReplicaLost, UnknownNode
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
@@ -109,6 +109,13 @@ class RemoteEngine(Engine):
     def nodes(self) -> tuple[Node, ...]:
         described = (node.describe() for node in self._nodes.values())
         return tuple(node for node in described if node is not None)
+
+    async def take_launches(self, node: str, accepting: bool) -> None:
+        found = self._nodes.get(node)
+        if found is None or found.facts is None:
+            there = ", ".join(each.name for each in self.nodes()) or "none"
+            raise UnknownNode(f"There is no node {node}; there are: {there}.", node=node)
+        await found.call(lambda call: Drain(call, self._token, accepting))
 
     def watch(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change

@@ -19,8 +19,8 @@ from modelyard.records.variants import ExportOrder
 
 LINE_BYTES = 64 * 1024**2
 """The longest line that is read: the ends of a thousand logs."""
-GREETING_BYTES = 4096
-"""The longest one of a server that has proved nothing yet."""
+ORDER_BYTES = 64 * 1024
+"""The longest one that an agent reads: of whoever connects, before anything is known of them."""
 
 
 class Greet(msgspec.Struct, frozen=True, tag="greet"):
@@ -76,9 +76,11 @@ class ReadLogs(msgspec.Struct, frozen=True, tag="logs"):
 
 
 class Drain(msgspec.Struct, frozen=True, tag="drain"):
-    """Server to agent: whether the node takes new replicas. Answered when every server has been told."""
+    """Server to agent: whether the node takes new replicas. Answered when every server has been told, or with
+    LeaseLost."""
 
     call: int
+    token: int
     accepting: bool
 
 

@@ -107,7 +107,8 @@ class RemoteNode:
         facts = self.facts
         if facts is None:
             return None
-        return Node(self.name, facts.memory_bytes, tuple(facts.devices), facts.accepting, facts.cores)
+        accepting = facts.accepting
+        return Node(self.name, facts.memory_bytes, tuple(facts.devices), accepting, facts.cores, emptied=not accepting)
 
     def send(self, message: ToAgent) -> None:
         """Sends a message soon; while the connection is made anew it waits for that, and is lost with the node."""

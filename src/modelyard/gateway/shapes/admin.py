@@ -341,11 +341,29 @@ class Node(Shape, frozen=True, kw_only=True):
     memory_bytes: Annotated[int, described("What all replicas there may hold together.")]
     reserved_bytes: Annotated[int, described("What is reserved for those there are, and for what makes files.")]
     held_bytes: Annotated[int, described("What replicas hold of it.")]
+    accepting: Annotated[bool, described("Whether it takes new replicas.")]
+    replicas: Annotated[int, described("How many it runs; 0: it can be switched off.")]
+
+
+class NodeBody(Shape, frozen=True, kw_only=True):
+    """Whether a machine takes new replicas."""
+
+    accepting: Annotated[
+        bool,
+        described("Whether it takes new replicas. Else what it runs moves to other machines, where there is room."),
+    ]
 
 
 def show_node(name: str, memory: NodeMemory) -> Node:
     """A node as the API has it."""
-    return Node(name=name, memory_bytes=memory.budget, reserved_bytes=memory.reserved, held_bytes=memory.held)
+    return Node(
+        name=name,
+        memory_bytes=memory.budget,
+        reserved_bytes=memory.reserved,
+        held_bytes=memory.held,
+        accepting=memory.accepting,
+        replicas=memory.replicas,
+    )
 
 
 # --- the audit log ---

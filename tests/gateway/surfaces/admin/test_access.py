@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ BODIES: Mapping[str, tuple[dict[str, Any], str]] = {
     "DELETE /admin/v1/cache": ({"params": {"model": "hub/cached"}}, "cache.remove"),
     "POST /admin/v1/cache/prune": ({"json": {"toBytes": 0}}, "cache.remove"),
     "DELETE /admin/v1/keys/{key}": ({}, "key.revoke"),
+    "PATCH /admin/v1/nodes/{node}": ({"json": {"accepting": True}}, "node.use"),
 }
 """By the route of a change, in an order in which each can be made: what is sent, and what the audit log calls it."""
 
@@ -46,7 +48,7 @@ def key_id(admin_server: Server) -> str:
 
 
 def filled(path: str, key_id: str) -> str:
-    return path.format(account=OWN, key=key_id)
+    return path.format(account=OWN, key=key_id, node=socket.gethostname())
 
 
 def state(admin: httpx.Client) -> list[Any]:

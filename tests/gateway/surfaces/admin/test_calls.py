@@ -100,6 +100,11 @@ def test_the_disk_and_the_machines_are_told(admin: httpx.Client) -> None:
     assert "Nothing to remove" in refusal(admin, "POST", "/cache/prune", 422, json={})["error"]
     (node,) = ask(admin, "GET", "/nodes")
     assert node["memoryBytes"] >= node["reservedBytes"] >= 0
+    one = f"/nodes/{node['name']}"
+    assert "takes no new replicas" in ask(admin, "PATCH", one, json={"accepting": False})
+    assert [each["accepting"] for each in ask(admin, "GET", "/nodes")] == [False]
+    assert ask(admin, "PATCH", one, json={"accepting": True}) == f"{node['name']} takes replicas."
+    assert ask(admin, "GET", "/audit", params={"action": "node"})[-1]["action"] == "node.use"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +123,8 @@ def test_the_disk_and_the_machines_are_told(admin: httpx.Client) -> None:
         ("POST", "/keys", {"json": {"name": "", "account": "admin"}}, 422, "invalid_request", "name: got ''"),
         ("POST", "/keys", {"json": {"name": "a"}}, 422, "invalid_request", "account"),
         ("PATCH", "/keys/key_none", {"json": {"rateLimit": 1}}, 404, "unknown_key", "key_none"),
+        ("PATCH", "/nodes/none", {"json": {"accepting": False}}, 404, "unknown_node", "There is no node none"),
+        ("PATCH", "/nodes/none", {"json": {}}, 422, "invalid_request", "accepting"),
         ("PATCH", "/keys/key_none", {"json": {}}, 422, "invalid_request", "rateLimit"),
         ("GET", "/keys?account=nobody", {}, 404, "unknown_account", "nobody"),
         ("GET", "/keys?limit=0", {}, 422, "invalid_request", "limit"),

@@ -22,6 +22,7 @@ from modelyard.gateway.shapes.admin import (
     CacheQuery,
     Listed,
     Node,
+    NodeBody,
     PagedQuery,
     PruneBody,
     show_audit,
@@ -78,6 +79,7 @@ SERVER_CALLS = (
         cost=PRUNE_COST,
     ),
     describe("GET", "/nodes", "List the machines that replicas run on", Answer[Sequence[Node]]),
+    describe("PATCH", "/nodes/{node}", "Have a machine emptied, or used again", Answer[str], body=NodeBody),
     describe(
         "GET",
         "/audit",
@@ -107,6 +109,7 @@ class ServerCalls:
             self.remove,
             self.prune,
             self.list_nodes,
+            self.change_node,
             self.list_audit,
         )
         return [self._gate.serve(*each) for each in zip(SERVER_CALLS, handlers, strict=True)]
@@ -154,6 +157,18 @@ class ServerCalls:
     async def list_nodes(self, request: Request, actor: Actor) -> Answer[Sequence[Node]]:
         """The machines."""
         return Answer(output=[show_node(name, memory) for name, memory in self._plane.figures().nodes.items()])
+
+    async def change_node(self, request: Request, actor: Actor) -> Answer[str]:
+        """Whether one machine takes new replicas."""
+        node, body = str(request.path_params["node"]), await read_body(request, NodeBody)
+        await self._plane.take_launches(node, accepting=body.accepting)
+        await asyncio.to_thread(self._gate.administration(actor).note_node, node, accepting=body.accepting)
+        words = (
+            "takes replicas"
+            if body.accepting
+            else "takes no new replicas; those that it runs leave as others are ready"
+        )
+        return Answer(output=f"{node} {words}.")
 
     async def list_audit(self, request: Request, actor: Actor) -> Answer[Sequence[AuditLine]]:
         """Lines of the audit log."""
