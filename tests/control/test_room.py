@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from modelyard.control.boots import COMPANY, COMPANY_S, PATIENCE
 from modelyard.control.placement import Placed, Wait
 from modelyard.control.policy import Policy
 from modelyard.control.replicas import ManagedCluster
 from modelyard.control.states import ClusterStatus as Word
+from modelyard.control.urgency import COMPANY, COMPANY_S, PATIENCE
 from modelyard.engine.base import Need, Node, Place
 from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, ControlPlane, MakeControl
 

@@ -147,3 +147,17 @@ def test_accounts_take_turns_whoever_asked_for_more(store: Store, account: Accou
     assert (store.jobs.count_open(account.id), store.jobs.count_open(other.id)) == (4, 1)
     store.jobs.move("few/m", JobState.DONE, "Available", at(30))
     assert store.jobs.count_open(other.id) == 0
+
+
+def test_an_account_of_weight_3_gets_three_turns_for_one(store: Store, account: Account) -> None:
+    other = store.accounts.create("bob", at(1))
+    store.accounts.set_limits(other.id, weight=3)
+    for number in range(8):
+        store.jobs.ask(f"light/m{number}", account.id, at(number))
+        store.jobs.ask(f"heavy/m{number}", other.id, at(number))
+
+    claimed = [store.jobs.claim("srv", at(20 + turn)) for turn in range(9)]
+
+    turns = [job.account_id == other.id for job in claimed if job is not None]
+    assert len(turns) == 9
+    assert sum(turns[1:]) == 6, "of eight, three of every four"

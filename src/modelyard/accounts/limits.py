@@ -11,6 +11,7 @@ MOST_COUNT = 10**9
 """The largest count: the columns that hold counts are signed and have 32 bits."""
 MOST_MEMORY_BYTES = 10**6 * GIB
 MOST_DISK_BYTES = MOST_MEMORY_BYTES
+MOST_WEIGHT = 1000
 MOST_USD = 10**9
 """The most that is paid in or spent in a month: as billionths it fits a signed column of 64 bits nine times over."""
 
@@ -21,16 +22,21 @@ MOST = {
     "max_models": MOST_COUNT,
     "max_disk_bytes": MOST_DISK_BYTES,
     "monthly_limit_nano": MOST_USD * NANO,
+    "weight": MOST_WEIGHT,
 }
 """An account's limit → its largest value."""
+LEAST = {"weight": 1}
+"""Its least, where that is not 0."""
+NONE = {"weight": "none: 1"}
+"""What it is where there is none."""
 
 
 def check_limits(limits: AccountLimits) -> None:
-    """Raises InvalidRequest, naming the field, for a limit that is below 0 or too large."""
+    """Raises InvalidRequest, naming the field, for a limit that is too small or too large."""
     for name, most in MOST.items():
-        value = limits.get(name)
-        if isinstance(value, int) and not 0 <= value <= most:
-            raise InvalidRequest(field=name, got=value, accepted=f"0 to {most}, or no limit")
+        value, least = limits.get(name), LEAST.get(name, 0)
+        if isinstance(value, int) and not least <= value <= most:
+            raise InvalidRequest(field=name, got=value, accepted=f"{least} to {most}, or {NONE.get(name, 'no limit')}")
 
 
 def check_rate_limit(rate_limit: int | None) -> None:

@@ -41,6 +41,7 @@ class Quotas:
                 concurrent=account.max_concurrent,
                 models=account.max_models,
                 disk_bytes=account.max_disk_bytes,
+                weight=account.weight or 1,
             )
             for account in self._list_accounts()
         }

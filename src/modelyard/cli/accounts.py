@@ -85,6 +85,10 @@ def set_limits(
     max_disk_gb: Annotated[
         str | None, typer.Option(metavar="X", help="files downloaded or made for it may take, in GB; none: no limit")
     ] = None,
+    weight: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="its part of the machines beside other accounts, 1 to 1000; none: 1"),
+    ] = None,
     monthly_limit: Annotated[
         str | None, typer.Option(metavar="USD", help="what it may spend in a calendar month (UTC); none: no limit")
     ] = None,
@@ -102,6 +106,8 @@ def set_limits(
         changes["max_models"] = amounts.parse_count(max_models, "--max-models")
     if max_disk_gb is not None:
         changes["max_disk_bytes"] = amounts.parse_gigabytes(max_disk_gb, "--max-disk-gb")
+    if weight is not None:
+        changes["weight"] = amounts.parse_count(weight, "--weight")
     if monthly_limit is not None:
         changes["monthly_limit_nano"] = amounts.parse_money(monthly_limit, "--monthly-limit")
     if not changes:
@@ -141,6 +147,7 @@ def describe(listed: ListedAccount) -> dict[str, Any]:
         "max_concurrent": account.max_concurrent,
         "max_models": account.max_models,
         "max_disk_gb": in_gigabytes(account.max_disk_bytes),
+        "weight": account.weight,
         "credit_usd": None if account.credit_nano is None else usd(account.credit_nano),
         "monthly_limit_usd": None if account.monthly_limit_nano is None else usd(account.monthly_limit_nano),
     }

@@ -28,6 +28,7 @@ LIMITS = {
     "max_concurrent": "maxConcurrent",
     "max_models": "maxModels",
     "max_disk_bytes": "maxDiskBytes",
+    "weight": "weight",
 }
 """An account's limit → what the API calls it."""
 
@@ -200,7 +201,7 @@ def read_account(told: Mapping[str, Any]) -> Account:
         id=told["id"],
         name=told["name"],
         created_at=read_moment(told["created"]),
-        **{name: told[theirs] for name, theirs in LIMITS.items()},
+        **{name: told.get(theirs) for name, theirs in LIMITS.items()},
         credit_nano=None if credit is None else parse_usd(credit, "creditUsd"),
         monthly_limit_nano=None if monthly is None else parse_usd(monthly, "monthlyLimitUsd"),
     )

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 from modelyard.control.bases import Bases, find_free, need_beside
 from modelyard.control.failures import GiveUp, Retry
+from modelyard.control.fairness import NOTHING, Urgency, in_turn, share_of, whole_of
 from modelyard.control.faults import contained
 from modelyard.control.holdings import Holdings
 from modelyard.control.logs import log_path
@@ -26,6 +28,7 @@ from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.room import OTHER_WORK, QuotaOf, Room, name_for
 from modelyard.control.states import ReplicaState
 from modelyard.control.stops import Stops
+from modelyard.control.urgency import is_patient, urgency
 from modelyard.engine.base import Engine, Need, Place
 from modelyard.errors import BootFailed, ModelyardError, NoCapacity, UnknownModel
 from modelyard.records.models import ModelCard
@@ -46,16 +49,7 @@ MayUse = Callable[[str, ModelCard], bool]
 FormOf = Callable[[ModelCard], ModelCard]
 """What a replica of the model loads."""
 
-PATIENCE = 4
-"""While others, for which more requests wait, go first, a replica waits at most so many times as long as its last boot
-took."""
-
-COMPANY = 3
-"""A boot that answers one request waits while another is under way, at most so many times as long as the last one took:
-most that wait so are joined by others, whom the same boot then answers."""
-COMPANY_S = 5.0
-"""And no longer than that: where boots take so long, whoever waits has waited enough."""
-
+LESS_GOES_FIRST = "; another account, which holds no more for its weight, goes first"
 BOOTED = frozenset({ReplicaState.READY})
 BOOTED_OR_BOOTING = BOOTED | {ReplicaState.STARTING, ReplicaState.LOADING}
 
@@ -71,7 +65,7 @@ class Ended:
 
 
 class Boots:
-    """Starts the replicas that wait to be started, the oldest first. Loop thread only."""
+    """Starts the replicas that wait to be started, those of accounts that hold little first. Loop thread only."""
 
     def __init__(
         self,
@@ -110,6 +104,8 @@ class Boots:
         self._held: dict[str, MemoryHolder] = {}
         self._ended: deque[Ended] = deque()
         self._promised = 0
+        self._first_waiting: str | None = None
+        """The account whose replica was the first to find no room in this turn."""
 
     # --- memory for other work ---
 
@@ -156,12 +152,16 @@ class Boots:
         if self._preparations.under_way:
             self._preparations.keep({managed.cluster.model_id for managed, _ in self._holdings.queued()})
 
-    def _place_all(self, queued: Iterable[tuple[ManagedCluster, Replica]], now: float) -> None:
+    def _place_all(self, queued: Sequence[tuple[ManagedCluster, Replica]], now: float) -> None:
         room = self._room(now)
         out_of_luck: set[str] = set()  # the other replicas of a cluster need just as much
         booting = self._holdings.booting()
-        self._promised = 0
-        for managed, replica in sorted(queued, key=lambda pair: urgency(*pair, now=now)):
+        whole = whole_of(self._engine.nodes()) if len({each.cluster.account_id for each, _ in queued}) > 1 else NOTHING
+        self._promised, self._first_waiting = 0, None
+        waiting: dict[str, list[tuple[Urgency, tuple[ManagedCluster, Replica]]]] = defaultdict(list)
+        for managed, replica in queued:
+            waiting[managed.cluster.account_id].append((urgency(managed, replica, now=now), (managed, replica)))
+        for managed, replica in in_turn(waiting, partial(self._share_of, whole=whole)):
             account_id = managed.cluster.account_id
             if booting[account_id] >= self._policy.boots_at_once:
                 self._say_once(managed, "queued", f"waiting for the account's {booting[account_id]} other boots")
@@ -171,6 +171,10 @@ class Boots:
                         booting[account_id] += 1
                     else:
                         out_of_luck.add(managed.cluster.id)
+
+    def _share_of(self, account_id: str, whole: Need) -> float:
+        """What an account holds at this moment, of all there is."""
+        return share_of(self._holdings.need_of(account_id), whole, self._quota_of(account_id).weight)
 
     def _try_to_start(self, managed: ManagedCluster, replica: Replica, room: Room, now: float) -> bool:
         """Launches a queued replica if its files are here and there is room; whether it did.
@@ -264,14 +268,21 @@ class Boots:
                 return True
             case Evict(victims, reason):
                 self._promised += 1
+                self._goes_first(managed)
                 for victim in victims:
                     self._evict(victim, managed, now)
                 self._say_once(managed, "queued", reason)
             case Wait(reason):
-                self._say_once(managed, "queued", reason)
+                self._say_once(managed, "queued", reason if self._goes_first(managed) else reason + LESS_GOES_FIRST)
             case Never() as never:
                 self.give_up(managed, never_fits(card, never), now)
         return False
+
+    def _goes_first(self, managed: ManagedCluster) -> bool:
+        """Whether no other account's replica has found no room before one of its own did."""
+        account_id = managed.cluster.account_id
+        self._first_waiting = self._first_waiting or account_id
+        return self._first_waiting == account_id
 
     def _find_launch_refusal(self, managed: ManagedCluster, card: ModelCard, now: float) -> ModelyardError | None:
         """Why its account's funds do not allow a launch, those before it considered."""
@@ -390,22 +401,6 @@ class Boots:
         if managed.waiting_for != reason:
             managed.waiting_for = reason
             self._records.event(managed.cluster, kind, reason)
-
-
-def urgency(managed: ManagedCluster, replica: Replica, *, now: float) -> tuple[float, ...]:
-    """Who is placed first: the lowest. One that has waited for PATIENCE boots is; of the others, the one for which most
-    requests wait, since they are answered by one boot."""
-    if now - replica.since >= PATIENCE * managed.boot_s:
-        return (0, 0, replica.since)
-    return (1, -managed.route.load().queued, replica.since)
-
-
-def is_patient(managed: ManagedCluster, replica: Replica, under_way: int, most: float, now: float) -> bool:
-    """Whether nobody is asked to leave for it yet: as many boots are under way as help, or it is waited for by one
-    request, which others may still join. `under_way`: boots, those that wait for somebody to leave among them."""
-    waits_s = min(COMPANY * managed.boot_s, COMPANY_S)
-    lonely = managed.route.load().queued <= 1 and now - replica.since < waits_s
-    return under_way >= most or (under_way > 0 and lonely)
 
 
 def never_fits(card: ModelCard, never: Never) -> NoCapacity:

@@ -63,12 +63,17 @@ class DesiredState:
         self._gone: dict[str, asyncio.Event] = {}
         self._version = NEVER_READ
         self._reading = asyncio.Lock()
+        work.tell_accounts(self._account_of)
 
     # --- what there is ---
 
     def all(self) -> Sequence[ManagedCluster]:
         """All of them, those being taken down and those of jobs included; the collection may change meanwhile."""
         return list(self.by_id.values())
+
+    def _account_of(self, cluster_id: str) -> str:
+        managed = self.by_id.get(cluster_id)
+        return "" if managed is None else managed.cluster.account_id
 
     def find(self, account_id: str, model_id: str) -> ManagedCluster | None:
         """The account's cluster of a model, as long as it is wanted."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.states import ReplicaState
-from modelyard.engine.base import Node
+from modelyard.engine.base import Need, Node
 
 
 @dataclass(eq=False, slots=True)
@@ -39,6 +39,7 @@ class Holdings:
         self._on: defaultdict[str, dict[str, Held]] = defaultdict(dict)
         self._used: Counter[str] = Counter()
         self._account_bytes: Counter[str] = Counter()
+        self._account_memory: Counter[str] = Counter()
         self._account_instances: Counter[str] = Counter()
         self._nodes: Sequence[Node] = ()
         self._by_name: dict[str, tuple[int, Node]] = {}
@@ -76,7 +77,9 @@ class Holdings:
             self._count(held, replica.reserved_bytes, total_bytes)
 
     def _count(self, held: Held, memory_bytes: int, total_bytes: int) -> None:
-        self._account_bytes[held.managed.cluster.account_id] += total_bytes - held.total_bytes
+        account_id = held.managed.cluster.account_id
+        self._account_bytes[account_id] += total_bytes - held.total_bytes
+        self._account_memory[account_id] += memory_bytes - held.memory_bytes
         self._used[held.node] += memory_bytes - held.memory_bytes
         held.memory_bytes, held.total_bytes = memory_bytes, total_bytes
         self._push(held.node)
@@ -131,6 +134,11 @@ class Holdings:
     def of_account(self, account_id: str) -> tuple[int, int]:
         """What its replicas hold in all, in bytes, and how many instances they are."""
         return self._account_bytes[account_id], self._account_instances[account_id]
+
+    def need_of(self, account_id: str) -> Need:
+        """What its replicas hold of nodes' memory, and of devices'."""
+        memory_bytes = self._account_memory[account_id]
+        return Need(memory_bytes, self._account_bytes[account_id] - memory_bytes)
 
     def find_node(
         self,

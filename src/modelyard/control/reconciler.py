@@ -163,7 +163,7 @@ class Reconciler:
                 self._desired.active[managed.cluster.id] = managed
                 self._holdings.note(managed)
 
-        # STEP 4: find room for those that wait for it, the oldest first.
+        # STEP 4: find room for those that wait for it, those of accounts that hold the least first.
         self._boots.place_queued(now)
 
         # STEP 5: tell the gateway who is ready; when is each to be looked at again?

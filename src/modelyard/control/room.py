@@ -38,7 +38,7 @@ OTHER_WORK = "other work"
 
 
 class Room:
-    """Asked for one replica after the other, the longest waiting first."""
+    """Asked for one replica after the other, in the order in which they are to have it."""
 
     def __init__(
         self,

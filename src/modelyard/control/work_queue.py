@@ -1,25 +1,33 @@
 """Which clusters the control loop looks at next: those that something happened to, and those whose time has come.
 
-Owns the marks and the due times, and wakes the loop. Knows of clusters no more than their ids. Loop thread only.
+Owns the marks and the due times, and wakes the loop. Knows of clusters their ids and whose they are. Loop thread only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 
 
 class WorkQueue:
-    """Each cluster is in it once, however much happened to it; the longest marked is taken first."""
+    """Each cluster is in it once, however much happened to it. Accounts take turns; of each, the longest marked cluster
+    is taken first."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
         """Set when there is something to look at."""
-        self._marked: dict[str, None] = {}
+        self._account_of: Callable[[str], str] = no_account
+        self._marked: dict[str, str] = {}
+        """Each with its account."""
+        self._turns: dict[str, dict[str, None]] = {}
+        """The same by account, the one whose turn it is first."""
         self._due: dict[str, float] = {}
         self._times: list[tuple[float, str]] = []  # with those that `_due` does not hold any more
+
+    def tell_accounts(self, account_of: Callable[[str], str]) -> None:
+        """`account_of`: whose a cluster is, by its id, from now on."""
+        self._account_of = account_of
 
     def wake(self) -> None:
         """Something has changed that is no one cluster's."""
@@ -27,7 +35,7 @@ class WorkQueue:
 
     def add(self, cluster_id: str) -> None:
         """Something has happened to a cluster. Idempotent."""
-        self._marked[cluster_id] = None
+        self._mark(cluster_id)
         self.changed.set()
 
     def add_at(self, cluster_id: str, at: float) -> None:
@@ -43,18 +51,32 @@ class WorkQueue:
             at, cluster_id = heapq.heappop(self._times)
             if self._due.get(cluster_id) == at:
                 del self._due[cluster_id]
-                self._marked.setdefault(cluster_id)
-        taken = list(islice(self._marked, most))
-        for cluster_id in taken:
-            del self._marked[cluster_id]
+                self._mark(cluster_id)
+        taken: list[str] = []
+        while self._turns and len(taken) < most:
+            account_id = next(iter(self._turns))
+            own = self._turns.pop(account_id)
+            taken.append(cluster_id := next(iter(own)))
+            del own[cluster_id], self._marked[cluster_id]
+            if own:
+                self._turns[account_id] = own
         if self._marked:
             self.changed.set()
         return taken
 
     def forget(self, cluster_id: str) -> None:
         """There is no such cluster any more."""
-        self._marked.pop(cluster_id, None)
+        if (account_id := self._marked.pop(cluster_id, None)) is not None:
+            own = self._turns[account_id]
+            del own[cluster_id]
+            if not own:
+                del self._turns[account_id]
         self._due.pop(cluster_id, None)
+
+    def _mark(self, cluster_id: str) -> None:
+        if cluster_id not in self._marked:
+            account_id = self._marked[cluster_id] = self._account_of(cluster_id)
+            self._turns.setdefault(account_id, {})[cluster_id] = None
 
     async def wait(self, now: float, most_s: float) -> None:
         """Returns when something has changed or the next cluster is due, after `most_s` at the latest."""
@@ -65,3 +87,8 @@ class WorkQueue:
                 await self.changed.wait()
         except TimeoutError:
             return
+
+
+def no_account(_cluster_id: str) -> str:
+    """All clusters are of one account, until somebody says whose they are."""
+    return ""

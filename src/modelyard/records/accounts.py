@@ -12,9 +12,10 @@ class Account:
     """Who owns keys, clusters and bills. Limits that are None do not exist.
 
     `max_instances`, `max_memory_bytes`: of its replicas together; `max_concurrent`: its requests under way at once;
-    `max_models`: its clusters; `max_disk_bytes`: of the hub's files that were downloaded for it. Money is in billionths
-    of a US dollar: `credit_nano` is all that was ever paid in advance (None: billed afterwards), `monthly_limit_nano`
-    the most it may spend in a calendar month (UTC).
+    `max_models`: its clusters; `max_disk_bytes`: of the hub's files that were downloaded for it. `weight`: how much of
+    the machines it is to have beside other accounts, where not all can have what they want; None: 1. Money is in
+    billionths of a US dollar: `credit_nano` is all that was ever paid in advance (None: billed afterwards),
+    `monthly_limit_nano` the most it may spend in a calendar month (UTC).
     """
 
     id: str
@@ -27,6 +28,7 @@ class Account:
     max_disk_bytes: int | None = None
     credit_nano: int | None = None
     monthly_limit_nano: int | None = None
+    weight: int | None = None
 
 
 class AccountLimits(TypedDict, total=False):
@@ -38,19 +40,21 @@ class AccountLimits(TypedDict, total=False):
     max_models: int | None
     max_disk_bytes: int | None
     monthly_limit_nano: int | None
+    weight: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
     """What one account may have at once; None: as much as there is. `instances` and `memory_bytes` are of all its
     replicas together, `models` its clusters, `concurrent` its requests under way, `disk_bytes` of the hub's files that
-    were downloaded for it."""
+    were downloaded for it; `weight`: its part beside those of others."""
 
     instances: int | None = None
     memory_bytes: int | None = None
     concurrent: int | None = None
     models: int | None = None
     disk_bytes: int | None = None
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,13 +54,15 @@ class Accounts:
             return [_account(row) for row in rows]
 
     def list_with_quota(self) -> Sequence[Account]:
-        """Those that may not have as many instances, bytes, requests or models as they like; in no order."""
+        """Those that may not have as many instances, bytes, requests or models as they like, or have a weight; in no
+        order."""
         columns = (
             accounts.c.max_instances,
             accounts.c.max_memory_bytes,
             accounts.c.max_concurrent,
             accounts.c.max_models,
             accounts.c.max_disk_bytes,
+            accounts.c.weight,
         )
         limited = or_(*(column.is_not(None) for column in columns))
         with self._database.read() as connection:

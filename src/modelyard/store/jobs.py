@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -10,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, false, func, or_,
 
 from modelyard.records.jobs import Job, JobState, since_asked
 from modelyard.store.database import Database, insert_into
-from modelyard.store.tables import job_askers, jobs
+from modelyard.store.tables import accounts, job_askers, jobs
 
 OVER = (JobState.DONE, JobState.FAILED)
 _QUEUED = {"state": JobState.QUEUED, "message": "Job queued"}
@@ -66,10 +67,11 @@ class Jobs:
     def claim(self, server_id: str, now: datetime) -> Job | None:
         """Begins a job that waits; None when none does. Of several servers one gets it.
 
-        It is the turn of the account whose last job began longest ago; of its jobs, of the one that has waited longest.
+        It is the turn of the account whose last job began longest ago, by its weight: one of 3 waits a third as long as
+        one of 1. Of its jobs, it is the turn of the one that has waited longest.
         """
         with self._database.write() as connection:
-            for model_id, account_id in _by_turn(connection):
+            for model_id, account_id in _by_turn(connection, now):
                 statement = (
                     update(jobs)
                     .where(jobs.c.model_id == model_id, jobs.c.state == JobState.QUEUED)
@@ -135,7 +137,7 @@ class Jobs:
             return [_job(row) for row in connection.execute(statement)]
 
 
-def _by_turn(connection: Connection) -> Sequence[tuple[str, str]]:
+def _by_turn(connection: Connection, now: datetime) -> Sequence[tuple[str, str]]:
     """The jobs that wait, each with the account on whose turn it comes, in order."""
     last = (
         select(job_askers.c.account_id, func.max(jobs.c.started_at).label("began_at"))
@@ -144,13 +146,23 @@ def _by_turn(connection: Connection) -> Sequence[tuple[str, str]]:
         .subquery()
     )
     waiting = (
-        select(jobs.c.model_id, job_askers.c.account_id)
+        select(jobs.c.model_id, job_askers.c.account_id, last.c.began_at, accounts.c.weight)
         .join(job_askers, job_askers.c.model_id == jobs.c.model_id)
         .join(last, last.c.account_id == job_askers.c.account_id)
+        .join(accounts, accounts.c.id == job_askers.c.account_id)
         .where(jobs.c.state == JobState.QUEUED)
-        .order_by(last.c.began_at.asc().nulls_first(), jobs.c.modified_at, jobs.c.model_id)
+        .order_by(jobs.c.modified_at, jobs.c.model_id)
     )
-    return [(model_id, account_id) for model_id, account_id in connection.execute(waiting)]
+    rows = connection.execute(waiting).all()
+    rows = sorted(rows, key=lambda row: _turn(row.began_at, row.weight or 1, now))
+    return [(row.model_id, row.account_id) for row in rows]
+
+
+def _turn(began_at: datetime | None, weight: int, now: datetime) -> tuple[float, int]:
+    """Whose turn is first: the lowest. By the seconds since an account's last job began, times its weight; one that
+    never had a job has waited for ever. Of equals, the one with the larger weight."""
+    waited_s = math.inf if began_at is None else (now - began_at).total_seconds()
+    return -waited_s * weight, -weight
 
 
 def _asked_by(account_id: str) -> Select[tuple[str]]:

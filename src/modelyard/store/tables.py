@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0011"  # the migration that ends at these tables
+REVISION = "v0012"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -103,6 +103,7 @@ accounts = Table(
     Column("max_concurrent", Integer),
     Column("max_models", Integer),
     Column("max_disk_bytes", BigInteger),
+    Column("weight", Integer),
     Column("credit_nano", BigInteger),
     Column("monthly_limit_nano", BigInteger),
 )

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from modelyard.accounts.administration import ListedAccount, ListedAlias, ListedKey
 from modelyard.accounts.cache_administration import ListedModel
-from modelyard.accounts.limits import MOST_COUNT, MOST_DISK_BYTES, MOST_MEMORY_BYTES
+from modelyard.accounts.limits import MOST_COUNT, MOST_DISK_BYTES, MOST_MEMORY_BYTES, MOST_WEIGHT
 from modelyard.clock import iso
 from modelyard.control.tallies import NodeMemory
 from modelyard.errors import ModelyardError
@@ -89,6 +89,7 @@ class Account(Shape, frozen=True, kw_only=True):
     max_concurrent: Annotated[int | None, described("Most inferences under way at once.")]
     max_models: Annotated[int | None, described("Most clusters, running or not.")]
     max_disk_bytes: Annotated[int | None, described("Most that files downloaded or made for it may take.")]
+    weight: Annotated[int | None, described("Its part of the machines beside other accounts; null: 1.")]
     monthly_limit_usd: Annotated[str | None, described(f"Most that it may spend in a calendar month (UTC): {MONEY}.")]
     credit_usd: Annotated[str | None, described(f"All it has paid in advance: {MONEY}; null: billed afterwards.")]
 
@@ -110,6 +111,13 @@ class LimitsBody(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_models: Annotated[Count | UnsetType | None, described("Most clusters.")] = UNSET
     max_disk_bytes: Annotated[
         Annotated[int, Meta(ge=0, le=MOST_DISK_BYTES)] | UnsetType | None, described("Most that its files take.")
+    ] = UNSET
+    weight: Annotated[
+        Annotated[int, Meta(ge=1, le=MOST_WEIGHT)] | UnsetType | None,
+        described(
+            "Its part of the machines beside other accounts, where not all can have what they want; null: 1.",
+            accepted=f"1 to {MOST_WEIGHT}, or null",
+        ),
     ] = UNSET
     monthly_limit_usd: Annotated[
         str | UnsetType | None,
@@ -136,6 +144,7 @@ def show_account(listed: ListedAccount) -> Account:
         max_concurrent=account.max_concurrent,
         max_models=account.max_models,
         max_disk_bytes=account.max_disk_bytes,
+        weight=account.weight,
         monthly_limit_usd=None if limit is None else usd(limit),
         credit_usd=None if credit is None else usd(credit),
     )

@@ -118,6 +118,8 @@ def read_limits(body: LimitsBody) -> AccountLimits:
         limits["max_models"] = body.max_models
     if body.max_disk_bytes is not UNSET:
         limits["max_disk_bytes"] = body.max_disk_bytes
+    if body.weight is not UNSET:
+        limits["weight"] = body.weight
     if body.monthly_limit_usd is not UNSET:
         text = body.monthly_limit_usd
         limits["monthly_limit_nano"] = None if text is None else parse_money(text, "monthlyLimitUsd")
