@@ -36,3 +36,26 @@ def test_dearer_tokens_count_sooner_than_cheaper_ones() -> None:
     cheaper.note_piece(100, 100 * 0.0005)
     assert dearer.piece_tokens(writing=True) == pytest.approx(before / 2, abs=1)
     assert cheaper.piece_tokens(writing=True) < 1.25 * before
+
+
+@pytest.mark.parametrize(
+    ("step_s", "pass_s", "token_s"), [(0.020, 0.012, 0.00033), (0.115, 0.060, 0.0016)], ids=["27M", "SmolLM2"]
+)
+@pytest.mark.parametrize("dearer", [1.0, 3.0], ids=["short context", "attention counts"])
+@pytest.mark.parametrize("others", [0, 1, 20], ids=["first prompt", "another before", "many before"])
+def test_no_piece_of_a_long_prompt_takes_longer_than_rows_may_wait(
+    step_s: float, pass_s: float, token_s: float, dearer: float, others: int
+) -> None:
+    """Costs of one thread, as measured. `dearer`: what the last of 4,000 tokens costs, in times of the first."""
+    pace = Pace()
+    pace.note_step(step_s)
+    for _ in range(others):
+        pace.note_piece(480, pass_s + 480 * token_s)  # sixteen short prompts at once, which cost least for each token
+    read, longest_s = 0, 0.0
+    while read < 4000:
+        tokens = min(pace.piece_tokens(writing=True), 4000 - read)
+        took_s = pass_s + tokens * token_s * (1 + (dearer - 1) * read / 4000)
+        pace.note_piece(tokens, took_s)
+        pace.note_step(step_s)
+        read, longest_s = read + tokens, max(longest_s, took_s)
+    assert longest_s + step_s <= 4 * step_s
