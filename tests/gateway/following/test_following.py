@@ -20,7 +20,7 @@ from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.clock import SteadyClock
 from modelyard.control.routes import Target
-from modelyard.errors import DeadlineExceeded, RateLimited, TooManyAtOnce, Unavailable
+from modelyard.errors import DeadlineExceeded, RateLimited, ReplicaLost, TooManyAtOnce, Unavailable
 from modelyard.gateway.following import frames
 from modelyard.gateway.following.follower import Counts, Follower
 from modelyard.gateway.following.leader import Authority, Leader
@@ -198,6 +198,23 @@ async def test_what_a_dead_gateway_held_and_waited_for_is_free_at_once(followed:
     other.release(target)
     await followed.until(lambda: followed.load() == (0, 0))
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_slot_on_a_replica_that_was_lost_here_meanwhile_is_lost_at_once(followed: Followed) -> None:
+    gateway = await followed.gateway()
+    first, second = await followed.served(gateway.ask(), gateway.ask())
+    followed.control.engine.die(first.replica_id)
+    await followed.until(lambda: first.link.closed)
+    gateway.release(first)
+    given = frames.SlotGiven(10**6, followed.route.cluster_id, first.replica_id)
+    late = gateway.ask()
+    await asyncio.sleep(0)  # it has asked
+    gateway.follower._answer(max(gateway.follower._asked), given)
+    target = await late
+    assert target.link.closed
+    with pytest.raises(ReplicaLost):
+        target.link.request({}, {}, stream=False)
+    gateway.release(second)
 
 
 async def test_who_has_a_replica_alone_has_it_alone_over_all_gateways(followed: Followed) -> None:

@@ -136,7 +136,11 @@ class FollowedSlots(Slots):
         question = frames.AskSlot(number, route.account_id, route.model_id, route.capacity, deadline_s, alone)
         given = await follower.ask_plainly(number, question, frames.SlotGiven)
         route.cluster_id = given.cluster_id
-        door = follower.doors[given.replica_id]
+        door = follower.doors.get(given.replica_id)
+        if door is None:  # its connection broke here, and the slot was given before that was known there
+            return FollowedTarget(
+                given.replica_id, HeldLink(Gone(ReplicaLost()), "", follower, number), 1, number=number
+            )
         link = self._find_link(door)
         if link is None:
             try:
