@@ -21,6 +21,7 @@ from modelyard.catalog.hub import Hub
 from modelyard.clock import SteadyClock
 from modelyard.control.clusters import Report
 from modelyard.control.journal import Journal
+from modelyard.control.lease import Leadership, LeaseTimes
 from modelyard.control.parts import assemble
 from modelyard.control.plane import Plane
 from modelyard.control.policy import Policy
@@ -42,6 +43,7 @@ from tests.catalog.models import model, write
 from tests.catalog.test_adapters import adapter
 from tests.clock import HandClock
 from tests.engine.fake import FakeEngine
+from tests.engine.harness import eventually
 from tests.loop import turns
 
 MIB = 1024**2
@@ -57,6 +59,8 @@ THIRD = "tiny/third"
 BIG = "tiny/big"
 """Needs more than one small one, less than two."""
 DEADLINE_S = 200.0
+LEASE_TIMES = LeaseTimes(lease_s=100_000.0, ask_s=0.01)
+"""A lease ends when a test has it end; the clock is moved by hand."""
 
 
 def make_models(root: Path) -> Path:
@@ -106,7 +110,8 @@ class ControlPlane:
     `nodes`: those of its engine; by default one, `node`, with `memory_bytes`. `measured`: what is
     known of models. `url`: a database to use rather than a
     file in the folder; `refusals`: account id → why it may run nothing; `most_begun`: instances that funds last for.
-    `operator`: "ada" when that account is the operator's.
+    `operator`: "ada" when that account is the operator's. `several`: it is one of several servers on a PostgreSQL, and
+    leads from its opening on, until a test says otherwise.
     """
 
     folder: Path
@@ -115,7 +120,7 @@ class ControlPlane:
     memory_bytes: int = 8 * GIB
     policy: Policy = field(default_factory=Policy)
     clock: HandClock = field(default_factory=HandClock)
-    make_engine: Callable[..., FakeEngine] = FakeEngine
+    make_engine: Callable[..., Any] = FakeEngine
     node: str = "fake"
     nodes: Sequence[Node] = ()
     measured: dict[str, Measurement] = field(default_factory=dict)
@@ -127,6 +132,7 @@ class ControlPlane:
     refusals: dict[str, ModelyardError] = field(default_factory=dict)
     most_begun: int = 1000
     operator: str = ""
+    several: bool = False
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -151,7 +157,8 @@ class ControlPlane:
         )
         await self.engine.start()
         stack.push_async_callback(self.engine.close)
-        self.journal = Journal(self.store, self.clock, retry_delay_s=0)
+        led = await self._lead(stack) if self.several else self.store
+        self.journal = Journal(self.store, self.clock, retry_delay_s=0, led=led)
         self.journal.start()
         stack.push_async_callback(self.journal.close)
         self.work = WorkQueue()
@@ -161,9 +168,9 @@ class ControlPlane:
         parts = assemble(
             self.engine,
             self.catalog,
-            self.store,
+            led,
             self.journal,
-            Records(self.journal, self.store, SteadyClock(self.clock), self.server_id, self.tariff),
+            Records(self.journal, led, SteadyClock(self.clock), self.server_id, self.tariff),
             self.routes,
             self.clock,
             self.policy,
@@ -173,6 +180,7 @@ class ControlPlane:
             launch_refusal=self.launch_refusal,
             work=self.work,
             operator_id=self.account if self.operator == "ada" else "",
+            leads=lambda: not self.several or self.leadership.held,
         )
         self.preparations, self.desired = parts.preparations, parts.desired
         self.reconciler, self.clusters = parts.reconciler, parts.clusters
@@ -181,6 +189,14 @@ class ControlPlane:
         stack.push_async_callback(self.plane.close)
         self._asked: list[asyncio.Task[Target]] = []
         stack.push_async_callback(self._leave)
+
+    async def _lead(self, stack: AsyncExitStack) -> Store:
+        """The store as the leader writes to it."""
+        self.leadership = Leadership(self.store.leases, self.server_id, self.server_id, self.clock, LEASE_TIMES)
+        stack.callback(self.leadership.close)
+        await self.leadership.take()
+        await self.engine.lead(self.leadership.token)
+        return self.store.led_with(self.leadership.token)
 
     def learned(self, ids: Sequence[str]) -> dict[str, Measurement]:
         """What is in `measured`."""
@@ -205,6 +221,18 @@ class ControlPlane:
         """What is left of a server after SIGKILL: nothing is recorded any more, nothing is stopped in order."""
         await self.journal.flush()
         await self.journal.close()
+        self.store.close()
+
+    async def drop(self) -> None:
+        """The same at any moment, in the middle of whatever it does: it writes, launches and stops nothing more."""
+        await self.engine.close()
+        database = self.store._database
+        database._closed.set()
+        if self.journal._task is not None:
+            self.journal._task.cancel()
+            self.journal._task = None
+        await self._leave()
+        await eventually(lambda: database._engine.pool.checkedout() == 0)  # what was sent is carried out
         self.store.close()
 
     # --- the loop ---

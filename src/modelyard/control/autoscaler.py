@@ -92,6 +92,11 @@ class Demand:
         """When fewer may be called for although nothing happens; long ago when nothing will change."""
         return self._kept.forgets_at(self._stretch * window_s)
 
+    def resume(self, now: float, replicas: int) -> None:
+        """Begins with so many replicas, which a load called for that another server saw."""
+        self._kept.add(now, replicas, 0.0)
+        self._needed = replicas
+
     def clear(self) -> None:
         """Forgets the past."""
         self._kept.clear()

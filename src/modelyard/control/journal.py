@@ -45,8 +45,13 @@ READ_S = 5.0
 class Journal:
     """One writer task; writes are kept in order and retried while the store is away."""
 
-    def __init__(self, store: Store, clock: Clock, *, retry_delay_s: float = RETRY_DELAY_S) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, retry_delay_s: float = RETRY_DELAY_S, led: Store | None = None
+    ) -> None:
+        """`led`: the same store for what only the server that leads may write; None: there is one server. What a
+        request came to is told by the server that had it, whoever leads."""
         self._store = store
+        self._led = led or store
         self._clock = clock
         self._retry_delay_s = retry_delay_s
         self._entries: list[Entry] = []
@@ -157,7 +162,7 @@ class Journal:
             self._hurry.clear()
             self._filled.clear()
             entries, self._entries = self._entries, []
-            await self._write(to_writes(entries, self._store))
+            await self._write(to_writes(entries, self._store, self._led))
             self._written += len(entries)
             self._behind_since = self._clock.monotonic() if self._submitted > self._written else None
             if self.refusal is not None:
@@ -229,12 +234,12 @@ def write_in_order(writes: Sequence[Write]) -> tuple[int, Exception | None]:
     return len(writes), None
 
 
-def to_writes(entries: list[Entry], store: Store) -> list[Write]:
+def to_writes(entries: list[Entry], store: Store, led: Store | None = None) -> list[Write]:
     """The entries as store calls in the same order, neighbouring events as one and neighbouring requests as one."""
     writes: list[Write] = []
     for kind, run in groupby(entries, type):
         if kind is Event:
-            writes.append(partial(store.events.add, cast(list[Event], list(run))))
+            writes.append(partial((led or store).events.add, cast(list[Event], list(run))))
         elif kind is RequestRecord:
             writes.append(partial(store.requests.settle, cast(list[RequestRecord], list(run))))
         else:

@@ -5,10 +5,12 @@ For `Plane`, behind which they are, and for the tests of control.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
+from modelyard.control.adoption import Adoption
 from modelyard.control.bases import Bases
 from modelyard.control.boots import Boots, LaunchRefusal
 from modelyard.control.clusters import Clusters
@@ -63,8 +65,10 @@ def assemble(
     launch_refusal: LaunchRefusal,
     work: WorkQueue,
     operator_id: str = "",
+    leads: Callable[[], bool] = lambda: True,
 ) -> Parts:
-    """The parts, not started. `operator_id`: the account that may know what others do.
+    """The parts, not started. `operator_id`: the account that may know what others do. `leads`: whether this
+    server is, at this moment, the one that acts.
 
     `work`: told of all that changes something, by `routes` too; the loop then looks."""
     preparations = Preparations(catalog, engine.prepare, clock, work.wake)
@@ -102,6 +106,8 @@ def assemble(
         server_id=server_id,
         suspensions=Suspensions(suspension_of, desired, records),
         work=work,
+        adoption=Adoption(desired, engine, records, stops, clock, work.add),
+        leads=leads,
     )
     clusters = Clusters(store, catalog, preparations, desired, journal, clock, policy, quota_of=quota_of)
     return Parts(

@@ -11,11 +11,12 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from modelyard.clock import Clock
+from modelyard.control.adoption import Adoption
 from modelyard.control.boots import Boots
 from modelyard.control.desired import DesiredState
 from modelyard.control.faults import contained
@@ -61,8 +62,11 @@ class Reconciler:
         server_id: str,
         suspensions: Suspensions,
         work: WorkQueue,
+        adoption: Adoption,
+        leads: Callable[[], bool],
     ) -> None:
-        """`server_id`: whose lives are closed at the start. `work`: what there is to look at."""
+        """`server_id`: whose lives are closed at the start. `work`: what there is to look at. `leads`: whether this is,
+        at this moment, the server that acts; where it is not, a step does nothing."""
         self._desired = desired
         self._observation = observation
         self._holdings = holdings
@@ -76,6 +80,8 @@ class Reconciler:
         self._server_id = server_id
         self._suspensions = suspensions
         self._work = work
+        self._adoption = adoption
+        self._leads = leads
         self._deadlines = Deadlines(boot_s=policy.boot_s, drain_s=policy.drain_s)
         self._nodes: Sequence[Node] = ()
         self._emptied: frozenset[str] = frozenset()
@@ -100,7 +106,13 @@ class Reconciler:
 
         A server is known by its data folder, even if it calls its node by another name (a container has a new one each
         time); what other servers run is left alone. A process is looked for on the node it ran on only.
+
+        Where replicas outlive servers, those that live go on instead, whichever server has launched them.
         """
+        if self._engine.outlives_servers:
+            lives = await asyncio.to_thread(self._store.instances.list_open)
+            await self._desired.read()
+            return self._adoption.adopt(lives)
         left = await asyncio.to_thread(self._store.instances.list_left_open, self._server_id)
         strays = self._engine.end_strays(
             Stray(each.node, each.pid, each.pid_started) for each in left if each.pid and each.pid_started
@@ -108,20 +120,25 @@ class Reconciler:
         if strays:
             log.warning("ended %d worker processes left over from an earlier server", strays)
         self._records.killed(left)
-        await self._desired.read()
+        return await self._desired.read()
 
     async def close(self) -> None:
-        """Stops the loop, then every replica, and records their ends. Desired state stays as it is."""
+        """Stops the loop, then every replica, and records their ends, unless they outlive this server. Desired state
+        stays as it is."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        lives_on = self._engine.outlives_servers
+        if lives_on:
+            self._heartbeat()
         for managed in self._desired.all():
             self._stops.publish(managed, ClusterOff("The server is shutting down."))
-            for replica in managed.replicas.values():
+            for replica in () if lives_on else managed.replicas.values():
                 replica.stopping = replica.stopping or "the server was stopped"
         await self._engine.close()
         await self._stops.wait()
-        self._observation.observe(self._clock.monotonic())
+        if not lives_on:
+            self._observation.observe(self._clock.monotonic())
         self._count_inferences(self._desired.all())
 
     async def _run(self) -> None:
@@ -138,6 +155,8 @@ class Reconciler:
 
     def step(self) -> None:
         """One turn of the loop."""
+        if not self._leads():
+            return
         now = self._clock.monotonic()
 
         # STEP 1: observe what became of the replicas; who is to be looked at besides?

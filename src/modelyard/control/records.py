@@ -109,6 +109,12 @@ class Records:
             terms = replace(self._tariff, counts="life")
             self._journal.submit(partial(self._store.instances.update, replica_id, tariff=terms))
 
+    def adopted(self, replica_ids: Collection[str]) -> None:
+        """These replicas live, and are this server's from now on."""
+        if replica_ids:
+            adopt = partial(self._store.instances.adopt, replica_ids, self._server_id, self._clock.now())
+            self._journal.submit(adopt)
+
     def alive(self, replica_ids: Collection[str]) -> None:
         """These replicas live."""
         if replica_ids and not self._journal.failing:  # else hundreds would wait
@@ -118,12 +124,11 @@ class Records:
         """A replica's life is over."""
         self._journal.submit(partial(self._store.instances.end, replica_id, self._clock.now(), reason))
 
-    def killed(self, instances: Iterable[Instance]) -> None:
-        """These lives were cut off when this server last ended: each ends where it was last known to go on. What was
-        set aside for its requests is free again."""
+    def killed(self, instances: Iterable[Instance], reason: str = "the server was killed") -> None:
+        """These lives were cut off when a server ended: each ends where it was last known to go on. What was set aside
+        for requests of this one is free again."""
         for instance in instances:
-            end = partial(self._store.instances.end, instance.id, instance.heartbeat_at, "the server was killed")
-            self._journal.submit(end)
+            self._journal.submit(partial(self._store.instances.end, instance.id, instance.heartbeat_at, reason))
         self._journal.submit(partial(self._store.requests.settle_left_over, self._server_id, self._clock.now()))
 
     def inferences(self, counts: Mapping[str, tuple[int, datetime]]) -> None:

@@ -16,7 +16,7 @@ from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.routes import Routes
 from modelyard.control.states import ReplicaState
 from modelyard.engine.base import Engine
-from modelyard.errors import ModelyardError
+from modelyard.errors import LeaseLost, ModelyardError
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +84,16 @@ class Stops:
                 grace_s = self._policy.stop_at_once_grace_s if managed.off else self._policy.stop_grace_s
             self._start_task(self._engine.stop(replica.id, grace_s), f"stop {replica.id}")
 
+    def end_unwanted(self, replica_id: str, *, known: bool) -> None:
+        """Ends a replica that another server has launched and that no cluster wants. `known`: the ledger has it."""
+        self._start_task(self._end_unwanted(replica_id, known=known), f"end {replica_id}")
+
+    async def _end_unwanted(self, replica_id: str, *, known: bool) -> None:
+        await self._engine.stop(replica_id, 0.0)
+        if known:
+            self._records.ended(replica_id, "nobody wanted it when another server came to lead")
+        self._engine.forget(replica_id)
+
     def drop_queued(self, managed: ManagedCluster, now: float) -> None:
         for replica in list(managed.replicas.values()):
             if replica.state is ReplicaState.QUEUED:
@@ -96,6 +106,6 @@ class Stops:
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, LeaseLost):
             log.error("%s failed", task.get_name(), exc_info=error)
         self._wake()

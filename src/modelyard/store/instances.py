@@ -87,6 +87,13 @@ class Instances:
         with self._database.write() as connection:
             connection.execute(update(instances).where(instances.c.id.in_(alive)).values(heartbeat_at=now))
 
+    def adopt(self, instance_ids: Collection[str], server_id: str, now: datetime) -> None:
+        """Notes that these lives, if they have not ended, are that server's, and were alive at `now`."""
+        is_it = instances.c.id.in_(instance_ids) & instances.c.ended_at.is_(None)
+        latest = case((instances.c.heartbeat_at > now, instances.c.heartbeat_at), else_=now)
+        with self._database.write() as connection:
+            connection.execute(update(instances).where(is_it).values(server_id=server_id, heartbeat_at=latest))
+
     def end(self, instance_id: str, at: datetime, reason: str) -> bool:
         """Closes a life; True when this call did. The first end wins, a later one changes nothing.
 
