@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Any, cast
 
 from modelyard.clock import Clock
-from modelyard.errors import ModelyardError, StoreUnavailable
+from modelyard.errors import LeaseLost, ModelyardError, StoreUnavailable
 from modelyard.records.clusters import Event
 from modelyard.records.requests import RequestRecord
 from modelyard.store.store import Store
@@ -191,7 +191,9 @@ class Journal:
                 self._fail(error)
                 await asyncio.sleep(self._retry_delay_s)
                 continue
-            if isinstance(error, ModelyardError):
+            if isinstance(error, LeaseLost):
+                log.info("a record is not written: %s", error)
+            elif isinstance(error, ModelyardError):
                 log.error("a record could not be written: %s", error)
             else:
                 log.error("a record could not be written", exc_info=error)

@@ -12,14 +12,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
-from modelyard.gateway.app import App
 from modelyard.http.connections import ConnectionLimits
+from modelyard.http.exchange import App
 from modelyard.http.proxies import Proxies
 from modelyard.http.server import uvicorn_config
 
@@ -69,6 +69,19 @@ async def run(
 async def run_beside(app: Any, listener: socket.socket, limits: ConnectionLimits | None = None) -> None:
     """Serves another application, for those who run this server or its gateways, until it is cancelled."""
     await Beside(uvicorn_config(app, limits)).serve(sockets=[listener])
+
+
+def answer_meanwhile(stack: AsyncExitStack, app: App, listener: socket.socket) -> None:
+    """Serves another application on the listening socket until the stack is closed; whoever connects later waits for
+    who serves next."""
+    server = Beside(uvicorn_config(app))
+    task = asyncio.create_task(server.serve(sockets=[listener.dup()]), name="answers meanwhile")
+
+    async def end() -> None:
+        server.should_exit = True
+        await task
+
+    stack.push_async_callback(end)
 
 
 class Beside(uvicorn.Server):

@@ -104,6 +104,11 @@ def space_rules_of(settings: Settings) -> SpaceRules:
     )
 
 
+def shares_database(settings: Settings) -> bool:
+    """Whether several servers may use the database, of which one leads: where replicas outlive each of them."""
+    return settings.engine == RAY and not settings.store_url.startswith("sqlite")
+
+
 def open_engine(settings: Settings, fetch: Fetch) -> Engine:
     """The engine these settings name. `fetch` downloads models. May block for seconds. Raises InvalidRequest."""
     if settings.engine == RAY:

@@ -6,10 +6,12 @@ Owns the order of starting and stopping; holds no logic.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +31,11 @@ from modelyard.catalog.index import Index
 from modelyard.catalog.made_files import MadeFiles, list_conversions, list_variants
 from modelyard.catalog.provided import open_provided
 from modelyard.clock import Clock, SteadyClock, SystemClock
-from modelyard.config import FIRST_ACCOUNT, Settings
+from modelyard.config import FIRST_ACCOUNT, RAY, Settings
 from modelyard.control.conversions import open_conversions
 from modelyard.control.disk_space import watch_disk_space
 from modelyard.control.journal import Journal
+from modelyard.control.lease import Leadership
 from modelyard.control.parts import assemble
 from modelyard.control.plane import Plane
 from modelyard.control.records import Records
@@ -45,10 +48,11 @@ from modelyard.control.sole_server import (
     ensure_server_id,
     lock_data_dir,
     name_of,
+    take_over_books,
 )
 from modelyard.control.work_queue import WorkQueue
 from modelyard.engine.log_limits import keep_to_limits
-from modelyard.errors import ModelyardError
+from modelyard.errors import LeaseLost, ModelyardError
 from modelyard.gateway.admission import OwnAdmission
 from modelyard.gateway.app import App, make_calls
 from modelyard.gateway.artefacts import ArtefactCalls
@@ -84,10 +88,13 @@ from modelyard.serving.from_settings import (
     open_engine,
     policy_of,
     response_limits_of,
+    shares_database,
     space_rules_of,
 )
 from modelyard.serving.front import Closed, Kept, open_inferences
 from modelyard.serving.tasks import start_task
+from modelyard.store.database import Database
+from modelyard.store.leases import Leases
 from modelyard.store.server_lock import open_server_lock
 from modelyard.store.store import Store
 from modelyard.units import MIB
@@ -95,6 +102,10 @@ from modelyard.units import MIB
 if TYPE_CHECKING:
     from modelyard.gateway.following.leader import Authority
 
+log = logging.getLogger(__name__)
+
+LEASE_LOCK_S = 1.0
+"""How long asking about the lease waits for another server that does."""
 ARTEFACTS_FOLDER = "artefacts"
 PRIVATE_TREES = (ARTEFACTS_FOLDER, LOGS_FOLDER)
 """Folders in the data folder with what accounts have made. Variants are models, which workers of another user read."""
@@ -111,9 +122,16 @@ class Root:
         self._ledger_clock = SteadyClock(self._clock)
         self._tariff = tariff_of(settings)
         self.first_key: str | None = None
+        self.leadership: Leadership | None = None
+        """This server's part in who leads; None: no other can."""
+        self.lease_lost = False
 
-    async def open(self, stack: AsyncExitStack) -> App:
-        """Opens everything; `stack` closes it, in reverse order. The application takes requests for as long."""
+    async def open(self, stack: AsyncExitStack, waits: Callable[[], None] = lambda: None) -> App:
+        """Opens everything; `stack` closes it, in reverse order. The application takes requests for as long.
+
+        Where several servers may share the database it returns once this one leads; `waits` is called when that may
+        take a while.
+        """
         self._providers = read_providers(self._settings.provider_urls)
         self._provider_keys = read_keys(self._settings.provider_keys, self._providers)
         data_dir = self._settings.data_dir
@@ -125,6 +143,7 @@ class Root:
         await self._open_accounts(stack)
         await self._open_models(stack)
         await self._open_engine(stack)
+        await self._lead(stack, waits)
         await self._open_control(stack)
         await self._open_jobs(stack)
         return await self._open_gateway(stack)
@@ -137,14 +156,53 @@ class Root:
         return page, await asyncio.to_thread(models.count, SEEN)
 
     async def _open_store(self, stack: AsyncExitStack) -> None:
-        """Before the tables are touched, no other server may be at them."""
+        """Before the tables are touched, no other server may be at them; unless servers may share them."""
+        if shares_database(self._settings):
+            await self._open_shared_store(stack)
+            return
         lock = open_server_lock(self._settings.store_url, name_of(self._server_id))
         stack.callback(lock.close)
         await asyncio.to_thread(lock.take)
         start_task(stack, end_when_taken(lock), "server lock")
         self._store = await asyncio.to_thread(Store.open, self._settings.store_url)
         stack.callback(self._store.close)
-        await asyncio.to_thread(close_books_of_others, self._store, self._server_id, self._ledger_clock)
+        self._led = self._store
+        if self._settings.engine != RAY:
+            await asyncio.to_thread(close_books_of_others, self._store, self._server_id, self._ledger_clock)
+
+    async def _open_shared_store(self, stack: AsyncExitStack) -> None:
+        self._store = await asyncio.to_thread(Store.open, self._settings.store_url)
+        stack.callback(self._store.close)
+        asked = Database(self._settings.store_url, lock_timeout_s=LEASE_LOCK_S)  # connections that nobody else uses up
+        stack.callback(asked.close)
+        name = name_of(self._server_id)
+        self.leadership = Leadership(Leases(asked), self._server_id, name, self._clock)
+        stack.callback(self.leadership.close)
+
+    async def _lead(self, stack: AsyncExitStack, waits: Callable[[], None]) -> None:
+        """Returns once this server leads; what others have left open is closed, and where replicas run it is known."""
+        if not self._engine.outlives_servers:
+            return
+        leadership = self.leadership
+        if leadership is None:
+            await self._engine.lead(await asyncio.to_thread(self._store.leases.count))
+            return
+        waits()
+        await leadership.take()
+        stack.push_async_callback(release, leadership)
+        start_task(stack, self._end_when_lost(leadership), "lease")
+        self._led = self._store.led_with(leadership.token)
+        await asyncio.to_thread(take_over_books, self._led, self._server_id, self._ledger_clock)
+        await self._engine.lead(leadership.token)
+
+    async def _end_when_lost(self, leadership: Leadership) -> None:
+        """Ends this server's lead, in order, once another has taken it."""
+        try:
+            await leadership.keep()
+        except LeaseLost:
+            log.warning("another server leads now: this one waits to take its place")
+            self.lease_lost = True
+            signal.raise_signal(signal.SIGTERM)
 
     async def _open_accounts(self, stack: AsyncExitStack) -> None:
         cli_key = await asyncio.to_thread(ensure_cli_key, self._settings.data_dir)
@@ -215,7 +273,7 @@ class Root:
 
     async def _open_control(self, stack: AsyncExitStack) -> None:
         settings, clock = self._settings, self._clock
-        self._journal = Journal(self._store, clock)
+        self._journal = Journal(self._store, clock, led=self._led)
         self._journal.start()
         stack.push_async_callback(self._journal.close)
         min_free_bytes = settings.min_free_mb * MIB
@@ -228,9 +286,9 @@ class Root:
         parts = assemble(
             self._engine,
             self._catalog,
-            self._store,
+            self._led,
             self._journal,
-            Records(self._journal, self._store, self._ledger_clock, self._server_id, self._tariff, describe),
+            Records(self._journal, self._led, self._ledger_clock, self._server_id, self._tariff, describe),
             self._routes,
             clock,
             policy_of(settings),
@@ -240,6 +298,7 @@ class Root:
             launch_refusal=self._funds.launch_refusal,
             work=work,
             operator_id=self._operator_id,
+            leads=lambda: self.leadership is None or self.leadership.held,
         )
         self._plane = Plane(parts)
         await self._plane.start()
@@ -250,7 +309,7 @@ class Root:
 
     async def _open_jobs(self, stack: AsyncExitStack) -> None:
         self._jobs = Jobs(
-            self._store,
+            self._led,
             self._catalog,
             self._measurements,
             self._plane,
@@ -340,6 +399,12 @@ class Root:
         yield from ClusterCalls(plane, aliases, funds).operations()
         yield from V1Calls(plane, jobs, aliases, funds, listings, self._clock).operations()
         yield from ArtefactCalls(artefacts).operations()
+
+
+async def release(leadership: Leadership) -> None:
+    """Has the next server follow at once. One that cannot be told waits until the lease ends."""
+    with suppress(ModelyardError):
+        await leadership.release()
 
 
 def describe(error: ModelyardError) -> str:

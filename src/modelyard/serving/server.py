@@ -15,7 +15,9 @@ import uvloop
 from modelyard.config import MOST_GATEWAYS, Settings
 from modelyard.errors import InvalidRequest
 from modelyard.gateway.request_memory import return_large_blocks
-from modelyard.gateway.server import configure_logging, keep_pauses_short, run, run_beside
+from modelyard.gateway.server import answer_meanwhile, configure_logging, keep_pauses_short, run, run_beside
+from modelyard.gateway.standby import answer_as_standby, answer_while_leading
+from modelyard.http.exchange import App
 from modelyard.http.proxies import Proxies
 from modelyard.http.server import listen, listen_shared, url_of
 from modelyard.records.models import Listing
@@ -49,8 +51,11 @@ def serve(settings: Settings, on_start: Callable[[Started], None], on_stop: Call
         from modelyard.worker.sandbox.system import hide_memory
 
         hide_memory()
-    with open_listeners(settings) as listeners, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, listeners, proxies, on_start, on_stop))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        is_to_wait = True
+        while is_to_wait:
+            with open_listeners(settings) as listeners:
+                is_to_wait = runner.run(_serve(settings, listeners, proxies, on_start, on_stop))
 
 
 @contextmanager
@@ -77,10 +82,14 @@ async def _serve(
     proxies: Proxies,
     on_start: Callable[[Started], None],
     on_stop: Callable[[], None],
-) -> None:
+) -> bool:
+    """Whether it ended because another server leads, whose place it is to wait for."""
+    root = Root(settings)
     async with AsyncExitStack() as stack:
-        root = Root(settings)
-        app = await root.open(stack)
+        async with AsyncExitStack() as waiting:
+            app: App = await root.open(stack, lambda: answer_meanwhile(waiting, answer_as_standby, listeners[0]))
+        if (leadership := root.leadership) is not None:
+            app = answer_while_leading(app, lambda: leadership.held, leadership.renew)
         if settings.metrics_port:
             beside = stack.enter_context(listen(settings.metrics_host, settings.metrics_port))
             start_task(stack, run_beside(root.metrics.app(), beside), "metrics")
@@ -94,3 +103,4 @@ async def _serve(
 
             await run_gateways(stack, settings, listeners, root.authority(), root.calls, lambda: on_start(started))
             on_stop()
+    return root.lease_lost

@@ -13,10 +13,12 @@ from sqlalchemy.dialects import postgresql
 
 from modelyard.errors import LeaseLost
 from modelyard.records.leases import Lease
+from modelyard.store.counters import count_change
 from modelyard.store.database import Database
 from modelyard.store.tables import leases
 
 NAME = "control"
+COUNTER = "leaders"
 STALLED_MS = 1000
 """A transaction of the leader's in which nothing has come for so long is ended by the database: a server that was
 stopped in the middle of one must not keep others from leading."""
@@ -59,6 +61,11 @@ class Leases:
             connection.execute(first.on_conflict_do_nothing())
             row = connection.execute(taking).one_or_none()
         return None if row is None else _lease(row)
+
+    def count(self) -> int:
+        """A token higher than all before it, for the one server of a database that knows no leases."""
+        with self._database.write() as connection:
+            return count_change(connection, COUNTER)
 
     def renew(self, token: int, for_s: float) -> bool:
         """Has the lease of that token end so long from now; False: another holds it.
