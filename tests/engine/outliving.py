@@ -12,7 +12,7 @@ Each has its own connections, as servers in processes of their own have.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 from modelyard.engine.adapter_replicas import AdapterLink
 from modelyard.engine.base import Engine, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
 from modelyard.engine.link import Link, ReplicaLink
+from modelyard.engine.sightings import Sightings
 from modelyard.errors import LeaseLost, ReplicaLost
 from modelyard.records.deaths import Death
 from modelyard.records.models import ModelCard, OnProgress
@@ -40,7 +41,7 @@ class FakeServerEngine(Engine):
         self._token = 0
         self._specs: dict[str, ReplicaSpec | None] = {}
         """Of the replicas that this server sees; None: it has launched it."""
-        self._sightings: dict[str, Sighting] = {}
+        self._sightings = Sightings()
         self._links: dict[str, Link] = {}
         self._connecting: dict[str, asyncio.Task[None]] = {}
         self._on_change: Callable[[], None] = lambda: None
@@ -103,7 +104,7 @@ class FakeServerEngine(Engine):
             raise LeaseLost()
         await self.machines.stop(replica_id, grace_s)
 
-    def sightings(self) -> Mapping[str, Sighting]:
+    def sightings(self) -> Sightings:
         return self._sightings
 
     def forget(self, replica_id: str) -> None:

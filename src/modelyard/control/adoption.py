@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from modelyard.clock import Clock
 from modelyard.control.desired import DesiredState
+from modelyard.control.holdings import Holdings
 from modelyard.control.records import Records
 from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.states import ReplicaState
@@ -33,6 +34,7 @@ class Adoption:
         records: Records,
         stops: Stops,
         clock: Clock,
+        holdings: Holdings,
         wake: Callable[[str], None],
     ) -> None:
         """`desired` was read. `wake`: told of each cluster that has replicas again, by its id."""
@@ -41,6 +43,7 @@ class Adoption:
         self._records = records
         self._stops = stops
         self._clock = clock
+        self._holdings = holdings
         self._wake = wake
 
     def adopt(self, lives: Sequence[Instance]) -> None:
@@ -118,6 +121,7 @@ class Adoption:
         managed.floor = max(managed.floor, min(count, managed.cluster.capacity.desired))
         managed.demand.resume(self._clock.monotonic(), count)
         self._desired.active[managed.cluster.id] = managed
+        self._holdings.note(managed)
         self._stops.publish(managed)
         self._wake(managed.cluster.id)
 

@@ -106,7 +106,7 @@ def assemble(
         server_id=server_id,
         suspensions=Suspensions(suspension_of, desired, records),
         work=work,
-        adoption=Adoption(desired, engine, records, stops, clock, work.add),
+        adoption=Adoption(desired, engine, records, stops, clock, holdings, work.add),
         leads=leads,
     )
     clusters = Clusters(store, catalog, preparations, desired, journal, clock, policy, quota_of=quota_of)
