@@ -21,7 +21,7 @@ PROGRAM = """
 import asyncio, sys
 from modelyard.clock import SystemClock
 from modelyard.control.lease import Leadership
-from modelyard.errors import LeaseLost
+from modelyard.errors import LeaseLost, ModelyardError
 from modelyard.records.clusters import Event
 from modelyard.store import Store
 
@@ -39,7 +39,7 @@ async def main(url, account_id):
                 acted += 1
                 try:
                     await asyncio.to_thread(led.events.add, [line])
-                except LeaseLost:
+                except ModelyardError:  # it was stopped in the middle of it, or another server leads
                     refused += 1
             await asyncio.sleep(0)
         print(type(keeping.exception()).__name__, leadership.held, flush=True)
