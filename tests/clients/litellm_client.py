@@ -5,6 +5,7 @@ Standard input: the server's URL, the key and the cases wanted, as JSON.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -51,6 +52,19 @@ def stream(provider: str) -> Any:
         litellm.completion(**at(provider, "tiny/chat"), messages=HELLO, max_tokens=12, temperature=0, stream=True)
     )
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+def later(provider: str) -> Any:
+    """The same by its asynchronous calls: at once, and piece by piece."""
+
+    async def ask() -> list[str]:
+        asked: dict[str, Any] = {**at(provider, "tiny/chat"), "messages": HELLO, "max_tokens": 12, "temperature": 0}
+        answer = await litellm.acompletion(**asked)
+        chunks = [chunk async for chunk in await litellm.acompletion(**asked, stream=True)]
+        pieces = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+        return [answer.choices[0].message.content, "".join(pieces)]
+
+    return asyncio.run(ask())
 
 
 def tools(provider: str) -> Any:
@@ -144,7 +158,7 @@ def errors() -> Any:
 
 
 CASES: dict[str, Callable[..., Any]] = {
-    "chat": chat, "stream": stream, "tools": tools, "forced": forced, "form": form, "vectors": vectors,
+    "chat": chat, "stream": stream, "later": later, "tools": tools, "forced": forced, "form": form, "vectors": vectors,
     "rankings": rankings, "media": media, "errors": errors,
 }  # fmt: skip
 

@@ -43,7 +43,7 @@ def said(server: Server, *messages: Any) -> str:
 def together(dev_server: Server, scripted: None) -> Any:
     """What each library was told when all three asked in one process."""
     cases = {
-        LITELLM: [f"{case} {provider}" for case in ("chat", "stream") for provider in (*PROVIDERS, "bytez")],
+        LITELLM: [f"{case} {provider}" for case in ("chat", "stream", "later") for provider in (*PROVIDERS, "bytez")],
         LANGCHAIN: ["chat openai", "tools openai"],
         INSTRUCTOR: ["made TOOLS", "made JSON_SCHEMA"],
     }
@@ -62,6 +62,7 @@ def test_litellm_chats_by_every_provider(dev_server: Server, together: Any) -> N
     assert shown[0][3] == 12
     assert shown == [shown[0]] * len(PROVIDERS)
     assert told["chat bytez"][0] == text
+    assert [told[f"later {provider}"] for provider in (*PROVIDERS, "bytez")] == [[text, text]] * 4
 
 
 def test_langchain_and_instructor_ask_openais_way(dev_server: Server, together: Any) -> None:

@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.attacks.test_strangers import add_account
 from tests.later import Later
 from tests.providers.local import PACKAGES, Answer, Asked, LocalProvider, chunks, completion, events
 from tests.serving import KEY, REQUEST_S, Server, is_alive, wait_until
@@ -570,6 +571,62 @@ def test_openais_responses_ask_closed_models(server: Server, provider: LocalProv
 
     assert answer.output_text == "Hello"
     assert [each["role"] for each in provider.asked[0].body["messages"]] == ["system", "user"]
+
+
+def test_responses_show_pictures_to_closed_models(server: Server, provider: LocalProvider) -> None:
+    provider.answers(Answer(completion("A fox")))
+    picture = f"data:image/png;base64,{PNG}"
+    parts: Any = [{"type": "input_text", "text": "What is it?"},
+                  {"type": "input_image", "image_url": picture, "detail": "auto"}]  # fmt: skip
+    with openai.OpenAI(
+        base_url=f"{server.url}/v1", api_key=KEY, timeout=REQUEST_S, default_headers={"provider-key": OWN_KEY}
+    ) as client:
+        answer = client.responses.create(model=GPT, input=[{"role": "user", "content": parts}])
+
+    assert answer.output_text == "A fox"
+    (message,) = provider.asked[0].body["messages"]
+    assert message["content"] == [
+        {"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": picture}},
+    ]  # fmt: skip
+
+
+def test_an_alias_stands_for_a_closed_model_and_is_what_its_account_calls_it(
+    server: Server, provider: LocalProvider
+) -> None:
+    provider.answers(Answer(completion("Hello")))
+    with add_account(server, "renames") as client:
+        server.command("aliases", "set", "clever", GPT, "--account", "renames")
+        wait_until(lambda: client.get("/v1/models/clever").status_code == 200)
+        body = {"model": "clever", "messages": MESSAGES}
+        answer = client.post("/v1/chat/completions", json=body, headers={"provider-key": OWN_KEY})
+        paid = client.post("/v1/chat/completions", json=body)
+        stranger = server.client.post("/v1/chat/completions", json=body, headers={"provider-key": OWN_KEY})
+
+    assert (answer.status_code, answer.json()["model"]) == (200, "clever")
+    assert [asked.body["model"] for asked in provider.asked] == ["gpt-4o", "gpt-4o"]
+    assert provider.asked[0].headers["authorization"] == f"Bearer {OWN_KEY}"
+    assert (float(answer.headers["inference-cost"]), float(paid.headers["inference-cost"]) > 0) == (0.0, True)
+    assert (stranger.status_code, stranger.json()["error"]["param"]) == (400, "model")
+
+
+def test_an_accounts_limits_hold_for_closed_models(server: Server, provider: LocalProvider) -> None:
+    """Requests at once of both keys; what is spent in a month of the operator's alone, as the other costs nothing."""
+    provider.answers(Answer(completion("Hello")))
+    with add_account(server, "limited") as client:
+        server.command("accounts", "set", "limited", "--max-concurrent", "0")
+        wait_until(lambda: ask_as(client, OWN_KEY).status_code == 429)
+        before = len(provider.asked)
+        assert "under way at once" in ask_as(client, None).json()["error"]
+        assert len(provider.asked) == before
+
+        server.command("accounts", "set", "limited", "--max-concurrent", "none", "--monthly-limit", "0.0000001")
+        wait_until(lambda: ask_as(client, None).status_code == 402)
+
+
+def ask_as(client: httpx.Client, key: str | None) -> httpx.Response:
+    """The closed model, with the caller's key or the operator's."""
+    headers = {} if key is None else {"provider-key": key}
+    return client.post(f"/models/v2/{GPT}", json={"messages": MESSAGES}, headers=headers)
 
 
 # --- the other tasks ---
