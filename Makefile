@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := check-and-test
 .PHONY: check-and-test setup demo run quick test test-gpu check bench \
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-models verify-clients verify-ray verify-install coverage
+  verify-models verify-clients verify-ray verify-simulation verify-install coverage
 
 # How many processes share the tests: two more than two cores, as tests wait for servers and servers for tests, and where
 # another process keeps a core busy each of them has its turn. Those that need the same server, port or database stay in
@@ -83,7 +83,7 @@ coverage: $(STAMP)
 
 # What takes minutes. Each part runs alone.
 verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-models verify-clients verify-ray verify-install
+  verify-models verify-clients verify-ray verify-simulation verify-install
 
 verify-load: $(STAMP)
 	$(PYTEST) -m 'verify(part="load")'
@@ -122,6 +122,10 @@ verify-ray: $(STAMP)
 
 verify-install: $(STAMP)
 	$(PYTEST) -m 'verify(part="install")' --timeout 3600
+
+# A day of 100,000 models on 1,000 nodes; the learned keep-alive beside fixed timeouts.
+verify-simulation: $(STAMP)
+	$(PYTEST) -m 'verify(part="simulation")' --timeout 3600 -s
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -156,6 +156,12 @@ class Settings:
     )
     admin_key: str = setting("", "key of the first account; empty: the first start makes one and prints it")
     default_timeout_s: int = setting(1800, "idle seconds after which a cluster that names no timeout scales to its min")
+    cold_start_gb_s: float = setting(
+        0.0,
+        "learn from each model's requests how long idle replicas stay: as long as a cold start is spared for so many "
+        "GB times seconds of idle memory, a minute at least, the timeout at most; clusters whose client named one "
+        "keep it; 0: learn nothing",
+    )
     queue_limit: int = setting(1000, "requests that may wait per cluster; more get 429")
     queue_wait_s: float = setting(900.0, "seconds a request may wait for a replica before it gets 504")
     request_timeout_s: float = setting(

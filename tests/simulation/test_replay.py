@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.accounts.ledger import billed_us
@@ -18,7 +18,7 @@ from modelyard.simulation.plots import plot_comparison
 from modelyard.simulation.replay import Setting, replay
 from modelyard.simulation.traces import Trace, TracedModel
 from modelyard.units import GIB
-from tests.properties import TIMES
+from tests.properties import examples
 
 HOUR_S = 3600.0
 ROUND_S = 0.01
@@ -93,7 +93,7 @@ def test_a_seed_gives_the_same_outcome_each_time() -> None:
     assert first.launches > 40
 
 
-@settings(max_examples=3 * TIMES)
+@examples(3, verified=60)
 @given(st.integers(0, 2**20))
 def test_no_node_holds_more_than_it_may_nor_a_model_more_than_its_max(seed: int) -> None:
     trace, setting = small(seed)

@@ -49,6 +49,15 @@ def simulate(
             "--timeout", help="idle seconds after which a replica ends; repeatable, to compare", show_default="1800"
         ),
     ] = None,
+    learned: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--learned",
+            help="compare the learned keep-alive too, with so many GB times seconds of idle memory for a cold start; "
+            "the longest --timeout bounds it; repeatable",
+            show_default=False,
+        ),
+    ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="a file for pictures of it (SVG)")] = None,
     json: Json = False,
 ) -> None:
@@ -60,10 +69,11 @@ def simulate(
 
     replayed = find_trace(trace, shape, seed, models, requests, hours)
     fleet = Fleet(nodes, int(node_gb * GIB), fails_every_s=3600 * node_fails_hours)
-    outcomes = []
-    for each in timeout or [DEFAULT_TIMEOUT_S]:
-        policy = Policy(idle_timeout_s=each)
-        outcomes.append(replay(replayed, Setting(fleet, policy, most, seed=seed), f"fixed {each} s"))
+    timeouts = timeout or [DEFAULT_TIMEOUT_S]
+    policies = {f"fixed {each} s": Policy(idle_timeout_s=each) for each in timeouts}
+    for worth in learned or ():
+        policies[f"learned {worth:g} GB s"] = Policy(idle_timeout_s=max(timeouts), cold_start_gb_s=worth)
+    outcomes = [replay(replayed, Setting(fleet, each, most, seed=seed), name) for name, each in policies.items()]
     if plot is not None:
         write(plot, plot_comparison(replayed.name, outcomes))
     if json:

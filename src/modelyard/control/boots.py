@@ -50,6 +50,9 @@ FormOf = Callable[[ModelCard], ModelCard]
 """What a replica of the model loads."""
 
 LESS_GOES_FIRST = "; another account, which holds no more for its weight, goes first"
+LAUNCHES_PER_TURN = 10
+"""As many as take about a millisecond; the others wait for the next turn."""
+
 BOOTED = frozenset({ReplicaState.READY})
 BOOTED_OR_BOOTING = BOOTED | {ReplicaState.STARTING, ReplicaState.LOADING}
 
@@ -157,11 +160,14 @@ class Boots:
         out_of_luck: set[str] = set()  # the other replicas of a cluster need just as much
         booting = self._holdings.booting()
         whole = whole_of(self._engine.nodes()) if len({each.cluster.account_id for each, _ in queued}) > 1 else NOTHING
-        self._promised, self._first_waiting = 0, None
+        self._promised, self._first_waiting, launched = 0, None, 0
         waiting: dict[str, list[tuple[Urgency, tuple[ManagedCluster, Replica]]]] = defaultdict(list)
         for managed, replica in queued:
             waiting[managed.cluster.account_id].append((urgency(managed, replica, now=now), (managed, replica)))
         for managed, replica in in_turn(waiting, partial(self._share_of, whole=whole)):
+            if launched == LAUNCHES_PER_TURN:
+                self._wake()
+                break
             account_id = managed.cluster.account_id
             if booting[account_id] >= self._policy.boots_at_once:
                 self._say_once(managed, "queued", f"waiting for the account's {booting[account_id]} other boots")
@@ -169,6 +175,7 @@ class Boots:
                 with contained(managed):
                     if self._try_to_start(managed, replica, room, now):
                         booting[account_id] += 1
+                        launched += 1
                     else:
                         out_of_luck.add(managed.cluster.id)
 

@@ -151,7 +151,13 @@ class Clusters:
         self._check_min(account_id, base, capacity)
         timeout_s = check_timeout(base.timeout_s if base else self._policy.idle_timeout_s, changes)
         cluster, created = await asyncio.to_thread(
-            self._store.clusters.put, account_id, model_id, capacity, timeout_s, self._clock.now()
+            self._store.clusters.put,
+            account_id,
+            model_id,
+            capacity,
+            timeout_s,
+            self._clock.now(),
+            timeout_given=changes.timeout_s is not None or (base is not None and base.timeout_given),
         )
         return await self._took_effect(cluster, "created" if created else "updated")
 
@@ -167,6 +173,7 @@ class Clusters:
             current.id,
             capacity=capacity,
             timeout_s=check_timeout(current.timeout_s, changes),
+            timeout_given=None if changes.timeout_s is None else True,
             enabled=changes.enabled,
             wake=changes != Changes(timeout_s=changes.timeout_s),
             now=self._clock.now(),
@@ -229,7 +236,7 @@ class Clusters:
         idle_s = managed.idle_s(now)
         expires_at = None
         if idle_s is not None and managed.live() > managed.least:
-            expires_at = self._clock.now() + timedelta(seconds=max(0.0, cluster.timeout_s - idle_s))
+            expires_at = self._clock.now() + timedelta(seconds=max(0.0, managed.idle_timeout_s - idle_s))
         return Report(
             cluster=cluster,
             status=self.status(managed),

@@ -43,19 +43,19 @@ class Observation:
         self._records = records
         self._boots = boots
 
-    def observe(self, now: float) -> Collection[str]:
-        """Takes over what the engine sees at this moment; the ids of the clusters for which that, or their load, is
-        new."""
+    def observe(self, now: float, most: int) -> Collection[str]:
+        """Takes over what the engine sees at this moment, of so many replicas, and of as many clusters how much they
+        have to do; the ids of the clusters for which either is new. The others come with the next call."""
         sightings = self._engine.sightings()
         changed: dict[str, None] = {}
-        for replica_id in sightings.take_changed():
+        for replica_id in sightings.take_changed(most):
             found = self._holdings.find(replica_id)
             if found is not None:
                 managed, replica = found
                 with contained(managed):
                     if self._observe_replica(managed, replica, sightings.get(replica_id), now):
                         changed[managed.cluster.id] = None
-        for route in self._routes.take_touched():
+        for route in self._routes.take_touched(most):
             asked = self._desired.by_id.get(route.cluster_id)
             if asked is not None:
                 self.uncounted[route.cluster_id] = asked
@@ -64,6 +64,11 @@ class Observation:
                     asked.seen_load = load
                     changed[route.cluster_id] = None
         return changed
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the last call has left something."""
+        return self._engine.sightings().have_changed or self._routes.have_been_touched
 
     def observe_cluster(self, managed: ManagedCluster, now: float) -> None:
         """The same for one cluster, whether or not anything is said to be new."""

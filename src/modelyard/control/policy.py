@@ -30,6 +30,9 @@ class Policy:
     crash_window_s: float = 600.0
     failure_kept_s: float = 30.0
     idle_timeout_s: int = 1800
+    cold_start_gb_s: float = 0.0
+    """The GB times seconds of idle memory that a cold start may be spared for; 0: nothing is learned, each cluster's
+    timeout holds."""
     slots_per_target: int = 4
     """A replica that batches, of a model that nobody has measured, is worth a second one beside it when a quarter of
     its slots are taken: most models gain little by more (see benchmarks). A measured one says itself what pays."""

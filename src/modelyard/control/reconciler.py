@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from modelyard.control.boots import Boots
 from modelyard.control.desired import DesiredState
 from modelyard.control.faults import contained
 from modelyard.control.holdings import Holdings
+from modelyard.control.keep_alive import KeepAlive
 from modelyard.control.observation import Observation
 from modelyard.control.plan import Action, Deadlines, Drain, Launch, Stop, plan_cluster
 from modelyard.control.policy import Policy
@@ -39,6 +41,8 @@ REST_PER_STEP = 4
 """After a step the loop rests this many times as long as the step took, so that requests, which wake it, come first."""
 LOOKS_PER_STEP = 40
 """Clusters that one step looks at, the others wait for the next one: about a millisecond."""
+SWEEP_S = 30.0
+"""How often that begins anew at most."""
 SWEPT_PER_TICK = 20
 """Clusters of all there are that are looked at each second although nothing is known to have happened to them."""
 
@@ -79,6 +83,7 @@ class Reconciler:
         self._policy = policy
         self._server_id = server_id
         self._suspensions = suspensions
+        self._keep_alive = KeepAlive(policy.cold_start_gb_s)
         self._work = work
         self._adoption = adoption
         self._leads = leads
@@ -88,6 +93,7 @@ class Reconciler:
         self._tasks: list[asyncio.Task[None]] = []
         self._heartbeat_at = self._count_at = self._tick_at = clock.monotonic()
         self._sweep: Iterator[str] = iter(())
+        self._sweep_at = -SWEEP_S
 
     # --- life ---
 
@@ -138,7 +144,7 @@ class Reconciler:
         await self._engine.close()
         await self._stops.wait()
         if not lives_on:
-            self._observation.observe(self._clock.monotonic())
+            self._observation.observe(self._clock.monotonic(), sys.maxsize)
         self._count_inferences(self._desired.all())
 
     async def _run(self) -> None:
@@ -164,7 +170,10 @@ class Reconciler:
             self._tick_at = now
             self._add_unnoticed()
         self._note_emptied()
-        ids = dict.fromkeys([*self._observation.observe(now), *self._work.take(now, LOOKS_PER_STEP)])
+        seen = self._observation.observe(now, LOOKS_PER_STEP)
+        if self._observation.has_more:
+            self._work.wake()
+        ids = dict.fromkeys([*seen, *self._work.take(now, max(1, LOOKS_PER_STEP - len(seen)))])
         found = [managed for each in ids if (managed := self._desired.by_id.get(each)) is not None]
         looked_at = with_relatives(found)
 
@@ -220,8 +229,9 @@ class Reconciler:
         for managed in self._suspensions.find_changed():
             self._work.add(managed.cluster.id)
         swept = list(islice(self._sweep, SWEPT_PER_TICK))
-        if len(swept) < SWEPT_PER_TICK:
-            self._sweep = iter(list(self._desired.by_id))
+        now = self._clock.monotonic()
+        if len(swept) < SWEPT_PER_TICK and now - self._sweep_at >= SWEEP_S:
+            self._sweep, self._sweep_at = iter(list(self._desired.by_id)), now
         for cluster_id in swept:
             found = self._desired.by_id.get(cluster_id)
             if found is not None and (found.wanted or not found.at_rest):
@@ -241,11 +251,25 @@ class Reconciler:
         managed.arrivals.note(now, cluster.inferences + managed.route.finished)
         if managed.route.load().queued and not managed.live():
             managed.use()
+        self._learn(managed)
         idle_s = managed.idle_s(now)
-        if idle_s is not None and idle_s >= cluster.timeout_s:
+        if idle_s is not None and idle_s >= managed.idle_timeout_s:
             if managed.live() > managed.least and not managed.unlisted:
-                self._records.event(managed.cluster, "idle", f"no request for {cluster.timeout_s} s")
+                self._records.event(managed.cluster, "idle", f"no request for {managed.idle_timeout_s:.0f} s")
             managed.rest(cluster.capacity.min)
+
+    def _learn(self, managed: ManagedCluster) -> None:
+        """Takes the gaps that were seen; says how long idle replicas stay, where their client has left that to us."""
+        route = managed.route
+        seen_s, route.gaps_s = route.gaps_s, []
+        if not self._policy.cold_start_gb_s or managed.cluster.timeout_given or managed.temporary or managed.unlisted:
+            managed.keep_alive_s = None
+            return
+        self._keep_alive.learn(managed.gaps, seen_s)
+        form = managed.form
+        if form is not None and (seen_s or managed.keep_alive_s is None):
+            held_bytes = max(form.memory_bytes, managed.held_bytes) + form.device_bytes
+            managed.keep_alive_s = self._keep_alive.choose_s(managed.gaps, held_bytes, managed.cluster.timeout_s)
 
     # --- STEP 3: act ---
 

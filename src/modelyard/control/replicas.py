@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from modelyard.control.arrivals import Arrivals
 from modelyard.control.autoscaler import Demand, target_of, wanted_replicas
 from modelyard.control.failures import Failures
+from modelyard.control.keep_alive import Gaps
 from modelyard.control.plan import ClusterView, ReplicaView
 from modelyard.control.policy import Policy
 from modelyard.control.routes import Route
@@ -105,7 +106,8 @@ class ManagedCluster:
     `form`: what its replicas load, from the first launch on; None before.
     `removed`: being deleted. `temporary`: a job's, in no store. `unlisted`: in no store either, kept for `adapters`.
     `seen_load`: its requests when they were last counted.
-    `arrivals`: how often it is asked. `base`: of an adapter, the cluster in whose replicas its own run; `adapters`: by
+    `arrivals`: how often it is asked; `gaps`: how long it was idle between; `keep_alive_s`: what was learned of these,
+    None where its timeout holds. `base`: of an adapter, the cluster in whose replicas its own run; `adapters`: by
     id, those whose replicas run in this one's. `merges`: an adapter whose replicas have processes of their own, since
     a worker has refused it beside its base.
     """
@@ -134,6 +136,8 @@ class ManagedCluster:
     unlisted: bool = False
     seen_load: int = 0
     arrivals: Arrivals = field(default_factory=Arrivals)
+    gaps: Gaps = field(default_factory=Gaps)
+    keep_alive_s: float | None = None
     base: ManagedCluster | None = None
     adapters: dict[str, ManagedCluster] = field(default_factory=dict)
     merges: bool = False
@@ -257,13 +261,18 @@ class ManagedCluster:
         """When a pause ends, when it is idle for too long, when its demand may fall, and its replicas' ends."""
         yield self.retry_at
         if (idle_s := self.idle_s(now)) is not None:
-            yield now - idle_s + self.cluster.timeout_s
+            yield now - idle_s + self.idle_timeout_s
         yield self.demand.changes_at(policy.stable_window_s)
         for replica in self.replicas.values():
             if replica.state is ReplicaState.DRAINING:
                 yield replica.since + policy.drain_s
             elif replica.state is not ReplicaState.READY:
                 yield replica.since + policy.boot_s
+
+    @property
+    def idle_timeout_s(self) -> float:
+        """Idle seconds after which it has `min` replicas only."""
+        return self.cluster.timeout_s if self.keep_alive_s is None else self.keep_alive_s
 
     def idle_with_adapters_s(self, now: float) -> float | None:
         """The same for it and the adapters in its replicas together."""

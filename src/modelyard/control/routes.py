@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from modelyard.clock import Clock
 from modelyard.control.autoscaler import NO_LOAD, Load
+from modelyard.control.keep_alive import LEAST_GAP_S
 from modelyard.engine.link import ReplicaLink
 from modelyard.errors import DeadlineExceeded, ModelyardError, QueueFull, make_error
 
@@ -74,7 +75,8 @@ class Route:
     `waiting_alone`: wait for a replica in whose process nothing is done, and go before all others in `waiting`.
     `failure`: what requests get while there is no replica; None: a place in the queue.
     `told_waiting`: how many have waited at most since the control loop last looked, which knows of so many. `touched`:
-    something has happened to it since the loop last asked.
+    something has happened to it since the loop last asked. `gaps_s`: for how long it had nothing to do before a request
+    came, of those since the loop last looked.
     Whenever control returns to the event loop, no replica has room for whoever is first to get it."""
 
     cluster_id: str
@@ -85,6 +87,7 @@ class Route:
     failure: ModelyardError | None = None
     told_waiting: int = 0
     touched: bool = False
+    gaps_s: list[float] = field(default_factory=list)
     last_activity: float = 0.0
     finished: int = 0
 
@@ -154,12 +157,19 @@ class Routes(Slots):
         self._deadlines = QueueDeadlines()
         self._touched: list[Route] = []
 
-    def take_touched(self) -> Sequence[Route]:
-        """The routes to which a request has come, or from which one has gone, since the last call. For one reader."""
-        touched, self._touched = self._touched, []
-        for route in touched:
+    def take_touched(self, most: int) -> Sequence[Route]:
+        """So many of the routes to which a request has come, or from which one has gone, since they were taken last.
+        For one reader."""
+        taken = self._touched[:most]
+        del self._touched[:most]
+        for route in taken:
             route.touched = False
-        return touched
+        return taken
+
+    @property
+    def have_been_touched(self) -> bool:
+        """Whether there are more to take."""
+        return bool(self._touched)
 
     def _touch(self, route: Route) -> None:
         if not route.touched:
@@ -184,7 +194,10 @@ class Routes(Slots):
 
     def take(self, route: Route) -> Target | None:
         """A slot, if one is free now and nobody waits for it; what came is activity in any case."""
-        route.last_activity = self._clock.monotonic()
+        now = self._clock.monotonic()
+        if now - route.last_activity >= LEAST_GAP_S and route.load() is NO_LOAD:
+            route.gaps_s.append(now - route.last_activity)
+        route.last_activity = now
         self._touch(route)
         if not route.waiting and not route.waiting_alone and (target := pick(route)) is not None:
             target.hold()

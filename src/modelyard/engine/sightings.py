@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +26,14 @@ class Sightings(dict[str, "Sighting"]):
         self._changed[replica_id] = None
         super().__delitem__(replica_id)
 
-    def take_changed(self) -> Collection[str]:
-        """The ids that were written or deleted since the last call. For one reader."""
-        changed, self._changed = self._changed, {}
-        return changed
+    def take_changed(self, most: int) -> Collection[str]:
+        """So many of the ids that were written or deleted since they were taken last. For one reader."""
+        taken = list(islice(self._changed, most))
+        for replica_id in taken:
+            del self._changed[replica_id]
+        return taken
+
+    @property
+    def have_changed(self) -> bool:
+        """Whether there are more to take."""
+        return bool(self._changed)

@@ -37,7 +37,8 @@ class Cluster:
     """Desired state of one model for one account, as stored.
 
     `version`: which of all changes to clusters was the last to this one; `wake_version`: which was the last after which
-    it starts anew when it had idled out or failed. Neither is a part of what is wanted.
+    it starts anew when it had idled out or failed. Neither is a part of what is wanted. `timeout_given`: a client has
+    said `timeout_s`; else it is what the server's settings said when the cluster was made.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Cluster:
     last_inference_at: datetime | None = None
     version: int = field(default=0, compare=False)
     wake_version: int = field(default=0, compare=False)
+    timeout_given: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ def policy_of(settings: Settings) -> Policy:
         drain_s=settings.drain_s,
         stable_window_s=settings.stable_window_s,
         idle_timeout_s=settings.default_timeout_s,
+        cold_start_gb_s=settings.cold_start_gb_s,
     )
 
 

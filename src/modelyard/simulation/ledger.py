@@ -23,13 +23,20 @@ class MemoryClusters:
         self._all: list[Cluster] = []  # each one's version is its place, from 1 on
 
     def put(
-        self, account_id: str, model_id: str, capacity: Capacity, timeout_s: int, now: datetime
+        self,
+        account_id: str,
+        model_id: str,
+        capacity: Capacity,
+        timeout_s: int,
+        now: datetime,
+        *,
+        timeout_given: bool = True,
     ) -> tuple[Cluster, bool]:
         """Makes a cluster, of which there is none yet."""
         version = len(self._all) + 1
         cluster = Cluster(
             f"cluster-{version}", account_id, model_id, capacity, timeout_s, True, now, now,
-            version=version, wake_version=version,
+            version=version, wake_version=version, timeout_given=timeout_given,
         )  # fmt: skip
         self._all.append(cluster)
         return cluster, True

@@ -49,7 +49,14 @@ class Clusters:
         self._database = database
 
     def put(
-        self, account_id: str, model_id: str, capacity: Capacity, timeout_s: int, now: datetime
+        self,
+        account_id: str,
+        model_id: str,
+        capacity: Capacity,
+        timeout_s: int,
+        now: datetime,
+        *,
+        timeout_given: bool = True,
     ) -> tuple[Cluster, bool]:
         """Makes the cluster, or gives the one there these values, enables it and wakes it; True when this call made it.
 
@@ -65,13 +72,15 @@ class Clusters:
                 model_id=model_id,
                 **_columns(capacity),
                 timeout_s=timeout_s,
+                timeout_given=timeout_given,
                 enabled=True,
                 created_at=now,
                 modified_at=now,
                 inferences=0,
                 **versions,
             )
-            wanted = {**_columns(capacity), "timeout_s": timeout_s, "enabled": True, "modified_at": now, **versions}
+            timeout = {"timeout_s": timeout_s, "timeout_given": timeout_given}
+            wanted = {**_columns(capacity), **timeout, "enabled": True, "modified_at": now, **versions}
             statement = insertion.on_conflict_do_update(
                 index_elements=["account_id", "model_id"], set_=wanted
             ).returning(clusters)
@@ -120,6 +129,7 @@ class Clusters:
         *,
         capacity: Capacity | None = None,
         timeout_s: int | None = None,
+        timeout_given: bool | None = None,
         enabled: bool | None = None,
         wake: bool = True,
         now: datetime,
@@ -133,6 +143,8 @@ class Clusters:
             changes |= _columns(capacity)
         if timeout_s is not None:
             changes["timeout_s"] = timeout_s
+        if timeout_given is not None:
+            changes["timeout_given"] = timeout_given
         if enabled is not None:
             changes["enabled"] = enabled
         with self._database.write() as connection:
@@ -187,6 +199,7 @@ def _cluster(row: Row[tuple[object, ...]]) -> Cluster:
         model_id=row.model_id,
         capacity=Capacity(min=row.capacity_min, desired=row.capacity_desired, max=row.capacity_max),
         timeout_s=row.timeout_s,
+        timeout_given=row.timeout_given,
         enabled=row.enabled,
         created_at=row.created_at,
         modified_at=row.modified_at,

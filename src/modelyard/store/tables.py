@@ -24,11 +24,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     text,
+    true,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0012"  # the migration that ends at these tables
+REVISION = "v0013"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -133,6 +134,7 @@ clusters = Table(
     Column("capacity_desired", Integer, nullable=False),
     Column("capacity_max", Integer, nullable=False),
     Column("timeout_s", Integer, nullable=False),
+    Column("timeout_given", Boolean, nullable=False, server_default=true()),
     Column("enabled", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("modified_at", UtcDateTime, nullable=False),
