@@ -52,6 +52,8 @@ def test_an_account_is_made_limited_and_listed(inside: Inside, tmp_path: Path) -
         "30",
         "--max-models",
         "0",
+        "--weight",
+        "3",
         "--max-disk-gb",
         "2.5",
     ]
@@ -67,6 +69,7 @@ def test_an_account_is_made_limited_and_listed(inside: Inside, tmp_path: Path) -
         "max_concurrent": 30,
         "max_models": 0,
         "max_disk_gb": 2.5,
+        "weight": 3,
         "credit_usd": None,
         "monthly_limit_usd": "99.000000001",
     }

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from modelyard.accounts.administration import ListedAccount
 
 COLUMNS = (
-    "name", "id", "#keys", "#instances", "#memory gb", "#at once", "#models", "#disk gb", "#credit usd", "#monthly usd",
+    "name", "id", "#keys", "#instances", "#memory gb", "#at once", "#models", "#disk gb", "#weight", "#credit usd",
+    "#monthly usd",
 )  # fmt: skip
 TAKES_NEGATIVE = {"ignore_unknown_options": True}
 """An amount such as -5 is no option."""

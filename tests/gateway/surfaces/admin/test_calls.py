@@ -40,7 +40,7 @@ def test_an_account_is_made_limited_and_read(admin: httpx.Client) -> None:
     made = new_account(admin)
     name = made["name"]
     assert (made["keys"], made["maxModels"], made["creditUsd"]) == (0, None, None)
-    limits = {"maxModels": 3, "maxMemoryBytes": 2**31, "monthlyLimitUsd": "99.000000001"}
+    limits = {"maxModels": 3, "maxMemoryBytes": 2**31, "weight": 3, "monthlyLimitUsd": "99.000000001"}
     limited = ask(admin, "PATCH", f"/accounts/{name}/limits", json=limits)
     assert {field: limited[field] for field in limits} == limits
     lifted = ask(admin, "PATCH", f"/accounts/{made['id']}/limits", json={"maxModels": None, "monthlyLimitUsd": None})
@@ -118,6 +118,7 @@ def test_the_disk_and_the_machines_are_told(admin: httpx.Client) -> None:
         ("GET", "/accounts/nobody", {}, 404, "unknown_account", "No account is called nobody"),
         ("PATCH", "/accounts/admin/limits", {"json": {"maxModels": -1}}, 422, "invalid_request", "maxModels"),
         ("PATCH", "/accounts/admin/limits", {"json": {"monthlyLimitUsd": "-1"}}, 422, "invalid_request", "got '-1'"),
+        ("PATCH", "/accounts/admin/limits", {"json": {"weight": 0}}, 422, "invalid_request", "weight: got 0"),
         ("POST", "/accounts/admin/credit", {"json": {"usd": "1e9"}}, 422, "invalid_request", "usd: got '1e9'"),
         ("POST", "/accounts/nobody/credit", {"json": {"usd": "1"}}, 404, "unknown_account", "nobody"),
         ("POST", "/keys", {"json": {"name": "", "account": "admin"}}, 422, "invalid_request", "name: got ''"),
