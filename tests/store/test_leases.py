@@ -155,3 +155,8 @@ def test_a_store_that_is_closed_is_closed_for_its_leader(store: Store, account: 
     store.close()
     with pytest.raises(Unavailable, match="closed"):
         led.events.add([line(account, "late")])
+
+
+def test_tokens_rise_where_there_is_one_server(url: str) -> None:
+    with Store.open(url) as store:
+        assert [store.leases.count() for _ in range(3)] == [1, 2, 3]
