@@ -2,4 +2,5 @@
 # Starts a server on a machine of the Ray cluster, such as the head: ./server.sh HEAD:6379 postgresql://...
 set -eu
 export MODELYARD_DATABASE_URL="$2"
+export RAY_AUTH_MODE=token
 exec modelyard serve --engine ray --ray-address "$1" --host 0.0.0.0
