@@ -85,11 +85,16 @@ class RayCluster:
 
 
 @asynccontextmanager
-async def open_cluster(folder: Path, *names: str, unled_s: float = 3600) -> AsyncIterator[RayCluster]:
-    """Starts one with nodes of these names, the first the head. `folder`: for logs of replicas."""
+async def open_cluster(
+    folder: Path, *names: str, unled_s: float = 3600, echoes: bool = True
+) -> AsyncIterator[RayCluster]:
+    """Starts one with nodes of these names, the first the head. `folder`: for logs of replicas. `echoes`: workers do,
+    else they load models."""
     paths = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
     command = "\n".join((sys.executable, "-c", PROGRAM, str(folder), str(unled_s)))
     environ = {**os.environ, **SETTINGS, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore", AGENT_VARIABLE: command}
+    if not echoes:
+        del environ[AGENT_VARIABLE]
     code = "from tests.engine.ray.cluster import main; main()"
     for attempt in range(ATTEMPTS):
         process = await asyncio.create_subprocess_exec(
