@@ -260,7 +260,7 @@ class Load:
         with self._lock:
             self.outcomes.counts[f"{what} {fate}"] += 1
             if fate == "lost":
-                told = broken if answer is None else f"{answer.status_code} {answer.text[-300:]}"
+                told = broken if answer is None else f"{answer.status_code} {answer.text[-300:]} at {answer.url.path}"
                 self.outcomes.lost.append(f"{what} at {begun:.1f}, after {moment() - begun:.1f} s: {told}")
         return answer
 
