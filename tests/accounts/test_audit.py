@@ -55,8 +55,11 @@ CHANGES: dict[str, tuple[Change, dict[str, Any] | None, dict[str, Any] | None]] 
     "alias.remove": (lambda by: by.remove_alias("mine", "ada"), ALIAS | {"capacity": None}, None),
     "model.share": (lambda by: by.share_model("org/private", "ada"), None, None),
     "job.ask": (lambda by: by.note_job(by.get_account("ada").id, MODEL, retry=True), None, {"retry": True}),
+    "node.drain": (lambda by: by.note_node("far", accepting=False), None, {"accepting": False}),
     "model.unshare": (lambda by: by.unshare_model("org/shared", "ada"), None, None),
 }
+ACCOUNTS = {"account.create": "bob", "node.drain": None}
+"""Whom a change is about where it is not ada."""
 READS = ("list_", "get_", "read_", "ensure_first_keys")
 
 
@@ -73,7 +76,7 @@ def test_a_change_leaves_one_line(administration: Administration, clock: HandClo
     (line,) = administration.list_audit(AuditQuery(after=seen))
     assert (line.action, line.actor, line.at, line.outcome) == (action, OPERATOR, clock.now(), "done")
     assert (line.before, line.after) == (before, after)
-    assert line.account == ("bob" if action == "account.create" else "ada")
+    assert line.account == ACCOUNTS.get(action, "ada")
 
 
 def test_a_change_that_fails_leaves_none(administration: Administration) -> None:

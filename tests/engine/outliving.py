@@ -145,6 +145,9 @@ class FakeServerEngine(Engine):
             if sighting is None:
                 continue
             if sighting.phase is Phase.GONE:
+                seen = self._sightings.get(replica_id)
+                if seen is not None and isinstance(seen.link, AdapterLink):
+                    seen.link.unload()
                 if (link := self._links.get(replica_id)) is not None:
                     link.note_death(Death(sighting.reason or "ended"))
             elif sighting.phase is Phase.READY:

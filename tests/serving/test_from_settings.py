@@ -56,4 +56,4 @@ def test_an_engine_that_does_not_exist_is_refused_by_name() -> None:
 
     with pytest.raises(InvalidRequest, match="engine") as refused:
         open_engine(Settings(engine="carrier-pigeon"), fetch)  # type: ignore[arg-type]  # nothing is fetched
-    assert refused.value.data["accepted"] == "local"
+    assert refused.value.data["accepted"] == "local or ray"

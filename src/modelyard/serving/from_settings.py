@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modelyard.catalog.cache_space import SpaceRules
 from modelyard.catalog.space import KEPT_FREE_BYTES
-from modelyard.config import RAY, Settings
+from modelyard.config import ENGINES, RAY, Settings
 from modelyard.control.policy import Policy
 from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.local import LocalEngine
@@ -15,6 +15,7 @@ from modelyard.engine.log_limits import LogLimits
 from modelyard.engine.machine import find_devices, usable_memory_bytes
 from modelyard.engine.ray.finder import RayFinder
 from modelyard.engine.remote.engine import RemoteEngine
+from modelyard.errors import InvalidRequest
 from modelyard.gateway.kept_responses import ResponseLimits
 from modelyard.gateway.request_memory import MemoryLimits
 from modelyard.http.connections import ConnectionLimits, bound_connections, raise_open_files
@@ -112,6 +113,8 @@ def shares_database(settings: Settings) -> bool:
 
 def open_engine(settings: Settings, fetch: Fetch) -> Engine:
     """The engine these settings name. `fetch` downloads models. May block for seconds. Raises InvalidRequest."""
+    if settings.engine not in ENGINES:
+        raise InvalidRequest(field="engine", got=settings.engine, accepted=" or ".join(ENGINES))
     if settings.engine == RAY:
         return RemoteEngine(RayFinder(settings.ray_address), fetch=fetch)
     memory = memory_for_replicas(settings)

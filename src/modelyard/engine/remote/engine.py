@@ -142,8 +142,14 @@ class RemoteEngine(Engine):
             self._end(replica, "this server does not lead", host_died=True)
         elif node is None or node.facts is None:
             self._end(replica, f"there is no node {place.node}", host_died=True)
+        elif spec.beside is not None and not self._runs(spec.beside, place):
+            self._end(replica, f"there is no replica {spec.beside} of its base", host_died=True)
         else:
             node.send(Launch(self._token, spec, place.device))
+
+    def _runs(self, replica_id: str, place: Place) -> bool:
+        replica = self._replicas.get(replica_id)
+        return replica is not None and replica.place == place and not replica.gone.is_set()
 
     async def stop(self, replica_id: str, grace_s: float) -> None:
         replica = self._replicas.get(replica_id)
