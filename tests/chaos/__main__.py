@@ -37,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if chosen.keep_log is not None:
                 shutil.copy(log, chosen.keep_log)
             if not held:
-                print("the server's log ends with", log.read_text(errors="replace")[-4000:], sep="\n", flush=True)
+                written = log.read_text(errors="replace")
+                if (traceback := written.find("Traceback")) >= 0:
+                    print("the server's log has first", written[max(0, traceback - 500) :][:6000], sep="\n")
+                print("the server's log ends with", written[-4000:], sep="\n", flush=True)
     return 0 if held else 1
 
 
