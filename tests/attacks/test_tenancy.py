@@ -62,7 +62,7 @@ def test_no_call_shows_or_changes_what_another_account_holds(server: Server, own
     stored = owner.post("/v1/responses", json={"model": CHAT, "input": "hello", "max_output_tokens": 2})
     assert stored.status_code == 200, stored.text
     names |= {"response_id": stored.json()["id"]}
-    names |= {"request_id": answer.headers["x-request-id"], "account": OWNER, "key": "key_none"}
+    names |= {"request_id": answer.headers["x-request-id"], "account": OWNER, "key": "key_none", "node": "x"}
     assert names.keys() == PATH_PARAMETERS.keys(), "a part of a path has no value here"
     cluster, instances = held(owner)
     assert instances

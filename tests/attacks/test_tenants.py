@@ -58,6 +58,7 @@ def calls(server: Server, model_id: str, request_id: str) -> Iterator[tuple[str,
     names = {"org": org, "model": model, "task": "text-generation", "request_id": request_id, "name": "nothing.png"}
     names |= {"provider": "openrouter"}
     names |= {"alias": "a-name", "response_id": "resp_1", "account": "an-account", "key": "key_none"}
+    names |= {"node": "a-node"}
     every = [(method, path) for path, item in document["paths"].items() for method in item if method != "parameters"]
     for method, path in sorted(every, key=lambda call: ("delete" in call, call)):
         sent: dict[str, Any] = {}

@@ -146,7 +146,10 @@ class Game:
         target = await held.served()
         took_us = int(seconds * 10**6)
         try:
-            async with metering.request(request_id, key, model_id, price(GIB // 2, 0.0000166667)) as work:
+            work = metering.request(request_id, key, model_id, price(GIB // 2, 0.0000166667))
+            if work.reserves:
+                await work.reserve()
+            with work:
                 await self.wait(control, seconds)
                 work.spent(target.replica_id, Usage(took_us=took_us))
                 if cancelled:

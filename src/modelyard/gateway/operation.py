@@ -33,6 +33,7 @@ PATH_PARAMETERS = {
     "alias": "An alias of your account.",
     "account": "An account's name, or its id.",
     "key": "A key's id, or its first characters as lists show them.",
+    "node": "A machine's name, as the list of them shows it.",
     "task": "The task's name.",
     "response_id": "From a response that was stored.",
     "request_id": "From the header x-request-id of an inference.",
