@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -88,11 +89,17 @@ def ask(client: Client, task: str | None, text: str | None, limit: int | None) -
 
 
 def ask_listed(url: str | None, settings: Settings, model_id: str) -> Mapping[str, Any]:
-    """What a running server's list says of the model; nothing where none runs, or knows it."""
+    """What a running server's list says of the model; nothing where none runs, or knows it, or none was named and the
+    one that runs takes another key."""
     with open_client(url, settings) as client:
         if not url and not client.is_up():
             return {}
-        listed = client.ask("GET", "list/models", query={"modelId": model_id})
+        try:
+            listed = client.ask("GET", "list/models", query={"modelId": model_id})
+        except problems.ServerRefused as refused:
+            if url or refused.status != HTTPStatus.UNAUTHORIZED:
+                raise
+            return {}
     return next(iter(listed), {})
 
 
