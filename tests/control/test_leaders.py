@@ -177,6 +177,7 @@ async def test_an_adapter_goes_on_in_the_replica_of_its_base(servers: Servers) -
     first = await servers.open()
     await first.up(SMALL)
     await first.up(TUNED[0])
+    await first.journal.flush()  # that both were ready is known to the ledger
     launched = servers.launched()
     end_lease(first)
     await first.drop()
