@@ -125,3 +125,14 @@ async def test_a_call_over_the_budget_is_refused_in_the_surfaces_shape(shape: An
     assert response.status_code == 429
     assert response.headers["retry-after"] == "1"
     assert "limited to 1 per second" in json.loads(bytes(response.body))["error"]
+
+
+async def test_a_denied_attempt_that_cannot_be_noted_is_answered_with_why_not() -> None:
+    async def note(request: Request, error: Exception) -> None:
+        raise StoreUnavailable("The store is away.")
+
+    response = await call(raising(Unauthorized()), key=None, on_denied=note, error=Error)
+
+    assert response.status_code == 503
+    assert "cannot keep its records" in json.loads(bytes(response.body))["error"]
+    assert "x-request-id" in response.headers

@@ -38,11 +38,7 @@ def endpoint(operation: Operation, handler: Handler, authenticate: Authenticate,
     async def answer(request: Request) -> Response:
         request_id = new_request_id()
         try:
-            response = await work(request)
-        except (Unauthorized, OperatorOnly) as error:
-            response = refuse(error, request_id)
-            if operation.on_denied is not None:
-                await operation.on_denied(request, error)
+            response = await attempt(request)
         except Exception as error:  # noqa: BLE001 - the border where every error becomes an answer
             response = refuse(error, request_id)
         response.headers["x-request-id"] = request_id
@@ -53,6 +49,15 @@ def endpoint(operation: Operation, handler: Handler, authenticate: Authenticate,
         response = json_response(operation.error.status_of(error), operation.error.of(error, request_id))
         response.headers.update(problem.headers_of(error))
         return response
+
+    async def attempt(request: Request) -> Response:
+        """As `work`; what is to be done about a denied one may fail too, and is what is answered then."""
+        try:
+            return await work(request)
+        except (Unauthorized, OperatorOnly) as error:
+            if operation.on_denied is not None:
+                await operation.on_denied(request, error)
+            raise
 
     async def work(request: Request) -> Response:
         address = None if request.client is None else request.client.host
