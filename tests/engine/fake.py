@@ -235,9 +235,7 @@ class FakeEngine(Engine):
         return self._sightings
 
     def forget(self, replica_id: str) -> None:
-        sighting = self._sightings.get(replica_id)
-        if sighting is not None and sighting.phase is Phase.GONE:
-            del self._sightings[replica_id]
+        if self._sightings.forget(replica_id):
             self._adapters.forget(replica_id)
             if (replica := self._replicas.pop(replica_id, None)) is not None:
                 self._forgotten.append(replica)

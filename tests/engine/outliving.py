@@ -108,11 +108,8 @@ class FakeServerEngine(Engine):
         return self._sightings
 
     def forget(self, replica_id: str) -> None:
-        sighting = self._sightings.get(replica_id)
-        if sighting is not None and sighting.phase is Phase.GONE:
-            del self._sightings[replica_id]
-            if self._specs.pop(replica_id, self) is not self:
-                self.machines.forget(replica_id)
+        if self._sightings.forget(replica_id) and self._specs.pop(replica_id, self) is not self:
+            self.machines.forget(replica_id)
 
     def watch(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change

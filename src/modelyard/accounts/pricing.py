@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from modelyard.config import Settings
-from modelyard.money import AMOUNT_UNIT, NANO, PICO, decimal, half_up, pico_per_gb_s
+from modelyard.money import NANO, PICO, amount_nano, decimal, half_up, pico_per_gb_s
 from modelyard.protocol import Usage
 from modelyard.records.instances import Tariff
 from modelyard.records.providers import UnitPrices
@@ -40,23 +40,18 @@ class Price:
         """US dollars for one second of one instance, exactly."""
         return decimal(self.pico_per_s, 12)
 
-    @cached_property
-    def _doubled(self) -> int:
-        """What one microsecond of an instance costs, twice, in the unit of AMOUNT_UNIT."""
-        return 2 * self.memory_bytes * self.pico_per_gb_s
-
     @property
     def usd_per_s(self) -> float:
         """US dollars for one second of one instance."""
         return self.pico_per_s / PICO
 
     def nano(self, took_us: int) -> int:
-        """Billionths of a US dollar for so many microseconds of one instance: `amount_nano`, with less to multiply."""
-        return (self._doubled * took_us + AMOUNT_UNIT) // (2 * AMOUNT_UNIT)
+        """Billionths of a US dollar for so many microseconds of one instance."""
+        return amount_nano(self.memory_bytes, took_us, self.pico_per_gb_s)
 
     def cost_nano(self, usage: Usage) -> int:
         """The same for what an inference took."""
-        return (self._doubled * usage.took_us + AMOUNT_UNIT) // (2 * AMOUNT_UNIT)
+        return self.nano(usage.took_us)
 
     def is_billed(self, *, bills_requests: bool) -> bool:
         """Whether inferences are on the bill: without `bills_requests` their instances are, instead."""

@@ -136,6 +136,11 @@ class Sighting:
     address: str | None = None
     spec: ReplicaSpec | None = None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has ended."""
+        return self.phase is Phase.GONE
+
 
 class Engine(ABC):
     """Runs replicas. All methods belong to one event loop's thread."""

@@ -26,6 +26,14 @@ class Sightings(dict[str, "Sighting"]):
         self._changed[replica_id] = None
         super().__delitem__(replica_id)
 
+    def forget(self, replica_id: str) -> bool:
+        """Drops a replica that is GONE; whether it was one."""
+        sighting = self.get(replica_id)
+        if sighting is None or not sighting.is_gone:
+            return False
+        del self[replica_id]
+        return True
+
     def take_changed(self, most: int) -> Collection[str]:
         """So many of the ids that were written or deleted since they were taken last. For one reader."""
         taken = list(islice(self._changed, most))

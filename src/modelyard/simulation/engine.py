@@ -164,9 +164,7 @@ class SimulatedEngine(Engine):
         return self._sightings
 
     def forget(self, replica_id: str) -> None:
-        sighting = self._sightings.get(replica_id)
-        if sighting is not None and sighting.phase is Phase.GONE:
-            del self._sightings[replica_id]
+        self._sightings.forget(replica_id)
 
     def watch(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change

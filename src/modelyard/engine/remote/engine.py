@@ -124,9 +124,7 @@ class RemoteEngine(Engine):
         return self._sightings
 
     def forget(self, replica_id: str) -> None:
-        sighting = self._sightings.get(replica_id)
-        if sighting is not None and sighting.phase is Phase.GONE:
-            del self._sightings[replica_id]
+        if self._sightings.forget(replica_id):
             replica = self._replicas.pop(replica_id)
             if replica.node.facts is not None:
                 replica.node.send(Forget(self._token, replica_id))
