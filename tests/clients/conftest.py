@@ -14,15 +14,8 @@ DEV_PORT = 8080
 
 @pytest.fixture(scope="package")
 def dev_server(zoo: Path, task_zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serves the zoo and a model of every task on that port, for these tests: none may be there for others."""
+    """Serves the zoo and a model of every task on that port, for these tests: none may be there for others. What one
+    module has loaded stays loaded for the next."""
     flags = ("--models-dir", str(task_zoo), "--job-benchmark-s", "0.3")
     with Server(tmp_path_factory.mktemp("dev-server"), zoo, *flags, port=DEV_PORT) as running:
         yield running
-
-
-@pytest.fixture(scope="module", autouse=True)
-def nothing_loaded(dev_server: Server) -> Iterator[None]:
-    """Each module leaves no cluster to the next."""
-    yield
-    for cluster in dev_server.client.get("/models/v2/list/clusters").json()["output"]:
-        dev_server.delete(cluster["modelId"])

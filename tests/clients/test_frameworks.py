@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.builders.scripted import build_scripted
 from tests.clients.programs import run_with_frameworks
 from tests.serving import REQUEST_S, Server
+from tests.serving.scripted import scripted_model
 
 LITELLM, LANGCHAIN, INSTRUCTOR = "litellm_client.py", "langchain_client.py", "instructor_client.py"
 TOGETHER = "frameworks_client.py"
@@ -27,11 +26,12 @@ PLACE = {"city": "Paris", "warm": True}
 @pytest.fixture(scope="module", autouse=True)
 def scripted(dev_server: Server) -> Iterator[None]:
     """A model that calls a function and answers when it is told what it says, and one that writes an object."""
-    folder = dev_server.models_dir / "scripted"
-    build_scripted(folder / "agent", ["Let me look.", *CALL], mark="<tool_call>", then=["It is ", "warm."])
-    build_scripted(folder / "json", ['{"city": ', '"Paris", ', '"warm": ', "true}"])
-    yield
-    shutil.rmtree(folder)
+    says, writes = ["Let me look.", *CALL], ['{"city": ', '"Paris", ', '"warm": ', "true}"]
+    with (
+        scripted_model(dev_server, "scripted/agent", says, mark="<tool_call>", then=["It is ", "warm."]),
+        scripted_model(dev_server, "scripted/json", writes),
+    ):
+        yield
 
 
 def said(server: Server, *messages: Any) -> str:

@@ -2,11 +2,20 @@
 
 from typing import Any
 
+import pytest
+
 from tests.clients.programs import run_node, run_python
 from tests.plugin import ZOO
 from tests.serving import Server
 
 GREEDY = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}
+
+
+@pytest.fixture(autouse=True)
+def nothing_loaded(dev_server: Server) -> None:
+    """These clients load models, and list what is."""
+    for cluster in dev_server.clusters():
+        dev_server.delete(cluster["modelId"])
 
 
 def check(server: Server, told: dict[str, Any]) -> None:
@@ -27,7 +36,6 @@ def check(server: Server, told: dict[str, Any]) -> None:
     assert "/model/load" in told["not loaded"]
     assert told["stop"] == {"model": "tiny/gpt2", "status": "stopped"}
     assert told["instances after"] == []
-    server.delete("tiny/gpt2")
 
 
 def test_python_client(dev_server: Server):

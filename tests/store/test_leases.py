@@ -1,6 +1,5 @@
 """Who leads the servers of one PostgreSQL database, and what an earlier leader cannot write any more."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -12,18 +11,9 @@ from modelyard.records.accounts import Account
 from modelyard.store import Store
 from tests.store.samples import CAPACITY, MODEL, at, life, line
 
+pytestmark = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+
 LONG_S = 3600.0
-
-
-@pytest.fixture
-def store(postgresql_url: str) -> Iterator[Store]:
-    with Store.open(postgresql_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def account(store: Store) -> Account:
-    return store.accounts.create("ada", at(0))
 
 
 def take(store: Store, holder: str, for_s: float = LONG_S) -> int | None:
@@ -155,8 +145,3 @@ def test_a_store_that_is_closed_is_closed_for_its_leader(store: Store, account: 
     store.close()
     with pytest.raises(Unavailable, match="closed"):
         led.events.add([line(account, "late")])
-
-
-def test_tokens_rise_where_there_is_one_server(url: str) -> None:
-    with Store.open(url) as store:
-        assert [store.leases.count() for _ in range(3)] == [1, 2, 3]

@@ -13,18 +13,9 @@ from modelyard.records.accounts import Account
 from modelyard.store import Store
 from tests.clock import HandClock
 from tests.engine.harness import eventually
-from tests.store.samples import at, life, line
+from tests.store.samples import life, line
 
-
-@pytest.fixture
-def store(postgresql_url: str) -> Iterator[Store]:
-    with Store.open(postgresql_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def account(store: Store) -> Account:
-    return store.accounts.create("ada", at(0))
+pytestmark = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 
 
 @contextmanager
