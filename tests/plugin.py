@@ -124,8 +124,26 @@ def postgresql_schema(postgresql_server: str) -> str:
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: str, postgresql_schema: str) -> str:
+def empty_postgresql_url(postgresql_server: str, postgresql_schema: str) -> str:
     """A URL that sees only the new schema."""
     from tests.store.postgresql import url_of_schema
 
     return url_of_schema(postgresql_server, postgresql_schema)
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: str) -> str:
+    """The server's URL, once it has the database that tests' own are copies of."""
+    from tests.store.postgresql import create_template
+
+    create_template(postgresql_server)
+    return postgresql_server
+
+
+@pytest.fixture
+def postgresql_url(postgresql_template: str) -> Iterator[str]:
+    """The URL of a new database with all tables, for one test."""
+    from tests.store.postgresql import copied_database
+
+    with copied_database(postgresql_template) as url:
+        yield url

@@ -1,6 +1,5 @@
 """The store's contract suite runs twice: on a SQLite file and on a real PostgreSQL server."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,19 +11,27 @@ from modelyard.store import Store
 from tests.store.program import Program
 from tests.store.samples import at
 
+KINDS = ("sqlite", "postgresql")
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of its own for each test: a file, or a schema of the one server."""
+
+@pytest.fixture(params=KINDS)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of its own for each test, in which nothing is: no file yet, or a schema of the one server."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/modelyard.db"
+    return str(request.getfixturevalue("empty_postgresql_url"))
+
+
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest) -> str:
+    """The same with all tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{request.getfixturevalue('own_database')}"
     return str(request.getfixturevalue("postgresql_url"))
 
 
 @pytest.fixture
-def store(url: str, database: Path) -> Iterator[Store]:
-    if url.startswith("sqlite"):
-        shutil.copy(database, url.removeprefix("sqlite:///"))
+def store(url: str) -> Iterator[Store]:
     with Store.open(url) as opened:
         yield opened
 

@@ -31,11 +31,11 @@ def another_writer(url: str) -> Iterator[None]:
             yield
 
 
-def test_records_outlive_the_process_that_opened_the_store(url: str) -> None:
-    with Store.open(url) as store:
+def test_records_outlive_the_process_that_opened_the_store(empty_url: str) -> None:
+    with Store.open(empty_url) as store:
         account = store.accounts.create("ada", at(0))
 
-    with Store.open(url) as store:
+    with Store.open(empty_url) as store:
         assert store.accounts.list() == [account]
 
 
@@ -188,25 +188,25 @@ def test_a_missing_database_is_named(postgresql_server: str) -> None:
         Store.open(postgresql_server.replace("/postgres?", "/none?"))
 
 
-def test_a_user_without_rights_is_told(postgresql_url: str, postgresql_schema: str) -> None:
+def test_a_user_without_rights_is_told(empty_postgresql_url: str, postgresql_schema: str) -> None:
     guest = f"{postgresql_schema}_guest"
-    with psycopg.connect(postgresql_url, autocommit=True) as connection:
+    with psycopg.connect(empty_postgresql_url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {guest} LOGIN")
         connection.execute(f"GRANT USAGE ON SCHEMA {postgresql_schema} TO {guest}")
 
     with pytest.raises(Unavailable, match=f"permission denied for schema {postgresql_schema}") as refused:
-        Store.open(postgresql_url.replace("//postgres:@", f"//{guest}@"))
+        Store.open(empty_postgresql_url.replace("//postgres:@", f"//{guest}@"))
 
     assert refused.value.data["cause"] == "no right"
 
 
-def test_a_connection_the_server_dropped_is_made_anew(postgresql_url: str, postgresql_schema: str) -> None:
+def test_a_connection_the_server_dropped_is_made_anew(postgresql_url: str) -> None:
     drop = "SELECT pg_terminate_backend(pid, 50000) FROM pg_stat_activity WHERE application_name = %s"
     with (
-        Store.open(f"{postgresql_url}&application_name={postgresql_schema}") as store,
+        Store.open(f"{postgresql_url}&application_name=dropped") as store,
         psycopg.connect(postgresql_url, autocommit=True) as connection,
     ):
-        assert connection.execute(drop, [postgresql_schema]).fetchall() == [(True,)]
+        assert connection.execute(drop, ["dropped"]).fetchall() == [(True,)]
 
         assert store.accounts.list() == []
 

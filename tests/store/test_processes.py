@@ -10,10 +10,10 @@ from tests.store.program import Program, run_together
 from tests.store.samples import CAPACITY, MODEL, at, life, line
 
 
-def test_processes_may_open_a_new_store_at_once(url: str, processes: list[Program]) -> None:
-    assert run_together(processes, url, "nothing") == ["opened"] * 3
+def test_processes_may_open_a_new_store_at_once(empty_url: str, processes: list[Program]) -> None:
+    assert run_together(processes, empty_url, "nothing") == ["opened"] * 3
 
-    with Store.open(url) as store:
+    with Store.open(empty_url) as store:
         assert store.accounts.list() == []
 
 

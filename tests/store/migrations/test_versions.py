@@ -35,11 +35,11 @@ def test_the_newest_migration_is_the_one_the_tables_name() -> None:
     assert known_revisions()[0] == REVISION
 
 
-def test_opening_again_changes_nothing(url: str) -> None:
-    with Store.open(url) as store:
+def test_opening_again_changes_nothing(empty_url: str) -> None:
+    with Store.open(empty_url) as store:
         account = store.accounts.create("ada", at(0))
 
-    with Store.open(url) as store, store._database.read() as connection:
+    with Store.open(empty_url) as store, store._database.read() as connection:
         assert current_revision(connection) == REVISION
         assert store.accounts.list() == [account]
 
@@ -55,8 +55,8 @@ def test_tables_made_by_a_newer_program_are_left_alone(store: Store, url: str) -
         assert current_revision(connection) == "v9000"
 
 
-def test_a_migration_that_fails_leaves_no_table(url: str) -> None:
-    database = Database(url)
+def test_a_migration_that_fails_leaves_no_table(empty_url: str) -> None:
+    database = Database(empty_url)
     with database.write() as connection:
         connection.execute(text("CREATE TABLE models (taken INTEGER)"))
 
