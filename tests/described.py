@@ -1,7 +1,8 @@
 """Every JSON answer that tests get over httpx from a server of ours, held against the document that it serves.
 
 An answer of a call, a status or a field that `/openapi.json` does not describe fails the test that got it. Calls that
-are added later are checked by being in the document. Streams are not read ahead of the test.
+are added later are checked by being in the document. Streams are not read ahead of the test. What an answer that is not
+described lacks is found by a library that can tell it, that nearly all are described by one that is quick.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from jsonschema import Draft202012Validator
+import jsonschema_rs
+from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 JSON = "application/json"
@@ -35,28 +37,39 @@ class Undescribed(AssertionError):
 
 @dataclass
 class Documents:
-    """The servers that are checked, by port on this machine, each with its document once it was needed."""
+    """The servers that are checked, by port on this machine, and their document, which is of their sources alone: what
+    the first serves whom an answer is got of. To make it takes a server longer than all else that tests ask of it."""
 
-    known: dict[int, Document | None] = field(default_factory=dict)
+    ports: set[int] = field(default_factory=set)
+    document: Document | None = None
 
     def add(self, port: int) -> None:
-        self.known[port] = None
+        self.ports.add(port)
 
     def remove(self, port: int) -> None:
-        self.known.pop(port, None)
+        self.ports.discard(port)
 
     def check(self, response: httpx.Response) -> None:
         """Raises Undescribed for an answer that its server's document does not describe."""
         here = response.url.port
-        if here is None or here not in self.known or response.url.path.startswith(NOT_CALLS):
+        if here not in self.ports or response.url.path.startswith(NOT_CALLS):
             return
         if response.headers.get("content-type", "").partition(";")[0] != JSON or not response.content:
             return
-        document = self.known[here]
-        if document is None:
-            text = httpx.get(response.url.join("/openapi.json"), timeout=120.0).text
-            document = self.known[here] = read_document(text)
-        document.check_text(response.request.method, response.url.path, response.status_code, response.text)
+        if self.document is None:
+            self.document = Document(httpx.get(response.url.join("/openapi.json"), timeout=120.0).json())
+        self.document.check_text(response.request.method, response.url.path, response.status_code, response.text)
+
+
+class Described:
+    """What an answer has to be."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self._quick, self._telling = jsonschema_rs.Draft202012Validator(schema), Draft202012Validator(schema)
+
+    def find_error(self, body: Any) -> ValidationError | None:
+        """What is most wrong with a body; None: nothing."""
+        return None if self._quick.is_valid(body) else best_match(self._telling.iter_errors(body))
 
 
 class Document:
@@ -77,24 +90,24 @@ class Document:
 
     def check(self, method: str, path: str, status: int, body: Any) -> None:
         """Raises Undescribed unless such an answer is described."""
-        error = best_match(self._validator(method, self._template(method, path), status).iter_errors(body))
+        error = self._described_answer(method, self._template(method, path), status).find_error(body)
         if error is not None:
             where = "/".join(map(str, error.absolute_path))
             raise Undescribed(f"{method} {path} {status}: {where or 'the answer'}: {error.message[:1000]}")
 
     @functools.cache  # noqa: B019 - a handful of documents in a session
-    def _validator(self, method: str, template: str | None, status: int) -> Draft202012Validator:
+    def _described_answer(self, method: str, template: str | None, status: int) -> Described:
         operation = self._paths.get(template, {}).get(method.lower())
         if operation is None:
             if status not in NOWHERE:
                 raise Undescribed(f"{method} {template or 'of a path'} is not described, and answers {status}")
-            return Draft202012Validator(NOTHING_THERE)
+            return Described(NOTHING_THERE)
         answer = operation["responses"].get(str(status))
         if answer is None:
             raise Undescribed(f"{method} {template} does not describe an answer with {status}")
         if JSON not in answer.get("content", {}):
             raise Undescribed(f"{method} {template} {status} is not described as JSON")
-        return Draft202012Validator({**self._schemas, **closed(answer["content"][JSON]["schema"])})
+        return Described({**self._schemas, **closed(answer["content"][JSON]["schema"])})
 
     def _template(self, method: str, path: str) -> str | None:
         """The one that has the method, where there is one: what one call does at a path, another may not."""
@@ -102,12 +115,6 @@ class Document:
         fitting = [template for places, template in self._templates if fits(places, parts)]
         with_method = [template for template in fitting if method.lower() in self._paths[template]]
         return next(iter([*with_method, *fitting]), None)
-
-
-@functools.cache
-def read_document(text: str) -> Document:
-    """The document; the same text is the same object, with what it has compiled."""
-    return Document(json.loads(text))
 
 
 def fits(places: list[str], parts: list[str]) -> bool:
