@@ -85,9 +85,10 @@ def task_zoo(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="session")
 def quantised_forms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Figures]]:
-    """A models folder with a tiny model in every quantised form, and what was found of each as it was made."""
+    """A models folder with a tiny model in each quantised form of `quantised.OFTEN`, and what was found of each as it
+    was made."""
     folder = tmp_path_factory.mktemp("quantised-forms")
-    return folder, quantised.compare(folder)
+    return folder, quantised.compare(folder, *quantised.OFTEN)
 
 
 @pytest.fixture(scope="session")

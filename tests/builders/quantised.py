@@ -2,7 +2,7 @@
 
 `python -m tests.builders.quantised FOLDER FORM ...` makes FOLDER/quantised/FORM, in a process of its own: the libraries
 are no part of the environment that other tests run in, since every process that imports transformers would import one
-of them. With `--compare` it makes all, loads each as a worker does and prints, as JSON, form → figures (`Figures`).
+of them. With `--compare` it loads each as a worker does and prints, as JSON, form → figures (`Figures`).
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def make(folder: Path, *forms: str) -> None:
     run(folder, *forms)
 
 
-def compare(folder: Path) -> dict[str, Figures]:
+def compare(folder: Path, *forms: str) -> dict[str, Figures]:
     """The same, and the figures of each form."""
-    return {form: Figures(**figures) for form, figures in json.loads(run(folder, COMPARE)).items()}
+    return {form: Figures(**figures) for form, figures in json.loads(run(folder, COMPARE, *forms)).items()}
 
 
 def judge_real(folder: Path, *forms: str) -> dict[str, dict[str, float]]:
@@ -83,13 +83,13 @@ def main(folder: Path, *options: str) -> None:
     else:
         make_plain(models / PLAIN)
         make_plain_experts(models / PLAIN_EXPERTS)
-    for form, make_form in FORMS.items():
-        if COMPARE in options or form in options:
-            make_form(models, models / form)
+    forms = [form for form in FORMS if form in options]
+    for form in forms:
+        FORMS[form](models, models / form)
     if COMPARE in options:
-        print(json.dumps({form: asdict(measure(models, form)) for form in FORMS}))
+        print(json.dumps({form: asdict(measure(models, form)) for form in forms}))
     if JUDGE in options:
-        print(json.dumps({form: judge(models, form) for form in FORMS if form in options}))
+        print(json.dumps({form: judge(models, form) for form in forms}))
 
 
 # --- making ---
@@ -347,6 +347,8 @@ FORMS: dict[str, Callable[[Path, Path], None]] = {
     "mxfp4": mxfp4,
 }
 """How each form is made."""
+OFTEN = ("bitsandbytes-nf4", "torchao-int8-dynamic", "compressed-tensors-w4a16", "fp8", "mxfp4")
+"""What `make test` makes: one form of each library, and both that need none. `make verify` makes the others too."""
 
 
 # --- comparing ---

@@ -16,6 +16,7 @@ from modelyard.errors import ModelRefused
 from modelyard.records.variants import ExportOrder, read_manifest
 from modelyard.worker.environment import QUIET_LIBRARIES
 from modelyard.worker.variants import make_variant
+from tests.serving import wait_until
 
 DEADLINE_S = 400.0
 COMMAND = (sys.executable, "-m", "modelyard.worker.variants")
@@ -50,12 +51,13 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]]]:
     return process.wait(DEADLINE_S), lines
 
 
-def kill_at(process: subprocess.Popen[str], step: str) -> None:
-    """kill -9 as soon as it has said that it is at that step."""
+def kill_during(process: subprocess.Popen[str], step: str, making: Path) -> None:
+    """kill -9 as soon as it has said that it is at that step, and has something in the folder."""
     assert process.stdout is not None
     for line in process.stdout:
         if json.loads(line).get("step") == step:
             break
+    wait_until(lambda: process.poll() is not None or (making.is_dir() and any(making.iterdir())))
     process.kill()
     process.wait()
     process.stdout.close()
@@ -75,17 +77,20 @@ def run_program(wanted: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "run", [run_here, pytest.param(run_program, marks=pytest.mark.verify(part="variants"))], ids=["here", "program"]
+    ("step", "run"),
+    [("exporting", run_here), pytest.param("folding", run_program, marks=pytest.mark.verify(part="variants"))],
 )
 def test_killed_halfway_there_is_no_variant_and_the_next_run_makes_a_whole_one(
     model_folder: Callable[[str], Path],
     tmp_path: Path,
+    step: str,
     run: Callable[[Mapping[str, Any]], tuple[list[str], dict[str, Any]]],
 ) -> None:
     source, target = model_folder("bert_classifier"), tmp_path / "made" / "model.onnx"
-    kill_at(start(order(source, target)), "folding")
+    making = target.with_name(".model.onnx.making")
+    kill_during(start(order(source, target)), step, making)
     assert not target.exists()
-    assert [path.name for path in target.parent.iterdir()] == [".model.onnx.making"]
+    assert [path.name for path in target.parent.iterdir()] == [making.name]
 
     steps, done = run(order(source, target))
 
@@ -170,7 +175,7 @@ def test_models_that_read_with_one_half_and_write_with_the_other_are_refused(
 
 
 def test_folders_of_modules_and_the_card_are_kept(variant_folder: Callable[..., Path]) -> None:
-    folder = variant_folder("sentence_transformer", "sentence-similarity", "onnx.8-bit")
+    folder = variant_folder("sentence_transformer", "sentence-similarity", "onnx")
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert {"modules.json", "1_Pooling/config.json", "2_Dense/model.safetensors", "variant.json"} <= names
     assert "model.safetensors" not in names

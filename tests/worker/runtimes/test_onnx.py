@@ -16,13 +16,14 @@ from modelyard.worker.runtimes.threads import set_threads
 
 BOUND = 0.06
 TEXTS = ["the fox", "a wonderful story about a long journey", "Paris is the capital of France and it is sunny today"]
-SELDOM = {"bert_ranker", "roberta_token_classifier", "distilbert_qa", "bert_masked_lm"}
-"""Families whose variants are made in `make verify` only: each takes ten seconds."""
+SELDOM = {"bert_ranker", "roberta_token_classifier", "distilbert_qa", "bert_masked_lm", "sentence_transformer"}
+"""Families whose variants of 8 bits are made in `make verify` only: each takes ten seconds."""
+VERIFIED = pytest.mark.verify(part="variants")
 
 
 def one_pass(*case: Any) -> Any:
     """A case that begins with its family."""
-    return pytest.param(*case, marks=pytest.mark.verify(part="variants")) if case[0] in SELDOM else case
+    return pytest.param(*case, marks=VERIFIED) if case[0] in SELDOM else case
 
 
 ONE_PASS = [
@@ -244,6 +245,7 @@ def test_streamed_text_adds_up_to_the_answer(pair, ask):
     assert "".join(pieces) == answer
 
 
+@VERIFIED
 def test_chat_runs_on_an_8_bit_variant(pair, ask):
     _, variant = pair("llama_chat", "chat")
     body = {"messages": [{"role": "user", "content": "hi"}], "params": {"max_new_tokens": 8, "do_sample": False}}

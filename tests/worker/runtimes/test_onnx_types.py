@@ -27,6 +27,11 @@ LEAST_COSINE = {"fp16": 0.9999, "int8": 0.99, "uint8": 0.99, "q4": 0.8, "q4f16":
 have none in common."""
 
 
+OFTEN = ("fp16", "q4", "uint8")
+"""One of each way to store weights in fewer bits: halves, blocks, integers of 8 bits."""
+KINDS = [kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.verify(part="variants")) for kind in NARROW]
+
+
 @pytest.fixture(scope="module")
 def encoder(variant_folder: Callable[[str, str, str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One repository with a graph of each type."""
@@ -50,7 +55,7 @@ def load(folder: Path, task: str, kind: str) -> Any:
     return load_file(spec, get_task(task).heads)
 
 
-@pytest.mark.parametrize("kind", sorted(NARROW))
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_encoder_answers_as_its_original(encoder: Path, model_folder: Any, ask: Any, kind: str) -> None:
     original = load_model("transformers", model_folder("sentence_transformer"), ("base",), device="cpu")
     body = {"text": ["a fox", "the sea at night", "a dog that slept by the river"]}
@@ -62,7 +67,7 @@ def test_an_encoder_answers_as_its_original(encoder: Path, model_folder: Any, as
     assert cosines.min() >= LEAST_COSINE[kind], cosines
 
 
-@pytest.mark.parametrize("kind", sorted(NARROW))
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_decoder_writes_what_the_same_graph_says_of_everything_at_once(decoder: Path, kind: str) -> None:
     """By its cache, token by token."""
     model = load(decoder, "text-generation", kind)

@@ -30,6 +30,7 @@ def test_one_large_value_makes_all_others_coarse() -> None:
     assert coarseness(np.zeros((1, 2, 3))) == 0.0
 
 
+@pytest.mark.verify(part="variants")
 @pytest.mark.timeout(400)
 def test_a_model_with_outliers_is_made_within_its_bounds_by_blocks(
     model_folder: Callable[[str], Path], tmp_path: Path
