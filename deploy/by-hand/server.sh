@@ -1,6 +1,7 @@
 #!/bin/sh
-# Starts a server on a machine of the Ray cluster, such as the head: ./server.sh HEAD:6379 postgresql://...
+# Starts a server on a machine of the Ray cluster, such as the head: ./server.sh HEAD:6379 postgresql://... [ADDRESS]
+# ADDRESS: this machine's, at which other servers reach it, where there are several.
 set -eu
 export MODELYARD_DATABASE_URL="$2"
 export RAY_AUTH_MODE=token
-exec modelyard serve --engine ray --ray-address "$1" --host 0.0.0.0
+exec modelyard serve --engine ray --ray-address "$1" --host 0.0.0.0 --server-host "${3:-127.0.0.1}"

@@ -95,6 +95,9 @@ class Settings:
     ray_address: str = setting(
         "auto", "host:port of the Ray cluster; auto: the one that RAY_ADDRESS names, else the one on this machine"
     )
+    server_host: str = setting(
+        "127.0.0.1", "where several servers share one PostgreSQL: this machine's address, at which the others reach it"
+    )
     memory_gb: float = setting(0.0, "memory all replicas together may use, in GB; 0: 90 % of what is free at the start")
     allow_unsafe: tuple[str, ...] = setting(
         (), "org/name of a model whose pickle weights or own code may be loaded; may be given several times"

@@ -15,6 +15,7 @@ from modelyard.control.lease import Leadership, LeaseTimes
 from modelyard.errors import LeaseLost
 from modelyard.records.accounts import Account
 from modelyard.store import Store
+from tests.clock import HandClock
 from tests.store.samples import at
 
 PROGRAM = """
@@ -96,6 +97,29 @@ async def test_a_server_that_is_stopped_is_followed_and_acts_no_more_when_it_goe
         assert first.stdout is not None
         first.stdout.close()
         second.close()
+
+
+async def test_requests_are_answered_until_it_is_known_that_another_server_leads(store: Store) -> None:
+    clock = HandClock()
+    first, second = (Leadership(store.leases, name, name, clock) for name in ("srv_first", "srv_second"))
+    assert not await first.confirm()
+    assert await first.try_to_take()
+    assert first.may_answer
+    clock.advance(100.0)
+    assert not first.may_answer
+    assert await first.confirm()
+    assert first.held
+    await first.release()
+    assert await second.try_to_take()
+    assert not await first.confirm()
+    assert not first.may_answer
+    clock.advance(100.0)
+    store.close()
+    assert await second.confirm()
+    assert second.may_answer
+    assert not second.held
+    for each in (first, second):
+        each.close()
 
 
 @pytest.mark.verify(part="ray")

@@ -463,6 +463,23 @@ async def test_a_lost_replica_is_out_at_once_and_does_not_come_back_while_its_li
     assert not bench.route.leaving
 
 
+async def test_a_slot_that_another_server_granted_is_held_whatever_was_granted_since() -> None:
+    bench = Bench()
+    bench.publish(a=1)
+    granted = await bench.acquire()
+    held = bench.routes.hold(bench.route, "a")
+    assert held is granted
+    assert bench.route.load() == Load(in_flight=2)
+    waiting = bench.ask()
+    await turns(1)
+    bench.release(granted)
+    await turns(1)
+    assert not waiting.done()
+    bench.release(granted)
+    assert await waiting is granted
+    assert bench.routes.hold(bench.route, "gone") is None
+
+
 async def test_a_replica_that_was_lost_by_mistake_comes_back_with_what_it_holds() -> None:
     bench = Bench()
     bench.publish(a=2)

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from modelyard.errors import LeaseLost, Unavailable
 from modelyard.records.accounts import Account
+from modelyard.records.leases import NOWHERE, LeaderAddress
 from modelyard.store import Store
 from tests.store.samples import CAPACITY, MODEL, at, life, line
 
@@ -42,6 +43,19 @@ def test_one_leads_until_its_lease_ends(store: Store) -> None:
     assert not store.leases.renew(1, LONG_S)
     store.leases.release(1)
     assert take(store, "srv_a") is None
+
+
+def test_who_leads_says_where_it_is_followed(store: Store) -> None:
+    address = LeaderAddress("10.0.0.1:1", "10.0.0.1:2", "secret")
+    store.leases.take("srv_a", "a", LONG_S, address)
+    found = store.leases.find()
+    assert found is not None
+    assert found.address == address
+    store.leases.release(1)
+    take(store, "srv_b")
+    found = store.leases.find()
+    assert found is not None
+    assert found.address == NOWHERE
 
 
 def test_a_server_that_is_started_again_does_not_wait_for_its_own_lease(store: Store) -> None:
@@ -81,7 +95,7 @@ def test_who_led_before_writes_nothing(store: Store, account: Account) -> None:
         lambda: led.events.add([line(account, "too late")]),
         lambda: led.jobs.claim("srv_a", at(1)),
         lambda: led.clusters.add_inferences({cluster.id: (1, at(1))}),
-        lambda: led.requests.settle_those_of_others("srv_a", at(1)),
+        lambda: led.requests.settle_unclaimed([], at(1), at(1)),
     ):
         with pytest.raises(LeaseLost):
             write()

@@ -160,6 +160,19 @@ def test_the_one_server_frees_what_others_have_set_aside(store: Store, account: 
     assert store.requests.spent_nano(account.id) == 20
 
 
+def test_what_nobody_goes_on_with_is_free_again(store: Store, account: Account) -> None:
+    fund(store, account, credit_nano=100)
+    kept, left, fresh = (asked(account, at_s, reserved_nano=20) for at_s in (0, 0, 150))
+    for record in (kept, left, fresh):
+        store.requests.reserve(record, NOTHING_YET, check_funds)
+
+    assert store.requests.settle_unclaimed([kept.id], before=at(100), now=at(200)) == 1
+
+    outcomes = [found.outcome for record in (kept, left, fresh) if (found := store.requests.find(record.id))]
+    assert outcomes == [None, "lost", None]
+    assert store.requests.spent_nano(account.id) == 40
+
+
 def test_totals_are_for_each_account_model_and_utc_day(store: Store, account: Account) -> None:
     other = store.accounts.create("grace", at(0))
     day = 86400

@@ -99,7 +99,7 @@ _BY_KIND: tuple[tuple[type[errors.ModelyardError], str], ...] = (
     (
         errors.DatabaseTaken,
         "stop it, or give this server a database of its own: --data-dir, or --database-url "
-        "(several servers cannot share one yet)",
+        "(several servers share one PostgreSQL only with --engine ray)",
     ),
     (errors.DownloadFailed, "modelyard doctor"),
 )

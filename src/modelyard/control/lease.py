@@ -17,12 +17,17 @@ from typing import TypeVar
 
 from modelyard.clock import Clock
 from modelyard.errors import LeaseLost, ModelyardError
-from modelyard.records.leases import Lease
+from modelyard.records.leases import NOWHERE, LeaderAddress, Lease
 from modelyard.store.leases import Leases
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+ANSWER_S = 1.0
+"""How long a request waits for the database to say who leads; then it is answered all the same."""
+UNKNOWN_S = 2.0
+"""How long nobody asks again before a request is answered, after nobody could say who leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +47,22 @@ class Leadership:
     for which nothing else in this process waits."""
 
     def __init__(
-        self, leases: Leases, holder: str, holder_name: str, clock: Clock, times: LeaseTimes | None = None
+        self,
+        leases: Leases,
+        holder: str,
+        holder_name: str,
+        clock: Clock,
+        times: LeaseTimes | None = None,
+        address: LeaderAddress = NOWHERE,
     ) -> None:
-        """`holder`: this server's id; `holder_name`: as others are to name it."""
+        """`holder`: this server's id; `holder_name`: as others are to name it; `address`: where it is followed."""
         self._leases = leases
         self._holder = holder
         self._holder_name = holder_name
         self._clock = clock
         self._times = times or LeaseTimes()
-        self._held_until = -math.inf
+        self._address = address
+        self._held_until = self._unknown_until = -math.inf
         self._renewing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "lease")
         self.token = 0
@@ -60,6 +72,26 @@ class Leadership:
     def held(self) -> bool:
         """Whether this server leads at this moment, for certain. To be asked before each act."""
         return self._clock.monotonic() < self._held_until
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether requests may be answered in the leader's name: while this server leads, and for a while after nobody
+        could say who does, since nobody else can have taken the lease then. Where not, `confirm` asks."""
+        now = self._clock.monotonic()
+        return now < self._held_until or now < self._unknown_until
+
+    async def confirm(self) -> bool:
+        """The same, asked of the database where it is not known, as after this process was stopped for a while."""
+        if self.may_answer:
+            return True
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self.renew()
+        except LeaseLost:
+            return False
+        except (ModelyardError, TimeoutError):
+            self._note_unknown()
+        return True
 
     async def take(self) -> None:
         """Returns once this server leads, with a new `token`. A database that is away is asked again."""
@@ -78,7 +110,8 @@ class Leadership:
     async def try_to_take(self) -> bool:
         """Whether this server leads now, under a new `token`. Raises Unavailable when nobody can say."""
         asked_at = self._clock.monotonic()
-        lease = await self._ask(partial(self._leases.take, self._holder, self._holder_name, self._times.lease_s))
+        take = partial(self._leases.take, self._holder, self._holder_name, self._times.lease_s, self._address)
+        lease = await self._ask(take)
         if lease is None:
             return False
         self.token = lease.token
@@ -95,6 +128,7 @@ class Leadership:
             except LeaseLost:
                 raise
             except ModelyardError as error:
+                self._note_unknown()
                 if not failing:
                     log.warning("the lease cannot be renewed, nothing is launched or stopped after it: %s", error)
                 failing = True
@@ -117,7 +151,7 @@ class Leadership:
 
     async def release(self) -> None:
         """Gives the lease back, so that the next server need not wait for its end."""
-        self._held_until = -math.inf
+        self._held_until = self._unknown_until = -math.inf
         if self.token:
             await self._ask(partial(self._leases.release, self.token))
 
@@ -129,7 +163,7 @@ class Leadership:
     async def _renew(self) -> None:
         asked_at = self._clock.monotonic()
         if not await self._ask(partial(self._leases.renew, self.token, self._times.lease_s)):
-            self._held_until = -math.inf
+            self._held_until = self._unknown_until = -math.inf
             raise LeaseLost()
         self._note(asked_at)
 
@@ -141,6 +175,9 @@ class Leadership:
     def _note(self, asked_at: float) -> None:
         """It ends later than this by the database's clock, which read no less when the lease was written."""
         self._held_until = asked_at + self._times.lease_s - self._times.margin_s
+
+    def _note_unknown(self) -> None:
+        self._unknown_until = self._clock.monotonic() + UNKNOWN_S
 
     async def _ask(self, question: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, question)

@@ -125,11 +125,9 @@ class Records:
         self._journal.submit(partial(self._store.instances.end, replica_id, self._clock.now(), reason))
 
     def killed(self, instances: Iterable[Instance], reason: str = "the server was killed") -> None:
-        """These lives were cut off when a server ended: each ends where it was last known to go on. What was set aside
-        for requests of this one is free again."""
+        """These lives were cut off when a server ended: each ends where it was last known to go on."""
         for instance in instances:
             self._journal.submit(partial(self._store.instances.end, instance.id, instance.heartbeat_at, reason))
-        self._journal.submit(partial(self._store.requests.settle_left_over, self._server_id, self._clock.now()))
 
     def inferences(self, counts: Mapping[str, tuple[int, datetime]]) -> None:
         """Cluster id → how many more inferences it answered, and when the last one was."""

@@ -204,6 +204,18 @@ class Routes(Slots):
             return target
         return None
 
+    def hold(self, route: Route, replica_id: str, *, alone: bool = False) -> Target | None:
+        """The slot of a request that is on a replica already, since another server granted it; None: it is not there.
+
+        Whatever else was granted meanwhile: for a moment a replica may hold more than it has slots.
+        """
+        target = route.targets.get(replica_id) or route.leaving.get(replica_id)
+        if target is not None:
+            target.hold(alone=alone or target.alone)
+            route.last_activity = self._clock.monotonic()
+            self._touch(route)
+        return target
+
     def enqueue(self, route: Route, deadline_s: float) -> asyncio.Future[Target]:
         """A place in the queue, for whoever was given no slot: a slot, or why there is none. Who waits no more says so
         with `leave`.

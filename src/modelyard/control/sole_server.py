@@ -72,13 +72,6 @@ async def end_when_taken(lock: ServerLock) -> None:
             log.warning("whether this is still the only server of its database is unknown: %s", error)
 
 
-def take_over_books(store: Store, server_id: str, clock: Clock) -> None:
-    """For a server that has come to lead: frees what others have set aside, and queues again what they were at. Lives
-    of replicas that outlive servers are adopted."""
-    store.requests.settle_those_of_others(server_id, clock.now())
-    store.jobs.requeue_those_of_others(server_id)
-
-
 def close_books_of_others(store: Store, server_id: str, clock: Clock) -> None:
     """Ends what other servers of this database left open when they were cut off, as one of them would itself."""
     ended = store.instances.end_those_of_others(server_id, "its server is gone")

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from modelyard.errors import NotFound
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.shapes.inference import MADE_TYPES
-from modelyard.http.exchange import SAFE
+from modelyard.http.exchange import SAFE, App, Receive, Scope, Send
 from modelyard.media.artefacts import Artefacts
 
 PREFIX = "/artefacts/"
@@ -51,3 +52,22 @@ class ArtefactCalls:
             "access-control-allow-origin": "*",
         }
         return FileResponse(found.path, headers=headers, media_type=found.media_type)
+
+
+def serve_own(artefacts: Artefacts, files: App, others: App) -> App:
+    """ASGI, where the process that is followed may be on another machine: `files` serves what is in this one's folder,
+    `others` everything else."""
+
+    async def is_here(scope: Scope) -> bool:
+        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+            return False
+        try:
+            await asyncio.to_thread(artefacts.get, scope["path"].removeprefix(PREFIX))
+        except NotFound:
+            return False
+        return True
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await (files if await is_here(scope) else others)(scope, receive, send)
+
+    return answer

@@ -21,7 +21,7 @@ import uvicorn
 from modelyard.http.connections import ConnectionLimits
 from modelyard.http.exchange import App
 from modelyard.http.proxies import Proxies
-from modelyard.http.server import uvicorn_config
+from modelyard.http.server import listen, uvicorn_config
 
 QUIET_LOGGERS = ("alembic", "uvicorn.error", "httpx")
 """Loggers whose everyday messages say nothing to an operator."""
@@ -66,22 +66,25 @@ async def run(
     await Server(uvicorn_config(app, limits, proxies), on_stop).serve(sockets=[listener])
 
 
-async def run_beside(app: Any, listener: socket.socket, limits: ConnectionLimits | None = None) -> None:
-    """Serves another application, for those who run this server or its gateways, until it is cancelled."""
-    await Beside(uvicorn_config(app, limits)).serve(sockets=[listener])
-
-
-def answer_meanwhile(stack: AsyncExitStack, app: App, listener: socket.socket) -> None:
-    """Serves another application on the listening socket until the stack is closed; whoever connects later waits for
-    who serves next."""
-    server = Beside(uvicorn_config(app))
-    task = asyncio.create_task(server.serve(sockets=[listener.dup()]), name="answers meanwhile")
+def serve_beside(
+    stack: AsyncExitStack, app: Any, listener: socket.socket, limits: ConnectionLimits | None = None
+) -> None:
+    """Serves another application, for those who run this server or its gateways, until the stack is closed: by then
+    nothing is under way there."""
+    server = Beside(uvicorn_config(app, limits))
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="serves beside")
 
     async def end() -> None:
         server.should_exit = True
         await task
 
     stack.push_async_callback(end)
+
+
+def serve_metrics(stack: AsyncExitStack, app: Any, host: str, port: int) -> None:
+    """Tells the metrics on a port of their own; none where it is 0. Raises CannotListen."""
+    if port:
+        serve_beside(stack, app, stack.enter_context(listen(host, port)))
 
 
 class Beside(uvicorn.Server):

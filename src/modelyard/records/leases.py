@@ -7,11 +7,26 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
+class LeaderAddress:
+    """Where a server is followed while it leads, each as `host:port`: `frames` by gateways, `calls` by what they pass
+    on. `secret`: what they show at both."""
+
+    frames: str
+    calls: str
+    secret: str
+
+
+NOWHERE = LeaderAddress("", "", "")
+"""Of a server that nobody can follow."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """`token`: higher for each server that has led. `holder`: that server, by its id; `holder_name`: as people read
-    it. `until`: when it ends unless it is renewed, by the database's clock."""
+    it. `until`: when it ends unless it is renewed, by the database's clock. `address`: where it is followed."""
 
     token: int
     holder: str
     holder_name: str
     until: datetime
+    address: LeaderAddress = NOWHERE

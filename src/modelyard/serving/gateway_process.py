@@ -1,7 +1,8 @@
-"""A gateway in a process of its own: answers HTTP on a socket that it was given, and follows who has started it.
+"""A gateway in a process of its own: answers HTTP on a socket that it was given, and follows the server that leads.
 
-`python -m modelyard.serving.gateway_process`: argv[1] is the listening socket's descriptor, argv[2] the id of that
-process, argv[3] this gateway's number; its orders come on standard input. It ends with who has started it.
+`python -m modelyard.serving.gateway_process`: argv[1] is the listening socket's descriptor, argv[2] the id of the
+process that has started it, argv[3] this gateway's number; its orders come on standard input. It writes a line on
+standard output when it takes requests. It ends with who has started it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import signal
 import socket
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,23 @@ import msgspec
 import uvloop
 
 from modelyard.accounts.aliases import Aliases
+from modelyard.accounts.calls import CallBudget
+from modelyard.accounts.keys import Authenticator
 from modelyard.accounts.pricing import tariff_of
 from modelyard.catalog.provided import open_provided
 from modelyard.clock import SteadyClock, SystemClock
 from modelyard.config import Settings
-from modelyard.gateway.app import App
-from modelyard.gateway.following import frames
-from modelyard.gateway.following.calls import PassedOn
+from modelyard.control.journal import Journal
+from modelyard.errors import Unavailable
+from modelyard.gateway.app import App, make_calls
+from modelyard.gateway.artefacts import ArtefactCalls, serve_own
+from modelyard.gateway.following.calls import CallsAddress, PassedOn
 from modelyard.gateway.following.follower import Counts, Follower
-from modelyard.gateway.following.requests import FollowedAdmission, FollowedBooks, FollowedTallies
+from modelyard.gateway.following.leaders import Leaders
+from modelyard.gateway.following.requests import FollowedAdmission, FollowedBooks, FollowedTallies, WrittenBooks
 from modelyard.gateway.following.slots import FollowedPlane, FollowedSlots
 from modelyard.gateway.kept_responses import KeptResponses
-from modelyard.gateway.metering import Metering
+from modelyard.gateway.metering import Books, Metering
 from modelyard.gateway.request_memory import return_large_blocks
 from modelyard.gateway.server import configure_logging, keep_pauses_short, run
 from modelyard.http.proxies import Proxies
@@ -38,7 +44,10 @@ from modelyard.media.artefacts import Artefacts
 from modelyard.records.providers import read_keys, read_providers
 from modelyard.serving.from_settings import connection_limits_of, response_limits_of
 from modelyard.serving.front import Closed, Kept, open_inferences
-from modelyard.serving.root import ARTEFACTS_FOLDER
+from modelyard.serving.root import ARTEFACTS_FOLDER, LEASE_LOCK_S
+from modelyard.serving.tasks import start_task
+from modelyard.store.database import Database
+from modelyard.store.leases import Leases
 from modelyard.store.store import Store
 from modelyard.worker.processes import die_with_parent, exit_at_once
 
@@ -47,14 +56,21 @@ log = logging.getLogger(__name__)
 EXIT_LOST = 3
 
 
-class Orders(msgspec.Struct, frozen=True):
-    """What a gateway is told as it starts: the server's settings, where it is followed, where calls are passed on to,
-    and the secret for both."""
+class Place(msgspec.Struct, frozen=True):
+    """Where the one process is that is followed, for questions and for calls that are passed on. `secret`: of both."""
 
-    settings: Settings
     address: str
     calls: str
     secret: str
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What a gateway is told as it starts: the server's settings and id, and whom it follows; None: whichever of the
+    servers of its database leads."""
+
+    settings: Settings
+    server_id: str
+    place: Place | None
 
     def encode(self) -> bytes:
         """As bytes."""
@@ -77,22 +93,65 @@ async def serve(orders: Orders, listener: socket.socket, number: int) -> None:
         store = await asyncio.to_thread(Store.open, settings.store_url)
         stack.callback(store.close)
         aliases = Aliases(store.aliases)
-        follower = Follower(aliases, end_at_once)
-        stack.push_async_callback(follower.close)
-        await follower.connect(orders.address, orders.secret, number)
-        app = await open_app(stack, orders, follower, store, aliases)
+        follow = follow_one if orders.place is not None else follow_who_leads
+        follower, books, calls = await follow(stack, orders, store, aliases, number)
+        app = await open_app(stack, orders, follower, books, calls, store, aliases)
+        while not follower.follows:  # a server that starts alone takes the lead first
+            with suppress(Unavailable):
+                await follower.wait_followed()
         keep_pauses_short()
-        follower.tell(frames.Serving())
+        print("serving", flush=True)
         proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
         await run(app, listener, lambda: None, connection_limits_of(settings), proxies)
 
 
-async def open_app(stack: AsyncExitStack, orders: Orders, follower: Follower, store: Store, aliases: Aliases) -> App:
+Followed = tuple[Follower, Books, PassedOn]
+
+
+async def follow_one(stack: AsyncExitStack, orders: Orders, store: Store, aliases: Aliases, number: int) -> Followed:
+    """Follows who has started this process; without that it can answer nothing."""
+    place = orders.place
+    assert place is not None  # noqa: S101 - asked before
+    follower = Follower(aliases, end_at_once)
+    stack.push_async_callback(follower.close)
+    await follower.connect(place.address, place.secret, number)
+
+    async def find() -> CallsAddress:
+        return CallsAddress(place.calls, place.secret)
+
+    return follower, FollowedBooks(follower), PassedOn(find)
+
+
+async def follow_who_leads(
+    stack: AsyncExitStack, orders: Orders, store: Store, aliases: Aliases, number: int
+) -> Followed:
+    """Follows whichever server leads. What requests came to is written here, whoever leads and may die."""
+    follower = Follower(aliases, lambda: None, others_may_lead=True)
+    stack.push_async_callback(follower.close)
+    journal = Journal(store, SystemClock())
+    books = WrittenBooks(follower, journal)
+    journal.start()
+    stack.push_async_callback(journal.close)
+    asked = Database(orders.settings.store_url, lock_timeout_s=LEASE_LOCK_S)  # connections that nobody else uses up
+    stack.callback(asked.close)
+    leaders = Leaders(follower, Leases(asked).find, number)
+    start_task(stack, leaders.look_forever(), "who leads")
+    return follower, books, PassedOn(leaders.calls_address)
+
+
+async def open_app(
+    stack: AsyncExitStack,
+    orders: Orders,
+    follower: Follower,
+    books: Books,
+    calls: PassedOn,
+    store: Store,
+    aliases: Aliases,
+) -> App:
     """Everything between HTTP and the process that is followed; `stack` closes it."""
     settings, clock = orders.settings, SystemClock()
     slots = FollowedSlots(follower)
     stack.push_async_callback(slots.close)
-    calls = PassedOn(orders.calls, orders.secret)
     stack.push_async_callback(calls.close)
     providers = read_providers(settings.provider_urls)
     kept = Kept(
@@ -104,16 +163,20 @@ async def open_app(stack: AsyncExitStack, orders: Orders, follower: Follower, st
     inferences, surfaces = await open_inferences(
         stack,
         settings,
-        FollowedAdmission(follower, Counts(follower), settings.rate_limit),
+        FollowedAdmission(follower, Counts(follower), books, settings.rate_limit),
         aliases,
         FollowedPlane(follower),
         slots,
-        Metering(FollowedBooks(follower), SteadyClock(clock), tariff_of(settings), reserve_s, follower.server_id),
+        Metering(books, SteadyClock(clock), tariff_of(settings), reserve_s, orders.server_id),
         FollowedTallies(follower),
         kept,
         Closed(providers, provided, read_keys(settings.provider_keys, providers)),
     )
-    return App(inferences, surfaces, calls)
+    if orders.place is not None:
+        return App(inferences, surfaces, calls)
+    own = ArtefactCalls(kept.artefacts).operations()
+    files = make_calls(own, Authenticator(store, clock).authenticate, CallBudget(settings.calls_per_s, clock))
+    return App(inferences, surfaces, serve_own(kept.artefacts, files, calls))
 
 
 def end_at_once() -> None:

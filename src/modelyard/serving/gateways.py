@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import time
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -52,11 +52,6 @@ class Gateways:
         except TimeoutError:
             raise Unavailable(f"The gateways do not take requests after {START_S:.0f} s.") from None
 
-    def note_serving(self, number: int) -> None:
-        """One takes requests."""
-        if 0 <= number < len(self._serving):
-            self._serving[number].set()
-
     async def close(self) -> None:
         """Has all of them finish their requests and end. Idempotent."""
         for task in self._tasks:
@@ -71,6 +66,9 @@ class Gateways:
             began = time.monotonic()
             process = await self._launch(number)
             try:
+                assert process.stdout is not None  # noqa: S101 - asked for
+                if await process.stdout.readline():  # it says so when it takes requests
+                    self._serving[number].set()
                 status = await process.wait()
             except asyncio.CancelledError:
                 with suppress(ProcessLookupError):
@@ -88,7 +86,7 @@ class Gateways:
             str(os.getpid()),
             str(number),
             stdin=PIPE,
-            stdout=DEVNULL,
+            stdout=PIPE,
             pass_fds=[descriptor],
             start_new_session=True,  # a Ctrl-C in the terminal is for the server, which then ends them
         )

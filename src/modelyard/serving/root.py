@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,9 +49,9 @@ from modelyard.control.sole_server import (
     ensure_server_id,
     lock_data_dir,
     name_of,
-    take_over_books,
 )
 from modelyard.control.work_queue import WorkQueue
+from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.log_limits import keep_to_limits
 from modelyard.errors import LeaseLost, ModelyardError
 from modelyard.gateway.admission import OwnAdmission
@@ -78,6 +79,7 @@ from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
 from modelyard.media.artefacts import Artefacts
 from modelyard.private_files import ensure_data_folder, ensure_private_folder
 from modelyard.records.conversions import CONVERTED_FOLDER
+from modelyard.records.leases import NOWHERE, LeaderAddress
 from modelyard.records.models import Listing, ModelCard, OnProgress, Source
 from modelyard.records.providers import read_keys, read_providers
 from modelyard.records.runtimes import ORIGINAL, read_runtimes
@@ -104,11 +106,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GONE_S = 30.0
+"""Where servers may replace each other: for how long what was set aside for a request stays so while nobody knows
+whether its server lives. One that is stopped, or cut off, for so long finds it settled."""
 LEASE_LOCK_S = 1.0
 """How long asking about the lease waits for another server that does."""
 ARTEFACTS_FOLDER = "artefacts"
 PRIVATE_TREES = (ARTEFACTS_FOLDER, LOGS_FOLDER)
 """Folders in the data folder with what accounts have made. Variants are models, which workers of another user read."""
+MakeEngine = Callable[[Settings, Fetch], Engine]
 SEEN = (Source.FOLDER, Source.HUB)
 """The sources that have seen a model's files."""
 
@@ -116,21 +122,26 @@ SEEN = (Source.FOLDER, Source.HUB)
 class Root:
     """Puts the parts of one server together. No part ever sees it: each is given what it needs, and nothing else."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, address: LeaderAddress = NOWHERE, make_engine: MakeEngine = open_engine
+    ) -> None:
+        """`address`: where this server is followed while it leads."""
         self._settings = settings
-        self._clock = clock or SystemClock()
+        self._address = address
+        self._make_engine = make_engine
+        self._clock: Clock = SystemClock()
         self._ledger_clock = SteadyClock(self._clock)
         self._tariff = tariff_of(settings)
         self.first_key: str | None = None
         self.leadership: Leadership | None = None
         """This server's part in who leads; None: no other can."""
-        self.lease_lost = False
+        self.lease_lost = asyncio.Event()
 
-    async def open(self, stack: AsyncExitStack, waits: Callable[[], None] = lambda: None) -> App:
+    async def open(self, stack: AsyncExitStack, waits: Callable[[], Awaitable[None]] | None = None) -> App:
         """Opens everything; `stack` closes it, in reverse order. The application takes requests for as long.
 
-        Where several servers may share the database it returns once this one leads; `waits` is called when that may
-        take a while.
+        Where several servers may share the database it returns once this one leads; `waits` is called before that,
+        which may take for ever.
         """
         self._providers = read_providers(self._settings.provider_urls)
         self._provider_keys = read_keys(self._settings.provider_keys, self._providers)
@@ -138,10 +149,11 @@ class Root:
         await asyncio.to_thread(ensure_data_folder, data_dir, PRIVATE_TREES)
         ensure_private_folder(data_dir / VARIANTS_FOLDER)
         stack.callback(os.close, lock_data_dir(data_dir))
-        self._server_id = ensure_server_id(data_dir)
+        self.server_id = ensure_server_id(data_dir)
         await self._open_store(stack)
         await self._open_accounts(stack)
         await self._open_models(stack)
+        await self._open_files(stack)
         await self._open_engine(stack)
         await self._lead(stack, waits)
         await self._open_control(stack)
@@ -160,7 +172,7 @@ class Root:
         if shares_database(self._settings):
             await self._open_shared_store(stack)
             return
-        lock = open_server_lock(self._settings.store_url, name_of(self._server_id))
+        lock = open_server_lock(self._settings.store_url, name_of(self.server_id))
         stack.callback(lock.close)
         await asyncio.to_thread(lock.take)
         start_task(stack, end_when_taken(lock), "server lock")
@@ -168,18 +180,18 @@ class Root:
         stack.callback(self._store.close)
         self._led = self._store
         if self._settings.engine != RAY:
-            await asyncio.to_thread(close_books_of_others, self._store, self._server_id, self._ledger_clock)
+            await asyncio.to_thread(close_books_of_others, self._store, self.server_id, self._ledger_clock)
 
     async def _open_shared_store(self, stack: AsyncExitStack) -> None:
         self._store = await asyncio.to_thread(Store.open, self._settings.store_url)
         stack.callback(self._store.close)
         asked = Database(self._settings.store_url, lock_timeout_s=LEASE_LOCK_S)  # connections that nobody else uses up
         stack.callback(asked.close)
-        name = name_of(self._server_id)
-        self.leadership = Leadership(Leases(asked), self._server_id, name, self._clock)
+        name = name_of(self.server_id)
+        self.leadership = Leadership(Leases(asked), self.server_id, name, self._clock, address=self._address)
         stack.callback(self.leadership.close)
 
-    async def _lead(self, stack: AsyncExitStack, waits: Callable[[], None]) -> None:
+    async def _lead(self, stack: AsyncExitStack, waits: Callable[[], Awaitable[None]] | None) -> None:
         """Returns once this server leads; what others have left open is closed, and where replicas run it is known."""
         if not self._engine.outlives_servers:
             return
@@ -187,22 +199,22 @@ class Root:
         if leadership is None:
             await self._engine.lead(await asyncio.to_thread(self._store.leases.count))
             return
-        waits()
+        if waits is not None:
+            await waits()
         await leadership.take()
         stack.push_async_callback(release, leadership)
         start_task(stack, self._end_when_lost(leadership), "lease")
         self._led = self._store.led_with(leadership.token)
-        await asyncio.to_thread(take_over_books, self._led, self._server_id, self._ledger_clock)
+        await asyncio.to_thread(self._led.jobs.requeue_those_of_others, self.server_id)
         await self._engine.lead(leadership.token)
 
     async def _end_when_lost(self, leadership: Leadership) -> None:
-        """Ends this server's lead, in order, once another has taken it."""
+        """Says so once another server has taken the lead."""
         try:
             await leadership.keep()
         except LeaseLost:
-            log.warning("another server leads now: this one waits to take its place")
-            self.lease_lost = True
-            signal.raise_signal(signal.SIGTERM)
+            log.warning("another server leads now: this one follows it")
+            self.lease_lost.set()
 
     async def _open_accounts(self, stack: AsyncExitStack) -> None:
         cli_key = await asyncio.to_thread(ensure_cli_key, self._settings.data_dir)
@@ -265,8 +277,14 @@ class Root:
         yield from list_conversions(self._settings.data_dir / CONVERTED_FOLDER)
         yield from list_variants(self._settings.data_dir / VARIANTS_FOLDER, account_of)
 
+    async def _open_files(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        self._artefacts = Artefacts(settings.data_dir / ARTEFACTS_FOLDER, settings.artefact_ttl_s, self._clock)
+        await asyncio.to_thread(self._artefacts.open)
+        start_task(stack, self._artefacts.sweep_forever(), "artefacts")
+
     async def _open_engine(self, stack: AsyncExitStack) -> None:
-        self._engine = await asyncio.to_thread(open_engine, self._settings, self._fetch)
+        self._engine = await asyncio.to_thread(self._make_engine, self._settings, self._fetch)
         start_task(stack, keep_to_limits(*logs_of(self._settings), time.time), "logs")
         await self._engine.start()
         stack.push_async_callback(self._engine.close)
@@ -288,11 +306,11 @@ class Root:
             self._catalog,
             self._led,
             self._journal,
-            Records(self._journal, self._led, self._ledger_clock, self._server_id, self._tariff, describe),
+            Records(self._journal, self._led, self._ledger_clock, self.server_id, self._tariff, describe),
             self._routes,
             clock,
             policy_of(settings),
-            server_id=self._server_id,
+            server_id=self.server_id,
             quota_of=self._quotas.of,
             suspension_of=self._funds.refusal,
             launch_refusal=self._funds.launch_refusal,
@@ -301,6 +319,9 @@ class Root:
             leads=lambda: self.leadership is None or self.leadership.held,
         )
         self._plane = Plane(parts)
+        if self.leadership is None:  # else its gateways have requests under way, whoever has led before
+            left_over = partial(self._store.requests.settle_left_over, self.server_id, self._ledger_clock.now())
+            self._journal.submit(left_over)
         await self._plane.start()
         stack.push_async_callback(self._plane.close)
         await self._journal.flush_for_reader()  # what an earlier server left open is closed: funds count it as closed
@@ -319,7 +340,7 @@ class Root:
             owner_id=self._owner_id,
             operator_id=self._operator_id,
             room_for=self._space.room_for_made,
-            server_id=self._server_id,
+            server_id=self.server_id,
             data_dir=self._settings.data_dir,
             deadlines=JobDeadlines(benchmark_s=self._settings.job_benchmark_s),
             most_open=self._settings.job_limit,
@@ -332,9 +353,7 @@ class Root:
 
     async def _open_gateway(self, stack: AsyncExitStack) -> App:
         settings = self._settings
-        artefacts = Artefacts(settings.data_dir / ARTEFACTS_FOLDER, settings.artefact_ttl_s, self._clock)
-        await asyncio.to_thread(artefacts.open)
-        start_task(stack, artefacts.sweep_forever(), "artefacts")
+        artefacts = self._artefacts
         responses = KeptResponses(self._store.responses, self._clock, response_limits_of(settings))
         days = KeptDays(settings.usage_days, settings.event_days, settings.event_lines, settings.audit_days)
         start_task(stack, Retention(self._store, self._clock, days).delete_forever(), "retention")
@@ -347,7 +366,7 @@ class Root:
             self._aliases,
             self._plane,
             self._routes,
-            Metering(books, self._ledger_clock, self._tariff, settings.billing_reserve_s, self._server_id),
+            Metering(books, self._ledger_clock, self._tariff, settings.billing_reserve_s, self.server_id),
             tallies,
             Kept(artefacts, responses),
             Closed(self._providers, self._provided, self._provider_keys),
@@ -365,7 +384,7 @@ class Root:
         """What gateways in other processes ask of. For an open server."""
         from modelyard.gateway.following.leader import Authority
 
-        return Authority(
+        authority = Authority(
             plane=self._plane,
             routes=self._routes,
             authenticator=self._authenticator,
@@ -377,8 +396,22 @@ class Root:
             journal=self._journal,
             tallies=self.tallies,
             clock=self._ledger_clock,
-            server_id=self._server_id,
         )
+        if (leadership := self.leadership) is None:
+            return authority
+        return replace(authority, leads=lambda: leadership.may_answer, confirm=leadership.confirm, gone_s=GONE_S)
+
+    async def settle_unclaimed(self, claimed: Callable[[], Collection[str]]) -> None:
+        """Once the gateways of all servers that live have had time to follow this one, which has come to lead: frees
+        what is set aside for requests that none of them goes on with. `claimed`: the ids of the others."""
+        began = self._ledger_clock.now()
+        await asyncio.sleep(GONE_S)
+        settle = partial(self._led.requests.settle_unclaimed, claimed(), began, self._ledger_clock.now())
+        self._journal.submit(settle)
+
+    def settle_left_over(self) -> None:
+        """Frees what this server, before it was started, had set aside and never settled. Blocking."""
+        self._store.requests.settle_left_over(self.server_id, self._ledger_clock.now())
 
     def _operations(self, artefacts: Artefacts, responses: KeptResponses) -> Iterator[Operation]:
         """Every call but inference, the more particular path first."""

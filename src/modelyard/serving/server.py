@@ -15,15 +15,12 @@ import uvloop
 from modelyard.config import MOST_GATEWAYS, Settings
 from modelyard.errors import InvalidRequest
 from modelyard.gateway.request_memory import return_large_blocks
-from modelyard.gateway.server import answer_meanwhile, configure_logging, keep_pauses_short, run, run_beside
-from modelyard.gateway.standby import answer_as_standby, answer_while_leading
-from modelyard.http.exchange import App
+from modelyard.gateway.server import configure_logging, keep_pauses_short, run, serve_metrics
 from modelyard.http.proxies import Proxies
 from modelyard.http.server import listen, listen_shared, url_of
 from modelyard.records.models import Listing
-from modelyard.serving.from_settings import connection_limits_of
-from modelyard.serving.root import Root
-from modelyard.serving.tasks import start_task
+from modelyard.serving.from_settings import connection_limits_of, open_engine, shares_database
+from modelyard.serving.root import MakeEngine, Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +34,17 @@ class Started:
     list_models: Callable[[int], Awaitable[tuple[Sequence[Listing], int]]]
 
 
-def serve(settings: Settings, on_start: Callable[[Started], None], on_stop: Callable[[], None] = lambda: None) -> None:
+def serve(
+    settings: Settings,
+    on_start: Callable[[Started], None],
+    on_stop: Callable[[], None] = lambda: None,
+    make_engine: MakeEngine = open_engine,
+) -> None:
     """Serves until SIGINT or SIGTERM: refuse → drain with a deadline → stop replicas → release.
 
-    Both are called on the event loop: `on_start` once requests are accepted, `on_stop` when the signal comes. Raises
-    Unavailable when the address or the data folder is taken or the database cannot be opened.
+    Both are called on the event loop: `on_start` once requests are accepted, `on_stop` when the signal comes.
+    `make_engine`: the engine that the settings name. Raises Unavailable when the address or the data folder is taken or
+    the database cannot be opened.
     """
     configure_logging(settings.log_level)
     proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
@@ -51,11 +54,16 @@ def serve(settings: Settings, on_start: Callable[[Started], None], on_stop: Call
         from modelyard.worker.sandbox.system import hide_memory
 
         hide_memory()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        is_to_wait = True
-        while is_to_wait:
-            with open_listeners(settings) as listeners:
-                is_to_wait = runner.run(_serve(settings, listeners, proxies, on_start, on_stop))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, open_listeners(settings) as listeners:
+        if shares_database(settings):
+            from modelyard.serving.one_of_several import OneOfSeveral
+
+            def started(root: Root) -> None:
+                on_start(describe(settings, listeners, root))
+
+            runner.run(OneOfSeveral(settings, listeners, make_engine, started).run(on_stop))
+        else:
+            runner.run(_serve_alone(settings, listeners, proxies, make_engine, on_start, on_stop))
 
 
 @contextmanager
@@ -76,31 +84,31 @@ def open_listeners(settings: Settings) -> Iterator[Sequence[socket.socket]]:
         yield found
 
 
-async def _serve(
+async def _serve_alone(
     settings: Settings,
     listeners: Sequence[socket.socket],
     proxies: Proxies,
+    make_engine: MakeEngine,
     on_start: Callable[[Started], None],
     on_stop: Callable[[], None],
-) -> bool:
-    """Whether it ended because another server leads, whose place it is to wait for."""
-    root = Root(settings)
+) -> None:
+    """As the one server of its database."""
+    root = Root(settings, make_engine=make_engine)
     async with AsyncExitStack() as stack:
-        async with AsyncExitStack() as waiting:
-            app: App = await root.open(stack, lambda: answer_meanwhile(waiting, answer_as_standby, listeners[0]))
-        if (leadership := root.leadership) is not None:
-            app = answer_while_leading(app, lambda: leadership.held, leadership.renew)
-        if settings.metrics_port:
-            beside = stack.enter_context(listen(settings.metrics_host, settings.metrics_port))
-            start_task(stack, run_beside(root.metrics.app(), beside), "metrics")
+        app = await root.open(stack)
+        serve_metrics(stack, root.metrics.app(), settings.metrics_host, settings.metrics_port)
         keep_pauses_short()
-        started = Started(url_of(listeners[0]), settings.data_dir, root.first_key, root.list_models)
+        started = describe(settings, listeners, root)
         if len(listeners) == 1:
             on_start(started)
             await run(app, listeners[0], on_stop, connection_limits_of(settings), proxies)
         else:
             from modelyard.serving.several import run_gateways
 
-            await run_gateways(stack, settings, listeners, root.authority(), root.calls, lambda: on_start(started))
+            await run_gateways(stack, settings, listeners, root, lambda: on_start(started))
             on_stop()
-    return root.lease_lost
+
+
+def describe(settings: Settings, listeners: Sequence[socket.socket], root: Root) -> Started:
+    """What may be told of a server that has started."""
+    return Started(url_of(listeners[0]), settings.data_dir, root.first_key, root.list_models)

@@ -15,12 +15,12 @@ from contextlib import AsyncExitStack
 from modelyard.config import Settings
 from modelyard.engine.rundir import RunDir
 from modelyard.gateway.following.calls import Received
-from modelyard.gateway.following.leader import Authority, Leader
-from modelyard.gateway.server import run_beside
-from modelyard.http.exchange import App
+from modelyard.gateway.following.leader import Leader
+from modelyard.gateway.server import serve_beside
 from modelyard.serving.from_settings import connection_limits_of, share_of_gateway
-from modelyard.serving.gateway_process import Orders
+from modelyard.serving.gateway_process import Orders, Place
 from modelyard.serving.gateways import Gateways
+from modelyard.serving.root import Root
 from modelyard.serving.tasks import start_task
 from modelyard.worker.processes import bind_privately
 
@@ -29,18 +29,14 @@ async def run_gateways(
     stack: AsyncExitStack,
     settings: Settings,
     listeners: Sequence[socket.socket],
-    authority: Authority,
-    calls: App,
+    root: Root,
     on_start: Callable[[], None],
 ) -> None:
     """Serves until SIGINT or SIGTERM; `stack` then has the gateways finish their requests, before all else is closed.
 
-    `calls`: what answers everything but inferences. `on_start`: called once requests are accepted. Raises Unavailable.
+    `root`: open. `on_start`: called once requests are accepted. Raises Unavailable.
     """
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    stopping = stopped_by_signal()
     run_dir = await asyncio.to_thread(RunDir)
     stack.callback(run_dir.close)
     secret = secrets.token_hex(32)
@@ -48,15 +44,34 @@ async def run_gateways(
     addresses = [str(run_dir.path / name) for name in ("follow", "calls")]
     for listener, path in zip((followed, called), addresses, strict=True):
         bind_privately(listener, path)
-    orders = Orders(share_of_gateway(settings), f"unix:{addresses[0]}", f"unix:{addresses[1]}", secret)
-    gateways = Gateways(listeners, orders.encode())
-    leader = Leader(authority, secret, gateways.note_serving)
-    await leader.listen(followed)
-    stack.push_async_callback(leader.close)
-    start_task(stack, leader.look_forever(), "news for gateways")
-    received = Received(calls, secret, leader)
-    start_task(stack, run_beside(received, called, connection_limits_of(settings)), "calls of gateways")
+    await be_followed(stack, settings, root, secret, followed, called)
+    place = Place(f"unix:{addresses[0]}", f"unix:{addresses[1]}", secret)
+    gateways = Gateways(listeners, Orders(share_of_gateway(settings), root.server_id, place).encode())
     stack.push_async_callback(gateways.close)
     await gateways.start()
     on_start()
     await stopping.wait()
+
+
+async def be_followed(
+    stack: AsyncExitStack, settings: Settings, root: Root, secret: str, followed: socket.socket, called: socket.socket
+) -> Leader:
+    """Takes gateways that show the secret, and the calls that they pass on, until the stack is closed. `followed`,
+    `called`: bound."""
+    authority = root.authority()
+    leader = Leader(authority, secret)
+    await leader.listen(followed)
+    stack.push_async_callback(leader.close)
+    start_task(stack, leader.look_forever(), "news for gateways")
+    received = Received(root.calls, secret, leader, authority.confirm)
+    serve_beside(stack, received, called, connection_limits_of(settings))
+    return leader
+
+
+def stopped_by_signal() -> asyncio.Event:
+    """Set when SIGINT or SIGTERM comes."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping

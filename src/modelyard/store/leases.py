@@ -6,13 +6,15 @@ ends: nobody else leads before it was committed or undone, and nothing of an ear
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, text, update
 from sqlalchemy.dialects import postgresql
 
 from modelyard.errors import LeaseLost
-from modelyard.records.leases import Lease
+from modelyard.records.leases import NOWHERE, LeaderAddress, Lease
 from modelyard.store.counters import count_change
 from modelyard.store.database import Database
 from modelyard.store.tables import leases
@@ -42,9 +44,10 @@ class Leases:
             row = connection.execute(select(leases).where(leases.c.name == NAME)).one_or_none()
         return None if row is None else _lease(row)
 
-    def take(self, holder: str, holder_name: str, for_s: float) -> Lease | None:
-        """The lease under a new token, when it has ended or was this holder's; None: it is another's for now."""
-        mine = {"holder": holder, "holder_name": holder_name}
+    def take(self, holder: str, holder_name: str, for_s: float, address: LeaderAddress = NOWHERE) -> Lease | None:
+        """The lease under a new token, when it has ended or was this holder's; None: it is another's for now.
+        `address`: where the holder is followed, once it listens there."""
+        mine = {"holder": holder, "holder_name": holder_name, "address": asdict(address)}
         is_free = (leases.c.until <= func.clock_timestamp()) | (leases.c.holder == holder)
         with self._database.read() as connection:  # asking locks nothing
             free = connection.execute(select(is_free).where(leases.c.name == NAME)).scalar_one_or_none()
@@ -93,5 +96,7 @@ def _in(for_s: float) -> ColumnElement[object]:
     return func.clock_timestamp() + literal(timedelta(seconds=for_s))
 
 
-def _lease(row: Row[tuple[object, ...]]) -> Lease:
-    return Lease(row.token, row.holder, row.holder_name, row.until)
+def _lease(row: Row[Any]) -> Lease:
+    return Lease(
+        row.token, row.holder, row.holder_name, row.until, LeaderAddress(**row.address) if row.address else NOWHERE
+    )

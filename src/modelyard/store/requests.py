@@ -121,6 +121,14 @@ class Requests:
         with self._database.write() as connection:
             return connection.execute(statement).rowcount
 
+    def settle_unclaimed(self, claimed: Collection[str], before: datetime, now: datetime) -> int:
+        """The same for all servers' requests from before `before`, but for those with these ids, which go on."""
+        is_open = requests.c.settled_at.is_(None) & (requests.c.at < before)
+        with self._database.write() as connection:
+            ids = set(connection.scalars(select(requests.c.id).where(is_open)).all()) - set(claimed)
+            statement = update(requests).where(is_open, requests.c.id.in_(ids)).values(settled_at=now, outcome="lost")
+            return connection.execute(statement).rowcount
+
     def find(self, request_id: str) -> RequestRecord | None:
         with self._database.read() as connection:
             row = connection.execute(select(requests).where(requests.c.id == request_id)).one_or_none()

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0013"  # the migration that ends at these tables
+REVISION = "v0014"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -176,6 +176,7 @@ leases = Table(
     Column("holder", CleanText, nullable=False),
     Column("holder_name", CleanText, nullable=False),
     Column("until", UtcDateTime, nullable=False),
+    Column("address", JSON(none_as_null=True)),
     UniqueConstraint("name", "token"),
 )
 

@@ -80,7 +80,6 @@ class Followed:
         self.quotas = Quotas(control.store.accounts.list_with_quota)
         self.tallies = InferenceTallies()
         self.per_minute = per_minute
-        self.serving: list[int] = []
         books = OwnBooks(control.store, control.journal, self.funds)
         self.authority = Authority(
             plane=control.plane,
@@ -94,9 +93,8 @@ class Followed:
             journal=control.journal,
             tallies=self.tallies,
             clock=clock,
-            server_id=control.server_id,
         )
-        self.leader = Leader(self.authority, SECRET, self.serving.append)
+        self.leader = Leader(self.authority, SECRET)
         self.gateways: list[FollowingGateway] = []
 
     async def open(self, stack: ExitStack) -> None:
@@ -108,13 +106,14 @@ class Followed:
         """One more that follows."""
         follower = Follower(Aliases(self.control.store.aliases), lambda: None)
         await follower.connect(f"unix:{self.path}", SECRET, len(self.gateways))
+        books = FollowedBooks(follower)
         gateway = FollowingGateway(
             self,
             follower,
             FollowedSlots(follower),
             FollowedPlane(follower),
-            FollowedAdmission(follower, Counts(follower), self.per_minute),
-            FollowedBooks(follower),
+            FollowedAdmission(follower, Counts(follower), books, self.per_minute),
+            books,
         )
         self.gateways.append(gateway)
         return gateway

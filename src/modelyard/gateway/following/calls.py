@@ -5,15 +5,19 @@ Over HTTP, on a socket of that process's own. Owns the headers in which a gatewa
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import httpx
 import msgspec
 
 from modelyard.errors import Unavailable
+from modelyard.gateway.following.follower import NO_LEADER_S
 from modelyard.gateway.following.leader import Leader
 from modelyard.http.connections import SCOPE_KEY, HeldConnection, find_connection
 from modelyard.http.exchange import App, ClientLeft, HttpExchange, Message, Receive, Scope, Send
@@ -30,40 +34,53 @@ OWN = frozenset({SECRET, CLIENT, SCHEME, TRUSTED})
 HOP = frozenset({b"connection", b"keep-alive", b"upgrade", b"te", b"trailer", b"proxy-connection", b"expect"})
 """Headers of one connection, not of the request. Source: RFC 9110, 7.6.1. A body is passed on as it comes, so nobody
 has to wait for leave to send it."""
+BODY = frozenset({b"content-length", b"transfer-encoding"})
 NOT_SENT = HOP | {TRUSTED, b"date", b"transfer-encoding"}
 """Headers of an answer that a client is not sent, or gets from the gateway."""
 PROBES = frozenset({"/livez", "/readyz"})
 """Ask for nothing that a gateway might have to tell, and wait for none."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods of calls that change nothing, and whose bodies nobody reads."""
+MISDIRECTED = 421
+"""What a process answers that does not lead any more. Source: RFC 9110, 15.5.20."""
+AGAIN_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class CallsAddress:
+    """Where calls are passed on to: `unix:/path` or `tcp://host:port`. `secret`: what is shown there; `may_change`:
+    another process may take its place."""
+
+    url: str
+    secret: str
+    may_change: bool = False
+
+
+class LeftBehind(Exception):
+    """The process that a call went to is followed no more."""
 
 
 class PassedOn:
     """ASGI 3, in a gateway: everything goes to the process that is followed."""
 
-    def __init__(self, url: str, secret: str) -> None:
-        """`url`: `unix:/path` or `tcp://host:port`."""
-        is_unix = url.startswith("unix:")
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-        self._transport = httpx.AsyncHTTPTransport(uds=url.removeprefix("unix:") if is_unix else None, limits=limits)
-        self._base = httpx.URL("http://modelyard" if is_unix else url.replace("tcp:", "http:", 1))
-        self._secret = secret.encode("ascii")
+    def __init__(self, find: Callable[[], Awaitable[CallsAddress]]) -> None:
+        """`find`: where calls go at this moment, once anybody is followed. Raises Unavailable."""
+        self._find = find
+        self._address: CallsAddress | None = None
+        self._transport = httpx.AsyncHTTPTransport()
+        self._asking: set[asyncio.Future[httpx.Response]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes one request on, and its answer back."""
+        """Passes one request on, and its answer back. What only reads is asked of the next process that is followed
+        when the one before it has gone without an answer, and so is what nothing was sent of."""
         if scope["type"] != "http":
             return
-        request = httpx.Request(
-            scope["method"],
-            self._base,
-            headers=self._headers(scope),
-            content=body_of(receive),
-            extensions=target_of(scope),
-        )
+        body = Body(receive)
         try:
-            response = await self._transport.handle_async_request(request)
+            response = await self._find_response(scope, body)
         except ClientLeft:
             return
-        except httpx.TransportError as error:
+        except (httpx.TransportError, LeftBehind, Unavailable) as error:
             log.warning("a call could not be passed on: %s", error)
             await refuse(HttpExchange(scope, receive, send))
             return
@@ -76,14 +93,63 @@ class PassedOn:
         """Closes its connections."""
         await self._transport.aclose()
 
-    def _headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+    async def _find_response(self, scope: Scope, body: Body) -> httpx.Response:
+        """From whoever is followed. Raises ClientLeft, httpx.TransportError, LeftBehind, Unavailable."""
+        give_up_at = monotonic() + NO_LEADER_S
+        while True:
+            address = await self._find()
+            try:
+                return await self._ask(address, self._request(address, scope, body))
+            except (httpx.TransportError, LeftBehind):
+                if body.was_read or not address.may_change or monotonic() > give_up_at:
+                    raise
+            await asyncio.sleep(AGAIN_S)
+
+    async def _ask(self, address: CallsAddress, request: httpx.Request) -> httpx.Response:
+        if address != self._address:
+            await self._leave(address)
+        asking = asyncio.ensure_future(self._transport.handle_async_request(request))
+        self._asking.add(asking)
+        try:
+            await asyncio.wait({asking})
+        finally:
+            self._asking.discard(asking)
+            asking.cancel()  # unless it is over
+        if asking.cancelled():
+            raise LeftBehind("another server leads")
+        response = asking.result()
+        if response.status_code == MISDIRECTED:
+            await response.aclose()
+            raise LeftBehind("another server leads")
+        return response
+
+    async def _leave(self, address: CallsAddress) -> None:
+        """Asks at `address` from now on. One that was left may be stopped, and never answer."""
+        left, self._address = self._transport, address
+        is_unix = address.url.startswith("unix:")
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+        uds = address.url.removeprefix("unix:") if is_unix else None
+        self._transport = httpx.AsyncHTTPTransport(uds=uds, limits=limits)
+        for asking in list(self._asking):
+            asking.cancel()
+        await left.aclose()
+
+    def _request(self, address: CallsAddress, scope: Scope, body: Body) -> httpx.Request:
+        is_unix = address.url.startswith("unix:")
+        base = httpx.URL("http://modelyard" if is_unix else address.url.replace("tcp:", "http:", 1))
+        content = None if scope["method"] in READS else body.pieces()
+        headers = self._headers(scope, address.secret)
+        return httpx.Request(scope["method"], base, headers=headers, content=content, extensions=target_of(scope))
+
+    def _headers(self, scope: Scope, secret: str) -> list[tuple[bytes, bytes]]:
         client = scope.get("client")
-        kept = [(name, value) for name, value in scope["headers"] if name not in OWN and name not in HOP]
+        left_out = OWN | HOP | (BODY if scope["method"] in READS else frozenset())
+        kept = [(name, value) for name, value in scope["headers"] if name not in left_out]
         if not any(name == b"content-length" or name == b"transfer-encoding" for name, _ in kept):
             kept.append((b"content-length", b"0"))
         return [
             *kept,
-            (SECRET, self._secret),
+            (SECRET, secret.encode("ascii")),
             (CLIENT, b"" if client is None else str(client[0]).encode("latin-1")),
             (SCHEME, scope.get("scheme", "http").encode("ascii")),
         ]
@@ -96,16 +162,23 @@ def target_of(scope: Scope) -> dict[str, Any]:
     return {"target": raw + (b"?" + query if query else b""), "timeout": {}}
 
 
-async def body_of(receive: Receive) -> AsyncIterator[bytes]:
-    """A request's body as it comes; it breaks off where the client leaves."""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientLeft
-        more = bool(message.get("more_body"))
-        if message.get("body"):
-            yield bytes(message["body"])
+class Body:
+    """A request's body. `was_read`: some of it may have been sent, so that it can be sent to nobody else."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.was_read = False
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """It, as it comes; it breaks off where the client leaves."""
+        self.was_read = more = True
+        while more:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise ClientLeft
+            more = bool(message.get("more_body"))
+            if message.get("body"):
+                yield bytes(message["body"])
 
 
 async def answer(response: httpx.Response, scope: Scope, send: Send) -> None:
@@ -163,10 +236,11 @@ class Trusted(HeldConnection):
 class Received:
     """ASGI 3, in the process that is followed: takes what gateways pass on, and nothing else."""
 
-    def __init__(self, app: App, secret: str, leader: Leader) -> None:
+    def __init__(self, app: App, secret: str, leader: Leader, confirm: Callable[[], Awaitable[bool]]) -> None:
         """`leader`: of the gateways. What they have answered before a call came is known to it, and what it has changed
-        is known to them before its answer."""
+        is known to them before its answer. `confirm`: whether this is the process that they are to follow."""
         self._app = app
+        self._confirm = confirm
         self._secret = secret.encode("ascii")
         self._leader = leader
 
@@ -176,6 +250,9 @@ class Received:
         told = {name: value for name, value in headers if name in OWN}
         if not hmac.compare_digest(told.get(SECRET, b""), self._secret):
             await HttpExchange(scope, receive, send).send_json(403, b'{"error":"Only gateways ask here."}', {})
+            return
+        if not await self._confirm():
+            await HttpExchange(scope, receive, send).send_json(MISDIRECTED, b'{"error":"Another server leads."}', {})
             return
         changes = scope["method"] not in READS
 

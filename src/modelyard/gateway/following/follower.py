@@ -1,6 +1,8 @@
 """A gateway's end of the connection to the process it follows: questions and their answers, and what it is told.
 
-Owns the numbers of questions and what is known without asking. Loop thread only.
+Where several servers share what is followed, another one may lead at any time: then it is followed anew. What was asked
+and not answered is asked again, and who holds something says so first. Owns the numbers of questions and what is known
+without asking. Loop thread only.
 """
 
 from __future__ import annotations
@@ -8,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from time import monotonic
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,6 +33,9 @@ OVER_S = 0.01
 """How long what has come of a request on no bill may wait for others. Whoever asks for it has it told at once."""
 GREETING_S = 60.0
 """The process that is followed answers within milliseconds, on a machine that is busy with starting it all later."""
+NO_LEADER_S = 10.0
+"""How long a question waits while no server leads; another one does within three seconds."""
+RETRY_S = 3.0
 
 
 class Asked(Exception):
@@ -38,19 +46,28 @@ class Asked(Exception):
         self.refused = refused
 
 
-class Follower:
-    """One connection, for as long as the gateway lives. `server_id`: in whose name records are kept."""
+class LeaderGone(Exception):
+    """The process that was asked is followed no more."""
 
-    def __init__(self, aliases: Aliases, on_lost: Callable[[], None]) -> None:
-        """`aliases` is kept up to date; `on_lost`: called when the connection is gone."""
+
+class Follower:
+    """One connection at a time, for as long as the gateway lives."""
+
+    def __init__(self, aliases: Aliases, on_lost: Callable[[], None], *, others_may_lead: bool = False) -> None:
+        """`aliases` is kept up to date; `on_lost`: called when the connection is gone. `others_may_lead`: who waits for
+        an answer then goes on waiting for that of the next process that is followed."""
         self._loop = asyncio.get_running_loop()
-        self._connection = FrameConnection(self._take, self._end, decode=frames.decode_to_gateway)
+        self._connection: FrameConnection | None = None
         self._aliases = aliases
         self._on_lost = on_lost
+        self._others_may_lead = others_may_lead
+        self._sure_until = 0.0 if others_may_lead else math.inf
+        self._changed = asyncio.Event()
+        self._has_greeted = False
+        self._followed_before = 0
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._followed: asyncio.Future[None] = self._loop.create_future()
-        self.server_id = ""
         self.doors: dict[str, Door] = {}
         """Of the replicas of which it was told, by id."""
         self.accounts = frames.Accounts({}, frozenset(), frozenset())
@@ -58,33 +75,99 @@ class Follower:
         """Addresses whose processes the server ends, for something that what they hold need not have caused."""
         self.on_sync: list[Callable[[], None]] = []
         """Called when what was asked before may have changed."""
+        self.on_followed: list[Callable[[], None]] = []
+        """Called when another process is followed: they tell it what they hold."""
+        self.write_records: Callable[[], Awaitable[None]] | None = None
+        """Writes the records that this process writes itself; None: there are none."""
         self._records: tuple[str, dict[str, Any]] | None = None
-        self._over = frames.Over([], [])
+        self._over = frames.Over([], [], [])
         self._telling_over: asyncio.TimerHandle | None = None
+        self._syncing: set[asyncio.Task[None]] = set()
 
     async def connect(self, address: str, secret: str, number: int) -> None:
         """Greets the process at `unix:/path` or `tcp://host:port`; returns when all is known that has to be. Raises
         Unavailable."""
+        self.leave()
+        connection = FrameConnection(
+            self._take, lambda fault: self._end(connection, fault), decode=frames.decode_to_gateway
+        )
+        self._followed = self._loop.create_future()
         try:
             async with asyncio.timeout(GREETING_S):
-                await open_connection(address, self._connection)
+                await open_connection(address, connection)
+                self._connection = connection
                 self.tell(frames.Follow(secret, number))
+                for tell in self.on_followed:
+                    tell()
                 await self._followed
         except (TimeoutError, OSError) as error:
             raise Unavailable(f"The server at {address} cannot be followed: {error}") from error
+        finally:
+            if not self._has_greeted:
+                self.leave()
+                connection.close()
+
+    def leave(self) -> None:
+        """Follows nobody from now on. What was asked waits for the next process that is followed, if there may be
+        one."""
+        connection, self._connection, self._has_greeted = self._connection, None, False
+        self._followed_before += 1
+        if connection is not None:
+            connection.flush()
+            connection.close()
+        for asked in self._asked.values():
+            if not asked.done():
+                asked.set_exception(LeaderGone() if self._others_may_lead else gone())
 
     async def close(self) -> None:
         """Ends the connection; whoever waits for an answer gets Unavailable. Idempotent."""
         self._on_lost = do_nothing
+        self._others_may_lead = False
         self._tell_over()
-        self._connection.flush()
-        self._connection.close()
-        self._end(None)
+        self.leave()
+        self._note_change()
+
+    # --- who is followed ---
+
+    @property
+    def follows(self) -> bool:
+        """Whether a process is followed that leads, as far as this one knows."""
+        return self._has_greeted and monotonic() < self._sure_until
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there is anybody to tell."""
+        return self._connection is not None
+
+    def note_sure(self, until_s: float) -> None:
+        """Who is followed leads, or nobody can say, until this monotonic time; then it has to be looked at again."""
+        self._sure_until = until_s
+        self._note_change()
+
+    async def wait_followed(self) -> None:
+        """Returns while a process is followed that leads. Raises Unavailable when there is none for long."""
+        if self.follows:
+            return
+        try:
+            async with asyncio.timeout(NO_LEADER_S):
+                while not self.follows:
+                    if not self._others_may_lead:
+                        raise gone()
+                    await self._changed.wait()
+        except TimeoutError:
+            words = "No server leads at this moment. Try again in a moment."
+            raise Unavailable(words, cause="gateway", retry_after_s=RETRY_S) from None
+
+    def _note_change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    # --- what is said ---
 
     def tell(self, frame: msgspec.Struct) -> None:
-        """Sends a frame soon, together with others of this turn of the loop."""
-        if self._connection.put(frame):
-            self._loop.call_soon(self._connection.flush)
+        """Sends a frame soon, together with others of this turn of the loop; nowhere while nobody is followed."""
+        if (connection := self._connection) is not None and connection.put(frame):
+            self._loop.call_soon(connection.flush)
 
     def tell_settled(self, record: RequestRecord) -> None:
         """Tells what a request came to: at once where that changes a bill, or frees what was set aside."""
@@ -93,6 +176,11 @@ class Follower:
             self._tell_over()
         else:
             self._tell_over_soon()
+
+    def tell_written(self, request_id: str) -> None:
+        """Tells that a request is over, for which something was set aside, and whose record this process writes."""
+        self._over.written.append(request_id)
+        self._tell_over()
 
     def tell_note(self, note: frames.Note) -> None:
         """Tells what metrics count of a request."""
@@ -108,8 +196,9 @@ class Follower:
         if self._telling_over is not None:
             self._telling_over.cancel()
             self._telling_over = None
-        if self._over.records or self._over.notes:
-            over, self._over = self._over, frames.Over([], [])
+        over = self._over
+        if self.can_tell and (over.records or over.notes or over.written):
+            self._over = frames.Over([], [], [])
             self.tell(over)
 
     def next_number(self) -> int:
@@ -118,16 +207,25 @@ class Follower:
 
     async def ask(self, number: int, question: msgspec.Struct, kind: type[A]) -> A:
         """The answer to a question, which has this number. Cancelled, it says so. Raises Asked, Unavailable."""
-        answered: asyncio.Future[Any] = self._loop.create_future()
-        self._asked[number] = answered
-        self.tell(question)
-        try:
-            answer = await answered
-        except asyncio.CancelledError:
-            self.tell(GiveUp(number))
-            raise
-        finally:
-            self._asked.pop(number, None)
+        while True:
+            if not self.follows:
+                await self.wait_followed()
+            answered: asyncio.Future[Any] = self._loop.create_future()
+            self._asked[number], followed_before = answered, self._followed_before
+            self.tell(question)
+            try:
+                answer = await answered
+                if not self.follows:  # this process was stopped meanwhile: does who has answered still lead?
+                    await self.wait_followed()
+            except LeaderGone:
+                continue
+            except (asyncio.CancelledError, Unavailable):
+                self.tell(GiveUp(number))
+                raise
+            finally:
+                self._asked.pop(number, None)
+            if followed_before == self._followed_before:
+                break
         if isinstance(answer, Refused):
             raise Asked(answer)
         if not isinstance(answer, kind):
@@ -179,23 +277,35 @@ class Follower:
                 for forget in self.on_sync if forgets else ():
                     forget()
                 self._tell_over()
-                self.tell(frames.Synced(number))
-            case frames.Followed(server_id):
-                self.server_id = server_id
-                self._followed.set_result(None)
+                if self.write_records is None:
+                    self.tell(frames.Synced(number))
+                else:
+                    task = self._loop.create_task(self._sync(number, self.write_records), name="records are written")
+                    self._syncing.add(task)
+                    task.add_done_callback(self._syncing.discard)
+            case frames.Followed():
+                self._has_greeted = True
+                self._tell_over()
+                self._note_change()
+                if not self._followed.done():
+                    self._followed.set_result(None)
+
+    async def _sync(self, number: int, write_records: Callable[[], Awaitable[None]]) -> None:
+        with suppress(StoreUnavailable):  # then nobody can know of them yet
+            await write_records()
+        self.tell(frames.Synced(number))
 
     def _answer(self, number: int, answer: Answer) -> None:
         asked = self._asked.get(number)
         if asked is not None and not asked.done():  # else it was given up, which is said by now
             asked.set_result(answer)
 
-    def _end(self, fault: BrokenStream | None) -> None:
+    def _end(self, connection: FrameConnection, fault: BrokenStream | None) -> None:
         if fault is not None:
             log.error("the connection to the server that is followed broke: %s", fault)
-        gone = Unavailable("The server is restarting.", cause="gateway")
-        for asked in self._asked.values():
-            if not asked.done():
-                asked.set_exception(Unavailable(gone.message, cause="gateway"))
+        if connection is not self._connection:
+            return
+        self.leave()
         if not self._followed.done():
             self._followed.set_exception(ConnectionError("it closed the connection"))
         self._on_lost()
@@ -205,6 +315,11 @@ def do_nothing() -> None:
     """For what ends on purpose."""
 
 
+def gone() -> Unavailable:
+    """The error for who asks while there is nobody to ask; every one needs its own."""
+    return Unavailable("The server is restarting.", cause="gateway")
+
+
 class Counts:
     """Requests under way by account, told to the process that is followed soon after they change."""
 
@@ -212,6 +327,7 @@ class Counts:
         self._follower = follower
         self._counts: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
+        follower.on_followed.append(self._tell_soon)
 
     def begin(self, account_id: str) -> None:
         """One more."""

@@ -1,7 +1,8 @@
 """What a gateway and the process it follows say to each other, over frames as between a server and its workers.
 
-A gateway asks under a number of its own and is answered once, or says that it gave up; all else is told, in order. Owns
-the types of both ends; fields may be added at the end with a default.
+A gateway asks under a number of its own and is answered once, or says that it gave up; all else is told, in order. Who
+follows another process than before first tells what it still holds. Owns the types of both ends; fields may be added at
+the end with a default.
 """
 
 from __future__ import annotations
@@ -32,13 +33,7 @@ class Follow(msgspec.Struct, frozen=True, array_like=True, tag=0):
 
 
 class Followed(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """The answer to it, after all that the gateway has to know. `server_id`: in whose name records are kept."""
-
-    server_id: str
-
-
-class Serving(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """The gateway takes requests from now on."""
+    """The answer to it, after all that the gateway has to know."""
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -68,6 +63,32 @@ class GiveUp(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """Nobody waits for the answer any more; what it may have given is given back."""
 
     id: int
+
+
+# --- what a gateway holds that follows another process than before ---
+
+
+class HoldsSlot(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """A slot that was given before, under this number; see `AskSlot`. It is held until `Released`."""
+
+    id: int
+    account_id: str
+    model_id: str
+    replica_id: str
+    alone: bool = False
+
+
+class HoldsAdmission(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """A request that was admitted before, under this number. It counts until `Left`."""
+
+    id: int
+    account_id: str
+
+
+class HoldsReservation(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """What was set aside before for a request that has not ended."""
+
+    record: RequestRecord
 
 
 # --- who may begin a request ---
@@ -239,10 +260,12 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Over(msgspec.Struct, frozen=True, array_like=True, tag=41):
-    """What requests came to, and what metrics count of them."""
+    """What requests came to, and what metrics count of them. `written`: the ids of those whose records the gateway
+    writes itself, and for which something was set aside."""
 
     records: list[RequestRecord]
     notes: list[Note]
+    written: list[str] = []
 
 
 # --- what a gateway knows without asking ---
@@ -284,8 +307,8 @@ class Synced(msgspec.Struct, frozen=True, array_like=True, tag=54):
 
 
 FromGateway = (
-    Follow | Serving | GiveUp | AskKey | AskAdmission | Left | Report | AskModel | AskCluster | AskSlot | Released
-    | Lost | EndStuck | AskDeath | AskReserve | Over | Synced
+    Follow | HoldsSlot | HoldsAdmission | HoldsReservation | GiveUp | AskKey | AskAdmission | Left | Report | AskModel
+    | AskCluster | AskSlot | Released | Lost | EndStuck | AskDeath | AskReserve | Over | Synced
 )  # fmt: skip
 ToGateway = (
     Followed | Refused | KeyFound | Admitted | ModelFound | Agreed | Replica | SlotGiven | WasEnded | DeathFound

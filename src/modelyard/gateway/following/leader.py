@@ -9,9 +9,12 @@ import asyncio
 import itertools
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+
+import msgspec
 
 from modelyard.accounts.aliases import Aliases
 from modelyard.accounts.funds import Funds
@@ -26,6 +29,7 @@ from modelyard.gateway.following import frames
 from modelyard.gateway.following.session import Session
 from modelyard.gateway.metering import Books
 from modelyard.gateway.metrics import InferenceTallies
+from modelyard.records.requests import RequestRecord
 from modelyard.wire import FrameConnection
 
 log = logging.getLogger(__name__)
@@ -35,11 +39,20 @@ LOOK_S = 0.05
 longer."""
 SYNC_S = 2.0
 """How long a gateway may take to say that it knows; one that does not is about to be replaced."""
+LOST = "lost"
+"""How a request ended whose gateway died."""
+
+
+async def yes() -> bool:
+    """For a process that nobody else can replace."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """What gateways ask of: all that exists once, in the process that they follow. `clock`: the ledger's."""
+    """What gateways ask of: all that exists once, in the process that they follow. `clock`: the ledger's. `leads`:
+    whether this process may answer them, as far as it knows; where not, `confirm` finds out. `gone_s`: for how long
+    what was set aside for the requests of a gateway whose connection has ended stays so, for it may come back."""
 
     plane: Plane
     routes: Routes
@@ -52,19 +65,22 @@ class Authority:
     journal: Journal
     tallies: InferenceTallies
     clock: Clock
-    server_id: str
+    leads: Callable[[], bool] = lambda: True
+    confirm: Callable[[], Awaitable[bool]] = yes
+    gone_s: float = 0.0
 
 
 class Leader:
     """All gateways that follow this process. Loop thread only."""
 
-    def __init__(self, authority: Authority, secret: str, on_serving: Callable[[int], None]) -> None:
-        """`secret`: what gateways show; `on_serving`: called with a gateway's number when it takes requests."""
+    def __init__(self, authority: Authority, secret: str) -> None:
+        """`secret`: what gateways show."""
         self._authority = authority
         self._secret = secret
-        self._on_serving = on_serving
         self._sessions: set[Session] = set()
         self._greeted: set[Session] = set()
+        self._abandoned: dict[str, asyncio.TimerHandle] = {}
+        """By request, when what is set aside for it will be free unless its gateway comes back."""
         self._server: asyncio.Server | None = None
         self._syncs = itertools.count(1)
         self._seen = self._marks()
@@ -82,6 +98,8 @@ class Leader:
             self._server.close()
         for session in list(self._sessions):
             session.end()
+        for timer in self._abandoned.values():
+            timer.cancel()
 
     async def look_forever(self) -> None:
         """Keeps gateways up to date, whoever changes something."""
@@ -111,17 +129,38 @@ class Leader:
         """A gateway has shown the secret: it is told all there is, and from now on what changes."""
         for frame in self._told:
             session.tell(frame)
-        session.tell(frames.Followed(self._authority.server_id))
+        session.tell(frames.Followed())
         self._greeted.add(session)
-
-    def note_serving(self, session: Session) -> None:
-        """A gateway takes requests."""
-        self._on_serving(session.number)
 
     def note_ended(self, session: Session) -> None:
         """A gateway is gone."""
         self._sessions.discard(session)
         self._greeted.discard(session)
+
+    def abandon(self, records: Iterable[RequestRecord]) -> None:
+        """Requests of a gateway whose connection has ended, for which something was set aside."""
+        for record in records:
+            if self._authority.gone_s:
+                settle = partial(self._settle_lost, record)
+                self._abandoned[record.id] = asyncio.get_running_loop().call_later(self._authority.gone_s, settle)
+            else:
+                self._settle_lost(record)
+
+    def claim(self, record: RequestRecord) -> None:
+        """A gateway has come back that goes on with this request."""
+        if (timer := self._abandoned.pop(record.id, None)) is not None:
+            timer.cancel()
+
+    def claimed(self) -> Collection[str]:
+        """The ids of all requests for which something is set aside, and whose gateways follow or may come back."""
+        return {*self._abandoned, *(request_id for session in self._sessions for request_id in session.reserved)}
+
+    def _settle_lost(self, record: RequestRecord) -> None:
+        """Frees what was set aside for a request whose gateway is gone: nobody knows what it took."""
+        self._abandoned.pop(record.id, None)
+        self._authority.books.settle(
+            msgspec.structs.replace(record, settled_at=self._authority.clock.now(), outcome=LOST)
+        )
 
     def end_stuck(self, frame: frames.EndStuck, address: str) -> None:
         """A replica, at this address, is ended for one request's sake: whoever else has something there is told

@@ -12,6 +12,8 @@ from time import monotonic
 
 from modelyard.accounts.keys import CACHED_S, hash_key, keep, read_key
 from modelyard.accounts.rates import UNLIMITED_HEADERS
+from modelyard.control.journal import Journal
+from modelyard.errors import ModelyardError
 from modelyard.gateway.admission import Admission, Admitted
 from modelyard.gateway.following import frames
 from modelyard.gateway.following.follower import Asked, Counts, Follower
@@ -26,19 +28,22 @@ from modelyard.records.requests import RequestRecord
 class FollowedAdmission(Admission):
     """Asks for each request whose key or account has a limit; the others begin at once."""
 
-    def __init__(self, follower: Follower, counts: Counts, per_minute: int) -> None:
+    def __init__(self, follower: Follower, counts: Counts, books: Books, per_minute: int) -> None:
         """`per_minute`: requests of keys without a limit of their own; 0: unlimited."""
         self._follower = follower
+        self._books = books
+        self._admitted: dict[int, str] = {}
         self._counts = counts
         self._per_minute = per_minute
         self._known: OrderedDict[str, tuple[Key, float]] = OrderedDict()
+        follower.on_followed.append(self._tell_admitted)
 
     async def admit(self, http: HttpExchange, headers: dict[str, str]) -> Admitted:
         """See Admission."""
         key = await self._find_key(http.header(b"authorization") or http.header(b"x-api-key"), http.client_address)
         http.trust()
         follower, account_id = self._follower, key.account_id
-        follower.check_records()
+        self._books.check()
         rate = self._per_minute if key.rate_limit is None else key.rate_limit
         if rate or account_id in follower.accounts.limited:
             number = follower.next_number()
@@ -48,6 +53,7 @@ class FollowedAdmission(Admission):
                 headers |= error.refused.headers
                 raise error.refused.error() from None
             headers |= admitted.headers
+            self._admitted[number] = account_id
             return key, self._until_left(number)
         headers |= UNLIMITED_HEADERS
         follower.check_funds(account_id)
@@ -71,7 +77,12 @@ class FollowedAdmission(Admission):
         try:
             yield
         finally:
+            self._admitted.pop(number, None)
             self._follower.tell(frames.Left(number))
+
+    def _tell_admitted(self) -> None:
+        for number, account_id in self._admitted.items():
+            self._follower.tell(frames.HoldsAdmission(number, account_id))
 
     @contextmanager
     def _counted(self, account_id: str) -> Iterator[None]:
@@ -104,6 +115,42 @@ class FollowedBooks(Books):
     def settle(self, record: RequestRecord) -> None:
         """See Books."""
         self._follower.tell_settled(record)
+
+
+class WrittenBooks(FollowedBooks):
+    """For a gateway that writes what requests came to itself, whoever leads and may die; what is set aside is asked
+    for, since it is decided by figures that exist once."""
+
+    def __init__(self, follower: Follower, journal: Journal) -> None:
+        super().__init__(follower)
+        self._journal = journal
+        self._reserved: dict[str, RequestRecord] = {}
+        follower.on_followed.append(self._tell_reserved)
+        follower.write_records = journal.flush_for_reader
+
+    def check(self) -> None:
+        """See Books."""
+        self._journal.check()
+        super().check()
+
+    async def reserve(self, record: RequestRecord) -> None:
+        """See Books."""
+        self._reserved[record.id] = record
+        try:
+            await super().reserve(record)
+        except ModelyardError:
+            del self._reserved[record.id]
+            raise
+
+    def settle(self, record: RequestRecord) -> None:
+        """See Books."""
+        self._journal.settle(record)
+        if self._reserved.pop(record.id, None) is not None:
+            self._follower.tell_written(record.id)
+
+    def _tell_reserved(self) -> None:
+        for record in self._reserved.values():
+            self._follower.tell(frames.HoldsReservation(record))
 
 
 class FollowedTallies(InferenceTallies):

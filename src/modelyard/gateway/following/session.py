@@ -1,6 +1,7 @@
 """One gateway, as the process that it follows holds it: what it has been given, and what it waits for.
 
-When its connection ends, whatever the reason, all that is given back: slots, admissions, what was set aside.
+When its connection ends, whatever the reason, all that is given back: slots, admissions, and what was set aside, unless
+it comes back for that in time.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,10 +31,12 @@ log = logging.getLogger(__name__)
 
 FRAME_BYTES = 16 * 1024**2
 """The largest frame that a gateway sends: a question, a record."""
-LOST = "lost"
-"""How a request ended whose gateway died."""
 MOST_KNOWN = 1000
 """Replicas of which a gateway was told before those that are gone are forgotten."""
+
+
+HELD_BACK = 0
+"""In place of a question's number: no gateway gives one this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,11 @@ class Session:
         self._reserved: dict[str, RequestRecord] = {}
         self._known: dict[str, ReplicaLink] = {}
         self._syncs: dict[int, asyncio.Future[None]] = {}
+
+    @property
+    def reserved(self) -> Collection[str]:
+        """The ids of its requests for which something is set aside."""
+        return self._reserved.keys()
 
     def tell(self, frame: msgspec.Struct) -> None:
         """Sends a frame soon, together with others of this turn of the loop."""
@@ -99,17 +107,19 @@ class Session:
         return self._leader.greet(self)
 
     def _take(self, frame: frames.FromGateway) -> None:
+        if self._authority.leads():
+            self._take_one(frame)
+        else:
+            self._hold_back(frame)
+
+    def _take_one(self, frame: frames.FromGateway) -> None:
         match frame:
             case frames.AskSlot():
                 self._ask_slot(frame)
             case frames.Released(number, answered):
                 self._release(number, answered=answered)
-            case frames.Over(records, notes):
-                for record in records:
-                    self._reserved.pop(record.id, None)
-                    self._authority.books.settle(record)
-                for note in notes:
-                    self._authority.tallies.note(note.surface, note.model_id, note.status, note.took_s, note.usage)
+            case frames.Over():
+                self._take_over(frame)
             case frames.AskAdmission():
                 self._admit(frame)
             case frames.Left(number):
@@ -142,10 +152,42 @@ class Session:
                 self._authority.quotas.take_report(self, under_way)
             case frames.Synced(number):
                 self._note_synced(number)
-            case frames.Serving():
-                self._leader.note_serving(self)
+            case frames.HoldsSlot():
+                self._take_slot(frame)
+            case frames.HoldsAdmission(number, account_id):
+                self._authority.quotas.count(account_id)
+                self._admitted[number] = account_id
+            case frames.HoldsReservation(record):
+                self._reserved[record.id] = record
+                self._leader.claim(record)
             case _:
                 raise BrokenStream(f"a {type(frame).__name__} frame that makes no sense here")
+
+    def _hold_back(self, frame: frames.FromGateway) -> None:
+        """For a process that may not lead any more, since it was stopped or the database is away: nothing is answered
+        before it is known that nobody else does."""
+        self.connection.hold()
+        task = self._asking[HELD_BACK] = asyncio.create_task(self._go_on(frame), name="may a gateway be answered")
+        task.add_done_callback(lambda done: self._asking.pop(HELD_BACK, None))
+
+    async def _go_on(self, frame: frames.FromGateway) -> None:
+        if not await self._authority.confirm():
+            log.warning("another server leads: its gateways are to follow that one")
+            return self.end()
+        try:
+            self._take_one(frame)
+        except BrokenStream as fault:
+            return self._end(fault)
+        return self.connection.go_on(self._take)
+
+    def _take_over(self, frame: frames.Over) -> None:
+        for record in frame.records:
+            self._reserved.pop(record.id, None)
+            self._authority.books.settle(record)
+        for request_id in frame.written:
+            self._reserved.pop(request_id, None)
+        for note in frame.notes:
+            self._authority.tallies.note(note.surface, note.model_id, note.status, note.took_s, note.usage)
 
     def _note_synced(self, number: int) -> None:
         synced = self._syncs.pop(number, None)
@@ -262,6 +304,14 @@ class Session:
         self.tell(frames.Replica(target.replica_id, door.address, door.secret, door.adapter))
         return True
 
+    def _take_slot(self, frame: frames.HoldsSlot) -> None:
+        """One that another server granted. Where its replica is gone there is nothing to hold."""
+        route = self._authority.plane.find_route(frame.account_id, frame.model_id)
+        target = None if route is None else self._authority.routes.hold(route, frame.replica_id, alone=frame.alone)
+        if route is not None and target is not None:
+            self._known[target.replica_id] = target.link
+            self._slots[frame.id] = (route, target)
+
     def _release(self, number: int, *, answered: bool = False) -> None:
         if (held := self._slots.pop(number, None)) is not None:
             self._authority.routes.release(*held, answered=answered)
@@ -313,14 +363,8 @@ class Session:
             self.tell(Refused.of(frame.id, ModelyardError("The request failed.")))
         else:
             if self._ended:
-                self._settle_lost(frame.record)
+                self._leader.abandon([frame.record])
             self.tell(frames.Agreed(frame.id))
-
-    def _settle_lost(self, record: RequestRecord) -> None:
-        """Frees what was set aside for a request whose gateway is gone: nobody knows what it took."""
-        self._authority.books.settle(
-            msgspec.structs.replace(record, settled_at=self._authority.clock.now(), outcome=LOST)
-        )
 
     # --- its end ---
 
@@ -340,8 +384,7 @@ class Session:
             self._release(number)
         for number in list(self._admitted):
             self._leave(number)
-        for record in self._reserved.values():
-            self._settle_lost(record)
+        self._leader.abandon(self._reserved.values())
         self._authority.quotas.take_report(self, {})
         for number in list(self._syncs):
             self._note_synced(number)

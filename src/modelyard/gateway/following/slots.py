@@ -93,7 +93,11 @@ class FollowedSlots(Slots):
         self._links: dict[str, asyncio.Task[Link]] = {}
         """By address: adapters share their base's."""
         self._processes: dict[str, Process] = {}
+        self._held: dict[int, frames.HoldsSlot] = {}
+        self._answered: list[frames.HoldsSlot] = []
+        """What was held by requests that were answered while there was nobody to tell."""
         self._large_frames = asyncio.Lock()
+        follower.on_followed.append(self._tell_held)
 
     async def acquire(self, route: Route, deadline_s: float) -> Target:
         """See Slots."""
@@ -107,7 +111,11 @@ class FollowedSlots(Slots):
         """See Slots. What is told here is on its way before the client has its answer: should this process be killed
         in between, the answer is counted all the same."""
         assert isinstance(target, FollowedTarget)  # noqa: S101 - there are no others here
-        self._follower.tell(frames.Released(target.number, answered))
+        held = self._held.pop(target.number, None)
+        if self._follower.can_tell:
+            self._follower.tell(frames.Released(target.number, answered))
+        elif answered and held is not None:
+            self._answered.append(held)
         if target.link.closed:
             self._forget(target.replica_id)
         return True
@@ -119,6 +127,14 @@ class FollowedSlots(Slots):
         if door is not None and door.address in self._follower.ended:
             target.process.was_ended = True
         self._follower.tell(frames.Lost(target.number))
+
+    def _tell_held(self) -> None:
+        """Tells a process that has given none of them."""
+        answered, self._answered = self._answered, []
+        for held in (*self._held.values(), *answered):
+            self._follower.tell(held)
+        for held in answered:
+            self._follower.tell(frames.Released(held.id, answered=True))
 
     async def close(self) -> None:
         """Closes the connections to replicas. Idempotent."""
@@ -136,6 +152,7 @@ class FollowedSlots(Slots):
         question = frames.AskSlot(number, route.account_id, route.model_id, route.capacity, deadline_s, alone)
         given = await follower.ask_plainly(number, question, frames.SlotGiven)
         route.cluster_id = given.cluster_id
+        self._held[number] = frames.HoldsSlot(number, route.account_id, route.model_id, given.replica_id, alone)
         door = follower.doors.get(given.replica_id)
         if door is None:  # its connection broke here, and the slot was given before that was known there
             return FollowedTarget(
@@ -146,6 +163,7 @@ class FollowedSlots(Slots):
             try:
                 link = await self._connect(door)
             except asyncio.CancelledError:
+                self._held.pop(number, None)
                 follower.tell(frames.Released(number))
                 raise
         whole = HeldLink(link, door.adapter, follower, number)

@@ -1,0 +1,233 @@
+"""What a gateway does while another process begins to lead: it goes on, tells what it holds, and asks again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from modelyard.accounts.aliases import Aliases
+from modelyard.errors import DatabaseTaken, Unavailable
+from modelyard.gateway.following.follower import Counts, Follower
+from modelyard.gateway.following.leader import Authority, Leader
+from modelyard.gateway.following.leaders import Leaders
+from modelyard.gateway.following.requests import FollowedAdmission, WrittenBooks
+from modelyard.gateway.following.slots import FollowedPlane, FollowedSlots
+from modelyard.records.leases import LeaderAddress, Lease
+from modelyard.records.requests import RequestRecord
+from tests.clock import START
+from tests.control.control_plane import SMALL, ControlPlane
+from tests.engine.harness import eventually
+from tests.gateway.following.test_following import SECRET, Followed, FollowingGateway, key_of, request_of
+
+
+class Led(Followed):
+    """A control plane that gateways follow at one TCP address after another, as if servers replaced each other."""
+
+    lease: Lease | None = None
+    stack: ExitStack
+    leaders: Leaders
+
+    async def lead(self, change: Callable[[Authority], Authority] = lambda same: same) -> None:
+        """The next server leads."""
+        await self.leader.close()
+        listener = self.stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        self.leader = Leader(change(self.authority), SECRET)
+        await self.leader.listen(listener)
+        address = LeaderAddress(f"127.0.0.1:{listener.getsockname()[1]}", "127.0.0.1:1", SECRET)
+        token = 1 if self.lease is None else self.lease.token + 1
+        self.lease = Lease(token, f"srv_{token}", f"server {token}", START, address)
+
+    async def follow(self) -> FollowingGateway:
+        """A gateway that follows whoever leads, and looks when it is told to."""
+        follower = Follower(Aliases(self.control.store.aliases), lambda: None, others_may_lead=True)
+        books = WrittenBooks(follower, self.control.journal)
+        gateway = FollowingGateway(
+            self,
+            follower,
+            FollowedSlots(follower),
+            FollowedPlane(follower),
+            FollowedAdmission(follower, Counts(follower), books, self.per_minute),
+            books,
+        )
+        self.gateways.append(gateway)
+        self.leaders = Leaders(follower, lambda: self.lease, 0)
+        await self.look(gateway)
+        return gateway
+
+    async def look(self, gateway: FollowingGateway) -> None:
+        """The gateway looks who leads, and follows it."""
+        await self.leaders._look()
+        await eventually(lambda: gateway.follower.follows)
+
+
+@pytest.fixture
+async def led(tmp_path: Path, models: Path, database: Path) -> AsyncIterator[Led]:
+    with ExitStack() as stack:
+        async with ControlPlane(tmp_path, models, database) as control:
+            led = Led(control, tmp_path / "follow", per_minute=3)
+            led.stack = stack
+            await led.lead()
+            yield led
+            await led.close()
+
+
+async def test_the_next_leader_is_told_what_a_gateway_holds(led: Led) -> None:
+    gateway = await led.follow()
+    _, under_way = await gateway.admission.admit(request_of(await key_of(led)), {})
+    with under_way:
+        first, second = await led.served(gateway.ask(), gateway.ask())
+        await led.leader.close()
+        await led.until(lambda: led.load() == (0, 0))
+        assert led.quotas.under_way() == 0
+
+        await led.lead()
+        await led.look(gateway)
+
+        await led.until(lambda: led.load() == (2, 0))
+        assert led.quotas.under_way() == 1
+        assert "hello" in str((await first.link.request({"text": "hello"}, {}, stream=False).run()).output)
+        gateway.release(first)
+        gateway.release(second)
+        await led.until(lambda: led.load() == (0, 0))
+    await led.until(lambda: led.quotas.under_way() == 0)
+
+
+async def test_what_was_answered_while_nobody_led_is_counted(led: Led) -> None:
+    gateway = await led.follow()
+    (answered,) = await led.served(gateway.ask())
+    await led.leader.close()
+    await eventually(lambda: not gateway.follower.can_tell)
+    gateway.slots.release(led.route, answered, answered=True)
+    await led.lead()
+    await led.look(gateway)
+    await led.until(lambda: (led.route.finished, led.load()) == (1, (0, 0)))
+
+
+async def test_what_was_asked_is_asked_of_the_next_leader(led: Led) -> None:
+    gateway = await led.follow()
+    await led.control.put()
+    asked = gateway.ask()
+    await eventually(lambda: led.load() == (0, 1))
+    await led.leader.close()
+    await eventually(lambda: led.load() == (0, 0))
+    late = gateway.ask()
+    await led.lead()
+    await led.look(gateway)
+    for target in await led.served(asked, late):
+        gateway.release(target)
+    await led.until(lambda: led.load() == (0, 0))
+
+
+async def test_who_waits_for_a_leader_in_vain_is_told_so(led: Led, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = await led.follow()
+    monkeypatch.setattr("modelyard.gateway.following.follower.NO_LEADER_S", 0.01)
+    await led.leader.close()
+    await eventually(lambda: not gateway.follower.can_tell)
+    with pytest.raises(Unavailable, match="No server leads"):
+        await gateway.acquire()
+
+
+async def test_a_gateway_that_was_stopped_believes_nothing_before_it_has_looked(led: Led) -> None:
+    gateway = await led.follow()
+    await led.control.up()
+    gateway.follower.note_sure(monotonic() - 1)
+    asked = gateway.ask()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(asked), 0.05)
+    assert led.load() == (0, 0)
+    await led.look(gateway)
+    gateway.release((await led.served(asked))[0])
+
+
+async def test_a_leader_that_was_stopped_gives_nothing_before_it_knows_that_it_still_leads(led: Led) -> None:
+    gateway = await led.follow()
+    await led.control.up()
+    may_go_on: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    confirmed = False
+
+    async def confirm() -> bool:
+        nonlocal confirmed
+        confirmed = await asyncio.shield(may_go_on)
+        return confirmed
+
+    await led.lead(lambda authority: replace(authority, leads=lambda: confirmed, confirm=confirm))
+    await led.look(gateway)
+    asked = gateway.ask()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(asked), 0.05)
+    assert led.load() == (0, 0)
+    may_go_on.set_result(True)
+    (target,) = await led.served(asked)
+    gateway.release(target)
+    await led.until(lambda: led.load() == (0, 0))
+
+
+async def test_a_leader_that_leads_no_more_leaves_its_gateways_to_the_next(led: Led) -> None:
+    gateway = await led.follow()
+    await led.control.up()
+
+    async def no() -> bool:
+        return False
+
+    await led.lead(lambda authority: replace(authority, leads=lambda: False, confirm=no))
+    await led.look(gateway)
+    asked = gateway.ask()
+    await eventually(lambda: not gateway.follower.can_tell)
+    assert led.load() == (0, 0)
+    await led.lead()
+    await led.look(gateway)
+    gateway.release((await led.served(asked))[0])
+
+
+async def test_what_is_set_aside_stays_so_for_a_gateway_that_comes_back_in_time(led: Led) -> None:
+    account, requests = led.control.account, led.control.store.requests
+    led.control.store.accounts.add_credit(account, 10**9)
+    await led.funds.open()
+    await led.lead(lambda authority: replace(authority, gone_s=0.2))
+    gateway, lost = await led.follow(), await led.follow()
+    records = [
+        RequestRecord(f"req_{number}", account, SMALL, 10**9, START, None, reserved_nano=10**8, server_id="srv_other")
+        for number in range(2)
+    ]
+    await gateway.books.reserve(records[0])
+    await lost.books.reserve(records[1])
+    gateway.follower.leave()
+    await lost.die()
+    led.leaders = Leaders(gateway.follower, lambda: led.lease, 0)
+    await led.look(gateway)
+    await led.until(lambda: led.leader.claimed() == {"req_0"})
+    await led.control.journal.flush()
+    assert [found.outcome for each in records if (found := requests.find(each.id))] == [None, "lost"]
+    gateway.books.settle(replace_record(records[0]))
+    await led.control.journal.flush()
+    await led.until(lambda: not led.leader.claimed())
+    assert requests.spent_nano(account) == 5
+
+
+def replace_record(record: RequestRecord) -> RequestRecord:
+    """As it is settled."""
+    return RequestRecord(
+        record.id, record.account_id, SMALL, 10**9, START, None, reserved_nano=10**8, server_id="srv_other",
+        settled_at=START, outcome="answered", took_us=1, cost_nano=5, charged_nano=5,
+    )  # fmt: skip
+
+
+async def test_who_has_led_is_followed_while_the_database_cannot_say_who_leads(led: Led) -> None:
+    gateway = await led.follow()
+    await led.control.up()
+
+    def away() -> Lease:
+        raise DatabaseTaken("away")
+
+    led.leaders._find = away
+    gateway.follower.note_sure(monotonic() - 1)
+    await led.look(gateway)
+    gateway.release((await led.served(gateway.ask()))[0])
