@@ -44,7 +44,7 @@ async def compare() -> bool:
     from tests.serving import Server
 
     models = ensure_model(MODEL, "bert_classifier")
-    engine = LocalEngine(4 * GIB, cores=1)
+    engine = LocalEngine(4 * GIB)
     with tempfile.TemporaryDirectory() as folder, Server(Path(folder), models, "--rate-limit", "0") as server:
         server.run(MODEL, text=TEXT)
         await engine.start()

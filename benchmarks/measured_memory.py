@@ -58,7 +58,8 @@ async def measure(harness: object, name: str) -> tuple[int, int]:
     engine = harness.engine
     shared = [pid for pid in (engine.standby_pid, engine.nursery_pid) if pid is not None]  # type: ignore[attr-defined]
     before = total_bytes(shared)
-    harness.engine.launch(replace(spec, runtime="diffusers" if what.library == "diffusers" else "transformers"))
+    spec = replace(spec, runtime="diffusers" if what.library == "diffusers" else "transformers")
+    harness.launch(spec)
     sightings = harness.engine.sightings()
     await harness.until(lambda: sightings[spec.replica_id].pid)
     pids = [*shared, *(pid for pid in [sightings[spec.replica_id].pid] if pid is not None)]

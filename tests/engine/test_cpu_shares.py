@@ -9,7 +9,15 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from modelyard.engine.cpu_shares import NICE_STEP, plan_nice, plan_threads, set_nice
+from modelyard.engine.cpu_shares import (
+    NICE_STEP,
+    REST_LOOKS,
+    STEADY_LOOKS,
+    CoreShares,
+    plan_nice,
+    plan_threads,
+    set_nice,
+)
 from modelyard.records.replicas import ReplicaSpec
 
 THREE_THREADS = """
@@ -56,3 +64,53 @@ def test_a_replica_has_its_share_of_the_cores_and_no_more_threads_than_it_may(
 ) -> None:
     spec = ReplicaSpec("in_1", "a/m", "", "text-classification", most_threads=most, all_cores=all_cores)
     assert plan_threads(cores, replicas, spec) == threads
+
+
+def shares_after(shares: CoreShares, specs: dict[str, ReplicaSpec], *looks: set[str]) -> list[int]:
+    """The threads of each replica once it was seen which were used, look by look."""
+    threads = shares.plan(specs)
+    for used in looks:
+        shares.look(used)
+        threads = shares.plan(specs)
+    return [threads[replica_id] for replica_id in specs]
+
+
+def replicas(*ids: str, **settings: int) -> dict[str, ReplicaSpec]:
+    return {each: ReplicaSpec(each, "a/m", "", "text-classification", **settings) for each in ids}  # type: ignore[arg-type]
+
+
+def test_a_replica_that_is_used_alone_has_all_cores_after_a_while_and_its_share_again_once_it_rests() -> None:
+    shares, specs = CoreShares(8), replicas("a", "b", "c", "d")
+    assert shares_after(shares, specs) == [2, 2, 2, 2]
+    assert not shares.is_moving
+    assert shares_after(shares, specs, *[{"a"}] * (STEADY_LOOKS - 1)) == [2, 2, 2, 2]
+    assert shares_after(shares, specs, {"a"}) == [8, 2, 2, 2]
+    assert shares_after(shares, specs, *[set()] * (REST_LOOKS - 1)) == [8, 2, 2, 2]
+    assert shares.is_moving
+    assert shares_after(shares, specs, set()) == [2, 2, 2, 2]
+    assert not shares.is_moving
+
+
+def test_cores_are_shared_among_those_in_use_at_once_when_another_is_used() -> None:
+    shares, specs = CoreShares(8), replicas("a", "b", "c", "d")
+    shares_after(shares, specs, *[{"a"}] * STEADY_LOOKS)
+    assert shares_after(shares, specs, {"a", "b"}) == [4, 2, 2, 2]
+    assert shares_after(shares, specs, *[{"a", "b"}] * STEADY_LOOKS) == [4, 4, 2, 2]
+    assert shares_after(shares, specs, *[{"a", "b", "c", "d"}] * STEADY_LOOKS) == [2, 2, 2, 2]
+
+
+def test_a_request_now_and_then_changes_no_threads() -> None:
+    shares, specs = CoreShares(8), replicas("a", "b")
+    for _ in range(5):
+        assert shares_after(shares, specs, {"a"}, *[set()] * (REST_LOOKS // 2)) == [4, 4]
+
+
+def test_a_used_replica_has_no_more_threads_than_it_may() -> None:
+    assert shares_after(CoreShares(8), replicas("a", "b", most_threads=3), *[{"a"}] * STEADY_LOOKS) == [3, 3]
+
+
+def test_replicas_that_are_gone_are_forgotten() -> None:
+    shares = CoreShares(8)
+    shares_after(shares, replicas("a", "b"), *[{"a"}] * STEADY_LOOKS)
+    assert shares_after(shares, replicas("b")) == [8]
+    assert not shares.is_moving

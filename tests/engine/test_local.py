@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from modelyard.engine.base import Device, Node, Phase, Place
+from modelyard.engine.cpu_shares import LOOK_EVERY_S
 from modelyard.engine.link import Link
 from modelyard.engine.local import FORKS_AT_ONCE, LocalEngine
 from modelyard.engine.machine import usable_cores
@@ -322,6 +323,15 @@ async def test_cores_are_shared_anew_when_replicas_come_and_go() -> None:
         assert (await facts(first))["threads"][-1] == 8
 
 
+async def test_a_replica_that_is_used_alone_has_the_cores_of_those_that_are_not() -> None:
+    async with local(cores=8) as harness:
+        used, unused = await harness.boot(), await harness.boot()
+
+        while (await facts(used))["threads"] != [8, 4, 8]:  # asking is using it
+            await asyncio.sleep(LOOK_EVERY_S)
+        assert (await facts(unused))["threads"] == [4]
+
+
 async def test_the_replicas_of_an_owner_are_nicer_the_more_they_are() -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
     async with local() as harness:
@@ -367,6 +377,7 @@ def test_workers_get_what_their_libraries_need_of_the_environment_and_nothing_el
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "1000",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "ORT_DISABLE_TELEMETRY": "1",
         "JOBLIB_MULTIPROCESSING": "0",

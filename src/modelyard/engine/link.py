@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, Self
 
 from modelyard.engine.doors import Door, open_connection
+from modelyard.engine.status_rate import StatusRate
 from modelyard.errors import InvalidRequest, ReplicaLost
 from modelyard.protocol import (
     NO_WORK,
@@ -52,10 +52,6 @@ PIECE_DEADLINE_S = 60.0
 """How long a worker may take to keep a piece of an adapter's file."""
 MOST_STRAYS = WINDOW // PIECE_WEIGHT + 1
 """Frames of a request that can be under way when it is given up: a window of the lightest pieces, and its end."""
-MOST_STATUSES = 100
-STATUSES_PER_S = 10
-"""How many at once, and how many after that: a worker tells of its memory every two seconds, of each phase, and of what
-it has done every second."""
 
 OnStatus = Callable[[Status], None]
 OnPiece = Callable[[str], Awaitable[None]]
@@ -216,11 +212,12 @@ class ReplicaLink(ABC):
 class Link(ReplicaLink):
     """A greeted connection. Requests, cancels and pings may be sent at any time from the loop's thread."""
 
-    def __init__(self, on_status: OnStatus, turn: asyncio.Lock) -> None:
+    def __init__(self, on_status: OnStatus, turn: asyncio.Lock, on_use: Callable[[], None]) -> None:
         """For `connect`, which greets as well."""
         self._loop = asyncio.get_running_loop()
         self._connection = FrameConnection(self._take_greeting, self._end, max_bytes=MAX_GREETING_BYTES, turn=turn)
         self._on_status = on_status
+        self._on_use = on_use
         self._ids = itertools.count(1)
         self._exchanges: dict[int, Exchange] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
@@ -241,13 +238,15 @@ class Link(ReplicaLink):
         on_status: OnStatus,
         deadline_s: float = CONNECT_DEADLINE_S,
         turn: asyncio.Lock | None = None,
+        on_use: Callable[[], None] = lambda: None,
     ) -> Link:
         """Connects to `unix:/path` or `tcp://host:port` and greets. `on_status` is told every status. `turn`: shared by
-        links of which only one is to read a large frame at a time.
+        links of which only one is to read a large frame at a time. `on_use`: called when a request begins while there
+        is none on this link, and when the worker tells of work, which may have come by another.
 
         Raises: ReplicaLost when nobody answers there within `deadline_s`, or the secret is refused.
         """
-        link = cls(on_status, turn or asyncio.Lock())
+        link = cls(on_status, turn or asyncio.Lock(), on_use)
         greeted = False
         try:
             async with asyncio.timeout(deadline_s):
@@ -273,6 +272,11 @@ class Link(ReplicaLink):
         """Whether the connection is gone."""
         return self._closed
 
+    @property
+    def is_used(self) -> bool:
+        """Whether a request is under way on it."""
+        return bool(self._exchanges)
+
     def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool, adapter: str = "") -> Exchange:
         """See ReplicaLink. `adapter`: the one beside the worker's model that is to answer; empty: the model itself."""
         if self._closed:
@@ -282,6 +286,8 @@ class Link(ReplicaLink):
             self._send(Request(exchange.id, fields, params, stream, adapter))
         except Unsendable as error:
             raise InvalidRequest(f"The request {error}.", field="body") from error
+        if not self._exchanges:
+            self._on_use()
         self._exchanges[exchange.id] = exchange
         return exchange
 
@@ -410,6 +416,7 @@ class Link(ReplicaLink):
             case WorkUpdate(work):
                 self._statuses.take()
                 self.work = work
+                self._on_use()
             case Pong(request_id):
                 answered = self._pings.get(request_id)
                 if answered is not None and not answered.done():
@@ -424,19 +431,3 @@ class Link(ReplicaLink):
         self._strays_left -= 1
         if self._strays_left < 0:
             raise BrokenStream("frames that nobody waits for, one after the other")
-
-
-class StatusRate:
-    """How often a worker says how it is doing: seldom, whatever happens to it."""
-
-    def __init__(self) -> None:
-        self._left = float(MOST_STATUSES)
-        self._at = time.monotonic()
-
-    def take(self) -> None:
-        """Counts one. Raises BrokenStream when they come faster than they ever need to."""
-        now = time.monotonic()
-        self._left = min(MOST_STATUSES, self._left + (now - self._at) * STATUSES_PER_S) - 1
-        self._at = now
-        if self._left < 0:
-            raise BrokenStream(f"more than {STATUSES_PER_S} status updates in a second")

@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import socket
-from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,6 @@ import msgspec
 
 from modelyard.engine.adapter_replicas import AdapterReplicas
 from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
-from modelyard.engine.cpu_shares import plan_nice, plan_threads, set_nice
 from modelyard.engine.deaths import count_oom_kills, describe_end, find_lack
 from modelyard.engine.excess import find_excess
 from modelyard.engine.export import PROGRAM, make_variant
@@ -30,12 +28,13 @@ from modelyard.engine.local_replica import LocalReplica
 from modelyard.engine.logs import read_logs
 from modelyard.engine.machine import usable_cores
 from modelyard.engine.nursery_process import NurseryProcess
+from modelyard.engine.processors import Processors
 from modelyard.engine.rundir import RunDir, remove_tree
 from modelyard.engine.sightings import Sightings
 from modelyard.engine.standby_process import STANDBY
 from modelyard.engine.strays import end_strays
 from modelyard.errors import DownloadFailed, ReplicaLost, UnknownNode
-from modelyard.protocol import Configure, Failed, Loading, Ready, Status
+from modelyard.protocol import Failed, Loading, Ready, Status
 from modelyard.records.deaths import Death
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
@@ -111,6 +110,7 @@ class LocalEngine(Engine):
         self._ping_deadline_s = ping_deadline_s
         self._nursery = NurseryProcess(self._take_report, self._nursery_died, standby)
         self._replicas: dict[str, LocalReplica] = {}
+        self._processors = Processors(self._cores, self._replicas)
         self._by_pid: dict[int, LocalReplica] = {}
         self._sightings = Sightings()
         self._adapters = AdapterReplicas(self._sightings, self._update)
@@ -132,6 +132,7 @@ class LocalEngine(Engine):
 
     async def close(self) -> None:
         self._closing = True
+        self._processors.close()
         await self._adapters.close()
         await asyncio.gather(*(self.stop(replica_id, CLOSE_GRACE_S) for replica_id in list(self._replicas)))
         await self._nursery.close()
@@ -190,7 +191,7 @@ class LocalEngine(Engine):
             return self._mark_gone(replica, f"there is no node {place.node}", host_died=True)
         self._to_fork[spec.replica_id] = Spawn(spec, str(path), self._host)
         self._fork_next()
-        return self._share_cores()
+        return self._processors.share()
 
     def _fork_next(self, answered: str = "") -> None:
         """Asks the nursery for the next forks, now that it has answered for one."""
@@ -206,7 +207,7 @@ class LocalEngine(Engine):
             spec,
             owner="",
             cluster_id="",
-            threads=plan_threads(self._cores, self._live() + 1, spec),
+            threads=self._processors.threads_of_next(spec),
             device=place.device or spec.device,
             log_path=spec.log_path and str(self._log_dir / spec.log_path),
             sandbox=self._sandbox,
@@ -272,7 +273,7 @@ class LocalEngine(Engine):
             return kill_group(pid, signal.SIGKILL)
         replica.pid, replica.address = pid, address
         self._by_pid[pid] = replica
-        self._share_cores()
+        self._processors.share()
         seen = replace(self._sightings[replica_id], pid=pid, pid_started=start_ticks(pid), address=address)
         self._update(seen)
         return self._start_task(self._follow(replica), f"replica {replica_id}")
@@ -327,6 +328,7 @@ class LocalEngine(Engine):
                 lambda status: self._take_status(replica, status),
                 self._ping_deadline_s,
                 self._large_frames,
+                lambda: self._processors.note_use(replica.spec.replica_id),
             )
         except ReplicaLost as error:
             return error.message
@@ -383,7 +385,7 @@ class LocalEngine(Engine):
                         joins=status.joins,
                     )
                 )
-                self._share_cores()
+                self._processors.share()
             case Failed(reason, permanent):
                 replica.note_reason(reason)
                 self._update(replace(sighting, refused=permanent))
@@ -396,7 +398,7 @@ class LocalEngine(Engine):
             self._start_task(removal, "removal of a scratch folder")
         sighting = self._sightings[replica.spec.replica_id]
         self._update(replace(sighting, phase=Phase.GONE, link=None, reason=reason, host_died=host_died))
-        self._share_cores()
+        self._processors.share()
 
     def _update(self, sighting: Sighting) -> None:
         self._sightings[sighting.replica_id] = sighting
@@ -410,23 +412,6 @@ class LocalEngine(Engine):
         lack = find_lack(code, spec.log_path, count_oom_kills() - replica.oom_kills)
         held_bytes = self._sightings[spec.replica_id].memory_bytes
         return Death(describe_end(code, spec.log_path, lack), lack, held_bytes, spec.memory_limit_bytes)
-
-    # --- threads and processors ---
-
-    def _live(self) -> int:
-        return sum(not replica.gone.is_set() for replica in self._replicas.values())
-
-    def _share_cores(self) -> None:
-        live = [replica for replica in self._replicas.values() if not replica.gone.is_set()]
-        workers = Counter(replica.owner for replica in live)
-        for replica in live:
-            nice = plan_nice(workers[replica.owner])
-            if replica.pid is not None and replica.nice != nice and set_nice(replica.pid, nice):
-                replica.nice = nice
-            threads = plan_threads(self._cores, len(live), replica.spec)
-            if replica.link is not None and replica.threads != threads:
-                replica.threads = threads
-                replica.link.configure(Configure(threads))
 
     def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

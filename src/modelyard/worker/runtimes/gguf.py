@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import xllamacpp
+
 from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused, ModelyardError
 from modelyard.protocol import FinishReason, Thought
 from modelyard.records.gguf import CorruptGguf, GgufHeader, Texts
@@ -28,13 +30,6 @@ from modelyard.worker.runtimes.gguf_settings import GgufPlan, plan_writing
 from modelyard.worker.runtimes.grammar_text import FormCheck, Marks, write_grammar
 from modelyard.worker.runtimes.no_model import NoModel
 from modelyard.worker.runtimes.threads import get_threads
-
-# Between two operations llama.cpp's threads wait for one another. Beside other work on the same cores the default, to
-# spin for a millisecond and more, makes two threads ten times slower than one; so they spin as briefly as those of ONNX
-# Runtime do here. Source: the manual of libgomp, which reads it when it is loaded.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-import xllamacpp
 
 log = logging.getLogger(__name__)
 
