@@ -99,6 +99,11 @@ class Settings:
         "127.0.0.1", "where several servers share one PostgreSQL: this machine's address, at which the others reach it"
     )
     memory_gb: float = setting(0.0, "memory all replicas together may use, in GB; 0: 90 % of what is free at the start")
+    device_memory: tuple[str, ...] = setting(
+        (),
+        "an accelerator that replicas may use, and its memory for them in GB, such as cuda:0=20; may be given several "
+        "times; none: no accelerator is used; empty: all that NVIDIA's driver tells, 90 % of what is free at the start",
+    )
     allow_unsafe: tuple[str, ...] = setting(
         (), "org/name of a model whose pickle weights or own code may be loaded; may be given several times"
     )

@@ -340,7 +340,7 @@ class ControlPlane:
     def places(self, managed: ManagedCluster) -> list[str]:
         """Where its replicas are, in order."""
         places = [replica.place for replica in managed.replicas.values() if replica.place is not None]
-        return sorted(f"{each.node} {each.device}" if each.device else each.node for each in places)
+        return sorted(" ".join((each.node, *each.devices)) for each in places)
 
     def reserved_bytes(self) -> int:
         """What all replicas hold."""

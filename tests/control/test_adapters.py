@@ -10,10 +10,12 @@ import pytest
 from modelyard.control.bases import find_free
 from modelyard.control.replicas import ManagedCluster
 from modelyard.control.states import ClusterStatus as Word
-from modelyard.engine.base import Phase
-from modelyard.errors import BootFailed, PaymentRequired
+from modelyard.engine.base import Device, Node, Phase
+from modelyard.errors import BootFailed, NoCapacity, PaymentRequired
 from modelyard.records.accounts import Quota
 from modelyard.records.instances import Tariff
+from modelyard.records.models import Measurement
+from modelyard.units import GIB
 from tests.catalog.models import write
 from tests.catalog.test_adapters import adapter
 from tests.control.control_plane import BIG, MIB, SMALL, SMALL_BYTES, TUNED, TUNED_BYTES, ControlPlane, MakeControl
@@ -228,6 +230,18 @@ async def test_what_a_worker_refuses_beside_its_base_gets_a_replica_of_its_own(
         assert processes(control) == ["tiny/misfit"]
         (words,) = [each for each in await control.events("tiny/misfit") if "replicas of its own" in each]
         assert "made for another model" in words
+
+
+async def test_a_base_on_several_devices_takes_no_adapter_beside_it(make_control: MakeControl) -> None:
+    node = Node("gpu", 4 * SMALL_BYTES, (Device("cuda:0", 12 * GIB), Device("cuda:1", 12 * GIB)))
+    measured = {SMALL: Measurement(SMALL_BYTES, device_bytes=20 * GIB)}
+    async with make_control(nodes=[node], measured=measured) as control:
+        await control.up(SMALL, min=1)
+        waiting = await control.ask(FIRST)
+        with pytest.raises(NoCapacity, match=r"tiny/tuned-1 needs 20\.0 GB on an accelerator"):
+            await waiting.served()
+        why = "it cannot run in those of its base: its base lies on several devices"
+        assert f"{FIRST} gets replicas of its own, {why}" in await control.events(FIRST)
 
 
 @pytest.mark.parametrize("setting", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"bias": "all"}, {"new": 1}])

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from modelyard.catalog.memory import plan_device_bytes
 from modelyard.control.placement import Placed, Wait
 from modelyard.control.states import HOLDS_MEMORY
 from modelyard.control.states import ClusterStatus as Word
@@ -16,6 +17,7 @@ from modelyard.errors import NoCapacity, UnknownNode
 from modelyard.records.accounts import Quota
 from modelyard.records.models import Measurement
 from modelyard.units import GIB, gigabytes
+from modelyard.worker.memory import DEVICE_CONTEXT_BYTES
 from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, ControlPlane, MakeControl
 from tests.control.test_room import shuffle
 
@@ -152,7 +154,7 @@ async def test_memory_for_other_work_is_held_on_one_node(make_control: MakeContr
 async def test_a_model_for_a_device_gets_one_with_room_and_others_leave_devices_alone(
     make_control: MakeControl,
 ) -> None:
-    measured = {SMALL: on_device(6 * GIB), TWIN: on_device(20 * GIB)}
+    measured = {SMALL: on_device(6 * GIB), TWIN: on_device(20 * GIB), THIRD: Measurement(ONE)}
     async with make_control(nodes=[gpu("gpu", 8 * GIB, 24 * GIB), Node("plain", ONE)], measured=measured) as control:
         small, twin, third = [await control.up(model_id) for model_id in (SMALL, TWIN, THIRD)]
         assert control.places(small) == ["gpu cuda:0"], "a large model still finds room on the larger one"
@@ -160,8 +162,8 @@ async def test_a_model_for_a_device_gets_one_with_room_and_others_leave_devices_
         assert control.places(third) == ["plain"]
         replica = control.only(small)
         assert (replica.reserved_bytes, replica.reserved_device_bytes) == (ONE, 6 * GIB)
-        assert f"{replica.id} starts on gpu, 92 MB and 6.0 GB on its device reserved" in await control.events()
-        assert control.engine.sightings()[replica.id].place == Place("gpu", "cuda:0")
+        assert f"{replica.id} starts on gpu, 92 MB and 6.0 GB on cuda:0 reserved" in await control.events()
+        assert control.engine.sightings()[replica.id].place == Place("gpu", ("cuda:0",))
 
 
 async def test_a_full_device_is_waited_for_or_emptied_and_other_devices_are_left_alone(
@@ -205,6 +207,116 @@ async def test_a_quota_of_memory_counts_devices_too(make_control: MakeControl) -
         needs = gigabytes(6 * GIB + ONE)
         with pytest.raises(NoCapacity, match=rf"needs {needs}, but your account may hold 6\.0 GB"):
             await waiting.served()
+
+
+async def test_what_nobody_has_measured_is_planned_for_a_device_and_for_none_where_it_would_not_fit(
+    make_control: MakeControl,
+) -> None:
+    for size, places in ((GIB, ["gpu cuda:0"]), (GIB // 2, ["gpu"])):
+        async with make_control(nodes=[gpu("gpu", size)]) as control:
+            managed = await control.up()
+            assert control.places(managed) == places
+            card = await control.catalog.get(SMALL)
+            planned = plan_device_bytes(card.inspection) if size == GIB else 0
+            assert control.only(managed).reserved_device_bytes == planned
+            assert control.engine.spec(control.only(managed).id).need_device_bytes == planned
+
+
+async def test_a_model_larger_than_one_device_is_laid_on_as_few_as_hold_it(make_control: MakeControl) -> None:
+    measured = {SMALL: on_device(20 * GIB), TWIN: on_device(6 * GIB)}
+    async with make_control(nodes=[gpu("gpu", 12 * GIB, 16 * GIB, 12 * GIB)], measured=measured) as control:
+        assert control.places(await control.up(TWIN, min=1)) == ["gpu cuda:0"]
+        managed = await control.up(SMALL, min=1)
+        assert control.places(managed) == ["gpu cuda:1 cuda:2"]
+        devices = control.plane.figures().nodes["gpu"].devices
+        share_bytes = Need(0, 20 * GIB).share_bytes(2)
+        assert [each.reserved for each in devices.values()] == [6 * GIB, share_bytes, share_bytes]
+        assert share_bytes == 10 * GIB + DEVICE_CONTEXT_BYTES // 2
+        words = f"{control.only(managed).id} starts, 92 MB and 10.2 GB on each of cuda:1, cuda:2 reserved"
+        assert words in await control.events()
+
+
+async def test_a_model_larger_than_all_devices_together_is_refused_with_the_arithmetic(
+    make_control: MakeControl,
+) -> None:
+    planes = [gpu("a", 8 * GIB), gpu("b", 8 * GIB, 8 * GIB)]
+    async with make_control(nodes=planes, measured={SMALL: on_device(40 * GIB)}) as control:
+        waiting = await control.ask(SMALL)
+        words = r"needs 20\.2 GB on each of 2 accelerators, but replicas on cuda:0 of b may use 8\.0 GB in all"
+        with pytest.raises(NoCapacity, match=words):
+            await waiting.served()
+
+
+async def test_what_replicas_were_seen_to_hold_of_a_device_is_reserved_for_those_that_follow(
+    make_control: MakeControl,
+) -> None:
+    async with make_control(nodes=[gpu("gpu", 16 * GIB)], measured={SMALL: on_device(2 * GIB)}) as control:
+        control.engine.replica_device_bytes = 3 * GIB
+        managed = await control.up(desired=2, max=2)
+        assert [each.reserved_device_bytes for each in managed.replicas.values()] == [3 * GIB] * 2
+        assert [spec.need_device_bytes for spec in control.engine.launched] == [2 * GIB, 3 * GIB]
+
+
+async def test_one_model_at_a_time_is_loaded_on_a_device_and_another_device_is_taken_first(
+    make_control: MakeControl,
+) -> None:
+    measured = {name: on_device(2 * GIB) for name in (SMALL, TWIN, THIRD)}
+    async with make_control(nodes=[gpu("gpu", 8 * GIB, 8 * GIB)], measured=measured) as control:
+        control.engine.hold_loads = True
+        clusters = [await control.put(name) for name in (SMALL, TWIN, THIRD)]
+        await control.until(lambda: control.states(clusters[1]) == ["loading"])
+        assert [control.places(each) for each in clusters] == [["gpu cuda:0"], ["gpu cuda:1"], []]
+        assert "waiting for cuda:0, where tiny/small is loaded first" in await control.events(THIRD)
+        control.engine.hold_loads = False
+        control.engine.release(control.only(clusters[1]).id)
+        await control.until(lambda: control.ready(clusters[2]))
+        assert control.places(clusters[2]) == ["gpu cuda:1"]
+        assert control.states(clusters[0]) == ["loading"]
+
+
+async def test_nobody_is_evicted_for_what_fits_where_another_model_is_being_loaded(make_control: MakeControl) -> None:
+    measured = {SMALL: on_device(6 * GIB), TWIN: on_device(2 * GIB), THIRD: on_device(3 * GIB)}
+    async with make_control(nodes=[gpu("gpu", 8 * GIB, 6 * GIB)], measured=measured) as control:
+        idle = await control.up(SMALL, timeout=10_000)
+        assert control.places(idle) == ["gpu cuda:1"]
+        control.engine.hold_loads = True
+        loading = await control.put(TWIN)
+        await control.until(lambda: control.states(loading) == ["loading"])
+        waiting = await control.put(THIRD)
+        control.step(after_s=50)
+        assert (control.states(waiting), control.states(idle)) == (["queued"], ["ready"])
+        control.engine.hold_loads = False
+        control.engine.release()
+        await control.until(lambda: control.ready(waiting))
+        assert (control.places(waiting), control.states(idle)) == (["gpu cuda:0"], ["ready"])
+
+
+async def test_what_is_on_a_device_that_is_taken_out_moves_to_another_one(make_control: MakeControl) -> None:
+    measured = {SMALL: on_device(6 * GIB), TWIN: on_device(6 * GIB)}
+    async with make_control(nodes=[gpu("gpu", 8 * GIB, 8 * GIB)], measured=measured) as control:
+        managed = await control.up(min=1)
+        (old,) = managed.replicas.values()
+        assert old.place == Place("gpu", ("cuda:0",))
+        control.engine.hold_loads = True
+        await control.plane.take_launches("gpu", accepting=False, device="cuda:0")
+        await control.until(lambda: len(managed.replicas) == 2)
+        control.step(after_s=60)
+        assert old.state is State.READY, "the other one is not ready yet"
+        control.engine.hold_loads = False
+        control.engine.release()
+        await control.until(lambda: list(managed.replicas) != [old.id] and len(managed.replicas) == 1)
+        assert control.places(managed) == ["gpu cuda:1"]
+        assert any("its device cuda:0 is emptied" in line for line in await control.events())
+        devices = control.plane.figures().nodes["gpu"].devices
+        assert [(each.accepting, each.replicas) for each in devices.values()] == [(False, 0), (True, 1)]
+
+        twin = await control.put(TWIN)
+        control.step(after_s=50)
+        assert control.states(twin) == ["queued"], "there is room on the device that was taken out only"
+        await control.plane.take_launches("gpu", accepting=True, device="cuda:0")
+        await control.until(lambda: control.ready(twin))
+        with pytest.raises(UnknownNode, match="gpu has no device cuda:2; it has: cuda:0, cuda:1"):
+            await control.plane.take_launches("gpu", accepting=False, device="cuda:2")
 
 
 # --- nodes that come and go ---
@@ -265,15 +377,16 @@ def taken(control: ControlPlane) -> tuple[Counter[str], Counter[Place]]:
             if replica.state in HOLDS_MEMORY:
                 assert replica.place is not None
                 by_node[replica.place.node] += replica.reserved_bytes
-                if replica.place.device:
-                    by_device[replica.place] += replica.reserved_device_bytes
+                for name in replica.place.devices:
+                    share_bytes = Need(0, replica.reserved_device_bytes).share_bytes(len(replica.place.devices))
+                    by_device[Place(replica.place.node, (name,))] += share_bytes
     return by_node, by_device
 
 
 async def test_whatever_happens_no_node_and_no_device_is_overcommitted(make_control: MakeControl) -> None:
     dice = random.Random(5)
     cluster = [Node("a", TWO), gpu("b", 8 * GIB), gpu("c", 8 * GIB, 12 * GIB)]
-    measured = {SMALL: on_device(5 * GIB), TWIN: on_device(3 * GIB)}
+    measured = {SMALL: on_device(5 * GIB), TWIN: on_device(3 * GIB), THIRD: Measurement(ONE)}
     async with make_control(nodes=cluster, measured=measured) as control:
         for turn in range(250):
             if turn % 25 == 24:
@@ -284,7 +397,7 @@ async def test_whatever_happens_no_node_and_no_device_is_overcommitted(make_cont
             for node in cluster:
                 assert by_node[node.name] <= node.memory_bytes
                 for device in node.devices:
-                    assert by_device[Place(node.name, device.name)] <= device.memory_bytes
+                    assert by_device[Place(node.name, (device.name,))] <= device.memory_bytes
         assert len({life.node for life in await control.ledger()}) == 3
         assert len(control.engine.launched) > 30
 

@@ -292,13 +292,13 @@ def test_without_candidates_there_is_no_place() -> None:
 
 
 def test_only_what_is_on_a_device_counts_there_and_only_bytes_of_it() -> None:
-    here, there = Place("gpu", "cuda:0"), Place("gpu", "cuda:1")
+    here, there = Place("gpu", ("cuda:0",)), Place("gpu", ("cuda:1",))
     bound = Bound(100, limit=DEVICE_MEMORY, place=here)
     holders = [
         MemoryHolder("mine", "org/mine", 1, 300, device_bytes=60, place=here),
         MemoryHolder("host", "org/host", 90, 900, place=here),
         MemoryHolder("beside", "org/beside", 1, 900, device_bytes=90, place=there),
-        MemoryHolder("elsewhere", "org/elsewhere", 1, 900, device_bytes=90, place=Place("other", "cuda:0")),
+        MemoryHolder("elsewhere", "org/elsewhere", 1, 900, device_bytes=90, place=Place("other", ("cuda:0",))),
     ]
     assert place(Need(500, 40), bound, holders, may_evict=True) == Fits()
     verdict = place(Need(500, 41), bound, holders, may_evict=True)

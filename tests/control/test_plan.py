@@ -105,7 +105,7 @@ def test_an_overdue_boot_is_not_given_up_twice() -> None:
 
 
 def emptied(name: str, state: S, in_flight: int = 0) -> ReplicaView:
-    return ReplicaView(name, state, in_flight, node_empties=True)
+    return ReplicaView(name, state, in_flight, empties="its node is emptied")
 
 
 def test_what_is_on_a_node_that_is_emptied_goes_once_others_are_ready_in_its_place() -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from modelyard.control.placement import MemoryHolder
 from modelyard.control.replicas import BootSettings
-from modelyard.control.tallies import ModelLoad, NodeMemory, ReplicaTally, add_loads, memory_of
-from modelyard.engine.base import Node, Place
+from modelyard.control.tallies import MemoryUse, ModelLoad, NodeMemory, ReplicaTally, add_loads, memory_of
+from modelyard.engine.base import Device, Node, Place
 from modelyard.engine.link import Link, ReplicaLink
 from modelyard.protocol import CacheUse, Work
+from modelyard.records.models import Measurement
 from modelyard.tallies import BATCH_SIZES
-from tests.control.control_plane import SMALL, ControlPlane, MakeControl
+from modelyard.units import GIB
+from modelyard.worker.memory import DEVICE_CONTEXT_BYTES
+from tests.control.control_plane import SMALL, SMALL_BYTES, ControlPlane, MakeControl
 
 DEADLINE_S = 200.0
+SHARE = (3 * GIB - DEVICE_CONTEXT_BYTES) // 2 + DEVICE_CONTEXT_BYTES
+"""Of 3 GB on each of two devices."""
 NONE = [0] * (len(BATCH_SIZES) + 1)
 
 
@@ -19,6 +24,22 @@ def test_all_that_is_reserved_on_a_node_is_counted() -> None:
     jobs = [MemoryHolder(name, name, 10, None, place=Place("here")) for name in ("one", "two")]
     found = memory_of([Node("here", 100), Node("there", 50)], [], jobs, {})
     assert found == {"here": NodeMemory(100, 20, 0), "there": NodeMemory(50, 0, 0)}
+
+
+async def test_what_lies_on_devices_is_told_of_each(make_control: MakeControl) -> None:
+    on_two = MemoryHolder("job", "job", 5, None, device_bytes=3 * GIB, place=Place("gpu", ("cuda:0", "cuda:1")))
+    devices = (Device("cuda:0", 10 * GIB), Device("cuda:1", 20 * GIB, accepting=False))
+    node = Node("gpu", 8 * GIB, devices)
+    measured = {SMALL: Measurement(SMALL_BYTES, device_bytes=6 * GIB)}
+    async with make_control(nodes=[node], measured=measured) as control:
+        control.engine.replica_device_bytes = 4 * GIB
+        managed = await control.up()
+        found = memory_of([node], [managed], [on_two], control.engine.sightings())["gpu"]
+    assert (found.budget, found.reserved, found.replicas) == (8 * GIB, SMALL_BYTES + 5, 1)
+    assert found.devices == {
+        "cuda:0": MemoryUse(10 * GIB, 6 * GIB + SHARE, 4 * GIB, True, 1),
+        "cuda:1": MemoryUse(20 * GIB, SHARE, 0, False, 0),
+    }
 
 
 async def answer(link: ReplicaLink) -> None:

@@ -17,6 +17,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from pathlib import Path
 
+from modelyard.engine.base import Device
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.remote.finder import AgentAddress, Finder, OnAgents
 from modelyard.engine.remote.program import run_agent, take_secret
@@ -36,7 +37,14 @@ def main() -> None:
     async def run() -> None:
         # Not confined: some workers start processes of their own.
         engine = LocalEngine(
-            GIB, node=name, log_dir=Path(log_dir), standby=ECHO_STANDBY, exporter=EXPORTER, sandbox="off", host=host
+            GIB,
+            node=name,
+            devices=(Device("cuda:0", GIB), Device("cuda:1", GIB)),
+            log_dir=Path(log_dir),
+            standby=ECHO_STANDBY,
+            exporter=EXPORTER,
+            sandbox="off",
+            host=host,
         )
         await run_agent(engine, host, secret, unled_s=float(unled_s))
 

@@ -192,11 +192,10 @@ class FakeEngine(Engine):
     def nodes(self) -> tuple[Node, ...]:
         return self._nodes
 
-    async def take_launches(self, node: str, accepting: bool) -> None:
+    async def take_launches(self, node: str, accepting: bool, device: str | None = None) -> None:
         if node not in {each.name for each in self._nodes}:
             raise UnknownNode(f"There is no node {node}.", node=node)
-        told = {"accepting": accepting, "emptied": not accepting}
-        self.have_nodes(*(replace(each, **told) if each.name == node else each for each in self._nodes))
+        self.have_nodes(*(each.taking(accepting, device) if each.name == node else each for each in self._nodes))
 
     def launch(self, spec: ReplicaSpec, place: Place) -> None:
         if spec.replica_id in self._sightings or self._closed:

@@ -84,8 +84,8 @@ class FakeServerEngine(Engine):
     def nodes(self) -> tuple[Node, ...]:
         return self.machines.nodes()
 
-    async def take_launches(self, node: str, accepting: bool) -> None:
-        await self.machines.take_launches(node, accepting)
+    async def take_launches(self, node: str, accepting: bool, device: str | None = None) -> None:
+        await self.machines.take_launches(node, accepting, device)
 
     def launch(self, spec: ReplicaSpec, place: Place) -> None:
         if spec.replica_id in self._sightings or self._closed:

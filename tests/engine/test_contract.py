@@ -198,7 +198,7 @@ async def test_strays_are_ended_by_pid_and_start(any_engine: Harness) -> None:
 
 
 def places(node: Node) -> list[Place]:
-    return [Place(node.name), *(Place(node.name, device.name) for device in node.devices)]
+    return [Place(node.name), *(Place(node.name, (device.name,)) for device in node.devices)]
 
 
 async def test_a_replica_runs_where_it_was_placed(any_engine: Harness) -> None:
@@ -237,6 +237,21 @@ async def test_a_node_is_told_to_take_no_new_replicas_and_keeps_those_it_has(any
     await any_engine.until(accepting)
     with pytest.raises(UnknownNode):
         await any_engine.engine.take_launches("in-the-cellar", False)
+
+
+async def test_a_device_is_told_to_take_no_new_replicas_and_the_rest_of_its_node_goes_on(any_engine: Harness) -> None:
+    engine = any_engine.engine
+    for before in engine.nodes():
+        if not before.devices:
+            continue
+        *others, last = before.devices
+
+        without = replace(before, devices=(*others, replace(last, accepting=False)))
+        for accepting, expected in ((False, without), (True, before)):
+            await engine.take_launches(before.name, accepting, last.name)
+            await any_engine.until(lambda expected=expected: expected in engine.nodes())
+    with pytest.raises(UnknownNode, match="has no device cuda:77"):
+        await engine.take_launches(any_engine.place.node, False, "cuda:77")
 
 
 # --- what is local to a node ---

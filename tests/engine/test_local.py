@@ -20,8 +20,9 @@ import pytest
 
 from modelyard.engine.base import Device, Node, Phase, Place
 from modelyard.engine.cpu_shares import LOOK_EVERY_S
+from modelyard.engine.forks import FORKS_AT_ONCE
 from modelyard.engine.link import Link
-from modelyard.engine.local import FORKS_AT_ONCE, LocalEngine
+from modelyard.engine.local import LocalEngine
 from modelyard.engine.machine import usable_cores
 from modelyard.engine.nursery_process import NurseryProcess
 from modelyard.engine.rundir import MARKER, PREFIX, RunDir
@@ -68,16 +69,60 @@ def nursery_of(harness: Harness) -> int:
 # --- what only this machine knows ---
 
 
-async def test_a_replica_is_given_the_device_it_was_placed_on() -> None:
-    devices = (Device("cuda:0", GIB), Device("cuda:1", GIB))
+async def test_a_replica_sees_the_devices_it_was_placed_on_and_no_others() -> None:
+    devices = (Device("cuda:0", GIB, "GPU-aa"), Device("cuda:1", GIB), Device("cuda:2", GIB, "GPU-cc"))
     async with local(node="here", devices=devices) as harness:
         assert harness.engine.nodes() == (Node("here", GIB, devices, cores=usable_cores()),)
-        for place, device in ((Place("here", "cuda:1"), "cuda:1"), (Place("here"), "auto")):
+        for names, device, visible in (
+            (("cuda:1",), "cuda:0", "1"),
+            (("cuda:0", "cuda:2"), "cuda:0", "GPU-aa,GPU-cc"),
+            ((), "cpu", ""),
+        ):
             spec = echo_spec()
-            harness.launch(spec, place)
+            harness.launch(spec, Place("here", names))
             sighting = await harness.until_phase(spec.replica_id, Phase.READY)
             assert sighting.link is not None
-            assert (await facts(sighting.link))["device"] == device
+            seen = await facts(sighting.link)
+            assert (seen["device"], seen["environment"].get("CUDA_VISIBLE_DEVICES")) == (device, visible)
+        spec = echo_spec()
+        harness.launch(spec, Place("here", ("cuda:7",)))
+        gone = harness.engine.sightings()[spec.replica_id]
+        assert (gone.phase, gone.reason, gone.host_died) == (Phase.GONE, "there is no device cuda:7 on here", True)
+
+
+async def test_a_replica_starts_once_its_devices_have_free_what_is_reserved_for_it() -> None:
+    free = {"cuda:0": GIB // 2, "cuda:1": 0}
+    devices = (Device("cuda:0", GIB), Device("cuda:1", GIB))
+    place = Place("here", ("cuda:0",))
+    async with local(node="here", devices=devices, free_on=lambda device: free[device.name]) as harness:
+        waiting, stopped = (replace(echo_spec(), need_device_bytes=GIB) for _ in range(2))
+        for spec in (waiting, stopped):
+            harness.launch(spec, place)
+        small = replace(echo_spec(), need_device_bytes=GIB // 2)
+        harness.launch(small, place)
+        await harness.until_phase(small.replica_id, Phase.READY)
+        assert harness.engine.sightings()[waiting.replica_id].pid is None
+        await harness.engine.stop(stopped.replica_id, 0.0)
+        assert harness.engine.sightings()[stopped.replica_id].reason == "stopped before it started"
+        free["cuda:0"] = GIB
+        await harness.until_phase(waiting.replica_id, Phase.READY)
+        assert harness.engine.sightings()[stopped.replica_id].pid is None
+
+
+async def test_a_device_that_another_program_holds_is_told_and_nothing_is_loaded_on_it() -> None:
+    async with local(
+        node="here", devices=(Device("cuda:0", 4 * GIB),), free_on=lambda device: GIB, device_wait_s=0.0
+    ) as harness:
+        spec = replace(echo_spec(), need_device_bytes=2 * GIB)
+        harness.launch(spec, Place("here", ("cuda:0",)))
+        gone = await harness.until_phase(spec.replica_id, Phase.GONE)
+        assert (gone.pid, gone.refused, gone.host_died) == (None, False, False)
+        assert str(gone.reason).startswith("2.0 GB are reserved for it on cuda:0, where 1.0 GB are free")
+
+
+def test_where_nobody_knows_the_devices_a_worker_takes_what_it_finds() -> None:
+    seen = LocalEngine(GIB, node="here")._complete(echo_spec(), Place("here"), Path("scratch"))
+    assert (seen.device, seen.visible_devices) == ("auto", None)
 
 
 async def test_models_are_fetched_by_whoever_knows_where_they_are(tmp_path: Path) -> None:
@@ -375,6 +420,7 @@ def test_workers_get_what_their_libraries_need_of_the_environment_and_nothing_el
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
         "HF_HUB_OFFLINE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "1000",

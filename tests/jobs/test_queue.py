@@ -78,7 +78,7 @@ async def test_memory_held_on_a_device_is_recorded_and_the_next_replica_is_place
         managed = await control.up()
         replica = control.only(managed)
         assert replica.place is not None
-        assert (replica.place.device, replica.reserved_device_bytes) == ("cuda:0", DEVICE_BYTES)
+        assert (replica.place.devices, replica.reserved_device_bytes) == (("cuda:0",), DEVICE_BYTES)
 
 
 async def test_a_job_that_ends_while_it_is_asked_for_again_is_not_begun_anew(

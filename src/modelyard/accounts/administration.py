@@ -315,7 +315,7 @@ class Administration:
             self._trail.note("job.ask", name, model_id, after={"retry": retry})
 
     def note_node(self, node: str, *, accepting: bool) -> None:
-        """Has the audit log tell that a machine was emptied, or is used again."""
+        """Has the audit log tell that a machine, or a device of one, was emptied, or is used again."""
         with self._trail.change():
             self._trail.note("node.use" if accepting else "node.drain", None, node, after={"accepting": accepting})
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from modelyard.config import CONTEXT_TOKENS
 from modelyard.records.models import Inspection
+from modelyard.worker.memory import DEVICE_CONTEXT_BYTES
 
 MIB = 1024**2
 
@@ -73,6 +74,16 @@ def estimate_model_bytes(inspection: Inspection) -> int:
     wide_bytes = max(loaded, FLOAT_BYTES * (inspection.parameters or 0))
     computing = max(WORKING_FLOOR_BYTES, int(wide_bytes * WORKING_FRACTION)) + context_bytes
     return WORKER_BASE_BYTES + loaded + max(read + LOADING_BYTES, computing)
+
+
+def plan_device_bytes(inspection: Inspection) -> int:
+    """Peak memory of one replica on an accelerator, in bytes: what its driver holds for the process, the weights in the
+    type that they are stored in, and what it takes to compute a batch."""
+    stored = UNKNOWN_WEIGHT_BYTES if inspection.weight_bytes is None else inspection.weight_bytes
+    if inspection.precision is not None and inspection.loaded_bytes is not None:
+        stored = inspection.loaded_bytes
+    computing = max(WORKING_FLOOR_BYTES, int(stored * WORKING_FRACTION)) + inspection.batch_bytes
+    return DEVICE_CONTEXT_BYTES + stored + computing
 
 
 def plan_loaded_bytes(inspection: Inspection) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -32,30 +33,43 @@ def nodes(
         ),
     ] = None,
     name: Annotated[str | None, typer.Argument(help="the machine to drain or use", show_default=False)] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="only this accelerator of the machine, such as cuda:0", show_default=False),
+    ] = None,
     server: Annotated[
         str | None,
         typer.Option("--server", envvar=SERVER_VARIABLE, help="the server to ask", show_default=DEFAULT_URL),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the machines that replicas run on, with what they may hold, what is reserved and what is held; or have one
-    emptied."""
+    """List the machines that replicas run on, and their accelerators, with what they may hold, what is reserved and
+    what is held; or have one emptied."""
     if action is not None and (action not in (DRAIN, USE) or name is None):
         got = action if name is None else f"{action} {name}"
         raise InvalidRequest(field="nodes", got=got, accepted=f"{DRAIN} NAME, {USE} NAME, or nothing")
     with open_client(server, resolved.settings) as client:
         if action is not None and name is not None:
-            typer.echo(client.administer("PATCH", f"nodes/{quote(name, safe='')}", {"accepting": action == USE}))
+            body = {"accepting": action == USE, "device": device}
+            typer.echo(client.administer("PATCH", f"nodes/{quote(name, safe='')}", body))
             return None
         found: list[dict[str, Any]] = client.administer("GET", "nodes")
     if json:
         return output.print_json(found)
-    output.print_table(COLUMNS, map(cells, found), empty="The server has no machine to run replicas on.")
+    rows = (row for node in found for row in rows_of(node))
+    output.print_table(COLUMNS, rows, empty="The server has no machine to run replicas on.")
     return None
 
 
-def cells(node: dict[str, Any]) -> tuple[str, ...]:
-    """One machine's line."""
-    sizes = (f"{node[size] / GIB:.2f}" for size in ("memoryBytes", "reservedBytes", "heldBytes"))
-    state = "" if node["accepting"] else "can be switched off" if not node["replicas"] else "is emptied"
-    return (node["name"], str(node["replicas"]), *sizes, state)
+def rows_of(node: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """One machine's line, and one for each of its accelerators."""
+    yield cells(node["name"], node, "can be switched off")
+    for device in node["devices"]:
+        yield cells(f"{node['name']} {device['name']}", device, "can be taken out")
+
+
+def cells(name: str, memory: dict[str, Any], when_empty: str) -> tuple[str, ...]:
+    """A line. `when_empty`: what can be done with what takes no replicas and has none."""
+    sizes = (f"{memory[size] / GIB:.2f}" for size in ("memoryBytes", "reservedBytes", "heldBytes"))
+    state = "" if memory["accepting"] else when_empty if not memory["replicas"] else "is emptied"
+    return (name, str(memory["replicas"]), *sizes, state)

@@ -63,4 +63,4 @@ def find_free(base: ManagedCluster, managed: ManagedCluster) -> Replica | None:
 def need_beside(card: ModelCard, place: Place) -> Need:
     """What an adapter takes up in the process of a replica of its base."""
     held_bytes = loaded_bytes(card.inspection)
-    return Need(0, held_bytes) if place.device else Need(held_bytes)
+    return Need(0, held_bytes) if place.devices else Need(held_bytes)

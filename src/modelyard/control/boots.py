@@ -20,6 +20,7 @@ from modelyard.control.fairness import NOTHING, Urgency, in_turn, share_of, whol
 from modelyard.control.faults import contained
 from modelyard.control.holdings import Holdings
 from modelyard.control.logs import log_path
+from modelyard.control.needs import need_of, plan_limit, reserved
 from modelyard.control.placement import Evict, MemoryHolder, Never, Placed, Placement, Wait
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Described, NotPrepared, Preparation, Preparations, Prepared, Preparing
@@ -34,7 +35,6 @@ from modelyard.errors import BootFailed, ModelyardError, NoCapacity, UnknownMode
 from modelyard.records.models import ModelCard
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.units import gigabytes
-from modelyard.worker.limits import plan_memory_limit
 
 LaunchRefusal = Callable[[str, Iterable[tuple[int, float]]], ModelyardError | None]
 """Why an account may not launch another instance, by the memory each is priced by and the seconds since its time began
@@ -199,7 +199,7 @@ class Boots:
             case NotPrepared(error):
                 self.give_up(managed, error, now)
             case Described(card) | Preparing(card=ModelCard() as card):
-                never = room.find_never(account_id, self._need(managed, card))
+                never = room.find_never(account_id, self._need(managed, card, room))
                 if never is not None:
                     self.give_up(managed, never_fits(card, never), now)
                 else:
@@ -215,20 +215,22 @@ class Boots:
         if managed.form is None or not any(replica.place for replica in managed.replicas.values()):
             form, managed.form = managed.form, self._form_of(card)
             if form is not None and form.path != managed.form.path:
-                managed.held_bytes = 0
+                managed.held_bytes = managed.held_device_bytes = 0
         return managed.form
 
     def _tell_progress(self, managed: ManagedCluster, state: Preparation) -> None:
         if isinstance(state, Preparing):
             self._say_once(managed, "downloading", download_words(state))
 
-    def _need(self, managed: ManagedCluster, card: ModelCard) -> Need:
+    def _need(self, managed: ManagedCluster, card: ModelCard, room: Room) -> Need:
         reserve_bytes = managed.settings.reserve_bytes or max(card.memory_bytes, managed.held_bytes)
-        return Need(reserve_bytes, card.device_bytes)
+        held_bytes = managed.held_device_bytes
+        return need_of(card, reserve_bytes, room.devices, held_device_bytes=held_bytes, is_trial=managed.temporary)
 
     def check_fits(self, account_id: str, card: ModelCard, now: float) -> None:
         """Whether a replica of the account could run here at all. Raises NoCapacity."""
-        never = self._room(now).find_never(account_id, Need(card.memory_bytes, card.device_bytes))
+        room = self._room(now)
+        never = room.find_never(account_id, need_of(card, card.memory_bytes, room.devices))
         if never is not None:
             raise never_fits(card, never)
 
@@ -236,7 +238,7 @@ class Boots:
         patient = is_patient(
             managed, replica, self._holdings.booting().total() + self._promised, self._most_evicting, now
         )
-        found = room.find(managed, self._need(managed, card), self._engine.nodes_with(card), patient=patient)
+        found = room.find(managed, self._need(managed, card, room), self._engine.nodes_with(card), patient=patient)
         return self._settle(managed, replica, card, found, now)
 
     def _place_beside(
@@ -250,6 +252,10 @@ class Boots:
         beside = find_free(base, managed)
         if beside is None or beside.place is None:
             self._say_once(managed, "queued", f"waiting for a replica of its base, {base.cluster.model_id}")
+            return False
+        if len(beside.place.devices) > 1:
+            self._has_own_replicas(managed, "its base lies on several devices")
+            self._wake()
             return False
         found = room.find_beside(managed, need_beside(card, beside.place), beside.place)
         return self._settle(managed, replica, card, found, now, beside.id)
@@ -331,15 +337,15 @@ class Boots:
         else:
             where, billed = f" in {replica.beside}, a replica of its base", False
         self._records.opened(cluster, replica.id, place.node, replica.priced_bytes, billed=billed)
-        self._records.event(cluster, "booting", f"{replica.id} starts{where}, {reserved(need)}")
+        self._records.event(cluster, "booting", f"{replica.id} starts{where}, {reserved(need, place)}")
         self._engine.launch(
             ReplicaSpec.of(
                 replica.id,
                 card,
                 card.path,
                 max_batch=managed.settings.max_batch or card.max_batch,
-                memory_limit_bytes=managed.settings.limit_bytes or plan_limit(need),
-                reserved_bytes=None if managed.settings.limit_bytes or need.device_bytes else need.memory_bytes,
+                memory_limit_bytes=plan_limit(need, managed.settings.limit_bytes),
+                reserved_bytes=None if managed.settings.limit_bytes else need.device_bytes or need.memory_bytes,
                 secret=secrets.token_hex(16),
                 log_path=log_path(cluster, replica.id),
                 owner=cluster.account_id,
@@ -380,15 +386,19 @@ class Boots:
         model_id = managed.cluster.model_id
         self._preparations.forget(model_id)
         if permanent and replica.beside is not None:
-            managed.merges = True
-            words = f"{model_id} gets replicas of its own, it cannot run in those of its base: {reason}"
-            self._records.event(managed.cluster, "merged", words)
+            self._has_own_replicas(managed, reason)
             return
         match managed.failures.add(now, self._policy, was_ready=replica.was_ready, permanent=permanent):
             case GiveUp(because):
                 self.give_up(managed, BootFailed(f"{model_id} {because}: {reason}"), now)
             case Retry(delay_s):
                 managed.retry_at = now + delay_s
+
+    def _has_own_replicas(self, managed: ManagedCluster, reason: str) -> None:
+        """From now on an adapter runs in processes of its own, its weights put into those of its base."""
+        managed.merges = True
+        words = f"{managed.cluster.model_id} gets replicas of its own, it cannot run in those of its base: {reason}"
+        self._records.event(managed.cluster, "merged", words)
 
     def give_up(
         self, managed: ManagedCluster, error: ModelyardError, now: float, keep: Collection[ReplicaState] = BOOTED
@@ -420,20 +430,9 @@ def unpriced_bytes(managed: ManagedCluster, card: ModelCard) -> int:
     return max(0, managed.held_bytes - card.memory_bytes, (managed.settings.reserve_bytes or 0) - card.memory_bytes)
 
 
-def plan_limit(need: Need) -> int | None:
-    """What a replica may allocate on its node. None with an accelerator: drivers reserve far more than they use."""
-    return None if need.device_bytes else plan_memory_limit(need.memory_bytes)
-
-
 def download_words(preparing: Preparing) -> str:
     """How far a download has got, in steps coarse enough for a log."""
     if not preparing.total_bytes:
         return "looking for the model's files"
     tenths = 10 * preparing.done_bytes // preparing.total_bytes
     return f"downloading {gigabytes(preparing.total_bytes)}, {tenths * 10} % done"
-
-
-def reserved(need: Need) -> str:
-    """What is reserved, for the cluster's log."""
-    on_device = f" and {gigabytes(need.device_bytes)} on its device" if need.device_bytes else ""
-    return f"{gigabytes(need.memory_bytes)}{on_device} reserved"

@@ -20,8 +20,9 @@ class Limit:
     """`size`: what a replica takes up of it. `own`: only replicas of the account that asks count. `cause`: what errors
     that come of it carry under this name.
 
-    `never`, `wait` and `why` are sentences that may name {need}, {most}, {free}; {node}, {on_node} and {device}.
-    `wait_hidden`: in place of `wait` where others hold some of it: what is free would tell what they do.
+    `never`, `wait`, `why` and `in_turn` are sentences that may name {need}, {most}, {free}; {node}, {on_node}, {device}
+    and {devices}, how many. `in_turn`: one replica loads there at a time, now of the model {loading}; empty: any
+    number. `wait_hidden`: in place of `wait` where others hold some of it: what is free would tell what they do.
     """
 
     cause: str
@@ -32,6 +33,7 @@ class Limit:
     wait: str
     why: str = ""
     wait_hidden: str = ""
+    in_turn: str = ""
 
 
 NODE_MEMORY = Limit(
@@ -48,9 +50,10 @@ DEVICE_MEMORY = Limit(
     size=lambda need: need.device_bytes,
     show=gigabytes,
     own=False,
-    never="needs {need} on an accelerator, but replicas on {device} may use {most} in all.",
+    never="needs {need} on {devices}, but replicas on {device} may use {most} in all.",
     wait="waiting for {need} on {device}, {free} free",
     wait_hidden="waiting for {need} on {device}, for which there is no room at the moment",
+    in_turn="waiting for {device}, where {loading} is loaded first",
 )
 ACCOUNT_MEMORY = Limit(
     cause="account memory",
@@ -77,7 +80,8 @@ class Bound:
     """A limit in force. `claimed`: what those who asked before were promised of what is free or about to be.
 
     `place`: whose memory it is, for limits of a node or device; None: of all there is. `alone`: there is one node, so
-    that nobody needs to be told its name.
+    that nobody needs to be told its name. `parts`: the devices that the replica which asks would lie on, this among
+    them.
     """
 
     most: int
@@ -85,15 +89,21 @@ class Bound:
     limit: Limit = NODE_MEMORY
     place: Place | None = None
     alone: bool = True
+    parts: int = 1
+
+    def size(self, need: Need, place: Place | None = None) -> int:
+        """What a replica at `place` takes up of it; None: the one that asks."""
+        parts = self.parts if place is None else len(place.devices)
+        return need.share_bytes(parts) if self.limit is DEVICE_MEMORY else self.limit.size(need)
 
     def covers(self, place: Place | None) -> bool:
         """Whether a replica at `place` takes up some of it."""
         if self.place is None:
             return True
-        return place is not None and place.node == self.place.node and self.place.device in (None, place.device)
+        return place is not None and place.node == self.place.node and set(self.place.devices) <= {*place.devices}
 
-    def tell(self, words: str, need: int, free: int) -> str:
-        """One of the limit's sentences with its numbers."""
+    def tell(self, words: str, need: int, free: int, loading: str = "") -> str:
+        """One of the limit's sentences with its numbers. `loading`: which model is being loaded."""
         show, place = self.limit.show, self.place or Place("")
         return words.format(
             need=show(need),
@@ -101,5 +111,7 @@ class Bound:
             free=show(max(0, free)),
             node="this machine" if self.alone else f"the largest node, {place.node},",
             on_node="" if self.alone else f" on {place.node}",
-            device=place.device if self.alone else f"{place.device} of {place.node}",
+            device=" and ".join(place.devices) + ("" if self.alone else f" of {place.node}"),
+            loading=loading,
+            devices="an accelerator" if self.parts == 1 else f"each of {self.parts} accelerators",
         )

@@ -94,7 +94,8 @@ class Observation:
         if not replica.started and (sighting.pid is not None or sighting.phase in HAVE_PROCESS):
             replica.started = True
             self._records.started(replica.id, sighting.pid, sighting.pid_started)
-        replica.use_device(sighting.device_bytes or 0)
+        if replica.use_device(sighting.device_bytes or 0) and not managed.temporary:
+            managed.held_device_bytes = max(managed.held_device_bytes, replica.reserved_device_bytes)
         if sighting.peak_bytes is not None and sighting.peak_bytes > replica.peak_bytes:
             self._note_growth(managed, replica, sighting.peak_bytes)
         match sighting.phase:

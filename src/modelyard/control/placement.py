@@ -13,11 +13,14 @@ from modelyard.engine.base import Need, Place
 
 SOONEST_S = 0.001
 """No use is thought to be nearer than that."""
+NOWHERE = Place("")
+"""Of what has no place of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryHolder:
-    """A replica that holds memory. `idle_s` None: busy, or its cluster's `min` keeps it; it must stay.
+    """A replica that holds memory. `idle_s` None: busy, or its cluster's `min` keeps it; it must stay. `loading`: its
+    model is being loaded.
     `leaving`: its end was asked for and is a matter of moments. `name`: its model, as the one who asks may read it.
     `own`: it belongs to the account that asks. `hidden`: that account must not learn what it does or holds.
     `next_use_s`: when it is likely to be asked next; None: as late as it has been idle. `reload_s`: what it takes to
@@ -34,6 +37,7 @@ class MemoryHolder:
     hidden: bool = False
     next_use_s: float | None = None
     reload_s: float = 1.0
+    loading: bool = False
 
     @property
     def loss(self) -> float:
@@ -62,9 +66,11 @@ class Evict:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """There is no room until something ends. `reason` is for the event log."""
+    """There is no room until something ends. `reason` is for the event log. `soon`: there is room, once another model
+    has been loaded there."""
 
     reason: str
+    soon: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ Placement = Placed | Evict | Wait | Never
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A place that comes into question. `bounds`: of its node, and of its device if it names one; `holders`: who holds
+    """A place that comes into question. `bounds`: of its node, and of each device that it names; `holders`: who holds
     memory of its node, and who else is of the account that asks."""
 
     place: Place
@@ -106,7 +112,8 @@ def choose_place(
 ) -> tuple[Candidate, Verdict] | None:
     """The best of the candidates, and what is to be done to have room there; None when there are none.
 
-    Room now comes before room that must be made, and that before waiting; of places where somebody must go, first the
+    Room now comes before room where another model is being loaded, that before room that must be made, and that before
+    waiting; of places where somebody must go, first the
     one where nobody is asked to who was not already, then the one where the evicted are missed the least. Of equal ones
     the first counts. `account`: the bounds that hold wherever it runs.
     """
@@ -121,18 +128,20 @@ def rank(candidate: Candidate, verdict: Verdict) -> tuple[float, ...]:
     match verdict:
         case Fits():
             return (0,)
+        case Wait(soon=True):
+            return (1,)
         case Evict(victims):
-            return (1, bool(victims), sum(victim.loss for victim in victims), len(victims))
+            return (2, bool(victims), sum(victim.loss for victim in victims), len(victims))
         case Wait():
-            return (2,)
+            return (3,)
         case Never():  # the largest place is told
-            return (3, -candidate.bounds[-1].most)
+            return (4, -sum(bound.most for bound in candidate.bounds[1:] or candidate.bounds))
 
 
 def place_within(need: Need, bounds: Sequence[Bound], holders: Sequence[MemoryHolder], *, may_evict: bool) -> Verdict:
     """Decides for one replica that must keep within all of the `bounds`; nobody goes in vain."""
     for bound in bounds:
-        if bound.limit.size(need) > bound.most:
+        if bound.size(need) > bound.most:
             return place(need, bound, holders, may_evict=may_evict)
     must_wait: Evict | None = None
     going: tuple[MemoryHolder, ...] = ()
@@ -151,17 +160,21 @@ def place(need: Need, bound: Bound, holders: Sequence[MemoryHolder], *, may_evic
 
     Evicts those first that are missed the least, and then spares those of them that were not needed after all.
     """
-    size = bound.limit.size
     holders = [each for each in holders if (each.own or not bound.limit.own) and bound.covers(each.place)]
-    count = size(need)
+    count = bound.size(need)
+
+    def size(holder: MemoryHolder) -> int:
+        return bound.size(holder.need, holder.place or NOWHERE)
+
     if count > bound.most:
         return Never(bound.tell(bound.limit.never, count, 0), bound.limit.cause)
-    free = bound.most - sum(size(holder.need) for holder in holders)
+    free = bound.most - sum(size(holder) for holder in holders)
     leaving = [holder for holder in holders if holder.leaving]
-    soon = free + sum(size(holder.need) for holder in leaving) - bound.claimed
+    soon = free + sum(size(holder) for holder in leaving) - bound.claimed
     why = bound.tell(bound.limit.why, count, free)
     if count <= min(free, soon):
-        return Fits()
+        loading = names(holder for holder in holders if holder.loading) if bound.limit.in_turn else ""
+        return Wait(bound.tell(bound.limit.in_turn, count, free, loading), soon=True) if loading else Fits()
     if count <= soon:
         return Evict((), f"waiting for {names(leaving)} to leave{why}")
     if may_evict and (victims := choose_victims(count - soon, holders, size)):
@@ -173,16 +186,16 @@ def place(need: Need, bound: Bound, holders: Sequence[MemoryHolder], *, may_evic
 
 
 def choose_victims(
-    missing: int, holders: Sequence[MemoryHolder], size: Callable[[Need], int] = lambda need: need.memory_bytes
+    missing: int, holders: Sequence[MemoryHolder], size: Callable[[MemoryHolder], int] = lambda each: each.memory_bytes
 ) -> tuple[MemoryHolder, ...]:
     """Idle holders that free at least `missing`, those first whose bytes are missed the least; empty when they cannot.
 
     Of equal ones the longest idle goes.
     """
     idle = [
-        (holder.loss / size(holder.need), -holder.idle_s, holder)
+        (holder.loss / size(holder), -holder.idle_s, holder)
         for holder in holders
-        if holder.idle_s is not None and not holder.leaving and size(holder.need)
+        if holder.idle_s is not None and not holder.leaving and size(holder)
     ]
     chosen: list[MemoryHolder] = []
     freed = 0
@@ -190,13 +203,13 @@ def choose_victims(
         if freed >= missing:
             break
         chosen.append(holder)
-        freed += size(holder.need)
+        freed += size(holder)
     if freed < missing:
         return ()
     for holder in reversed(list(chosen)):  # the last chosen, who are missed the most, are spared first
-        if freed - size(holder.need) >= missing:
+        if freed - size(holder) >= missing:
             chosen.remove(holder)
-            freed -= size(holder.need)
+            freed -= size(holder)
     return tuple(chosen)
 
 

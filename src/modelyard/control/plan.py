@@ -14,8 +14,8 @@ class ReplicaView:
     from the launch. `stopping`: its end was asked for already.
     `failing`: it is being ended as a failed boot; what comes in its place is decided when that is counted.
     `in_flight`: its requests, and the adapters in its process, which have requests of their own. `base_leaves`: it is
-    an adapter in the process of a replica that leaves. `node_empties`: its node is emptied: another one is to take
-    its place, and then it goes."""
+    an adapter in the process of a replica that leaves. `empties`: why another one is to take its place, and then it
+    goes: its node or device is emptied; empty: none is."""
 
     id: str
     state: ReplicaState
@@ -24,7 +24,7 @@ class ReplicaView:
     stopping: bool = False
     failing: bool = False
     base_leaves: bool = False
-    node_empties: bool = False
+    empties: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +101,16 @@ def plan_cluster(view: ClusterView, deadlines: Deadlines) -> list[Action]:
     live = [replica for replica in live if not replica.base_leaves]
 
     # STEP 2: too many: the cheapest to lose go first; among the ready the idlest, of those the newest. What is on a
-    # node that is emptied goes as others have become ready in its place.
-    leaving = [replica for replica in live if replica.node_empties]
-    live = [replica for replica in live if not replica.node_empties]
+    # node or device that is emptied goes as others have become ready in its place.
+    leaving = [replica for replica in live if replica.empties]
+    live = [replica for replica in live if not replica.empties]
     ready = sum(replica.state is ReplicaState.READY for replica in live)
-    for group, kept, reason in (
-        (live, view.wanted, "no longer needed"),
-        (leaving, view.wanted - ready, "its node is emptied"),
-    ):
+    for group, kept in ((live, view.wanted), (leaving, view.wanted - ready)):
         surplus = sorted(group, key=lambda replica: (_GIVE_UP_ORDER[replica.state], replica.in_flight, replica.age_s))
         surplus = surplus[: len(group) - max(0, min(kept, len(group)))]
-        actions.extend(leave(replica, reason, at_once=view.at_once) for replica in surplus)
+        actions.extend(
+            leave(replica, replica.empties or "no longer needed", at_once=view.at_once) for replica in surplus
+        )
 
     # STEP 3: too few.
     failing = sum(replica.failing or replica.id in overdue for replica in view.replicas)

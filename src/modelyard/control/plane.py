@@ -148,10 +148,10 @@ class Plane(InferencePlane):
 
     # --- nodes ---
 
-    async def take_launches(self, node: str, *, accepting: bool) -> None:
-        """Has a node take new replicas, or none: then what it runs moves to others as far as there is room, each
-        replica once another one is ready in its place. Raises UnknownNode."""
-        await self._parts.engine.take_launches(node, accepting)
+    async def take_launches(self, node: str, *, accepting: bool, device: str | None = None) -> None:
+        """Has a node, or one device of it, take new replicas, or none: then what it runs moves to others as far as
+        there is room, each replica once another one is ready in its place. Raises UnknownNode, of a device too."""
+        await self._parts.engine.take_launches(node, accepting, device)
 
     # --- models ---
 

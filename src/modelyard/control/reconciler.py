@@ -31,7 +31,7 @@ from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.stops import Stops
 from modelyard.control.suspensions import Suspensions
 from modelyard.control.work_queue import WorkQueue
-from modelyard.engine.base import Engine, Node, Stray
+from modelyard.engine.base import Engine, Node, Place, Stray
 from modelyard.errors import ClusterOff
 from modelyard.store.store import Store
 
@@ -89,7 +89,7 @@ class Reconciler:
         self._leads = leads
         self._deadlines = Deadlines(boot_s=policy.boot_s, drain_s=policy.drain_s)
         self._nodes: Sequence[Node] = ()
-        self._emptied: frozenset[str] = frozenset()
+        self._emptied: frozenset[Place] = frozenset()
         self._tasks: list[asyncio.Task[None]] = []
         self._heartbeat_at = self._count_at = self._tick_at = clock.monotonic()
         self._sweep: Iterator[str] = iter(())
@@ -212,12 +212,12 @@ class Reconciler:
     # --- STEP 1: who is looked at ---
 
     def _note_emptied(self) -> None:
-        """Which nodes are emptied; where those are others than before, all that may have some there is."""
+        """Which nodes and devices are emptied; where those are others than before, all that may have some there is."""
         nodes = self._engine.nodes()
         if nodes is self._nodes:  # of a thousand, none is looked at in each turn
             return
         self._nodes = nodes
-        emptied = frozenset(node.name for node in nodes if node.emptied)
+        emptied = frozenset(place for node in nodes for place in emptied_of(node))
         if emptied != self._emptied:
             self._emptied = emptied
             for cluster_id in self._desired.active:
@@ -334,6 +334,13 @@ class Reconciler:
                 managed.cluster = replace(managed.cluster, inferences=total, last_inference_at=now)
                 counts[managed.cluster.id] = (finished, now)
         self._records.inferences(counts)
+
+
+def emptied_of(node: Node) -> Iterator[Place]:
+    """The node, if it is emptied, and those of its devices that are."""
+    if node.emptied:
+        yield Place(node.name)
+    yield from (Place(node.name, (device.name,)) for device in node.devices if not device.accepting)
 
 
 def with_relatives(found: Iterable[ManagedCluster]) -> list[ManagedCluster]:

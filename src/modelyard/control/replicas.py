@@ -79,11 +79,14 @@ class Replica:
         """Whether it has served: its death is then no failed boot."""
         return self.ready_at is not None
 
-    def use_device(self, held_bytes: int) -> None:
-        """It was seen to hold this much of a device; that counts, also where its model's figure said less."""
+    def use_device(self, held_bytes: int) -> bool:
+        """It was seen to hold this much of a device; that counts, also where its model's figure said less, which is
+        returned."""
         self.peak_device_bytes = max(self.peak_device_bytes, held_bytes)
-        if self.reserved_device_bytes:
-            self.reserved_device_bytes = max(self.reserved_device_bytes, held_bytes)
+        if not self.reserved_device_bytes or held_bytes <= self.reserved_device_bytes:
+            return False
+        self.reserved_device_bytes = held_bytes
+        return True
 
     def move(self, state: ReplicaState, now: float) -> None:
         """Changes state. Raises IllegalMove."""
@@ -102,7 +105,8 @@ class ManagedCluster:
     `suspension`: why its account may run nothing for now; what is in flight is finished.
     `slots`, `joins`: as its replicas said last; see Sighting. `retry_at`: launch nothing before. `ready_at`: when a
     replica last became ready, `boot_s` after its launch.
-    `held_bytes`: the most that one of its replicas was seen to hold, where that was more than was reserved for it.
+    `held_bytes`, `held_device_bytes`: the most that one of its replicas was seen to hold, where that was more than was
+    reserved for it.
     `form`: what its replicas load, from the first launch on; None before.
     `removed`: being deleted. `temporary`: a job's, in no store. `unlisted`: in no store either, kept for `adapters`.
     `seen_load`: its requests when they were last counted.
@@ -130,6 +134,7 @@ class ManagedCluster:
     boot_s: float = 0.0
     waiting_for: str | None = None
     held_bytes: int = 0
+    held_device_bytes: int = 0
     form: ModelCard | None = None
     removed: bool = False
     temporary: bool = False
@@ -165,7 +170,8 @@ class ManagedCluster:
         other.replicas.clear()
         other.adapters.clear()
         self.form, self.slots, self.joins = other.form, other.slots, other.joins
-        self.ready_at, self.boot_s, self.held_bytes = other.ready_at, other.boot_s, other.held_bytes
+        self.ready_at, self.boot_s = other.ready_at, other.boot_s
+        self.held_bytes, self.held_device_bytes = other.held_bytes, other.held_device_bytes
 
     def leave_base(self) -> None:
         """Its replicas run in no other cluster's any more."""
@@ -312,8 +318,8 @@ class ManagedCluster:
         self.floor = min(self.floor, keep)
         self.demand.clear()
 
-    def view(self, now: float, emptied: Collection[str] = ()) -> ClusterView:
-        """What `plan_cluster` looks at. `emptied`: the nodes whose replicas are to move."""
+    def view(self, now: float, emptied: Collection[Place] = ()) -> ClusterView:
+        """What `plan_cluster` looks at. `emptied`: the nodes, and the single devices, whose replicas are to move."""
         return ClusterView(
             wanted=self.wanted,
             replicas=tuple(
@@ -325,7 +331,7 @@ class ManagedCluster:
                     stopping=replica.stopping is not None,
                     failing=replica.counts_as_failure,
                     base_leaves=self._base_leaves(replica),
-                    node_empties=replica.place is not None and replica.place.node in emptied and not self.temporary,
+                    empties="" if self.temporary else tell_emptied(replica.place, emptied),
                 )
                 for replica in self.replicas.values()
             ),
@@ -343,3 +349,11 @@ class ManagedCluster:
     def status(self, *, downloading: bool) -> ClusterStatus:
         """The word clients see."""
         return cluster_status(self.states(), self.wanted, downloading=downloading, failed=self.failure is not None)
+
+
+def tell_emptied(place: Place | None, emptied: Collection[Place]) -> str:
+    """Why what is at `place` has to move; empty: it need not."""
+    found = next((each for each in place.parts if each in emptied), None) if emptied and place is not None else None
+    if found is None:
+        return ""
+    return f"its device {found.devices[0]} is emptied" if found.devices else "its node is emptied"

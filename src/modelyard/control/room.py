@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 from modelyard.control.holdings import Holdings
 from modelyard.control.limits import ACCOUNT_INSTANCES, ACCOUNT_MEMORY, DEVICE_MEMORY, NODE_MEMORY, Bound, Limit
+from modelyard.control.needs import fewest_devices
 from modelyard.control.placement import (
     Candidate,
     Evict,
@@ -30,6 +32,7 @@ from modelyard.records.accounts import Quota
 
 QuotaOf = Callable[[str], Quota]
 """What an account may have, by its id, as far as it is known at this moment."""
+LOADS = frozenset({ReplicaState.STARTING, ReplicaState.LOADING})
 BOOTED = frozenset({ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY})
 STRANGER = "a model of another account"
 """What an account reads where another account's model stands."""
@@ -55,6 +58,8 @@ class Room:
         self._holdings = holdings
         self._all_nodes = nodes
         self._nodes = [node for node in nodes if node.accepting]
+        self.devices = tuple(node.devices for node in self._nodes if node.devices)
+        """Of each node that has some and takes new replicas."""
         self._clusters = clusters
         self._quota_of = quota_of
         self._now = now
@@ -85,7 +90,7 @@ class Room:
         """The node that `_choose` would choose for a replica that fits without a device; None: it may be another place,
         or none, and all are to be looked at."""
         holdings = self._holdings
-        if holdings is None or need.device_bytes or self._held or any(node.devices for node in self._nodes):
+        if holdings is None or need.device_bytes or self._held or self.devices:
             return None
         used_bytes, instances = holdings.of_account(asking.cluster.account_id)
         for bound in account:
@@ -137,7 +142,7 @@ class Room:
     def _claim(self, asking: ManagedCluster | None, need: Need, bounds: Sequence[Bound]) -> None:
         account_id = "" if asking is None else asking.cluster.account_id
         for bound in bounds:
-            self._claimed[bound.limit, bound.place or account_id] += bound.limit.size(need)
+            self._claimed[bound.limit, bound.place or account_id] += bound.size(need)
 
     def _account_bounds(self, account_id: str) -> Iterator[Bound]:
         quota = self._quota_of(account_id)
@@ -164,13 +169,15 @@ class Room:
         return [candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0])]
 
     def _bounds_at(self, node: Node, place: Place) -> Iterator[Bound]:
-        """The limits of the node, and of the device when the place has one."""
+        """The limits of the node, and of each device that the place names."""
         alone = len(self._nodes) == 1
         whole = Place(node.name)
         yield Bound(node.memory_bytes, self._claimed[NODE_MEMORY, whole], NODE_MEMORY, whole, alone)
         for device in node.devices:
-            if device.name == place.device:
-                yield Bound(device.memory_bytes, self._claimed[DEVICE_MEMORY, place], DEVICE_MEMORY, place, alone)
+            if device.name in place.devices:
+                one = Place(node.name, (device.name,))
+                claimed = self._claimed[DEVICE_MEMORY, one]
+                yield Bound(device.memory_bytes, claimed, DEVICE_MEMORY, one, alone, len(place.devices))
 
     def _memory_holders(self, asking: ManagedCluster | None) -> Iterator[MemoryHolder]:
         knows_all = asking is not None and asking.cluster.account_id == self._operator_id
@@ -196,6 +203,7 @@ class Room:
                         hidden=not may_know(asking, managed, self._operator_id),
                         next_use_s=managed.arrivals.next_use_s(idle_s) if idle_s is not None else None,
                         reload_s=managed.reload_s,
+                        loading=replica.state in LOADS and replica.stopping is None,
                     )
 
 
@@ -212,10 +220,15 @@ def need_here(need: Need, nodes: Sequence[Node]) -> Need:
 
 
 def places_of(node: Node, need: Need) -> Sequence[Place]:
-    """The places on a node that come into question: each of its devices for what needs one, else the node."""
+    """The places on a node that come into question: for what needs a device, each of its devices, or as many together
+    as it takes; else the node."""
     if not need.device_bytes:
         return [Place(node.name)]
-    return [Place(node.name, device.name) for device in node.devices]
+    devices = [device for device in node.devices if device.accepting]
+    return [
+        Place(node.name, tuple(device.name for device in chosen))
+        for chosen in combinations(devices, fewest_devices(need, devices))
+    ]
 
 
 def preference(
@@ -226,18 +239,19 @@ def preference(
     1. Few replicas of its own cluster on the node, then on the device: they would share its cores, and die with it.
     2. The model's files are there.
     3. No device, when it needs none.
-    4. The device that it leaves the least room on: a large model still finds an empty one.
+    4. The devices that it leaves the least room on: a large model still finds an empty one.
     5. The node with the most free memory: what it computes with is then shared by the fewest.
     """
     place = candidate.place
     there = [each for each in candidate.holders if node_of(each) == node.name]
-    device_bytes = sum(each.device_bytes for each in there if each.place == place)
+    devices = [bound for bound in candidate.bounds if bound.limit is DEVICE_MEMORY]
+    held = sum(bound.size(each.need, each.place) for bound in devices for each in there if bound.covers(each.place))
     return (
         sum(count for each, count in siblings.items() if each is not None and each.node == node.name),
         siblings[place],
         node.name not in with_files,
         bool(node.devices) and not need.device_bytes,
-        candidate.bounds[-1].most - device_bytes if place.device else 0,
+        sum(bound.most for bound in devices) - held,
         sum(each.memory_bytes for each in there) - node.memory_bytes,
     )
 

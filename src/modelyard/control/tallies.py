@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from modelyard.control.placement import MemoryHolder
 from modelyard.control.replicas import ManagedCluster
-from modelyard.engine.base import Node, Sighting
+from modelyard.engine.base import Need, Node, Phase, Place, Sighting
 from modelyard.protocol import CacheUse, Work
 from modelyard.tallies import BATCH_SIZES, ByLabel, Histogram
 
@@ -53,15 +53,22 @@ class ModelLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeMemory:
-    """A node's memory in bytes: what all replicas there may hold, what is reserved for them, what they hold.
-    `accepting`: it takes new replicas. `replicas`: how many it runs."""
+class MemoryUse:
+    """Memory of a node or device, in bytes: what all replicas there may hold, what is reserved for them, what they
+    hold. `accepting`: it takes new replicas. `replicas`: how many there are."""
 
     budget: int
     reserved: int
     held: int
     accepting: bool = True
     replicas: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMemory(MemoryUse):
+    """A node's own. `devices`: its accelerators', by name, of which the most counts that replicas have held."""
+
+    devices: Mapping[str, MemoryUse] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +125,39 @@ def memory_of(
     sightings: Mapping[str, Sighting],
 ) -> dict[str, NodeMemory]:
     """By node. `others`: what has memory reserved and is no replica."""
-    reserved: Counter[str] = Counter()
-    held: Counter[str] = Counter()
-    replicas: Counter[str] = Counter()
+    reserved: Counter[Place] = Counter()
+    held: Counter[Place] = Counter()
+    replicas: Counter[Place] = Counter()
     for other in others:
         if other.place is not None:
-            reserved[other.place.node] += other.memory_bytes
+            reserved += shares_of(other.place, other.need)
     for replica in (each for managed in clusters for each in managed.replicas.values()):
         if replica.place is not None:
-            sighting = sightings.get(replica.id)
-            replicas[replica.place.node] += 1
-            reserved[replica.place.node] += replica.reserved_bytes
-            held[replica.place.node] += (sighting.memory_bytes or 0) if sighting is not None else 0
+            seen = sightings.get(replica.id) or Sighting(replica.id, Phase.STARTING)
+            need = Need(replica.reserved_bytes, replica.reserved_device_bytes)
+            reserved += shares_of(replica.place, need)
+            held += shares_of(replica.place, Need(seen.memory_bytes or 0, seen.device_bytes or 0))
+            replicas.update(shares_of(replica.place, need).keys())
     return {
         node.name: NodeMemory(
-            node.memory_bytes, reserved[node.name], held[node.name], node.accepting, replicas[node.name]
+            node.memory_bytes,
+            reserved[Place(node.name)],
+            held[Place(node.name)],
+            node.accepting,
+            replicas[Place(node.name)],
+            {
+                device.name: MemoryUse(
+                    device.memory_bytes, reserved[one], held[one], node.accepting and device.accepting, replicas[one]
+                )
+                for device in node.devices
+                for one in (Place(node.name, (device.name,)),)
+            },
         )
         for node in nodes
     }
+
+
+def shares_of(place: Place, need: Need) -> Counter[Place]:
+    """What a replica takes up of its node, and of each of its devices."""
+    node, *devices = place.parts
+    return Counter({node: need.memory_bytes} | dict.fromkeys(devices, need.share_bytes(len(devices))))

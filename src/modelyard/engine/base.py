@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from modelyard.errors import UnknownNode
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
+from modelyard.worker.memory import DEVICE_CONTEXT_BYTES
 
 Fetch = Callable[[ModelCard, OnProgress, str], Awaitable[Path]]
 """Gets a model's files to where they are needed, unless they are there, for an account, by its id; their folder. Raises
@@ -28,24 +29,40 @@ another one does, and short beside what they would hold for nobody."""
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a replica takes up: memory of its node, and of one accelerator there (0: it needs none)."""
+    """What a replica takes up: memory of its node, and of accelerators there (0: it needs none). `splits`: it may lie
+    on several of them, in equal parts; else on one."""
 
     memory_bytes: int
     device_bytes: int = 0
+    splits: bool = False
 
     @property
     def total_bytes(self) -> int:
         """All of it, wherever it lies."""
         return self.memory_bytes + self.device_bytes
 
+    def share_bytes(self, count: int) -> int:
+        """What it takes of each of so many devices: an equal part, and what the driver holds for it on each."""
+        if count < 2:
+            return self.device_bytes
+        return -(-max(0, self.device_bytes - DEVICE_CONTEXT_BYTES) // count) + DEVICE_CONTEXT_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
     """An accelerator. `name`: as the model libraries call it, such as cuda:0. `memory_bytes`: what replicas may hold
-    of it together."""
+    of it together. `uuid`: by which its driver knows it; empty: no driver was asked. `accepting`: it takes new
+    replicas; those that one has which does not are to move to others."""
 
     name: str
     memory_bytes: int
+    uuid: str = ""
+    accepting: bool = True
+
+    @property
+    def visible_as(self) -> str:
+        """What CUDA_VISIBLE_DEVICES calls it."""
+        return self.uuid or self.name.partition(":")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +80,32 @@ class Node:
     cores: int | None = None
     emptied: bool = False
 
+    def taking(self, accepting: bool, device: str | None = None) -> Node:
+        """The same node once it, or only that device of it, takes new replicas or is emptied. Raises UnknownNode for a
+        device that it does not have."""
+        if device is None:
+            return replace(self, accepting=accepting, emptied=not accepting)
+        names = [each.name for each in self.devices]
+        if device not in names:
+            there = ", ".join(names) or "none"
+            raise UnknownNode(f"{self.name} has no device {device}; it has: {there}.", node=self.name)
+        changed = [replace(each, accepting=accepting) if each.name == device else each for each in self.devices]
+        return replace(self, devices=tuple(changed))
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a replica runs: a node, and the accelerator there that is reserved for it, if any.
-
-    `device` None: nothing is reserved on one; the worker takes what it finds.
-    """
+    """Where a replica runs: a node, and the accelerators there, by name, on which memory is reserved for it: on several
+    in equal parts. None of them: it is computed by the processor, unless nobody knows what accelerators the node
+    has."""
 
     node: str
-    device: str | None = None
+    devices: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Place, ...]:
+        """The node alone, then each of the devices alone."""
+        return (Place(self.node), *(Place(self.node, (device,)) for device in self.devices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +213,17 @@ class Engine(ABC):
         The replicas of one that is gone are GONE.
         """
 
-    async def take_launches(self, node: str, accepting: bool) -> None:
-        """Has a node take new replicas, or be emptied from now on, which `nodes` tells soon; those that it runs go on
-        until they are asked to end. Raises UnknownNode."""
+    async def take_launches(self, node: str, accepting: bool, device: str | None = None) -> None:
+        """Has a node, or one device of it, take new replicas, or be emptied from now on, which `nodes` tells soon;
+        those that it runs go on until they are asked to end. Raises UnknownNode, of a device too."""
         raise UnknownNode(f"There is no node {node} that this engine can have emptied.", node=node)
 
     @abstractmethod
     def launch(self, spec: ReplicaSpec, place: Place) -> None:
         """Begins to start a replica there; what becomes of it is told by `sightings`.
 
-        `spec.device` is set by the place when that names one. `spec.log_path` is taken to be in the node's folder of
+        `spec.device` is set by the place when that names any; the worker then sees those accelerators alone, and none
+        besides. `spec.log_path` is taken to be in the node's folder of
         logs. Launching an id again, or anything after `close`, does nothing. A replica whose node is gone is GONE at
         once; one that is refused since another server leads is GONE with `host_died`.
 

@@ -21,8 +21,10 @@ import msgspec
 from modelyard.engine.adapter_replicas import AdapterReplicas
 from modelyard.engine.base import Device, Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
 from modelyard.engine.deaths import count_oom_kills, describe_end, find_lack
+from modelyard.engine.devices import DEVICE_WAIT_S, FreeOn, PlacedDevices
 from modelyard.engine.excess import find_excess
 from modelyard.engine.export import PROGRAM, make_variant
+from modelyard.engine.forks import Forks
 from modelyard.engine.link import Link
 from modelyard.engine.local_replica import LocalReplica
 from modelyard.engine.logs import read_logs
@@ -55,9 +57,6 @@ EXIT_S = 5.0
 """How long a worker that has closed its connection may take to exit."""
 CLOSE_GRACE_S = 2.0
 SCRATCH_SUFFIX = ".files"
-FORKS_AT_ONCE = 4
-"""Asked of the nursery before it has answered: enough to keep it busy, few enough that a launch which is stopped before
-its turn costs no fork."""
 
 
 async def fetch_nothing(card: ModelCard, on_progress: OnProgress, account_id: str) -> Path:
@@ -76,7 +75,7 @@ class LocalEngine(Engine):
         *,
         node: str | None = None,
         cores: int | None = None,
-        devices: Sequence[Device] = (),
+        devices: Sequence[Device] | None = None,
         log_dir: Path | None = None,
         fetch: Fetch = fetch_nothing,
         ping_every_s: float = PING_EVERY_S,
@@ -87,18 +86,23 @@ class LocalEngine(Engine):
         allow_network: Collection[str] = (),
         host: str = "",
         is_shared: bool = False,
+        free_on: FreeOn | None = None,
+        device_wait_s: float = DEVICE_WAIT_S,
     ) -> None:
-        """`memory_bytes`: what all replicas together may hold; `cores`: how many their threads may use.
+        """`memory_bytes`: what all replicas together may hold; `cores`: how many their threads may use. `devices`: the
+        accelerators that replicas may be placed on, others use none; None: nobody knows, each takes what it finds.
 
         `log_dir`: what relative paths of logs are relative to. `standby`, `exporter`: the programs whose nurseries fork
         replicas, and that make variants. A worker is asked for a sign of life every `ping_every_s`, and killed when it
         gives none for `ping_deadline_s`. `sandbox`: off; or auto, strict: as confined as this machine allows.
         `allow_network`: the models that may open connections all the same. `host`: the address of this machine on which
         workers take connections, by TCP; empty: they take them on Unix sockets of this user. `is_shared`: other
-        processes of this server send requests to them too.
+        processes of this server send requests to them too. `free_on`: what is free on a device at this moment; None: it
+        cannot be known. A replica whose devices lack what is reserved for it waits for that up to `device_wait_s`.
         """
         self._cores = cores or usable_cores()
-        self._node = Node(node or socket.gethostname(), memory_bytes, tuple(devices), cores=self._cores)
+        self._devices = PlacedDevices(devices, free_on, device_wait_s)
+        self._node = Node(node or socket.gethostname(), memory_bytes, tuple(devices or ()), cores=self._cores)
         self._log_dir = log_dir or Path()
         self._fetch = fetch
         self._exporter = exporter
@@ -116,8 +120,7 @@ class LocalEngine(Engine):
         self._adapters = AdapterReplicas(self._sightings, self._update)
         self._large_frames = asyncio.Lock()
         self._on_change: Callable[[], None] = lambda: None
-        self._to_fork: dict[str, Spawn] = {}
-        self._forking: set[str] = set()
+        self._forks = Forks(self._nursery.send, self._devices)
         self._tasks: set[asyncio.Task[None]] = set()
         self._launches = 0
         self._run_dir: RunDir | None = None
@@ -159,10 +162,10 @@ class LocalEngine(Engine):
     def nodes(self) -> tuple[Node, ...]:
         return (self._node,)
 
-    async def take_launches(self, node: str, accepting: bool) -> None:
+    async def take_launches(self, node: str, accepting: bool, device: str | None = None) -> None:
         if node != self._node.name:
             raise UnknownNode(f"There is no node {node}; there is {self._node.name}.", node=node)
-        self._node = replace(self._node, accepting=accepting, emptied=not accepting)
+        self._node = self._node.taking(accepting, device)
         self._on_change()
 
     def watch(self, on_change: Callable[[], None]) -> None:
@@ -189,17 +192,19 @@ class LocalEngine(Engine):
         self._update(Sighting(spec.replica_id, Phase.STARTING, place))
         if place.node != self._node.name:
             return self._mark_gone(replica, f"there is no node {place.node}", host_died=True)
-        self._to_fork[spec.replica_id] = Spawn(spec, str(path), self._host)
-        self._fork_next()
+        if absent := self._devices.find_absent(place):
+            return self._mark_gone(replica, f"there is no device {absent} on {place.node}", host_died=True)
+        spawn = Spawn(spec, str(path), self._host)
+        if place.devices:
+            self._start_task(self._fork_when_free(replica, spawn, place), f"devices of {spec.replica_id}")
+        else:
+            self._forks.add(spawn)
         return self._processors.share()
 
-    def _fork_next(self, answered: str = "") -> None:
-        """Asks the nursery for the next forks, now that it has answered for one."""
-        self._forking.discard(answered)
-        while self._to_fork and len(self._forking) < FORKS_AT_ONCE:
-            replica_id = next(iter(self._to_fork))
-            self._forking.add(replica_id)
-            self._nursery.send(self._to_fork.pop(replica_id))
+    async def _fork_when_free(self, replica: LocalReplica, spawn: Spawn, place: Place) -> None:
+        lack = await self._forks.add_when_free(spawn, place)
+        if lack is not None and not replica.gone.is_set():
+            self._mark_gone(replica, lack)
 
     def _complete(self, spec: ReplicaSpec, place: Place, scratch: Path) -> ReplicaSpec:
         """The spec with what only this machine knows."""
@@ -208,7 +213,7 @@ class LocalEngine(Engine):
             owner="",
             cluster_id="",
             threads=self._processors.threads_of_next(spec),
-            device=place.device or spec.device,
+            **self._devices.tell_worker(spec, place),
             log_path=spec.log_path and str(self._log_dir / spec.log_path),
             sandbox=self._sandbox,
             network=spec.model_id in self._allow_network,
@@ -220,7 +225,7 @@ class LocalEngine(Engine):
         if replica is None or replica.gone.is_set():
             return await self._adapters.stop(replica_id)
         if replica.pid is None:  # not forked yet; if the nursery was asked for it, it will be killed as it starts
-            self._to_fork.pop(replica_id, None)
+            self._forks.drop(replica_id)
             return self._mark_gone(replica, "stopped before it started")
         replica.note_reason("stopped")
         replica.signal(signal.SIGTERM if grace_s else signal.SIGKILL)
@@ -253,10 +258,10 @@ class LocalEngine(Engine):
     def _take_report(self, report: Report) -> None:
         match report:
             case Started(replica_id, pid, path, address):
-                self._fork_next(replica_id)
+                self._forks.answered(replica_id)
                 self._started(replica_id, pid, Path(path), address)
             case Refused(replica_id, reason):
-                self._fork_next(replica_id)
+                self._forks.answered(replica_id)
                 replica = self._replicas.get(replica_id)
                 if replica is not None and not replica.gone.is_set():
                     self._mark_gone(replica, reason)
@@ -285,9 +290,9 @@ class LocalEngine(Engine):
 
     def _nursery_died(self, end: str) -> None:
         """What it had forked dies with it; what it was asked to fork will not come."""
-        self._forking.clear()
+        self._forks.nursery_died()
         for replica in list(self._replicas.values()):
-            if replica.gone.is_set() or replica.spec.replica_id in self._to_fork:
+            if replica.gone.is_set() or self._forks.has(replica.spec.replica_id):
                 continue
             replica.note_reason(end)
             if replica.pid is None:
@@ -296,7 +301,7 @@ class LocalEngine(Engine):
                 replica.signal(signal.SIGKILL)
                 self._exited(replica, None)
         self._by_pid.clear()
-        self._fork_next()
+        self._forks.go_on()
 
     # --- replicas ---
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -28,7 +28,7 @@ from starlette.routing import Route
 
 from modelyard import __version__
 from modelyard.control.plane import Plane
-from modelyard.control.tallies import Figures, ModelLoad, add_loads
+from modelyard.control.tallies import Figures, MemoryUse, ModelLoad, add_loads
 from modelyard.errors import InvalidRequest, OperatorOnly
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_query
@@ -222,9 +222,22 @@ def metrics_of_memory(figures: Figures) -> Iterator[Metric]:
     """What replicas may hold, what is reserved for them, and what they hold."""
     memory = GaugeMetricFamily("modelyard_memory_bytes", "Memory of a node, for replicas.", labels=("node", "kind"))
     for node, each in figures.nodes.items():
-        for kind, count in (("budget", each.budget), ("reserved", each.reserved), ("held", each.held)):
+        for kind, count in kinds_of(each):
             memory.add_metric((node, kind), count)
     yield memory
+    on_devices = GaugeMetricFamily(
+        "modelyard_device_memory_bytes", "Memory of an accelerator, for replicas.", labels=("node", "device", "kind")
+    )
+    for node, each in figures.nodes.items():
+        for device, memory_there in each.devices.items():
+            for kind, count in kinds_of(memory_there):
+                on_devices.add_metric((node, device, kind), count)
+    yield on_devices
+
+
+def kinds_of(memory: MemoryUse) -> Iterable[tuple[str, int]]:
+    """Its figures, by the label that tells them apart."""
+    return (("budget", memory.budget), ("reserved", memory.reserved), ("held", memory.held))
 
 
 def vllm_metrics(inferences: InferenceTallies, figures: Figures) -> Iterator[Metric]:

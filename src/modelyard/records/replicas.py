@@ -14,19 +14,21 @@ if TYPE_CHECKING:  # a worker that boots needs no card
 class ReplicaSpec:
     """Everything a worker needs to serve one model. `secret` authenticates the connection to it.
 
-    `remote_code`: the model needs it, and the operator has allowed it. `max_batch`: most calls in one
-    batch, at least 1; None: the task's own. `memory_limit_bytes`: what the worker may allocate for its
-    model, weights included; None: as much as there is.
-    `reserved_bytes`: what of its node is set aside for it, which what it keeps between requests stays within; None: not
-    told. `owner`: whose it is, as far as the engine needs to tell owners apart; no worker is told. `cluster_id`,
-    `need_bytes`, `need_device_bytes`: of which cluster it is, and what is set aside for it on its node and its device,
-    for the server that finds it when the one that launched it has ended; no worker is told. `sandbox`: off, or
-    auto, or strict, here the same: confined; `network`: it may open connections all the same; `scratch`: the folder it
-    makes for itself to write in. `weights`: the file in `path` to load, and `context_tokens` how long its texts are,
-    prompt and answer together, where the runtime needs to be told. `base`: of an adapter, the folder of the model that
-    it changes. `beside`: the replica of that model in whose process it is to run; None: in one of its own. `threads`:
-    of one operation, the engine's to say; `most_threads`: that it may say, None: any; `all_cores`: of all cores rather
-    than of a share of them, for a replica that is measured beside others which are idle meanwhile.
+    `remote_code`: the model needs it, and the operator has allowed it. `max_batch`: most calls in one batch, at least
+    1; None: the task's own. `memory_limit_bytes`: what the worker may allocate for its model, weights included; None:
+    as much as there is. `device`: what it computes on, by its number among those that it sees, which `visible_devices`
+    names as CUDA_VISIBLE_DEVICES does; None: all that its engine sees. With a `device_count` above 1 it lies on so many
+    of them, and may take `device_share_bytes` of each. `reserved_bytes`: what of its devices, or else of its node, is
+    set aside for it, which what it keeps between requests stays within; None: not told. `owner`: whose it is, as far as
+    the engine needs to tell owners apart; no worker is told. `cluster_id`, `need_bytes`, `need_device_bytes`: of which
+    cluster it is, and what is set aside for it on its node and its device, for the server that finds it when the one
+    that launched it has ended; no worker is told. `sandbox`: off, or auto, or strict, here the same: confined;
+    `network`: it may open connections all the same; `scratch`: the folder it makes for itself to write in. `weights`:
+    the file in `path` to load, and `context_tokens` how long its texts are, prompt and answer together, where the
+    runtime needs to be told. `base`: of an adapter, the folder of the model that it changes. `beside`: the replica of
+    that model in whose process it is to run; None: in one of its own. `threads`: of one operation, the engine's to say;
+    `most_threads`: that it may say, None: any; `all_cores`: of all cores rather than of a share of them, for a replica
+    that is measured beside others which are idle meanwhile.
     """
 
     replica_id: str
@@ -35,6 +37,9 @@ class ReplicaSpec:
     task: str
     runtime: str = "transformers"
     device: str = "auto"
+    visible_devices: str | None = None
+    device_count: int = 1
+    device_share_bytes: int = 0
     threads: int = 1
     remote_code: bool = False
     secret: str = ""

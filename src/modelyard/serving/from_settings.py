@@ -10,9 +10,10 @@ from modelyard.catalog.space import KEPT_FREE_BYTES
 from modelyard.config import ENGINES, RAY, Settings
 from modelyard.control.policy import Policy
 from modelyard.engine.base import Engine, Fetch
+from modelyard.engine.devices import MachineDevices
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.log_limits import LogLimits
-from modelyard.engine.machine import find_devices, usable_memory_bytes
+from modelyard.engine.machine import usable_memory_bytes
 from modelyard.engine.ray.finder import RayFinder
 from modelyard.engine.remote.engine import RemoteEngine
 from modelyard.errors import InvalidRequest
@@ -119,9 +120,11 @@ def open_engine(settings: Settings, fetch: Fetch) -> Engine:
         return RemoteEngine(RayFinder(settings.ray_address), fetch=fetch)
     memory = memory_for_replicas(settings)
     ensure_level(settings.sandbox)
+    devices = MachineDevices(settings.device_memory)
     return LocalEngine(
         memory,
-        devices=find_devices(),
+        devices=devices.found,
+        free_on=devices.free_bytes,
         log_dir=settings.data_dir / LOGS_FOLDER,
         fetch=fetch,
         sandbox=settings.sandbox,

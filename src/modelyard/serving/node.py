@@ -17,9 +17,9 @@ import uvloop
 
 from modelyard.catalog.hub import Hub
 from modelyard.config import load_settings
+from modelyard.engine.devices import MachineDevices
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.log_limits import keep_to_limits
-from modelyard.engine.machine import find_devices
 from modelyard.engine.remote.program import run_agent, take_secret
 from modelyard.errors import ModelRefused
 from modelyard.private_files import ensure_private_folder
@@ -66,10 +66,12 @@ async def run(node: str, host: str, secret: str) -> None:
     settings = load_settings({}).settings
     ensure_level(settings.sandbox)
     ensure_private_folder(settings.data_dir / LOGS_FOLDER)
+    devices = await asyncio.to_thread(MachineDevices, settings.device_memory)
     engine = LocalEngine(
         memory_for_replicas(settings),
         node=node,
-        devices=await asyncio.to_thread(find_devices),
+        devices=devices.found,
+        free_on=devices.free_bytes,
         log_dir=settings.data_dir / LOGS_FOLDER,
         sandbox=settings.sandbox,
         allow_network=settings.allow_network,

@@ -11,6 +11,7 @@ QUIET_LIBRARIES = {
     "TOKENIZERS_PARALLELISM": "false",
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "1000",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "ORT_DISABLE_TELEMETRY": "1",
@@ -19,7 +20,8 @@ QUIET_LIBRARIES = {
 """Environment that keeps the native libraries from starting threads at import (workers raise their count later), from
 spinning for long while they wait (beside other work on the same cores that makes an operation ten times slower; where
 they sleep at once a second thread is worth nothing: GNU's OpenMP spins for some 50 µs, as ONNX Runtime does here),
-from opening connections, and from trying at import what the sandbox forbids (joblib, of sacremoses: a semaphore)."""
+from opening CUDA to see whether it is there (no fork could use it then), from opening connections, and from trying at
+import what the sandbox forbids (joblib, of sacremoses: a semaphore)."""
 PASSED_ON = frozenset(
     {"PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONHASHSEED",
      "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS", "LD_LIBRARY_PATH", "LD_PRELOAD", "COVERAGE_PROCESS_START"}

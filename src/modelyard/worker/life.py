@@ -80,6 +80,7 @@ class Runtimes:
     def load(self, spec: ReplicaSpec, task: Task) -> Loaded:
         """See ModelLibrary."""
         from modelyard.worker.runtimes.base import load_adapted, load_file, load_model
+        from modelyard.worker.runtimes.device import Spread
 
         if spec.base is not None:
             return load_adapted(spec, task.heads)
@@ -92,6 +93,7 @@ class Runtimes:
             device=spec.device,
             remote_code=spec.remote_code,
             precision=spec.precision,
+            spread=Spread(spec.device_count, spec.device_share_bytes) if spec.device_count > 1 else None,
         )
 
     def load_adapter(self, model: Loaded, path: Path) -> Callable[[], Loaded]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -66,6 +67,8 @@ class Replica:
 
 def serve_replica(spec: ReplicaSpec, listener: socket.socket, library: ModelLibrary | None = None) -> int:
     """Runs a replica to its end in this process; returns its exit code. `library`: by default the real one."""
+    if spec.visible_devices is not None:  # CUDA reads it when it is opened, which no process before this one has done
+        os.environ["CUDA_VISIBLE_DEVICES"] = spec.visible_devices
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
     )

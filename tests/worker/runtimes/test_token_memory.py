@@ -10,6 +10,7 @@ from modelyard.catalog.memory import (
     WORKING_FLOOR_BYTES,
     WORKING_FRACTION,
     estimate_model_bytes,
+    plan_device_bytes,
 )
 from modelyard.records.models import Inspection
 from modelyard.units import GIB, MIB
@@ -34,6 +35,13 @@ def test_the_plan_of_a_model_leaves_its_caches_what_it_has_for_a_batch() -> None
 
 def test_a_reservation_that_is_all_taken_has_room_for_short_texts() -> None:
     assert plan_cache(CPU, 500 * MIB, 480 * MIB).cache_bytes == 30 * MIB
+
+
+def test_on_a_device_caches_stay_within_what_is_reserved_there() -> None:
+    batch = 200 * MIB
+    plan = plan_device_bytes(Inspection(weight_bytes=400 * MIB, dtype="F16", batch_bytes=batch))
+    room = plan_cache(torch.device("cuda"), 400 * MIB, plan)
+    assert (room.cache_bytes, room.keeps) == (pytest.approx(batch, rel=0.01), False)
 
 
 def test_who_is_being_measured_keeps_nothing() -> None:

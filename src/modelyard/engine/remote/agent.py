@@ -114,7 +114,6 @@ class NodeAgent:
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self._accepting = True
         self._machine = name_machine()
         self.abandoned = asyncio.Event()
         """Set when no server has been there for so long that its replicas have been ended."""
@@ -202,8 +201,8 @@ class NodeAgent:
             case Ask():
                 self._tell_facts(connection)
                 connection.tell(Alive())
-            case Launch(token, spec, device):
-                self._launch(connection, token, spec, device)
+            case Launch(token, spec, devices):
+                self._launch(connection, token, spec, Place(self._node.name, devices))
             case Forget(token, replica_id):
                 if token == self._token:
                     self._forget(replica_id)
@@ -215,8 +214,8 @@ class NodeAgent:
                 self._begin(connection, call, self._export(connection, order))
             case ReadLogs(call, folder, count):
                 self._begin(connection, call, self._read_logs(call, folder, count))
-            case Drain(call, token, accepting):
-                self._begin(connection, call, self._drain(connection, token, accepting))
+            case Drain(call, token, accepting, device):
+                self._begin(connection, call, self._drain(connection, token, accepting, device))
             case Cancel(call):
                 if (task := connection.calls.get(call)) is not None:
                     task.cancel()
@@ -255,15 +254,14 @@ class NodeAgent:
             self._unled.cancel()
             self._unled = None
 
-    def _launch(self, connection: Connection, token: int, spec: ReplicaSpec, device: str | None) -> None:
-        place = Place(self._node.name, device)
+    def _launch(self, connection: Connection, token: int, spec: ReplicaSpec, place: Place) -> None:
         if spec.replica_id in self._specs:
             return
         try:
             self._check(connection, token)
         except LeaseLost:
             reason = "another server leads"
-            connection.tell(Seen(spec.replica_id, Phase.GONE, spec, device, reason=reason, host_died=True))
+            connection.tell(Seen(spec.replica_id, Phase.GONE, spec, place.devices, reason=reason, host_died=True))
             return
         self._specs[spec.replica_id] = spec
         self._seen[spec.replica_id] = Sighting(spec.replica_id, Phase.STARTING, place)
@@ -323,9 +321,9 @@ class NodeAgent:
     async def _read_logs(self, call: int, folder: str, count: int) -> Answer:
         return Answer(call, logs=[*await self._engine.read_logs(folder, count)])
 
-    async def _drain(self, connection: Connection, token: int, accepting: bool) -> None:
+    async def _drain(self, connection: Connection, token: int, accepting: bool, device: str | None) -> None:
         self._check(connection, token)
-        self._accepting = accepting
+        await self._engine.take_launches(self._node.name, accepting, device)
         for each in self._connections:
             self._tell_facts(each)
 
@@ -357,7 +355,7 @@ class NodeAgent:
             replica_id,
             seen.phase,
             self._specs[replica_id],
-            None if seen.place is None else seen.place.device,
+            () if seen.place is None else seen.place.devices,
             seen.memory_bytes,
             seen.peak_bytes,
             seen.device_bytes,
@@ -378,8 +376,8 @@ class NodeAgent:
 
     def _tell_facts(self, connection: Connection) -> None:
         """Tells a server what the node has, if that is news to it."""
-        node = self._node
-        facts = Facts(node.memory_bytes, [*node.devices], node.cores, self._accepting, self._engine.warm, self._machine)
+        (node,) = self._engine.nodes()
+        facts = Facts(node.memory_bytes, [*node.devices], node.cores, node.accepting, self._engine.warm, self._machine)
         if facts != connection.facts:
             connection.facts = facts
             connection.tell(facts)

@@ -110,12 +110,14 @@ class RemoteEngine(Engine):
         described = (node.describe() for node in self._nodes.values())
         return tuple(node for node in described if node is not None)
 
-    async def take_launches(self, node: str, accepting: bool) -> None:
+    async def take_launches(self, node: str, accepting: bool, device: str | None = None) -> None:
         found = self._nodes.get(node)
-        if found is None or found.facts is None:
+        described = None if found is None else found.describe()
+        if found is None or described is None:
             there = ", ".join(each.name for each in self.nodes()) or "none"
             raise UnknownNode(f"There is no node {node}; there are: {there}.", node=node)
-        await found.call(lambda call: Drain(call, self._token, accepting))
+        described.taking(accepting, device)
+        await found.call(lambda call: Drain(call, self._token, accepting, device))
 
     def watch(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
@@ -143,7 +145,7 @@ class RemoteEngine(Engine):
         elif spec.beside is not None and not self._runs(spec.beside, place):
             self._end(replica, f"there is no replica {spec.beside} of its base", host_died=True)
         else:
-            node.send(Launch(self._token, spec, place.device))
+            node.send(Launch(self._token, spec, place.devices))
 
     def _runs(self, replica_id: str, place: Place) -> bool:
         replica = self._replicas.get(replica_id)
@@ -229,7 +231,7 @@ class RemoteEngine(Engine):
         for replica in list(self._replicas.values()):
             if replica.node is node and not replica.gone.is_set() and replica.id not in node.heard_of:
                 if replica.seen is None:  # it was asked for, and the connection broke meanwhile
-                    node.send(Launch(self._token, replica.spec, replica.place.device))
+                    node.send(Launch(self._token, replica.spec, replica.place.devices))
                 else:
                     self._end(replica, f"node {node.name} was started anew", host_died=True)
         if self._token:
@@ -248,7 +250,7 @@ class RemoteEngine(Engine):
         if replica is None or (replica.gone.is_set() and replica.node is not node):
             if seen.phase is Phase.GONE:
                 return node.send(Forget(self._token, seen.replica_id)) if self._token else None
-            replica = RemoteReplica(seen.spec, Place(node.name, seen.device), node)
+            replica = RemoteReplica(seen.spec, Place(node.name, seen.devices), node)
             self._replicas.setdefault(replica.id, replica)
             if self._token and not node.told.is_set():
                 self._orphans.setdefault(node, set()).add(replica.id)

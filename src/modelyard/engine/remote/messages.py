@@ -37,11 +37,11 @@ class Lead(msgspec.Struct, frozen=True, tag="lead"):
 
 
 class Launch(msgspec.Struct, frozen=True, tag="launch"):
-    """Server to agent: start a replica, on that device of the node. What becomes of it is told by Seen."""
+    """Server to agent: start a replica, on those devices of the node. What becomes of it is told by Seen."""
 
     token: int
     spec: ReplicaSpec
-    device: str | None = None
+    devices: tuple[str, ...] = ()
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -76,12 +76,13 @@ class ReadLogs(msgspec.Struct, frozen=True, tag="logs"):
 
 
 class Drain(msgspec.Struct, frozen=True, tag="drain"):
-    """Server to agent: whether the node takes new replicas. Answered when every server has been told, or with
-    LeaseLost."""
+    """Server to agent: whether the node, or that device of it, takes new replicas. Answered when every server has been
+    told, or with LeaseLost."""
 
     call: int
     token: int
     accepting: bool
+    device: str | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -117,7 +118,7 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True, tag="seen"):
     replica_id: str
     phase: Phase
     spec: ReplicaSpec
-    device: str | None = None
+    devices: tuple[str, ...] = ()
     memory_bytes: int | None = None
     peak_bytes: int | None = None
     device_bytes: int | None = None

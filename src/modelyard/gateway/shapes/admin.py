@@ -14,7 +14,6 @@ from modelyard.accounts.administration import ListedAccount, ListedAlias, Listed
 from modelyard.accounts.cache_administration import ListedModel
 from modelyard.accounts.limits import MOST_COUNT, MOST_DISK_BYTES, MOST_MEMORY_BYTES, MOST_WEIGHT
 from modelyard.clock import iso
-from modelyard.control.tallies import NodeMemory
 from modelyard.errors import ModelyardError
 from modelyard.gateway import remedies
 from modelyard.gateway.remedies import Remedies
@@ -337,41 +336,6 @@ def show_cached(listed: ListedModel) -> CachedModel:
         used=iso(listed.used_at),
         in_use=listed.in_use,
         downloaded_for=listed.downloaded_for,
-    )
-
-
-# --- nodes ---
-
-
-class Node(Shape, frozen=True, kw_only=True):
-    """A machine that replicas run on."""
-
-    name: Annotated[str, described("Its name.")]
-    memory_bytes: Annotated[int, described("What all replicas there may hold together.")]
-    reserved_bytes: Annotated[int, described("What is reserved for those there are, and for what makes files.")]
-    held_bytes: Annotated[int, described("What replicas hold of it.")]
-    accepting: Annotated[bool, described("Whether it takes new replicas.")]
-    replicas: Annotated[int, described("How many it runs; 0: it can be switched off.")]
-
-
-class NodeBody(Shape, frozen=True, kw_only=True):
-    """Whether a machine takes new replicas."""
-
-    accepting: Annotated[
-        bool,
-        described("Whether it takes new replicas. Else what it runs moves to other machines, where there is room."),
-    ]
-
-
-def show_node(name: str, memory: NodeMemory) -> Node:
-    """A node as the API has it."""
-    return Node(
-        name=name,
-        memory_bytes=memory.budget,
-        reserved_bytes=memory.reserved,
-        held_bytes=memory.held,
-        accepting=memory.accepting,
-        replicas=memory.replicas,
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from modelyard.errors import BootFailed, ModelRefused
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Head
 from modelyard.tasks.maker import Loaded
+from modelyard.worker.runtimes.device import Spread
 from modelyard.worker.runtimes.no_model import NoModel
 from modelyard.worker.runtimes.own_code import copy_code_to_own_folder
 
@@ -47,7 +48,7 @@ PIPELINES: frozenset[Head] = frozenset({"image-pipeline", "video-pipeline", "aud
 class Loader(Protocol):
     """What every runtime module offers as `load_model`."""
 
-    def __call__(self, path: Path, heads: tuple[Head, ...], *, device: str, remote_code: bool, **more: str) -> Loaded:
+    def __call__(self, path: Path, heads: tuple[Head, ...], *, device: str, remote_code: bool, **more: Any) -> Loaded:
         """Loads the model in the folder `path` under the first of `heads` that fits it.
 
         `remote_code`: run the repository's code; the operator has allowed it. `more`: what only this runtime is told.
@@ -106,11 +107,13 @@ def load_model(
     device: str = "auto",
     remote_code: bool = False,
     precision: str | None = None,
+    spread: Spread | None = None,
 ) -> Loaded:
     """The model in the folder `path`, held by `runtime`, under the first of `heads` that fits it.
 
     `device`: `auto`, `cpu`, `cuda` or `cuda:N`. `precision`: of the weights, where transformers holds them; None: as
-    usual. No heads: the task needs no model. Raises: BootFailed, ModelRefused.
+    usual. `spread`: it lies on several devices, where transformers holds it; None: on that one. No heads: the task
+    needs no model. Raises: BootFailed, ModelRefused.
     """
     if not heads:
         return NoModel(path)
@@ -123,5 +126,6 @@ def load_model(
     load = loader()
     if remote_code:
         copy_code_to_own_folder()
-    more = {} if precision is None else {"precision": precision}
+    told = {"precision": precision, "spread": spread}
+    more = {name: value for name, value in told.items() if value is not None}
     return load(path, offered, device=device, remote_code=remote_code, **more)

@@ -9,6 +9,7 @@ import torch
 
 from modelyard.units import MIB
 from modelyard.worker.limits import memory_figures
+from modelyard.worker.memory import DEVICE_CONTEXT_BYTES
 
 PROGRAM_BYTES = 60 * MIB
 """What a worker takes before it loads anything; as plans have it (catalog.memory)."""
@@ -33,11 +34,13 @@ def plan_cache(device: torch.device, weight_bytes: int, reserved_bytes: int | No
     `reserved_bytes`: what is set aside for the process; None: nobody said. Then a process that has a limit all the same
     is one that is measured: it keeps nothing, since what it holds at most is set aside from then on.
     """
-    if device.type == "cuda":
-        return CacheRoom(int(FREE_SHARE * torch.cuda.mem_get_info(device)[0]), keeps=False)
+    on_cuda = device.type == "cuda"
     if reserved_bytes is not None:
-        taken = PROGRAM_BYTES + weight_bytes + max(FEWEST_PASS_BYTES, int(PASS_SHARE * weight_bytes))
-        return CacheRoom(max(int(LEAST_SHARE * reserved_bytes), reserved_bytes - taken), keeps=True)
+        process_bytes = DEVICE_CONTEXT_BYTES if on_cuda else PROGRAM_BYTES
+        taken = process_bytes + weight_bytes + max(FEWEST_PASS_BYTES, int(PASS_SHARE * weight_bytes))
+        return CacheRoom(max(int(LEAST_SHARE * reserved_bytes), reserved_bytes - taken), keeps=not on_cuda)
+    if on_cuda:
+        return CacheRoom(int(FREE_SHARE * torch.cuda.mem_get_info(device)[0]), keeps=False)
     figures = memory_figures()
     limited = "limit_bytes" in figures
     free = figures["limit_bytes"] - figures["held_bytes"] if limited else available_bytes()

@@ -30,7 +30,7 @@ from modelyard.tasks.model import Array, GeneratedTokens, OnTokens
 from modelyard.tasks.shared.generation_params import TextForm
 from modelyard.tasks.token_model import TokenModel
 from modelyard.worker.runtimes.adapter_layers import AdapterLayers
-from modelyard.worker.runtimes.device import choose_device
+from modelyard.worker.runtimes.device import Spread, choose_device, is_spread
 from modelyard.worker.runtimes.failures import batch_errors, loading_errors
 from modelyard.worker.runtimes.generation_batches import READS_PADDING, cut_padding, groups, prompt_lengths
 from modelyard.worker.runtimes.generation_settings import (
@@ -67,13 +67,14 @@ def load_model(
     device: str = "auto",
     remote_code: bool = False,
     precision: str | None = None,
+    spread: Spread | None = None,
 ) -> TransformersModel:
     """The model in the folder `path`, in eval mode on `device`, under the first of `heads` that fits it.
 
     Reads local files only, and weights from safetensors only: a pickle could run anything. On CUDA
     the weights keep their stored dtype. On the CPU they become float32: float16 has hardly any CPU kernels, bfloat16
     is emulated on most machines, and a request should get the same answer on every node. `precision` BF16: that type
-    all the same, on any device.
+    all the same, on any device. `spread`: its layers lie on several devices; None: on `device`.
 
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
@@ -83,7 +84,8 @@ def load_model(
         config = AutoConfig.from_pretrained(files, local_files_only=True, trust_remote_code=remote_code)
         head, kind = choose_class(config, heads, remote_code=remote_code)
         tokenizer, processor = load_parts(files, head, config, remote_code=remote_code)
-        model, missing = load_weights(kind, files, config, where, remote_code=remote_code, precision=precision)
+        more = {} if spread is None else spread_arguments(kind, config, spread, precision)
+        model, missing = load_weights(kind, files, config, where, remote_code=remote_code, precision=precision, **more)
     refuse_missing_weights(head, missing)
     if head == "base" and tokenizer is not None and config.is_encoder_decoder:
         encoder = model.get_encoder()
@@ -91,7 +93,8 @@ def load_model(
     if tokenizer is not None:
         ensure_pad_token(tokenizer, model)
     untrained = frozenset({"pooler_output"}) if any("pooler" in key for key in missing) else frozenset()
-    return TransformersModel(path, model.eval().to(where), tokenizer, processor, untrained)
+    model = model.eval()
+    return TransformersModel(path, model if is_spread(model) else model.to(where), tokenizer, processor, untrained)
 
 
 def find_model_folder(path: Path) -> Path:
@@ -109,6 +112,14 @@ def find_model_folder(path: Path) -> Path:
     return part
 
 
+def spread_arguments(kind: Any, config: Any, spread: Spread, precision: str | None) -> dict[str, Any]:
+    """What `load_weights` is to be told of a model that lies on several devices. Raises ModelRefused."""
+    from modelyard.worker.runtimes.device_maps import plan_device_map  # its library takes a while to import
+
+    dtype = torch.bfloat16 if precision == BF16 else getattr(config, "dtype", None) or torch.float32
+    return {"device_map": plan_device_map(kind, config, spread, dtype)}
+
+
 def load_weights(
     kind: Any,
     path: Path,
@@ -117,10 +128,12 @@ def load_weights(
     *,
     remote_code: bool = False,
     precision: str | None = None,
+    **more: Any,
 ) -> tuple[Any, Sequence[str]]:
     """A model of the class `kind` with the folder's weights, still on the CPU, and the weights that the files lack.
 
-    In the type for the device `where`, or of `precision`. Raises what the libraries raise.
+    In the type for the device `where`, or of `precision`. `more`: what the library is told besides, such as where its
+    layers lie. Raises what the libraries raise.
     """
     method = find_quantisation(config)
     with only_whole_adapters(path):
@@ -133,6 +146,7 @@ def load_weights(
             variant=find_precision((file.name for file in path.iterdir()), *SAFETENSORS),
             output_loading_info=True,
             **loading_arguments(method, where),
+            **more,
             **({"trust_remote_code": True} if remote_code else {}),
         )
     settle_weights(model, method, where)
@@ -243,7 +257,7 @@ class TransformersModel:
 
     def find_token_model(self, reserved_bytes: int | None = None) -> TokenModel | None:
         """See `tasks.token_model.HasTokenModel`."""
-        if not allows_rows(self._model):
+        if not allows_rows(self._model) or is_spread(self._model):
             return None
         padding = None if self.tokenizer is None else self.tokenizer.pad_token_id
         weight_bytes = sum(each.nbytes for each in (*self._model.parameters(), *self._model.buffers()))

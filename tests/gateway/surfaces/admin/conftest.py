@@ -17,7 +17,9 @@ MODEL = "many/m1"
 def admin_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("admin")
     write(folder / "models" / MODEL, model())
-    server = Server(folder, folder / "models", boots=False, HF_HOME=str(folder / "hub"))
+    server = Server(
+        folder, folder / "models", boots=False, HF_HOME=str(folder / "hub"), MODELYARD_DEVICE_MEMORY="cuda:0=2"
+    )
     server.start(warm=False, boots=False)
     try:
         yield server

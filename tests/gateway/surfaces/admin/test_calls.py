@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from modelyard.units import GIB
 from tests.gateway.surfaces.admin.conftest import MODEL
 from tests.serving import Server, wait_until
 
@@ -100,11 +101,22 @@ def test_the_disk_and_the_machines_are_told(admin: httpx.Client) -> None:
     assert "Nothing to remove" in refusal(admin, "POST", "/cache/prune", 422, json={})["error"]
     (node,) = ask(admin, "GET", "/nodes")
     assert node["memoryBytes"] >= node["reservedBytes"] >= 0
+    (device,) = node["devices"]
+    assert (device["name"], device["memoryBytes"], device["accepting"]) == ("cuda:0", 2 * GIB, True)
+    assert device["memoryBytes"] >= device["reservedBytes"] >= device["heldBytes"] >= 0
     one = f"/nodes/{node['name']}"
     assert "takes no new replicas" in ask(admin, "PATCH", one, json={"accepting": False})
     assert [each["accepting"] for each in ask(admin, "GET", "/nodes")] == [False]
     assert ask(admin, "PATCH", one, json={"accepting": True}) == f"{node['name']} takes replicas."
     assert ask(admin, "GET", "/audit", params={"action": "node"})[-1]["action"] == "node.use"
+    taken = ask(admin, "PATCH", one, json={"accepting": False, "device": "cuda:0"})
+    assert taken.startswith(f"cuda:0 of {node['name']} takes no new replicas")
+    (after,) = ask(admin, "GET", "/nodes")
+    assert (after["accepting"], [each["accepting"] for each in after["devices"]]) == (True, [False])
+    ask(admin, "PATCH", one, json={"accepting": True, "device": "cuda:0"})
+    unknown = refusal(admin, "PATCH", one, 404, json={"accepting": False, "device": "cuda:1"})
+    assert unknown["error"].startswith(f"{node['name']} has no device cuda:1; it has: cuda:0")
+    assert ask(admin, "GET", "/audit", params={"action": "node"})[-1]["subject"] == f"cuda:0 of {node['name']}"
 
 
 @pytest.mark.parametrize(

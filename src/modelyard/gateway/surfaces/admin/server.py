@@ -21,16 +21,14 @@ from modelyard.gateway.shapes.admin import (
     CachedModel,
     CacheQuery,
     Listed,
-    Node,
-    NodeBody,
     PagedQuery,
     PruneBody,
     show_audit,
     show_cached,
-    show_node,
 )
 from modelyard.gateway.shapes.base import Answer
 from modelyard.gateway.shapes.jobs import Job, JobAnswer, show_job, show_progress
+from modelyard.gateway.shapes.nodes import Node, NodeBody, show_node
 from modelyard.gateway.surfaces.admin.accounts import LIST_COST
 from modelyard.gateway.surfaces.admin.gate import Gate, describe
 from modelyard.gateway.surfaces.admin.pages import answer_page
@@ -79,7 +77,13 @@ SERVER_CALLS = (
         cost=PRUNE_COST,
     ),
     describe("GET", "/nodes", "List the machines that replicas run on", Answer[Sequence[Node]]),
-    describe("PATCH", "/nodes/{node}", "Have a machine emptied, or used again", Answer[str], body=NodeBody),
+    describe(
+        "PATCH",
+        "/nodes/{node}",
+        "Have a machine, or one of its accelerators, emptied, or used again",
+        Answer[str],
+        body=NodeBody,
+    ),
     describe(
         "GET",
         "/audit",
@@ -159,16 +163,17 @@ class ServerCalls:
         return Answer(output=[show_node(name, memory) for name, memory in self._plane.figures().nodes.items()])
 
     async def change_node(self, request: Request, actor: Actor) -> Answer[str]:
-        """Whether one machine takes new replicas."""
+        """Whether one machine, or one accelerator of it, takes new replicas."""
         node, body = str(request.path_params["node"]), await read_body(request, NodeBody)
-        await self._plane.take_launches(node, accepting=body.accepting)
-        await asyncio.to_thread(self._gate.administration(actor).note_node, node, accepting=body.accepting)
+        await self._plane.take_launches(node, accepting=body.accepting, device=body.device)
+        what = node if body.device is None else f"{body.device} of {node}"
+        await asyncio.to_thread(self._gate.administration(actor).note_node, what, accepting=body.accepting)
         words = (
             "takes replicas"
             if body.accepting
             else "takes no new replicas; those that it runs leave as others are ready"
         )
-        return Answer(output=f"{node} {words}.")
+        return Answer(output=f"{what} {words}.")
 
     async def list_audit(self, request: Request, actor: Actor) -> Answer[Sequence[AuditLine]]:
         """Lines of the audit log."""
