@@ -59,11 +59,10 @@ def server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A warm server for modules that bring models of their own: `with_models`. It has none, limits nobody's requests,
-    fetches from this machine too, for five seconds at most, measures for a third of one, reads the pickles of UNSAFE,
-    and tells its metrics on a port of their own."""
+    fetches from this machine too, for five seconds at most, reads the pickles of UNSAFE, and has a port for metrics."""
     folder = tmp_path_factory.mktemp("shared-server")
     (folder / "models").mkdir()
-    flags = ("--rate-limit", "0", "--allow-private-media", "--fetch-timeout-s", "5", "--job-benchmark-s", "0.3")
+    flags = ("--rate-limit", "0", "--allow-private-media", "--fetch-timeout-s", "5")
     environ = {"MODELYARD_ALLOW_UNSAFE": ",".join(UNSAFE), "MODELYARD_METRICS_PORT": str(free_port())}
     with Server(folder, folder / "models", *flags, **environ) as running:
         yield running

@@ -1,4 +1,4 @@
-"""Every attack, by registration: what is here is run twice by `test_memory_returns`, against one server."""
+"""Every attack, by registration: what is here is run by `test_memory_returns`, all of it against one server."""
 
 from __future__ import annotations
 

@@ -117,7 +117,15 @@ def what_is_left(own_user: bool) -> list[str]:
     return [] if own_user else ["threads"]
 
 
-@pytest.mark.parametrize("has_rights", [True, False], ids=["as-who-runs-the-tests", "without-any-rights"])
+VERIFIED = pytest.mark.verify(part="attacks")
+"""Of a server without any rights: `make test` has one in `test_closed_home`, which is nobody's."""
+
+
+@pytest.mark.parametrize(
+    "has_rights",
+    [True, pytest.param(False, marks=VERIFIED)],
+    ids=["as-who-runs-the-tests", "without-any-rights"],
+)
 def test_allowed_code_reaches_nothing_but_its_model(
     models: Path, tmp_path: Path, has_rights: bool, record_property: Callable[[str, object], None]
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.attacks.memory import MIB, measured
 from tests.attacks.registry import attack
 from tests.builders.fixtures import FAMILY_OF_TASK
-from tests.serving import KEY, REQUEST_S, Server, wait_until
+from tests.serving import KEY, PLAIN, REQUEST_S, Server, wait_until
 
 HEADER_BYTES = 48_000
 SPELLINGS = 1_000
@@ -33,10 +33,10 @@ def guesses_forgotten(server: Server) -> Iterator[None]:
 
 
 def test_health_is_one_word_for_all_but_the_operator(server: Server):
-    assert httpx.get(f"{server.url}/health", timeout=REQUEST_S).json() == {"status": "ok"}
-    assert httpx.get(f"{server.url}/health", headers={"authorization": "Key wrong"}, timeout=REQUEST_S).json() == {
-        "status": "ok"
-    }
+    assert httpx.get(f"{server.url}/health", timeout=REQUEST_S, verify=PLAIN).json() == {"status": "ok"}
+    assert httpx.get(
+        f"{server.url}/health", headers={"authorization": "Key wrong"}, timeout=REQUEST_S, verify=PLAIN
+    ).json() == {"status": "ok"}
     with add_account(server, "eve") as eve:
         assert eve.get("/health").json() == {"status": "ok"}
     assert server.client.get("/health").json()["warm"] is True
@@ -84,7 +84,7 @@ def test_hosts_that_are_private_closed_or_missing_are_told_in_one_sentence(seein
 
 
 def spell_a_key_in_many_ways(server: Server, count: int) -> None:
-    with httpx.Client(base_url=server.url, timeout=REQUEST_S) as client:
+    with httpx.Client(base_url=server.url, timeout=REQUEST_S, verify=PLAIN) as client:
         for number in range(count):
             header = f"Key{' ' * (HEADER_BYTES + number)}{KEY}"
             client.get("/models/v2/list/clusters", headers={"authorization": header})

@@ -18,7 +18,12 @@ MODEL = "tiny/classifier"
 END_DEADLINE_S = 60.0
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+ON_POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.verify(part="attacks"))
+"""Where two servers with replicas are started once more. That a second one is refused there, and that a server which
+lost its place ends, is asked of one without replicas."""
+
+
+@pytest.fixture(scope="module", params=["sqlite", ON_POSTGRESQL])
 def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A database that two servers are told to use."""
     if request.param == "sqlite":
@@ -50,6 +55,15 @@ def run_to_its_end(server: Server) -> tuple[int, str]:
     return code, " ".join(server.log.read_text().split())
 
 
+def check_refused(second: Server, first: Server) -> None:
+    code, said = run_to_its_end(second)
+    assert code == 1, said
+    assert f"Another modelyard server (pid {first.process.pid} on " in said  # type: ignore[union-attr]
+    assert "fix: stop it, or give this server a database of its own" in said
+    assert "password" not in said
+    assert "Traceback" not in said
+
+
 def lives_that_go_on(server: Server) -> list[bool]:
     """For each instance on the bill, whether it is said to run still."""
     answer = server.client.get("/models/v2/usage", params={"lines": "true"}).json()
@@ -60,16 +74,7 @@ def test_a_second_server_on_one_database_is_refused_and_the_first_goes_on(
     first: Server, database_url: str, zoo: Path, tmp_path: Path
 ) -> None:
     workers = first.worker_pids()
-    second = Server(tmp_path, zoo, "--database-url", database_url)
-    second._environ["MODELYARD_ADMIN_KEY"] = "test-key"
-
-    code, said = run_to_its_end(second)
-
-    assert code == 1, said
-    assert f"Another modelyard server (pid {first.process.pid} on " in said  # type: ignore[union-attr]
-    assert "fix: stop it, or give this server a database of its own" in said
-    assert "password" not in said
-    assert "Traceback" not in said
+    check_refused(Server(tmp_path, zoo, "--database-url", database_url), first)
     assert first.worker_pids() == workers != []
     assert first.run(MODEL, text="hello")
     assert lives_that_go_on(first) == [True]
@@ -90,12 +95,15 @@ def test_a_server_that_was_killed_is_followed_at_once_and_its_books_are_closed(
         assert not (second.data_dir / "modelyard.db").exists()
 
 
-def test_a_server_whose_place_was_taken_while_its_connection_was_broken_ends(
+def test_on_postgresql_a_second_is_refused_and_one_whose_place_was_taken_while_its_connection_was_broken_ends(
     postgresql_url: str, zoo: Path, tmp_path: Path
 ) -> None:
     """What an intruder does here, another server does when it starts while the first cannot be reached."""
     server = Server(tmp_path, zoo, "--database-url", postgresql_url, boots=False)
     server.start(warm=False)
+    (tmp_path / "second").mkdir()
+    check_refused(Server(tmp_path / "second", zoo, "--database-url", postgresql_url), server)
+    assert server.is_up(warm=False)
     process = server.process
     assert process is not None
     find = (

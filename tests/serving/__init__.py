@@ -40,8 +40,9 @@ SHARE_OF_WAIT, SELDOM_S = 1 / 30, 0.2
 UP_EVERY_S, WARM_EVERY_S = 0.1, 0.4
 """Each question whether a server is up or warm takes 10 ms of CPU time, here and there. It is up after one second, warm
 after some."""
-ONE_FORM = {"MODELYARD_RUNTIME": "original"}
-"""Jobs of servers in tests measure models as they are: to make another form of each takes ten seconds."""
+SHORT_JOBS = {"MODELYARD_RUNTIME": "original", "MODELYARD_JOB_BENCHMARK_S": "0.3"}
+"""Jobs of servers in tests measure models as they are, for a moment: to make another form of each takes ten seconds, to
+measure one up to a minute of all cores."""
 ENDLESS = ("tiny/t5", {"max_new_tokens": 20_000, "min_new_tokens": 20_000, "do_sample": False})
 """A model of the zoo that writes for as long as it is told to, and params that take it a minute: what a test ends in
 the middle has not come to its end before, however long the test had to wait for its turn."""
@@ -173,7 +174,7 @@ class Server:
             "--data-dir", str(self.data_dir), "--models-dir", str(models_dir),
             *([] if hub else ["--no-hub"]), *flags,
         ]  # fmt: skip
-        self._environ = {**os.environ, "MODELYARD_ADMIN_KEY": KEY, **ONE_FORM, **environ}
+        self._environ = {**os.environ, "MODELYARD_ADMIN_KEY": KEY, **SHORT_JOBS, **environ}
         if source := os.environ.get("MODELYARD_TEST_SOURCE"):
             self._environ["PYTHONPATH"] = source
         self.client = self.client_of(KEY)
