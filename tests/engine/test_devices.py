@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ FREE = {"GPU-aa11": 40 * GIB, "GPU-ab22": 20 * GIB, "GPU-cc33": 80 * GIB}
 
 def devices(*declared: str, visible: str | None = None, broken: str = "") -> MachineDevices:
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    return MachineDevices(declared, lambda: Nvml(FakeLibrary(dict(FREE), broken)), environ)
+    return MachineDevices(declared, lambda: Nvml(FakeLibrary(dict(FREE), broken)), environ, lambda: True)
 
 
 def test_devices_are_what_the_driver_says_each_with_most_of_what_is_free() -> None:
@@ -68,6 +69,17 @@ def test_only_visible_devices_count_in_the_order_in_which_cuda_numbers_them(
     assert [device.name for device in found] == [f"cuda:{number}" for number in range(len(uuids))]
 
 
+def test_a_torch_without_cuda_leaves_the_devices_alone_unless_they_are_declared(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def there(*declared: str) -> Sequence[Device] | None:
+        return MachineDevices(declared, lambda: Nvml(FakeLibrary(dict(FREE))), {}, lambda: False).found
+
+    assert there() == ()
+    assert "not used: torch is installed in a build without CUDA" in caplog.text
+    assert there("cuda:0=1") == (Device("cuda:0", GIB, "GPU-aa11"),)
+
+
 def test_what_is_declared_counts_in_place_of_what_is_free() -> None:
     assert devices("cuda:2=10", "cuda:0=0.5").found == (
         Device("cuda:2", 10 * GIB, "GPU-cc33"),
@@ -96,7 +108,7 @@ def test_a_device_is_declared_once_and_only_if_the_driver_has_it() -> None:
 
 def test_what_is_free_is_asked_at_that_moment(caplog: pytest.LogCaptureFixture) -> None:
     library = FakeLibrary(dict(FREE))
-    machine = MachineDevices((), lambda: Nvml(library), {})
+    machine = MachineDevices((), lambda: Nvml(library), {}, lambda: True)
     library.free["GPU-ab22"] = GIB
     assert [machine.free_bytes(device) for device in machine.found or ()] == [40 * GIB, GIB, 80 * GIB]
     assert machine.free_bytes(Device("cuda:0", 1, "GPU-gone")) is None

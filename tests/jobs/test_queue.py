@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from modelyard.catalog.made_files import no_quota
+from modelyard.catalog.memory import plan_device_bytes
 from modelyard.engine.base import Device, Node
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import JobDeadlines, Jobs
@@ -74,6 +75,10 @@ async def test_memory_held_on_a_device_is_recorded_and_the_next_replica_is_place
         listing = control.store.models.find(SMALL)
         assert listing is not None
         assert listing.facts["benchmark"]["peak_device_bytes"] == DEVICE_BYTES
+        planned = plan_device_bytes((await control.catalog.get(SMALL)).inspection)
+        assert {(each.need_device_bytes, each.memory_limit_bytes) for each in control.engine.launched} == {
+            (2 * planned, None)
+        }, "what measures a model is given more than is planned, and no limit that a driver's reservations would meet"
         control.measured[SMALL] = known
         managed = await control.up()
         replica = control.only(managed)

@@ -23,7 +23,9 @@ from modelyard.cli.client import Client, find_key
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json
 from modelyard.config import DATABASE_NAME, Resolved, Settings
-from modelyard.errors import ModelyardError
+from modelyard.engine.devices import WITHOUT_CUDA, MachineDevices, is_built_for_cuda
+from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.units import gigabytes
 
 LIBRARIES_S = 180.0
 HUB_S = 5.0
@@ -104,6 +106,18 @@ def check_libraries(settings: Settings) -> Finding:
     found = json_format.loads(done.stdout.strip().splitlines()[-1])
     words = f"torch {found['torch']}, transformers {found['transformers']}, {found['device']}"
     return Finding("libraries", Level.OK, ", ".join([words, *sorted(INSTALLED)]))
+
+
+def check_devices(settings: Settings) -> Finding:
+    """The accelerators: as declared, else as the driver tells them."""
+    try:
+        found = MachineDevices(settings.device_memory).found or ()
+    except InvalidRequest as error:
+        return Finding("devices", Level.FAIL, error.message, "declare others with --device-memory")
+    words = ", ".join(f"{device.name} with {gigabytes(device.memory_bytes)} for replicas" for device in found)
+    if found and not is_built_for_cuda():
+        return Finding("devices", Level.WARN, f"{words}, but {WITHOUT_CUDA}", "pip install a build of torch with CUDA")
+    return Finding("devices", Level.OK, words or "none for replicas: models are computed by the processor")
 
 
 def check_data_dir(settings: Settings) -> Finding:
@@ -252,6 +266,7 @@ def check_disk(settings: Settings) -> Finding:
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_python,
     check_libraries,
+    check_devices,
     check_data_dir,
     check_database,
     check_port,

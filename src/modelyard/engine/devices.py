@@ -11,6 +11,8 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from modelyard.engine.base import Device, Need, Place
@@ -28,9 +30,17 @@ FreeOn = Callable[[Device], int | None]
 LOOK_EVERY_S = 0.1
 DEVICE_WAIT_S = 20.0
 """How long what is reserved on a device may take to be free."""
+WITHOUT_CUDA = "torch is installed in a build without CUDA"
 DECLARATION = "cuda:0=20 (a device and its GB for replicas), or none"
 FREE_SHARE = 0.9
 """Of what is free on a device at the start, what replicas may hold where nobody has said."""
+
+
+def is_built_for_cuda() -> bool:
+    """Whether the torch that workers import can use NVIDIA's devices; it is looked at, not imported."""
+    found = find_spec("torch")
+    folders = [] if found is None else found.submodule_search_locations or []
+    return any(Path(folder, "lib", "libtorch_cuda.so").exists() for folder in folders)
 
 
 class MachineDevices:
@@ -41,8 +51,10 @@ class MachineDevices:
         declared: Sequence[str] = (),
         open_driver: Callable[[], Nvml | None] = open_nvml,
         environ: Mapping[str, str] = os.environ,
+        has_cuda: Callable[[], bool] = is_built_for_cuda,
     ) -> None:
-        """`declared`: see `declare`; empty: every device of the driver. `open_driver`: raises DriverFault.
+        """`declared`: see `declare`; empty: every device of the driver. `open_driver`: raises DriverFault. `has_cuda`:
+        whether workers could use one.
 
         May block for seconds, while the driver wakes the devices. Raises InvalidRequest for a declaration that says
         nothing, or that names a device which the driver does not have.
@@ -58,6 +70,9 @@ class MachineDevices:
             except DriverFault as error:
                 log.warning("the accelerators of this machine are not used: %s", error)
                 self._driver, there = None, ()
+        if there and not declared and not has_cuda():
+            log.warning("the accelerators of this machine are not used: %s", WITHOUT_CUDA)
+            there = ()
         self.found: Sequence[Device] | None = declare(declared, there or ()) if declared else there
 
     def free_bytes(self, device: Device) -> int | None:
@@ -121,10 +136,11 @@ class PlacedDevices:
 
     async def _find_lacking(self, place: Place, share_bytes: int) -> tuple[str, int] | None:
         """A device that has less free, and how much."""
-        for device in self._at(place) if self._free_on is not None else ():
-            free_bytes = await asyncio.to_thread(self._free_on, device)
-            if free_bytes is not None and free_bytes < share_bytes:
-                return device.name, free_bytes
+        if self._free_on is not None:
+            for device in self._at(place):
+                free_bytes = await asyncio.to_thread(self._free_on, device)
+                if free_bytes is not None and free_bytes < share_bytes:
+                    return device.name, free_bytes
         return None
 
     def _at(self, place: Place) -> Sequence[Device]:
