@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import random
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.chaos.bill import HEARTBEAT_S
+from tests.chaos.lives import Lives, watched
 from tests.serving import KEY, REQUEST_S, wait_until
 from tests.serving.many import MODEL, Many, OneServer
 
 FOLLOWED_S = 3.0
+NOTICED_S = 4.0
+"""By how much a life and its line may differ: while no server leads, nobody notices that one has begun or ended."""
 
 
 @pytest.fixture
@@ -117,3 +124,181 @@ async def test_a_leader_that_is_stopped_answers_again_when_it_follows_the_next_o
     wait_until(other.answers)
     with psycopg.connect(many.database_url) as database:
         assert database.execute("SELECT ended_at FROM instances").fetchall() == [(None,)]
+
+
+ANSWERED = "answered"
+
+
+class Load:
+    """Requests on many connections, each of which changes to another server when its own has died. `lost`: what became
+    of a request whose server lived."""
+
+    def __init__(self, many: Many, count: int, connections: int) -> None:
+        self.answered = 0
+        self.lost: Counter[str] = Counter()
+        self.slowest_s = 0.0
+        self._many = many
+        self._count = self._left = count
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(connections)]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        for thread in self._threads:
+            thread.start()
+        yield
+        for thread in self._threads:
+            thread.join()
+
+    def wait(self, seconds: float) -> bool:
+        """Returns after so long; whether all has been answered by then."""
+        return self._over.wait(seconds)
+
+    def wait_share(self, share: float) -> None:
+        """Returns when so much of it has been answered."""
+        wait_until(lambda: self.answered + self.lost.total() >= share * self._count)
+
+    def _take(self) -> bool:
+        with self._lock:
+            self._left -= 1
+            return self._left >= 0
+
+    def _ask(self, number: int) -> None:
+        """One after the other, each again where its server has died."""
+        client = self._connect(number)
+        while self._take():
+            while (outcome := client.ask()) is None:
+                client.connection.close()
+                client = self._connect(number)
+            with self._lock:
+                self.slowest_s = max(self.slowest_s, client.took_s)
+                if outcome == ANSWERED:
+                    self.answered += 1
+                else:
+                    self.lost[outcome] += 1
+        self._over.set()
+        client.connection.close()
+
+    def _connect(self, number: int) -> Client:
+        servers = wait_until(lambda: [server for server in self._many.servers if server.is_up])
+        return Client(servers[number % len(servers)])
+
+
+class Client:
+    """A connection to one server, for as long as that lives."""
+
+    def __init__(self, server: OneServer) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=REQUEST_S)
+        self.took_s = 0.0
+        self._server = server
+        self._starts = server.starts
+
+    def ask(self) -> str | None:
+        """What became of a request; None: its server has died."""
+        begun = time.monotonic()
+        body, headers = json.dumps({"text": "a cat"}), {"authorization": KEY, "content-type": "application/json"}
+        try:
+            self.connection.request("POST", f"/models/v2/{MODEL}", body, headers)
+            response = self.connection.getresponse()
+            text = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            has_died = not self._server.is_up or self._server.starts != self._starts
+            return None if has_died else f"{type(error).__name__} {error}"
+        self.took_s = time.monotonic() - begun
+        return ANSWERED if response.status == 200 else f"{response.status} {text.decode()}"
+
+
+async def disturb(many: Many, kind: str, chance: random.Random) -> None:
+    """Kills one thing, and starts it again where nothing else does."""
+    match kind:
+        case "replica":
+            if workers := many.workers():
+                chance.choice(workers).kill()
+        case "node":
+            name = chance.choice([*many.agents.addresses])
+            await many.kill_node(name)
+            await many.start_nodes(name)
+        case "leader" | "server":
+            leader = many.leader()
+            others = [each for each in many.servers if each is not leader]
+            victim = leader if kind == "leader" else chance.choice(others)
+            await asyncio.to_thread(victim.kill)
+            victim.start()
+            await asyncio.to_thread(victim.up)
+
+
+def problems_of_bill(many: Many, lives: Lives, server: OneServer) -> Iterator[str]:
+    """What does not hold of the bill, life by life, after all have ended."""
+    query = {"since": "2000-01-01", "until": "2100-01-01", "lines": "true"}
+    lines = server.client.get("/models/v2/usage", params=query).json()["output"]["lines"]
+    with psycopg.connect(many.database_url) as database:
+        pids = dict(database.execute("SELECT id, pid FROM instances").fetchall())
+    billed = Counter[int]()
+    for line in lines:
+        if line["open"]:
+            yield f"{line['instanceId']} is open"
+        if (pid := pids[line["instanceId"]]) is not None:
+            billed[pid] += line["billedSeconds"]
+    if len([pid for pid in pids.values() if pid is not None]) != len(billed):
+        yield "a process is billed twice"
+    for process in lives.began:
+        lived_s, billed_s = lives.lived_s(process), billed[process[0]]
+        if not lived_s - HEARTBEAT_S - NOTICED_S <= billed_s <= lived_s + NOTICED_S:
+            yield f"{process} lived {lived_s:.2f} s, {billed_s:.2f} s are billed"
+    print(
+        f"{len(lives.began)} lives of {sum(map(lives.lived_s, lives.began)):.1f} s, {sum(billed.values()):.1f} s billed"
+    )
+
+
+async def disturb_all(many: Many, load: Load) -> AsyncIterator[str]:
+    """One of each kind that needs nothing else, spread over the load."""
+    kinds = ("leader", "replica", "node")
+    for number, kind in enumerate(kinds, start=1):
+        await asyncio.to_thread(load.wait_share, number / (len(kinds) + 1))
+        await disturb(many, kind, random.Random(7))
+        yield kind
+
+
+async def disturb_every_5_s(many: Many, load: Load) -> AsyncIterator[str]:
+    """Whatever is drawn."""
+    chance = random.Random(7)
+    while not await asyncio.to_thread(load.wait, 5.0):
+        kind = chance.choice(["replica", "node", "server", "leader"])
+        await disturb(many, kind, chance)
+        yield kind
+
+
+@pytest.mark.parametrize(
+    ("servers", "requests", "disturbances"),
+    [
+        pytest.param(2, 300, disturb_all, id="short"),
+        pytest.param(3, 10_000, disturb_every_5_s, id="long", marks=pytest.mark.verify(part="ray")),
+    ],
+)
+async def test_no_request_is_lost_while_replicas_nodes_and_servers_are_killed(
+    many: Many, servers: int, requests: int, disturbances: Callable[[Many, Load], AsyncIterator[str]]
+) -> None:
+    nodes = [f"node-{number}" for number in range(servers)]
+    first, *_ = await many.up(servers, *nodes)
+    capacity = {"min": servers, "desired": servers, "max": 2 * servers}
+    assert first.client.put(f"/models/v2/{MODEL}", json={"capacity": capacity}).status_code == 202
+    assert first.run("warm").status_code == 200
+    load, kills = Load(many, requests, connections=12), Counter[str]()
+    with watched(many) as lives:  # type: ignore[arg-type] - as far as it is looked at
+        with load.running():
+            async for kind in disturbances(many, load):
+                kills[kind] += 1
+        print(f"{load.answered} answered, the slowest after {load.slowest_s:.2f} s; killed: {dict(kills)}")
+        server = many.leader()
+        wait_until(lambda: server.under_way() == (0, 0, 0))
+        assert server.client.delete(f"/models/v2/{MODEL}").status_code == 200
+        wait_until(lambda: not many.workers())
+    assert not load.lost
+    assert load.answered == requests
+    assert [*problems_of_bill(many, lives, server)] == []
+    with psycopg.connect(many.database_url) as database:
+        assert database.execute("SELECT count(*) FROM requests WHERE settled_at IS NULL").fetchone() == (0,)
+        written = database.execute("SELECT count(*) FROM requests WHERE outcome = 'answered'").fetchone()
+    assert written is not None
+    assert requests - 12 * sum(kills.values()) <= written[0] - 1 <= requests + 12 * sum(kills.values())

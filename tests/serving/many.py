@@ -90,7 +90,8 @@ class OneServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = many.folder / f"server-{number}.log"
         self.client = httpx.Client(base_url=self.url, headers={"authorization": KEY}, timeout=REQUEST_S)
-        self.deaths = 0
+        self.is_up = False
+        self.starts = 0
         self._many = many
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -108,12 +109,14 @@ class OneServer:
             **TERMS,
         }
         command = [sys.executable, "-c", PROGRAM, str(self._many.nodes_file)]
+        self.starts += 1
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
 
     def up(self) -> OneServer:
         """Returns when it answers."""
         wait_until(self.answers, every_s=0.1)
+        self.is_up = True
         return self
 
     def answers(self) -> bool:
@@ -140,10 +143,10 @@ class OneServer:
                 each.send_signal(number)
 
     def kill(self) -> None:
-        """kill -9: the kernel ends its gateways with it."""
+        """kill -9: the kernel ends its gateways with it. It is not up any more before anything of it has ended."""
         gateways = family_of(self.process)
         assert self._process is not None
-        self.deaths += 1
+        self.is_up = False
         self._process.kill()
         self._process.wait()
         wait_until(lambda: not any(map(is_alive, gateways)))
@@ -223,9 +226,6 @@ class Many:
         assert row is not None
         ids = [(self.folder / f"data-{each.number}" / "server-id").read_text().strip() for each in self.servers]
         return self.servers[ids.index(row[0])]
-
-    def running(self) -> list[OneServer]:
-        return [server for server in self.servers if server.is_running]
 
     def nurseries(self) -> list[psutil.Process]:
         """The processes whose forks are replicas."""
