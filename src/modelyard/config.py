@@ -98,6 +98,17 @@ class Settings:
     server_host: str = setting(
         "127.0.0.1", "where several servers share one PostgreSQL: this machine's address, at which the others reach it"
     )
+    links_certificate: str = setting(
+        "",
+        "PEM file with this machine's certificate, for TLS between servers, nodes and replicas: both ends show one; "
+        "with links_key and links_ca, on every machine; empty: nothing is encrypted between them",
+    )
+    links_key: str = setting("", "PEM file with that certificate's key, without a password")
+    links_ca: str = setting(
+        "",
+        "PEM file with the authority that has signed the certificates of all machines, and signs nothing else: whoever "
+        "has a certificate of it is let in",
+    )
     memory_gb: float = setting(0.0, "memory all replicas together may use, in GB; 0: 90 % of what is free at the start")
     device_memory: tuple[str, ...] = setting(
         (),

@@ -14,13 +14,15 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from modelyard.config import load_settings, variable
 from modelyard.engine.base import Device
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.remote.finder import AgentAddress, Finder, OnAgents
 from modelyard.engine.remote.program import run_agent, take_secret
+from modelyard.tls import load_tls
 from modelyard.units import GIB
 from tests.engine.exporter import EXPORTER
 from tests.engine.workers import ECHO_STANDBY, ROOT
@@ -33,6 +35,7 @@ def main() -> None:
     """Entry of an agent: the folder of logs, how long it waits for a server that leads, its node's name and address."""
     log_dir, unled_s, name, host = sys.argv[1:]
     secret = take_secret()
+    tls = load_tls(load_settings({}).settings)
 
     async def run() -> None:
         # Not confined: some workers start processes of their own.
@@ -44,9 +47,10 @@ def main() -> None:
             standby=ECHO_STANDBY,
             exporter=EXPORTER,
             sandbox="off",
-            host=host,
+            host=host if tls is None else "",
+            is_shared=tls is not None,
         )
-        await run_agent(engine, host, secret, unled_s=float(unled_s))
+        await run_agent(engine, host, secret, unled_s=float(unled_s), tls=tls)
 
     asyncio.run(run())
 
@@ -75,8 +79,10 @@ class ListFinder(Finder):
 class Agents:
     """Some agents on this machine."""
 
-    def __init__(self, folder: Path, unled_s: float = 3600) -> None:
+    def __init__(self, folder: Path, unled_s: float = 3600, settings: Mapping[str, str] | None = None) -> None:
+        """`settings`: of the nodes, by name; those that tests look at are of TLS."""
         self._folder = folder
+        self._environ = {**os.environ, **{variable(name): value for name, value in (settings or {}).items()}}
         self._unled_s = unled_s
         self.processes: dict[str, Process] = {}
         self.addresses: dict[str, AgentAddress] = {}
@@ -94,7 +100,7 @@ class Agents:
     async def _start(self, name: str) -> AgentAddress:
         secret = os.urandom(8).hex()
         command: Sequence[str] = (sys.executable, "-c", PROGRAM, str(self._folder), str(self._unled_s), name, HOST)
-        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=self._environ)
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(f"{secret}\n".encode())

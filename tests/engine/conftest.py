@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -10,14 +10,17 @@ from typing import TypeVar
 
 import pytest
 
+from modelyard.config import Settings
 from modelyard.engine.base import Engine
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.ray.finder import RayFinder
 from modelyard.engine.remote.engine import RemoteEngine
 from modelyard.records.replicas import ReplicaSpec
+from modelyard.tls import load_tls
 from modelyard.units import GIB
 from tests.builders import build
 from tests.builders.adapters import make_adapter
+from tests.certificates import make_authority, make_certificate
 from tests.engine.agents import Agents
 from tests.engine.exporter import EXPORTER
 from tests.engine.fake import FakeEngine
@@ -30,6 +33,7 @@ E = TypeVar("E", bound=Engine)
 
 VERIFIED = pytest.mark.verify(part="ray")
 """Ray's own processes cost as much CPU time as all other engines together; `tests/engine/ray` has a short form."""
+ENCRYPTED = pytest.param("encrypted", marks=VERIFIED)
 ON_RAY = pytest.param("ray", marks=VERIFIED)
 
 
@@ -139,6 +143,36 @@ async def remote(agents: Agents) -> AsyncIterator[Harness]:
 
 
 @pytest.fixture(scope="package")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """The settings of TLS between machines."""
+    folder = tmp_path_factory.mktemp("certificates")
+    return make_certificate(folder, make_authority(folder))
+
+
+@pytest.fixture(scope="package")
+async def guarded_agents(
+    certificate: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Agents]:
+    """Two nodes that have a certificate."""
+    agents = Agents(tmp_path_factory.mktemp("guarded"), settings=certificate)
+    try:
+        await agents.start("first", "second")
+        yield agents
+    finally:
+        await agents.close()
+
+
+@pytest.fixture
+async def encrypted(guarded_agents: Agents, certificate: Mapping[str, str]) -> AsyncIterator[Harness]:
+    """The server that leads of those that speak to such nodes."""
+    tls = load_tls(Settings(**certificate))
+    async with started(RemoteEngine(guarded_agents.finder(), tls=tls)) as engine:
+        await engine.lead(new_token())
+        async with cleared(engine) as harness:
+            yield harness
+
+
+@pytest.fixture(scope="package")
 async def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RayCluster]:
     async with open_cluster(tmp_path_factory.mktemp("ray"), "head", "second", "third") as cluster:
         yield cluster
@@ -184,7 +218,7 @@ def refused(engine: FakeEngine, harness: Harness) -> ReplicaSpec:
     return harness.good()
 
 
-@pytest.fixture(params=["fake", "outliving", "echo", "real", "remote", ON_RAY])
+@pytest.fixture(params=["fake", "outliving", "echo", "real", "remote", ENCRYPTED, ON_RAY])
 def any_engine(request: pytest.FixtureRequest) -> Harness:
     """Every implementation in turn."""
     harness: Harness = request.getfixturevalue(request.param)

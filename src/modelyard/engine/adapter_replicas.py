@@ -81,7 +81,7 @@ class AdapterReplicas:
         self._update(Sighting(spec.replica_id, Phase.STARTING, place))
         base = self._sightings.get(spec.beside or "")
         if base is None or not isinstance(base.link, Link) or base.place != place:
-            return self._end(replica, f"there is no replica {spec.beside} of its base", host_died=True)
+            return self._end(replica, without_base(spec), host_died=True)
         replica.link = AdapterLink(base.link, spec.replica_id)
         replica.task = asyncio.create_task(self._load(replica, base.link), name=f"load {spec.replica_id}")
         return None
@@ -156,3 +156,8 @@ def read_pieces(file: Path) -> Iterator[bytes]:
         yield opened.read(PIECE_BYTES)
         while piece := opened.read(PIECE_BYTES):
             yield piece
+
+
+def without_base(spec: ReplicaSpec) -> str:
+    """Why an adapter is GONE that was launched where its base is not."""
+    return f"there is no replica {spec.beside} of its base"

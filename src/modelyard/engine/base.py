@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
@@ -136,10 +136,10 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
-    """What the engine knows of one replica.
+class Condition:
+    """How a replica is, as any process can be told.
 
-    `place`: where it was launched; None when the engine does not know it. `link` is usable while READY.
+    `place`: where it was launched; None when the engine does not know it.
     `memory_bytes` is what it holds, its model's weights in full and nothing of what all replicas share: told when the
     model has loaded, and again as requests touch more of it; `peak_bytes` is the most it has held, and `device_bytes`
     the most it has held on an accelerator, None when it uses none. `slots`: how many requests it takes at once.
@@ -148,14 +148,12 @@ class Sighting:
     `refused`: the worker itself said that this model cannot be loaded; trying again would end the same way.
     `host_died`: its node is not there, or the process died that had started it: this says nothing of its model.
     `pid` and `pid_started` name its process where there is one on this machine. `address`: where it takes connections
-    of whoever shows its secret, `unix:/path` or `tcp://host:port`; None while it has no process.
-    `spec`: what it was launched with, where an earlier server did that; else None.
+    of whoever shows its secret, see `open_connection`; None while it has no process.
     """
 
     replica_id: str
     phase: Phase
     place: Place | None = None
-    link: ReplicaLink | None = None
     memory_bytes: int | None = None
     peak_bytes: int | None = None
     device_bytes: int | None = None
@@ -167,12 +165,31 @@ class Sighting:
     pid: int | None = None
     pid_started: int | None = None
     address: str | None = None
-    spec: ReplicaSpec | None = None
 
     @property
     def is_gone(self) -> bool:
         """Whether it has ended."""
         return self.phase is Phase.GONE
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting(Condition):
+    """What the engine knows of one replica. `link` is usable while READY. `spec`: what it was launched with, where an
+    earlier server did that; else None."""
+
+    link: ReplicaLink | None = None
+    spec: ReplicaSpec | None = None
+
+    @classmethod
+    def of(cls, condition: Condition, *, link: ReplicaLink | None = None, spec: ReplicaSpec | None = None) -> Sighting:
+        """One of what a process was told."""
+        told = {each.name: getattr(condition, each.name) for each in fields(Condition)}
+        return cls(**told, link=link, spec=spec)
+
+    @property
+    def condition(self) -> Condition:
+        """What of it other processes can be told."""
+        return Condition(*(getattr(self, each.name) for each in fields(Condition)))
 
 
 class Engine(ABC):

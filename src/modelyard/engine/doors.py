@@ -5,24 +5,46 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+import msgspec
+
+from modelyard.tls import SAME_FILES, LinkTls, explain
 from modelyard.wire import FrameConnection
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where other processes connect to a replica. `address`: `unix:/path` or `tcp://host:port`; `secret`: what they
-    show there; `adapter`: the one beside the worker's model that requests are for; empty: the model itself."""
+    """Where other processes connect to a replica. `address`: see `open_connection`; `secret`: what they show there;
+    `adapter`: the one beside the worker's model that requests are for; empty: the model itself."""
 
     address: str
     secret: str
     adapter: str = ""
 
 
-async def open_connection(address: str, connection: FrameConnection) -> None:
-    """Connects to `unix:/path` or `tcp://host:port`. Raises OSError."""
+class Enter(msgspec.Struct, frozen=True, tag="enter"):
+    """Server to agent, first on a connection with TLS: all that follows is for that replica, and from it."""
+
+    replica_id: str
+
+
+async def open_connection(address: str, connection: FrameConnection, tls: LinkTls | None = None) -> None:
+    """Connects to `unix:/path`, to `tcp://host:port`, or with `tls` to `tls://host:port`; to the replica behind the
+    agent there, with `tls://host:port/replica`. Raises OSError."""
     loop = asyncio.get_running_loop()
-    if address.startswith("unix:"):
-        await loop.create_unix_connection(lambda: connection, address.removeprefix("unix:"))
-    else:
-        host, _, port = address.removeprefix("tcp://").rpartition(":")
+    kind, _, where = address.partition(":")
+    if kind == "unix":
+        await loop.create_unix_connection(lambda: connection, where)
+        return
+    at, _, replica_id = where.removeprefix("//").partition("/")
+    host, _, port = at.rpartition(":")
+    if kind == "tcp":
         await loop.create_connection(lambda: connection, host.strip("[]"), int(port))
+        return
+    if tls is None:
+        raise OSError(f"it takes connections with TLS only: {SAME_FILES}")
+    try:
+        transport, _ = await loop.create_connection(lambda: connection, host.strip("[]"), int(port), ssl=tls.connects)
+    except OSError as error:
+        raise OSError(explain(error)) from error
+    if replica_id:
+        transport.write(msgspec.json.encode(Enter(replica_id)) + b"\n")

@@ -43,6 +43,7 @@ from modelyard.protocol import (
     weight_of,
 )
 from modelyard.records.deaths import Death
+from modelyard.tls import LinkTls
 from modelyard.wire import MAX_ANSWER_BYTES, MAX_GREETING_BYTES, BrokenStream, EndedInFrame, FrameConnection, Unsendable
 
 log = logging.getLogger(__name__)
@@ -239,10 +240,12 @@ class Link(ReplicaLink):
         deadline_s: float = CONNECT_DEADLINE_S,
         turn: asyncio.Lock | None = None,
         on_use: Callable[[], None] = lambda: None,
+        tls: LinkTls | None = None,
     ) -> Link:
-        """Connects to `unix:/path` or `tcp://host:port` and greets. `on_status` is told every status. `turn`: shared by
-        links of which only one is to read a large frame at a time. `on_use`: called when a request begins while there
-        is none on this link, and when the worker tells of work, which may have come by another.
+        """Connects to an address, see `open_connection`, and greets. `on_status` is told every status. `turn`: shared
+        by links of which only one is to read a large frame at a time. `on_use`: called when a request begins while
+        there is none on this link, and when the worker tells of work, which may have come by another. `tls`: what is
+        shown where the address wants it.
 
         Raises: ReplicaLost when nobody answers there within `deadline_s`, or the secret is refused.
         """
@@ -250,7 +253,7 @@ class Link(ReplicaLink):
         greeted = False
         try:
             async with asyncio.timeout(deadline_s):
-                await open_connection(address, link._connection)
+                await open_connection(address, link._connection, tls)
                 link._send(Hello(secret))
                 greeted = await link._greeted
         except TimeoutError:

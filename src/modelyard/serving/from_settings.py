@@ -21,6 +21,7 @@ from modelyard.gateway.kept_responses import ResponseLimits
 from modelyard.gateway.request_memory import MemoryLimits
 from modelyard.http.connections import ConnectionLimits, bound_connections, raise_open_files
 from modelyard.media.fetch import Fetcher, FetchLimits
+from modelyard.tls import load_tls
 from modelyard.units import GIB, MIB
 from modelyard.worker.sandbox.levels import ensure_level
 
@@ -117,7 +118,7 @@ def open_engine(settings: Settings, fetch: Fetch) -> Engine:
     if settings.engine not in ENGINES:
         raise InvalidRequest(field="engine", got=settings.engine, accepted=" or ".join(ENGINES))
     if settings.engine == RAY:
-        return RemoteEngine(RayFinder(settings.ray_address), fetch=fetch)
+        return RemoteEngine(RayFinder(settings.ray_address), fetch=fetch, tls=load_tls(settings))
     memory = memory_for_replicas(settings)
     ensure_level(settings.sandbox)
     devices = MachineDevices(settings.device_memory)

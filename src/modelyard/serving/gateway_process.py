@@ -49,6 +49,7 @@ from modelyard.serving.tasks import start_task
 from modelyard.store.database import Database
 from modelyard.store.leases import Leases
 from modelyard.store.store import Store
+from modelyard.tls import load_tls
 from modelyard.worker.processes import die_with_parent, exit_at_once
 
 log = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ async def open_app(
 ) -> App:
     """Everything between HTTP and the process that is followed; `stack` closes it."""
     settings, clock = orders.settings, SystemClock()
-    slots = FollowedSlots(follower)
+    slots = FollowedSlots(follower, await asyncio.to_thread(load_tls, settings))
     stack.push_async_callback(slots.close)
     stack.push_async_callback(calls.close)
     providers = read_providers(settings.provider_urls)

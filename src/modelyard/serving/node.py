@@ -26,6 +26,7 @@ from modelyard.private_files import ensure_private_folder
 from modelyard.records.files import repository_of
 from modelyard.serving.from_settings import LOGS_FOLDER, logs_of, memory_for_replicas
 from modelyard.serving.tasks import start_task
+from modelyard.tls import load_tls
 from modelyard.worker.sandbox.levels import ensure_level
 
 
@@ -64,6 +65,7 @@ def read_snapshot(folder: Path) -> tuple[str, str] | None:
 async def run(node: str, host: str, secret: str) -> None:
     """Runs the agent until it is told to end."""
     settings = load_settings({}).settings
+    tls = load_tls(settings)
     ensure_level(settings.sandbox)
     ensure_private_folder(settings.data_dir / LOGS_FOLDER)
     devices = await asyncio.to_thread(MachineDevices, settings.device_memory)
@@ -75,14 +77,15 @@ async def run(node: str, host: str, secret: str) -> None:
         log_dir=settings.data_dir / LOGS_FOLDER,
         sandbox=settings.sandbox,
         allow_network=settings.allow_network,
-        host=host,
+        host="" if tls is not None else host,
+        is_shared=tls is not None,
     )
     async with AsyncExitStack() as stack:
         hub = Hub() if settings.hub else None
         if hub is not None:
             stack.push_async_callback(hub.aclose)
         start_task(stack, keep_to_limits(*logs_of(settings), time.time), "logs")
-        await run_agent(engine, host, secret, locate=NodeFiles(hub, node).locate)
+        await run_agent(engine, host, secret, locate=NodeFiles(hub, node).locate, tls=tls)
 
 
 def main() -> None:

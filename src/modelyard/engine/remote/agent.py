@@ -11,7 +11,6 @@ import hmac
 import logging
 import os
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -20,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from modelyard.engine.base import UNLED_S, Phase, Place, Sighting
+from modelyard.engine.base import UNLED_S, Condition, Phase, Place, Sighting
+from modelyard.engine.doors import Enter
 from modelyard.engine.link import Link
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.remote.messages import (
@@ -51,6 +51,7 @@ from modelyard.engine.remote.messages import (
 from modelyard.errors import LeaseLost, ModelyardError
 from modelyard.records.deaths import Death
 from modelyard.records.replicas import ReplicaSpec
+from modelyard.tls import Entrance, LinkTls
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ Locate = Callable[[str, Path], Awaitable[Path]]
 first, where that is possible. Raises ModelyardError."""
 SILENT_S = 10.0
 """A server that asks for no sign of life for so long is not there any more."""
+PIECE_BYTES = 256 * 1024
+"""What is passed on at once between a server and a replica."""
 UNREAD_BYTES = LINE_BYTES
 """What a server may leave unread before its connection is closed."""
 UNTOLD = Facts(0, [], None, False, False, "")
@@ -94,10 +97,18 @@ class NodeAgent:
     """Speaks for one local engine, whose replicas take connections by TCP. Loop thread only."""
 
     def __init__(
-        self, engine: LocalEngine, secret: str, *, locate: Locate = locate_here, unled_s: float = UNLED_S
+        self,
+        engine: LocalEngine,
+        secret: str,
+        *,
+        locate: Locate = locate_here,
+        unled_s: float = UNLED_S,
+        tls: LinkTls | None = None,
     ) -> None:
         """`engine`: started, and closed by whoever has made it. `unled_s`: after so long without a server that leads,
-        replicas are ended."""
+        replicas are ended. `tls`: what is shown to servers, and wanted of them; then the engine's workers are to take
+        connections on Unix sockets, to which this agent leads the servers. None: nothing is encrypted, and they are to
+        take them by TCP."""
         self._engine = engine
         self._secret = secret
         self._locate = locate
@@ -113,21 +124,26 @@ class NodeAgent:
         self._deaths: dict[str, Death] = {}
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._tls = tls
+        self._entrance: Entrance | None = None
+        self._address = ""
         self._machine = name_machine()
         self.abandoned = asyncio.Event()
         """Set when no server has been there for so long that its replicas have been ended."""
 
-    async def serve(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+    def serve(self, listener: socket.socket) -> None:
         """Takes connections from now on."""
+        host, port, *_ = listener.getsockname()
+        self._address = f"tls://{host}:{port}"
         self._engine.watch(self._look)
-        self._server = await asyncio.start_server(self._attend, sock=listener, limit=ORDER_BYTES, ssl=tls)
+        self._entrance = Entrance(listener, self._take_connection, self._tls)
+        self._entrance.open()
         self._note_unled()
 
     async def close(self) -> None:
         """Leaves every server. Replicas are the engine's to end."""
-        if self._server is not None:
-            self._server.close()
+        if self._entrance is not None:
+            await self._entrance.close()
         if self._unled is not None:
             self._unled.cancel()
         for connection in list(self._connections):
@@ -138,6 +154,9 @@ class NodeAgent:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- servers ---
+
+    def _take_connection(self) -> asyncio.Protocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=ORDER_BYTES), self._attend)
 
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection: Connection | None = None
@@ -152,6 +171,9 @@ class NodeAgent:
                     self._take(connection, order)
                 elif isinstance(order, Greet) and hmac.compare_digest(order.secret.encode(), self._secret.encode()):
                     connection = self._welcome(writer)
+                elif isinstance(order, Enter) and self._tls is not None:
+                    await self._lead_in(order.replica_id, reader, writer)
+                    break
                 else:
                     break
         except TimeoutError:
@@ -163,6 +185,25 @@ class NodeAgent:
                 writer.close()
             else:
                 self._leave(connection)
+
+    async def _lead_in(self, replica_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Leads a server to a replica, which wants to be shown its secret; returns when either has left. Raises
+        OSError."""
+        seen = self._seen.get(replica_id)
+        if seen is None or seen.address is None:
+            return
+        inner_reader, inner_writer = await asyncio.open_unix_connection(seen.address.removeprefix("unix:"))
+        both = [
+            asyncio.create_task(pass_on(reader, inner_writer), name=f"to {replica_id}"),
+            asyncio.create_task(pass_on(inner_reader, writer), name=f"from {replica_id}"),
+        ]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+            inner_writer.close()
 
     def _welcome(self, writer: asyncio.StreamWriter) -> Connection:
         connection = Connection(writer)
@@ -261,7 +302,8 @@ class NodeAgent:
             self._check(connection, token)
         except LeaseLost:
             reason = "another server leads"
-            connection.tell(Seen(spec.replica_id, Phase.GONE, spec, place.devices, reason=reason, host_died=True))
+            gone = Condition(spec.replica_id, Phase.GONE, place, reason=reason, host_died=True)
+            connection.tell(Seen(gone, spec))
             return
         self._specs[spec.replica_id] = spec
         self._seen[spec.replica_id] = Sighting(spec.replica_id, Phase.STARTING, place)
@@ -350,25 +392,10 @@ class NodeAgent:
             self._tell_all(self._describe(replica_id))
 
     def _describe(self, replica_id: str) -> Seen:
-        seen = self._seen[replica_id]
-        return Seen(
-            replica_id,
-            seen.phase,
-            self._specs[replica_id],
-            () if seen.place is None else seen.place.devices,
-            seen.memory_bytes,
-            seen.peak_bytes,
-            seen.device_bytes,
-            seen.slots,
-            seen.joins,
-            seen.reason,
-            seen.refused,
-            seen.host_died,
-            seen.pid,
-            seen.pid_started,
-            seen.address,
-            self._deaths.get(replica_id),
-        )
+        condition = self._seen[replica_id].condition
+        if self._tls is not None and condition.address is not None:
+            condition = replace(condition, address=f"{self._address}/{replica_id}")
+        return Seen(condition, self._specs[replica_id], self._deaths.get(replica_id))
 
     def _tell_all(self, message: ToServer) -> None:
         for connection in self._connections:
@@ -386,6 +413,14 @@ class NodeAgent:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Sends what comes from one as it comes to the other, no faster than that reads, until one has left."""
+    with suppress(OSError):
+        while piece := await reader.read(PIECE_BYTES):
+            writer.write(piece)
+            await writer.drain()
 
 
 def name_machine() -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from modelyard.engine.adapter_replicas import without_base
 from modelyard.engine.base import Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
 from modelyard.engine.local import PING_DEADLINE_S, PING_EVERY_S, fetch_nothing
 from modelyard.engine.remote.agent import name_machine
@@ -26,6 +26,7 @@ from modelyard.errors import LeaseLost, ModelRefused, ModelyardError, ReplicaLos
 from modelyard.records.models import ModelCard, OnProgress
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.records.variants import ExportOrder
+from modelyard.tls import LinkTls
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +50,13 @@ class RemoteEngine(Engine):
         finder: Finder,
         *,
         fetch: Fetch = fetch_nothing,
-        tls: ssl.SSLContext | None = None,
+        tls: LinkTls | None = None,
         ping_every_s: float = PING_EVERY_S,
         ping_deadline_s: float = PING_DEADLINE_S,
     ) -> None:
         """`fetch`: gets a model's files to this server, from where nodes take what the hub or a shared folder does not
-        have. `tls`: what agents and workers must prove; None: connections are in the clear. A worker is asked for a
-        sign of life every `ping_every_s`, and ended when it gives this server none for `ping_deadline_s`."""
+        have. `tls`: what this server shows agents, and wants to be shown; None: nothing is encrypted. A worker is asked
+        for a sign of life every `ping_every_s`, and ended when it gives this server none for `ping_deadline_s`."""
         self._finder = finder
         self._fetch = fetch
         self._tls = tls
@@ -143,7 +144,7 @@ class RemoteEngine(Engine):
         elif node is None or node.facts is None:
             self._end(replica, f"there is no node {place.node}", host_died=True)
         elif spec.beside is not None and not self._runs(spec.beside, place):
-            self._end(replica, f"there is no replica {spec.beside} of its base", host_died=True)
+            self._end(replica, without_base(spec), host_died=True)
         else:
             node.send(Launch(self._token, spec, place.devices))
 
@@ -246,21 +247,23 @@ class RemoteEngine(Engine):
 
     def node_sees(self, node: RemoteNode, seen: Seen) -> None:
         """See Listener."""
-        replica = self._replicas.get(seen.replica_id)
+        condition = seen.condition
+        replica = self._replicas.get(condition.replica_id)
         if replica is None or (replica.gone.is_set() and replica.node is not node):
-            if seen.phase is Phase.GONE:
-                return node.send(Forget(self._token, seen.replica_id)) if self._token else None
-            replica = RemoteReplica(seen.spec, Place(node.name, seen.devices), node)
+            if condition.is_gone:
+                return node.send(Forget(self._token, condition.replica_id)) if self._token else None
+            replica = RemoteReplica(seen.spec, condition.place or Place(node.name), node)
             self._replicas.setdefault(replica.id, replica)
             if self._token and not node.told.is_set():
                 self._orphans.setdefault(node, set()).add(replica.id)
         elif replica.gone.is_set():
-            if seen.phase is not Phase.GONE and not node.told.is_set():
+            if not condition.is_gone and not node.told.is_set():
                 self._orphans.setdefault(node, set()).add(replica.id)
             return None
         replica.seen = seen
-        if seen.phase is Phase.GONE:
-            return self._end(replica, seen.reason or "ended", refused=seen.refused, host_died=seen.host_died)
+        if condition.is_gone:
+            reason = condition.reason or "ended"
+            return self._end(replica, reason, refused=condition.refused, host_died=condition.host_died)
         self._models.setdefault(node.name, set()).add(seen.spec.model_id)
         return self._follow(replica)
 

@@ -1,7 +1,8 @@
 """What a server and a node's agent say to each other: a line of JSON each, over TCP. Owns the types of both ends.
 
 The first line of a server shows the agent's secret; the agent then tells what its node has and every replica it knows,
-and from then on each change. A server that leads shows its token with whatever starts or ends something.
+and from then on each change. A server that leads shows its token with whatever starts or ends something. With TLS, the
+first line may name a replica instead, to which the connection leads from then on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from modelyard.engine.base import Device, Phase, ReplicaLog
+from modelyard.engine.base import Condition, Device, ReplicaLog
+from modelyard.engine.doors import Enter
 from modelyard.errors import LeaseLost, ModelRefused, ModelyardError, Unavailable
 from modelyard.records.deaths import Death
 from modelyard.records.replicas import ReplicaSpec
@@ -112,24 +114,11 @@ class Facts(msgspec.Struct, frozen=True, tag="facts"):
 
 
 class Seen(msgspec.Struct, frozen=True, omit_defaults=True, tag="seen"):
-    """Agent to server: how a replica is by now; fields as in `Sighting`. `spec`: what a server launched it with.
-    `death`: how its process ended, where that is known."""
+    """Agent to server: how a replica is by now. `spec`: what a server launched it with. `death`: how its process ended,
+    where that is known."""
 
-    replica_id: str
-    phase: Phase
+    condition: Condition
     spec: ReplicaSpec
-    devices: tuple[str, ...] = ()
-    memory_bytes: int | None = None
-    peak_bytes: int | None = None
-    device_bytes: int | None = None
-    slots: int = 1
-    joins: bool = False
-    reason: str | None = None
-    refused: bool = False
-    host_died: bool = False
-    pid: int | None = None
-    pid_started: int | None = None
-    address: str | None = None
     death: Death | None = None
 
 
@@ -170,7 +159,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True, tag="answer"):
     facts: dict[str, object] = {}
 
 
-ToAgent = Greet | Lead | Launch | Stop | Forget | Export | ReadLogs | Drain | Cancel | Ask
+ToAgent = Greet | Enter | Lead | Launch | Stop | Forget | Export | ReadLogs | Drain | Cancel | Ask
 ToServer = Facts | Seen | AllSeen | Step | Answer | Alive
 
 _encoder = msgspec.json.Encoder()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from modelyard.engine.remote.messages import (
     to_line,
 )
 from modelyard.errors import ReplicaLost
+from modelyard.tls import FILES, SAME_FILES, LinkTls, explain
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Call:
 class RemoteNode:
     """One agent, whose replies go to a Listener. Loop thread only."""
 
-    def __init__(self, agent: AgentAddress, listener: Listener, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, agent: AgentAddress, listener: Listener, tls: LinkTls | None = None) -> None:
         self.agent = agent
         self.name = agent.node
         self.facts: Facts | None = None
@@ -84,6 +84,8 @@ class RemoteNode:
         self._numbers = itertools.count(1)
         self._calls: dict[int, Call] = {}
         self._silent = 0
+        self._unused = ""
+        """Why it is not used, as was logged last; empty while it is."""
         self._task: asyncio.Task[None] | None = None
         self.heard_of: set[str] = set()
         """The replicas it has told of since the connection was made."""
@@ -143,6 +145,9 @@ class RemoteNode:
         while True:
             end = await self._run_once()
             self._end_calls(end)
+            if self.facts is None and end != self._unused:
+                self._unused = end
+                log.warning("node %s is not used: it %s", self.name, end)
             if self.facts is None or not self._may_be_back(end):
                 self._lose(f"node {self.name} {end}")
             await asyncio.sleep(CONNECT_AGAIN_S)
@@ -155,15 +160,19 @@ class RemoteNode:
         """One connection; how it ended."""
         try:
             async with asyncio.timeout(CONNECT_S):
+                connects = None if self._tls is None else self._tls.connects
                 reader, writer = await asyncio.open_connection(
-                    self.agent.host, self.agent.port, limit=LINE_BYTES, ssl=self._tls
+                    self.agent.host, self.agent.port, limit=LINE_BYTES, ssl=connects
                 )
         except TimeoutError:
             self._silent += int(CONNECT_S / ASK_EVERY_S)
+            if self.facts is None:
+                return UNANSWERED if self._tls is None else f"{UNANSWERED}: {SAME_FILES}"
             return BROKE if self._silent < MOST_SILENCE else SILENT
         except OSError as error:
-            return f"takes no connection: {error.strerror or error}"
+            return f"takes no connection: {explain(error)}"
         asking: asyncio.Task[None] | None = None
+        fault = ""
         self.heard_of.clear()
         try:
             writer.write(to_line(Greet(self.agent.secret)))
@@ -172,7 +181,7 @@ class RemoteNode:
                 self._silent = 0
                 self._take(news, writer)
         except (OSError, ValueError) as error:
-            log.warning("the connection to the agent of node %s broke: %s", self.name, error)
+            fault = explain(error) if isinstance(error, OSError) else str(error)
         finally:
             self._writer = None
             self.told.clear()
@@ -180,7 +189,13 @@ class RemoteNode:
                 asking.cancel()
                 await asyncio.gather(asking, return_exceptions=True)
             writer.transport.abort()
-        return SILENT if self._silent >= MOST_SILENCE else BROKE
+        if self._silent >= MOST_SILENCE:
+            return SILENT
+        if self.facts is None:
+            return UNGREETED
+        if fault:
+            log.warning("the connection to the agent of node %s broke: %s", self.name, fault)
+        return BROKE
 
     async def _ask_forever(self, writer: asyncio.StreamWriter) -> None:
         while self._silent < MOST_SILENCE:
@@ -197,8 +212,8 @@ class RemoteNode:
                 self._told_facts = news
                 if self.told.is_set():
                     self._note_facts()
-            case Seen(replica_id):
-                self.heard_of.add(replica_id)
+            case Seen(condition):
+                self.heard_of.add(condition.replica_id)
                 self._listener.node_sees(self, news)
             case AllSeen():
                 self._writer = writer
@@ -216,7 +231,7 @@ class RemoteNode:
                     call.answer.set_result(news)
 
     def _note_facts(self) -> None:
-        self.facts = self._told_facts
+        self.facts, self._unused = self._told_facts, ""
         self._listener.node_changed(self)
 
     def _end_calls(self, end: str) -> None:
@@ -237,4 +252,9 @@ class RemoteNode:
 
 
 BROKE = "has broken off the connection"
+UNANSWERED = f"takes no connection within {CONNECT_S:g} s"
+UNGREETED = (
+    f"has broken off the connection before it said anything: {FILES[0]}, {FILES[1]} and {FILES[2]} are to be set on "
+    "both machines or on neither, and its log may say more"
+)
 SILENT = f"has given no sign of life for {MOST_SILENCE * ASK_EVERY_S:g} s"

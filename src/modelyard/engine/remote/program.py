@@ -15,18 +15,26 @@ import sys
 from modelyard.engine.base import UNLED_S
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.remote.agent import Locate, NodeAgent, locate_here
+from modelyard.tls import LinkTls
 from modelyard.worker.processes import bind_to_host, die_with_parent
 
 
 async def run_agent(
-    engine: LocalEngine, host: str, secret: str, *, locate: Locate = locate_here, unled_s: float = UNLED_S
+    engine: LocalEngine,
+    host: str,
+    secret: str,
+    *,
+    locate: Locate = locate_here,
+    unled_s: float = UNLED_S,
+    tls: LinkTls | None = None,
 ) -> None:
-    """Runs the agent on `host` until it is told to end, or no server has led for `unled_s` and none is connected."""
+    """Runs the agent on `host` until it is told to end, or no server has led for `unled_s` and none is connected.
+    `tls`: see NodeAgent."""
     with bind_to_host(host) as listener:
-        agent = NodeAgent(engine, secret, locate=locate, unled_s=unled_s)
+        agent = NodeAgent(engine, secret, locate=locate, unled_s=unled_s, tls=tls)
         await engine.start()
         try:
-            await agent.serve(listener)
+            agent.serve(listener)
             sys.stdout.write(json.dumps({"port": listener.getsockname()[1], "pid": os.getpid()}) + "\n")
             sys.stdout.flush()
             waits = [asyncio.create_task(told_to_end()), asyncio.create_task(agent.abandoned.wait())]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from dataclasses import dataclass, field, replace
 
 from modelyard.engine.adapter_replicas import AdapterLink
@@ -14,6 +13,7 @@ from modelyard.engine.remote.node import RemoteNode
 from modelyard.protocol import Status
 from modelyard.records.deaths import Death
 from modelyard.records.replicas import ReplicaSpec
+from modelyard.tls import LinkTls
 
 
 @dataclass(eq=False, slots=True)
@@ -41,12 +41,13 @@ class RemoteReplica:
     @property
     def is_ready(self) -> bool:
         """Whether it takes requests, of whoever is connected."""
-        return self.seen is not None and self.seen.phase is Phase.READY and not self.gone.is_set()
+        return self.seen is not None and self.seen.condition.phase is Phase.READY and not self.gone.is_set()
 
     @property
     def may_connect(self) -> bool:
         """Whether it has a process of its own to connect to, and this has not begun."""
-        return not self.connecting and self.seen is not None and bool(self.seen.address) and self.spec.beside is None
+        has_process = self.seen is not None and self.seen.condition.address is not None
+        return has_process and not self.connecting and self.spec.beside is None
 
     def use_link_of(self, base: RemoteReplica) -> None:
         """Has an adapter reached by the connection to the replica of its base, once there is one."""
@@ -54,12 +55,13 @@ class RemoteReplica:
             self.adapter_link = AdapterLink(base.link, self.id)
             self.connected.set()
 
-    async def connect(self, deadline_s: float, turn: asyncio.Lock, tls: ssl.SSLContext | None) -> None:
+    async def connect(self, deadline_s: float, turn: asyncio.Lock, tls: LinkTls | None) -> None:
         """Connects to its process. Raises ReplicaLost."""
         assert self.seen is not None  # noqa: S101 - it may connect
-        assert self.seen.address is not None  # noqa: S101
+        assert self.seen.condition.address is not None  # noqa: S101
+        address, secret = self.seen.condition.address, self.spec.secret
         try:
-            self.link = await Link.connect(self.seen.address, self.spec.secret, take_no_status, deadline_s, turn)
+            self.link = await Link.connect(address, secret, take_no_status, deadline_s, turn, tls=tls)
         finally:
             self.connected.set()
 
@@ -77,28 +79,13 @@ class RemoteReplica:
 
     def describe(self, before: Sighting) -> Sighting:
         """What this server sees of it; `before`: what it saw last. READY is what this server can send requests to."""
-        seen = self.seen
-        if seen is None:
+        if self.seen is None:
             return before
         link: ReplicaLink | None = self.link if self.spec.beside is None else self.adapter_link
-        is_ready = seen.phase is Phase.READY and link is not None
-        phase = before.phase if seen.phase is Phase.READY and not is_ready else seen.phase
-        return Sighting(
-            self.id,
-            phase,
-            self.place,
-            link if is_ready else None,
-            seen.memory_bytes,
-            seen.peak_bytes,
-            seen.device_bytes,
-            seen.slots,
-            seen.joins,
-            refused=seen.refused,
-            pid=seen.pid,
-            pid_started=seen.pid_started,
-            address=seen.address,
-            spec=self.spec if self.found else None,
-        )
+        sighting = Sighting.of(self.seen.condition, spec=self.spec if self.found else None)
+        if sighting.phase is not Phase.READY:
+            return sighting
+        return replace(sighting, phase=before.phase) if link is None else replace(sighting, link=link)
 
     def note_end(self, reason: str) -> None:
         """It is gone: whoever has requests on it learns how it ended."""

@@ -23,6 +23,7 @@ from modelyard.protocol import Status
 from modelyard.records.clusters import Capacity
 from modelyard.records.deaths import Death
 from modelyard.records.models import ModelCard
+from modelyard.tls import LinkTls
 
 CARD_S = 1.0
 """How long a card is used without asking for it again."""
@@ -88,8 +89,10 @@ class FollowedPlane(InferencePlane):
 class FollowedSlots(Slots):
     """Asks for each slot, and connects to the replica it is on."""
 
-    def __init__(self, follower: Follower) -> None:
+    def __init__(self, follower: Follower, tls: LinkTls | None = None) -> None:
+        """`tls`: what replicas on other machines are shown, where they want it."""
         self._follower = follower
+        self._tls = tls
         self._links: dict[str, asyncio.Task[Link]] = {}
         """By address: adapters share their base's."""
         self._processes: dict[str, Process] = {}
@@ -182,7 +185,7 @@ class FollowedSlots(Slots):
         """One connection for all who want it at once; another try where the last one failed."""
         task = self._links.get(door.address)
         if task is None or task.done():
-            connecting = Link.connect(door.address, door.secret, ignore, turn=self._large_frames)
+            connecting = Link.connect(door.address, door.secret, ignore, turn=self._large_frames, tls=self._tls)
             task = self._links[door.address] = asyncio.create_task(connecting, name="connect to a replica")
             task.add_done_callback(look_at)
         try:
