@@ -196,6 +196,11 @@ def test_usage_is_of_one_account_or_of_all(administration: Administration, store
     assert [line.charge.amount_nano for line in everybody.usage.lines] == [60, 60]
     for name in ("ada", owners[0].id):
         assert [line.account_id for line in administration.read_usage(name, None, None).usage.lines] == [owners[0].id]
+    (row,), (used,) = administration.list_usage("ada", None, None), administration.list_used_lines("ada", None, None)
+    assert (row.account, row.model, row.instances, row.seconds, row.cost_usd) == (
+        "ada", "org/a", 1, "60.000000", "0.000000060",
+    )  # fmt: skip
+    assert (used.instance, used.gb, used.open, used.cost_usd) == ("in_ada", "1.000000", True, row.cost_usd)
     before = (began - timedelta(days=1)).isoformat()
     assert administration.read_usage("ada", before, began.isoformat()).usage.lines == []
     with pytest.raises(UnknownAccount):

@@ -72,13 +72,20 @@ def test_every_command_has_one_outcome_in_both_places(places: tuple[Place, Place
         place.ok("aliases", "set", "gpt-4o-mini", MODEL, "--account", name, *bound)
         aliases = place.listed("aliases", "ls", "--account", name)
         place.ok("aliases", "rm", "gpt-4o-mini", "--account", name)
+        place.ok("models", "share", "hub/gated", "--account", name)
+        shared = [each for each in json.loads(place.ok("models", "ls", "--json")) if name in each["accounts"]]
+        place.ok("models", "unshare", "hub/gated", "--account", name)
+        used = [json.loads(place.ok("usage", "--account", name, "--json", *more)) for more in ([], ["--lines"])]
         accounts = place.listed("accounts", "ls")
         lines = [json.loads(line) for line in place.ok("audit", "--account", name, "--json").splitlines()]
         told = [(line["action"], line["before"], line["after"]) for line in lines]
-        outcomes.append(json.loads(json.dumps([credit, keys, aliases, accounts, told]).replace(name, "ACCOUNT")))
+        outcomes.append(
+            json.loads(json.dumps([credit, keys, aliases, accounts, told, shared, used]).replace(name, "ACCOUNT"))
+        )
     here, there = outcomes
     assert here == there
-    assert len(here[4]) == 10
+    assert len(here[4]) == 12
+    assert here[5:] == [[{"model": "hub/gated", "accounts": ["ACCOUNT"]}], [[], []]]
 
 
 def test_what_is_wrong_is_said_alike(places: tuple[Place, Place]) -> None:
@@ -92,6 +99,8 @@ def test_what_is_wrong_is_said_alike(places: tuple[Place, Place]) -> None:
         assert "name: got 'a b'" in place.problem("aliases", "set", "a b", MODEL, "--account", name)
         assert "model: got 'no/model'" in place.problem("cache", "rm", "no/model")
         assert "Nothing to remove" in place.problem("cache", "prune")
+        assert "No account is called carl" in place.problem("models", "share", MODEL, "--account", "carl")
+        assert "since: got 'yesterday'" in place.problem("usage", "--since", "yesterday")
 
 
 def test_another_key_than_the_operators_is_refused_with_what_to_do(elsewhere: Inside, server: Server) -> None:
@@ -122,6 +131,8 @@ def test_the_operator_lists_the_jobs_of_all(elsewhere: Inside, server: Server) -
     everybody = json.loads(elsewhere.ok("jobs", "--all", "--url", server.url, "--json"))
     assert json.loads(elsewhere.ok("jobs", "--account", "admin", "--url", server.url, "--json")) == everybody
     assert "No account is called carl" in elsewhere.problem("jobs", "--account", "carl", "--url", server.url)
+    assert "No job of no/model" in elsewhere.problem("jobs", "cancel", "no/model", "--url", server.url)
+    assert "accepted: cancel MODEL, or nothing" in elsewhere.problem("jobs", "cancel", "--url", server.url)
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a b?c#d", "%2e%2e", "é"])

@@ -11,12 +11,13 @@ import pytest
 from modelyard.catalog.made_files import no_quota
 from modelyard.catalog.memory import plan_device_bytes
 from modelyard.engine.base import Device, Node
+from modelyard.errors import NotFound
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import JobDeadlines, Jobs
 from modelyard.records.jobs import JobState
 from modelyard.records.models import ModelCard
 from modelyard.units import GIB
-from tests.control.control_plane import SMALL, ControlPlane, MakeControl
+from tests.control.control_plane import SMALL, TWIN, ControlPlane, MakeControl
 
 DEVICE_BYTES = 3 * GIB
 DEADLINES = JobDeadlines(benchmark_s=0.3)
@@ -117,3 +118,35 @@ async def test_a_model_that_uses_no_device_any_more_is_recorded_without_one(make
         control.store.models.measure(SMALL, memory_bytes=GIB, measured_at=before, device_bytes=DEVICE_BYTES)
         assert (await measure(control)).of([SMALL])[SMALL].device_bytes == 0
         assert control.store.models.measured()[SMALL].device_bytes == 0
+
+
+async def test_a_job_that_is_cancelled_ends_waiting_or_under_way_and_others_go_on(make_control: MakeControl) -> None:
+    async with make_control() as control, running_jobs(control, Measurements({})) as jobs:
+
+        def state(model_id: str) -> JobState | None:
+            job = control.store.jobs.find(model_id)
+            return None if job is None else job.state
+
+        control.engine.hold_boots = True
+        for account in (control.account, control.other_account):
+            await jobs.ask(account, SMALL)
+        await jobs.ask(control.account, TWIN)
+        await control.until(lambda: len(control.engine.sightings()) == 1)
+        await jobs.cancel(TWIN)
+        waited = control.store.jobs.find(TWIN, control.account)
+        assert waited is not None
+        assert (waited.state, waited.attempts) == (JobState.FAILED, 0)
+        assert "Cancelled by the operator" in waited.message
+        await jobs.cancel(SMALL)
+        for account in (control.account, control.other_account):
+            job = control.store.jobs.find(SMALL, account)
+            assert job is not None
+            assert job.message == waited.message
+        await control.until(lambda: not control.engine.sightings())  # its worker is ended
+        assert state(SMALL) is JobState.FAILED
+        with pytest.raises(NotFound, match="No job of tiny/small waits or is under way"):
+            await jobs.cancel(SMALL)
+        control.engine.hold_boots = False
+        await jobs.ask(control.account, TWIN, again=True)
+        await control.until(lambda: state(TWIN) is JobState.DONE)
+        assert state(SMALL) is JobState.FAILED

@@ -15,7 +15,7 @@ from modelyard.accounts.aliases import check_alias, check_target, read_capacity
 from modelyard.accounts.audit import AuditTrail
 from modelyard.accounts.keys import hash_key, new_key, shown_prefix
 from modelyard.accounts.limits import check_limits, check_rate_limit
-from modelyard.accounts.usage import Usage, read_period, read_usage
+from modelyard.accounts.usage import Usage, UsedLine, UsedRow, read_period, read_usage, used_lines, used_rows
 from modelyard.clock import Clock
 from modelyard.config import CLI_KEY_FILE, FIRST_ACCOUNT
 from modelyard.errors import InvalidRequest, UnknownAccount, UnknownAlias, UnknownKey
@@ -314,6 +314,11 @@ class Administration:
             name = self._store.accounts.get(account_id).name
             self._trail.note("job.ask", name, model_id, after={"retry": retry})
 
+    def note_cancelled_job(self, model_id: str) -> None:
+        """Has the audit log tell that a model's job was cancelled."""
+        with self._trail.change():
+            self._trail.note("job.cancel", None, model_id)
+
     def note_node(self, node: str, *, accepting: bool) -> None:
         """Has the audit log tell that a machine, or a device of one, was emptied, or is used again."""
         with self._trail.change():
@@ -334,6 +339,16 @@ class Administration:
         account_id = None if account is None else self.get_account(account).id
         names = {each.id: each.name for each in self._store.accounts.list()}
         return AccountUsage(read_usage(self._store, account_id, begin, end), names)
+
+    def list_usage(self, account: str | None, since: str | None, until: str | None) -> list[UsedRow]:
+        """The same by account, day and model."""
+        found = self.read_usage(account, since, until)
+        return used_rows(found.usage, found.names)
+
+    def list_used_lines(self, account: str | None, since: str | None, until: str | None) -> list[UsedLine]:
+        """The same, a line for each instance."""
+        found = self.read_usage(account, since, until)
+        return used_lines(found.usage, found.names)
 
 
 def check_name(field: str, name: str) -> None:

@@ -6,16 +6,18 @@ Owns the sums; `ledger` has the formula. Reads the store, so it belongs in a thr
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from modelyard.accounts.ledger import Charge, Line, by_day, lines, month_start
 from modelyard.clock import iso
 from modelyard.errors import InvalidRequest
+from modelyard.money import US, decimal
 from modelyard.store.requests import RequestTotals
 from modelyard.store.store import Store
+from modelyard.units import GIB
 
 Part = Literal["account_id", "day", "model_id"]
 Group = tuple[date | str, ...]
@@ -66,6 +68,77 @@ class Usage:
     def total(self) -> Row:
         """Everything."""
         return self.rows().get((), Row())
+
+
+class UsedRow(NamedTuple):
+    """What one account used of a model on one UTC day. Decimals are text, so that they are exact: times in seconds,
+    `gb_seconds` in GB of memory times billed seconds, `cost_usd` in US dollars."""
+
+    account: str
+    day: str
+    model: str
+    instances: int
+    seconds: str
+    billed_seconds: str
+    gb_seconds: str
+    requests: int
+    inference_seconds: str
+    cost_usd: str
+
+
+class UsedLine(NamedTuple):
+    """One instance's time on the bill, decimals as in UsedRow. `since`, `until`: ISO 8601, UTC, microseconds."""
+
+    account: str
+    model: str
+    instance: str
+    since: str
+    until: str
+    open: bool
+    gb: str
+    seconds: str
+    billed_seconds: str
+    gb_seconds: str
+    cost_usd: str
+
+
+def used_rows(usage: Usage, names: Mapping[str, str]) -> list[UsedRow]:
+    """The rows by account, day and model. `names`: account id → name."""
+    return [
+        UsedRow(
+            names[str(account_id)],
+            str(day),
+            str(model_id),
+            len(row.instances),
+            decimal(row.charge.took_us, 6),
+            decimal(row.charge.billed_us, 6),
+            f"{row.charge.byte_us / (GIB * US):.6f}",
+            row.requests,
+            decimal(row.inference_us, 6),
+            decimal(row.cost_nano),
+        )
+        for (account_id, day, model_id), row in usage.rows("account_id", "day", "model_id").items()
+    ]
+
+
+def used_lines(usage: Usage, names: Mapping[str, str]) -> list[UsedLine]:
+    """The lines of every instance. `names`: account id → name."""
+    return [
+        UsedLine(
+            names[line.account_id],
+            line.model_id,
+            line.instance_id,
+            exact(line.since),
+            exact(line.until),
+            line.open,
+            f"{line.memory_bytes / GIB:.6f}",
+            decimal(line.charge.took_us, 6),
+            decimal(line.charge.billed_us, 6),
+            f"{line.charge.byte_us / (GIB * US):.6f}",
+            decimal(line.charge.amount_nano),
+        )
+        for line in usage.lines
+    ]
 
 
 def group_of(entry: Line | RequestTotals, parts: Iterable[Part]) -> Group:

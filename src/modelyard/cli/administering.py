@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Protocol
 from modelyard.config import FIRST_ACCOUNT, Settings
 
 if TYPE_CHECKING:
-    from modelyard.accounts.administration import ListedAccount, ListedAlias, ListedKey, NewKey
+    from modelyard.accounts.administration import ListedAccount, ListedAlias, ListedKey, NewKey, RestrictedModel
     from modelyard.accounts.cache_administration import ListedModel
+    from modelyard.accounts.usage import UsedLine, UsedRow
     from modelyard.records.accounts import Account, AccountLimits
     from modelyard.records.audit import AuditLine, AuditQuery
     from modelyard.records.clusters import Changes
 
 
 class Administering(Protocol):
-    """Accounts, keys, aliases and the audit log: as `accounts.administration.Administration` explains them."""
+    """Accounts, keys, aliases, shared models, usage, the audit log: as `accounts.administration.Administration`
+    explains them."""
 
     def list_accounts(self) -> list[ListedAccount]:
         """All accounts, oldest first."""
@@ -62,6 +64,21 @@ class Administering(Protocol):
 
     def remove_alias(self, name: str, account: str = FIRST_ACCOUNT) -> None:
         """Has a name mean what it meant before."""
+
+    def list_restricted(self) -> list[RestrictedModel]:
+        """The private and gated models of the hub, and who may use them."""
+
+    def share_model(self, model_id: str, name_or_id: str) -> Account:
+        """Lets an account use a private or gated model."""
+
+    def unshare_model(self, model_id: str, name_or_id: str) -> Account:
+        """Takes that back."""
+
+    def list_usage(self, account: str | None, since: str | None, until: str | None) -> list[UsedRow]:
+        """What was used in a period, by account, day and model."""
+
+    def list_used_lines(self, account: str | None, since: str | None, until: str | None) -> list[UsedLine]:
+        """The same, a line for each instance."""
 
     def list_audit(self, query: AuditQuery) -> list[AuditLine]:
         """The lines that a query asks for, newest last."""

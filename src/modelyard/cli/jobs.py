@@ -12,10 +12,12 @@ from modelyard.cli.client import Client, open_client
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json, ModelId, Url
 from modelyard.config import Resolved
+from modelyard.errors import InvalidRequest
 
 COLUMNS = ("model", "status", "message", "#attempts", "asked", "changed")
 LOOK_AGAIN_S = 0.5
 OVER = ("done", "failed")
+CANCEL = "cancel"
 
 
 @with_settings("data_dir")
@@ -38,14 +40,29 @@ def request(
 @with_settings("data_dir")
 def jobs(
     resolved: Resolved,
+    action: Annotated[
+        str | None,
+        typer.Argument(
+            help="cancel: end a model's job, whoever has asked for it; for the operator. Else jobs are listed.",
+            metavar=f"[{CANCEL}]",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Argument(help="org/name, of the job to cancel", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="how many of the latest")] = 100,
     everybody: Annotated[bool, typer.Option("--all", help="those of all accounts; for the operator")] = False,
     account: Annotated[str | None, typer.Option(help="this account's, by name or id; for the operator")] = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
-    """List the jobs you asked for, those that changed last first."""
+    """List the jobs you asked for, those that changed last first; or have one cancelled."""
+    if (action is None) is not (model is None) or action not in (None, CANCEL):
+        got = " ".join(filter(None, (action, model)))
+        raise InvalidRequest(field="jobs", got=got, accepted=f"{CANCEL} MODEL, or nothing")
     with open_client(url, resolved.settings) as client:
+        if model is not None:
+            client.administer("DELETE", "jobs", query={"model": model})
+            return typer.echo(f"The job of {model} is cancelled.", err=True)
         if account is None and not everybody:
             found = client.ask("GET", "list/jobs", query={"limit": limit})
         else:

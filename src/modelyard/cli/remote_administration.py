@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from modelyard.accounts.administration import ListedAccount, ListedAlias, ListedKey, NewKey
+from modelyard.accounts.administration import ListedAccount, ListedAlias, ListedKey, NewKey, RestrictedModel
 from modelyard.accounts.amounts import parse_usd
 from modelyard.accounts.cache_administration import ListedModel
+from modelyard.accounts.usage import UsedLine, UsedRow
 from modelyard.cli.client import ADMIN, Client
 from modelyard.clock import iso
 from modelyard.config import FIRST_ACCOUNT
@@ -22,6 +23,7 @@ from modelyard.records.aliases import Alias
 from modelyard.records.audit import Actor, AuditLine, AuditQuery
 from modelyard.records.clusters import Capacity, Changes
 
+U = TypeVar("U", UsedRow, UsedLine)
 LIMITS = {
     "max_instances": "maxInstances",
     "max_memory_bytes": "maxMemoryBytes",
@@ -108,6 +110,32 @@ class RemoteAdministration:
     def remove_alias(self, name: str, account: str = FIRST_ACCOUNT) -> None:
         """Has a name mean what it meant before."""
         self._ask("DELETE", "aliases", query={"account": account, "name": name})
+
+    # --- models that not every account may use ---
+
+    def list_restricted(self) -> list[RestrictedModel]:
+        """The private and gated models of the hub, and who may use them."""
+        return [RestrictedModel(each["model"], each["accounts"]) for each in self._pages("shares")]
+
+    def share_model(self, model_id: str, name_or_id: str) -> Account:
+        """Lets an account use a private or gated model."""
+        return read_account(self._ask("PUT", "shares", {"model": model_id, "account": name_or_id}))
+
+    def unshare_model(self, model_id: str, name_or_id: str) -> Account:
+        """Takes that back."""
+        return read_account(self._ask("DELETE", "shares", query={"model": model_id, "account": name_or_id}))
+
+    # --- usage ---
+
+    def list_usage(self, account: str | None, since: str | None, until: str | None) -> list[UsedRow]:
+        """What was used in a period, by account, day and model."""
+        query = given({"account": account, "since": since, "until": until})
+        return [read_used(UsedRow, each) for each in self._ask("GET", "usage", query=query)]
+
+    def list_used_lines(self, account: str | None, since: str | None, until: str | None) -> list[UsedLine]:
+        """The same, a line for each instance."""
+        query = given({"account": account, "since": since, "until": until})
+        return [read_used(UsedLine, each) for each in self._ask("GET", "usage/instances", query=query)]
 
     # --- the audit log ---
 
@@ -205,6 +233,17 @@ def read_account(told: Mapping[str, Any]) -> Account:
         credit_nano=None if credit is None else parse_usd(credit, "creditUsd"),
         monthly_limit_nano=None if monthly is None else parse_usd(monthly, "monthlyLimitUsd"),
     )
+
+
+def read_used(kind: type[U], told: Mapping[str, Any]) -> U:
+    """A row of use, or a line, as it was told."""
+    return kind(*(told[camel(name)] for name in kind._fields))
+
+
+def camel(name: str) -> str:
+    """What the API calls a field: `cost_usd` is costUsd."""
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
 
 
 def read_key(told: Mapping[str, Any]) -> Key:

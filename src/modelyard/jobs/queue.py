@@ -27,8 +27,9 @@ from modelyard.control.plane import Plane
 from modelyard.control.preparation import Preparing
 from modelyard.control.replicas import BootSettings
 from modelyard.control.routes import Routes
-from modelyard.errors import ModelRefused, ModelyardError, NoCapacity, QueueFull
+from modelyard.errors import ModelRefused, ModelyardError, NoCapacity, NotFound, QueueFull
 from modelyard.jobs.benchmark import Figures, conclude, confirm, sweep
+from modelyard.jobs.export_needs import export_bytes, variant_bytes
 from modelyard.jobs.forms import (
     OTHER_FORM,
     Speedup,
@@ -48,13 +49,13 @@ from modelyard.store.store import Store
 from modelyard.tasks.base import Task
 from modelyard.tasks.registry import find_task
 from modelyard.tasks.shared.workload import workload
-from modelyard.units import GIB
 
 log = logging.getLogger(__name__)
 
 OWNER = "modelyard"
 """The account in whose name benchmarks run: their instances are in the ledger, on nobody's bill."""
 AVAILABLE = "Model available"
+CANCELLED = "Cancelled by the operator of this server, who can say why"
 POLL_S = 2.0
 """How soon a job is seen that another process has queued, and how often memory is looked for."""
 JOB_S = 60.0
@@ -62,13 +63,6 @@ JOB_S = 60.0
 ROOM_FACTOR = 1.5
 ROOM_BYTES = 512 * 1024**2
 """A trial may take the estimate times the factor, and this much more: batches of long inputs need room to compute."""
-EXPORT_FACTOR = 8.0
-EXPORT_BYTES = GIB
-"""What an export may hold: so many times the original's weights in 32 bits (the model, the graph twice, what the
-quantiser makes of it and what it has read), and this much for libraries and samples. Measured with a model of 135
-million parameters: 3.9 GB."""
-
-
 BOTH_S = 60.0
 """How long the first of two workers waits for room for the second: what it holds may be what that waits for."""
 
@@ -129,6 +123,8 @@ class Jobs:
         self._describe = describe
         self._poke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._running: dict[str, asyncio.Task[None]] = {}
+        """By model, the job that is under way."""
 
     # --- life ---
 
@@ -153,7 +149,7 @@ class Jobs:
             except ModelyardError as error:
                 log.warning("the queue of jobs cannot be read: %s", error)
             if job is not None:
-                await self._run(job)
+                await self._run_unless_cancelled(job)
                 await self._journal.flush()  # what came of it is written before the next one begins
                 continue
             try:
@@ -183,6 +179,14 @@ class Jobs:
         self._poke.set()
         return job, queued
 
+    async def cancel(self, model_id: str) -> None:
+        """Ends a model's job, waiting or under way, for everybody who has asked for it: it is FAILED, and says so.
+        Raises NotFound when none waits or is under way."""
+        if not await asyncio.to_thread(self._store.jobs.cancel, model_id, CANCELLED, self._clock.now()):
+            raise NotFound(f"No job of {model_id} waits or is under way.", model=model_id)
+        if (running := self._running.get(model_id)) is not None:
+            running.cancel()
+
     async def _check_open(self, account_id: str, model_id: str) -> None:
         if await asyncio.to_thread(self._store.jobs.count_open, account_id) < self._most_open:
             return
@@ -211,7 +215,19 @@ class Jobs:
 
     # --- one job ---
 
+    async def _run_unless_cancelled(self, job: Job) -> None:
+        running = self._running[job.model_id] = asyncio.create_task(self._run(job), name=f"job of {job.model_id}")
+        try:
+            await asyncio.wait({running})
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+            del self._running[job.model_id]
+
     async def _run(self, job: Job) -> None:
+        known = await asyncio.to_thread(self._store.jobs.find, job.model_id)
+        if known is None or known.over:  # cancelled as it began
+            return
         try:
             await self._make_available(job)
         except ModelyardError as error:
@@ -423,19 +439,3 @@ class Jobs:
         )
         self._measurements.learn(card.model_id, measurement)
         await self._plane.forget_model(card.model_id)
-
-
-def export_bytes(card: ModelCard) -> int:
-    """What making a variant of a model may take."""
-    return int(EXPORT_FACTOR * whole_bytes(card)) + EXPORT_BYTES
-
-
-def variant_bytes(card: ModelCard, kind: VariantKind) -> int:
-    """What a variant takes on the disk: its weights in 32 bits, or most of them in 8."""
-    return whole_bytes(card) // 2 if kind == "onnx.8-bit" else whole_bytes(card)
-
-
-def whole_bytes(card: ModelCard) -> int:
-    """The model's weights in 32 bits."""
-    parameters = card.inspection.parameters
-    return 4 * parameters if parameters else card.inspection.weight_bytes or card.memory_bytes

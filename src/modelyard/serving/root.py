@@ -428,7 +428,7 @@ class Root:
         usage = UsageCalls(store, self._journal, aliases, funds, self._ledger_clock, price_per_gb_s=price_per_gb_s)
         yield from usage.operations()
         gate = Gate(store, self._clock, self._operator_id, read_hub_settings().cache_dir, self._settings.data_dir)
-        yield from admin_operations(gate, aliases, jobs, plane, store)
+        yield from admin_operations(gate, aliases, jobs, plane, store, self._journal)
         yield from ClusterCalls(plane, aliases, funds).operations()
         yield from V1Calls(plane, jobs, aliases, funds, listings, self._clock).operations()
         yield from ArtefactCalls(artefacts).operations()

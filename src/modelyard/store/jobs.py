@@ -100,6 +100,16 @@ class Jobs:
                 .values(state=state, message=message, modified_at=now, ended_at=ended_at)
             )
 
+    def cancel(self, model_id: str, message: str, now: datetime) -> bool:
+        """Ends a job that waits or is under way, for everybody who has asked for it; whether there was one."""
+        with self._database.write() as connection:
+            ended = connection.execute(
+                update(jobs)
+                .where(jobs.c.model_id == model_id, jobs.c.state.not_in(OVER))
+                .values(state=JobState.FAILED, message=message, modified_at=now, ended_at=now)
+            )
+        return ended.rowcount > 0
+
     def requeue_interrupted(self, server_id: str) -> int:
         """Queues what was under way when this server ended, ahead of what was queued; how many that were."""
         return self._requeue(or_(jobs.c.server_id == server_id, jobs.c.server_id.is_(None)))

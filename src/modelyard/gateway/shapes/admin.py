@@ -294,6 +294,12 @@ class AllJobsQuery(Shape, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT), described("At most this many, the latest changed first.")] = 100
 
 
+class ModelQuery(Shape, frozen=True, kw_only=True):
+    """Which model's job, or files."""
+
+    model: Annotated[str, MODEL]
+
+
 # --- the cache ---
 
 
@@ -306,12 +312,6 @@ class CachedModel(Shape, frozen=True, kw_only=True):
     used: Annotated[str, moment("When they were last read or written, to the day.")]
     in_use: Annotated[bool, described("Whether an instance uses them now, or a download is under way.")]
     downloaded_for: Annotated[str | None, described("The account that a server has downloaded them for.")]
-
-
-class CacheQuery(Shape, frozen=True, kw_only=True):
-    """Which model's files."""
-
-    model: Annotated[str, MODEL]
 
 
 class PruneBody(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):

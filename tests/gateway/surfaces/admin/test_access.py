@@ -25,6 +25,9 @@ BODIES: Mapping[str, tuple[dict[str, Any], str]] = {
     "PUT /admin/v1/aliases": ({"json": {"account": OWN, "name": "walked", "model": MODEL}}, "alias.set"),
     "DELETE /admin/v1/aliases": ({"params": {"account": OWN, "name": "walked"}}, "alias.remove"),
     "POST /admin/v1/jobs": ({"json": {"account": OWN, "model": MODEL}}, "job.ask"),
+    "DELETE /admin/v1/jobs": ({"params": {"model": MODEL}}, "job.cancel"),
+    "PUT /admin/v1/shares": ({"json": {"account": OWN, "model": "hub/gated"}}, "model.share"),
+    "DELETE /admin/v1/shares": ({"params": {"account": OWN, "model": "hub/gated"}}, "model.unshare"),
     "DELETE /admin/v1/cache": ({"params": {"model": "hub/cached"}}, "cache.remove"),
     "POST /admin/v1/cache/prune": ({"json": {"toBytes": 0}}, "cache.remove"),
     "DELETE /admin/v1/keys/{key}": ({}, "key.revoke"),
@@ -53,7 +56,9 @@ def filled(path: str, key_id: str) -> str:
 
 def state(admin: httpx.Client) -> list[Any]:
     """All that strangers could change."""
-    return [admin.get(f"/admin/v1/{noun}").json() for noun in ("accounts", "keys", "aliases", "jobs", "cache")]
+    return [
+        admin.get(f"/admin/v1/{noun}").json() for noun in ("accounts", "keys", "aliases", "shares", "jobs", "cache")
+    ]
 
 
 def test_only_the_operator_is_let_in(admin_server: Server, admin: httpx.Client, key_id: str) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
 import httpx
 import pytest
 
+from modelyard.config import DATABASE_NAME
+from modelyard.records.instances import Instance, Tariff
+from modelyard.store.store import Store
 from modelyard.units import GIB
 from tests.gateway.surfaces.admin.conftest import MODEL
 from tests.serving import Server, wait_until
@@ -94,6 +100,54 @@ def test_jobs_of_all_accounts_are_listed_and_asked_for(admin: httpx.Client) -> N
         assert MODEL in [job["modelId"] for job in ask(admin, "GET", "/jobs", params=query)]
 
 
+def test_a_job_is_cancelled_for_all_who_have_asked_for_it(admin_server: Server, admin: httpx.Client) -> None:
+    names = [new_account(admin)["name"] for _ in range(2)]
+    for name in names:
+        ask(admin, "POST", "/jobs", json={"account": name, "model": MODEL, "retry": True})
+    cancelled = ask(admin, "DELETE", "/jobs", params={"model": MODEL})
+    assert (cancelled["modelId"], cancelled["status"]) == (MODEL, "failed")
+    assert "Cancelled by the operator" in cancelled["message"]
+    for name in names:
+        (job,) = ask(admin, "GET", "/jobs", params={"account": name})
+        assert (job["status"], job["message"]) == ("failed", cancelled["message"])
+    assert "waits or is under way" in refusal(admin, "DELETE", "/jobs", 404, params={"model": MODEL})["error"]
+    ask(admin, "POST", "/jobs", json={"account": names[0], "model": MODEL, "retry": True})
+    admin_server.command("jobs", "cancel", MODEL, "--url", admin_server.url)
+    assert ask(admin, "GET", "/jobs", params={"account": names[0]})[0]["status"] == "failed"
+
+
+def test_a_model_of_the_hub_is_shared_and_taken_back(admin: httpx.Client) -> None:
+    name = new_account(admin)["name"]
+    share = {"account": name, "model": "Hub/Gated"}
+    assert ask(admin, "PUT", "/shares", json=share)["name"] == name
+    assert {"model": "hub/gated", "accounts": [name]} in ask(admin, "GET", "/shares")
+    assert ask(admin, "DELETE", "/shares", params=share)["name"] == name
+    assert name not in admin.get(f"{ROOT}/shares").text
+    assert "not shared" in refusal(admin, "DELETE", "/shares", 422, params=share)["error"]
+
+
+def test_what_accounts_have_used_is_told_exactly(admin_server: Server, admin: httpx.Client) -> None:
+    made = new_account(admin)
+    began = datetime(2026, 5, 1, 23, 59, 30, tzinfo=UTC)
+    life = Instance(f"in_{made['id']}", "cl", made["id"], "org/a", "node", GIB, began, began + timedelta(seconds=90))
+    life = replace(life, ready_at=began, tariff=Tariff(16_666_700, minimum_s=0, round_s=0))
+    store = Store.open(f"sqlite:///{admin_server.data_dir / DATABASE_NAME}")
+    store.instances.open(life)
+    store.close()
+    query = {"account": made["name"], "since": "2026-05-01", "until": "2026-05-03"}
+    first, second = ask(admin, "GET", "/usage", params=query)
+    assert (first["account"], first["day"], first["model"], first["instances"]) == (
+        made["name"], "2026-05-01", "org/a", 1,
+    )  # fmt: skip
+    assert [row["seconds"] for row in (first, second)] == ["30.000000", "60.000000"]
+    (line,) = ask(admin, "GET", "/usage/instances", params=query)
+    assert (line["instance"], line["since"], line["gb"]) == (life.id, "2026-05-01T23:59:30.000000Z", "1.000000")
+    assert line["costUsd"] == "0.001500003"
+    assert ask(admin, "GET", "/usage", params={**query, "account": "admin"}) == []
+    told = admin_server.command("usage", *(f"--{name}={value}" for name, value in query.items()), "--json")
+    assert [row["cost_usd"] for row in json.loads(told)] == [row["costUsd"] for row in (first, second)]
+
+
 def test_the_disk_and_the_machines_are_told(admin: httpx.Client) -> None:
     assert ask(admin, "GET", "/cache") == []
     assert refusal(admin, "DELETE", "/cache", 422, params={"model": "no/model"})["field"] == "model"
@@ -144,6 +198,11 @@ def test_the_disk_and_the_machines_are_told(admin: httpx.Client) -> None:
         ("PUT", "/aliases", {"json": {**ALIAS, "name": "a b"}}, 422, "invalid_request", "a b"),
         ("PUT", "/aliases", {"json": {**ALIAS, "name": MODEL}}, 422, "invalid_request", MODEL),
         ("GET", "/audit?since=yesterday", {}, 422, "invalid_request", "since: got 'yesterday'"),
+        ("GET", "/usage?since=yesterday", {}, 422, "invalid_request", "since: got 'yesterday'"),
+        ("GET", "/usage?account=nobody", {}, 404, "unknown_account", "nobody"),
+        ("PUT", "/shares", {"json": {"account": "nobody", "model": MODEL}}, 404, "unknown_account", "nobody"),
+        ("PUT", "/shares", {"json": {"account": "admin", "model": "x"}}, 422, "invalid_request", "model: got 'x'"),
+        ("DELETE", "/jobs?model=no/model", {}, 404, "not_found", "No job of no/model waits or is under way"),
         ("POST", "/jobs", {"json": {"account": "admin", "model": "x"}}, 422, "invalid_request", "model: got 'x'"),
         ("POST", "/jobs", {"json": {"account": "nobody", "model": MODEL}}, 404, "unknown_account", "nobody"),
     ],

@@ -19,8 +19,8 @@ from modelyard.gateway.shapes.admin import (
     AuditLine,
     AuditQuery,
     CachedModel,
-    CacheQuery,
     Listed,
+    ModelQuery,
     PagedQuery,
     PruneBody,
     show_audit,
@@ -53,6 +53,13 @@ SERVER_CALLS = (
     ),
     describe("POST", "/jobs", "Have a model fetched and measured for an account", JobAnswer, body=AskBody),
     describe(
+        "DELETE",
+        "/jobs",
+        "Cancel a model's job, waiting or under way, for all accounts that have asked for it",
+        Answer[Job],
+        query=ModelQuery,
+    ),
+    describe(
         "GET",
         "/cache",
         "List the models on the server's disk, in pages",
@@ -65,7 +72,7 @@ SERVER_CALLS = (
         "/cache",
         "Remove a model's files, unless they are in use",
         Answer[Sequence[CachedModel]],
-        query=CacheQuery,
+        query=ModelQuery,
         cost=PRUNE_COST,
     ),
     describe(
@@ -109,6 +116,7 @@ class ServerCalls:
         handlers = (
             self.list_jobs,
             self.ask,
+            self.cancel,
             self.list_cache,
             self.remove,
             self.prune,
@@ -135,6 +143,15 @@ class ServerCalls:
         await asyncio.to_thread(self._gate.administration(actor).note_job, account_id, model_id, retry=body.retry)
         return JobAnswer(output="Job queued" if queued else show_progress(job), job=show_job(job))
 
+    async def cancel(self, request: Request, actor: Actor) -> Answer[Job]:
+        """Cancels a job."""
+        model_id = read_query(request, ModelQuery).model
+        await self._jobs.cancel(model_id)
+        await asyncio.to_thread(self._gate.administration(actor).note_cancelled_job, model_id)
+        job = await asyncio.to_thread(self._table.find, model_id)
+        assert job is not None  # noqa: S101 - jobs are never deleted
+        return Answer(output=show_job(job))
+
     async def list_cache(self, request: Request, actor: Actor) -> Response:
         """What is on the disk."""
         query = read_query(request, PagedQuery)
@@ -143,7 +160,7 @@ class ServerCalls:
 
     async def remove(self, request: Request, actor: Actor) -> Answer[Sequence[CachedModel]]:
         """Removes one model's files."""
-        query = read_query(request, CacheQuery)
+        query = read_query(request, ModelQuery)
         removed = await asyncio.to_thread(self._gate.cache(actor).remove, [query.model])
         return Answer(output=[show_cached(each) for each in removed])
 
