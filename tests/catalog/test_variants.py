@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from modelyard.catalog.cards import make_card
 from modelyard.catalog.folders import Folders
+from modelyard.catalog.index import listing_of
 from modelyard.catalog.inspection import inspect_folder
+from modelyard.gateway.shapes.models import show_model
 from modelyard.records.variants import Figure, Manifest
 from tests.catalog.models import model, write
 
@@ -82,6 +85,29 @@ def test_a_graph_without_a_manifest_is_a_model_that_was_exported_elsewhere(varia
     found = inspect_folder(variant)
 
     assert (found.library, found.exported, found.task, found.problem) == ("onnx", True, "text-classification", None)
+
+
+@pytest.mark.parametrize(
+    ("file", "is_warned_of"),
+    [
+        ("model_int8.onnx", True), ("model_quantized.onnx", True), ("model_qint8_avx512.onnx", True),
+        ("model_fp16.onnx", False), ("model_q4.onnx", False),
+    ],
+)  # fmt: skip
+def test_a_graph_that_rounds_what_it_multiplies_comes_with_a_warning(
+    variant: Path, file: str, is_warned_of: bool
+) -> None:
+    (variant / "variant.json").unlink()
+    (variant / "model.onnx").rename(variant / file)
+    found = Folders([variant.parents[1]]).find(f"org/{variant.rename(variant.with_name('exported')).name}")
+    assert found is not None
+    card = make_card(found)
+
+    shown = show_model(listing_of(card, datetime.now(UTC)), (), 0.0, None)
+
+    assert (shown.warning is not None) == is_warned_of
+    assert shown.warning == card.inspection.warning
+    assert shown.error is None
 
 
 def test_what_the_program_makes_is_recognised(variant_folder: Callable[..., Path]) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from modelyard.cli.models import benchmark_words
 from tests.cli.conftest import DEADLINE_S, Inside, Terminal, clean_environ
+from tests.providers.local import PACKAGES
 from tests.serving import PLAIN, family_of, is_alive, wait_until
 
 GPT2 = "tiny/gpt2"
@@ -92,6 +93,18 @@ def test_show_says_what_a_model_is_and_what_it_is_not(alone_inside: Inside, tmp_
     lines = dict(line.split(maxsplit=1) for line in alone_inside.ok("models", "show", str(tmp_path)).splitlines())
     assert "is a GLiNER model, which Modelyard does not run; take a model for token-classification" in lines["error"]
     assert (lines["ramRequired"].strip(), lines["memorySource"].strip()) == ("-", "-")
+
+
+def test_show_tells_what_is_known_of_a_closed_model(alone_inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PACKAGES)
+    shown = json.loads(alone_inside.ok("models", "show", "openai/gpt-4o", "--json"))
+    assert (shown["modelId"], shown["task"], shown["source"]) == ("openai/gpt-4o", "chat", "provider")
+    assert shown["contextLength"] == 128_000
+    assert shown["prices"]["newToken"] > shown["prices"]["readToken"] > 0
+    assert (shown["error"], shown["warning"], shown["files"]) == (None, None, [])
+    lines = dict(line.split(maxsplit=1) for line in alone_inside.ok("models", "show", "openai/gpt-4o").splitlines())
+    assert lines["contextLength"].strip() == "128000"
+    assert "newToken" in lines["prices"]
 
 
 WAITING_CODE = """

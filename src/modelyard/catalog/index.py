@@ -220,6 +220,7 @@ def listing_of(card: ModelCard, now: datetime, **facts: str | None) -> Listing:
         "refusal_cause": card.refusal_cause,
         "files": list(card.inspection.labels) or None,
         "quality": dict(card.inspection.quality) or None,
+        "warning": card.inspection.warning,
         "adapter": describe_adapter(card.inspection.adapter),
         **facts,
     }

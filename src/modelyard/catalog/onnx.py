@@ -18,6 +18,11 @@ HEADS = frozenset(
 """Heads of models that are served from one graph."""
 WRITING_HEADS = frozenset({"seq2seq-lm", "speech-seq2seq", "vision-encoder-decoder"})
 """Those of models that are served from an encoder and what writes."""
+ROUNDED = (
+    "Its weights are rounded to 8 bits, and what they multiply too: its answers may be far from the original's, those of "
+    "a language model most of all. Compare before you use it, or take fp32, fp16, or a variant made here (.onnx.8-bit)."
+)
+"""The warning for such graphs."""
 SPELLING = "ForCTC"
 """How architectures end that write sounds down in one pass, by one graph; their task is also that of those that write
 word after word."""
@@ -35,6 +40,7 @@ def inspect_onnx(found: Inspection, graph: OnnxModel, labels: Sequence[str]) -> 
         weight_files=graph.files,
         labels=tuple(labels),
         exported=True,
+        warning=ROUNDED if graph.rounds_inputs else None,
         problem=found.problem or find_problem(found, graph),
     )
 

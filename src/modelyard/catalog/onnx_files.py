@@ -41,6 +41,11 @@ class OnnxModel:
     writes: bool = False
 
     @property
+    def rounds_inputs(self) -> bool:
+        """Whether what its matrices multiply is rounded to 8 bits too, as exporters do wherever weights are."""
+        return self.label == "q8" or "int8" in self.label
+
+    @property
     def dtype(self) -> str:
         """The type of most of its weights."""
         return STORED.get(self.label, self.label.upper())

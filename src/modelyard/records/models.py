@@ -77,7 +77,7 @@ class Inspection:
     are loaded on a CPU. `batch_bytes`: what a batch of requests takes beside them while it is computed. `precision`:
     BF16, where the operator wants its weights in that; None: as usual.
     `quality`: of a variant, how near its answers are to its original's, `original_mark` and `difference`: see
-    records.variants. `adapter`: what is
+    records.variants. `warning`: what whoever takes it should know of its answers, in a sentence. `adapter`: what is
     particular to an adapter, whose task, architecture and length are its base's; None: it is a whole model.
     """
 
@@ -104,6 +104,7 @@ class Inspection:
     quality: Mapping[str, float] = field(default_factory=dict)
     original_mark: str | None = None
     difference: float | None = None
+    warning: str | None = None
     adapter: Adapter | None = None
 
     def refused(self, problem: str | None, **more: Any) -> Inspection:

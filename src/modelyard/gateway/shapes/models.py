@@ -103,6 +103,7 @@ class Model(Shape, frozen=True, kw_only=True):
         Mapping[str, float] | None,
         described("Of a variant: how near its answers are to its original's, on texts and pictures; null for others."),
     ]
+    warning: Annotated[str | None, described("What to know of its answers before it is used; null: nothing.")]
     served_form: Annotated[
         ServedForm | None,
         described(
@@ -167,6 +168,7 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float, a
         variants=variants,
         variant_of=listing.variant_of,
         quality=listing.facts.get("quality"),
+        warning=listing.facts.get("warning"),
         served_form=find_served_form(listing),
         alias_of=alias_of,
         adapter=find_adapter(listing),
