@@ -35,6 +35,29 @@ class Thought(str):
     __slots__ = ()
 
 
+class CalledPiece(str):
+    """A piece of a stream that is what comes next of the arguments of a call, and no part of the output. `number`:
+    of the call, from 0. `id`, `name`: of the call and its function, with the first piece of it; empty with others."""
+
+    __slots__ = ("id", "name", "number")
+    id: str
+    name: str
+    number: int
+
+    def __new__(cls, text: str, number: int, id: str = "", name: str = "") -> CalledPiece:
+        piece = super().__new__(cls, text)
+        piece.number, piece.id, piece.name = number, id, name
+        return piece
+
+
+def cut_piece(piece: str, at: int) -> tuple[str, str]:
+    """A piece as two of its kind."""
+    if isinstance(piece, CalledPiece):
+        return CalledPiece(piece[:at], piece.number, piece.id, piece.name), CalledPiece(piece[at:], piece.number)
+    kind = type(piece)
+    return kind(piece[:at]), kind(piece[at:])
+
+
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one inference took. None: the task has no such thing, or it was not told.
 
@@ -161,14 +184,36 @@ class Request(msgspec.Struct, frozen=True, array_like=True, tag=2):
     adapter: str = ""
 
 
+class Called(msgspec.Struct, frozen=True, array_like=True):
+    """What a CalledPiece has beside its text."""
+
+    number: Count
+    id: str = ""
+    name: str = ""
+
+
 class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """Worker to server: a piece of a streamed answer. `prompt_tokens`: in the first one, what the model has read, where
-    it tells before it writes. `is_thought`: it is a Thought."""
+    it tells before it writes. `is_thought`: it is a Thought; `called`: it is a CalledPiece."""
 
     id: int
     text: str
     prompt_tokens: Count | None = None
     is_thought: bool = False
+    called: Called | None = None
+
+    @classmethod
+    def of(cls, id: int, piece: str, prompt_tokens: int | None) -> Chunk:
+        """The frame of a piece."""
+        called = Called(piece.number, piece.id, piece.name) if isinstance(piece, CalledPiece) else None
+        return cls(id, str(piece), prompt_tokens, isinstance(piece, Thought), called)
+
+    @property
+    def piece(self) -> str:
+        """The piece that it carries."""
+        if self.called is not None:
+            return CalledPiece(self.text, self.called.number, self.called.id, self.called.name)
+        return Thought(self.text) if self.is_thought else self.text
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=4):

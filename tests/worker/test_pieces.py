@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.protocol import PIECE_WEIGHT, WINDOW, weight_of
+from modelyard.protocol import PIECE_WEIGHT, WINDOW, CalledPiece, Thought, weight_of
 from modelyard.worker.pieces import PieceWindow
 
 
@@ -44,3 +44,19 @@ def test_what_nobody_reads_any_more_is_forgotten_and_the_end_comes_at_once():
     window.widen(WINDOW)
     assert sent[1:] in ([], ["more"])
     assert ends == [True]
+
+
+def test_pieces_of_calls_keep_whose_they_are_though_they_wait_or_are_cut():
+    sent: list[str] = []
+    window = PieceWindow(sent.append)
+    long = "1" * (WINDOW - PIECE_WEIGHT)
+    window.add(long)
+    for piece in (CalledPiece("{", 0, "a1", "f"), CalledPiece(long, 0), Thought("hm"), CalledPiece("{}", 1, "b2", "g")):
+        window.add(piece)
+    assert sent == [long]
+    window.widen(WINDOW)
+    window.widen(WINDOW)
+    calls = [each for each in sent if isinstance(each, CalledPiece)]
+    assert [(each.id, each.name) for each in calls if each.name] == [("a1", "f"), ("b2", "g")]
+    assert ["".join(each for each in calls if each.number == number) for number in (0, 1)] == ["{" + long, "{}"]
+    assert [type(each) for each in sent if not isinstance(each, CalledPiece)] == [str, Thought]

@@ -19,8 +19,9 @@ HEADS = frozenset(
 WRITING_HEADS = frozenset({"seq2seq-lm", "speech-seq2seq", "vision-encoder-decoder"})
 """Those of models that are served from an encoder and what writes."""
 ROUNDED = (
-    "Its weights are rounded to 8 bits, and what they multiply too: its answers may be far from the original's, those of "
-    "a language model most of all. Compare before you use it, or take fp32, fp16, or a variant made here (.onnx.8-bit)."
+    "Its weights are rounded to 8 bits, and what they multiply too: its answers may be far from the original's, those "
+    "of a language model most of all. Compare before you use it, or take fp32, fp16, or a variant made here "
+    "(.onnx.8-bit)."
 )
 """The warning for such graphs."""
 SPELLING = "ForCTC"

@@ -18,7 +18,7 @@ from modelyard.engine.base import Phase, Place
 from modelyard.engine.local import LocalEngine
 from modelyard.engine.machine import usable_memory_bytes
 from modelyard.errors import BootFailed, DeadlineExceeded
-from modelyard.protocol import Thought
+from modelyard.protocol import CalledPiece, Thought
 from modelyard.records.models import ModelCard
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks import body as bodies
@@ -96,10 +96,10 @@ async def start(engine: LocalEngine, spec: ReplicaSpec, on_warm: Callable[[], No
 
 
 async def ask(link: ReplicaLink, inference: Inference, emit: Callable[[str], None]) -> Any:
-    """Sends the inference and passes on its pieces, what is thought not among them; its output."""
+    """Sends the inference and passes on its pieces, what is thought and called not among them; its output."""
 
     async def pass_on(piece: str) -> None:
-        if not isinstance(piece, Thought):
+        if not isinstance(piece, Thought | CalledPiece):
             emit(piece)
 
     exchange = link.request(inference.fields, inference.params, stream=inference.stream)

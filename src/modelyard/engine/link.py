@@ -36,7 +36,6 @@ from modelyard.protocol import (
     Request,
     Status,
     StatusUpdate,
-    Thought,
     UnloadAdapter,
     Work,
     WorkUpdate,
@@ -140,7 +139,7 @@ class Exchange:
             if self._taken >= WINDOW // 2:
                 self._link.credit(self, self._taken)
                 self._taken = 0
-            return Thought(frame.text) if frame.is_thought else frame.text
+            return frame.piece
         self.finished = True
         if isinstance(frame, Failure):
             raise frame.error()

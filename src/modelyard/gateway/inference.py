@@ -32,7 +32,7 @@ from modelyard.gateway.slow_readers import SlowReaders
 from modelyard.gateway.surfaces.base import Payload, Surface, UnifiedBody
 from modelyard.http.exchange import JSON, ClientLeft, HttpExchange
 from modelyard.media.fetch import Fetcher
-from modelyard.protocol import Outcome, Thought, Usage
+from modelyard.protocol import CalledPiece, Outcome, Thought, Usage
 from modelyard.records.accounts import Key
 from modelyard.records.aliases import Alias
 from modelyard.records.models import ModelCard, check_model_id
@@ -221,7 +221,10 @@ class Inferences:
         http, surface = client.http, client.surface
 
         async def send_piece(text: str) -> None:
-            if not isinstance(text, Thought):
+            if isinstance(text, CalledPiece):
+                if called := surface.called(request, text):
+                    await send(called)
+            elif not isinstance(text, Thought):
                 await send(surface.piece(request, text))
             elif thought := surface.thought(request, text):
                 await send(thought)

@@ -77,7 +77,7 @@ class Call(Generic[I, P]):
     """One request inside a batch.
 
     `emit`, when the client streams, takes the next piece of text: the pieces put together equal the output, but for
-    those that are a `Thought`.
+    those that are a `Thought` or a `CalledPiece`.
     `cancelled` turns True when the client has left; a task that loops looks at it at every step. `progress`, where
     somebody listens, is told of a media task's steps: (steps done, steps in all). `reading`, where the client streams,
     is told how many tokens a prompt has, before the first piece of what is written to it.

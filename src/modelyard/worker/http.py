@@ -18,7 +18,7 @@ import uvicorn
 from modelyard.errors import ModelyardError, NotFound, Unavailable
 from modelyard.http.exchange import ClientLeft, HttpExchange, Receive, Scope, Send
 from modelyard.http.server import uvicorn_config
-from modelyard.protocol import Failed, Outcome, Ready, Status, Thought
+from modelyard.protocol import CalledPiece, Failed, Outcome, Ready, Status, Thought
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks import body as bodies
 from modelyard.worker.calls import call_on_loop, submit_call
@@ -149,14 +149,14 @@ class SoloApp:
 
 
 async def pass_on(events: asyncio.Queue[Event], exchange: HttpExchange) -> None:
-    """Sends pieces as they come, what is thought not among them, then ends the answer. Raises the model's error when
-    nothing was sent before it.
+    """Sends pieces as they come, what is thought and called not among them, then ends the answer. Raises the model's
+    error when nothing was sent before it.
 
     An error after the first piece leaves the answer without an end, so that the connection breaks and no client
     mistakes it for a whole one.
     """
     while isinstance(event := await events.get(), str):
-        if isinstance(event, Thought):
+        if isinstance(event, Thought | CalledPiece):
             continue
         if not exchange.started:
             await exchange.start_stream(STREAM, {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import groupby
 
-from modelyard.protocol import PIECE_WEIGHT, WINDOW, weight_of
+from modelyard.protocol import PIECE_WEIGHT, WINDOW, CalledPiece, cut_piece, weight_of
 
 
 class PieceWindow:
@@ -54,13 +54,15 @@ class PieceWindow:
             self._end()
 
     def _flush(self) -> None:
-        """Sends what waits, in pieces as large as the room that there is; what is thought, in pieces of its own."""
+        """Sends what waits, in pieces as large as the room that there is; what is thought, in pieces of its own, and
+        those of calls as they were made."""
         while self._waiting and (fits := self._room - PIECE_WEIGHT) > 0:
             kind, run = next((kind, list(run)) for kind, run in groupby(self._waiting, type))
-            text = "".join(run)
-            piece, rest = kind(text[:fits]), text[fits:]
+            if kind is CalledPiece:
+                run = run[:1]
+            piece, rest = cut_piece(run[0] if len(run) == 1 else kind("".join(run)), fits)
             self._room -= weight_of(piece)
-            self._waiting[: len(run)] = [kind(rest)] if rest else []
+            self._waiting[: len(run)] = [rest] if rest else []
             self._send(piece)
             if not self._waiting and self._end is not None:
                 self._end()

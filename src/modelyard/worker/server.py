@@ -32,7 +32,6 @@ from modelyard.protocol import (
     Starting,
     Status,
     StatusUpdate,
-    Thought,
     UnloadAdapter,
     Work,
     WorkUpdate,
@@ -338,7 +337,7 @@ class Pieces:
     def send(self, text: str) -> None:
         """Sends a piece."""
         tokens, self._prompt_tokens = self._prompt_tokens, None
-        self._connection.send(Chunk(self._id, str(text), tokens, isinstance(text, Thought)))
+        self._connection.send(Chunk.of(self._id, text, tokens))
 
 
 def finish_after_pieces(window: PieceWindow, finish: Deliver, answer: Outcome | ModelyardError) -> None:

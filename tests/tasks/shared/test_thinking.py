@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from modelyard.protocol import Thought
+from modelyard.protocol import CalledPiece, Thought
 from modelyard.tasks.shared.answer_text import AnswerText
 from modelyard.tasks.shared.call_formats import find_call_format
 from modelyard.tasks.shared.thinking import FORMATS, Thinking, ThinkingFormat, find_thinking, find_thinking_format
@@ -150,7 +150,7 @@ def test_functions_are_called_after_thinking(marks: str, text: str, said: str) -
 
 def content_of(pieces: Sequence[str]) -> str:
     """What is said of pieces."""
-    return "".join(each for each in pieces if not isinstance(each, Thought))
+    return "".join(each for each in pieces if not isinstance(each, Thought | CalledPiece))
 
 
 def test_it_is_thinking_until_the_answer_begins() -> None:

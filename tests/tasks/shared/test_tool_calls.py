@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from modelyard.tasks.shared.call_formats import FORMATS, GENERIC, find_call_format
-from modelyard.tasks.shared.tool_calls import CalledText, CallFormat, Offer, ToolCall, names_of, with_read_arguments
+from modelyard.protocol import CalledPiece
+from modelyard.tasks.shared.call_formats import FORMATS, GENERIC, HELD, find_call_format
+from modelyard.tasks.shared.called_text import CalledText
+from modelyard.tasks.shared.tool_calls import CallFormat, Offer, ToolCall, names_of, with_read_arguments
 
 WEATHER = ("get_weather", {"city": "Zürich {é}", "days": 2, "exact": True})
 CLOCK: tuple[str, dict[str, Any]] = ("clock.now", {})
@@ -89,9 +91,17 @@ ANSWERS: list[tuple[str, str, Sequence[tuple[str, dict[str, Any]]], str]] = [
 def tell_apart(form: CallFormat, text: str, size: int, *, is_whole: bool = True) -> tuple[str, tuple[ToolCall, ...]]:
     """The content and the calls of a text that arrives in pieces of `size` characters."""
     called = CalledText(Offer(form, OFFERED))
-    pieces = [called.push(text[at : at + size]) for at in range(0, len(text), size)]
+    pieces = [piece for at in range(0, len(text), size) for piece in called.push(text[at : at + size])]
     rest, calls = called.finish(is_whole=is_whole)
-    return "".join((*pieces, rest)), calls
+    return "".join((*(each for each in pieces if not isinstance(each, CalledPiece)), rest)), calls
+
+
+def tell_calls(form: CallFormat, text: str, size: int) -> tuple[list[CalledPiece], tuple[ToolCall, ...]]:
+    """What is told of calls before the text has ended, and the calls."""
+    called = CalledText(Offer(form, OFFERED))
+    pieces = [piece for at in range(0, len(text), size) for piece in called.push(text[at : at + size])]
+    _, calls = called.finish(is_whole=True)
+    return [each for each in pieces if isinstance(each, CalledPiece)], calls
 
 
 def plain(calls: Sequence[ToolCall]) -> list[tuple[str, Any]]:
@@ -119,6 +129,58 @@ def test_a_text_that_was_cut_holds_no_half_of_a_call(
         assert text.startswith(told)
         mark = max(len(mark) for mark in BY_NAME[form].marks)
         assert BY_NAME[form].begins or len(told) < len(content) + mark
+
+
+TOLD = [
+    *((BY_NAME[form], text, len(calls)) for form, text, calls, _ in ANSWERS if BY_NAME[form].opens is not None),
+    (HELD, as_json(WEATHER), 1),
+    (HELD, f"[{as_json(WEATHER)}, {as_json(CLOCK)}]", 2),
+    (BY_NAME["harmony"], f"<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{ARGUMENTS}", 1),
+]
+WRITTEN_OTHERWISE = ("<function=", "[get_weather(")
+"""Answers whose calls are told when they have ended."""
+
+
+@pytest.mark.parametrize(("form", "text", "count"), TOLD)
+def test_calls_are_told_as_they_are_written_and_put_together_are_the_calls(
+    form: CallFormat, text: str, count: int
+) -> None:
+    for size in (1, 3, len(text)):
+        told, calls = tell_calls(form, text, size)
+        if any(mark in text for mark in WRITTEN_OTHERWISE):
+            assert told == []
+            continue
+        begun = [each for each in told if each.name]
+        assert [(each.number, each.id, each.name) for each in begun] == [
+            (at, call.id, call.function.name) for at, call in enumerate(calls)
+        ]
+        assert ["".join(each for each in told if each.number == at) for at in range(count)] == [
+            call.function.arguments for call in calls
+        ]
+        assert size > 1 or all(len(each) == 1 for each in told)
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("hermes", '<tool_call>{"name": "unknown", "arguments": {"a": 1}}</tool_call>'),
+        ("hermes", '<tool_call>{"arguments": {"a": 1}, "name": "get_weather"}</tool_call>'),
+        ("hermes", '<tool_call>{"name": "get_weather", "arguments": "{}"}</tool_call>'),
+        ("generic", as_json(WEATHER)),
+        ("gemma", "<start_function_call>call:clock.now{}<end_function_call>"),
+    ],
+)
+def test_what_may_yet_be_no_call_is_not_told_before_its_end(form: str, text: str) -> None:
+    assert tell_calls(BY_NAME[form], text, 1)[0] == []
+
+
+def test_what_was_told_as_a_whole_call_is_one_whatever_follows() -> None:
+    text = f'<tool_call>{as_json(WEATHER)}</tool_call><tool_call>{{"name": "clock.now", "arguments": {{"a" 1}}}}'
+    told, calls = tell_calls(BY_NAME["hermes"], text, 4)
+    assert plain(calls) == [WEATHER]
+    assert {each.number for each in told} == {0, 1}
+    content, found = tell_apart(BY_NAME["llama"], as_json(WEATHER, "parameters") + "; {}", 3)
+    assert (content, plain(found)) == ("", [WEATHER])
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)

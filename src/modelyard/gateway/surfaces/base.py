@@ -14,7 +14,7 @@ import msgspec
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.shapes.base import ErrorBody
 from modelyard.http.exchange import JSON, HttpExchange
-from modelyard.protocol import Outcome
+from modelyard.protocol import CalledPiece, Outcome
 from modelyard.tasks.base import Task
 
 
@@ -83,6 +83,10 @@ class Surface(ABC):
 
     def thought(self, request: ModelRequest, text: str) -> bytes:
         """A piece of what the model thinks before it answers: nothing, where a stream carries the output alone."""
+        return b""
+
+    def called(self, request: ModelRequest, piece: CalledPiece) -> bytes:
+        """A piece of a call: nothing, where a stream carries the output alone, or calls whole at its end."""
         return b""
 
     def opening(self, request: ModelRequest) -> bytes:

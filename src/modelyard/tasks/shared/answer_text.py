@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from modelyard.protocol import Thought
+from modelyard.protocol import CalledPiece, Thought
+from modelyard.tasks.shared.called_text import CalledText
 from modelyard.tasks.shared.thinking import Thinking, ThoughtText
-from modelyard.tasks.shared.tool_calls import CalledText, Offer, ToolCall
+from modelyard.tasks.shared.tool_calls import Offer, ToolCall
 
 
 class Answer(NamedTuple):
@@ -19,7 +20,7 @@ class Answer(NamedTuple):
 
 class AnswerText:
     """See the module. Pieces go in as they are written and come out as they are certain: what was thought as Thoughts,
-    the text of a call never."""
+    what a call is made with as CalledPieces, the rest of its text never."""
 
     def __init__(self, offer: Offer | None = None, thinking: Thinking | None = None) -> None:
         """`offer`: functions that it may call. `thinking`: how it marks what is thought before it."""
@@ -56,11 +57,12 @@ class AnswerText:
             if isinstance(piece, Thought) or self._called is None:
                 passed.append(piece)
             else:
-                passed.append(self._called.push(piece))
+                passed += self._called.push(piece)
             self._has_answered = self._has_answered or bool(piece and not isinstance(piece, Thought))
         return self._keep(passed)
 
     def _keep(self, pieces: list[str]) -> list[str]:
         for piece in pieces:
-            (self._thinking if isinstance(piece, Thought) else self._content).append(piece)
+            if not isinstance(piece, CalledPiece):
+                (self._thinking if isinstance(piece, Thought) else self._content).append(piece)
         return [piece for piece in pieces if piece]

@@ -9,11 +9,15 @@ import ast
 import json
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 from modelyard.tasks.shared.tool_calls import Call, CallFormat, CallsRead
 
 JSON = json.JSONDecoder()
+STRING = r'"(?P<json>(?:[^"\\]|\\.)*)"'
+NAMED = rf'\{{\s*"name"\s*:\s*{STRING}\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{{)'
+"""The beginning of a call as a JSON object, up to its arguments. Behind these comes the end of that object."""
 FENCE = re.compile(r"^```\w*\s*(.*?)\s*(?:```)?\s*$", re.DOTALL)
 """A block of code around the whole answer."""
 
@@ -277,6 +281,9 @@ def read_generic(text: str, names: Collection[str]) -> CallsRead | None:
 
 
 GENERIC = CallFormat(name="generic", marks=("{", "[", "```"), begins=True, read=read_generic)
+HELD = replace(GENERIC, name="held", opens=re.compile(rf"(?:\s*\[?|\s*\}}\s*,)\s*{NAMED}"))
+"""Of an answer that is held to the form of calls. Where it is not, JSON that begins like a call may go on as none, and
+nothing of it is told before its end."""
 
 FORMATS = (
     CallFormat(
@@ -284,6 +291,7 @@ FORMATS = (
         marks=("<|channel|>commentary to=functions.", "to=functions."),
         read=read_harmony,
         tokens=("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"),
+        opens=re.compile(r"[\s\S]*?to=functions\.(?P<name>[\w.-]+)[^{]*?<\|message\|>\s*(?=\{)"),
         known_by=("<|channel|>commentary", "<|channel|>analysis"),
     ),
     CallFormat(
@@ -291,6 +299,10 @@ FORMATS = (
         marks=(DEEPSEEK_BEGIN,),
         read=read_deepseek,
         tokens=DEEPSEEK_TOKENS,
+        opens=re.compile(
+            r"[\s\S]*?<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?\s*(?P<name>[^\s<]+)\s*(?:<｜tool▁sep｜>)?\s*"
+            r"(?:```json\s*)?(?=\{)"
+        ),
         known_by=(DEEPSEEK_BEGIN,),
     ),
     CallFormat(
@@ -298,6 +310,10 @@ FORMATS = (
         marks=("[TOOL_CALLS]",),
         read=read_mistral,
         tokens=("[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"),
+        opens=re.compile(
+            rf"(?:\[TOOL_CALLS\]\s*\[?|\s*\}}\s*,)\s*{NAMED}|"
+            r"(?:\[TOOL_CALLS\])?\s*(?P<name>[\w.-]+)\s*(?:\[CALL_ID\]\s*\w+\s*)?\[ARGS\]\s*(?=\{)"
+        ),
         known_by=("[TOOL_CALLS]",),
     ),
     CallFormat(
@@ -312,6 +328,7 @@ FORMATS = (
         marks=("<tool_call>",),
         read=read_hermes,
         tokens=("<tool_call>", "</tool_call>"),
+        opens=re.compile(rf"(?:\s*\}}\s*(?:</tool_call>\s*)?)?<tool_call>\s*{NAMED}"),
         known_by=("<tool_call>",),
     ),
     CallFormat(
@@ -319,6 +336,7 @@ FORMATS = (
         marks=("{", "[", "<|python_tag|>"),
         begins=True,
         read=read_llama,
+        opens=re.compile(rf"(?:\s*(?:<\|python_tag\|>\s*)?\[?|\s*\}}[;,\s]*)\s*{NAMED}"),
         tokens=("<|python_tag|>",),
         known_by=("<|python_tag|>", "<|eom_id|>", '"parameters": dictionary'),
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.model import Model, TextModel, TextPrompt
-from modelyard.tasks.shared.call_formats import GENERIC, find_call_format
+from modelyard.tasks.shared.call_formats import HELD, find_call_format
 from modelyard.tasks.shared.generation_params import GenerationParams
 from modelyard.tasks.shared.template_params import template_text, variables_of
 from modelyard.tasks.shared.thinking import find_thinking, find_thinking_format
@@ -65,7 +65,7 @@ def render_conversation(
 def offer_of(template: str, tools: Sequence[Mapping[str, Any]], params: GenerationParams) -> Offer:
     """What may be called, and how a model with this template writes that it calls it: as plain JSON where the answer is
     held to a form."""
-    return Offer(GENERIC if params.form is not None else find_call_format(template), names_of(tools))
+    return Offer(HELD if params.form is not None else find_call_format(template), names_of(tools))
 
 
 def render_blocks(

@@ -1,12 +1,12 @@
 """Functions that a model calls in the text it writes: what of the text is content, and which calls it makes.
 
-Each family of models writes calls in a form of its own, which `call_formats` lists. A text is read as it grows: content
-is passed on at once, the text of a call never.
+Each family of models writes calls in a form of its own, which `call_formats` lists.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,7 +62,9 @@ class CallFormat:
     `marks`: texts that a call begins with. `begins`: those count only where the answer begins; elsewhere they are
     content. `read`: the calls in a text from its first mark on, given the names of the functions offered; None when the
     text is none. `tokens`: special tokens that the form is made of, which the text must keep. `known_by`: a template
-    that has one of these writes this form.
+    that has one of these writes this form. `opens`: all that stands in a text from where the last call's arguments
+    ended, or from its first mark, up to where those of the next call begin, a JSON object; its group `name` is the
+    function's name, or `json` the inside of a JSON string with it. None: calls are told when the text has ended.
     """
 
     name: str
@@ -71,6 +73,7 @@ class CallFormat:
     begins: bool = False
     tokens: tuple[str, ...] = ()
     known_by: tuple[str, ...] = ()
+    opens: re.Pattern[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,69 +84,14 @@ class Offer:
     names: frozenset[str]
 
 
-class CalledText:
-    """One answer as it grows, told apart into content and calls."""
-
-    def __init__(self, offer: Offer) -> None:
-        self._offer = offer
-        self._held = ""
-        self._is_calling = False
-        self._is_content = False
-
-    def push(self, piece: str) -> str:
-        """The content that is certain now."""
-        self._held += piece
-        if self._is_calling:
-            return ""
-        if not self._is_content and not self._held.strip():
-            return ""  # blanks in front of a call are no content
-        return self._begin() if self._offer.format.begins else self._find_mark()
-
-    def finish(self, *, is_whole: bool) -> tuple[str, tuple[ToolCall, ...]]:
-        """The rest of the content, and the calls. `is_whole` False: the text was cut, and so may its last call be; a
-        call that is not whole is dropped. What the model ended itself and is no call is content."""
-        held, self._held = self._held, ""
-        if not self._is_calling:
-            return held, ()
-        read = self._offer.format.read(held, self._offer.names)
-        if read is None or not read.calls:
-            return (held if is_whole or self._offer.format.begins else "", ())
-        return read.rest if is_whole else "", tuple(as_tool_call(call) for call in read.calls)
-
-    def _begin(self) -> str:
-        """For forms that are the whole answer: the text is either a call from its first character on, or none."""
-        start = self._held.lstrip()
-        marks = self._offer.format.marks
-        if not self._is_content and any(start.startswith(mark) for mark in marks):
-            self._is_calling = True
-            return ""
-        if not self._is_content and any(mark.startswith(start) for mark in marks):
-            return ""
-        return self._pass_on(len(self._held))
-
-    def _find_mark(self) -> str:
-        """For forms with a mark of their own: content up to the first one."""
-        marks = self._offer.format.marks
-        found = [at for mark in marks if (at := self._held.find(mark)) >= 0]
-        if found:
-            self._is_calling = True
-            before, self._held = self._held[: min(found)], self._held[min(found) :]
-            return before if self._is_content or before.strip() else ""
-        return self._pass_on(len(self._held) - longest_overlap(self._held, marks))
-
-    def _pass_on(self, end: int) -> str:
-        content, self._held = self._held[:end], self._held[end:]
-        if not self._is_content and not content.strip():
-            self._held = content + self._held
-            return ""
-        self._is_content = True
-        return content
-
-
 def as_tool_call(call: Call) -> ToolCall:
     """A call with an id of its own."""
-    arguments = json.dumps(call.arguments, ensure_ascii=False)
-    return ToolCall(id=secrets.token_hex(ID_LENGTH)[:ID_LENGTH], function=FunctionCall(call.name, arguments))
+    return ToolCall(id=new_call_id(), function=FunctionCall(call.name, json.dumps(call.arguments, ensure_ascii=False)))
+
+
+def new_call_id() -> str:
+    """An id that no other call has."""
+    return secrets.token_hex(ID_LENGTH)[:ID_LENGTH]
 
 
 def longest_overlap(text: str, marks: Sequence[str]) -> int:

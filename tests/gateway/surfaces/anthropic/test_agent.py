@@ -69,13 +69,17 @@ def content_of(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The blocks that events add up to, as the agent sends them back."""
     blocks: list[dict[str, Any]] = []
     for event in events:
-        if event["type"] == "content_block_start":
+        if event["type"] == "content_block_stop" and blocks[-1]["type"] == "tool_use":
+            blocks[-1]["input"] = msgspec.json.decode(blocks[-1]["input"])
+        elif event["type"] == "content_block_start" and event["content_block"]["type"] == "tool_use":
+            blocks.append({**event["content_block"], "input": ""})
+        elif event["type"] == "content_block_start":
             blocks.append({**event["content_block"], "text": ""} if event["content_block"]["type"] == "text" else
                           event["content_block"])  # fmt: skip
         elif event["type"] == "content_block_delta" and event["delta"]["type"] == "text_delta":
             blocks[event["index"]]["text"] += event["delta"]["text"]
         elif event["type"] == "content_block_delta" and event["delta"]["type"] == "input_json_delta":
-            blocks[event["index"]]["input"] = msgspec.json.decode(event["delta"]["partial_json"])
+            blocks[event["index"]]["input"] += event["delta"]["partial_json"]
     return blocks
 
 

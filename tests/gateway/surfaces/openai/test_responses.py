@@ -12,7 +12,7 @@ import pytest
 
 from tests.later import Later
 from tests.serving import Server
-from tests.serving.scripted import SAID, THOUGHT, thinking_model
+from tests.serving.scripted import SAID, THOUGHT, scripted_model, thinking_model
 
 openai = Later("openai")
 
@@ -152,6 +152,30 @@ def test_thinking_that_the_limit_cuts_is_an_incomplete_response(client: openai.O
             response = client.responses.create(**asked)
         assert [item.type for item in response.output] == ["reasoning"]
         assert response.status == "incomplete"
+
+
+def test_calls_are_told_as_they_are_written(client: openai.OpenAI, server: Server) -> None:
+    pieces = ["Let me look.", "<tool_call>", '{"name": "add", "arguments": ', '{"a": 1', "}}", "</tool_call>", " So."]
+    with scripted_model(server, "scripted/called", pieces, mark="<tool_call>") as caller:
+        asked: dict[str, Any] = {"model": caller, "input": HELLO, "tools": TOOLS}
+        whole = client.responses.create(**asked)
+        with client.responses.stream(**asked) as events:
+            told = [event.delta for event in events if event.type == "response.function_call_arguments.delta"]
+            response: Any = events.get_final_response()
+        assert told == ['{"a": 1', "}"]
+        assert [item.type for item in response.output] == ["message", "function_call"]
+        assert response.output_text == whole.output_text == "Let me look.So."
+        assert [(item.name, item.arguments, item.status) for item in response.output[1:]] == [
+            ("add", '{"a": 1}', "completed")
+        ]
+        assert [(item.id[:2], item.type) for item in whole.output] == [(i.id[:2], i.type) for i in response.output]
+
+        *events, last = client.responses.create(**asked, max_output_tokens=4, stream=True)
+        said, cut = last.response.output
+        assert (said.type, cut.type, cut.arguments, cut.status) == ("message", "function_call", '{"a": 1', "incomplete")
+        ended = [event.item for event in events if event.type == "response.output_item.done"]
+        assert [item.id for item in ended] == [said.id, cut.id]
+        assert last.type == "response.incomplete"
 
 
 def test_a_call_that_is_demanded_fits_its_schema(client: openai.OpenAI, thinker: str) -> None:

@@ -59,8 +59,10 @@ def test_streamed_calls_put_together_are_the_calls(client: openai.OpenAI, model:
         for chunk in client.chat.completions.create(model=model, messages=HELLO, tools=TOOLS, stream=True)
         for call in chunk.choices[0].delta.tool_calls or ()
     ]
-    assert [each.index for each in deltas] == [0, 0, 1, 1]
-    assert [bool(each.id) and each.type == "function" for each in deltas] == [True, False, True, False]
+    assert [each.index for each in deltas] == [0, 0, 0, 1, 1]
+    assert [bool(each.id) and each.type == "function" for each in deltas] == [True, False, False, True, False]
+    # as the model writes them
+    assert [each.function.arguments for each in deltas] == ["", '{"city": "Paris"', "}", "", "{}"]
     with client.chat.completions.stream(model=model, messages=HELLO, tools=TOOLS) as stream:
         (choice,) = stream.get_final_completion().choices
     assert choice.message.content == "Let me look."
@@ -71,10 +73,12 @@ def test_streamed_calls_put_together_are_the_calls(client: openai.OpenAI, model:
 
 def test_a_call_that_the_limit_cuts_is_none_and_the_reason_says_so(client: openai.OpenAI, model: str) -> None:
     for stream in (False, True):
-        asked: dict[str, Any] = {"model": model, "messages": HELLO, "tools": TOOLS, "max_tokens": 4}
+        asked: dict[str, Any] = {"model": model, "messages": HELLO, "tools": TOOLS, "max_tokens": 5}
         if stream:
-            *_, last = client.chat.completions.create(**asked, stream=True)
+            *told, last = client.chat.completions.create(**asked, stream=True)
             assert last.choices[0].finish_reason == "length"
+            (*_, call) = [call for chunk in told for call in chunk.choices[0].delta.tool_calls or ()]
+            assert call.function.arguments == '{"city": "Paris"'  # as far as it was written
         else:
             (choice,) = client.chat.completions.create(**asked).choices
             assert (choice.finish_reason, choice.message.tool_calls) == ("length", None)

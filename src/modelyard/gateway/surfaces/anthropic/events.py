@@ -13,12 +13,13 @@ START, DELTA, STOP = "content_block_start", "content_block_delta", "content_bloc
 
 
 class BlockStream:
-    """The blocks of one message. `begun`: how many there are so far."""
+    """The blocks of one message. `begun`: how many there are so far; `calls`: how many of them are calls."""
 
-    __slots__ = ("_around", "_open", "_signature", "begun")
+    __slots__ = ("_around", "_open", "_signature", "begun", "calls")
 
     def __init__(self) -> None:
         self.begun = 0
+        self.calls = 0
         self._open = ""
         self._around = (b"", b"")
         self._signature = ""
@@ -37,11 +38,15 @@ class BlockStream:
             self._signature = signature
         return b"%b%b%b%b" % (begin, self._around[0], encode(text), self._around[1]) if text else begin
 
-    def call(self, call: CalledBlock) -> bytes:
-        """A call, whole."""
-        delta = {"type": "input_json_delta", "partial_json": encode(call.input).decode()}
-        begin = self._begin(msgspec.structs.replace(call, input={}), delta)
-        return begin + event({"type": DELTA, "index": self.begun - 1, "delta": delta})
+    def call(self, id: str, name: str, arguments: str) -> bytes:
+        """A call, of whose arguments more may follow."""
+        self.calls += 1
+        delta = {"type": "input_json_delta", "partial_json": MARK}
+        return self._begin(CalledBlock(id=id, name=name, input={}), delta) + self.argue(arguments)
+
+    def argue(self, text: str) -> bytes:
+        """More of the arguments of the call that is open."""
+        return b"%b%b%b" % (self._around[0], encode(text), self._around[1])
 
     def end(self) -> bytes:
         """The end of the block that is open, if one is."""

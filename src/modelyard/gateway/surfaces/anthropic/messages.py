@@ -21,12 +21,12 @@ from modelyard.gateway.shapes.anthropic.answers import (
 from modelyard.gateway.shapes.anthropic.messages import MessagesBody
 from modelyard.gateway.surfaces.anthropic.base import AnthropicSurface, Asked, thinks
 from modelyard.gateway.surfaces.anthropic.events import BlockStream, event
-from modelyard.gateway.surfaces.anthropic.tools import form_of, show_calls
+from modelyard.gateway.surfaces.anthropic.tools import form_of, show_calls, wants_one_call
 from modelyard.gateway.surfaces.base import Payload
 from modelyard.gateway.surfaces.foreign import encode
 from modelyard.gateway.surfaces.openai import chat
 from modelyard.http.exchange import HttpExchange
-from modelyard.protocol import FinishReason, Outcome, Usage
+from modelyard.protocol import CalledPiece, FinishReason, Outcome, Usage
 
 PREFIX = "msg_"
 
@@ -84,6 +84,14 @@ class Messages(AnthropicSurface):
             return b""
         return asked.stream.think("" if hides_thinking(asked.body) else str(text), id_of(request))
 
+    def called(self, request: ModelRequest, piece: CalledPiece) -> bytes:
+        """More of a call; of the first alone where the request wants no more."""
+        asked: Asked = request.asked
+        if piece.number and wants_one_call(asked.body):
+            return b""
+        text = str(piece)
+        return asked.stream.call(piece.id, piece.name, text) if piece.name else asked.stream.argue(text)
+
 
 def hides_thinking(body: MessagesBody) -> bool:
     """Whether blocks of thinking are to be empty."""
@@ -91,9 +99,10 @@ def hides_thinking(body: MessagesBody) -> bool:
 
 
 def ending(stream: BlockStream, calls: Sequence[CalledBlock], usage: Usage) -> bytes:
-    """The end of what is said, each call, and why the message ended. A message has one block at least."""
+    """The end of what is said, each call that was not told, why the message ended. A message has one block at least."""
     empty = stream.say("") if not stream.begun and not calls else b""
-    told = b"".join(stream.call(call) for call in calls)
+    untold = calls[stream.calls :]
+    told = b"".join(stream.call(call.id, call.name, encode(call.input).decode()) for call in untold)
     end = {"stop_reason": reason_of(usage, calls), "stop_sequence": usage.stop_sequence}
     last = event({"type": "message_delta", "delta": end, "usage": show_usage(usage)})
     return b"".join([empty, told, stream.end(), last, event({"type": "message_stop"})])

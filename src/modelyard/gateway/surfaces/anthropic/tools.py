@@ -79,4 +79,9 @@ def show_calls(message: Mapping[str, Any], body: CountBody) -> list[CalledBlock]
         CalledBlock(id=id, name=function["name"], input=msgspec.json.decode(function["arguments"]))
         for id, function in functions
     ]
-    return calls[:1] if body.tool_choice is not None and body.tool_choice.disable_parallel_tool_use else calls
+    return calls[:1] if wants_one_call(body) else calls
+
+
+def wants_one_call(body: CountBody) -> bool:
+    """Whether the answer is to make one call at most."""
+    return body.tool_choice is not None and bool(body.tool_choice.disable_parallel_tool_use)

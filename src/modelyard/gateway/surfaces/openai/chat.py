@@ -22,6 +22,7 @@ from modelyard.gateway.shapes.openai.chat import (
     ChoiceLogprobs,
     TokenLogprob,
 )
+from modelyard.gateway.shapes.openai.tools import CalledFunction, CalledTool
 from modelyard.gateway.surfaces.base import Payload, UnifiedBody
 from modelyard.gateway.surfaces.foreign import EVENTS, MARK, around, encode, event, now, refuse_task, timing
 from modelyard.gateway.surfaces.openai.base import DONE, OpenAISurface
@@ -29,7 +30,7 @@ from modelyard.gateway.surfaces.openai.closed import closed_fields
 from modelyard.gateway.surfaces.openai.tools import form_of, name_tool, show_calls, split_calls, tools_of
 from modelyard.gateway.surfaces.openai.writing import NAMES, check_stream_options, params_of, wants_usage
 from modelyard.http.exchange import HttpExchange
-from modelyard.protocol import Outcome
+from modelyard.protocol import CalledPiece, Outcome
 from modelyard.records.providers import CHAT
 from modelyard.tasks.base import Task
 
@@ -39,13 +40,14 @@ PREFIX = "chatcmpl-"
 
 class Asked(msgspec.Struct):
     """A request as it is answered. `created`: seconds since 1970, the same in every event. `around`: what stands before
-    and behind the text of a piece, once there was one."""
+    and behind the text of a piece, once there was one. `calls`: how many were begun to be told."""
 
     body: ChatBody
     extras: Mapping[str, Any]
     created: int
     around: tuple[bytes, bytes] | None = None
     around_thought: tuple[bytes, ...] = ()
+    calls: int = 0
 
 
 class ChatCompletions(OpenAISurface):
@@ -116,6 +118,22 @@ class ChatCompletions(OpenAISurface):
             marked = chunk(request, ChatDelta(reasoning_content=MARK, reasoning=MARK))
             asked.around_thought = tuple(marked.split(encode(MARK)))
         return encode(str(text)).join(asked.around_thought)
+
+    def called(self, request: ModelRequest, piece: CalledPiece) -> bytes:
+        """More of a call: at first who is called."""
+        asked: Asked = request.asked
+        begun = b""
+        if piece.name:
+            asked.calls += 1
+            who = CalledTool(
+                index=piece.number,
+                id=piece.id,
+                type="function",
+                function=CalledFunction(name=piece.name, arguments=""),
+            )
+            begun = chunk(request, ChatDelta(tool_calls=[who]))
+        more = CalledTool(index=piece.number, function=CalledFunction(arguments=str(piece)))
+        return begun + chunk(request, ChatDelta(tool_calls=[more]))
 
 
 def delta_of(message: Mapping[str, Any]) -> ChatDelta:
@@ -189,11 +207,12 @@ def chunk_event(
 
 
 def ending(request: ModelRequest, outcome: Outcome) -> bytes:
-    """What each answer calls and why it ended, the usage where it is wanted, and that this is the end."""
+    """What each answer calls that was not told, and why it ended, the usage where it is wanted, and that this is the
+    end."""
     asked: Asked = request.asked
     ends = []
     for at, message in enumerate(messages_of(outcome.output)):
-        calls = split_calls(show_calls(message))
+        calls = split_calls(show_calls(message), told=asked.calls)
         ends += [chunk(request, ChatDelta(tool_calls=[call]), at) for call in calls]
         ends.append(chunk(request, ChatDelta(), at, why_ended(message, outcome, at), show_logprobs(outcome, at)))
     usage = [chunk_event(request, [], show_usage(outcome.usage))] if wants_usage(asked.body) else []

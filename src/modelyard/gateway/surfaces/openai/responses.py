@@ -43,7 +43,7 @@ from modelyard.gateway.surfaces.openai.response_items import input_items, items_
 from modelyard.gateway.surfaces.openai.tools import form_of, name_tool, tools_of
 from modelyard.gateway.surfaces.openai.writing import NAMES, params_of
 from modelyard.http.exchange import HttpExchange
-from modelyard.protocol import Outcome, Usage
+from modelyard.protocol import CalledPiece, Outcome, Usage
 from modelyard.records.providers import CHAT
 from modelyard.tasks.base import Task
 
@@ -144,6 +144,8 @@ class Responses(OpenAISurface):
         if events is not None and not events.has_thought:
             message = {**message, "reasoning_content": None}  # it was thought after something had been said
         response = respond(request, message, outcome)
+        if events is not None:
+            response = msgspec.structs.replace(response, output=events.in_order(response.output))
         if asked.keeps:
             items = input_items(asked.body.input, response.id)
             raw = msgspec.Raw(encode(response))
@@ -169,6 +171,10 @@ class Responses(OpenAISurface):
     def thought(self, request: ModelRequest, text: str) -> bytes:
         """More of what is thought."""
         return self.opening(request) + self._begin(request).thought(text)
+
+    def called(self, request: ModelRequest, piece: CalledPiece) -> bytes:
+        """More of a call."""
+        return self.opening(request) + self._begin(request).call(piece)
 
     def stream_error(self, error: BaseException, request_id: str, asked: Any = None) -> bytes:
         """The error, and the response that failed."""

@@ -158,11 +158,11 @@ def show_calls(message: Mapping[str, Any]) -> list[CalledTool]:
     ]
 
 
-def split_calls(calls: Sequence[CalledTool]) -> list[CalledTool]:
-    """Calls as a stream carries them: of each who is called, then with what."""
+def split_calls(calls: Sequence[CalledTool], told: int = 0) -> list[CalledTool]:
+    """Calls as a stream carries them: of each who is called, then with what. `told`: how many of them were told."""
     return [
         part
-        for index, call in enumerate(calls)
+        for index, call in enumerate(calls[told:], told)
         for part in (
             CalledTool(
                 index=index, id=call.id, type=call.type, function=CalledFunction(name=call.function.name, arguments="")
