@@ -56,46 +56,64 @@ def main() -> None:
 
 
 class ListFinder(Finder):
-    """Tells of the agents that it is given."""
+    """Tells of the agents that were found."""
 
-    def __init__(self, agents: Agents) -> None:
-        self._agents = agents
+    def __init__(self, found: Found) -> None:
+        self._found = found
         self._on_agents: OnAgents | None = None
 
     async def start(self, on_agents: OnAgents) -> None:
         self._on_agents = on_agents
-        self._agents.finders.append(self)
+        self._found.finders.add(self)
         self.tell()
 
     async def close(self) -> None:
         self._on_agents = None
+        self._found.finders.discard(self)
 
     def tell(self) -> None:
         """Tells of those that there are now."""
         if self._on_agents is not None:
-            self._on_agents(list(self._agents.addresses.values()))
+            self._on_agents(list(self._found.addresses.values()))
 
 
-class Agents:
-    """Some agents on this machine."""
+class Found:
+    """The agents that there are, for as many servers as want to know."""
 
-    def __init__(self, folder: Path, unled_s: float = 3600, settings: Mapping[str, str] | None = None) -> None:
-        """`settings`: of the nodes, by name; those that tests look at are of TLS."""
-        self._folder = folder
-        self._environ = {**os.environ, **{variable(name): value for name, value in (settings or {}).items()}}
-        self._unled_s = unled_s
-        self.processes: dict[str, Process] = {}
+    def __init__(self) -> None:
         self.addresses: dict[str, AgentAddress] = {}
-        self.finders: list[ListFinder] = []
+        self.finders: set[ListFinder] = set()
 
     def finder(self) -> ListFinder:
         """For one more server."""
         return ListFinder(self)
 
+    def take(self, agents: Sequence[AgentAddress]) -> None:
+        """See OnAgents."""
+        self.addresses = {agent.node: agent for agent in agents}
+        self.tell()
+
+    def tell(self) -> None:
+        """Tells all servers."""
+        for finder in self.finders:
+            finder.tell()
+
+
+class Agents(Found):
+    """Some agents on this machine."""
+
+    def __init__(self, folder: Path, unled_s: float = 3600, settings: Mapping[str, str] | None = None) -> None:
+        """`settings`: of the nodes, by name; those that tests look at are of TLS."""
+        super().__init__()
+        self._folder = folder
+        self._environ = {**os.environ, **{variable(name): value for name, value in (settings or {}).items()}}
+        self._unled_s = unled_s
+        self.processes: dict[str, Process] = {}
+
     async def start(self, *names: str) -> None:
         """Starts the agents of nodes with these names, and tells of them."""
         self.addresses.update(zip(names, await asyncio.gather(*map(self._start, names)), strict=True))
-        self._tell()
+        self.tell()
 
     async def _start(self, name: str) -> AgentAddress:
         secret = os.urandom(8).hex()
@@ -120,7 +138,7 @@ class Agents:
     def lose(self, name: str) -> None:
         """Nobody knows where it is any more."""
         del self.addresses[name]
-        self._tell()
+        self.tell()
 
     async def close(self) -> None:
         """Ends all of them in order."""
@@ -128,7 +146,3 @@ class Agents:
             assert process.stdin is not None
             process.stdin.close()
         await asyncio.gather(*(process.wait() for process in self.processes.values()))
-
-    def _tell(self) -> None:
-        for finder in self.finders:
-            finder.tell()

@@ -21,7 +21,7 @@ from modelyard.units import GIB
 from tests.builders import build
 from tests.builders.adapters import make_adapter
 from tests.certificates import make_authority, make_certificate
-from tests.engine.agents import Agents
+from tests.engine.agents import Agents, Found
 from tests.engine.exporter import EXPORTER
 from tests.engine.fake import FakeEngine
 from tests.engine.harness import SECRET, Harness, new_id, new_token
@@ -178,10 +178,21 @@ async def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
         yield cluster
 
 
+@pytest.fixture(scope="package")
+async def found_by_ray(ray_cluster: RayCluster) -> AsyncIterator[Found]:
+    """What one program that speaks to Ray has found, for the servers of all tests: each such program costs seconds."""
+    found, finder = Found(), RayFinder(ray_cluster.address, ray_cluster.environ)
+    await finder.start(found.take)
+    try:
+        yield found
+    finally:
+        await finder.close()
+
+
 @pytest.fixture
-async def ray(ray_cluster: RayCluster) -> AsyncIterator[Harness]:
+async def ray(found_by_ray: Found) -> AsyncIterator[Harness]:
     """The server that leads of those that speak to a Ray cluster."""
-    async with started(RemoteEngine(RayFinder(ray_cluster.address, ray_cluster.environ))) as engine:
+    async with started(RemoteEngine(found_by_ray.finder())) as engine:
         await engine.lead(new_token())
         async with cleared(engine) as harness:
             yield harness
@@ -260,8 +271,8 @@ async def remote_servers(agents: Agents) -> AsyncIterator[tuple[Harness, Harness
 
 
 @pytest.fixture
-async def ray_servers(ray_cluster: RayCluster) -> AsyncIterator[tuple[Harness, Harness]]:
-    async with two_servers(lambda: RemoteEngine(RayFinder(ray_cluster.address, ray_cluster.environ))) as harnesses:
+async def ray_servers(found_by_ray: Found) -> AsyncIterator[tuple[Harness, Harness]]:
+    async with two_servers(lambda: RemoteEngine(found_by_ray.finder())) as harnesses:
         yield harnesses
 
 

@@ -3,6 +3,8 @@
     async with open_cluster("head", "other") as cluster:
         finder = RayFinder(cluster.address, cluster.environ)
         await cluster.do("kill", "other")       # kill -9 of all that Ray runs on a node
+        await cluster.do("freeze", "other")     # SIGSTOP of all of them, as when its machine is cut off
+        await cluster.do("thaw", "other")
         await cluster.do("add", "another")
 
 Its agents' workers echo.
@@ -13,10 +15,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -42,7 +45,8 @@ STORE_BYTES = 80 * 1024**2
 
 
 def main() -> None:
-    """Entry: the names of nodes. Takes lines `add NAME`, `kill NAME`, answers each; ends with its standard input."""
+    """Entry: the names of nodes. Takes lines such as `add NAME`, see above, answers each; ends with its standard
+    input."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -60,12 +64,25 @@ def main() -> None:
         word, name = line.split()
         if word == "kill":
             cluster.remove_node(nodes.pop(name), allow_graceful=False)
+        elif word in SIGNALS:
+            signal_all([each.process.pid for some in nodes[name].all_processes.values() for each in some], word)
         else:
             nodes[name] = cluster.add_node(node_name=name, **common)
         print("done", file=answers, flush=True)
     ray.shutdown()
     cluster.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+SIGNALS = {"freeze": signal.SIGSTOP, "thaw": signal.SIGCONT}
+
+
+def signal_all(pids: Iterable[int], word: str) -> None:
+    """Signals processes and all that descend from them."""
+    for pid in pids:
+        for each in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(SIGNALS[word])
 
 
 class RayCluster:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,8 @@ from tests.engine.harness import Harness, ask, echo_spec, eventually, is_alive, 
 from tests.engine.ray.cluster import RayCluster, open_cluster
 
 NOTICED_S = 3.0
+JOINED_S = 60.0
+"""Until a machine that joins is used: seconds, of which Ray's own start is the most; here it is on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,34 @@ async def test_a_node_that_dies_is_noticed_and_one_that_joins_is_used(cluster: R
     late = echo_spec()
     leading.launch(late, Place("another"))
     assert (await leading.until_phase(late.replica_id, Phase.READY)).place == Place("another")
+
+
+@pytest.mark.verify(part="ray")
+async def test_a_node_that_is_cut_off_and_comes_back_leaves_no_orphan(tmp_path: Path) -> None:
+    async with (
+        open_cluster(tmp_path, "head", "far") as cluster,
+        started(RemoteEngine(RayFinder(cluster.address, cluster.environ))) as engine,
+    ):
+        await engine.lead(new_token())
+        leading, spec = Harness(engine), echo_spec()
+        leading.launch(spec, Place("far"))
+        pid = (await leading.until_phase(spec.replica_id, Phase.READY)).pid
+        assert pid is not None
+        await cluster.do("freeze", "far")
+        began = time.monotonic()
+        assert (await leading.until_gone(spec.replica_id)).host_died
+        assert time.monotonic() - began < NOTICED_S * 2  # a busy machine
+        assert is_alive(pid)
+        await cluster.do("thaw", "far")
+        await eventually(lambda: not is_alive(pid))
+        began = time.monotonic()
+        await cluster.do("add", "near")
+        await leading.until(lambda: "near" in names(leading))
+        assert time.monotonic() - began < JOINED_S
+        late = echo_spec()
+        leading.launch(late, Place("near"))
+        assert (await leading.until_phase(late.replica_id, Phase.READY)).place == Place("near")
+        await leading.clear()
 
 
 async def test_without_ray_a_server_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from modelyard.engine.base import Phase, Place
 from modelyard.engine.remote.engine import RemoteEngine
+from modelyard.engine.remote.finder import AgentAddress
 from modelyard.engine.remote.messages import Ask, Greet, to_line
-from tests.engine.agents import Agents
+from tests.engine.agents import HOST, Agents, Found
 from tests.engine.conftest import cleared, started
 from tests.engine.harness import Harness, ask, echo_spec, eventually, is_alive, new_token
 
@@ -92,6 +95,62 @@ async def test_a_node_that_was_cut_off_is_noticed_and_leaves_no_orphan(agents: A
     await remote.until(lambda: "first" in node_names(remote))
     assert remote.engine.sightings()[spec.replica_id] == sighting
     assert await ask(await remote.boot(), "hello") == "hello"
+
+
+class Network:
+    """What is between servers and one agent, at a port of its own. While it is cut nothing arrives; what was sent
+    meanwhile does when it is mended."""
+
+    def __init__(self, agent: AgentAddress) -> None:
+        self._agent = agent
+        self.is_whole = asyncio.Event()
+        self.is_whole.set()
+
+    async def open(self) -> AgentAddress:
+        """Where the agent is reached through it."""
+        self._server = await asyncio.start_server(self._carry, HOST, 0)
+        return dataclasses.replace(self._agent, port=self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(self._agent.host, self._agent.port)
+        with suppress(OSError):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pass_on(reader, far_writer))
+                group.create_task(self._pass_on(far_reader, writer))
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while some := await reader.read(65536):
+            await self.is_whole.wait()
+            writer.write(some)
+        writer.close()
+
+
+async def test_a_node_whose_network_is_cut_leaves_no_orphan_when_it_is_mended(lone: Agents) -> None:
+    network = Network(lone.addresses["lone"])
+    found = Found()
+    found.take([await network.open()])
+    async with started(RemoteEngine(found.finder())) as engine:
+        await engine.lead(new_token())
+        async with cleared(engine) as harness:
+            spec = echo_spec()
+            await harness.boot(spec)
+            pid = engine.sightings()[spec.replica_id].pid
+            assert pid is not None
+            network.is_whole.clear()
+            began = time.monotonic()
+            assert (await harness.until_gone(spec.replica_id)).host_died
+            assert time.monotonic() - began < NOTICED_S * 2  # a busy machine; at rest it is 2.5 s
+            assert engine.nodes() == ()
+            assert is_alive(pid)
+            network.is_whole.set()
+            await harness.until(lambda: node_names(harness) == ["lone"])
+            await eventually(lambda: not is_alive(pid))
+            assert await ask(await harness.boot(), "hello") == "hello"
+    await network.close()
 
 
 async def test_a_server_that_is_busy_loses_no_node(agents: Agents, remote: Harness) -> None:
