@@ -23,7 +23,6 @@ from modelyard.cli.client import Client, find_key
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json
 from modelyard.config import DATABASE_NAME, Resolved, Settings
-from modelyard.engine.devices import WITHOUT_CUDA, MachineDevices, is_built_for_cuda
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.units import gigabytes
 
@@ -110,6 +109,8 @@ def check_libraries(settings: Settings) -> Finding:
 
 def check_devices(settings: Settings) -> Finding:
     """The accelerators: as declared, else as the driver tells them."""
+    from modelyard.engine.devices import WITHOUT_CUDA, MachineDevices, is_built_for_cuda
+
     try:
         found = MachineDevices(settings.device_memory).found or ()
     except InvalidRequest as error:
