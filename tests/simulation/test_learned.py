@@ -16,13 +16,16 @@ FIXED_S = (60, 300, 900, 1800, 3600, 7200)
 HOUR_S = 3600.0
 
 
-def compare(shape: str, seed: int, size: TraceSize, fixed_s: tuple[int, ...], worth: float) -> tuple[Outcome, float]:
+def compare(
+    shape: str, seed: int, size: TraceSize, fixed_s: tuple[int, ...], worth: float, tick_s: float = 1.0
+) -> tuple[Outcome, float]:
     """What the learned keep-alive comes to, and the share of cold starts that fixed timeouts have with its memory: on
     the line between the two of them that have a little more and a little less."""
     trace = generate(shape, seed, size)
     fleet = Fleet(nodes=60)
-    fixed = [replay(trace, Setting(fleet, Policy(idle_timeout_s=each))) for each in fixed_s]
-    learned = replay(trace, Setting(fleet, Policy(idle_timeout_s=max(fixed_s), cold_start_gb_s=worth)))
+    fixed = [replay(trace, Setting(fleet, Policy(idle_timeout_s=each, tick_s=tick_s))) for each in fixed_s]
+    learning = Policy(idle_timeout_s=max(fixed_s), cold_start_gb_s=worth, tick_s=tick_s)
+    learned = replay(trace, Setting(fleet, learning))
     hours = [each.gb_hours for each in fixed]
     assert hours[0] < learned.gb_hours < hours[-1]
     return learned, float(np.interp(learned.gb_hours, hours, [each.cold_share for each in fixed]))
@@ -30,7 +33,7 @@ def compare(shape: str, seed: int, size: TraceSize, fixed_s: tuple[int, ...], wo
 
 def test_what_is_learned_saves_cold_starts_at_equal_memory() -> None:
     size = TraceSize(models=40, requests=1200, span_s=4 * HOUR_S)
-    learned, fixed_share = compare("azure", 71, size, (60, 600, 3600), 2000.0)
+    learned, fixed_share = compare("azure", 71, size, (60, 600, 3600), 2000.0, tick_s=10.0)
     assert learned.cold_share < fixed_share
 
 

@@ -26,7 +26,7 @@ ROUND_S = 0.01
 
 
 def one_model(moments_s: list[float], *, memory_bytes: int = GIB, models: int = 1, span_s: float = HOUR_S) -> Trace:
-    """Requests of a second each, of so many models in turn."""
+    """Requests of a second each, of so many models in turn. An hour in which nothing happens takes a second."""
     names = [TracedModel(f"m/{number}", "ada", memory_bytes) for number in range(models)]
     numbers = np.arange(len(moments_s)) % models
     return Trace("by hand", names, np.array(moments_s), numbers, np.ones(len(moments_s)), span_s)
@@ -35,7 +35,7 @@ def one_model(moments_s: list[float], *, memory_bytes: int = GIB, models: int = 
 def test_a_replica_lives_from_its_first_request_until_its_timeout_and_is_billed_for_that() -> None:
     fleet = Fleet(nodes=1, start_s=1.0, load_bytes_per_s=GIB, fetch_bytes_per_s=GIB / 2)
     setting = Setting(fleet, Policy(idle_timeout_s=100))
-    outcome = replay(one_model([10.0, 60.0, 1000.0]), setting)
+    outcome = replay(one_model([10.0, 60.0, 1000.0], span_s=1200.0), setting)
     assert (outcome.requests, outcome.failed.total(), outcome.cold_starts, outcome.launches) == (3, 0, 2, 2)
     first, second, third = outcome.waits_s
     assert 4.0 <= first <= 4.0 + 4 * ROUND_S  # 1 s to start, 2 to copy, 1 to load
@@ -52,7 +52,8 @@ def test_a_replica_lives_from_its_first_request_until_its_timeout_and_is_billed_
 
 def test_the_longest_idle_leaves_when_there_is_no_room() -> None:
     fleet = Fleet(nodes=1, node_bytes=2 * GIB)
-    outcome = replay(one_model([10.0, 40.0, 70.0, 100.0], models=3), Setting(fleet, Policy(idle_timeout_s=600)))
+    trace = one_model([10.0, 40.0, 70.0, 100.0], models=3, span_s=200.0)
+    outcome = replay(trace, Setting(fleet, Policy(idle_timeout_s=600)))
     assert (outcome.cold_starts, outcome.evictions) == (4, 2)  # the third pushes out the first, which comes again
     assert outcome.peak_bytes == 2 * GIB
 
@@ -68,7 +69,7 @@ def test_what_a_node_loses_is_begun_again_elsewhere() -> None:
 
 
 def test_a_busy_model_gets_more_replicas_and_no_more_than_its_max() -> None:
-    trace = one_model([100.0 + number / 100 for number in range(400)])
+    trace = one_model([100.0 + number / 100 for number in range(400)], span_s=600.0)
     few, many = (replay(trace, Setting(Fleet(nodes=4), Policy(), most)) for most in (1, 3))
     assert (few.most_replicas, many.most_replicas) == (1, 3)
     assert many.wait_s(90) < 0.6 * few.wait_s(90)
@@ -104,7 +105,7 @@ def test_no_node_holds_more_than_it_may_nor_a_model_more_than_its_max(seed: int)
 
 
 def test_outcomes_are_drawn_with_their_names() -> None:
-    trace = one_model([10.0, 60.0])
+    trace = one_model([10.0, 60.0], span_s=200.0)
     outcomes = [replay(trace, Setting(policy=Policy(idle_timeout_s=each)), f"<{each} s>") for each in (10, 100)]
     picture = plot_comparison("two timeouts", outcomes)
     assert picture.startswith("<svg ")
