@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,8 @@ class OneServer:
         self.client = httpx.Client(base_url=self.url, headers={"authorization": KEY}, timeout=REQUEST_S)
         self.is_up = False
         self.starts = 0
+        self.killed_at: dict[int, float] = {}
+        """By its start, counted, by the monotonic clock."""
         self._many = many
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -147,6 +150,7 @@ class OneServer:
         gateways = family_of(self.process)
         assert self._process is not None
         self.is_up = False
+        self.killed_at[self.starts] = time.monotonic()
         self._process.kill()
         self._process.wait()
         wait_until(lambda: not any(map(is_alive, gateways)))
@@ -207,17 +211,27 @@ class Many:
         part.replace(self.nodes_file)
 
     def server(self) -> OneServer:
-        """One more, started."""
+        """One more."""
         server = OneServer(self, len(self.servers))
         self.servers.append(server)
-        server.start()
         return server
 
     async def up(self, servers: int, *nodes: str) -> list[OneServer]:
-        """Starts nodes of these names and so many servers; returns when they answer."""
-        await self.start_nodes(*nodes)
-        started = [self.server() for _ in range(servers)]
-        return [server.up() for server in started]
+        """So many servers, and nodes of these names, started where they are not there; returns when all answer."""
+        if missing := [name for name in nodes if name not in self.agents.addresses]:
+            await self.start_nodes(*missing)
+        while len(self.servers) < servers:
+            self.server()
+        for server in self.servers:
+            if not server.is_running:
+                server.start()
+        return [server.up() for server in self.servers]
+
+    def open_lives(self) -> set[str]:
+        """The lives in the ledger that go on and have become ready, by id."""
+        query = "SELECT id FROM instances WHERE ended_at IS NULL AND ready_at IS NOT NULL"
+        with psycopg.connect(self.database_url) as connection:
+            return {name for (name,) in connection.execute(query)}
 
     def leader(self) -> OneServer:
         """The server that leads, or led last."""

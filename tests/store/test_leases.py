@@ -6,10 +6,11 @@ from threading import Event
 import pytest
 from sqlalchemy import text
 
-from modelyard.errors import LeaseLost, Unavailable
+from modelyard.errors import DatabaseTaken, LeaseLost, Unavailable
 from modelyard.records.accounts import Account
 from modelyard.records.leases import NOWHERE, LeaderAddress
 from modelyard.store import Store
+from modelyard.store.server_lock import open_server_lock
 from tests.store.samples import CAPACITY, MODEL, at, life, line
 
 pytestmark = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
@@ -159,3 +160,19 @@ def test_a_store_that_is_closed_is_closed_for_its_leader(store: Store, account: 
     store.close()
     with pytest.raises(Unavailable, match="closed"):
         led.events.add([line(account, "late")])
+
+
+def test_servers_that_share_a_database_and_one_that_does_not_refuse_each_other(url: str) -> None:
+    one, other = (open_server_lock(url, name, is_shared=True) for name in ("one", "other"))
+    alone = open_server_lock(url, "alone")
+    one.take()
+    other.take()
+    other.confirm()
+    with pytest.raises(DatabaseTaken, match=r"one|other"):
+        alone.take()
+    one.close()
+    other.close()
+    alone.take()
+    with pytest.raises(DatabaseTaken, match="alone"):
+        one.take()
+    alone.close()

@@ -169,22 +169,20 @@ class Root:
 
     async def _open_store(self, stack: AsyncExitStack) -> None:
         """Before the tables are touched, no other server may be at them; unless servers may share them."""
-        if shares_database(self._settings):
-            await self._open_shared_store(stack)
-            return
-        lock = open_server_lock(self._settings.store_url, name_of(self.server_id))
+        is_shared = shares_database(self._settings)
+        lock = open_server_lock(self._settings.store_url, name_of(self.server_id), is_shared=is_shared)
         stack.callback(lock.close)
         await asyncio.to_thread(lock.take)
         start_task(stack, end_when_taken(lock), "server lock")
         self._store = await asyncio.to_thread(Store.open, self._settings.store_url)
         stack.callback(self._store.close)
         self._led = self._store
-        if self._settings.engine != RAY:
+        if is_shared:
+            self._open_lease(stack)
+        elif self._settings.engine != RAY:
             await asyncio.to_thread(close_books_of_others, self._store, self.server_id, self._ledger_clock)
 
-    async def _open_shared_store(self, stack: AsyncExitStack) -> None:
-        self._store = await asyncio.to_thread(Store.open, self._settings.store_url)
-        stack.callback(self._store.close)
+    def _open_lease(self, stack: AsyncExitStack) -> None:
         asked = Database(self._settings.store_url, lock_timeout_s=LEASE_LOCK_S)  # connections that nobody else uses up
         stack.callback(asked.close)
         name = name_of(self.server_id)

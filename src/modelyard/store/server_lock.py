@@ -33,6 +33,7 @@ _SETTINGS = (
     "SET tcp_keepalives_count = 3",
 )
 _TAKE = text("SELECT pg_try_advisory_lock(:lock, hashtext(current_schema()))")
+_TAKE_SHARED = text("SELECT pg_try_advisory_lock_shared(:lock, hashtext(current_schema()))")
 _FIND_HOLDER = text(
     "SELECT a.application_name, a.client_addr FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
     " WHERE l.locktype = 'advisory' AND l.classid = :lock AND l.granted"
@@ -57,12 +58,13 @@ class ServerLock(ABC):
         """Gives it back. Idempotent."""
 
 
-def open_server_lock(url: str, holder: str) -> ServerLock:
-    """The lock of a database, not taken. `holder`: this server, as another one is to name it."""
+def open_server_lock(url: str, holder: str, *, is_shared: bool = False) -> ServerLock:
+    """The lock of a database, not taken. `holder`: this server, as another one is to name it. `is_shared`: others that
+    say the same may have it too; on PostgreSQL."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         return FileLock(Path(f"{parsed.database}.lock"), str(parsed.database), holder)
-    return SessionLock(build_engine(parsed, RELEASE_S), describe(parsed), holder)
+    return SessionLock(build_engine(parsed, RELEASE_S), describe(parsed), holder, is_shared=is_shared)
 
 
 class FileLock(ServerLock):
@@ -99,8 +101,9 @@ class FileLock(ServerLock):
 class SessionLock(ServerLock):
     """A lock that PostgreSQL drops with the connection."""
 
-    def __init__(self, engine: Engine, where: str, holder: str) -> None:
+    def __init__(self, engine: Engine, where: str, holder: str, *, is_shared: bool) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._take_it = _TAKE_SHARED if is_shared else _TAKE
         self._where = where
         self._holder = holder
         self._connection: Connection | None = None
@@ -139,7 +142,7 @@ class SessionLock(ServerLock):
             connection.exec_driver_sql(statement)
         connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": self._holder})
         give_up_at = time.monotonic() + RELEASE_S
-        while not connection.execute(_TAKE, {"lock": _LOCK}).scalar_one():
+        while not connection.execute(self._take_it, {"lock": _LOCK}).scalar_one():
             if time.monotonic() > give_up_at:
                 raise taken(self._where, name_of(connection.execute(_FIND_HOLDER, {"lock": _LOCK}).first()))
             time.sleep(RETRY_S)
