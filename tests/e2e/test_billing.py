@@ -33,6 +33,7 @@ from modelyard.units import GIB
 from tests.serving import KEY, REQUEST_S, Server, wait_until
 from tests.store.samples import fund
 
+MODEL = "tiny/gpt2"
 LONG = {"max_new_tokens": 100, "min_new_tokens": 100, "do_sample": False}
 SHORT = {"max_new_tokens": 3}
 HEARTBEAT_S = 10.0
@@ -53,11 +54,13 @@ def billed(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
 
 @pytest.fixture(autouse=True)
 def clean(billed: Server) -> Iterator[None]:
+    """Each test leaves no limit, and no model loaded but the one that nearly all ask."""
     yield
     with open_store(billed) as store:
         fund(store, admin(store), credit_nano=None, monthly_limit_nano=None)
-    for cluster in billed.client.get("/models/v2/list/clusters").json()["output"]:
-        billed.delete(cluster["modelId"])
+    for cluster in billed.clusters():
+        if cluster["modelId"] != MODEL:
+            billed.delete(cluster["modelId"])
 
 
 def open_store(server: Server) -> Store:
@@ -83,12 +86,12 @@ def read(server: Server, path: str, **query: Any) -> Any:
 
 @contextmanager
 def held_by_its_worker(server: Server, **body: Any) -> Iterator[HTTPConnection]:
-    """A request to tiny/gpt2 that its worker has not begun to answer and goes on with afterwards."""
+    """A request to MODEL that its worker has not begun to answer and goes on with afterwards."""
     pid = server.worker_pid()
     os.kill(pid, signal.SIGSTOP)
     connection = HTTPConnection("127.0.0.1", server.port, timeout=REQUEST_S)
     try:
-        connection.request("POST", "/models/v2/tiny/gpt2", json.dumps(body), {"authorization": KEY})
+        connection.request("POST", f"/models/v2/{MODEL}", json.dumps(body), {"authorization": KEY})
         wait_until(lambda: server.load()[0] == 1)
         yield connection
     finally:
@@ -109,10 +112,10 @@ def newest_request_id(server: Server) -> str:
 
 
 def test_the_headers_are_exact_and_say_what_is_recorded(billed: Server) -> None:
-    headers = billed.post("tiny/gpt2", text="the cat", params=SHORT).headers
+    headers = billed.post(MODEL, text="the cat", params=SHORT).headers
     seen = read(billed, f"usage/{headers['x-request-id']}")
     (life,) = [each for each in lives(billed) if each.ended_at is None]
-    assert (seen["modelId"], seen["outcome"], seen["instanceId"]) == ("tiny/gpt2", "answered", life.id)
+    assert (seen["modelId"], seen["outcome"], seen["instanceId"]) == (MODEL, "answered", life.id)
     assert seen["meter"] == headers["inference-meter"] == "xs"
     assert seen["time"] == float(headers["inference-time"]) > 0
     assert decimal(seen["costNano"]) == headers["inference-cost"]
@@ -124,19 +127,19 @@ def test_the_headers_are_exact_and_say_what_is_recorded(billed: Server) -> None:
 
 @pytest.mark.parametrize("surface", ["v1", "v2"])
 def test_a_streams_true_figures_are_known_afterwards(billed: Server, surface: str) -> None:
-    billed.run("tiny/gpt2", text="warm", params=SHORT)
+    billed.run(MODEL, text="warm", params=SHORT)
     if surface == "v1":
-        body = {"model": "tiny/gpt2", "prompt": "the cat", "params": LONG, "stream": True}
+        body = {"model": MODEL, "prompt": "the cat", "params": LONG, "stream": True}
         response = billed.client.post("/model/run", json=body)
     else:
-        response = billed.post("tiny/gpt2", text="the cat", stream=True, params=LONG)
+        response = billed.post(MODEL, text="the cat", stream=True, params=LONG)
     assert response.headers["inference-cost"] == "0.000000000"
     seen = read(billed, f"usage/{response.headers['x-request-id']}")
     assert (seen["outcome"], seen["time"] > 0, seen["costNano"] > 0) == ("answered", True, True)
 
 
 def test_a_request_that_was_left_is_metered_for_the_time_it_took(billed: Server) -> None:
-    billed.run("tiny/gpt2", text="warm", params=SHORT)
+    billed.run(MODEL, text="warm", params=SHORT)
     with held_by_its_worker(billed, text="the cat", stream=True, params=LONG) as connection:
         port = connection.sock.getsockname()[1]
         connection.close()
@@ -148,14 +151,14 @@ def test_a_request_that_was_left_is_metered_for_the_time_it_took(billed: Server)
 
 
 def test_a_request_that_an_instance_refuses_is_metered(billed: Server) -> None:
-    refused = billed.post("tiny/gpt2", text="the cat " * 500, params=SHORT)
+    refused = billed.post(MODEL, text="the cat " * 500, params=SHORT)
     assert 400 <= refused.status_code < 600
     seen = read(billed, f"usage/{refused.headers['x-request-id']}")
     assert (seen["outcome"], seen["time"] > 0) == ("failed", True)
 
 
 def test_nobody_sees_the_requests_of_others(billed: Server) -> None:
-    request_id = billed.post("tiny/gpt2", text="the cat", params=SHORT).headers["x-request-id"]
+    request_id = billed.post(MODEL, text="the cat", params=SHORT).headers["x-request-id"]
     for url, key in ((request_id, STRANGER), ("req_0", "test-key")):
         answer = httpx.get(f"{billed.url}/models/v2/usage/{url}", headers={"authorization": key}, timeout=REQUEST_S)
         assert answer.status_code == 404
@@ -167,9 +170,9 @@ def test_nobody_sees_the_requests_of_others(billed: Server) -> None:
 
 
 def test_usage_can_be_computed_again_from_its_lines(billed: Server) -> None:
-    billed.run("tiny/gpt2", text="the cat", params=SHORT)
+    billed.run(MODEL, text="the cat", params=SHORT)
     billed.run("tiny/classifier", text="the cat")
-    for model_id in ("tiny/gpt2", "tiny/classifier"):
+    for model_id in (MODEL, "tiny/classifier"):
         billed.delete(model_id)
     usage = read(billed, "usage", lines="true")
     assert usage["funds"] is None
@@ -205,8 +208,8 @@ def test_a_wrong_question_names_the_field(billed: Server, query: dict[str, str],
 
 
 def test_the_command_prints_the_same_bill(billed: Server) -> None:
-    billed.run("tiny/gpt2", text="the cat", params=SHORT)
-    billed.delete("tiny/gpt2")
+    billed.run(MODEL, text="the cat", params=SHORT)
+    billed.delete(MODEL)
 
     def command(*flags: str, code: int = 0) -> str:
         done = CliRunner().invoke(app, ["usage", "--data-dir", str(billed.data_dir), *flags])
@@ -223,16 +226,16 @@ def test_the_command_prints_the_same_bill(billed: Server) -> None:
     per_life = list(csv.DictReader(io.StringIO(command("--lines", "--csv"))))
     assert {row["instance"] for row in per_life} == {life.id for life in lives(billed)}
     assert sum(Decimal(row["cost_usd"]) for row in per_life) * 10**9 == served["costNano"]
-    assert "tiny/gpt2" in command()
+    assert MODEL in command()
     assert "Nothing was used" in command("--account", "stranger")
     assert "No account is called nobody; there are admin, modelyard, stranger" in command("--account", "nobody", code=1)
 
 
 @pytest.mark.parametrize("kind", ["credit_nano", "monthly_limit_nano"])
 def test_at_zero_streams_finish_clusters_stop_and_money_brings_them_back(billed: Server, kind: str) -> None:
-    billed.put("tiny/gpt2", capacity={"min": 1})
-    billed.wait_for("tiny/gpt2", ready=1)
-    expected = billed.run("tiny/gpt2", text="the cat", params=LONG)
+    billed.put(MODEL, capacity={"min": 1})
+    billed.wait_for(MODEL, ready=1)
+    expected = billed.run(MODEL, text="the cat", params=LONG)
     with open_store(billed) as store:
         account = admin(store)
         with held_by_its_worker(billed, text="the cat", stream=True, params=LONG) as connection:
@@ -240,37 +243,39 @@ def test_at_zero_streams_finish_clusters_stop_and_money_brings_them_back(billed:
             refused = wait_until(lambda: (r := billed.post("tiny/classifier", text="x")).status_code == 402 and r)
             assert "admin has spent $" in refused.json()["error"]
             assert "$0.000000001" in refused.json()["error"]
-            assert billed.put("tiny/gpt2", capacity={"min": 1}).status_code == 402
+            assert billed.put(MODEL, capacity={"min": 1}).status_code == 402
             for path in ("/model/load", "/model/job", "/models/v2/request/tiny/t5"):
                 asked = billed.client.post(path, json={"model": "tiny/t5"} if path.startswith("/model/") else {})
                 assert (asked.status_code, "error" in asked.json()) == (402, True)
-            billed.wait_for("tiny/gpt2", status="stopping", inFlight=1, ready=0)
+            billed.wait_for(MODEL, status="stopping", inFlight=1, ready=0)
         assert connection.getresponse().read().decode() == expected
         connection.close()
-        cluster = billed.wait_for("tiny/gpt2", status="stopped", instances=0)
+        cluster = billed.wait_for(MODEL, status="stopped", instances=0)
         assert cluster["error"].startswith("admin has spent $")
         assert read(billed, "usage")["funds"]["leftNano"] == 0
-        assert any("has spent" in line for line in billed.events("tiny/gpt2"))
+        assert any("has spent" in line for line in billed.events(MODEL))
         if kind == "credit_nano":
             store.accounts.add_credit(account.id, 10**12)
         else:
             fund(store, account, **{kind: 10**12})
-    billed.wait_for("tiny/gpt2", ready=1, error=None)
-    assert billed.run("tiny/gpt2", text="the cat", params=LONG) == expected
+    billed.wait_for(MODEL, ready=1, error=None)
+    assert billed.run(MODEL, text="the cat", params=LONG) == expected
     funds = read(billed, "usage")["funds"]
     assert 0 < funds["left"] < 1000
 
 
 def test_after_a_kill_the_ledger_ends_at_the_last_heartbeat_and_charges_nothing_twice(billed: Server) -> None:
-    billed.put("tiny/gpt2", capacity={"min": 1})
-    billed.wait_for("tiny/gpt2", ready=1)
-    billed.run("tiny/gpt2", text="the cat", params=SHORT)
+    billed.put(MODEL, capacity={"min": 1})
+    billed.wait_for(MODEL, ready=1)
+    for _ in range(5):
+        billed.run(MODEL, text="the cat", params=SHORT)
+    counted = read(billed, "usage")["total"]["requests"]  # asking writes down what is over
     (before,) = [life for life in lives(billed) if life.ended_at is None]
     billed.kill()
     died = datetime.now(UTC)
     (left,) = [life for life in lives(billed) if life.ended_at is None]
     billed.start()
-    billed.wait_for("tiny/gpt2", ready=1)
+    billed.wait_for(MODEL, ready=1)
     (closed,) = [life for life in lives(billed) if life.id == before.id]
     (open_now,) = [life for life in lives(billed) if life.ended_at is None]
     assert open_now.id != closed.id
@@ -279,10 +284,11 @@ def test_after_a_kill_the_ledger_ends_at_the_last_heartbeat_and_charges_nothing_
     assert closed.end_reason == "the server was killed"
     assert open_now.ready_at is not None
     assert open_now.ready_at > closed.ended_at
-    billed.delete("tiny/gpt2")
+    billed.delete(MODEL)
     usage = read(billed, "usage", lines="true")
     ids = [line["instanceId"] for line in usage["lines"]]
     assert len(ids) == len(set(ids))
+    assert usage["total"]["requests"] == counted
     assert usage["total"]["costNano"] == total(lines(lives(billed))).amount_nano
 
 
@@ -295,16 +301,14 @@ def by_request(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def test_where_requests_are_billed_each_is_charged_what_its_headers_say(by_request: Server) -> None:
-    costs = [
-        by_request.post("tiny/gpt2", text=f"the cat {n}", params=SHORT).headers["inference-cost"] for n in range(5)
-    ]
+    costs = [by_request.post(MODEL, text=f"the cat {n}", params=SHORT).headers["inference-cost"] for n in range(5)]
     usage = read(by_request, "usage", lines="true")
     assert (usage["lines"], usage["total"]["instances"], usage["total"]["requests"]) == ([], 0, 5)
     assert usage["total"]["costNano"] == sum(Decimal(cost) for cost in costs) * 10**9 > 0
 
 
 def test_no_request_begins_that_the_credit_does_not_cover(by_request: Server) -> None:
-    by_request.run("tiny/gpt2", text="warm", params=SHORT)
+    by_request.run(MODEL, text="warm", params=SHORT)
     assert read(by_request, "usage")["funds"] is None  # asking writes down what is under way
     with open_store(by_request) as store:
         account = admin(store)
@@ -312,18 +316,18 @@ def test_no_request_begins_that_the_credit_does_not_cover(by_request: Server) ->
         set_aside = round(lives(by_request)[0].memory_bytes / GIB * 5 * 0.1 * 10**9)
         fund(store, account, credit_nano=spent + set_aside // 2)
         wait_until(lambda: read(by_request, "usage")["funds"])
-        refused = by_request.post("tiny/gpt2", text="the cat", params=SHORT)
+        refused = by_request.post(MODEL, text="the cat", params=SHORT)
         assert refused.status_code == 402
         assert "needs $" in refused.json()["error"]
         assert store.requests.spent_nano(account.id) == spent, "nothing stays set aside"
         store.accounts.add_credit(account.id, 3 * set_aside)
         answer = wait_until(
-            lambda: (r := by_request.post("tiny/gpt2", text="the cat", params=SHORT)).status_code == 200 and r
+            lambda: (r := by_request.post(MODEL, text="the cat", params=SHORT)).status_code == 200 and r
         )
         seen = read(by_request, f"usage/{answer.headers['x-request-id']}")
         assert decimal(seen["chargedNano"]) == answer.headers["inference-cost"]
         assert store.requests.spent_nano(account.id) == spent + seen["chargedNano"]
-        by_request.post("tiny/gpt2", text="the cat", wrong=1)
+        by_request.post(MODEL, text="the cat", wrong=1)
         assert store.requests.oldest_open(account.id) is None
 
 
@@ -331,7 +335,7 @@ def test_what_was_set_aside_when_the_server_was_killed_is_free_again(by_request:
     with open_store(by_request) as store:
         account = admin(store)
         fund(store, account, credit_nano=10**12)
-        by_request.run("tiny/gpt2", text="warm", params=SHORT)
+        by_request.run(MODEL, text="warm", params=SHORT)
         wait_until(lambda: read(by_request, "usage")["funds"])
         with held_by_its_worker(by_request, text="the cat", stream=True, params=LONG) as connection:
             spent = store.requests.spent_nano(account.id)

@@ -21,13 +21,25 @@ from tests.serving import Server, wait_until
 GPT2 = "openai-community/gpt2"
 PUBLISHED = 46
 NAMES = [f"many/m{number:02}" for number in range(25)]
+MEASURED = "odd/measured"
+FIGURES = Figures(
+    load_s=0.2,
+    peak_bytes=GIB,
+    peak_bytes_alone=GIB // 2,
+    latency_ms={"16 tokens": 5.0},
+    largest="16 tokens",
+    requests_per_s=200.0,
+    requests_per_s_at_knee=300.0,
+    knee=4,
+    streams=False,
+)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with 25 text models and a broken one."""
+    """A models folder with 26 text models, a painter and a broken one."""
     folder = tmp_path_factory.mktemp("catalogue")
-    for name in NAMES:
+    for name in (*NAMES, MEASURED):
         write(folder / name, model())
     write(folder / "odd" / "Painter", diffusers())
     write(folder / "odd" / "broken", {"config.json": model()["config.json"]})
@@ -36,8 +48,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with that folder; it boots nothing."""
+    """A server with that folder, of which one model was measured and has a variant; it boots nothing."""
     server = Server(tmp_path_factory.mktemp("server"), root, boots=False)
+    now = datetime.now(UTC)
+    server.data_dir.mkdir()
+    with Store.open(f"sqlite:///{server.data_dir}/modelyard.db") as store:
+        store.models.put([Listing(f"{MEASURED}.onnx.8-bit", "variant", now, "text-generation", variant_of=MEASURED)])
+        store.models.measure(MEASURED, memory_bytes=GIB, measured_at=now, benchmark=asdict(FIGURES))
     server.start(warm=False)
     try:
         yield server
@@ -59,7 +76,7 @@ def ids(server: Server, **query: Any) -> list[str]:
 
 def test_pages_hold_every_model_exactly_once_in_order(server: Server) -> None:
     whole = ids(server)
-    assert len(whole) == len(NAMES) + 2 + PUBLISHED
+    assert len(whole) == len(NAMES) + 4 + PUBLISHED
     seen: list[str] = []
     query: dict[str, Any] = {"limit": 7}
     while True:
@@ -147,40 +164,15 @@ def test_files_replace_a_published_model_and_placement_never_uses_its_figure(ser
     assert back["ramRequired"] == 0.5
 
 
-FIGURES = Figures(
-    load_s=0.2,
-    peak_bytes=GIB,
-    peak_bytes_alone=GIB // 2,
-    latency_ms={"16 tokens": 5.0},
-    largest="16 tokens",
-    requests_per_s=200.0,
-    requests_per_s_at_knee=300.0,
-    knee=4,
-    streams=False,
-)
-
-
-def test_variants_and_measurements_of_the_store_are_shown(root: Path, tmp_path: Path) -> None:
-    now = datetime.now(UTC)
-    (tmp_path / "data").mkdir()
-    with Store.open(f"sqlite:///{tmp_path}/data/modelyard.db") as store:
-        store.models.put([Listing(f"{NAMES[0]}.onnx.8-bit", "variant", now, "text-generation", variant_of=NAMES[0])])
-        store.models.measure(NAMES[0], memory_bytes=GIB, measured_at=now, benchmark=asdict(FIGURES))
-    server = Server(tmp_path, root, boots=False)
-    server.start(warm=False)
-    try:
-        wait_until(lambda: NAMES[-1] in ids(server))
-        for query in ({"search": NAMES[0]}, {"modelId": NAMES[0]}):
-            base = listed(server, **query)[0]
-            assert (base["ramRequired"], base["memorySource"], base["benchmarked"]) == (1, "measured", True)
-            assert base["variants"] == [f"{NAMES[0]}.onnx.8-bit"]
-        variant = listed(server, search=".8-bit")[0]
-        assert (variant["variantOf"], variant["ramRequired"], variant["benchmarked"]) == (NAMES[0], None, False)
-        row = next(row for row in server.client.get("/model/list").json() if row["name"].endswith(".8-bit"))
-        assert (row["requiredRAM"], row["benchmarked"]) == (None, False)
-    finally:
-        server.client.close()
-        server.stop()
+def test_variants_and_measurements_of_the_store_are_shown(server: Server) -> None:
+    for query in ({"search": MEASURED}, {"modelId": MEASURED}):
+        base = listed(server, **query)[0]
+        assert (base["ramRequired"], base["memorySource"], base["benchmarked"]) == (1, "measured", True)
+        assert base["variants"] == [f"{MEASURED}.onnx.8-bit"]
+    variant = listed(server, search=".8-bit")[0]
+    assert (variant["variantOf"], variant["ramRequired"], variant["benchmarked"]) == (MEASURED, None, False)
+    row = next(row for row in server.client.get("/model/list").json() if row["name"].endswith(".8-bit"))
+    assert (row["requiredRAM"], row["benchmarked"]) == (None, False)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.e2e.jobs import benchmark_under_way, listed, request, until_over
 from tests.e2e.loadgen import leave_at_random, post_each
 from tests.serving import ENDLESS, Server, is_alive, wait_until
 
@@ -22,7 +23,7 @@ def own_server(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("failures")
     shutil.copytree(zoo, folder / "models")
     write_bad_models(folder / "models")
-    with Server(folder, folder / "models") as running:
+    with Server(folder, folder / "models", "--job-benchmark-s", "0.3") as running:
         yield running
 
 
@@ -129,18 +130,21 @@ def test_clients_that_leave_at_random_moments_leave_nothing_behind(own_server: S
     wait_until(lambda: own_server.load() == (0, 0))
 
 
-def test_a_killed_server_leaves_no_process_and_its_successor_brings_the_clusters_back(own_server: Server):
+def test_a_killed_server_leaves_no_process_and_its_successor_brings_back_clusters_and_jobs(own_server: Server):
     own_server.put("tiny/classifier", capacity={"min": 1, "desired": 2, "max": 2}, timeout=600)
     own_server.put("tiny/gpt2", capacity={"desired": 0, "max": 1})
     own_server.wait_for("tiny/classifier", ready=2)
-    family = own_server.descendants()
-    assert len(family) >= 3
-    own_server.kill()
+    with benchmark_under_way(own_server, "tiny/mlm"):
+        family = own_server.descendants()
+        assert len(family) >= 3
+        own_server.kill()
     wait_until(lambda: not any(map(is_alive, family)))
     own_server.start()
     own_server.wait_for("tiny/classifier", ready=2, status="running")
     assert own_server.cluster("tiny/gpt2")["instances"] == 0
     assert own_server.run("tiny/classifier", text="hello")
+    job = until_over(own_server.client, "tiny/mlm")
+    assert (job["status"], job["attempts"]) == ("done", 2)
 
 
 def test_a_second_server_on_the_same_data_folder_is_refused(own_server: Server, zoo: Path):
@@ -186,11 +190,16 @@ def test_stopping_a_server_politely_ends_every_process(own_server: Server):
     assert own_server.process.returncode == 0, own_server.log.read_text()
 
 
-def test_a_model_bigger_than_memory_is_refused_at_once(zoo: Path, tmp_path: Path):
-    with Server(tmp_path, zoo, "--memory-gb", "0.01", boots=False) as server:
+def test_a_model_bigger_than_memory_is_refused_at_once_and_not_measured(zoo: Path, tmp_path: Path):
+    with Server(tmp_path, zoo, "--memory-gb", "0.01", warm=False) as server:
         response = server.post("tiny/classifier", text="hello")
         assert response.status_code == 503
         assert "--memory" in response.json()["error"]
         assert any("--memory" in line for line in server.events("tiny/classifier"))
         assert server.worker_pids() == []
         assert server.is_up(warm=False)
+        request(server.client, "tiny/bart")
+        failed = until_over(server.client, "tiny/bart")
+        assert failed["status"] == "failed"
+        assert "memory" in failed["message"]
+        assert listed(server, "tiny/bart")["benchmarked"] is False

@@ -1,4 +1,7 @@
-"""A server that is killed under load: what it bills is what its replicas lived, within a heartbeat for each kill."""
+"""A server that is killed under load: what it bills is what its replicas lived, within a heartbeat for each kill.
+
+The short form is in test_billing: one kill, between requests.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from tests.serving import KEY, Server, is_alive, wait_until
 MODEL = "tiny/classifier"
 HEARTBEAT_S = 10.0
 CLIENTS = 4
+LIVES_S = (25.0, 12.0, 3.0, 17.0)
 MARGIN_S = 2.0
 """By how much later than it is due a busy machine runs a heartbeat."""
 ROUNDED_S = 0.1
@@ -26,9 +30,8 @@ LOST_S = 3.0
 
 
 @contextmanager
-def load(server: Server, pause_s: float) -> Iterator[dict[str, float]]:
-    """Clients that ask one request after the other, each `pause_s` after the last answer; the ids of those that were
-    answered, and when each was."""
+def load(server: Server) -> Iterator[dict[str, float]]:
+    """Clients that ask one request after the other; the ids of those that were answered, and when each was."""
     answered: dict[str, float] = {}
     over = Event()
 
@@ -43,7 +46,6 @@ def load(server: Server, pause_s: float) -> Iterator[dict[str, float]]:
                     if answer.status_code == 200:
                         assert answer.headers["x-request-id"] not in answered
                         answered[answer.headers["x-request-id"]] = time.monotonic()
-                    over.wait(pause_s)
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         asking = [pool.submit(ask_on) for _ in range(CLIENTS)]
@@ -61,13 +63,8 @@ def lines(server: Server) -> list[dict[str, Any]]:
     return list(answer.json()["output"]["lines"])
 
 
-@pytest.mark.parametrize(
-    ("lives_s", "pause_s"),
-    [((11.0,), 0.05), pytest.param((25.0, 12.0, 3.0, 17.0), 0.0, marks=pytest.mark.verify(part="attacks"))],
-)
-def test_the_bill_is_what_replicas_lived_within_a_heartbeat_for_each_kill(
-    zoo: Path, tmp_path: Path, lives_s: tuple[float, ...], pause_s: float
-) -> None:
+@pytest.mark.verify(part="attacks")
+def test_the_bill_is_what_replicas_lived_within_a_heartbeat_for_each_kill(zoo: Path, tmp_path: Path) -> None:
     terms = {"MODELYARD_BILLING_MINIMUM_S": "0", "MODELYARD_BILLING_ROUND_S": "0"}
     least_s: list[float] = []
     most_s: list[float] = []
@@ -76,8 +73,8 @@ def test_the_bill_is_what_replicas_lived_within_a_heartbeat_for_each_kill(
         unready_at = time.monotonic()
         server.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1})
         unready_at, ready_at = see_ready(server, unready_at)
-        with load(server, pause_s) as answered:
-            for life_s in lives_s:
+        with load(server) as answered:
+            for life_s in LIVES_S:
                 wait_until(lambda life_s=life_s: newest(server)["seconds"] >= life_s)
                 worker = server.worker()
                 least_s.append(time.monotonic() - ready_at)
@@ -91,14 +88,14 @@ def test_the_bill_is_what_replicas_lived_within_a_heartbeat_for_each_kill(
         *ended, going_on = sorted(lines(server), key=lambda line: line["from"])
         assert going_on["open"]
         assert not any(line["open"] for line in ended)
-        assert len(ended) == len(lives_s)
+        assert len(ended) == len(LIVES_S)
         for line, least, most in zip(ended, least_s, most_s, strict=True):
             assert least - HEARTBEAT_S - MARGIN_S <= line["billedSeconds"] <= most + ROUNDED_S
         assert all(one["to"] <= other["from"] for one, other in zip(ended, [*ended[1:], going_on], strict=True))
         bill = server.client.get("/models/v2/usage").json()["output"]["total"]
         # Of the requests that were answered, those of the last moment before a kill may be lost; none counts twice.
         kept = [at for at in answered.values() if not any(0 <= kill - at < LOST_S for kill in killed_at)]
-        assert len(kept) <= bill["requests"] <= len(answered) + CLIENTS * (len(lives_s) + 1)
+        assert len(kept) <= bill["requests"] <= len(answered) + CLIENTS * (len(LIVES_S) + 1)
 
 
 def see_ready(server: Server, unready_at: float) -> tuple[float, float]:

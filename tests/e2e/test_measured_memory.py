@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from modelyard.units import GIB
+from tests.e2e.jobs import listed, request, until_over
 from tests.peaks import Watch, total_bytes
-from tests.serving import Server, wait_until
+from tests.serving import Server
 
 WITHIN = 0.10
 
@@ -57,21 +57,17 @@ def diffusion(folder: Path) -> None:
     diffusers.DDPMPipeline(unet=unet, scheduler=diffusers.DDPMScheduler()).save_pretrained(folder)
 
 
+TEXT = "kinds/text"
 KINDS: dict[str, Callable[[Path], None]] = {
-    "kinds/text": text,
+    TEXT: text,
     "kinds/image": image,
     "kinds/audio": audio,
     "kinds/diffusion": diffusion,
 }
 """Model id → what builds it."""
 VARIANT_KIND = ".onnx.8-bit"
-VARIANT = f"kinds/text{VARIANT_KIND}"
+VARIANT = f"{TEXT}{VARIANT_KIND}"
 in_verify = pytest.mark.verify(part="memory")
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("kinds")
 
 
 def ensure_model(models: Path, model_id: str) -> None:
@@ -82,38 +78,50 @@ def ensure_model(models: Path, model_id: str) -> None:
 
 
 @pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "kinds").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
 def own_server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that measures for longer."""
     with Server(tmp_path_factory.mktemp("measured"), models, "--job-benchmark-s", "4") as running:
         yield running
 
 
-@pytest.mark.parametrize(
-    "model_id",
-    ["kinds/text", *(pytest.param(each, marks=in_verify) for each in (*KINDS, VARIANT) if each != "kinds/text")],
-)
-def test_the_measured_memory_is_what_a_replica_holds(own_server: Server, models: Path, model_id: str) -> None:
+def hold_to_what_a_replica_holds(server: Server, model_id: str) -> None:
+    """Has the model measured: what is told is what its worker held."""
+    watch = Watch(lambda: pids(server))
+    watch.start()
+    request(server.client, model_id)
+    job = until_over(server.client, model_id)
+    assert job["status"] == "done", job["message"]
+    real = watch.finish() - total_bytes(pids(server))
+    measured = listed(server, model_id)["ramRequired"] * GIB
+    assert measured == pytest.approx(real, rel=WITHIN), (
+        f"measured {measured / 2**20:.0f} MB, real {real / 2**20:.0f} MB"
+    )
+
+
+def test_the_measured_memory_is_what_a_replica_holds(shared_server: Server, models: Path) -> None:
+    ensure_model(models, TEXT)
+    with shared_server.with_models(models) as server:
+        hold_to_what_a_replica_holds(server, TEXT)
+
+
+@in_verify
+@pytest.mark.parametrize("model_id", [*KINDS, VARIANT])
+def test_the_measured_memory_of_every_kind_is_what_a_replica_holds(
+    own_server: Server, models: Path, model_id: str
+) -> None:
     ensure_model(models, model_id)
     if model_id == VARIANT:
         unmade = own_server.put(VARIANT)
         assert unmade.status_code == 404
         assert f"/models/v2/request/{VARIANT}" in unmade.json()["error"]
-    watch = Watch(lambda: pids(own_server))
-    watch.start()
-    own_server.client.post(f"/models/v2/request/{model_id}", json={})
-    job: dict[str, Any] = {}
-
-    def over() -> bool:
-        job.update(own_server.client.get(f"/models/v2/request/{model_id}").json()["output"])
-        return job["endTime"] is not None
-
-    wait_until(over, 300, every_s=0.1)
-    assert job["status"] == "done", job["message"]
-    (row,) = own_server.client.get("/models/v2/list/models", params={"modelId": model_id}).json()["output"]
-    real = watch.finish() - total_bytes(pids(own_server))
-    measured = row["ramRequired"] * GIB
-    assert measured == pytest.approx(real, rel=WITHIN), (
-        f"measured {measured / 2**20:.0f} MB, real {real / 2**20:.0f} MB"
-    )
+    hold_to_what_a_replica_holds(own_server, model_id)
 
 
 @in_verify

@@ -376,8 +376,14 @@ def test_a_bad_request_is_not_tried_on_the_next_model(server: Server, provider: 
 # --- providers with an API of their own: what they are asked and answer is built and read with their own types ---
 
 
+@pytest.fixture(scope="module")
+def googles_answers() -> dict[str, Any]:
+    """Answers of Google's API."""
+    return dict(google()["answers"])
+
+
 def google(*requests: Any) -> dict[str, Any]:
-    """Answers of Google's API, and requests as its types read them."""
+    """Answers of Google's API, and requests as its types read them. Imports them in a process of its own."""
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(PACKAGES)])}
     program = [sys.executable, "-m", "tests.providers.google_answers"]
     done = subprocess.run(
@@ -469,9 +475,8 @@ def test_anthropics_tools(server: Server, provider: LocalProvider) -> None:
     assert got.body["tool_choice"]["type"] == "any"
 
 
-def test_googles_contents(server: Server, provider: LocalProvider) -> None:
-    told = google()["answers"]
-    provider.answers(Answer(told["whole"]), Answer(told["calling"]))
+def test_googles_contents(server: Server, provider: LocalProvider, googles_answers: dict[str, Any]) -> None:
+    provider.answers(Answer(googles_answers["whole"]), Answer(googles_answers["calling"]))
     content = [{"type": "text", "text": "What is this?"}, {"type": "image", "base64": PNG}]
     body = {"messages": [{"role": "user", "content": content}], "params": {"max_new_tokens": 9, "top_k": 3}}
 
@@ -490,9 +495,9 @@ def test_googles_contents(server: Server, provider: LocalProvider) -> None:
     assert provider.asked[0].headers["x-goog-api-key"] == OWN_KEY
 
 
-def test_googles_events(server: Server, provider: LocalProvider) -> None:
-    told = google()["answers"]["events"]
-    provider.answers(Answer(events(*told, done=False), content_type="text/event-stream"))
+def test_googles_events(server: Server, provider: LocalProvider, googles_answers: dict[str, Any]) -> None:
+    told = events(*googles_answers["events"], done=False)
+    provider.answers(Answer(told, content_type="text/event-stream"))
 
     assert "".join(stream(server, GEMINI)) == "Hello"
 

@@ -1,4 +1,7 @@
-"""A job measures a classifier beside its graph in ONNX Runtime, which whoever boots next may get: the same answers."""
+"""A job measures a classifier beside its graph in ONNX Runtime, which whoever boots next may get: the same answers.
+
+The job on a fake engine is in tests/jobs/test_queue.py, what boots in tests/catalog/test_forms.py.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from modelyard.cli.models import benchmark_words
-from tests.serving import Server, wait_until
+from tests.e2e.jobs import request, until_over
+from tests.serving import Server
 
 MODEL = "tiny/classifier"
 TEXTS = ["a wonderful story", "the cat sat on the mat", "no"]
-JOB_S = 180.0
 
 
 def libraries(server: Server) -> set[str]:
@@ -24,6 +27,7 @@ def libraries(server: Server) -> set[str]:
     return {name for name in ("libtorch", "onnxruntime") if name in mapped}
 
 
+@pytest.mark.verify(part="variants")
 def test_another_form_is_measured_and_serves_from_the_next_boot_on(
     model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -33,13 +37,9 @@ def test_another_form_is_measured_and_serves_from_the_next_boot_on(
     with Server(tmp_path, tmp_path / "models", *flags) as server:
         wanted = [server.run(MODEL, text=text) for text in TEXTS]
         assert libraries(server) == {"libtorch"}
-        assert server.client.post(f"/models/v2/request/{MODEL}").is_success
-
-        def job() -> dict[str, str]:
-            return dict(server.client.get(f"/models/v2/request/{MODEL}").json()["output"])
-
-        wait_until(lambda: job()["endTime"], JOB_S, every_s=0.1)
-        assert job()["status"] == "done", job()
+        assert request(server.client, MODEL).is_success
+        job = until_over(server.client, MODEL)
+        assert job["status"] == "done", job
         listed = {each["modelId"]: each for each in server.client.get("/models/v2/list/models").json()["output"]}
         form = listed[MODEL]["servedForm"]
         assert form["variant"] in ("onnx", None)

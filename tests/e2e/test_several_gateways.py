@@ -297,18 +297,18 @@ def test_one_that_is_killed_loses_its_own_requests_and_is_replaced(server: Serve
         assert database.execute(charged).fetchone() == (total["costNano"],)
 
 
-def test_none_of_its_processes_is_left_at_its_end(zoo: Path, tmp_path: Path) -> None:
-    with Server(tmp_path, zoo, "--gateways", "2", boots=False) as server:
-        processes = [*server.descendants()]
-        gateways = gateways_of(server)
-        assert len(gateways) == 2
-        server.stop()
-        assert server.process is not None
-        assert server.process.returncode == 0
-        wait_until(lambda: not any(is_alive(each) for each in gateways))
-        assert not re.search("Traceback|ERROR", server.log.read_text())
-        assert processes
-    with Server(tmp_path, zoo, "--gateways", "2", boots=False) as server:
-        gateways = gateways_of(server)
-        server.kill()
-        wait_until(lambda: not any(is_alive(each) for each in gateways))
+def test_none_of_its_processes_is_left_at_its_end(server: Server) -> None:
+    """The last test of this server."""
+    processes = server.descendants()
+    assert len(gateways_of(server)) == 2
+    said = len(server.log.read_text())
+    server.stop()
+    assert server.process is not None
+    assert server.process.returncode == 0
+    wait_until(lambda: not any(is_alive(each) for each in processes))
+    server.start(warm=False, boots=False)
+    assert not re.search("Traceback|ERROR", server.log.read_text()[said:])
+    gateways = gateways_of(server)
+    assert len(gateways) == 2
+    server.kill()
+    wait_until(lambda: not any(is_alive(each) for each in gateways))

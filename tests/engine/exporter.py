@@ -1,4 +1,5 @@
-"""A program that makes variants without a model library: the original's configuration, and facts, are all they have."""
+"""A program that makes variants without a model library: the original's configuration, facts, and something in place of
+weights are all they have."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any
 
 EXPORTER = (sys.executable, __file__)
 """The command that LocalEngine takes as `exporter`."""
-MADE_UP = {"parameters": 1, "logit_error": 0.0, "bound": 1.0}
+MADE_UP = {"parameters": 1, "logit_error": 0.0, "bound": 1.0, "difference": 0.0}
 
 
 def copy_config(order: Mapping[str, Any], target: Path) -> dict[str, Any]:
@@ -20,7 +21,10 @@ def copy_config(order: Mapping[str, Any], target: Path) -> dict[str, Any]:
     content = config.read_bytes()
     target.mkdir(parents=True)
     (target / config.name).write_bytes(content)
-    (target / "variant.json").write_text(json.dumps({**manifest, **MADE_UP, "versions": {}}))
+    for name in ("model.onnx", "model.onnx.data"):
+        (target / name).write_bytes(b"weights")
+    made_of = {"original_mark": order["mark"], "versions": {}}
+    (target / "variant.json").write_text(json.dumps({**manifest, **MADE_UP, **made_of}))
     return MADE_UP
 
 
