@@ -22,7 +22,7 @@ async def decoded(raw: bytes) -> dict[str, Any]:
     return await decode_body(raw)
 
 
-async def test_a_large_file_is_carried_and_everything_else_is_as_ever():
+async def test_a_large_file_is_carried_and_everything_else_is_as_ever() -> None:
     body = {"base64": TEXT, "params": {"top_k": 1, 'a"b': 'c\\"d'}, "list": [1, None, "é", f"data:x;base64,{TEXT}"]}
     for raw in (json.dumps(body).encode(), json.dumps(body, ensure_ascii=False, indent=2).encode()):
         read = await decoded(raw)
@@ -41,7 +41,7 @@ async def test_a_large_file_is_carried_and_everything_else_is_as_ever():
         {"a": "http://x/" + "y" * 300_000},
     ],
 )  # fmt: skip
-async def test_what_is_no_file_is_parsed_as_ever(body: dict[str, Any]):
+async def test_what_is_no_file_is_parsed_as_ever(body: dict[str, Any]) -> None:
     raw = json.dumps(body).encode()
     read = await decoded(raw)
     if TEXT in body:
@@ -59,12 +59,12 @@ async def test_what_is_no_file_is_parsed_as_ever(body: dict[str, Any]):
     ],
     ids=range(9),
 )  # fmt: skip
-async def test_a_large_body_that_is_no_object_is_refused(raw: str):
+async def test_a_large_body_that_is_no_object_is_refused(raw: str) -> None:
     with pytest.raises((MalformedBody, BodyTooLarge)):
         await decoded(raw.encode())
 
 
-async def test_a_mark_sent_by_a_client_is_only_text():
+async def test_a_mark_sent_by_a_client_is_only_text() -> None:
     raw = json.dumps({"base64": TEXT, "text": "lifted-0", "many": ["a"] * MAX_STRINGS})
     assert (await decoded(raw.encode()))["text"] == "lifted-0"
 
@@ -73,7 +73,7 @@ async def resolved(fields: dict[str, Any], kind: Any = "image") -> dict[str, Any
     return await resolve(fields, kind, Fetcher(FetchLimits()))
 
 
-async def test_media_is_resolved_at_any_depth_and_text_is_whole_again():
+async def test_media_is_resolved_at_any_depth_and_text_is_whole_again() -> None:
     text = (await decoded(json.dumps({"base64": TEXT}).encode()))["base64"]
     fields = {
         "media": {"where": "url", "base64": TEXT},
@@ -89,19 +89,19 @@ async def test_media_is_resolved_at_any_depth_and_text_is_whole_again():
         assert set(media) == {"where", "data"}
 
 
-async def test_a_block_of_another_kind_is_refused_by_its_place():
+async def test_a_block_of_another_kind_is_refused_by_its_place() -> None:
     block = {"type": "audio", "media": {"where": "messages[0].content[1]", "base64": TEXT}}
     with pytest.raises(InvalidRequest, match=r"^messages\[0\]\.content\[1\]: got a PNG file; accepted: audio"):
         await resolved({"messages": [{"content": [block]}]}, None)
 
 
-async def test_too_much_media_is_refused():
+async def test_too_much_media_is_refused() -> None:
     blocks = [{"type": "image", "media": {"where": "x", "base64": TEXT}} for _ in range(65)]
     with pytest.raises(InvalidRequest, match="65 pieces of media"):
         await resolved({"messages": blocks})
 
 
-async def test_media_that_came_beside_what_is_refused_is_let_go():
+async def test_media_that_came_beside_what_is_refused_is_let_go() -> None:
     here, missing = {"where": "a", "base64": TEXT}, {"where": "b"}
     with pytest.raises(InvalidRequest, match=r"^b: missing"):
         await resolved({"messages": [{"media": here}, {"media": missing}]})
@@ -112,13 +112,13 @@ async def test_media_that_came_beside_what_is_refused_is_let_go():
 # --- frames ---
 
 
-def test_a_blob_arrives_as_the_bytes_it_is():
+def test_a_blob_arrives_as_the_bytes_it_is() -> None:
     whole = b"".join(encode_pieces(Request(7, {"a": Blob(FILE), "b": ["x", Blob(bytearray(b"yz"))]}, {"n": 1})))
     assert int.from_bytes(whole[:4], "big") == len(whole) - 4
     assert decode(whole[4:]) == Request(7, {"a": FILE, "b": ["x", b"yz"]}, {"n": 1})
 
 
-def test_a_frame_without_blobs_is_encoded_as_ever():
+def test_a_frame_without_blobs_is_encoded_as_ever() -> None:
     frame = Request(7, {"text": "a"}, {})
     assert encode_pieces(frame) == [encode(frame)]
     for body in ({"a": object()}, {"a": 2**70}):

@@ -13,7 +13,7 @@ from tests.loop import turns
 LIMITS = MemoryLimits(request_bytes=60, account_bytes=80, server_bytes=100)
 
 
-async def test_a_request_has_a_most_and_is_not_made_to_wait_for_more():
+async def test_a_request_has_a_most_and_is_not_made_to_wait_for_more() -> None:
     memory = RequestMemory(LIMITS)
     with memory.of("ada") as share:
         await share.grow(40)
@@ -23,7 +23,7 @@ async def test_a_request_has_a_most_and_is_not_made_to_wait_for_more():
     assert memory.held_bytes == 0
 
 
-async def test_an_account_that_holds_its_part_waits_and_lets_others_pass():
+async def test_an_account_that_holds_its_part_waits_and_lets_others_pass() -> None:
     memory = RequestMemory(LIMITS)
     with memory.of("ada") as first, memory.of("ada") as second, memory.of("bob") as other:
         await first.grow(50)
@@ -38,7 +38,7 @@ async def test_an_account_that_holds_its_part_waits_and_lets_others_pass():
     assert memory.held_bytes == 0
 
 
-async def test_whoever_came_first_is_served_first_when_the_server_has_room():
+async def test_whoever_came_first_is_served_first_when_the_server_has_room() -> None:
     memory = RequestMemory(LIMITS)
     order: list[str] = []
 
@@ -58,7 +58,7 @@ async def test_whoever_came_first_is_served_first_when_the_server_has_room():
 
 
 @pytest.mark.parametrize(("holder", "error"), [("ada", TooManyAtOnce), ("bob", Overloaded)])
-async def test_the_wait_ends_with_when_to_try_again(holder: str, error: type[Exception]):
+async def test_the_wait_ends_with_when_to_try_again(holder: str, error: type[Exception]) -> None:
     memory = RequestMemory(LIMITS, wait_s=0.01)
     with memory.of(holder) as share, memory.of("ada") as late, memory.of("bob") as more:
         await share.grow(50)
@@ -69,7 +69,7 @@ async def test_the_wait_ends_with_when_to_try_again(holder: str, error: type[Exc
     assert memory.held_bytes == 0
 
 
-async def test_whoever_leaves_while_waiting_holds_nothing_and_holds_up_nobody():
+async def test_whoever_leaves_while_waiting_holds_nothing_and_holds_up_nobody() -> None:
     memory = RequestMemory(LIMITS)
     with memory.of("ada") as share:
         await share.grow(60)

@@ -11,16 +11,25 @@ from tests.serving import KEY, REQUEST_S, Server
 
 openai = Later("openai")
 
-ROOTS = ("/v1", "/models/v2/openai/v1")
+ROOT, OTHER_ROOT = "/v1", "/models/v2/openai/v1"
+"""The calls are the same at either: test_paths.py, and all of these tests in `make verify`."""
 
 
-@pytest.fixture(scope="module", params=ROOTS)
+@pytest.fixture(scope="module", params=[ROOT, pytest.param(OTHER_ROOT, marks=pytest.mark.verify(part="clients"))])
 def client(server: Server, request: pytest.FixtureRequest) -> Iterator[openai.OpenAI]:
-    """At either of the paths."""
-    with openai.OpenAI(
-        base_url=f"{server.url}{request.param}", api_key=KEY, timeout=REQUEST_S, max_retries=0
-    ) as client:
+    with client_at(server, request.param) as client:
         yield client
+
+
+@pytest.fixture
+def other_client(server: Server) -> Iterator[openai.OpenAI]:
+    """At the longer path."""
+    with client_at(server, OTHER_ROOT) as client:
+        yield client
+
+
+def client_at(server: Server, root: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{server.url}{root}", api_key=KEY, timeout=REQUEST_S, max_retries=0)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -15,7 +16,7 @@ GREEDY = {"min_new_tokens": 8, "max_new_tokens": 8, "do_sample": False}
 
 
 @pytest.fixture(autouse=True)
-def no_clusters_left(server: Server):
+def no_clusters_left(server: Server) -> Iterator[None]:
     yield
     for cluster in server.client.get("/models/v2/list/clusters").json()["output"]:
         server.delete(cluster["modelId"])
@@ -35,7 +36,7 @@ def load(server: Server, model_id: str, **body: Any) -> Any:
     return answer
 
 
-def test_list_has_the_seeds_fields_and_filters_by_task(server: Server):
+def test_list_has_the_seeds_fields_and_filters_by_task(server: Server) -> None:
     for response in (server.client.get("/model/list"), server.client.post("/model/list")):
         rows = response.json()
         assert {"name", "requiredRAM", "benchmarked", "modelId", "ramRequired", "task"} == rows[0].keys()
@@ -45,7 +46,7 @@ def test_list_has_the_seeds_fields_and_filters_by_task(server: Server):
     assert row["benchmarked"] is False
 
 
-def test_load_answers_as_the_seed_shows_and_is_idempotent(server: Server):
+def test_load_answers_as_the_seed_shows_and_is_idempotent(server: Server) -> None:
     answer = call(server, "load", model="tiny/gpt2", concurrency=1)
     assert answer == {"model": "tiny/gpt2", "status": "started", "concurrency": 1}
     again = call(server, "load", model="tiny/gpt2", concurrency=1)
@@ -55,7 +56,7 @@ def test_load_answers_as_the_seed_shows_and_is_idempotent(server: Server):
     assert call(server, "load", model="tiny/gpt2")["message"] == "already loaded"
 
 
-def test_status_has_the_seeds_fields(server: Server):
+def test_status_has_the_seeds_fields(server: Server) -> None:
     load(server, "tiny/gpt2", expirationPeriodSeconds=300)
     status = call(server, "status", model="tiny/gpt2")
     for name in ("expiresAt", "created", "modified"):
@@ -66,7 +67,7 @@ def test_status_has_the_seeds_fields(server: Server):
     }  # fmt: skip
 
 
-def test_every_run_moves_the_expiry(server: Server):
+def test_every_run_moves_the_expiry(server: Server) -> None:
     load(server, "tiny/classifier")
     before = call(server, "status", model="tiny/classifier")["expiresAt"]
     call(server, "run", model="tiny/classifier", text="hello")
@@ -75,7 +76,9 @@ def test_every_run_moves_the_expiry(server: Server):
     assert after["inferences"] == 1
 
 
-def test_run_answers_in_the_librarys_pipeline_shapes(server: Server):
+def test_run_answers_in_the_librarys_shapes_and_streams_plain_text_with_the_prompt_first(
+    server: Server,
+) -> None:
     for model_id in ("tiny/gpt2", "tiny/t5", "tiny/chat", "tiny/classifier"):
         load(server, model_id)
     generated = call(server, "run", model="tiny/gpt2", prompt="Once upon a time", params=GREEDY)
@@ -95,10 +98,6 @@ def test_run_answers_in_the_librarys_pipeline_shapes(server: Server):
     assert call(server, "run", model="tiny/classifier", text="hello", text_pair="there") == {
         "output": server.run("tiny/classifier", text="hello", text_pair="there")
     }
-
-
-def test_run_streams_plain_text_with_the_prompt_first(server: Server):
-    load(server, "tiny/gpt2")
     body = {"model": "tiny/gpt2", "prompt": "Once upon a time", "params": GREEDY, "stream": True}
     with server.client.stream("POST", "/model/run", json=body) as response:
         assert response.headers["content-type"] == "text/plain; charset=utf-8"
@@ -107,21 +106,21 @@ def test_run_streams_plain_text_with_the_prompt_first(server: Server):
     assert b"".join(pieces).decode() == server.run("tiny/gpt2", text="Once upon a time", params=GREEDY)
 
 
-def test_a_model_that_is_not_loaded_is_pointed_to_load(server: Server):
+def test_a_model_that_is_not_loaded_is_pointed_to_load(server: Server) -> None:
     for name in ("run", "status"):
         answer = call(server, name, status=404, model="tiny/gpt2", prompt="hello")
         assert answer.keys() == {"error"}
         assert "/model/load" in answer["error"]
 
 
-def test_an_expired_model_must_be_loaded_again(server: Server):
+def test_an_expired_model_must_be_loaded_again(server: Server) -> None:
     call(server, "load", model="tiny/classifier", expirationPeriodSeconds=1)
     wait_until(lambda: call(server, "status", model="tiny/classifier")["status"] == "STOPPED")
     assert "/model/load" in call(server, "run", status=404, model="tiny/classifier", text="hello")["error"]
     assert call(server, "load", model="tiny/classifier")["status"] == "started"
 
 
-def test_delete_stops_at_once_and_is_idempotent(server: Server):
+def test_delete_stops_at_once_and_is_idempotent(server: Server) -> None:
     load(server, "tiny/gpt2")
     assert [each["model"] for each in server.client.get("/model/instances").json()] == ["tiny/gpt2"]
     for _ in range(2):
@@ -130,7 +129,7 @@ def test_delete_stops_at_once_and_is_idempotent(server: Server):
     assert server.worker_pids() == []
 
 
-def test_v1_and_v2_act_on_the_same_cluster(server: Server):
+def test_v1_and_v2_act_on_the_same_cluster(server: Server) -> None:
     load(server, "tiny/gpt2", concurrency=2, expirationPeriodSeconds=60)
     cluster = server.cluster("tiny/gpt2")
     assert (cluster["capacity"]["max"], cluster["timeout"]) == (2, 60)
@@ -152,14 +151,16 @@ def test_v1_and_v2_act_on_the_same_cluster(server: Server):
         ("delete", {"model": "../etc"}, 422, "model"),
     ],
 )
-def test_bad_calls_are_told_what_is_wrong(server: Server, name: str, body: dict[str, Any], status: int, words: str):
+def test_bad_calls_are_told_what_is_wrong(
+    server: Server, name: str, body: dict[str, Any], status: int, words: str
+) -> None:
     answer = call(server, name, status=status, **body)
     assert answer.keys() == {"error"}
     assert words in answer["error"]
     assert server.client.get("/models/v2/list/clusters").json()["output"] == []
 
 
-def test_a_stranger_gets_401(server: Server):
+def test_a_stranger_gets_401(server: Server) -> None:
     response = server.client.post("/model/run", json={"model": "tiny/gpt2"}, headers={"authorization": "Key wrong"})
     assert response.status_code == 401
     assert response.json().keys() == {"error"}

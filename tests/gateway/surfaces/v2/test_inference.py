@@ -1,6 +1,8 @@
 """Inference over HTTP: every task, input form, header, stream and error a client can meet."""
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -28,7 +30,9 @@ GREEDY = {"max_new_tokens": 12, "do_sample": False}
         ("tiny/encoder", {"text": ["the cat", "a dog"]}, lambda out: len(out) == 2 and isinstance(out[0][0], float)),
     ],
 )  # fmt: skip
-def test_every_text_task_answers_in_its_documented_shape(server: Server, model_id, body, check):
+def test_every_text_task_answers_in_its_documented_shape(
+    server: Server, model_id: str, body: dict[str, Any], check: Callable[[Any], Any]
+) -> None:
     output = server.run(model_id, **body)
     assert check(output), output
 
@@ -36,11 +40,11 @@ def test_every_text_task_answers_in_its_documented_shape(server: Server, model_i
 @pytest.mark.parametrize(
     "body", [{"text": "the cat"}, {"input": "the cat"}, {"prompt": "the cat"}, {"input": {"text": "the cat"}}]
 )
-def test_every_form_of_input_means_the_same(server: Server, body):
+def test_every_form_of_input_means_the_same(server: Server, body: dict[str, Any]) -> None:
     assert server.run("tiny/gpt2", **body, params=GREEDY) == server.run("tiny/gpt2", text="the cat", params=GREEDY)
 
 
-def test_a_pair_of_texts_may_come_as_json_or_as_a_form(server: Server):
+def test_a_pair_of_texts_may_come_as_json_or_as_a_form(server: Server) -> None:
     wanted = server.run("tiny/classifier", text="a cat", text_pair="7")
     assert wanted != server.run("tiny/classifier", text="a cat")
     assert server.run("tiny/classifier", input={"text": "a cat", "text_pair": "7"}) == wanted
@@ -49,7 +53,7 @@ def test_a_pair_of_texts_may_come_as_json_or_as_a_form(server: Server):
     assert server.run("tiny/classifier", input=[["a cat", "7"]]) == [wanted]
 
 
-def test_a_ranking_may_come_as_json_or_as_a_form(server: Server):
+def test_a_ranking_may_come_as_json_or_as_a_form(server: Server) -> None:
     wanted = server.run("tiny/ranker", query="7", documents=["a cat", "a dog"])
     assert sorted(each["index"] for each in wanted) == [0, 1]
     assert server.run("tiny/ranker", input={"query": "7", "documents": ["a cat", "a dog"]}) == wanted
@@ -61,14 +65,14 @@ def test_a_ranking_may_come_as_json_or_as_a_form(server: Server):
     assert [each["index"] for each in alone.json()["output"]] == [0]
 
 
-def test_chat_mirrors_the_form_of_the_request(server: Server):
+def test_chat_mirrors_the_form_of_the_request(server: Server) -> None:
     as_string = server.run("tiny/chat", messages=[{"role": "user", "content": "hello"}], params=GREEDY)
     blocks = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
     as_blocks = server.run("tiny/chat", input=blocks, params=GREEDY)
     assert as_blocks["content"] == [{"type": "text", "text": as_string["content"]}]
 
 
-def test_a_model_without_a_chat_template_says_so(server: Server):
+def test_a_model_without_a_chat_template_says_so(server: Server) -> None:
     response = server.post("tiny/gpt2", messages=[{"role": "user", "content": "hello"}])
     assert response.status_code == 422
     assert "text" in response.json()["error"]
@@ -83,7 +87,9 @@ def test_a_model_without_a_chat_template_says_so(server: Server):
         ("tiny/bart", {"text": "the cat sat on the mat"}),
     ],
 )
-def test_the_concatenated_stream_equals_the_unstreamed_output(server: Server, model_id, body):
+def test_the_concatenated_stream_equals_the_unstreamed_output(
+    server: Server, model_id: str, body: dict[str, Any]
+) -> None:
     body = {**body, "params": {"max_new_tokens": 30, "min_new_tokens": 30, "do_sample": False}}
     whole = server.run(model_id, **body)
     whole = whole["content"] if isinstance(whole, dict) else whole
@@ -94,7 +100,7 @@ def test_the_concatenated_stream_equals_the_unstreamed_output(server: Server, mo
     assert len(pieces) > 3
 
 
-def test_the_first_new_token_arrives_before_the_last_is_computed(server: Server):
+def test_the_first_new_token_arrives_before_the_last_is_computed(server: Server) -> None:
     model_id, endless = ENDLESS
     body = {"text": "the cat", "stream": True, "params": endless}
     with server.client.stream("POST", f"/models/v2/{model_id}", json=body) as response:
@@ -104,7 +110,7 @@ def test_the_first_new_token_arrives_before_the_last_is_computed(server: Server)
     wait_until(lambda: server.load() == (0, 0))
 
 
-def test_every_answer_carries_the_documented_headers(server: Server):
+def test_every_answer_carries_the_documented_headers(server: Server) -> None:
     for body in ({"text": "the cat"}, {"text": "the cat", "stream": True}):
         headers = server.post("tiny/gpt2", params=GREEDY, **body).headers
         for name in (
@@ -115,7 +121,7 @@ def test_every_answer_carries_the_documented_headers(server: Server):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_frees_its_slot(server: Server, stream: bool):
+def test_a_client_that_leaves_frees_its_slot(server: Server, stream: bool) -> None:
     server.run("tiny/gpt2", text="warm", params=GREEDY)
     text = "the cat" if stream else ["the cat"] * 16
     body = {"text": text, "stream": stream, "params": {"max_new_tokens": 110, "min_new_tokens": 110}}
@@ -138,7 +144,9 @@ def test_a_client_that_leaves_frees_its_slot(server: Server, stream: bool):
         (b"{}", 422, ["text"]),
     ],
 )
-def test_bad_input_names_the_field_the_value_and_what_is_accepted(server: Server, body, status, words):
+def test_bad_input_names_the_field_the_value_and_what_is_accepted(
+    server: Server, body: bytes, status: int, words: list[str]
+) -> None:
     response = server.client.post("/models/v2/tiny/gpt2", content=body, headers={"content-type": "application/json"})
     assert response.status_code == status, response.text
     assert response.json()["output"] is None
@@ -163,7 +171,7 @@ def test_bad_input_names_the_field_the_value_and_what_is_accepted(server: Server
         ({"speed": 1}, ["speed"]),
     ],
 )
-def test_bad_clusters_are_refused_and_change_nothing(server: Server, body, words):
+def test_bad_clusters_are_refused_and_change_nothing(server: Server, body: dict[str, Any], words: list[str]) -> None:
     response = server.put("tiny/mlm", **body)
     assert response.status_code == 422, response.text
     for word in words:
@@ -173,7 +181,7 @@ def test_bad_clusters_are_refused_and_change_nothing(server: Server, body, words
         assert server.cluster("tiny/mlm")["capacity"] == {"min": 0, "desired": 1, "max": 1}
 
 
-def test_an_unknown_model_is_answered_with_the_nearest_names(server: Server):
+def test_an_unknown_model_is_answered_with_the_nearest_names(server: Server) -> None:
     for method, body in (("POST", {"text": "a"}), ("PUT", {})):
         response = server.client.request(method, "/models/v2/tiny/gtp2", json=body)
         assert response.status_code == 404
@@ -182,7 +190,7 @@ def test_an_unknown_model_is_answered_with_the_nearest_names(server: Server):
 
 
 @pytest.mark.parametrize("path", ["..%2Fetc/passwd", "tiny/..", "tiny/%2e%2e", "tiny/a%00b", "-x/y", "a b/c"])
-def test_path_tricks_are_refused(server: Server, path):
+def test_path_tricks_are_refused(server: Server, path: str) -> None:
     response = httpx.post(
         f"{server.url}/models/v2/{path}", headers={"authorization": KEY}, json={"text": "a"}, timeout=REQUEST_S
     )
@@ -190,7 +198,7 @@ def test_path_tricks_are_refused(server: Server, path):
     assert response.json()["output"] is None
 
 
-def test_unknown_paths_and_methods_answer_in_the_envelope(server: Server):
+def test_unknown_paths_and_methods_answer_in_the_envelope(server: Server) -> None:
     for response, status in (
         (server.client.get("/nothing"), 404),
         (server.client.get("/models/v2/a/b/c"), 404),
@@ -200,17 +208,17 @@ def test_unknown_paths_and_methods_answer_in_the_envelope(server: Server):
         assert response.json()["output"] is None
 
 
-def test_other_content_types_are_refused(server: Server):
+def test_other_content_types_are_refused(server: Server) -> None:
     response = server.client.post("/models/v2/tiny/gpt2", content=b"x", headers={"content-type": "application/xml"})
     assert response.status_code == 415
 
 
-def test_a_body_over_the_limit_is_refused(server: Server):
+def test_a_body_over_the_limit_is_refused(server: Server) -> None:
     response = server.client.post("/models/v2/tiny/gpt2", content=b" " * (65 * 1024 * 1024))
     assert response.status_code == 413
 
 
-def test_many_requests_at_once_each_get_their_own_answer(server: Server):
+def test_many_requests_at_once_each_get_their_own_answer(server: Server) -> None:
     texts = [f"the {word} cat" for word in ("red", "green", "blue", "small", "large", "old")] * 5
     expected = {text: server.run("tiny/gpt2", text=text, params=GREEDY) for text in set(texts)}
     answers: list[tuple[str, str]] = []
