@@ -28,19 +28,26 @@ def on_server(inside: Inside, server: Server) -> Inside:
     return Inside({**inside.environ, "MODELYARD_URL": server.url, "MODELYARD_API_KEY": KEY})
 
 
-@pytest.fixture
-def cluster(server: Server) -> Iterator[str]:
-    """A model with a ready replica."""
-    server.put(GPT2)
-    server.wait_for(GPT2, ready=1)
-    yield GPT2
+@pytest.fixture(scope="module", autouse=True)
+def nothing_loaded(server: Server) -> Iterator[None]:
+    """In the end."""
+    yield
     server.delete(GPT2)
 
 
-def test_ls_shows_the_servers_models(shell: Terminal) -> None:
-    models = {model["modelId"]: model for model in json.loads(shell.ok("ls", "--json"))}
+@pytest.fixture
+def cluster(server: Server) -> str:
+    """A model with a ready replica, which stays for the next test."""
+    if server.client.get(f"/models/v2/{GPT2}").status_code == 404:
+        server.put(GPT2)
+    server.wait_for(GPT2, ready=1)
+    return GPT2
+
+
+def test_ls_shows_the_servers_models(on_server: Inside) -> None:
+    models = {model["modelId"]: model for model in json.loads(on_server.ok("ls", "--json"))}
     assert models[GPT2]["task"] == "text-generation"
-    lines = shell.ok("ls", "--task", "chat", "TINY/").splitlines()
+    lines = on_server.ok("ls", "--task", "chat", "TINY/").splitlines()
     assert lines[0].split() == ["MODEL", "TASK", "PARAMS", "RAM", "KNOWN", "LICENCE", "PROBLEM"]
     assert [line.split()[0] for line in lines[1:]] == ["tiny/chat"]
     assert "estimated" in lines[1]
@@ -111,7 +118,7 @@ def test_run_prints_text_and_other_outputs_as_json(
     words = ["run", cluster, "-p", "max_new_tokens=6"]
     assert shell.ok(*words, "Once").removesuffix("\n") == whole
     assert on_server.ok(*words, "-", "--no-stream", typed="Once\n").removesuffix("\n") == whole
-    assert shell.ok(*words, typed="Once\n").removesuffix("\n") == whole
+    assert on_server.ok(*words, typed="Once\n").removesuffix("\n") == whole
     assert json.loads(on_server.ok(*words, "Once", "--json")) == whole
     labels = json.loads(on_server.ok("run", "tiny/classifier", "a wonderful story"))
     assert {each["label"] for each in labels} == {"negative", "neutral", "positive"}

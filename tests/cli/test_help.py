@@ -49,8 +49,8 @@ def test_help_of_a_command_explains_each_of_its_options(path: str) -> None:
         assert getattr(parameter, "help", None), f"{path}: {parameter.name} is not explained"
 
 
-def test_help_of_serve_has_a_flag_for_every_setting(terminal: Terminal) -> None:
-    shown = terminal.ok("serve", "--help")
+def test_help_of_serve_has_a_flag_for_every_setting(inside: Inside) -> None:
+    shown = inside.ok("serve", "--help")
     for field in dataclasses.fields(Settings):
         assert f"--{field.name.replace('_', '-')}" in shown
 
@@ -74,15 +74,15 @@ def test_version(terminal: Terminal) -> None:
     assert terminal.ok("--version") == f"modelyard {__version__}\n"
 
 
-def test_help_lists_every_command(terminal: Terminal) -> None:
-    shown = terminal.ok("--help")
+def test_help_lists_every_command(inside: Inside) -> None:
+    shown = inside.ok("--help")
     for path in COMMANDS:
         assert f" {path.split()[1]} " in shown
 
 
-def test_a_wrong_command_line_ends_with_2(terminal: Terminal) -> None:
+def test_a_wrong_command_line_ends_with_2(terminal: Terminal, inside: Inside) -> None:
     assert terminal.run("serve", "--no-such-flag").returncode == 2
-    assert terminal.run("rn").returncode == 2
+    assert inside.run("rn").returncode == 2
 
 
 def test_asking_for_help_imports_nothing_slow() -> None:
