@@ -18,6 +18,7 @@ from benchmarks.idle_clusters import cpu_ms
 from benchmarks.report import at_most
 from modelyard.clock import SystemClock
 from modelyard.engine.base import Engine
+from modelyard.gateway.server import keep_pauses_short
 from modelyard.records.clusters import Capacity
 from modelyard.simulation.engine import Fleet, SimulatedEngine
 from modelyard.store.store import Store
@@ -68,15 +69,19 @@ async def measure(folder: Path) -> bool:
             steps_ms.append(cpu_ms(step))
 
         control.reconciler.step = measured_step  # type: ignore[method-assign]
+        began = time.perf_counter()
         await control.reconciler.start()
+        keep_pauses_short()  # as a server's
         await until_all_are_ready(control)
+        ready_s = time.perf_counter() - began
         booting_ms = list(steps_ms)
         steps_ms.clear()
         await asyncio.sleep(WATCHED_S)
         with Store.open(f"sqlite:///{database}") as other:
             acted_ms = [await until_acted_on(control, other) for _ in range(CHANGES)]
-    print(f"steps while all boot: {median(booting_ms):.2f} ms of CPU in the median, {max(booting_ms):.2f} at most")
-    kept = at_most("the longest step beside 10,000 replicas", max(steps_ms), MOST_STEP_MS, "ms of CPU")
+    print(f"all are ready after {ready_s:.0f} s, {len(booting_ms)} steps of {median(booting_ms):.2f} ms of CPU each")
+    kept = at_most("the longest step while 10,000 replicas boot", max(booting_ms), MOST_STEP_MS, "ms of CPU")
+    kept &= at_most("the longest step beside 10,000 replicas", max(steps_ms), MOST_STEP_MS, "ms of CPU")
     return at_most("a row written elsewhere is acted on within", max(acted_ms), MOST_UNTIL_ACTED_MS, "ms") and kept
 
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from modelyard.control.fairness import in_turn, share_of, whole_of
+from modelyard.control.fairness import Turns, share_of, whole_of
 from modelyard.control.work_queue import WorkQueue
 from modelyard.engine.base import Device, Need, Node
 from modelyard.records.accounts import Quota
 from tests.catalog.models import model, write
-from tests.control.control_plane import SMALL, SMALL_BYTES, TWIN, ControlPlane, MakeControl, Request
+from tests.clock import HandClock
+from tests.control.control_plane import (
+    BIG,
+    SMALL,
+    SMALL_BYTES,
+    TWIN,
+    ControlPlane,
+    MakeControl,
+    Request,
+    make_models,
+)
 
 MANY = 50
 NODES = (Node("a", 60, devices=(Device("cuda:0", 10),)), Node("b", 40))
@@ -20,12 +33,20 @@ NODES = (Node("a", 60, devices=(Device("cuda:0", 10),)), Node("b", 40))
 def turns_of(waiting: dict[str, int], *, weights: dict[str, int] | None = None, held: dict[str, int]) -> str:
     """The accounts in the order in which their replicas, of one byte each, are placed."""
     holds = {account: held.get(account, 0) for account in waiting}
-    queues = {account: [((at,), account) for at in range(count)] for account, count in waiting.items()}
+    turns: Turns[str] = Turns()
+    for account, count in waiting.items():
+        for at in range(count):
+            turns.put((account, at), account, (at,), account)
     order = ""
-    for account in in_turn(queues, lambda name: share_of(Need(holds[name]), Need(100), (weights or {}).get(name, 1))):
+    while account := turns.take(lambda name: share_of(Need(holds[name]), Need(100), (weights or {}).get(name, 1))):
         order += account
         holds[account] += 1
     return order
+
+
+def round_of(turns: Turns[str], shares: dict[str, float] | None = None) -> list[str]:
+    """What is left of a round."""
+    return list(iter(lambda: turns.take(lambda name: (shares or {}).get(name, 0.0)), None))
 
 
 @pytest.mark.parametrize(
@@ -47,8 +68,54 @@ def test_the_account_that_holds_the_least_for_its_weight_is_next(
 
 
 def test_of_an_account_the_most_urgent_is_next_and_between_equals_too() -> None:
-    waiting = {"a": [((1, 5), "late"), ((0, 9), "early")], "b": [((0, 3), "earlier")]}
-    assert list(in_turn(waiting, lambda _: 0.0)) == ["earlier", "early", "late"]
+    turns: Turns[str] = Turns()
+    for name, account, urgency in (("late", "a", (1, 5)), ("early", "a", (0, 9)), ("earlier", "b", (0, 3))):
+        turns.put(name, account, urgency, name)
+    assert round_of(turns) == ["earlier", "early", "late"]
+
+
+def test_each_is_taken_once_in_a_round_and_what_comes_meanwhile_in_its_turn() -> None:
+    turns: Turns[str] = Turns()
+    for at, name in enumerate("abc"):
+        turns.put(name, "ada", (at,), name)
+    assert turns.take(lambda _: 0.0) == "a"
+    turns.put("a", "ada", (0,), "a")  # as it was
+    turns.put("0", "ada", (-1,), "0")
+    turns.put("1", "bob", (9,), "1")
+    turns.drop("c")
+    assert round_of(turns, {"ada": 0.5}) == ["1", "0", "b"]
+    assert turns.take(lambda _: 0.0) is None
+    turns.put("b", "ada", (-2,), "b")
+    assert round_of(turns) == ["b"], "more urgent than it was"
+    turns.begin_round()
+    assert (round_of(turns), len(turns)) == (["b", "0", "a", "1"], 4)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "drop", "take", "round"]), st.integers(0, 9), st.integers(0, 3))))
+def test_whoever_waits_is_taken_in_each_round_and_nobody_else(calls: list[tuple[str, int, int]]) -> None:
+    turns: Turns[int] = Turns()
+    waiting: dict[int, int] = {}
+    untaken: set[int] = set()
+    for call, key, urgency in calls:
+        if call == "put":
+            if waiting.get(key) != urgency:
+                untaken.add(key)
+            waiting[key] = urgency
+            turns.put(key, "ab"[key % 2], (urgency,), key)
+        elif call == "drop":
+            waiting.pop(key, None)
+            untaken.discard(key)
+            turns.drop(key)
+        elif call == "take":
+            taken = turns.take(lambda _: 0.0)
+            assert (taken is None) == (not untaken)
+            if taken is not None:
+                assert waiting[taken] == min(waiting[each] for each in untaken)
+                untaken.remove(taken)
+        else:
+            untaken = set(waiting)
+            turns.begin_round()
+    assert len(turns) == len(waiting)
 
 
 @pytest.mark.parametrize(
@@ -77,10 +144,10 @@ def test_accounts_take_turns_in_being_looked_at() -> None:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with MANY models, and the one of another account."""
-    folder = tmp_path_factory.mktemp("many")
-    for name in (TWIN, *(f"many/model-{number}" for number in range(MANY))):
-        write(folder / name, model(parameters=1000))
+    """A folder with MANY models beside the usual ones."""
+    folder = make_models(tmp_path_factory.mktemp("many"))
+    for number in range(MANY):
+        write(folder / f"many/model-{number}", model(parameters=1000))
     return folder
 
 
@@ -127,3 +194,51 @@ async def test_of_what_there_is_an_account_of_weight_3_gets_three_times_as_much(
         theirs = await control.put(TWIN, control.other_account, min=8, desired=8, max=8)
         await control.settle()
         assert [control.states(each).count("starting") for each in (mine, theirs)] == [2, 6]
+
+
+# --- when there is more to do than a turn has time for ---
+
+
+class BusyClock(HandClock):
+    """Whatever is done between two looks at it takes a tenth of a millisecond."""
+
+    def monotonic(self) -> float:
+        self.advance(0.0001)
+        return super().monotonic()
+
+
+async def test_those_that_wait_are_tried_in_pieces_and_none_is_passed_over(
+    tmp_path: Path, many: Path, database: Path
+) -> None:
+    async with ControlPlane(tmp_path, many, database, memory_bytes=SMALL_BYTES, clock=BusyClock()) as control:
+        await control.up(TWIN, min=1)
+        clusters = [await control.put(f"many/model-{number}") for number in range(MANY)]
+        told = [0]
+        while told[-1] < MANY:
+            control.step()
+            told.append(sum(each.waiting_for is not None for each in clusters))
+        assert max(after - before for before, after in pairwise(told)) < 10
+        await control.patch(TWIN, status="off")
+        await control.until(lambda: len(control.engine.launched) > 1)
+        assert control.engine.launched[1].model_id == "many/model-0"
+
+
+async def test_what_one_was_promised_in_an_earlier_turn_is_not_taken_by_those_tried_later(
+    tmp_path: Path, many: Path, database: Path
+) -> None:
+    async with ControlPlane(tmp_path, many, database, memory_bytes=2 * SMALL_BYTES, clock=BusyClock()) as control:
+        idle = [await control.up(SMALL), await control.up(TWIN)]
+        control.engine.hold_stops = True
+        big = await control.put(BIG)
+        waiting = await control.ask(BIG)
+        clusters = [await control.put(f"many/model-{number}") for number in range(MANY)]
+        control.step(after_s=1)
+        first, second = map(control.only, idle)
+        assert (first.state, second.state) == ("draining", "draining")
+        control.engine.die(first.id)
+        while not all(each.waiting_for for each in clusters):
+            control.step()
+        assert len(control.engine.launched) == 2, "each of them would have fitted"
+        control.engine.die(second.id)
+        await waiting.served()
+        assert control.ready(big)

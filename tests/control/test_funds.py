@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelyard.accounts.ledger import least_nano, lines
-from modelyard.control.boots import ENDED_KEPT_S
+from modelyard.control.launch_funds import ENDED_KEPT_S
 from modelyard.control.policy import Policy
 from modelyard.control.states import ClusterStatus as Word
 from modelyard.errors import PaymentRequired

@@ -383,6 +383,19 @@ def taken(control: ControlPlane) -> tuple[Counter[str], Counter[Place]]:
     return by_node, by_device
 
 
+def check_sums(control: ControlPlane) -> None:
+    """What is kept from turn to turn is what the replicas come to."""
+    holdings, by_node, instances, booting = control.reconciler._holdings, taken(control)[0], 0, 0
+    for managed in control.desired.all():
+        assert managed.cluster.account_id == control.account
+        for replica in managed.replicas.values():
+            instances += replica.place is not None
+            booting += replica.place is not None and not replica.was_ready
+    assert holdings.of_account(control.account)[1] == instances
+    assert (holdings.booting, holdings.booting_of(control.account)) == (booting, booting)
+    assert {name: used for name, used in holdings._used.items() if used} == {k: v for k, v in by_node.items() if v}
+
+
 async def test_whatever_happens_no_node_and_no_device_is_overcommitted(make_control: MakeControl) -> None:
     dice = random.Random(5)
     cluster = [Node("a", TWO), gpu("b", 8 * GIB), gpu("c", 8 * GIB, 12 * GIB)]
@@ -398,6 +411,7 @@ async def test_whatever_happens_no_node_and_no_device_is_overcommitted(make_cont
                 assert by_node[node.name] <= node.memory_bytes
                 for device in node.devices:
                     assert by_device[Place(node.name, (device.name,))] <= device.memory_bytes
+            check_sums(control)
         assert len({life.node for life in await control.ledger()}) == 3
         assert len(control.engine.launched) > 30
 

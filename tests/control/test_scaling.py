@@ -271,6 +271,32 @@ async def test_a_cluster_of_none_at_most_refuses_at_once(make_control: MakeContr
         assert control.ready(waiting)
 
 
+async def test_a_request_for_which_there_is_a_place_is_no_reason_to_look_at_its_cluster(
+    make_control: MakeControl,
+) -> None:
+    async with make_control() as control:
+        managed = await control.up(timeout=100, max=2)
+        await control.settle()
+
+        def called_for() -> list[str]:
+            return list(control.reconciler._observation.observe(control.clock.monotonic(), 99))
+
+        control.clock.advance(90)
+        requests = await control.requests(TARGET)
+        assert called_for() == []
+        for request in requests:
+            request.answer()
+        assert called_for() == []
+        requests = await control.requests(TARGET + 1)
+        assert called_for() == [managed.cluster.id], "another replica is needed"
+        for request in requests:
+            request.answer()
+        control.step(after_s=99)
+        assert control.ready(managed)
+        control.step(after_s=1.1)
+        assert not control.ready(managed), "it is looked at when it has been idle for long enough"
+
+
 # --- live changes ---
 
 

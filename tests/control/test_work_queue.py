@@ -38,6 +38,16 @@ def test_the_earliest_time_counts() -> None:
     assert work.take(10.0, most=9) == []
 
 
+def test_after_a_look_only_what_is_due_then_counts() -> None:
+    work = WorkQueue()
+    work.add_at("a", 5.0)
+    work.add_at("b", 5.0)
+    work.set_due("a", 8.0)
+    work.set_due("b", None)
+    assert work.take(7.0, most=9) == []
+    assert work.take(8.0, most=9) == ["a"]
+
+
 def test_who_is_gone_is_not_taken() -> None:
     work = WorkQueue()
     work.add("a")

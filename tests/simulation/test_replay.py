@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from modelyard.accounts.ledger import billed_us
 from modelyard.control.policy import Policy
+from modelyard.control.room import MOST_ASKED
 from modelyard.money import amount_nano
 from modelyard.simulation.engine import Fleet
 from modelyard.simulation.generated import TraceSize, generate
@@ -56,6 +57,15 @@ def test_the_longest_idle_leaves_when_there_is_no_room() -> None:
     outcome = replay(trace, Setting(fleet, Policy(idle_timeout_s=600)))
     assert (outcome.cold_starts, outcome.evictions) == (4, 2)  # the third pushes out the first, which comes again
     assert outcome.peak_bytes == 2 * GIB
+
+
+def test_on_many_full_nodes_somebody_leaves_for_each_that_comes() -> None:
+    fleet = Fleet(nodes=60, node_bytes=4 * GIB)
+    trace = one_model([float(number) for number in range(300)], models=300, span_s=400.0)
+    outcome = replay(trace, Setting(fleet, Policy(idle_timeout_s=1000)))
+    assert outcome.launches - outcome.evictions == 240 > MOST_ASKED
+    assert outcome.wait_s(100) < 10.0
+    assert outcome.fullest == 1.0
 
 
 def test_what_a_node_loses_is_begun_again_elsewhere() -> None:

@@ -18,10 +18,14 @@ from modelyard.records.models import ModelCard
 class Bases:
     """The bases of one server's adapters. Loop thread only."""
 
-    def __init__(self, desired: DesiredState, form_of: Callable[[ModelCard], ModelCard]) -> None:
-        """`form_of`: what a replica of a model loads."""
+    def __init__(
+        self, desired: DesiredState, form_of: Callable[[ModelCard], ModelCard], look_at: Callable[[str], None]
+    ) -> None:
+        """`form_of`: what a replica of a model loads. `look_at`: told of a cluster, by its id, of which another number
+        of replicas may be needed."""
         self._desired = desired
         self._form_of = form_of
+        self._look_at = look_at
 
     def find(self, managed: ManagedCluster, card: ModelCard) -> ManagedCluster | None:
         """The cluster in whose replicas those of an adapter run, which is tied to it from now on; None: they have
@@ -35,6 +39,7 @@ class Bases:
             self.part(managed)
             managed.base = found
             found.adapters[managed.cluster.id] = managed
+            self._look_at(found.cluster.id)
         return found
 
     def part(self, managed: ManagedCluster) -> None:
@@ -43,6 +48,7 @@ class Bases:
         managed.leave_base()
         if base is not None:
             self._desired.release_base(base)
+            self._look_at(base.cluster.id)
 
     def _may_share(self, card: ModelCard, base: ModelCard) -> bool:
         return runs_beside(card) and self._form_of(base).inspection == base.inspection

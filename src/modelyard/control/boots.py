@@ -6,19 +6,18 @@ Owns the memory that is set aside for other work. Does not decide how many repli
 
 from __future__ import annotations
 
-import math
 import secrets
-from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import chain
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
+from modelyard.clock import Clock
 from modelyard.control.bases import Bases, find_free, need_beside
 from modelyard.control.failures import GiveUp, Retry
-from modelyard.control.fairness import NOTHING, Urgency, in_turn, share_of, whole_of
+from modelyard.control.fairness import share_of
 from modelyard.control.faults import contained
 from modelyard.control.holdings import Holdings
+from modelyard.control.launch_funds import LaunchFunds
 from modelyard.control.logs import log_path
 from modelyard.control.needs import need_of, plan_limit, reserved
 from modelyard.control.placement import Evict, MemoryHolder, Never, Placed, Placement, Wait
@@ -26,23 +25,16 @@ from modelyard.control.policy import Policy
 from modelyard.control.preparation import Described, NotPrepared, Preparation, Preparations, Prepared, Preparing
 from modelyard.control.records import Records
 from modelyard.control.replicas import ManagedCluster, Replica
-from modelyard.control.room import OTHER_WORK, QuotaOf, Room, name_for
+from modelyard.control.room import OTHER_WORK, Claims, QuotaOf, Room, name_for
 from modelyard.control.states import ReplicaState
 from modelyard.control.stops import Stops
-from modelyard.control.urgency import is_patient, urgency
+from modelyard.control.urgency import is_patient
 from modelyard.engine.base import Engine, Need, Place
 from modelyard.errors import BootFailed, ModelyardError, NoCapacity, UnknownModel
 from modelyard.records.models import ModelCard
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.units import gigabytes
 
-LaunchRefusal = Callable[[str, Iterable[tuple[int, float]]], ModelyardError | None]
-"""Why an account may not launch another instance, by the memory each is priced by and the seconds since its time began
-to count, 0 before; the new one is among them, and those that ended a moment ago. None when it may."""
-
-
-ENDED_KEPT_S = 60.0
-"""How long an instance that has ended is told of beside those that live: much longer than figures are old."""
 MayUse = Callable[[str, ModelCard], bool]
 """Whether an account, by its id, may see a model."""
 
@@ -50,21 +42,29 @@ FormOf = Callable[[ModelCard], ModelCard]
 """What a replica of the model loads."""
 
 LESS_GOES_FIRST = "; another account, which holds no more for its weight, goes first"
-LAUNCHES_PER_TURN = 10
-"""As many as take about a millisecond; the others wait for the next turn."""
+LAUNCHES_PER_TURN = 3
+"""As many as take about half a millisecond; the others wait for the next turn."""
+PLACING_S = 0.0005
+"""After which those that wait for room wait for the next turn, whatever became of the others."""
 
 BOOTED = frozenset({ReplicaState.READY})
 BOOTED_OR_BOOTING = BOOTED | {ReplicaState.STARTING, ReplicaState.LOADING}
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """An instance that has ended, `at` a monotonic time, and whose time counts from another one on."""
+@dataclass(eq=False, slots=True)
+class Round:
+    """What became of those that wait while each of them is tried once, in one turn of the loop or in several.
 
-    at: float
-    account_id: str
-    priced_bytes: int
-    counts_since: float
+    `began_with`: the changes of who holds what that there were before. `claimed`: what was promised; `promised`: to how
+    many. `out_of_luck`: the clusters, by id, of which one replica found no room: the others need just as much.
+    `first_waiting`: the account whose replica was the first to find none. `turns`: that it has taken so far."""
+
+    began_with: int = 0
+    claimed: Claims = field(default_factory=Counter)
+    promised: int = 0
+    out_of_luck: set[str] = field(default_factory=set)
+    first_waiting: str | None = None
+    turns: int = 0
 
 
 class Boots:
@@ -72,7 +72,6 @@ class Boots:
 
     def __init__(
         self,
-        clusters: Mapping[str, ManagedCluster],
         holdings: Holdings,
         engine: Engine,
         preparations: Preparations,
@@ -80,20 +79,21 @@ class Boots:
         stops: Stops,
         policy: Policy,
         quota_of: QuotaOf,
-        launch_refusal: LaunchRefusal,
+        funds: LaunchFunds,
         wake: Callable[[], None],
+        look_at: Callable[[str], None],
+        clock: Clock,
         *,
         may_use: MayUse,
         form_of: FormOf,
         bases: Bases,
         operator_id: str = "",
     ) -> None:
-        """`clusters`: those with replicas, by id; the reconciler adds and takes away. `operator_id`: the account whose
-        log may name others' models."""
+        """`look_at`: told of a cluster, by its id, about which something is to be decided. `operator_id`: the account
+        whose log may name others' models."""
         self._may_use = may_use
         self._form_of = form_of
         self._bases = bases
-        self._clusters = clusters
         self._holdings = holdings
         self._engine = engine
         self._preparations = preparations
@@ -101,30 +101,30 @@ class Boots:
         self._stops = stops
         self._policy = policy
         self._quota_of = quota_of
-        self._launch_refusal = launch_refusal
+        self._funds = funds
         self._wake = wake
+        self._look_at = look_at
+        self._clock = clock
         self._operator_id = operator_id
         self._held: dict[str, MemoryHolder] = {}
-        self._ended: deque[Ended] = deque()
-        self._promised = 0
-        self._first_waiting: str | None = None
-        """The account whose replica was the first to find no room in this turn."""
+        self._round = Round()
 
     # --- memory for other work ---
 
     @property
     def memory_bytes(self) -> int:
         """What may be held on the largest node in all."""
-        return max((node.memory_bytes for node in self._engine.nodes() if node.accepting), default=0)
+        return self._holdings.know(self._engine.nodes()).largest_bytes
 
     def reserve_memory(self, name: str, need: Need, now: float, *, evicts: bool = False) -> Placement:
         """Sets memory aside for work that is no replica, if it is free somewhere now; see `release_memory`. `evicts`:
         idle replicas are asked to leave for it; ask again until they have."""
-        found = self._room(now).look(need, may_evict=evicts)
+        found = self._room(now, Counter()).look(need, may_evict=evicts)
         if isinstance(found, Evict):
             for victim in found.holders:
                 self._evict(victim, None, now)
         if isinstance(found, Placed):
+            self._holdings.set_aside(found.place.node, found.need.memory_bytes)
             self._held[name] = MemoryHolder(
                 name, name, found.need.memory_bytes, None, device_bytes=found.need.device_bytes, place=found.place
             )
@@ -132,7 +132,10 @@ class Boots:
 
     def release_memory(self, name: str) -> None:
         """Gives back what `reserve_memory` set aside. Idempotent."""
-        if self._held.pop(name, None) is not None:
+        holder = self._held.pop(name, None)
+        if holder is not None:
+            if holder.place is not None:
+                self._holdings.set_aside(holder.place.node, -holder.memory_bytes)
             self._wake()
 
     @property
@@ -140,47 +143,60 @@ class Boots:
         """What has memory set aside that is no replica."""
         return tuple(self._held.values())
 
-    def _room(self, now: float) -> Room:
-        nodes, clusters = self._engine.nodes(), self._clusters.values()
-        return Room(nodes, clusters, self._quota_of, now, self.held, self._operator_id, self._holdings)
+    def _room(self, now: float, claimed: Claims) -> Room:
+        machines = self._holdings.know(self._engine.nodes())
+        return Room(machines, self._holdings, self._quota_of, now, self.held, self._operator_id, claimed)
 
     # --- boots ---
 
     def place_queued(self, now: float) -> None:
         """Launches what waits for its files and for room, as far as there is any and it can be recorded; ends the
-        downloads that nothing waits for any more."""
-        queued = self._holdings.queued()
-        if queued and not self._records.held_up:
-            self._place_all(queued, now)
+        downloads that nothing waits for any more. What it has no time for goes on with the next turn."""
+        if not self._holdings.any_queued:
+            self._end_round()
+        elif not self._records.held_up:
+            self._place_in_turn(now)
         if self._preparations.under_way:
-            self._preparations.keep({managed.cluster.model_id for managed, _ in self._holdings.queued()})
+            self._preparations.keep(self._holdings.queued_models)
 
-    def _place_all(self, queued: Sequence[tuple[ManagedCluster, Replica]], now: float) -> None:
-        room = self._room(now)
-        out_of_luck: set[str] = set()  # the other replicas of a cluster need just as much
-        booting = self._holdings.booting()
-        whole = whole_of(self._engine.nodes()) if len({each.cluster.account_id for each, _ in queued}) > 1 else NOTHING
-        self._promised, self._first_waiting, launched = 0, None, 0
-        waiting: dict[str, list[tuple[Urgency, tuple[ManagedCluster, Replica]]]] = defaultdict(list)
-        for managed, replica in queued:
-            waiting[managed.cluster.account_id].append((urgency(managed, replica, now=now), (managed, replica)))
-        for managed, replica in in_turn(waiting, partial(self._share_of, whole=whole)):
-            if launched == LAUNCHES_PER_TURN:
-                self._wake()
-                break
-            account_id = managed.cluster.account_id
-            if booting[account_id] >= self._policy.boots_at_once:
-                self._say_once(managed, "queued", f"waiting for the account's {booting[account_id]} other boots")
-            elif managed.cluster.id not in out_of_luck:
-                with contained(managed):
-                    if self._try_to_start(managed, replica, room, now):
-                        booting[account_id] += 1
-                        launched += 1
-                    else:
-                        out_of_luck.add(managed.cluster.id)
+    def _place_in_turn(self, now: float) -> None:
+        this = self._round
+        room = self._room(now, this.claimed)
+        self._holdings.note_urgent(now)
+        this.turns += 1
+        until, launched = self._clock.monotonic() + PLACING_S, 0
+        while (found := self._holdings.take_queued(self._share_of)) is not None:
+            launched += self._try(*found, room, now)
+            if launched == LAUNCHES_PER_TURN or self._clock.monotonic() > until:
+                return self._wake()
+        self._end_round()
+        if this.turns > 1 and this.began_with != self._holdings.changes:
+            self._wake()  # the first of them were tried before something changed
+        return None
 
-    def _share_of(self, account_id: str, whole: Need) -> float:
+    def _end_round(self) -> None:
+        if self._round.turns:
+            self._holdings.begin_round()
+            self._round = Round(self._holdings.changes)
+
+    def _try(self, managed: ManagedCluster, replica: Replica, room: Room, now: float) -> bool:
+        """Launches a replica whose turn it is, if it may begin; whether it did."""
+        started = False
+        booting = self._holdings.booting_of(managed.cluster.account_id)
+        if booting >= self._policy.boots_at_once:
+            self._say_once(managed, "queued", f"waiting for the account's {booting} other boots")
+        elif managed.cluster.id not in self._round.out_of_luck:
+            with contained(managed):
+                started = self._try_to_start(managed, replica, room, now)
+                if not started:
+                    self._round.out_of_luck.add(managed.cluster.id)
+            if not started and replica.place is not None:  # its launch has broken off
+                self._look_at(managed.cluster.id)
+        return started
+
+    def _share_of(self, account_id: str) -> float:
         """What an account holds at this moment, of all there is."""
+        whole = self._holdings.machines.whole
         return share_of(self._holdings.need_of(account_id), whole, self._quota_of(account_id).weight)
 
     def _try_to_start(self, managed: ManagedCluster, replica: Replica, room: Room, now: float) -> bool:
@@ -229,15 +245,16 @@ class Boots:
 
     def check_fits(self, account_id: str, card: ModelCard, now: float) -> None:
         """Whether a replica of the account could run here at all. Raises NoCapacity."""
-        room = self._room(now)
+        room = self._room(now, Counter())
         never = room.find_never(account_id, need_of(card, card.memory_bytes, room.devices))
         if never is not None:
             raise never_fits(card, never)
 
     def _place(self, managed: ManagedCluster, replica: Replica, card: ModelCard, room: Room, now: float) -> bool:
-        patient = is_patient(
-            managed, replica, self._holdings.booting().total() + self._promised, self._most_evicting, now
-        )
+        under_way = self._holdings.booting + self._round.promised
+        # Beyond the cores' number, boots share them: more at once end no sooner, and those that would have left serve
+        # nobody.
+        patient = is_patient(managed, replica, under_way, self._holdings.machines.cores, now)
         found = room.find(managed, self._need(managed, card, room), self._engine.nodes_with(card), patient=patient)
         return self._settle(managed, replica, card, found, now)
 
@@ -272,7 +289,7 @@ class Boots:
         """Launches a replica where there is room, else does what that takes. `beside`: see Replica."""
         match found:
             case Placed() as placed:
-                refusal = None if beside else self._find_launch_refusal(managed, card, now)
+                refusal = None if beside else self._funds.find_refusal(managed, card, now)
                 if refusal is not None:
                     self.give_up(managed, refusal, now, keep=BOOTED_OR_BOOTING)
                     return False
@@ -280,7 +297,7 @@ class Boots:
                 self._launch(managed, replica, card, placed, now)
                 return True
             case Evict(victims, reason):
-                self._promised += 1
+                self._round.promised += 1
                 self._goes_first(managed)
                 for victim in victims:
                     self._evict(victim, managed, now)
@@ -294,23 +311,8 @@ class Boots:
     def _goes_first(self, managed: ManagedCluster) -> bool:
         """Whether no other account's replica has found no room before one of its own did."""
         account_id = managed.cluster.account_id
-        self._first_waiting = self._first_waiting or account_id
-        return self._first_waiting == account_id
-
-    def _find_launch_refusal(self, managed: ManagedCluster, card: ModelCard, now: float) -> ModelyardError | None:
-        """Why its account's funds do not allow a launch, those before it considered."""
-        if not managed.settings.billed:
-            return None
-        account_id = managed.cluster.account_id
-        ended = ((each.priced_bytes, now - each.counts_since) for each in self._ended if each.account_id == account_id)
-        begun = (
-            (replica.priced_bytes, 0.0 if replica.ready_at is None else now - replica.ready_at)
-            for each in self._clusters.values()
-            if each.cluster.account_id == account_id and each.settings.billed
-            for replica in each.replicas.values()
-            if replica.place is not None and replica.beside is None
-        )
-        return self._launch_refusal(account_id, chain([(card.memory_bytes, 0.0)], begun, ended))
+        self._round.first_waiting = self._round.first_waiting or account_id
+        return self._round.first_waiting == account_id
 
     def _evict(self, victim: MemoryHolder, to_make_room_for: ManagedCluster | None, now: float) -> None:
         managed, replica = self._holdings.get(victim.replica_id)
@@ -359,26 +361,9 @@ class Boots:
             place,
         )
 
-    @property
-    def _most_evicting(self) -> float:
-        """Boots under way beyond which nobody is asked to leave for another: they share the cores, so that more at once
-        end no sooner, while those that would have left serve nobody."""
-        return sum(node.cores or math.inf for node in self._engine.nodes())
-
     def _place_words(self, place: Place) -> str:
         """Where, for the cluster's log; nothing where there is one node."""
-        return f" on {place.node}" if len(self._engine.nodes()) > 1 else ""
-
-    # --- ends ---
-
-    def note_end(self, managed: ManagedCluster, replica: Replica, now: float) -> None:
-        """Keeps for a while what has ended and is billed: its account's figures may not hold it yet."""
-        while self._ended and now - self._ended[0].at >= ENDED_KEPT_S:
-            self._ended.popleft()
-        is_billed = managed.settings.billed and replica.beside is None
-        if is_billed and (replica.was_ready or replica.withdrawn):
-            counts_since = now if replica.ready_at is None else replica.ready_at
-            self._ended.append(Ended(now, managed.cluster.account_id, replica.priced_bytes, counts_since))
+        return f" on {place.node}" if len(self._holdings.machines.nodes) > 1 else ""
 
     # --- failures ---
 
@@ -405,6 +390,7 @@ class Boots:
     ) -> None:
         """Stops trying to boot. A cluster with replicas in states to `keep` keeps them, and tries to add more later."""
         self._stops.drop_queued(managed, now)
+        self._look_at(managed.cluster.id)
         if any(state in keep for state in managed.states()):
             managed.retry_at = now + self._policy.failure_kept_s
             self._records.problem(managed.cluster, "cannot scale", error)

@@ -1,21 +1,23 @@
 """In what order the replicas of several accounts are placed: first those of the account that holds the least.
 
 What an account holds is the larger of its shares in the nodes' memory and in their devices', divided by its weight.
-Pure.
+No clock, no I/O.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from modelyard.engine.base import Need, Node
 
 T = TypeVar("T")
 Urgency = tuple[float, ...]
-NOTHING = Need(0, 0)
+Mark = tuple[Urgency, int, Hashable]
+"""Of one that waits: its urgency, the number of the call that put it there, its key. Of equal urgencies the one that
+was put first comes first."""
 
 
 def whole_of(nodes: Iterable[Node]) -> Need:
@@ -33,18 +35,113 @@ def share_of(held: Need, whole: Need, weight: int) -> float:
     return max(memory, device) / weight
 
 
-def in_turn(waiting: Mapping[str, Iterable[tuple[Urgency, T]]], share_of: Callable[[str], float]) -> Iterator[T]:
-    """Each of those that wait, once. `waiting`: by account; `share_of` is asked anew behind each of an account's.
+@dataclass(eq=False, slots=True)
+class Waiting(Generic[T]):
+    """One that waits. `number`: of the call that put it there."""
+
+    account_id: str
+    urgency: Urgency
+    number: int
+    item: T
+
+
+@dataclass(eq=False, slots=True)
+class Line:
+    """Those of one account, with some that wait no more. `waiting`: not taken in this round yet, a heap; `taken`: the
+    others, in the order in which they were; `in_order`: that is the order of their marks, too."""
+
+    waiting: list[Mark] = field(default_factory=list)
+    taken: list[Mark] = field(default_factory=list)
+    in_order: bool = True
+
+    def take(self) -> None:
+        """The first has been taken."""
+        mark = heapq.heappop(self.waiting)
+        self.in_order = self.in_order and (not self.taken or self.taken[-1] < mark)
+        self.taken.append(mark)
+
+    def begin_round(self) -> None:
+        """All wait again."""
+        if self.waiting or not self.in_order:
+            self.taken = sorted([*self.taken, *self.waiting])
+        self.waiting, self.taken, self.in_order = self.taken, [], True  # what is in order is a heap
+
+
+class Turns(Generic[T]):
+    """Those that wait, by account. Each is taken once in a round.
 
     The account with the least share is next, and the most urgent of its own, which the lowest urgency is; of accounts
-    with equal shares, the one for which something more urgent waits.
+    with equal shares, the one for which something more urgent waits. One that is put in the middle of a round is taken
+    in it too.
     """
-    queues = {account_id: deque(sorted(own, key=lambda each: each[0])) for account_id, own in waiting.items() if own}
-    turns = [(share_of(account_id), own[0][0], account_id) for account_id, own in queues.items()]
-    heapq.heapify(turns)
-    while turns:
-        _, _, account_id = heapq.heappop(turns)
-        own = queues[account_id]
-        yield own.popleft()[1]
-        if own:
-            heapq.heappush(turns, (share_of(account_id), own[0][0], account_id))
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, Waiting[T]] = {}
+        self._lines: dict[str, Line] = {}
+        self._turns: list[tuple[float, Urgency, str]] = []  # a heap, with shares of before
+        self._unranked: dict[str, None] = {}
+        """Accounts of which something more urgent may wait than their turn says."""
+        self._puts = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, key: Hashable, account_id: str, urgency: Urgency, item: T) -> None:
+        """Lets one wait. With another urgency than before, it is to be taken again in this round. Idempotent."""
+        known = self._waiting.get(key)
+        if known is not None and known.urgency == urgency and known.account_id == account_id:
+            return
+        self._puts += 1
+        self._waiting[key] = Waiting(account_id, urgency, self._puts, item)
+        line = self._lines.get(account_id)
+        if line is None:
+            line = self._lines[account_id] = Line()
+        heapq.heappush(line.waiting, (urgency, self._puts, key))
+        self._unranked[account_id] = None
+
+    def drop(self, key: Hashable) -> None:
+        """It waits no more. Idempotent."""
+        self._waiting.pop(key, None)
+
+    def begin_round(self) -> None:
+        """Each that waits is taken once more."""
+        self._turns.clear()
+        for account_id, line in list(self._lines.items()):
+            line.begin_round()
+            if self._first(line) is None:
+                del self._lines[account_id]
+        self._unranked = dict.fromkeys(self._lines)
+
+    def take(self, share_of: Callable[[str], float]) -> T | None:
+        """The next of this round; None: it has ended. `share_of`: an account's, by its id, at this moment."""
+        for account_id in self._unranked:
+            self._rank(account_id, share_of)
+        self._unranked.clear()
+        while self._turns:
+            turn = heapq.heappop(self._turns)
+            account_id = turn[2]
+            line = self._lines[account_id]
+            first = self._first(line)
+            if first is None:
+                continue
+            if (share_of(account_id), first[0], account_id) > turn:  # it holds more by now, or its next can wait
+                self._rank(account_id, share_of)
+                continue
+            line.take()
+            heapq.heappush(self._turns, turn)
+            return self._waiting[first[2]].item
+        return None
+
+    def _rank(self, account_id: str, share_of: Callable[[str], float]) -> None:
+        if (first := self._first(self._lines[account_id])) is not None:
+            heapq.heappush(self._turns, (share_of(account_id), first[0], account_id))
+
+    def _first(self, line: Line) -> Mark | None:
+        """The most urgent that is to be taken in this round."""
+        while line.waiting:
+            mark = line.waiting[0]
+            known = self._waiting.get(mark[2])
+            if known is not None and known.number == mark[1]:
+                return mark
+            heapq.heappop(line.waiting)
+        return None

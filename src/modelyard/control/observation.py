@@ -11,10 +11,13 @@ from modelyard.control.boots import Boots
 from modelyard.control.desired import DesiredState
 from modelyard.control.faults import contained
 from modelyard.control.holdings import Holdings
+from modelyard.control.launch_funds import LaunchFunds
+from modelyard.control.policy import Policy
 from modelyard.control.records import Records
 from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.routes import Routes
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
+from modelyard.control.work_queue import WorkQueue
 from modelyard.engine.base import Engine, Phase, Sighting
 
 HAVE_PROCESS = frozenset({Phase.LOADING, Phase.READY})
@@ -31,8 +34,11 @@ class Observation:
         engine: Engine,
         records: Records,
         boots: Boots,
+        funds: LaunchFunds,
         routes: Routes,
         holdings: Holdings,
+        work: WorkQueue,
+        policy: Policy,
     ) -> None:
         self._desired = desired
         self._routes = routes
@@ -42,10 +48,13 @@ class Observation:
         self._engine = engine
         self._records = records
         self._boots = boots
+        self._funds = funds
+        self._work = work
+        self._policy = policy
 
     def observe(self, now: float, most: int) -> Collection[str]:
         """Takes over what the engine sees at this moment, of so many replicas, and of as many clusters how much they
-        have to do; the ids of the clusters for which either is new. The others come with the next call."""
+        have to do; the ids of the clusters that are to be looked at for either. The others come with the next call."""
         sightings = self._engine.sightings()
         changed: dict[str, None] = {}
         for replica_id in sightings.take_changed(most):
@@ -59,11 +68,22 @@ class Observation:
             asked = self._desired.by_id.get(route.cluster_id)
             if asked is not None:
                 self.uncounted[route.cluster_id] = asked
-                load = route.load().total
-                if load != asked.seen_load or asked.at_rest:
-                    asked.seen_load = load
+                if self._calls_for_a_look(asked, now):
                     changed[route.cluster_id] = None
         return changed
+
+    def _calls_for_a_look(self, asked: ManagedCluster, now: float) -> bool:
+        """Whether something may be to be decided about a cluster to which a request has come, or from which one has
+        gone. One that is idle from now on is looked at when it has been so for long enough."""
+        load = asked.route.load()
+        if load.total == asked.seen_load and not asked.at_rest:
+            return False
+        asked.seen_load = load.total
+        if not asked.is_enough_for(load, self._policy) or (self._policy.cold_start_gb_s and asked.route.gaps_s):
+            return True
+        if not load.total and (at := asked.next_look_at(now, self._policy)) is not None:
+            self._work.add_at(asked.cluster.id, at)
+        return False
 
     @property
     def has_more(self) -> bool:
@@ -80,6 +100,7 @@ class Observation:
     def _observe_replica(
         self, managed: ManagedCluster, replica: Replica, sighting: Sighting | None, now: float
     ) -> bool:
+        """Whether its cluster is to be looked at for what is new."""
         if replica.state not in HOLDS_MEMORY:
             return False
         if sighting is None:
@@ -88,7 +109,8 @@ class Observation:
             return False
         self._take_over(managed, replica, sighting, now)
         replica.sighting = sighting
-        return True
+        holds_more = sighting.peak_bytes is not None or sighting.device_bytes is not None
+        return holds_more or sighting.phase is not Phase.LOADING
 
     def _take_over(self, managed: ManagedCluster, replica: Replica, sighting: Sighting, now: float) -> None:
         if not replica.started and (sighting.pid is not None or sighting.phase in HAVE_PROCESS):
@@ -135,7 +157,7 @@ class Observation:
         self._engine.forget(replica.id)
         reason = replica.stopping or sighting.reason or "ended"
         self._records.ended(replica.id, reason)
-        self._boots.note_end(managed, replica, now)
+        self._funds.note_end(managed, replica, now)
         if replica.stopping is not None and not replica.counts_as_failure:
             replica.move(ReplicaState.STOPPED, now)
             self._records.event(managed.cluster, "stopped", f"{replica.id} stopped: {reason}")

@@ -12,11 +12,12 @@ from modelyard.catalog.catalog import Catalog
 from modelyard.clock import Clock
 from modelyard.control.adoption import Adoption
 from modelyard.control.bases import Bases
-from modelyard.control.boots import Boots, LaunchRefusal
+from modelyard.control.boots import Boots
 from modelyard.control.clusters import Clusters
 from modelyard.control.desired import DesiredState
 from modelyard.control.holdings import Holdings
 from modelyard.control.journal import Journal
+from modelyard.control.launch_funds import LaunchFunds, LaunchRefusal
 from modelyard.control.observation import Observation
 from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparations
@@ -73,10 +74,10 @@ def assemble(
     `work`: told of all that changes something, by `routes` too; the loop then looks."""
     preparations = Preparations(catalog, engine.prepare, clock, work.wake)
     desired = DesiredState(store, routes, preparations, clock, policy, work)
-    holdings = Holdings(desired.active)
+    holdings = Holdings(desired.active, clock)
     stops = Stops(engine, routes, records, policy, work.wake)
+    funds = LaunchFunds(holdings, launch_refusal)
     boots = Boots(
-        desired.active,
         holdings,
         engine,
         preparations,
@@ -84,14 +85,16 @@ def assemble(
         stops,
         policy,
         quota_of,
-        launch_refusal,
+        funds,
         work.wake,
+        work.add,
+        clock,
         may_use=catalog.may_use,
         form_of=catalog.form_of,
-        bases=Bases(desired, catalog.form_of),
+        bases=Bases(desired, catalog.form_of, work.add),
         operator_id=operator_id,
     )
-    observation = Observation(desired, engine, records, boots, routes, holdings)
+    observation = Observation(desired, engine, records, boots, funds, routes, holdings, work, policy)
     reconciler = Reconciler(
         desired,
         observation,

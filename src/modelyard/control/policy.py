@@ -15,8 +15,9 @@ class Policy:
     stop_at_once_grace_s: float = 0.5
     stable_window_s: float = 60.0
     tick_s: float = 1.0
-    read_s: float = 0.04
-    """What another process has changed is acted on within a twentieth of a second; asking costs 0.2 ms."""
+    read_s: float = 0.03
+    """What another process has changed is acted on within a twentieth of a second; asking whether anything has costs
+    some ten microseconds."""
     read_again_s: float = 1.0
     """After the store could not be read."""
     heartbeat_s: float = 10.0

@@ -12,7 +12,7 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -31,7 +31,7 @@ from modelyard.control.replicas import ManagedCluster, Replica
 from modelyard.control.stops import Stops
 from modelyard.control.suspensions import Suspensions
 from modelyard.control.work_queue import WorkQueue
-from modelyard.engine.base import Engine, Node, Place, Stray
+from modelyard.engine.base import Engine, Place, Stray
 from modelyard.errors import ClusterOff
 from modelyard.store.store import Store
 
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 REST_PER_STEP = 4
 """After a step the loop rests this many times as long as the step took, so that requests, which wake it, come first."""
-LOOKS_PER_STEP = 40
+LOOKS_PER_STEP = 12
 """Clusters that one step looks at, the others wait for the next one: about a millisecond."""
 SWEEP_S = 30.0
 """How often that begins anew at most."""
@@ -88,7 +88,6 @@ class Reconciler:
         self._adoption = adoption
         self._leads = leads
         self._deadlines = Deadlines(boot_s=policy.boot_s, drain_s=policy.drain_s)
-        self._nodes: Sequence[Node] = ()
         self._emptied: frozenset[Place] = frozenset()
         self._tasks: list[asyncio.Task[None]] = []
         self._heartbeat_at = self._count_at = self._tick_at = clock.monotonic()
@@ -189,7 +188,7 @@ class Reconciler:
                     self._act(managed, action, now)
             if not managed.at_rest:
                 self._desired.active[managed.cluster.id] = managed
-                self._holdings.note(managed)
+            self._holdings.note(managed)
 
         # STEP 4: find room for those that wait for it, those of accounts that hold the least first.
         self._boots.place_queued(now)
@@ -213,11 +212,7 @@ class Reconciler:
 
     def _note_emptied(self) -> None:
         """Which nodes and devices are emptied; where those are others than before, all that may have some there is."""
-        nodes = self._engine.nodes()
-        if nodes is self._nodes:  # of a thousand, none is looked at in each turn
-            return
-        self._nodes = nodes
-        emptied = frozenset(place for node in nodes for place in emptied_of(node))
+        emptied = self._holdings.know(self._engine.nodes()).emptied
         if emptied != self._emptied:
             self._emptied = emptied
             for cluster_id in self._desired.active:
@@ -307,8 +302,7 @@ class Reconciler:
             return
         if managed.at_rest:
             self._desired.active.pop(cluster_id, None)
-        if (at := managed.next_look_at(now, self._policy)) is not None:
-            self._work.add_at(cluster_id, at)
+        self._work.set_due(cluster_id, managed.next_look_at(now, self._policy))
 
     # --- STEP 6: record ---
 
@@ -331,16 +325,10 @@ class Reconciler:
             finished, managed.route.finished = managed.route.finished, 0
             if finished:
                 total = managed.cluster.inferences + finished
+                managed.arrivals.note(self._clock.monotonic(), total)
                 managed.cluster = replace(managed.cluster, inferences=total, last_inference_at=now)
                 counts[managed.cluster.id] = (finished, now)
         self._records.inferences(counts)
-
-
-def emptied_of(node: Node) -> Iterator[Place]:
-    """The node, if it is emptied, and those of its devices that are."""
-    if node.emptied:
-        yield Place(node.name)
-    yield from (Place(node.name, (device.name,)) for device in node.devices if not device.accepting)
 
 
 def with_relatives(found: Iterable[ManagedCluster]) -> list[ManagedCluster]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from modelyard.control.arrivals import Arrivals
-from modelyard.control.autoscaler import Demand, target_of, wanted_replicas
+from modelyard.control.autoscaler import Demand, Load, replicas_for, target_of, wanted_replicas
 from modelyard.control.failures import Failures
 from modelyard.control.keep_alive import Gaps
 from modelyard.control.plan import ClusterView, ReplicaView
@@ -258,10 +258,31 @@ class ManagedCluster:
 
     @property
     def in_motion(self) -> bool:
-        """Whether it has requests, replicas that are not ready or that leave, or is being removed."""
-        if self.removed or self.route.finished or self.route.load().total:
+        """Whether it is to be looked at soon although nobody tells of anything: it is being removed, requests keep
+        replicas that would leave without them, or a replica is launched of which the engine has said nothing yet. Where
+        others share its replicas, all that they do counts, too."""
+        shares = self.base is not None or bool(self.adapters)
+        if self.removed or ((shares or self.wanted > self.kept) and self.route.load().total):
             return True
-        return any(each.state is not ReplicaState.READY or each.stopping for each in self.replicas.values())
+        return any(
+            (shares and (each.state is not ReplicaState.READY or each.stopping is not None))
+            or (each.place is not None and each.sighting is None)
+            for each in self.replicas.values()
+        )
+
+    @property
+    def kept(self) -> int:
+        """Replicas that it has without load, at this moment."""
+        return max(self.floor, self.least)
+
+    def is_enough_for(self, load: Load, policy: Policy) -> bool:
+        """Whether that many requests change nothing: as many replicas as it keeps in any case serve them at once, and
+        none of these comes or goes."""
+        if load.queued or self.wanted > self.kept or self.base is not None or self.adapters or not self.replicas:
+            return False
+        if min(replicas_for(load.total, self._target(policy.slots_per_target)), self.bounds().max) > self.wanted:
+            return False
+        return all(each.state is ReplicaState.READY and each.stopping is None for each in self.replicas.values())
 
     def _due_moments(self, now: float, policy: Policy) -> Iterator[float]:
         """When a pause ends, when it is idle for too long, when its demand may fall, and its replicas' ends."""
@@ -294,12 +315,13 @@ class ManagedCluster:
 
     def aim(self, now: float, slots_per_target: int, window_s: float) -> int:
         """Updates and returns `wanted` for the load of this moment; see `target_of`."""
-        knee = None if self.form is None else self.form.max_batch
-        target = target_of(self.slots, knee, slots_per_target)
-        needed = self.demand.needed(now, self.route.load().total, target, window_s)
+        needed = self.demand.needed(now, self.route.load().total, self._target(slots_per_target), window_s)
         own = wanted_replicas(self.bounds(), self.floor, needed)
         self.wanted = max(own, self.wanted_by_adapters)
         return self.wanted
+
+    def _target(self, slots_per_target: int) -> int:
+        return target_of(self.slots, None if self.form is None else self.form.max_batch, slots_per_target)
 
     def wake(self) -> None:
         """Back in use by its owner's wish: start with `desired` again, and let bygone failures be bygone."""

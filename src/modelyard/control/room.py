@@ -7,12 +7,13 @@ Reads clusters and replicas; moves none of them.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
 from modelyard.control.holdings import Holdings
 from modelyard.control.limits import ACCOUNT_INSTANCES, ACCOUNT_MEMORY, DEVICE_MEMORY, NODE_MEMORY, Bound, Limit
+from modelyard.control.machines import Machines
 from modelyard.control.needs import fewest_devices
 from modelyard.control.placement import (
     Candidate,
@@ -29,10 +30,16 @@ from modelyard.control.replicas import ManagedCluster
 from modelyard.control.states import HOLDS_MEMORY, ReplicaState
 from modelyard.engine.base import Need, Node, Place
 from modelyard.records.accounts import Quota
+from modelyard.units import gigabytes
 
 QuotaOf = Callable[[str], Quota]
 """What an account may have, by its id, as far as it is known at this moment."""
 LOADS = frozenset({ReplicaState.STARTING, ReplicaState.LOADING})
+Claims = Counter[tuple[Limit, str | Place]]
+"""What was promised, by limit, and by place or by the account, by its id."""
+MOST_ASKED = 200
+"""Replicas among which those are sought that are to leave for another: about a millisecond. Of so many, the one that is
+missed the least is among the least missed of all."""
 BOOTED = frozenset({ReplicaState.STARTING, ReplicaState.LOADING, ReplicaState.READY})
 STRANGER = "a model of another account"
 """What an account reads where another account's model stands."""
@@ -45,30 +52,31 @@ class Room:
 
     def __init__(
         self,
-        nodes: Sequence[Node],
-        clusters: Collection[ManagedCluster],
+        machines: Machines,
+        holdings: Holdings,
         quota_of: QuotaOf,
         now: float,
-        held: Collection[MemoryHolder] = (),
-        operator_id: str = "",
-        holdings: Holdings | None = None,
+        held: Collection[MemoryHolder],
+        operator_id: str,
+        claimed: Claims,
     ) -> None:
-        """`held`: memory that is set aside for other work than replicas. `operator_id`: the account that may know what
-        others do. `holdings`: of these clusters, kept by whoever looks at them; without it all are asked."""
+        """`held`: what is set aside for other work than replicas. `operator_id`: the account that may know what others
+        do. `claimed`: what was promised to those who asked before; what is promised is added."""
+        self._machines = machines
         self._holdings = holdings
-        self._all_nodes = nodes
-        self._nodes = [node for node in nodes if node.accepting]
-        self.devices = tuple(node.devices for node in self._nodes if node.devices)
+        self.devices = machines.devices
         """Of each node that has some and takes new replicas."""
-        self._clusters = clusters
         self._quota_of = quota_of
         self._now = now
         self._held = held
         self._operator_id = operator_id
-        self._claimed: Counter[tuple[Limit, str | Place]] = Counter()
+        self._claimed = claimed
 
     def look(self, need: Need, *, may_evict: bool = False) -> Placement:
         """Whether there is room for other work than a replica. `may_evict`: idle replicas may be asked to leave."""
+        need = self._need_here(need)
+        if not need.device_bytes and (node := self._holdings.find_node(need.memory_bytes, (), (), {})) is not None:
+            return Placed(Place(node), need)
         return self._choose(None, need, [], may_evict=may_evict)
 
     def find(
@@ -78,9 +86,12 @@ class Room:
         it. `with_files`: the nodes that have its model's files. `patient`: it asks nobody to leave.
 
         An account that has all it may hold makes room for itself among its own idle replicas, never among others'.
+        Where nobody fits on many nodes with many replicas, those that are to leave are sought among some of them, which
+        are others with each call.
         """
+        need = self._need_here(need)
         account = list(self._account_bounds(asking.cluster.account_id))
-        if self._holdings is not None and (node := self._find_free(asking, need, account, with_files)) is not None:
+        if (node := self._find_free(asking, need, account, with_files)) is not None:
             return Placed(Place(node), need)
         return self._choose(asking, need, account, with_files, may_evict=may_evict(asking) and not patient)
 
@@ -88,11 +99,10 @@ class Room:
         self, asking: ManagedCluster, need: Need, account: Sequence[Bound], with_files: Collection[str]
     ) -> str | None:
         """The node that `_choose` would choose for a replica that fits without a device; None: it may be another place,
-        or none, and all are to be looked at."""
-        holdings = self._holdings
-        if holdings is None or need.device_bytes or self._held or self.devices:
+        or none."""
+        if need.device_bytes:
             return None
-        used_bytes, instances = holdings.of_account(asking.cluster.account_id)
+        used_bytes, instances = self._holdings.of_account(asking.cluster.account_id)
         for bound in account:
             used, more = (instances, 1) if bound.limit is ACCOUNT_INSTANCES else (used_bytes, need.total_bytes)
             if used + bound.claimed + more > bound.most:
@@ -103,7 +113,7 @@ class Room:
             for (limit, place), count in self._claimed.items()
             if limit is NODE_MEMORY and isinstance(place, Place)
         }
-        return holdings.find_node(self._all_nodes, need.memory_bytes, with_files, siblings, claimed)
+        return self._holdings.find_node(need.memory_bytes, with_files, siblings, claimed)
 
     def find_beside(self, asking: ManagedCluster, need: Need, place: Place) -> Placement:
         """Whether there is room for an adapter in the process of a replica at `place`; it counts as no instance."""
@@ -112,9 +122,17 @@ class Room:
 
     def find_never(self, account_id: str, need: Need) -> Never | None:
         """Why a replica of the account could not run here even if everybody else left; None when it could."""
-        need = need_here(need, self._nodes)
+        need = self._need_here(need)
         account = list(self._account_bounds(account_id))
-        found = choose_place(need, account, self._candidates(None, need, ()), may_evict=False)
+        within_account = all(bound.limit.size(need) <= bound.most for bound in account)
+        if within_account and not need.device_bytes and need.memory_bytes <= self._machines.largest_bytes:
+            return None
+        candidates = [
+            Candidate(place, tuple(self._bounds_at(node, place)), ())
+            for node in self._machines.accepting
+            for place in places_of(node, need)
+        ]
+        found = choose_place(need, account, candidates, may_evict=False)
         return found[1] if found is not None and isinstance(found[1], Never) else None
 
     def _choose(
@@ -127,8 +145,13 @@ class Room:
         may_evict: bool,
         at: Place | None = None,
     ) -> Placement:
-        need = need_here(need, self._nodes)
-        candidates = [each for each in self._candidates(asking, need, with_files) if at in (None, each.place)]
+        need = self._need_here(need)
+        nodes = self._nodes_to_ask(need, at)
+        candidates = [
+            each
+            for each in self._candidates(asking, need, with_files, nodes, whole_account=bool(account))
+            if at in (None, each.place)
+        ]
         found = choose_place(need, account, candidates, may_evict=may_evict)
         if found is None:
             return Wait("waiting for a node that takes new replicas")
@@ -137,7 +160,21 @@ class Room:
             return Placed(candidate.place, need)
         if isinstance(verdict, Evict):
             self._claim(asking, need, [*account, *candidate.bounds])
+        elif isinstance(verdict, Wait) and at is None and len(nodes) < len(self._machines.accepting):
+            return Wait(f"waiting for {gigabytes(need.memory_bytes)} on one of {len(self._machines.accepting)} nodes")
         return verdict
+
+    def _need_here(self, need: Need) -> Need:
+        """What is needed where no node has a device: what would lie on one then lies in the node's memory."""
+        return need if self.devices or not need.device_bytes else Need(need.total_bytes)
+
+    def _nodes_to_ask(self, need: Need, at: Place | None) -> Sequence[Node]:
+        if at is not None:
+            found = self._machines.positions.get(at.node)
+            return [] if found is None else [found[1]]
+        if need.device_bytes:
+            return self._machines.accepting
+        return self._holdings.nodes_to_ask(need.memory_bytes, MOST_ASKED)
 
     def _claim(self, asking: ManagedCluster | None, need: Need, bounds: Sequence[Bound]) -> None:
         account_id = "" if asking is None else asking.cluster.account_id
@@ -151,17 +188,25 @@ class Room:
                 yield Bound(most, self._claimed[limit, account_id], limit)
 
     def _candidates(
-        self, asking: ManagedCluster | None, need: Need, with_files: Collection[str]
+        self,
+        asking: ManagedCluster | None,
+        need: Need,
+        with_files: Collection[str],
+        nodes: Sequence[Node],
+        *,
+        whole_account: bool,
     ) -> Sequence[Candidate]:
-        """The places where it could run, the preferred ones first (see `preference`)."""
+        """The places on these nodes where it could run, the preferred ones first (see `preference`). `whole_account`:
+        what the account that asks holds on other nodes counts, too."""
         by_node, own = defaultdict(list), []
-        for holder in self._memory_holders(asking):
+        account_id = asking.cluster.account_id if asking is not None and whole_account else None
+        for holder in self._memory_holders(asking, self._holdings.clusters_at(nodes, account_id)):
             by_node[node_of(holder)].append(holder)
             if holder.own:
                 own.append(holder)
         siblings = Counter(replica.place for replica in (asking.replicas.values() if asking else ()))
         ranked = []
-        for node in self._nodes:
+        for node in nodes:
             counting = [*by_node[node.name], *(each for each in own if node_of(each) != node.name)]
             for place in places_of(node, need):
                 candidate = Candidate(place, tuple(self._bounds_at(node, place)), counting)
@@ -170,7 +215,7 @@ class Room:
 
     def _bounds_at(self, node: Node, place: Place) -> Iterator[Bound]:
         """The limits of the node, and of each device that the place names."""
-        alone = len(self._nodes) == 1
+        alone = len(self._machines.accepting) == 1
         whole = Place(node.name)
         yield Bound(node.memory_bytes, self._claimed[NODE_MEMORY, whole], NODE_MEMORY, whole, alone)
         for device in node.devices:
@@ -179,10 +224,12 @@ class Room:
                 claimed = self._claimed[DEVICE_MEMORY, one]
                 yield Bound(device.memory_bytes, claimed, DEVICE_MEMORY, one, alone, len(place.devices))
 
-    def _memory_holders(self, asking: ManagedCluster | None) -> Iterator[MemoryHolder]:
+    def _memory_holders(
+        self, asking: ManagedCluster | None, clusters: Iterable[ManagedCluster]
+    ) -> Iterator[MemoryHolder]:
         knows_all = asking is not None and asking.cluster.account_id == self._operator_id
         yield from self._held if knows_all else (replace(each, name=OTHER_WORK, hidden=True) for each in self._held)
-        for managed in self._clusters:
+        for managed in clusters:
             idle_s = managed.idle_with_adapters_s(self._now) if managed is not asking else None
             least = max(each.bounds().min for each in (managed, *managed.adapters.values()))
             spare = managed.states().count(ReplicaState.READY) - least
@@ -210,13 +257,6 @@ class Room:
 def node_of(holder: MemoryHolder) -> str | None:
     """The node whose memory it holds."""
     return None if holder.place is None else holder.place.node
-
-
-def need_here(need: Need, nodes: Sequence[Node]) -> Need:
-    """What is needed where no node has a device: what would lie on one then lies in the node's memory."""
-    if need.device_bytes and not any(node.devices for node in nodes):
-        return Need(need.total_bytes)
-    return need
 
 
 def places_of(node: Node, need: Need) -> Sequence[Place]:

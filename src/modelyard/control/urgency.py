@@ -19,9 +19,14 @@ COMPANY_S = 5.0
 def urgency(managed: ManagedCluster, replica: Replica, *, now: float) -> tuple[float, ...]:
     """Who of an account is placed first: the lowest. One that has waited for PATIENCE boots is; of the others, the one
     for which most requests wait, since they are answered by one boot."""
-    if now - replica.since >= PATIENCE * managed.boot_s:
+    if becomes_urgent_at(managed, replica) <= now:
         return (0, 0, replica.since)
     return (1, -managed.route.load().queued, replica.since)
+
+
+def becomes_urgent_at(managed: ManagedCluster, replica: Replica) -> float:
+    """The monotonic time from which on it has waited for PATIENCE boots."""
+    return replica.since + PATIENCE * managed.boot_s
 
 
 def is_patient(managed: ManagedCluster, replica: Replica, under_way: int, most: float, now: float) -> bool:

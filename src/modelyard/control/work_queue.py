@@ -16,7 +16,7 @@ class WorkQueue:
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
-        """Set when there is something to look at."""
+        """Set when there is something to look at, or somebody has waited for long enough."""
         self._account_of: Callable[[str], str] = no_account
         self._marked: dict[str, str] = {}
         """Each with its account."""
@@ -44,6 +44,12 @@ class WorkQueue:
         if known is None or at < known:
             self._due[cluster_id] = at
             heapq.heappush(self._times, (at, cluster_id))
+
+    def set_due(self, cluster_id: str, at: float | None) -> None:
+        """A cluster that was just looked at is to be looked at then, whatever was due before; None: nothing is."""
+        self._due.pop(cluster_id, None)
+        if at is not None:
+            self.add_at(cluster_id, at)
 
     def take(self, now: float, most: int) -> Sequence[str]:
         """The clusters to look at now, no more than `most`; the others come with the next call."""
@@ -82,11 +88,11 @@ class WorkQueue:
         """Returns when something has changed or the next cluster is due, after `most_s` at the latest."""
         if self._times:
             most_s = min(most_s, max(0.0, self._times[0][0] - now))
+        timer = asyncio.get_running_loop().call_later(most_s, self.changed.set)
         try:
-            async with asyncio.timeout(most_s):
-                await self.changed.wait()
-        except TimeoutError:
-            return
+            await self.changed.wait()
+        finally:
+            timer.cancel()
 
 
 def no_account(_cluster_id: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -221,15 +221,15 @@ class SimulatedEngine(Engine):
 
     def _load(self, replica: SimulatedReplica, load_s: float) -> None:
         replica.timer = asyncio.get_running_loop().call_later(load_s, self._serve, replica)
-        self._see(replace(self._sightings[replica.spec.replica_id], phase=Phase.LOADING))
+        self._see(Sighting(replica.spec.replica_id, Phase.LOADING, replica.place))
 
     def _serve(self, replica: SimulatedReplica) -> None:
         replica.timer = None
-        known = self._sightings[replica.spec.replica_id]
         self._see(
-            replace(
-                known,
-                phase=Phase.READY,
+            Sighting(
+                replica.spec.replica_id,
+                Phase.READY,
+                replica.place,
                 link=replica.link,
                 memory_bytes=replica.memory_bytes,
                 slots=self._fleet.slots,
@@ -246,8 +246,7 @@ class SimulatedEngine(Engine):
         self._on[node].pop(replica_id, None)
         self._hold(node, -replica.memory_bytes)
         replica.link.close()
-        known = self._sightings[replica_id]
-        self._see(replace(known, phase=Phase.GONE, link=None, reason=reason, host_died=host_died))
+        self._see(Sighting(replica_id, Phase.GONE, replica.place, reason=reason, host_died=host_died))
 
     def _hold(self, node: str, more_bytes: int) -> None:
         self.count()
