@@ -42,7 +42,7 @@ def run() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "models").mkdir()
         fill(Path(folder) / "data")
-        with Server(Path(folder), Path(folder) / "models") as server:
+        with Server(Path(folder), Path(folder) / "models", "--calls-per-s", "0") as server:
             for _ in range(ROUNDS):
                 for name, path in REQUESTS.items():
                     started = time.perf_counter()
