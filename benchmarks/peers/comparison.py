@@ -22,7 +22,7 @@ from statistics import median
 import httpx
 
 from benchmarks.peers.load import Figures, Load, load
-from benchmarks.peers.peers import ALONE, MEASURED, OURS
+from benchmarks.peers.peers import ALONE, MEASURED, OURS, SHORT_WEIGHTS
 from benchmarks.peers.results import table, write
 from benchmarks.peers.rows import ROWS, Row
 from benchmarks.peers.running import Running, environments, run_alone, serve_ours, serve_peer, wait_until_idle
@@ -62,6 +62,9 @@ def run_row(row: Row, folder: Path) -> Medians:
         servers = {OURS: stack.enter_context(serve_ours(row, folder / "as it comes", measured=False))}
         if row.measured:
             servers[MEASURED] = stack.enter_context(serve_ours(row, folder / "measured", measured=True))
+        if row.short_weights:
+            flags = ("--bf16", row.model)
+            servers[SHORT_WEIGHTS] = stack.enter_context(serve_ours(row, folder / "bf16", *flags, measured=False))
         for peer in row.peers:
             with told(peer.name):
                 servers[peer.name] = stack.enter_context(serve_peer(peer, row))

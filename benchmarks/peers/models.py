@@ -54,6 +54,14 @@ def writer(folder: Path) -> None:
     llama(folder)
 
 
+def smollm2(folder: Path) -> None:
+    """SmolLM2-135M-Instruct, with its weights, as a model that goes on with a text."""
+    from tests.builders.real import convert_smollm2
+
+    convert_smollm2(folder)
+    (folder / "README.md").write_text("---\npipeline_tag: text-generation\n---\n")
+
+
 def mixed_texts() -> tuple[str, ...]:
     """Texts of 5 to 500 words, a token each, the same in every run."""
     draw = random.Random(0)

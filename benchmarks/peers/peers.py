@@ -111,5 +111,7 @@ OURS = "Modelyard"
 MEASURED = "Modelyard, measured"
 """After a job of the model, with the form, the batch and the threads that it found; the other one is as it comes."""
 OWN = (OURS, MEASURED)
+SHORT_WEIGHTS = "Modelyard, bf16"
+"""With weights of 16 bits, which a model's owner may allow: answers differ a little, so that it counts by itself."""
 ALONE = "in process"
 """The same model called in a loop, and in batches for many clients: what no server can surpass."""

@@ -27,6 +27,7 @@ from benchmarks.peers.peers import (
     RAY_HAPROXY,
     RAY_HAPROXY_BATCHES,
     RAY_WRITES,
+    SHORT_WEIGHTS,
     TRANSFORMERS,
     Peer,
 )
@@ -39,6 +40,7 @@ from benchmarks.peers.targets import (
     first_ratio,
     p50_above,
     p99_ratio,
+    rate_of_one,
     rate_ratio,
 )
 
@@ -54,7 +56,8 @@ class Row:
     """One comparison. `task`: what peers do with a text (see `servers/model.py`). `make`: builds the model. `workers`:
     how many processes each server has for it, of so many `threads` with the peers. `measured`: ours is there twice,
     once after it was asked to find out how the model is served best. `seconds`: of one load, as a multiple of the
-    usual. `tokens`: that one request counts as; 0: requests are counted."""
+    usual. `tokens`: that one request counts as; 0: requests are counted. `short_weights`: ours is there once more, with
+    weights of 16 bits."""
 
     name: str
     what: str
@@ -69,6 +72,7 @@ class Row:
     workers: int = 1
     threads: int = 1
     measured: bool = False
+    short_weights: bool = False
     seconds: float = 1.0
     tokens: int = 0
 
@@ -116,6 +120,35 @@ SHORT_REQUESTS: tuple[Column, ...] = (
     ("1 client: p50, p99 in ms", ONE, latency),
     ("64 clients: requests/s", MANY, rate),
     ("p99 in ms", MANY, p99),
+)
+WRITING: tuple[Column, ...] = (
+    ("1 client: tokens/s", ONE, rate),
+    ("streamed", ONE_STREAM, rate),
+    ("first token in ms", ONE_STREAM, first),
+    ("16 clients: tokens/s", SIXTEEN, rate),
+    ("streamed", SIXTEEN_STREAMS, rate),
+    ("first token in ms", SIXTEEN_STREAMS, first),
+)
+WRITING_TARGETS = (
+    Target(
+        "16 clients, streamed: tokens/s as a multiple of a static batch's",
+        rate_ratio(ALONE, SIXTEEN_STREAMS, SIXTEEN),
+        0.88,
+    ),
+    Target("16 clients, tokens/s as a multiple of a static batch's", rate_ratio(ALONE, SIXTEEN), 0.93),
+    Target(
+        "16 clients, first token as a multiple of that of transformers serve",
+        first_ratio(TRANSFORMERS.name, SIXTEEN_STREAMS),
+        0.5,
+        most=True,
+    ),
+    Target(
+        "16 clients, first token as a multiple of a lone one's in process",
+        first_ratio(ALONE, SIXTEEN_STREAMS, ONE_STREAM),
+        4.0,
+        most=True,
+    ),
+    Target("1 client: tokens/s as a multiple of those in process", rate_ratio(ALONE, ONE), 0.95),
 )
 CLASSIFIERS = (MOSEC, MOSEC_BATCHES, LITSERVE, LITSERVE_BATCHES, BENTOML_BATCHES, RAY_HAPROXY, RAY_HAPROXY_BATCHES)
 IN_BATCHES = tuple(peer for peer in CLASSIFIERS if peer.batch > 1)
@@ -165,10 +198,16 @@ ROWS = (
         peers=CLASSIFIERS,
         columns=SHORT_REQUESTS,
         measured=True,
+        short_weights=True,
         targets=(
             Target("1 client, p50 as a multiple of the best peer's", best_p50_ratio(CLASSIFIERS, ONE), 0.5, most=True),
             Target("64 clients, requests/s as a multiple of the best peer's", best_rate_ratio(CLASSIFIERS, MANY), 1.0),
             Target("64 clients, requests/s as a multiple of two processes' alone", rate_ratio(ALONE, MANY), 0.92),
+            Target(
+                "64 clients, weights of 16 bits: requests/s as a multiple of the best peer's",
+                rate_of_one(SHORT_WEIGHTS, CLASSIFIERS, MANY),
+                1.7,
+            ),
         ),
     ),
     Row(
@@ -200,36 +239,24 @@ ROWS = (
         cases=(ONE, ONE_STREAM, SIXTEEN, SIXTEEN_STREAMS),
         threads=os.cpu_count() or 1,
         peers=(TRANSFORMERS, MOSEC_WRITES, LITSERVE_WRITES, LITSERVE_STREAMS, BENTOML_WRITES, RAY_WRITES),
-        columns=(
-            ("1 client: tokens/s", ONE, rate),
-            ("streamed", ONE_STREAM, rate),
-            ("first token in ms", ONE_STREAM, first),
-            ("16 clients: tokens/s", SIXTEEN, rate),
-            ("streamed", SIXTEEN_STREAMS, rate),
-            ("first token in ms", SIXTEEN_STREAMS, first),
-        ),
+        columns=WRITING,
         seconds=1.2,
         tokens=NEW_TOKENS,
-        targets=(
-            Target(
-                "16 clients, streamed: tokens/s as a multiple of a static batch's",
-                rate_ratio(ALONE, SIXTEEN_STREAMS, SIXTEEN),
-                0.88,
-            ),
-            Target("16 clients, tokens/s as a multiple of a static batch's", rate_ratio(ALONE, SIXTEEN), 0.93),
-            Target(
-                "16 clients, first token as a multiple of that of transformers serve",
-                first_ratio(TRANSFORMERS.name, SIXTEEN_STREAMS),
-                0.5,
-                most=True,
-            ),
-            Target(
-                "16 clients, first token as a multiple of a lone one's in process",
-                first_ratio(ALONE, SIXTEEN_STREAMS, ONE_STREAM),
-                4.0,
-                most=True,
-            ),
-            Target("1 client: tokens/s as a multiple of those in process", rate_ratio(ALONE, ONE), 0.95),
-        ),
+        targets=WRITING_TARGETS,
+    ),
+    Row(
+        name="SMOLLM2",
+        what=f"{NEW_TOKENS} tokens of SmolLM2-135M-Instruct, a real model, after some 30 of a prompt; 1 worker",
+        task="text-generation",
+        model="bench/smollm2-135m",
+        make=models.smollm2,
+        texts=models.prompts(),
+        cases=(ONE, ONE_STREAM, SIXTEEN, SIXTEEN_STREAMS),
+        threads=os.cpu_count() or 1,
+        peers=(TRANSFORMERS, MOSEC_WRITES),
+        columns=WRITING,
+        seconds=2.5,
+        tokens=NEW_TOKENS,
+        targets=WRITING_TARGETS,
     ),
 )  # fmt: skip

@@ -80,13 +80,13 @@ class Running:
 
 
 @contextmanager
-def serve_ours(row: Row, folder: Path, *, measured: bool) -> Iterator[Running]:
+def serve_ours(row: Row, folder: Path, *flags: str, measured: bool) -> Iterator[Running]:
     """Our server, with keys and metering as always, and as many replicas as the row has workers. `folder`: what it
     keeps from row to row; `measured`: it is asked to find out how the model is served best before."""
     folder.mkdir(exist_ok=True)
     source = os.pathsep.join([str(ROOT / "src"), str(ensure_echo())])
     settings = {"PYTHONPATH": source, "MODELYARD_RUNTIME": "fastest"}
-    with Server(folder, cache_dir(), "--rate-limit", "0", **settings) as server:
+    with Server(folder, cache_dir(), "--rate-limit", "0", *flags, **settings) as server:
         if measured:
             measure(server, row.model)
         capacity = {"min": row.workers, "desired": row.workers, "max": row.workers}

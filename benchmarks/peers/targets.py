@@ -69,6 +69,11 @@ def best_rate_ratio(peers: Sequence[Peer], case: Case) -> Callable[[Medians], fl
     return lambda medians: own_rate(medians, case) / max(figures.rate for figures in theirs_of(medians, peers, case))
 
 
+def rate_of_one(name: str, peers: Sequence[Peer], case: Case) -> Callable[[Medians], float]:
+    """The rate of one of our settings, by its name, as a multiple of the best of those peers'."""
+    return lambda medians: medians[name, case].rate / max(figures.rate for figures in theirs_of(medians, peers, case))
+
+
 def p50_above(server: str, case: Case) -> Callable[[Medians], float]:
     """By how many milliseconds the median with us is above that with a server."""
     return lambda medians: own_p50_ms(medians, case) - medians[server, case].p50_ms
