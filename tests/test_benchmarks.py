@@ -13,7 +13,7 @@ import pytest
 from benchmarks import report
 from benchmarks.peers.comparison import told
 from benchmarks.peers.load import Figures, Load, Took, figures_of, percentile
-from benchmarks.peers.peers import ALONE, OURS, OWN
+from benchmarks.peers.peers import ALONE, OURS, OWN, SHORT_WEIGHTS
 from benchmarks.peers.results import check, plot, table
 from benchmarks.peers.rows import ROWS, Row
 from benchmarks.peers.targets import Case, Medians
@@ -25,7 +25,8 @@ FIGURES = Figures(rate=100.0, p50_ms=2.0, p99_ms=9.0, first_ms=30.0)
 
 def medians_of(row: Row) -> Medians:
     """Equal figures for every server of a row in every case it is asked in."""
-    ours = {name: row.cases_of(None) for name in (OWN if row.measured else OWN[:1])}
+    names = (*(OWN if row.measured else OWN[:1]), *([SHORT_WEIGHTS] if row.short_weights else []))
+    ours = {name: row.cases_of(None) for name in names}
     servers = {**ours, **{peer.name: row.cases_of(peer) for peer in row.peers}}
     alone = {(ALONE, case): FIGURES for case in (row.cases if row.task != "echo" else ())}
     return {(name, case): FIGURES for name, cases in servers.items() for case in cases} | alone

@@ -38,6 +38,7 @@ ModelyardError
 │   ├── DatabaseTaken             another server uses the database; carries where and holder
 │   ├── LeaseLost                 another server leads: what this one would do as the leader is not done
 │   ├── ProviderFailed 502        a provider cannot be reached, or failed; carries provider and its status
+│   │   └── CannotAskProviders 503  this server's process that asks them did not start
 │   └── ReplicaLost               the replica died with the request in it; retried elsewhere when unstarted
 ├── DeadlineExceeded 504
 └── InferenceFailed 500           the model code raised; details are in the replica's log
@@ -339,6 +340,13 @@ class ProviderFailed(Unavailable):
 
     code = "provider_failed"
     status = 502
+
+
+class CannotAskProviders(ProviderFailed):
+    """The process that asks providers did not start."""
+
+    code = "cannot_ask_providers"
+    status = 503
 
 
 class ReplicaLost(Unavailable):

@@ -67,7 +67,7 @@ READS_WITH = {
 @dataclass
 class Spell:
     """When a disturbance was at work, and what may come of it: `refuses`, 503 before any work; `breaks_streams`;
-    `ends_server`, whatever is open breaks; `fails_closed`, 502 from closed models."""
+    `ends_server`, whatever is open breaks; `fails_closed`, 502 or 503 from closed models."""
 
     refuses: bool
     breaks_streams: bool
@@ -286,7 +286,7 @@ def fate_of(
         return NOT_THERE if broken.startswith("not connected") else "broken with their server"
     if answer is not None and answer.status_code == 503 and any(spell.refuses for spell in touched):
         return "refused: no records"
-    if answer is not None and answer.status_code == 502 and any(spell.fails_closed for spell in touched):
+    if answer is not None and answer.status_code in (502, 503) and any(spell.fails_closed for spell in touched):
         return "refused: what asks providers was killed"
     if is_given_up(answer) and any(spell.breaks_streams for spell in touched):
         return "refused: replicas killed too often"

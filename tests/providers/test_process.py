@@ -11,7 +11,7 @@ import pytest
 
 import modelyard
 from modelyard.engine.provider_process import ProviderProcess
-from modelyard.errors import ProviderFailed
+from modelyard.errors import CannotAskProviders
 from tests.providers.local import PACKAGES
 from tests.serving import is_alive
 
@@ -29,13 +29,14 @@ async def test_what_has_to_be_installed_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PYTHONPATH", str(Path(modelyard.__file__).parents[1]))
     process = ProviderProcess()
     try:
-        with pytest.raises(ProviderFailed) as raised:
+        with pytest.raises(CannotAskProviders) as raised:
             async with process.link():
                 pytest.fail("there is nothing to ask with")
     finally:
         await process.close()
     assert "install modelyard[providers]" in str(raised.value)
     assert "install" not in raised.value.message
+    assert raised.value.status == 503
 
 
 @pytest.mark.imports_models

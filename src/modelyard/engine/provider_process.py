@@ -22,7 +22,7 @@ from typing import Any
 from modelyard.engine.link import Link
 from modelyard.engine.rundir import RunDir
 from modelyard.engine.standby_process import BackOff
-from modelyard.errors import ProviderFailed, ReplicaLost
+from modelyard.errors import CannotAskProviders, ReplicaLost
 from modelyard.protocol import Failed, Ready, Status
 from modelyard.worker.environment import worker_environment
 from modelyard.worker.processes import bind_privately, describe_status, end_process
@@ -79,7 +79,7 @@ class ProviderProcess:
     async def link(self) -> AsyncIterator[Link]:
         """The link to a process that takes requests; while it is used the process is not ended for being idle.
 
-        Cancelling it does not keep the process from starting, for the next request. Raises ProviderFailed when it
+        Cancelling it does not keep the process from starting, for the next request. Raises CannotAskProviders when it
         cannot be started.
         """
         self._users += 1
@@ -190,7 +190,7 @@ def result_of(process: asyncio.Task[Running] | None) -> Running | None:
 
 
 async def connect(address: str, secret: str) -> Link:
-    """A link to the process, once it takes requests. Raises ProviderFailed."""
+    """A link to the process, once it takes requests. Raises CannotAskProviders."""
     told: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
 
     def take(status: Status) -> None:
@@ -217,9 +217,9 @@ async def connect(address: str, secret: str) -> Link:
         closed.cancel()
 
 
-def could_not_start(why: str) -> ProviderFailed:
+def could_not_start(why: str) -> CannotAskProviders:
     """The error for a process that does not start."""
-    return ProviderFailed("This server cannot ask providers now.", detail=f"Its process did not start: {why}")
+    return CannotAskProviders("This server cannot ask providers now.", detail=f"Its process did not start: {why}")
 
 
 def environment() -> dict[str, str]:

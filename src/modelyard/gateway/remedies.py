@@ -11,6 +11,7 @@ from typing import Any
 
 from modelyard.errors import (
     BodyTooLarge,
+    CannotAskProviders,
     ClusterOff,
     DeadlineExceeded,
     DownloadFailed,
@@ -77,6 +78,7 @@ OPERATOR: Remedies = {
     (ProviderKeyRefused, "price"): "Send the header `provider-key: <your key of {provider}>`.",
     (ProviderKeyRefused, "refused"): "Look at the key in the header `provider-key`, else at --provider-keys.",
     (ProviderFailed, None): "Try again shortly.",
+    (CannotAskProviders, None): "Try again shortly.",
     (ReplicaLost, "tries"): "See `modelyard logs {model}`.",
 }
 """What is the operator's to do, whatever the surface."""
