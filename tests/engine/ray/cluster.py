@@ -47,13 +47,15 @@ STORE_BYTES = 80 * 1024**2
 def main() -> None:
     """Entry: the names of nodes. Takes lines such as `add NAME`, see above, answers each; ends with its standard
     input."""
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    os.environ["RAY_TMPDIR"] = folder  # where Ray notes the cluster that was started last, in a folder it expects there
+    (Path(folder) / "ray").mkdir()
     import ray
     from ray.cluster_utils import Cluster
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     common = {"num_cpus": 0, "object_store_memory": STORE_BYTES, "min_worker_port": 0, "max_worker_port": 0}
-    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     head, *others = sys.argv[1:]
     arguments = {**common, "node_name": head, "include_dashboard": False, "temp_dir": folder}
     cluster = Cluster(initialize_head=True, head_node_args=arguments)
