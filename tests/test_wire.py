@@ -201,7 +201,7 @@ async def test_what_comes_while_a_connection_is_held_is_handed_over_afterwards()
 def test_a_body_that_is_too_large_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "MAX_FRAME_BYTES", 1000)
     assert len(encode(Chunk(1, "x" * 990))) <= 1004
-    with pytest.raises(Unsendable, match=r"too large to be sent: 1008 bytes, at most 1000"):
+    with pytest.raises(Unsendable, match=r"too large to be sent: 1009 bytes, at most 1000"):
         encode(Chunk(1, "x" * 1000))
 
 

@@ -55,10 +55,11 @@ CHANGES: dict[str, tuple[Change, dict[str, Any] | None, dict[str, Any] | None]] 
     "alias.remove": (lambda by: by.remove_alias("mine", "ada"), ALIAS | {"capacity": None}, None),
     "model.share": (lambda by: by.share_model("org/private", "ada"), None, None),
     "job.ask": (lambda by: by.note_job(by.get_account("ada").id, MODEL, retry=True), None, {"retry": True}),
+    "job.cancel": (lambda by: by.note_cancelled_job(MODEL), None, None),
     "node.drain": (lambda by: by.note_node("far", accepting=False), None, {"accepting": False}),
     "model.unshare": (lambda by: by.unshare_model("org/shared", "ada"), None, None),
 }
-ACCOUNTS = {"account.create": "bob", "node.drain": None}
+ACCOUNTS = {"account.create": "bob", "job.cancel": None, "node.drain": None}
 """Whom a change is about where it is not ada."""
 READS = ("list_", "get_", "read_", "ensure_first_keys")
 

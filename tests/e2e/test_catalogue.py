@@ -127,7 +127,7 @@ def test_a_published_model_shows_what_was_published(server: Server) -> None:
         "benchmarked": True, "architecture": None, "source": "published", "revision": None, "license": None,
         "variants": [], "variantOf": None, "quality": None, "adapter": None, "files": [], "error": None,
         "benchmark": None, "servedForm": None, "aliasOf": None,
-        "provider": None, "contextLength": None, "prices": None,
+        "provider": None, "contextLength": None, "prices": None, "warning": None,
     }  # fmt: skip
     row = next(row for row in server.client.get("/model/list").json() if row["name"] == GPT2)
     assert (row["requiredRAM"], row["benchmarked"], row["task"]) == (0.5, True, "text-generation")

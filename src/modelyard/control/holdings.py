@@ -8,6 +8,7 @@ Loop thread only.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,8 +47,10 @@ class Holdings:
         self._queue: Turns[Queued] = Turns()
         self._queued: dict[str, dict[str, Replica]] = {}
         """By cluster, then by id, those that are in the queue."""
-        self._patient: list[tuple[float, str]] = []
-        """When a cluster has a replica in the queue that has waited long by then; a heap."""
+        self._patient: list[tuple[float, int, str]] = []
+        """When a cluster has a replica in the queue that has waited long by then; a heap. Of equal times that of the first
+        call comes first, by its number."""
+        self._puts = itertools.count()
         self._models: Counter[str] = Counter()
         self._held: dict[str, Held] = {}
         self._on: defaultdict[str, dict[str, Held]] = defaultdict(dict)
@@ -148,7 +151,7 @@ class Holdings:
             if replica.id not in known:
                 self.changes += 1
                 if (at := becomes_urgent_at(managed, replica)) > now:
-                    heapq.heappush(self._patient, (at, cluster.id))
+                    heapq.heappush(self._patient, (at, next(self._puts), cluster.id))
             urgent = urgency(managed, replica, now=now)
             self._queue.put((cluster.id, replica.id), cluster.account_id, urgent, (managed, replica))
 
@@ -168,14 +171,14 @@ class Holdings:
         """Those that have waited long by now go first."""
         urgent = []
         while self._patient and self._patient[0][0] <= now:
-            urgent.append(heapq.heappop(self._patient)[1])
+            urgent.append(heapq.heappop(self._patient)[2])
         for cluster_id in urgent:
             if (managed := self._active.get(cluster_id)) is not None:
                 self.note(managed)
                 waiting = self._queued.get(cluster_id, {}).values()
                 later = [at for each in waiting if (at := becomes_urgent_at(managed, each)) > now]
                 if later:  # a boot has taken longer meanwhile
-                    heapq.heappush(self._patient, (min(later), cluster_id))
+                    heapq.heappush(self._patient, (min(later), next(self._puts), cluster_id))
 
     def take_queued(self, share_of: Callable[[str], float]) -> Queued | None:
         """The replica that is to be launched next, each once in a round; None: the round has ended. `share_of`: what an
