@@ -48,8 +48,8 @@ class Holdings:
         self._queued: dict[str, dict[str, Replica]] = {}
         """By cluster, then by id, those that are in the queue."""
         self._patient: list[tuple[float, int, str]] = []
-        """When a cluster has a replica in the queue that has waited long by then; a heap. Of equal times that of the first
-        call comes first, by its number."""
+        """When a cluster has a replica in the queue that has waited long by then; a heap. Equal times come in the order
+        of the calls, by their numbers."""
         self._puts = itertools.count()
         self._models: Counter[str] = Counter()
         self._held: dict[str, Held] = {}
