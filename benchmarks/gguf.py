@@ -162,7 +162,9 @@ class Direct:
     """The binding in this process, with the settings that a replica has."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        from modelyard.worker.environment import QUIET_LIBRARIES
+
+        os.environ.setdefault("GOMP_SPINCOUNT", QUIET_LIBRARIES["GOMP_SPINCOUNT"])
         import xllamacpp
 
         from modelyard.worker.runtimes.gguf_format import read_format

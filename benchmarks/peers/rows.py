@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.models import cache_dir
@@ -153,6 +153,21 @@ WRITING_TARGETS = (
 CLASSIFIERS = (MOSEC, MOSEC_BATCHES, LITSERVE, LITSERVE_BATCHES, BENTOML_BATCHES, RAY_HAPROXY, RAY_HAPROXY_BATCHES)
 IN_BATCHES = tuple(peer for peer in CLASSIFIERS if peer.batch > 1)
 ONE_BY_ONE = tuple(peer for peer in CLASSIFIERS if peer.batch == 1)
+GENERATE = Row(
+    name="GENERATE",
+    what=f"{NEW_TOKENS} tokens of a Llama of 27M parameters after some 30 of a prompt, no two alike; 1 worker",
+    task="text-generation",
+    model="bench/llama-27m",
+    make=models.writer,
+    texts=models.prompts(),
+    cases=(ONE, ONE_STREAM, SIXTEEN, SIXTEEN_STREAMS),
+    threads=os.cpu_count() or 1,
+    peers=(TRANSFORMERS, MOSEC_WRITES, LITSERVE_WRITES, LITSERVE_STREAMS, BENTOML_WRITES, RAY_WRITES),
+    columns=WRITING,
+    seconds=1.2,
+    tokens=NEW_TOKENS,
+    targets=WRITING_TARGETS,
+)
 ROWS = (
     Row(
         name="ECHO",
@@ -229,34 +244,14 @@ ROWS = (
             Target("requests/s as a multiple of two processes' one by one", rate_ratio(ALONE, MANY), 0.93),
         ),
     ),
-    Row(
-        name="GENERATE",
-        what=f"{NEW_TOKENS} tokens of a Llama of 27M parameters after some 30 of a prompt, no two alike; 1 worker",
-        task="text-generation",
-        model="bench/llama-27m",
-        make=models.writer,
-        texts=models.prompts(),
-        cases=(ONE, ONE_STREAM, SIXTEEN, SIXTEEN_STREAMS),
-        threads=os.cpu_count() or 1,
-        peers=(TRANSFORMERS, MOSEC_WRITES, LITSERVE_WRITES, LITSERVE_STREAMS, BENTOML_WRITES, RAY_WRITES),
-        columns=WRITING,
-        seconds=1.2,
-        tokens=NEW_TOKENS,
-        targets=WRITING_TARGETS,
-    ),
-    Row(
+    GENERATE,
+    replace(
+        GENERATE,
         name="SMOLLM2",
         what=f"{NEW_TOKENS} tokens of SmolLM2-135M-Instruct, a real model, after some 30 of a prompt; 1 worker",
-        task="text-generation",
         model="bench/smollm2-135m",
         make=models.smollm2,
-        texts=models.prompts(),
-        cases=(ONE, ONE_STREAM, SIXTEEN, SIXTEEN_STREAMS),
-        threads=os.cpu_count() or 1,
         peers=(TRANSFORMERS, MOSEC_WRITES),
-        columns=WRITING,
         seconds=2.5,
-        tokens=NEW_TOKENS,
-        targets=WRITING_TARGETS,
     ),
 )  # fmt: skip

@@ -30,15 +30,11 @@ class Processors:
         """Shares them anew, as replicas have come or gone."""
         live = self._live()
         workers = Counter(replica.owner for replica in live)
-        threads = self._shares.plan({replica.spec.replica_id: replica.spec for replica in live})
         for replica in live:
             nice = plan_nice(workers[replica.owner])
             if replica.pid is not None and replica.nice != nice and set_nice(replica.pid, nice):
                 replica.nice = nice
-            count = threads[replica.spec.replica_id]
-            if replica.link is not None and replica.threads != count:
-                replica.threads = count
-                replica.link.configure(Configure(count))
+        self._tell_threads(live)
 
     def note_use(self, replica_id: str) -> None:
         """A request has come to a replica that had none."""
@@ -54,6 +50,14 @@ class Processors:
     def _live(self) -> Sequence[LocalReplica]:
         return [replica for replica in self._replicas.values() if not replica.gone.is_set()]
 
+    def _tell_threads(self, live: Sequence[LocalReplica]) -> None:
+        threads = self._shares.plan({replica.spec.replica_id: replica.spec for replica in live})
+        for replica in live:
+            count = threads[replica.spec.replica_id]
+            if replica.link is not None and replica.threads != count:
+                replica.threads = count
+                replica.link.configure(Configure(count))
+
     def _look_later(self) -> None:
         self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
 
@@ -63,6 +67,6 @@ class Processors:
         self._used.update(each.spec.replica_id for each in live if each.link is not None and each.link.is_used)
         self._shares.look(self._used)
         self._used.clear()
-        self.share()
+        self._tell_threads(live)
         if self._shares.is_moving:
             self._look_later()

@@ -106,7 +106,10 @@ class Followed:
         """One more that follows."""
         follower = Follower(Aliases(self.control.store.aliases), lambda: None)
         await follower.connect(f"unix:{self.path}", SECRET, len(self.gateways))
-        books = FollowedBooks(follower)
+        return self.add(follower, FollowedBooks(follower))
+
+    def add(self, follower: Follower, books: FollowedBooks) -> FollowingGateway:
+        """A gateway of these, which ends with this."""
         gateway = FollowingGateway(
             self,
             follower,

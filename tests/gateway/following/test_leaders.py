@@ -14,11 +14,10 @@ import pytest
 
 from modelyard.accounts.aliases import Aliases
 from modelyard.errors import DatabaseTaken, Unavailable
-from modelyard.gateway.following.follower import Counts, Follower
+from modelyard.gateway.following.follower import Follower
 from modelyard.gateway.following.leader import Authority, Leader
 from modelyard.gateway.following.leaders import Leaders
-from modelyard.gateway.following.requests import FollowedAdmission, WrittenBooks
-from modelyard.gateway.following.slots import FollowedPlane, FollowedSlots
+from modelyard.gateway.following.requests import WrittenBooks
 from modelyard.records.leases import LeaderAddress, Lease
 from modelyard.records.requests import RequestRecord
 from tests.clock import START
@@ -48,16 +47,7 @@ class Led(Followed):
     async def follow(self) -> FollowingGateway:
         """A gateway that follows whoever leads, and looks when it is told to."""
         follower = Follower(Aliases(self.control.store.aliases), lambda: None, others_may_lead=True)
-        books = WrittenBooks(follower, self.control.journal)
-        gateway = FollowingGateway(
-            self,
-            follower,
-            FollowedSlots(follower),
-            FollowedPlane(follower),
-            FollowedAdmission(follower, Counts(follower), books, self.per_minute),
-            books,
-        )
-        self.gateways.append(gateway)
+        gateway = self.add(follower, WrittenBooks(follower, self.control.journal))
         self.leaders = Leaders(follower, lambda: self.lease, 0)
         await self.look(gateway)
         return gateway
