@@ -122,15 +122,21 @@ async def outliving(fake_engine: FakeEngine) -> AsyncIterator[Harness]:
             yield harness
 
 
-@pytest.fixture(scope="package")
-async def agents(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Agents]:
-    """Two nodes, each an agent's process on this machine."""
-    agents = Agents(tmp_path_factory.mktemp("agents"))
+@asynccontextmanager
+async def two_nodes(agents: Agents) -> AsyncIterator[Agents]:
+    """The same agents, while two of them run."""
     try:
         await agents.start("first", "second")
         yield agents
     finally:
         await agents.close()
+
+
+@pytest.fixture(scope="package")
+async def agents(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Agents]:
+    """Two nodes, each an agent's process on this machine."""
+    async with two_nodes(Agents(tmp_path_factory.mktemp("agents"))) as agents:
+        yield agents
 
 
 @pytest.fixture
@@ -154,12 +160,8 @@ async def guarded_agents(
     certificate: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Agents]:
     """Two nodes that have a certificate."""
-    agents = Agents(tmp_path_factory.mktemp("guarded"), settings=certificate)
-    try:
-        await agents.start("first", "second")
+    async with two_nodes(Agents(tmp_path_factory.mktemp("guarded"), settings=certificate)) as agents:
         yield agents
-    finally:
-        await agents.close()
 
 
 @pytest.fixture
