@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := check-and-test
-.PHONY: check-and-test setup demo run quick test test-gpu check bench \
+.PHONY: check-and-test setup demo run quick test test-gpu check bench console \
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
   verify-models verify-clients verify-ray verify-simulation verify-install coverage
 
@@ -132,6 +132,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The files that the server sends of its console, built from `console/`; a test says when that is due.
+console: $(STAMP)
+	$(BIN)/python console/build.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

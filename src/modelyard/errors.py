@@ -12,6 +12,7 @@ ModelyardError
 │   └── ProviderRefused 422       a provider does not take the request; carries provider and its status
 ├── Unauthorized 401
 │   └── ProviderKeyRefused        a provider's key is missing, or the provider does not take it
+├── ForeignPage 403               a page from elsewhere may have sent it, with the console's cookie
 ├── PaymentRequired 402           the account's credit or monthly limit is used up
 ├── QuotaExceeded 403             the account has all it may have; waiting does not help
 ├── NotFound 404
@@ -157,6 +158,13 @@ class OperatorOnly(ModelyardError):
     """Only the operator of this server may know this."""
 
     code = "operator_only"
+    status = 403
+
+
+class ForeignPage(ModelyardError):
+    """This request changes something and comes with the console's cookie, but not from the console."""
+
+    code = "foreign_page"
     status = 403
 
 

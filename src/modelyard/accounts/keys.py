@@ -9,6 +9,7 @@ import secrets
 from collections import OrderedDict
 from typing import TypeVar
 
+from modelyard.accounts import sessions
 from modelyard.accounts.attempts import FailedAttempts
 from modelyard.clock import Clock
 from modelyard.errors import Unauthorized
@@ -54,6 +55,22 @@ def read_key(authorization: str | None) -> str | None:
     return None if rest else scheme
 
 
+def digest_of(authorization: str | None) -> str | None:
+    """By what a key is remembered, or a session of the console, which is never the same; None: there is neither."""
+    if (secret := read_key(authorization)) is not None:
+        return hash_key(secret)
+    token = read_session(authorization)
+    return None if token is None else f"session {hash_key(token)}"
+
+
+def read_session(authorization: str | None) -> str | None:
+    """The token in `Session TOKEN`, as the gateway writes a cookie; None when there is none."""
+    if not authorization or len(authorization) > MAX_AUTHORIZATION_CHARS:
+        return None
+    scheme, _, token = authorization.partition(" ")
+    return token if scheme == sessions.SCHEME else None
+
+
 class Authenticator:
     """Turns an Authorization header into the key's record."""
 
@@ -67,39 +84,44 @@ class Authenticator:
 
     def recognise(self, authorization: str | None) -> Key | None:
         """The key, if it was checked within the last seconds; asks nobody. For the hot path."""
-        secret = read_key(authorization)
-        return None if secret is None else self._find_cached(hash_key(secret))
+        digest = digest_of(authorization)
+        return None if digest is None else self._find_cached(digest)
 
     async def authenticate(self, authorization: str | None, address: str | None = None) -> Key:
         """The key. `address`: of the client, whose failed attempts are counted.
 
         Raises Unauthorized, and Throttled for keys never seen from an address that has tried too many.
         """
-        secret = read_key(authorization)
-        if secret is None:
+        digest = digest_of(authorization)
+        if digest is None:
             raise Unauthorized()
-        digest = hash_key(secret)
         if (known := self._find_cached(digest)) is not None:
             return known
         began_at = self._clock.monotonic()  # before the answer: it may have been revoked since
         if began_at - self._unknown.get(digest, -math.inf) <= UNKNOWN_S:
-            raise unknown_key()
+            raise unknown(authorization)
         if digest not in self._known:
             self._attempts.check(address)
-        key = await asyncio.to_thread(self._store.keys.find_by_hash, digest)
+        key = await asyncio.to_thread(self._find, authorization, digest)
         if key is None:
             self._attempts.note(address)
             self._known.pop(digest, None)
             keep(self._unknown, digest, began_at)
-            raise unknown_key()
+            raise unknown(authorization)
         keep(self._known, digest, (key, began_at))
         return key
 
     def age_s(self, authorization: str | None) -> float:
         """How long ago the key was looked up in the store; infinity for one that is not known."""
-        secret = read_key(authorization)
-        entry = None if secret is None else self._known.get(hash_key(secret))
+        digest = digest_of(authorization)
+        entry = None if digest is None else self._known.get(digest)
         return math.inf if entry is None else self._clock.monotonic() - entry[1]
+
+    def _find(self, authorization: str | None, digest: str) -> Key | None:
+        token = read_session(authorization)
+        if token is None:
+            return self._store.keys.find_by_hash(digest)
+        return sessions.find_key(self._store.keys, token, self._clock.now())
 
     def _find_cached(self, digest: str) -> Key | None:
         entry = self._known.get(digest)
@@ -108,8 +130,10 @@ class Authenticator:
         return entry[0]
 
 
-def unknown_key() -> Unauthorized:
-    """The error for a key that is not in the store."""
+def unknown(authorization: str | None) -> Unauthorized:
+    """The error for a key that is not in the store, or a session that is none any more."""
+    if read_session(authorization) is not None:
+        return Unauthorized("This session of the console has ended.", cause="session")
     return Unauthorized("This API key is not known here.", cause="unknown key")
 
 

@@ -12,6 +12,7 @@ from modelyard.accounts.funds import Funds
 from modelyard.accounts.keys import Authenticator
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
+from modelyard.gateway import credentials
 from modelyard.gateway.metering import Books
 from modelyard.http.exchange import HttpExchange
 from modelyard.records.accounts import Key
@@ -27,8 +28,8 @@ class Admission(ABC):
     async def admit(self, http: HttpExchange, headers: dict[str, str]) -> Admitted:
         """Counts a request; adds the `ratelimit-*` headers.
 
-        Raises Unauthorized, Throttled, StoreUnavailable, RateLimited, PaymentRequired; TooManyAtOnce, at the latest
-        when the block is entered.
+        Raises Unauthorized, ForeignPage, Throttled, StoreUnavailable, RateLimited, PaymentRequired; TooManyAtOnce, at
+        the latest when the block is entered.
         """
 
 
@@ -46,7 +47,7 @@ class OwnAdmission(Admission):
 
     async def admit(self, http: HttpExchange, headers: dict[str, str]) -> Admitted:
         """See Admission."""
-        authorization = http.header(b"authorization") or http.header(b"x-api-key")
+        authorization = credentials.of_inference(http)
         key = self._authenticator.recognise(authorization) or await self._authenticator.authenticate(
             authorization, http.client_address
         )

@@ -20,6 +20,7 @@ from modelyard.accounts.calls import CallBudget
 from modelyard.errors import ModelyardError
 from modelyard.gateway import openapi, page
 from modelyard.gateway.bounded_bodies import BoundedBodies
+from modelyard.gateway.console.page import ConsolePage
 from modelyard.gateway.endpoint import Authenticate, route
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.operation import Operation
@@ -63,6 +64,7 @@ def make_calls(operations: Sequence[Operation], authenticate: Authenticate, budg
             *(route for route, _ in calls),
             Route("/openapi.json", openapi.serve(operations, TASKS)),
             *page.routes(),
+            *ConsolePage().routes(),
         ],
         exception_handlers={HTTPException: not_found},
     )

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from modelyard.accounts.calls import CallBudget
 from modelyard.errors import OperatorOnly, Unauthorized
-from modelyard.gateway import problem
+from modelyard.gateway import credentials, problem
 from modelyard.gateway.operation import Handler, Operation
 from modelyard.gateway.requests import new_request_id
 from modelyard.http.connections import trust
@@ -23,7 +23,8 @@ from modelyard.http.exchange import JSON
 from modelyard.records.accounts import Key
 
 Authenticate = Callable[[str | None, str | None], Awaitable[Key]]
-"""From an Authorization header and the client's address to the key. Raises Unauthorized, Throttled."""
+"""From an Authorization header, or what stands for one (see `credentials`), and the client's address to the key. Raises
+Unauthorized, Throttled."""
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -63,8 +64,7 @@ def endpoint(operation: Operation, handler: Handler, authenticate: Authenticate,
         address = None if request.client is None else request.client.host
         key = []
         if not operation.public:
-            shown = request.headers.get("authorization") or request.headers.get("x-api-key")
-            key = [await authenticate(shown, address)]
+            key = [await authenticate(credentials.of_call(request), address)]
             trust(request.scope)
         account_id = key[0].account_id if key else None
         async with budget.call(account_id, address, operation.counts, read=operation.is_read) as count:

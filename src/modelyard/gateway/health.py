@@ -9,6 +9,7 @@ from starlette.requests import Request
 from modelyard.accounts.quotas import Quotas
 from modelyard.control.plane import Plane
 from modelyard.errors import ModelyardError
+from modelyard.gateway import credentials
 from modelyard.gateway.endpoint import Authenticate
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.shapes.health import Health, State, show_health
@@ -66,7 +67,7 @@ class HealthCalls:
     async def _is_operator(self, request: Request) -> bool:
         address = None if request.client is None else request.client.host
         try:
-            key = await self._authenticate(request.headers.get("authorization"), address)
+            key = await self._authenticate(credentials.of_call(request), address)
         except ModelyardError:
             return False
         trust(request.scope)

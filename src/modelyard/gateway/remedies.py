@@ -15,6 +15,7 @@ from modelyard.errors import (
     ClusterOff,
     DeadlineExceeded,
     DownloadFailed,
+    ForeignPage,
     InputTooLarge,
     InvalidRequest,
     ModelRefused,
@@ -69,6 +70,8 @@ OPERATOR: Remedies = {
     (QuotaExceeded, "models"): "Delete one, or have the limit raised: `modelyard accounts set NAME --max-models N`.",
     (Throttled, "lookups"): "--lookups-per-minute raises the limit.",
     (Unauthorized, None): "Send `Authorization: Key <key>`; `modelyard keys create NAME` makes one.",
+    (Unauthorized, "session"): "Sign in again.",
+    (ForeignPage, None): "Send an API key in its place.",
     (Unauthorized, "unknown key"): "`modelyard keys create NAME` makes one that is.",
     (
         ProviderKeyRefused,

@@ -57,6 +57,7 @@ from modelyard.errors import LeaseLost, ModelyardError
 from modelyard.gateway.admission import OwnAdmission
 from modelyard.gateway.app import App, make_calls
 from modelyard.gateway.artefacts import ArtefactCalls
+from modelyard.gateway.console.session import SessionCalls
 from modelyard.gateway.health import HealthCalls
 from modelyard.gateway.kept_responses import KeptResponses
 from modelyard.gateway.listing import Listings
@@ -418,6 +419,7 @@ class Root:
         hidden_from = self._visibility.hidden_from
         listings = Listings(self._index, self._catalog, store.models, self._clock, aliases, hidden_from)
         yield from HealthCalls(plane, self._quotas, self._authenticator.authenticate, self._operator_id).operations()
+        yield from SessionCalls(store, self._clock, self._authenticator.authenticate, self._operator_id).operations()
         yield from self.metrics.operations()
         yield from ModelCalls(listings, price_per_gb_s=price_per_gb_s).operations()
         yield from OpenAIModelCalls(listings).operations()

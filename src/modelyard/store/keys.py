@@ -49,6 +49,12 @@ class Keys:
         found = self._find(key_hash)
         return found if found is not None and found.revoked_at is None else None
 
+    def find_live_with_hash(self, key_id: str) -> tuple[Key, str] | None:
+        """The live key with that id, and its hash; None for an unknown or revoked one."""
+        with self._database.read() as connection:
+            row = connection.execute(select(keys).where(keys.c.id == key_id, keys.c.revoked_at.is_(None))).one_or_none()
+        return None if row is None else (_key(row), row.key_hash)
+
     def find_live(self, id_or_prefix: str) -> Key | None:
         """The live key that has this id or, alone, this exact prefix. Raises InvalidRequest where several have it."""
         named = or_(keys.c.id == id_or_prefix, keys.c.prefix == id_or_prefix)

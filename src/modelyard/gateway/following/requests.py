@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from modelyard.accounts.keys import CACHED_S, hash_key, keep, read_key
+from modelyard.accounts.keys import CACHED_S, digest_of, keep
 from modelyard.accounts.rates import UNLIMITED_HEADERS
 from modelyard.control.journal import Journal
 from modelyard.errors import ModelyardError
+from modelyard.gateway import credentials
 from modelyard.gateway.admission import Admission, Admitted
 from modelyard.gateway.following import frames
 from modelyard.gateway.following.follower import Asked, Counts, Follower
@@ -40,7 +41,7 @@ class FollowedAdmission(Admission):
 
     async def admit(self, http: HttpExchange, headers: dict[str, str]) -> Admitted:
         """See Admission."""
-        key = await self._find_key(http.header(b"authorization") or http.header(b"x-api-key"), http.client_address)
+        key = await self._find_key(credentials.of_inference(http), http.client_address)
         http.trust()
         follower, account_id = self._follower, key.account_id
         self._books.check()
@@ -60,8 +61,7 @@ class FollowedAdmission(Admission):
         return key, self._counted(account_id)
 
     async def _find_key(self, authorization: str | None, address: str | None) -> Key:
-        secret = read_key(authorization)
-        digest = None if secret is None else hash_key(secret)
+        digest = digest_of(authorization)
         known = None if digest is None else self._known.get(digest)
         if known is not None and monotonic() - known[1] <= CACHED_S:
             return known[0]

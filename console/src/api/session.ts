@@ -1,0 +1,24 @@
+import { ask, get } from "./http";
+
+/** Who is signed in. */
+export interface Session {
+  account: string;
+  /** Whether it may use the admin API. */
+  admin: boolean;
+  keyId: string;
+  keyName: string;
+  /** When one has to sign in again, ISO 8601; null where a key was sent. */
+  expires: string | null;
+}
+
+const PATH = "/console/session";
+
+interface Answer {
+  output: Session;
+}
+
+export const readSession = async (): Promise<Session> => (await get<Answer>(PATH)).output;
+
+export const beginSession = async (key: string): Promise<Session> => (await ask<Answer>("POST", PATH, { body: { key } })).output;
+
+export const endSession = (): Promise<unknown> => ask("DELETE", PATH);

@@ -1,0 +1,44 @@
+// Who is signed in, as the console knows it. The cookie that proves it is not readable here.
+
+import { ApiProblem, onSignedOut } from "./api/http";
+import { beginSession, endSession, readSession, type Session } from "./api/session";
+
+class Signed {
+  /** Undefined: not known yet; null: nobody. */
+  session = $state.raw<Session | null | undefined>(undefined);
+  /** Why nobody is, where there is something to say. */
+  problem = $state.raw<Error | null>(null);
+
+  get isAdmin(): boolean {
+    return this.session?.admin ?? false;
+  }
+
+  async restore(): Promise<void> {
+    try {
+      this.session = await readSession();
+    } catch (error) {
+      this.session = null;
+      this.problem = error instanceof ApiProblem && error.status === 401 ? null : (error as Error);
+    }
+  }
+
+  async signIn(key: string): Promise<void> {
+    this.session = await beginSession(key);
+    this.problem = null;
+  }
+
+  async signOut(): Promise<void> {
+    await endSession();
+    this.problem = null;
+    this.session = null;
+  }
+}
+
+export const signed = new Signed();
+
+onSignedOut.call = (problem) => {
+  if (signed.session) {
+    signed.session = null;
+    signed.problem = problem;
+  }
+};

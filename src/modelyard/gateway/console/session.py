@@ -1,0 +1,115 @@
+"""`/console/session`: a key is exchanged for a cookie that pages cannot read, and the cookie is taken back.
+
+Owns the cookie's attributes. What a session is worth is `accounts.sessions`' to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from modelyard.accounts import sessions
+from modelyard.clock import Clock, iso
+from modelyard.gateway.credentials import COOKIE, check_is_console, headers_of, of_cookie
+from modelyard.gateway.endpoint import Authenticate, json_response
+from modelyard.gateway.operation import Operation
+from modelyard.gateway.reading import read_body
+from modelyard.gateway.shapes.base import Answer
+from modelyard.gateway.shapes.console import Session, SessionBody
+from modelyard.records.accounts import Key
+from modelyard.store.store import Store
+
+PATH = "/console/session"
+TAG = "console"
+FOREIGN = "The request does not come from the console's own page."
+READ = Operation(path=PATH, summary="Read who is signed in", tag=TAG, answer=Answer[Session])
+BEGIN = Operation(
+    methods=("POST",),
+    path=PATH,
+    summary="Sign in to the console: a key is exchanged for a cookie",
+    tag=TAG,
+    body=SessionBody,
+    answer=Answer[Session],
+    public=True,
+    failures={
+        400: "The body is not valid JSON.",
+        401: "No valid key.",
+        403: FOREIGN,
+        422: "A field is wrong: the message names it, what was got and what is accepted.",
+        429: "Too many unknown keys came from the address; see Retry-After.",
+        503: "The database does not answer.",
+    },
+)
+END = Operation(
+    methods=("DELETE",),
+    path=PATH,
+    summary="Sign out: the cookie is taken back",
+    tag=TAG,
+    answer=Answer[str],
+    public=True,
+    failures={403: FOREIGN, 429: "Too many calls came from the address; see Retry-After."},
+)
+
+
+class SessionCalls:
+    """Handlers over the keys."""
+
+    def __init__(self, store: Store, clock: Clock, authenticate: Authenticate, operator_id: str) -> None:
+        """`operator_id`: the account whose keys may administer."""
+        self._store = store
+        self._clock = clock
+        self._authenticate = authenticate
+        self._operator_id = operator_id
+
+    def operations(self) -> Sequence[Operation]:
+        """What can be done."""
+        return [
+            replace(READ, handler=self.read),
+            replace(BEGIN, handler=self.begin),
+            replace(END, handler=self.end),
+        ]
+
+    async def read(self, request: Request, key: Key) -> Answer[Session]:
+        """Who asks."""
+        shown = of_cookie(headers_of(request), changes=False)
+        return await self._answer(key, None if shown is None else sessions.end_of(shown.partition(" ")[2]))
+
+    async def begin(self, request: Request) -> Response:
+        """Exchanges a key for a cookie."""
+        check_is_console(headers_of(request))
+        body = await read_body(request, SessionBody)
+        address = None if request.client is None else request.client.host
+        key = await self._authenticate(f"Key {body.key}", address)
+        token = await asyncio.to_thread(sessions.begin, self._store.keys, key, self._clock.now())
+        response = json_response(200, await self._answer(key, sessions.end_of(token)))
+        set_cookie(request, response, token, int(sessions.LIFE.total_seconds()))
+        return response
+
+    async def end(self, request: Request) -> Response:
+        """Takes the cookie back."""
+        check_is_console(headers_of(request))
+        response = json_response(200, Answer(output="Signed out"))
+        set_cookie(request, response, "", 0)
+        return response
+
+    async def _answer(self, key: Key, end: datetime | None) -> Answer[Session]:
+        account = await asyncio.to_thread(self._store.accounts.get, key.account_id)
+        session = Session(
+            account=account.name,
+            admin=account.id == self._operator_id,
+            key_id=key.id,
+            key_name=key.name,
+            expires=None if end is None else iso(end),
+        )
+        return Answer(output=session)
+
+
+def set_cookie(request: Request, response: Response, token: str, life_s: int) -> None:
+    """Gives a browser the token for so long: no page can read it, none of another site makes the browser send it."""
+    is_secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, token, max_age=life_s, path="/", secure=is_secure, httponly=True, samesite="strict")
