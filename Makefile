@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BROWSER := $(VENV)/.browser
 
 # What is compiled once is kept: each server that tests start would compile it anew, and each process all the tests.
 export PYTHONDONTWRITEBYTECODE :=
@@ -10,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := check-and-test
 .PHONY: check-and-test setup demo run quick test test-gpu check bench console \
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-models verify-clients verify-ray verify-simulation verify-install coverage
+  verify-models verify-clients verify-ray verify-simulation verify-console verify-install coverage
 
 # How many processes share the tests: two more than two cores, as tests wait for servers and servers for tests, and where
 # another process keeps a core busy each of them has its turn. Those that need the same server, port or database stay in
@@ -44,6 +45,13 @@ $(STAMP): pyproject.toml constraints.txt tests/clients/package-lock.json tests/c
 	$(BIN)/python tests/clients/install.py
 	touch $@
 
+# The browser in which the console is tested, from the distribution; a test that misses it says what to run.
+$(BROWSER):
+	command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	  { test "$$(id -u)" = 0 && command -v apt-get && apt-get update -qq && apt-get install --yes -qq chromium; } || \
+	  { echo "the console is tested in Chromium: apt-get install --yes chromium"; exit 1; }
+	touch $@
+
 demo: $(STAMP)
 	$(BIN)/modelyard demo
 
@@ -55,7 +63,7 @@ quick: $(STAMP)
 	$(PYTEST_SHARED) -m quick
 
 # What fails is run once more, with nothing beside it, and fails the run if it fails again. STRICT=1: not again.
-test: $(STAMP)
+test: $(STAMP) $(BROWSER)
 	$(PYTEST_SHARED) $(TESTS) || { test $$? -eq 1 && test -z "$(STRICT)" && \
 	  echo "=== FAILED ONCE: these are run again, alone. One that passes now is to be mended all the same." && \
 	  $(PYTEST) --last-failed --last-failed-no-failures none $(TESTS); }
@@ -83,7 +91,7 @@ coverage: $(STAMP)
 
 # What takes minutes. Each part runs alone.
 verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-models verify-clients verify-ray verify-simulation verify-install
+  verify-models verify-clients verify-ray verify-simulation verify-console verify-install
 
 verify-load: $(STAMP)
 	$(PYTEST) -m 'verify(part="load")'
@@ -119,6 +127,10 @@ verify-clients: $(STAMP)
 # The contract of engines on a real Ray cluster.
 verify-ray: $(STAMP)
 	$(PYTEST) -m 'verify(part="ray")'
+
+# The whole tour of the console, and lists of 100,000 models.
+verify-console: $(STAMP) $(BROWSER)
+	$(PYTEST) -m 'verify(part="console")'
 
 verify-install: $(STAMP)
 	$(PYTEST) -m 'verify(part="install")' --timeout 3600

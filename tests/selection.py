@@ -31,6 +31,8 @@ FOLDERS_WITH_MODELS = {
 SLOW_FIXTURES = {
     "admin_server",
     "attacked_server",
+    "browser",
+    "console_server",
     "load",
     "model_folder",
     "postgresql",
@@ -47,6 +49,7 @@ SLOW_MARKS = ("verify", "gpu", "imports_models")
 SHARED_BY_FOLDER = {
     "clients": "server",
     "cli": "server",
+    "console": "console_server",
     "engine": "engine",
     "gateway/surfaces/admin": "admin_server",
     "gateway/surfaces/anthropic": "server",

@@ -1,6 +1,6 @@
 // Who is signed in, as the console knows it. The cookie that proves it is not readable here.
 
-import { ApiProblem, onSignedOut } from "./api/http";
+import { onSignedOut } from "./api/http";
 import { beginSession, endSession, readSession, type Session } from "./api/session";
 
 class Signed {
@@ -18,7 +18,7 @@ class Signed {
       this.session = await readSession();
     } catch (error) {
       this.session = null;
-      this.problem = error instanceof ApiProblem && error.status === 401 ? null : (error as Error);
+      this.problem = error as Error;
     }
   }
 

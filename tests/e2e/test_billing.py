@@ -167,6 +167,10 @@ def test_nobody_sees_the_requests_of_others(billed: Server) -> None:
         f"{billed.url}/models/v2/usage?lines=1", headers={"authorization": STRANGER}, timeout=REQUEST_S
     ).json()["output"]
     assert (theirs["rows"], theirs["lines"], theirs["total"]["costNano"]) == ([], [], 0)
+    by_key = httpx.get(
+        f"{billed.url}/models/v2/usage/keys", headers={"authorization": STRANGER}, timeout=REQUEST_S
+    ).json()["output"]
+    assert by_key == []
 
 
 def test_usage_can_be_computed_again_from_its_lines(billed: Server) -> None:
@@ -189,6 +193,11 @@ def test_usage_can_be_computed_again_from_its_lines(billed: Server) -> None:
     only = read(billed, "usage", modelId="tiny/classifier")
     assert only["total"]["costNano"] == by_model["tiny/classifier"]["costNano"]
     assert read(billed, "usage", since="2020-01-01", until="2020-02-01")["rows"] == []
+    (by_key,) = read(billed, "usage/keys", modelId="tiny/classifier")
+    assert (by_key["requests"], by_key["revoked"]) == (by_model["tiny/classifier"]["requests"], False)
+    assert by_key["keyName"]
+    assert by_key["costNano"] > by_key["chargedNano"] == 0, "the instance's time is what is billed"
+    assert read(billed, "usage/keys", since="2020-01-01", until="2020-02-01") == []
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tests.serving import Server, wait_until
 GPT2 = "openai-community/gpt2"
 PUBLISHED = 46
 NAMES = [f"many/m{number:02}" for number in range(25)]
-MEASURED = "odd/measured"
+MEASURED, LICENSED = "odd/measured", "odd/licensed"
 FIGURES = Figures(
     load_s=0.2,
     peak_bytes=GIB,
@@ -37,11 +37,12 @@ FIGURES = Figures(
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with 26 text models, a painter and a broken one."""
+    """A models folder with 27 text models, a painter and a broken one."""
     folder = tmp_path_factory.mktemp("catalogue")
     for name in (*NAMES, MEASURED):
         write(folder / name, model())
     write(folder / "odd" / "Painter", diffusers())
+    write(folder / LICENSED, model(readme="---\nlicense: mit\n---\n"))
     write(folder / "odd" / "broken", {"config.json": model()["config.json"]})
     return folder
 
@@ -76,7 +77,7 @@ def ids(server: Server, **query: Any) -> list[str]:
 
 def test_pages_hold_every_model_exactly_once_in_order(server: Server) -> None:
     whole = ids(server)
-    assert len(whole) == len(NAMES) + 4 + PUBLISHED
+    assert len(whole) == len(NAMES) + 5 + PUBLISHED
     seen: list[str] = []
     query: dict[str, Any] = {"limit": 7}
     while True:
@@ -111,6 +112,26 @@ def test_lists_are_narrowed_by_task_and_text_together(server: Server) -> None:
     assert GPT2 in ids(server, search="gpt2")
 
 
+def test_lists_are_narrowed_by_licence_runtime_and_memory(server: Server) -> None:
+    assert ids(server, license="mit") == [LICENSED]
+    assert ids(server, runtime="diffusers") == ["odd/Painter"]
+    assert ids(server, runtime="transformers", search="odd/") == ["odd/broken", LICENSED, MEASURED]
+    assert MEASURED in ids(server, maxRam="1")
+    assert MEASURED not in ids(server, maxRam="0.9")
+    assert {each["ramRequired"] <= 0.9 for each in listed(server, maxRam="0.9")} == {True}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"runtime": "abacus"}, {"maxRam": "-1"}, {"maxRam": "nan"}, {"maxRam": "much"}, {"maxRam": "1e300"}],
+    ids=str,
+)
+def test_what_no_list_can_be_narrowed_by_is_named(server: Server, query: dict[str, str]) -> None:
+    response = server.client.get("/models/v2/list/models", params=query)
+    assert response.status_code == 422
+    assert response.json()["error"].startswith(next(iter(query)))
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "10001", "many", "9" * 5000])
 def test_a_wrong_limit_is_named(server: Server, limit: str) -> None:
     response = server.client.get("/models/v2/list/models", params={"limit": limit})
@@ -126,7 +147,7 @@ def test_a_published_model_shows_what_was_published(server: Server) -> None:
         "memorySource": "published", "meter": "super", "meterPrice": pytest.approx(372.52 * 0.0000166667),
         "benchmarked": True, "architecture": None, "source": "published", "revision": None, "license": None,
         "variants": [], "variantOf": None, "quality": None, "adapter": None, "files": [], "error": None,
-        "benchmark": None, "servedForm": None, "aliasOf": None,
+        "benchmark": None, "runtime": None, "servedForm": None, "aliasOf": None,
         "provider": None, "contextLength": None, "prices": None, "warning": None,
     }  # fmt: skip
     row = next(row for row in server.client.get("/model/list").json() if row["name"] == GPT2)

@@ -55,7 +55,11 @@ def test_one_job_however_many_ask_and_only_they_see_it(server: Server) -> None:
         assert (done["status"], done["message"], done["attempts"]) == ("done", "Model available", 1)
         assert without_times(job(bob, model_id)) == without_times(done)
         assert [each["modelId"] for each in bob.get("/models/v2/list/jobs").json()["output"]] == [model_id]
+        for name, found in ((model_id, [model_id]), ("jobs/none", [])):
+            narrowed = bob.get("/models/v2/list/jobs", params={"modelId": name}).json()["output"]
+            assert [each["modelId"] for each in narrowed] == found
         assert eve.get("/models/v2/list/jobs").json()["output"] == []
+        assert eve.get("/models/v2/list/jobs", params={"modelId": model_id}).json()["output"] == []
         assert eve.get(f"/models/v2/request/{model_id}").status_code == 404
         assert request(eve, model_id).json()["output"] == "Model available"
         assert without_times(job(eve, model_id)) == without_times(done)

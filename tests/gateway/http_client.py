@@ -21,16 +21,18 @@ class HttpClient:
         key: str | None = None,
         content_type: str = "application/json",
         query: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
+        """`headers`: more of them."""
         self._body = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        headers = [(b"host", b"example.test"), (b"content-type", content_type.encode())]
+        sent = {"host": "example.test", "content-type": content_type, **(headers or {})}
         if key is not None:
-            headers.append((b"authorization", f"Key {key}".encode()))
+            sent["authorization"] = f"Key {key}"
         self.scope = {
             "type": "http",
             "method": "POST",
             "scheme": "http",
-            "headers": headers,
+            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
             "query_string": query.encode(),
         }
         self.left = asyncio.Event()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
+from modelyard.accounts import sessions
 from modelyard.accounts.keys import read_session
 from modelyard.errors import ForeignPage
 from modelyard.gateway.credentials import COOKIE, of_call
+from tests.gateway.conftest import Gateway
+from tests.gateway.http_client import HttpClient
 
 CONSOLE = {"x-modelyard-console": "1"}
 SAME = {"sec-fetch-site": "same-origin", **CONSOLE}
@@ -64,3 +67,19 @@ def test_no_other_page_may(method: str, headers: dict[str, str]) -> None:
 def test_without_a_cookie_nothing_is_shown() -> None:
     for cookie in ("", f"{COOKIE}=", "other=1"):
         assert of_call(request("POST", cookie=cookie)) is None
+
+
+async def test_an_inference_takes_the_consoles_cookie_from_the_console_alone(gateway: Gateway) -> None:
+    keys, clock = gateway.control.store.keys, gateway.control.clock
+    made = gateway.administration.create_key("browser", "ada")
+    cookie = {"cookie": f"{COOKIE}={sessions.begin(keys, made.key, clock.now())}"}
+    told = await gateway.ask(HttpClient({"text": "a"}, headers={**cookie, **SAME}))
+    assert (told.status, told.json()["output"]) == (200, "done")
+    record = await gateway.record()
+    assert record is not None
+    assert record.key_id == made.key.id
+    foreign = await gateway.ask(HttpClient({"text": "a"}, headers=cookie))
+    assert foreign.status == 403
+    assert "not from the console. Send an API key in its place." in foreign.json()["error"]
+    ended = await gateway.ask(HttpClient({"text": "a"}, headers={"cookie": f"{COOKIE}=a.1.b", **SAME}))
+    assert (ended.status, ended.json()["error"]) == (401, "This session of the console has ended. Sign in again.")

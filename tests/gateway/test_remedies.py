@@ -4,6 +4,7 @@ import pytest
 
 from modelyard.errors import (
     ClusterOff,
+    ForeignPage,
     InvalidRequest,
     ModelRefused,
     ModelyardError,
@@ -36,6 +37,8 @@ CASES: list[tuple[ModelyardError, str, str]] = [
     (PaymentRequired("ada has spent all.", cause="monthly limit"), "until the month is over", "accounts set"),
     (Unauthorized(), "Authorization: Key", "`modelyard keys create NAME`"),
     (Unauthorized("Not known.", cause="unknown key"), "makes one that is", "`modelyard keys create NAME`"),
+    (Unauthorized("It has ended.", cause="session"), "Sign in again.", "Sign in again."),
+    (ForeignPage(), "Send an API key", "Send an API key"),
     (UnknownModel("a/b.onnx was not made.", cause="variant", model="a/b.onnx"), "/model/job", "/request/a/b.onnx"),
     (ModelRefused("a/b has pickle files.", cause="unsafe", model="a/b"), "--allow-unsafe a/b", "--allow-unsafe a/b"),
     (Overloaded(retry_after_s=1.0), "Try again shortly", "Try again shortly"),

@@ -174,9 +174,9 @@ def test_pages_are_narrowed_by_task_text_variants_and_refusals(store: Store) -> 
         [
             listing("Org/Chatty_7B", task="chat"),
             listing("org/chattyx7b", task="chat"),
-            listing("org/100%", refusal="no weights"),
-            listing("org/base"),
-            listing("org/base.onnx", variant_of="org/base"),
+            listing("org/100%", refusal="no weights", memory_bytes=499),
+            listing("org/base", license="mit"),
+            listing("org/base.onnx", variant_of="org/base", facts={"library": "onnx"}),
         ]
     )
 
@@ -193,6 +193,9 @@ def test_pages_are_narrowed_by_task_text_variants_and_refusals(store: Store) -> 
     assert ids(text="\0") == []
     assert ids(variant_of="org/base") == ["org/base.onnx"]
     assert ids(variant_of="org/none") == []
+    assert ids(license="mit") == ["org/base"]
+    assert ids(libraries=["onnx", "gguf"]) == ["org/base.onnx"]
+    assert ids(most_bytes=499) == ["org/100%"]
     assert ids(sources=["hub"]) == []
     assert len(ids(sources=["hub", "folder"])) == 5
     assert "org/100%" not in ids(servable=True)

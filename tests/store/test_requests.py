@@ -15,7 +15,7 @@ from modelyard.errors import NotFound, PaymentRequired
 from modelyard.records.accounts import Account
 from modelyard.records.requests import RequestRecord
 from modelyard.store import Store
-from modelyard.store.requests import Past, RequestTotals
+from modelyard.store.requests import KeyTotals, Past, RequestTotals
 from tests.properties import examples
 from tests.store.program import Program, run_together
 from tests.store.samples import MODEL, OTHER_SERVER, SERVER, START, at, fund
@@ -197,6 +197,23 @@ def test_totals_are_for_each_account_model_and_utc_day(store: Store, account: Ac
     assert store.requests.totals(account.id, "org/b") == mine[1:]
     assert store.requests.totals(account.id, since=at(day)) == mine[1:]
     assert store.requests.totals(account.id, until=at(day)) == mine[:1]
+
+
+def test_totals_are_told_by_key_too(store: Store, account: Account) -> None:
+    other, day = store.accounts.create("grace", at(0)), 86400
+    store.requests.settle(
+        [
+            done(asked(account, 0, key_id="key_2"), 1),
+            done(asked(account, day, key_id="key_2"), 2, model_id="org/b"),
+            done(asked(account, 0), 3),
+            done(asked(other, 0), 5),
+        ]
+    )
+    store.requests.settle([replace(asked(account), settled_at=None)])
+    first, second = KeyTotals("key_1", 1, 7, 9, 3), KeyTotals("key_2", 2, 14, 18, 3)
+    assert store.requests.totals_by_key(account.id) == [first, second]
+    assert store.requests.totals_by_key(account.id, "org/b") == [KeyTotals("key_2", 1, 7, 9, 2)]
+    assert store.requests.totals_by_key(account.id, until=at(day)) == [first, KeyTotals("key_2", 1, 7, 9, 1)]
 
 
 def test_prune_keeps_what_is_charged_or_under_way(store: Store, account: Account) -> None:

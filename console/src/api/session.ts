@@ -13,12 +13,10 @@ export interface Session {
 
 const PATH = "/console/session";
 
-interface Answer {
-  output: Session;
-}
+/** Null: nobody is signed in. */
+export const readSession = async (): Promise<Session | null> => (await get<{ output: Session | null }>(PATH)).output;
 
-export const readSession = async (): Promise<Session> => (await get<Answer>(PATH)).output;
-
-export const beginSession = async (key: string): Promise<Session> => (await ask<Answer>("POST", PATH, { body: { key } })).output;
+export const beginSession = async (key: string): Promise<Session> =>
+  (await ask<{ output: Session }>("POST", PATH, { body: { key } })).output;
 
 export const endSession = (): Promise<unknown> => ask("DELETE", PATH);

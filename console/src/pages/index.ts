@@ -10,10 +10,13 @@ export interface PageProps {
   query: URLSearchParams;
 }
 
+/** Some pages need to know nothing of that. */
+export type PageComponent = Component<PageProps> | Component<Record<string, never>>;
+
 export interface Page {
   path: string;
   title: string;
-  load: () => Promise<{ default: Component<PageProps> }>;
+  load: () => Promise<{ default: PageComponent }>;
   adminOnly: boolean;
 }
 
@@ -22,4 +25,8 @@ const page = (path: string, title: string, load: Page["load"], adminOnly = false
 /** In the order of the navigation. The first is where one comes in. */
 export const pages: readonly Page[] = [
   page("models", messages.models.title, () => import("./models/Models.svelte")),
+  page("usage", messages.usage.title, () => import("./usage/Usage.svelte")),
+  page("keys", messages.keys.title, () => import("./keys/Keys.svelte"), true),
+  page("accounts", messages.accounts.title, () => import("./accounts/Accounts.svelte"), true),
+  page("aliases", messages.aliases.title, () => import("./aliases/Aliases.svelte"), true),
 ];

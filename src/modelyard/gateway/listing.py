@@ -20,9 +20,10 @@ from modelyard.errors import ModelyardError, Throttled
 from modelyard.gateway.shapes.models import PageQuery
 from modelyard.records.aliases import Alias
 from modelyard.records.files import repository_of, spell
-from modelyard.records.models import Listing, Source
+from modelyard.records.models import LIBRARIES, Listing, Source
 from modelyard.records.variants import split_variant
 from modelyard.store.models import REQUESTED, Models
+from modelyard.units import GIB
 
 LIST_COST = 5.0
 """A page is looked for in a table of a hundred thousand rows: as long as five small reads take, or ten."""
@@ -75,6 +76,9 @@ class Listings:
         found = self._models.page(
             task=query.task,
             text=query.search,
+            license=query.license,
+            libraries=None if query.runtime is None else LIBRARIES[query.runtime],
+            most_bytes=None if query.max_ram is None else round(query.max_ram * GIB),
             after=query.after,
             servable=servable,
             hidden=hidden,
@@ -144,7 +148,14 @@ def select_aliases(aliases: Sequence[Alias], query: PageQuery, hidden: Collectio
 
 def is_asked_for(listing: Listing, query: PageQuery, *, servable: bool) -> bool:
     """Whether a list that is narrowed so has it."""
-    return (query.task is None or listing.task == query.task) and not (servable and listing.refusal is not None)
+    memory_bytes, library = listing.memory_bytes, listing.facts.get("library")
+    return (
+        (query.task is None or listing.task == query.task)
+        and (query.license is None or listing.license == query.license)
+        and (query.runtime is None or library in LIBRARIES[query.runtime])
+        and (query.max_ram is None or (memory_bytes is not None and memory_bytes <= query.max_ram * GIB))
+        and not (servable and listing.refusal is not None)
+    )
 
 
 def listing_of_alias(alias: Alias, known: Listing | None) -> Listing:

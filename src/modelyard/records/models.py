@@ -38,6 +38,20 @@ UNSAFE = "unsafe"
 """Why a model is refused that the operator may accept: its files run code when they are loaded."""
 
 
+LIBRARIES = {
+    "transformers": ("transformers", "sentence-transformers", ADAPTED),
+    "diffusers": ("diffusers",),
+    ONNX: (ONNX,),
+    GGUF: (GGUF,),
+}
+"""By runtime, the libraries whose models it holds. sentence-transformers folders are transformers inside."""
+
+
+def runtime_of(library: str) -> str:
+    """The runtime that holds models of a library."""
+    return next((runtime for runtime, held in LIBRARIES.items() if library in held), "transformers")
+
+
 @lru_cache(maxsize=4096)
 def check_model_id(model_id: str) -> str:
     """`model_id` itself when it is a well-formed `org/name`; of one of its files, `org/name:label`, its one spelling.
@@ -123,8 +137,8 @@ class Inspection:
 
     @property
     def runtime(self) -> str:
-        """The runtime that holds such a model in a worker. sentence-transformers folders are transformers inside."""
-        return self.library if self.library in ("diffusers", ONNX, GGUF) else "transformers"
+        """The runtime that holds such a model in a worker."""
+        return runtime_of(self.library)
 
 
 @dataclass(frozen=True, slots=True)

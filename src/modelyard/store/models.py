@@ -116,6 +116,9 @@ class Models:
         text: str | None = None,
         variant_of: str | None = None,
         sources: Collection[str] | None = None,
+        license: str | None = None,
+        libraries: Collection[str] | None = None,
+        most_bytes: int | None = None,
         servable: bool = False,
         hidden: Collection[str] = (),
         after: str | None = None,
@@ -124,8 +127,9 @@ class Models:
         """At most `limit` models, from the one that follows `after`.
 
         `text`: a part of the id, in any case. `variant_of`: only variants of that model. `sources`: only what came
-        from these. `servable`: none with a refusal. `hidden`: ids in lower case of models of the hub that are left out,
-        with their variants.
+        from these. `libraries`: only models of these. `most_bytes`: only models that need no more memory, as far as
+        that is known. `servable`: none with a refusal. `hidden`: ids in lower case of models of the hub that are left
+        out, with their variants.
         """
         conditions = []
         if task is not None:
@@ -136,6 +140,12 @@ class Models:
             conditions.append(models.c.variant_of == variant_of)
         if sources is not None:
             conditions.append(models.c.source.in_(sources))
+        if license is not None:
+            conditions.append(models.c.license == license)
+        if libraries is not None:
+            conditions.append(models.c.facts["library"].as_string().in_(libraries))
+        if most_bytes is not None:
+            conditions.append(models.c.memory_bytes <= most_bytes)
         if servable:
             conditions.append(models.c.refusal.is_(None))
         if hidden:

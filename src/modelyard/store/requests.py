@@ -59,6 +59,17 @@ class RequestTotals:
     charged_nano: int
 
 
+@dataclass(frozen=True, slots=True)
+class KeyTotals:
+    """The settled requests that came with one key; `key_id` None: nobody knows with which."""
+
+    key_id: str | None
+    requests: int
+    took_us: int
+    cost_nano: int
+    charged_nano: int
+
+
 class Requests:
     """Every account's requests."""
 
@@ -175,6 +186,28 @@ class Requests:
             if model_id is not None:
                 statement = statement.where(requests.c.model_id == model_id)
             return [_totals(row) for row in connection.execute(statement)]
+
+    def totals_by_key(
+        self, account_id: str, model_id: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Sequence[KeyTotals]:
+        """The same of one account, summed for each key, in order of their ids."""
+        statement = (
+            select(
+                requests.c.key_id,
+                func.count().label("requests"),
+                *(func.sum(requests.c[name]).label(name) for name in ("took_us", "cost_nano", "charged_nano")),
+            )
+            .where(requests.c.settled_at.is_not(None), *_within(account_id, since, until))
+            .group_by(requests.c.key_id)
+            .order_by(requests.c.key_id)
+        )
+        if model_id is not None:
+            statement = statement.where(requests.c.model_id == model_id)
+        with self._database.read() as connection:
+            return [
+                KeyTotals(row.key_id, row.requests, int(row.took_us), int(row.cost_nano), int(row.charged_nano))
+                for row in connection.execute(statement)
+            ]
 
     def prune(self, before: datetime, limit: int) -> int:
         """Deletes settled requests from before `before` that nobody is charged for, `limit` at most; how many."""

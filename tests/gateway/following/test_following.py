@@ -13,14 +13,24 @@ from typing import Any
 
 import pytest
 
+from modelyard.accounts import sessions
 from modelyard.accounts.aliases import Aliases
 from modelyard.accounts.funds import Funds
-from modelyard.accounts.keys import Authenticator
+from modelyard.accounts.keys import Authenticator, hash_key
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.clock import SteadyClock
 from modelyard.control.routes import Target
-from modelyard.errors import DeadlineExceeded, RateLimited, ReplicaLost, TooManyAtOnce, Unavailable
+from modelyard.errors import (
+    DeadlineExceeded,
+    ForeignPage,
+    RateLimited,
+    ReplicaLost,
+    TooManyAtOnce,
+    Unauthorized,
+    Unavailable,
+)
+from modelyard.gateway.credentials import COOKIE
 from modelyard.gateway.following import frames
 from modelyard.gateway.following.follower import Counts, Follower
 from modelyard.gateway.following.leader import Authority, Leader
@@ -303,6 +313,21 @@ async def test_a_key_has_one_minute_over_all_gateways(followed: Followed) -> Non
     for gateway in gateways:
         with pytest.raises(RateLimited):
             await gateway.admission.admit(request_of(secret), {})
+
+
+async def test_a_session_of_the_console_is_known_to_all_gateways(followed: Followed) -> None:
+    gateway = await followed.gateway()
+    keys, clock = followed.control.store.keys, followed.control.clock
+    key = keys.find_by_hash(hash_key(await key_of(followed)))
+    assert key is not None
+    cookie = {"cookie": f"{COOKIE}={sessions.begin(keys, key, clock.now())}"}
+    own = {"x-modelyard-console": "1", "sec-fetch-site": "same-origin"}
+    admitted, _ = await gateway.admission.admit(HttpClient({}, headers={**cookie, **own}).http, {})
+    assert admitted == key
+    with pytest.raises(ForeignPage):
+        await gateway.admission.admit(HttpClient({}, headers=cookie).http, {})
+    with pytest.raises(Unauthorized):
+        await gateway.admission.admit(HttpClient({}, headers={"cookie": f"{COOKIE}=none", **own}).http, {})
 
 
 async def test_an_account_has_as_many_requests_at_once_over_all_gateways(followed: Followed) -> None:

@@ -37,6 +37,7 @@ FOR_EVER = "public, max-age=31536000, immutable"
 """Of files whose names have a hash of what is in them."""
 TYPES = {
     ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
 }

@@ -14,12 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from modelyard.accounts import sessions
+from modelyard.accounts.keys import read_session
 from modelyard.clock import Clock, iso
-from modelyard.gateway.credentials import COOKIE, check_is_console, headers_of, of_cookie
+from modelyard.errors import Unauthorized
+from modelyard.gateway.credentials import COOKIE, check_is_console, headers_of, of_call
 from modelyard.gateway.endpoint import Authenticate, json_response
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_body
-from modelyard.gateway.shapes.base import Answer
+from modelyard.gateway.shapes.base import FAILURES, Answer
 from modelyard.gateway.shapes.console import Session, SessionBody
 from modelyard.records.accounts import Key
 from modelyard.store.store import Store
@@ -27,7 +29,14 @@ from modelyard.store.store import Store
 PATH = "/console/session"
 TAG = "console"
 FOREIGN = "The request does not come from the console's own page."
-READ = Operation(path=PATH, summary="Read who is signed in", tag=TAG, answer=Answer[Session])
+READ = Operation(
+    path=PATH,
+    summary="Read who is signed in: null where nobody is",
+    tag=TAG,
+    answer=Answer[Session | None],
+    public=True,
+    failures={429: FAILURES[429], 503: FAILURES[503]},
+)
 BEGIN = Operation(
     methods=("POST",),
     path=PATH,
@@ -36,14 +45,7 @@ BEGIN = Operation(
     body=SessionBody,
     answer=Answer[Session],
     public=True,
-    failures={
-        400: "The body is not valid JSON.",
-        401: "No valid key.",
-        403: FOREIGN,
-        422: "A field is wrong: the message names it, what was got and what is accepted.",
-        429: "Too many unknown keys came from the address; see Retry-After.",
-        503: "The database does not answer.",
-    },
+    failures={403: FOREIGN, **{status: FAILURES[status] for status in (400, 401, 422, 429, 503)}},
 )
 END = Operation(
     methods=("DELETE",),
@@ -52,7 +54,7 @@ END = Operation(
     tag=TAG,
     answer=Answer[str],
     public=True,
-    failures={403: FOREIGN, 429: "Too many calls came from the address; see Retry-After."},
+    failures={403: FOREIGN, 429: FAILURES[429]},
 )
 
 
@@ -74,19 +76,23 @@ class SessionCalls:
             replace(END, handler=self.end),
         ]
 
-    async def read(self, request: Request, key: Key) -> Answer[Session]:
-        """Who asks."""
-        shown = of_cookie(headers_of(request), changes=False)
-        return await self._answer(key, None if shown is None else sessions.end_of(shown.partition(" ")[2]))
+    async def read(self, request: Request) -> Answer[Session | None]:
+        """Who asks. That nobody is signed in yet, or any more, is what a page asks for, and no error."""
+        shown = of_call(request)
+        try:
+            key = await self._authenticate(shown, address_of(request))
+        except Unauthorized:
+            return Answer(output=None)
+        token = read_session(shown)
+        return Answer(output=await self._show(key, None if token is None else sessions.end_of(token)))
 
     async def begin(self, request: Request) -> Response:
         """Exchanges a key for a cookie."""
         check_is_console(headers_of(request))
         body = await read_body(request, SessionBody)
-        address = None if request.client is None else request.client.host
-        key = await self._authenticate(f"Key {body.key}", address)
+        key = await self._authenticate(f"Key {body.key}", address_of(request))
         token = await asyncio.to_thread(sessions.begin, self._store.keys, key, self._clock.now())
-        response = json_response(200, await self._answer(key, sessions.end_of(token)))
+        response = json_response(200, Answer(output=await self._show(key, sessions.end_of(token))))
         set_cookie(request, response, token, int(sessions.LIFE.total_seconds()))
         return response
 
@@ -97,16 +103,20 @@ class SessionCalls:
         set_cookie(request, response, "", 0)
         return response
 
-    async def _answer(self, key: Key, end: datetime | None) -> Answer[Session]:
+    async def _show(self, key: Key, end: datetime | None) -> Session:
         account = await asyncio.to_thread(self._store.accounts.get, key.account_id)
-        session = Session(
+        return Session(
             account=account.name,
             admin=account.id == self._operator_id,
             key_id=key.id,
             key_name=key.name,
             expires=None if end is None else iso(end),
         )
-        return Answer(output=session)
+
+
+def address_of(request: Request) -> str | None:
+    """Where a request comes from."""
+    return None if request.client is None else request.client.host
 
 
 def set_cookie(request: Request, response: Response, token: str, life_s: int) -> None:

@@ -43,8 +43,9 @@ class RequestBody(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class JobsQuery(Shape, frozen=True, kw_only=True):
-    """How many jobs."""
+    """Which jobs."""
 
+    model_id: Annotated[str | None, described("Only this model's, if you have asked for it.")] = None
     limit: Annotated[int, Meta(ge=0, le=MAX_JOBS), described("At most this many, those that changed last first.")] = 100
 
 

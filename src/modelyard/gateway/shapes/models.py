@@ -12,11 +12,12 @@ from modelyard.catalog.provided import PROVIDER
 from modelyard.gateway.remedies import describe_refusal
 from modelyard.gateway.shapes.base import Answer, Shape, described
 from modelyard.money import PICO
-from modelyard.records.models import Listing, Source
+from modelyard.records.models import Listing, Source, runtime_of
 from modelyard.store.models import PUBLISHED
 from modelyard.units import GIB
 
 MemorySource = Literal["measured", "estimated", "published"]
+RuntimeName = Literal["transformers", "diffusers", "onnx", "gguf"]
 ListingSource = Literal["folder", "hub", "published", "requested", "variant", "provider"]
 UNITS = {
     "read_token": "readToken",
@@ -29,6 +30,7 @@ UNITS = {
 """What providers charge for → its name in a list."""
 DEFAULT_LIMIT = 250
 """As many as are read, shaped and sent within 20 ms; `benchmarks/catalogue.py` measures it."""
+MAX_RAM_GB = 1_000_000
 MAX_LIMIT = 10_000
 """About 4 MB of JSON."""
 
@@ -85,6 +87,12 @@ class Model(Shape, frozen=True, kw_only=True):
     benchmarked: Annotated[bool, described("Whether ramRequired was measured, by whomever; else it is an estimate.")]
     benchmark: Annotated[Benchmark | None, described("What this server's benchmark found; null where none has run.")]
     architecture: Annotated[str | None, described("The model class its config names.")]
+    runtime: Annotated[
+        RuntimeName | None,
+        described(
+            "What holds the model as it is; see servedForm. Null where its files were not seen, or are elsewhere."
+        ),
+    ]
     source: Annotated[
         ListingSource,
         described(
@@ -137,6 +145,12 @@ class PageQuery(Shape, frozen=True, kw_only=True):
 
     task: Annotated[str | None, described("Only models of this task.")] = None
     search: Annotated[str | None, described("Only models whose id contains this, in any case.")] = None
+    license: Annotated[str | None, described("Only models under this licence, as their cards spell it.")] = None
+    runtime: Annotated[RuntimeName | None, described("Only models that this runtime holds.")] = None
+    max_ram: Annotated[
+        Annotated[float, Meta(ge=0, le=MAX_RAM_GB)] | None,
+        described("Only models that need at most so many GB, as far as that is known.", accepted="GB, 0 or more"),
+    ] = None
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT), described("At most this many.")] = DEFAULT_LIMIT
     after: Annotated[str | None, described("Only models that follow this id.")] = None
 
@@ -162,6 +176,7 @@ def show_model(listing: Listing, variants: Sequence[str], usd_per_gb_s: float, a
         benchmarked=is_benchmarked(listing),
         benchmark=find_benchmark(listing),
         architecture=listing.architecture,
+        runtime=find_runtime(listing),
         source=cast(ListingSource, listing.source),
         revision=listing.revision,
         license=listing.license,
@@ -185,6 +200,12 @@ def meter_of(listing: Listing, cost: Price | None) -> str | None:
     if listing.source == Source.PROVIDER:
         return TOKENS
     return None if cost is None else cost.meter
+
+
+def find_runtime(listing: Listing) -> RuntimeName | None:
+    """What holds a model whose files have been seen."""
+    library = listing.facts.get("library")
+    return None if library is None else cast(RuntimeName, runtime_of(library))
 
 
 def find_context(listing: Listing) -> int | None:

@@ -19,7 +19,9 @@ from modelyard.accounts.pricing import meter_of, price
 from modelyard.clock import iso
 from modelyard.gateway.shapes.base import Shape, described, moment
 from modelyard.money import NANO, PICO, US
+from modelyard.records.accounts import Key
 from modelyard.records.requests import RequestRecord
+from modelyard.store.requests import KeyTotals
 from modelyard.units import GIB
 
 Ending = Literal["answered", "failed", "cancelled", "lost"]
@@ -107,12 +109,31 @@ class RequestUsage(Shape, frozen=True, kw_only=True):
     charged_nano: Annotated[int, described("The same in billionths of a US dollar, exactly.")]
 
 
-class UsageQuery(Shape, frozen=True, kw_only=True):
-    """Which use, and how it is put together."""
+class KeyUsage(Shape, frozen=True, kw_only=True):
+    """What came with one key, as far as requests are kept. Instances are the account's, not a key's."""
+
+    key_id: Annotated[str | None, described("The key's id; null: it is not known.")]
+    key_name: Annotated[str | None, described("Its name.")]
+    revoked: Annotated[bool, described("Whether it has ended.")]
+    requests: Annotated[int, described("Requests that instances worked on.")]
+    inference_seconds: Annotated[float, described("The time they took.")]
+    cost: Annotated[float, described("US dollars for that time.")]
+    cost_nano: Annotated[int, described("The same in billionths of a US dollar, exactly.")]
+    charged: Annotated[float, described("What of it is on the bill; 0 where instances are billed.")]
+    charged_nano: Annotated[int, described("The same in billionths of a US dollar, exactly.")]
+
+
+class PeriodQuery(Shape, frozen=True, kw_only=True):
+    """Which use."""
 
     since: Annotated[str | None, described("From this ISO date or time on (UTC); by default this month.")] = None
     until: Annotated[str | None, described("Up to, not including, this date or time; by default now.")] = None
     model_id: Annotated[str | None, described("Only this model.")] = None
+
+
+class UsageQuery(PeriodQuery, frozen=True, kw_only=True):
+    """Which use, and how it is put together."""
+
     group_by: Annotated[
         Literal["day", "model"] | None,
         described("Without it, rows are for both.", accepted="day or model; without it, both"),
@@ -170,6 +191,21 @@ def show_line(line: ledger.Line) -> Line:
         gb_seconds=line.charge.byte_us / (GIB * US),
         cost=line.charge.amount_nano / NANO,
         cost_nano=line.charge.amount_nano,
+    )
+
+
+def show_key_usage(totals: KeyTotals, key: Key | None) -> KeyUsage:
+    """What came with a key."""
+    return KeyUsage(
+        key_id=totals.key_id,
+        key_name=None if key is None else key.name,
+        revoked=key is not None and key.revoked_at is not None,
+        requests=totals.requests,
+        inference_seconds=totals.took_us / US,
+        cost=totals.cost_nano / NANO,
+        cost_nano=totals.cost_nano,
+        charged=totals.charged_nano / NANO,
+        charged_nano=totals.charged_nano,
     )
 
 

@@ -81,5 +81,10 @@ class JobCalls:
     async def list(self, request: Request, key: Key) -> Answer[Sequence[Job]]:
         """The account's jobs, those that changed last first."""
         query = read_query(request, JobsQuery)
-        found = await asyncio.to_thread(self._table.list, key.account_id, query.limit)
+        if query.model_id is None:
+            found = await asyncio.to_thread(self._table.list, key.account_id, query.limit)
+        else:
+            model_id = self._aliases.model_of(key.account_id, query.model_id)
+            job = await asyncio.to_thread(self._table.find, model_id, key.account_id)
+            found = [] if job is None else [job]
         return Answer(output=[show_job(job) for job in found])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 
 from starlette.requests import Request
 
@@ -16,7 +17,16 @@ from modelyard.errors import NotFound
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_query
 from modelyard.gateway.shapes.base import Answer
-from modelyard.gateway.shapes.usage import RequestUsage, Usage, UsageQuery, show_request, show_usage
+from modelyard.gateway.shapes.usage import (
+    KeyUsage,
+    PeriodQuery,
+    RequestUsage,
+    Usage,
+    UsageQuery,
+    show_key_usage,
+    show_request,
+    show_usage,
+)
 from modelyard.records.accounts import Key
 from modelyard.store.store import Store
 
@@ -51,6 +61,15 @@ class UsageCalls:
                 answer=Answer[Usage],
             ),
             Operation(
+                path="/models/v2/usage/keys",
+                summary="Read which of your keys the requests came with",
+                tag="usage",
+                handler=self.list_keys,
+                query=PeriodQuery,
+                cost=USAGE_COST,
+                answer=Answer[Sequence[KeyUsage]],
+            ),
+            Operation(
                 path="/models/v2/usage/{request_id}",
                 summary="Read what one request took and cost",
                 tag="usage",
@@ -63,13 +82,30 @@ class UsageCalls:
         """What the account has used in a period, and what it costs."""
         query = read_query(request, UsageQuery)
         now = self._clock.now()
-        since, until = read_period(query.since, query.until, now)
-        model_id = None if query.model_id is None else self._aliases.model_of(key.account_id, query.model_id)
+        since, until, model_id = self._read_period(query, key, now)
         await self._journal.flush_for_reader()
         usage = await asyncio.to_thread(
             read_usage, self._store, key.account_id, since, until, model_id=model_id, now=now
         )
         return Answer(output=show_usage(usage, query, self._funds.find(key.account_id)))
+
+    async def list_keys(self, request: Request, key: Key) -> Answer[Sequence[KeyUsage]]:
+        """What came with each of the account's keys."""
+        query = read_query(request, PeriodQuery)
+        since, until, model_id = self._read_period(query, key, self._clock.now())
+        await self._journal.flush_for_reader()
+
+        def read() -> Sequence[KeyUsage]:
+            keys = {each.id: each for each in self._store.keys.list(key.account_id)}
+            found = self._store.requests.totals_by_key(key.account_id, model_id, since, until)
+            return [show_key_usage(each, keys.get(each.key_id or "")) for each in found]
+
+        return Answer(output=await asyncio.to_thread(read))
+
+    def _read_period(self, query: PeriodQuery, key: Key, now: datetime) -> tuple[datetime, datetime, str | None]:
+        """Since when, until when, and of which model; None: of all. Raises InvalidRequest."""
+        model_id = None if query.model_id is None else self._aliases.model_of(key.account_id, query.model_id)
+        return *read_period(query.since, query.until, now), model_id
 
     async def get_request(self, request: Request, key: Key) -> Answer[RequestUsage]:
         """What one request of the account took and cost."""

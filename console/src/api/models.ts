@@ -1,0 +1,94 @@
+import { ask, get, modelPath, type Listed } from "./http";
+
+export interface Benchmark {
+  loadTime: number;
+  latency: Record<string, number>;
+  largest: string;
+  requestsPerSecond: number;
+  requestsPerSecondBatched: number;
+  batch: number;
+  ram: number | null;
+  ramOneByOne: number | null;
+  tokensPerSecond: number | null;
+  firstToken: number | null;
+  streams: boolean;
+  notes: string[];
+}
+
+export const RUNTIMES = ["transformers", "diffusers", "onnx", "gguf"] as const;
+
+/** As the lists have it; sizes are in GB, prices in US dollars. */
+export interface Model {
+  modelId: string;
+  task: string | null;
+  /** Billions. */
+  params: number | null;
+  ramRequired: number | null;
+  memorySource: "measured" | "estimated" | "published" | null;
+  meter: string | null;
+  meterPrice: number | null;
+  benchmark: Benchmark | null;
+  architecture: string | null;
+  runtime: (typeof RUNTIMES)[number] | null;
+  source: "folder" | "hub" | "published" | "requested" | "variant" | "provider";
+  revision: string | null;
+  license: string | null;
+  variants: string[];
+  variantOf: string | null;
+  quality: Record<string, number> | null;
+  warning: string | null;
+  servedForm: { variant: string | null; why: string } | null;
+  aliasOf: string | null;
+  adapter: { base: string; type: string; rank: number | null; targetModules: string[] } | null;
+  files: string[];
+  provider: string | null;
+  contextLength: number | null;
+  prices: Record<string, number> | null;
+  error: string | null;
+}
+
+/** What a list is narrowed by; an empty text: by nothing. */
+export interface ModelFilter {
+  search: string;
+  task: string;
+  license: string;
+  runtime: string;
+  /** GB. */
+  maxRam: string;
+}
+
+export type JobState = "queued" | "downloading" | "inspecting" | "exporting" | "benchmarking" | "done" | "failed";
+
+/** How far making a model available has got. */
+export interface Job {
+  modelId: string;
+  status: JobState;
+  message: string;
+  attempts: number;
+  created: string;
+  modified: string;
+  startTime: string | null;
+  endTime: string | null;
+}
+
+export const listModels = (filter: ModelFilter, after: string | undefined, limit: number, signal: AbortSignal): Promise<Listed<Model>> =>
+  get("/models/v2/list/models", { ...filter, after, limit }, signal);
+
+/** The one model, wherever it is; null where there is none. */
+export async function findModel(modelId: string): Promise<Model | null> {
+  const found: Listed<Model> = await get("/models/v2/list/models", { modelId });
+  return found.output[0] ?? null;
+}
+
+export const listTasks = async (): Promise<string[]> => (await get<Listed<string>>("/models/v2/list/tasks")).output;
+
+/** Has a model fetched and measured, or a variant of it made. */
+export async function requestModel(modelId: string, retry: boolean): Promise<Job> {
+  return (await ask<{ job: Job }>("POST", modelPath("/models/v2/request", modelId), { body: { retry } })).job;
+}
+
+/** The account's job of a model; null where it has asked for none. */
+export async function findJob(modelId: string): Promise<Job | null> {
+  const found: Listed<Job> = await get("/models/v2/list/jobs", { modelId });
+  return found.output[0] ?? null;
+}

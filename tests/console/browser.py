@@ -1,0 +1,79 @@
+"""A browser at a server's console: Debian's Chromium, driven by Playwright. What the page complains of fails a test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.serving import KEY, Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+MISSING = "There is no Chromium here, in which the console is tested: apt-get install --yes chromium"
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser, for as long as the block runs. Fails where there is none."""
+    from playwright.sync_api import sync_playwright  # takes half a second to import
+
+    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.fail(MISSING)
+    flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=program, args=flags) as browser:
+        yield browser
+
+
+@contextmanager
+def console(
+    browser: Browser, server: Server, *, key: str | None = KEY, refused: Sequence[int] = (), **settings: object
+) -> Iterator[Page]:
+    """A page of the console, signed in with `key`, in a browser that knows nothing of others. `refused`: statuses that
+    the test has the server answer with, which browsers complain of; `settings`: see Playwright's new_context. Fails at
+    the end where the page has thrown, broken its policy, or complained of anything else."""
+    with browser.new_context(base_url=server.url, **{"viewport": WIDE, **settings}) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        complaints = listen(page, refused)
+        page.goto("/")
+        if key is not None:
+            sign_in(page, key)
+        yield page
+        assert complaints == []
+
+
+def sign_in(page: Page, key: str) -> None:
+    """Fills in the first thing that one sees."""
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("navigation").wait_for()
+
+
+def listen(page: Page, refused: Sequence[int]) -> list[str]:
+    """What the page will have complained of."""
+    complaints: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        is_expected = any(f"the server responded with a status of {status}" in message.text for status in refused)
+        if message.type in ("error", "warning") and not is_expected:
+            complaints.append(f"{message.text} ({message.location['url']})")
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return complaints
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds wrong with the page as it is, for those who do not see it or use no mouse."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [f"{each['id']}: {node['html']} {node['failureSummary']}" for each in found for node in each["nodes"]]
