@@ -1,6 +1,7 @@
 """The tables as this version of the program expects them, and the column types both databases share.
 
-A change here needs a migration in `migrations/versions`, and its name in `REVISION`; a test compares the two.
+A new database gets these; a change here needs a migration in `migrations/versions`, for older ones, and its name in
+`REVISION`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
+    String,
     Table,
     Text,
     UniqueConstraint,
@@ -308,7 +311,7 @@ model_grants = Table(
     "model_grants",
     metadata,
     Column("model_key", CleanText, primary_key=True),
-    Column("account_id", ForeignKey("accounts.id"), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id", name="fk_model_grants_account_id_accounts"), primary_key=True),
 )
 
 # What this server has downloaded into the hub's cache: the newest download of each model. `mark`: what the file beside
@@ -317,7 +320,7 @@ downloads = Table(
     "downloads",
     metadata,
     Column("model_id", CleanText, primary_key=True),
-    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("account_id", ForeignKey("accounts.id", name="fk_downloads_account_id_accounts"), nullable=False),
     Column("mark", CleanText, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("others_bytes", BigInteger, nullable=False),
@@ -328,7 +331,7 @@ downloads = Table(
 aliases = Table(
     "aliases",
     metadata,
-    Column("account_id", ForeignKey("accounts.id"), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id", name="fk_aliases_account_id_accounts"), primary_key=True),
     Column("name", CleanText, primary_key=True),
     Column("model_id", CleanText, nullable=False),
     Column("task", CleanText),
@@ -365,7 +368,7 @@ responses = Table(
     "responses",
     metadata,
     Column("id", CleanText, primary_key=True),
-    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("account_id", ForeignKey("accounts.id", name="fk_responses_account_id_accounts"), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
@@ -373,3 +376,11 @@ responses = Table(
 )
 Index(None, responses.c.account_id, responses.c.created_at)
 Index(None, responses.c.expires_at)
+
+# Which migration the tables are at, as Alembic notes it. Not among `metadata`: Alembic makes it itself.
+alembic_version = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
