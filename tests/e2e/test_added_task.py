@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,8 @@ def echo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     model = folder / "models" / "bench" / "echo"
     model.mkdir(parents=True)
     (model / "README.md").write_text("---\npipeline_tag: echo\n---\n")
-    with Server(folder, folder / "models", PYTHONPATH=str(folder / "site")) as running:
+    path = os.pathsep.join([str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with Server(folder, folder / "models", PYTHONPATH=path) as running:
         yield running
 
 
@@ -33,6 +35,10 @@ def test_the_added_task_is_listed_and_described(echo_server: Server):
     assert "echo" in echo_server.client.get("/models/v2/list/tasks").json()["output"]
     described = echo_server.client.get("/models/v2/list/tasks/echo").json()["output"]
     assert described["params"]["properties"]["times"]["maximum"] == 100
+    (text,) = described["fields"]
+    assert (text["name"], text["kind"], text["required"]) == ("text", "text", True)
+    (times,) = described["settings"]
+    assert (times["kind"], times["minimum"], times["maximum"], times["default"]) == ("integer", 1, 100, 1)
     (model,) = echo_server.client.get("/models/v2/list/models?task=echo").json()["output"]
     assert (model["modelId"], model["task"], model["error"]) == ("bench/echo", "echo", None)
 

@@ -136,6 +136,8 @@ def test_a_streams_true_figures_are_known_afterwards(billed: Server, surface: st
     assert response.headers["inference-cost"] == "0.000000000"
     seen = read(billed, f"usage/{response.headers['x-request-id']}")
     assert (seen["outcome"], seen["time"] > 0, seen["costNano"] > 0) == ("answered", True, True)
+    assert 0 < seen["newTokens"] <= LONG["max_new_tokens"]
+    assert seen["promptTokens"] > 0
 
 
 def test_a_request_that_was_left_is_metered_for_the_time_it_took(billed: Server) -> None:

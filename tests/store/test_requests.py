@@ -39,7 +39,7 @@ def done(record: RequestRecord, charged: int = 0, **more: Any) -> RequestRecord:
 
 
 def test_a_settled_request_is_found_as_it_was_entered(store: Store, account: Account) -> None:
-    record = done(asked(account, took_us=2**40), 5)
+    record = done(asked(account, took_us=2**40), 5, prompt_tokens=7, new_tokens=2**40)
     store.requests.settle([record])
     assert store.requests.find(record.id) == record
     assert store.requests.find("req_0") is None

@@ -153,6 +153,8 @@ class MeteredRequest:
                 took_us=self._usage.took_us,
                 cost_nano=cost_nano,
                 charged_nano=cost_nano if self._is_billed else 0,
+                prompt_tokens=self._usage.prompt_tokens,
+                new_tokens=self._usage.new_tokens,
             )
         )
 

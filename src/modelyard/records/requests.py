@@ -13,7 +13,7 @@ class RequestRecord(msgspec.Struct, frozen=True):
     `at`: when it came; `took_us`: microseconds that a replica spent on it; `outcome`: answered, failed, cancelled, or
     lost when its replica or server died. Money in billionths of a US dollar: `reserved_nano` counts as spent until it
     is settled, `cost_nano` is its memory × time, `charged_nano` the part of that which is on the bill. `server_id`: the
-    server that it came to.
+    server that it came to. `prompt_tokens`, `new_tokens`: what the model read and wrote, where it tells.
     """
 
     id: str
@@ -30,3 +30,5 @@ class RequestRecord(msgspec.Struct, frozen=True):
     cost_nano: int = 0
     charged_nano: int = 0
     server_id: str | None = None
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None

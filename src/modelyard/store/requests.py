@@ -24,7 +24,9 @@ from modelyard.store.tables import accounts, requests, sqlite_text
 COLUMNS = RequestRecord.__struct_fields__
 STATEMENT_ROWS = 128
 """Of one statement on SQLite, which takes 32,766 values at most."""
-SETTLED = ("instance_id", "settled_at", "outcome", "took_us", "cost_nano", "charged_nano")
+SETTLED = (
+    "instance_id", "settled_at", "outcome", "took_us", "cost_nano", "charged_nano", "prompt_tokens", "new_tokens",
+)  # fmt: skip
 """What a settlement says of a request that was reserved."""
 
 
@@ -315,6 +317,8 @@ def _sqlite_values(record: RequestRecord) -> tuple[Any, ...]:
         record.cost_nano,
         record.charged_nano,
         record.server_id,
+        record.prompt_tokens,
+        record.new_tokens,
     )
 
 

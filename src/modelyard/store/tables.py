@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0014"  # the migration that ends at these tables
+REVISION = "v0015"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -253,6 +253,8 @@ requests = Table(
     Column("cost_nano", BigInteger, nullable=False),
     Column("charged_nano", BigInteger, nullable=False),
     Column("server_id", CleanText),
+    Column("prompt_tokens", BigInteger),
+    Column("new_tokens", BigInteger),
 )
 Index(None, requests.c.account_id, requests.c.at)
 

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from modelyard.media.encode import encode_png
 from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, height_and_width, image_processor
@@ -32,9 +33,7 @@ class DepthEstimationParams(Params, frozen=True, kw_only=True):
 class Depth(msgspec.Struct, frozen=True):
     """The depth of every pixel, in the size of the image as sent."""
 
-    depth_png: Annotated[
-        str, Meta(description="PNG in base64, 8-bit grey: the least value is black, the greatest white")
-    ]
+    depth_png: Annotated[str, means("image", "PNG in base64, 8-bit grey: the least value is black, the greatest white")]
     formatted_predicted_depth_array: Annotated[
         list[list[float]], Meta(description="the model's own numbers: a list of rows, from the top")
     ]

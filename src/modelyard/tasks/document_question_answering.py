@@ -16,6 +16,7 @@ from modelyard.errors import InvalidRequest, ModelRefused
 from modelyard.media.images import decode_image
 from modelyard.media.media import Media
 from modelyard.tasks.base import Call, Inputs, Task, attempt
+from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.arrays import group_by_shape, stack_rows
@@ -74,8 +75,8 @@ class DocumentQuestionAnsweringParams(GenerationParams, frozen=True, kw_only=Tru
 class DocumentAnswer(msgspec.Struct, frozen=True):
     """An answer. Models that write (Donut) know neither its probability nor its place."""
 
-    score: Annotated[float | None, Meta(description="its probability, 0 to 1; null from models that write")]
-    answer: Annotated[str, Meta(description="its text")]
+    score: Annotated[float | None, means("score", "its probability, 0 to 1; null from models that write")]
+    answer: Annotated[str, means("label", "its text")]
     start: Annotated[int | None, Meta(description="its first word in word_boxes; null from models that write")]
     end: Annotated[int | None, Meta(description="its last word in word_boxes; null from models that write")]
 

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.encoding import Row, encode, forward_each
@@ -35,10 +36,10 @@ class FillMaskParams(Params, frozen=True, kw_only=True):
 class Filling(msgspec.Struct, frozen=True):
     """One token for a mask: its probability, its id, its text, and the whole text with it."""
 
-    score: Annotated[float, Meta(description="its probability, 0 to 1")]
+    score: Annotated[float, means("score", "its probability, 0 to 1")]
     token: Annotated[int, Meta(description="the token's id")]
-    token_str: Annotated[str, Meta(description="the token's text")]
-    sequence: Annotated[str, Meta(description="the whole text with it")]
+    token_str: Annotated[str, means("label", "the token's text")]
+    sequence: Annotated[str, means("text", "the whole text with it")]
 
 
 FillMaskOutput = list[Filling | list[Filling | list[Filling]]]

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, height_and_width, pixels_of
@@ -59,11 +60,11 @@ class ImageSegmentationParams(Params, frozen=True, kw_only=True):
 class Segment(msgspec.Struct, frozen=True):
     """One part of the image."""
 
-    label: Annotated[str, Meta(description="what it is")]
+    label: Annotated[str, means("label", "what it is")]
     score: Annotated[
-        float, Meta(description="how sure the model is, 0 to 1; in semantic answers the mean over the mask's pixels")
+        float, means("score", "how sure the model is, 0 to 1; in semantic answers the mean over the mask's pixels")
     ]
-    mask_png: Annotated[str, Meta(description="PNG in base64, of the image's size: white where the segment is")]
+    mask_png: Annotated[str, means("mask", "PNG in base64, of the image's size: white where the segment is")]
 
 
 ImageSegmentationOutput = list[Segment]

@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Meta
 
 from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.hints import filled_in_as, means
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_each_image, pixels_of
@@ -36,7 +37,10 @@ class MaskGenerationParams(Params, frozen=True, kw_only=True):
 
     input_points: Annotated[
         Prompts | None,
-        Meta(description="points on one thing as [[x, y], ...], or a list of such lists for several; pixels as sent"),
+        filled_in_as(
+            "points",
+            "points on one thing as [[x, y], ...], or a list of such lists for several; pixels as sent",
+        ),
     ] = None
     input_labels: Annotated[
         Prompts | None,
@@ -44,7 +48,10 @@ class MaskGenerationParams(Params, frozen=True, kw_only=True):
     ] = None
     input_boxes: Annotated[
         Prompts | None,
-        Meta(description="the box around a thing as [xmin, ymin, xmax, ymax], or a list of such; pixels as sent"),
+        filled_in_as(
+            "boxes",
+            "the box around a thing as [xmin, ymin, xmax, ymax], or a list of such; pixels as sent",
+        ),
     ] = None
     multimask_output: Annotated[
         bool, Meta(description="points and boxes: three masks for each thing, from part to whole, or the one best")
@@ -88,8 +95,8 @@ class Masks(msgspec.Struct, frozen=True):
     """The outlines that were found."""
 
     input_image_dimensions: Annotated[Dimensions, Meta(description="the size of the image, upright, and of each mask")]
-    masks: Annotated[list[str], Meta(description="each mask as a PNG in base64, white where the thing is")]
-    scores: Annotated[list[float], Meta(description="how good the model thinks each mask is, about 0 to 1")]
+    masks: Annotated[list[str], means("mask", "each mask as a PNG in base64, white where the thing is")]
+    scores: Annotated[list[float], means("score", "how good the model thinks each mask is, about 0 to 1")]
 
 
 MaskGenerationOutput = Masks

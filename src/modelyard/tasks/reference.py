@@ -15,6 +15,7 @@ import msgspec
 from modelyard.media.media import Kind
 from modelyard.tasks.base import Task
 from modelyard.tasks.body import description
+from modelyard.tasks.fields import inputs_of, meanings_of, settings_of
 from modelyard.tasks.registry import TASKS
 
 MADE: dict[Kind, str] = {
@@ -26,7 +27,7 @@ MADE: dict[Kind, str] = {
 
 
 def as_schemas(task: Task) -> dict[str, Any]:
-    """The same for programs: JSON schemas of what a task takes and answers."""
+    """The same for programs: JSON schemas of what a task takes and answers, and what forms and answers are drawn by."""
     output = (
         {"type": "string", "format": "uri", "description": f"URL of {MADE[task.makes]} on this server"}
         if task.makes is not None
@@ -42,6 +43,9 @@ def as_schemas(task: Task) -> dict[str, Any]:
         "streams": task.streams,
         "media": task.media,
         "makes": task.makes,
+        "fields": inputs_of(task),
+        "settings": settings_of(task),
+        "meanings": meanings_of(task),
     }
 
 

@@ -15,6 +15,7 @@ from msgspec import Meta
 from modelyard.errors import InvalidRequest
 from modelyard.protocol import Outcome, Usage
 from modelyard.tasks.base import Call, Inputs, Params, Task, attempt
+from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array, Model, TextModel
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.cross_encoder import CrossEncoder, read_cross_encoder
@@ -68,9 +69,9 @@ class TextRankingParams(Params, frozen=True, kw_only=True):
 class RankedDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     """A document's place in the ranking."""
 
-    index: Annotated[int, Meta(description="the document's place in the request, from 0")]
-    score: Annotated[float, Meta(description="how well it fits; 0 to 1, or the model's own scale")]
-    text: Annotated[str | None, Meta(description="the document, with return_documents")] = None
+    index: Annotated[int, means("index", "the document's place in the request, from 0", of="documents")]
+    score: Annotated[float, means("score", "how well it fits; 0 to 1, or the model's own scale")]
+    text: Annotated[str | None, means("text", "the document, with return_documents")] = None
 
 
 TextRankingOutput = list[RankedDocument]

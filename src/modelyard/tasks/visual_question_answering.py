@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from modelyard.media.images import decode_image
 from modelyard.tasks.base import Call, Task
+from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.arrays import answer_logits
@@ -46,10 +47,8 @@ class VisualQuestionAnsweringParams(GenerationParams, frozen=True, kw_only=True)
 class VisualAnswer(msgspec.Struct, frozen=True):
     """An answer."""
 
-    score: Annotated[
-        float | None, Meta(description="how well it fits, 0 to 1; null from models that write their answer")
-    ]
-    answer: Annotated[str, Meta(description="its text")]
+    score: Annotated[float | None, means("score", "how well it fits, 0 to 1; null from models that write their answer")]
+    answer: Annotated[str, means("label", "its text")]
 
 
 VisualQuestionAnsweringOutput = list[VisualAnswer]

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
+from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.candidates import CandidateLabels, check_template, split_labels
@@ -46,9 +47,9 @@ class ZeroShotClassificationParams(Params, frozen=True, kw_only=True):
 class ZeroShotAnswer(msgspec.Struct, frozen=True):
     """The text, and the labels with their scores, best first."""
 
-    sequence: Annotated[str, Meta(description="the text")]
-    labels: Annotated[list[str], Meta(description="the labels, best first")]
-    scores: Annotated[list[float], Meta(description="their scores, in the same order")]
+    sequence: Annotated[str, means("text", "the text")]
+    labels: Annotated[list[str], means("label", "the labels, best first")]
+    scores: Annotated[list[float], means("score", "their scores, in the same order")]
 
 
 ZeroShotClassificationOutput = ZeroShotAnswer | list[ZeroShotAnswer]

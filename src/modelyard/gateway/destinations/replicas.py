@@ -67,7 +67,7 @@ class Replicas(Destination):
             try:
                 return await attempt.run()
             except ReplicaLost as error:
-                attempt.took_us, now = 0, time.monotonic()
+                attempt.usage, now = Usage(), time.monotonic()
                 self.routes.lose(route, target)
                 if attempt.started:
                     raise
@@ -79,7 +79,7 @@ class Replicas(Destination):
                     words = f"{MAX_TRIES} replicas ended before they answered this request."
                     raise ReplicaLost(words, cause="tries", model=request.card.model_id) from error
             finally:
-                on_spent(target.replica_id, Usage(took_us=attempt.took_us))
+                on_spent(target.replica_id, attempt.usage)
                 attempt.give_back(answered=attempt.finished)
 
     def end_stuck(self, route: Route, target: Target) -> None:
@@ -110,11 +110,12 @@ class Slot:
 
 class Attempt(Slot):
     """One try on one replica, and its place there. `sent`: the replica may have it; `started`: the client has seen part
-    of the answer; `finished`: it was answered; `took_us`: microseconds it held the replica."""
+    of the answer; `finished`: it was answered; `usage`: what it took, once it is over; without an answer, the time that
+    it held the replica."""
 
     __slots__ = (
         "_began_ns", "_first_piece_us", "_on_piece", "_queued_us", "_replicas", "_request", "finished", "sent",
-        "started", "took_us",
+        "started", "usage",
     )  # fmt: skip
 
     def __init__(
@@ -135,7 +136,7 @@ class Attempt(Slot):
         self.sent = False
         self.started = False
         self.finished = False
-        self.took_us = 0
+        self.usage = Usage()
         self._first_piece_us: int | None = None
 
     async def run(self) -> Outcome:
@@ -155,12 +156,12 @@ class Attempt(Slot):
                 await self._wait_let_go(exchange)
             raise
         finally:
-            self.took_us = self._elapsed_us()
+            self.usage = Usage(took_us=self._elapsed_us())
         self.finished = True
-        usage = replace(
-            outcome.usage, first_piece_us=self._first_piece_us, took_us=self.took_us, queued_us=self._queued_us
+        self.usage = replace(
+            outcome.usage, first_piece_us=self._first_piece_us, took_us=self.usage.took_us, queued_us=self._queued_us
         )
-        return replace(outcome, usage=usage)
+        return replace(outcome, usage=self.usage)
 
     async def _pass_on(self, exchange: Exchange, on_piece: OnPiece, piece: str) -> None:
         if not self.started:

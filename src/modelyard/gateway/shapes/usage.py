@@ -107,6 +107,8 @@ class RequestUsage(Shape, frozen=True, kw_only=True):
     cost_nano: Annotated[int, described("The same in billionths of a US dollar, exactly.")]
     charged: Annotated[float, described("What of it is on the bill; 0 where instances are billed.")]
     charged_nano: Annotated[int, described("The same in billionths of a US dollar, exactly.")]
+    prompt_tokens: Annotated[int | None, described("Tokens the model read; null where it does not tell.")]
+    new_tokens: Annotated[int | None, described("Tokens it wrote; null where it writes none.")]
 
 
 class KeyUsage(Shape, frozen=True, kw_only=True):
@@ -224,6 +226,8 @@ def show_request(record: RequestRecord, usd_per_gb_s: float) -> RequestUsage:
         cost_nano=record.cost_nano,
         charged=record.charged_nano / NANO,
         charged_nano=record.charged_nano,
+        prompt_tokens=record.prompt_tokens,
+        new_tokens=record.new_tokens,
     )
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from modelyard.tasks.hints import means
+
 
 class Box(msgspec.Struct, frozen=True):
     """Corners in pixels of the image as sent, from its upper left; a model may place them a little outside of it."""
@@ -21,9 +23,9 @@ class Box(msgspec.Struct, frozen=True):
 class Detection(msgspec.Struct, frozen=True):
     """One object that was found."""
 
-    score: Annotated[float, Meta(description="how sure the model is, 0 to 1")]
-    label: Annotated[str, Meta(description="what it is")]
-    box: Annotated[Box, Meta(description="where it is")]
+    score: Annotated[float, means("score", "how sure the model is, 0 to 1")]
+    label: Annotated[str, means("label", "what it is")]
+    box: Annotated[Box, means("box", "where it is")]
 
 
 def to_box(corners: Sequence[Any]) -> Box:

@@ -19,6 +19,7 @@ from modelyard.media.room import Room
 from modelyard.media.videos import decode_video
 from modelyard.tasks.base import Call
 from modelyard.tasks.body import convert
+from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array, Model, TextModel
 from modelyard.tasks.shared.generation import Texts, WrittenText
 from modelyard.tasks.shared.lengths import media_size
@@ -53,7 +54,7 @@ Messages = Annotated[list[Message], Meta(min_length=1)]
 class TextBlock(msgspec.Struct, frozen=True):
     """A piece of text inside a message."""
 
-    text: Annotated[str, Meta(description="the text")]
+    text: Annotated[str, means("text", "the text")]
     type: Annotated[Literal["text"], Meta(description="always text")] = "text"
 
 
@@ -61,7 +62,7 @@ class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The assistant's message."""
 
     content: Annotated[
-        str | list[TextBlock], Meta(description="the answer, in the form of the request: a string, or a list of blocks")
+        str | list[TextBlock], means("text", "the answer, in the form of the request: a string, or a list of blocks")
     ]
     role: Annotated[Literal["assistant"], Meta(description="always assistant")] = "assistant"
     tool_calls: Annotated[
@@ -70,9 +71,10 @@ class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
     ] = msgspec.UNSET
     reasoning_content: Annotated[
         str | msgspec.UnsetType,
-        Meta(
-            description="what a model that thinks before it answers has thought; no part of content, nor of a stream; "
-            "left out when it is nothing"
+        means(
+            "thought",
+            "what a model that thinks before it answers has thought; no part of content, nor of a stream; "
+            "left out when it is nothing",
         ),
     ] = msgspec.UNSET
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Meta, UnsetType
 
+from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array
 
 
@@ -19,13 +20,13 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     `start` and `end` count characters of the text, end exclusive. `index` counts tokens, special ones included.
     """
 
-    entity: Annotated[str | UnsetType, Meta(description="the token's label")] = UNSET
-    entity_group: Annotated[str | UnsetType, Meta(description="the group's label, when aggregated")] = UNSET
-    score: Annotated[float, Meta(description="its probability, 0 to 1")]
+    entity: Annotated[str | UnsetType, means("label", "the token's label")] = UNSET
+    entity_group: Annotated[str | UnsetType, means("label", "the group's label, when aggregated")] = UNSET
+    score: Annotated[float, means("score", "its probability, 0 to 1")]
     index: Annotated[int | UnsetType, Meta(description="the token's number, special ones counted")] = UNSET
     word: Annotated[str, Meta(description="the text, as the tokenizer writes it")]
-    start: Annotated[int, Meta(description="its first character in the text")]
-    end: Annotated[int, Meta(description="the character after its last")]
+    start: Annotated[int, means("start", "its first character in the text", of="text")]
+    end: Annotated[int, means("end", "the character after its last", of="text")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,15 @@ import numpy as np
 from msgspec import Meta
 
 from modelyard.tasks.base import Params
+from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array, Model
 
 
 class Label(msgspec.Struct, frozen=True):
     """A label and how well it fits, 0 to 1 unless the function applied says otherwise."""
 
-    label: Annotated[str, Meta(description="the name of the class")]
-    score: Annotated[float, Meta(description="how well it fits, 0 to 1 unless function_to_apply says otherwise")]
+    label: Annotated[str, means("label", "the name of the class")]
+    score: Annotated[float, means("score", "how well it fits, 0 to 1 unless function_to_apply says otherwise")]
 
 
 def softmax(logits: Array, axis: int = -1) -> Array:

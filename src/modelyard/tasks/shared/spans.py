@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array
 from modelyard.tasks.shared.scores import softmax
 from modelyard.tasks.shared.windows import TextWindow
@@ -28,10 +29,10 @@ WindowTokens = Annotated[
 class Span(msgspec.Struct, frozen=True):
     """An answer: its probability, its characters in the context (end exclusive), its text."""
 
-    score: Annotated[float, Meta(description="its probability, 0 to 1")]
-    start: Annotated[int, Meta(description="its first character in the context")]
-    end: Annotated[int, Meta(description="the character after its last")]
-    answer: Annotated[str, Meta(description="its text")]
+    score: Annotated[float, means("score", "its probability, 0 to 1")]
+    start: Annotated[int, means("start", "its first character in the context", of="context")]
+    end: Annotated[int, means("end", "the character after its last", of="context")]
+    answer: Annotated[str, means("label", "its text")]
 
 
 @dataclass(frozen=True, slots=True)

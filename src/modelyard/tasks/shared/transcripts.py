@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
+from modelyard.tasks.hints import means
 from modelyard.tasks.shared.generation_params import GenerationParams
 
 
@@ -17,15 +18,15 @@ class Chunk(msgspec.Struct, frozen=True):
     """A stretch of speech."""
 
     timestamp: Annotated[
-        tuple[float, float], Meta(description="its begin and end in the sound, in seconds from the start")
+        tuple[float, float], means("time", "its begin and end in the sound, in seconds from the start")
     ]
-    text: Annotated[str, Meta(description="what is said in it")]
+    text: Annotated[str, means("text", "what is said in it")]
 
 
 class TimedText(msgspec.Struct, frozen=True):
     """A transcript that knows when each part was said."""
 
-    text: Annotated[str, Meta(description="the whole transcript")]
+    text: Annotated[str, means("text", "the whole transcript")]
     chunks: Annotated[list[Chunk], Meta(description="its parts, in order")]
 
 

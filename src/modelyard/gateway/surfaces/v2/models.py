@@ -16,6 +16,7 @@ from modelyard.gateway.reading import read_query
 from modelyard.gateway.shapes.base import Answer
 from modelyard.gateway.shapes.models import ModelsAnswer, ModelsQuery, show_model
 from modelyard.gateway.shapes.tasks import TaskDescription, show_task
+from modelyard.gateway.surfaces.every import INFERENCES
 from modelyard.http.exchange import JSON
 from modelyard.records.accounts import Key
 from modelyard.tasks.registry import TASKS, get_task
@@ -50,7 +51,7 @@ class ModelCalls:
             ),
             Operation(
                 path="/models/v2/list/tasks/{task}",
-                summary="Describe a task: JSON schemas and an example",
+                summary="Describe a task: JSON schemas, an example, and the fields of a form for it",
                 tag="lists",
                 handler=self.describe_task,
                 answer=Answer[TaskDescription],
@@ -82,5 +83,7 @@ class ModelCalls:
         return Answer(output=[task.id for task in TASKS])
 
     async def describe_task(self, request: Request, key: Key) -> Answer[TaskDescription]:
-        """One task: its inputs, params and output as JSON schemas, and an example."""
-        return Answer(output=show_task(get_task(request.path_params["task"])))
+        """One task: its inputs, params and output as JSON schemas, and an example; what a form and an answer of it
+        need."""
+        task = get_task(request.path_params["task"])
+        return Answer(output=show_task(task, [each.path for each in INFERENCES if task.id in each.tasks]))
