@@ -6,7 +6,7 @@ then stepped (one token at a time), and released.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from modelyard.protocol import CacheUse
@@ -103,8 +103,9 @@ class TokenModel(Protocol):
         Returns the first tokens of those that were read to their end; they are stepped from now on.
         """
 
-    def step(self) -> Sequence[Chosen | Failed]:
-        """Chooses the next token of every row that was read."""
+    def step(self) -> Iterable[Chosen | Failed]:
+        """Chooses the next token of every row that was read. Each is there as soon as its rows have been through the
+        model, which others may still have before them; rows may be released meanwhile."""
 
     def can_step(self) -> bool:
         """Whether the next step fits into the memory that there is for all rows. True of one prompt's rows alone."""

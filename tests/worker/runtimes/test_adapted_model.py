@@ -115,7 +115,7 @@ def test_rows_of_several_adapters_and_of_the_base_go_through_the_model_together(
     for _ in range(NEW_TOKENS):
         for answer in answers:
             made[answer.row].append(answer.token)
-        answers = rows.step()
+        answers = list(rows.step())
         at_once.append(len(answers))
 
     assert set(at_once) == {len(texts)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -109,7 +109,7 @@ class Loop:
             self._numbers[row] = number
             self.texts[number] = []
         while any(row.unread for (row,) in opened):
-            self._note(self.rows.read(opened, piece))
+            self.note(self.rows.read(opened, piece))
             self.step()
 
     def spared(self) -> list[int]:
@@ -117,11 +117,11 @@ class Loop:
         return [row.spared for row, _ in sorted(self._numbers.items(), key=lambda each: each[1])]
 
     def step(self) -> None:
-        answers = self.rows.step()
+        answers = list(self.rows.step())
         self.most_at_once = max(self.most_at_once, len(answers))
-        self._note(answers)
+        self.note(answers)
 
-    def _note(self, answers: Sequence[Any]) -> None:
+    def note(self, answers: Iterable[Any]) -> None:
         for answer in answers:
             assert isinstance(answer, Chosen), answer
             assert answer.error is None, answer
@@ -267,7 +267,10 @@ def test_rows_far_apart_in_length_go_through_the_model_apart() -> None:
     loop.read({1: prompts[1]}, 700)
     widths: list[int] = []
     model.register_forward_pre_hook(lambda _, __, given: widths.append(len(given["input_ids"])), with_kwargs=True)
-    loop.step()
+    step = loop.rows.step()
+    loop.note([next(step)])
+    assert widths == [1], "who is short does not wait for the long one's pass"
+    loop.note(step)
     loop.finish()
     assert widths[:2] == [1, 1]
     check_same(model, prompts, loop.texts, expected)

@@ -92,7 +92,7 @@ class Logged(TokenRows):
         return super().read(prompts, most_tokens)
 
     def step(self) -> Any:
-        answers = super().step()
+        answers = list(super().step())
         self.log.append(("step", len(answers)))
         return answers
 

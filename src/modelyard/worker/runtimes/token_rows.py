@@ -7,7 +7,7 @@ there are: a scheduler does.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -196,9 +196,11 @@ class TokenRows:
             self._forget(rows)
             return [Failed(rows, error)]
 
-    def step(self) -> Sequence[Chosen | Failed]:
+    def step(self) -> Iterator[Chosen | Failed]:
         """See TokenModel."""
-        return [answer for batch in list(self._stepped) for answer in self._step(batch)]
+        for batch in list(self._stepped):
+            if batch in self._stepped:
+                yield from self._step(batch)
 
     def set_back(self, rows: Sequence[Any]) -> None:
         """See TokenModel."""

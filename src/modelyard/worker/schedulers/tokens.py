@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import cast
 
 from modelyard.errors import ModelyardError, ReplicaLost
@@ -258,9 +258,8 @@ class Tokens(Batcher):
             self._set_back(self._in_progress()[-1])
         self._tally.note_batch(sum(len(prompt.texts) for prompt in self._written), self.max_batch)
         began = time.perf_counter()
-        answers = self._rows.step()
+        self._note(self._rows.step())
         self._pace.note_step(time.perf_counter() - began)
-        self._note(answers)
 
     def _set_back(self, prompt: PromptTexts) -> None:
         """Gives back what a prompt holds; it goes on where it was when there is room."""
@@ -273,13 +272,12 @@ class Tokens(Batcher):
         with self._changed:
             self._ready.extendleft(reversed(prompts))
 
-    def _note(self, answers: Sequence[Chosen | Failed]) -> None:
-        now = self._clock()
+    def _note(self, answers: Iterable[Chosen | Failed]) -> None:
         for answer in answers:
             if isinstance(answer, Failed):
                 self._note_failure(answer)
             else:
-                self._note_token(answer, now)
+                self._note_token(answer, self._clock())
 
     def _note_token(self, chosen: Chosen, now: float) -> None:
         prompt = self._of.get(chosen.row)
