@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -29,6 +29,8 @@ QUIET_LOGGERS = ("alembic", "uvicorn.error", "httpx")
 YOUNG_OBJECTS = 5000
 """How many make a collection of what is young; by Python's default 700, which is what ten requests under way are made
 of."""
+DATE_S = 1.0
+"""How often the date in answers is set."""
 THREAD_TURN_S = 0.0002
 """How long a thread that computes keeps the event loop from going on, by Python's default 5 ms at a time. Measured: the
 journal's writer then costs every request that comes meanwhile several turns."""
@@ -75,7 +77,7 @@ def serve_beside(
     task = asyncio.create_task(server.serve(sockets=[listener]), name="serves beside")
 
     async def end() -> None:
-        server.should_exit = True
+        server.end()
         await task
 
     stack.push_async_callback(end)
@@ -87,16 +89,36 @@ def serve_metrics(stack: AsyncExitStack, app: Any, host: str, port: int) -> None
         serve_beside(stack, app, stack.enter_context(listen(host, port)))
 
 
-class Beside(uvicorn.Server):
-    """uvicorn, except that signals are none of its business."""
+class IdleServer(uvicorn.Server):
+    """uvicorn, except that it is told when to end: it looks ten times a second whether it is to, also while nobody asks
+    anything of it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Has it end, as a signal does. On its loop."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DATE_S):
+                    await self._ending.wait()
+
+
+class Beside(IdleServer):
+    """One of which signals are none of its business."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-class Server(uvicorn.Server):
-    """uvicorn, except that a signal only asks it to stop: uvicorn would raise it again before replicas are stopped."""
+class Server(IdleServer):
+    """One that a signal only asks to stop: uvicorn would raise it again before replicas are stopped."""
 
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
@@ -105,6 +127,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._on_stop()
         super().handle_exit(sig, frame)
+        self._ending.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
