@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := check-and-test
 .PHONY: check-and-test setup demo run quick test test-gpu check bench console \
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-models verify-clients verify-ray verify-simulation verify-console verify-install coverage
+  verify-models verify-clients verify-ray verify-simulation verify-console verify-observability verify-install coverage
 
 # How many processes share the tests: two more than two cores, as tests wait for servers and servers for tests, and where
 # another process keeps a core busy each of them has its turn. Those that need the same server, port or database stay in
@@ -91,7 +91,7 @@ coverage: $(STAMP)
 
 # What takes minutes. Each part runs alone.
 verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-models verify-clients verify-ray verify-simulation verify-console verify-install
+  verify-models verify-clients verify-ray verify-simulation verify-console verify-observability verify-install
 
 verify-load: $(STAMP)
 	$(PYTEST) -m 'verify(part="load")'
@@ -138,6 +138,14 @@ verify-install: $(STAMP)
 # A day of 100,000 models on 1,000 nodes; the learned keep-alive beside fixed timeouts.
 verify-simulation: $(STAMP)
 	$(PYTEST) -m 'verify(part="simulation")' --timeout 3600 -s
+
+# What is shipped for Prometheus and Grafana, by a real Prometheus; traces, by OpenTelemetry's definition of them.
+verify-observability: $(STAMP)
+	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then \
+	  apt-get install --yes --no-install-recommends prometheus; fi
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/telemetry-packages \
+	  -r tests/telemetry/requirements.txt
+	$(PYTEST) -m 'verify(part="observability")'
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ NAMES = (
     "cold_boot", "replica_memory", "gateway_overhead", "gateway_hop", "surfaces", "upload_stall", "catalogue",
     "measured_memory",
     "quantised", "gguf", "generation", "forms", "mixed_lengths", "idle_clusters", "many_nodes", "crowded",
-    "several_gateways", "against", "peers",
+    "several_gateways", "observability", "against", "peers",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ class Side:
 def run() -> bool:
     """Prints both; whether two give as much as is promised."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        sides = [stack.enter_context(serve(Path(folder) / str(count), count)) for count in GATEWAYS]
+        sides = [stack.enter_context(serve(Path(folder) / str(count), "--gateways", str(count))) for count in GATEWAYS]
         rates: list[list[float]] = [[] for _ in sides]
         costs: list[list[float]] = [[] for _ in sides]
         wanted = Load(('{"text": "' + models.SENTENCE + '"}',), CLIENTS, SECONDS)
@@ -65,8 +65,8 @@ def run() -> bool:
 
 
 @contextmanager
-def serve(folder: Path, gateways: int) -> Iterator[Side]:
-    """A server with so many gateways and one replica, until the end of the block."""
+def serve(folder: Path, *flags: str, sources: Sequence[Path] = ()) -> Iterator[Side]:
+    """A server with one replica, until the end of the block. `sources`: folders that it imports from first."""
     from tests.serving import KEY, Server, program_of
 
     target = cache_dir() / MODEL
@@ -74,9 +74,8 @@ def serve(folder: Path, gateways: int) -> Iterator[Side]:
         target.mkdir(parents=True)
         models.echo(target)
     folder.mkdir()
-    source = os.pathsep.join([str(ROOT / "src"), str(ensure_echo())])
-    flags = ("--rate-limit", "0", "--gateways", str(gateways))
-    with Server(folder, cache_dir(), *flags, PYTHONPATH=source) as server:
+    source = os.pathsep.join(map(str, [*sources, ROOT / "src", ensure_echo()]))
+    with Server(folder, cache_dir(), "--rate-limit", "0", *flags, PYTHONPATH=source) as server:
         assert server.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1}).is_success
         server.wait_for(MODEL, ready=1)
         assert server.process is not None

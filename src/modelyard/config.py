@@ -25,6 +25,7 @@ FIRST_ACCOUNT = "admin"
 
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = (TEXT, JSON) = ("text", "json")
 ENGINES = (LOCAL, RAY) = ("local", "ray")
 SANDBOXES = ("auto", "strict", "off")
 CACHE_REMOVES = ("own", "any", "nothing")
@@ -279,7 +280,17 @@ class Settings:
         most=65535,
     )
     metrics_host: str = setting("127.0.0.1", "address for that port")
+    otlp_endpoint: str = setting(
+        "",
+        "where traces and log lines go, by OTLP over HTTP, such as http://localhost:4318; empty: where "
+        "OTEL_EXPORTER_OTLP_ENDPOINT says, else nowhere",
+    )
     log_level: str = setting("info", "debug, info, warning or error", choices=LOG_LEVELS)
+    log_format: str = setting(
+        "text",
+        "text: lines to read; json: one object a line, with the ids of the request, and a line for each inference",
+        choices=LOG_FORMATS,
+    )
 
     @property
     def store_url(self) -> str:

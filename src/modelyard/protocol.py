@@ -84,17 +84,27 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     sound_ms: Count | None = None
 
 
+class ReplicaTimes(msgspec.Struct, frozen=True, array_like=True):
+    """Where the time of one request went inside its replica: microseconds until the model began with it, and those
+    until its answer. `batch`: how many calls the model began with together, or went on with beside it."""
+
+    waited_us: Count
+    worked_us: Count
+    batch: Count
+
+
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """An inference's output, in the form of its task, and what it took.
 
     `logprobs`: of each token, in the form of OpenAI's; where there are several texts, `index` says of which. None: not
-    asked for. `raw`: what the provider of a closed model answered, as it said it.
+    asked for. `raw`: what the provider of a closed model answered, as it said it. `times`: where they were asked for.
     """
 
     output: Any
     usage: Usage = Usage()
     logprobs: list[dict[str, Any]] | None = None
     raw: Any = None
+    times: ReplicaTimes | None = None
 
 
 # --- how far a worker has got ---
@@ -175,13 +185,14 @@ class StatusUpdate(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 class Request(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """Server to worker: an inference. `stream`: pieces are wanted as they are made. `adapter`: the one beside the model
-    that is to answer; empty: the model by itself."""
+    that is to answer; empty: the model by itself. `timed`: the outcome is to tell its times, for a trace."""
 
     id: int
     fields: dict[str, Any]
     params: dict[str, Any]
     stream: bool = False
     adapter: str = ""
+    timed: bool = False
 
 
 class Called(msgspec.Struct, frozen=True, array_like=True):

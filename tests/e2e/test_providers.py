@@ -21,6 +21,7 @@ from tests.attacks.test_strangers import add_account
 from tests.later import Later
 from tests.providers.local import PACKAGES, Answer, Asked, LocalProvider, chunks, completion, events
 from tests.serving import KEY, REQUEST_S, Server, is_alive, wait_until
+from tests.telemetry.collector import Collector, attributes_of, collecting
 
 anthropic = Later("anthropic")
 openai = Later("openai")
@@ -57,7 +58,16 @@ def yard(shared_server: Server, models: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def server(provider: LocalProvider, yard: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def collector() -> Iterator[Collector]:
+    """Where the server's traces go."""
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(
+    provider: LocalProvider, yard: Server, collector: Collector, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("closed")
     (folder / "models").mkdir()
     urls = {
@@ -68,6 +78,8 @@ def server(provider: LocalProvider, yard: Server, tmp_path_factory: pytest.TempP
     environ = {
         "MODELYARD_PROVIDER_URLS": ",".join(f"{name}={url}" for name, url in urls.items()),
         "MODELYARD_PROVIDER_KEYS": f"yard={KEY},openai={OPERATORS_KEY}",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_TRACES_SAMPLER": "parentbased_always_off",
         "PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(PACKAGES)]),
     }
     with Server(folder, folder / "models", "--rate-limit", "0", boots=False, **environ) as running:
@@ -221,6 +233,24 @@ def test_credit_is_set_aside_for_the_operators_key_and_not_for_the_callers(
         assert len(provider.asked) == asked
         own = post({"provider-key": OWN_KEY})
         assert own.status_code == 200, own.text + server.log.read_text()[-2000:]
+
+
+def test_a_trace_goes_on_at_the_provider(server: Server, provider: LocalProvider, collector: Collector) -> None:
+    provider.answers(Answer(completion("Hello")))
+    trace_id, caller_id = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    headers = {"provider-key": OWN_KEY, "traceparent": f"00-{trace_id}-{caller_id}-01"}
+    answered = server.post(GPT, headers, messages=MESSAGES)
+    spans = {each["name"]: each for each in wait_until(collector.spans) if each["traceId"] == trace_id}
+    root, asked = spans["inference"], spans["provider"]
+    assert (root["parentSpanId"], asked["parentSpanId"]) == (caller_id, root["spanId"])
+    assert attributes_of(root)["modelyard.request_id"] == answered.headers["x-request-id"]
+    assert attributes_of(root)["gen_ai.usage.output_tokens"] == "2"
+    assert attributes_of(asked)["gen_ai.provider.name"] == "openai"
+    assert provider.asked[-1].headers["traceparent"] == f"00-{trace_id}-{asked['spanId']}-01"
+    ask(server, GPT, messages=MESSAGES)
+    assert "traceparent" not in provider.asked[-1].headers
+    sent = repr(collector.bodies)
+    assert [secret for secret in (OWN_KEY, OPERATORS_KEY, KEY, MESSAGES[0]["content"]) if secret in sent] == []
 
 
 def test_a_missing_key_is_named(server: Server) -> None:

@@ -11,6 +11,7 @@ import pytest
 from modelyard.errors import InvalidRequest
 from modelyard.media.addresses import is_public, resolve
 from modelyard.media.fetch import Fetcher, FetchLimits, shown
+from modelyard.telemetry.context import TraceContext
 from tests.media import hosts
 from tests.media.hosts import Host
 
@@ -54,6 +55,14 @@ async def test_a_file_comes_whole_and_the_request_says_no_more_than_it_must():
     lines = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:] if line}
     assert lines == {b"host", b"user-agent", b"accept", b"accept-encoding"}
     assert f"host: 127.0.0.1:{host.port}".encode() in head.lower()
+
+
+async def test_the_trace_of_a_request_is_told_to_whoever_is_asked():
+    context = TraceContext("a" * 32, "b" * 16, is_sampled=True)
+    with Host(hosts.file(PNG)) as host:
+        fetcher = Fetcher(FetchLimits(allow_private=True))
+        assert await fetcher.fetch(host.url, "image_url", context=context) == PNG
+    assert f"traceparent: {context}".encode() in host.requests[0]
 
 
 async def test_redirects_are_followed_also_relative_ones():

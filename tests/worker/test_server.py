@@ -188,6 +188,30 @@ async def test_a_stranger_is_told_nothing(tmp_path: Path) -> None:
         ]
 
 
+# --- times ---
+
+
+async def test_the_times_of_a_request_are_told_to_who_asks_for_them(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        peer = await served.greeted()
+        peer.send(Request(1, {"text": "hello"}, {}, timed=True)).request(2, "hello")
+        done = {frame.id: frame for frame in [await peer.next(), await peer.next()] if isinstance(frame, Done)}
+        times = done[1].outcome.times
+        assert times is not None
+        assert times.batch in (1, 2)
+        assert times.waited_us >= 0
+        assert times.worked_us >= 0
+        assert done[2].outcome.times is None
+
+
+def test_a_request_whose_times_nobody_wants_is_hardly_longer(tmp_path: Path) -> None:
+    frame = Request(1, {"text": "hello"}, {})
+    assert (
+        len(msgspec.msgpack.encode(frame)) == len(msgspec.msgpack.encode([2, 1, {"text": "hello"}, {}, False, ""])) + 1
+    )
+    assert len(msgspec.msgpack.encode(Outcome("hello"))) == len(msgspec.msgpack.encode({"output": "hello"}))
+
+
 # --- state ---
 
 

@@ -44,13 +44,15 @@ class Process:
 
 @dataclass(eq=False, slots=True)
 class Target:
-    """A ready replica as requests see it. `slots`: how many it takes at once; `process`: where it runs."""
+    """A ready replica as requests see it. `slots`: how many it takes at once; `process`: where it runs; `ready_at`:
+    when it came; 0: not known here."""
 
     replica_id: str
     link: ReplicaLink
     slots: int
     in_flight: int = 0
     process: Process = field(default_factory=Process)
+    ready_at: float = 0.0
 
     @property
     def alone(self) -> bool:
@@ -301,7 +303,8 @@ class Routes(Slots):
                 # One that was lost by mistake comes back with what it holds, so that no request is counted twice.
                 known = route.leaving.pop(replica_id, None)
                 process = self._ensure_process(beside.get(replica_id, replica_id))
-                target = route.targets[replica_id] = known or Target(replica_id, link, slots, process=process)
+                target = known or Target(replica_id, link, slots, 0, process, self._clock.monotonic())
+                route.targets[replica_id] = target
                 target.process.routes[cluster_id] = route
         route.failure = failure if not route.targets else None
         self._serve_queues(route, changed)

@@ -40,11 +40,11 @@ class AdapterLink(ReplicaLink):
         """See ReplicaLink."""
         return self._unloaded or self._link.closed
 
-    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool) -> Exchange:
+    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool, timed: bool = False) -> Exchange:
         """See ReplicaLink."""
         if self._unloaded:
             raise ReplicaLost()
-        return self._link.request(fields, params, stream=stream, adapter=self._adapter)
+        return self._link.request(fields, params, stream=stream, timed=timed, adapter=self._adapter)
 
     async def find_death(self, timeout_s: float) -> Death | None:
         """See ReplicaLink."""

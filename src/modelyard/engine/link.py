@@ -197,8 +197,8 @@ class ReplicaLink(ABC):
         """Whether it takes no requests any more."""
 
     @abstractmethod
-    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool) -> Exchange:
-        """Sends a request.
+    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool, timed: bool = False) -> Exchange:
+        """Sends a request. `timed`: see protocol.Request.
 
         Raises: ReplicaLost when it is closed: the request has not started; InvalidRequest when it holds something that
         cannot be sent, e.g. an integer of more than 64 bits.
@@ -279,13 +279,15 @@ class Link(ReplicaLink):
         """Whether a request is under way on it."""
         return bool(self._exchanges)
 
-    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool, adapter: str = "") -> Exchange:
+    def request(
+        self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool, timed: bool = False, adapter: str = ""
+    ) -> Exchange:
         """See ReplicaLink. `adapter`: the one beside the worker's model that is to answer; empty: the model itself."""
         if self._closed:
             raise ReplicaLost()
         exchange = Exchange(self, next(self._ids), adapter)
         try:
-            self._send(Request(exchange.id, fields, params, stream, adapter))
+            self._send(Request(exchange.id, fields, params, stream, adapter, timed))
         except Unsendable as error:
             raise InvalidRequest(f"The request {error}.", field="body") from error
         if not self._exchanges:

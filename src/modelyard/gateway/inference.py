@@ -26,6 +26,7 @@ from modelyard.gateway.media import needs_resolving, resolve
 from modelyard.gateway.metering import NOTHING, Metering
 from modelyard.gateway.metrics import CLIENT_LEFT, InferenceTallies
 from modelyard.gateway.model_request import ModelRequest, meter_headers
+from modelyard.gateway.observer import Observed, Observer
 from modelyard.gateway.request_memory import RequestMemory
 from modelyard.gateway.requests import new_request_id
 from modelyard.gateway.slow_readers import SlowReaders
@@ -40,6 +41,7 @@ from modelyard.tasks import body as bodies
 from modelyard.tasks.base import Task
 from modelyard.tasks.body import Inference
 from modelyard.tasks.registry import TASKS, find_task
+from modelyard.telemetry.spans import Kind, Span
 
 MOST_MODELS = 8
 """That one request may name beside the first."""
@@ -65,9 +67,10 @@ class Inferences:
         *,
         price_per_gb_s: float,
         timeout_s: float,
+        observer: Observer | None = None,
     ) -> None:
         """`price_per_gb_s`: US dollars for one GB of a model's memory and second. `timeout_s`: most that a request may
-        take in all."""
+        take in all. `observer`: follows each of them; None: nobody wants traces or lines."""
         self._admission = admission
         self._aliases = aliases
         self._plane = plane
@@ -80,15 +83,20 @@ class Inferences:
         self._closed_models = closed_models
         self._price_per_gb_s = price_per_gb_s
         self._deadlines = Deadlines(timeout_s)
+        self._observer = observer
 
     async def serve(self, http: HttpExchange, surface: Surface, model_id: str | None = None) -> None:
         """Answers one request of a surface, whatever becomes of it. `model_id`: what its path names, if it does."""
         client = ClientRequest(http, surface)
+        if self._observer is not None:
+            client.observed = self._observer.begin(http, surface, client.headers["x-request-id"])
         deadline = self._deadlines.begin(client.refuse)
         usage, status = None, CLIENT_LEFT
         self._slow_readers.add(http)
         try:
             key, under_way = await self._admission.admit(http, client.headers)
+            if client.observed is not None:
+                client.observed.account_id = key.account_id
             with under_way, self._memory.of(key.account_id) as share:
                 http.grow = share.grow
                 async with deadline:
@@ -102,7 +110,10 @@ class Inferences:
             await client.refuse(error)
         finally:
             self._slow_readers.remove(http)
-            self._tallies.note(surface.name, client.asked_model, status, time.monotonic() - deadline.began, usage)
+            took_s = time.monotonic() - deadline.began
+            self._tallies.note(surface.name, client.asked_model, status, took_s, usage)
+            if client.observed is not None:
+                client.observed.end(client.asked_model, status, took_s, usage)
 
     async def run(self, request: ModelRequest, on_piece: OnPiece | None = None) -> Outcome:
         """Runs one inference that was read and checked; what it took is metered however it ends.
@@ -132,7 +143,7 @@ class Inferences:
             except FALLS_BACK as error:
                 if client.http.started or isinstance(error, InputTooLarge):
                     raise
-                client.headers["x-request-id"] = new_request_id()  # of each try there is a record
+                client.rename()  # of each try there is a record
         return await self._ask(client, deadline, key, read, names[-1])
 
     async def _ask(self, client: ClientRequest, deadline: Deadline, key: Key, read: UnifiedBody, name: str) -> Usage:
@@ -183,8 +194,9 @@ class Inferences:
             headers["inference-model"] = card.model_id
         body = surface.fields(read, task)
         inference = bodies.read(task, body)
+        span = None if client.observed is None else client.observed.span
         if needs_resolving(inference.fields):
-            inference = await self._resolve(http, task, inference)
+            inference = await self._resolve(http, task, inference, span)
         return ModelRequest(
             id=headers["x-request-id"],
             key=key,
@@ -198,12 +210,17 @@ class Inferences:
             route=route,
             capacity=None if alias is None else alias.capacity,
             provider_key=None if closed is None else closed.key,
+            span=span,
         )
 
-    async def _resolve(self, http: HttpExchange, task: Task, inference: Inference) -> Inference:
+    async def _resolve(self, http: HttpExchange, task: Task, inference: Inference, above: Span | None) -> Inference:
         """An inference with its media fetched. Raises InvalidRequest, ClientLeft."""
+        span = None if above is None else above.open("media", Kind.CLIENT)
+        context = None if span is None else span.context
         with http.until_client_leaves():
-            fields = await resolve(inference.fields, task.media, self._fetcher, http.grow)
+            fields = await resolve(inference.fields, task.media, self._fetcher, http.grow, context)
+        if span is not None:
+            span.end()
         return replace(inference, fields=fields)
 
     # --- while it runs, and after ---
@@ -247,9 +264,10 @@ class Inferences:
 class ClientRequest:
     """One request as its client knows it: its exchange, its surface and the headers of its answer. `asked_model`,
     `asked`: the id of the model that it asks, and what its surface wants to know again of it (see UnifiedBody), once
-    they are known. `is_read`: what is wrong from now on is wrong with fields of the unified body."""
+    they are known. `is_read`: what is wrong from now on is wrong with fields of the unified body. `observed`: None:
+    nobody follows it."""
 
-    __slots__ = ("asked", "asked_model", "headers", "http", "is_read", "surface")
+    __slots__ = ("asked", "asked_model", "headers", "http", "is_read", "observed", "surface")
 
     def __init__(self, http: HttpExchange, surface: Surface) -> None:
         self.http = http
@@ -258,6 +276,13 @@ class ClientRequest:
         self.is_read = False
         self.asked_model = ""
         self.asked: Any = None
+        self.observed: Observed | None = None
+
+    def rename(self) -> None:
+        """Gives it another id."""
+        self.headers["x-request-id"] = request_id = new_request_id()
+        if self.observed is not None:
+            self.observed.rename(request_id)
 
     async def refuse(self, error: BaseException) -> None:
         """Tells the client of an error, as far as its answer has got."""

@@ -16,6 +16,7 @@ from modelyard.media import sniff
 from modelyard.media.content import decode_base64
 from modelyard.media.fetch import Fetcher
 from modelyard.media.media import Kind
+from modelyard.telemetry.context import TraceContext
 from modelyard.wire import Blob
 
 FIELD = "media"
@@ -60,12 +61,17 @@ def needs_resolving(fields: dict[str, Any]) -> bool:
 
 
 async def resolve(
-    fields: dict[str, Any], kind: Kind | None, fetcher: Fetcher, grow: Grow = count_nothing
+    fields: dict[str, Any],
+    kind: Kind | None,
+    fetcher: Fetcher,
+    grow: Grow = count_nothing,
+    context: TraceContext | None = None,
 ) -> dict[str, Any]:
     """`fields` with `{"where", "data"}` for every piece of media, ready for a frame. `kind`: what the task reads.
 
-    Cancelling it cancels the fetches. `grow` is asked before any media is held. Raises InvalidRequest naming the field
-    of the first piece that is no such media, and what `grow` raises.
+    Cancelling it cancels the fetches. `grow` is asked before any media is held. `context`: the trace that whoever is
+    asked for a URL is told. Raises InvalidRequest naming the field of the first piece that is no such media, and what
+    `grow` raises.
     """
     found = list(find_media(fields, kind))
     urls = sum("url" in media for media, _ in found)
@@ -77,7 +83,7 @@ async def resolve(
     try:
         async with asyncio.TaskGroup() as group:
             for media, wanted in found:
-                group.create_task(resolve_one(media, wanted, fetcher, turn, grow), name="media")
+                group.create_task(resolve_one(media, wanted, fetcher, turn, grow, context), name="media")
     except BaseException as error:
         for media, _ in found:  # the error's traceback keeps this frame until the next collection of cycles
             media.pop("data", None)
@@ -89,14 +95,19 @@ async def resolve(
 
 
 async def resolve_one(
-    media: dict[str, Any], kind: Kind | None, fetcher: Fetcher, turn: asyncio.Semaphore, grow: Grow
+    media: dict[str, Any],
+    kind: Kind | None,
+    fetcher: Fetcher,
+    turn: asyncio.Semaphore,
+    grow: Grow,
+    context: TraceContext | None,
 ) -> None:
     """Puts `data` in place of a URL or base64, and checks that it is a `kind`. Raises InvalidRequest."""
     where = str(media["where"])
     url, text = media.pop("url", None), media.pop("base64", None)
     if url is not None:
         async with turn:
-            data: bytes | bytearray = await fetcher.fetch(url, where, grow)
+            data: bytes | bytearray = await fetcher.fetch(url, where, grow, context)
     elif isinstance(text, Deferred):
         where = media["where"] = text.where or where
         if not text.uploaded:

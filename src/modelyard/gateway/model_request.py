@@ -18,6 +18,7 @@ from modelyard.records.models import ModelCard
 from modelyard.records.providers import ProviderKey
 from modelyard.tasks.base import Task
 from modelyard.tasks.body import Inference
+from modelyard.telemetry.spans import Span
 
 
 class Reading(msgspec.Struct):
@@ -32,7 +33,8 @@ class ModelRequest(msgspec.Struct, frozen=True):
     `body`: the unified body as the surface read it. `asked`: see UnifiedBody. `route`: of its account's cluster of the
     model, where there must be one before it is read; None: it is found when the request runs, or made: with
     `capacity`; None: with the default.
-    `provider_key`: with which the provider of a closed model is asked.
+    `provider_key`: with which the provider of a closed model is asked. `span`: of its trace, which notes where its time
+    goes; None: there is none.
     """
 
     id: str
@@ -48,6 +50,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     route: Route | None = None
     capacity: Capacity | None = None
     provider_key: ProviderKey | None = None
+    span: Span | None = None
 
 
 def meter_headers(cost: Cost, usage: Usage) -> Mapping[str, str]:

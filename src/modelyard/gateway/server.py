@@ -18,10 +18,12 @@ from typing import Any
 
 import uvicorn
 
+from modelyard.config import JSON, TEXT
 from modelyard.http.connections import ConnectionLimits
 from modelyard.http.exchange import App
 from modelyard.http.proxies import Proxies
 from modelyard.http.server import listen, uvicorn_config
+from modelyard.telemetry.log_lines import JsonLines
 
 QUIET_LOGGERS = ("alembic", "uvicorn.error", "httpx")
 """Loggers whose everyday messages say nothing to an operator."""
@@ -36,9 +38,12 @@ THREAD_TURN_S = 0.0002
 journal's writer then costs every request that comes meanwhile several turns."""
 
 
-def configure_logging(level: str) -> None:
-    """Sets up the process's log, on standard error. `level`: a name that `logging` knows."""
+def configure_logging(level: str, form: str = TEXT) -> None:
+    """Sets up the process's log, on standard error. `level`: a name that `logging` knows; `form`: text or json."""
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True)
+    if form == JSON:
+        logging.getLogger().handlers[0].setFormatter(JsonLines())
+        logging.captureWarnings(True)
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 

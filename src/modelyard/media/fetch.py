@@ -21,6 +21,7 @@ from modelyard import __version__
 from modelyard.errors import InvalidRequest
 from modelyard.http.exchange import Grow, Growth, count_nothing
 from modelyard.media.addresses import Resolver, is_public, resolve
+from modelyard.telemetry.context import TRACEPARENT, TraceContext
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -61,15 +62,18 @@ class Fetcher:
         self._network = network or httpcore.AnyIOBackend()
         self._tls: ssl.SSLContext | None = None
 
-    async def fetch(self, url: str, where: str, grow: Grow = count_nothing) -> bytes:
-        """The bytes at an http(s) URL. `grow` is asked before they are read, within the same time.
+    async def fetch(
+        self, url: str, where: str, grow: Grow = count_nothing, context: TraceContext | None = None
+    ) -> bytes:
+        """The bytes at an http(s) URL. `grow` is asked before they are read, within the same time. `context`: the trace
+        that whoever is asked is told.
 
         Raises InvalidRequest naming `where`, the URL and why it was not fetched, and what `grow` raises.
         """
         cause = detail = None
         try:
             async with asyncio.timeout(self._limits.total_s):
-                return await self._follow(check_url(url), grow)
+                return await self._follow(check_url(url), grow, context)
         except TimeoutError:
             problem = f"it was not there within {self._limits.total_s:g} s"
         except Refused as error:
@@ -81,15 +85,15 @@ class Fetcher:
         message = f"{where}: cannot fetch {shown(url)}: {problem}"
         raise InvalidRequest(message, field=where, got=shown(url), cause=cause, detail=detail)
 
-    async def _follow(self, url: httpx.URL, grow: Grow) -> bytes:
+    async def _follow(self, url: httpx.URL, grow: Grow, context: TraceContext | None) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._get(url, grow)
+            answer = await self._get(url, grow, context)
             if isinstance(answer, bytes):
                 return answer
             url = check_url(str(url.join(answer.location)))
         raise Refused(f"more than {MAX_REDIRECTS} redirects")
 
-    async def _get(self, url: httpx.URL, grow: Grow) -> bytes | Redirect:
+    async def _get(self, url: httpx.URL, grow: Grow, context: TraceContext | None) -> bytes | Redirect:
         """One hop. A new pool each: nothing learnt on one hop serves another."""
         guard = GuardedBackend(self._resolver, self._network, allow_private=self._limits.allow_private)
         pool = httpcore.AsyncConnectionPool(
@@ -99,6 +103,8 @@ class Fetcher:
             http2=False,
         )
         headers = [("host", url.netloc.decode("ascii")), *HEADERS.items()]
+        if context is not None:
+            headers.append((TRACEPARENT, str(context)))
         # Taken apart by one parser only: what is checked is what is asked for.
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         async with guard, pool, pool.stream("GET", target, headers=headers) as response:

@@ -17,6 +17,7 @@ class Asked(Inputs, frozen=True, kw_only=True):
 
     `task`, `fields`, `params`: as the task's `body.read` returned them. `provider`: what errors call it; `prefix`: what
     the library does. `url`: where it is asked; None: where the library knows. `within_s`: how long all tries may take.
+    `traceparent`: the header by which the provider learns of the trace; empty: there is none.
     """
 
     task: str
@@ -29,6 +30,7 @@ class Asked(Inputs, frozen=True, kw_only=True):
     within_s: float
     url: str | None = None
     takes_top_k: bool = False
+    traceparent: str = ""
 
     def __repr__(self) -> str:
         """Without the key."""

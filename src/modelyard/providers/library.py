@@ -205,7 +205,9 @@ CALLS: dict[str, Callable[[Asked, Emit | None], Awaitable[Outcome]]] = {
 
 def common(asked: Asked) -> dict[str, Any]:
     """The arguments of every call."""
-    where = {} if asked.url is None else {"api_base": asked.url}
+    where: dict[str, Any] = {} if asked.url is None else {"api_base": asked.url}
+    if asked.traceparent:
+        where["extra_headers"] = {"traceparent": asked.traceparent}
     model = f"{prefix_of(asked)}/{asked.model}"
     return {"model": model, "api_key": asked.key, "max_retries": 0, "timeout": asked.within_s, **where}
 

@@ -31,6 +31,8 @@ from modelyard.media.artefacts import Artefacts
 from modelyard.records.providers import Provider, ProviderKey
 from modelyard.serving.from_settings import memory_limits_of, open_fetcher
 from modelyard.serving.tasks import start_task
+from modelyard.serving.telemetry import open_observer
+from modelyard.telemetry.exporter import Exporter
 from modelyard.units import MIB
 
 
@@ -62,6 +64,7 @@ async def open_inferences(
     tallies: InferenceTallies,
     kept: Kept,
     closed: Closed,
+    exporter: Exporter | None,
 ) -> tuple[Inferences, Surfaces]:
     """What runs inferences, and the surfaces that they come through; `stack` closes it."""
     slow_readers = SlowReaders(settings.slow_reader_s)
@@ -82,6 +85,7 @@ async def open_inferences(
         ClosedModels(closed.provided, closed.keys),
         price_per_gb_s=settings.price_per_gb_s,
         timeout_s=settings.request_timeout_s,
+        observer=open_observer(settings, exporter),
     )
     body_bytes = settings.max_body_mb * MIB
     surfaces = open_surfaces(kept.artefacts, kept.responses, body_bytes, settings.public_url, closed.providers)

@@ -46,9 +46,11 @@ from modelyard.serving.from_settings import connection_limits_of, response_limit
 from modelyard.serving.front import Closed, Kept, open_inferences
 from modelyard.serving.root import ARTEFACTS_FOLDER, LEASE_LOCK_S
 from modelyard.serving.tasks import start_task
+from modelyard.serving.telemetry import open_exporter
 from modelyard.store.database import Database
 from modelyard.store.leases import Leases
 from modelyard.store.store import Store
+from modelyard.telemetry.exporter import Exporter
 from modelyard.tls import load_tls
 from modelyard.worker.processes import die_with_parent, exit_at_once
 
@@ -91,12 +93,13 @@ async def serve(orders: Orders, listener: socket.socket, number: int) -> None:
     """Serves until told to stop."""
     settings = orders.settings
     async with AsyncExitStack() as stack:
+        exporter = open_exporter(stack, settings, f"{orders.server_id}-{number}")
         store = await asyncio.to_thread(Store.open, settings.store_url)
         stack.callback(store.close)
         aliases = Aliases(store.aliases)
         follow = follow_one if orders.place is not None else follow_who_leads
         follower, books, calls = await follow(stack, orders, store, aliases, number)
-        app = await open_app(stack, orders, follower, books, calls, store, aliases)
+        app = await open_app(stack, orders, follower, books, calls, store, aliases, exporter)
         while not follower.follows:  # a server that starts alone takes the lead first
             with suppress(Unavailable):
                 await follower.wait_followed()
@@ -148,6 +151,7 @@ async def open_app(
     calls: PassedOn,
     store: Store,
     aliases: Aliases,
+    exporter: Exporter | None,
 ) -> App:
     """Everything between HTTP and the process that is followed; `stack` closes it."""
     settings, clock = orders.settings, SystemClock()
@@ -172,6 +176,7 @@ async def open_app(
         FollowedTallies(follower),
         kept,
         Closed(providers, provided, read_keys(settings.provider_keys, providers)),
+        exporter,
     )
     if orders.place is not None:
         return App(inferences, surfaces, calls)
@@ -191,7 +196,7 @@ def main() -> None:
     listener, parent, number = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     die_with_parent(parent)
     orders = read_orders(sys.stdin.buffer.read())
-    configure_logging(orders.settings.log_level)
+    configure_logging(orders.settings.log_level, orders.settings.log_format)
     return_large_blocks()
     if sys.platform == "linux":
         from modelyard.worker.sandbox.system import hide_memory

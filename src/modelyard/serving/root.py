@@ -96,6 +96,7 @@ from modelyard.serving.from_settings import (
 )
 from modelyard.serving.front import Closed, Kept, open_inferences
 from modelyard.serving.tasks import start_task
+from modelyard.serving.telemetry import open_exporter
 from modelyard.store.database import Database
 from modelyard.store.leases import Leases
 from modelyard.store.server_lock import open_server_lock
@@ -151,6 +152,7 @@ class Root:
         ensure_private_folder(data_dir / VARIANTS_FOLDER)
         stack.callback(os.close, lock_data_dir(data_dir))
         self.server_id = ensure_server_id(data_dir)
+        self._exporter = open_exporter(stack, self._settings, self.server_id)
         await self._open_store(stack)
         await self._open_accounts(stack)
         await self._open_models(stack)
@@ -369,6 +371,7 @@ class Root:
             tallies,
             Kept(artefacts, responses),
             Closed(self._providers, self._provided, self._provider_keys),
+            self._exporter,
         )
         self.metrics = MetricCalls(tallies, self._plane, self._operator_id)
         self.tallies = tallies

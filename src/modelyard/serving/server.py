@@ -46,7 +46,7 @@ def serve(
     `make_engine`: the engine that the settings name. Raises Unavailable when the address or the data folder is taken or
     the database cannot be opened.
     """
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
     proxies.check()
     return_large_blocks()

@@ -75,7 +75,7 @@ class SimulatedLink(ReplicaLink):
             if not each.done():
                 each.set_exception(ReplicaLost("The replica ended."))
 
-    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool) -> Exchange:
+    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool, timed: bool = False) -> Exchange:
         """Raises ReplicaLost: there is no worker; see `serve`."""
         raise ReplicaLost("A simulated replica has no worker.")
 

@@ -80,7 +80,8 @@ class Call(Generic[I, P]):
     those that are a `Thought` or a `CalledPiece`.
     `cancelled` turns True when the client has left; a task that loops looks at it at every step. `progress`, where
     somebody listens, is told of a media task's steps: (steps done, steps in all). `reading`, where the client streams,
-    is told how many tokens a prompt has, before the first piece of what is written to it.
+    is told how many tokens a prompt has, before the first piece of what is written to it. `begun`, where somebody times
+    the call, is told with how many calls the model begins it, or goes on beside it.
     """
 
     inputs: I
@@ -89,6 +90,7 @@ class Call(Generic[I, P]):
     cancelled: Callable[[], bool] = never
     progress: Callable[[int, int], None] | None = None
     reading: Callable[[int], None] | None = None
+    begun: Callable[[int], None] | None = None
 
 
 Run = Callable[[Any, Sequence[Call[Any, Any]]], Sequence[Any | ModelyardError]]

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from modelyard.errors import InferenceFailed, ModelyardError
+from modelyard.protocol import Outcome, ReplicaTimes
 from modelyard.tasks import body
 from modelyard.worker.progress import StepLog
 from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing
@@ -32,6 +36,34 @@ class RunningCall:
         return self.is_cancelled
 
 
+class CallTimes:
+    """When one call came, began and was answered; on the model's thread but for its making."""
+
+    __slots__ = ("_batch", "_began_ns", "_came_ns")
+
+    def __init__(self) -> None:
+        self._came_ns = time.perf_counter_ns()
+        self._began_ns = 0
+        self._batch = 0
+
+    def begin(self, batch: int) -> None:
+        """The model begins with it, and with so many in all. The first time counts."""
+        if not self._began_ns:
+            self._began_ns = time.perf_counter_ns()
+            self._batch = batch
+
+    def timed(self, deliver: Deliver) -> Deliver:
+        """Has an outcome tell the times."""
+
+        def tell(answer: Outcome | ModelyardError) -> None:
+            if isinstance(answer, Outcome) and self._began_ns:
+                waited_ns, worked_ns = self._began_ns - self._came_ns, time.perf_counter_ns() - self._began_ns
+                answer = replace(answer, times=ReplicaTimes(waited_ns // 1000, worked_ns // 1000, self._batch))
+            deliver(answer)
+
+        return tell
+
+
 def submit_call(
     scheduler: Scheduler,
     fields: Mapping[str, Any],
@@ -42,9 +74,10 @@ def submit_call(
     request_id: int | None = None,
     adapted: Adapted | None = None,
     reading: Callable[[int], None] | None = None,
+    times: CallTimes | None = None,
 ) -> RunningCall:
     """Queues a request for the model. `emit`, `deliver`, `reading` (see Call): called on the model's thread; no `emit`:
-    nothing is streamed. `adapted`: see Scheduler.submit.
+    nothing is streamed. `adapted`: see Scheduler.submit. `times`: told by the outcome; None: nobody wants them.
 
     Raises what the request's fields make wrong, ReplicaLost when the model has ended, InferenceFailed.
     """
@@ -59,8 +92,9 @@ def submit_call(
             cancelled=running.cancelled,
             reading=reading if task.streams else None,
             progress=StepLog(task.id, request_id, emit=emit if task.makes else None),
+            begun=None if times is None else times.begin,
         )
-        scheduler.submit(call, deliver, adapted)
+        scheduler.submit(call, deliver if times is None else times.timed(deliver), adapted)
     except ModelyardError:
         raise
     except Exception as error:

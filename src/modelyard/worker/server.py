@@ -38,7 +38,7 @@ from modelyard.protocol import (
 )
 from modelyard.wire import MAX_FRAME_BYTES, MAX_GREETING_BYTES, BrokenStream, FrameConnection, Unsendable, WrongFrame
 from modelyard.worker.adapters import Adapters, Load, load_no_adapter
-from modelyard.worker.calls import LoopCalls, RunningCall, submit_call
+from modelyard.worker.calls import CallTimes, LoopCalls, RunningCall, submit_call
 from modelyard.worker.pieces import PieceWindow
 from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
 
@@ -284,6 +284,7 @@ class WorkerServer:
                 request_id=request_id,
                 adapted=self._adapters.find(request.adapter),
                 reading=pieces.note_read if request.stream else None,
+                times=CallTimes() if request.timed else None,
             )
         except ModelyardError as error:
             self._finish(connection, request_id, error)

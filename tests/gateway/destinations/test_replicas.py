@@ -63,7 +63,7 @@ class ScriptedLink(Link):
     def closed(self) -> bool:
         return False  # as the gateway sees it until it writes
 
-    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool) -> Exchange:
+    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool, timed: bool = False) -> Exchange:
         if self._gone:
             raise ReplicaLost()
         self.requests.append(fields)

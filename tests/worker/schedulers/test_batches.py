@@ -360,3 +360,23 @@ def test_running_out_of_memory_is_told_as_such() -> None:
     assert answer.data["held_bytes"] > 0
     assert answer.message.startswith("The model ran out of memory on this input: its replica holds ")
     assert (answer.status, answer.code) == (413, "input_too_large")
+
+
+def test_a_call_that_is_timed_is_told_with_how_many_it_began(bench: Callable[..., Bench]) -> None:
+    """Also where it is tried again alone: the first time is when it began."""
+    begun: dict[str, list[int]] = {"a": [], "b": []}
+
+    def break_together(model: Any, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+        if len(calls) > 1:
+            raise ValueError("not together")
+        return repeat(model, calls)
+
+    gate = Gate(break_together)
+    served = bench(gate)
+    served.submit("first")
+    assert gate.entered.wait(DEADLINE_S)
+    for text, told in begun.items():
+        served.submit(text, begun=told.append)
+    gate.go_on.set()
+    assert (served["a"], served["b"]) == ("aa", "bb")
+    assert begun == {"a": [2, 1], "b": [2, 1]}

@@ -248,3 +248,20 @@ def test_closing_ends_what_waits_and_lets_what_is_written_end(bench: Callable[..
     assert there.wait_answer("a").output == "a+0"
     with pytest.raises(ReplicaLost):
         there.ask("c")
+
+
+def test_a_call_that_is_timed_is_told_beside_how_many_it_begins(bench: Callable[..., Bench]) -> None:
+    served = bench()
+    begun: list[int] = []
+    served.ask("first")
+    served.wait_writing("first")
+    call: Call[Any, Any] = Call(
+        inputs=TextGenerationInputs(text="timed"), params=TextGenerationParams(), begun=begun.append
+    )
+    served.slots.submit(call, lambda answer: served.answers.update({"timed": answer}))
+    served.wait_writing("first", "timed")
+    assert begun == [2]
+    served.model.let_begin()
+    for text in ("first", "timed"):
+        served.model.let_end(text)
+        served.wait_answer(text)

@@ -265,6 +265,16 @@ def test_prompts_that_wait_are_read_together(gpt2: Any, bench: Callable[..., Ben
     assert [entry[:2] for entry in one.log if entry[0] == "read"] == [("read", 3)]
 
 
+def test_a_call_that_is_timed_is_told_beside_how_many_it_begins(gpt2: Any, bench: Callable[..., Bench]) -> None:
+    one, begun = bench(gpt2, start=False), []
+    one.ask(TEXTS[0], max_new_tokens=4)
+    call = call_of(TEXTS[1], {"max_new_tokens": 4}, begun=begun.append)
+    one.tokens.submit(call, lambda answer: one._take(TEXTS[1], answer))
+    one.thread.start()
+    assert isinstance(one[TEXTS[1]], Outcome)
+    assert begun == [2]
+
+
 @pytest.mark.parametrize(("streams", "passes"), [(True, 2), (False, 1)])
 def test_where_nobody_sees_first_tokens_more_prompts_are_read_together(
     gpt2: Any, bench: Callable[..., Bench], streams: bool, passes: int

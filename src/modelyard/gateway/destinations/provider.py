@@ -13,8 +13,10 @@ from msgspec.structs import replace
 from modelyard.engine.provider_process import ProviderProcess
 from modelyard.errors import ProviderFailed, ReplicaLost
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
+from modelyard.gateway.destinations.spans import open_provider
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.protocol import Outcome, Usage
+from modelyard.telemetry.spans import Span
 
 CHARACTERS_PER_TOKEN = 4
 """By which what a provider has read is estimated, where its stream broke off before it said."""
@@ -34,19 +36,24 @@ class ProviderDestination(Destination):
         attempt = Attempt(on_piece)
         closed = request.card.closed
         assert closed is not None  # noqa: S101 - nothing else is sent here
+        span = None if request.span is None else open_provider(request.span, closed.provider.name, closed.name)
         try:
             async with self._process.link() as link:
                 request.deadline.found_replica(time.monotonic())
-                exchange = link.request(fields_of(request), {}, stream=on_piece is not None)
+                exchange = link.request(fields_of(request, span), {}, stream=on_piece is not None)
                 outcome = await exchange.run(attempt.pass_on)
         except BaseException as error:
             on_spent(instance_of(closed.provider.name), attempt.estimate(request))
+            if span is not None:
+                span.end(error=error)
             if isinstance(error, ReplicaLost):
                 words = f"{closed.provider.name} was being asked when the process that asks providers ended."
                 raise ProviderFailed(words, provider=closed.provider.name, cause="process") from error
             raise
         usage = attempt.timed(outcome.usage)
         on_spent(instance_of(closed.provider.name), usage)
+        if span is not None:
+            span.end()
         return replace(outcome, usage=usage)
 
 
@@ -83,8 +90,8 @@ class Attempt:
         return (time.perf_counter_ns() - self._began_ns) // 1000
 
 
-def fields_of(request: ModelRequest) -> dict[str, Any]:
-    """What the process is asked: see `providers.asked.Asked`."""
+def fields_of(request: ModelRequest, span: Span | None = None) -> dict[str, Any]:
+    """What the process is asked: see `providers.asked.Asked`. `span`: of this try."""
     closed, key = request.card.closed, request.provider_key
     assert closed is not None and key is not None  # noqa: S101, PT018 - it was read so
     provider = closed.provider
@@ -99,6 +106,7 @@ def fields_of(request: ModelRequest) -> dict[str, Any]:
         "within_s": max(0.001, request.deadline.ends_at - time.monotonic()),
         "url": provider.url_for(request.task.id),
         "takes_top_k": provider.takes_top_k,
+        "traceparent": "" if span is None else str(span.context),
     }
 
 

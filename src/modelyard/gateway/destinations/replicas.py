@@ -19,6 +19,7 @@ from modelyard.control.routes import Route, Slots, Target
 from modelyard.engine.link import Exchange
 from modelyard.errors import ModelyardError, ReplicaLost
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent
+from modelyard.gateway.destinations.spans import end_queue, end_try, open_try
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.protocol import Outcome, Usage
 from modelyard.records.deaths import Death
@@ -59,9 +60,12 @@ class Replicas(Destination):
         while True:
             tries += 1
             acquire = self.routes.acquire_alone if deaths else self.routes.acquire
+            queue = None if request.span is None else request.span.open("queue")
             target = await acquire(route, max(0.001, begun + self._queue_wait_s - now))
             now = time.monotonic()
             request.deadline.found_replica(now)
+            if queue is not None:
+                end_queue(queue, target)
             queued_us = int((now - begun) * 1e6)
             attempt = Attempt(self, request, route, target, on_piece, queued_us)
             try:
@@ -144,16 +148,21 @@ class Attempt(Slot):
 
         Cancelled, it ends when the replica has let go of the request, or is gone.
         """
-        inference, on_piece = self._request.inference, self._on_piece
+        inference, on_piece, above = self._request.inference, self._on_piece, self._request.span
+        span = None if above is None else open_try(above, self._target)
         self._began_ns = time.perf_counter_ns()
-        exchange = self._target.link.request(inference.fields, inference.params, stream=on_piece is not None)
+        exchange = self._target.link.request(
+            inference.fields, inference.params, stream=on_piece is not None, timed=span is not None
+        )
         self.sent = True
         exchange.on_finished = self.give_back
         try:
             outcome = await exchange.run(None if on_piece is None else partial(self._pass_on, exchange, on_piece))
-        except BaseException:
+        except BaseException as error:
             if not exchange.finished:
                 await self._wait_let_go(exchange)
+            if span is not None:
+                span.end(error=error)
             raise
         finally:
             self.usage = Usage(took_us=self._elapsed_us())
@@ -161,7 +170,10 @@ class Attempt(Slot):
         self.usage = replace(
             outcome.usage, first_piece_us=self._first_piece_us, took_us=self.usage.took_us, queued_us=self._queued_us
         )
-        return replace(outcome, usage=self.usage)
+        outcome = replace(outcome, usage=self.usage)
+        if span is not None:
+            end_try(span, outcome)
+        return outcome
 
     async def _pass_on(self, exchange: Exchange, on_piece: OnPiece, piece: str) -> None:
         if not self.started:

@@ -217,9 +217,9 @@ class HeldLink(ReplicaLink):
         """See ReplicaLink."""
         return self._link.closed
 
-    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool) -> Exchange:
+    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool, timed: bool = False) -> Exchange:
         """See ReplicaLink."""
-        return self._link.request(fields, params, stream=stream, adapter=self._adapter)
+        return self._link.request(fields, params, stream=stream, timed=timed, adapter=self._adapter)
 
     async def find_death(self, timeout_s: float) -> Death | None:
         """See ReplicaLink."""
@@ -236,7 +236,9 @@ class Gone:
     def __init__(self, error: ReplicaLost) -> None:
         self._error = error
 
-    def request(self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool, adapter: str = "") -> Exchange:
+    def request(
+        self, fields: dict[str, Any], params: dict[str, Any], *, stream: bool, timed: bool = False, adapter: str = ""
+    ) -> Exchange:
         """Raises ReplicaLost."""
         raise ReplicaLost(self._error.message)
 

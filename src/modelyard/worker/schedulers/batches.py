@@ -120,7 +120,7 @@ class Batcher(Scheduler):
                 pending.started = True
                 emit(text)
 
-        pending.call = Call(call.inputs, call.params, noted, pending.ends, call.progress, call.reading)
+        pending.call = Call(call.inputs, call.params, noted, pending.ends, call.progress, call.reading, call.begun)
         with self._changed:
             if self._closed:
                 raise ReplicaLost("The replica is stopping.")
@@ -195,6 +195,9 @@ class Batcher(Scheduler):
 
     def _answer(self, batch: list[Pending]) -> None:
         self._tally.note_batch(len(batch), self.max_batch)
+        for pending in batch:
+            if pending.call.begun is not None:
+                pending.call.begun(len(batch))
         try:
             model = cast("Loaded", StoppableModel(batch[0].model, batch))
             began = time.perf_counter()

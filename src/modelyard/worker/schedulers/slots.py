@@ -200,6 +200,11 @@ class Slots(Scheduler):
 
     # --- on the threads of the slots ---
 
+    def _count_begun(self) -> int:
+        """The calls that a text is being written of."""
+        with self._changed:
+            return len({text.pending for text in self._running})
+
     def _write(self, text: Text) -> None:
         try:
             self._write_text(text)
@@ -215,6 +220,8 @@ class Slots(Scheduler):
         emit = pending.call.emit
         if pending.ends():
             return
+        if pending.call.begun is not None:
+            pending.call.begun(self._count_begun())
         if emit is not None and prompt.shown:
             emit(prompt.shown)
 

@@ -198,6 +198,8 @@ class Tokens(Batcher):
             if prompt not in self._reading:
                 prompt.begin(self._clock())
                 self._reading.append(prompt)
+                if (begun := prompt.call.pending.call.begun) is not None:
+                    begun(len({each.call for each in self._in_progress()}))
                 self._of.update(dict.fromkeys(prompt.texts, prompt))
         most = self._pace.piece_tokens(writing=bool(self._written))
         unread = max(prompt.unread() for prompt in group)
