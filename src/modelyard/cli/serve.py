@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import gc
 import json
 import shlex
 import signal
@@ -17,6 +16,7 @@ from modelyard.cli import output
 from modelyard.cli.examples import with_examples
 from modelyard.cli.flags import with_settings
 from modelyard.config import CLI_KEY_FILE, Resolved
+from modelyard.lasting_imports import lasting_imports
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,11 +45,8 @@ def serve(
     """Start the server. Stop it with Ctrl-C: requests in progress are finished first."""
     import asyncio
 
-    gc.disable()  # what is imported stays: to look through it for garbage takes a tenth of a second now, and time later
-    from modelyard.serving.server import serve as serve_settings
-
-    gc.freeze()
-    gc.enable()
+    with lasting_imports():
+        from modelyard.serving.server import serve as serve_settings
 
     settings = with_examples(resolved.settings, required=example_models)
     # Until the server listens and takes signals itself, SIGTERM is what Ctrl-C is: an orderly end.

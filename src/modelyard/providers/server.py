@@ -16,6 +16,7 @@ import sys
 
 import uvloop
 
+from modelyard.lasting_imports import lasting_imports
 from modelyard.protocol import Configure, Failed, Loading, Ready
 from modelyard.providers.calls import MOST_AT_ONCE, Ask, ProviderCalls
 from modelyard.worker.processes import die_with_parent, exit_at_once
@@ -56,7 +57,8 @@ async def serve(listener: socket.socket, secret: str) -> int:
 
 def import_library() -> Ask:
     """What asks a provider. Takes seconds."""
-    from modelyard.providers.library import ask
+    with lasting_imports():
+        from modelyard.providers.library import ask
 
     return ask
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError, ReplicaLost, Unavailable
+from modelyard.lasting_imports import lasting_imports
 from modelyard.protocol import Failed, Loading, Ready, Starting, Status
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Task
@@ -116,11 +117,12 @@ class FreshRuntimes(Runtimes):
         """See ModelLibrary. Imports the runtime as well: a memory limit is to count the model's own memory alone."""
         from modelyard.worker.runtimes.base import find_loader
 
-        if spec.runtime in WRITES_ITSELF:
-            import modelyard.worker.runtimes.without_torch  # noqa: F401 - before anything looks for it
-        task = super().find_task(spec)
-        if (import_loader := find_loader(spec.runtime, task.heads)) is not None:
-            import_loader()
+        with lasting_imports():
+            if spec.runtime in WRITES_ITSELF:
+                import modelyard.worker.runtimes.without_torch  # noqa: F401 - before anything looks for it
+            task = super().find_task(spec)
+            if (import_loader := find_loader(spec.runtime, task.heads)) is not None:
+                import_loader()
         return task
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError
+from modelyard.lasting_imports import lasting_imports
 from modelyard.records.variants import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -55,9 +56,10 @@ def make_variant(order: ExportOrder, on_step: OnExportStep) -> dict[str, Any]:
     source, target = Path(order.path), Path(order.target)
     refuse_others(order, source)
     on_step("exporting", f"Loading {order.model_id} and tracing it")
-    from modelyard.worker.runtimes import export as exports
-    from modelyard.worker.runtimes import heads as model_heads
-    from modelyard.worker.runtimes import threads, transformers
+    with lasting_imports():
+        from modelyard.worker.runtimes import export as exports
+        from modelyard.worker.runtimes import heads as model_heads
+        from modelyard.worker.runtimes import threads, transformers
 
     if order.memory_limit_bytes is not None:
         limit_memory(order.memory_limit_bytes)
