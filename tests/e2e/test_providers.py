@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -767,48 +766,39 @@ def test_the_hosted_services_client_reads_what_the_provider_has_answered(
     assert raw["choices"][0]["message"]["content"] == "Hello"
 
 
-def test_open_requests_fail_loudly_when_the_process_dies_and_the_next_are_answered(
+def test_open_requests_fail_loudly_when_the_process_dies_and_what_had_come_is_paid_for(
     server: Server, provider: LocalProvider
 ) -> None:
+    killed = threading.Event()
+    process: psutil.Process
+
+    def stream_or_kill(asked: Asked) -> Answer:
+        if asked.body.get("stream"):
+            half = chunks(["Hel", "lo"], ends=False)
+            return Answer(half, content_type="text/event-stream", breaks=True, until=killed)
+        process.kill()
+        return Answer(completion("too late"))
+
     provider.answers(Answer(completion("Hello")))
     assert ask(server, GPT, messages=MESSAGES).status_code == 200
     process = provider_process(server)
-
-    def kill(_asked: object) -> Answer:
-        os.kill(process.pid, signal.SIGKILL)
-        return Answer(completion("too late"))
-
-    provider.say = kill
-    failed = ask(server, GPT, messages=MESSAGES)
+    provider.say = stream_or_kill
+    body = {"messages": MESSAGES, "stream": True}
+    with server.client.stream("POST", f"/models/v2/{GPT}", json=body) as streamed:
+        pieces = streamed.iter_text()
+        text = ""
+        while text != "Hello":
+            text += next(pieces)
+        failed = ask(server, GPT, messages=MESSAGES)
+        with pytest.raises(httpx.RemoteProtocolError):
+            next(pieces)
+    killed.set()
     provider.answers(Answer(completion("Hello")))
     answered = ask(server, GPT, messages=MESSAGES)
 
     assert failed.status_code == 502, failed.text
     assert answered.json()["output"]["content"] == "Hello"
-
-
-def test_what_had_come_of_a_stream_is_paid_for_when_the_process_dies(server: Server, provider: LocalProvider) -> None:
-    over = threading.Event()
-    half = chunks(["Hel", "lo"], ends=False)
-    provider.answers(Answer(half, content_type="text/event-stream", breaks=True, until=over))
-    answers: list[httpx.Response] = []
-
-    def read_and_kill() -> None:
-        body = {"messages": MESSAGES, "stream": True}
-        with server.client.stream("POST", f"/models/v2/{GPT}", json=body) as answer:
-            answers.append(answer)
-            text = ""
-            for piece in answer.iter_text():
-                text += piece
-                if text == "Hello":
-                    process = provider_process(server)
-                    process.kill()
-
-    with pytest.raises(httpx.RemoteProtocolError):
-        read_and_kill()
-    over.set()
-
-    assert usage_of(server, answers[0])["costNano"] >= 2 * GPT_NANO["new"]
+    assert usage_of(server, streamed)["costNano"] >= 2 * GPT_NANO["new"]
 
 
 def test_keys_are_nowhere(server: Server, provider: LocalProvider, tmp_path: Path) -> None:

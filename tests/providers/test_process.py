@@ -12,7 +12,6 @@ import pytest
 import modelyard
 from modelyard.engine.provider_process import ProviderProcess
 from modelyard.errors import CannotAskProviders
-from tests.providers.local import PACKAGES
 from tests.serving import is_alive
 
 
@@ -39,9 +38,21 @@ async def test_what_has_to_be_installed_is_named(monkeypatch: pytest.MonkeyPatch
     assert raised.value.status == 503
 
 
-@pytest.mark.imports_models
-async def test_it_is_ended_when_nobody_has_asked_for_a_while_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(PACKAGES)]))
+@pytest.fixture
+def small_library(tmp_path: Path) -> Path:
+    """A folder with a library that stands for the one which asks providers, and which takes seconds to import: here
+    nobody is asked."""
+    (tmp_path / "litellm" / "integrations").mkdir(parents=True)
+    (tmp_path / "litellm" / "__init__.py").touch()
+    (tmp_path / "litellm" / "integrations" / "custom_logger.py").write_text("class CustomLogger: ...\n")
+    return tmp_path
+
+
+async def test_it_is_ended_when_nobody_has_asked_for_a_while_and_started_again(
+    small_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(modelyard.__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(source), str(small_library)]))
     monkeypatch.setenv("OPENAI_API_KEY", "not for it")
     process = ProviderProcess(idle_s=0.05)
     try:
