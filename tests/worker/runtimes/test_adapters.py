@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,9 @@ from safetensors.torch import load_file, save_file
 from modelyard.errors import ModelRefused
 from modelyard.worker.runtimes.adapters import load_adapted_model
 from tests.builders.adapters import change_config, greedy, make_adapter, merged, peft_config
+from tests.worker.runtimes.conftest import Preloaded
+from tests.worker.runtimes.preloaded import TEXT
 
-TEXT = "The quick brown fox"
 LLAMA = {"target_modules": ["q_proj", "v_proj", "down_proj"], "task_type": "CAUSAL_LM"}
 Folder = Callable[[str], Path]
 
@@ -80,25 +79,8 @@ def test_greedy_tokens_are_those_of_the_merged_model(name: str, model_folder: Fo
     assert expected != greedy(alone, model.tokenizer, TEXT)
 
 
-AS_FORKED = """
-import sys
-from pathlib import Path
-import modelyard.worker.runtimes.preload
-from modelyard.worker.runtimes.adapters import load_adapted_model
-
-model = load_adapted_model(Path(sys.argv[1]), Path(sys.argv[2]), ("causal-lm",))
-inputs = dict(model.tokenizer(sys.argv[3], return_tensors="np"))
-print(model.generate(inputs, {"do_sample": False, "max_new_tokens": 12}, lambda row, made: False)[0][0].tokens)
-"""
-
-
-def test_a_process_that_replicas_are_forked_from_can_merge_it(model_folder: Folder, tmp_path: Path) -> None:
-    base = model_folder("llama_chat")
-    folder = make_adapter(base, tmp_path / "adapter", CONFIGS["lora"]())
-    command = [sys.executable, "-c", AS_FORKED, str(folder), str(base), TEXT]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str(tokens(load_adapted_model(folder, base, ("causal-lm",))))
+def test_a_process_that_replicas_are_forked_from_can_merge_it(preloaded: Preloaded) -> None:
+    assert preloaded.found["adapted"] == tokens(load_adapted_model(preloaded.adapter, preloaded.base, ("causal-lm",)))
 
 
 def test_a_classifier_has_the_labels_that_its_adapter_was_trained_for(model_folder: Folder, tmp_path: Path) -> None:

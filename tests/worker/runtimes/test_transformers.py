@@ -257,59 +257,6 @@ def test_new_tokens_fit_the_context(settings, window, limit):
     assert new_token_limit(Config(**settings), 10, window) == limit
 
 
-LOADING = """
-import json, sys, warnings, numpy as np
-from pathlib import Path
-from modelyard.worker.runtimes.base import load_model
-
-facts, *arguments = sys.argv[1:]
-for folder, head in zip(arguments[::2], arguments[1::2]):
-    model = load_model('transformers', Path(folder), (head,), device='cpu')
-    inputs = {'input_ids': np.array([[5, 6]]), 'attention_mask': np.array([[1, 1]])}
-    if head == 'base': model.forward(inputs)
-    else: model.generate(inputs, {'max_new_tokens': 3}, lambda row, tokens: False)
-unasked = 'scipy' in sys.modules
-import modelyard.worker.runtimes.diffusers
-from diffusers import DPMSolverMultistepScheduler
-from diffusers.schedulers.scheduling_lms_discrete import integrate
-parts = [name in sys.modules for name in ('scipy.stats', 'scipy.integrate')]
-scheduler = DPMSolverMultistepScheduler(use_beta_sigmas=True)
-with warnings.catch_warnings(action='ignore'): scheduler.set_timesteps(5)
-computed = [scheduler.sigmas.tolist(), integrate.quad(lambda value: value, 0, 2)[0]]
-from transformers.models.fnet.modeling_fnet import linalg
-Path(facts).write_text(json.dumps([unasked, linalg.__name__, parts, computed]))
-"""
-
-
-@pytest.fixture(scope="module")
-def loading(model_folder, tmp_path_factory):
-    """A process of its own that has loaded and asked three models: it, and the facts it has told of SciPy."""
-    folders = [("gpt2", "causal-lm"), ("bart", "seq2seq-lm"), ("bert_masked_lm", "base")]
-    arguments = [text for family, head in folders for text in (str(model_folder(family)), head)]
-    facts = tmp_path_factory.mktemp("loading") / "facts.json"
-    command = [sys.executable, "-W", "default", "-c", LOADING, str(facts), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done, json.loads(facts.read_text()) if facts.exists() else None
-
-
-def test_loading_and_generating_print_nothing(loading):
-    done, _ = loading
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_only_architectures_that_compute_with_scipy_import_it(loading):
-    done, facts = loading
-    assert facts[:2] == [False, "scipy.linalg"], done.stderr
-
-
-def test_only_schedulers_that_compute_with_scipy_import_it(loading):
-    done, (_, _, imported, (sigmas, integral)) = loading
-    assert imported == [False, False], done.stderr
-    assert (len(sigmas), sigmas[-1]) == (6, 0)
-    assert sorted(sigmas, reverse=True) == sigmas
-    assert integral == pytest.approx(2)
-
-
 def test_tasks_import_no_framework():
     code = "import sys, modelyard.tasks.registry; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
