@@ -9,6 +9,8 @@ from tests.hub.server import HubServer
 from tests.serving import Server
 
 CANCEL_GRACE_S = 2.0
+CARELESS = ("sh", "-c", 'umask 0 && exec "$@"', "sh")
+"""A program that becomes the server, and by whose umask everybody may read and write what it makes."""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def hub() -> Iterator[HubServer]:
 def attacked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A warm server for modules that bring models of their own: `with_models`. It has what every attack needs, runs the
     code of models that a module calls unsafe, ends replicas that go on without being asked to, leaves clients that read
-    nothing, and bills the time of requests."""
+    nothing, bills the time of requests, and was started by a user whose umask closes nothing."""
     folder = tmp_path_factory.mktemp("attacked-server")
     (folder / "models").mkdir()
     environ = {
@@ -31,5 +33,5 @@ def attacked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
         "MODELYARD_SLOW_READER_S": "1",
         "MODELYARD_ALLOW_UNSAFE": ",".join(unsafe_models()),
     }
-    with Server(folder, folder / "models", "--billing-counts", "inference", **environ) as running:
+    with Server(folder, folder / "models", "--billing-counts", "inference", program=CARELESS, **environ) as running:
         yield running

@@ -31,17 +31,15 @@ def open_to_others(data_dir: Path) -> list[str]:
     )
 
 
-def test_nobody_else_may_read_what_a_server_keeps_whatever_the_umask(zoo: Path, tmp_path: Path) -> None:
-    before = os.umask(0)
-    try:
-        with Server(tmp_path, zoo) as server:
-            server.run("tiny/classifier", text="Hello.")
-            names = {path.name for path in server.data_dir.iterdir()}
-            assert {"modelyard.db", "modelyard.db-wal", "cli.key", "logs"} <= names
-            assert list(server.data_dir.glob("logs/*/*/*.log"))
-            assert open_to_others(server.data_dir) == []
-    finally:
-        os.umask(before)
+def test_nobody_else_may_read_what_a_server_keeps_whatever_the_umask(attacked_server: Server, zoo: Path) -> None:
+    assert attacked_server.process is not None
+    assert "Umask:\t0000" in Path(f"/proc/{attacked_server.process.pid}/status").read_text()
+    with attacked_server.with_models(zoo) as server:
+        server.run("tiny/classifier", text="Hello.")
+        names = {path.name for path in server.data_dir.iterdir()}
+        assert {"modelyard.db", "modelyard.db-wal", "cli.key", "logs"} <= names
+        assert list(server.data_dir.glob("logs/*/*/*.log"))
+        assert open_to_others(server.data_dir) == []
 
 
 def test_a_folder_that_others_could_read_is_closed_to_them_and_that_is_said(zoo: Path, tmp_path: Path) -> None:

@@ -76,7 +76,21 @@ def fill_the_disk(server: Server) -> None:
     server.delete(MODEL)
 
 
+def test_a_kill_while_the_disk_is_full_loses_only_what_was_accepted_before_that_was_seen(server: Server) -> None:
+    """Requests that come once it is known are refused, not served for nobody's bill."""
+    before = requests_billed(server)
+    with no_writes(server):
+        answered, _ = ask_until_refused(server)
+        for _ in range(7):
+            assert server.post(MODEL, text="hello").status_code == 503
+        server.kill()
+    server.start(warm=False)
+    assert before <= requests_billed(server) <= before + answered
+    server.run(MODEL, text="hello")
+
+
 def test_new_work_is_refused_with_the_reason_and_goes_on_by_itself_when_there_is_room(server: Server) -> None:
+    """The last of this server."""
     before = requests_billed(server)
     with no_writes(server):
         answered, refusal = ask_until_refused(server)
@@ -98,21 +112,8 @@ def test_new_work_is_refused_with_the_reason_and_goes_on_by_itself_when_there_is
     # Whatever was answered is written once, without a restart.
     assert requests_billed(server) == before + answered + 1
     server.kill()
-    server.start(warm=False)
+    server.start(warm=False, boots=False)
     assert requests_billed(server) == before + answered + 1
-
-
-def test_a_kill_while_the_disk_is_full_loses_only_what_was_accepted_before_that_was_seen(server: Server) -> None:
-    """Requests that come once it is known are refused, not served for nobody's bill."""
-    before = requests_billed(server)
-    with no_writes(server):
-        answered, _ = ask_until_refused(server)
-        for _ in range(7):
-            assert server.post(MODEL, text="hello").status_code == 503
-        server.kill()
-    server.start(warm=False)
-    assert before <= requests_billed(server) <= before + answered
-    server.run(MODEL, text="hello")
 
 
 def test_a_disk_that_is_about_to_be_full_takes_no_new_work_but_keeps_its_records(zoo: Path, tmp_path: Path) -> None:
