@@ -138,6 +138,8 @@ def call(server: Server, case: Case, document: Document, called: Called) -> None
     """Makes one call, and notes what is wrong with its answer."""
     if is_inference(case.operation.definition.raw):
         case.headers[deadline.HEADER] = REQUEST_S
+    if goes_on(case.operation.definition.raw):
+        case.query = {**(case.query or {}), "seconds": "0"}
     try:
         answer = case.call(base_url=server.url, timeout=CALL_S, allow_redirects=False)
     except requests.exceptions.InvalidHeader:  # such a header cannot be sent
@@ -149,6 +151,11 @@ def call(server: Server, case: Case, document: Document, called: Called) -> None
     problem = problem_of(case, answer, document)
     if problem is not None:
         called.findings.append(Finding(shown(case), f"{problem}: {answer.content[:300]!r}"))
+
+
+def goes_on(operation: Mapping[str, Any]) -> bool:
+    """Whether it tells of events until its time is over."""
+    return operation["responses"].get("200", {}).get("content", {}).keys() == {"text/event-stream"}
 
 
 def problem_of(case: Case, answer: Any, document: Document) -> str | None:

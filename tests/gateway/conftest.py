@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from modelyard.records.instances import Tariff
 from modelyard.records.providers import read_providers
 from modelyard.records.requests import RequestRecord
 from tests.catalog.models import model, write
-from tests.control.control_plane import SMALL, ControlPlane, make_models
+from tests.control.control_plane import SMALL, ControlPlane, MakeControl, make_models
 from tests.gateway.http_client import HttpClient
 
 IMAGES = "tiny/images"
@@ -149,8 +150,14 @@ def served_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path, served_models: Path, database: Path) -> AsyncIterator[Gateway]:
-    async with ControlPlane(tmp_path, served_models, database) as control:
+def make_control(tmp_path: Path, served_models: Path, database: Path) -> MakeControl:
+    """Makes a control plane over the same models."""
+    return partial(ControlPlane, tmp_path, served_models, database)
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, make_control: MakeControl) -> AsyncIterator[Gateway]:
+    async with make_control() as control:
         gateway = Gateway(control, tmp_path)
         await gateway.funds.open()
         gateway.quotas.read()

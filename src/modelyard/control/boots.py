@@ -324,7 +324,9 @@ class Boots:
             adapter.rest(adapter.live() - 1)
             self._stops.stop(adapter, beside, reason, now)
         self._stops.evict(managed, replica, reason, now)
-        self._records.evicted()
+        assert replica.place is not None  # noqa: S101 - it holds memory
+        need = Need(replica.reserved_bytes, replica.reserved_device_bytes)
+        self._records.evicted(managed.cluster, replica.id, replica.place, need, reason)
 
     def _launch(self, managed: ManagedCluster, replica: Replica, card: ModelCard, placed: Placed, now: float) -> None:
         cluster, place, need = managed.cluster, placed.place, placed.need

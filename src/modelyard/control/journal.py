@@ -65,6 +65,8 @@ class Journal:
         self._shortage: StoreUnavailable | None = None
         self.refusal: ModelyardError | None = None
         """Why nothing new may begin; None while records can be written."""
+        self.events_written = 0
+        """Lines of clusters' logs that are in the store; who waits for new ones need not ask it in vain."""
 
     def start(self) -> None:
         """Starts the writer."""
@@ -164,6 +166,7 @@ class Journal:
             entries, self._entries = self._entries, []
             await self._write(to_writes(entries, self._store, self._led))
             self._written += len(entries)
+            self.events_written += sum(isinstance(each, Event) for each in entries)
             self._behind_since = self._clock.monotonic() if self._submitted > self._written else None
             if self.refusal is not None:
                 self._decide()

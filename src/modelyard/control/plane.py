@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,17 @@ from modelyard.control.preparation import Prepared, fetch_all
 from modelyard.control.replicas import BootSettings, ManagedCluster
 from modelyard.control.routes import Route
 from modelyard.control.states import ClusterStatus
-from modelyard.control.tallies import Figures, loads_of, memory_of
+from modelyard.control.tallies import (
+    ClusterLoad,
+    Eviction,
+    Figures,
+    NodeMemory,
+    ReplicaUse,
+    cluster_loads_of,
+    loads_of,
+    memory_of,
+    replicas_of,
+)
 from modelyard.engine.base import Need, OnStep, ReplicaLog
 from modelyard.errors import NoCapacity, UnknownCluster
 from modelyard.records.clusters import Capacity, Changes, Cluster, Event
@@ -140,13 +150,35 @@ class Plane(InferencePlane):
             warm=parts.engine.warm,
             clusters=self._desired.count(),
             models=loads_of(managed for managed in active if not managed.temporary),
-            nodes=memory_of(parts.engine.nodes(), active, parts.boots.held, parts.engine.sightings()),
+            nodes=self.nodes(),
             unwritten=parts.journal.unwritten,
             lag_s=parts.journal.lag_s(),
             tallies=parts.records.tallies,
         )
 
+    def cluster_loads(self) -> Sequence[ClusterLoad]:
+        """What every account's clusters are doing, of those that have a replica or a request."""
+        return cluster_loads_of(managed for managed in self._desired.active.values() if not managed.temporary)
+
     # --- nodes ---
+
+    def nodes(self) -> Mapping[str, NodeMemory]:
+        """By node, what replicas may hold there, and what they do."""
+        parts = self._parts
+        clusters = list(self._desired.active.values())
+        return memory_of(parts.engine.nodes(), clusters, parts.boots.held, parts.engine.sightings())
+
+    def replicas(self) -> Sequence[ReplicaUse]:
+        """Every replica there is, of whichever account, those of jobs too."""
+        return replicas_of(list(self._desired.active.values()), self._parts.engine.sightings())
+
+    def evictions(self) -> Sequence[Eviction]:
+        """The newest replicas of this server's that had to leave for others, the last one last."""
+        return list(self._parts.records.tallies.evicted)
+
+    def count_evictions(self) -> Mapping[str, int]:
+        """By node, how many have had to leave since this server's start."""
+        return dict(self._parts.records.tallies.evicted_from)
 
     async def take_launches(self, node: str, *, accepting: bool, device: str | None = None) -> None:
         """Has a node, or one device of it, take new replicas, or none: then what it runs moves to others as far as
@@ -194,8 +226,18 @@ class Plane(InferencePlane):
         """The account's clusters as they are now, by model id."""
         return [self._report(each) for each in self._clusters.list(account_id)]
 
-    async def events(self, account_id: str, model_id: str, *, after: int | None, limit: int) -> Sequence[Event]:
-        """A cluster's log, oldest first, what was just noted included. `after`: an event's id."""
+    async def find_replicas(self, account_id: str, model_id: str) -> Sequence[ReplicaUse]:
+        """A cluster's replicas. Raises UnknownCluster."""
+        return replicas_of([self._clusters.get(account_id, model_id)], self._parts.engine.sightings())
+
+    @property
+    def events_written(self) -> int:
+        """Grows with every line of a log that can be read."""
+        return self._parts.journal.events_written
+
+    async def events(self, account_id: str, model_id: str | None, *, after: int | None, limit: int) -> Sequence[Event]:
+        """A cluster's log (None: those of all of the account's), oldest first, what was just noted included. `after`:
+        an event's id."""
         await self._parts.journal.flush_for_reader()
         return await asyncio.to_thread(self._parts.store.events.list, account_id, model_id, after_id=after, limit=limit)
 

@@ -13,7 +13,8 @@ from functools import partial
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
 from modelyard.control.replicas import ManagedCluster, Replica
-from modelyard.control.tallies import Tallies
+from modelyard.control.tallies import Eviction, Tallies
+from modelyard.engine.base import Need, Place
 from modelyard.errors import ModelyardError
 from modelyard.records.clusters import Cluster
 from modelyard.records.instances import Instance, Tariff
@@ -93,9 +94,10 @@ class Records:
             if before is not replica.counted_work:
                 self.tallies.replicas.of(managed.cluster.model_id).add_work(before, replica.counted_work)
 
-    def evicted(self) -> None:
-        """A replica is to make room for another."""
-        self.tallies.evictions += 1
+    def evicted(self, cluster: Cluster, replica_id: str, place: Place, need: Need, reason: str) -> None:
+        """A replica is to make room for another. `need`: what it has reserved."""
+        now = self._clock.now()
+        self.tallies.add_eviction(Eviction(now, replica_id, cluster.account_id, cluster.model_id, place, need, reason))
 
     def failed(self, cluster: Cluster, replica_id: str, reason: str) -> None:
         """A replica ended that nobody had asked to."""

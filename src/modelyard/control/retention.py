@@ -1,4 +1,5 @@
-"""Deletes what has been kept long enough: lines of logs, records of requests that are on no bill, responses.
+"""Deletes what has been kept long enough: lines of logs, records of requests that are on no bill, responses,
+the history of charts.
 
 A little at a time, between which others write; the ledger of instances and what anybody is charged for stay for ever.
 SQLite's file does not shrink: what is deleted makes room in it for what comes.
@@ -72,3 +73,4 @@ class Retention:
         yield partial(self._store.events.prune_excess, kept.event_lines, BATCH)
         yield partial(self._store.audit.prune, now - timedelta(days=kept.audit_days), BATCH)
         yield partial(self._store.responses.prune, now, RESPONSE_BATCH)
+        yield partial(self._store.history.prune, now, BATCH)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from modelyard.control.placement import MemoryHolder
-from modelyard.control.replicas import ManagedCluster
-from modelyard.engine.base import Need, Node, Phase, Place, Sighting
+from modelyard.control.replicas import ManagedCluster, Replica
+from modelyard.control.states import ReplicaState
+from modelyard.engine.base import Need, Node, Place, Sighting
 from modelyard.protocol import CacheUse, Work
 from modelyard.tallies import BATCH_SIZES, ByLabel, Histogram
+
+EVICTIONS_KEPT = 100
 
 
 @dataclass(slots=True)
@@ -33,12 +37,35 @@ class ReplicaTally:
             self.places += max(0, now.places - before.places)
 
 
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """An idle replica that had to leave its place. `need`: what it had reserved there; `reason`: as its cluster's log
+    says it."""
+
+    at: datetime
+    replica_id: str
+    account_id: str
+    model_id: str
+    place: Place
+    need: Need
+    reason: str
+
+
 @dataclass(slots=True)
 class Tallies:
-    """Since the server's start. `replicas`: by model; `evictions`: replicas that had to make room for another."""
+    """Since the server's start. `replicas`: by model; `evictions`: replicas that had to make room for another,
+    `evicted_from`: how many by node, `evicted`: the newest of them, the last one last."""
 
     replicas: ByLabel[ReplicaTally] = field(default_factory=lambda: ByLabel(ReplicaTally))
     evictions: int = 0
+    evicted_from: Counter[str] = field(default_factory=Counter)
+    evicted: deque[Eviction] = field(default_factory=lambda: deque(maxlen=EVICTIONS_KEPT))
+
+    def add_eviction(self, eviction: Eviction) -> None:
+        """One more."""
+        self.evictions += 1
+        self.evicted_from[eviction.place.node] += 1
+        self.evicted.append(eviction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +77,34 @@ class ModelLoad:
     queued: int
     replicas: Mapping[str, int]
     cache: CacheUse | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterLoad:
+    """What one cluster does at this moment. `replicas`: those that have memory reserved, `memory_bytes` in all, on
+    devices too."""
+
+    account_id: str
+    model_id: str
+    in_flight: int
+    queued: int
+    replicas: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaUse:
+    """One replica at this moment. `reserved`: for it at its place, `held`: what it was last seen to hold there; both
+    none without a place. `in_flight`: its requests."""
+
+    id: str
+    account_id: str
+    model_id: str
+    state: ReplicaState
+    place: Place | None
+    reserved: Need
+    held: Need
+    in_flight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +151,47 @@ def loads_of(clusters: Iterable[ManagedCluster]) -> dict[str, ModelLoad]:
     return found
 
 
+def cluster_loads_of(clusters: Iterable[ManagedCluster]) -> list[ClusterLoad]:
+    """Of each that has a replica or a request."""
+    found = []
+    for managed in clusters:
+        load = managed.route.load()
+        if managed.replicas or load.total:
+            placed = [each for each in managed.replicas.values() if each.place is not None]
+            memory_bytes = sum(each.reserved_bytes + each.reserved_device_bytes for each in placed)
+            cluster = managed.cluster
+            found.append(
+                ClusterLoad(
+                    cluster.account_id, cluster.model_id, load.in_flight, load.queued, len(placed), memory_bytes
+                )
+            )
+    return found
+
+
+def replicas_of(clusters: Iterable[ManagedCluster], sightings: Mapping[str, Sighting]) -> list[ReplicaUse]:
+    """Every replica, those of one cluster together, the oldest first."""
+    return [
+        ReplicaUse(
+            replica.id,
+            managed.cluster.account_id,
+            managed.cluster.model_id,
+            replica.state,
+            replica.place,
+            Need(replica.reserved_bytes, replica.reserved_device_bytes),
+            held_by(replica, sightings),
+            managed.route.in_flight(replica.id),
+        )
+        for managed in clusters
+        for replica in managed.replicas.values()
+    ]
+
+
+def held_by(replica: Replica, sightings: Mapping[str, Sighting]) -> Need:
+    """What a replica was last seen to hold."""
+    seen = sightings.get(replica.id)
+    return Need(0) if seen is None else Need(seen.memory_bytes or 0, seen.device_bytes or 0)
+
+
 def add_loads(one: ModelLoad, other: ModelLoad) -> ModelLoad:
     """Both together."""
     replicas = Counter(one.replicas) + Counter(other.replicas)
@@ -133,10 +229,9 @@ def memory_of(
             reserved += shares_of(other.place, other.need)
     for replica in (each for managed in clusters for each in managed.replicas.values()):
         if replica.place is not None:
-            seen = sightings.get(replica.id) or Sighting(replica.id, Phase.STARTING)
             need = Need(replica.reserved_bytes, replica.reserved_device_bytes)
             reserved += shares_of(replica.place, need)
-            held += shares_of(replica.place, Need(seen.memory_bytes or 0, seen.device_bytes or 0))
+            held += shares_of(replica.place, held_by(replica, sightings))
             replicas.update(shares_of(replica.place, need).keys())
     return {
         node.name: NodeMemory(

@@ -91,12 +91,13 @@ class Inferences:
         if self._observer is not None:
             client.observed = self._observer.begin(http, surface, client.headers["x-request-id"])
         deadline = self._deadlines.begin(client.refuse)
-        usage, status = None, CLIENT_LEFT
+        usage, status, account_id = None, CLIENT_LEFT, ""
         self._slow_readers.add(http)
         try:
             key, under_way = await self._admission.admit(http, client.headers)
+            account_id = key.account_id
             if client.observed is not None:
-                client.observed.account_id = key.account_id
+                client.observed.account_id = account_id
             with under_way, self._memory.of(key.account_id) as share:
                 http.grow = share.grow
                 async with deadline:
@@ -111,7 +112,7 @@ class Inferences:
         finally:
             self._slow_readers.remove(http)
             took_s = time.monotonic() - deadline.began
-            self._tallies.note(surface.name, client.asked_model, status, took_s, usage)
+            self._tallies.note(surface.name, client.asked_model, status, took_s, usage, account_id)
             if client.observed is not None:
                 client.observed.end(client.asked_model, status, took_s, usage)
 

@@ -35,6 +35,7 @@ from modelyard.gateway.reading import read_query
 from modelyard.gateway.shapes.metrics import MetricsQuery
 from modelyard.protocol import Usage
 from modelyard.records.accounts import Key
+from modelyard.records.history import LATENCY_S
 from modelyard.tallies import MOST_LABELS, OTHERS, ByLabel, Histogram
 
 Models = Sequence[tuple[str, Any]]
@@ -43,6 +44,8 @@ Value = Callable[[Any], float]
 """Takes one number of that."""
 CLIENT_LEFT = 499
 """The status of a request whose client left before its answer. Source: nginx, and dashboards made for it."""
+FAILED = 500
+"""From this status on it is a fault of the server's, not of who asked."""
 
 
 @dataclass(slots=True)
@@ -59,18 +62,41 @@ class ModelTally:
     new_tokens: int = 0
 
 
+@dataclass(slots=True)
+class ClusterTally:
+    """What the inferences of one account's model came to since they were last taken; see `ClusterPoint`."""
+
+    requests: int = 0
+    failed: int = 0
+    waited_us: int = 0
+    latency: Histogram = field(default_factory=lambda: Histogram(LATENCY_S))
+
+
 class InferenceTallies:
-    """What all inferences came to, by model. Added to by the loop thread only."""
+    """What all inferences came to, by model; and by account and model until somebody takes that. Added to by the loop
+    thread only."""
 
     def __init__(self) -> None:
         self.models: ByLabel[ModelTally] = ByLabel(ModelTally)
+        self._clusters: dict[tuple[str, str], ClusterTally] = {}
 
-    def note(self, surface: str, model_id: str, status: int, took_s: float, usage: Usage | None) -> None:
-        """Counts an inference that is over. `model_id`: empty where it ended before a model was found; `usage`: None
-        where nothing was answered."""
+    def note(
+        self, surface: str, model_id: str, status: int, took_s: float, usage: Usage | None, account_id: str = ""
+    ) -> None:
+        """Counts an inference that is over. `model_id`: empty where it ended before a model was found, as `account_id`
+        where it did before that was known; `usage`: None where nothing was answered."""
         tally = self.models.of(model_id)
         tally.requests[surface, status] += 1
         tally.took.observe(took_s)
+        if model_id and account_id:
+            cluster = self._clusters.get((account_id, model_id))
+            if cluster is None:
+                cluster = self._clusters[account_id, model_id] = ClusterTally()
+            cluster.requests += 1
+            cluster.failed += status >= FAILED
+            if usage is not None:
+                cluster.waited_us += usage.queued_us
+                cluster.latency.observe(took_s)
         if usage is None:
             return
         tally.queued.observe(usage.queued_us / 1e6)
@@ -80,6 +106,11 @@ class InferenceTallies:
             tally.first.observe((usage.queued_us + usage.first_piece_us) / 1e6)
             if usage.new_tokens is not None and usage.new_tokens > 1:
                 tally.token.observe((usage.took_us - usage.first_piece_us) / 1e6 / (usage.new_tokens - 1))
+
+    def take_clusters(self) -> dict[tuple[str, str], ClusterTally]:
+        """By account and model, what was counted since the last call."""
+        taken, self._clusters = self._clusters, {}
+        return taken
 
 
 class MetricCalls:

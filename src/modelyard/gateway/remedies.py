@@ -152,6 +152,11 @@ def describe_refusal(listing: Listing) -> str | None:
     return sentence(ModelRefused(listing.refusal, cause=cause, model=listing.model_id), OPERATOR)
 
 
+def describe_for_log(error: ModelyardError) -> str:
+    """An error in the log of a cluster, which is read over v2."""
+    return sentence(error, V2)
+
+
 def describe_failed_job(error: ModelyardError) -> str:
     """Why a job failed, and how to have it done once more. In v2's words, whoever asked for it."""
     return f"{sentence(error, V2).rstrip('.')}. {ASK_AGAIN}"

@@ -106,7 +106,7 @@ async def serve(orders: Orders, listener: socket.socket, number: int) -> None:
         keep_pauses_short()
         print("serving", flush=True)
         proxies = Proxies(settings.trusted_proxies, settings.proxy_header)
-        await run(app, listener, lambda: None, connection_limits_of(settings), proxies)
+        await run(app, listener, calls.stop, connection_limits_of(settings), proxies)
 
 
 Followed = tuple[Follower, Books, PassedOn]

@@ -58,13 +58,15 @@ from modelyard.gateway.admission import OwnAdmission
 from modelyard.gateway.app import App, make_calls
 from modelyard.gateway.artefacts import ArtefactCalls
 from modelyard.gateway.console.session import SessionCalls
+from modelyard.gateway.event_streams import EventStreams
 from modelyard.gateway.health import HealthCalls
+from modelyard.gateway.history import HistoryRecorder
 from modelyard.gateway.kept_responses import KeptResponses
 from modelyard.gateway.listing import Listings
 from modelyard.gateway.metering import Metering, OwnBooks
 from modelyard.gateway.metrics import InferenceTallies, MetricCalls
 from modelyard.gateway.operation import Operation
-from modelyard.gateway.remedies import V2, describe_failed_job, sentence
+from modelyard.gateway.remedies import describe_failed_job, describe_for_log
 from modelyard.gateway.surfaces.admin.gate import Gate
 from modelyard.gateway.surfaces.admin.operations import admin_operations
 from modelyard.gateway.surfaces.every import INFERENCES
@@ -73,6 +75,7 @@ from modelyard.gateway.surfaces.openai.response_calls import ResponseCalls
 from modelyard.gateway.surfaces.v1.models import V1Calls
 from modelyard.gateway.surfaces.v2.clusters import ClusterCalls
 from modelyard.gateway.surfaces.v2.jobs import JobCalls
+from modelyard.gateway.surfaces.v2.live import LiveCalls
 from modelyard.gateway.surfaces.v2.models import ModelCalls
 from modelyard.gateway.surfaces.v2.usage import UsageCalls
 from modelyard.jobs.measurements import Measurements
@@ -307,7 +310,7 @@ class Root:
             self._catalog,
             self._led,
             self._journal,
-            Records(self._journal, self._led, self._ledger_clock, self.server_id, self._tariff, describe),
+            Records(self._journal, self._led, self._ledger_clock, self.server_id, self._tariff, describe_for_log),
             self._routes,
             clock,
             policy_of(settings),
@@ -358,7 +361,9 @@ class Root:
         responses = KeptResponses(self._store.responses, self._clock, response_limits_of(settings))
         days = KeptDays(settings.usage_days, settings.event_days, settings.event_lines, settings.audit_days)
         start_task(stack, Retention(self._store, self._clock, days).delete_forever(), "retention")
-        tallies = InferenceTallies()
+        self.tallies = InferenceTallies()
+        recorder = HistoryRecorder(self.tallies, self._plane, self._journal, self._led.history, self._clock)
+        start_task(stack, recorder.record_forever(), "history")
         books = OwnBooks(self._store, self._journal, self._funds)
         inferences, surfaces = await open_inferences(
             stack,
@@ -368,13 +373,13 @@ class Root:
             self._plane,
             self._routes,
             Metering(books, self._ledger_clock, self._tariff, settings.billing_reserve_s, self.server_id),
-            tallies,
+            self.tallies,
             Kept(artefacts, responses),
             Closed(self._providers, self._provided, self._provider_keys),
             self._exporter,
         )
-        self.metrics = MetricCalls(tallies, self._plane, self._operator_id)
-        self.tallies = tallies
+        self.metrics = MetricCalls(self.tallies, self._plane, self._operator_id)
+        self.streams = EventStreams(self._authenticator.authenticate)
         self.calls = make_calls(
             [*self._operations(artefacts, responses), *INFERENCES],
             self._authenticator.authenticate,
@@ -431,7 +436,8 @@ class Root:
         usage = UsageCalls(store, self._journal, aliases, funds, self._ledger_clock, price_per_gb_s=price_per_gb_s)
         yield from usage.operations()
         gate = Gate(store, self._clock, self._operator_id, read_hub_settings().cache_dir, self._settings.data_dir)
-        yield from admin_operations(gate, aliases, jobs, plane, store, self._journal)
+        yield from admin_operations(gate, aliases, jobs, plane, store, self._journal, self.streams, self._clock)
+        yield from LiveCalls(plane, aliases, self.streams, store.history, self._clock).operations()
         yield from ClusterCalls(plane, aliases, funds).operations()
         yield from V1Calls(plane, jobs, aliases, funds, listings, self._clock).operations()
         yield from ArtefactCalls(artefacts).operations()
@@ -441,8 +447,3 @@ async def release(leadership: Leadership) -> None:
     """Has the next server follow at once. One that cannot be told waits until the lease ends."""
     with suppress(ModelyardError):
         await leadership.release()
-
-
-def describe(error: ModelyardError) -> str:
-    """An error in logs and jobs, which are read over v2."""
-    return sentence(error, V2)

@@ -101,7 +101,12 @@ async def _serve_alone(
         started = describe(settings, listeners, root)
         if len(listeners) == 1:
             on_start(started)
-            await run(app, listeners[0], on_stop, connection_limits_of(settings), proxies)
+
+            def stop() -> None:
+                root.streams.stop()
+                on_stop()
+
+            await run(app, listeners[0], stop, connection_limits_of(settings), proxies)
         else:
             from modelyard.serving.several import run_gateways
 

@@ -65,6 +65,7 @@ async def be_followed(
     start_task(stack, leader.look_forever(), "news for gateways")
     received = Received(root.calls, secret, leader, authority.confirm)
     serve_beside(stack, received, called, connection_limits_of(settings))
+    stack.callback(root.streams.stop)
     return leader
 
 

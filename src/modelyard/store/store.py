@@ -14,6 +14,7 @@ from modelyard.store.database import LOCK_TIMEOUT_S, Database
 from modelyard.store.downloads import Downloads
 from modelyard.store.events import Events
 from modelyard.store.grants import Grants
+from modelyard.store.history import History
 from modelyard.store.instances import Instances
 from modelyard.store.jobs import Jobs
 from modelyard.store.keys import Keys
@@ -40,6 +41,7 @@ class Store:
         self.instances = Instances(database)
         self.requests = Requests(database)
         self.events = Events(database)
+        self.history = History(database)
         self.models = Models(database)
         self.jobs = Jobs(database)
         self.grants = Grants(database)

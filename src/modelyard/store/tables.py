@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "v0015"  # the migration that ends at these tables
+REVISION = "v0016"  # the migration that ends at these tables
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -378,6 +378,39 @@ responses = Table(
 )
 Index(None, responses.c.account_id, responses.c.created_at)
 Index(None, responses.c.expires_at)
+
+# What charts show of the past, `at` the beginning of each step. No references: machines are in no table, and what was
+# is shown for as long as it is kept.
+cluster_history = Table(
+    "cluster_history",
+    metadata,
+    Column("account_id", CleanText, primary_key=True),
+    Column("model_id", CleanText, primary_key=True),
+    Column("step_s", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("waited_us", BigInteger, nullable=False),
+    Column("latency", JSON, nullable=False),
+    Column("in_flight", Integer, nullable=False),
+    Column("queued", Integer, nullable=False),
+    Column("replicas", Integer, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+)
+Index(None, cluster_history.c.step_s, cluster_history.c.at)
+node_history = Table(
+    "node_history",
+    metadata,
+    Column("node", CleanText, primary_key=True),
+    Column("device", CleanText, primary_key=True),
+    Column("step_s", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, primary_key=True),
+    Column("budget_bytes", BigInteger, nullable=False),
+    Column("reserved_bytes", BigInteger, nullable=False),
+    Column("held_bytes", BigInteger, nullable=False),
+    Column("evictions", Integer, nullable=False),
+)
+Index(None, node_history.c.step_s, node_history.c.at)
 
 # Which migration the tables are at, as Alembic notes it. Not among `metadata`: Alembic makes it itself.
 alembic_version = Table(

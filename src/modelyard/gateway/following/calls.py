@@ -17,10 +17,11 @@ import httpx
 import msgspec
 
 from modelyard.errors import Unavailable
+from modelyard.gateway.event_streams import EVENT_STREAM
 from modelyard.gateway.following.follower import NO_LEADER_S
 from modelyard.gateway.following.leader import Leader
 from modelyard.http.connections import SCOPE_KEY, HeldConnection, find_connection
-from modelyard.http.exchange import App, ClientLeft, HttpExchange, Message, Receive, Scope, Send
+from modelyard.http.exchange import App, ClientLeft, HttpExchange, LeavingGuard, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ class PassedOn:
         self._find = find
         self._address: CallsAddress | None = None
         self._transport = httpx.AsyncHTTPTransport()
+        self._listening: set[LeavingGuard] = set()
+        """Over the answers that go on."""
         self._asking: set[asyncio.Future[httpx.Response]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,9 +88,29 @@ class PassedOn:
             await refuse(HttpExchange(scope, receive, send))
             return
         try:
-            await answer(response, scope, send)
+            if response.headers.get("content-type", "").startswith(EVENT_STREAM):
+                await self._listen(response, scope, receive, send)
+            else:
+                await answer(response, scope, send)
         finally:
             await response.aclose()
+
+    async def _listen(self, response: httpx.Response, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes on an answer that ends with its client, or when this process is to end."""
+        guard = LeavingGuard(receive, find_connection(scope))
+        self._listening.add(guard)
+        try:
+            with guard:
+                await answer(response, scope, send)
+        except (ClientLeft, httpx.TransportError):
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._listening.discard(guard)
+
+    def stop(self) -> None:
+        """Ends the answers that go on: their clients ask again, another process."""
+        for guard in self._listening:
+            guard.leave()
 
     async def close(self) -> None:
         """Closes its connections."""
@@ -204,8 +227,10 @@ async def refuse(http: HttpExchange) -> None:
 class Trusted(HeldConnection):
     """In place of a client's connection, which is the gateway's: notes whether a valid key was shown."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, connection: HeldConnection | None) -> None:
+        """`connection`: the gateway's own, which it closes when its client leaves."""
         self._send = send
+        self._connection = connection
         self.is_trusted = False
 
     def trust(self) -> None:
@@ -220,7 +245,9 @@ class Trusted(HeldConnection):
         """Not asked here."""
 
     def watch(self, on_left: Callable[[], None] | None) -> None:
-        """Nothing here is ended when a client leaves."""
+        """See HeldConnection."""
+        if self._connection is not None:
+            self._connection.watch(on_left)
 
     def take_body(self, most_bytes: int) -> bytes | None:
         """Nothing: it comes in messages."""
@@ -264,7 +291,7 @@ class Received:
                     message = {**message, "headers": [*message["headers"], (TRUSTED, b"1")]}
             await send(message)
 
-        trusted = Trusted(send_on)
+        trusted = Trusted(send_on, find_connection(scope))
         client = told.get(CLIENT, b"").decode("latin-1")
         whole = {
             **scope,

@@ -257,6 +257,7 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
     status: int
     took_s: float
     usage: Usage | None
+    account_id: str = ""
 
 
 class Over(msgspec.Struct, frozen=True, array_like=True, tag=41):

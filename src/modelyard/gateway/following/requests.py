@@ -160,6 +160,8 @@ class FollowedTallies(InferenceTallies):
         super().__init__()
         self._follower = follower
 
-    def note(self, surface: str, model_id: str, status: int, took_s: float, usage: Usage | None) -> None:
+    def note(
+        self, surface: str, model_id: str, status: int, took_s: float, usage: Usage | None, account_id: str = ""
+    ) -> None:
         """Tells it to whoever counts."""
-        self._follower.tell_note(frames.Note(surface, model_id, status, took_s, usage))
+        self._follower.tell_note(frames.Note(surface, model_id, status, took_s, usage, account_id))

@@ -187,7 +187,9 @@ class Session:
         for request_id in frame.written:
             self._reserved.pop(request_id, None)
         for note in frame.notes:
-            self._authority.tallies.note(note.surface, note.model_id, note.status, note.took_s, note.usage)
+            self._authority.tallies.note(
+                note.surface, note.model_id, note.status, note.took_s, note.usage, note.account_id
+            )
 
     def _note_synced(self, number: int) -> None:
         synced = self._syncs.pop(number, None)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, cast
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, cast
 
 from msgspec import UNSET, Meta, UnsetType
 
 from modelyard.clock import iso
 from modelyard.control.clusters import MAX_TIMEOUT_S, Report
-from modelyard.control.states import ClusterStatus
+from modelyard.control.states import ClusterStatus, ReplicaState
+from modelyard.control.tallies import ReplicaUse
 from modelyard.engine.base import ReplicaLog
 from modelyard.gateway.remedies import V2, sentence
 from modelyard.gateway.shapes.base import Answer, Shape, described, moment, show_moment
@@ -53,6 +54,26 @@ class Event(Shape, frozen=True, kw_only=True):
     message: Annotated[str, described("The event in words.")]
 
 
+class Replica(Shape, frozen=True, kw_only=True):
+    """One instance, at the place that is its own."""
+
+    id: Annotated[str, described("Its id, as in logs and on bills.")]
+    state: Annotated[ReplicaState, described("What it is doing.")]
+    node: Annotated[str | None, described("The machine that it is on; null: it waits for one.")]
+    devices: Annotated[Sequence[str], described("The accelerators there that it uses.")]
+    reserved_bytes: Annotated[int, described("Memory that is reserved for it.")]
+    held_bytes: Annotated[int, described("What it was last seen to hold.")]
+    reserved_device_bytes: Annotated[int, described("The same of accelerators, together.")]
+    held_device_bytes: Annotated[int, described("The most it was seen to hold there.")]
+    in_flight: Annotated[int, described("Requests that it is working on.")]
+
+
+class GoneCluster(Shape, frozen=True, kw_only=True):
+    """A cluster that is no more."""
+
+    model_id: Annotated[str, described("The model.")]
+
+
 class Cluster(Shape, frozen=True, kw_only=True):
     """An auto-scaling cluster of one model, for one account."""
 
@@ -72,6 +93,9 @@ class Cluster(Shape, frozen=True, kw_only=True):
     queued: Annotated[int, described("Requests that wait for an instance.")]
     error: Annotated[str | None, described("Why it failed, and what to do.")]
     events: Annotated[Sequence[Event] | UnsetType, described("Its last events, with ?events=N.")] = UNSET
+    replicas: Annotated[
+        Sequence[Replica] | UnsetType, described("Its instances; where one cluster alone is listened to.")
+    ] = UNSET
 
 
 class ClusterAnswer(Answer[Cluster], frozen=True, kw_only=True):
@@ -164,6 +188,26 @@ def show_cluster(report: Report, events: Sequence[records.Event] | None = None) 
         error=None if report.problem is None else sentence(report.problem, V2),
         events=UNSET if events is None else show_events(events),
     )
+
+
+def show_replicas(uses: Iterable[ReplicaUse]) -> Sequence[Replica]:
+    """Replicas as clients see them."""
+    return [Replica(**replica_fields(use)) for use in uses]
+
+
+def replica_fields(use: ReplicaUse) -> dict[str, Any]:
+    """What is told of a replica alike, whoever asks."""
+    return {
+        "id": use.id,
+        "state": use.state,
+        "node": None if use.place is None else use.place.node,
+        "devices": [] if use.place is None else list(use.place.devices),
+        "reserved_bytes": use.reserved.memory_bytes,
+        "held_bytes": use.held.memory_bytes,
+        "reserved_device_bytes": use.reserved.device_bytes,
+        "held_device_bytes": use.held.device_bytes,
+        "in_flight": use.in_flight,
+    }
 
 
 def show_events(events: Sequence[records.Event]) -> Sequence[Event]:

@@ -1,4 +1,4 @@
-"""The admin API's calls on what a server has and does: jobs, the cache, nodes, the audit log."""
+"""The admin API's calls on what a server has and does: jobs, the cache, the audit log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from modelyard.accounts.cache_administration import ListedModel
 from modelyard.accounts.usage import read_moment
-from modelyard.control.plane import Plane
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_body, read_query
 from modelyard.gateway.shapes.admin import (
@@ -28,7 +27,6 @@ from modelyard.gateway.shapes.admin import (
 )
 from modelyard.gateway.shapes.base import Answer
 from modelyard.gateway.shapes.jobs import Job, JobAnswer, show_job, show_progress
-from modelyard.gateway.shapes.nodes import Node, NodeBody, show_node
 from modelyard.gateway.surfaces.admin.accounts import LIST_COST
 from modelyard.gateway.surfaces.admin.gate import Gate, describe
 from modelyard.gateway.surfaces.admin.pages import answer_page
@@ -83,14 +81,6 @@ SERVER_CALLS = (
         body=PruneBody,
         cost=PRUNE_COST,
     ),
-    describe("GET", "/nodes", "List the machines that replicas run on", Answer[Sequence[Node]]),
-    describe(
-        "PATCH",
-        "/nodes/{node}",
-        "Have a machine, or one of its accelerators, emptied, or used again",
-        Answer[str],
-        body=NodeBody,
-    ),
     describe(
         "GET",
         "/audit",
@@ -103,13 +93,12 @@ SERVER_CALLS = (
 
 
 class ServerCalls:
-    """Handlers over one server's jobs, disk and machines."""
+    """Handlers over one server's jobs and disk."""
 
-    def __init__(self, gate: Gate, jobs: Jobs, table: JobTable, plane: Plane) -> None:
+    def __init__(self, gate: Gate, jobs: Jobs, table: JobTable) -> None:
         self._gate = gate
         self._jobs = jobs
         self._table = table
-        self._plane = plane
 
     def operations(self) -> Sequence[Operation]:
         """What can be asked and done."""
@@ -120,8 +109,6 @@ class ServerCalls:
             self.list_cache,
             self.remove,
             self.prune,
-            self.list_nodes,
-            self.change_node,
             self.list_audit,
         )
         return [self._gate.serve(*each) for each in zip(SERVER_CALLS, handlers, strict=True)]
@@ -174,23 +161,6 @@ class ServerCalls:
             dry_run=body.dry_run,
         )
         return Answer(output=[show_cached(each) for each in removed])
-
-    async def list_nodes(self, request: Request, actor: Actor) -> Answer[Sequence[Node]]:
-        """The machines."""
-        return Answer(output=[show_node(name, memory) for name, memory in self._plane.figures().nodes.items()])
-
-    async def change_node(self, request: Request, actor: Actor) -> Answer[str]:
-        """Whether one machine, or one accelerator of it, takes new replicas."""
-        node, body = str(request.path_params["node"]), await read_body(request, NodeBody)
-        await self._plane.take_launches(node, accepting=body.accepting, device=body.device)
-        what = node if body.device is None else f"{body.device} of {node}"
-        await asyncio.to_thread(self._gate.administration(actor).note_node, what, accepting=body.accepting)
-        words = (
-            "takes replicas"
-            if body.accepting
-            else "takes no new replicas; those that it runs leave as others are ready"
-        )
-        return Answer(output=f"{what} {words}.")
 
     async def list_audit(self, request: Request, actor: Actor) -> Answer[Sequence[AuditLine]]:
         """Lines of the audit log."""
