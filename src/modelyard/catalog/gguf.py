@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from modelyard.catalog import library
 from modelyard.catalog.files import Files
 from modelyard.catalog.gguf_files import GgufModel, find_projector
 from modelyard.catalog.readme import FrontMatter
@@ -21,6 +22,8 @@ CACHE_VALUE_BYTES = 2
 MODEL = "model"
 NO_MODELS = ("clip",)
 """Architectures that are a part of a model."""
+LLAMA_CPP = "xllamacpp"
+"""What holds such models in a worker."""
 
 
 def inspect_gguf(files: Files, front: FrontMatter, model: GgufModel, labels: Sequence[str]) -> Inspection:
@@ -81,6 +84,9 @@ def find_problem(header: GgufHeader) -> str | None:
         return f"is a part of a model (of type {kind}, architecture {header.architecture}), not a whole one"
     if "tokenizer.ggml.tokens" not in header.values:
         return "has no vocabulary in its GGUF header, so that it can read no text"
+    # Without transformers no model runs here: workers elsewhere have what they need.
+    if library.native_model_types() and not library.is_installed(LLAMA_CPP):
+        return f"is in a GGUF file, for which llama.cpp is not installed here; {library.how_to_install('gguf')}"
     return None
 
 

@@ -54,6 +54,11 @@ def is_installed(name: str) -> bool:
     return find_spec(name) is not None
 
 
+def how_to_install(extra: str) -> str:
+    """What to do where an optional part is missing: a clause. `extra`: its name among the package's extras."""
+    return f"run `pip install 'modelyard[{extra}]'` where the server is installed and start it again"
+
+
 def is_newer(other: object) -> bool:
     """Whether `other`, a version as configs name the one that saved them, comes after the installed one."""
     return _numbers(str(other)) > _numbers(transformers_version()) if other else False

@@ -128,10 +128,7 @@ def find_missing_extra(config: Mapping[str, Any]) -> str | None:
     method = _method(config)
     if method is None or method.module is None or method.module in INSTALLED or not library.native_model_types():
         return None
-    return (
-        f"is quantised with {method.name}, which is not installed here; "
-        f"run `pip install 'modelyard[{method.extra}]'` where the server is installed and start it again"
-    )
+    return f"is quantised with {method.name}, which is not installed here; {library.how_to_install(str(method.extra))}"
 
 
 def find_quantisation(config: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ it does not find it: then it offers configs, tokenizers and processors, which is
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 
 import modelyard.worker.runtimes.without_torch  # noqa: F401 - first of all
@@ -18,5 +19,6 @@ os.register_at_fork(after_in_child=np.random.seed)
 
 importlib.import_module("modelyard.worker.runtimes.listed_once")  # before the rest of the library
 importlib.import_module("modelyard.worker.runtimes.onnx")
-importlib.import_module("modelyard.worker.runtimes.gguf")
+if importlib.util.find_spec("xllamacpp") is not None:  # an optional part
+    importlib.import_module("modelyard.worker.runtimes.gguf")
 importlib.import_module("transformers.tokenization_utils_tokenizers")
