@@ -113,7 +113,11 @@ def port() -> int:
 def test_doctor_finds_nothing_wrong(terminal: Terminal, tmp_path: Path, zoo: Path, port: int) -> None:
     words = ["doctor", "--json", "--data-dir", str(tmp_path / "new"), "--models-dir", str(zoo), "--port", str(port)]
     findings = {each["check"]: each for each in json.loads(terminal.ok(*words))}
-    assert " ".join(findings) == "python libraries devices data database server models hub sandbox disk"
+    assert " ".join(findings) == (
+        "python libraries extras devices data database server models hub sandbox disk temporary memory shared files "
+        "processes clock"
+    )
+    assert all(each["fix"] for each in findings.values() if each["level"] != "OK")
     assert "torch" in findings["libraries"]["found"]
     assert "free" in findings["server"]["found"]
     assert "no-hub" in findings["hub"]["found"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tarfile
@@ -124,3 +125,12 @@ def test_what_replicas_without_torch_are_forked_from_needs_no_optional_part(inst
     program = "import modelyard.worker.nursery, modelyard.worker.runtimes.preload_without_torch"
     done = installed.run("python", "-c", program)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@INSTALL
+def test_doctor_names_the_optional_parts_that_are_not_there(installed: Environment, tmp_path: Path) -> None:
+    done = installed.run("modelyard", "doctor", "--json", "--no-hub", "--data-dir", tmp_path)
+    (found,) = [each for each in json.loads(done.stdout) if each["check"] == "extras"]
+    assert (found["level"], found["fix"]) == ("OK", "pip install 'modelyard[all]', or the one you need")
+    for extra in ("gguf", "providers", "ray"):
+        assert extra in found["found"]

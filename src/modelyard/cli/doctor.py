@@ -11,15 +11,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
 
-from modelyard.catalog.quantised import INSTALLED
-from modelyard.cli import output, problems
+from modelyard.cli import machine_checks, output, problems
 from modelyard.cli.client import Client, find_key
+from modelyard.cli.findings import Finding, Level
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json
 from modelyard.config import DATABASE_NAME, Resolved, Settings
@@ -30,27 +29,7 @@ LIBRARIES_S = 180.0
 HUB_S = 5.0
 LOW_DISK_GB = 10.0
 NO_DISK_GB = 1.0
-
-
-class Level(StrEnum):
-    """How a check came out."""
-
-    OK = "OK"
-    WARN = "WARN"
-    FAIL = "FAIL"
-
-
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found; `fix` says what to do unless all is well."""
-
-    check: str
-    level: Level
-    found: str
-    fix: str | None = None
 
 
 @with_settings()
@@ -104,7 +83,20 @@ def check_libraries(settings: Settings) -> Finding:
         return Finding("libraries", Level.FAIL, f"torch and transformers cannot be imported: {last_line}", fix)
     found = json_format.loads(done.stdout.strip().splitlines()[-1])
     words = f"torch {found['torch']}, transformers {found['transformers']}, {found['device']}"
-    return Finding("libraries", Level.OK, ", ".join([words, *sorted(INSTALLED)]))
+    return Finding("libraries", Level.OK, words)
+
+
+def check_extras(settings: Settings) -> Finding:
+    """The optional parts."""
+    from modelyard.catalog.optional_parts import PARTS
+
+    here = [part.extra for part in PARTS if part.is_installed]
+    missing = [f"{part.extra} ({part.purpose})" for part in PARTS if not part.is_installed]
+    found = f"installed: {', '.join(here) or 'none'}"
+    if not missing:
+        return Finding("extras", Level.OK, found)
+    fix = "pip install 'modelyard[all]', or the one you need"
+    return Finding("extras", Level.OK, f"{found}; not installed: {', '.join(missing)}", fix)
 
 
 def check_devices(settings: Settings) -> Finding:
@@ -267,6 +259,7 @@ def check_disk(settings: Settings) -> Finding:
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_python,
     check_libraries,
+    check_extras,
     check_devices,
     check_data_dir,
     check_database,
@@ -275,6 +268,12 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_hub,
     check_sandbox,
     check_disk,
+    machine_checks.check_temporary,
+    machine_checks.check_memory,
+    machine_checks.check_shared_memory,
+    machine_checks.check_open_files,
+    machine_checks.check_processes,
+    machine_checks.check_clock,
 )
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from modelyard.cli.completion import complete_models
+
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 Url = Annotated[
@@ -29,6 +31,6 @@ Server = Annotated[
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
-ModelId = Annotated[str, typer.Argument(help="org/name", show_default=False)]
+ModelId = Annotated[str, typer.Argument(help="org/name", show_default=False, autocompletion=complete_models)]
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="go on printing what is new, until Ctrl-C")]

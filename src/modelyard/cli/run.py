@@ -10,6 +10,7 @@ import typer
 
 from modelyard.cli import output
 from modelyard.cli.client import Client, Whole, open_client
+from modelyard.cli.completion import complete_models
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Url
 from modelyard.cli.progress import Progress
@@ -23,7 +24,12 @@ from modelyard.errors import InvalidRequest
 def run(
     resolved: Resolved,
     model: Annotated[
-        str, typer.Argument(help="org/name; without a server also the path of a model folder", show_default=False)
+        str,
+        typer.Argument(
+            help="org/name; without a server also the path of a model folder",
+            show_default=False,
+            autocompletion=complete_models,
+        ),
     ],
     text: Annotated[
         str | None,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import psutil
+
+from modelyard.engine.control_groups import find_limit
 
 
 def usable_cores() -> int:
@@ -14,11 +15,6 @@ def usable_cores() -> int:
 
 
 def usable_memory_bytes(fraction: float = 0.9) -> int:
-    """What replicas may hold on this machine: `fraction` of what is free now, within the cgroup's limit."""
-    limits = [psutil.virtual_memory().available]
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int(Path(name).read_text(encoding="ascii")))
-        except (OSError, ValueError):
-            continue
-    return int(min(limits) * fraction)
+    """What replicas may hold on this machine: `fraction` of what is free now, within its control groups' limit."""
+    free, limit = psutil.virtual_memory().available, find_limit("memory")
+    return int(min(free, free if limit is None else limit) * fraction)
