@@ -22,7 +22,7 @@ def test_a_script_can_be_read_and_run(path: Path) -> None:
     subprocess.run(["sh", "-n", path], check=True)
 
 
-@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((DEPLOY / "kuberay").rglob("*.yaml")), ids=lambda path: path.name)
 def test_a_description_can_be_read(path: Path) -> None:
     for described in yaml.safe_load_all(path.read_text(encoding="utf-8")):
         assert {"apiVersion", "kind", "metadata", "spec"} <= set(described)
