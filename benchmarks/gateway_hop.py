@@ -1,121 +1,123 @@
-"""What the gateway adds to a request's latency, at half of what the server answers at most: the same requests of a very
-small classifier, at the same pace, over HTTP and over a link to a replica's own socket, in turn.
+"""What the gateway adds to a request's latency, at half of what the server answers at most: the same requests, at the
+same pace, over HTTP and to a replica's own socket, in turn. Beside it, what any process in between adds: one that only
+passes bytes on. Of a task that computes nothing, where that is all there is to see; and of a very small classifier,
+whose replica keeps a core busy beside the gateway's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from benchmarks.models import ensure_model
+from benchmarks.paced import Asked, AskedOverHttp, AskedOverLink, ask_at_pace, find_peak
+from benchmarks.peers import models as models_of_peers
+from benchmarks.peers.environments import ensure_echo
+from benchmarks.relay import relayed
 from benchmarks.report import at_most, rounds
 
-MODEL = "bench/classifier"
+if TYPE_CHECKING:
+    from modelyard.engine.doors import Door
+    from tests.engine.harness import Harness
+
+CLASSIFIER, CLASSIFICATION = "bench/classifier", "text-classification"
+ECHO, ECHOING = "bench/echo", "echo"
 TEXT = "the cat sat on the mat and looked at the dog"
 ROUNDS = rounds(5)
 SECONDS = 4
 CONNECTIONS = 64
 """Open over HTTP; at half of the peak, few of them are in use at once."""
-PEAK_REQUESTS = 4000
+WARM_SECONDS = 4
+"""By then a replica has the threads that it keeps."""
+PEAK_REQUESTS = 20_000
 MOST_P50_MS = 0.25
 MOST_P99_MS = 2.0
 
-Ask = Callable[[], Awaitable[None]]
+Figures = Sequence[Sequence[float]]
+"""Milliseconds, p50 and p99: of each of SIDES."""
+LINK, RELAY, HTTP = range(3)
+SIDES = ("to the replica's own socket", "through a process that passes bytes on", "over HTTP")
 
 
 def run() -> bool:
     """Prints both sides and what lies between them."""
-    return uvloop.run(compare())
+    packages = str(ensure_echo())
+    sys.path.append(packages)  # here, and in the processes that are started from here
+    os.environ["PYTHONPATH"] = os.pathsep.join([os.environ.get("PYTHONPATH", ""), packages])
+    models = ensure_model(CLASSIFIER, "bert_classifier")
+    models_of_peers.echo(models / ECHO)
+    echo = uvloop.run(compare(models, ECHO, ECHOING))
+    uvloop.run(compare(models, CLASSIFIER, CLASSIFICATION))
+    kept = at_most("added by the gateway, p50", added(echo, HTTP, 0), MOST_P50_MS, "ms")
+    return at_most("added by the gateway, p99", added(echo, HTTP, 1), MOST_P99_MS, "ms") and kept
 
 
-async def compare() -> bool:
+async def compare(models: Path, model: str, task: str) -> Sequence[Figures]:
     """Rounds in turn."""
     from modelyard.engine.local import LocalEngine
     from modelyard.units import GIB
-    from tests.e2e.loadgen import post_each
+    from tests.e2e.loadgen import encode
     from tests.engine.harness import Harness
     from tests.serving import Server
 
-    models = ensure_model(MODEL, "bert_classifier")
-    engine = LocalEngine(4 * GIB)
-    with tempfile.TemporaryDirectory() as folder, Server(Path(folder), models, "--rate-limit", "0") as server:
-        server.run(MODEL, text=TEXT)
+    engine = LocalEngine(4 * GIB, is_shared=True)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        server = stack.enter_context(Server(Path(folder), models, "--rate-limit", "0"))
+        server.run(model, text=TEXT)
         await engine.start()
         try:
-            over_link = await open_link(Harness(engine), models / MODEL)
-            over_http = await open_http(server.port)
-            bodies = [{"text": TEXT}] * PEAK_REQUESTS
-            began = time.perf_counter()
-            await asyncio.to_thread(post_each, server.port, MODEL, bodies, CONNECTIONS)
-            rate = PEAK_REQUESTS / (time.perf_counter() - began) / 2
-            taken = [[await take(ask, rate) for ask in (over_link, over_http)] for _ in range(ROUNDS)]
+            door = await boot(Harness(engine), models, model, task)
+            path = door.address.removeprefix("unix:")
+            straight = socket.socket(socket.AF_UNIX)
+            straight.connect(path)
+            passed_on = stack.enter_context(relayed(path))
+            over_link = [AskedOverLink(each, door.secret, {"text": TEXT}) for each in (straight, passed_on)]
+            over_http = AskedOverHttp(server.port, encode(model, {"text": TEXT}), CONNECTIONS)
+            await asyncio.to_thread(take, over_http, PEAK_REQUESTS / WARM_SECONDS / 2, WARM_SECONDS)
+            peak = await asyncio.to_thread(find_peak, over_http, CONNECTIONS, PEAK_REQUESTS)
+            taken = [
+                [await asyncio.to_thread(take, asked, peak / 2) for asked in (*over_link, over_http)]
+                for _ in range(ROUNDS)
+            ]
         finally:
             await engine.close()
-    print(f"{rate:.0f} requests/s, half of the server's peak; p50 and p99 in ms")
-    for side, name in enumerate(("over the replica's own socket", "over HTTP")):
+    print(f"{task}: {peak / 2:.0f} requests/s, half of the server's peak; p50 and p99 in ms")
+    for side, name in enumerate(SIDES):
         print(f"{name:40} {' '.join('{:.2f}, {:.2f};'.format(*figures[side]) for figures in taken)}")
-    added = [[http[place] - link[place] for link, http in taken] for place in (0, 1)]
-    kept = at_most("added by the gateway, p50", median(added[0]), MOST_P50_MS, "ms")
-    return at_most("added by the gateway, p99", median(added[1]), MOST_P99_MS, "ms") and kept
+    for side in (RELAY, HTTP):
+        print(f"added {SIDES[side]}: {added(taken, side, 0):.2f}, {added(taken, side, 1):.2f}")
+    return taken
 
 
-async def open_link(harness: Any, model: Path) -> Ask:
-    """A replica of its own, asked over its link."""
+def added(taken: Sequence[Figures], side: int, place: int) -> float:
+    """What a side takes longer than straight to the replica, of the p50 or of the p99: the median of the rounds."""
+    return median(figures[side][place] - figures[LINK][place] for figures in taken)
+
+
+async def boot(harness: Harness, models: Path, model: str, task: str) -> Door:
+    """Where a replica of its own takes connections."""
     from modelyard.records.replicas import ReplicaSpec
-    from tests.engine.harness import SECRET, ask, new_id
+    from tests.engine.harness import SECRET, new_id
 
-    spec = ReplicaSpec(
-        new_id(), MODEL, str(model), "text-classification", secret=SECRET, log_path=str(model.parent / "worker.log")
-    )
-    link = await harness.boot(spec)
-
-    async def over_link() -> None:
-        await ask(link, TEXT)
-
-    return over_link
+    log_path = str(models / "worker.log")
+    spec = ReplicaSpec(new_id(), model, str(models / model), task, secret=SECRET, log_path=log_path)
+    door = (await harness.boot(spec)).door
+    assert door is not None
+    return door
 
 
-async def open_http(port: int) -> Ask:
-    """The server, asked over connections that stay open."""
-    from tests.e2e.loadgen import encode, read_answer
-
-    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-    for _ in range(CONNECTIONS):
-        free.put_nowait(await asyncio.open_connection("127.0.0.1", port))
-    request = encode(MODEL, {"text": TEXT})
-
-    async def over_http() -> None:
-        reader, writer = await free.get()
-        writer.write(request)
-        status, _ = await read_answer(reader)
-        assert status == 200, status
-        free.put_nowait((reader, writer))
-
-    return over_http
-
-
-async def take(ask: Ask, rate: float) -> Sequence[float]:
-    """The median and the 99th percentile, in milliseconds, of requests that come at such a rate, whatever becomes of
-    those before."""
-    loop = asyncio.get_running_loop()
-    took_ms: list[float] = []
-
-    async def one() -> None:
-        began = time.perf_counter()
-        await ask()
-        took_ms.append(1000 * (time.perf_counter() - began))
-
-    begun = loop.time()
-    async with asyncio.TaskGroup() as group:
-        for number in range(int(rate * SECONDS)):
-            await asyncio.sleep(max(0.0, begun + number / rate - loop.time()))
-            group.create_task(one())
-    cuts = quantiles(took_ms, n=100)
-    return cuts[49], cuts[98]
+def take(asked: Asked, rate: float, seconds: float = SECONDS) -> tuple[float, float]:
+    """The median and the 99th percentile, in milliseconds."""
+    cuts = quantiles(ask_at_pace(asked, rate, seconds), n=100)
+    return 1000 * cuts[49], 1000 * cuts[98]

@@ -99,6 +99,17 @@ def test_cores_are_shared_among_those_in_use_at_once_when_another_is_used() -> N
     assert shares_after(shares, specs, *[{"a", "b", "c", "d"}] * STEADY_LOOKS) == [2, 2, 2, 2]
 
 
+def test_a_busy_server_has_cores_of_its_own_until_it_is_idle() -> None:
+    shares, specs = CoreShares(4), replicas("a")
+
+    def threads_beside(server_cores: float) -> int:
+        for _ in range(STEADY_LOOKS):
+            shares.look({"a"}, server_cores)
+        return shares.plan(specs)["a"]
+
+    assert [threads_beside(cores) for cores in (0.05, 0.15, 0.35, 0.15, 0.05, 1.5, 9.0)] == [4, 4, 3, 3, 4, 2, 1]
+
+
 def test_a_request_now_and_then_changes_no_threads() -> None:
     shares, specs = CoreShares(8), replicas("a", "b")
     for _ in range(5):

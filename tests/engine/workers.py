@@ -29,6 +29,7 @@ from modelyard.tasks.base import Call, Task
 from modelyard.worker.nursery import freeze, run_nursery
 from modelyard.worker.replica import serve_replica
 from modelyard.worker.standby import run_standby
+from modelyard.worker.threads_by_work import WORTH_SHARING_S
 from tests.engine.echo import ECHO, EchoModel
 from tests.engine.echo import run as echo
 
@@ -98,6 +99,10 @@ class EchoLibrary:
         return echo(model, calls)
 
     def facts(self) -> dict[str, Any]:
+        """What this process has. It computes for long enough to be worth all threads that it may have."""
+        end = time.perf_counter() + 2 * WORTH_SHARING_S
+        while time.perf_counter() < end:
+            pass
         return {
             "child": self.child,
             "device": self.device,

@@ -29,6 +29,12 @@ runtime may need tens of milliseconds for another number of threads, so that it 
 REST_LOOKS = 20
 """One that was used in none of so many has what it would have if all were used: they may all be next."""
 
+BUSY_CORES = 0.2
+"""Of what the server computes itself, so much is no reason to leave a core to it; two threads of one operation wait for
+each other where one of them has to share its core."""
+IDLE_CORES = 0.1
+"""A core that was left to it is given back below so much: what it computes swings."""
+
 
 def plan_threads(cores: int, replicas: int, spec: ReplicaSpec) -> int:
     """Threads of one operation of a replica, one of so many: its share, for too many at once are several times slower
@@ -46,6 +52,8 @@ class CoreShares:
 
     def __init__(self, cores: int) -> None:
         self._cores = cores
+        self._left_to_server = 0
+        self._server_cores: deque[float] = deque(maxlen=RECENT_LOOKS)
         self._used_at_once: deque[int] = deque(maxlen=STEADY_LOOKS)
         self._used_for: dict[str, int] = {}
         self._unused_for: dict[str, int] = {}
@@ -56,8 +64,12 @@ class CoreShares:
         """Whether there is something to find by looking on."""
         return any(unused < REST_LOOKS for unused in self._unused_for.values())
 
-    def look(self, used: Collection[str]) -> None:
-        """Takes which replicas were used since the last look."""
+    def look(self, used: Collection[str], server_cores: float = 0.0) -> None:
+        """Takes which replicas were used since the last look, and how many cores the server itself has kept busy."""
+        self._server_cores.append(server_cores)
+        mean = sum(self._server_cores) / len(self._server_cores)
+        most = math.ceil(max(0.0, mean - IDLE_CORES))
+        self._left_to_server = min(max(self._left_to_server, math.ceil(max(0.0, mean - BUSY_CORES))), most)
         for replica_id in {*self._unused_for, *used}:
             self._unused_for[replica_id] = 0 if replica_id in used else self._unused_for[replica_id] + 1
             in_use = self._unused_for[replica_id] < RECENT_LOOKS
@@ -72,10 +84,11 @@ class CoreShares:
         return self._threads
 
     def _plan_one(self, replica_id: str, spec: ReplicaSpec, replicas: int) -> int:
-        share = plan_threads(self._cores, replicas, spec)
         if self._unused_for.get(replica_id, REST_LOOKS) >= REST_LOOKS:
-            return share
-        among_used = max(share, plan_threads(self._cores, max(self._used_at_once), spec))
+            return plan_threads(self._cores, replicas, spec)
+        cores = max(1, self._cores - self._left_to_server)
+        share = plan_threads(cores, replicas, spec)
+        among_used = max(share, plan_threads(cores, max(self._used_at_once), spec))
         if self._used_for[replica_id] >= STEADY_LOOKS:
             return among_used
         return min(among_used, max(share, self._threads.get(replica_id, share)))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from modelyard.engine.cpu_shares import LOOK_EVERY_S, CoreShares, plan_nice, plan_threads, set_nice
 from modelyard.engine.local_replica import LocalReplica
+from modelyard.engine.server_time import ServerTime
 from modelyard.protocol import Configure
 from modelyard.records.replicas import ReplicaSpec
 
@@ -21,6 +22,7 @@ class Processors:
         self._shares = CoreShares(cores)
         self._used: set[str] = set()
         self._looking: asyncio.TimerHandle | None = None
+        self._server = ServerTime()
 
     def threads_of_next(self, spec: ReplicaSpec) -> int:
         """Threads of a replica that is to be launched."""
@@ -65,7 +67,7 @@ class Processors:
         self._looking = None
         live = self._live()
         self._used.update(each.spec.replica_id for each in live if each.link is not None and each.link.is_used)
-        self._shares.look(self._used)
+        self._shares.look(self._used, self._server.cores_since())
         self._used.clear()
         self._tell_threads(live)
         if self._shares.is_moving:

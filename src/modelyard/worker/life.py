@@ -34,6 +34,7 @@ from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.schedulers.slots import Slots
 from modelyard.worker.schedulers.tokens import Tokens
 from modelyard.worker.second_nursery import WRITES_ITSELF
+from modelyard.worker.threads_by_work import ThreadsByWork
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,8 @@ class ModelLife:
         self._library = library
         self._on_status = on_status
         self._loop = asyncio.get_running_loop()
-        self._threads = self._threads_set = spec.threads
+        self._threads = ThreadsByWork(spec.threads)
+        self._threads_set = spec.threads
         self._gauge = Gauge()
         self._answered = asyncio.Event()
         self._model: Loaded | None = None
@@ -162,8 +164,8 @@ class ModelLife:
             self.scheduler.close()
 
     def set_threads(self, count: int) -> None:
-        """Takes a new number of threads; the thread it concerns applies it between batches."""
-        self._threads = count
+        """Takes how many threads there are for it now; the thread it concerns applies it between batches."""
+        self._threads.allowed = count
         if self.scheduler is not None:
             self.scheduler.poke()
 
@@ -255,9 +257,11 @@ class ModelLife:
     def _between(self) -> None:
         while self._between_batches:
             self._between_batches.popleft()()
-        if self._threads_set != self._threads:
-            self._threads_set = self._threads
-            self._library.set_threads(self._threads_set)
+        batch_s = None if self.scheduler is None else self.scheduler.batch_s
+        threads = self._threads.choose(batch_s, time.monotonic())
+        if self._threads_set != threads:
+            self._threads_set = threads
+            self._library.set_threads(threads)
 
     # --- on the loop's thread ---
 

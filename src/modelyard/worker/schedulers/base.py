@@ -58,6 +58,12 @@ class Scheduler(ABC):
     def describe_work(self) -> Work:
         """What was done so far. On any thread."""
 
+    @property
+    def batch_s(self) -> float | None:
+        """What a batch or a step has taken of late, in seconds; None: nobody knows, or it is not for one thread to say.
+        On the model's thread."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Lets `run` return after what is in progress; what still waits fails with ReplicaLost, now. Idempotent."""

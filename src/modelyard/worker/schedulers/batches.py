@@ -143,6 +143,11 @@ class Batcher(Scheduler):
         """See Scheduler."""
         return self._tally.describe()
 
+    @property
+    def batch_s(self) -> float | None:
+        """See Scheduler."""
+        return self._tally.batch_s
+
     def close(self) -> None:
         """See Scheduler."""
         with self._changed:
@@ -202,7 +207,9 @@ class Batcher(Scheduler):
             model = cast("Loaded", StoppableModel(batch[0].model, batch))
             began = time.perf_counter()
             outputs = self.task.run(model, [pending.call for pending in batch])
-            self._costs.add(len(batch) * max(pending.length for pending in batch), time.perf_counter() - began)
+            took_s = time.perf_counter() - began
+            self._costs.add(len(batch) * max(pending.length for pending in batch), took_s)
+            self._tally.note_took(took_s)
             answers = list(zip(batch, outputs, strict=True))
         except BaseException as error:
             if not isinstance(error, Exception) and not is_panic(error):

@@ -80,6 +80,11 @@ class Tokens(Batcher):
         """See Scheduler."""
         return self._tally.describe(self._rows.cache_use())
 
+    @property
+    def batch_s(self) -> float | None:
+        """See Scheduler."""
+        return self._tally.batch_s
+
     def close(self) -> None:
         """See Scheduler."""
         super().close()
@@ -207,8 +212,10 @@ class Tokens(Batcher):
             most = unread
         began = time.perf_counter()
         answers = self._rows.read([prompt.rows() for prompt in group], most)
+        took_s = time.perf_counter() - began
         rows = sum(len(prompt.texts) for prompt in group)
-        self._pace.note_piece(rows * min(most, unread), time.perf_counter() - began)
+        self._pace.note_piece(rows * min(most, unread), took_s)
+        self._tally.note_took(took_s)
         for prompt in group:
             if prompt.unread() == 0:
                 self._reading.remove(prompt)
@@ -261,7 +268,9 @@ class Tokens(Batcher):
         self._tally.note_batch(sum(len(prompt.texts) for prompt in self._written), self.max_batch)
         began = time.perf_counter()
         self._note(self._rows.step())
-        self._pace.note_step(time.perf_counter() - began)
+        took_s = time.perf_counter() - began
+        self._pace.note_step(took_s)
+        self._tally.note_took(took_s)
 
     def _set_back(self, prompt: PromptTexts) -> None:
         """Gives back what a prompt holds; it goes on where it was when there is room."""
