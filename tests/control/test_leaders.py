@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from modelyard.control.adoption import TOLD_S
 from modelyard.control.states import ReplicaState
 from modelyard.errors import LeaseLost
 from tests.control.control_plane import LEASE_TIMES, SMALL, TUNED, TWIN
@@ -206,3 +207,28 @@ async def test_a_server_that_is_stopped_leaves_what_runs_to_the_next_one(servers
 
     assert set(second.clusters.get(second.account, SMALL).route.targets) == living
     assert servers.alive() == living
+
+
+async def test_a_replica_is_not_drained_before_gateways_have_told_of_the_requests_on_it(servers: Servers) -> None:
+    first = await servers.open()
+    await first.up(SMALL)
+    (replica_id,) = servers.alive()
+    await first.journal.flush()
+    end_lease(first)
+    await first.drop()
+    second = await servers.open()
+    managed = second.clusters.get(second.account, SMALL)
+    place = servers.machines.sightings()[replica_id].place
+    await servers.machines.take_launches(place.node, False)
+    await second.until(lambda: len(managed.route.targets) == 2)  # another one is ready in its place
+    await second.settle()
+    assert replica_id in managed.route.targets
+    held = second.routes.hold(managed.route, replica_id)  # one is told of
+    assert held is not None
+
+    second.step(after_s=TOLD_S)
+    await second.settle()
+
+    assert second.states(managed) == ["draining", "ready"]
+    second.routes.release(managed.route, held)
+    await second.until(lambda: replica_id not in servers.alive())

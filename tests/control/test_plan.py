@@ -43,6 +43,13 @@ def test_a_draining_replica_does_not_count() -> None:
     assert plan(1, view("a", S.DRAINING, in_flight=1)) == [Launch()]
 
 
+def test_what_requests_may_be_on_that_nobody_has_told_of_stays_unless_all_is_to_end_at_once() -> None:
+    untold = ReplicaView("a", S.READY, untold=True)
+    assert plan(0, untold) == []
+    assert plan(1, untold, view("b", S.READY, in_flight=1)) == []
+    assert plan(0, untold, at_once=True) == [Stop("a", UNNEEDED)]
+
+
 def test_nothing_is_launched_while_backing_off() -> None:
     assert plan(2, view("a", S.READY), backing_off=True) == []
 

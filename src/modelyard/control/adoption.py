@@ -22,6 +22,9 @@ from modelyard.records.replicas import ReplicaSpec
 log = logging.getLogger(__name__)
 
 LOST = "it ended while no server led"
+TOLD_S = 3.0
+"""For how long a replica that was found is not drained: gateways of other servers tell the next leader which requests
+they have there as soon as they follow it, which takes them a fraction of this."""
 
 
 class Adoption:
@@ -101,6 +104,7 @@ class Adoption:
             priced_bytes=0 if life is None else life.memory_bytes,
             started=life is not None and life.started_at is not None,
             beside=spec.beside,
+            untold_until=now + TOLD_S,
         )
         managed.replicas[replica.id] = replica
         was_ready = spec.beside is not None if life is None else life.ready_at is not None

@@ -15,7 +15,7 @@ class ReplicaView:
     `failing`: it is being ended as a failed boot; what comes in its place is decided when that is counted.
     `in_flight`: its requests, and the adapters in its process, which have requests of their own. `base_leaves`: it is
     an adapter in the process of a replica that leaves. `empties`: why another one is to take its place, and then it
-    goes: its node or device is emptied; empty: none is."""
+    goes: its node or device is emptied; empty: none is. `untold`: requests may be on it that nobody has told of yet."""
 
     id: str
     state: ReplicaState
@@ -25,6 +25,7 @@ class ReplicaView:
     failing: bool = False
     base_leaves: bool = False
     empties: str = ""
+    untold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,9 @@ def plan_cluster(view: ClusterView, deadlines: Deadlines) -> list[Action]:
         surplus = sorted(group, key=lambda replica: (_GIVE_UP_ORDER[replica.state], replica.in_flight, replica.age_s))
         surplus = surplus[: len(group) - max(0, min(kept, len(group)))]
         actions.extend(
-            leave(replica, replica.empties or "no longer needed", at_once=view.at_once) for replica in surplus
+            leave(replica, replica.empties or "no longer needed", at_once=view.at_once)
+            for replica in surplus
+            if view.at_once or not replica.untold
         )
 
     # STEP 3: too few.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
@@ -52,7 +53,7 @@ class Replica:
     it has, or had, a process, as the ledger knows. `withdrawn`: its end was asked for between the two. `sighting`: what
     the engine said of it when that was last looked at. `beside`: the replica, by id, of its base in whose process it is
     as an adapter; nobody is billed for it, and no quota counts it. `counted_work`: what its worker
-    has done, as far as that was counted."""
+    has done, as far as that was counted. `untold_until`: until then requests may be on it that nobody has told of."""
 
     id: str
     since: float
@@ -73,6 +74,7 @@ class Replica:
     sighting: Sighting | None = None
     beside: str | None = None
     counted_work: Work = NO_WORK
+    untold_until: float = -math.inf
 
     @property
     def was_ready(self) -> bool:
@@ -293,7 +295,9 @@ class ManagedCluster:
         for replica in self.replicas.values():
             if replica.state is ReplicaState.DRAINING:
                 yield replica.since + policy.drain_s
-            elif replica.state is not ReplicaState.READY:
+            elif replica.state is ReplicaState.READY:
+                yield replica.untold_until
+            else:
                 yield replica.since + policy.boot_s
 
     @property
@@ -354,6 +358,7 @@ class ManagedCluster:
                     failing=replica.counts_as_failure,
                     base_leaves=self._base_leaves(replica),
                     empties="" if self.temporary else tell_emptied(replica.place, emptied),
+                    untold=now < replica.untold_until,
                 )
                 for replica in self.replicas.values()
             ),

@@ -236,7 +236,8 @@ class Room:
             for replica in managed.replicas.values():
                 if replica.state in HOLDS_MEMORY and replica.beside is None:
                     beside = [each for _, each in managed.adapters_in(replica.id)]
-                    evictable = idle_s is not None and replica.state is ReplicaState.READY and spare > 0
+                    is_known_idle = replica.state is ReplicaState.READY and self._now >= replica.untold_until
+                    evictable = idle_s is not None and is_known_idle and spare > 0
                     spare -= evictable
                     yield MemoryHolder(
                         replica.id,
