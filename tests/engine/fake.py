@@ -341,6 +341,7 @@ class FakeReplica:
         self.server = WorkerServer(spec.secret, self.settings.append, load_adapter=self.load_adapter)
         self.link: Link | None = None
         self.task: asyncio.Task[None] | None = None
+        self.listening: asyncio.Task[None] | None = None
         self.may_load, self.may_serve, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.path = path
         self._slots = task.max_batch
@@ -355,7 +356,8 @@ class FakeReplica:
         """Listens, and connects to itself as an engine does."""
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.path)
-        await self.server.listen(listener)
+        self.listening = asyncio.create_task(self.server.listen(listener), name=f"socket of {self.spec.replica_id}")
+        await asyncio.shield(self.listening)  # cancelled in the middle it would leave a socket that nobody closes
         return await Link.connect(f"unix:{self.path}", self.spec.secret, on_status)
 
     def serve(self, memory_bytes: int, device_bytes: int | None) -> None:
@@ -379,6 +381,8 @@ class FakeReplica:
             await asyncio.wait({self.task})
         if self.link is not None:
             await self.link.close()
+        if self.listening is not None:
+            await self.listening
         await self.server.close()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
