@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import NotFound, StoreUnavailable
-from modelyard.media.artefacts import NAME, Artefacts
+from modelyard.media.artefacts import NAME, PIECE_BYTES, Artefacts
 from tests.clock import HandClock
 
 
@@ -64,3 +64,20 @@ def test_sweeping_removes_what_has_expired_and_nothing_else(artefacts: Artefacts
     assert artefacts.get(new).path.read_bytes() == b"new"
     with pytest.raises(NotFound):
         artefacts.get(old)
+
+
+def test_a_copy_is_found_when_it_is_whole_and_what_broke_off_is_removed(artefacts: Artefacts, tmp_path: Path):
+    name = artefacts.keep(b"x" * PIECE_BYTES + b"end", "image/png")
+    first, rest = artefacts.read_piece(name, 0), artefacts.read_piece(name, PIECE_BYTES)
+    assert (len(first.data), rest.data, rest.size_bytes) == (PIECE_BYTES, b"end", PIECE_BYTES + 3)
+    other = f"{'a' * 32}.png"
+    with artefacts.copying(other) as copy:
+        copy.add(first.data)
+        with pytest.raises(NotFound):
+            artefacts.get(other)
+    assert [each.name for each in (tmp_path / "artefacts").iterdir()] == [name]
+    with artefacts.copying(other) as copy:
+        copy.add(rest.data)
+        copy.finish(first.made_at)
+    assert artefacts.get(other).path.read_bytes() == b"end"
+    assert artefacts.get(other).left_s == artefacts.get(name).left_s

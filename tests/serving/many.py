@@ -15,19 +15,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
 import psutil
 import psycopg
 
-from modelyard.config import load_settings
+from modelyard.config import load_settings, variable
 from modelyard.engine.base import Engine, Fetch
 from modelyard.engine.remote.engine import RemoteEngine
 from modelyard.engine.remote.finder import AgentAddress, Finder, OnAgents
+from modelyard.serving.from_settings import open_engine
 from modelyard.serving.server import serve
+from modelyard.tls import load_tls
 from tests.catalog.models import model, write
 from tests.engine.agents import Agents
 from tests.serving import KEY, REQUEST_S, family_of, forks_of, free_port, is_alive, is_fork, wait_until
@@ -44,11 +48,12 @@ LOOK_S = 0.05
 
 
 def main() -> None:
-    """Entry of a server: the file that lists the agents; its settings come by variables."""
-    nodes = Path(sys.argv[1])
+    """Entry of a server: the file that lists the agents, none where Ray knows them; its settings come by variables."""
 
     def make_engine(settings: Any, fetch: Fetch) -> Engine:
-        return RemoteEngine(FileFinder(nodes), fetch=fetch)
+        if len(sys.argv) == 1:
+            return open_engine(settings, fetch)
+        return RemoteEngine(FileFinder(Path(sys.argv[1])), fetch=fetch, tls=load_tls(settings))
 
     serve(load_settings({}).settings, lambda started: print(started.url, flush=True), make_engine=make_engine)
 
@@ -110,8 +115,9 @@ class OneServer:
             "MODELYARD_ENGINE": "ray",
             "MODELYARD_HUB": "false",
             **TERMS,
+            **self._many.environ,
         }
-        command = [sys.executable, "-c", PROGRAM, str(self._many.nodes_file)]
+        command = [sys.executable, "-c", PROGRAM, *self._many.arguments]
         self.starts += 1
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
@@ -183,15 +189,26 @@ class Many:
     process = None
     """Whose memory is looked at: nobody's."""
 
-    def __init__(self, folder: Path, database_url: str) -> None:
+    def __init__(self, folder: Path, database_url: str, certificate: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`certificate`: the settings of TLS between machines, of servers and nodes; without them nothing is
+        encrypted."""
         self.folder = folder
         self.database_url = database_url
         self.nodes_file = folder / "nodes.json"
         self.nodes_file.write_text("[]")
+        self.arguments = [str(self.nodes_file)]
+        """Of servers' programs."""
+        self.environ = {variable(name): value for name, value in certificate.items()}
+        """What servers are told besides."""
         (folder / "logs").mkdir()
-        self.agents = Agents(folder / "logs")
+        self.agents = Agents(folder / "logs", settings=certificate)
         self.servers: list[OneServer] = []
         write(folder / "models" / MODEL, model())
+
+    @property
+    def nodes(self) -> list[str]:
+        """The names of those that can be killed."""
+        return [*self.agents.addresses]
 
     async def start_nodes(self, *names: str) -> None:
         """Starts nodes of these names, or starts them again."""
@@ -218,7 +235,7 @@ class Many:
 
     async def up(self, servers: int, *nodes: str) -> list[OneServer]:
         """So many servers, and nodes of these names, started where they are not there; returns when all answer."""
-        if missing := [name for name in nodes if name not in self.agents.addresses]:
+        if missing := [name for name in nodes if name not in self.nodes]:
             await self.start_nodes(*missing)
         while len(self.servers) < servers:
             self.server()
@@ -241,10 +258,13 @@ class Many:
         ids = [(self.folder / f"data-{each.number}" / "server-id").read_text().strip() for each in self.servers]
         return self.servers[ids.index(row[0])]
 
+    def agent_processes(self) -> list[psutil.Process]:
+        """Those of nodes' agents."""
+        return [psutil.Process(each.pid) for each in self.agents.processes.values() if each.returncode is None]
+
     def nurseries(self) -> list[psutil.Process]:
         """The processes whose forks are replicas."""
-        agents = [psutil.Process(each.pid) for each in self.agents.processes.values() if each.returncode is None]
-        standbys = [each for agent in agents for each in agent.children() if not is_fork(each)]
+        standbys = [each for agent in self.agent_processes() for each in agent.children() if not is_fork(each)]
         return [fork for each in standbys for fork in forks_of(each)]
 
     def workers(self) -> list[psutil.Process]:

@@ -6,7 +6,7 @@ Owns the headers they are served with; ranges, ETags and HEAD are Starlette's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -15,9 +15,14 @@ from modelyard.errors import NotFound
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.shapes.inference import MADE_TYPES
 from modelyard.http.exchange import SAFE, App, Receive, Scope, Send
-from modelyard.media.artefacts import Artefacts
+from modelyard.media.artefacts import GONE, Artefacts
 
 PREFIX = "/artefacts/"
+
+
+async def is_nowhere(name: str) -> None:
+    """Where no other server can have a file. Raises NotFound."""
+    raise NotFound(GONE)
 
 
 class ArtefactCalls:
@@ -25,6 +30,8 @@ class ArtefactCalls:
 
     def __init__(self, artefacts: Artefacts) -> None:
         self._artefacts = artefacts
+        self.ensure_here: Callable[[str], Awaitable[None]] = is_nowhere
+        """Fetches a file that is not in the folder from the server that has it. Raises NotFound, StoreUnavailable."""
 
     def operations(self) -> Sequence[Operation]:
         """What can be done with artefacts."""
@@ -44,7 +51,12 @@ class ArtefactCalls:
 
     async def get(self, request: Request) -> Response:
         """The file."""
-        found = await asyncio.to_thread(self._artefacts.get, request.path_params["name"])
+        name = request.path_params["name"]
+        try:
+            found = await asyncio.to_thread(self._artefacts.get, name)
+        except NotFound:
+            await self.ensure_here(name)
+            found = await asyncio.to_thread(self._artefacts.get, name)
         headers = {
             **SAFE,
             "cache-control": f"private, max-age={found.left_s}, immutable",

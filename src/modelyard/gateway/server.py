@@ -24,6 +24,7 @@ from modelyard.http.exchange import App
 from modelyard.http.proxies import Proxies
 from modelyard.http.server import listen, uvicorn_config
 from modelyard.telemetry.log_lines import JsonLines
+from modelyard.tls import Entrance, LinkTls
 
 QUIET_LOGGERS = ("alembic", "uvicorn.error", "httpx")
 """Loggers whose everyday messages say nothing to an operator."""
@@ -74,11 +75,16 @@ async def run(
 
 
 def serve_beside(
-    stack: AsyncExitStack, app: Any, listener: socket.socket, limits: ConnectionLimits | None = None
+    stack: AsyncExitStack,
+    app: Any,
+    listener: socket.socket,
+    limits: ConnectionLimits | None = None,
+    tls: LinkTls | None = None,
 ) -> None:
     """Serves another application, for those who run this server or its gateways, until the stack is closed: by then
-    nothing is under way there."""
-    server = Beside(uvicorn_config(app, limits))
+    nothing is under way there. `tls`: what is shown to them, and wanted of them."""
+    config = uvicorn_config(app, limits)
+    server = Beside(config) if tls is None else BesideWithTls(config, tls)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="serves beside")
 
     async def end() -> None:
@@ -120,6 +126,34 @@ class Beside(IdleServer):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class BesideWithTls(Beside):
+    """The same for those who show a certificate; who is refused is logged, which uvicorn would not do."""
+
+    def __init__(self, config: uvicorn.Config, tls: LinkTls) -> None:
+        super().__init__(config)
+        self._tls = tls
+        self._entrances: list[Entrance] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes connections from now on."""
+        self.servers = []
+        self._entrances = [Entrance(each, self._make_connection, self._tls) for each in sockets or []]
+        for entrance in self._entrances:
+            entrance.open()
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes no more, and lets requests in progress end within a deadline."""
+        for entrance in self._entrances:
+            await entrance.close()
+        await super().shutdown(sockets)
+
+    def _make_connection(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return made
 
 
 class Server(IdleServer):

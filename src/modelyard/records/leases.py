@@ -9,11 +9,17 @@ from datetime import datetime
 @dataclass(frozen=True, slots=True)
 class LeaderAddress:
     """Where a server is followed while it leads, each as `host:port`: `frames` by gateways, `calls` by what they pass
-    on. `secret`: what they show at both."""
+    on. `secret`: what they show at both; `tls`: whether both take connections with TLS only."""
 
     frames: str
     calls: str
     secret: str
+    tls: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Of their addresses; see `engine.doors.open_connection`."""
+        return "tls" if self.tls else "tcp"
 
 
 NOWHERE = LeaderAddress("", "", "")

@@ -51,7 +51,7 @@ from modelyard.store.database import Database
 from modelyard.store.leases import Leases
 from modelyard.store.store import Store
 from modelyard.telemetry.exporter import Exporter
-from modelyard.tls import load_tls
+from modelyard.tls import LinkTls, load_tls
 from modelyard.worker.processes import die_with_parent, exit_at_once
 
 log = logging.getLogger(__name__)
@@ -97,9 +97,10 @@ async def serve(orders: Orders, listener: socket.socket, number: int) -> None:
         store = await asyncio.to_thread(Store.open, settings.store_url)
         stack.callback(store.close)
         aliases = Aliases(store.aliases)
+        tls = await asyncio.to_thread(load_tls, settings)
         follow = follow_one if orders.place is not None else follow_who_leads
-        follower, books, calls = await follow(stack, orders, store, aliases, number)
-        app = await open_app(stack, orders, follower, books, calls, store, aliases, exporter)
+        follower, books, calls = await follow(stack, orders, store, aliases, number, tls)
+        app = await open_app(stack, orders, follower, books, calls, store, aliases, exporter, tls)
         while not follower.follows:  # a server that starts alone takes the lead first
             with suppress(Unavailable):
                 await follower.wait_followed()
@@ -112,8 +113,10 @@ async def serve(orders: Orders, listener: socket.socket, number: int) -> None:
 Followed = tuple[Follower, Books, PassedOn]
 
 
-async def follow_one(stack: AsyncExitStack, orders: Orders, store: Store, aliases: Aliases, number: int) -> Followed:
-    """Follows who has started this process; without that it can answer nothing."""
+async def follow_one(
+    stack: AsyncExitStack, orders: Orders, store: Store, aliases: Aliases, number: int, tls: LinkTls | None
+) -> Followed:
+    """Follows who has started this process, on this machine; without that it can answer nothing."""
     place = orders.place
     assert place is not None  # noqa: S101 - asked before
     follower = Follower(aliases, end_at_once)
@@ -127,7 +130,7 @@ async def follow_one(stack: AsyncExitStack, orders: Orders, store: Store, aliase
 
 
 async def follow_who_leads(
-    stack: AsyncExitStack, orders: Orders, store: Store, aliases: Aliases, number: int
+    stack: AsyncExitStack, orders: Orders, store: Store, aliases: Aliases, number: int, tls: LinkTls | None
 ) -> Followed:
     """Follows whichever server leads. What requests came to is written here, whoever leads and may die."""
     follower = Follower(aliases, lambda: None, others_may_lead=True)
@@ -138,9 +141,9 @@ async def follow_who_leads(
     stack.push_async_callback(journal.close)
     asked = Database(orders.settings.store_url, lock_timeout_s=LEASE_LOCK_S)  # connections that nobody else uses up
     stack.callback(asked.close)
-    leaders = Leaders(follower, Leases(asked).find, number)
+    leaders = Leaders(follower, Leases(asked).find, number, tls)
     start_task(stack, leaders.look_forever(), "who leads")
-    return follower, books, PassedOn(leaders.calls_address)
+    return follower, books, PassedOn(leaders.calls_address, tls)
 
 
 async def open_app(
@@ -152,10 +155,11 @@ async def open_app(
     store: Store,
     aliases: Aliases,
     exporter: Exporter | None,
+    tls: LinkTls | None,
 ) -> App:
     """Everything between HTTP and the process that is followed; `stack` closes it."""
     settings, clock = orders.settings, SystemClock()
-    slots = FollowedSlots(follower, await asyncio.to_thread(load_tls, settings))
+    slots = FollowedSlots(follower, tls)
     stack.push_async_callback(slots.close)
     stack.push_async_callback(calls.close)
     providers = read_providers(settings.provider_urls)
@@ -180,6 +184,7 @@ async def open_app(
     )
     if orders.place is not None:
         return App(inferences, surfaces, calls)
+    follower.read_file = kept.artefacts.read_piece
     own = ArtefactCalls(kept.artefacts).operations()
     files = make_calls(own, Authenticator(store, clock).authenticate, CallBudget(settings.calls_per_s, clock))
     return App(inferences, surfaces, serve_own(kept.artefacts, files, calls))

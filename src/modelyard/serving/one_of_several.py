@@ -16,6 +16,7 @@ from typing import Any
 
 from modelyard.config import Settings
 from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.gateway.following.files import FilesOfGateways
 from modelyard.gateway.server import keep_pauses_short, serve_metrics
 from modelyard.records.leases import LeaderAddress
 from modelyard.serving.from_settings import share_of_gateway
@@ -24,6 +25,7 @@ from modelyard.serving.gateways import Gateways
 from modelyard.serving.root import MakeEngine, Root
 from modelyard.serving.several import be_followed, stopped_by_signal
 from modelyard.serving.tasks import end, start_task
+from modelyard.tls import load_tls
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +91,13 @@ class OneOfSeveral:
         """Waits until this server leads, and then until it leads no more."""
         settings = self._settings
         followed, called = (stack.enter_context(bound(settings.server_host)) for _ in range(2))
-        address = LeaderAddress(name_of(followed), name_of(called), secrets.token_hex(32))
+        tls = await asyncio.to_thread(load_tls, settings)
+        address = LeaderAddress(name_of(followed), name_of(called), secrets.token_hex(32), tls is not None)
         root = Root(settings, address, self._make_engine)
         await root.open(stack, lambda: self._start_gateways(root))
-        leader = await be_followed(stack, settings, root, address.secret, followed, called)
+        leader = await be_followed(stack, settings, root, address.secret, followed, called, tls)
+        files = FilesOfGateways(root.artefacts, lambda: leader.sessions)
+        root.artefact_calls.ensure_here = files.ensure_here
         start_task(stack, root.settle_unclaimed(leader.claimed), "requests of servers that are gone")
         serve_metrics(stack, root.metrics.app(), settings.metrics_host, settings.metrics_port)
         keep_pauses_short()

@@ -283,9 +283,10 @@ class Root:
 
     async def _open_files(self, stack: AsyncExitStack) -> None:
         settings = self._settings
-        self._artefacts = Artefacts(settings.data_dir / ARTEFACTS_FOLDER, settings.artefact_ttl_s, self._clock)
-        await asyncio.to_thread(self._artefacts.open)
-        start_task(stack, self._artefacts.sweep_forever(), "artefacts")
+        self.artefacts = Artefacts(settings.data_dir / ARTEFACTS_FOLDER, settings.artefact_ttl_s, self._clock)
+        self.artefact_calls = ArtefactCalls(self.artefacts)
+        await asyncio.to_thread(self.artefacts.open)
+        start_task(stack, self.artefacts.sweep_forever(), "artefacts")
 
     async def _open_engine(self, stack: AsyncExitStack) -> None:
         self._engine = await asyncio.to_thread(self._make_engine, self._settings, self._fetch)
@@ -357,7 +358,6 @@ class Root:
 
     async def _open_gateway(self, stack: AsyncExitStack) -> App:
         settings = self._settings
-        artefacts = self._artefacts
         responses = KeptResponses(self._store.responses, self._clock, response_limits_of(settings))
         days = KeptDays(settings.usage_days, settings.event_days, settings.event_lines, settings.audit_days)
         start_task(stack, Retention(self._store, self._clock, days).delete_forever(), "retention")
@@ -374,14 +374,14 @@ class Root:
             self._routes,
             Metering(books, self._ledger_clock, self._tariff, settings.billing_reserve_s, self.server_id),
             self.tallies,
-            Kept(artefacts, responses),
+            Kept(self.artefacts, responses),
             Closed(self._providers, self._provided, self._provider_keys),
             self._exporter,
         )
         self.metrics = MetricCalls(self.tallies, self._plane, self._operator_id)
         self.streams = EventStreams(self._authenticator.authenticate)
         self.calls = make_calls(
-            [*self._operations(artefacts, responses), *INFERENCES],
+            [*self._operations(responses), *INFERENCES],
             self._authenticator.authenticate,
             CallBudget(settings.calls_per_s, self._clock),
         )
@@ -420,7 +420,7 @@ class Root:
         """Frees what this server, before it was started, had set aside and never settled. Blocking."""
         self._store.requests.settle_left_over(self.server_id, self._ledger_clock.now())
 
-    def _operations(self, artefacts: Artefacts, responses: KeptResponses) -> Iterator[Operation]:
+    def _operations(self, responses: KeptResponses) -> Iterator[Operation]:
         """Every call but inference, the more particular path first."""
         store, plane, funds, jobs, aliases = self._store, self._plane, self._funds, self._jobs, self._aliases
         price_per_gb_s = self._settings.price_per_gb_s
@@ -440,7 +440,7 @@ class Root:
         yield from LiveCalls(plane, aliases, self.streams, store.history, self._clock).operations()
         yield from ClusterCalls(plane, aliases, funds).operations()
         yield from V1Calls(plane, jobs, aliases, funds, listings, self._clock).operations()
-        yield from ArtefactCalls(artefacts).operations()
+        yield from self.artefact_calls.operations()
 
 
 async def release(leadership: Leadership) -> None:

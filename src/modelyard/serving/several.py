@@ -22,6 +22,7 @@ from modelyard.serving.gateway_process import Orders, Place
 from modelyard.serving.gateways import Gateways
 from modelyard.serving.root import Root
 from modelyard.serving.tasks import start_task
+from modelyard.tls import LinkTls
 from modelyard.worker.processes import bind_privately
 
 
@@ -54,17 +55,23 @@ async def run_gateways(
 
 
 async def be_followed(
-    stack: AsyncExitStack, settings: Settings, root: Root, secret: str, followed: socket.socket, called: socket.socket
+    stack: AsyncExitStack,
+    settings: Settings,
+    root: Root,
+    secret: str,
+    followed: socket.socket,
+    called: socket.socket,
+    tls: LinkTls | None = None,
 ) -> Leader:
     """Takes gateways that show the secret, and the calls that they pass on, until the stack is closed. `followed`,
-    `called`: bound."""
+    `called`: bound. `tls`: what gateways on other machines are shown, and have to show."""
     authority = root.authority()
     leader = Leader(authority, secret)
-    await leader.listen(followed)
+    await leader.listen(followed, tls)
     stack.push_async_callback(leader.close)
     start_task(stack, leader.look_forever(), "news for gateways")
     received = Received(root.calls, secret, leader, authority.confirm)
-    serve_beside(stack, received, called, connection_limits_of(settings))
+    serve_beside(stack, received, called, connection_limits_of(settings), tls)
     stack.callback(root.streams.stop)
     return leader
 

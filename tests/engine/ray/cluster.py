@@ -92,6 +92,7 @@ class RayCluster:
 
     def __init__(self, process: Process, address: str, environ: Mapping[str, str]) -> None:
         self._process = process
+        self.pid = process.pid
         self.address = address
         self.environ = environ
 

@@ -1,88 +1,103 @@
-"""Two servers as processes of their own, on a real Ray cluster and a real PostgreSQL: both answer, whichever leads."""
+"""Several servers, each a process, on a real Ray cluster and a real PostgreSQL: whichever leads, stops or dies."""
 
-import os
-import signal
-import subprocess
-import sys
+from __future__ import annotations
+
 import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
-import httpx
-import psycopg
+import psutil
 import pytest
 
-from tests.builders import build
-from tests.engine.harness import eventually
-from tests.engine.ray.cluster import open_cluster
+from tests.engine.agents import PROGRAM
+from tests.engine.ray.cluster import RayCluster, open_cluster
+from tests.serving import wait_until
+from tests.serving.killed import (
+    FOLLOWED_S,
+    disturb_every_5_s,
+    go_on_without,
+    is_open,
+    lose_nothing,
+    open_stream,
+    two_replicas,
+)
+from tests.serving.many import MODEL, Many
+from tests.store.postgresql import create_schema, url_of_schema
 
-KEY = "k" * 32
-FOLLOWED_S = 3.0
+SERVERS = 3
+HEAD, NODES = "head", ("node-1", "node-2")
+STOPPED_S = 20.0
+
+
+class ManyOnRay(Many):
+    """Servers that Ray tells of the nodes. Its head runs replicas, too, and lives: without it there is no cluster."""
+
+    def __init__(self, folder: Path, database_url: str, cluster: RayCluster) -> None:
+        super().__init__(folder, database_url)
+        self._cluster = cluster
+        self.arguments = []
+        self.environ = {**cluster.environ, "MODELYARD_RAY_ADDRESS": cluster.address}
+
+    @property
+    def nodes(self) -> list[str]:
+        return [*NODES]
+
+    async def start_nodes(self, *names: str) -> None:
+        for name in names:
+            await self._cluster.do("add", name)
+
+    async def kill_node(self, name: str) -> None:
+        await self._cluster.do("kill", name)
+
+    def agent_processes(self) -> list[psutil.Process]:
+        found = []
+        for each in psutil.Process(self._cluster.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if PROGRAM in each.cmdline():
+                    found.append(each)
+        return found
+
+
+@pytest.fixture(scope="module")
+async def all_servers(tmp_path_factory: pytest.TempPathFactory, postgresql_server: str) -> AsyncIterator[Many]:
+    url = url_of_schema(postgresql_server, create_schema(postgresql_server))
+    async with open_cluster(tmp_path_factory.mktemp("ray"), HEAD, *NODES) as cluster:
+        many = ManyOnRay(tmp_path_factory.mktemp("servers"), url, cluster)
+        try:
+            yield many
+        finally:
+            await many.close()
+
+
+@pytest.fixture
+async def many(all_servers: Many) -> Many:
+    await all_servers.up(SERVERS)
+    return all_servers
 
 
 @pytest.mark.verify(part="ray")
-async def test_the_next_server_goes_on_with_the_replica_of_one_that_is_stopped_or_killed(
-    tmp_path: Path, postgresql_url: str
-) -> None:
-    build("gpt2", tmp_path / "models" / "tests" / "gpt2")
-    processes = []
-    async with (
-        open_cluster(tmp_path / "logs", "head", echoes=False) as cluster,
-        httpx.AsyncClient(timeout=300) as client,
-    ):
-        with httpx.Client(timeout=5) as asked:
+async def test_the_next_server_goes_on_with_what_a_stopped_or_killed_one_led(many: Many) -> None:
+    await two_replicas(many)
+    await go_on_without(many, stopped_s=STOPPED_S)
 
-            def start(number: int) -> str:
-                port = 18_300 + number
-                options = {
-                    "port": port,
-                    "data-dir": tmp_path / f"data-{number}",
-                    "models-dir": tmp_path / "models",
-                    "database-url": postgresql_url,
-                    "engine": "ray",
-                    "ray-address": cluster.address,
-                }
-                command = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-                environ = {**os.environ, **cluster.environ, "MODELYARD_ADMIN_KEY": KEY}
-                program = [sys.executable, "-m", "modelyard", "serve", *command]
-                processes.append(subprocess.Popen(program, env=environ))
-                return f"http://127.0.0.1:{port}"
+    leader = many.leader()
+    other = next(each for each in many.servers if each is not leader)
+    lives, workers = many.open_lives(), [each.pid for each in many.workers()]
+    connection, _ = open_stream(other)
+    leader.kill()
+    began = time.monotonic()
+    assert other.run("still there").json()["output"] == "still there"
+    assert time.monotonic() - began <= FOLLOWED_S
+    assert many.open_lives() == lives
+    assert [each.pid for each in many.workers()] == workers
+    assert is_open(connection)
+    connection.close()
+    wait_until(lambda: other.under_way() == (0, 0, 0))
+    assert other.client.delete(f"/models/v2/{MODEL}").status_code == 200
+    wait_until(lambda: not many.workers())
 
-            def status(url: str) -> str:
-                try:
-                    return str(asked.get(f"{url}/health").json()["status"])
-                except httpx.HTTPError:
-                    return "none"
 
-            async def ask(url: str) -> str:
-                body = {"text": "hello", "params": {"max_new_tokens": 3}}
-                headers = {"authorization": f"Key {KEY}"}
-                answer = await client.post(f"{url}/models/v2/tests/gpt2", headers=headers, json=body)
-                return answer.text
-
-            try:
-                first = start(0)
-                await eventually(lambda: status(first) == "ok")
-                second = start(1)
-                await eventually(lambda: status(second) == "ok")
-                said = await ask(first)
-                assert await ask(second) == said
-
-                processes[0].send_signal(signal.SIGSTOP)
-                began = time.monotonic()
-                assert await ask(second) == said
-                assert time.monotonic() - began <= FOLLOWED_S
-                assert await ask(first) == said  # its gateway follows the other server
-                processes[0].send_signal(signal.SIGCONT)
-                assert await ask(first) == said
-
-                processes[1].kill()
-                began = time.monotonic()
-                assert await ask(first) == said
-                assert time.monotonic() - began <= FOLLOWED_S
-                with psycopg.connect(postgresql_url) as connection:
-                    lives = connection.execute("SELECT ready_at IS NOT NULL, ended_at FROM instances").fetchall()
-                assert lives == [(True, None)]
-            finally:
-                for process in processes:
-                    process.kill()
-                    process.wait()
+@pytest.mark.verify(part="ray")
+async def test_no_request_is_lost_while_replicas_nodes_and_servers_are_killed(many: Many) -> None:
+    await lose_nothing(many, servers=SERVERS, nodes=NODES, requests=10_000, pause_s=0.1, disturbances=disturb_every_5_s)

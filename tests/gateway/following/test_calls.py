@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
+from modelyard.config import Settings
 from modelyard.errors import Unavailable
 from modelyard.gateway.following.calls import MISDIRECTED, CallsAddress, PassedOn
 from modelyard.gateway.server import serve_beside
 from modelyard.http.exchange import App, Receive, Scope, Send
 from modelyard.http.server import listen
+from modelyard.tls import LinkTls, load_tls
+from tests.certificates import make_authority, make_certificate
 
 
 def answering(status: int, text: str, seen: list[str]) -> App:
@@ -40,10 +44,11 @@ def stopped(asked: asyncio.Event) -> App:
 class Passing:
     """A gateway's calls, and whom they go to."""
 
-    def __init__(self, stack: AsyncExitStack) -> None:
+    def __init__(self, stack: AsyncExitStack, tls: LinkTls | None = None) -> None:
         self._stack = stack
+        self._tls = tls
         self.address: CallsAddress | None = None
-        self.passed_on = PassedOn(self._find)
+        self.passed_on = PassedOn(self._find, tls)
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.passed_on), base_url="http://gateway")
 
     async def _find(self) -> CallsAddress:
@@ -54,14 +59,22 @@ class Passing:
     def lead(self, app: App) -> CallsAddress:
         """Where this application answers."""
         listener = self._stack.enter_context(listen("127.0.0.1", 0))
-        serve_beside(self._stack, app, listener)
-        return CallsAddress(f"tcp://127.0.0.1:{listener.getsockname()[1]}", "secret", may_change=True)
+        serve_beside(self._stack, app, listener, tls=self._tls)
+        kind = "tcp" if self._tls is None else "tls"
+        return CallsAddress(f"{kind}://127.0.0.1:{listener.getsockname()[1]}", "secret", may_change=True)
 
 
 @pytest.fixture
 async def passing() -> AsyncIterator[Passing]:
+    async with open_passing(None) as passing:
+        yield passing
+
+
+@asynccontextmanager
+async def open_passing(tls: LinkTls | None) -> AsyncIterator[Passing]:
+    """`tls`: of both ends."""
     async with AsyncExitStack() as stack:
-        passing = Passing(stack)
+        passing = Passing(stack, tls)
         stack.push_async_callback(passing.passed_on.close)
         stack.push_async_callback(passing.client.aclose)
         yield passing
@@ -131,3 +144,17 @@ async def test_while_nobody_leads_a_call_is_told_when_to_try_again(passing: Pass
     answer = await passing.client.get("/a")
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_calls_are_passed_on_to_those_with_a_certificate_and_nobody_else_is_let_in(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+    async with open_passing(load_tls(Settings(**make_certificate(tmp_path, make_authority(tmp_path))))) as passing:
+        passing.address = passing.lead(answering(200, "yes", seen))
+        assert (await passing.client.put("/a", content=b"body")).text == "yes"
+        async with httpx.AsyncClient(verify=False) as stranger:
+            with pytest.raises(httpx.TransportError):
+                await stranger.get(passing.address.http_url)
+    assert seen == ["PUT /a body"]
+    assert "shows no certificate: set links_certificate" in caplog.text

@@ -13,6 +13,7 @@ from time import monotonic
 import pytest
 
 from modelyard.accounts.aliases import Aliases
+from modelyard.config import Settings
 from modelyard.errors import DatabaseTaken, Unavailable
 from modelyard.gateway.following.follower import Follower
 from modelyard.gateway.following.leader import Authority, Leader
@@ -20,6 +21,8 @@ from modelyard.gateway.following.leaders import Leaders
 from modelyard.gateway.following.requests import WrittenBooks
 from modelyard.records.leases import LeaderAddress, Lease
 from modelyard.records.requests import RequestRecord
+from modelyard.tls import LinkTls, load_tls
+from tests.certificates import make_authority, make_certificate
 from tests.clock import START
 from tests.control.control_plane import SMALL, ControlPlane
 from tests.engine.harness import eventually
@@ -33,24 +36,30 @@ class Led(Followed):
     stack: ExitStack
     leaders: Leaders
 
-    async def lead(self, change: Callable[[Authority], Authority] = lambda same: same) -> None:
+    async def lead(
+        self, change: Callable[[Authority], Authority] = lambda same: same, tls: LinkTls | None = None
+    ) -> None:
         """The next server leads."""
         await self.leader.close()
         listener = self.stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
         self.leader = Leader(change(self.authority), SECRET)
-        await self.leader.listen(listener)
-        address = LeaderAddress(f"127.0.0.1:{listener.getsockname()[1]}", "127.0.0.1:1", SECRET)
+        await self.leader.listen(listener, tls)
+        address = LeaderAddress(f"127.0.0.1:{listener.getsockname()[1]}", "127.0.0.1:1", SECRET, tls is not None)
         token = 1 if self.lease is None else self.lease.token + 1
         self.lease = Lease(token, f"srv_{token}", f"server {token}", START, address)
 
-    async def follow(self) -> FollowingGateway:
+    async def follow(self, tls: LinkTls | None = None) -> FollowingGateway:
         """A gateway that follows whoever leads, and looks when it is told to."""
-        follower = Follower(Aliases(self.control.store.aliases), lambda: None, others_may_lead=True)
-        gateway = self.add(follower, WrittenBooks(follower, self.control.journal))
-        self.leaders = Leaders(follower, lambda: self.lease, 0)
+        gateway = self.seek(tls)
         await self.look(gateway)
         return gateway
+
+    def seek(self, tls: LinkTls | None = None) -> FollowingGateway:
+        """One that has not looked yet."""
+        follower = Follower(Aliases(self.control.store.aliases), lambda: None, others_may_lead=True)
+        self.leaders = Leaders(follower, lambda: self.lease, 0, tls)
+        return self.add(follower, WrittenBooks(follower, self.control.journal))
 
     async def look(self, gateway: FollowingGateway) -> None:
         """The gateway looks who leads, and follows it."""
@@ -221,3 +230,35 @@ async def test_who_has_led_is_followed_while_the_database_cannot_say_who_leads(l
     gateway.follower.note_sure(monotonic() - 1)
     await led.look(gateway)
     gateway.release((await led.served(gateway.ask()))[0])
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> LinkTls:
+    folder = tmp_path_factory.mktemp("certificates")
+    loaded = load_tls(Settings(**make_certificate(folder, make_authority(folder))))
+    assert loaded is not None
+    return loaded
+
+
+async def test_gateways_with_certificates_follow_a_leader_that_has_them(led: Led, tls: LinkTls) -> None:
+    await led.lead(tls=tls)
+    gateway = await led.follow(tls)
+    (target,) = await led.served(gateway.ask())
+    assert led.load() == (1, 0)
+    gateway.release(target)
+    await led.until(lambda: led.load() == (0, 0))
+    assert (await led.leaders.calls_address()).http_url == "https://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("leads_with_tls", "words"),
+    [(True, "with TLS only: set links_certificate"), (False, "clients' keys are not sent so: set links_certificate")],
+)
+async def test_a_gateway_and_a_leader_of_which_one_has_no_certificate_are_told_what_to_set(
+    led: Led, tls: LinkTls, caplog: pytest.LogCaptureFixture, leads_with_tls: bool, words: str
+) -> None:
+    await led.lead(tls=tls if leads_with_tls else None)
+    gateway = led.seek(None if leads_with_tls else tls)
+    await led.leaders._look()
+    await eventually(lambda: words in caplog.text)
+    assert not gateway.follower.can_tell

@@ -22,6 +22,7 @@ from modelyard.gateway.following.follower import NO_LEADER_S
 from modelyard.gateway.following.leader import Leader
 from modelyard.http.connections import SCOPE_KEY, HeldConnection, find_connection
 from modelyard.http.exchange import App, ClientLeft, HttpExchange, LeavingGuard, Message, Receive, Scope, Send
+from modelyard.tls import LinkTls
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +50,18 @@ AGAIN_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class CallsAddress:
-    """Where calls are passed on to: `unix:/path` or `tcp://host:port`. `secret`: what is shown there; `may_change`:
-    another process may take its place."""
+    """Where calls are passed on to: `unix:/path`, `tcp://host:port`, `tls://host:port`. `secret`: what is shown there;
+    `may_change`: another process may take its place."""
 
     url: str
     secret: str
     may_change: bool = False
+
+    @property
+    def http_url(self) -> str:
+        """For whoever speaks HTTP there. On a Unix socket any host will do."""
+        kind, _, where = self.url.partition(":")
+        return {"tcp": f"http:{where}", "tls": f"https:{where}"}.get(kind, "http://modelyard")
 
 
 class LeftBehind(Exception):
@@ -64,11 +71,13 @@ class LeftBehind(Exception):
 class PassedOn:
     """ASGI 3, in a gateway: everything goes to the process that is followed."""
 
-    def __init__(self, find: Callable[[], Awaitable[CallsAddress]]) -> None:
-        """`find`: where calls go at this moment, once anybody is followed. Raises Unavailable."""
+    def __init__(self, find: Callable[[], Awaitable[CallsAddress]], tls: LinkTls | None = None) -> None:
+        """`find`: where calls go at this moment, once anybody is followed; raises Unavailable. `tls`: what is shown
+        there, where it wants it."""
         self._find = find
+        self._verify = False if tls is None else tls.connects
         self._address: CallsAddress | None = None
-        self._transport = httpx.AsyncHTTPTransport()
+        self._transport = httpx.AsyncHTTPTransport(verify=self._verify)
         self._listening: set[LeavingGuard] = set()
         """Over the answers that go on."""
         self._asking: set[asyncio.Future[httpx.Response]] = set()
@@ -152,14 +161,13 @@ class PassedOn:
         is_unix = address.url.startswith("unix:")
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
         uds = address.url.removeprefix("unix:") if is_unix else None
-        self._transport = httpx.AsyncHTTPTransport(uds=uds, limits=limits)
+        self._transport = httpx.AsyncHTTPTransport(uds=uds, limits=limits, verify=self._verify)
         for asking in list(self._asking):
             asking.cancel()
         await left.aclose()
 
     def _request(self, address: CallsAddress, scope: Scope, body: Body) -> httpx.Request:
-        is_unix = address.url.startswith("unix:")
-        base = httpx.URL("http://modelyard" if is_unix else address.url.replace("tcp:", "http:", 1))
+        base = httpx.URL(address.http_url)
         content = None if scope["method"] in READS else body.pieces()
         headers = self._headers(scope, address.secret)
         return httpx.Request(scope["method"], base, headers=headers, content=content, extensions=target_of(scope))

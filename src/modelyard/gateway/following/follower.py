@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeVar
@@ -20,10 +20,12 @@ import msgspec
 
 from modelyard.accounts.aliases import Aliases
 from modelyard.engine.doors import Door, open_connection
-from modelyard.errors import PaymentRequired, StoreUnavailable, Unavailable
+from modelyard.errors import NotFound, PaymentRequired, StoreUnavailable, Unavailable
 from modelyard.gateway.following import frames
 from modelyard.gateway.following.frames import Answer, GiveUp, Refused
+from modelyard.media.artefacts import GONE, Piece
 from modelyard.records.requests import RequestRecord
+from modelyard.tls import LinkTls
 from modelyard.wire import BrokenStream, FrameConnection
 
 log = logging.getLogger(__name__)
@@ -79,14 +81,16 @@ class Follower:
         """Called when another process is followed: they tell it what they hold."""
         self.write_records: Callable[[], Awaitable[None]] | None = None
         """Writes the records that this process writes itself; None: there are none."""
+        self.read_file: Callable[[str, int], Piece] = read_nothing
+        """Reads what follows at that byte of a file that a model has made; blocking. Raises NotFound."""
         self._records: tuple[str, dict[str, Any]] | None = None
         self._over = frames.Over([], [], [])
         self._telling_over: asyncio.TimerHandle | None = None
-        self._syncing: set[asyncio.Task[None]] = set()
+        self._working: set[asyncio.Task[None]] = set()
 
-    async def connect(self, address: str, secret: str, number: int) -> None:
-        """Greets the process at `unix:/path` or `tcp://host:port`; returns when all is known that has to be. Raises
-        Unavailable."""
+    async def connect(self, address: str, secret: str, number: int, tls: LinkTls | None = None) -> None:
+        """Greets the process at `unix:/path`, `tcp://host:port` or, with `tls`, `tls://host:port`; returns when all is
+        known that has to be. Raises Unavailable."""
         self.leave()
         connection = FrameConnection(
             self._take, lambda fault: self._end(connection, fault), decode=frames.decode_to_gateway
@@ -94,7 +98,7 @@ class Follower:
         self._followed = self._loop.create_future()
         try:
             async with asyncio.timeout(GREETING_S):
-                await open_connection(address, connection)
+                await open_connection(address, connection, tls)
                 self._connection = connection
                 self.tell(frames.Follow(secret, number))
                 for tell in self.on_followed:
@@ -280,15 +284,28 @@ class Follower:
                 if self.write_records is None:
                     self.tell(frames.Synced(number))
                 else:
-                    task = self._loop.create_task(self._sync(number, self.write_records), name="records are written")
-                    self._syncing.add(task)
-                    task.add_done_callback(self._syncing.discard)
+                    self._work(self._sync(number, self.write_records), "records are written")
+            case frames.AskFile():
+                self._work(self._tell_file(frame), "file for another server")
             case frames.Followed():
                 self._has_greeted = True
                 self._tell_over()
                 self._note_change()
                 if not self._followed.done():
                     self._followed.set_result(None)
+
+    def _work(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._loop.create_task(work, name=name)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+    async def _tell_file(self, asked: frames.AskFile) -> None:
+        try:
+            piece = await asyncio.to_thread(self.read_file, asked.name, asked.offset)
+        except (NotFound, OSError):
+            self.tell(frames.NoFile(asked.id))
+        else:
+            self.tell(frames.FilePiece(asked.id, piece.data, piece.size_bytes, piece.made_at))
 
     async def _sync(self, number: int, write_records: Callable[[], Awaitable[None]]) -> None:
         with suppress(StoreUnavailable):  # then nobody can know of them yet
@@ -313,6 +330,11 @@ class Follower:
 
 def do_nothing() -> None:
     """For what ends on purpose."""
+
+
+def read_nothing(name: str, offset: int) -> Piece:
+    """Where files are in the folder of the process that is followed. Raises NotFound."""
+    raise NotFound(GONE)
 
 
 def gone() -> Unavailable:

@@ -301,6 +301,29 @@ class Sync(msgspec.Struct, frozen=True, array_like=True, tag=53):
     forgets: bool
 
 
+class AskFile(msgspec.Struct, frozen=True, array_like=True, tag=55):
+    """What follows at this byte of a file that a model has made, by its name? To the gateway."""
+
+    id: int
+    name: str
+    offset: int
+
+
+class FilePiece(msgspec.Struct, frozen=True, array_like=True, tag=56):
+    """It. `size_bytes`: of the whole file; `made_at`: seconds since 1970."""
+
+    id: int
+    data: bytes
+    size_bytes: int
+    made_at: float
+
+
+class NoFile(msgspec.Struct, frozen=True, array_like=True, tag=57):
+    """The gateway has no such file, or no longer."""
+
+    id: int
+
+
 class Synced(msgspec.Struct, frozen=True, array_like=True, tag=54):
     """The gateway knows all that came before the `Sync`, and has told all there was."""
 
@@ -310,10 +333,11 @@ class Synced(msgspec.Struct, frozen=True, array_like=True, tag=54):
 FromGateway = (
     Follow | HoldsSlot | HoldsAdmission | HoldsReservation | GiveUp | AskKey | AskAdmission | Left | Report | AskModel
     | AskCluster | AskSlot | Released | Lost | EndStuck | AskDeath | AskReserve | Over | Synced
+    | FilePiece | NoFile
 )  # fmt: skip
 ToGateway = (
-    Followed | Refused | KeyFound | Admitted | ModelFound | Agreed | Replica | SlotGiven | WasEnded | DeathFound
-    | Aliases | Accounts | Records | Sync
+    Followed | Refused | KeyFound | Admitted | ModelFound | Agreed | Replica | SlotGiven | WasEnded
+    | DeathFound | Aliases | Accounts | Records | Sync | AskFile
 )  # fmt: skip
 Answer = Refused | KeyFound | Admitted | ModelFound | Agreed | SlotGiven | DeathFound
 

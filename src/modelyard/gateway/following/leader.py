@@ -30,6 +30,7 @@ from modelyard.gateway.following.session import Session
 from modelyard.gateway.metering import Books
 from modelyard.gateway.metrics import InferenceTallies
 from modelyard.records.requests import RequestRecord
+from modelyard.tls import Entrance, LinkTls
 from modelyard.wire import FrameConnection
 
 log = logging.getLogger(__name__)
@@ -82,20 +83,26 @@ class Leader:
         self._abandoned: dict[str, asyncio.TimerHandle] = {}
         """By request, when what is set aside for it will be free unless its gateway comes back."""
         self._server: asyncio.Server | None = None
+        self._entrance: Entrance | None = None
         self._syncs = itertools.count(1)
         self._seen = self._marks()
         self._told = self._describe()
 
-    async def listen(self, listener: socket.socket) -> None:
-        """Starts accepting on a socket, Unix or TCP, already bound."""
-        loop = asyncio.get_running_loop()
-        make = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
-        self._server = await make(self._accept, sock=listener)
+    async def listen(self, listener: socket.socket, tls: LinkTls | None = None) -> None:
+        """Starts accepting on a socket, Unix or TCP, already bound. `tls`: what is shown on the latter, and wanted of
+        gateways."""
+        if listener.family == socket.AF_UNIX:
+            self._server = await asyncio.get_running_loop().create_unix_server(self._accept, sock=listener)
+        else:
+            self._entrance = Entrance(listener, self._accept, tls)
+            self._entrance.open()
 
     async def close(self) -> None:
         """Stops accepting, and leaves every gateway. Idempotent."""
         if self._server is not None:
             self._server.close()
+        if self._entrance is not None:
+            await self._entrance.close()
         for session in list(self._sessions):
             session.end()
         for timer in self._abandoned.values():
@@ -117,6 +124,11 @@ class Leader:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SYNC_S):
                     await asyncio.gather(*waiting)
+
+    @property
+    def sessions(self) -> Collection[Session]:
+        """Of the gateways that follow now."""
+        return self._greeted
 
     def _accept(self) -> FrameConnection:
         session = Session(self._authority, self._secret, self)

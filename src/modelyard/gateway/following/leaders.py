@@ -11,10 +11,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, Unavailable
 from modelyard.gateway.following.calls import CallsAddress
 from modelyard.gateway.following.follower import Follower
 from modelyard.records.leases import NOWHERE, Lease
+from modelyard.tls import SAME_FILES, LinkTls
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,13 @@ TOLD_S = 10.0
 class Leaders:
     """One gateway's search for the server that leads. Loop thread only."""
 
-    def __init__(self, follower: Follower, find: Callable[[], Lease | None], number: int) -> None:
-        """`find`: asks the database, and blocks; raises Unavailable. `number`: the gateway's."""
+    def __init__(
+        self, follower: Follower, find: Callable[[], Lease | None], number: int, tls: LinkTls | None = None
+    ) -> None:
+        """`find`: asks the database, and blocks; raises Unavailable. `number`: the gateway's. `tls`: what the server
+        that leads is shown; with it, one that takes connections without is not followed."""
         self._follower = follower
+        self._tls = tls
         self._find = find
         self._number = number
         self._lease: Lease | None = None
@@ -55,7 +60,8 @@ class Leaders:
         """Where calls beside inference are passed on to. Raises Unavailable when no server leads."""
         await self._follower.wait_followed()
         assert self._lease is not None  # noqa: S101 - it is followed
-        return CallsAddress(f"tcp://{self._lease.address.calls}", self._lease.address.secret, may_change=True)
+        address = self._lease.address
+        return CallsAddress(f"{address.kind}://{address.calls}", address.secret, may_change=True)
 
     async def _look(self) -> None:
         began_at = monotonic()
@@ -82,8 +88,11 @@ class Leaders:
         return lease
 
     async def _connect(self, lease: Lease) -> None:
+        address = lease.address
         try:
-            await self._follower.connect(f"tcp://{lease.address.frames}", lease.address.secret, self._number)
+            if self._tls is not None and not address.tls:
+                raise Unavailable(f"it takes connections without TLS, and clients' keys are not sent so: {SAME_FILES}")
+            await self._follower.connect(f"{address.kind}://{address.frames}", address.secret, self._number, self._tls)
             log.warning("following the server that leads: %s", lease.holder_name)
         except ModelyardError as error:
             if monotonic() - self._told_at >= TOLD_S:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import itertools
 import logging
 from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, replace
@@ -67,6 +68,8 @@ class Session:
         self._reserved: dict[str, RequestRecord] = {}
         self._known: dict[str, ReplicaLink] = {}
         self._syncs: dict[int, asyncio.Future[None]] = {}
+        self._files: dict[int, asyncio.Future[frames.FilePiece | None]] = {}
+        self._file_numbers = itertools.count(1)
 
     @property
     def reserved(self) -> Collection[str]:
@@ -83,6 +86,23 @@ class Session:
         synced = self._syncs[number] = self._loop.create_future()
         self.tell(frames.Sync(number, forgets))
         return synced
+
+    async def ask_file(self, name: str, offset: int) -> frames.FilePiece | None:
+        """What follows at that byte of a file that is on the gateway's machine; None: there is none, or it is gone."""
+        number = next(self._file_numbers)
+        found: asyncio.Future[frames.FilePiece | None] = self._loop.create_future()
+        self._files[number] = found
+        self.tell(frames.AskFile(number, name, offset))
+        if self._ended:
+            self._note_file(number, None)
+        try:
+            return await found
+        finally:
+            self._files.pop(number, None)
+
+    def _note_file(self, number: int, piece: frames.FilePiece | None) -> None:
+        if (found := self._files.get(number)) is not None and not found.done():
+            found.set_result(piece)
 
     @property
     def is_late(self) -> bool:
@@ -152,6 +172,10 @@ class Session:
                 self._authority.quotas.take_report(self, under_way)
             case frames.Synced(number):
                 self._note_synced(number)
+            case frames.FilePiece(number):
+                self._note_file(number, frame)
+            case frames.NoFile(number):
+                self._note_file(number, None)
             case frames.HoldsSlot():
                 self._take_slot(frame)
             case frames.HoldsAdmission(number, account_id):
@@ -390,6 +414,8 @@ class Session:
         self._authority.quotas.take_report(self, {})
         for number in list(self._syncs):
             self._note_synced(number)
+        for number in list(self._files):
+            self._note_file(number, None)
         self._leader.note_ended(self)
 
 

@@ -1,0 +1,97 @@
+"""What a request costs three servers on one PostgreSQL, with three nodes, beside what it costs one that is alone: ECHO
+with 64 clients, divided over the servers, in turns.
+
+CPU time of servers and their gateways; workers, nodes' agents and the database are not counted. Nodes are agents whose
+workers echo, without Ray, which nobody asks anything while requests are answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from benchmarks.peers import models
+from benchmarks.peers.load import Address, Load, client_name, load
+from benchmarks.report import ratio, rounds, spread
+from benchmarks.several_gateways import cpu_us
+
+SERVERS = (1, 3)
+NODES = ("node-0", "node-1", "node-2")
+CLIENTS = 64
+ROUNDS = rounds(15)
+SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
+MOST = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Servers that share a database. `processes`: theirs; `rates`, `costs`: as they were measured, requests per second
+    and microseconds of CPU time for one."""
+
+    addresses: Sequence[Address]
+    processes: Sequence[psutil.Process]
+    rates: list[float] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
+
+    def take_round(self) -> None:
+        """Loads all of them at once, each with its share of the clients."""
+        wanted = Load(('{"text": "' + models.SENTENCE + '"}',), CLIENTS // len(self.addresses), SECONDS)
+        before_us = cpu_us(self.processes)
+        with ThreadPoolExecutor(len(self.addresses)) as threads:
+            rate = sum(figures.rate for figures in threads.map(lambda each: load(each, wanted), self.addresses))
+        self.rates.append(rate)
+        self.costs.append((cpu_us(self.processes) - before_us) / (rate * SECONDS))
+
+
+def run() -> bool:
+    """Prints both; whether three take no more for a request than is promised."""
+    return asyncio.run(measure())
+
+
+async def measure() -> bool:
+    """See `run`."""
+    from tests.store.postgresql import run_postgresql
+
+    with tempfile.TemporaryDirectory() as folder, run_postgresql() as database:
+        async with AsyncExitStack() as stack:
+            sides = [
+                await stack.enter_async_context(serve(Path(folder) / str(count), database.get_uri(), count))
+                for count in SERVERS
+            ]
+            for _ in range(ROUNDS):
+                for side in sides:
+                    await asyncio.to_thread(side.take_round)
+    for count, side in zip(SERVERS, sides, strict=True):
+        print(f"{count} servers, by {client_name():22} {spread(side.rates, 'requests/s')}")
+        print(f"{count} servers, CPU time for one request {spread(side.costs, 'us')}")
+    one, three = sides
+    return ratio("CPU time for one request, 3 servers / 1", three.costs, one.costs, at_most=MOST)
+
+
+@asynccontextmanager
+async def serve(folder: Path, database_url: str, count: int) -> AsyncIterator[Side]:
+    """So many servers and a replica on each node, until the end of the block."""
+    from tests.serving import KEY, family_of, wait_until
+    from tests.serving.many import MODEL, Many
+    from tests.store.postgresql import create_schema, url_of_schema
+
+    folder.mkdir()
+    many = Many(folder, url_of_schema(database_url, create_schema(database_url)))
+    try:
+        servers = await many.up(count, *NODES)
+        capacity = dict.fromkeys(("min", "desired", "max"), len(NODES))
+        put = servers[0].client.put(f"/models/v2/{MODEL}", json={"capacity": capacity})
+        assert put.status_code == 202, put.text
+        wait_until(lambda: len(many.open_lives()) == len(NODES))
+        addresses = [Address(each.port, f"/models/v2/{MODEL}", KEY) for each in servers]
+        yield Side(addresses, [each for server in servers for each in (server.process, *family_of(server.process))])
+    finally:
+        await many.close()
