@@ -38,8 +38,10 @@ export function goTo(page: string, rest = "", query: Record<string, string> = {}
   location.hash = linkTo(page, rest, query);
 }
 
-/** The same, with no step back to where it was: for what is typed into a search field. */
+/** The same, with no step back to where it was: for what is typed into a search field. Nothing where somebody has left
+ * meanwhile. */
 export function replaceWith(page: string, rest = "", query: Record<string, string> = {}): void {
+  if (new Place(location.hash).page !== router.place.page) return;
   history.replaceState(null, "", linkTo(page, rest, query));
   router.place = new Place(location.hash);
 }

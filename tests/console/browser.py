@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "There is no Chromium here, in which the console is tested: apt-get install --yes chromium"
+PATIENCE_MS = 60_000
+"""For what is to be seen: on any machine it is there long before."""
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -43,10 +45,15 @@ def console(
     with browser.new_context(base_url=server.url, **{"viewport": WIDE, **settings}) as context:  # type: ignore[arg-type]
         page = context.new_page()
         complaints = listen(page, refused)
-        page.goto("/")
-        if key is not None:
-            sign_in(page, key)
-        yield page
+        page.set_default_timeout(PATIENCE_MS)
+        try:
+            page.goto("/")
+            if key is not None:
+                sign_in(page, key)
+            yield page
+        except Exception:
+            print(f"at {page.url}: {page.inner_text('body')[:2000]}; {complaints}")
+            raise
         assert complaints == []
 
 

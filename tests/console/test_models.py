@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_models_are_searched_and_narrowed(page: Page) -> None:
-    page.get_by_text("many/m00").wait_for()
+    page.get_by_role("region", name="Models").get_by_role("link").first.wait_for()
     assert violations(page) == []
     page.get_by_label("Search").fill("many/m1")
     page.get_by_text("10 models match").wait_for()
