@@ -110,8 +110,8 @@ def children_us() -> float:
 
 
 @contextmanager
-def serve(folder: Path, *flags: str, sources: Sequence[Path] = ()) -> Iterator[Side]:
-    """A server with one replica, until the end of the block. `sources`: folders that it imports from first."""
+def serve(folder: Path, *flags: str) -> Iterator[Side]:
+    """A server with one replica, until the end of the block."""
     from tests.serving import KEY, Server, program_of
 
     target = cache_dir() / MODEL
@@ -119,7 +119,7 @@ def serve(folder: Path, *flags: str, sources: Sequence[Path] = ()) -> Iterator[S
         target.mkdir(parents=True)
         models.echo(target)
     folder.mkdir()
-    source = os.pathsep.join(map(str, [*sources, ROOT / "src", ensure_echo()]))
+    source = os.pathsep.join([str(ROOT / "src"), str(ensure_echo())])
     with Server(folder, cache_dir(), "--rate-limit", "0", *flags, PYTHONPATH=source) as server:
         assert server.put(MODEL, capacity={"min": 1, "desired": 1, "max": 1}).is_success
         server.wait_for(MODEL, ready=1)
