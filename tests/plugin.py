@@ -5,13 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.builders import quantised
 from tests.builders.quantised import Figures
+from tests.console.browser import chromium
 from tests.described import check_answers
 from tests.serving import Server, free_port
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ZOO = {
     "tiny/gpt2": "gpt2",
@@ -80,6 +85,13 @@ def task_zoo(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempP
         shutil.copytree(model_folder(FAMILY_OF_TASK[task.id]), model)
         (model / "README.md").write_text(f"---\npipeline_tag: {task.id}\n---\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The one browser of this process, for pages of the console."""
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "There is no Chromium here, in which the console is tested: apt-get install --yes chromium"
 PATIENCE_MS = 60_000
 """For what is to be seen: on any machine it is there long before."""
+FAKE_DEVICES = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+"""A camera and a microphone that are none, which every page may use."""
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -30,7 +32,7 @@ def chromium() -> Iterator[Browser]:
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
         pytest.fail(MISSING)
-    flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+    flags = [*FAKE_DEVICES, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=program, args=flags) as browser:
         yield browser
 

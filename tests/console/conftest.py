@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.catalog.models import diffusers, model, write
-from tests.console.browser import chromium, console
+from tests.console.browser import console
 from tests.serving import Server
 
 if TYPE_CHECKING:
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 
 HOSTILE = """<img src=x onerror="window.ran=1">'"><script>window.ran=1</script>"""
 """What would run in a page that took it for more than text."""
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")

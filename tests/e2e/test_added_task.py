@@ -8,10 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.console.browser import console, violations
 from tests.serving import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ECHO = Path(__file__).parents[2] / "benchmarks" / "echo"
 
@@ -48,6 +53,22 @@ def test_the_added_task_is_served_and_streamed(echo_server: Server):
     body = {"text": "hello", "params": {"times": 3}, "stream": True}
     with echo_server.client.stream("POST", "/models/v2/bench/echo", json=body) as response:
         assert b"".join(response.iter_raw()) == b"hellohellohello"
+
+
+def test_the_added_task_has_a_form_in_the_console(echo_server: Server, browser: Browser):
+    with console(browser, echo_server, refused=(422,)) as page:
+        page.get_by_role("heading", name="Models").wait_for()
+        page.goto("/#/playground/bench/echo")
+        page.get_by_label("text (required)").fill("<b>hello</b>")
+        page.get_by_label("times", exact=True).fill("3")
+        page.get_by_role("button", name="Run").click()
+        answer = page.get_by_label("Answer of bench/echo")
+        answer.get_by_text("<b>hello</b>" * 3, exact=True).wait_for()
+        answer.get_by_text("done", exact=True).wait_for()
+        page.get_by_label("times", exact=True).fill("1000")
+        page.get_by_role("button", name="Run").click()
+        page.locator(".field", has=page.get_by_label("times")).get_by_text("params.times: got 1000").wait_for()
+        assert violations(page) == []
 
 
 def test_its_wrong_params_are_named(echo_server: Server):

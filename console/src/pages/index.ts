@@ -25,6 +25,7 @@ const page = (path: string, title: string, load: Page["load"], adminOnly = false
 /** In the order of the navigation. The first is where one comes in. */
 export const pages: readonly Page[] = [
   page("models", messages.models.title, () => import("./models/Models.svelte")),
+  page("playground", messages.playground.title, () => import("./playground/Playground.svelte")),
   page("usage", messages.usage.title, () => import("./usage/Usage.svelte")),
   page("keys", messages.keys.title, () => import("./keys/Keys.svelte"), true),
   page("accounts", messages.accounts.title, () => import("./accounts/Accounts.svelte"), true),

@@ -1,1 +1,0 @@
-import{D as e,I as t,J as n,L as r,O as i,Z as a,et as o,lt as s,z as c}from"./index-pftfeJot.js";var l=c(`<span><span class="dot svelte-fkduqy" aria-hidden="true"></span> </span>`);function u(c,u){var d=l(),f=o(a(d),1,!0);s(d),n(()=>{e(d,1,i([`status`,u.kind]),`svelte-fkduqy`),t(f,u.text)}),r(c,d)}export{u as t};
