@@ -24,7 +24,9 @@ class Graph(NamedTuple):
 BOXES = ("logits", "pred_boxes")
 PIXELS = torch.zeros(2, 3, 64, 64)
 GRAPHS = {
-    "yolos": Graph(AutoModelForObjectDetection, {"pixel_values": torch.zeros(2, 3, 48, 48)}, {"pixel_values": {0: "batch"}}, BOXES),
+    "yolos": Graph(
+        AutoModelForObjectDetection, {"pixel_values": torch.zeros(2, 3, 48, 48)}, {"pixel_values": {0: "batch"}}, BOXES
+    ),
     "detr": Graph(
         AutoModelForObjectDetection,
         {"pixel_values": PIXELS, "pixel_mask": torch.ones(2, 16, 16, dtype=torch.int64)},
