@@ -66,8 +66,7 @@ def test_a_request_is_followed_from_its_client_into_its_replica(
         assert below["inference"] == CALLER
         assert below["queue"] == below["replica"] == root["spanId"]
         assert below["batch wait"] == below["model"] == replica["spanId"]
-        if gateways == "1":
-            assert below["boot"] == spans["queue"]["spanId"]
+        assert below["boot"] == spans["queue"]["spanId"]
         for outer, inner in (
             ("inference", "queue"),
             ("inference", "replica"),

@@ -14,11 +14,13 @@ from modelyard.wire import FrameConnection
 @dataclass(frozen=True, slots=True)
 class Door:
     """Where other processes connect to a replica. `address`: see `open_connection`; `secret`: what they show there;
-    `adapter`: the one beside the worker's model that requests are for; empty: the model itself."""
+    `adapter`: the one beside the worker's model that requests are for; empty: the model itself. `ready_at`: since when
+    it takes requests, in monotonic seconds; 0: not known."""
 
     address: str
     secret: str
     adapter: str = ""
+    ready_at: float = 0.0
 
 
 class Enter(msgspec.Struct, frozen=True, tag="enter"):

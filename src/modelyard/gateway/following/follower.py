@@ -267,8 +267,8 @@ class Follower:
                 | frames.DeathFound(number)
             ):
                 self._answer(number, frame)
-            case frames.Replica(replica_id, address, secret, adapter):
-                self.doors[replica_id] = Door(address, secret, adapter)
+            case frames.Replica(replica_id, address, secret, adapter, ready_s):
+                self.doors[replica_id] = Door(address, secret, adapter, monotonic() - ready_s)
             case frames.WasEnded(address):
                 self.ended.add(address)
             case frames.Aliases(aliases):

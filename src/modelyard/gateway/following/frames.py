@@ -181,12 +181,14 @@ class AskSlot(msgspec.Struct, frozen=True, array_like=True, tag=24):
 
 
 class Replica(msgspec.Struct, frozen=True, array_like=True, tag=25):
-    """Where requests to a replica go; comes before the first slot there. See `engine.link.Door`."""
+    """Where requests to a replica go; comes before the first slot there. See `engine.link.Door`. `ready_s`: for how
+    long it has taken them."""
 
     replica_id: str
     address: str
     secret: str
     adapter: str
+    ready_s: float = 0.0
 
 
 class SlotGiven(msgspec.Struct, frozen=True, array_like=True, tag=26):

@@ -327,7 +327,8 @@ class Session:
         if len(self._known) >= MOST_KNOWN:
             self._known = {id_: link for id_, link in self._known.items() if not link.closed}
         self._known[target.replica_id] = target.link
-        self.tell(frames.Replica(target.replica_id, door.address, door.secret, door.adapter))
+        ready_s = max(0.0, self._authority.clock.monotonic() - target.ready_at)
+        self.tell(frames.Replica(target.replica_id, door.address, door.secret, door.adapter, ready_s))
         return True
 
     def _take_slot(self, frame: frames.HoldsSlot) -> None:

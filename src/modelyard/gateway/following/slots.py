@@ -173,7 +173,7 @@ class FollowedSlots(Slots):
         process = self._processes.get(door.address)
         if process is None:
             process = self._processes[door.address] = Process()
-        return FollowedTarget(given.replica_id, whole, 1, process=process, number=number)
+        return FollowedTarget(given.replica_id, whole, 1, 0, process, door.ready_at, number)
 
     def _find_link(self, door: Door) -> Link | Gone | None:
         task = self._links.get(door.address)
