@@ -36,7 +36,7 @@ export const messages = {
   signIn: {
     title: "Sign in",
     key: "API key",
-    hint: "`modelyard keys create NAME` prints one; the first start of the server shows the first.",
+    hint: "The first start of the server shows one; modelyard keys create NAME makes more.",
     show: "Show the key",
     submit: "Sign in",
     ended: "Your session has ended. Sign in again.",
@@ -55,7 +55,10 @@ export const messages = {
     any: "Any",
     atMost: (gb: string) => `up to ${gb} GB`,
     runtimes: { transformers: "transformers", diffusers: "diffusers", onnx: "ONNX Runtime", gguf: "llama.cpp (GGUF)" },
-    count: (shown: string, more: boolean, narrowed: boolean) => `${shown}${more ? "+" : ""} ${narrowed ? "models match" : "models"}`,
+    count: (shown: string, more: boolean, narrowed: boolean) => {
+      const noun = shown === "1" ? (narrowed ? "model matches" : "model") : narrowed ? "models match" : "models";
+      return `${shown}${more ? "+" : ""} ${noun}`;
+    },
     none: "There are no models yet.",
     noneHint: "Start the server with --models-dir, or ask for a model of the hub by its name.",
     noneMatch: "No model that is listed matches.",
@@ -262,6 +265,7 @@ export const messages = {
     took: "Time",
     gbSeconds: "GB-seconds",
     memoryTime: "Memory × time",
+    gbSecondsOf: (seconds: string) => `${seconds} GB-seconds`,
     gbHours: (hours: string) => `${hours} GB-hours`,
     cost: "Cost",
     worth: "Worth of their time",

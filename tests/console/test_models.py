@@ -19,7 +19,7 @@ def test_models_are_searched_and_narrowed(page: Page) -> None:
     page.get_by_text("10 models match").wait_for()
     page.get_by_label("Search").fill("")
     page.get_by_label("Runtime").select_option("diffusers")
-    page.get_by_text("1 models match").wait_for()
+    page.get_by_text("1 model matches").wait_for()
     assert "runtime=diffusers" in page.url
     page.reload()
     page.get_by_role("link", name="odd/painter").click()

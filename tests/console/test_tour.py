@@ -76,7 +76,7 @@ def test_the_operators_tour(browser: Browser, toured: Server) -> None:
         page.get_by_label("Name").fill("made in the console")
         page.get_by_label("Account").fill("acme")
         page.get_by_role("button", name="Make the key").click()
-        secret = page.get_by_text(re.compile(r"^my-"), exact=False).first.inner_text()
+        secret = page.get_by_role("dialog", name="The key is made").get_by_text(re.compile(r"^my-")).inner_text()
         with toured.client_of(secret) as made:
             assert made.get("/models/v2/list/clusters").status_code == 200
         page.get_by_role("dialog").get_by_label("Close").click()
@@ -97,10 +97,10 @@ def test_the_operators_tour(browser: Browser, toured: Server) -> None:
         page.get_by_role("navigation").get_by_role("link", name="Aliases").click()
         page.get_by_role("button", name="Set an alias").click()
         page.get_by_label("Account").fill("acme")
-        page.get_by_label("Alias").fill("gpt-4o-mini")
-        page.get_by_label("Model").fill(MODEL)
+        page.get_by_label("Alias", exact=True).fill("gpt-4o-mini")
+        page.get_by_label("Model", exact=True).fill(MODEL)
         page.get_by_role("button", name="Save").click()
-        page.get_by_role("cell", name="gpt-4o-mini").wait_for()
+        page.get_by_role("cell", name="gpt-4o-mini", exact=True).wait_for()
         look(page, "aliases")
 
         page.get_by_role("button", name="Sign out").click()

@@ -4,12 +4,15 @@ const GIB = 2 ** 30;
 const NEVER = "—";
 
 const plain = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
+const rough = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 const share = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
 
 export const number = (value: number): string => plain.format(value);
+/** A measurement: as many digits as one can trust. */
+export const figure = (value: number): string => rough.format(value);
 export const percent = (value: number): string => share.format(value);
 
 /** 124000000 → "124M". */
@@ -31,7 +34,7 @@ export function money(usd: number): string {
 }
 
 export function seconds(value: number): string {
-  if (value < 1) return `${plain.format(value * 1000)} ms`;
+  if (value < 1) return `${rough.format(value * 1000)} ms`;
   if (value < 120) return `${plain.format(value)} s`;
   if (value < 7200) return `${plain.format(value / 60)} min`;
   return `${plain.format(value / 3600)} h`;
