@@ -48,6 +48,7 @@ $(STAMP): pyproject.toml constraints.txt tests/clients/package-lock.json tests/c
 	$(call step,Installing models for tests,$(APART)/model-packages -r tests/builders/requirements.txt)
 	$(call step,Installing libraries of quantised models for tests,$(APART)/quantisation-packages \
 	  -c constraints.txt bitsandbytes compressed-tensors loguru torchao)
+	$(call step,Installing OpenVINO for tests,$(APART)/openvino-packages -c constraints.txt openvino)
 	$(call step,Installing the library of providers for tests,$(APART)/provider-packages -r tests/providers/requirements.txt && \
 	  $(APART)/provider-packages --require-hashes -r tests/providers/litellm.txt)
 	$(call step,Installing clients for tests,$(BIN)/python tests/clients/install.py)

@@ -10,7 +10,9 @@ import functools
 import gc
 import inspect
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +53,20 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def openvino(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO can be found, which is all that is asked of it where nothing is loaded."""
+    (tmp_path / "packages" / "openvino").mkdir(parents=True)
+    (tmp_path / "packages" / "openvino" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+
+
+@pytest.fixture
+def no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not installed."""
+    monkeypatch.setitem(sys.modules, "openvino", None)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -128,7 +128,7 @@ class Settings:
         (),
         "what holds models of which there is more than one form. fastest, the default: what a job has measured to be, "
         "where the answers are equal and no more memory is needed; original: the model as it is; of one model: "
-        "org/name=original, or org/name=onnx for its ONNX variant as soon as there is one; may be given several times",
+        "org/name=original, or =onnx or =openvino for that variant, once it is there; may be given several times",
     )
     pickles: str = setting(
         "ask",

@@ -7,21 +7,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from modelyard.catalog.catalog import Catalog
 from modelyard.catalog.folders import Folders
-from modelyard.catalog.forms import mark_of
+from modelyard.catalog.forms import check_installed, mark_of
+from modelyard.catalog.library import NO_OPENVINO
+from modelyard.errors import InvalidRequest
 from modelyard.records.models import Form, Measurement, ModelCard
-from modelyard.records.runtimes import read_runtimes
+from modelyard.records.runtimes import Runtimes, read_runtimes
+from modelyard.records.variants import VariantKind
 from tests.catalog.models import model, write
 from tests.catalog.test_variants import MANIFEST
 
-MODEL, VARIANT = "org/name", "org/name.onnx"
+MODEL, VARIANT, OPENVINO = "org/name", "org/name.onnx", "org/name.openvino"
 CHOSEN = Measurement(200_000_000, form=Form("onnx", "twice as fast"))
 
 
 async def choose(
-    root: Path, measured: Mapping[str, Measurement], *runtimes: str, mark: str | None = "its own", whole: bool = True
+    root: Path,
+    measured: Mapping[str, Measurement],
+    *runtimes: str,
+    mark: str | None = "its own",
+    whole: bool = True,
+    kind: VariantKind = "onnx",
 ) -> tuple[ModelCard, ModelCard]:
     """The card of a model beside its variant, and of what is loaded in its place."""
     folder = write(root / MODEL, model("BertForSequenceClassification", "bert"))
@@ -34,10 +43,10 @@ async def choose(
     files = model("BertForSequenceClassification", "bert")
     del files["model.safetensors"]
     graph = {"model.onnx": b"g" * 10, "model.onnx.data": b"w" * 90} if whole else {"model.onnx.data": b"w"}
-    variant = write(root / VARIANT, {**files, **graph})
+    variant = write(root / f"{MODEL}.{kind}", {**files, **graph})
     own = mark_of(card) if mark == "its own" else mark
-    msgspec.structs.replace(MANIFEST, kind="onnx", quality=(), original_mark=own).write(variant)
-    await catalog.find(VARIANT)
+    msgspec.structs.replace(MANIFEST, kind=kind, quality=(), original_mark=own).write(variant)
+    await catalog.find(f"{MODEL}.{kind}")
     assert folder == card.path
     return card, catalog.form_of(card)
 
@@ -95,3 +104,22 @@ async def test_the_operators_word_counts_for_more_than_a_measurement(root: Path)
     assert form is card
     card, form = await choose(root, {VARIANT: Measurement(1, weight_bytes=100)}, f"{MODEL}=onnx")
     assert form.path == root / VARIANT
+
+
+async def test_a_variant_for_openvino_is_loaded_where_that_is_installed(root: Path, openvino: None) -> None:
+    chosen = {MODEL: Measurement(200_000_000, form=Form("openvino", "faster")), OPENVINO: Measurement(150_000_000)}
+    _, form = await choose(root, chosen, kind="openvino")
+    assert (form.inspection.runtime, form.path) == ("openvino", root / OPENVINO)
+    assert check_installed(read_runtimes([f"{MODEL}=openvino"])).of(MODEL) == "openvino"
+
+
+async def test_and_where_it_is_not_the_model_as_it_is(root: Path, no_openvino: None) -> None:
+    chosen = {MODEL: Measurement(200_000_000, form=Form("openvino", "faster")), OPENVINO: Measurement(150_000_000)}
+    card, form = await choose(root, chosen, kind="openvino")
+    assert form is card
+    refused = await Catalog(Folders([root])).get(OPENVINO)
+    assert "pip install 'modelyard[openvino]'" in NO_OPENVINO
+    assert refused.refusal == f"{OPENVINO} needs {NO_OPENVINO}."
+    with pytest.raises(InvalidRequest) as raised:
+        check_installed(Runtimes(by_model={MODEL: "openvino"}))
+    assert raised.value.message == f"runtime: got {MODEL}=openvino, which needs {NO_OPENVINO}."

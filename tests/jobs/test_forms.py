@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ OWN = Figures(
 )  # fmt: skip
 OTHER = replace(OWN, peak_bytes=150 * MIB)
 EQUAL = 2e-6
+AS_IT_IS = Form(None, "")
 SMALL, LARGE = (Size(f"{count} tokens", {"text": "word " * count}, tokens=count) for count in (10, 100))
 
 
@@ -63,6 +65,18 @@ async def test_many_at_once_are_as_many_as_the_best_batch_has() -> None:
     assert asked.count("own") == 4 * (1 + 1 + 32)
 
 
+async def test_each_round_asks_both_for_texts_of_another_length() -> None:
+    now, seen = [0.0], {"own": list[int](), "other": list[int]()}
+
+    async def ask(name: str, fields: Mapping[str, Any], params: Mapping[str, Any], stream: bool) -> Reply:
+        seen[name].append(len(fields["text"].split()))
+        return Reply(0.01)
+
+    await compare_speed(partial(ask, "own"), partial(ask, "other"), SMALL, LARGE, budget_s=0.0, clock=lambda: now[0])
+    assert seen["own"] == seen["other"]
+    assert [sorted(set(seen["own"][at : at + 18])) for at in range(18, 72, 18)] == [[10, 100], [11, 100], [12, 100]]
+
+
 @pytest.mark.parametrize(("cores", "tried"), [(None, []), (1, []), (2, [1]), (4, [1]), (8, [1, 4]), (64, [1, 4, 16])])
 def test_fewer_threads_than_cores_are_tried(cores: int | None, tried: list[int]) -> None:
     assert fewer_threads(cores) == tried
@@ -91,14 +105,23 @@ def test_fewer_threads_are_taken_where_they_are_faster_and_slower_in_nothing() -
     ],
 )
 def test_the_faster_of_two_serves_where_it_is_slower_in_nothing(speedup: Speedup, pays: bool) -> None:
-    assert choose_form(speedup, OWN, OTHER, EQUAL).variant == ("onnx" if pays else None)
+    assert choose_form(AS_IT_IS, "onnx", speedup, OWN, OTHER, EQUAL).variant == ("onnx" if pays else None)
 
 
 def test_the_figures_are_told() -> None:
-    assert choose_form(Speedup(2.4, 1.0, 1.5), OWN, OTHER, EQUAL).why == (
+    assert choose_form(AS_IT_IS, "onnx", Speedup(2.4, 1.0, 1.5), OWN, OTHER, EQUAL).why == (
         "onnx: 2.40 × as fast with the smallest requests, 1.00 × with the largest, 1.50 × with many at once, "
         "0.75 × the memory, answers equal to 2e-06"
     )
+
+
+@pytest.mark.parametrize(
+    ("speedup", "variant"), [(Speedup(1.0, 1.16, 1.2), "openvino"), (Speedup(1.1, 1.1, 1.1), "onnx")]
+)
+def test_a_third_form_serves_where_it_beats_the_better_of_two(speedup: Speedup, variant: str) -> None:
+    form = choose_form(Form("onnx", "why"), "openvino", speedup, OWN, OTHER, EQUAL)
+    assert form.variant == variant
+    assert form.why.startswith(f"why; openvino against onnx: {speedup}, 0.75 ×")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ REJECTED = Measurement(1, form=Form(None, "half as fast"))
         (["a/other=original"], CHOSEN, "onnx"),
         (["a/m=onnx"], REJECTED, "onnx"),
         (["a/m=onnx"], None, "onnx"),
+        (["a/m=openvino"], CHOSEN, "openvino"),
         (["original", "a/m=fastest"], CHOSEN, "onnx"),
         (["a/m=original", "a/m=onnx"], None, "onnx"),
     ],
@@ -35,7 +36,9 @@ def test_what_is_loaded(values: Sequence[str], measurement: Measurement | None, 
     assert read_runtimes(values).variant_of("a/m", measurement) == variant
 
 
-@pytest.mark.parametrize("value", ["", "onnx", "quickest", "a/m", "a/m=", "a/m=torch", "=onnx", "m=onnx", "a/b/c=onnx"])
+@pytest.mark.parametrize(
+    "value", ["", "onnx", "openvino", "quickest", "a/m", "a/m=", "a/m=torch", "=onnx", "m=onnx", "a/b/c=onnx"]
+)
 def test_what_is_no_choice_is_refused_with_those_there_are(value: str) -> None:
     with pytest.raises(InvalidRequest):
         read_runtimes([value])

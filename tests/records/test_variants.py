@@ -16,6 +16,7 @@ from modelyard.records.variants import MANIFEST_FILE, read_manifest, split_varia
         ("org/name", ("org/name", None)),
         ("org/name.onnx", ("org/name", "onnx")),
         ("org/name.onnx.8-bit", ("org/name", "onnx.8-bit")),
+        ("org/name.openvino", ("org/name", "openvino")),
         ("org/name.8-bit", ("org/name.8-bit", None)),
         ("org/.onnx", ("org/.onnx", None)),
     ],

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from modelyard.errors import ModelRefused
-from modelyard.records.variants import ExportOrder, read_manifest
+from modelyard.records.variants import ExportOrder, VariantKind, read_manifest
 from modelyard.worker.environment import QUIET_LIBRARIES
 from modelyard.worker.variants import make_variant
 from tests.serving import wait_until
@@ -140,25 +140,24 @@ def test_more_memory_than_allowed_is_said_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "task", "words"),
+    ("files", "task", "words", "kind"),
     [
-        ({"config.json": "{}"}, "object-detection", "variants are made for .*text-classification"),
-        ({"config.json": "{}", "model_index.json": "{}"}, "text-classification", "diffusers pipeline"),
-        ({"config.json": '{"auto_map": {}}'}, "text-classification", "Python code from its own repository"),
-        ({"config.json": "{}", "variant.json": "{}"}, "text-classification", "variant itself"),
-        ({}, "text-classification", "no config.json"),
+        ({"config.json": "{}"}, "object-detection", "variants are made for .*text-classification", "onnx"),
+        ({"config.json": "{}", "model_index.json": "{}"}, "text-classification", "diffusers pipeline", "onnx"),
+        ({"config.json": '{"auto_map": {}}'}, "text-classification", "Python code from its own repository", "onnx"),
+        ({"config.json": "{}", "variant.json": "{}"}, "text-classification", "variant itself", "onnx"),
+        ({}, "text-classification", "no config.json", "onnx"),
+        ({"config.json": "{}"}, "text-generation", "takes many passes.*Ask for .onnx", "openvino"),
     ],
 )
 def test_what_no_variant_is_made_of_is_refused_at_once(
-    tmp_path: Path, files: Mapping[str, str], task: str, words: str
+    tmp_path: Path, files: Mapping[str, str], task: str, words: str, kind: VariantKind
 ) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(ModelRefused, match=words):
         make_variant(
-            ExportOrder(
-                path=str(tmp_path), task=task, kind="onnx", target=str(tmp_path / "out"), model_id="tests/model"
-            ),
+            ExportOrder(path=str(tmp_path), task=task, kind=kind, target=str(tmp_path / "out"), model_id="tests/model"),
             lambda _step, _message: pytest.fail("it began"),
         )
 

@@ -19,10 +19,10 @@ from modelyard.catalog.access import OPEN, Access
 from modelyard.catalog.adapters import join, refuse_base
 from modelyard.catalog.cards import apply_measurement, make_card
 from modelyard.catalog.folders import Folders
-from modelyard.catalog.forms import as_form_of
+from modelyard.catalog.forms import as_form_of, check_installed
 from modelyard.catalog.found import Found
 from modelyard.catalog.hub import Hub
-from modelyard.catalog.library import transformers_version
+from modelyard.catalog.library import has_openvino, transformers_version
 from modelyard.catalog.lookups import LookupBudget
 from modelyard.catalog.nearest import nearest_names
 from modelyard.catalog.quantised import INSTALLED
@@ -31,7 +31,7 @@ from modelyard.clock import SystemClock
 from modelyard.config import ASK, CONTEXT_TOKENS, Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
 from modelyard.records.files import split_file
-from modelyard.records.models import Measurement, ModelCard, OnProgress, Source, check_model_id
+from modelyard.records.models import OPENVINO, Measurement, ModelCard, OnProgress, Source, check_model_id
 from modelyard.records.runtimes import MEASURED, Runtimes, read_runtimes
 from modelyard.records.variants import VARIANTS_FOLDER, split_variant
 
@@ -91,7 +91,8 @@ class Catalog:
         self._pickles = pickles
         self._runtimes = runtimes
         self._threads = ThreadPoolExecutor(FOLDER_THREADS, thread_name_prefix="folders")
-        self._readers = f"modelyard {__version__}, transformers {transformers_version()}, {sorted(INSTALLED)}"
+        libraries = [*sorted(INSTALLED), *([OPENVINO] if has_openvino() else [])]
+        self._readers = f"modelyard {__version__}, transformers {transformers_version()}, {libraries}"
 
     async def find(self, model_id: str, account_id: str | None = None) -> ModelCard | None:
         """The model's card, or None when no source has it. A model that must not be served has a `refusal`.
@@ -346,5 +347,5 @@ def open_catalog(
         context_tokens=settings.context_tokens,
         bf16=frozenset(settings.bf16),
         pickles=settings.pickles,
-        runtimes=read_runtimes(settings.runtime),
+        runtimes=check_installed(read_runtimes(settings.runtime)),
     )

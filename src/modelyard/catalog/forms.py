@@ -1,6 +1,7 @@
 """The form of a model that its replicas load: itself, or a variant made here that was measured to be better.
 
-Owns what makes a variant one of the very files that lie there now. Reads directories; opens no file.
+Owns what makes a variant one of the very files that lie there now, and which forms can be held at all. Reads
+directories; opens no file.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from dataclasses import replace
 from hashlib import blake2b
 
 from modelyard.catalog.files import scan_folder
+from modelyard.catalog.library import NO_OPENVINO, has_openvino
+from modelyard.errors import InvalidRequest
 from modelyard.records.models import ModelCard
+from modelyard.records.runtimes import Runtimes
+from modelyard.records.variants import IN_OPENVINO
 
 
 def mark_of(card: ModelCard) -> str | None:
@@ -20,6 +25,18 @@ def mark_of(card: ModelCard) -> str | None:
         return blake2b(repr(scan_folder(card.path)).encode(), digest_size=8).hexdigest()
     except OSError:
         return None
+
+
+def check_installed(runtimes: Runtimes) -> Runtimes:
+    """The same. Raises InvalidRequest when a model is to have a form that nothing here could hold."""
+    for model_id, choice in runtimes.by_model.items():
+        if choice == IN_OPENVINO and not has_openvino():
+            raise InvalidRequest(
+                f"runtime: got {model_id}={choice}, which needs {NO_OPENVINO}.",
+                field="runtime",
+                got=f"{model_id}={choice}",
+            )
+    return runtimes
 
 
 def as_form_of(card: ModelCard, variant: ModelCard | None) -> ModelCard:

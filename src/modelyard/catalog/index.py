@@ -19,7 +19,7 @@ from modelyard.clock import Clock
 from modelyard.errors import ModelyardError
 from modelyard.records.adapters import describe_adapter
 from modelyard.records.files import repository_of
-from modelyard.records.models import Listing, ModelCard, Source
+from modelyard.records.models import ONNX, OPENVINO, Listing, ModelCard, Source
 from modelyard.records.variants import split_variant
 from modelyard.store.store import Store
 
@@ -246,7 +246,7 @@ def find_original(card: ModelCard) -> str | None:
     repository_id = repository_of(card.model_id)
     if repository_id != card.model_id:
         return repository_id
-    return split_variant(card.model_id)[0] if card.inspection.runtime == "onnx" else None
+    return split_variant(card.model_id)[0] if card.inspection.runtime in (ONNX, OPENVINO) else None
 
 
 def is_doubtful(surveyed: Surveyed) -> bool:

@@ -16,6 +16,7 @@ from modelyard.catalog.checkpoints import inspect_checkpoint, is_checkpoint
 from modelyard.catalog.files import CorruptText, Files, FolderFiles, scan_folder
 from modelyard.catalog.gguf import inspect_gguf
 from modelyard.catalog.gguf_files import GgufModel, choose_gguf_model, find_gguf_models
+from modelyard.catalog.library import NO_OPENVINO, has_openvino
 from modelyard.catalog.memory import plan_batch_bytes
 from modelyard.catalog.metadata import (
     Metadata,
@@ -43,7 +44,7 @@ from modelyard.catalog.safetensors_header import CorruptWeights, Header
 from modelyard.catalog.tokenizer_files import find_missing_tokenizer
 from modelyard.catalog.weights import Format, Weights, find_stored_type, find_variant, find_weights
 from modelyard.records.models import Inspection
-from modelyard.records.variants import MANIFEST_FILE, MODEL_FILE, Manifest
+from modelyard.records.variants import IN_OPENVINO, MANIFEST_FILE, MODEL_FILE, Manifest, library_of
 
 log = logging.getLogger(__name__)
 
@@ -175,10 +176,12 @@ def _inspect_variant(files: Files, front: FrontMatter) -> Inspection:
     problem = weights.problem and f"cannot be loaded: {weights.problem}; make the variant again"
     if weights.format is Format.NONE:
         problem = f"has no weights: there is no {MODEL_FILE}; make the variant again"
+    if variant.kind == IN_OPENVINO and not has_openvino():
+        problem = problem or f"needs {NO_OPENVINO}"
     return Inspection(
         task=variant.task,
         architecture=metadata.architecture,
-        library="onnx",
+        library=library_of(variant.kind),
         parameters=variant.parameters,
         weight_bytes=sum(files.sizes[name] for name in weights.files) or None,
         dtype="I8" if variant.kind.endswith("8-bit") else "F32",

@@ -59,6 +59,15 @@ def how_to_install(extra: str) -> str:
     return f"run `pip install 'modelyard[{extra}]'` where the server is installed and start it again"
 
 
+def has_openvino() -> bool:
+    """Whether variants can be held by OpenVINO."""
+    return is_installed("openvino")
+
+
+NO_OPENVINO = f"OpenVINO, which is not installed here; {how_to_install('openvino')}"
+"""What a variant lacks where that is not so: the end of a clause."""
+
+
 def is_newer(other: object) -> bool:
     """Whether `other`, a version as configs name the one that saved them, comes after the installed one."""
     return _numbers(str(other)) > _numbers(transformers_version()) if other else False

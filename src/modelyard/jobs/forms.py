@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from modelyard.catalog.library import NO_OPENVINO, has_openvino
+from modelyard.errors import ModelRefused
 from modelyard.jobs.benchmark import Figures
 from modelyard.jobs.requests import Ask, Clock
 from modelyard.records.models import Form, ModelCard
-from modelyard.records.variants import VariantKind
+from modelyard.records.variants import EXACT_KINDS, IN_OPENVINO, VariantKind
 from modelyard.tasks.base import Size, Task
 
-OTHER_FORM: VariantKind = "onnx"
-"""What is compared with the original: the same computation in 32 bits by another program."""
 MOST_DIFFERENCE = 1e-4
 """Of an output, over its standard deviation. What rounding makes of it where sums are added up in another order is at
 1e-6 with small models, and at ten times that with deep ones."""
@@ -54,6 +54,17 @@ class Speedup:
         )
 
 
+def forms_here() -> Sequence[VariantKind]:
+    """What is compared with an original: the same computation in 32 bits by each other program that is here."""
+    return [kind for kind in EXACT_KINDS if kind != IN_OPENVINO or has_openvino()]
+
+
+def check_makable(model_id: str, kind: VariantKind | None) -> None:
+    """Raises ModelRefused when nothing here could hold a variant of that kind. `model_id`: the variant's."""
+    if kind == IN_OPENVINO and not has_openvino():
+        raise ModelRefused(f"{model_id} needs {NO_OPENVINO}.", model=model_id)
+
+
 def may_have_other_form(card: ModelCard, task: Task) -> bool:
     """Whether a variant of the model could answer equally: one pass through plain weights in 32 bits."""
     plain = card.base is None and card.inspection.quantisation is None and card.inspection.precision is None
@@ -76,22 +87,33 @@ async def compare_speed(
     Raises what they answer."""
     together = max(TOGETHER, knee)
 
-    async def measure(ask: Ask) -> tuple[float, float, float]:
-        one = (await ask(smallest.fields, smallest.params, False)).seconds
+    async def measure(ask: Ask, words: int = 0) -> tuple[float, float, float]:
+        small = lengthen(smallest, words)
+        one = (await ask(small.fields, small.params, False)).seconds
         large = (await ask(largest.fields, largest.params, False)).seconds
         began = clock()
-        await asyncio.gather(*(ask(smallest.fields, smallest.params, False) for _ in range(together)))
+        await asyncio.gather(*(ask(small.fields, small.params, False) for _ in range(together)))
         return one, large, clock() - began
 
     await measure(original), await measure(other)  # warms up
     end, rounds = clock() + budget_s, list[tuple[float, ...]]()
     while len(rounds) < FEWEST_ROUNDS or (len(rounds) < MOST_ROUNDS and clock() < end):
-        if len(rounds) % 2:
-            theirs, own = await measure(other), await measure(original)
+        words = len(rounds)
+        if words % 2:
+            theirs, own = await measure(other, words), await measure(original, words)
         else:
-            own, theirs = await measure(original), await measure(other)
+            own, theirs = await measure(original, words), await measure(other, words)
         rounds.append(tuple(slow / max(fast, 1e-6) for slow, fast in zip(own, theirs, strict=True)))
     return Speedup(*(median(ratios) for ratios in zip(*rounds, strict=True)))
+
+
+def lengthen(size: Size, words: int) -> Size:
+    """A request with so many words more, where it has a text. Each round asks for another length, as clients do: what
+    a program makes anew for each counts."""
+    text = size.fields.get("text")
+    if not isinstance(text, str):
+        return size
+    return replace(size, fields={**size.fields, "text": text + " word" * words})
 
 
 def find_obstacle(original: Figures, other: Figures, difference: float | None) -> str | None:
@@ -106,11 +128,20 @@ def find_obstacle(original: Figures, other: Figures, difference: float | None) -
     return None
 
 
-def choose_form(speedup: Speedup, original: Figures, other: Figures, difference: float | None) -> Form:
-    """The form that serves, where nothing keeps the other from it, and why."""
+def choose_form(
+    best: Form, kind: VariantKind, speedup: Speedup, original: Figures, other: Figures, difference: float | None
+) -> Form:
+    """The form that serves, where nothing keeps the other one, of that kind, from it, and why. `best`: what serves so
+    far, against which `speedup` was measured."""
     memory = "" if not original.peak_bytes else f", {(other.peak_bytes or 0) / original.peak_bytes:.2f} × the memory"
-    words = f"{OTHER_FORM}: {speedup}{memory}, answers equal to {difference or 0:.1g}"
-    return Form(OTHER_FORM if speedup.pays else None, words)
+    against = "" if best.variant is None else f" against {best.variant}"
+    words = f"{kind}{against}: {speedup}{memory}, answers equal to {difference or 0:.1g}"
+    return Form(kind if speedup.pays else best.variant, add_words(best, words))
+
+
+def add_words(best: Form, words: str) -> str:
+    """Why a form serves, with what one more comparison found."""
+    return f"{best.why}; {words}" if best.why else words
 
 
 def fewer_threads(cores: int | None) -> Sequence[int]:

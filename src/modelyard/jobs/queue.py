@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -31,8 +31,9 @@ from modelyard.errors import ModelRefused, ModelyardError, NoCapacity, NotFound,
 from modelyard.jobs.benchmark import Figures, conclude, confirm, sweep
 from modelyard.jobs.export_needs import export_bytes, variant_bytes
 from modelyard.jobs.forms import (
-    OTHER_FORM,
     Speedup,
+    add_words,
+    check_makable,
     choose_form,
     compare_speed,
     fewer_threads,
@@ -96,13 +97,13 @@ class Jobs:
         deadlines: JobDeadlines,
         most_open: int = 20,
         billed: bool = False,
-        compares: bool = True,
+        forms: Sequence[VariantKind] = (),
         describe: Callable[[ModelyardError], str] = str,
     ) -> None:
         """`owner_id`: the account of OWNER, `operator_id`: the one for which variants are made that nobody asked for.
         `room_for`: keeps room for a variant within what an account may have on the disk. `server_id`: in whose name
         jobs are begun. `data_dir`: where variants are made. `most_open`: jobs of one account that may wait or be under
-        way. `billed`: whoever asked pays for the workers that measure. `compares`: another form of a model is made and
+        way. `billed`: whoever asked pays for the workers that measure. `forms`: those of a model that are made and
         measured too. `describe`: why a job failed, in the words of those who ask for models."""
         self._store = store
         self._catalog = catalog
@@ -119,7 +120,7 @@ class Jobs:
         self._deadlines = deadlines
         self._most_open = most_open
         self._billed = billed
-        self._compares = compares
+        self._forms = forms
         self._describe = describe
         self._poke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -201,6 +202,7 @@ class Jobs:
         card = await self._catalog.find(model_id, account_id) if kind is not None else None
         if card is None:
             card = await self._catalog.get(base_id, account_id)
+            check_makable(model_id, kind)
             if kind is not None and (quantisation := card.inspection.quantisation) is not None:
                 raise ModelRefused(
                     f"{base_id} is quantised with {quantisation} already, and variants are made of weights that are "
@@ -263,9 +265,11 @@ class Jobs:
         figures = await self._benchmark(job, card, task)
         # STEP 5: the catalogue knows.
         await self._learn(card, figures)
-        # STEP 6: another form of it is measured, and fewer threads; what is better serves from now on.
-        if self._compares and kind is None and may_have_other_form(card, task):
-            form = await self._compare(job, card, task, figures)
+        # STEP 6: other forms of it are measured, and fewer threads; what is better serves from now on.
+        if self._forms and kind is None and may_have_other_form(card, task):
+            form = Form(None, "")
+            for other in self._forms:
+                form = await self._compare(job, card, task, figures, form, other)
             await self._learn(card, figures, await self._compare_threads(job, card, task, figures, form))
 
     async def _fetch(self, job: Job, card: ModelCard) -> ModelCard:
@@ -281,29 +285,34 @@ class Jobs:
 
         return await self._plane.prepare_model(job.account_id, card, on_progress)
 
-    async def _compare(self, job: Job, card: ModelCard, task: Task, figures: Figures) -> Form:
-        """Makes and measures another form of the model; which of them serves. A form that cannot be made is none."""
+    async def _compare(
+        self, job: Job, card: ModelCard, task: Task, figures: Figures, best: Form, kind: VariantKind
+    ) -> Form:
+        """Makes and measures another form of the model; which serves, of that, unless it cannot be made, and `best`."""
         try:
-            other = await self._catalog.find(f"{card.model_id}.{OTHER_FORM}")
+            other = await self._catalog.find(f"{card.model_id}.{kind}")
             if other is None or other.inspection.original_mark != await asyncio.to_thread(mark_of, card):
-                other = await self._export(job, card, OTHER_FORM)
+                other = await self._export(job, card, kind)
             found = await self._benchmark(job, other, task, most_batch=figures.knee)
             await self._learn(other, found)
-            difference = other.inspection.difference
-            if (obstacle := find_obstacle(figures, found, difference)) is not None:
-                return Form(None, f"{OTHER_FORM}: {obstacle}")
+            if (obstacle := find_obstacle(figures, found, other.inspection.difference)) is not None:
+                return replace(best, why=add_words(best, f"{kind}: {obstacle}"))
             settings = BootSettings(billed=self._billed, all_cores=True)
-            self._move(job, JobState.BENCHMARKING, f"comparing it with its form in {OTHER_FORM}")
-            speedup = await self._measure_speedup(job, card, other, task, figures, settings)
+            self._move(job, JobState.BENCHMARKING, f"comparing it with its form in {kind}")
+            served = await self._card_of(card, best)
+            speedup = await self._measure_speedup(job, served, other, task, figures, settings)
         except ModelyardError as error:
-            return Form(None, f"{OTHER_FORM}: {error.message}")
-        return choose_form(speedup, figures, found, difference)
+            return replace(best, why=add_words(best, f"{kind}: {error.message}"))
+        return choose_form(best, kind, speedup, figures, found, other.inspection.difference)
+
+    async def _card_of(self, card: ModelCard, form: Form) -> ModelCard:
+        return card if form.variant is None else await self._catalog.get(f"{card.model_id}.{form.variant}")
 
     async def _compare_threads(self, job: Job, card: ModelCard, task: Task, figures: Figures, form: Form) -> Form:
         """The form that serves, with fewer threads than a replica alone on this machine has, where that is faster."""
         cores, found = await self._plane.fewest_cores(), []
         try:
-            served = card if form.variant is None else await self._catalog.get(f"{card.model_id}.{form.variant}")
+            served = await self._card_of(card, form)
             for threads in fewer_threads(cores):
                 settings = BootSettings(billed=self._billed, all_cores=True, most_threads=threads)
                 self._move(job, JobState.BENCHMARKING, f"comparing {threads} of {cores} threads")

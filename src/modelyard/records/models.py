@@ -31,6 +31,9 @@ ADAPTED = "peft"
 ONNX = "onnx"
 """The library of models in ONNX files, made here or elsewhere, and the runtime that holds them."""
 
+OPENVINO = "openvino"
+"""The library of variants that were made here for OpenVINO, and the runtime that holds them."""
+
 NO_MODEL_ID = "no model id"
 """Why a model's name is refused that only an alias could have."""
 
@@ -42,6 +45,7 @@ LIBRARIES = {
     "transformers": ("transformers", "sentence-transformers", ADAPTED),
     "diffusers": ("diffusers",),
     ONNX: (ONNX,),
+    OPENVINO: (OPENVINO,),
     GGUF: (GGUF,),
 }
 """By runtime, the libraries whose models it holds. sentence-transformers folders are transformers inside."""

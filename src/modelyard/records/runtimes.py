@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from modelyard.errors import InvalidRequest
 from modelyard.records.models import Form, Measurement, check_model_id
-from modelyard.records.variants import VariantKind
+from modelyard.records.variants import EXACT_KINDS, VariantKind
 
-RuntimeChoice = Literal["fastest", "original", "onnx"]
-FASTEST, ORIGINAL, IN_ONNX = CHOICES = ("fastest", "original", "onnx")
-ACCEPTED = "fastest or original, or org/name=fastest, =original or =onnx"
+FASTEST, ORIGINAL = OF_ALL = ("fastest", "original")
+ACCEPTED = "fastest or original, or org/name=fastest, =original, =onnx or =openvino"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +28,9 @@ class Runtimes:
         """The variant to load in place of the model, if it is there; None: the model itself."""
         form: Form | None = None if measurement is None else measurement.form
         wanted = self.of(model_id)
-        if wanted == IN_ONNX:
-            return "onnx"
+        for kind in EXACT_KINDS:
+            if wanted == kind:
+                return kind
         return form.variant if form is not None and wanted == FASTEST else None
 
     def threads_of(self, model_id: str, measurement: Measurement | None) -> int | None:
@@ -48,7 +47,7 @@ def read_runtimes(values: Sequence[str]) -> Runtimes:
     every, by_model = FASTEST, {}
     for value in values:
         model_id, _, choice = value.rpartition("=")
-        if choice not in (CHOICES if model_id else (FASTEST, ORIGINAL)):
+        if choice not in (*OF_ALL, *(EXACT_KINDS if model_id else ())):
             raise InvalidRequest(field="runtime", got=value, accepted=ACCEPTED)
         if model_id:
             by_model[check_model_id(model_id)] = choice

@@ -12,11 +12,15 @@ import msgspec
 
 from modelyard.errors import ModelRefused
 
-VariantKind = Literal["onnx", "onnx.8-bit"]
+VariantKind = Literal["onnx", "onnx.8-bit", "openvino"]
 """The forms a model can be made into; each is the ending of the variant's name."""
 
-KINDS: tuple[VariantKind, ...] = ("onnx.8-bit", "onnx")
+KINDS: tuple[VariantKind, ...] = ("onnx.8-bit", "onnx", "openvino")
 """Every kind of variant, the longer endings first: `org/name.onnx.8-bit` is not an `8-bit` of something."""
+IN_OPENVINO: VariantKind = "openvino"
+"""The same graph in 32 bits as `onnx` has, held by OpenVINO."""
+EXACT_KINDS: tuple[VariantKind, ...] = ("onnx", IN_OPENVINO)
+"""Those that compute what the model itself does, in 32 bits, and so may serve in its place."""
 VARIANTS_FOLDER = "variants"
 """In the data folder: where variants lie, as `org/name.<kind>/`, like the models of any other folder."""
 
@@ -24,6 +28,11 @@ MANIFEST_FILE = "variant.json"
 MODEL_FILE = "model.onnx"
 DATA_FILE = "model.onnx.data"
 """The weights, outside the graph: mapped, and so shared between replicas, and without the 2 GB limit of protobuf."""
+
+
+def library_of(kind: str) -> str:
+    """The library that holds variants of that kind in a worker."""
+    return "openvino" if kind == IN_OPENVINO else "onnx"
 
 
 def split_variant(model_id: str) -> tuple[str, VariantKind | None]:
@@ -62,7 +71,7 @@ class Figure(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A variant's facts.
 
-    `kind`: `onnx` or `onnx.8-bit`. `head`: the output layer it was exported with. `parameters`: of the original.
+    `kind`: one of KINDS. `head`: the output layer it was exported with. `parameters`: of the original.
     `logit_error`: of the graph before its weights were made smaller, root mean square of the error over the standard
     deviation of the original's outputs, the worst output's, at shapes that were not used for the export; at most
     `bound`. `quality`: of the variant, on real text and pictures. `matrices`, `in_blocks`: how many it multiplies by,
@@ -88,7 +97,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     in_blocks: int | None = None
     original_mark: str | None = None
     difference: float | None = None
-    runtime: str = "onnx"
 
     def write(self, folder: Path) -> None:
         """Writes it into the variant's folder."""

@@ -78,6 +78,7 @@ from modelyard.gateway.surfaces.v2.jobs import JobCalls
 from modelyard.gateway.surfaces.v2.live import LiveCalls
 from modelyard.gateway.surfaces.v2.models import ModelCalls
 from modelyard.gateway.surfaces.v2.usage import UsageCalls
+from modelyard.jobs.forms import forms_here
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
 from modelyard.media.artefacts import Artefacts
@@ -350,7 +351,7 @@ class Root:
             deadlines=JobDeadlines(benchmark_s=self._settings.job_benchmark_s),
             most_open=self._settings.job_limit,
             billed=self._settings.job_billing,
-            compares=read_runtimes(self._settings.runtime).every != ORIGINAL,
+            forms=forms_here() if read_runtimes(self._settings.runtime).every != ORIGINAL else (),
             describe=describe_failed_job,
         )
         await self._jobs.start()

@@ -1,4 +1,4 @@
-"""Makes an ONNX variant of a model: a program of its own, since it needs much memory once and then none.
+"""Makes a variant of a model, an ONNX graph: a program of its own, since it needs much memory once and then none.
 
 `python -m modelyard.worker.variants` reads one order, a JSON object, from standard input, and confines itself as that
 says before it reads anything of the model. It writes JSON lines to standard output, an ExportReport each: the steps as
@@ -26,6 +26,7 @@ import msgspec
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError
 from modelyard.lasting_imports import lasting_imports
 from modelyard.records.variants import (
+    IN_OPENVINO,
     MANIFEST_FILE,
     MODEL_FILE,
     ExportOrder,
@@ -33,6 +34,8 @@ from modelyard.records.variants import (
     ExportStep,
     Figure,
     Manifest,
+    VariantKind,
+    library_of,
 )
 from modelyard.tasks.registry import TASKS, get_task
 from modelyard.worker.limits import limit_memory, says_out_of_memory
@@ -86,7 +89,7 @@ def make_variant(order: ExportOrder, on_step: OnExportStep) -> dict[str, Any]:
             logit_error=built.logit_error,
             bound=built.bound,
             max_length=model.max_length,
-            versions={name: importlib.metadata.version(name) for name in LIBRARIES},
+            versions={name: importlib.metadata.version(name) for name in libraries_of(order.kind)},
             cache=export.cache,
             quality=built.quality,
             matrices=built.matrices,
@@ -112,12 +115,21 @@ def make_variant(order: ExportOrder, on_step: OnExportStep) -> dict[str, Any]:
     }
 
 
+def libraries_of(kind: VariantKind) -> tuple[str, ...]:
+    """Those that have a part in a variant of that kind."""
+    return (*LIBRARIES, "openvino") if kind == IN_OPENVINO else LIBRARIES
+
+
 def refuse_others(order: ExportOrder, source: Path) -> None:
     """Raises ModelRefused for what no variant is made of, before anything is loaded."""
-    if not get_task(order.task).has_variants:
+    task = get_task(order.task)
+    if not task.has_variants:
         others = ", ".join(task.id for task in TASKS if task.has_variants)
         raise ModelRefused(f"{order.model_id} is for {order.task}, and variants are made for {others} only. "
                            "Use the original.")  # fmt: skip
+    if order.kind == IN_OPENVINO and not task.answers_in_one_pass:
+        raise ModelRefused(f"{order.model_id} is for {order.task}, which takes many passes, and variants for OpenVINO "
+                           "are made of models that answer in one. Ask for .onnx, or use the original.")  # fmt: skip
     if (source / "model_index.json").is_file():
         raise ModelRefused(f"{order.model_id} is a diffusers pipeline of several models, which cannot be exported as "
                            "one. Use the original.")  # fmt: skip
@@ -147,6 +159,7 @@ class Built:
 def build_graph(order: ExportOrder, export: Any, model: Any, folder: Path, on_step: OnExportStep) -> Built:
     """Makes `model.onnx` of `exported.onnx`. Raises ModelRefused when its answers are too far from the original's."""
     from modelyard.worker.runtimes import comparison, quantisation
+    from modelyard.worker.runtimes.graph import find_opener
     from modelyard.worker.runtimes.quality import judgement
 
     on_step("folding", "Computing once what does not depend on the input")
@@ -154,7 +167,8 @@ def build_graph(order: ExportOrder, export: Any, model: Any, folder: Path, on_st
     quantisation.fold(folder / "exported.onnx", folded)
     remove_graphs(folder, "exported")
     on_step("checking", "Comparing it with the original at other shapes")
-    verdict = comparison.check(export, folded, model.max_length)
+    open_graph = find_opener(library_of(order.kind))
+    verdict = comparison.check(export, open_graph(folded), model.max_length)
     if not verdict.logit_error <= comparison.BOUND:
         raise ModelRefused(
             f"The graph's answers are not the original's: an error of {verdict.logit_error:.3g} (root mean square over "
@@ -165,7 +179,7 @@ def build_graph(order: ExportOrder, export: Any, model: Any, folder: Path, on_st
         built = shrink_graph(built, export, model, folded, on_step)
     else:
         if export.cache is None:
-            built = replace(built, difference=judgement.measure_difference(export, folded, model))
+            built = replace(built, difference=judgement.measure_difference(export, open_graph(folded), model))
         quantisation.store(folded, folder, MODEL_FILE)
     remove_graphs(folder, "folded")
     return built

@@ -19,6 +19,7 @@ RUNTIMES = {
     "transformers": "modelyard.worker.runtimes.transformers",
     "diffusers": "modelyard.worker.runtimes.diffusers",
     "onnx": "modelyard.worker.runtimes.onnx",
+    "openvino": "modelyard.worker.runtimes.openvino",
     "gguf": "modelyard.worker.runtimes.gguf",
 }
 """Runtime name → the module whose `load_model` loads for it."""

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from modelyard.tasks.model import Array
 from modelyard.worker.runtimes.export import Export, random_cache
-from modelyard.worker.runtimes.onnx_session import Session
+from modelyard.worker.runtimes.graph import Graph
 
 BOUND = 1e-3
 """The largest logit error. Both compute in 32 bits: sound exports are at 1e-6, and deep ones may add up to a hundred
@@ -59,27 +58,26 @@ class Verdict:
     shapes: tuple[str, ...]
 
 
-def check(export: Export, file: Path, longest: int | None) -> Verdict:
-    """Compares the graph in `file` with the original. `longest`: the longest input in tokens, where there is a limit.
+def check(export: Export, graph: Graph, longest: int | None) -> Verdict:
+    """Compares the graph with the original. `longest`: the longest input in tokens, where there is a limit.
 
     Raises ValueError when the answers cannot be compared.
     """
-    session = Session(file)
     errors: dict[str, Errors] = {}
     rounds = check_steps if export.cache else check_passes
-    shapes = tuple(rounds(export, session, longest or 10**6, errors))
+    shapes = tuple(rounds(export, graph, longest or 10**6, errors))
     # One odd value, such as nan, must not pass as small.
     worst = max((found.relative for found in errors.values()), key=lambda value: (np.isnan(value), value))
     return Verdict(float(worst), shapes)
 
 
-def check_passes(export: Export, session: Session, longest: int, errors: dict[str, Errors]) -> Iterator[str]:
+def check_passes(export: Export, graph: Graph, longest: int, errors: dict[str, Errors]) -> Iterator[str]:
     """One pass at each shape."""
     for seed, (rows, length) in enumerate(SHAPES, 1):
         length = min(length, longest)
         inputs = export.example(rows, length, seed)
         wanted = ask_original(export, inputs)
-        got = ask_graph(session, export, inputs)
+        got = ask_graph(graph, export, inputs)
         masks = [tensor for name, tensor in zip(export.inputs, inputs, strict=True) if name == "attention_mask"]
         seen = masks[0].numpy().astype(bool) if masks else None
         for name, own, theirs in zip(export.outputs, got, wanted, strict=True):
@@ -87,7 +85,7 @@ def check_passes(export: Export, session: Session, longest: int, errors: dict[st
         yield f"{rows} × {length}" if masks else f"{rows} of {export.image_size}"
 
 
-def check_steps(export: Export, session: Session, longest: int, errors: dict[str, Errors]) -> Iterator[str]:
+def check_steps(export: Export, graph: Graph, longest: int, errors: dict[str, Errors]) -> Iterator[str]:
     """A prefill and some cached steps at each shape, each side with its own cache; rows are padded on the left."""
     assert export.cache is not None  # noqa: S101 - the caller's condition
     found = errors.setdefault("logits", Errors())
@@ -105,7 +103,7 @@ def check_steps(export: Export, session: Session, longest: int, errors: dict[str
                      "position_ids": places[:, start:end]}  # fmt: skip
             step = [given[name] for name in plain]
             wanted, *after = ask_original(export, [*step, *theirs])
-            got, *present = ask_graph(session, export, [*step, *own])
+            got, *present = ask_graph(graph, export, [*step, *own])
             found.add(got, wanted, None)
             theirs, own = [torch.from_numpy(part) for part in after], [torch.from_numpy(part) for part in present]
         yield f"{rows} × {length}, then {STEPS} cached"
@@ -117,9 +115,9 @@ def ask_original(export: Export, inputs: Sequence[torch.Tensor]) -> list[Array]:
         return [tensor.numpy() for tensor in export.module(*inputs)]
 
 
-def ask_graph(session: Session, export: Export, inputs: Sequence[torch.Tensor]) -> Sequence[Array]:
+def ask_graph(graph: Graph, export: Export, inputs: Sequence[torch.Tensor]) -> Sequence[Array]:
     """The variant's outputs. Inputs that the graph does not depend on are not among its own."""
     given: Mapping[str, Array] = {
         name: np.ascontiguousarray(tensor.numpy()) for name, tensor in zip(export.inputs, inputs, strict=True)
     }
-    return session.run({name: given[name] for name in session.inputs})
+    return graph.run({name: given[name] for name in graph.inputs})

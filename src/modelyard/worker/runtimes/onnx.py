@@ -18,6 +18,7 @@ from modelyard.records.variants import MODEL_FILE, Manifest, read_manifest
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, GeneratedTokens, Model, OnTokens
 from modelyard.worker.runtimes.failures import batch_errors, loading_errors
+from modelyard.worker.runtimes.graph import Graph
 from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.onnx_session import Session
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
@@ -38,22 +39,28 @@ def load_model(
 
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
-    if device.startswith("cuda"):
-        raise BootFailed(f"Device {device} was asked for, but ONNX variants run on the CPU only. Use auto or cpu.")
-    manifest = read_manifest(path)
-    if manifest.head not in heads:
-        raise ModelRefused(f"{path.name} was exported for {manifest.head}; the task needs one of: {', '.join(heads)}.")
+    manifest = read_variant(path, heads, device)
     with loading_errors(path, "cpu"), quiet_library():
         if manifest.cache is not None:
             from modelyard.worker.runtimes.onnx_generation import load_generator
 
             return load_generator(path, manifest.cache)
-        return load_one_pass(path, manifest)
+        return load_one_pass(path, manifest, Session(path / MODEL_FILE))
 
 
-def load_one_pass(path: Path, manifest: Manifest) -> OnnxModel:
-    """A model that answers in one pass. Raises what the libraries raise."""
-    session = Session(path / MODEL_FILE)
+def read_variant(path: Path, heads: tuple[Head, ...], device: str) -> Manifest:
+    """What the variant in the folder is. Raises ModelRefused when it is for none of `heads`, BootFailed when it is to
+    run on another device than the CPU."""
+    if device.startswith("cuda"):
+        raise BootFailed(f"Device {device} was asked for, but ONNX variants run on the CPU only. Use auto or cpu.")
+    manifest = read_manifest(path)
+    if manifest.head not in heads:
+        raise ModelRefused(f"{path.name} was exported for {manifest.head}; the task needs one of: {', '.join(heads)}.")
+    return manifest
+
+
+def load_one_pass(path: Path, manifest: Manifest, session: Graph) -> OnnxModel:
+    """A model that answers in one pass, whose graph is open. Raises what the libraries raise."""
     config = AutoConfig.from_pretrained(path, local_files_only=True)
     tokenizer, processor = load_parts(path, manifest.head, config, remote_code=False)
     if tokenizer is not None:
@@ -65,7 +72,7 @@ class OnnxModel:
     """One exported model without a cache; see `tasks.model.Model`."""
 
     def __init__(
-        self, path: Path, max_length: int | None, config: Any, session: Session, tokenizer: Any, processor: Any
+        self, path: Path, max_length: int | None, config: Any, session: Graph, tokenizer: Any, processor: Any
     ) -> None:
         self.path = path
         self.tokenizer = tokenizer

@@ -21,4 +21,6 @@ importlib.import_module("modelyard.worker.runtimes.listed_once")  # before the r
 importlib.import_module("modelyard.worker.runtimes.onnx")
 if importlib.util.find_spec("xllamacpp") is not None:  # an optional part
     importlib.import_module("modelyard.worker.runtimes.gguf")
+if importlib.util.find_spec("openvino") is not None:  # another one
+    importlib.import_module("modelyard.worker.runtimes.openvino").map_libraries()
 importlib.import_module("transformers.tokenization_utils_tokenizers")

@@ -20,6 +20,7 @@ from modelyard.tasks.shared.encoding import NAMES, Row, collate, encode, forward
 from modelyard.tasks.shared.scores import softmax, to_scores, trained_function
 from modelyard.worker.runtimes.comparison import ask_graph, ask_original
 from modelyard.worker.runtimes.export import Export
+from modelyard.worker.runtimes.graph import Graph
 from modelyard.worker.runtimes.onnx import OnnxModel
 from modelyard.worker.runtimes.onnx_generation import CausalGraph, positions_of
 from modelyard.worker.runtimes.onnx_session import Session
@@ -74,16 +75,15 @@ class Judgement:
         return softmax(logits[0, half(text) - 1 : -1].float().numpy())
 
 
-def measure_difference(export: Export, file: Path, original: TransformersModel) -> float:
-    """How far rounding goes: the largest difference between an output of the graph in `file`, which computes in 32 bits
+def measure_difference(export: Export, graph: Graph, original: TransformersModel) -> float:
+    """How far rounding goes: the largest difference between an output of the graph, which computes in 32 bits
     as its original does, and the original's, over the standard deviation of that, for samples in batches of ROWS."""
-    session = Session(file)
     worst = 0.0
     for rows in ROWS:
         given = sample_batch(export, original, rows)
         inputs = [torch.from_numpy(given[name]) for name in export.inputs]
         mask = given.get("attention_mask")
-        for got, wanted in zip(ask_graph(session, export, inputs), ask_original(export, inputs), strict=True):
+        for got, wanted in zip(ask_graph(graph, export, inputs), ask_original(export, inputs), strict=True):
             if mask is not None and wanted.shape[:2] == mask.shape:  # what stands for padding is nobody's answer
                 got, wanted = got[mask.astype(bool)], wanted[mask.astype(bool)]
             difference, spread = float(np.max(np.abs(got - wanted))), float(np.std(wanted))
