@@ -8,6 +8,7 @@ never be stopped between being picked and being pinned.
 from __future__ import annotations
 
 import asyncio
+import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,8 +19,12 @@ from weakref import WeakValueDictionary
 from modelyard.clock import Clock
 from modelyard.control.autoscaler import NO_LOAD, Load
 from modelyard.control.keep_alive import LEAST_GAP_S
+from modelyard.control.queue_deadlines import QueueDeadlines
 from modelyard.engine.link import ReplicaLink
-from modelyard.errors import DeadlineExceeded, ModelyardError, QueueFull, make_error
+from modelyard.errors import ModelyardError, QueueFull, make_error
+
+ALL = sys.maxsize
+"""As many slots as there are."""
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -78,7 +83,8 @@ class Route:
     `failure`: what requests get while there is no replica; None: a place in the queue.
     `told_waiting`: how many have waited at most since the control loop last looked, which knows of so many. `touched`:
     something has happened to it since the loop last asked. `gaps_s`: for how long it had nothing to do before a request
-    came, of those since the loop last looked.
+    came, of those since the loop last looked. `idle_elsewhere`: slots that are held by another process, which has
+    no request for them now; `waiting_elsewhere`: requests that wait there for one.
     Whenever control returns to the event loop, no replica has room for whoever is first to get it."""
 
     cluster_id: str
@@ -92,6 +98,8 @@ class Route:
     gaps_s: list[float] = field(default_factory=list)
     last_activity: float = 0.0
     finished: int = 0
+    idle_elsewhere: int = 0
+    waiting_elsewhere: int = 0
 
     def load(self) -> Load:
         """What the cluster has to do at this moment."""
@@ -102,11 +110,18 @@ class Route:
         for queue in (self.waiting, self.waiting_alone):
             for waiter in queue:
                 queued += not waiter.done()
+        held = max(0, held - self.idle_elsewhere)
+        queued += self.waiting_elsewhere
         return Load(held, queued) if held or queued else NO_LOAD
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another request would be given a slot at once, as far as this cluster's slots go."""
+        return any(target.in_flight < target.slots for target in self.targets.values())
+
     def count_waiting(self) -> int:
-        """Requests in its queues."""
-        return len(self.waiting) + len(self.waiting_alone)
+        """Requests in its queues, and those that wait elsewhere."""
+        return len(self.waiting) + len(self.waiting_alone) + self.waiting_elsewhere
 
     def in_flight(self, replica_id: str) -> int:
         """Requests that hold a slot of one replica."""
@@ -158,6 +173,8 @@ class Routes(Slots):
         self._on_demand = on_demand
         self._deadlines = QueueDeadlines()
         self._touched: list[Route] = []
+        self.recall: Callable[[Route, int], None] = lambda route, count: None
+        """Called where so many of the route's slots that were lent to another process are to be released."""
 
     def take_touched(self, most: int) -> Sequence[Route]:
         """So many of the routes to which a request has come, or from which one has gone, since they were taken last.
@@ -272,6 +289,15 @@ class Routes(Slots):
             self._serve_queue(route)
         return waits
 
+    def note_kept(self, route: Route, answered: int, more_idle: int, more_waiting: int) -> None:
+        """So many requests were answered elsewhere whose slots are kept there; how many more are idle, or wait."""
+        route.finished += answered
+        route.idle_elsewhere += more_idle
+        route.waiting_elsewhere += more_waiting
+        route.last_activity = self._clock.monotonic()
+        self._touch(route)
+        self._tell_waiting(route)
+
     def lose(self, route: Route, target: Target) -> None:
         """See Slots."""
         if route.targets.get(target.replica_id) is target:
@@ -324,6 +350,7 @@ class Routes(Slots):
 
     def _take_out(self, route: Route, replica_id: str) -> Target:
         """Takes a replica out of those that get new requests of the route."""
+        self.recall(route, ALL)
         target = route.targets.pop(replica_id)
         target.process.routes.pop(route.cluster_id, None)
         return target
@@ -331,11 +358,19 @@ class Routes(Slots):
     def _queue(self, route: Route, queue: deque[asyncio.Future[Target]], deadline_s: float) -> asyncio.Future[Target]:
         waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
         queue.append(waiter)
+        self._tell_waiting(route)
+        self._deadlines.add(waiter, deadline_s)
+        if queue is route.waiting:
+            self.recall(route, 1)
+        else:  # it waits for those that share a process with its replicas, too
+            for each in relatives(route, ()):
+                self.recall(each, ALL)
+        return waiter
+
+    def _tell_waiting(self, route: Route) -> None:
         if (waiting := route.count_waiting()) > route.told_waiting:  # else each request of a busy cluster is a look
             route.told_waiting = waiting
             self._on_demand(route.cluster_id)
-        self._deadlines.add(waiter, deadline_s)
-        return waiter
 
     async def _wait(self, route: Route, queue: deque[asyncio.Future[Target]], waiter: asyncio.Future[Target]) -> Target:
         try:
@@ -380,42 +415,6 @@ class Routes(Slots):
             self._serve_queues(route, ())
         if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
             self.release(route, waiter.result())
-
-
-class QueueDeadlines:
-    """How long each request may wait for a slot. One timer for all: one for each would take longer to set than the rest
-    of its wait takes."""
-
-    def __init__(self) -> None:
-        self._ends: dict[asyncio.Future[Target], tuple[float, float]] = {}
-        """By waiter: when its time is over by the loop's clock, and how long it was."""
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, waiter: asyncio.Future[Target], deadline_s: float) -> None:
-        """Fails the waiter with DeadlineExceeded when it has not got a slot within `deadline_s`."""
-        loop = waiter.get_loop()
-        ends_at = loop.time() + deadline_s
-        self._ends[waiter] = (ends_at, deadline_s)
-        if self._timer is None or ends_at < self._timer.when():
-            self._set_timer(loop, ends_at)
-
-    def remove(self, waiter: asyncio.Future[Target]) -> None:
-        """It waits no more."""
-        del self._ends[waiter]
-
-    def _set_timer(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = loop.call_at(at, self._look, loop)
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
-        now = loop.time()
-        for waiter, (ends_at, deadline_s) in self._ends.items():
-            if ends_at <= now and not waiter.done():
-                waiter.set_exception(DeadlineExceeded(f"No replica became free within {deadline_s:.0f} s."))
-        if later := [ends_at for ends_at, _ in self._ends.values() if ends_at > now]:
-            self._set_timer(loop, min(later))
 
 
 def relatives(route: Route, processes: Iterable[Process]) -> list[Route]:

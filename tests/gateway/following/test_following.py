@@ -32,7 +32,7 @@ from modelyard.errors import (
     Unavailable,
 )
 from modelyard.gateway.credentials import COOKIE
-from modelyard.gateway.following import frames
+from modelyard.gateway.following import frames, kept_slots
 from modelyard.gateway.following.files import FilesOfGateways
 from modelyard.gateway.following.follower import Counts, Follower
 from modelyard.gateway.following.leader import Authority, Leader
@@ -75,6 +75,10 @@ class FollowingGateway:
     def release(self, target: Target) -> None:
         """Gives a slot back."""
         self.slots.release(self.server.route, target)
+
+    def answer(self, target: Target) -> None:
+        """The request that holds it is answered."""
+        self.slots.release(self.server.route, target, answered=True)
 
     async def die(self) -> None:
         """Breaks its connection, as the death of its process does."""
@@ -195,6 +199,146 @@ async def test_a_request_goes_to_the_replica_past_the_process_that_is_followed(f
     assert "hello" in str(outcome.output)
     gateway.slots.release(followed.route, target, answered=True)
     await followed.until(lambda: (followed.route.finished, followed.load()) == (1, (0, 0)))
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slots that are kept stay so, unless they are asked back."""
+    monkeypatch.setattr(kept_slots, "IDLE_S", DEADLINE_S)
+    monkeypatch.setattr(kept_slots, "LENT_S", DEADLINE_S)
+
+
+async def keep(gateway: FollowingGateway, count: int) -> set[int]:
+    """Has so many requests answered at once, after which their slots are kept; the numbers of these."""
+    targets = await gateway.server.served(*(gateway.ask() for _ in range(count)))
+    for target in targets:
+        gateway.answer(target)
+    return {number_of(target) for target in targets}
+
+
+def number_of(target: Target) -> int:
+    assert isinstance(target, kept_slots.FollowedTarget)
+    return target.held.id
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_slot_is_kept_for_the_next_request_and_each_answer_is_counted(followed: Followed) -> None:
+    gateway = await followed.gateway()
+    await followed.control.up()
+    (number,) = await keep(gateway, 1)
+    assert await keep(gateway, 1) == {number}
+    target = await gateway.acquire()
+    assert number_of(target) == number
+    await followed.until(lambda: (followed.route.finished, followed.load()) == (2, (1, 0)))
+    gateway.release(target)
+    await followed.until(lambda: followed.load() == (0, 0))
+
+
+async def test_a_slot_that_nothing_comes_for_is_given_back(followed: Followed) -> None:
+    gateway = await followed.gateway()
+    await followed.control.up()
+    await keep(gateway, 2)
+    await followed.until(lambda: (followed.route.finished, followed.load()) == (2, (0, 0)))
+
+
+async def test_a_slot_is_given_back_with_the_first_answer_after_its_time(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_slots, "IDLE_S", DEADLINE_S)
+    monkeypatch.setattr(kept_slots, "LENT_S", 0.0)
+    gateway = await followed.gateway()
+    await followed.control.up()
+    await keep(gateway, 1)
+    await followed.until(lambda: (followed.route.finished, followed.load()) == (1, (0, 0)))
+
+
+@pytest.mark.usefixtures("patient")
+async def test_who_waits_has_a_slot_that_another_gateway_keeps(followed: Followed) -> None:
+    one, other, third = [await followed.gateway() for _ in range(3)]
+    await followed.control.up()
+    slots = next(iter(followed.route.targets.values())).slots
+    assert slots > 2
+    kept = await keep(one, slots - 1)
+    last, waiting = await followed.served(other.ask(), other.ask())
+    await followed.until(lambda: followed.load() == (2, 0))
+    held = await one.acquire()
+    assert number_of(held) in kept
+    while len(kept) > 2:  # the others that are kept are taken, too
+        kept.remove(number_of(await one.acquire()))
+    late = third.ask()
+    await followed.until(lambda: followed.load() == (slots, 1))
+    one.answer(held)  # asked back while a request held it
+    third.release((await followed.served(late))[0])
+    other.release(last)
+    other.release(waiting)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_where_there_is_no_other_slot_a_request_waits_for_one_that_its_gateway_has(followed: Followed) -> None:
+    gateway = await followed.gateway()
+    await followed.control.up()
+    slots = next(iter(followed.route.targets.values())).slots
+    held = await followed.served(*(gateway.ask() for _ in range(slots)))
+    waiting = gateway.ask()
+    await followed.until(lambda: followed.load() == (slots, 1))
+    assert not followed.route.waiting  # it has not asked
+    gateway.answer(held[0])
+    (target,) = await followed.served(waiting)
+    assert target is held[0]
+    await followed.until(lambda: (followed.route.finished, followed.load()) == (1, (slots, 0)))
+    leaving = gateway.ask()
+    await followed.until(lambda: followed.load() == (slots, 1))
+    gateway.answer(target)
+    leaving.cancel()  # in the moment in which it is given the slot
+    await followed.until(lambda: followed.load() == (slots - 1, 0))
+    for each in held[1:]:
+        gateway.release(each)
+    await followed.until(lambda: followed.load() == (0, 0))
+
+
+async def test_a_request_that_has_waited_for_a_slot_of_its_gateway_asks_for_one(followed: Followed) -> None:
+    gateway, other = await followed.gateway(), await followed.gateway()
+    await followed.control.up()
+    slots = next(iter(followed.route.targets.values())).slots
+    held = await followed.served(*(gateway.ask() for _ in range(slots - 1)), other.ask())
+    late = gateway.ask()
+    await followed.until(lambda: len(followed.route.waiting) == 1)
+    assert followed.load() == (slots, 1)
+    other.release(held[-1])
+    gateway.release((await followed.served(late))[0])
+    for each in held[:-1]:
+        gateway.release(each)
+    await followed.until(lambda: followed.load() == (0, 0))
+
+
+@pytest.mark.usefixtures("patient")
+async def test_who_needs_a_replica_alone_waits_for_no_slot_that_is_kept(followed: Followed) -> None:
+    one, other = await followed.gateway(), await followed.gateway()
+    await followed.control.up()
+    await keep(one, 2)
+    (alone,) = await followed.served(other.ask(alone=True))
+    assert followed.load() == (1, 0)
+    other.answer(alone)
+    await followed.until(lambda: followed.load() == (0, 0))
+
+
+@pytest.mark.usefixtures("patient")
+async def test_slots_of_a_replica_that_is_drained_are_kept_no_longer(followed: Followed) -> None:
+    gateway = await followed.gateway()
+    managed = await followed.control.up(min=2, desired=2, max=2)
+    await keep(gateway, 4)
+    await followed.control.patch(min=1, desired=1, max=1)
+    await followed.until(lambda: followed.control.states(managed) == ["ready"])
+    assert followed.load() == (0, 0)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_before_a_call_is_answered_nothing_is_kept(followed: Followed) -> None:
+    gateway = await followed.gateway()
+    await followed.control.up()
+    await keep(gateway, 2)
+    await followed.leader.sync(forgets=False)
+    assert (followed.route.finished, followed.load()) == (2, (0, 0))
 
 
 async def test_a_file_of_another_server_is_fetched_once_for_all_who_ask(followed: Followed, tmp_path: Path) -> None:
@@ -424,7 +568,7 @@ async def test_counts_return_to_zero_whatever_gateways_do(followed: Followed, se
                 if done:
                     gateway, task = chance.choice(done)
                     asked.remove((gateway, task))
-                    gateway.release(task.result())
+                    chance.choice([gateway.release, gateway.answer])(task.result())
             case "cancel":
                 if asked:
                     gateway, task = chance.choice(asked)

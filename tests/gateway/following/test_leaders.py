@@ -15,6 +15,7 @@ import pytest
 from modelyard.accounts.aliases import Aliases
 from modelyard.config import Settings
 from modelyard.errors import DatabaseTaken, Unavailable
+from modelyard.gateway.following import kept_slots
 from modelyard.gateway.following.follower import Follower
 from modelyard.gateway.following.leader import Authority, Leader
 from modelyard.gateway.following.leaders import Leaders
@@ -108,6 +109,27 @@ async def test_what_was_answered_while_nobody_led_is_counted(led: Led) -> None:
     await led.lead()
     await led.look(gateway)
     await led.until(lambda: (led.route.finished, led.load()) == (1, (0, 0)))
+
+
+async def test_slots_that_were_kept_are_not_used_under_the_next_leader(
+    led: Led, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_slots, "IDLE_S", 100.0)
+    monkeypatch.setattr(kept_slots, "LENT_S", 100.0)
+    gateway = await led.follow()
+    await led.control.up()
+    idle, held = await led.served(gateway.ask(), gateway.ask())
+    gateway.answer(idle)
+    await led.until(lambda: led.route.finished == 1)
+    await led.lead()
+    await led.look(gateway)
+    await led.until(lambda: led.load() == (1, 0))
+    gateway.answer(held)
+    await led.until(lambda: (led.route.finished, led.load()) == (2, (0, 0)))
+    (anew,) = await led.served(gateway.ask())
+    assert anew not in (idle, held)
+    assert led.load() == (1, 0)
+    gateway.release(anew)
 
 
 async def test_what_was_asked_is_asked_of_the_next_leader(led: Led) -> None:

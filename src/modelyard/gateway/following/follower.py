@@ -79,6 +79,12 @@ class Follower:
         """Called when what was asked before may have changed."""
         self.on_followed: list[Callable[[], None]] = []
         """Called when another process is followed: they tell it what they hold."""
+        self.on_left: list[Callable[[], None]] = []
+        """Called when the one before is followed no more."""
+        self.on_telling_all: list[Callable[[], None]] = [self._tell_over]
+        """Called when all there is to tell is to be told."""
+        self.on_recall: Callable[[str, int], None] = recall_nothing
+        """Called with a cluster's id when so many of the slots that are lent of it are to be given back."""
         self.write_records: Callable[[], Awaitable[None]] | None = None
         """Writes the records that this process writes itself; None: there are none."""
         self.read_file: Callable[[str, int], Piece] = read_nothing
@@ -119,6 +125,8 @@ class Follower:
         if connection is not None:
             connection.flush()
             connection.close()
+        for note_left in self.on_left:
+            note_left()
         for asked in self._asked.values():
             if not asked.done():
                 asked.set_exception(LeaderGone() if self._others_may_lead else gone())
@@ -269,6 +277,8 @@ class Follower:
                 self._answer(number, frame)
             case frames.Replica(replica_id, address, secret, adapter, ready_s):
                 self.doors[replica_id] = Door(address, secret, adapter, monotonic() - ready_s)
+            case frames.Recall(cluster_id, count):
+                self.on_recall(cluster_id, count)
             case frames.WasEnded(address):
                 self.ended.add(address)
             case frames.Aliases(aliases):
@@ -280,7 +290,8 @@ class Follower:
             case frames.Sync(number, forgets):
                 for forget in self.on_sync if forgets else ():
                     forget()
-                self._tell_over()
+                for tell in self.on_telling_all:
+                    tell()
                 if self.write_records is None:
                     self.tell(frames.Synced(number))
                 else:
@@ -335,6 +346,10 @@ def do_nothing() -> None:
 def read_nothing(name: str, offset: int) -> Piece:
     """Where files are in the folder of the process that is followed. Raises NotFound."""
     raise NotFound(GONE)
+
+
+def recall_nothing(cluster_id: str, count: int) -> None:
+    """Where nobody keeps slots."""
 
 
 def gone() -> Unavailable:

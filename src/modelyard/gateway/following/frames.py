@@ -192,11 +192,31 @@ class Replica(msgspec.Struct, frozen=True, array_like=True, tag=25):
 
 
 class SlotGiven(msgspec.Struct, frozen=True, array_like=True, tag=26):
-    """The slot is the gateway's."""
+    """The slot is the gateway's. `is_lent`: it may keep it for a while after its request, for the next one; `is_full`:
+    there is no other for now."""
 
     id: int
     cluster_id: str
     replica_id: str
+    is_lent: bool = False
+    is_full: bool = False
+
+
+class Recall(msgspec.Struct, frozen=True, array_like=True, tag=29):
+    """So many of the slots that are lent of this cluster are to be given back as soon as they are free."""
+
+    cluster_id: str
+    count: int
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True, tag=34):
+    """Of a cluster of which slots are lent: so many requests were answered whose slots were kept, since that was told
+    last; `idle`: slots that no request holds now; `waiting`: requests that wait in the gateway for one."""
+
+    cluster_id: str
+    answered: int
+    idle: int
+    waiting: int
 
 
 class Released(msgspec.Struct, frozen=True, array_like=True, tag=27):
@@ -334,11 +354,11 @@ class Synced(msgspec.Struct, frozen=True, array_like=True, tag=54):
 
 FromGateway = (
     Follow | HoldsSlot | HoldsAdmission | HoldsReservation | GiveUp | AskKey | AskAdmission | Left | Report | AskModel
-    | AskCluster | AskSlot | Released | Lost | EndStuck | AskDeath | AskReserve | Over | Synced
+    | AskCluster | AskSlot | Released | Kept | Lost | EndStuck | AskDeath | AskReserve | Over | Synced
     | FilePiece | NoFile
 )  # fmt: skip
 ToGateway = (
-    Followed | Refused | KeyFound | Admitted | ModelFound | Agreed | Replica | SlotGiven | WasEnded
+    Followed | Refused | KeyFound | Admitted | ModelFound | Agreed | Replica | SlotGiven | Recall | WasEnded
     | DeathFound | Aliases | Accounts | Records | Sync | AskFile
 )  # fmt: skip
 Answer = Refused | KeyFound | Admitted | ModelFound | Agreed | SlotGiven | DeathFound

@@ -24,7 +24,7 @@ from modelyard.accounts.rates import RateLimiter
 from modelyard.clock import Clock
 from modelyard.control.journal import Journal
 from modelyard.control.plane import Plane
-from modelyard.control.routes import Routes
+from modelyard.control.routes import Route, Routes
 from modelyard.gateway.following import frames
 from modelyard.gateway.following.session import Session
 from modelyard.gateway.metering import Books
@@ -87,6 +87,7 @@ class Leader:
         self._syncs = itertools.count(1)
         self._seen = self._marks()
         self._told = self._describe()
+        authority.routes.recall = self._recall
 
     async def listen(self, listener: socket.socket, tls: LinkTls | None = None) -> None:
         """Starts accepting on a socket, Unix or TCP, already bound. `tls`: what is shown on the latter, and wanted of
@@ -134,6 +135,14 @@ class Leader:
         session = Session(self._authority, self._secret, self)
         self._sessions.add(session)
         return session.connection
+
+    def _recall(self, route: Route, count: int) -> None:
+        """See Routes. First from the gateway that has most of them."""
+        cluster_id = route.cluster_id
+        for session in sorted(self._greeted, key=lambda each: each.count_lent(cluster_id), reverse=True):
+            count -= session.recall(cluster_id, count)
+            if count <= 0:
+                break
 
     # --- what sessions say ---
 

@@ -22,6 +22,7 @@ from modelyard.engine.link import ReplicaLink
 from modelyard.errors import ModelyardError, ReplicaLost
 from modelyard.gateway.following import frames
 from modelyard.gateway.following.frames import Refused
+from modelyard.gateway.following.loans import Loans
 from modelyard.records.requests import RequestRecord
 from modelyard.wire import MAX_GREETING_BYTES, BrokenStream, FrameConnection
 
@@ -62,6 +63,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._ended = False
         self._slots: dict[int, tuple[Route, Target]] = {}
+        self._loans = Loans()
         self._waiting: dict[int, Waiting] = {}
         self._asking: dict[int, asyncio.Task[None]] = {}
         self._admitted: dict[int, str] = {}
@@ -86,6 +88,16 @@ class Session:
         synced = self._syncs[number] = self._loop.create_future()
         self.tell(frames.Sync(number, forgets))
         return synced
+
+    def count_lent(self, cluster_id: str) -> int:
+        """How many slots of a cluster it may keep that were not recalled."""
+        return self._loans.left(cluster_id)
+
+    def recall(self, cluster_id: str, most: int) -> int:
+        """Has it give back so many of them as soon as they are free, or all there are; how many that is."""
+        if count := self._loans.recall(cluster_id, most):
+            self.tell(frames.Recall(cluster_id, count))
+        return count
 
     async def ask_file(self, name: str, offset: int) -> frames.FilePiece | None:
         """What follows at that byte of a file that is on the gateway's machine; None: there is none, or it is gone."""
@@ -138,6 +150,8 @@ class Session:
                 self._ask_slot(frame)
             case frames.Released(number, answered):
                 self._release(number, answered=answered)
+            case frames.Kept():
+                self._note_kept(frame)
             case frames.Over():
                 self._take_over(frame)
             case frames.AskAdmission():
@@ -317,7 +331,10 @@ class Session:
             self.tell(Refused.of(number, ReplicaLost("No other process can connect to this replica.")))
             return
         self._slots[number] = (route, target)
-        self.tell(frames.SlotGiven(number, route.cluster_id, target.replica_id))
+        is_lent = target.slots > 1 and not target.alone
+        if is_lent:
+            self._loans.add(number, route)
+        self.tell(frames.SlotGiven(number, route.cluster_id, target.replica_id, is_lent, not route.has_room))
 
     def _introduce(self, target: Target) -> bool:
         """Tells the gateway where a replica is; whether anybody can connect to it."""
@@ -341,7 +358,13 @@ class Session:
 
     def _release(self, number: int, *, answered: bool = False) -> None:
         if (held := self._slots.pop(number, None)) is not None:
+            self._loans.remove(number)
             self._authority.routes.release(*held, answered=answered)
+
+    def _note_kept(self, kept: frames.Kept) -> None:
+        if (told := self._loans.note(kept.cluster_id, kept.idle, kept.waiting)) is not None:
+            route, idle, waiting = told
+            self._authority.routes.note_kept(route, kept.answered, idle, waiting)
 
     def _give_up(self, number: int) -> None:
         if (waiting := self._waiting.pop(number, None)) is not None:
@@ -407,6 +430,8 @@ class Session:
         for waiting in self._waiting.values():
             self._authority.routes.leave(waiting.route, waiting.waiter)
         self._waiting.clear()
+        for route, more_idle, more_waiting in self._loans.end():
+            self._authority.routes.note_kept(route, 0, more_idle, more_waiting)
         for number in list(self._slots):
             self._release(number)
         for number in list(self._admitted):

@@ -1,4 +1,4 @@
-"""Models, and slots on replicas, in a gateway: granted one by one by the process that is followed.
+"""Models, and slots on replicas, in a gateway: granted one by one by the process that is followed, unless one is kept.
 
 Owns the gateway's own connections to replicas. Requests and answers go over these, past that process.
 """
@@ -19,6 +19,7 @@ from modelyard.engine.link import Exchange, Link, ReplicaLink
 from modelyard.errors import ReplicaLost
 from modelyard.gateway.following import frames
 from modelyard.gateway.following.follower import Follower
+from modelyard.gateway.following.kept_slots import FollowedTarget, KeptSlots
 from modelyard.protocol import Status
 from modelyard.records.clusters import Capacity
 from modelyard.records.deaths import Death
@@ -36,13 +37,6 @@ class FollowedRoute(Route):
     account_id: str = ""
     model_id: str = ""
     capacity: Capacity | None = None
-
-
-@dataclass(eq=False, slots=True)
-class FollowedTarget(Target):
-    """A replica as one request holds it. `number`: of the question by which it was given."""
-
-    number: int = 0
 
 
 class FollowedPlane(InferencePlane):
@@ -100,11 +94,23 @@ class FollowedSlots(Slots):
         self._answered: list[frames.HoldsSlot] = []
         """What was held by requests that were answered while there was nobody to tell."""
         self._large_frames = asyncio.Lock()
+        self._kept = KeptSlots(follower.tell)
         follower.on_followed.append(self._tell_held)
+        follower.on_left.append(self._kept.forget)
+        follower.on_recall = self._kept.recall
+        follower.on_telling_all.append(self._kept.give_back_idle)
 
     async def acquire(self, route: Route, deadline_s: float) -> Target:
         """See Slots."""
-        return await self._acquire(route, deadline_s, alone=False)
+        assert isinstance(route, FollowedRoute)  # noqa: S101 - there are no others here
+        kept = self._kept.take(route.account_id, route.model_id) if self._follower.follows else None
+        if isinstance(kept, asyncio.Future):
+            kept = await self._wait(kept)
+        if kept is None:
+            return await self._acquire(route, deadline_s, alone=False)
+        self._held[kept.held.id] = kept.held
+        route.cluster_id = kept.cluster_id
+        return kept
 
     async def acquire_alone(self, route: Route, deadline_s: float) -> Target:
         """See Slots."""
@@ -114,9 +120,13 @@ class FollowedSlots(Slots):
         """See Slots. What is told here is on its way before the client has its answer: should this process be killed
         in between, the answer is counted all the same."""
         assert isinstance(target, FollowedTarget)  # noqa: S101 - there are no others here
-        held = self._held.pop(target.number, None)
+        number = target.held.id
+        held = self._held.pop(number, None)
+        if answered and self._kept.keep(target):
+            return True
+        self._kept.note_released(target)
         if self._follower.can_tell:
-            self._follower.tell(frames.Released(target.number, answered))
+            self._follower.tell(frames.Released(number, answered))
         elif answered and held is not None:
             self._answered.append(held)
         if target.link.closed:
@@ -129,7 +139,17 @@ class FollowedSlots(Slots):
         door = self._follower.doors.get(target.replica_id)
         if door is not None and door.address in self._follower.ended:
             target.process.was_ended = True
-        self._follower.tell(frames.Lost(target.number))
+        self._follower.tell(frames.Lost(target.held.id))
+
+    async def _wait(self, waiter: asyncio.Future[FollowedTarget | None]) -> FollowedTarget | None:
+        """One that is kept, as soon as a request lets go of it; None: one is to be asked for."""
+        try:
+            kept = await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and (kept := waiter.result()) is not None:
+                self._kept.put_back(kept)
+            raise
+        return kept if kept is not None and kept.share is not None else None
 
     def _tell_held(self) -> None:
         """Tells a process that has given none of them."""
@@ -155,12 +175,11 @@ class FollowedSlots(Slots):
         question = frames.AskSlot(number, route.account_id, route.model_id, route.capacity, deadline_s, alone)
         given = await follower.ask_plainly(number, question, frames.SlotGiven)
         route.cluster_id = given.cluster_id
-        self._held[number] = frames.HoldsSlot(number, route.account_id, route.model_id, given.replica_id, alone)
+        held = frames.HoldsSlot(number, route.account_id, route.model_id, given.replica_id, alone)
+        self._held[number] = held
         door = follower.doors.get(given.replica_id)
         if door is None:  # its connection broke here, and the slot was given before that was known there
-            return FollowedTarget(
-                given.replica_id, HeldLink(Gone(ReplicaLost()), "", follower, number), 1, number=number
-            )
+            return FollowedTarget(given.replica_id, HeldLink(Gone(ReplicaLost()), "", follower, number), 1, held=held)
         link = self._find_link(door)
         if link is None:
             try:
@@ -173,7 +192,12 @@ class FollowedSlots(Slots):
         process = self._processes.get(door.address)
         if process is None:
             process = self._processes[door.address] = Process()
-        return FollowedTarget(given.replica_id, whole, 1, 0, process, door.ready_at, number)
+        target = FollowedTarget(
+            given.replica_id, whole, 1, 0, process, door.ready_at, held=held, cluster_id=given.cluster_id
+        )
+        if given.is_lent:
+            self._kept.lend(target, is_full=given.is_full)
+        return target
 
     def _find_link(self, door: Door) -> Link | Gone | None:
         task = self._links.get(door.address)

@@ -1,0 +1,214 @@
+"""Slots that a gateway keeps for its next requests, in place of giving each back and asking for another.
+
+The process that is followed has lent them, and counts each as held until it is given back: once it has been idle for
+`IDLE_S`, with the end of a request after `LENT_S`, or as soon as it is asked back because somebody waits for one. Where
+that process has no other for now, a request waits here for one of them before it asks. Loop thread only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+
+import msgspec
+
+from modelyard.control.routes import Target
+from modelyard.gateway.following import frames
+
+IDLE_S = 0.002
+"""How long a slot waits here for a request, and a request for a slot."""
+LENT_S = 0.05
+"""How long one slot serves one request after another. Then the replica with the fewest is chosen again, for whoever has
+waited longest anywhere."""
+
+
+@dataclass(eq=False, slots=True)
+class Share:
+    """The slots of one cluster that this gateway may keep. `lent`: how many there are; `owed`: how many of them are to
+    be given back at the next opportunity; `idle`: those that no request holds, the one that was used last at the end;
+    `waiting`: requests, and since when; `is_full`: there was no slot besides when the last one was lent. `answered`:
+    requests since that was told; `told`: what was told last of those that are idle, and that wait."""
+
+    cluster_id: str
+    lent: int = 0
+    owed: int = 0
+    idle: list[FollowedTarget] = field(default_factory=list)
+    waiting: deque[tuple[float, asyncio.Future[FollowedTarget | None]]] = field(default_factory=deque)
+    is_full: bool = False
+    answered: int = 0
+    told: tuple[int, int] = (0, 0)
+
+
+@dataclass(eq=False, slots=True)
+class FollowedTarget(Target):
+    """A replica as one request holds it. `held`: the slot, as whoever is followed next is told of it; `share`: what it
+    belongs to if it may be kept, `lent_until` then; `idle_since`: the end of the request that held it last."""
+
+    held: frames.HoldsSlot = field(kw_only=True)
+    cluster_id: str = ""
+    share: Share | None = None
+    lent_until: float = 0.0
+    idle_since: float = 0.0
+
+
+class KeptSlots:
+    """All of one gateway's."""
+
+    def __init__(self, tell: Callable[[msgspec.Struct], None]) -> None:
+        """`tell`: tells the process that is followed."""
+        self._tell = tell
+        self._shares: dict[str, Share] = {}
+        self._by_model: dict[tuple[str, str], Share] = {}
+        """By account and model, those with slots."""
+        self._changed: dict[str, Share] = {}
+        """Of which something is to be told at the end of this turn of the loop."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def lend(self, target: FollowedTarget, *, is_full: bool) -> None:
+        """Takes note that the slot, which a request holds, may be kept."""
+        share = self._ensure_share(target.cluster_id)
+        share.lent += 1
+        share.is_full = is_full
+        self._by_model[target.held.account_id, target.held.model_id] = share
+        target.share, target.lent_until = share, monotonic() + LENT_S
+
+    def take(self, account_id: str, model_id: str) -> FollowedTarget | asyncio.Future[FollowedTarget | None] | None:
+        """A slot that is kept, for a request; or a place in the queue for one, which leads to None where one is to be
+        asked for after all; or None at once."""
+        share = self._by_model.get((account_id, model_id))
+        if share is None:
+            return None
+        now = monotonic()
+        if share.idle:
+            target = share.idle.pop()
+            if now - target.idle_since <= IDLE_S and not target.link.closed:
+                self._note(share)
+                return target
+            self._end(target, share)  # this process was held up
+        elif share.is_full and share.lent > share.owed:
+            waiter: asyncio.Future[FollowedTarget | None] = asyncio.get_running_loop().create_future()
+            share.waiting.append((now, waiter))
+            self._note(share)
+            self._look_soon()
+            return waiter
+        return None
+
+    def keep(self, target: FollowedTarget) -> bool:
+        """Whether the slot is kept, now that its request has been answered; one that waits has it at once."""
+        share, now = target.share, monotonic()
+        if share is None or share.owed or now >= target.lent_until or target.link.closed or target.was_ended:
+            return False
+        share.answered += 1
+        self._note(share)
+        while share.waiting:
+            waiter = share.waiting.popleft()[1]
+            if not waiter.done():
+                waiter.set_result(target)
+                return True
+        target.idle_since = now
+        share.idle.append(target)
+        self._look_soon()
+        return True
+
+    def put_back(self, target: FollowedTarget) -> None:
+        """The slot was taken for a request that is gone."""
+        if (share := target.share) is not None:
+            self._end(target, share)
+
+    def note_released(self, target: FollowedTarget) -> None:
+        """The slot is given back in place of being kept."""
+        if target.share is not None:
+            self.tell_changes()
+            self._forget(target, target.share)
+
+    def recall(self, cluster_id: str, count: int) -> None:
+        """Gives back so many slots of the cluster: those that are idle now, the others when their requests end."""
+        share = self._ensure_share(cluster_id)
+        share.owed += count
+        while share.owed and share.idle:
+            self._end(share.idle.pop(0), share)
+
+    def give_back_idle(self) -> None:
+        """Gives back all that no request holds, and tells all there is to tell."""
+        for share in list(self._shares.values()):
+            while share.idle:
+                self._end(share.idle.pop(), share)
+        self.tell_changes()
+
+    def forget(self) -> None:
+        """Nothing is lent any more: who lent it is followed no more. Those that wait ask whoever is followed next."""
+        for share in self._shares.values():
+            for target in share.idle:
+                target.share = None
+            share.idle.clear()
+            share.owed = share.lent  # those that requests hold
+            ask_after_all(share, monotonic())
+        self._shares.clear()
+        self._by_model.clear()
+        self._changed.clear()
+
+    def tell_changes(self) -> None:
+        """Tells how it is with those of which something has changed."""
+        changed, self._changed = self._changed, {}
+        for share in changed.values():
+            now = len(share.idle), len(share.waiting)
+            if share.answered or now != share.told:
+                self._tell(frames.Kept(share.cluster_id, share.answered, *now))
+                share.answered, share.told = 0, now
+
+    def _note(self, share: Share) -> None:
+        """Has it told with all of this turn of the loop: on its way before any answer of this turn is written."""
+        if not self._changed:
+            asyncio.get_running_loop().call_soon(self.tell_changes)
+        self._changed[share.cluster_id] = share
+
+    def _look_soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(IDLE_S, self._look)
+
+    def _look(self) -> None:
+        """Gives back those that have been idle for too long, and has those ask that have waited for too long."""
+        self._timer = None
+        before, is_any_left = monotonic() - IDLE_S, False
+        for share in list(self._shares.values()):
+            while share.idle and share.idle[0].idle_since <= before:
+                self._end(share.idle.pop(0), share)
+            if ask_after_all(share, before):
+                self._note(share)
+            is_any_left = is_any_left or bool(share.idle or share.waiting)
+        if is_any_left:
+            self._look_soon()
+
+    def _end(self, target: FollowedTarget, share: Share) -> None:
+        self.tell_changes()
+        self._note(share)
+        self._forget(target, share)
+        self._tell(frames.Released(target.held.id))
+
+    def _forget(self, target: FollowedTarget, share: Share) -> None:
+        target.share = None
+        share.lent -= 1
+        share.owed = max(0, share.owed - 1)
+        if not (share.lent or share.owed or share.waiting) and self._shares.get(share.cluster_id) is share:
+            del self._shares[share.cluster_id]
+            self._by_model.pop((target.held.account_id, target.held.model_id), None)
+
+    def _ensure_share(self, cluster_id: str) -> Share:
+        share = self._shares.get(cluster_id)
+        if share is None:
+            share = self._shares[cluster_id] = Share(cluster_id)
+        return share
+
+
+def ask_after_all(share: Share, before: float) -> bool:
+    """Those that have waited since then, or for longer, wait here no more; whether there are any."""
+    found = False
+    while share.waiting and share.waiting[0][0] <= before:
+        waiter = share.waiting.popleft()[1]
+        if not waiter.done():
+            waiter.set_result(None)
+        found = True
+    return found

@@ -1,0 +1,76 @@
+"""The slots that one gateway may keep for its next requests, as the process that it follows counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from modelyard.control.routes import Route
+
+
+@dataclass(eq=False, slots=True)
+class Loan:
+    """Of one cluster. `lent`: how many; `recalled`: how many of these; `idle`, `waiting`: as the gateway told last."""
+
+    route: Route
+    lent: int = 0
+    recalled: int = 0
+    idle: int = 0
+    waiting: int = 0
+
+
+class Loans:
+    """See the module. Each slot has the number of the question by which it was given."""
+
+    def __init__(self) -> None:
+        self._by_number: dict[int, Loan] = {}
+        self._by_cluster: dict[str, Loan] = {}
+
+    def add(self, number: int, route: Route) -> None:
+        """A slot is lent."""
+        loan = self._by_cluster.get(route.cluster_id)
+        if loan is None:
+            loan = self._by_cluster[route.cluster_id] = Loan(route)
+        loan.lent += 1
+        self._by_number[number] = loan
+
+    def remove(self, number: int) -> None:
+        """A slot was given back; one that was recalled, if any was. Nothing where it was not lent."""
+        loan = self._by_number.pop(number, None)
+        if loan is not None:
+            loan.lent -= 1
+            loan.recalled = max(0, loan.recalled - 1)
+            self._drop_empty(loan)
+
+    def left(self, cluster_id: str) -> int:
+        """How many are lent of a cluster and were not recalled."""
+        loan = self._by_cluster.get(cluster_id)
+        return 0 if loan is None else loan.lent - loan.recalled
+
+    def recall(self, cluster_id: str, most: int) -> int:
+        """Recalls so many, or as many as there are; how many that is."""
+        count = min(most, self.left(cluster_id))
+        if count > 0:
+            self._by_cluster[cluster_id].recalled += count
+        return count
+
+    def note(self, cluster_id: str, idle: int, waiting: int) -> tuple[Route, int, int] | None:
+        """What the gateway tells of a cluster: its route, and how much more of both that is than before; None: nothing
+        is lent of it."""
+        loan = self._by_cluster.get(cluster_id)
+        if loan is None:
+            return None
+        more = idle - loan.idle, waiting - loan.waiting
+        loan.idle, loan.waiting = idle, waiting
+        self._drop_empty(loan)
+        return loan.route, *more
+
+    def end(self) -> Iterator[tuple[Route, int, int]]:
+        """The gateway is gone: the same of all clusters, of which it has nothing any more."""
+        for cluster_id in list(self._by_cluster):
+            if (told := self.note(cluster_id, 0, 0)) is not None:
+                yield told
+
+    def _drop_empty(self, loan: Loan) -> None:
+        if not (loan.lent or loan.idle or loan.waiting):
+            del self._by_cluster[loan.route.cluster_id]
