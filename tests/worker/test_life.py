@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,13 +14,16 @@ import pytest
 
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError, NotFound, ReplicaLost
 from modelyard.protocol import Failed, Loading, Outcome, Ready, Status
+from modelyard.units import MIB
 from modelyard.worker.calls import call_on_loop, submit_call
 from modelyard.worker.life import MEMORY_STEP_BYTES, ModelLife, describe_failure, differs, is_permanent
-from modelyard.worker.memory import Memory
+from modelyard.worker.memory import Memory, resident_bytes
 from tests.engine.harness import echo_spec, eventually
 from tests.engine.workers import EchoLibrary
 
 DEADLINE_S = 200.0
+PIECE_BYTES = 60_000
+"""Small enough to come from the heap, which is not given back from its middle."""
 
 
 @pytest.mark.parametrize(
@@ -143,3 +147,28 @@ async def test_a_model_that_cannot_be_loaded_says_why() -> None:
         assert await one.until(Failed) == Failed("there are no weights in it", permanent=True)
         assert isinstance(one.life.error, ModelRefused)
         assert one.life.scheduler is None
+
+
+async def test_what_was_freed_is_given_back_to_the_machine_once_nobody_asks() -> None:
+    async with alive() as one:
+        await one.until(Ready)
+        kept = leave_freed(64 * MIB)
+        before = resident_bytes()
+        assert before is not None
+        assert await one.ask("hello") == Outcome("hello")
+        one.life.note_answer()
+        await eventually(lambda: (resident_bytes() or before) < before - 48 * MIB)
+        ctypes.CDLL(None).free(ctypes.c_void_p(kept))
+
+
+def leave_freed(size: int) -> int:
+    """Leaves so many bytes with the allocator, below a piece that keeps it from giving them back; that piece."""
+    library = ctypes.CDLL(None)
+    library.malloc.restype = ctypes.c_void_p
+    pieces = [library.malloc(ctypes.c_size_t(PIECE_BYTES)) for _ in range(size // PIECE_BYTES + 1)]
+    for piece in pieces:
+        ctypes.memset(piece, 1, PIECE_BYTES)
+    for piece in pieces[:-1]:
+        library.free(ctypes.c_void_p(piece))
+    kept: int = pieces[-1]
+    return kept

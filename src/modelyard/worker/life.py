@@ -28,7 +28,7 @@ from modelyard.tasks.registry import get_task
 from modelyard.tasks.token_model import HasTokenModel, TokenModel
 from modelyard.worker.calls import call_on_loop
 from modelyard.worker.limits import lift_memory_limit, limit_memory, megabytes, says_out_of_memory
-from modelyard.worker.memory import Gauge, Memory
+from modelyard.worker.memory import Gauge, Memory, release_freed_memory
 from modelyard.worker.schedulers.base import Scheduler
 from modelyard.worker.schedulers.batches import Batcher
 from modelyard.worker.schedulers.slots import Slots
@@ -238,6 +238,7 @@ class ModelLife:
         # What was allocated so far lives as long as the process: keep it out of every later collection.
         gc.collect()
         gc.freeze()
+        release_freed_memory()
         if task.generation is not None and isinstance(model, TextModel):
             return Slots(task, task.generation, model, between=self._between, max_batch=spec.max_batch)
         rows = find_rows(task, model, spec.reserved_bytes)
@@ -277,8 +278,10 @@ class ModelLife:
     async def _follow_memory(self, scheduler: Scheduler, reported: Memory | None) -> None:
         while reported is not None:
             await self._answered.wait()
-            await asyncio.sleep(MEMORY_SOON_S)
             self._answered.clear()
+            await asyncio.sleep(MEMORY_SOON_S)
+            if not self._answered.is_set():  # nobody asks just now
+                await asyncio.to_thread(release_freed_memory)
             memory = await asyncio.to_thread(self._measure)  # the kernel walks the page tables
             if memory is not None and differs(memory, reported) and isinstance(self.status, Ready):
                 reported = memory

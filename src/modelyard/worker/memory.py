@@ -1,8 +1,11 @@
-"""How much memory a process holds, and which process a pid means. Reads /proc; owns nothing but what it has read."""
+"""How much memory a process holds, and which process a pid means; what its allocator keeps is given back. Reads /proc;
+owns nothing but what it has read."""
 
 from __future__ import annotations
 
+import ctypes
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +82,13 @@ class Gauge:
             self._shared_at_first = shared
         held = (held + max(0, libraries - self._shared_at_first)) * 1024
         return Memory(held, held + max(0, peak - resident))
+
+
+def release_freed_memory() -> None:
+    """Gives what this process has freed back to the machine, where its allocator keeps it: after texts were written, as
+    much as their caches took. Takes some milliseconds; on any thread. Source: malloc_trim(3)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def mapped_files(pid: int | str = "self") -> frozenset[bytes]:

@@ -5,8 +5,6 @@ Not thread-safe: one thread at a time may run it.
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +15,7 @@ import onnxruntime
 
 from modelyard.tasks.model import Array
 from modelyard.worker.limits import says_out_of_memory
+from modelyard.worker.memory import release_freed_memory
 from modelyard.worker.runtimes.failures import first_line
 from modelyard.worker.runtimes.threads import get_threads
 
@@ -111,9 +110,3 @@ def translated(error: Exception) -> MemoryError | RuntimeError:
     """What the library raised, as one of Python's own kinds."""
     line = first_line(error)
     return MemoryError(line) if says_out_of_memory(error) else RuntimeError(line)
-
-
-def release_freed_memory() -> None:
-    """Gives what was freed back to the machine: reading a graph leaves a tenth of a small worker's memory behind."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)

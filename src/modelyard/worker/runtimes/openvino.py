@@ -19,10 +19,11 @@ import openvino
 from modelyard.records.variants import MODEL_FILE
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, Model
+from modelyard.worker.memory import release_freed_memory
 from modelyard.worker.runtimes.failures import loading_errors
 from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.onnx import load_one_pass, read_variant
-from modelyard.worker.runtimes.onnx_session import release_freed_memory, translated
+from modelyard.worker.runtimes.onnx_session import translated
 from modelyard.worker.runtimes.threads import get_threads
 
 EXACTLY = {
