@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := check-and-test
 .PHONY: check-and-test setup demo run quick test test-gpu check bench console \
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-models verify-clients verify-ray verify-simulation verify-console verify-observability verify-install coverage
+  verify-models verify-clients verify-ray verify-simulation verify-console verify-observability verify-install verify-docs coverage docs
 
 # How many processes share the tests: two more than two cores, as tests wait for servers and servers for tests, and where
 # another process keeps a core busy each of them has its turn. Those that need the same server, port or database stay in
@@ -100,7 +100,7 @@ coverage: $(STAMP)
 
 # What takes minutes. Each part runs alone.
 verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-models verify-clients verify-ray verify-simulation verify-console verify-observability verify-install
+  verify-models verify-clients verify-ray verify-simulation verify-console verify-observability verify-install verify-docs
 
 verify-load: $(STAMP)
 	$(PYTEST) -m 'verify(part="load")'
@@ -144,6 +144,10 @@ verify-console: $(STAMP) $(BROWSER)
 verify-install: $(STAMP)
 	$(PYTEST) -m 'verify(part="install")' --timeout 3600
 
+# Every example of every page, and the site of them all.
+verify-docs: docs
+	$(PYTEST) -m 'verify(part="docs")'
+
 # A day of 100,000 models on 1,000 nodes; the learned keep-alive beside fixed timeouts.
 verify-simulation: $(STAMP)
 	$(PYTEST) -m 'verify(part="simulation")' --timeout 3600 -s
@@ -165,6 +169,14 @@ check: $(STAMP)
 # The files that the server sends of its console, built from `console/`; a test says when that is due.
 console: $(STAMP)
 	$(BIN)/python console/build.py
+
+# A site of all pages in build/docs. A warning, such as a link that leads nowhere, ends it.
+docs: $(STAMP) $(VENV)/.docs
+	PYTHONPATH=$(VENV)/docs-packages $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+
+$(VENV)/.docs: $(STAMP) docs/requirements.txt
+	$(PIP) --upgrade --target $(VENV)/docs-packages -c constraints.txt -r docs/requirements.txt
+	@touch $@
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

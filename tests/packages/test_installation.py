@@ -46,8 +46,8 @@ def test_a_step_of_the_setup_that_fails_says_why_and_ends_it(tmp_path: Path) -> 
     copy.mkdir()
     for name in ("Makefile", "constraints.txt", "pyproject.toml", "tests"):
         (copy / name).symlink_to(ROOT / name)
-    nowhere = ("PIP_INDEX_URL=http://127.0.0.1:9/simple", "PIP_EXTRA_INDEX_URL=", "PIP_RETRIES=0", "PIP_NO_CACHE_DIR=1")
-    environ = {**os.environ, **dict(each.split("=", 1) for each in nowhere)}
+    nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    environ = {**os.environ, **nowhere, "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": "", "PIP_NO_CACHE_DIR": "1"}
     done = subprocess.run(["make", "setup"], cwd=copy, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout.splitlines()[-1] == "Installing torch"

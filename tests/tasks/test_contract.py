@@ -15,7 +15,7 @@ from modelyard.protocol import Outcome
 from modelyard.tasks.base import Call, Task, alone
 from modelyard.tasks.body import description, read, spread, to_call
 from modelyard.tasks.model import Model
-from modelyard.tasks.reference import render
+from modelyard.tasks.reference import render, render_list
 from modelyard.tasks.registry import TASKS, find_task, get_task
 from tests.builders.fixtures import FAMILY_OF_TASK, Ask, Load
 
@@ -145,6 +145,11 @@ def test_docs_page_says_what_the_code_does(task: Task) -> None:
     """`python -m modelyard.tasks.reference docs/reference/tasks` brings the pages up to date."""
     page = Path(__file__).parents[2] / "docs" / "reference" / "tasks" / f"{task.id}.md"
     assert page.read_text(encoding="utf-8") == render(task)
+
+
+def test_the_page_of_all_tasks_says_what_there_is() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "tasks" / "README.md"
+    assert page.read_text(encoding="utf-8") == render_list(), "run `python -m modelyard.tasks.reference`"
 
 
 def test_body_of_another_task_is_told_what_is_not_read() -> None:

@@ -69,6 +69,15 @@ def render(task: Task) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def render_list() -> str:
+    """The page that leads to all of them."""
+    rows = [f"| [{task.id}]({task.id}.md) | {task.summary} |" for task in sorted(TASKS, key=lambda task: task.id)]
+    head = ["# Tasks", "", "What a model can be asked, and the page of each."]
+    table = ["", "| task | what it does |", "|---|---|"]
+    names = ["", "```{toctree}", ":hidden:", ":glob:", "", "*", "```"]
+    return "\n".join([*head, *table, *rows, *names]) + "\n"
+
+
 def render_fields(kind: type[msgspec.Struct]) -> str:
     """A table of the struct's fields."""
     if not kind.__struct_fields__:
@@ -130,6 +139,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for task in TASKS:
         (folder / f"{task.id}.md").write_text(render(task), encoding="utf-8")
+    (folder / "README.md").write_text(render_list(), encoding="utf-8")
 
 
 if __name__ == "__main__":
