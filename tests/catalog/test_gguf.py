@@ -134,6 +134,24 @@ def test_without_llama_cpp_the_command_is_said_that_installs_it(
     )
 
 
+async def test_a_model_that_lacked_llama_cpp_is_read_anew_once_it_is_there(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(root / "a" / "m", {"m.gguf": gguf_file(CHAT)})
+    stamps: dict[str, str | None] = {"a/m": None}
+    served = []
+    for installed in (False, True, True):
+        monkeypatch.setattr(library, "is_installed", lambda name, here=installed: here or name != "xllamacpp")
+        catalog = Catalog(Folders([root]))
+        for changed in await catalog.survey(stamps):
+            assert changed.card is not None
+            stamps["a/m"] = changed.stamp
+            served.append(changed.card.inspection.problem is None)
+        await catalog.aclose()
+
+    assert served == [False, True]
+
+
 def test_parts_are_one_model(tmp_path: Path) -> None:
     head, tail = gguf_file(CHAT), gguf_file({}, [("b", (64,), 0)])
 

@@ -22,16 +22,16 @@ from modelyard.catalog.folders import Folders
 from modelyard.catalog.forms import as_form_of, check_installed
 from modelyard.catalog.found import Found
 from modelyard.catalog.hub import Hub
-from modelyard.catalog.library import has_openvino, transformers_version
+from modelyard.catalog.library import transformers_version
 from modelyard.catalog.lookups import LookupBudget
 from modelyard.catalog.nearest import nearest_names
-from modelyard.catalog.quantised import INSTALLED
+from modelyard.catalog.optional_parts import PARTS
 from modelyard.catalog.space import Space
 from modelyard.clock import SystemClock
 from modelyard.config import ASK, CONTEXT_TOKENS, Settings
 from modelyard.errors import DownloadFailed, InvalidRequest, ModelRefused, UnknownModel
 from modelyard.records.files import split_file
-from modelyard.records.models import OPENVINO, Measurement, ModelCard, OnProgress, Source, check_model_id
+from modelyard.records.models import Measurement, ModelCard, OnProgress, Source, check_model_id
 from modelyard.records.runtimes import MEASURED, Runtimes, read_runtimes
 from modelyard.records.variants import VARIANTS_FOLDER, split_variant
 
@@ -91,7 +91,7 @@ class Catalog:
         self._pickles = pickles
         self._runtimes = runtimes
         self._threads = ThreadPoolExecutor(FOLDER_THREADS, thread_name_prefix="folders")
-        libraries = [*sorted(INSTALLED), *([OPENVINO] if has_openvino() else [])]
+        libraries = [part.extra for part in PARTS if part.is_installed]
         self._readers = f"modelyard {__version__}, transformers {transformers_version()}, {libraries}"
 
     async def find(self, model_id: str, account_id: str | None = None) -> ModelCard | None:

@@ -29,6 +29,7 @@ PARTS = (
         for each in METHODS.values()
         if each.extra and each.module
     ),
+    OptionalPart("openvino", "openvino", "a faster form of models that answer in one pass"),
     OptionalPart("providers", provided.LIBRARY, "closed models of providers"),
     OptionalPart("ray", "ray", "replicas on several machines"),
 )
