@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,8 @@ PATIENCE_MS = 60_000
 FAKE_DEVICES = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 """A camera and a microphone that are none, which every page may use."""
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+PICTURES = os.environ.get("MODELYARD_TEST_SCREENSHOTS")
+"""A folder in which what is looked at is kept: `MODELYARD_TEST_SCREENSHOTS=docs/console make verify-console`."""
 
 
 @contextmanager
@@ -86,3 +89,16 @@ def violations(page: Page) -> list[str]:
 
     found = Axe().run(page).response["violations"]
     return [f"{each['id']}: {node['html']} {node['failureSummary']}" for each in found for node in each["nodes"]]
+
+
+def look(page: Page, name: str) -> None:
+    """Holds the page as it is against what those need who do not see it, in both themes and widths; keeps pictures."""
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        for size in (WIDE, NARROW):
+            page.set_viewport_size(size)  # type: ignore[arg-type]
+            assert violations(page) == [], f"{name}, {theme}, {size['width']}"
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], f"{name}, {size['width']}"
+            if PICTURES:
+                page.screenshot(path=Path(PICTURES) / f"{name}-{theme}-{size['width']}.png")
+    page.set_viewport_size(WIDE)  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,16 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.console.browser import NARROW, WIDE, console, sign_in, violations
+from tests.console.browser import console, look, sign_in
 from tests.serving import Server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 MODEL = "tiny/classifier"
-MINUTE_MS = 120_000
-PICTURES = os.environ.get("MODELYARD_TEST_SCREENSHOTS")
-"""A folder in which what is looked at is kept: `MODELYARD_TEST_SCREENSHOTS=docs/console make verify-console`."""
+JOB_MS = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -28,24 +25,11 @@ def toured(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
         yield server
 
 
-def look(page: Page, name: str) -> None:
-    """Holds the page as it is against what those need who do not see it, in both themes and widths; keeps pictures."""
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-        for size in (WIDE, NARROW):
-            page.set_viewport_size(size)  # type: ignore[arg-type]
-            assert violations(page) == [], f"{name}, {theme}, {size['width']}"
-            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], f"{name}, {size['width']}"
-            if PICTURES:
-                page.screenshot(path=Path(PICTURES) / f"{name}-{theme}-{size['width']}.png")
-    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
-
-
 @pytest.mark.verify(part="console")
 @pytest.mark.timeout(900)
 def test_the_operators_tour(browser: Browser, toured: Server) -> None:
     with console(browser, toured, key=None) as page:
-        page.set_default_timeout(MINUTE_MS)
+        page.set_default_timeout(JOB_MS)
         look(page, "sign-in")
         sign_in(page, "test-key")
 
@@ -79,7 +63,7 @@ def test_the_operators_tour(browser: Browser, toured: Server) -> None:
         secret = page.get_by_role("dialog", name="The key is made").get_by_text(re.compile(r"^my-")).inner_text()
         with toured.client_of(secret) as made:
             assert made.get("/models/v2/list/clusters").status_code == 200
-        page.get_by_role("dialog").get_by_label("Close").click()
+        page.get_by_role("dialog", name="The key is made").get_by_label("Close").click()
         look(page, "keys")
         page.get_by_role("button", name="Revoke made in the console").click()
         page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
