@@ -175,7 +175,7 @@ docs: $(STAMP) $(VENV)/.docs
 	PYTHONPATH=$(VENV)/docs-packages $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 
 $(VENV)/.docs: $(STAMP) docs/requirements.txt
-	$(PIP) --upgrade --target $(VENV)/docs-packages -c constraints.txt -r docs/requirements.txt
+	$(call step,Installing Sphinx,$(PIP) --upgrade --target $(VENV)/docs-packages -c constraints.txt -r docs/requirements.txt)
 	@touch $@
 
 bench: $(STAMP)
