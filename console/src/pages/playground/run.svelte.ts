@@ -8,6 +8,7 @@ import { resolved, type Plan } from "./draft.svelte";
 
 const SHOWN_EVERY_MS = 40;
 const ASKED_EVERY_MS = 700;
+const LET_GO_MS = 1500;
 const STEP = /^step (\d+)\/(\d+)$/;
 
 export type RunState = "waiting" | "streaming" | "done" | "failed" | "stopped";
@@ -123,10 +124,12 @@ export class Run {
   }
 
   private async readTaken(requestId: string): Promise<void> {
+    // What was stopped is known once its instance has let go of it.
+    if (this.state === "stopped") await new Promise((resolve) => setTimeout(resolve, LET_GO_MS));
     try {
       this.taken = await readTaken(requestId);
     } catch (error) {
-      if (!(error instanceof ApiProblem)) throw error; // a request that was stopped before an instance had it took nothing
+      if (!(error instanceof ApiProblem)) throw error; // a request that no instance has had took nothing
     }
   }
 }
