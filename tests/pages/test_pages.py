@@ -108,5 +108,6 @@ def test_links_lead_to_what_there_is(page: Path) -> None:
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), link
+        assert target.is_file() or not page.is_relative_to(ROOT / "docs"), f"{link}: a folder is no page of the site"
         if anchor:
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
