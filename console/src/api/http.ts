@@ -91,7 +91,7 @@ export function modelPath(prefix: string, modelId: string): string {
   return `${prefix}/${modelId.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-function queryOf(query: Query = {}): string {
+export function queryOf(query: Query = {}): string {
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
   const text = new URLSearchParams(given.map(([name, value]): [string, string] => [name, String(value)])).toString();
   return text && `?${text}`;

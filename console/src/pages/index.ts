@@ -26,8 +26,11 @@ const page = (path: string, title: string, load: Page["load"], adminOnly = false
 export const pages: readonly Page[] = [
   page("models", messages.models.title, () => import("./models/Models.svelte")),
   page("playground", messages.playground.title, () => import("./playground/Playground.svelte")),
+  page("clusters", messages.clusters.title, () => import("./clusters/Clusters.svelte")),
+  page("jobs", messages.jobs.title, () => import("./jobs/Jobs.svelte")),
   page("usage", messages.usage.title, () => import("./usage/Usage.svelte")),
   page("keys", messages.keys.title, () => import("./keys/Keys.svelte"), true),
   page("accounts", messages.accounts.title, () => import("./accounts/Accounts.svelte"), true),
   page("aliases", messages.aliases.title, () => import("./aliases/Aliases.svelte"), true),
+  page("machines", messages.machines.title, () => import("./machines/Machines.svelte"), true),
 ];

@@ -1,1 +1,0 @@
-import{K as e,N as t,P as n,U as r,W as i,at as a,ct as o,nt as s,yt as c}from"./index-CBTMT9Cm.js";var l=e(`<span><span class="dot svelte-fkduqy" aria-hidden="true"></span> </span>`);function u(e,u){var d=l(),f=o(a(d),1,!0);c(d),s(()=>{t(d,1,n([`status`,u.kind]),`svelte-fkduqy`),r(f,u.text)}),i(e,d)}export{u as t};

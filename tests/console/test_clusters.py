@@ -1,0 +1,144 @@
+"""Clusters, machines and jobs in a browser, as they change. Whose server boots nothing, what boots is in `verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.console.browser import NARROW, console, violations
+from tests.serving import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+MODEL, OTHER = "many/m07", "many/m08"
+
+
+@pytest.fixture
+def watcher(console_server: Server) -> Iterator[tuple[str, httpx.Client]]:
+    """The key of an account of its own, and a client with it."""
+    secret = console_server.command("keys", "create", "watcher", "--account", "watcher")
+    with console_server.client_of(secret) as client:
+        yield secret, client
+        for cluster in client.get("/models/v2/list/clusters").json()["output"]:
+            client.delete(f"/models/v2/{cluster['modelId']}")
+
+
+def is_narrow(page: Page) -> bool:
+    """Whether nothing sticks out at the right."""
+    return int(page.evaluate("document.documentElement.scrollWidth")) <= NARROW["width"]
+
+
+def test_a_cluster_is_watched_scaled_paused_and_deleted(
+    browser: Browser, console_server: Server, watcher: tuple[str, httpx.Client]
+) -> None:
+    secret, client = watcher
+    with console(browser, console_server, key=secret, refused=(404, 422)) as page:
+        page.get_by_role("navigation").get_by_role("link", name="Clusters").click()
+        page.get_by_text("You have no cluster yet").wait_for()
+        client.put(f"/models/v2/{MODEL}", json={"capacity": {"desired": 0}})
+        page.get_by_role("link", name=MODEL).click()
+        page.get_by_text("cluster created: min 0, desired 0, max 1").wait_for()
+        page.get_by_role("heading", name="Latency").wait_for()
+        assert violations(page) == []
+
+        page.get_by_role("button", name="Scale").click()
+        page.get_by_label("Minimum").fill("2")
+        page.get_by_role("button", name="Save").click()
+        page.get_by_role("dialog").get_by_role("alert").wait_for()
+        page.get_by_label("Minimum").fill("0")
+        page.get_by_label("Maximum").fill("3")
+        assert violations(page) == []
+        page.get_by_role("button", name="Save").click()
+        page.get_by_text("cluster updated: min 0, desired 0, max 3").wait_for()
+        page.get_by_text("0, 0, 3", exact=True).wait_for()
+
+        client.patch(f"/models/v2/{MODEL}", json={"status": "off"})
+        page.get_by_text("max 3, timeout 1800 s, off").wait_for()
+        page.get_by_role("button", name="Start").click()
+        page.get_by_text("The cluster is on, and starts").wait_for()
+
+        page.get_by_role("button", name="Show", exact=True).click()
+        page.get_by_text("No instance has run yet").wait_for()
+        page.get_by_role("button", name="Delete").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        page.get_by_text("You have no cluster yet").wait_for()
+
+
+def test_a_narrow_page_of_a_cluster_holds_all_of_it(
+    browser: Browser, console_server: Server, watcher: tuple[str, httpx.Client]
+) -> None:
+    secret, client = watcher
+    client.put(f"/models/v2/{OTHER}", json={"capacity": {"desired": 0}})
+    with console(browser, console_server, key=secret, viewport=NARROW, color_scheme="dark") as page:
+        page.goto(f"/#/clusters/{OTHER}")
+        page.get_by_text("cluster created").wait_for()
+        page.get_by_role("heading", name="Latency").wait_for()
+        assert violations(page) == []
+        assert is_narrow(page)
+
+
+def test_a_machine_is_drained_and_used_again(page: Page) -> None:
+    page.get_by_role("navigation").get_by_role("link", name="Machines").click()
+    page.get_by_text("No instance had to make room").wait_for()
+    assert violations(page) == []
+    page.get_by_role("button", name="Drain").first.click()
+    page.get_by_text("takes nothing new").wait_for()
+    page.get_by_role("button", name="Use").first.click()
+    page.get_by_text("in use").wait_for()
+    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    assert is_narrow(page)
+
+
+def test_a_job_is_watched_and_cancelled(page: Page, console_server: Server) -> None:
+    console_server.client.post(f"/models/v2/request/{MODEL}")
+    page.get_by_role("navigation").get_by_role("link", name="Jobs").click()
+    page.get_by_role("button", name=f"Cancel the job of {MODEL}").click()
+    page.get_by_text(f"The job of {MODEL} was cancelled").wait_for()
+    page.get_by_text("failed", exact=True).wait_for()
+    assert violations(page) == []
+
+
+def test_a_hidden_page_asks_for_nothing(browser: Browser, console_server: Server) -> None:
+    """What a browser does with a tab that is not shown, done to the page."""
+    with console(browser, console_server) as page:
+        page.goto("/#/machines")
+        page.get_by_text("No instance had to make room").wait_for()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true})"
+        change = "document.dispatchEvent(new Event('visibilitychange'))"
+        page.evaluate(f"{hide % 'true'}; {change}")
+        console_server.client.patch(f"/admin/v1/nodes/{node_of(console_server)}", json={"accepting": True})
+        assert asked == []
+        with page.expect_request("**/admin/v1/live*"):
+            page.evaluate(f"{hide % 'false'}; {change}")
+
+
+def node_of(server: Server) -> str:
+    """The name of its one machine."""
+    return str(server.client.get("/admin/v1/nodes").json()["output"][0]["name"])
+
+
+@pytest.mark.verify(part="console")
+def test_a_cold_boot_and_an_eviction_are_watched(browser: Browser, zoo: Path, tmp_path: Path) -> None:
+    first, second = "tiny/classifier", "tiny/t5"
+    with Server(tmp_path, zoo, "--memory-gb", "0.35") as server, console(browser, server) as page:
+        page.goto(f"/#/clusters/{first}")
+        page.get_by_role("button", name="Start one").click()
+        page.get_by_text("running", exact=True).wait_for()
+        page.get_by_text("is ready after").wait_for()
+        page.get_by_role("region", name="Instances").or_(page.get_by_role("table", name="Instances")).first.wait_for()
+        page.get_by_role("button", name="Show", exact=True).click()
+        page.get_by_text(f"loaded {first}").wait_for()
+        assert violations(page) == []
+        page.goto("/#/machines")
+        page.get_by_role("cell", name=first).first.wait_for()
+        server.run(second, text="hello")
+        page.get_by_text(f"to make room for {second}").wait_for()
+        page.get_by_role("cell", name=second).first.wait_for()
+        assert violations(page) == []
