@@ -3,19 +3,26 @@ tokens, and what running streams feel of a long prompt. Rounds interleaved, on a
 
 from __future__ import annotations
 
+import gc
 import itertools
+import json
 import os
 import random
+import subprocess
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.models import cache_dir
-from benchmarks.report import at_most, ratio, rounds, spread
+from benchmarks.report import BOUNDS, Bound, at_most, ratio, rounds, spread
+from modelyard.worker.environment import QUIET_LIBRARIES
 
 MODEL = "bench/llama-27m"
 ROUNDS = rounds(3)
@@ -31,13 +38,28 @@ SHARE_OF_PEAK = 0.7
 
 
 def run() -> bool:
-    """Prints the figures of a random model and of SmolLM2; whether the bounds were kept."""
+    """Prints the figures of a random model and of SmolLM2; whether the bounds were kept. Measured in a process of its
+    own with what workers have: threads that wait for one another for ever, as torch's do by default, stand still for as
+    long as another program has a core of theirs."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "bounds.json"
+        command = [sys.executable, "-m", __name__, str(found)]
+        subprocess.run(command, env={**os.environ, **QUIET_LIBRARIES}, check=True)
+        bounds = [Bound(**{**bound, "benchmark": BOUNDS.benchmark}) for bound in json.loads(found.read_bytes())]
+    BOUNDS.all += bounds
+    return all(bound.kept for bound in bounds)
+
+
+def measure_both(found: Path) -> None:
+    """Runs as that process; writes what was held against a bound."""
     from tests.builders.real import SMOLLM2, made
 
     folder = cache_dir() / MODEL
     if not (folder / "config.json").exists():
         llama(folder)
-    return all([measure(folder), measure(made(SMOLLM2))])
+    for each in (folder, made(SMOLLM2)):
+        measure(each)
+    found.write_text(json.dumps([asdict(bound) for bound in BOUNDS.all]))
 
 
 def llama(folder: Path) -> None:
@@ -62,8 +84,8 @@ def llama(folder: Path) -> None:
     save(folder, tokenizer, library.LlamaForCausalLM(config))
 
 
-def measure(folder: Path) -> bool:
-    """The figures of one model."""
+def measure(folder: Path) -> None:
+    """Prints the figures of one model."""
     from modelyard.worker.runtimes.threads import set_threads
 
     set_threads(os.cpu_count() or 1)
@@ -87,20 +109,15 @@ def measure(folder: Path) -> bool:
         (f"{ROWS}, streamed", streamed),
     ):
         print(f"{name:24}{spread(values, 'tokens/s')}")
-    kept = [
-        ratio("1 client against the library alone", one, lone, at_least=0.95),
-        ratio("16 streamed against a static batch of 16", streamed, batch, at_least=0.88),
-        ratio("16 unstreamed against a static batch of 16", unstreamed, batch, at_least=0.93),
-        ratio("first token of 16 against the library's alone", first, first_lone, at_most=4.0),
-        at_most(f"longest pause while {LONG_TOKENS} tokens arrive", bench.longest_pause(), 4.0, "median steps"),
-    ]
+    ratio("1 client against the library alone", one, lone, at_least=0.95)
+    ratio("16 streamed against a static batch of 16", streamed, batch, at_least=0.88)
+    ratio("16 unstreamed against a static batch of 16", unstreamed, batch, at_least=0.93)
+    ratio("first token of 16 against the library's alone", first, first_lone, at_most=4.0)
+    at_most(f"longest pause while {LONG_TOKENS} tokens arrive", bench.longest_pause(), 4.0, "median steps")
     peak = median(streamed) / NEW_TOKENS
-    kept += [
-        at_most("first token of a chat's next turn, of one alike", bench.next_turn(), 0.5, "of its time"),
-        at_most("p99 of the time per token, arrivals by chance", bench.arrivals(SHARE_OF_PEAK * peak), 2.0, "medians"),
-    ]
+    at_most("first token of a chat's next turn, of one alike", bench.next_turn(), 0.5, "of its time")
+    at_most("p99 of the time per token, arrivals by chance", bench.arrivals(SHARE_OF_PEAK * peak), 2.0, "medians")
     bench.close()
-    return all(kept)
 
 
 class Bench:
@@ -116,8 +133,12 @@ class Bench:
         rows = self.model.find_token_model()
         assert task.generation is not None
         assert rows is not None
+        self._times: dict[Any, list[float]] = {}
+        rows.step = partial(self._note_times, rows.step)
         self._scheduler = Tokens(task, task.generation, self.model, rows)
         self._thread = threading.Thread(target=self._scheduler.run)
+        gc.collect()  # as in a worker, what is there by now is no garbage to come
+        gc.freeze()
         self._thread.start()
         self._draw = random.Random(0)
 
@@ -125,6 +146,12 @@ class Bench:
         """Ends the thread."""
         self._scheduler.close()
         self._thread.join()
+
+    def _note_times(self, step: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+        """The tokens of a step; notes when each row had its own."""
+        for answer in step():
+            self._times.setdefault(answer.row, []).append(time.perf_counter())
+            yield answer
 
     def library(self, rows: int, new_tokens: int) -> float:
         """Tokens a second of the library's loop, in one batch of prompts of equal length."""
@@ -152,23 +179,23 @@ class Bench:
         return clients * requests * NEW_TOKENS / (time.perf_counter() - began), firsts
 
     def longest_pause(self) -> float:
-        """The longest time between two pieces of running streams while a long prompt is read, in medians of before."""
-        times: list[list[float]] = []
-        began = threading.Event()
+        """The longest time between two tokens of running texts while a long prompt is read, in medians of before. Of
+        tokens, not of pieces: a model of random weights writes some dozens that are no whole letter yet."""
+        began, text, came = threading.Event(), self._text(LONG_TOKENS), list[float]()
+        self._times.clear()
 
         def stream() -> None:
-            pieces: list[float] = []
-            times.append(pieces)
-            self.write(PROMPT_TOKENS, STREAM_TOKENS, pieces=pieces, after=(20, began.set))
+            self.write(PROMPT_TOKENS, STREAM_TOKENS, after=(20, began.set))
 
         def arrive() -> None:
             began.wait()
-            times.append([time.perf_counter()])
-            times[-1].append(self.write(LONG_TOKENS, 2)[-1])
+            came.append(time.perf_counter())
+            self.write(0, 2, text=text)
+            came.append(time.perf_counter())
 
         run_together([*([stream] * STREAMS), arrive])
-        arrived, over = times.pop(next(place for place, each in enumerate(times) if len(each) == 2))
-        gaps = [(a, b - a) for each in times for a, b in itertools.pairwise(each[1:])]
+        arrived, over = came
+        gaps = [(a, b - a) for each in self._times.values() for a, b in itertools.pairwise(each)]
         steps = median(gap for at, gap in gaps if at < arrived)
         return max(gap for at, gap in gaps if arrived <= at <= over) / steps
 
@@ -206,7 +233,6 @@ class Bench:
         *,
         streams: bool = True,
         text: str | None = None,
-        pieces: list[float] | None = None,
         after: tuple[int, Callable[[], None]] | None = None,
     ) -> list[float]:
         """One request; when each piece of it came. `text`: in place of one of so many tokens. `after`: called with the
@@ -214,7 +240,7 @@ class Bench:
         from modelyard.tasks.base import Call
         from modelyard.tasks.text_generation import TextGenerationInputs, TextGenerationParams
 
-        seen = [] if pieces is None else pieces
+        seen: list[float] = []
         done = threading.Event()
 
         def emit(_: str) -> None:
@@ -242,3 +268,7 @@ def run_together(functions: Sequence[Callable[[], None]]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+if __name__ == "__main__":
+    measure_both(Path(sys.argv[1]))
