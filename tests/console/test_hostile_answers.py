@@ -15,16 +15,18 @@ from tests.builders import build
 from tests.console.browser import console
 from tests.console.conftest import HOSTILE
 from tests.console.test_hostile_words import nothing_ran
-from tests.serving import Server
+from tests.serving import Server, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.verify(part="console")
 
-CLASSIFIER, WRITER, SEER = "hostile/classifier", "hostile/writer", "hostile/seer"
-FAMILIES = {CLASSIFIER: "bert_classifier", WRITER: "gpt2", SEER: "vit_classifier"}
+CLASSIFIER, WRITER, SEER, BROKEN = "hostile/classifier", "hostile/writer", "hostile/seer", "hostile/broken"
+FAMILIES = {CLASSIFIER: "bert_classifier", WRITER: "gpt2", SEER: "vit_classifier", BROKEN: "bert_classifier"}
 MINUTE_MS = 120_000
+RUNS = "window.ran=1"
+"""What stays of HOSTILE where its quotes are written otherwise."""
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +37,12 @@ def hostile_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
         build(family, folder / model_id)
         config = folder / model_id / "config.json"
         told = json.loads(config.read_text())
+        if model_id == BROKEN:
+            told["hidden_act"] = HOSTILE  # which its library then looks for, and names when it does not find it
         if "id2label" in told:
             told["id2label"] = {number: f"{number} {HOSTILE}" for number in told["id2label"]}
             told["label2id"] = {label: int(number) for number, label in told["id2label"].items()}
-            config.write_text(json.dumps(told))
+        config.write_text(json.dumps(told))
     with Server(tmp_path_factory.mktemp("hostile-server"), folder) as server:
         yield server
 
@@ -91,4 +95,15 @@ def test_a_model_that_is_named_in_an_address_is_text(playground: Page) -> None:
         "name => { location.hash = `#/playground/${encodeURIComponent(name)}/x?beside=${name}` }", HOSTILE
     )
     playground.get_by_text("No model is called").wait_for()
+    assert nothing_ran(playground)
+
+
+def test_why_a_replica_failed_and_what_it_printed_are_text(playground: Page, hostile_server: Server) -> None:
+    assert hostile_server.put(BROKEN).is_success
+    wait_until(lambda: [words for words in hostile_server.events(BROKEN) if RUNS in words])
+    playground.goto(f"/#/clusters/{BROKEN}")
+    playground.get_by_role("log").get_by_text(RUNS).first.wait_for()
+    assert nothing_ran(playground)
+    playground.get_by_role("button", name="Show", exact=False).first.click()
+    playground.locator("pre").get_by_text(RUNS).first.wait_for()
     assert nothing_ran(playground)
