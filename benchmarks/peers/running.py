@@ -26,6 +26,8 @@ from benchmarks.peers.targets import Case
 from tests.serving import KEY, Server, family_of, free_port, wait_until
 
 END_S = 10.0
+BENCHMARK_S = "20"
+"""For so long a job may measure a model; those of tests' servers measure for a moment only."""
 MEASURE_S = 300.0
 """How long finding out how a model is served best may take."""
 
@@ -85,7 +87,7 @@ def serve_ours(row: Row, folder: Path, *flags: str, measured: bool) -> Iterator[
     keeps from row to row; `measured`: it is asked to find out how the model is served best before."""
     folder.mkdir(exist_ok=True)
     source = os.pathsep.join([str(ROOT / "src"), str(ensure_echo())])
-    settings = {"PYTHONPATH": source, "MODELYARD_RUNTIME": "fastest"}
+    settings = {"PYTHONPATH": source, "MODELYARD_RUNTIME": "fastest", "MODELYARD_JOB_BENCHMARK_S": BENCHMARK_S}
     with Server(folder, cache_dir(), "--rate-limit", "0", *flags, **settings) as server:
         if measured:
             measure(server, row.model)
