@@ -87,9 +87,10 @@ def task_zoo(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempP
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The one browser of this process, for pages of the console."""
+    """A browser for pages of the console. While one runs no other test may have an event loop: it ends with the
+    module."""
     with chromium() as running:
         yield running
 

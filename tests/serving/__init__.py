@@ -36,8 +36,9 @@ REQUEST_S = 120.0
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """What clients of servers that speak plain HTTP verify by: nothing. By default each reads the machine's certificates,
 which takes 20 ms of CPU time."""
-PORTS, PORT_SHARES = range(10_016, 32_000), 16
-"""Source: ip_local_port_range in ip(7), which begins at 32768."""
+PORTS, PORT_SHARES = range(10_096, 32_000), 16
+"""Sources: ip_local_port_range in ip(7), which begins at 32768; the bad ports of the Fetch standard, which browsers
+refuse, and the last of which is 10080."""
 SHARE_OF_WAIT, SELDOM_S = 1 / 30, 0.2
 UP_EVERY_S, WARM_EVERY_S = 0.1, 0.4
 """Each question whether a server is up or warm takes 10 ms of CPU time, here and there. It is up after one second, warm
