@@ -310,7 +310,7 @@ class CannotListen(Unavailable):
 
 
 class StoreUnavailable(Unavailable):
-    """This server cannot keep its records: its database does not answer."""
+    """This server cannot keep its records: its database does not answer, or not soon enough."""
 
     code = "store_unavailable"
 

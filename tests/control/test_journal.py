@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -12,9 +13,11 @@ import pytest
 
 from modelyard.control.disk_space import find_shortage
 from modelyard.control.journal import (
+    BEHIND,
     MOST_UNWRITTEN,
     MOST_UNWRITTEN_EVENTS,
     MOST_UNWRITTEN_FAILING,
+    NICER,
     Journal,
     to_writes,
 )
@@ -152,6 +155,25 @@ def test_neighbouring_lines_and_requests_are_each_one_transaction(own_database: 
         assert seen == [2, 2]
         assert [line.message for line in store.events.list(account)] == ["0", "1", "2"]
         assert [store.requests.find(each.id) for each in asked] == asked
+
+
+async def test_the_writer_gives_way_to_those_that_answer_unless_it_is_behind(own_database: Path) -> None:
+    with open_store(own_database) as store:
+        journal = Journal(store, HandClock())
+        nice: list[int] = []
+
+        def note_nice() -> None:
+            nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+        journal.start()
+        journal.submit(note_nice)
+        await journal.flush()
+        for _ in range(BEHIND + 1):
+            journal.submit(note_nice)
+        await journal.close()
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert nice[0] == min(own + NICER, 19)
+        assert set(nice[1:]) == {own}
 
 
 async def test_a_flush_waits_for_what_was_submitted_before_it_and_no_longer(own_database: Path) -> None:

@@ -38,6 +38,9 @@ NICER = 10
 """How much nicer the writer's thread is than those that answer: it has time, and they wait for its turn of a processor.
 Not as nice as can be: it holds the interpreter now and then. Measured on two cores at 6,000 requests/s: their p90 is
 1.5 ms, by 3.6; nicer by 19: 4.1."""
+BEHIND = 1000
+"""So many unwritten, and the next are written by a thread like any other: on a machine that is busy for long the nicer
+one hardly has a turn."""
 DISKS = frozenset({"disk", "disk full"})
 """Causes by which a write fails until somebody does something: nothing new is begun from the first on."""
 MOST_UNWRITTEN_FAILING = 100
@@ -180,7 +183,7 @@ class Journal:
         self._hurry.clear()
         self._filled.clear()
         entries, self._entries = self._entries, []
-        await self._write(to_writes(entries, self._store, self._led), writer)
+        await self._write(to_writes(entries, self._store, self._led), None if len(entries) > BEHIND else writer)
         self._written += len(entries)
         self.events_written += sum(isinstance(each, Event) for each in entries)
         self._behind_since = self._clock.monotonic() if self._submitted > self._written else None
@@ -195,9 +198,9 @@ class Journal:
             async with asyncio.timeout(GATHER_S):
                 await self._hurry.wait()
 
-    async def _write(self, writes: list[Write], writer: Executor) -> None:
-        """All of them in one thread, one after another; what the store does not take for now is tried again, before
-        those that follow it."""
+    async def _write(self, writes: list[Write], writer: Executor | None) -> None:
+        """All of them in one thread, of `writer` or any, one after another; what the store does not take for now is
+        tried again, before those that follow it."""
         loop = asyncio.get_running_loop()
         done = 0
         while done < len(writes):
