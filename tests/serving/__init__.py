@@ -15,7 +15,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -28,8 +28,6 @@ from modelyard.cli.main import app
 from tests.described import documents
 
 KEY = "test-key"
-HELD = Path(__file__).with_name("held")
-"""A folder that keeps what replicas are forked from from importing anything, where it is on Python's path."""
 START_DEADLINE_S = 300.0
 REQUEST_S = 120.0
 """What a client waits for an answer: who waits so long on any machine waits for what does not come."""
@@ -88,11 +86,6 @@ def wait_until(condition: Callable[[], Any], deadline_s: float = 120.0, every_s:
         time.sleep(max(every_s, min(SHARE_OF_WAIT * (now - begun), SELDOM_S)))
         now = time.monotonic()
     raise AssertionError(f"still not true after {deadline_s} s: {condition}")
-
-
-def first_on_path(folder: Path, environ: Mapping[str, str]) -> str:
-    """PYTHONPATH with a folder in front."""
-    return os.pathsep.join([str(folder), *filter(None, [environ.get("PYTHONPATH")])])
 
 
 def program_of(process: psutil.Process) -> list[str]:
@@ -200,10 +193,8 @@ class Server:
 
     def start(self, *, warm: bool = True, boots: bool = True) -> None:
         """Starts the process and waits until it answers; `warm`: until boots are quick; `boots`: see above."""
-        boots = boots and self._boots
-        environ = self._environ if boots else {**self._environ, "PYTHONPATH": first_on_path(HELD, self._environ)}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, env=environ, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self._command, env=self._environ, stdout=log, stderr=log)
         try:
             wait_until(lambda: self.is_up(warm=False), START_DEADLINE_S, every_s=UP_EVERY_S)
             if warm:
@@ -211,8 +202,10 @@ class Server:
         except AssertionError as error:
             self.stop()
             raise AssertionError(f"the server did not start: {self.log.read_text()[-2000:]}") from error
-        if not boots:
+        if not (self._boots and boots):
             self._held = wait_until(self.standbys)
+            for standby in self._held:
+                standby.suspend()
         if "MODELYARD_TEST_SOURCE" not in os.environ:
             documents.add(self.port)
 
