@@ -127,7 +127,7 @@ def node_of(server: Server) -> str:
 @pytest.mark.verify(part="console")
 def test_a_cold_boot_and_an_eviction_are_watched(browser: Browser, zoo: Path, tmp_path: Path) -> None:
     first, second = "tiny/classifier", "tiny/t5"
-    with Server(tmp_path, zoo, "--memory-gb", "0.35") as server, console(browser, server) as page:
+    with Server(tmp_path, zoo, "--memory-gb", "0.15") as server, console(browser, server) as page:
         page.goto(f"/#/clusters/{first}")
         page.get_by_role("button", name="Start one").click()
         page.get_by_text("running", exact=True).wait_for()
