@@ -1,1 +1,0 @@
-import{Dt as e,J as t,R as n,Y as r,Z as i,ct as a,dt as o,mt as s,z as c}from"./index-D0xs75pI.js";var l=i(`<span><span class="dot svelte-fkduqy" aria-hidden="true"></span> </span>`);function u(i,u){var d=l(),f=s(o(d),1,!0);e(d),a(()=>{n(d,1,c([`status`,u.kind]),`svelte-fkduqy`),t(f,u.text)}),r(i,d)}export{u as t};
