@@ -14,7 +14,7 @@ from benchmarks.report import BOUNDS
 
 NAMES = (
     "cold_boot", "replica_memory", "gateway_overhead", "gateway_hop", "surfaces", "upload_stall", "catalogue",
-    "measured_memory",
+    "measured_memory", "open_console",
     "runtimes", "quantised", "gguf", "generation", "forms", "mixed_lengths", "idle_clusters", "many_nodes", "crowded",
     "several_gateways", "several_servers", "observability", "against", "peers",
 )  # fmt: skip
