@@ -25,6 +25,18 @@ def is_inference(operation: Mapping[str, Any]) -> bool:
     return any(each.get("name") == HEADER for each in operation.get("parameters", ()))
 
 
+def goes_on(operation: Mapping[str, Any]) -> bool:
+    """Whether it tells of events until its time is over, which `seconds` sets."""
+    return operation["responses"].get("200", {}).get("content", {}).keys() == {"text/event-stream"}
+
+
+def reads(document: Mapping[str, Any]) -> Iterator[str]:
+    """The path of every call that reads; of those that go on, ended at once."""
+    for method, path, operation in operations(document):
+        if method == "get":
+            yield f"{path}?seconds=0" if goes_on(operation) else path
+
+
 def inferences(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Every inference by its path, whatever surface it is of."""
     return {path: operation for _, path, operation in operations(document) if is_inference(operation)}

@@ -13,6 +13,7 @@ import pytest
 
 from tests.attacks.test_strangers import add_account
 from tests.builders import build
+from tests.operations import goes_on, operations
 from tests.serving import PLAIN, REQUEST_S, Server, wait_until
 
 NOT_REPEATED = "It asks every call once, and looks at what is told."
@@ -59,11 +60,13 @@ def calls(server: Server, model_id: str, request_id: str) -> Iterator[tuple[str,
     names |= {"provider": "openrouter"}
     names |= {"alias": "a-name", "response_id": "resp_1", "account": "an-account", "key": "key_none"}
     names |= {"node": "a-node"}
-    every = [(method, path) for path, item in document["paths"].items() for method in item if method != "parameters"]
-    for method, path in sorted(every, key=lambda call: ("delete" in call, call)):
+    every = list(operations(document))
+    for method, path, operation in sorted(every, key=lambda call: (call[0] == "delete", call[:2])):
         sent: dict[str, Any] = {}
         if method == "get" and "usage" in path:
             sent = {"params": {"lines": "true"}}
+        elif goes_on(operation):
+            sent = {"params": {"seconds": "0"}}
         elif method in ("post", "put", "patch"):
             sent = {"json": body_for(path, method, model_id)}
         yield method.upper(), path.format(**names), sent

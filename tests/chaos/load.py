@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from tests.chaos.lives import moment
-from tests.operations import KILLED, body_fields, inferences, operations, tasks_of
+from tests.operations import KILLED, body_fields, inferences, reads, tasks_of
 from tests.serving import Server
 
 PLAIN, STREAMED, CHANGED = "tiny/classifier", "tiny/gpt2", "tiny/encoder"
@@ -163,7 +163,7 @@ class Load:
         self.spells: list[Spell] = []
         self.outcomes = Outcomes()
         document = server.client.get("/openapi.json").json()
-        self.reads = sorted(path.format(**READS_WITH) for method, path, _ in operations(document) if method == "get")
+        self.reads = sorted(path.format(**READS_WITH) for path in reads(document))
         self.exported = exported
         self.adapted = adapted
         tuned = [ask for ask in asks_of(document, *adapted) if ask.model in adapted]

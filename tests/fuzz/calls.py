@@ -21,7 +21,7 @@ from schemathesis import Case, GenerationMode
 from modelyard.gateway import deadline
 from tests.described import NOWHERE, Document, Undescribed
 from tests.fuzz.forms import SETTINGS
-from tests.operations import KILLED, body_fields, is_inference
+from tests.operations import KILLED, body_fields, goes_on, is_inference
 from tests.serving import Server
 
 JSON = "application/json"
@@ -151,11 +151,6 @@ def call(server: Server, case: Case, document: Document, called: Called) -> None
     problem = problem_of(case, answer, document)
     if problem is not None:
         called.findings.append(Finding(shown(case), f"{problem}: {answer.content[:300]!r}"))
-
-
-def goes_on(operation: Mapping[str, Any]) -> bool:
-    """Whether it tells of events until its time is over."""
-    return operation["responses"].get("200", {}).get("content", {}).keys() == {"text/event-stream"}
 
 
 def problem_of(case: Case, answer: Any, document: Document) -> str | None:
