@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import struct
 
 import msgspec
@@ -177,6 +179,18 @@ async def test_nothing_is_handed_over_after_what_could_not_be_taken() -> None:
     connection.data_received(encode(Ping(3)))
     connection.connection_lost(None)
     assert (taken, ends) == ([Ping(1)], [None])
+
+
+async def test_what_is_closed_before_it_is_connected_ends_when_it_is() -> None:
+    received = Received()
+    received.connection.close()
+    ours, peers = socket.socketpair()
+    with peers:
+        peers.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: received.connection, ours)
+        await received.connection.wait_gone()
+        assert peers.recv(1) == b""
+    assert received.ends == [None]
 
 
 async def test_a_reader_may_ask_for_less() -> None:

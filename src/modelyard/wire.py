@@ -165,6 +165,8 @@ class FrameConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if not self._reads:  # it was closed before there was anything to close
+            self._transport.abort()
 
     def data_received(self, data: bytes | bytearray) -> None:
         if not self._reads:

@@ -341,6 +341,7 @@ class FakeReplica:
         self.server = WorkerServer(spec.secret, self.settings.append, load_adapter=self.load_adapter)
         self.link: Link | None = None
         self.task: asyncio.Task[None] | None = None
+        self._listener: socket.socket | None = None
         self.listening: asyncio.Task[None] | None = None
         self.may_load, self.may_serve, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.path = path
@@ -354,9 +355,10 @@ class FakeReplica:
 
     async def open(self, on_status: Callable[[Status], None]) -> Link:
         """Listens, and connects to itself as an engine does."""
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(self.path)
-        self.listening = asyncio.create_task(self.server.listen(listener), name=f"socket of {self.spec.replica_id}")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        listening = self.server.listen(self._listener)
+        self.listening = asyncio.create_task(listening, name=f"socket of {self.spec.replica_id}")
         await asyncio.shield(self.listening)  # cancelled in the middle it would leave a socket that nobody closes
         return await Link.connect(f"unix:{self.path}", self.spec.secret, on_status)
 
@@ -367,16 +369,21 @@ class FakeReplica:
         self.server.report(Ready(self._slots, memory_bytes, memory_bytes, device_bytes))
 
     def end(self) -> None:
-        """Breaks every connection, at once."""
+        """Breaks every connection, at the next turn of the loop: asyncio never closes one that was accepted in the turn
+        in which its server closes."""
         self.gone.set()
         self.model.abandoned.set()
         self._batcher.close()
-        self.server.abort()
+        loop = asyncio.get_running_loop()
+        if self._listener is not None:
+            loop.remove_reader(self._listener)
+        loop.call_soon(self.server.abort)
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()
 
     async def closed(self) -> None:
-        """Returns when nothing of it is left: no task, thread or socket."""
+        """Returns when nothing of it is left, after `end`: no task, thread or socket."""
+        await asyncio.sleep(0)  # until its connections are broken
         if self.task is not None:
             await asyncio.wait({self.task})
         if self.link is not None:
