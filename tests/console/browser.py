@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ PATIENCE_MS = 60_000
 FAKE_DEVICES = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 """A camera and a microphone that are none, which every page may use."""
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+NARROWEST = {"width": 360, "height": 640}
+"""The narrowest that everything can be read in without scrolling to the right."""
 PICTURES = os.environ.get("MODELYARD_TEST_SCREENSHOTS")
 """A folder in which what is looked at is kept: `MODELYARD_TEST_SCREENSHOTS=docs/console make verify-console`."""
 
@@ -92,13 +95,24 @@ def violations(page: Page) -> list[str]:
 
 
 def look(page: Page, name: str) -> None:
-    """Holds the page as it is against what those need who do not see it, in both themes and widths; keeps pictures."""
+    """Holds the page as it is against what those need who do not see it, in both themes and widths, and against the
+    narrowest screen; keeps pictures."""
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
         for size in (WIDE, NARROW):
             page.set_viewport_size(size)  # type: ignore[arg-type]
             assert violations(page) == [], f"{name}, {theme}, {size['width']}"
-            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], f"{name}, {size['width']}"
             if PICTURES:
-                page.screenshot(path=Path(PICTURES) / f"{name}-{theme}-{size['width']}.png")
+                page.evaluate("scrollTo(0, 0)")
+                keep(page.screenshot(), Path(PICTURES) / f"{name}-{theme}-{size['width']}.png")
+    page.set_viewport_size(NARROWEST)  # type: ignore[arg-type]
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROWEST["width"], name
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+
+
+def keep(picture: bytes, path: Path) -> None:
+    """Writes a picture with as many colours as a palette has, which is a third of its size."""
+    from PIL import Image
+
+    drawn = Image.open(BytesIO(picture)).convert("RGB")
+    drawn.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)

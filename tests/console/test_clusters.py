@@ -1,9 +1,8 @@
-"""Clusters, machines and jobs in a browser, as they change. Whose server boots nothing, what boots is in `verify`."""
+"""Clusters, machines and jobs in a browser, as they change. The server boots nothing: what boots is in the tour."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -122,23 +121,3 @@ def test_a_hidden_page_asks_for_nothing(browser: Browser, console_server: Server
 def node_of(server: Server) -> str:
     """The name of its one machine."""
     return str(server.client.get("/admin/v1/nodes").json()["output"][0]["name"])
-
-
-@pytest.mark.verify(part="console")
-def test_a_cold_boot_and_an_eviction_are_watched(browser: Browser, zoo: Path, tmp_path: Path) -> None:
-    first, second = "tiny/classifier", "tiny/t5"
-    with Server(tmp_path, zoo, "--memory-gb", "0.15") as server, console(browser, server) as page:
-        page.goto(f"/#/clusters/{first}")
-        page.get_by_role("button", name="Start one").click()
-        page.get_by_text("running", exact=True).wait_for()
-        page.get_by_text("is ready after").wait_for()
-        page.get_by_role("region", name="Instances").or_(page.get_by_role("table", name="Instances")).first.wait_for()
-        page.get_by_role("button", name="Show", exact=True).click()
-        page.get_by_text(f"loaded {first}").wait_for()
-        assert violations(page) == []
-        page.goto("/#/machines")
-        page.get_by_role("cell", name=first).first.wait_for()
-        server.run(second, text="hello")
-        page.get_by_text(f"to make room for {second}").wait_for()
-        page.get_by_role("cell", name=second).first.wait_for()
-        assert violations(page) == []

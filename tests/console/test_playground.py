@@ -19,14 +19,14 @@ from modelyard.tasks.fields import inputs_of, meanings_of
 from modelyard.tasks.registry import OURS
 from tests.builders.pictures import picture
 from tests.console.browser import NARROW, WIDE, console, violations
+from tests.console.steps import ANSWER_MS, open_playground, run, set_to
 from tests.serving import ENDLESS, KEY, Server, wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.verify(part="console")
 
-ANSWER_MS = 120_000
 HOSTILE = '<img src=x onerror="window.harmed=1">'
 FINDS_ANYTHING = {"object-detection": ("threshold", "0"), "zero-shot-object-detection": ("threshold", "0")}
 """A setting with which a model of random weights answers something."""
@@ -53,27 +53,6 @@ def page(browser: Browser, playground_server: Server) -> Iterator[Page]:
     request took that was stopped a moment ago."""
     with console(browser, playground_server, refused=(404, 422)) as page:
         yield page
-
-
-def open_playground(page: Page, model: str, beside: str = "") -> None:
-    page.goto(f"/#/playground/{model}" + (f"?beside={beside}" if beside else ""))
-    page.get_by_role("button", name="Run").or_(page.get_by_role("button", name="Send")).first.wait_for()
-
-
-def run(page: Page, model: str) -> Locator:
-    """Asks for what the form holds, and waits for the answer."""
-    page.get_by_role("button", name="Run").or_(page.get_by_role("button", name="Send")).first.click()
-    answer = page.get_by_label(f"Answer of {model}").last
-    answer.get_by_text("done", exact=True).wait_for(timeout=ANSWER_MS)
-    return answer
-
-
-def set_to(page: Page, name: str, value: str) -> None:
-    """Fills in a setting."""
-    settings = page.locator("details", has_text="Settings").last
-    if settings.get_attribute("open") is None:
-        settings.locator("summary").click()
-    settings.get_by_label(name, exact=True).fill(value)
 
 
 def drawn_of(task: Task) -> str:
