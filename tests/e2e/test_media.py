@@ -236,7 +236,7 @@ def test_an_expired_artefact_and_a_wrong_name_are_not_found(media_server: Server
     assert httpx.get(media_server.url + place(media_server, WAV, age_s=3601), timeout=REQUEST_S).status_code == 404
     (media_server.data_dir / "artefacts" / "plain.wav").write_bytes(WAV)
     for name in (
-        "plain.wav", "..%2Fmodelyard.db", "%2e%2e%2fcli.key", "..", "%00", f"{'a' * 32}.wav", "a/b", "cli.key", "",
+        "plain.wav", "..%2Fmodelyard.db", "%2e%2e%2fcli.key", ".%2e", "%00", f"{'a' * 32}.wav", "a/b", "cli.key", "",
     ):  # fmt: skip
         response = httpx.get(f"{media_server.url}/artefacts/{name}", timeout=REQUEST_S)
         assert response.status_code == 404, name
