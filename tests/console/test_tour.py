@@ -115,7 +115,7 @@ def watch_it_boot(page: Page) -> None:
     other.get_by_text(f"loaded {MODEL}").wait_for()
     look(other, "cluster")
     go(other, "Clusters")
-    other.get_by_role("link", name=MODEL).wait_for()
+    other.get_by_role("row", name=MODEL).get_by_text("1 of 1").wait_for()
     look(other, "clusters")
     assert complaints == []
     other.close()
