@@ -2,7 +2,8 @@
 with 64 clients, divided over the servers, in turns.
 
 CPU time of servers and their gateways; workers, nodes' agents and the database are not counted. Nodes are agents whose
-workers echo, without Ray, which nobody asks anything while requests are answered.
+workers echo, without Ray, which nobody asks anything while requests are answered. What servers take while nobody asks
+is measured before each round; how much of a request's cost it is, and the ratio without it, are shown beside.
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ MOST = 1.1
 @dataclass(frozen=True, slots=True)
 class Side:
     """Servers that share a database. `processes`: theirs; `rates`, `costs`: as they were measured, requests per second
-    and microseconds of CPU time for one."""
+    and microseconds of CPU time for one; `idle`: of a second in which nobody asks."""
 
     addresses: Sequence[Address]
     processes: Sequence[psutil.Process]
     rates: list[float] = field(default_factory=list)
     costs: list[float] = field(default_factory=list)
+    idle: list[float] = field(default_factory=list)
 
     def take_round(self) -> None:
         """Loads all of them at once, each with its share of the clients."""
@@ -49,6 +51,16 @@ class Side:
             rate = sum(figures.rate for figures in threads.map(lambda each: load(each, wanted), self.addresses))
         self.rates.append(rate)
         self.costs.append((cpu_us(self.processes) - before_us) / (rate * SECONDS))
+
+    @property
+    def idle_shares(self) -> list[float]:
+        """What of each of `costs` servers take while nobody asks."""
+        return [idle / rate for idle, rate in zip(self.idle, self.rates, strict=True)]
+
+    @property
+    def costs_without_idle(self) -> list[float]:
+        """What is left of `costs`."""
+        return [cost - share for cost, share in zip(self.costs, self.idle_shares, strict=True)]
 
 
 def run() -> bool:
@@ -67,13 +79,25 @@ async def measure() -> bool:
                 for count in SERVERS
             ]
             for _ in range(ROUNDS):
+                await take_idle(sides)
                 for side in sides:
                     await asyncio.to_thread(side.take_round)
     for count, side in zip(SERVERS, sides, strict=True):
         print(f"{count} servers, by {client_name():22} {spread(side.rates, 'requests/s')}")
         print(f"{count} servers, CPU time for one request {spread(side.costs, 'us')}")
+        print(f"{count} servers, of it while nobody asks {spread(side.idle_shares, 'us')}")
     one, three = sides
-    return ratio("CPU time for one request, 3 servers / 1", three.costs, one.costs, at_most=MOST)
+    kept = ratio("CPU time for one request, 3 servers / 1", three.costs, one.costs, at_most=MOST)
+    ratio("the same without what is taken while nobody asks", three.costs_without_idle, one.costs_without_idle)
+    return kept
+
+
+async def take_idle(sides: Sequence[Side]) -> None:
+    """Asks nobody for as long as a round takes."""
+    before_us = [cpu_us(side.processes) for side in sides]
+    await asyncio.sleep(SECONDS)
+    for side, before in zip(sides, before_us, strict=True):
+        side.idle.append((cpu_us(side.processes) - before) / SECONDS)
 
 
 @asynccontextmanager
