@@ -159,8 +159,9 @@ def test_two_models_are_asked_the_same(page: Page) -> None:
     run(page, "tiny/gpt2")
     page.get_by_label("Answer of tasks/text-generation").get_by_text("done", exact=True).wait_for(timeout=ANSWER_MS)
     page.get_by_role("combobox", name="Beside it").press("ArrowDown")
-    offered = page.get_by_role("listbox", name="Beside it").get_by_role("option").all_inner_texts()
-    assert offered
+    options = page.get_by_role("listbox", name="Beside it").get_by_role("option")
+    options.first.wait_for()
+    offered = options.all_inner_texts()
     assert all("text-generation" in each for each in offered)
 
 
