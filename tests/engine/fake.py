@@ -372,14 +372,17 @@ class FakeReplica:
         """Breaks every connection, at the next turn of the loop: asyncio never closes one that was accepted in the turn
         in which its server closes."""
         self.gone.set()
-        self.model.abandoned.set()
-        self._batcher.close()
         loop = asyncio.get_running_loop()
         if self._listener is not None:
             loop.remove_reader(self._listener)
-        loop.call_soon(self.server.abort)
+        loop.call_soon(self._break_off)
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()
+
+    def _break_off(self) -> None:
+        self.model.abandoned.set()
+        self._batcher.close()
+        self.server.abort()
 
     async def closed(self) -> None:
         """Returns when nothing of it is left, after `end`: no task, thread or socket."""
