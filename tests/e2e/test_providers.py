@@ -221,7 +221,7 @@ def test_credit_is_set_aside_for_the_operators_key_and_not_for_the_callers(
 ) -> None:
     provider.answers(Answer(completion("Hello")))
     with server.client_of(server.command("keys", "create", "funded", "--account", "funded")) as client:
-        server.command("accounts", "credit", "funded", "0.001")
+        server.command("accounts", "credit", "funded", "0.02")  # less than is set aside, more than it spends meanwhile
 
         def post(key: dict[str, str]) -> httpx.Response:
             return client.post(f"/models/v2/{GPT}", json={"messages": MESSAGES}, headers=key)
