@@ -27,12 +27,13 @@ class ThreadsByWork:
             self._chosen = self.allowed
         elif self._chosen > 1:
             self._chosen = 1 if batch_s < self._least_shared_s() else self.allowed
-        elif batch_s < WORTH_SHARING_S:
-            self._long_since, self._was_alone = None, True
         else:
-            self._long_since = now_s if self._long_since is None else self._long_since
             self._was_alone = True
-            if now_s - self._long_since >= STEADY_S:
+            if batch_s < WORTH_SHARING_S:
+                self._long_since = None
+            elif self._long_since is None:
+                self._long_since = now_s
+            elif now_s - self._long_since >= STEADY_S:
                 self._long_since, self._chosen = None, self.allowed
         return self._chosen
 
