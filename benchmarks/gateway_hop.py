@@ -1,7 +1,8 @@
-"""What the gateway adds to a request's latency, at half of what the server answers at most: the same requests, at the
-same pace, over HTTP and to a replica's own socket, in turn. Beside it, what any process in between adds: one that only
-passes bytes on. Of a task that computes nothing, where that is all there is to see; and of a very small classifier,
-whose replica keeps a core busy beside the gateway's.
+"""What the gateway adds to a request's latency, at half of what the server answers at most, and at half of what it
+answered when the bounds were set: the same requests, at the same pace, over HTTP and to a replica's own socket.
+
+Beside it, what any process in between adds: one that only passes bytes on. Of a task that computes nothing, where that
+is all there is to see; and of a very small classifier, whose replica keeps a core busy beside the gateway's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median, quantiles
@@ -40,6 +41,9 @@ CONNECTIONS = 64
 WARM_SECONDS = 4
 """By then a replica has the threads that it keeps."""
 PEAK_REQUESTS = 20_000
+FIRST_PACE = 2_477
+"""Requests per second: half of the 4,954 that the server answered when the bounds were set. It answers three times as
+many since, so that half of them is a pace at which gateway, replica and client take turns on two cores."""
 MOST_P50_MS = 0.25
 MOST_P99_MS = 2.0
 
@@ -58,12 +62,16 @@ def run() -> bool:
     models_of_peers.echo(models / ECHO)
     echo = uvloop.run(compare(models, ECHO, ECHOING))
     uvloop.run(compare(models, CLASSIFIER, CLASSIFICATION))
-    kept = at_most("added by the gateway, p50", added(echo, HTTP, 0), MOST_P50_MS, "ms")
-    return at_most("added by the gateway, p99", added(echo, HTTP, 1), MOST_P99_MS, "ms") and kept
+    kept = [
+        at_most(f"added by the gateway {pace}, {quantile}", added(figures, HTTP, place), most, "ms")
+        for pace, figures in echo.items()
+        for place, (quantile, most) in enumerate((("p50", MOST_P50_MS), ("p99", MOST_P99_MS)))
+    ]
+    return all(kept)
 
 
-async def compare(models: Path, model: str, task: str) -> Sequence[Figures]:
-    """Rounds in turn."""
+async def compare(models: Path, model: str, task: str) -> Mapping[str, Sequence[Figures]]:
+    """Rounds in turn, at each pace."""
     from modelyard.engine.local import LocalEngine
     from modelyard.units import GIB
     from tests.e2e.loadgen import encode
@@ -86,18 +94,26 @@ async def compare(models: Path, model: str, task: str) -> Sequence[Figures]:
             over_http = AskedOverHttp(server.port, encode(model, {"text": TEXT}), CONNECTIONS)
             await asyncio.to_thread(take, over_http, PEAK_REQUESTS / WARM_SECONDS / 2, WARM_SECONDS)
             peak = await asyncio.to_thread(find_peak, over_http, CONNECTIONS, PEAK_REQUESTS)
-            taken = [
-                [await asyncio.to_thread(take, asked, peak / 2) for asked in (*over_link, over_http)]
-                for _ in range(ROUNDS)
-            ]
+            paces = {"at its first pace": FIRST_PACE, "at half of its peak": peak / 2}
+            taken: dict[str, list[Figures]] = {pace: [] for pace in paces}
+            for _ in range(ROUNDS):
+                for pace, rate in paces.items():
+                    sides = [await asyncio.to_thread(take, asked, rate) for asked in (*over_link, over_http)]
+                    taken[pace].append(sides)
         finally:
             await engine.close()
-    print(f"{task}: {peak / 2:.0f} requests/s, half of the server's peak; p50 and p99 in ms")
+    for pace, rate in paces.items():
+        print_figures(f"{task} {pace}, {rate:.0f} requests/s", taken[pace])
+    return taken
+
+
+def print_figures(heading: str, taken: Sequence[Figures]) -> None:
+    """One line a side, and what each adds."""
+    print(f"{heading}; p50 and p99 in ms")
     for side, name in enumerate(SIDES):
         print(f"{name:40} {' '.join('{:.2f}, {:.2f};'.format(*figures[side]) for figures in taken)}")
     for side in (RELAY, HTTP):
         print(f"added {SIDES[side]}: {added(taken, side, 0):.2f}, {added(taken, side, 1):.2f}")
-    return taken
 
 
 def added(taken: Sequence[Figures], side: int, place: int) -> float:

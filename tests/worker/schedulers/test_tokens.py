@@ -275,7 +275,7 @@ def test_a_call_that_is_timed_is_told_beside_how_many_it_begins(gpt2: Any, bench
     assert begun == [2]
 
 
-@pytest.mark.parametrize(("streams", "passes"), [(True, 2), (False, 1)])
+@pytest.mark.parametrize(("streams", "passes"), [(True, 4), (False, 1)])
 def test_where_nobody_sees_first_tokens_more_prompts_are_read_together(
     gpt2: Any, bench: Callable[..., Bench], streams: bool, passes: int
 ) -> None:
