@@ -10,7 +10,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ CODE = Path(__file__).with_name("escape_code.py")
 OWN_CODE = {"AutoConfig": "escape_code.EscapeConfig", "AutoModelForSequenceClassification": "escape_code.EscapeModel"}
 WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.getuid() == 0 else ()
 """Makes of root a user like any other, whose files are root's: who is no root has no rights anyway."""
+ROOT_ALONE = ("unshare", "--user", "--map-root-user")
+"""Makes whoever runs the tests root of a user namespace in which there is nobody else."""
 PATIENCE_S = 60.0
 """What a client waits for an answer at most."""
 SECRET_VARIABLES = {"HF_TOKEN": KEY, "AWS_SECRET_ACCESS_KEY": KEY, "MY_OWN_NAME": KEY}
@@ -122,28 +124,28 @@ VERIFIED = pytest.mark.verify(part="attacks")
 
 
 @pytest.mark.parametrize(
-    "has_rights",
-    [True, pytest.param(False, marks=VERIFIED)],
-    ids=["as-who-runs-the-tests", "without-any-rights"],
+    "program",
+    [(), pytest.param(WITHOUT_RIGHTS, marks=VERIFIED), pytest.param(ROOT_ALONE, marks=VERIFIED)],
+    ids=["as-who-runs-the-tests", "without-any-rights", "root-of-nobody-else"],
 )
 def test_allowed_code_reaches_nothing_but_its_model(
-    models: Path, tmp_path: Path, has_rights: bool, record_property: Callable[[str, object], None]
+    models: Path, tmp_path: Path, program: Sequence[str], record_property: Callable[[str, object], None]
 ) -> None:
     """All of it lies below folders that only the server's user may enter: as pytest makes them."""
     assert tmp_path.stat().st_mode & 0o077 == 0
     record_property("level", find_mechanisms().level)
     arm(models, {})
     with listeners(tmp_path) as (abstract, named), Server(
-        tmp_path, models, "--allow-unsafe", EVIL, program=() if has_rights else WITHOUT_RIGHTS, **SECRET_VARIABLES
+        tmp_path, models, "--allow-unsafe", EVIL, program=program, **SECRET_VARIABLES
     ) as server:  # fmt: skip
         assert server.process is not None
         arm(models, facts_about(server.process.pid, server.data_dir, server.port, models, abstract, named))
         report = json.loads(server.run(EVIL, text="Hello.")[0]["label"])
-        own_user = has_rights and find_mechanisms().other_user
+        own_user = not program and find_mechanisms().other_user
         assert reached_of(report) == what_is_left(own_user), report
         assert server.run(GOOD, text="Hello.")
         assert (server.data_dir / "cli.key").stat().st_mode & 0o077 == 0
-        assert (int(report["user"]) != os.getuid()) is own_user
+        assert (int(report["user"]) != (0 if program == ROOT_ALONE else os.getuid())) is own_user
         family = server.descendants()
         server.kill()
     wait_until(lambda: not any(map(is_alive, family)))

@@ -22,10 +22,8 @@ from modelyard.records.variants import ExportOrder
 from modelyard.worker.memory import count_threads
 from modelyard.worker.processes import die_with_parent
 from modelyard.worker.sandbox import landlock, seccomp, system
-from modelyard.worker.sandbox.levels import READ_ANYTHING, READ_FILES, find_mechanisms
+from modelyard.worker.sandbox.levels import READ_ANYTHING, READ_FILES, WORKER_USERS, find_mechanisms
 
-FIRST_USER, USERS = 61184, 4336
-"""The ids that systemd keeps for services without a user of their own. Source: systemd.exec(5), DynamicUser."""
 FILE_BYTES = 4 * 1024**3
 """No file that a worker writes may become larger."""
 OPEN_FILES = 4096
@@ -109,7 +107,7 @@ def confine(needs: Needs, level: str, parent_pid: int, listeners: Sequence[int] 
         raise OSError(errno.EBUSY, f"{threads} threads run, and only one of them would be confined")
     mechanisms = find_mechanisms()
     system.forbid_new_privileges()
-    limit_resources(needs.file_bytes)
+    limit_resources(needs.file_bytes, own_user=mechanisms.other_user)
     if needs.scratch is not None:
         make_scratch(needs.scratch)
     rules = plan_rules(needs, mechanisms.landlock) if mechanisms.landlock else None
@@ -148,17 +146,16 @@ def close_others(keep: set[int]) -> None:
     os.closerange(low, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def limit_resources(file_bytes: int) -> None:
-    """Sets the sizes and counts that the kernel watches over."""
+def limit_resources(file_bytes: int, *, own_user: bool) -> None:
+    """Sets the sizes and counts that the kernel watches over. `own_user`: the process gets a user of its own; threads
+    are counted per user."""
     import resource  # not everywhere
 
     for what, wanted in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
-        *(
-            [(resource.RLIMIT_NPROC, limit_threads())] if os.geteuid() == 0 else []
-        ),  # counted per user: its own, as root
+        *([(resource.RLIMIT_NPROC, limit_threads())] if own_user else []),
     ):
         _, most = resource.getrlimit(what)
         most = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
@@ -253,5 +250,5 @@ def choose_user(name: str) -> int:
                 taken.add(entry.stat().st_uid)
             except OSError:  # it has ended
                 continue
-    start = zlib.crc32(name.encode())
-    return next(user for at in range(USERS) if (user := FIRST_USER + (start + at) % USERS) not in taken)
+    start, count = zlib.crc32(name.encode()), len(WORKER_USERS)
+    return next(user for at in range(count) if (user := WORKER_USERS[(start + at) % count]) not in taken)

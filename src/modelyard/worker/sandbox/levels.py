@@ -6,11 +6,15 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from modelyard.errors import Unavailable
 
 CHANGE_OWNER, READ_ANYTHING, READ_FILES, KILL_OTHERS, SET_GID, SET_UID = (1 << bit for bit in (0, 1, 2, 5, 6, 7))
 """CAP_CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _KILL, _SETGID, _SETUID. Source: capabilities(7)."""
+WORKER_USERS = range(61184, 65520)
+"""Ids of users and groups, one for each worker: those that systemd keeps for services without a user of their own.
+Source: systemd.exec(5), DynamicUser."""
 STRICT_LANDLOCK = 3
 """The first version that keeps files from being emptied."""
 
@@ -51,8 +55,30 @@ def find_mechanisms() -> Mechanisms:
     have = system.permitted_capabilities()
     needed = SET_GID | SET_UID | CHANGE_OWNER | KILL_OTHERS  # to end one that runs as another user, too
     # Without Landlock, reading whatever has any mode would be worse than staying the same user.
-    can_change = os.geteuid() == 0 and not needed & ~have and bool(have & (READ_ANYTHING | READ_FILES))
-    return Mechanisms(version, seccomp.available(), other_user=can_change and version > 0)
+    has_rights = os.geteuid() == 0 and not needed & ~have and bool(have & (READ_ANYTHING | READ_FILES))
+    other_user = version > 0 and has_rights and maps_worker_users()
+    return Mechanisms(version, seccomp.available(), other_user=other_user)
+
+
+def maps_worker_users(process: Path = Path("/proc/self")) -> bool:
+    """Whether all WORKER_USERS exist in the user namespace of a process, and it may leave its groups: root of a
+    namespace of its own may lack both. `process`: its folder in /proc. Source: user_namespaces(7)."""
+    try:
+        maps = [(process / name).read_text() for name in ("uid_map", "gid_map")]
+        return (process / "setgroups").read_text() == "allow\n" and all(map(has_worker_users, maps))
+    except FileNotFoundError:  # a kernel without user namespaces
+        return True
+
+
+def has_worker_users(mapped: str) -> bool:
+    """Whether a map of ids has all WORKER_USERS. Each of its lines is a range: its first id, that outside, its length;
+    none overlap."""
+    ranges = (line.split() for line in mapped.splitlines())
+    found = sum(
+        len(range(max(int(first), WORKER_USERS.start), min(int(first) + int(length), WORKER_USERS.stop)))
+        for first, _, length in ranges
+    )
+    return found == len(WORKER_USERS)
 
 
 def ensure_level(wanted: str) -> None:
