@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.console.browser import NARROW, console, violations
+from tests.console.browser import NARROW, check_widths, console, violations
 from tests.serving import Server
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def test_a_machine_is_drained_and_used_again(page: Page) -> None:
     page.get_by_text("takes nothing new").wait_for()
     page.get_by_role("button", name="Use").first.click()
     page.get_by_text("in use").wait_for()
-    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
-    assert is_narrow(page)
+    check_widths(page, "machines")
 
 
 def test_a_job_is_watched_and_cancelled(page: Page, console_server: Server) -> None:
