@@ -27,6 +27,7 @@ REQUESTS: Mapping[str, str] = {
     DEFAULT: "/models/v2/list/models",
     "first page, 1000 rows": "/models/v2/list/models?limit=1000",
     "first page of a task, 100 rows": "/models/v2/list/models?limit=100&task=chat",
+    "first page of what is not here, 100 rows": "/models/v2/list/models?limit=100&here=false",
     "page in the middle, 100 rows": "/models/v2/list/models?limit=100&after=org-500/",
     "search that finds much, 100 rows": "/models/v2/list/models?limit=100&search=MODEL-",
     "search that finds one": f"/models/v2/list/models?search={LAST[-6:]}",

@@ -22,16 +22,16 @@ MOST_ROWS = 500
 
 SCROLL = """
 async (last) => {
-  const window_ = document.querySelector('main [role=region]');
+  const list = () => document.querySelector('main [role=region]');
   const tasks = [];
   new PerformanceObserver((list) => tasks.push(...list.getEntries().map((each) => each.duration)))
     .observe({ type: 'longtask' });
   let rows = 0;
   let frames = 0;
   const end = performance.now() + 240_000;
-  while (!window_.textContent.includes(last)) {
+  while (!list().textContent.includes(last)) {
     if (performance.now() > end) throw new Error(`it ends with: ${document.body.innerText.slice(0, 500)}`);
-    window_.scrollTop = window_.scrollHeight;
+    list().scrollTop = list().scrollHeight;
     await new Promise((done) => requestAnimationFrame(done));
     rows = Math.max(rows, document.querySelectorAll('main li').length);
     frames += 1;

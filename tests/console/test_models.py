@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.console.browser import NARROW, console, violations
+from tests.console.browser import NARROW, console, sign_in, violations
+from tests.serving import KEY
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
     from tests.serving import Server
 
@@ -17,6 +18,12 @@ def test_models_are_searched_and_narrowed(page: Page) -> None:
     assert violations(page) == []
     page.get_by_label("Search").fill("many/m1")
     page.get_by_text("10 models match").wait_for()
+    page.get_by_role("navigation").get_by_role("link", name="Models").click()
+    page.get_by_text("89 models").wait_for()
+    assert page.get_by_label("Search").input_value() == ""
+    page.go_back()
+    page.get_by_text("10 models match").wait_for()
+    assert page.get_by_label("Search").input_value() == "many/m1"
     page.get_by_label("Search").fill("")
     page.get_by_label("Runtime").select_option("diffusers")
     page.get_by_text("1 model matches").wait_for()
@@ -25,6 +32,35 @@ def test_models_are_searched_and_narrowed(page: Page) -> None:
     page.get_by_role("link", name="odd/painter").click()
     page.get_by_role("heading", name="odd/painter").wait_for()
     page.get_by_text("text-to-image").wait_for()
+
+
+def test_a_list_begins_with_what_is_here_and_goes_on_after_pages_that_failed(
+    browser: Browser, console_server: Server
+) -> None:
+    failing: dict[str, int | None] = {"status": 429}
+
+    def answer(route: Route) -> None:
+        if failing["status"] is None:
+            route.continue_()
+        elif failing["status"] == 0:
+            route.abort()
+        else:
+            route.fulfill(status=failing["status"], json={"error": f"This is {failing['status']}.", "output": None})
+
+    with console(browser, console_server, key=None, refused=(429, 503, 0)) as page:
+        page.route("**/list/models?*here=false*", answer)
+        sign_in(page, KEY)
+        page.get_by_role("region", name="Models").get_by_role("link", name="many/m00").wait_for()
+        page.get_by_text("43+ models").wait_for()
+        page.get_by_role("alert").get_by_text("This is 429.").wait_for()
+        failing["status"] = 503
+        page.get_by_role("alert").get_by_text("This is 503.").wait_for()
+        failing["status"] = 0
+        page.get_by_role("alert").get_by_text("The server was not reached").wait_for()
+        failing["status"] = None
+        page.get_by_role("button", name="Try again").click()
+        page.get_by_text("89 models").wait_for()
+        assert page.get_by_role("alert").count() == 0
 
 
 def test_a_models_page_says_what_is_known_and_how(browser: Browser, console_server: Server) -> None:

@@ -121,9 +121,30 @@ def test_lists_are_narrowed_by_licence_runtime_and_memory(server: Server) -> Non
     assert {each["ramRequired"] <= 0.9 for each in listed(server, maxRam="0.9")} == {True}
 
 
+def test_what_is_here_and_what_is_not_are_lists_of_their_own(server: Server) -> None:
+    here, others = ids(server, here="true"), ids(server, here="false")
+    assert len(here) == len(NAMES) + 5
+    assert {MEASURED, f"{MEASURED}.onnx.8-bit"} <= set(here)
+    assert GPT2 in others
+    assert len(others) == PUBLISHED
+    assert sorted(here + others) == ids(server)
+    assert ids(server, here="true", search="gpt2") == []
+    seen: list[str] = []
+    while page := ids(server, here="true", limit=9, **({"after": seen[-1]} if seen else {})):
+        seen += page
+    assert seen == here
+
+
 @pytest.mark.parametrize(
     "query",
-    [{"runtime": "abacus"}, {"maxRam": "-1"}, {"maxRam": "nan"}, {"maxRam": "much"}, {"maxRam": "1e300"}],
+    [
+        {"here": "there"},
+        {"runtime": "abacus"},
+        {"maxRam": "-1"},
+        {"maxRam": "nan"},
+        {"maxRam": "much"},
+        {"maxRam": "1e300"},
+    ],
     ids=str,
 )
 def test_what_no_list_can_be_narrowed_by_is_named(server: Server, query: dict[str, str]) -> None:
@@ -239,6 +260,8 @@ def test_a_list_of_aliases_is_narrowed_like_one_of_models(server: Server, aliase
     assert "0-first" in ids(server, task="text-generation")
     assert ids(server, task="text-to-image", search="first") == []
     assert ids(server, search="AGAIN") == ["many/m05-again"]
+    assert {*aliases} <= {*ids(server, here="true")}
+    assert {*aliases}.isdisjoint(ids(server, here="false"))
     of_openai = server.client.get("/v1/models", params={"search": "z"}).json()["data"]
     assert "zzz" in [each["id"] for each in of_openai]
     assert "zz/last" not in [each["id"] for each in of_openai], "its model cannot be served"

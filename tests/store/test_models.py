@@ -198,6 +198,13 @@ def test_pages_are_narrowed_by_task_text_variants_and_refusals(store: Store) -> 
     assert ids(most_bytes=499) == ["org/100%"]
     assert ids(sources=["hub"]) == []
     assert len(ids(sources=["hub", "folder"])) == 5
+    store.models.publish([replace(listing("org/abroad"), source="published")])
+    store.models.publish([replace(listing("provider/abroad"), source="provider")])
+    store.models.measure("org/measured", memory_bytes=600, measured_at=at(1))
+    assert ids(here=False) == ["org/abroad", "provider/abroad"]
+    assert sorted(ids(here=True) + ids(here=False)) == ids()
+    assert "org/measured" in ids(here=True)
+    store.models.remove(["org/abroad", "provider/abroad", "org/measured"])
     assert "org/100%" not in ids(servable=True)
     assert len(ids(servable=True)) == 4
 

@@ -18,6 +18,8 @@ export interface Listed<T> {
   next?: string;
 }
 
+const PASSING: readonly number[] = [0, 429, 502, 503, 504];
+
 /** What the server, or the way to it, says no with. */
 export class ApiProblem extends Error {
   /** The HTTP status; 0: the server was not reached. */
@@ -34,6 +36,11 @@ export class ApiProblem extends Error {
     this.code = code;
     this.field = field;
     this.requestId = requestId;
+  }
+
+  /** Whether the same may be answered in a while. */
+  get isPassing(): boolean {
+    return PASSING.includes(this.status);
   }
 }
 

@@ -71,8 +71,25 @@ export interface Job {
   endTime: string | null;
 }
 
-export const listModels = (filter: ModelFilter, after: string | undefined, limit: number, signal: AbortSignal): Promise<Listed<Model>> =>
-  get("/models/v2/list/models", { ...filter, after, limit }, signal);
+/** A place in the list of models: those that are here come first, then the others, both by id. */
+export interface ListPlace {
+  here: boolean;
+  after?: string;
+}
+
+export const LIST_BEGIN: ListPlace = { here: true };
+
+/** A page of models, and where the next one begins; null: it was the last. */
+export async function listModels(
+  filter: ModelFilter,
+  from: ListPlace,
+  limit: number,
+  signal: AbortSignal,
+): Promise<{ models: Model[]; next: ListPlace | null }> {
+  const page: Listed<Model> = await get("/models/v2/list/models", { ...filter, ...from, limit }, signal);
+  if (page.next !== undefined) return { models: page.output, next: { here: from.here, after: page.next } };
+  return { models: page.output, next: from.here ? { here: false } : null };
+}
 
 /** The one model, wherever it is; null where there is none. */
 export async function findModel(modelId: string): Promise<Model | null> {

@@ -76,6 +76,7 @@ class Listings:
         found = self._models.page(
             task=query.task,
             text=query.search,
+            here=query.here,
             license=query.license,
             libraries=None if query.runtime is None else LIBRARIES[query.runtime],
             most_bytes=None if query.max_ram is None else round(query.max_ram * GIB),
@@ -147,10 +148,11 @@ def select_aliases(aliases: Sequence[Alias], query: PageQuery, hidden: Collectio
 
 
 def is_asked_for(listing: Listing, query: PageQuery, *, servable: bool) -> bool:
-    """Whether a list that is narrowed so has it."""
+    """Whether a list that is narrowed so has this alias."""
     memory_bytes, library = listing.memory_bytes, listing.facts.get("library")
     return (
-        (query.task is None or listing.task == query.task)
+        query.here is not False
+        and (query.task is None or listing.task == query.task)
         and (query.license is None or listing.license == query.license)
         and (query.runtime is None or library in LIBRARIES[query.runtime])
         and (query.max_ram is None or (memory_bytes is not None and memory_bytes <= query.max_ram * GIB))

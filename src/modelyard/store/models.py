@@ -19,6 +19,8 @@ from modelyard.store.tables import models
 MEASURED = "measured"
 PUBLISHED = "published"
 REQUESTED = "requested"
+ELSEWHERE = (PUBLISHED, Source.PROVIDER)
+"""The sources of models that were never here; measured by others, or run by them."""
 COLUMNS = [models.c[each.name] for each in fields(Listing)]
 CHUNK = 1000
 """Rows in one transaction: a writer with many must not keep the others waiting."""
@@ -116,6 +118,7 @@ class Models:
         text: str | None = None,
         variant_of: str | None = None,
         sources: Collection[str] | None = None,
+        here: bool | None = None,
         license: str | None = None,
         libraries: Collection[str] | None = None,
         most_bytes: int | None = None,
@@ -127,7 +130,8 @@ class Models:
         """At most `limit` models, from the one that follows `after`.
 
         `text`: a part of the id, in any case. `variant_of`: only variants of that model. `sources`: only what came
-        from these. `libraries`: only models of these. `most_bytes`: only models that need no more memory, as far as
+        from these. `here`: only what is or was on this server, or only what never was. `libraries`: only models of
+        these. `most_bytes`: only models that need no more memory, as far as
         that is known. `servable`: none with a refusal. `hidden`: ids in lower case of models of the hub that are left
         out, with their variants.
         """
@@ -140,6 +144,8 @@ class Models:
             conditions.append(models.c.variant_of == variant_of)
         if sources is not None:
             conditions.append(models.c.source.in_(sources))
+        if here is not None:
+            conditions.append(models.c.source.not_in(ELSEWHERE) if here else models.c.source.in_(ELSEWHERE))
         if license is not None:
             conditions.append(models.c.license == license)
         if libraries is not None:

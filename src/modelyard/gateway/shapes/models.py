@@ -151,6 +151,13 @@ class PageQuery(Shape, frozen=True, kw_only=True):
         Annotated[float, Meta(ge=0, le=MAX_RAM_GB)] | None,
         described("Only models that need at most so many GB, as far as that is known.", accepted="GB, 0 or more"),
     ] = None
+    here: Annotated[
+        bool | None,
+        described(
+            "true: only models of this server: of its folders, fetched, made or measured here, and your aliases; "
+            "false: only the others, which are published, or run by providers.",
+        ),
+    ] = None
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT), described("At most this many.")] = DEFAULT_LIMIT
     after: Annotated[str | None, described("Only models that follow this id.")] = None
 
