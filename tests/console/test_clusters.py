@@ -81,6 +81,28 @@ def test_a_narrow_page_of_a_cluster_holds_all_of_it(
         assert is_narrow(page)
 
 
+def test_the_operator_looks_at_the_clusters_of_all_accounts(
+    browser: Browser, console_server: Server, watcher: tuple[str, httpx.Client]
+) -> None:
+    watcher[1].put(f"/models/v2/{MODEL}", json={"capacity": {"desired": 0, "max": 7}})
+    with console(browser, console_server, refused=(404,)) as page:
+        page.get_by_role("navigation").get_by_role("link", name="Clusters").click()
+        page.get_by_role("link", name="All accounts").click()
+        page.get_by_role("row", name="watcher").get_by_role("link", name=MODEL).wait_for()
+        assert violations(page) == []
+        page.get_by_label("Account").fill("nobody")
+        page.get_by_label("Account").press("Enter")
+        page.get_by_text("No account is called nobody").wait_for()
+        page.get_by_label("Account").fill("watcher")
+        page.get_by_label("Account").press("Enter")
+        page.get_by_role("row", name="watcher").get_by_role("link", name=MODEL).click()
+        page.get_by_text("of watcher").wait_for()
+        page.get_by_text("0, 0, 7", exact=True).wait_for()
+        page.get_by_role("heading", name="Latency").wait_for()
+        assert violations(page) == []
+        check_widths(page, "another account's cluster")
+
+
 def test_a_machine_is_drained_and_used_again(page: Page) -> None:
     page.get_by_role("navigation").get_by_role("link", name="Machines").click()
     page.get_by_text("No instance had to make room").wait_for()

@@ -1,4 +1,4 @@
-import { ask, get, modelPath } from "./http";
+import { ask, get, getAll, modelPath } from "./http";
 
 export type ClusterStatus =
   | "queued" | "downloading" | "booting instance" | "loading" | "running" | "scaling" | "stopping" | "stopped" | "failed";
@@ -43,6 +43,12 @@ export interface Cluster {
   replicas?: Replica[];
 }
 
+/** As the operator sees it. */
+export interface AccountCluster extends Cluster {
+  account: string;
+  accountId: string;
+}
+
 /** A line of a cluster's log. */
 export interface Line {
   id: number;
@@ -70,6 +76,9 @@ interface Answer<T> {
 const PATH = "/models/v2";
 
 export const LIVE = `${PATH}/live`;
+
+/** Those of one account, by its name or id, or of one model; where neither is named, all. */
+export const listAccountClusters = (of: { account?: string; model?: string }): Promise<AccountCluster[]> => getAll("/admin/v1/clusters", of);
 
 export const changeCluster = async (modelId: string, changes: Changes): Promise<Cluster> =>
   (await ask<Answer<Cluster>>("PATCH", modelPath(PATH, modelId), { body: changes })).output;

@@ -38,8 +38,11 @@ export interface NodeHistories extends Steps {
   nodes: { node: string; device: string | null; points: NodePoint[] }[];
 }
 
-export const readClusterHistory = async (model: string, period: Period): Promise<ClusterHistory> =>
-  (await get<{ output: ClusterHistory }>("/models/v2/history", { model, period })).output;
+/** `account`: whose, where the operator asks; null: one's own. */
+export const readClusterHistory = async (model: string, period: Period, account: string | null): Promise<ClusterHistory> => {
+  const path = account === null ? "/models/v2/history" : "/admin/v1/history/clusters";
+  return (await get<{ output: ClusterHistory }>(path, { account, model, period })).output;
+};
 
 export const readNodeHistories = async (period: Period): Promise<NodeHistories> =>
   (await get<{ output: NodeHistories }>("/admin/v1/history/nodes", { period })).output;

@@ -7,6 +7,7 @@ Blocks on the database: on an event loop, call it in a thread.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,11 @@ class Administration:
         """All accounts, oldest first."""
         live = Counter(key.account_id for key in self._store.keys.list() if key.revoked_at is None)
         return [ListedAccount(account, live[account.id]) for account in self._store.accounts.list()]
+
+    def list_account_names(self, account: str | None = None) -> Mapping[str, str]:
+        """By its id, the name of one account, given by name or id, or of all. Raises UnknownAccount."""
+        found = self._store.accounts.list() if account is None else [self.get_account(account)]
+        return {each.id: each.name for each in found}
 
     def create_account(self, name: str) -> Account:
         """A new account without limits. Raises InvalidRequest for an empty name or one that is taken."""
@@ -239,8 +245,8 @@ class Administration:
 
     def list_keys(self, account: str | None = None) -> list[ListedKey]:
         """The keys of one account, by its name or id, or of all; revoked ones too. Raises UnknownAccount."""
-        names = {each.id: each.name for each in self._store.accounts.list()}
         account_id = None if account is None else self.get_account(account).id
+        names = self.list_account_names(account_id)
         return [ListedKey(key, names[key.account_id]) for key in self._store.keys.list(account_id)]
 
     def create_key(self, name: str, account: str = FIRST_ACCOUNT, rate_limit: int | None = None) -> NewKey:

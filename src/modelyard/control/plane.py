@@ -226,6 +226,10 @@ class Plane(InferencePlane):
         """The account's clusters as they are now, by model id."""
         return [self._report(each) for each in self._clusters.list(account_id)]
 
+    def wanted(self, account_id: str) -> Sequence[Cluster]:
+        """What the account wants, by model id; `find` tells how each of them stands."""
+        return [each.cluster for each in self._clusters.list(account_id)]
+
     async def find_replicas(self, account_id: str, model_id: str) -> Sequence[ReplicaUse]:
         """A cluster's replicas. Raises UnknownCluster."""
         return replicas_of([self._clusters.get(account_id, model_id)], self._parts.engine.sightings())

@@ -73,6 +73,12 @@ class OwnedQuery(PagedQuery, frozen=True, kw_only=True):
     account: Annotated[str | None, described("Only this account's, by its name or id.")] = None
 
 
+class ClustersQuery(OwnedQuery, frozen=True, kw_only=True):
+    """The same, and of which model."""
+
+    model: Annotated[str | None, described("Only those of this model.")] = None
+
+
 # --- accounts ---
 
 

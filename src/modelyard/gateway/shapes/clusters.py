@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, cast
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from modelyard.clock import iso
@@ -98,6 +99,13 @@ class Cluster(Shape, frozen=True, kw_only=True):
     ] = UNSET
 
 
+class AccountCluster(Cluster, frozen=True, kw_only=True):
+    """A cluster, and whose it is."""
+
+    account: Annotated[str, described("The name of the account.")]
+    account_id: Annotated[str, described("Its id.")]
+
+
 class ClusterAnswer(Answer[Cluster], frozen=True, kw_only=True):
     """A cluster, under both names that clients read it by."""
 
@@ -188,6 +196,12 @@ def show_cluster(report: Report, events: Sequence[records.Event] | None = None) 
         error=None if report.problem is None else sentence(report.problem, V2),
         events=UNSET if events is None else show_events(events),
     )
+
+
+def show_account_cluster(report: Report, account: str) -> AccountCluster:
+    """The same as the operator sees it. `account`: the name of its account."""
+    shown = msgspec.structs.asdict(show_cluster(report))
+    return AccountCluster(**shown, account=account, account_id=report.cluster.account_id)
 
 
 def show_replicas(uses: Iterable[ReplicaUse]) -> Sequence[Replica]:

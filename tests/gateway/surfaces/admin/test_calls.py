@@ -73,6 +73,32 @@ def test_a_key_is_shown_once_works_and_is_ended(admin_server: Server, admin: htt
     assert refusal(admin, "DELETE", f"/keys/{made['id']}", 404)["code"] == "unknown_key"
 
 
+def test_clusters_of_all_accounts_are_listed_and_those_of_one(admin_server: Server, admin: httpx.Client) -> None:
+    names = sorted(new_account(admin)["name"] for _ in range(2))
+    for name in names:
+        secret = ask(admin, "POST", "/keys", 201, json={"name": "laptop", "account": name})["secret"]
+        with admin_server.client_of(secret) as client:
+            client.put(f"/models/v2/{MODEL}", json={"capacity": {"desired": 0}, "timeout": 77}).raise_for_status()
+            own = client.get(f"/models/v2/{MODEL}").json()["output"]
+        (listed,) = ask(admin, "GET", "/clusters", params={"account": name})
+        assert listed == {**own, "account": name, "accountId": listed["accountId"]}
+        assert ask(admin, "GET", "/clusters", params={"account": listed["accountId"]}) == [listed]
+    seen: list[str] = []
+    query = {"limit": "1"}
+    while True:
+        page = admin.get(f"{ROOT}/clusters", params=query).json()
+        seen += [each["account"] for each in page["output"]]
+        if "next" not in page:
+            break
+        query["after"] = page["next"]
+    assert seen == sorted(seen)
+    assert [each for each in seen if each in names] == names
+    assert ask(admin, "GET", "/clusters", params={"account": names[0], "model": MODEL})[0]["account"] == names[0]
+    assert ask(admin, "GET", "/clusters", params={"account": names[0], "model": "org/other"}) == []
+    assert ask(admin, "GET", "/clusters", params={"account": new_account(admin)["name"]}) == []
+    assert refusal(admin, "GET", "/clusters", 404, params={"account": "nobody"})["code"] == "unknown_account"
+
+
 def test_an_alias_is_known_to_the_next_request(admin_server: Server, admin: httpx.Client) -> None:
     name = new_account(admin)["name"]
     secret = ask(admin, "POST", "/keys", 201, json={"name": "laptop", "account": name})["secret"]

@@ -12,6 +12,7 @@ from modelyard.gateway.event_streams import EventStreams
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.surfaces.admin.accounts import ACCOUNT_CALLS, AccountCalls
 from modelyard.gateway.surfaces.admin.aliases import ALIAS_CALLS, AliasCalls
+from modelyard.gateway.surfaces.admin.clusters import CLUSTER_CALLS, AccountClusterCalls
 from modelyard.gateway.surfaces.admin.gate import Gate
 from modelyard.gateway.surfaces.admin.keys import KEY_CALLS, KeyCalls
 from modelyard.gateway.surfaces.admin.machines import MACHINE_CALLS, MachineCalls
@@ -21,7 +22,16 @@ from modelyard.gateway.surfaces.admin.usage import USED_CALLS, UsedCalls
 from modelyard.jobs.queue import Jobs
 from modelyard.store.store import Store
 
-ADMIN_CALLS = (*ACCOUNT_CALLS, *KEY_CALLS, *ALIAS_CALLS, *SHARE_CALLS, *USED_CALLS, *SERVER_CALLS, *MACHINE_CALLS)
+ADMIN_CALLS = (
+    *ACCOUNT_CALLS,
+    *KEY_CALLS,
+    *ALIAS_CALLS,
+    *SHARE_CALLS,
+    *USED_CALLS,
+    *SERVER_CALLS,
+    *CLUSTER_CALLS,
+    *MACHINE_CALLS,
+)
 """All of them, described."""
 
 
@@ -42,4 +52,5 @@ def admin_operations(
     yield from ShareCalls(gate).operations()
     yield from UsedCalls(gate, journal).operations()
     yield from ServerCalls(gate, jobs, store.jobs).operations()
+    yield from AccountClusterCalls(gate, plane).operations()
     yield from MachineCalls(gate, plane, streams, store.history, clock).operations()

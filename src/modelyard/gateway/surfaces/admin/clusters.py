@@ -1,0 +1,58 @@
+"""The admin API's call on clusters: those of all accounts. What becomes of one is its account's to say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from modelyard.control.plane import Plane
+from modelyard.gateway.operation import Operation
+from modelyard.gateway.reading import read_query
+from modelyard.gateway.shapes.admin import ClustersQuery, Listed
+from modelyard.gateway.shapes.clusters import AccountCluster, show_account_cluster
+from modelyard.gateway.surfaces.admin.accounts import LIST_COST
+from modelyard.gateway.surfaces.admin.gate import Gate, describe
+from modelyard.gateway.surfaces.admin.pages import answer_found, find_page
+from modelyard.records.audit import Actor
+from modelyard.records.clusters import Cluster
+
+CLUSTER_CALLS = (
+    describe(
+        "GET",
+        "/clusters",
+        "List the clusters of all accounts, by account and model, in pages",
+        Listed[AccountCluster],
+        query=ClustersQuery,
+        cost=LIST_COST,
+    ),
+)
+
+
+class AccountClusterCalls:
+    """Handlers over the control plane."""
+
+    def __init__(self, gate: Gate, plane: Plane) -> None:
+        self._gate = gate
+        self._plane = plane
+
+    def operations(self) -> Sequence[Operation]:
+        """What can be asked."""
+        return [self._gate.serve(*each) for each in zip(CLUSTER_CALLS, (self.list,), strict=True)]
+
+    async def list(self, request: Request, actor: Actor) -> Response:
+        """The clusters of one account or of all, of one model or of any."""
+        query = read_query(request, ClustersQuery)
+        names = await asyncio.to_thread(self._gate.administration(actor).list_account_names, query.account)
+
+        def mark_of(cluster: Cluster) -> str:
+            return f"{names[cluster.account_id]} {cluster.model_id}"
+
+        wanted = (each for account_id in names for each in self._plane.wanted(account_id))
+        wanted = (each for each in wanted if query.model is None or each.model_id == query.model)
+        found, following = find_page(query, wanted, mark_of)
+        reports = [await self._plane.find(each.account_id, each.model_id) for each in found]
+        shown = [show_account_cluster(each, names[each.cluster.account_id]) for each in reports if each is not None]
+        return answer_found(request, shown, following)
