@@ -46,6 +46,15 @@ export function replaceWith(page: string, rest = "", query: Record<string, strin
   router.place = new Place(location.hash);
 }
 
+/** The code in `#/sign-in?code=...`, which is taken out of the address and the browser's history; null: there is none. */
+export function takeCode(): string | null {
+  if (router.place.page !== "sign-in") return null;
+  const code = router.place.query.get("code");
+  history.replaceState(null, "", location.pathname);
+  router.place = new Place("");
+  return code;
+}
+
 function decoded(part: string): string {
   try {
     return decodeURIComponent(part);

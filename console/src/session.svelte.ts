@@ -2,6 +2,7 @@
 
 import { onSignedOut } from "./api/http";
 import { beginSession, endSession, readSession, type Session } from "./api/session";
+import { takeCode } from "./router.svelte";
 
 class Signed {
   /** Undefined: not known yet; null: nobody. */
@@ -13,9 +14,21 @@ class Signed {
     return this.session?.admin ?? false;
   }
 
+  /** Signs in by the address that one came with, where it has a code; else finds out who is signed in. */
   async restore(): Promise<void> {
+    const code = takeCode();
+    let refused: Error | null = null;
+    if (code !== null) {
+      try {
+        this.session = await beginSession({ code });
+        return;
+      } catch (error) {
+        refused = error as Error;
+      }
+    }
     try {
       this.session = await readSession();
+      if (this.session === null) this.problem = refused;
     } catch (error) {
       this.session = null;
       this.problem = error as Error;
@@ -23,7 +36,7 @@ class Signed {
   }
 
   async signIn(key: string): Promise<void> {
-    this.session = await beginSession(key);
+    this.session = await beginSession({ key });
     this.problem = null;
   }
 

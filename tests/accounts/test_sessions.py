@@ -48,6 +48,32 @@ def signed(own_database: Path) -> Iterator[Signed]:
         yield Signed(store)
 
 
+def code_of(signed: Signed, end: timedelta = timedelta()) -> str:
+    """A code of the first account's key, made so much later."""
+    found = signed.store.keys.find_live_with_hash(signed.key.id)
+    assert found is not None
+    return sessions.write_code(signed.key.id, found[1], signed.clock.now() + end)
+
+
+async def test_a_code_is_good_once_and_for_a_minute(signed: Signed) -> None:
+    codes, code, other = sessions.Codes(signed.store.keys), code_of(signed), code_of(signed, -timedelta(seconds=9))
+    assert await codes.take(code, signed.clock.now()) == signed.key
+    assert await codes.take(code, signed.clock.now()) is None
+    signed.clock.advance(sessions.CODE_LIFE.total_seconds() - 10)
+    assert await codes.take(other, signed.clock.now()) == signed.key
+    late = code_of(signed, -timedelta(seconds=sessions.CODE_LIFE.total_seconds()))
+    assert await codes.take(late, signed.clock.now()) is None
+    assert await codes.take(code_of(signed, timedelta(seconds=1)), signed.clock.now()) is None
+    last = code_of(signed)
+    signed.store.keys.revoke(signed.key.id, signed.clock.now())
+    assert await codes.take(last, signed.clock.now()) is None
+
+
+async def test_a_code_is_no_session_and_a_session_no_code(signed: Signed) -> None:
+    assert signed.find(code_of(signed)) is None
+    assert await sessions.Codes(signed.store.keys).take(signed.token, signed.clock.now()) is None
+
+
 async def test_a_session_stands_for_its_key(signed: Signed) -> None:
     assert await signed.ask(signed.token) == signed.key
     assert signed.authenticator.recognise(f"{sessions.SCHEME} {signed.token}") == signed.key

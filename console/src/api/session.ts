@@ -16,7 +16,8 @@ const PATH = "/console/session";
 /** Null: nobody is signed in. */
 export const readSession = async (): Promise<Session | null> => (await get<{ output: Session | null }>(PATH)).output;
 
-export const beginSession = async (key: string): Promise<Session> =>
-  (await ask<{ output: Session }>("POST", PATH, { body: { key } })).output;
+/** `code`: what a command on the server's machine has given the browser, good once. */
+export const beginSession = async (shown: { key: string } | { code: string }): Promise<Session> =>
+  (await ask<{ output: Session }>("POST", PATH, { body: shown })).output;
 
 export const endSession = (): Promise<unknown> => ask("DELETE", PATH);

@@ -68,6 +68,15 @@ class Client:
             response = self._http.get("/health", timeout=CONNECT_S)
         return read_object(response)
 
+    def key_id(self) -> str:
+        """The id of the key that the server is sent. Raises ServerRefused where it is none."""
+        with self._errors(None):
+            response = self._http.get("/console/session")
+        session = read_output(response, None)
+        if session is None:
+            raise ServerRefused(401, "The server does not know this key.", None)
+        return str(session["keyId"])
+
     def ask(self, method: str, path: str, body: Any = None, query: Mapping[str, Any] | None = None) -> Any:
         """The `output` of `METHOD /models/v2/{path}`."""
         model_id = model_of(path)

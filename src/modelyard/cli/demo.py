@@ -1,15 +1,22 @@
-"""`modelyard demo`: the main job from beginning to end against a server of its own, each request as a curl line."""
+"""`modelyard demo`: the main job from beginning to end against a server of its own, each request as a curl line; or
+that server's console in a browser."""
 
 from __future__ import annotations
 
 import json
 import secrets
+import signal
+import sys
 import tempfile
 import time
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from modelyard.cli import output
 from modelyard.cli.client import Client, Whole
@@ -32,8 +39,16 @@ QUESTION = "What color is the sky?"
 REVIEW = {"text": "I love this phone, it works great"}
 
 
-def demo() -> None:
+def demo(
+    open_console: Annotated[
+        bool,
+        typer.Option(
+            "--open", help="show the server's console in a browser, signed in, until Ctrl-C, in place of that"
+        ),
+    ] = False,
+) -> None:
     """Show the main job: start a server, list, create, run, stream, chat, classify, scale, delete; then clean up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the demo's server ends with it
     models_dir = example_models_dir()
     key = f"demo-{secrets.token_urlsafe(12)}"
     console = output.stdout()
@@ -46,12 +61,37 @@ def demo() -> None:
             Client(server.url, key) as client,
         ):
             console.print(f"{INDENT}$ export KEY={key}", markup=False)
+            if open_console:
+                show_console(console, server, client.key_id(), key)
+                return
             tour = Tour(console, client)
             tour.wait_until_warm(began)
             tour.walk()
     took_s = time.perf_counter() - began
     console.print(f"\n[bold green]Done[/] in {took_s:.1f} s. The demo's server is stopped, nothing is left behind.")
     console.print("Start your own with [bold]modelyard serve --example-models[/]")
+
+
+def show_console(console: Console, server: TemporaryServer, key_id: str, key: str) -> None:
+    """Opens the server's console in a browser, and returns when somebody ends the demo. Raises Unavailable when the
+    server has ended by itself."""
+    from modelyard.accounts.keys import hash_key
+    from modelyard.accounts.sessions import write_code
+
+    console.print(f"\nThe console is at [bold]{server.url}[/] and asks for that key.")
+    code = write_code(key_id, hash_key(key), datetime.now(UTC))
+    try:
+        if webbrowser.open(f"{server.url}/#/sign-in?code={code}"):
+            console.print("It is open in your browser, where you are signed in.")
+        else:
+            console.print("No browser could be opened here (BROWSER names one): open the address in one of yours.")
+        console.print("Ctrl-C ends the server; nothing is left behind.")
+        sys.stdout.flush()
+        server.wait()
+    except KeyboardInterrupt:
+        console.print("\nThe demo's server is stopped.")
+        return
+    raise Unavailable(f"The demo's server has ended:\n{server.last_lines()}")
 
 
 class Tour:

@@ -62,6 +62,10 @@ class TemporaryServer:
         """The end of the server's log."""
         return "\n".join(self._log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:])
 
+    def wait(self) -> None:
+        """Returns once the server has ended by itself."""
+        self._process.wait()
+
     @property
     def _output(self) -> Path:
         return self._folder / "server.out"

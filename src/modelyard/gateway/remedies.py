@@ -71,6 +71,7 @@ OPERATOR: Remedies = {
     (Throttled, "lookups"): "--lookups-per-minute raises the limit.",
     (Unauthorized, None): "Send `Authorization: Key <key>`; `modelyard keys create NAME` makes one.",
     (Unauthorized, "session"): "Sign in again.",
+    (Unauthorized, "code"): "Sign in with an API key.",
     (ForeignPage, None): "Send an API key in its place.",
     (Unauthorized, "unknown key"): "`modelyard keys create NAME` makes one that is.",
     (

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.types import ASGIApp
 
 from modelyard.accounts.administration import Administration
 from modelyard.accounts.attempts import MOST_AT_ONCE
 from modelyard.accounts.calls import CallBudget
-from modelyard.accounts.keys import Authenticator
-from modelyard.accounts.sessions import LIFE
+from modelyard.accounts.keys import Authenticator, hash_key
+from modelyard.accounts.sessions import LIFE, write_code
 from modelyard.gateway.app import make_calls
 from modelyard.gateway.console.session import PATH, SessionCalls
 from modelyard.gateway.credentials import COOKIE
@@ -25,10 +26,12 @@ CONSOLE = {"x-modelyard-console": "1", "sec-fetch-site": "same-origin"}
 class Console:
     """A server's sign-in, and a browser."""
 
-    def __init__(self, store: Store, browser: httpx.AsyncClient, administration: Administration) -> None:
+    def __init__(self, store: Store, clock: HandClock, calls: ASGIApp, browser: httpx.AsyncClient) -> None:
         self.store = store
+        self.clock = clock
+        self.calls = calls
         self.browser = browser
-        self.administration = administration
+        self.administration = Administration(store, clock)
 
     async def sign_in(self, key: str, **headers: str) -> httpx.Response:
         return await self.browser.post(PATH, json={"key": key}, headers={**CONSOLE, **headers})
@@ -38,13 +41,12 @@ class Console:
 async def console(own_database: Path) -> AsyncIterator[Console]:
     clock = HandClock()
     with Store.open(f"sqlite:///{own_database}") as store:
-        administration = Administration(store, clock)
         operator = store.accounts.ensure("admin", clock.now())
         authenticate = Authenticator(store, clock).authenticate
         calls = SessionCalls(store, clock, authenticate, operator.id).operations()
         app = make_calls(calls, authenticate, CallBudget(0, clock))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as browser:
-            yield Console(store, browser, administration)
+            yield Console(store, clock, app, browser)
 
 
 async def test_a_key_is_exchanged_for_a_cookie_that_pages_cannot_read(console: Console) -> None:
@@ -87,6 +89,29 @@ async def test_a_header_goes_before_the_cookie(console: Console) -> None:
     assert (await console.browser.get(PATH, headers={"authorization": "Key wrong"})).json()["output"] is None
 
 
+async def test_a_code_signs_the_operator_in_once(console: Console) -> None:
+    made = console.administration.create_key("laptop", "admin")
+    code = write_code(made.key.id, hash_key(made.secret), console.clock.now())
+    answer = await console.browser.post(PATH, json={"code": code}, headers=CONSOLE)
+    assert answer.json()["output"]["keyId"] == made.key.id
+    assert (await console.browser.get(PATH)).json()["output"]["admin"] is True
+    again = await console.browser.post(PATH, json={"code": code}, headers=CONSOLE)
+    assert (again.status_code, "set-cookie" in again.headers) == (401, False)
+    assert "good once" in again.json()["error"]
+
+
+async def test_a_code_signs_in_nobody_else_and_from_nowhere_else(console: Console) -> None:
+    """Else a link could lead somebody to sign in as whoever has written it."""
+    ada, admin = (console.administration.create_key("laptop", name) for name in ("ada", "admin"))
+    codes = [write_code(each.key.id, hash_key(each.secret), console.clock.now()) for each in (ada, admin)]
+    assert (await console.browser.post(PATH, json={"code": codes[0]}, headers=CONSOLE)).status_code == 401
+    elsewhere = httpx.ASGITransport(console.calls, client=("192.0.2.7", 1))
+    async with httpx.AsyncClient(transport=elsewhere, base_url="http://here") as browser:
+        assert (await browser.post(PATH, json={"code": codes[1]}, headers=CONSOLE)).status_code == 401
+    assert (await console.browser.post(PATH, json={"code": codes[1]})).status_code == 403
+    assert (await console.browser.post(PATH, json={"code": codes[1]}, headers=CONSOLE)).status_code == 200
+
+
 async def test_pages_of_others_sign_nobody_in_or_out(console: Console) -> None:
     key = console.administration.create_key("laptop", "ada").secret
     for headers in ({"sec-fetch-site": "cross-site"}, {"x-modelyard-console": ""}):
@@ -97,7 +122,7 @@ async def test_pages_of_others_sign_nobody_in_or_out(console: Console) -> None:
     assert (await console.browser.get(PATH)).status_code == 200
 
 
-@pytest.mark.parametrize("body", [{}, {"key": 3}, {"key": "k", "for": "ever"}], ids=str)
+@pytest.mark.parametrize("body", [{}, {"key": 3}, {"key": "k", "code": "c"}, {"key": "k", "for": "ever"}], ids=str)
 async def test_what_is_no_key_says_what_is_wrong(console: Console, body: dict[str, object]) -> None:
     answer = await console.browser.post(PATH, json=body, headers=CONSOLE)
     assert answer.status_code == 422

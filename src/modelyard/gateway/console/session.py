@@ -6,6 +6,7 @@ Owns the cookie's attributes. What a session is worth is `accounts.sessions`' to
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +17,7 @@ from starlette.responses import Response
 from modelyard.accounts import sessions
 from modelyard.accounts.keys import read_session
 from modelyard.clock import Clock, iso
-from modelyard.errors import Unauthorized
+from modelyard.errors import InvalidRequest, Unauthorized
 from modelyard.gateway.credentials import COOKIE, check_is_console, headers_of, of_call
 from modelyard.gateway.endpoint import Authenticate, json_response
 from modelyard.gateway.operation import Operation
@@ -67,6 +68,7 @@ class SessionCalls:
         self._clock = clock
         self._authenticate = authenticate
         self._operator_id = operator_id
+        self._codes = sessions.Codes(store.keys)
 
     def operations(self) -> Sequence[Operation]:
         """What can be done."""
@@ -87,14 +89,28 @@ class SessionCalls:
         return Answer(output=await self._show(key, None if token is None else sessions.end_of(token)))
 
     async def begin(self, request: Request) -> Response:
-        """Exchanges a key for a cookie."""
+        """Exchanges a key, or a code, for a cookie."""
         check_is_console(headers_of(request))
         body = await read_body(request, SessionBody)
-        key = await self._authenticate(f"Key {body.key}", address_of(request))
+        key = await self._find_key(body, address_of(request))
         token = await asyncio.to_thread(sessions.begin, self._store.keys, key, self._clock.now())
         response = json_response(200, Answer(output=await self._show(key, sessions.end_of(token))))
         set_cookie(request, response, token, int(sessions.LIFE.total_seconds()))
         return response
+
+    async def _find_key(self, body: SessionBody, address: str | None) -> Key:
+        """Codes sign in the operator alone, on the server's own machine: nobody can be led to sign in as others."""
+        if body.key is not None and body.code is None:
+            return await self._authenticate(f"Key {body.key}", address)
+        if body.code is None or body.key is not None:
+            got = "neither" if body.key is None else "both"
+            raise InvalidRequest(field="key", got=got, accepted="an API key, or a code in its place")
+        key = await self._codes.take(body.code, self._clock.now()) if is_of_this_machine(address) else None
+        if key is None or key.account_id != self._operator_id:
+            raise Unauthorized(
+                "This code signs nobody in: it is good once, for a minute, on the server's own machine.", cause="code"
+            )
+        return key
 
     async def end(self, request: Request) -> Response:
         """Takes the cookie back."""
@@ -117,6 +133,14 @@ class SessionCalls:
 def address_of(request: Request) -> str | None:
     """Where a request comes from."""
     return None if request.client is None else request.client.host
+
+
+def is_of_this_machine(address: str | None) -> bool:
+    """Whether a request comes from where the server runs."""
+    try:
+        return address is not None and ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def set_cookie(request: Request, response: Response, token: str, life_s: int) -> None:

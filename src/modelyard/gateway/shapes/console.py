@@ -10,7 +10,11 @@ from modelyard.gateway.shapes.base import Shape, described, moment
 class SessionBody(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose session begins."""
 
-    key: Annotated[str, described("An API key.")]
+    key: Annotated[str | None, described("An API key.")] = None
+    code: Annotated[
+        str | None,
+        described("In place of a key: what a command of the operator's gives a browser of its machine; good once."),
+    ] = None
 
 
 class Session(Shape, frozen=True, kw_only=True):
