@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tests.builders import families, generative, multimodal, pages, vision
+from tests.builders import families, generative, multimodal, pages, sentences, vision
 
 FAMILIES = {
     **families.FAMILIES,
@@ -14,6 +14,7 @@ FAMILIES = {
     **generative.FAMILIES,
     **multimodal.FAMILIES,
     **pages.FAMILIES,
+    **sentences.FAMILIES,
 }
 
 

@@ -71,7 +71,6 @@ def test_what_a_conversion_was_made_from_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"model_type": "model2vec"}, "model2vec"),
         ({"model_type": "t5", "chronos_config": {}}, "Chronos"),
         ({"architecture": "resnet18", "pretrained_cfg": {}}, "timm"),
         ({"d_model": 768, "ssm_cfg": {}}, "mamba_ssm"),
@@ -91,6 +90,13 @@ def test_a_part_of_a_sentence_transformer_tells_too(tmp_path: Path, beginning: s
     said = problem_of(tmp_path, {**sentence_transformer(), "modules.json": text(modules)})
 
     assert said == next(each for each in read_formats() if library in each.libraries).clause_of(None)
+
+
+def test_a_module_that_is_not_run_is_named(tmp_path: Path) -> None:
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Router"}]
+    said = problem_of(tmp_path, {**sentence_transformer(), "modules.json": text(modules)})
+
+    assert said.startswith("has the module Router of sentence-transformers, which Modelyard does not run; ")
 
 
 def test_adapters_name_their_base_however_their_card_tags_them(tmp_path: Path) -> None:

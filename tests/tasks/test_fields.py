@@ -17,6 +17,7 @@ TEXT = {"text": "text"}
 IMAGE = {"url": "image"}
 TALK = {"messages": "messages", "text": "text", "tools": "json"}
 LABELS = {"candidate_labels": "texts"}
+WEIGHED = {"token": "label", "value": "score"}
 SCORED = {"label": "label", "score": "score"}
 SAID = {"content": "text", "reasoning_content": "thought", "text": "text"}
 MASKED = {"masks": "mask", "scores": "score"}
@@ -39,8 +40,8 @@ DRAWN: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"answer": "label", "score": "score", "start": "start", "end": "end"},
     ),
     "zero-shot-classification": ({**TEXT, **LABELS}, {"sequence": "text", "labels": "label", "scores": "score"}),
-    "feature-extraction": (TEXT, {}),
-    "sentence-similarity": ({**TEXT, "sentences": "texts"}, {}),
+    "feature-extraction": (TEXT, WEIGHED),
+    "sentence-similarity": ({**TEXT, "sentences": "texts"}, WEIGHED),
     "text-ranking": ({"query": "text", "documents": "texts"}, {"index": "index", "score": "score", "text": "text"}),
     "image-classification": (IMAGE, SCORED),
     "object-detection": (IMAGE, FOUND),

@@ -20,11 +20,7 @@ FILE = "foreign.toml"
 _LIKE_IT = "take a model for the same task that transformers loads"
 _ORIGINAL = "take the repository that it was made from"
 
-MODULES = (
-    ("sentence_transformers.sparse_encoder.", "splade"),
-    ("sentence_transformers.models.StaticEmbedding", "model2vec"),
-    ("pylate.", "pylate"),
-)
+MODULES = (("pylate.", "pylate"),)
 """How the type of a part in modules.json begins, and the library of which it tells."""
 
 
@@ -91,8 +87,6 @@ def _library_by_config(config: Mapping[str, Any], modules: Sequence[Mapping[str,
         for beginning, library in MODULES:
             if str(module.get("type")).startswith(beginning):
                 return library
-    if config.get("model_type") == "model2vec":
-        return "model2vec"
     if "chronos_config" in config:
         return "chronos-forecasting"
     if "model_type" not in config:

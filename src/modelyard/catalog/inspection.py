@@ -44,6 +44,7 @@ from modelyard.catalog.safetensors_header import CorruptWeights, Header
 from modelyard.catalog.tokenizer_files import find_missing_tokenizer
 from modelyard.catalog.weights import Format, Weights, find_stored_type, find_variant, find_weights
 from modelyard.records.models import Inspection
+from modelyard.records.sentence_modules import weighs_words
 from modelyard.records.variants import IN_OPENVINO, MANIFEST_FILE, MODEL_FILE, Manifest, library_of
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ MAX_FIGURES = 16
 """Of a variant's quality. There are two."""
 _UNEXPECTED = (TypeError, AttributeError, ValueError, LookupError, ArithmeticError, RecursionError)
 """What values of other types than a model's files have raise: a stranger's files must spoil no list."""
+WEIGHS, COMPARES = "feature-extraction", "sentence-similarity"
+"""The tasks of models that weigh words: cards of older ones say what their models were before."""
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 
 
@@ -220,6 +223,8 @@ def _task(files: Files, front: FrontMatter, metadata: Metadata, name: str) -> st
         return front.pipeline_tag
     if metadata.pipeline:
         return detect_pipeline_task(tag=front.pipeline_tag, pipeline=metadata.architecture or "")
+    if weighs_words(metadata.modules):
+        return front.pipeline_tag if front.pipeline_tag == COMPARES else WEIGHS
     tags = (*front.tags, front.pipeline_tag or "")
     template = "chat_template" in metadata.tokenizer or any(name in files.sizes for name in _CHAT_TEMPLATES)
     return detect_task(

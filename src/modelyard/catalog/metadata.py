@@ -13,6 +13,7 @@ from modelyard.catalog.files import Files, read_json, read_json_list
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import Header
 from modelyard.catalog.unnamed import find_class
+from modelyard.records.sentence_modules import TABLE, is_static
 
 LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions")
 """Fields of config.json that say how long an input may be."""
@@ -53,7 +54,7 @@ class Metadata:
         """Where weights may lie: "" is the model's own folder, others end with "/"."""
         if self.pipeline:
             return [f"{name}/" for name in self.components]
-        return ["", *(f"{path}/" for module in self.modules if (path := module.get("path")))]
+        return ["", *(f"{path}/" for module in self.modules if (path := module.get("path")) not in (None, "", "."))]
 
     @property
     def architecture(self) -> str | None:
@@ -68,7 +69,14 @@ class Metadata:
         """What it was saved by."""
         if self.pipeline:
             return "diffusers"
+        if self.is_static:
+            return TABLE
         return "sentence-transformers" if self.modules else "transformers"
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it is a table of vectors."""
+        return is_static(self.modules, self.config)
 
     @property
     def is_native(self) -> bool:

@@ -16,10 +16,11 @@ from modelyard.catalog.metadata import LENGTHS, Metadata
 from modelyard.catalog.onnx_files import find_onnx_part
 from modelyard.catalog.pipelines import describe_refusal
 from modelyard.catalog.quantised import find_missing_extra
-from modelyard.catalog.rankers import find_ranking_problem
+from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder
 from modelyard.catalog.readme import FrontMatter
 from modelyard.catalog.tokenizer_files import find_missing_tokenizer
 from modelyard.catalog.weights import PICKLE_STEMS, SAFETENSORS_STEMS, Format, Weights, find_weights
+from modelyard.records.sentence_modules import find_unknown
 
 _SIZES = (
     *LENGTHS, "num_labels", "vocab_size", "hidden_size", "d_model", "n_embd", "intermediate_size", "num_hidden_layers",
@@ -54,6 +55,7 @@ def find_problem(
         _missing_library(metadata.config)
         or find_missing_extra(metadata.config)
         or find_absurd_size(metadata.config)
+        or _unknown_module(metadata)
         or (_ranking_problem(metadata) if task == "text-ranking" else None)
         or find_missing_tokenizer(task, files.sizes)
     )
@@ -82,6 +84,16 @@ def _ranking_problem(metadata: Metadata) -> str | None:
     names = metadata.config.get("architectures")
     architectures = [str(name) for name in names] if isinstance(names, list) else []
     return find_ranking_problem(architectures, metadata.modules, metadata.sentence)
+
+
+def _unknown_module(metadata: Metadata) -> str | None:
+    kind = find_unknown(metadata.modules)
+    if kind is None or is_cross_encoder(metadata.sentence_transformers):
+        return None
+    return (
+        f"has the module {kind} of sentence-transformers, which Modelyard does not run; take a model whose "
+        "modules.json names none but a Transformer, Pooling, Dense and the like"
+    )
 
 
 def _has_library_names(weights: Weights) -> bool:
@@ -131,7 +143,7 @@ def _missing_component(files: Files, metadata: Metadata) -> str | None:
 
 def find_unsupported_type(metadata: Metadata) -> str | None:
     """What is wrong with the type of model that config.json names; None: the library knows it."""
-    if not metadata.config or metadata.pipeline or "auto_map" in metadata.config:
+    if not metadata.config or metadata.pipeline or metadata.is_static or "auto_map" in metadata.config:
         return None
     native, kind = library.native_model_types(), metadata.config.get("model_type")
     if kind is None:

@@ -15,6 +15,7 @@ from modelyard.errors import InvalidRequest, ModelRefused
 from modelyard.records.adapters import Adapter
 from modelyard.records.files import spell, split_file
 from modelyard.records.providers import ClosedModel
+from modelyard.records.sentence_modules import TABLE
 from modelyard.records.variants import VariantKind
 
 # The hub's own rule for repository names: 1-96 of [A-Za-z0-9_.-], no leading or trailing dot or dash, no "..".
@@ -34,6 +35,9 @@ ONNX = "onnx"
 OPENVINO = "openvino"
 """The library of variants that were made here for OpenVINO, and the runtime that holds them."""
 
+STATIC = "static"
+"""The runtime that holds tables of vectors, one for each token."""
+
 NO_MODEL_ID = "no model id"
 """Why a model's name is refused that only an alias could have."""
 
@@ -47,6 +51,7 @@ LIBRARIES = {
     ONNX: (ONNX,),
     OPENVINO: (OPENVINO,),
     GGUF: (GGUF,),
+    STATIC: (TABLE,),
 }
 """By runtime, the libraries whose models it holds. sentence-transformers folders are transformers inside."""
 

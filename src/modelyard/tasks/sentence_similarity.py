@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 from msgspec import Meta
 
-from modelyard.errors import InvalidRequest, ModelyardError
-from modelyard.protocol import Outcome, Usage
+from modelyard.errors import InvalidRequest
+from modelyard.protocol import Outcome
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.model import Model
+from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.embedding import (
     Embedded,
@@ -20,6 +20,7 @@ from modelyard.tasks.shared.embedding import (
     Vectors,
     answer_embedded,
     embed_each,
+    usage_of,
 )
 from modelyard.tasks.shared.texts import MOST_TEXTS, answer_each_row, text_length, texts_of
 
@@ -48,30 +49,25 @@ SentenceSimilarityOutput = Vectors
 
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Embeds each text, or compares it. Long texts are cut at the model's limit."""
-    compared = [(call, sentence) for call in calls for sentence in call.inputs.sentences or ()]
-    others = iter(embed_each(model, compared))
-    outcomes = answer_each_row(calls, texts_of, lambda rows: embed_each(model, rows), answer_embedded)
-    return [
-        compare(outcome, [next(others) for _ in call.inputs.sentences or ()])
-        for call, outcome in zip(calls, outcomes, strict=True)
-    ]
+    return answer_each_row(calls, rows_of, lambda rows: embed_each(model, rows), answer)
 
 
-def compare(own: Outcome | ModelyardError, others: Sequence[Embedded | ModelyardError]) -> Outcome | ModelyardError:
-    """The call's vector, or its cosine similarity with each of `others`; the first error where there is one."""
-    if isinstance(own, ModelyardError) or not others:
-        return own
-    embedded = [each for each in others if isinstance(each, Embedded)]
-    if (error := next((each for each in others if isinstance(each, ModelyardError)), None)) is not None:
-        return error
-    counts = [own.usage.prompt_tokens, *(each.tokens for each in embedded)]
-    known = [count for count in counts if count is not None]
-    usage = Usage(prompt_tokens=sum(known) if len(known) == len(counts) else None)
-    return Outcome([cosine(own.output, each.vector) for each in embedded], usage)
+def rows_of(call: Call[Any, Any]) -> list[str]:
+    """The call's texts, and what they are compared with."""
+    return [*texts_of(call), *(call.inputs.sentences or ())]
 
 
-def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+def answer(call: Call[Any, Any], results: Sequence[Embedded]) -> Outcome:
+    """The vectors of the call's texts, or the cosine similarity of its one text with each of its sentences."""
+    if call.inputs.sentences is None:
+        return answer_embedded(call, results)
+    own, *others = results
+    return Outcome([cosine(own.vector, each.vector) for each in others], usage_of(results))
+
+
+def cosine(one: Array, other: Array) -> float:
     """The cosine of the angle between two vectors, -1 to 1; 0 when either has no length."""
+    one, other = one.astype(np.float64), other.astype(np.float64)
     lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(np.dot(one, other)) / lengths if lengths else 0.0
 

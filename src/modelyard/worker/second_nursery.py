@@ -22,7 +22,7 @@ from modelyard.worker.nursery_messages import (
     to_line,
 )
 
-WITHOUT_TORCH = frozenset({"onnx", "openvino", "gguf"})
+WITHOUT_TORCH = frozenset({"onnx", "openvino", "gguf", "static"})
 """Runtimes that hold models without it."""
 WRITES_ITSELF = frozenset({"gguf"})
 """Those of them that generate without it too."""

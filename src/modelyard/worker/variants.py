@@ -25,6 +25,7 @@ import msgspec
 
 from modelyard.errors import BootFailed, ModelRefused, ModelyardError
 from modelyard.lasting_imports import lasting_imports
+from modelyard.records.sentence_modules import is_static
 from modelyard.records.variants import (
     IN_OPENVINO,
     MANIFEST_FILE,
@@ -38,6 +39,7 @@ from modelyard.records.variants import (
     library_of,
 )
 from modelyard.tasks.registry import TASKS, get_task
+from modelyard.tasks.shared.sentence_folder import heads_of, read_json
 from modelyard.worker.limits import limit_memory, says_out_of_memory
 from modelyard.worker.sandbox.confinement import Needs, confine
 
@@ -67,7 +69,7 @@ def make_variant(order: ExportOrder, on_step: OnExportStep) -> dict[str, Any]:
     if order.memory_limit_bytes is not None:
         limit_memory(order.memory_limit_bytes)
     threads.set_threads(order.threads)
-    heads = get_task(order.task).heads
+    heads = heads_of(source, get_task(order.task).heads)
     model = transformers.load_model(source, heads, device="cpu")
     head, _ = model_heads.choose_class(model.module.config, heads, remote_code=False)
     model.module.set_attn_implementation("eager")  # the others' guards against empty rows cost operations
@@ -135,6 +137,8 @@ def refuse_others(order: ExportOrder, source: Path) -> None:
                            "one. Use the original.")  # fmt: skip
     if (source / MANIFEST_FILE).is_file():
         raise ModelRefused(f"{order.model_id} is a variant itself. Ask for a variant of its original.")
+    if is_static(read_json(source / "modules.json") or (), read_json(source / "config.json") or {}):
+        raise ModelRefused(f"{order.model_id} is a table of vectors, which no graph makes faster. Use the original.")
     if not (source / "config.json").is_file():
         raise ModelRefused(f"{order.model_id} has no config.json in its own folder, so it cannot be exported. "
                            "Use the original.")  # fmt: skip

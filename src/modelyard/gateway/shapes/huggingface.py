@@ -120,6 +120,25 @@ class EmbedBody(SnakeShape, frozen=True, kw_only=True):
     ] = None
 
 
+class EmbedSparseBody(SnakeShape, frozen=True, kw_only=True):
+    """Texts whose words are weighed."""
+
+    inputs: Annotated[
+        str | Annotated[list[str | list[int]], Meta(min_length=1, max_length=1024)],
+        described("A text, or a list of 1 to 1024.", accepted="a text, or a list of 1 to 1024"),
+    ]
+    truncate: Annotated[bool, described("Cut what is too long, in place of refusing it.")] = False
+    truncation_direction: CutAtTheEnd = None
+    prompt_name: Annotated[str | None, described("Which of the model's own prompts to put before the text.")] = None
+
+
+class SparseValue(SnakeShape, frozen=True, kw_only=True):
+    """What a text weighs on one word."""
+
+    index: Annotated[int, described("The word's id, by the model's own tokenizer.")]
+    value: Annotated[float, described("Its weight.")]
+
+
 class TextsBody(SnakeShape, frozen=True, kw_only=True):
     """A query, and the texts to rank by how well they answer it."""
 

@@ -17,7 +17,7 @@ from modelyard.store.models import PUBLISHED
 from modelyard.units import GIB
 
 MemorySource = Literal["measured", "estimated", "published"]
-RuntimeName = Literal["transformers", "diffusers", "onnx", "openvino", "gguf"]
+RuntimeName = Literal["transformers", "diffusers", "onnx", "openvino", "gguf", "static"]
 ListingSource = Literal["folder", "hub", "published", "requested", "variant", "provider"]
 UNITS = {
     "read_token": "readToken",

@@ -1,4 +1,5 @@
-"""One vector per text from a model's states per token. Owns pooling and scaling."""
+"""One vector per text from a model's states per token, or one weight per word of its vocabulary. Owns pooling, scaling
+and which words are told."""
 
 from __future__ import annotations
 
@@ -7,22 +8,36 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 from msgspec import Meta
 
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.protocol import Outcome, Usage
 from modelyard.tasks.base import Call, Inputs, Params, attempt
+from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array, Model, TextModel
 from modelyard.tasks.shared.encoding import Row, encode, forward_each
-from modelyard.tasks.shared.sentence_folder import Head, read_head
+from modelyard.tasks.shared.sentence_folder import Head, LayerMix, Weighing, read_head, unit
 from modelyard.tasks.shared.texts import MOST_TEXTS, answer_texts, refuse_empty, shortened
 
 log = logging.getLogger(__name__)
 
 Pooling = Literal["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"]
-Vectors = list[float | list[float]]
-"""One vector, or a list of vectors."""
+
+
+class WordWeight(msgspec.Struct, frozen=True):
+    """What a text weighs on one word of the model's vocabulary."""
+
+    index: Annotated[int, Meta(description="the word's id, by the model's own tokenizer")]
+    token: Annotated[str, means("label", "the word, or the part of one, as the tokenizer writes it")]
+    value: Annotated[float, means("score", "its weight, above 0")]
+
+
+Value = float | WordWeight
+Vectors = list[Value | list[Value]]
+"""One vector, or a list of vectors. Of a model that weighs words, in place of a vector the words with a weight, the
+heaviest first."""
 
 
 STATES = ("encoder_last_hidden_state", "last_hidden_state", "text_embeddings")
@@ -33,6 +48,10 @@ PADDED = frozenset({"siglip", "siglip2"})
 """Types of models that were trained on texts padded to the limit."""
 TWO_TOWERS = frozenset({"align", "altclip", "chinese_clip", "clip", "metaclip_2", "siglip", "siglip2"})
 """Types of models that put texts and images into one space. The vector of a text is that of the tower that reads."""
+MOST_LOGITS = 2**26
+"""Numbers of one batch, where a model says something of every word for every token: 256 MB."""
+DENSE = "false, or nothing: this model makes vectors, and weighs no words"
+"""What a model without weights of words takes for `sparse`."""
 
 
 TokenIds = Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1)]
@@ -74,21 +93,30 @@ class EmbeddingParams(Params, frozen=True, kw_only=True):
     prompt_name: Annotated[
         str | None, Meta(description="which of the model's own prompts (query, document, ...) to put before the text")
     ] = None
+    sparse: Annotated[
+        bool | None,
+        Meta(description="answer with the words that have a weight, the heaviest first, on models that weigh the words "
+             "of their vocabulary (SPLADE), and by default on all of those; false is a vector with a value for each "
+             "word"),
+    ] = None  # fmt: skip
 
 
 Rows = Sequence[tuple[Call[Any, EmbeddingParams], EmbeddedText]]
 
 
 class Embedded(NamedTuple):
-    """A text's vector, and how many tokens the model read of it; None: it does not tell."""
+    """A text's vector, and how many tokens the model read of it; None: it does not tell. `words`: what is answered in
+    the vector's place."""
 
-    vector: list[float]
+    vector: Array
     tokens: int | None
+    words: list[WordWeight] | None = None
 
 
 def answer_embedded(call: Call[Any, Any], results: Sequence[Embedded]) -> Outcome:
     """The vectors of the call's texts in the form of its text, and what was read for them."""
-    return Outcome(answer_texts(call, [each.vector for each in results]), usage_of(results))
+    shown = [each.vector.tolist() if each.words is None else each.words for each in results]
+    return Outcome(answer_texts(call, shown), usage_of(results))
 
 
 def usage_of(results: Sequence[Embedded]) -> Usage:
@@ -99,7 +127,7 @@ def usage_of(results: Sequence[Embedded]) -> Usage:
 
 def embed(model: Model | TextModel, rows: Rows) -> list[list[float] | ModelyardError]:
     """Each row's vector, or why it has none."""
-    return [each.vector if isinstance(each, Embedded) else each for each in embed_each(model, rows)]
+    return [each.vector.tolist() if isinstance(each, Embedded) else each for each in embed_each(model, rows)]
 
 
 def embed_each(model: Model | TextModel, rows: Rows) -> list[Embedded | ModelyardError]:
@@ -116,14 +144,45 @@ def embed_each(model: Model | TextModel, rows: Rows) -> list[Embedded | Modelyar
             encoded.append((index, encode_text(model, head, call.params, text)))
         except InvalidRequest as error:
             results[index] = error
-    if model.config.get("model_type") in TWO_TOWERS:
-        states = forward_each(model, [row for _, row in encoded], read_pooled, method="get_text_features")
-    else:
-        states = forward_each(model, [row for _, row in encoded], read_states)
+    states = read_each(model, head, [row for _, row in encoded])
     for (index, row), own in zip(encoded, states, strict=True):
-        vector = attempt(find_vector, own, head, rows[index][0].params)
-        results[index] = vector if isinstance(vector, ModelyardError) else Embedded(vector, count_tokens(row))
+        results[index] = attempt(answer_row, model, head, rows[index][0].params, row, own)
     return results
+
+
+def read_each(model: Model, head: Head, rows: Sequence[Row]) -> list[Array]:
+    """Each row's states, (tokens, width), or the one vector that the model makes of it, (width,)."""
+    if head.weighing is not None:
+        words = int(model.config.get("vocab_size") or 1)
+        longest = max((len(row["input_ids"]) for row in rows), default=1)
+        most_rows = min(32, max(1, MOST_LOGITS // (words * longest)))
+        return forward_each(model, rows, partial(read_weights, head.weighing), most_rows=most_rows)
+    if head.mix is not None:
+        return forward_each(model, rows, partial(read_mixed, head.mix), output_hidden_states=True)
+    if model.config.get("model_type") in TWO_TOWERS:
+        return forward_each(model, rows, read_pooled, method="get_text_features")
+    return forward_each(model, rows, read_states)
+
+
+def answer_row(model: Model, head: Head, params: EmbeddingParams, row: Row, states: Array) -> Embedded:
+    """What is made of one row's states. Raises InvalidRequest."""
+    if head.weighing is None and params.sparse:
+        raise InvalidRequest(field="params.sparse", got=True, accepted=DENSE)
+    tells_words = head.weighing is not None and params.sparse is not False
+    if tells_words and params.dimensions is not None:
+        accepted = "nothing: this model answers with words; params.sparse false makes that a vector"
+        raise InvalidRequest(field="params.dimensions", got=params.dimensions, accepted=accepted)
+    vector = to_vector(states, head, params)
+    return Embedded(vector, count_tokens(row), heaviest(model, vector) if tells_words else None)
+
+
+def heaviest(model: Model, weights: Array) -> list[WordWeight]:
+    """The words that have a weight, the heaviest first; of equal ones that with the lower id."""
+    order = np.argsort(-weights, kind="stable")[: np.count_nonzero(weights)]
+    indices: list[int] = order.tolist()
+    tokens = model.tokenizer.convert_ids_to_tokens(indices)
+    values: list[float] = weights[order].tolist()
+    return [WordWeight(index, token or "", value) for index, token, value in zip(indices, tokens, values, strict=True)]
 
 
 def count_tokens(row: Row) -> int:
@@ -140,6 +199,8 @@ def embed_texts(model: TextModel, rows: Rows) -> list[Embedded | ModelyardError]
         raise InvalidRequest(
             field="params.prompt_name", got=params.prompt_name, accepted="nothing: this model has no prompts"
         )
+    if params.sparse:
+        raise InvalidRequest(field="params.sparse", got=True, accepted=DENSE)
     normalize = True if params.normalize is None else params.normalize
     finish = partial(shorten_vector, dimensions=params.dimensions, normalize=normalize)
     texts = [text for _, text in rows if isinstance(text, str)]
@@ -152,7 +213,7 @@ def embed_texts(model: TextModel, rows: Rows) -> list[Embedded | ModelyardError]
 
 
 def embed_text(
-    model: TextModel, text: EmbeddedText, truncate: bool, normalize: bool, finish: Callable[[Any], list[float]]
+    model: TextModel, text: EmbeddedText, truncate: bool, normalize: bool, finish: Callable[[Any], Array]
 ) -> Embedded:
     """The vector of one text, or of as much of its beginning as the model reads. Raises InvalidRequest."""
     if not isinstance(text, str):
@@ -168,13 +229,13 @@ def embed_text(
     return embed_text(model, shorter, truncate, normalize, finish)
 
 
-def shorten_vector(vector: Sequence[float], dimensions: int | None, *, normalize: bool) -> list[float]:
+def shorten_vector(vector: Sequence[float], dimensions: int | None, *, normalize: bool) -> Array:
     """A vector's first values, scaled again to length 1 where wanted. Raises InvalidRequest."""
+    whole = np.asarray(vector)
     if dimensions is None:
-        return list(vector)
-    first = np.asarray(first_values(np.asarray(vector), dimensions))
-    shown: list[float] = (unit(first) if normalize else first).tolist()
-    return shown
+        return whole
+    first = first_values(whole, dimensions)
+    return unit(first) if normalize else first
 
 
 def read_states(outputs: Mapping[str, Array], place: int, row: Row) -> Array:
@@ -192,6 +253,16 @@ def read_pooled(outputs: Mapping[str, Array], place: int, _row: Row) -> Array:
     return vector
 
 
+def read_weights(weighing: Weighing, outputs: Mapping[str, Array], place: int, row: Row) -> Array:
+    """One row's weights of the vocabulary's words, (words,)."""
+    return weighing.apply(outputs["logits"][place, : len(row["input_ids"])])
+
+
+def read_mixed(mix: LayerMix, outputs: Mapping[str, Any], place: int, row: Row) -> Array:
+    """One row's states without padding, (tokens, width), made of those of several layers."""
+    return mix.apply([states[place, : len(row["input_ids"])] for states in outputs["hidden_states"]])
+
+
 def encode_text(model: Model, head: Head, params: EmbeddingParams, text: EmbeddedText) -> Row:
     """The text with its prompt as a row. Raises InvalidRequest when it is too long, empty, or the prompt unknown."""
     text = text if isinstance(text, str) else read_tokens(model, text)
@@ -205,7 +276,9 @@ def encode_text(model: Model, head: Head, params: EmbeddingParams, text: Embedde
     settings: dict[str, Any] = {"truncation": params.truncate, "max_length": min(limits)} if limits else {}
     if limits and model.config.get("model_type") in PADDED:
         settings["padding"] = "max_length"  # it was trained so, and reads the last place, whatever is in it
-    (row,) = encode(model, [text], **settings, verbose=False)
+    (row,) = encode(model, [text], **settings, add_special_tokens=head.special_tokens, verbose=False)
+    if head.known_words:
+        row = without_unknown(row, model.tokenizer.unk_token_id)
     if not row["input_ids"]:
         raise InvalidRequest(field="text", got=text, accepted="a text that is not empty")
     if limits and len(row["input_ids"]) > min(limits):
@@ -214,6 +287,12 @@ def encode_text(model: Model, head: Head, params: EmbeddingParams, text: Embedde
             field="text",
         )
     return row
+
+
+def without_unknown(row: Row, unknown: int | None) -> Row:
+    """The row without the token that stands for what the tokenizer does not know."""
+    kept = [place for place, token in enumerate(row["input_ids"]) if token != unknown]
+    return {name: [values[place] for place in kept] for name, values in row.items()}
 
 
 def read_tokens(model: Model, ids: Sequence[int]) -> str:
@@ -250,12 +329,6 @@ def pool_one(states: Array, pooling: str) -> Array:
     return pooled
 
 
-def find_vector(states: Array, head: Head, params: EmbeddingParams) -> list[float]:
-    """The text's vector, as plain numbers. Raises InvalidRequest."""
-    vector: list[float] = to_vector(states, head, params).tolist()
-    return vector
-
-
 def to_vector(states: Array, head: Head, params: EmbeddingParams) -> Array:
     """States pooled, put through the folder's dense layers and, where asked for, scaled to length 1. Raises
     InvalidRequest for a pooling of what is one vector already."""
@@ -277,8 +350,3 @@ def first_values(vector: Array, dimensions: int) -> Array:
         accepted = f"at most {len(vector)}, which this model's vectors have"
         raise InvalidRequest(field="params.dimensions", got=dimensions, accepted=accepted)
     return vector[:dimensions]
-
-
-def unit(vector: Array) -> Array:
-    """The vector scaled to length 1."""
-    return vector / max(float(np.linalg.norm(vector)), 1e-12)

@@ -103,14 +103,14 @@ def reads_padding(model: Model, row: Row) -> bool:
 
 
 def forward_each(
-    model: Model, rows: Sequence[Row], read: Read[T], *, most_rows: int = 32, method: str = "forward"
+    model: Model, rows: Sequence[Row], read: Read[T], *, most_rows: int = 32, method: str = "forward", **settings: Any
 ) -> list[T]:
     """What `read` takes from the outputs for each row, in the rows' order. Runs rows of similar length together.
-    `method`: see `Model.forward`."""
+    `method`, `settings`: see `Model.forward`."""
     results: dict[int, T] = {}
     equal = bool(rows) and reads_padding(model, rows[0])
     for batch in batches([len(row["input_ids"]) for row in rows], most_rows, equal=equal):
-        outputs = model.forward(collate(model, [rows[index] for index in batch]), method=method)
+        outputs = model.forward(collate(model, [rows[index] for index in batch]), method=method, **settings)
         results.update((index, read(outputs, place, rows[index])) for place, index in enumerate(batch))
     return [results[index] for index in range(len(rows))]
 

@@ -1,22 +1,25 @@
-"""What a sentence-transformers folder says beyond the model: pooling, dense layers, length, prompts.
+"""What a sentence-transformers folder says beyond the model: pooling, layers after it, length, prompts. And what a
+folder of model2vec says, whose tables that library reads too.
 
-Source: the files that library writes beside a model: modules.json, config_sentence_transformers.json, and one folder
-per module.
+Source: the files that these libraries write beside a model: modules.json, config_sentence_transformers.json, and one
+folder per module; config.json of model2vec.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 
 from modelyard.errors import ModelRefused
+from modelyard.records.sentence_modules import KINDS, STATIC, TABLE, WEIGHING, kind_of, weighs_words
+from modelyard.tasks.base import Head as OutputLayer
 from modelyard.tasks.model import Array
 
 
@@ -31,37 +34,113 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "ReLU": lambda vector: np.maximum(vector, 0),
     "GELU": gelu,
 }
+LAYER_NORM_EPSILON = 1e-5
+"""Of torch's LayerNorm, which the library keeps."""
+TABLE_TOKENS = 512
+"""Most tokens that model2vec reads of a text."""
 
 
-KINDS = ("Transformer", "CLIPModel", "Pooling", "Dense", "Normalize")
-"""The modules that are known here."""
+class Layer(Protocol):
+    """What happens to a vector after pooling."""
+
+    def apply(self, vector: Array) -> Array:
+        """The layer's output, (out,), for a vector of (in,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """A layer after pooling. `weight`: (out, in); `bias`: (out,)."""
+    """`weight`: (out, in); `bias`: (out,). `residual`: its input is added to its output, by way of this matrix,
+    (out, in), where it is not as wide; None: it is not added."""
 
     weight: Array
     bias: Array | None
     activation: str
+    residual: Array | None = None
 
     def apply(self, vector: Array) -> Array:
-        """The layer's output, (out,), for a vector of (in,)."""
+        """See Layer."""
         output = self.weight @ vector if self.bias is None else self.weight @ vector + self.bias
-        return ACTIVATIONS[self.activation](output)
+        output = ACTIVATIONS[self.activation](output)
+        return output if self.residual is None else output + self.residual @ vector
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """Centred, scaled to a variance of 1, then by `weight` and `bias`, both (width,)."""
+
+    weight: Array
+    bias: Array
+
+    def apply(self, vector: Array) -> Array:
+        """See Layer."""
+        centred = vector - vector.mean()
+        normed: Array = centred / np.sqrt(vector.var() + LAYER_NORM_EPSILON) * self.weight + self.bias
+        return normed
+
+
+class Unit:
+    """Scaled to length 1."""
+
+    def apply(self, vector: Array) -> Array:
+        """See Layer."""
+        return unit(vector)
+
+
+def unit(vector: Array) -> Array:
+    """The vector scaled to length 1."""
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
+
+
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """How what a masked language model says of each token becomes a weight for each word of its vocabulary (SPLADE).
+    `doubled`: the logarithm is taken twice; `added`: over the tokens, in place of the largest."""
+
+    doubled: bool
+    added: bool
+
+    def apply(self, logits: Array) -> Array:
+        """(vocabulary,) weights, none below 0, of (tokens, vocabulary) logits without padding."""
+        weights = np.log1p(np.maximum(logits, 0))
+        weights = np.log1p(weights) if self.doubled else weights
+        pooled: Array = weights.sum(axis=0) if self.added else weights.max(axis=0)
+        return pooled
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMix:
+    """A token's states as the weighted mean of what layers say of it. `start`: the first of them, where 0 is the
+    embeddings; `weights`: (layers,)."""
+
+    start: int
+    weights: Array
+
+    def apply(self, states: Sequence[Array]) -> Array:
+        """(..., width) states of every layer, in their order, as one."""
+        mixed = [weight * each for weight, each in zip(self.weights, states[self.start :], strict=True)]
+        mean: Array = np.sum(mixed, axis=0) / self.weights.sum()
+        return mean
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What happens to a text before the model and to its states after. The defaults are for a plain model."""
+    """What happens to a text before the model and to its states after. The defaults are for a plain model.
+
+    `weighing`: in place of pooling. `special_tokens`: the tokenizer's own stand around a text. `known_words`: tokens
+    that stand for what the tokenizer does not know are left out.
+    """
 
     poolings: tuple[str, ...] = ("mean",)
-    layers: tuple[Dense, ...] = ()
+    weighing: Weighing | None = None
+    mix: LayerMix | None = None
+    layers: tuple[Layer, ...] = ()
     normalize: bool = False
     max_length: int | None = None
     lower_case: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
+    special_tokens: bool = True
+    known_words: bool = False
 
 
 @lru_cache(maxsize=4)
@@ -77,22 +156,45 @@ def read_head(folder: Path) -> Head:
     """What the folder says. Raises ModelRefused for modules that are not known here."""
     modules = read_json(folder / "modules.json")
     if not modules:
-        return Head()
-    kinds = [(str(module["type"]).rsplit(".", 1)[-1], folder / module["path"]) for module in modules]
+        return read_table_head(folder)
+    kinds = [(kind_of(module), folder / module["path"]) for module in modules]
     unknown = [kind for kind, _ in kinds if kind not in KINDS]
     if unknown:
         raise ModelRefused(f"The model's modules.json asks for {', '.join(unknown)}, which this server does not know.")
     poolings = [read_poolings(path) for kind, path in kinds if kind == "Pooling"]
+    weighings = [read_weighing(path) for kind, path in kinds if kind == WEIGHING]
+    mixes = [read_mix(path) for kind, path in kinds if kind == "WeightedLayerPooling"]
     settings = read_json(kinds[0][1] / "sentence_bert_config.json") or {}
     wider = read_json(folder / "config_sentence_transformers.json") or {}
+    normalize = kinds[-1][0] == "Normalize"
     return Head(
         poolings=poolings[0] if poolings else ("mean",),
-        layers=tuple(read_dense(path) for kind, path in kinds if kind == "Dense"),
-        normalize=any(kind == "Normalize" for kind, _ in kinds),
+        weighing=weighings[0] if weighings else None,
+        mix=mixes[0] if mixes else None,
+        layers=tuple(LAYERS[kind](path) for kind, path in kinds[: -1 if normalize else None] if kind in LAYERS),
+        normalize=normalize,
         max_length=settings.get("max_seq_length"),
         lower_case=bool(settings.get("do_lower_case")),
         prompts=wider.get("prompts") or {},
         default_prompt=wider.get("default_prompt_name"),
+        special_tokens=kinds[0][0] != STATIC,
+    )
+
+
+def heads_of(folder: Path, heads: tuple[OutputLayer, ...]) -> tuple[OutputLayer, ...]:
+    """The output layers under which the folder's model is to be loaded for a task that wants one of `heads`: where it
+    weighs words in place of making a vector, that which says something of every word."""
+    modules = read_json(folder / "modules.json") or ()
+    return ("masked-lm",) if "base" in heads and weighs_words(modules) else heads
+
+
+def read_table_head(folder: Path) -> Head:
+    """What a folder without modules says: of a table of model2vec, else nothing."""
+    config = read_json(folder / "config.json") or {}
+    if config.get("model_type") != TABLE:
+        return Head()
+    return Head(
+        normalize=bool(config.get("normalize")), max_length=TABLE_TOKENS, special_tokens=False, known_words=True
     )
 
 
@@ -121,35 +223,83 @@ def read_poolings(folder: Path) -> tuple[str, ...]:
     return tuple(name for flag, name in _POOLING_FLAGS.items() if config.get(flag)) or ("mean",)
 
 
+def read_weighing(folder: Path) -> Weighing:
+    """What a module of SPLADE asks for."""
+    config = read_json(folder / "config.json") or {}
+    return Weighing(
+        doubled=config.get("activation_function") == "log1p_relu", added=config.get("pooling_strategy") == "sum"
+    )
+
+
+def read_mix(folder: Path) -> LayerMix:
+    """How a module mixes the layers' states. Raises ModelRefused without its weights."""
+    config = read_json(folder / "config.json") or {}
+    return LayerMix(int(config.get("layer_start", 4)), read_weights(folder)["layer_weights"])
+
+
 def read_dense(folder: Path) -> Dense:
     """The dense layer in a module's folder. Raises ModelRefused when its files or activation are not known here."""
     config = read_json(folder / "config.json") or {}
     activation = str(config.get("activation_function", "Tanh")).rsplit(".", 1)[-1]
+    if activation not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise ModelRefused(
+            f"The model's dense layer cannot be served: it has the activation {activation}, not {known}."
+        )
+    tensors = read_weights(folder)
+    weight = tensors["linear.weight"]
+    own: Array = np.eye(len(weight), dtype=weight.dtype)
+    residual = tensors.get("residual.weight", own) if config.get("use_residual") else None
+    return Dense(weight, tensors.get("linear.bias"), activation, residual)
+
+
+def read_norm(folder: Path) -> LayerNorm:
+    """The layer norm in a module's folder. Raises ModelRefused without its weights."""
+    tensors = read_weights(folder)
+    return LayerNorm(tensors["norm.weight"], tensors["norm.bias"])
+
+
+LAYERS: Mapping[str, Callable[[Path], Layer]] = {
+    "Dense": read_dense,
+    "LayerNorm": read_norm,
+    "Normalize": lambda _folder: Unit(),
+}
+"""The module → how its layer is read from its folder. Dropout does nothing to an answer."""
+
+
+def read_weights(folder: Path) -> dict[str, Array]:
+    """A module's tensors. Raises ModelRefused when they are not there."""
     weights = folder / "model.safetensors"
-    if activation not in ACTIVATIONS or not weights.is_file():
-        raise ModelRefused(f"The model's dense layer ({activation}) cannot be served; it needs {weights.name}.")
-    tensors = read_safetensors(weights)
-    return Dense(tensors["linear.weight"], tensors.get("linear.bias"), activation)
+    if not weights.is_file():
+        raise ModelRefused(f"The model's module {folder.name} cannot be served: it needs {weights.name}.")
+    return read_safetensors(weights)
+
+
+STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I8": "|i1", "I32": "<i4", "I64": "<i8"}
+"""The format's names of types → numpy's."""
+WHOLE = frozenset({"I32", "I64"})
+"""Those of places in another tensor. Numbers of 8 bits stand for values."""
 
 
 def read_safetensors(path: Path) -> dict[str, Array]:
-    """The file's tensors as float32: 8 bytes of header length, a JSON header, then the raw values.
+    """The file's tensors, floats as float32: 8 bytes of header length, a JSON header, then the raw values, which stay
+    in the file where they need no other type, and are shared with whoever else reads it.
 
     Source: the safetensors format's own description.
     """
-    raw = path.read_bytes()
-    start = 8 + int.from_bytes(raw[:8], "little")
-    header = msgspec.json.decode(raw[8:start])
-    kinds = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+    raw = np.memmap(path, np.uint8, mode="r")
+    start = 8 + int.from_bytes(raw[:8].tobytes(), "little")
+    header = msgspec.json.decode(raw[8:start].tobytes())
     tensors = {}
     for name, entry in header.items():
         if name == "__metadata__":
             continue
         begin, end = entry["data_offsets"]
-        values = raw[start + begin : start + end]
+        values = np.asarray(raw[start + begin : start + end])
         if entry["dtype"] == "BF16":  # the upper half of a float32
-            array = (np.frombuffer(values, "<u2").astype(np.uint32) << 16).view(np.float32)
+            array = (values.view("<u2").astype(np.uint32) << 16).view(np.float32)
         else:
-            array = np.frombuffer(values, kinds[entry["dtype"]]).astype(np.float32)
+            array = values.view(STORED[entry["dtype"]])
+            array = array if entry["dtype"] in WHOLE else array.astype(np.float32, copy=False)
         tensors[name] = array.reshape(entry["shape"])
     return tensors

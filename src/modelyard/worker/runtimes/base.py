@@ -11,6 +11,7 @@ from modelyard.errors import BootFailed, ModelRefused
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.tasks.base import Head
 from modelyard.tasks.maker import Loaded
+from modelyard.tasks.shared.sentence_folder import heads_of
 from modelyard.worker.runtimes.device import Spread
 from modelyard.worker.runtimes.no_model import NoModel
 from modelyard.worker.runtimes.own_code import copy_code_to_own_folder
@@ -21,6 +22,7 @@ RUNTIMES = {
     "onnx": "modelyard.worker.runtimes.onnx",
     "openvino": "modelyard.worker.runtimes.openvino",
     "gguf": "modelyard.worker.runtimes.gguf",
+    "static": "modelyard.worker.runtimes.static",
 }
 """Runtime name → the module whose `load_model` loads for it."""
 
@@ -70,7 +72,7 @@ def load_file(spec: ReplicaSpec, heads: tuple[Head, ...]) -> Loaded:
     module = import_module(FILES[spec.runtime])
     loaded: Loaded = module.load_model(
         Path(spec.path) / (spec.weights or ""),
-        heads,
+        heads_of(Path(spec.path), heads),
         context_tokens=spec.context_tokens,
         device=spec.device,
         slots=spec.max_batch,
@@ -118,7 +120,7 @@ def load_model(
     """
     if not heads:
         return NoModel(path)
-    offered = tuple(head for head in heads if (head in PIPELINES) == (runtime == "diffusers"))
+    offered = tuple(head for head in heads_of(path, heads) if (head in PIPELINES) == (runtime == "diffusers"))
     loader = find_loader(runtime, offered)
     if loader is None:
         raise BootFailed(f"No runtime is called {runtime!r}; there are {', '.join(RUNTIMES)}.")

@@ -19,6 +19,7 @@ os.register_at_fork(after_in_child=np.random.seed)
 
 importlib.import_module("modelyard.worker.runtimes.listed_once")  # before the rest of the library
 importlib.import_module("modelyard.worker.runtimes.onnx")
+importlib.import_module("modelyard.worker.runtimes.static")
 if importlib.util.find_spec("xllamacpp") is not None:  # an optional part
     importlib.import_module("modelyard.worker.runtimes.gguf")
 if importlib.util.find_spec("openvino") is not None:  # another one

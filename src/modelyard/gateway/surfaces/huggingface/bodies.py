@@ -78,7 +78,8 @@ def own_params(task: Task, params: dict[str, Any]) -> dict[str, Any]:
     if task.id == "image-to-image":
         params |= inner(params, "target_size")
     if task.id in ("feature-extraction", "sentence-similarity"):
-        params = {name: value for name, value in params.items() if (name, value) not in EMBEDDING_DEFAULTS}
+        given = {name: value for name, value in params.items() if (name, value) not in EMBEDDING_DEFAULTS}
+        params = {**({} if task.closed else {"sparse": False}), **given}  # the client reads numbers
     return params
 
 

@@ -8,11 +8,13 @@ from typing import Any
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.shapes.huggingface import (
     EmbedBody,
+    EmbedSparseBody,
     GenerateBody,
     Generated,
     HuggingFaceError,
     PredictBody,
     RankedText,
+    SparseValue,
     TaskBody,
     TextsBody,
 )
@@ -22,7 +24,15 @@ from modelyard.gateway.shapes.openai.chat import ChatBody, ChatCompletion
 from modelyard.gateway.surfaces.base import Surface
 from modelyard.gateway.surfaces.huggingface.bodies import WRITERS
 from modelyard.gateway.surfaces.huggingface.tasks import Generate, HuggingFaceTask
-from modelyard.gateway.surfaces.huggingface.texts import CLASSIFIER, EMBEDDERS, RANKER, Embed, Predict, RerankTexts
+from modelyard.gateway.surfaces.huggingface.texts import (
+    CLASSIFIER,
+    EMBEDDERS,
+    RANKER,
+    Embed,
+    EmbedSparse,
+    Predict,
+    RerankTexts,
+)
 from modelyard.gateway.surfaces.inference import BARE_FILES, HEADERS, REQUEST_HEADERS
 from modelyard.gateway.surfaces.openai import chat
 from modelyard.gateway.surfaces.openai.chat import ChatCompletions
@@ -32,7 +42,7 @@ from modelyard.tasks.registry import TASKS
 PREFIX = "/hf/"
 MODEL = PREFIX + "{org}/{model}"
 CHAT, GENERATE, GENERATE_STREAM = "/v1/chat/completions", "/generate", "/generate_stream"
-EMBED, RERANK, PREDICT = "/embed", "/rerank", "/predict"
+EMBED, EMBED_SPARSE, RERANK, PREDICT = "/embed", "/embed_sparse", "/rerank", "/predict"
 ANSWER: dict[str, Any] = {"description": "Depends on the model's task, as its page in the reference of tasks says."}
 STREAM = {
     "text/event-stream": {
@@ -50,6 +60,7 @@ def huggingface_surfaces(max_body_bytes: int) -> dict[str, Surface]:
         GENERATE: Generate(max_body_bytes, streams=False),
         GENERATE_STREAM: Generate(max_body_bytes, streams=True),
         EMBED: Embed(max_body_bytes),
+        EMBED_SPARSE: EmbedSparse(max_body_bytes),
         RERANK: RerankTexts(max_body_bytes),
         PREDICT: Predict(max_body_bytes),
     }
@@ -103,6 +114,15 @@ def describe_inferences() -> Iterator[Operation]:
         summary="Turn texts into vectors",
         body=EmbedBody,
         answer=list[list[float]],
+        tasks=EMBEDDERS,
+        examples=example("Two texts.", {"inputs": ["a cat", "a dog"]}),
+        **common,
+    )
+    yield Operation(
+        path=MODEL + EMBED_SPARSE,
+        summary="Weigh the words of a vocabulary by texts, on models that do (SPLADE)",
+        body=EmbedSparseBody,
+        answer=list[list[SparseValue]],
         tasks=EMBEDDERS,
         examples=example("Two texts.", {"inputs": ["a cat", "a dog"]}),
         **common,

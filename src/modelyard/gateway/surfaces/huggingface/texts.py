@@ -1,10 +1,11 @@
-"""`/hf/{org}/{model}/embed`, `/rerank` and `/predict`: vectors, rankings and labels, as text-embeddings-inference
-answers them."""
+"""`/hf/{org}/{model}/embed`, `/embed_sparse`, `/rerank` and `/predict`: vectors, weights of words, rankings and labels,
+as text-embeddings-inference answers them."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import msgspec
@@ -12,7 +13,15 @@ from msgspec import UNSET
 
 from modelyard.errors import InvalidRequest
 from modelyard.gateway.model_request import ModelRequest
-from modelyard.gateway.shapes.huggingface import EmbedBody, HuggingFaceError, PredictBody, RankedText, TextsBody
+from modelyard.gateway.shapes.huggingface import (
+    EmbedBody,
+    EmbedSparseBody,
+    HuggingFaceError,
+    PredictBody,
+    RankedText,
+    SparseValue,
+    TextsBody,
+)
 from modelyard.gateway.surfaces.base import Payload, UnifiedBody
 from modelyard.gateway.surfaces.foreign import ForeignSurface, encode, refuse_task
 from modelyard.http.exchange import HttpExchange
@@ -25,7 +34,7 @@ RAW = {"function_to_apply": "none"}
 
 
 class TextCall(ForeignSurface):
-    """What the three have in common: a body of a Struct of their own, a model named by the path."""
+    """What the four have in common: a body of a Struct of their own, a model named by the path."""
 
     name = "huggingface"
     error_shape = HuggingFaceError
@@ -60,13 +69,39 @@ class Embed(TextCall):
 
     def unify(self, body: EmbedBody) -> Mapping[str, Any]:
         """The unified body."""
-        given = {"prompt_name": body.prompt_name, "dimensions": body.dimensions}
-        params = {"normalize": body.normalize, "truncate": body.truncate, **{k: v for k, v in given.items() if v}}
-        return {"text": [body.inputs] if isinstance(body.inputs, str) else body.inputs, "params": params}
+        return unify_texts(
+            body, sparse=False, normalize=body.normalize, **({"dimensions": body.dimensions} if body.dimensions else {})
+        )
 
     async def answer(self, http: HttpExchange, request: ModelRequest, outcome: Outcome) -> Payload:
         """The vectors."""
         return Payload(encode(outcome.output))
+
+
+class EmbedSparse(TextCall):
+    """Weights of words, always in a list for each text."""
+
+    shape = EmbedSparseBody
+    tasks = EMBEDDERS
+    names: ClassVar[Mapping[str, str]] = {"text": "inputs"}
+
+    def unify(self, body: EmbedSparseBody) -> Mapping[str, Any]:
+        """The unified body."""
+        return unify_texts(body, sparse=True)
+
+    async def answer(self, http: HttpExchange, request: ModelRequest, outcome: Outcome) -> Payload:
+        """The weights, in the order of the vocabulary."""
+        by_index = (sorted(words, key=itemgetter("index")) for words in outcome.output)
+        return Payload(
+            encode([[SparseValue(index=word["index"], value=word["value"]) for word in words] for words in by_index])
+        )
+
+
+def unify_texts(body: EmbedBody | EmbedSparseBody, **params: Any) -> Mapping[str, Any]:
+    """The unified body of texts to embed, with more `params`."""
+    named = {"prompt_name": body.prompt_name} if body.prompt_name else {}
+    texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
+    return {"text": texts, "params": {"truncate": body.truncate, **named, **params}}
 
 
 class RerankTexts(TextCall):

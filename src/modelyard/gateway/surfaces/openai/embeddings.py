@@ -44,11 +44,12 @@ class EmbeddingCalls(OpenAISurface):
         return UnifiedBody(body.model, timing(body.timeout), Asked(body, extras), body.models)
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
-        """See Surface. Vectors have length 1, as OpenAI's have, unless the request says otherwise."""
+        """See Surface. Vectors have length 1, as OpenAI's have, unless the request says otherwise; those of models that
+        weigh words have a value for each."""
         if task.id not in TASKS:
             raise refuse_task(task, " or ".join(TASKS))
         body, extras = read.asked.body, read.asked.extras
-        params = {"normalize": True, **extras}
+        params = {"normalize": True, **({} if task.closed else {"sparse": False}), **extras}
         if body.dimensions is not None:
             params["dimensions"] = body.dimensions
         return {"text": texts_of(body.input), "params": params}
