@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tests.builders import families, generative, multimodal, pages, sentences, vision
+from tests.builders import families, generative, multimodal, pages, sentences, vision, voices
 
 FAMILIES = {
     **families.FAMILIES,
@@ -15,6 +15,7 @@ FAMILIES = {
     **multimodal.FAMILIES,
     **pages.FAMILIES,
     **sentences.FAMILIES,
+    **voices.FAMILIES,
 }
 
 

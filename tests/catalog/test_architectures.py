@@ -50,6 +50,7 @@ def task(architecture: str, tag: str | None = None, *tags: str, chat: bool = Fal
         ("VideoMAEForVideoClassification", "video-classification"),
         ("VitsModel", "text-to-speech"),
         ("SpeechT5ForTextToSpeech", "text-to-speech"),
+        ("DiaForConditionalGeneration", "text-to-speech"),
         ("MusicgenForConditionalGeneration", "text-to-audio"),
         ("Qwen2AudioForConditionalGeneration", "audio-text-to-text"),
         ("VideoLlavaForConditionalGeneration", "video-text-to-text"),

@@ -99,6 +99,14 @@ def test_a_module_that_is_not_run_is_named(tmp_path: Path) -> None:
     assert said.startswith("has the module Router of sentence-transformers, which Modelyard does not run; ")
 
 
+def test_a_type_with_sound_that_is_not_run_is_named_with_those_that_are(tmp_path: Path) -> None:
+    config = text({"model_type": "pocket_tts", "architectures": ["PocketTTSForConditionalGeneration"]})
+    said = problem_of(tmp_path, {**model(), "config.json": config})
+
+    assert said.startswith("is of type 'pocket_tts', which Modelyard does not run for text-to-speech; take a model of")
+    assert "bark, dia, csm" in said
+
+
 def test_adapters_name_their_base_however_their_card_tags_them(tmp_path: Path) -> None:
     adapter = {"adapter_config.json": text({"base_model_name_or_path": "org/base"})}
 

@@ -82,6 +82,7 @@ def test_a_tag_chooses_among_what_the_pipeline_can_do(pipeline: str, tag: str, e
         ("WanVideoToVideoPipeline", "needs video"),
         ("WanAnimatePipeline", "needs face_video, pose_video"),
         ("MarigoldDepthPipeline", "makes no image, video or sound"),
+        ("DanceDiffusionPipeline", "reads no text"),
         ("PipelineOfTomorrow", "the installed diffusers does not have"),
     ],
 )

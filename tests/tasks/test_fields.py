@@ -59,7 +59,7 @@ DRAWN: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "image-to-image": ({**IMAGE, **TEXT, "mask": "image", "control_image": "image"}, {}),
     "unconditional-image-generation": ({}, {}),
     "text-to-video": (TEXT, {}),
-    "text-to-speech": (TEXT, {}),
+    "text-to-speech": ({**TEXT, "messages": "messages"}, {}),
     "text-to-audio": (TEXT, {}),
     "visual-question-answering": ({**IMAGE, "question": "text"}, {"answer": "label", "score": "score"}),
     "document-question-answering": (

@@ -95,7 +95,7 @@ FAMILIES: tuple[tuple[tuple[str, ...], str, str], ...] = (
       "Nemotron3_5Transcribe"), "ForConditionalGeneration", "audio-text-to-text"),
     (("VideoLlava", "LlavaNextVideo", "VideoLlama", "InstructBlipVideo"), "ForConditionalGeneration",
      "video-text-to-text"),
-    (("Csm", "GradiumPhononTTS", "HiggsAudio", "PocketTTS", "VibeVoiceFor"), "ForConditionalGeneration",
+    (("Csm", "Dia", "GradiumPhononTTS", "HiggsAudio", "PocketTTS", "VibeVoiceFor"), "ForConditionalGeneration",
      "text-to-speech"),
     (("M2M100", "MBart", "NllbMoe", "FSMT"), "ForConditionalGeneration", "translation"),
     (("Pegasus", "BigBirdPegasus", "LED"), "ForConditionalGeneration", "summarization"),

@@ -80,6 +80,8 @@ def describe_refusal(pipeline: str) -> str:
         return f"is a {pipeline}, which the installed diffusers does not have; its card may name what runs it"
     if call.makes is None:
         return f"is a {pipeline}, which makes no image, video or sound; take a pipeline that makes one of them"
+    if call.makes == AUDIO and "prompt" not in call.takes:
+        return f"is a {pipeline}, which reads no text, and no task here makes sounds without one; take another pipeline"
     wanted = sorted(call.needs - ASKED) or sorted(find_given(pipeline, call)) or ["other inputs"]
     return f"is a {pipeline}, which needs {', '.join(wanted)}, and no task here sends that; take another pipeline"
 

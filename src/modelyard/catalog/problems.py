@@ -20,6 +20,7 @@ from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder
 from modelyard.catalog.readme import FrontMatter
 from modelyard.catalog.tokenizer_files import find_missing_tokenizer
 from modelyard.catalog.weights import PICKLE_STEMS, SAFETENSORS_STEMS, Format, Weights, find_weights
+from modelyard.records import sounds
 from modelyard.records.sentence_modules import find_unknown
 
 _SIZES = (
@@ -56,6 +57,7 @@ def find_problem(
         or find_missing_extra(metadata.config)
         or find_absurd_size(metadata.config)
         or _unknown_module(metadata)
+        or _unserved_voice(metadata, task)
         or (_ranking_problem(metadata) if task == "text-ranking" else None)
         or find_missing_tokenizer(task, files.sizes)
     )
@@ -94,6 +96,14 @@ def _unknown_module(metadata: Metadata) -> str | None:
         f"has the module {kind} of sentence-transformers, which Modelyard does not run; take a model whose "
         "modules.json names none but a Transformer, Pooling, Dense and the like"
     )
+
+
+def _unserved_voice(metadata: Metadata, task: str | None) -> str | None:
+    kind = metadata.config.get("model_type")
+    if task not in sounds.TASKS or metadata.pipeline or kind in sounds.SERVED:
+        return None
+    known = ", ".join(sounds.SERVED)
+    return f"is of type {kind!r}, which Modelyard does not run for {task}; take a model of one of the types {known}"
 
 
 def _has_library_names(weights: Weights) -> bool:

@@ -8,6 +8,8 @@ from modelyard.records.models import Inspection
 
 _TEXTS = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe", ".spm", ".codes", ".yaml", ".md")
 _CODE = (".py",)
+_VOICES = ("speaker_embeddings/", "voices/")
+"""Folders of arrays, each of which is a voice, or a part of one."""
 _FOREIGN_FOLDERS = {"onnx", "openvino", "coreml", "gguf", "tflite", "flax", "tf", "original", "runs", "logs", "assets"}
 _NEVER = ("trainer_state.json", "all_results.json", "train_results.json", "eval_results.json")
 _DEPTH = 2
@@ -19,8 +21,12 @@ def select_files(names: Iterable[str], inspection: Inspection) -> tuple[list[str
     Fetch the small ones first: then a snapshot that has its weights is complete, whoever looks.
     """
     endings = _TEXTS + _CODE if inspection.remote_code else _TEXTS
-    small = [name for name in names if name.endswith(endings) and _is_wanted(name)]
+    small = [name for name in names if _is_voice(name) or (name.endswith(endings) and _is_wanted(name))]
     return sorted(small), sorted(inspection.weight_files)
+
+
+def _is_voice(name: str) -> bool:
+    return name.startswith(_VOICES) and name.endswith(".npy")
 
 
 def _is_wanted(name: str) -> bool:

@@ -14,11 +14,10 @@ from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.maker import Maker
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.media_making import (
-    Guidance,
     NegativePrompt,
     PromptText,
     Seed,
-    SoundParams,
+    SteppedSoundParams,
     Steps,
     make_each,
     prompt_length,
@@ -31,31 +30,19 @@ class TextToAudioInputs(Inputs, frozen=True, kw_only=True):
     text: Annotated[PromptText, Meta(description="what the sound is like; models cut what is beyond their own limit")]
 
 
-class TextToAudioParams(SoundParams, frozen=True, kw_only=True):
+class TextToAudioParams(SteppedSoundParams, frozen=True, kw_only=True):
     """How to make it. Each model has some of these settings."""
 
     duration: Annotated[
         Annotated[float, Meta(gt=0, le=300)] | None,
         Meta(description="seconds of sound; by default the model's own, 30 on published MusicGen models"),
     ] = None
-    max_new_tokens: Annotated[
-        Annotated[int, Meta(ge=1, le=15000)] | None,
-        Meta(description="length in the model's own steps instead of seconds (MusicGen: 50 a second)"),
+    lyrics: Annotated[
+        PromptText | None, Meta(description="what is sung, on models that sing (ACE-Step); by default nothing")
     ] = None
-    guidance_scale: Guidance = None
-    do_sample: Annotated[
-        bool | None, Meta(description="draw each step at random; by default the model's own choice (MusicGen)")
-    ] = None
-    temperature: Annotated[
-        Annotated[float, Meta(gt=0, le=100)] | None,
-        Meta(description="above 1 draws more freely, below 1 more predictably (MusicGen)"),
-    ] = None
-    top_k: Annotated[
-        Annotated[int, Meta(ge=0)] | None, Meta(description="draw from this many likeliest codes; 0 is all (MusicGen)")
-    ] = None
-    top_p: Annotated[
-        Annotated[float, Meta(gt=0, le=1)] | None,
-        Meta(description="draw from the likeliest codes that together have this probability (MusicGen)"),
+    vocal_language: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=16)] | None,
+        Meta(description="of the lyrics, such as en or de; by default the model's own"),
     ] = None
     num_inference_steps: Steps = None
     negative_prompt: NegativePrompt = None

@@ -6,10 +6,11 @@ from typing import Any
 
 import diffusers
 import transformers
+from diffusers.pipelines.ace_step import AceStepConditionEncoder
 
 from tests.builders import generative
 from tests.coverage.pipelines.parts import schedule
-from tests.coverage.pipelines.readers import roberta_tokenizer, t5
+from tests.coverage.pipelines.readers import qwen, roberta_tokenizer, t5, t5_gemma
 
 
 def spectrogram_vae() -> Any:
@@ -165,4 +166,86 @@ def stable_audio(_name: str) -> dict[str, Any]:
         "scheduler": diffusers.EDMDPMSolverMultistepScheduler(
             solver_order=2, prediction_type="v_prediction", sigma_data=1.0, sigma_schedule="exponential"
         ),
+    }
+
+
+def stable_audio_3(_name: str) -> dict[str, Any]:
+    """Stable Audio 3."""
+    encoder, tokenizer = t5_gemma()
+    return {
+        "vae": diffusers.AutoencoderSAME(
+            patch_size=4,
+            encoder_channels=16,
+            encoder_c_mults=[1],
+            encoder_strides=[4],
+            encoder_transformer_depths=[1],
+            latent_dim=8,
+            dim_heads=8,
+            sampling_rate=800,
+        ),
+        "text_encoder": encoder,
+        "tokenizer": tokenizer,
+        "duration_embedder": diffusers.StableAudio3DurationEmbedder(output_dim=32, fourier_dim=8),
+        "transformer": diffusers.StableAudio3DiTModel(
+            io_channels=8,
+            embed_dim=16,
+            depth=1,
+            num_heads=2,
+            cond_token_dim=32,
+            global_cond_dim=32,
+            local_add_cond_dim=9,
+            timestep_features_dim=8,
+            num_memory_tokens=2,
+        ),
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(),
+    }
+
+
+def ace_step(_name: str) -> dict[str, Any]:
+    """ACE-Step, which sings."""
+    encoder, tokenizer = qwen(transformers.Qwen3Model)
+    small = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+    }
+    return {
+        "vae": oobleck(8),
+        "text_encoder": encoder,
+        "tokenizer": tokenizer,
+        "transformer": diffusers.AceStepTransformer1DModel(
+            **small, num_hidden_layers=2, in_channels=24, audio_acoustic_hidden_dim=8
+        ),
+        "condition_encoder": AceStepConditionEncoder(
+            **small,
+            text_hidden_dim=32,
+            timbre_hidden_dim=8,
+            num_lyric_encoder_hidden_layers=1,
+            num_timbre_encoder_hidden_layers=1,
+        ),
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1),
+    }
+
+
+def longcat_audio(_name: str) -> dict[str, Any]:
+    """LongCat's sounds."""
+    encoder, tokenizer = t5(transformers.UMT5EncoderModel)
+    return {
+        "vae": diffusers.LongCatAudioDiTVae(
+            channels=8,
+            c_mults=[1, 2],
+            strides=[2, 4],
+            latent_dim=8,
+            encoder_latent_dim=16,
+            downsampling_ratio=8,
+            sample_rate=800,
+        ),
+        "text_encoder": encoder,
+        "tokenizer": tokenizer,
+        "transformer": diffusers.LongCatAudioDiTTransformer(
+            dit_dim=16, dit_depth=1, dit_heads=2, dit_text_dim=32, latent_dim=8
+        ),
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=1.0, invert_sigmas=True),
     }

@@ -122,6 +122,16 @@ def decoder(kind: Any) -> Reader:
     return kind(kind.config_class(vocab_size=len(tokenizer), pad_token_id=0, **SHAPE)), tokenizer
 
 
+def t5_gemma() -> Reader:
+    """The half of T5Gemma that reads."""
+    tokenizer = sentence_pieces()
+    shape = {**SHAPE, "vocab_size": len(tokenizer), "pad_token_id": 0}
+    config = transformers.T5GemmaConfig(
+        encoder=shape, decoder=shape, is_encoder_decoder=False, vocab_size=len(tokenizer)
+    )
+    return transformers.T5GemmaEncoderModel(config), tokenizer
+
+
 def qwen_that_sees() -> tuple[Any, Any, Any]:
     """Qwen2.5-VL, its tokenizer, and the processor of both."""
     tokenizer = qwen_tokenizer()

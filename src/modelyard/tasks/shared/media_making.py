@@ -50,6 +50,30 @@ class SoundParams(Params, frozen=True, kw_only=True):
     ] = "wav"
 
 
+class SteppedSoundParams(SoundParams, frozen=True, kw_only=True):
+    """Settings of sounds that are made step by step, each of which is chosen."""
+
+    max_new_tokens: Annotated[
+        Annotated[int, Meta(ge=1, le=15000)] | None,
+        Meta(description="most steps of the model's own to make (MusicGen: 50 a second)"),
+    ] = None
+    guidance_scale: Guidance = None
+    do_sample: Annotated[
+        bool | None, Meta(description="draw each step at random; by default the model's own choice")
+    ] = None
+    temperature: Annotated[
+        Annotated[float, Meta(gt=0, le=100)] | None,
+        Meta(description="above 1 draws more freely, below 1 more predictably"),
+    ] = None
+    top_k: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="draw from this many likeliest codes; 0 is all")
+    ] = None
+    top_p: Annotated[
+        Annotated[float, Meta(gt=0, le=1)] | None,
+        Meta(description="draw from the likeliest codes that together have this probability"),
+    ] = None
+
+
 class SizedParams(Params, frozen=True, kw_only=True):
     """Settings with the size of an image."""
 

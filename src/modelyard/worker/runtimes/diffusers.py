@@ -128,7 +128,16 @@ def load_readers(path: Path, index: Mapping[str, Any], how: Mapping[str, Any]) -
             readers[name], info = kind.from_pretrained(path / name, output_loading_info=True, **own)
             if missing := sorted(info["missing_keys"]):
                 raise ModelRefused(f"{path.name} is not complete: {name}/ holds no weights for {missing[0]}.")
+            if readers[name].config.model_type == "clap":
+                give_plain_features(readers[name])
     return readers
+
+
+def give_plain_features(reader: Any) -> None:
+    """Has CLAP give what it reads of a text as a tensor, as versions of its library before 5 did: MusicLDM reads it so,
+    AudioLDM 2 either way."""
+    whole = reader.get_text_features
+    reader.get_text_features = lambda *given, **named: whole(*given, **named).pooler_output
 
 
 def refuse_own_code(path: Path, index: Mapping[str, Any]) -> None:

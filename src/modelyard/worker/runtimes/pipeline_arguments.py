@@ -28,6 +28,8 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "eta": ("eta",),
     "class_label": ("class_labels",),
     "duration": ("duration", "audio_duration", "audio_duration_s", "audio_length_in_s", "audio_end_in_s"),
+    "lyrics": ("lyrics",),
+    "vocal_language": ("vocal_language",),
     "seed": ("generator",),
 }
 """A task's setting → what pipelines call it; the first name that a pipeline's call takes."""

@@ -92,8 +92,9 @@ class SpeechBody(OpenAIShape, frozen=True, kw_only=True):
     voice: Annotated[
         str | int | None,
         described(
-            "The number of one of the model's voices; a name of OpenAI's voices, or `default`, is the model's own.",
-            accepted="a number, default, or a name of OpenAI's",
+            "The name or the number of one of the model's voices; a name of OpenAI's voices, or `default`, is the "
+            "model's own.",
+            accepted="a name or a number of the model's voices, default, or a name of OpenAI's",
         ),
     ] = None
     response_format: Annotated[

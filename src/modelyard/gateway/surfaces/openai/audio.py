@@ -36,7 +36,7 @@ VOICES = frozenset({
     "alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse", "marin", "cedar",
     "default",
 })  # fmt: skip
-"""OpenAI's voices, none of which our models have."""
+"""OpenAI's voices, and what stands for the model's own."""
 PLAIN, SRT, VTT = "text/plain; charset=utf-8", "application/x-subrip; charset=utf-8", "text/vtt; charset=utf-8"
 TIMED = ("srt", "vtt", "verbose_json")
 
@@ -132,7 +132,7 @@ class Speech(OpenAISurface):
 
     asks = SPEAK
     names: ClassVar[Mapping[str, str]] = {
-        "text": "input", "params.speaker_id": "voice", "params.speaking_rate": "speed",
+        "text": "input", "params.voice": "voice", "params.speaker_id": "voice", "params.speaking_rate": "speed",
         "params.audio_format": "response_format",
     }  # fmt: skip
 
@@ -149,8 +149,8 @@ class Speech(OpenAISurface):
         params = {**read.asked.extras, "audio_format": body.response_format}
         if task.closed:
             params |= {} if body.voice in (None, "default") else {"voice": str(body.voice)}
-        elif (speaker := speaker_of(body.voice)) is not None:
-            params["speaker_id"] = speaker
+        else:
+            params |= params_of_voice(body.voice)
         if body.speed not in (None, 1):
             params["speaking_rate"] = body.speed
         return {"text": body.input, "params": params, "json": False}
@@ -208,13 +208,10 @@ def vtt_time(seconds: float) -> str:
     return f"{whole // 3_600_000:02}:{whole // 60_000 % 60:02}:{whole // 1000 % 60:02}.{whole % 1000:03}"
 
 
-def speaker_of(voice: str | int | None) -> int | None:
-    """The number of the voice that is asked for; None: the model's own. Raises InvalidRequest."""
+def params_of_voice(voice: str | int | None) -> dict[str, Any]:
+    """The voice that is asked for, as a number or by its name; nothing: the model's own. The model knows its voices."""
     if voice is None or voice in VOICES:
-        return None
-    if isinstance(voice, int):
-        return voice
-    if not voice.isascii() or not voice.isdigit():
-        accepted = f"the number of one of the model's voices, or {', '.join(sorted(VOICES))}: the model's own voice"
-        raise InvalidRequest(field="voice", got=voice, accepted=accepted)
-    return int(voice[:18])
+        return {}
+    if isinstance(voice, str) and not (voice.isascii() and voice.isdigit()):
+        return {"voice": voice}
+    return {"speaker_id": int(str(voice)[:18])}
