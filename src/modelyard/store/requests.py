@@ -9,17 +9,35 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from msgspec import json
 from msgspec.structs import asdict
-from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, or_, select, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from modelyard.errors import NotFound
 from modelyard.records.accounts import Account
 from modelyard.records.requests import RequestRecord
 from modelyard.store.database import Database, insert_into
-from modelyard.store.tables import accounts, requests, sqlite_text
+from modelyard.store.tables import accounts, in_utc, requests, sqlite_text
+
+Insertion = TypeVar("Insertion", sqlite.Insert, postgresql.Insert)
 
 COLUMNS = RequestRecord.__struct_fields__
 STATEMENT_ROWS = 128
@@ -107,16 +125,18 @@ class Requests:
         """
         if not records:
             return
+        firsts: dict[str, RequestRecord] = {}
+        for record in records:
+            firsts.setdefault(record.id, record)
         # In order of id: two processes that lock the same rows in the same order cannot deadlock.
-        ordered = sorted(records, key=lambda record: record.id)
+        ordered = [firsts[id_] for id_ in sorted(firsts)]
         with self._database.write() as connection:
             if self._database.is_sqlite:
                 for part in _parts(ordered):
                     values = [value for record in part for value in _sqlite_values(record)]
                     connection.exec_driver_sql(_sqlite_settlement(len(part)), tuple(values))
             else:
-                statement = _settlement(insert_into(connection, requests))
-                connection.execute(statement, [_columns(record) for record in ordered])
+                connection.execute(_postgresql_settlement(), {"rows": _postgresql_rows(ordered)})
 
     def settle_left_over(self, server_id: str, now: datetime) -> int:
         """Settles at zero what this server, before it ended, had set aside and never settled; how many there were."""
@@ -266,7 +286,7 @@ def _totals(row: Row[tuple[object, ...]]) -> RequestTotals:
     )
 
 
-def _settlement(insertion: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
+def _settlement(insertion: Insertion) -> Insertion:
     return insertion.on_conflict_do_update(
         index_elements=["id"],
         set_={name: insertion.excluded[name] for name in SETTLED},
@@ -320,6 +340,23 @@ def _sqlite_values(record: RequestRecord) -> tuple[Any, ...]:
         record.prompt_tokens,
         record.new_tokens,
     )
+
+
+@cache
+def _postgresql_settlement() -> postgresql.Insert:
+    """The same for rows in one JSON text, which PostgreSQL takes apart; row by row the driver takes ten times as
+    long."""
+    rows = func.json_populate_recordset(literal_column("NULL::requests"), cast(bindparam("rows", type_=Text()), JSON))
+    return _settlement(postgresql.insert(requests).from_select(COLUMNS, select(*rows.table_valued(*COLUMNS).columns)))
+
+
+def _postgresql_rows(records: Sequence[RequestRecord]) -> str:
+    """That text. Texts in it are as those of `_sqlite_values`. Raises ValueError for a moment without a time zone."""
+    for record in records:
+        in_utc(record.at)
+        if record.settled_at is not None:
+            in_utc(record.settled_at)
+    return json.encode(records).decode()
 
 
 def _columns(record: RequestRecord) -> dict[str, Any]:
