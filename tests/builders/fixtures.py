@@ -60,6 +60,8 @@ FAMILY_OF_TASK = {
     "image-to-image": "image_to_image",
     "unconditional-image-generation": "ddpm",
     "text-to-video": "text_to_video_sd",
+    "image-to-video": "image_to_video",
+    "video-to-video": "video_to_video",
     "text-to-speech": "vits",
     "text-to-audio": "musicgen",
 }

@@ -39,18 +39,18 @@ def clip_tokenizer() -> library.CLIPTokenizer:
 
 def clip_text_config(**more: Any) -> library.CLIPTextConfig:
     """A text encoder of 2 layers, 32 wide."""
-    return library.CLIPTextConfig(
-        vocab_size=420,
-        hidden_size=32,
-        intermediate_size=37,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=16,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-        **more,
-    )
+    shape = {
+        "vocab_size": 420,
+        "hidden_size": 32,
+        "intermediate_size": 37,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 16,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 1,
+    }
+    return library.CLIPTextConfig(**shape | more)
 
 
 def vae(levels: int = 2) -> diffusers.AutoencoderKL:
@@ -259,6 +259,63 @@ def text_to_video_sd(folder: Path) -> None:
     )
 
 
+def t5(kind: Any = library.T5EncoderModel) -> tuple[Any, Any]:
+    """An encoder of T5's kind, 32 wide, and its tokenizer."""
+    tokenizer = tokenizers.unigram()
+    config = kind.config_class(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=8,
+        d_ff=37,
+        num_layers=1,
+        num_heads=4,
+        decoder_start_token_id=0,
+    )
+    return kind(config), library.T5TokenizerFast(tokenizer_object=tokenizer._tokenizer, model_max_length=64)
+
+
+def cogvideo_parts(sees: bool) -> dict[str, Any]:
+    """The parts of a CogVideoX pipeline that makes films of 5 frames, 32 by 32 pixels. `sees`: its denoiser reads an
+    image, or another film, beside the latents."""
+    encoder, tokenizer = t5()
+    return {
+        "vae": diffusers.AutoencoderKLCogVideoX(
+            block_out_channels=(8,) * 4,
+            latent_channels=4,
+            layers_per_block=1,
+            norm_num_groups=2,
+            temporal_compression_ratio=4,
+            sample_height=32,
+            sample_width=32,
+        ),
+        "text_encoder": encoder,
+        "tokenizer": tokenizer,
+        "transformer": diffusers.CogVideoXTransformer3DModel(
+            num_attention_heads=2,
+            attention_head_dim=16,
+            in_channels=8 if sees else 4,
+            out_channels=4,
+            time_embed_dim=2,
+            text_embed_dim=32,
+            num_layers=1,
+            sample_width=4,
+            sample_height=4,
+            sample_frames=5,
+        ),
+        "scheduler": diffusers.CogVideoXDDIMScheduler(),
+    }
+
+
+def image_to_video(folder: Path) -> None:
+    """CogVideoX that makes a film of an image and a text."""
+    save_pipeline(folder, diffusers.CogVideoXImageToVideoPipeline(**cogvideo_parts(sees=True)))
+
+
+def video_to_video(folder: Path) -> None:
+    """CogVideoX that makes a film of another one and a text."""
+    save_pipeline(folder, diffusers.CogVideoXVideoToVideoPipeline(**cogvideo_parts(sees=False)))
+
+
 def vits_of(folder: Path, speakers: int) -> None:
     """VITS that reads lower-case letters; 16 kHz."""
     letters = " abcdefghijklmnopqrstuvwxyz'-"
@@ -458,6 +515,8 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "ddim": ddim,
     "dit": dit,
     "text_to_video_sd": text_to_video_sd,
+    "image_to_video": image_to_video,
+    "video_to_video": video_to_video,
     "vits": vits,
     "vits_speakers": vits_speakers,
     "musicgen": musicgen,

@@ -126,8 +126,8 @@ def test_the_hubs_one_tag_for_all_generators_is_refined() -> None:
     assert task("LlavaForConditionalGeneration", "any-to-any", vision_config={}) == "image-text-to-text"
 
 
-def test_there_are_36_tasks() -> None:
-    assert len(OURS) == 36
+def test_there_are_38_tasks() -> None:
+    assert len(OURS) == 38
 
 
 def test_every_task_can_be_told_from_files_or_a_tag() -> None:

@@ -118,6 +118,7 @@ def test_every_task_of_the_contract_is_registered(dev_server: Server):
         "sentence-similarity", "text-ranking", "image-feature-extraction", "object-detection",
         "zero-shot-object-detection", "image-segmentation", "depth-estimation", "mask-generation", "text-to-image",
         "image-to-image", "unconditional-image-generation", "text-to-speech", "text-to-audio", "text-to-video",
+        "image-to-video", "video-to-video",
     }  # fmt: skip
-    assert len(promised) == 36
+    assert len(promised) == 38
     assert set(dev_server.client.get("/models/v2/list/tasks").json()["output"]) == promised

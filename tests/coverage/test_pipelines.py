@@ -20,6 +20,15 @@ pytestmark = pytest.mark.imports_models
         ("ConsistencyModelPipeline", "unconditional-image-generation"),
         ("AnimateDiffPipeline", "text-to-video"),
         ("LattePipeline", "text-to-video"),
+        ("StableVideoDiffusionPipeline", "image-to-video"),
+        ("WanImageToVideoPipeline", "image-to-video"),
+        ("LTXImageToVideoPipeline", "image-to-video"),
+        ("LucyEditPipeline", "video-to-video"),
+        ("AnimateDiffVideoToVideoControlNetPipeline", "video-to-video"),
+        ("StableDiffusionXLControlNetUnionPipeline", "image-to-image"),
+        ("FluxFillPipeline", "image-to-image"),
+        ("MarigoldDepthPipeline", "depth-estimation"),
+        ("MarigoldNormalsPipeline", "image-to-image"),
         ("StableDiffusion3ControlNetPipeline", "image-to-image"),
         ("StableAudioPipeline", "text-to-audio"),
     ],
@@ -33,9 +42,9 @@ def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:
     preload()
     without_recipe = check(Case("pipelines", "", "ShapEPipeline", "pipeline"), tmp_path / "unknown")
     assert without_recipe.status is Status.NOT_BUILT
-    of_a_video = check(Case("pipelines", "", "AnimateDiffVideoToVideoPipeline", "pipeline"), tmp_path / "video")
-    assert of_a_video.status is Status.NO_TASK
-    assert "needs video" in of_a_video.detail
+    of_a_pose = check(Case("pipelines", "", "WanAnimatePipeline", "pipeline"), tmp_path / "video")
+    assert of_a_pose.status is Status.NO_TASK
+    assert "needs face_video, pose_video" in of_a_pose.detail
 
 
 @pytest.mark.parametrize("family", ["stable_diffusion", "stable_diffusion_xl", "flux"])

@@ -59,6 +59,8 @@ DRAWN: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "image-to-image": ({**IMAGE, **TEXT, "mask": "image", "control_image": "image"}, {}),
     "unconditional-image-generation": ({}, {}),
     "text-to-video": (TEXT, {}),
+    "image-to-video": ({**IMAGE, **TEXT, "last_image": "image"}, {}),
+    "video-to-video": ({"url": "video", **TEXT}, {}),
     "text-to-speech": ({**TEXT, "messages": "messages"}, {}),
     "text-to-audio": (TEXT, {}),
     "visual-question-answering": ({**IMAGE, "question": "text"}, {"answer": "label", "score": "score"}),

@@ -12,7 +12,8 @@ from PIL import Image
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
-from modelyard.tasks.image_to_image import MOST_PIXELS, TASK
+from modelyard.tasks.image_to_image import TASK
+from modelyard.tasks.shared.pictures import MOST_PIXELS
 from tests.builders.fixtures import Ask, Load
 from tests.builders.made import Client, png_pixels
 from tests.builders.reference import call_pipeline

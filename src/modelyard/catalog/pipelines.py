@@ -11,17 +11,33 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from modelyard.records.pipelines import AUDIO, FRAMES, IMAGE, IMAGES, MADE, MASKS, VIDEO
+from modelyard.records.pipelines import (
+    AUDIO,
+    DEPTH,
+    FRAMES,
+    IMAGE,
+    IMAGES,
+    MADE,
+    MASKS,
+    PREDICTED,
+    PREDICTION,
+    VIDEO,
+    VIDEOS,
+)
 
 MEDIA = frozenset({
     "image", "images", "input_images", "control_image", "reference_image", "original_image", "reference_images", "mask",
     "mask_image", "control_mask", "video", "audio", "src_audio", "conditioning_frames", "control_video",
 })  # fmt: skip
 """What pipelines call the media that they read."""
-ASKED = frozenset({"prompt", "class_labels", "image", "control_image", "mask_image"})
+ASKED = frozenset({"prompt", "class_labels", "image", "control_image", "mask_image", *VIDEOS})
 """What the tasks send of that which a pipeline cannot do without."""
 BY_TEXT = {IMAGE: "text-to-image", VIDEO: "text-to-video", AUDIO: "text-to-audio"}
-PIPELINE_TASKS = frozenset({*BY_TEXT.values(), "image-to-image", "unconditional-image-generation"})
+VIDEO_TASKS = {"image-to-video": frozenset(IMAGES), "video-to-video": frozenset(VIDEOS)}
+"""Tasks that make a video of other media → the arguments under which those reach a pipeline."""
+PIPELINE_TASKS = frozenset(
+    {*BY_TEXT.values(), *VIDEO_TASKS, "image-to-image", "unconditional-image-generation", "depth-estimation"}
+)
 """All that pipelines serve here."""
 
 CHANGING = (
@@ -57,14 +73,27 @@ def find_tasks(pipeline: str, call: PipelineCall) -> tuple[str, ...]:
     if call.needs - ASKED:
         return ()
     given, reads = find_given(pipeline, call), "prompt" in call.takes
-    if call.makes in (VIDEO, AUDIO):
-        return (BY_TEXT[call.makes],) if reads and not given else ()
+    if call.makes == VIDEO:
+        return _find_video_tasks(call, given, reads)
+    if call.makes == AUDIO:
+        return (BY_TEXT[AUDIO],) if reads and not given else ()
+    if call.makes == DEPTH:
+        return ("depth-estimation",) if given and not given.difference(IMAGES) else ()
     if call.makes is None or given.difference(IMAGES, MASKS):
         return ()
     if call.takes.isdisjoint(IMAGES):
         by_nothing = "unconditional-image-generation"
         return () if given else (BY_TEXT[IMAGE] if reads else by_nothing,)
     return ("image-to-image",) if given or not reads else (BY_TEXT[IMAGE], "image-to-image")
+
+
+def _find_video_tasks(call: PipelineCall, given: frozenset[str], reads: bool) -> tuple[str, ...]:
+    """Those of a pipeline that makes videos of the media `given`, if any, and `reads` a text or does not. One that may
+    be given an image or a video has a task for each."""
+    if given.difference(*VIDEO_TASKS.values()):
+        return ()
+    of_media = tuple(task for task, media in VIDEO_TASKS.items() if media & (given or call.takes))
+    return of_media if given or not reads else (BY_TEXT[VIDEO], *of_media)
 
 
 def find_given(pipeline: str, call: PipelineCall) -> frozenset[str]:
@@ -162,8 +191,12 @@ def _asked(method: ast.FunctionDef) -> Iterator[str]:
 
 def _made(results: Sequence[ast.Call]) -> str | None:
     """What the call returns. One that only hands on what another pipeline has made is taken for images."""
-    fields = [keyword.arg for result in results for keyword in result.keywords]
-    known = next((MADE[field] for field in fields if field and field in MADE), None)
+    fields = [(keyword.arg, ast.unparse(result.func)) for result in results for keyword in result.keywords]
+    known = next((MADE[field] for field, _ in fields if field and field in MADE), None)
+    seen = (
+        kind for field, result in fields for word, kind in PREDICTED.items() if field == PREDICTION and word in result
+    )
+    known = known or next(seen, None)
     if known or not results:
         return known or IMAGE
     return IMAGE if any(ast.unparse(result.func) == "ImagePipelineOutput" for result in results) else None

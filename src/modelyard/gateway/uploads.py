@@ -33,7 +33,7 @@ FILE_FIELD = "base64"
 """The field of the unified body that an uploaded file stands in for."""
 TEXT_FIELDS = frozenset({"text", "text_pair", "prompt", "query", "question", "context", *MEDIA_FIELDS})
 """Fields of a form that are taken as they are; others are read as JSON where they are JSON."""
-BESIDE = ("mask", "control_image")
+BESIDE = ("mask", "control_image", "last_image")
 """Fields of files that go along with the one that a task reads."""
 PIECE_BYTES = 256 * 1024
 MAX_FIELDS = 100

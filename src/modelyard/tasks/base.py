@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -49,6 +49,7 @@ Head = Literal[
     "image-pipeline",
     "video-pipeline",
     "audio-pipeline",
+    "depth-pipeline",
 ]
 """Which output layer the runtime loads on top of the architecture; a `...-pipeline` is a whole diffusers folder."""
 
@@ -59,7 +60,12 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A task's settings, each typed, bounded and described (`Annotated[..., msgspec.Meta(description=...)]`)."""
+    """A task's settings, each typed, bounded and described (`Annotated[..., msgspec.Meta(description=...)]`).
+
+    `followed_here`: those that the task follows itself, so that a model need not have them.
+    """
+
+    followed_here: ClassVar[frozenset[str]] = frozenset()
 
 
 I = TypeVar("I", bound=Inputs)  # noqa: E741

@@ -26,7 +26,7 @@ FIELDS = frozenset(
     {
         "text", "text_pair", "messages", "query", "documents", "question", "context", "candidate_labels", "sentences",
         "url", "image_url", "audio_url", "video_url", "base64", "word_boxes",
-        "mask", "mask_url", "control_image", "control_image_url",
+        "mask", "mask_url", "control_image", "control_image_url", "last_image", "last_image_url",
     }
 )  # fmt: skip
 """Every field of the unified body that carries input, for any task. A task reads some and ignores the others."""

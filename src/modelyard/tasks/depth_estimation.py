@@ -1,7 +1,7 @@
 """depth-estimation: how far away each pixel of an image is, by the model's own measure.
 
 Some models give depth (larger is farther, metres where the model is metric), most give inverse depth (larger is
-nearer); the numbers are passed on as they are.
+nearer); the numbers are passed on as they are. Most measure in one pass, those that work by diffusion in steps.
 """
 
 from __future__ import annotations
@@ -14,12 +14,24 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from modelyard.errors import InvalidRequest
 from modelyard.media.encode import encode_png
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.hints import means
+from modelyard.tasks.maker import Maker
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, height_and_width, image_processor
+from modelyard.tasks.shared.arrays import Arguments
+from modelyard.tasks.shared.images import (
+    EXAMPLE,
+    ImageInputs,
+    answer_images,
+    height_and_width,
+    image_processor,
+    pixels_of,
+)
+from modelyard.tasks.shared.media_making import Seed, make_each
+from modelyard.tasks.shared.pictures import read_pictures
 
 
 class DepthEstimationInputs(ImageInputs, frozen=True, kw_only=True):
@@ -27,7 +39,25 @@ class DepthEstimationInputs(ImageInputs, frozen=True, kw_only=True):
 
 
 class DepthEstimationParams(Params, frozen=True, kw_only=True):
-    """There is nothing to set."""
+    """How models measure that work by diffusion (Marigold); the others have nothing to set."""
+
+    num_inference_steps: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)] | None, Meta(description="steps; by default the model's own, mostly 1 to 4")
+    ] = None
+    ensemble_size: Annotated[
+        Annotated[int, Meta(ge=1, le=20)] | None,
+        Meta(
+            description="how often to measure, of which the middle is taken: more is slower and steadier; 1 by default"
+        ),
+    ] = None
+    processing_resolution: Annotated[
+        Annotated[int, Meta(ge=0, le=2048, multiple_of=8)] | None,
+        Meta(
+            description="pixels of the longer side that the model works at; 0 is the image's own; by default the "
+            "model's own, mostly 768"
+        ),
+    ] = None
+    seed: Seed = None
 
 
 class Depth(msgspec.Struct, frozen=True):
@@ -43,8 +73,12 @@ DepthEstimationOutput = Depth
 """An image of the depths, and the depths."""
 
 
-def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
+def run(model: Model | Maker, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Measures each image."""
+    if isinstance(model, Maker):
+        return make_each(
+            model, calls, lambda depth, _: answer(depth), lambda call, model: read_pictures(call, model, ())
+        )
 
     def read(_call: Call[Any, Any], image: Any, outputs: Mapping[str, Any]) -> Depth:
         size = height_and_width(image)
@@ -53,9 +87,24 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
         else:
             (found,) = model.postprocess("post_process_depth_estimation", outputs, [size])
             depth = found["predicted_depth"].reshape(size)  # the library drops an axis of length 1
-        return Depth(base64.b64encode(encode_png(to_grey(depth))).decode(), depth.tolist())
+        return answer(depth)
 
-    return answer_images(model, calls, read)
+    return answer_images(model, calls, read, prepare=prepare)
+
+
+def prepare(model: Model, call: Call[Any, Any], image: Any) -> Arguments:
+    """The arguments of a model that measures in one pass. Raises InvalidRequest for settings, of which it has none."""
+    for name in call.params.__struct_fields__:
+        if (value := getattr(call.params, name)) is not None:
+            raise InvalidRequest(
+                field=f"params.{name}", got=value, accepted="not set: this model measures in one pass, without settings"
+            )
+    return pixels_of(model, call, image)
+
+
+def answer(depth: Array) -> Depth:
+    """The answer of depths, float (h, w)."""
+    return Depth(base64.b64encode(encode_png(to_grey(depth))).decode(), depth.tolist())
 
 
 def unpad(depth: Array, size: tuple[int, int], *, padded: bool) -> Array:
@@ -99,7 +148,7 @@ TASK = Task(
     params=DepthEstimationParams,
     output=DepthEstimationOutput,
     run=run,
-    heads=("depth-estimation",),
+    heads=("depth-estimation", "depth-pipeline"),
     example={"base64": EXAMPLE},
     media="image",
     wildcard="url",

@@ -5,34 +5,19 @@ drawn after a control image, or made larger. As a PNG.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta
 
-from modelyard.errors import InvalidRequest, ModelyardError
+from modelyard.errors import ModelyardError
 from modelyard.media.encode import made_png
-from modelyard.media.images import decode_image
-from modelyard.media.media import Made, Media
-from modelyard.media.room import Room
+from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Task
-from modelyard.tasks.body import media_reference
 from modelyard.tasks.maker import Maker
 from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs
 from modelyard.tasks.shared.media_making import PromptedParams, PromptText, make_each
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-MOST_PIXELS = 2048 * 2048
-"""Of an image in a request. Pipelines work at its size, as large as the largest that a request may ask for."""
-
-
-class Picture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A further image beside the first."""
-
-    media: Annotated[Media, Meta(description="the image")]
+from modelyard.tasks.shared.pictures import Picture, count_characters, naming, read_pictures
 
 
 class ImageToImageInputs(ImageInputs, frozen=True, kw_only=True):
@@ -72,57 +57,24 @@ class ImageToImageParams(PromptedParams, frozen=True, kw_only=True):
         Annotated[float, Meta(ge=0, le=10)] | None,
         Meta(description="weight of the control image: 0 is none; by default the model's own, mostly 1"),
     ] = None
+    control_mode: Annotated[
+        Annotated[int, Meta(ge=0, le=63)] | None,
+        Meta(description="which kind of control image it is, by the model's own numbers, on models for several kinds"),
+    ] = None
 
 
 ImageToImageOutput = Made
 """A PNG."""
 
-
-def name_pictures(fields: dict[str, Any]) -> dict[str, Any]:
-    """The body's fields with its further images as references. Raises InvalidRequest."""
-    named = dict(fields)
-    for name in ("mask", "control_image"):
-        by_url = named.pop(f"{name}_url", None)
-        value, where = (named[name], name) if name in named else (by_url, f"{name}_url")
-        if value is not None and not (isinstance(value, dict) and "media" in value):
-            named[name] = {"media": media_reference(value, where)}
-    return named
-
-
-def read_images(call: Call[Any, Any], model: Maker) -> dict[str, Any]:
-    """What the model is given beside the call's params: its images, and a text where it reads one. Raises
-    InvalidRequest for an image that it does not read, and MemoryError."""
-    inputs: ImageToImageInputs = call.inputs
-    given = {"image": inputs.media}
-    given |= {name: each.media for name in ("mask", "control_image") if (each := getattr(inputs, name)) is not None}
-    room = Room()
-    options: dict[str, Any] = {}
-    for name, media in given.items():
-        if name not in model.settings:
-            raise InvalidRequest(field=media.where, got=f"a {name}", accepted="none: this model does not read it")
-        options[name] = read_image(media, room, mask=name == "mask")
-    if "text" in model.settings and inputs.text is None:
-        options["text"] = ""
-    return options
-
-
-def read_image(media: Media, room: Room, *, mask: bool) -> Image:
-    """One image, or a mask. Raises InvalidRequest for one that is too large to work on."""
-    image = decode_image(media, room, mask=mask)
-    if image.width * image.height > MOST_PIXELS:
-        got = f"an image of {image.width}x{image.height} pixels"
-        raise InvalidRequest(field=media.where, got=got, accepted=f"at most {MOST_PIXELS:,} pixels; scale it down")
-    return image
-
-
-def count_characters(call: Call[Any, Any]) -> int:
-    """Characters in the call's text."""
-    return len(call.inputs.text or "")
+FURTHER = ("mask", "control_image")
+"""The images that may go beside the first."""
 
 
 def run(model: Maker, calls: Sequence[Call[Any, Any]]) -> list[Made | ModelyardError]:
     """Makes one image for each call."""
-    return make_each(model, calls, lambda pixels, _: made_png(pixels), read_images)
+    return make_each(
+        model, calls, lambda pixels, _: made_png(pixels), lambda call, model: read_pictures(call, model, FURTHER)
+    )
 
 
 TASK = Task(
@@ -136,7 +88,7 @@ TASK = Task(
     example={"base64": EXAMPLE, "text": "The same in winter", "params": {"num_inference_steps": 20, "strength": 0.6}},
     media="image",
     makes="image",
-    prepare=name_pictures,
+    prepare=naming(*FURTHER),
     wildcard="base64",
     max_batch=1,
     length=count_characters,

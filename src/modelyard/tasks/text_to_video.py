@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from modelyard.errors import ModelyardError
-from modelyard.media.encode import made_mp4
 from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Task
 from modelyard.tasks.maker import Maker
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.media_making import PromptedParams, PromptText, make_each, prompt_length
+from modelyard.tasks.shared.media_making import PromptText, VideoParams, make_videos, prompt_length
 
 
 class TextToVideoInputs(Inputs, frozen=True, kw_only=True):
@@ -22,13 +21,8 @@ class TextToVideoInputs(Inputs, frozen=True, kw_only=True):
     text: Annotated[PromptText, Meta(description="what the video shows; models cut what is beyond their own limit")]
 
 
-class TextToVideoParams(PromptedParams, frozen=True, kw_only=True):
+class TextToVideoParams(VideoParams, frozen=True, kw_only=True):
     """How to make it."""
-
-    num_frames: Annotated[
-        Annotated[int, Meta(ge=1, le=257)] | None, Meta(description="frames in the video; by default the model's own")
-    ] = None
-    fps: Annotated[float, Meta(ge=1, le=60, description="frames shown per second")] = 8.0
 
 
 TextToVideoOutput = Made
@@ -37,7 +31,7 @@ TextToVideoOutput = Made
 
 def run(model: Maker, calls: Sequence[Call[Any, Any]]) -> list[Made | ModelyardError]:
     """Makes one video for each call."""
-    return make_each(model, calls, lambda frames, call: made_mp4(frames, call.params.fps))
+    return make_videos(model, calls)
 
 
 TASK = Task(

@@ -14,16 +14,31 @@ import torch
 from PIL import Image
 
 from modelyard.errors import ModelyardError
+from modelyard.records.pipelines import VIDEOS
 from modelyard.tasks.body import read, to_call
+from modelyard.tasks.depth_estimation import Depth
+from modelyard.tasks.image_to_video import FURTHER
 from modelyard.tasks.registry import get_task
-from modelyard.tasks.shared.media_making import options_of
+from modelyard.tasks.shared.media_making import options_of, read_nothing
+from modelyard.tasks.shared.pictures import read_pictures
+from modelyard.tasks.video_to_video import read_frames
 from modelyard.worker.runtimes.base import load_model
+from tests.builders.films import FRAMES, film, frames_of
 from tests.builders.made import png_pixels, wav_sound
 
 TEXT = "A small fox by the river"
 SEED = 5
 STEPS = 2
 SIDE = 32
+COUNTS = ("num_frames", "video_length", "frames")
+"""What pipelines call how many frames they make."""
+CHANGING = ("image-to-image", "video-to-video")
+SEEING = ("image-to-image", "image-to-video", "depth-estimation")
+READS = {
+    "image-to-video": lambda call, model: read_pictures(call, model, FURTHER),
+    "video-to-video": read_frames,
+}
+"""What the tasks that make videos give their models beside text and params."""
 
 
 def picture() -> Image.Image:
@@ -43,14 +58,14 @@ def mask() -> Image.Image:
 def settings_of(parameters: set[str], task: str) -> dict[str, Any]:
     """The params that are sent, as both call them."""
     wanted: dict[str, Any] = {"num_inference_steps": STEPS, "height": SIDE, "width": SIDE}
-    if task == "image-to-image" and "strength" in parameters:
+    if task in CHANGING and "strength" in parameters:
         wanted |= {"strength": 0.75}
         if "intermediate_timesteps" not in parameters:  # of models that take two steps and no more
             wanted |= {"num_inference_steps": 2 * STEPS}
     if "t0" in parameters:  # the step at which the frames part
         wanted |= {"num_inference_steps": 50}
-    if task == "text-to-video":
-        wanted |= {"num_frames": 5, "video_length": 5}
+    if task.endswith("-to-video"):
+        wanted |= dict.fromkeys(COUNTS, FRAMES)
     return {name: value for name, value in wanted.items() if name in parameters}
 
 
@@ -67,9 +82,18 @@ def ask_library(name: str, task: str, folder: Path) -> Any:
     arguments = settings_of(taken, task)
     if "prompt" in taken:
         arguments["prompt"] = TEXT
-    if task == "image-to-image":
+    if "Union" in name:  # which has no default for the kind of control image
+        arguments["control_mode"] = 0
+    if task == "video-to-video":
+        video = [frames_of(film())] if "frame_index" in taken else frames_of(film())  # of those that take several
+        arguments |= {name: video for name in VIDEOS if name in taken}
+        if "denoise_strength" in taken:
+            arguments["denoise_strength"] = arguments.pop("strength")
+    if task in SEEING:
         arguments |= {name: picture() for name in ("image", "control_image") if name in taken}
         arguments |= {name: mask() for name in ("mask_image", "control_mask") if name in taken}
+    if task == "image-to-video" and "last_image" in taken:
+        arguments["last_image"] = mask().convert("RGB")
     if "class_labels" in taken:
         arguments["class_labels"] = [0]
     if "output_type" in taken:
@@ -78,33 +102,53 @@ def ask_library(name: str, task: str, folder: Path) -> Any:
     result = pipeline(generator=torch.Generator().manual_seed(SEED), **arguments)
     if "video_length" in taken and "images" in result:
         return np.asarray(result.images)
-    return next(np.asarray(result[key][0]) for key in ("images", "image", "frames", "audios") if key in result)
+    if "prediction" in result:  # depths, or directions of surfaces from -1 to 1
+        seen = np.asarray(result.prediction[0])
+        return seen[..., 0] if task == "depth-estimation" else (seen + 1) / 2
+    made = next(np.asarray(result[key][0]) for key in ("images", "image", "frames", "audios") if key in result)
+    return made.T if task == "text-to-audio" and made.ndim == 2 else made  # the library has channels before samples
 
 
-def ask_ours(task_id: str, folder: Path) -> Any:
-    """The same by way of the body that a client would send. Raises the error that it would get."""
+def body_of(name: str, task_id: str) -> dict[str, Any]:
+    """The body that a client would send."""
     task = get_task(task_id)
-    taken = parameters_of(class_of(folder))
+    taken = parameters_of(name)
     params = {**settings_of(taken, task_id), "seed": SEED}
-    if "video_length" in params:
-        params["num_frames"] = params.pop("video_length")
+    counts = [params.pop(each) for each in COUNTS if each in params]
+    if counts:
+        params["num_frames"] = counts[0]
     body: dict[str, Any] = {"params": params}
+    if "Union" in name:
+        params["control_mode"] = 0
     if "class_labels" in taken:
         params["class_label"] = 0
     if "text" in task.inputs.__struct_fields__ and "prompt" in taken:
         body["text"] = TEXT
-    if task_id == "image-to-image":
+    if task_id == "video-to-video":
+        body["base64"] = base64.b64encode(film()).decode()
+    if task_id in SEEING:
         body["base64"] = in_base64(picture())
         if taken & {"mask_image", "control_mask"}:
             body["mask"] = in_base64(mask())
+    if task_id == "image-to-video" and "last_image" in taken:
+        body["last_image"] = in_base64(mask().convert("RGB"))
+    return body
+
+
+def ask_ours(task_id: str, folder: Path) -> Any:
+    """The same by way of that body. Raises the error that the client would get."""
+    task = get_task(task_id)
     model: Any = load_model("diffusers", folder, task.heads[-1:], device="cpu")
-    inference = read(task, body)
+    inference = read(task, body_of(class_of(folder), task_id))
     call = to_call(task, inference.fields, inference.params)
     if task.makes == "video":  # an MP4 gives back other frames than were put into it
-        return model.make(options_of(call, model), lambda _done, _total: False)
+        given = READS.get(task_id, read_nothing)(call, model)
+        return model.make(options_of(call, model) | given, lambda _done, _total: False)
     (answer,) = task.run(model, [call])
     if isinstance(answer, ModelyardError):
         raise answer
+    if isinstance(answer, Depth):
+        return np.asarray(answer.formatted_predicted_depth_array, np.float32)
     plain = {"media_type": answer.media_type, "data": base64.b64encode(answer.data)}
     return png_pixels(plain) if task.makes == "image" else wav_sound(plain)[0]
 
@@ -131,8 +175,6 @@ def find_difference(ours: Any, expected: Any) -> str:
     if ours.dtype == np.uint8:
         expected = (expected * 255).round().astype(np.uint8)
         expected = expected if expected.shape[-1] == 3 else np.repeat(expected[..., :1], 3, axis=-1)
-    if expected.ndim == 2:  # channels before samples, as the library has sound
-        expected = expected.T
     if ours.shape != expected.shape:
         return f"the shape is {ours.shape}, the library's is {expected.shape}"
     most = float(np.abs(ours.astype(np.float64) - expected).max())

@@ -240,6 +240,40 @@ def bria(_name: str) -> dict[str, Any]:
     return {**parts, "transformer": transformer, "scheduler": flow()}
 
 
+def hidream(_name: str) -> dict[str, Any]:
+    """HiDream: four readers, and a denoiser of several experts."""
+    third, its_tokenizer = t5()
+    fourth, other_tokenizer = decoder(transformers.LlamaForCausalLM)
+    return {
+        "vae": flow_vae(4),
+        "text_encoder": clip(max_position_embeddings=128),
+        "text_encoder_2": clip(max_position_embeddings=128),
+        "text_encoder_3": third,
+        "text_encoder_4": fourth,
+        "tokenizer": generative.clip_tokenizer(),
+        "tokenizer_2": generative.clip_tokenizer(),
+        "tokenizer_3": its_tokenizer,
+        "tokenizer_4": other_tokenizer,
+        "transformer": diffusers.HiDreamImageTransformer2DModel(
+            patch_size=2,
+            in_channels=4,
+            out_channels=4,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            caption_channels=[32, 32],
+            text_emb_dim=64,
+            num_routed_experts=4,
+            num_activated_experts=2,
+            axes_dims_rope=(4, 2, 2),
+            max_resolution=(64, 64),  # it makes as many pixels as it was trained for, whatever is asked for
+            llama_layers=[0, 1],
+        ),
+        "scheduler": flow(),
+    }
+
+
 def dit(_name: str) -> dict[str, Any]:
     """DiT: an image of a class."""
     transformer = diffusers.DiTTransformer2DModel(

@@ -82,18 +82,16 @@ def deep_vae(channels: int) -> Any:
 
 def sight(**more: Any) -> Any:
     """What CLIP sees of an image."""
-    return transformers.CLIPVisionModelWithProjection(
-        transformers.CLIPVisionConfig(
-            hidden_size=32,
-            intermediate_size=37,
-            projection_dim=32,
-            num_hidden_layers=1,
-            num_attention_heads=4,
-            image_size=32,
-            patch_size=8,
-            **more,
-        )
-    )
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 37,
+        "projection_dim": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "image_size": 32,
+        "patch_size": 8,
+    }
+    return transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**shape | more))
 
 
 def sight_processor() -> Any:
@@ -101,11 +99,6 @@ def sight_processor() -> Any:
     return transformers.CLIPImageProcessorPil(
         size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, resample=2
     )
-
-
-def condition_net(unet: Any) -> Any:
-    """What reads a control image for `unet`."""
-    return diffusers.ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32))
 
 
 def adapter(factor: int, kind: str) -> Any:
@@ -132,10 +125,3 @@ def depth() -> dict[str, Any]:
         "depth_estimator": transformers.DPTForDepthEstimation(config),
         "feature_extractor": transformers.DPTImageProcessorPil(size={"height": 32, "width": 32}),
     }
-
-
-def motion_adapter() -> Any:
-    """What makes films of the images of a U-Net."""
-    return diffusers.MotionAdapter(
-        block_out_channels=(16, 32), motion_layers_per_block=1, motion_norm_num_groups=2, motion_num_attention_heads=2
-    )

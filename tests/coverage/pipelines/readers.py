@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from typing import Any
 
+import sentencepiece
 import transformers
 from tokenizers.processors import TemplateProcessing
 
@@ -48,19 +51,8 @@ def clip_of_77() -> Any:
     )
 
 
-def t5(kind: Any = transformers.T5EncoderModel) -> Reader:
-    """T5, or what is made like it."""
-    tokenizer = tokenizers.unigram()
-    config = kind.config_class(
-        vocab_size=len(tokenizer),
-        d_model=WIDTH,
-        d_kv=8,
-        d_ff=37,
-        num_layers=1,
-        num_heads=4,
-        decoder_start_token_id=0,
-    )
-    return kind(config), transformers.T5TokenizerFast(tokenizer_object=tokenizer._tokenizer, model_max_length=64)
+t5 = generative.t5
+"""T5, or what is made like it."""
 
 
 def roberta_tokenizer() -> Any:
@@ -82,6 +74,38 @@ def bert() -> Reader:
         num_attention_heads=4,
     )
     return transformers.BertModel(config), tokenizer
+
+
+def chatglm() -> Reader:
+    """ChatGLM, and its tokenizer, whose file lives in this process alone."""
+    from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig, ChatGLMModel
+    from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
+
+    trained = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(tokenizers.CORPUS),
+        model_writer=trained,
+        vocab_size=200,
+        unk_id=0,
+        bos_id=1,
+        eos_id=2,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    file = os.memfd_create("tokenizer.model")
+    os.write(file, trained.getvalue())
+    tokenizer = ChatGLMTokenizer(f"/proc/self/fd/{file}")
+    config = ChatGLMConfig(
+        num_layers=2,
+        padded_vocab_size=256,
+        hidden_size=WIDTH,
+        ffn_hidden_size=37,
+        kv_channels=8,
+        num_attention_heads=4,
+        seq_length=64,
+        original_rope=True,
+    )
+    return ChatGLMModel(config), tokenizer
 
 
 def qwen_tokenizer() -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import diffusers
 import torch
 
+from tests.builders.parts import fill_zeros
 from tests.coverage.pipelines import (
     audio_families,
     image_families,
@@ -39,21 +40,27 @@ def build(name: str, recipe: Recipe, folder: Path) -> None:
     kind(**chosen).save_pretrained(folder)
 
 
-def fill_zeros(part: torch.nn.Module) -> None:
-    """Draws the weights that begin as zeros: with those a control image, say, would not show in the answer."""
-    with torch.no_grad():
-        for weights in part.parameters():
-            if weights.dim() > 1 and not weights.any():
-                weights.normal_(0.0, 0.02)
-
-
 RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
     (("StableDiffusion3",), image_families.stable_diffusion_3),
     (("StableDiffusionXL", "TextToVideoZeroSDXL", "AnimateDiffSDXL"), unet_families.stable_diffusion_xl),
     (
-        ("StableDiffusion", "LatentConsistencyModel", "Semantic", "TextToVideoZero", "AnimateDiff", "CycleDiffusion"),
+        (
+            "StableDiffusion",
+            "LatentConsistencyModel",
+            "Semantic",
+            "TextToVideoZero",
+            "AnimateDiff",
+            "CycleDiffusion",
+            "PIA",
+            "Marigold",
+        ),
         unet_families.stable_diffusion,
     ),
+    (("StableVideoDiffusion",), unet_families.stable_video),
+    (("StableUnCLIP",), unet_families.stable_unclip),
+    (("I2VGenXL",), unet_families.i2vgen),
+    (("Kolors",), unet_families.kolors),
+    (("LDMTextToImage",), unet_families.latent_diffusion_of_text),
     (("ZImage",), image_families.z_image),
     (("QwenImage",), image_families.qwen_image),
     (("HunyuanDiT",), image_families.hunyuan_dit),
@@ -62,7 +69,10 @@ RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
     (("CogView",), image_families.cogview),
     (("BriaPipeline",), image_families.bria),
     (("DiT",), image_families.dit),
+    (("HiDreamImage",), image_families.hidream),
+    (("Flux2Klein",), transformer_families.flux_2),
     (("Flux",), transformer_families.flux),
+    (("OvisImage",), transformer_families.ovis),
     (("Chroma",), transformer_families.chroma),
     (("PixArt",), transformer_families.pixart),
     (("AuraFlow",), transformer_families.auraflow),
@@ -74,7 +84,9 @@ RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
     (("CogVideoX",), video_families.cogvideo),
     (("Mochi",), video_families.mochi),
     (("Latte",), video_families.latte),
-    (("HunyuanVideoPipeline",), video_families.hunyuan_video),
+    (("HunyuanVideoPipeline", "HunyuanSkyreels"), video_families.hunyuan_video),
+    (("HunyuanVideo15",), video_families.hunyuan_video_15),
+    (("SanaVideo", "SanaImageToVideo"), video_families.sana_video),
     (("KandinskyV22",), prior_families.kandinsky_2_2),
     (("Kandinsky3",), prior_families.kandinsky_3),
     (("StableCascade",), prior_families.stable_cascade),
@@ -86,7 +98,7 @@ RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
     (("AceStep",), audio_families.ace_step),
     (("LongCatAudioDiT",), audio_families.longcat_audio),
     (("SanaPipeline", "SanaControl", "SanaPAG", "SanaSprint"), image_families.sana),
-    (("Wan",), transformer_families.wan),
+    (("Wan", "LucyEdit"), transformer_families.wan),
     (("LTXPipeline", "LTXImage", "LTXCondition"), transformer_families.ltx),
     (("DDPM", "DDIM", "PNDM", "RePaint", "KarrasVe", "ScoreSdeVe", "ConsistencyModel"), unet_families.pixels),
 )
@@ -95,6 +107,6 @@ RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
 
 def find_recipe(name: str) -> Recipe | None:
     """The recipe of a class."""
-    if name.startswith(("Flux2", "QwenImage21")):  # which share no part with the first ones
+    if name.startswith(("Flux2Pipeline", "QwenImage21")):  # which share no part with the first ones
         return None
     return next((recipe for starts, recipe in RECIPES if name.startswith(starts)), None)

@@ -9,7 +9,7 @@ import transformers
 
 from tests.builders import generative
 from tests.coverage.pipelines.parts import flow_vae
-from tests.coverage.pipelines.readers import t5
+from tests.coverage.pipelines.readers import SHAPE, WIDTH, qwen, qwen_tokenizer, t5
 
 
 def flux_channels(name: str) -> int:
@@ -31,13 +31,63 @@ def flux(name: str) -> dict[str, Any]:
         "axes_dims_rope": (4, 4, 8),
     }
     return {
-        "vae": flow_vae(1, 4 if "Kontext" in name else 2),  # which makes a million pixels of any image
+        "vae": flow_vae(1, 5 if "Kontext" in name else 2),  # which makes a million pixels of any image
         "text_encoder": transformers.CLIPTextModel(generative.clip_text_config()),
         "text_encoder_2": encoder,
         "tokenizer": generative.clip_tokenizer(),
         "tokenizer_2": tokenizer,
         "transformer": diffusers.FluxTransformer2DModel(in_channels=flux_channels(name), out_channels=4, **shape),
         "controlnet": diffusers.FluxControlNetModel(in_channels=4, **shape),
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(),
+    }
+
+
+def flux_2(_name: str) -> dict[str, Any]:
+    """Flux 2 Klein."""
+    tokenizer = qwen_tokenizer()
+    config = transformers.Qwen3Config(vocab_size=len(tokenizer), **{**SHAPE, "num_hidden_layers": 27})
+    return {
+        "vae": diffusers.AutoencoderKLFlux2(
+            block_out_channels=(8,) * 2,
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            layers_per_block=1,
+            latent_channels=4,
+            norm_num_groups=1,
+        ),
+        "text_encoder": transformers.Qwen3ForCausalLM(config),
+        "tokenizer": tokenizer,
+        "transformer": diffusers.Flux2Transformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=3 * WIDTH,  # three of the reader's layers
+            axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=False,
+        ),
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(),
+    }
+
+
+def ovis(_name: str) -> dict[str, Any]:
+    """Ovis-Image."""
+    encoder, tokenizer = qwen(transformers.Qwen3Model)
+    return {
+        "vae": flow_vae(1),
+        "text_encoder": encoder,
+        "tokenizer": tokenizer,
+        "transformer": diffusers.OvisImageTransformer2DModel(
+            in_channels=4,
+            out_channels=4,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=WIDTH,
+            axes_dims_rope=(4, 4, 8),
+        ),
         "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(),
     }
 
@@ -109,7 +159,10 @@ def auraflow(_name: str) -> dict[str, Any]:
 def wan(name: str) -> dict[str, Any]:
     """Wan."""
     encoder, tokenizer = t5()
-    sees = "ImageToVideo" in name
+    channels = 36 if "ImageToVideo" in name else 32 if "Lucy" in name else 16
+    kind, own = diffusers.WanTransformer3DModel, {}
+    if "VACE" in name:
+        kind, own = diffusers.WanVACETransformer3DModel, {"vace_layers": [0]}
     return {
         "vae": diffusers.AutoencoderKLWan(
             base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
@@ -117,11 +170,12 @@ def wan(name: str) -> dict[str, Any]:
         "text_encoder": encoder,
         "tokenizer": tokenizer,
         "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0),
-        "transformer": diffusers.WanTransformer3DModel(
+        "transformer": kind(
             patch_size=(1, 2, 2),
             num_attention_heads=2,
             attention_head_dim=12,
-            in_channels=36 if sees else 16,
+            **own,
+            in_channels=channels,
             out_channels=16,
             text_dim=32,
             freq_dim=256,
@@ -132,6 +186,7 @@ def wan(name: str) -> dict[str, Any]:
             rope_max_seq_len=32,
         ),
         "transformer_2": None,
+        "image_processor": None,
     }
 
 

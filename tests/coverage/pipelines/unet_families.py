@@ -7,21 +7,17 @@ from typing import Any
 import diffusers
 import transformers
 
-from tests.builders import generative
-from tests.coverage.pipelines.parts import (
-    adapter,
-    condition_net,
-    depth,
-    motion_adapter,
-    schedule,
-    sight,
-    sight_processor,
-)
-from tests.coverage.pipelines.readers import clip, t5
+from tests.builders import generative, tokenizers
+from tests.builders.parts import condition_net, motion_adapter
+from tests.coverage.pipelines.parts import adapter, depth, schedule, sight, sight_processor
+from tests.coverage.pipelines.prior_families import prior, unclip_schedule
+from tests.coverage.pipelines.readers import chatglm, clip, t5
 
 
 def unet_channels(name: str) -> int:
     """Channels that a denoiser reads: the latents', and the image's where it sees that too."""
+    if "Marigold" in name:
+        return 8
     if "Pix2PixPipeline" in name or "Latent" in name or "ImageVariation" in name:
         return 8 if "Variation" not in name and "Consistency" not in name else 4
     return 5 if "Depth2Img" in name else 7 if "Upscale" in name else 4
@@ -43,6 +39,7 @@ def stable_diffusion(name: str) -> dict[str, Any]:
         config["time_cond_proj_dim"] = 32
     if "LatentUpscale" in name:
         config["time_cond_proj_dim"] = 160  # the text's 32, and 128 that say how much noise the image has
+        config["out_channels"] = 5  # the latents' four, and one that is left out
     if "StableDiffusionUpscale" in name:
         config["num_class_embeds"] = 1000
     if "ControlNetXS" in name:  # whose own blocks have two layers
@@ -64,7 +61,10 @@ def stable_diffusion(name: str) -> dict[str, Any]:
         "low_res_scheduler": diffusers.DDPMScheduler(),
         "controlnet": condition_of(name, unet),
         "adapter": adapter(2, "full_adapter"),
-        "motion_adapter": motion_adapter(),
+        "motion_adapter": motion_adapter(conv_in_channels=9 if "PIA" in name else None),
+        "prediction_type": "normals" if "Normals" in name else "depth",
+        "default_denoising_steps": 2,
+        "default_processing_resolution": 24,
         **own,
     }
 
@@ -73,8 +73,23 @@ def condition_of(name: str, unet: Any) -> Any:
     """What reads a control image for `unet`; None for classes that take none."""
     if "ControlNet" not in name:
         return None
+    if "Sparse" in name:
+        return diffusers.SparseControlNetModel(
+            block_out_channels=(16, 32),
+            down_block_types=("DownBlockMotion", "CrossAttnDownBlockMotion"),
+            layers_per_block=1,
+            norm_num_groups=8,
+            cross_attention_dim=32,
+            attention_head_dim=2,
+            conditioning_embedding_out_channels=(16, 32),
+            motion_num_attention_heads=2,
+        )
     if "Union" in name:
-        return diffusers.ControlNetUnionModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32))
+        net = diffusers.ControlNetUnionModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32))
+        config = {key: value for key, value in net.config.items() if not key.startswith("_")}
+        return diffusers.ControlNetUnionModel(
+            **config | {"num_trans_channel": 16, "num_trans_head": 2, "num_proj_channel": 16}
+        )
     return beside(unet) if "ControlNetXS" in name else condition_net(unet)
 
 
@@ -159,6 +174,104 @@ def deep_floyd(name: str) -> dict[str, Any]:
     )
     parts = {"text_encoder": encoder, "tokenizer": tokenizer, "unet": unet, "scheduler": noise}
     return {**parts, "image_noising_scheduler": diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2")}
+
+
+def stable_video(_name: str) -> dict[str, Any]:
+    """Stable Video Diffusion."""
+    unet = diffusers.UNetSpatioTemporalConditionModel(
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        sample_size=16,
+        in_channels=8,
+        out_channels=4,
+        down_block_types=("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
+        up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
+        cross_attention_dim=32,
+        num_attention_heads=2,
+        num_frames=5,
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=24,
+    )
+    return {
+        "vae": diffusers.AutoencoderKLTemporalDecoder(
+            block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D",) * 2, latent_channels=4
+        ),
+        "image_encoder": sight(image_size=224, patch_size=32),  # the size that it is always shown
+        "feature_extractor": sight_processor(),
+        "unet": unet,
+        "scheduler": schedule(diffusers.EulerDiscreteScheduler),
+    }
+
+
+def i2vgen(_name: str) -> dict[str, Any]:
+    """I2VGen-XL."""
+    unet = diffusers.I2VGenXLUNet(
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        norm_num_groups=2,
+        sample_size=16,
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        cross_attention_dim=32,
+        attention_head_dim=2,
+    )
+    own = {"image_encoder": sight(), "feature_extractor": sight_processor()}
+    return {**generative.sd_parts(), **own, "unet": unet, "scheduler": schedule()}
+
+
+def latent_diffusion_of_text(_name: str) -> dict[str, Any]:
+    """Latent diffusion of a text, with a BERT of its own."""
+    from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
+
+    tokenizer = tokenizers.wordpiece()
+    reader = LDMBertConfig(
+        vocab_size=len(tokenizer),
+        encoder_layers=1,
+        encoder_ffn_dim=37,
+        encoder_attention_heads=4,
+        head_dim=8,
+        d_model=32,
+    )
+    parts = generative.sd_parts(levels=4)
+    return {
+        "vqvae": parts["vae"],
+        "bert": LDMBertModel(reader),
+        "tokenizer": tokenizer,
+        "unet": parts["unet"],
+        "scheduler": schedule(),
+    }
+
+
+def stable_unclip(_name: str) -> dict[str, Any]:
+    """Stable unCLIP: a denoiser that is told what CLIP would see."""
+    from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
+
+    parts = generative.sd_parts()
+    config = {key: value for key, value in parts["unet"].config.items() if not key.startswith("_")}
+    config |= {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 64}
+    return {
+        **parts,
+        "unet": diffusers.UNet2DConditionModel(**config),
+        "scheduler": schedule(),
+        "prior": prior(),
+        "prior_text_encoder": clip(),
+        "prior_tokenizer": generative.clip_tokenizer(),
+        "prior_scheduler": unclip_schedule(),
+        "image_normalizer": StableUnCLIPImageNormalizer(embedding_dim=32),
+        "image_noising_scheduler": diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
+        "image_encoder": sight(),
+        "feature_extractor": sight_processor(),
+    }
+
+
+def kolors(_name: str) -> dict[str, Any]:
+    """Kolors: Stable Diffusion XL whose text is read by ChatGLM."""
+    encoder, tokenizer = chatglm()
+    parts = stable_diffusion_xl("Kolors")
+    config = {key: value for key, value in parts["unet"].config.items() if not key.startswith("_")}
+    config |= {"encoder_hid_dim": 32, "encoder_hid_dim_type": "text_proj"}
+    own = {"text_encoder": encoder, "tokenizer": tokenizer, "unet": diffusers.UNet2DConditionModel(**config)}
+    return {**parts, **own}
 
 
 def latent_diffusion(name: str) -> dict[str, Any]:

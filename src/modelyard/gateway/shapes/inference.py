@@ -37,6 +37,8 @@ class Inference(Shape, frozen=True, kw_only=True, rename=None):
     mask_url: Annotated[str | None, described("The same as mask.")] = None
     control_image: Annotated[str | None, described(f"Of image-to-image, what to follow: {URL_BASE64}")] = None
     control_image_url: Annotated[str | None, described("The same as control_image.")] = None
+    last_image: Annotated[str | None, described(f"Of image-to-video, what it ends with: {URL_BASE64}")] = None
+    last_image_url: Annotated[str | None, described("The same as last_image.")] = None
     input: Annotated[
         Any,
         described(

@@ -7,12 +7,12 @@ is mostly a large model at its limit, and changes the last bits of each answer; 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from msgspec import Meta
 
 from modelyard.errors import InferenceFailed, InvalidRequest, ModelyardError
-from modelyard.media.encode import SoundFormat
+from modelyard.media.encode import SoundFormat, made_mp4
 from modelyard.media.media import Made
 from modelyard.tasks.base import Call, Inputs, Params
 from modelyard.tasks.maker import Maker, OnStep
@@ -39,10 +39,17 @@ NegativePrompt = Annotated[PromptText | None, Meta(description="what the answer 
 
 Pixels = Annotated[int, Meta(ge=8, le=2048, multiple_of=8)]
 """A height or a width."""
+MOST_FRAMES = 257
+FrameCount = Annotated[int, Meta(ge=1, le=MOST_FRAMES)]
+FrameRate = Annotated[float, Meta(ge=1, le=60)]
+FPS = 8.0
+"""Of videos by models that do not say how many frames a second has."""
 
 
 class SoundParams(Params, frozen=True, kw_only=True):
     """Settings of sounds that are made."""
+
+    followed_here: ClassVar[frozenset[str]] = frozenset({"audio_format"})
 
     audio_format: Annotated[
         SoundFormat,
@@ -102,13 +109,26 @@ class PromptedParams(SizedParams, frozen=True, kw_only=True):
     seed: Seed = None
 
 
+class VideoParams(PromptedParams, frozen=True, kw_only=True):
+    """Settings of videos that are made."""
+
+    followed_here: ClassVar[frozenset[str]] = frozenset({"fps"})
+
+    num_frames: Annotated[FrameCount | None, Meta(description="frames in the video; by default the model's own")] = None
+    fps: Annotated[
+        FrameRate | None,
+        Meta(description="frames shown per second; by default as many as the model says that it makes, else 8"),
+    ] = None
+
+
 def prompt_length(call: Call[Any, Any]) -> int:
     """Characters in the call's text."""
     return len(call.inputs.text)
 
 
-Finish = Callable[[Array, Call[Any, Any]], Made]
-"""Turns what the model has made into a file."""
+T = TypeVar("T")
+Finish = Callable[[Array, Call[Any, Any]], T]
+"""Turns what the model has made into an answer, mostly a file."""
 Read = Callable[[Call[Any, Any], Maker], dict[str, Any]]
 """What the model is given beside the text and the params that a call has. May raise InvalidRequest."""
 
@@ -118,15 +138,22 @@ def read_nothing(_call: Call[Any, Any], _model: Maker) -> dict[str, Any]:
     return {}
 
 
-def make_each(
-    model: Maker, calls: Sequence[Call[Any, Any]], finish: Finish, read: Read = read_nothing
+def make_videos(
+    model: Maker, calls: Sequence[Call[Any, Any]], read: Read = read_nothing
 ) -> list[Made | ModelyardError]:
+    """The video of each call, as an MP4 at the rate that it asks for or the model is made for."""
+    return make_each(model, calls, lambda frames, call: made_mp4(frames, call.params.fps or model.rate or FPS), read)
+
+
+def make_each(
+    model: Maker, calls: Sequence[Call[Any, Any]], finish: Finish[T], read: Read = read_nothing
+) -> list[T | ModelyardError]:
     """Runs the calls one by one."""
     return [make_one(model, call, finish, read) for call in calls]
 
 
-def make_one(model: Maker, call: Call[Any, Any], finish: Finish, read: Read) -> Made | ModelyardError:
-    """One call's file, or the error it met."""
+def make_one(model: Maker, call: Call[Any, Any], finish: Finish[T], read: Read) -> T | ModelyardError:
+    """One call's answer, or the error it met."""
     try:
         made = model.make(options_of(call, model) | read(call, model), report_steps(call))
         if made is None:
@@ -137,27 +164,24 @@ def make_one(model: Maker, call: Call[Any, Any], finish: Finish, read: Read) -> 
 
 
 def options_of(call: Call[Inputs, Params], model: Maker) -> dict[str, Any]:
-    """The call's text and those of its params that are set, less the ones about the file alone.
+    """The call's text and those of its params that are set, less the ones that its task alone follows.
 
     Raises InvalidRequest for a param that this model does not read, and for a text when it reads none.
     """
-    names = [name for name in call.params.__struct_fields__ if name not in OF_THE_FILE]
+    own = call.params.followed_here - model.settings
+    names = [name for name in call.params.__struct_fields__ if name not in own]
     options = {name: value for name in names if (value := getattr(call.params, name)) is not None}
     for name, value in options.items():
         if name not in model.settings:
-            own = ", ".join(known for known in names if known in model.settings)
+            known = ", ".join(each for each in names if each in model.settings)
             raise InvalidRequest(
-                field=f"params.{name}", got=value, accepted=f"not set: this model has no such setting; it has {own}"
+                field=f"params.{name}", got=value, accepted=f"not set: this model has no such setting; it has {known}"
             )
     if (text := getattr(call.inputs, "text", None)) is not None:
         if "text" not in model.settings:
             raise InvalidRequest(field="text", got=text, accepted="another model: this one reads no text")
         options["text"] = text
     return options
-
-
-OF_THE_FILE = frozenset({"fps", "audio_format"})
-"""Settings that change how the answer is written, not what the model makes."""
 
 
 def report_steps(call: Call[Any, Any]) -> OnStep:

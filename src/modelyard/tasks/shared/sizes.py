@@ -12,6 +12,7 @@ prompts that leave room for the answer, and for tokenizers that need more tokens
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from modelyard.tasks.base import Size, Sizes
@@ -240,6 +241,19 @@ def images_to_change(_max_length: int | None) -> list[Size]:
         Size(name, fields, params, tokens=16),
         Size(f"{name}, a mask", {**fields, "mask": {"media": {**picture, "where": "mask"}}}, params, tokens=16),
     ]
+
+
+def images_to_move(_max_length: int | None) -> list[Size]:
+    """An image to make a video of, of the model's own size and length."""
+    width, height = IMAGES[0]
+    fields = {"media": media_field(samples.image(width, height))}
+    return [Size(f"{width} x {height} pixels", fields, {"num_inference_steps": STEPS, "seed": 0})]
+
+
+def videos_to_change(max_length: int | None) -> list[Size]:
+    """A video to change."""
+    params = {"num_inference_steps": STEPS_FROM_IMAGE, "seed": 0}
+    return [replace(size, params=params) for size in videos(max_length)]
 
 
 def images_without_input(_max_length: int | None) -> list[Size]:

@@ -44,7 +44,7 @@ HEADS: dict[tuple[str, Head], str] = {
 }
 """(runtime, head) → a module of its own for what the runtime's own module does not load."""
 
-PIPELINES: frozenset[Head] = frozenset({"image-pipeline", "video-pipeline", "audio-pipeline"})
+PIPELINES: frozenset[Head] = frozenset({"image-pipeline", "video-pipeline", "audio-pipeline", "depth-pipeline"})
 """The heads that only diffusers offers; it offers no other."""
 
 

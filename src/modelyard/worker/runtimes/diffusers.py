@@ -21,7 +21,7 @@ import transformers
 from safetensors import safe_open
 
 from modelyard.errors import InferenceFailed, InvalidRequest, ModelRefused
-from modelyard.records.pipelines import AUDIO, FRAMES, IMAGE, VIDEO, result_fields
+from modelyard.records.pipelines import AUDIO, DEPTH, FRAMES, IMAGE, PREDICTION, VIDEO, result_fields
 from modelyard.records.precision import find_precision
 from modelyard.tasks.base import Head
 from modelyard.tasks.maker import OnStep
@@ -33,7 +33,7 @@ from modelyard.worker.runtimes.late_scipy import scipy_later
 from modelyard.worker.runtimes.library_adapters import leave_peft_out_of_diffusers
 from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.making import Stopped, choose_seed
-from modelyard.worker.runtimes.pipeline_arguments import PipelineArguments
+from modelyard.worker.runtimes.pipeline_arguments import PipelineArguments, find_default
 
 with quiet_library(), scipy_later():  # the library tells at length that there is no torchvision
     leave_peft_out_of_diffusers()
@@ -42,7 +42,12 @@ with quiet_library(), scipy_later():  # the library tells at length that there i
 
 log = logging.getLogger(__name__)
 
-_MAKES: Mapping[Head, str] = {"image-pipeline": IMAGE, "video-pipeline": VIDEO, "audio-pipeline": AUDIO}
+_MAKES: Mapping[Head, str] = {
+    "image-pipeline": IMAGE,
+    "video-pipeline": VIDEO,
+    "audio-pipeline": AUDIO,
+    "depth-pipeline": DEPTH,
+}
 """Head → what its pipelines make."""
 
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
@@ -64,14 +69,18 @@ def load_model(
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
     where = choose_device(device)
-    checkpoint = find_checkpoint(path)
     dtype = find_dtype(path) if where.type == "cuda" else torch.float32
     with loading_errors(path, str(where)), quiet_library(), quiet_library(library_logging):
-        if checkpoint is not None:
-            load = partial(load_checkpoint, checkpoint, dtype)
-        else:
-            load = partial(load_parts, path, dtype, remote_code=remote_code)
+        load = find_loader(path, dtype, remote_code=remote_code)
         return DiffusersPipeline(path, load_whole(load, path, where), heads[0])
+
+
+def find_loader(path: Path, dtype: torch.dtype, *, remote_code: bool) -> Callable[[], Any]:
+    """What loads the library's pipeline in a folder, whether it is one file or a folder for each part."""
+    checkpoint = find_checkpoint(path)
+    if checkpoint is not None:
+        return partial(load_checkpoint, checkpoint, dtype)
+    return partial(load_parts, path, dtype, remote_code=remote_code)
 
 
 def load_whole(load: Callable[[], Any], path: Path, where: torch.device) -> Any:
@@ -178,12 +187,15 @@ class DiffusersPipeline:
         """`pipeline` is on its device already."""
         self.path = path
         taken = inspect.signature(pipeline.__call__).parameters
-        self._arguments = PipelineArguments(type(pipeline).__name__, taken)
+        self._arguments = PipelineArguments(type(pipeline).__name__, taken, find_needed_by_parts(pipeline))
         self.settings = frozenset(self._arguments.names)
-        self._strength = find_strength(pipeline) if "strength" in self.settings else None
-        self.rate = find_rate(pipeline) if head == "audio-pipeline" else 0
+        self._strength = find_default(taken, self._arguments.names.get("strength"), most=1)
+        frame_rate = find_default(taken, self._arguments.names.get("fps"))
+        self.rate = find_rate(pipeline) if head == "audio-pipeline" else int(frame_rate or 0)
         self._in_frames = head == "video-pipeline"
         self._outputs = result_fields(_MAKES[head])
+        if head in ("image-pipeline", "depth-pipeline"):
+            self._outputs += (PREDICTION,)
         if self._in_frames and not FRAMES.isdisjoint(taken):
             self._outputs += result_fields(IMAGE)
         self._most_steps = find_most_steps(pipeline)
@@ -199,7 +211,7 @@ class DiffusersPipeline:
             torch.manual_seed(seed)  # some pipelines draw a part of their noise without the generator
             options = {**options, "seed": torch.Generator().manual_seed(seed)}
         arguments = self._arguments.of(options)
-        self._pipeline.progress_bar = lambda iterable=None, total=None: Steps(on_step, iterable, total)
+        self._pipeline.progress_bar = lambda iterable=None, total=None, **_: Steps(on_step, iterable, total)
         try:
             with making_errors(self._outputs[0], value_errors_are_the_clients=True), quiet_library(library_logging):
                 result = self._pipeline(**arguments, **self._as_arrays)
@@ -236,15 +248,19 @@ class DiffusersPipeline:
         array = np.asarray(made[0])
         if field == "audios":
             return array.T.astype(np.float32) if array.ndim == 2 else array.astype(np.float32)
+        if field == PREDICTION:
+            if array.shape[-1] == 1:
+                return array[..., 0].astype(np.float32)
+            array = (array + 1) / 2  # directions, each of their three parts from -1 to 1
         if self._in_frames and array.ndim == 3:  # the frames of its one video, without a list around them
             array = np.asarray(made)
         return as_pixels(array, f"{type(self._pipeline).__name__} makes", 4 if self._in_frames else 3)
 
 
-def find_strength(pipeline: Any) -> float | None:
-    """The part of its steps that a pipeline takes where a request says nothing; None where it says nothing itself."""
-    default = inspect.signature(pipeline.__call__).parameters["strength"].default
-    return float(default) if isinstance(default, int | float) and 0 < default <= 1 else None
+def find_needed_by_parts(pipeline: Any) -> frozenset[str]:
+    """What a part has no default for, though the pipeline has: a ControlNet for several kinds of images, which kind."""
+    config = getattr(getattr(pipeline, "controlnet", None), "config", {})
+    return frozenset({"control_mode"}) if config.get("num_control_type") else frozenset()
 
 
 def as_pixels(array: Array, what: str, dimensions: int) -> Array:

@@ -12,7 +12,10 @@ OWN = ("inputs", "parameters", "options", "stream", "question", "image", "model"
 """Fields of a body that are no settings. Others beside them are: feature-extraction's stand there."""
 FIELDS = {"source_sentence": "text", "image": "base64", "audio": "base64", "video": "base64"}
 """Fields inside `inputs` → ours, where they differ."""
-AS_FIELDS = ("candidate_labels", "word_boxes", "mask", "mask_url", "control_image", "control_image_url")
+AS_FIELDS = (
+    "candidate_labels", "word_boxes", "mask", "mask_url", "control_image", "control_image_url", "last_image",
+    "last_image_url",
+)  # fmt: skip
 """Settings that are fields of ours."""
 NOTHING = {
     "adapter_id": (), "best_of": (1,), "decoder_input_details": (False,), "details": (False, True), "grammar": (),
@@ -75,7 +78,7 @@ def own_params(task: Task, params: dict[str, Any]) -> dict[str, Any]:
         params.pop("return_full_text", None)
     if task.id in ("translation", "summarization"):
         params |= inner(params, "generate_parameters")
-    if task.id == "image-to-image":
+    if task.id in ("image-to-image", "image-to-video"):
         params |= inner(params, "target_size")
     if task.id in ("feature-extraction", "sentence-similarity"):
         given = {name: value for name, value in params.items() if (name, value) not in EMBEDDING_DEFAULTS}
