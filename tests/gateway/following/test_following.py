@@ -203,9 +203,9 @@ async def test_a_request_goes_to_the_replica_past_the_process_that_is_followed(f
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slots that are kept stay so, unless they are asked back."""
-    monkeypatch.setattr(kept_slots, "IDLE_S", DEADLINE_S)
-    monkeypatch.setattr(kept_slots, "LENT_S", DEADLINE_S)
+    """Slots that are kept stay so, unless they are asked back, and requests wait for them."""
+    for name in ("IDLE_S", "LENT_S", "WAIT_S"):
+        monkeypatch.setattr(kept_slots, name, DEADLINE_S)
 
 
 async def keep(gateway: FollowingGateway, count: int) -> set[int]:
@@ -271,6 +271,40 @@ async def test_who_waits_has_a_slot_that_another_gateway_keeps(followed: Followe
     third.release((await followed.served(late))[0])
     other.release(last)
     other.release(waiting)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_slot_that_no_request_holds_is_asked_back_before_others(followed: Followed) -> None:
+    busy, idle, third = [await followed.gateway() for _ in range(3)]
+    await followed.control.up()
+    slots = next(iter(followed.route.targets.values())).slots
+    held = await followed.served(*(busy.ask() for _ in range(slots - 1)))
+    await keep(idle, 1)
+    await followed.until(lambda: followed.load() == (slots - 1, 0))
+    third.release((await followed.served(third.ask()))[0])
+    for each in held:
+        busy.release(each)
+    await followed.until(lambda: followed.load() == (0, 0))
+
+
+@pytest.mark.usefixtures("patient")
+async def test_answers_are_told_together_but_those_that_may_be_on_a_bill_at_once(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelyard.gateway.following.follower.GATHER_S", DEADLINE_S)
+    gateway = await followed.gateway()
+    await followed.control.up()
+    await keep(gateway, 2)
+    await keep(gateway, 2)
+    await gateway.plane.get_model(followed.control.account, SMALL)  # after all that was told
+    assert (followed.route.finished, followed.load()) == (0, (2, 0))
+    gateway.follower.tell_gathered()
+    await followed.until(lambda: (followed.route.finished, followed.load()) == (4, (0, 0)))
+    followed.control.store.accounts.add_credit(followed.control.account, 10**9)
+    await followed.funds.open()
+    await followed.leader.sync(forgets=False)
+    await keep(gateway, 2)
+    await followed.until(lambda: (followed.route.finished, followed.load()) == (6, (0, 0)))
 
 
 @pytest.mark.usefixtures("patient")

@@ -31,8 +31,8 @@ from modelyard.wire import BrokenStream, FrameConnection
 log = logging.getLogger(__name__)
 
 A = TypeVar("A")
-OVER_S = 0.01
-"""How long what has come of a request on no bill may wait for others. Whoever asks for it has it told at once."""
+GATHER_S = 0.01
+"""How long what a gateway has to tell of requests may wait for more of it. Whoever asks for it has it told at once."""
 GREETING_S = 60.0
 """The process that is followed answers within milliseconds, on a machine that is busy with starting it all later."""
 NO_LEADER_S = 10.0
@@ -81,7 +81,9 @@ class Follower:
         """Called when another process is followed: they tell it what they hold."""
         self.on_left: list[Callable[[], None]] = []
         """Called when the one before is followed no more."""
-        self.on_telling_all: list[Callable[[], None]] = [self._tell_over]
+        self.on_telling: list[Callable[[], None]] = [self._tell_over]
+        """Called when what has gathered is to be told."""
+        self.on_telling_all: list[Callable[[], None]] = [self.tell_gathered]
         """Called when all there is to tell is to be told."""
         self.on_recall: Callable[[str, int], None] = recall_nothing
         """Called with a cluster's id when so many of the slots that are lent of it are to be given back."""
@@ -91,7 +93,8 @@ class Follower:
         """Reads what follows at that byte of a file that a model has made; blocking. Raises NotFound."""
         self._records: tuple[str, dict[str, Any]] | None = None
         self._over = frames.Over([], [], [])
-        self._telling_over: asyncio.TimerHandle | None = None
+        self._telling: asyncio.TimerHandle | None = None
+        self._tells_this_turn = False
         self._working: set[asyncio.Task[None]] = set()
 
     async def connect(self, address: str, secret: str, number: int, tls: LinkTls | None = None) -> None:
@@ -135,7 +138,7 @@ class Follower:
         """Ends the connection; whoever waits for an answer gets Unavailable. Idempotent."""
         self._on_lost = do_nothing
         self._others_may_lead = False
-        self._tell_over()
+        self.tell_gathered()
         self.leave()
         self._note_change()
 
@@ -181,33 +184,47 @@ class Follower:
         if (connection := self._connection) is not None and connection.put(frame):
             self._loop.call_soon(connection.flush)
 
+    def tell_soon(self) -> None:
+        """Has what has gathered told, together with what comes next: frames of their own would take half as much again
+        as a slot."""
+        if self._telling is None:
+            self._telling = self._loop.call_later(GATHER_S, self.tell_gathered)
+
+    def tell_this_turn(self) -> None:
+        """Has it told at the end of this turn of the loop: before anything is written for which the loop turns once
+        more."""
+        if not self._tells_this_turn:
+            self._tells_this_turn = True
+            self._loop.call_soon(self.tell_gathered)
+
+    def tell_gathered(self) -> None:
+        """Tells it now."""
+        self._tells_this_turn = False
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        for tell in self.on_telling:
+            tell()
+
     def tell_settled(self, record: RequestRecord) -> None:
         """Tells what a request came to: at once where that changes a bill, or frees what was set aside."""
         self._over.records.append(record)
         if record.charged_nano or record.reserved_nano:
-            self._tell_over()
+            self.tell_gathered()
         else:
-            self._tell_over_soon()
+            self.tell_soon()
 
     def tell_written(self, request_id: str) -> None:
         """Tells that a request is over, for which something was set aside, and whose record this process writes."""
         self._over.written.append(request_id)
-        self._tell_over()
+        self.tell_gathered()
 
     def tell_note(self, note: frames.Note) -> None:
         """Tells what metrics count of a request."""
         self._over.notes.append(note)
-        self._tell_over_soon()
-
-    def _tell_over_soon(self) -> None:
-        """Together with what comes next: a frame for each would take half as much again as a slot."""
-        if self._telling_over is None:
-            self._telling_over = self._loop.call_later(OVER_S, self._tell_over)
+        self.tell_soon()
 
     def _tell_over(self) -> None:
-        if self._telling_over is not None:
-            self._telling_over.cancel()
-            self._telling_over = None
         over = self._over
         if self.can_tell and (over.records or over.notes or over.written):
             self._over = frames.Over([], [], [])
@@ -300,7 +317,7 @@ class Follower:
                 self._work(self._tell_file(frame), "file for another server")
             case frames.Followed():
                 self._has_greeted = True
-                self._tell_over()
+                self.tell_gathered()
                 self._note_change()
                 if not self._followed.done():
                     self._followed.set_result(None)

@@ -2,14 +2,14 @@
 
 The process that is followed has lent them, and counts each as held until it is given back: once it has been idle for
 `IDLE_S`, with the end of a request after `LENT_S`, or as soon as it is asked back because somebody waits for one. Where
-that process has no other for now, a request waits here for one of them before it asks. Loop thread only.
+that process has no other for now, a request waits here for one of them before it asks, for `WAIT_S`. Loop thread only.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -18,11 +18,12 @@ import msgspec
 from modelyard.control.routes import Target
 from modelyard.gateway.following import frames
 
-IDLE_S = 0.002
-"""How long a slot waits here for a request, and a request for a slot."""
-LENT_S = 0.05
-"""How long one slot serves one request after another. Then the replica with the fewest is chosen again, for whoever has
-waited longest anywhere."""
+IDLE_S = 0.05
+"""How long a slot waits here for a request. Whoever else needs one has it asked back."""
+LENT_S = 0.25
+"""How long one slot serves one request after another. Then the replica with the fewest is chosen again."""
+WAIT_S = 0.01
+"""How long a request waits here for a slot."""
 
 
 @dataclass(eq=False, slots=True)
@@ -57,15 +58,18 @@ class FollowedTarget(Target):
 class KeptSlots:
     """All of one gateway's."""
 
-    def __init__(self, tell: Callable[[msgspec.Struct], None]) -> None:
-        """`tell`: tells the process that is followed."""
+    def __init__(self, tell: Callable[[msgspec.Struct], None], tell_soon: Callable[[], None]) -> None:
+        """`tell`: tells the process that is followed; `tell_soon`: has `tell_changes` called, with whatever else there
+        is to tell by then."""
         self._tell = tell
+        self._tell_soon = tell_soon
         self._shares: dict[str, Share] = {}
         self._by_model: dict[tuple[str, str], Share] = {}
         """By account and model, those with slots."""
         self._changed: dict[str, Share] = {}
-        """Of which something is to be told at the end of this turn of the loop."""
-        self._timer: asyncio.TimerHandle | None = None
+        """Of which something is to be told."""
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._wait_timer: asyncio.TimerHandle | None = None
 
     def lend(self, target: FollowedTarget, *, is_full: bool) -> None:
         """Takes note that the slot, which a request holds, may be kept."""
@@ -81,26 +85,28 @@ class KeptSlots:
         share = self._by_model.get((account_id, model_id))
         if share is None:
             return None
-        now = monotonic()
         if share.idle:
             target = share.idle.pop()
-            if now - target.idle_since <= IDLE_S and not target.link.closed:
+            if not target.link.closed:
                 self._note(share)
                 return target
-            self._end(target, share)  # this process was held up
+            self._give_back([target], share)
         elif share.is_full and share.lent > share.owed:
-            waiter: asyncio.Future[FollowedTarget | None] = asyncio.get_running_loop().create_future()
-            share.waiting.append((now, waiter))
+            loop = asyncio.get_running_loop()
+            waiter: asyncio.Future[FollowedTarget | None] = loop.create_future()
+            share.waiting.append((monotonic(), waiter))
             self._note(share)
-            self._look_soon()
+            if self._wait_timer is None:
+                self._wait_timer = loop.call_later(WAIT_S, self._end_waits)
             return waiter
         return None
 
-    def keep(self, target: FollowedTarget) -> bool:
-        """Whether the slot is kept, now that its request has been answered; one that waits has it at once."""
+    def keep(self, target: FollowedTarget) -> bool | None:
+        """Keeps the slot, now that its request has been answered: whether one that waits has it at once; None: it is
+        to be given back."""
         share, now = target.share, monotonic()
         if share is None or share.owed or now >= target.lent_until or target.link.closed or target.was_ended:
-            return False
+            return None
         share.answered += 1
         self._note(share)
         while share.waiting:
@@ -110,13 +116,14 @@ class KeptSlots:
                 return True
         target.idle_since = now
         share.idle.append(target)
-        self._look_soon()
-        return True
+        if self._idle_timer is None:
+            self._idle_timer = asyncio.get_running_loop().call_later(IDLE_S, self._end_idle)
+        return False
 
     def put_back(self, target: FollowedTarget) -> None:
         """The slot was taken for a request that is gone."""
         if (share := target.share) is not None:
-            self._end(target, share)
+            self._give_back([target], share)
 
     def note_released(self, target: FollowedTarget) -> None:
         """The slot is given back in place of being kept."""
@@ -128,15 +135,12 @@ class KeptSlots:
         """Gives back so many slots of the cluster: those that are idle now, the others when their requests end."""
         share = self._ensure_share(cluster_id)
         share.owed += count
-        while share.owed and share.idle:
-            self._end(share.idle.pop(0), share)
+        self._give_back_first(share.owed, share)
 
     def give_back_idle(self) -> None:
-        """Gives back all that no request holds, and tells all there is to tell."""
+        """Gives back all that no request holds."""
         for share in list(self._shares.values()):
-            while share.idle:
-                self._end(share.idle.pop(), share)
-        self.tell_changes()
+            self._give_back_first(len(share.idle), share)
 
     def forget(self) -> None:
         """Nothing is lent any more: who lent it is followed no more. Those that wait ask whoever is followed next."""
@@ -160,33 +164,43 @@ class KeptSlots:
                 share.answered, share.told = 0, now
 
     def _note(self, share: Share) -> None:
-        """Has it told with all of this turn of the loop: on its way before any answer of this turn is written."""
-        if not self._changed:
-            asyncio.get_running_loop().call_soon(self.tell_changes)
+        """Has it told soon."""
         self._changed[share.cluster_id] = share
+        self._tell_soon()
 
-    def _look_soon(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(IDLE_S, self._look)
-
-    def _look(self) -> None:
-        """Gives back those that have been idle for too long, and has those ask that have waited for too long."""
-        self._timer = None
-        before, is_any_left = monotonic() - IDLE_S, False
+    def _end_idle(self) -> None:
+        """Gives back those that have been idle for too long."""
+        self._idle_timer = None
+        before = monotonic() - IDLE_S
         for share in list(self._shares.values()):
-            while share.idle and share.idle[0].idle_since <= before:
-                self._end(share.idle.pop(0), share)
-            if ask_after_all(share, before):
-                self._note(share)
-            is_any_left = is_any_left or bool(share.idle or share.waiting)
-        if is_any_left:
-            self._look_soon()
+            self._give_back_first(sum(target.idle_since <= before for target in share.idle), share)
+        if any(share.idle for share in self._shares.values()):
+            self._idle_timer = asyncio.get_running_loop().call_later(IDLE_S, self._end_idle)
 
-    def _end(self, target: FollowedTarget, share: Share) -> None:
-        self.tell_changes()
-        self._note(share)
-        self._forget(target, share)
-        self._tell(frames.Released(target.held.id))
+    def _end_waits(self) -> None:
+        """Has those ask that have waited for too long."""
+        self._wait_timer = None
+        before = monotonic() - WAIT_S
+        for share in self._shares.values():
+            if ask_after_all(share, before):
+                self._changed[share.cluster_id] = share
+        self.tell_changes()  # with what they ask, so that no request is told twice
+        if any(share.waiting for share in self._shares.values()):
+            self._wait_timer = asyncio.get_running_loop().call_later(WAIT_S, self._end_waits)
+
+    def _give_back_first(self, count: int, share: Share) -> None:
+        """As many of those that are idle, the one that was used last at the end."""
+        given, share.idle = share.idle[:count], share.idle[count:]
+        self._give_back(given, share)
+
+    def _give_back(self, targets: Sequence[FollowedTarget], share: Share) -> None:
+        """Gives back slots that are not idle any more."""
+        if targets:
+            self._changed[share.cluster_id] = share
+            self.tell_changes()
+        for target in targets:
+            self._forget(target, share)
+            self._tell(frames.Released(target.held.id))
 
     def _forget(self, target: FollowedTarget, share: Share) -> None:
         target.share = None

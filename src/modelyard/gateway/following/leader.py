@@ -137,7 +137,7 @@ class Leader:
         return session.connection
 
     def _recall(self, route: Route, count: int) -> None:
-        """See Routes. First from the gateway that has most of them."""
+        """See Routes. First from the gateway that has most of them idle, then from that which has most."""
         cluster_id = route.cluster_id
         for session in sorted(self._greeted, key=lambda each: each.count_lent(cluster_id), reverse=True):
             count -= session.recall(cluster_id, count)

@@ -47,6 +47,11 @@ class Loans:
         loan = self._by_cluster.get(cluster_id)
         return 0 if loan is None else loan.lent - loan.recalled
 
+    def idle(self, cluster_id: str) -> int:
+        """How many of these no request holds, as far as it was told."""
+        loan = self._by_cluster.get(cluster_id)
+        return 0 if loan is None else max(0, loan.idle - loan.recalled)
+
     def recall(self, cluster_id: str, most: int) -> int:
         """Recalls so many, or as many as there are; how many that is."""
         count = min(most, self.left(cluster_id))

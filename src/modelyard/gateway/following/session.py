@@ -89,9 +89,10 @@ class Session:
         self.tell(frames.Sync(number, forgets))
         return synced
 
-    def count_lent(self, cluster_id: str) -> int:
-        """How many slots of a cluster it may keep that were not recalled."""
-        return self._loans.left(cluster_id)
+    def count_lent(self, cluster_id: str) -> tuple[int, int]:
+        """How many slots of a cluster, of those that it may keep and that were not recalled, no request holds; and how
+        many there are."""
+        return self._loans.idle(cluster_id), self._loans.left(cluster_id)
 
     def recall(self, cluster_id: str, most: int) -> int:
         """Has it give back so many of them as soon as they are free, or all there are; how many that is."""

@@ -94,10 +94,11 @@ class FollowedSlots(Slots):
         self._answered: list[frames.HoldsSlot] = []
         """What was held by requests that were answered while there was nobody to tell."""
         self._large_frames = asyncio.Lock()
-        self._kept = KeptSlots(follower.tell)
+        self._kept = KeptSlots(follower.tell, follower.tell_soon)
         follower.on_followed.append(self._tell_held)
         follower.on_left.append(self._kept.forget)
         follower.on_recall = self._kept.recall
+        follower.on_telling.append(self._kept.tell_changes)
         follower.on_telling_all.append(self._kept.give_back_idle)
 
     async def acquire(self, route: Route, deadline_s: float) -> Target:
@@ -117,12 +118,16 @@ class FollowedSlots(Slots):
         return await self._acquire(route, deadline_s, alone=True)
 
     def release(self, route: Route, target: Target, *, answered: bool = False) -> bool:
-        """See Slots. What is told here is on its way before the client has its answer: should this process be killed
-        in between, the answer is counted all the same."""
+        """See Slots. What is told here of a request that may be on a bill is on its way before the client has its
+        answer: should this process be killed in between, the answer is counted all the same."""
         assert isinstance(target, FollowedTarget)  # noqa: S101 - there are no others here
         number = target.held.id
         held = self._held.pop(number, None)
-        if answered and self._kept.keep(target):
+        has_next = self._kept.keep(target) if answered else None
+        if has_next is not None:
+            if target.held.account_id not in self._follower.accounts.funded:
+                return has_next
+            self._follower.tell_this_turn()
             return True
         self._kept.note_released(target)
         if self._follower.can_tell:
