@@ -1,9 +1,11 @@
-"""What a request costs three servers on one PostgreSQL, with three nodes, beside what it costs one that is alone: ECHO
-with 64 clients, divided over the servers, in turns.
+"""What a request costs three servers on one PostgreSQL, with three nodes, beside what it costs one that is alone, and
+three that know nothing of each other: ECHO with 64 clients, divided over the servers, in turns.
 
 CPU time of servers and their gateways; workers, nodes' agents and the database are not counted. Nodes are agents whose
-workers echo, without Ray, which nobody asks anything while requests are answered. What servers take while nobody asks
-is measured before each round; how much of a request's cost it is, and the ratio without it, are shown beside.
+workers echo, without Ray, which nobody asks anything while requests are answered. Three event loops that each have a
+third of the requests find fewer of them each time they wake, whoever they work with: what three strangers take is
+that, and what three servers take more than they is what it costs to be one. What servers take while nobody asks is
+measured before each round; how much of a request's cost it is, and the ratio without it, are shown beside.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,7 +26,6 @@ from benchmarks.peers.load import Address, Load, client_name, load
 from benchmarks.report import ratio, rounds, spread
 from benchmarks.several_gateways import cpu_us
 
-SERVERS = (1, 3)
 NODES = ("node-0", "node-1", "node-2")
 CLIENTS = 64
 ROUNDS = rounds(15)
@@ -74,25 +75,33 @@ async def measure() -> bool:
 
     with tempfile.TemporaryDirectory() as folder, run_postgresql() as database:
         async with AsyncExitStack() as stack:
-            sides = [
-                await stack.enter_async_context(serve(Path(folder) / str(count), database.get_uri(), count))
-                for count in SERVERS
-            ]
+
+            async def open_side(name: str, servers: int, *nodes: str) -> Side:
+                return await stack.enter_async_context(serve(Path(folder) / name, database.get_uri(), servers, *nodes))
+
+            one, three = await open_side("one", 1, *NODES), await open_side("three", 3, *NODES)
+            strangers = [await open_side(name, 1, name) for name in NODES]
+            apart = Side(
+                [address for each in strangers for address in each.addresses],
+                [process for each in strangers for process in each.processes],
+            )
+            sides = {"1 server": one, "3 servers": three, "3 strangers": apart}
             for _ in range(ROUNDS):
-                await take_idle(sides)
-                for side in sides:
+                await take_idle(sides.values())
+                for side in sides.values():
                     await asyncio.to_thread(side.take_round)
-    for count, side in zip(SERVERS, sides, strict=True):
-        print(f"{count} servers, by {client_name():22} {spread(side.rates, 'requests/s')}")
-        print(f"{count} servers, CPU time for one request {spread(side.costs, 'us')}")
-        print(f"{count} servers, of it while nobody asks {spread(side.idle_shares, 'us')}")
-    one, three = sides
+    for words, side in sides.items():
+        print(f"{words}, by {client_name():22} {spread(side.rates, 'requests/s')}")
+        print(f"{words}, CPU time for one request {spread(side.costs, 'us')}")
+        print(f"{words}, of it while nobody asks {spread(side.idle_shares, 'us')}")
     kept = ratio("CPU time for one request, 3 servers / 1", three.costs, one.costs, at_most=MOST)
     ratio("the same without what is taken while nobody asks", three.costs_without_idle, one.costs_without_idle)
+    ratio("CPU time for one request, 3 strangers / 1", apart.costs, one.costs)
+    ratio("CPU time for one request, 3 servers / 3 strangers", three.costs, apart.costs)
     return kept
 
 
-async def take_idle(sides: Sequence[Side]) -> None:
+async def take_idle(sides: Collection[Side]) -> None:
     """Asks nobody for as long as a round takes."""
     before_us = [cpu_us(side.processes) for side in sides]
     await asyncio.sleep(SECONDS)
@@ -101,7 +110,7 @@ async def take_idle(sides: Sequence[Side]) -> None:
 
 
 @asynccontextmanager
-async def serve(folder: Path, database_url: str, count: int) -> AsyncIterator[Side]:
+async def serve(folder: Path, database_url: str, count: int, *nodes: str) -> AsyncIterator[Side]:
     """So many servers and a replica on each node, until the end of the block."""
     from tests.serving import KEY, family_of, wait_until
     from tests.serving.many import MODEL, Many
@@ -110,11 +119,11 @@ async def serve(folder: Path, database_url: str, count: int) -> AsyncIterator[Si
     folder.mkdir()
     many = Many(folder, url_of_schema(database_url, create_schema(database_url)))
     try:
-        servers = await many.up(count, *NODES)
-        capacity = dict.fromkeys(("min", "desired", "max"), len(NODES))
+        servers = await many.up(count, *nodes)
+        capacity = dict.fromkeys(("min", "desired", "max"), len(nodes))
         put = servers[0].client.put(f"/models/v2/{MODEL}", json={"capacity": capacity})
         assert put.status_code == 202, put.text
-        wait_until(lambda: len(many.open_lives()) == len(NODES))
+        wait_until(lambda: len(many.open_lives()) == len(nodes))
         addresses = [Address(each.port, f"/models/v2/{MODEL}", KEY) for each in servers]
         yield Side(addresses, [each for server in servers for each in (server.process, *family_of(server.process))])
     finally:
