@@ -117,6 +117,9 @@ def watch_it_boot(page: Page) -> None:
     go(other, "Clusters")
     other.get_by_role("row", name=MODEL).get_by_text("1 of 1").wait_for()
     look(other, "clusters")
+    other.get_by_role("link", name="All accounts").click()
+    other.get_by_role("row", name=MODEL).get_by_text("admin").wait_for()
+    look(other, "clusters-of-all")
     assert complaints == []
     other.close()
 
