@@ -11,7 +11,8 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := check-and-test
 .PHONY: check-and-test setup demo run quick test test-gpu check bench console \
   chaos fuzz verify verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-models verify-clients verify-ray verify-simulation verify-console verify-observability verify-install verify-docs coverage docs
+  verify-models verify-vision verify-clients verify-ray verify-simulation verify-console verify-observability verify-install \
+  verify-docs coverage docs
 
 # How many processes share the tests: two more than two cores, as tests wait for servers and servers for tests, and where
 # another process keeps a core busy each of them has its turn. Those that need the same server, port or database stay in
@@ -92,15 +93,23 @@ fuzz: SECONDS ?= 300
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
+# What `make setup` leaves out, beside the environment: found there by those that are to have it.
+SEEING := $(CURDIR)/$(VENV)/vision-packages
+
+$(VENV)/.vision: $(STAMP) constraints.txt
+	$(call step,Installing torchvision and timm for tests,$(APART)/vision-packages -c constraints.txt torchvision timm)
+	@touch $@
+
 # Every model class of the installed libraries, tiny and random, asked here and in the library: docs/reference/coverage.md.
 # Goes on where it was cut; `make coverage FAMILY=bert` measures one family.
 coverage: PROCESSES ?= 2
-coverage: $(STAMP)
-	$(BIN)/python -m tests.coverage --processes $(PROCESSES) $(if $(FAMILY),--family '$(FAMILY)') $(if $(AGAIN),--again) $(if $(MERGE),--merge)
+coverage: $(STAMP) $(VENV)/.vision
+	PYTHONPATH=$(SEEING) $(BIN)/python -m tests.coverage --processes $(PROCESSES) $(if $(FAMILY),--family '$(FAMILY)') $(if $(AGAIN),--again) $(if $(MERGE),--merge)
 
 # What takes minutes. Each part runs alone.
 verify: verify-load verify-memory verify-properties verify-attacks verify-chaos verify-fuzz verify-variants \
-  verify-models verify-clients verify-ray verify-simulation verify-console verify-observability verify-install verify-docs
+  verify-models verify-vision verify-clients verify-ray verify-simulation verify-console verify-observability \
+  verify-install verify-docs
 
 verify-load: $(STAMP)
 	$(PYTEST) -m 'verify(part="load")'
@@ -128,6 +137,10 @@ verify-variants: $(STAMP)
 # Real models, hundreds of requests.
 verify-models: $(STAMP)
 	$(PYTEST) -m 'verify(part="models")'
+
+# Models that see with torchvision or timm.
+verify-vision: $(STAMP) $(VENV)/.vision
+	PYTHONPATH=$(SEEING) $(PYTEST) -m 'verify(part="vision")'
 
 # The libraries that people call models through, whole.
 verify-clients: $(STAMP)

@@ -229,6 +229,34 @@ def maskformer(folder: Path) -> None:
     save(folder, processor, spread(library.MaskFormerForInstanceSegmentation(config)))
 
 
+def eomt_model() -> Any:
+    """EoMT: a ViT that also sees its own queries."""
+    config = library.EomtConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=SIDE,
+        patch_size=8,
+        num_blocks=1,
+        num_queries=8,
+        num_upscale_blocks=1,
+        **labelled(THINGS),
+    )
+    return spread(library.EomtForUniversalSegmentation(config))
+
+
+def eomt(folder: Path) -> None:
+    """EoMT for instances and panoptic: sees the whole image, padded."""
+    size = {"shortest_edge": SIDE, "longest_edge": SIDE}
+    save(folder, library.EomtImageProcessorPil(size=size, do_pad=True), eomt_model())
+
+
+def eomt_semantic(folder: Path) -> None:
+    """EoMT for semantic answers: sees an image in squares that cover each other."""
+    size = {"shortest_edge": SIDE, "longest_edge": None}
+    save(folder, library.EomtImageProcessorPil(size=size, do_split_image=True), eomt_model())
+
+
 def dpt(folder: Path) -> None:
     """DPT on ViT: sees images in their own shape, scaled to multiples of 8."""
     config = library.DPTConfig(
@@ -478,6 +506,8 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
     "segformer": segformer,
     "mask2former": mask2former,
     "maskformer": maskformer,
+    "eomt": eomt,
+    "eomt_semantic": eomt_semantic,
     "dpt": dpt,
     "glpn": glpn,
     "depth_anything": depth_anything,

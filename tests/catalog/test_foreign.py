@@ -72,7 +72,6 @@ def test_what_a_conversion_was_made_from_is_named(tmp_path: Path) -> None:
     ("config", "words"),
     [
         ({"model_type": "t5", "chronos_config": {}}, "Chronos"),
-        ({"architecture": "resnet18", "pretrained_cfg": {}}, "timm"),
         ({"d_model": 768, "ssm_cfg": {}}, "mamba_ssm"),
         ({"model_type": "llama", "quantization": {"group_size": 64, "bits": 4}}, "MLX"),
     ],
@@ -117,16 +116,6 @@ def test_adapters_name_their_base_however_their_card_tags_them(tmp_path: Path) -
 
 def test_a_pipeline_of_diffusers_with_a_lora_beside_it_loads(tmp_path: Path) -> None:
     assert problem_of(tmp_path, {**diffusers(), "pytorch_lora_weights.safetensors": b""}) == ""
-
-
-@pytest.mark.parametrize(
-    "config",
-    [{"use_timm_backbone": True, "backbone": "resnet50"}, {"backbone_config": {"model_type": "timm_backbone"}}],
-)
-def test_a_backbone_of_another_library_is_named(tmp_path: Path, config: dict[str, object]) -> None:
-    said = problem_of(tmp_path, model("DetrForObjectDetection", "detr", config=config))
-
-    assert said.startswith("has a backbone of the library timm, which is not installed here; `pip install timm")
 
 
 def test_advice_to_upgrade_is_given_only_where_it_helps(tmp_path: Path) -> None:

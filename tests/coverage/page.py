@@ -19,7 +19,8 @@ HEAD = """\
 Which models' answers are those of the library that they come from. `make coverage` builds a tiny model with random
 weights for every class of the installed libraries that a task of ours serves, asks it here and in the library called
 directly, and writes this page. `make coverage FAMILY=bert` measures one family; with `MERGE=1` its rows here are
-written anew, and it is named under the numbers.
+written anew, and it is named under the numbers. `modelyard[vision]` is installed; images are read with
+Pillow wherever the library can.
 
 - **equal**: both give the same answer, within the tolerance of the task.
 - **different**, **refused**: the library answers; here the answer is another one, or none.

@@ -132,5 +132,16 @@ def test_doctor_names_the_optional_parts_that_are_not_there(installed: Environme
     done = installed.run("modelyard", "doctor", "--json", "--no-hub", "--data-dir", tmp_path)
     (found,) = [each for each in json.loads(done.stdout) if each["check"] == "extras"]
     assert (found["level"], found["fix"]) == ("OK", "pip install 'modelyard[all]', or the one you need")
-    for extra in ("gguf", "providers", "ray"):
+    for extra in ("gguf", "providers", "ray", "vision"):
         assert extra in found["found"]
+
+
+@INSTALL
+@pytest.mark.parametrize("pins", [(), ("--constraint", ROOT / "constraints.txt")], ids=["as it is", "with our pins"])
+def test_the_part_for_models_that_see_brings_no_other_torch(
+    built: Built, installed: Environment, tmp_path: Path, pins: tuple[str | Path, ...]
+) -> None:
+    report = tmp_path / "report.json"
+    installed.install("--dry-run", "--report", report, *pins, f"modelyard[vision] @ {built.wheel.as_uri()}")
+    brought = {each["metadata"]["name"].lower() for each in json.loads(report.read_text())["install"]}
+    assert brought - {"modelyard"} == {"torchvision", "timm"}

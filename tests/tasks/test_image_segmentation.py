@@ -87,6 +87,42 @@ def test_universal_masks_are_the_pipelines(universal: Model, ask: Ask, size: Any
     assert {mask_of(row).shape for row in answer} == {size[::-1]}
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_an_image_that_is_seen_in_pieces_has_the_librarys_labels(load: Load, ask: Ask, size: Any) -> None:
+    model, image = load("eomt_semantic", "universal-segmentation"), picture(size)
+    library = library_model("AutoModelForUniversalSegmentation", model.path)
+    inputs = model.processor(image, return_tensors="pt")
+    assert len(inputs["pixel_values"]) == (1 if size[0] == size[1] else 2)
+    with torch.inference_mode():
+        outputs = library(**inputs)
+    (labels,) = model.processor.post_process_semantic_segmentation(outputs, [size[::-1]])
+    answer = ask(TASK, model, {"base64": to_base64(image)})
+    assert {row["label"] for row in answer} == {library.config.id2label[label] for label in labels.unique().tolist()}
+    for row in answer:
+        assert np.array_equal(mask_of(row) > 0, labels.numpy() == library.config.label2id[row["label"]])
+        assert 0 <= row["score"] <= 1
+
+
+def test_what_sees_in_pieces_tells_no_instances(load: Load, ask: Ask) -> None:
+    body = {"base64": to_base64(picture()), "params": {"subtask": "instance"}}
+    error = ask(TASK, load("eomt_semantic", "universal-segmentation"), body)
+    assert (error.data["field"], error.data["accepted"]) == ("params.subtask", "what this model offers: semantic")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_eomts_instances_are_the_librarys(load: Load, ask: Ask, size: Any) -> None:
+    model, image = load("eomt", "universal-segmentation"), picture(size)
+    library = library_model("AutoModelForUniversalSegmentation", model.path)
+    with torch.inference_mode():
+        outputs = library(**model.processor(image, return_tensors="pt"))
+    (expected,) = model.processor.post_process_instance_segmentation(outputs, [size[::-1]], threshold=0.05)
+    answer = ask(TASK, model, {"base64": to_base64(image), "params": {"subtask": "instance", "threshold": 0.05}})
+    assert answer
+    assert [row["score"] for row in answer] == pytest.approx([one["score"] for one in expected["segments_info"]])
+    for row, one in zip(answer, expected["segments_info"], strict=True):
+        assert np.array_equal(mask_of(row) > 0, expected["segmentation"].numpy() == one["id"])
+
+
 def test_panoptic_is_what_a_universal_model_does_unless_told(universal: Model, ask: Ask) -> None:
     body = {"base64": to_base64(picture())}
     panoptic = ask(TASK, universal, {**body, "params": {**LOW, "subtask": "panoptic"}})

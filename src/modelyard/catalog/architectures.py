@@ -68,6 +68,7 @@ ARCHITECTURES = {
     "Sam3ViTModel": "image-feature-extraction",
     "SpeechEncoderDecoderModel": "automatic-speech-recognition",
     "T5Gemma2ForConditionalGeneration": "image-text-to-text",
+    "TimmWrapperModel": "image-feature-extraction",
     "Tipsv2Model": "zero-shot-image-classification",
     "UdopForConditionalGeneration": "document-question-answering",
     "VisionEncoderDecoderModel": "image-to-text",

@@ -90,7 +90,7 @@ def _library_by_config(config: Mapping[str, Any], modules: Sequence[Mapping[str,
     if "chronos_config" in config:
         return "chronos-forecasting"
     if "model_type" not in config:
-        return "timm" if "pretrained_cfg" in config else "mamba-ssm" if "ssm_cfg" in config else None
+        return "mamba-ssm" if "ssm_cfg" in config else None
     quantised = config.get("quantization")
     is_mlx = isinstance(quantised, dict) and "group_size" in quantised and "quant_method" not in quantised
     return "mlx" if is_mlx else None

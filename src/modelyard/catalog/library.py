@@ -12,6 +12,8 @@ from pathlib import Path
 
 _MODEL_TYPE = re.compile(r'"([a-z0-9_.-]+)": ?"\w+Config"|\("([a-z0-9_.-]+)", "\w+Config"\)', re.IGNORECASE)
 _TABLES = ("auto_mappings.py", "configuration_auto.py")
+_READERS = re.compile(r'\(\s*"([a-z0-9_.-]+)",\s*\{([^}]*)\},?\s*\)', re.IGNORECASE)
+_READER = re.compile(r'"(\w+)": "(\w+)"')
 _CLASS = re.compile(r'^ +\("([a-z0-9_.-]+)", \(?"(\w+)"', re.IGNORECASE | re.MULTILINE)
 
 
@@ -30,6 +32,15 @@ def classes_of(table: str) -> Mapping[str, str]:
     name = f"MODEL_FOR_{table}_MAPPING_NAMES" if table else "MODEL_MAPPING_NAMES"
     _, _, rest = _read_table("modeling_auto.py").partition(f"\n{name} = ")
     return dict(_CLASS.findall(rest.partition("\n)")[0]))
+
+
+@cache
+def image_readers() -> Mapping[str, Mapping[str, str]]:
+    """`model_type` → what turns images into a model's inputs: what that is written with ("pil", "torchvision") → its
+    class. Empty when transformers is not installed here."""
+    _, _, rest = _read_table("auto_mappings.py").partition("\nIMAGE_PROCESSOR_MAPPING_NAMES = ")
+    tables = rest.partition("\n)")[0] + _read_table("image_processing_auto.py")
+    return {kind: dict(_READER.findall(classes)) for kind, classes in _READERS.findall(tables)}
 
 
 def _read_table(name: str) -> str:

@@ -13,6 +13,7 @@ from modelyard.catalog.files import Files, read_json, read_json_list
 from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import Header
 from modelyard.catalog.unnamed import find_class
+from modelyard.catalog.vision import name_timm_class
 from modelyard.records.sentence_modules import TABLE, is_static
 
 LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions")
@@ -98,7 +99,7 @@ def read_metadata(files: Files) -> Metadata:
     if modules and "config.json" not in files.sizes:  # older sentence-transformers put the model in its first module
         at = f"{modules[0].get('path')}/"
     return Metadata(
-        config=read_json(files, f"{at}config.json"),
+        config=name_timm_class(read_json(files, f"{at}config.json")),
         tokenizer=read_json(files, f"{at}tokenizer_config.json"),
         pipeline=read_json(files, "model_index.json"),
         modules=modules,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modelyard.catalog import gguf, library, provided
+from modelyard.catalog import gguf, library, provided, vision
 from modelyard.catalog.quantised import METHODS
 
 
@@ -32,5 +32,6 @@ PARTS = (
     OptionalPart("openvino", "openvino", "a faster form of models that answer in one pass"),
     OptionalPart("providers", provided.LIBRARY, "closed models of providers"),
     OptionalPart("ray", "ray", "replicas on several machines"),
+    OptionalPart(vision.EXTRA, vision.TIMM, "models that see with torchvision or timm"),
 )
 """All of them. `gpu` and `all` name several of these."""

@@ -19,6 +19,7 @@ from modelyard.catalog.quantised import find_missing_extra
 from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder
 from modelyard.catalog.readme import FrontMatter
 from modelyard.catalog.tokenizer_files import find_missing_tokenizer
+from modelyard.catalog.vision import find_missing_vision
 from modelyard.catalog.weights import PICKLE_STEMS, SAFETENSORS_STEMS, Format, Weights, find_weights
 from modelyard.records import sounds
 from modelyard.records.sentence_modules import find_unknown
@@ -54,6 +55,7 @@ def find_problem(
         return find_foreign_files(files.sizes, front) or incomplete
     return (
         _missing_library(metadata.config)
+        or find_missing_vision(files, metadata.config, task)
         or find_missing_extra(metadata.config)
         or find_absurd_size(metadata.config)
         or _unknown_module(metadata)
@@ -64,21 +66,12 @@ def find_problem(
 
 
 def _missing_library(config: Mapping[str, Any]) -> str | None:
-    """What a model lacks that sees with the backbone of another library, as the published DETR does."""
-    if config.get("model_type") == "layoutlmv2" and not library.is_installed("detectron2"):
-        return (
-            "sees with the library detectron2, which is not installed here and has no ready packages; take a model of "
-            "type layoutlmv3, layoutlm or lilt"
-        )
-    backbone = config.get("backbone_config")
-    is_timm = config.get("use_timm_backbone") or (
-        isinstance(backbone, dict) and backbone.get("model_type") == "timm_backbone"
-    )
-    if not is_timm or library.is_installed("timm"):
+    """What a model lacks that sees with a library that nothing installs by itself."""
+    if config.get("model_type") != "layoutlmv2" or library.is_installed("detectron2"):
         return None
     return (
-        "has a backbone of the library timm, which is not installed here; `pip install timm torchvision` beside "
-        "Modelyard, or take a model whose backbone is one of transformers'"
+        "sees with the library detectron2, which is not installed here and has no ready packages; take a model of "
+        "type layoutlmv3, layoutlm or lilt"
     )
 
 

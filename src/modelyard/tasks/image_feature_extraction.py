@@ -65,7 +65,7 @@ def width_of(model: Model) -> int | None:
     """Channels of the model's last map, where its config says so."""
     config = model.config.get("backbone_config") or model.config
     stages = config.get("embed_dim_per_stage")
-    width = stages[-1] if stages else config.get("hidden_size")
+    width = stages[-1] if stages else config.get("hidden_size", config.get("num_features"))
     return width if isinstance(width, int) else None
 
 

@@ -18,7 +18,14 @@ from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_images, height_and_width, pixels_of
+from modelyard.tasks.shared.images import (
+    EXAMPLE,
+    ImageInputs,
+    answer_images,
+    height_and_width,
+    image_processor,
+    pixels_of,
+)
 from modelyard.tasks.shared.masks import to_png
 from modelyard.tasks.shared.scores import sigmoid, softmax
 
@@ -77,6 +84,7 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     def prepare(model: Model, call: Call[Any, Any], image: Any) -> dict[str, Array]:
         subtask = choose_subtask(model, call.params.subtask)  # refused before the model works for nothing
         arrays = pixels_of(model, call, image)
+        arrays = {name: array for name, array in arrays.items() if array.size}  # the places of no pieces
         return {**arrays, "task_inputs": subtask_tokens(model, subtask)} if "task_inputs" in arrays else arrays
 
     def read(call: Call[Any, Any], image: Any, outputs: Mapping[str, Any]) -> list[Segment]:
@@ -91,6 +99,8 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
 def choose_subtask(model: Model, wanted: Subtask | None) -> Subtask:
     """The subtask to do. Raises InvalidRequest for one that the model does not offer."""
     offered = [subtask for subtask in SUBTASKS if model.can_postprocess(postprocessor(subtask))]
+    if getattr(image_processor(model), "do_split_image", False):  # EoMT's semantic models see an image in pieces
+        offered = [subtask for subtask in offered if subtask == "semantic"]
     if wanted is None and offered:
         return offered[0]
     if wanted in offered:
@@ -135,12 +145,25 @@ def read_segments(
 
 def read_labels(model: Model, outputs: Mapping[str, Any], size: tuple[int, int]) -> list[Segment]:
     """One segment for each label that some pixel has. `size`: (height, width)."""
-    (labels,) = model.postprocess(postprocessor("semantic"), outputs, target_sizes=[size])
-    scores = pixel_scores(outputs)
+    if "patch_offsets" in outputs:
+        labels, scores = join_pieces(model, outputs, size)
+    else:
+        (labels,) = model.postprocess(postprocessor("semantic"), outputs, target_sizes=[size])
+        scores = pixel_scores(outputs)
     return [
         Segment(name_of(model, label), mean_score(scores[int(label)], labels == label), to_png(labels == label))
         for label in np.unique(labels)
     ]
+
+
+def join_pieces(model: Model, outputs: Mapping[str, Any], size: tuple[int, int]) -> tuple[Array, Array]:
+    """The label of each pixel, (h, w), and how well each label fits it, (labels, h, w), of an image that was seen in
+    pieces, which the outputs are of. `size`: (height, width)."""
+    places = list(outputs["patch_offsets"])
+    given = {**outputs, "patch_offsets": places}
+    options = {"target_sizes": [size], "return_segmentation_scores": True}
+    (found,) = model.postprocess(postprocessor("semantic"), given, **options)
+    return found["segmentation"], np.minimum(found["segmentation_scores"], 1.0)
 
 
 def pixel_scores(outputs: Mapping[str, Any]) -> Array:

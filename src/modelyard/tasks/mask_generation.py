@@ -128,12 +128,15 @@ class View:
         """`pixels`: what the image processor made of the image."""
         self.model = model
         self.height, self.width = (int(side) for side in pixels["original_sizes"][0])
-        self._sizes = {name: pixels[name].tolist() for name in ("original_sizes", "reshaped_input_sizes")}
-        seen_height, seen_width = pixels["reshaped_input_sizes"][0]
+        sizes = {name: pixels[name] for name in ("original_sizes", "reshaped_input_sizes") if name in pixels}
+        self._sizes = {name: array.tolist() for name, array in sizes.items()}
+        whole = pixels["pixel_values"].shape[-2:]  # which the image fills where nothing else is said
+        seen_height, seen_width = sizes.get("reshaped_input_sizes", [whole])[0]
         self._scale = np.array([seen_width / self.width, seen_height / self.height])
-        self._arguments: dict[str, Array] = {"pixel_values": pixels["pixel_values"]}
+        self._arguments: dict[str, Any] = {"pixel_values": pixels["pixel_values"]}
         encoded = model.forward(self._arguments, method="get_image_embeddings")["output"]
-        if isinstance(encoded, np.ndarray):  # SAM-HQ also gives what lies between, and reads the pixels anew
+        maps = [encoded] if isinstance(encoded, np.ndarray) else encoded
+        if all(isinstance(each, np.ndarray) for each in maps):  # SAM-HQ's has lists in it, and it reads the pixels anew
             self._arguments = {"image_embeddings": encoded}
 
     def ask(self, targets: PointsAndBoxes, *, several: bool) -> tuple[Array, Array]:

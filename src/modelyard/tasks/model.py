@@ -49,10 +49,10 @@ class Model(Protocol):
     processor: Any
     max_length: int | None
 
-    def forward(self, inputs: Mapping[str, Array], *, method: str = "forward", **settings: Any) -> Mapping[str, Any]:
-        """One pass. `inputs`: the model's own argument names → arrays, batch first; names it does not take are left
-        out. `method`: another of the model's own passes, or one of its parts (`get_image_features`, `vision_model`);
-        `settings`: plain arguments to it, such as `multimask_output=False`.
+    def forward(self, inputs: Mapping[str, Any], *, method: str = "forward", **settings: Any) -> Mapping[str, Any]:
+        """One pass. `inputs`: the model's own argument names → arrays, or lists of them, batch first; names it does
+        not take are left out. `method`: another of the model's own passes, or one of its parts (`get_image_features`,
+        `vision_model`); `settings`: plain arguments to it, such as `multimask_output=False`.
 
         Returns the model's own output names (`logits`, `last_hidden_state`, `start_logits`, ...) → float32 arrays,
         or lists and mappings of them where the model nests; a method that gives no names gives `output`.
@@ -61,7 +61,7 @@ class Model(Protocol):
     def postprocess(self, method: str, outputs: Any, *more: Any, **options: Any) -> Any:
         """What the processor's own `method` (`post_process_object_detection`, `post_process_masks`, ...) makes of
         `outputs`: what `forward` returned, or an array or list of arrays. Numpy and plain data in and out; `more` and
-        `options` are its other arguments.
+        `options` are its other arguments, without those options that it does not have.
         """
 
     def can_postprocess(self, method: str) -> bool:

@@ -29,11 +29,14 @@ GENERAL = ("multimodal-lm", "causal-lm", "seq2seq-lm", "base")
 
 def preload() -> None:
     """Imports what nearly every case needs, with one thread for each process: a case forked from here takes a fifth of
-    a second, nine tenths of which importing would take again."""
+    a second, nine tenths of which importing would take again. The library reads images as workers have it do."""
     for name in PRELOADED:
         importlib.import_module(name)
     import transformers
 
+    from modelyard.worker.runtimes.processors import prefer_pillow
+
+    prefer_pillow()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
 

@@ -10,7 +10,9 @@ import msgspec
 
 from modelyard.catalog.inspection import inspect_folder
 from modelyard.protocol import Outcome
+from modelyard.tasks.base import Task
 from modelyard.tasks.body import read, to_call
+from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
 from modelyard.tasks.shared.word_boxes import reads_places
 from modelyard.worker.runtimes.base import load_model
@@ -34,6 +36,16 @@ def ask(head: str, task_id: str, folder: Path) -> tuple[str, Any]:
     if task.media == "video" and task.id in SAME:
         task = get_task(SAME[task.id])  # which its models serve as well
     model = load_model("transformers", folder, task.heads, device="cpu")
+    inference = read(task, make_body(task, model))
+    (given,) = task.run(model, [to_call(task, inference.fields, inference.params)])
+    output = given.output if isinstance(given, Outcome) else given
+    if isinstance(output, Exception):
+        raise output
+    return task.id, comparable(task.id, msgspec.to_builtins(output))
+
+
+def make_body(task: Task, model: Model) -> dict[str, Any]:
+    """What `model` is asked for `task`, as a client sends it."""
     body = dict(BODIES[SAME.get(task.id, task.id)])
     if task.id in layouts.TASKS and reads_places(model):
         body = layouts.page_body(body)
@@ -51,9 +63,4 @@ def ask(head: str, task_id: str, folder: Path) -> tuple[str, Any]:
     if task.media is not None and not layouts.finds_in_words(task.id, model.config):
         media = video(model.config) if task.media == "video" else MEDIA[task.media]
         body["base64"] = base64.b64encode(media).decode()
-    inference = read(task, body)
-    (given,) = task.run(model, [to_call(task, inference.fields, inference.params)])
-    output = given.output if isinstance(given, Outcome) else given
-    if isinstance(output, Exception):
-        raise output
-    return task.id, comparable(task.id, msgspec.to_builtins(output))
+    return body

@@ -18,11 +18,11 @@ from tests.coverage.architectures.configs import SIZES, VOCABULARY, small_config
 from tests.coverage.architectures.processors import (
     find_processor_class,
     marks_of,
-    refuse_videos,
     save_processor,
     small_image_part,
     small_processor,
     small_sound_part,
+    small_video_part,
 )
 from tests.coverage.architectures.references import picture
 from tests.coverage.architectures.words import SPECIALS, small_tokenizer
@@ -50,7 +50,6 @@ def build(case: Case, folder: Path, level: str) -> Any:
     reads = inspect.signature(kind.forward).parameters
     seen = case.family in SIZES["colours_as_tokens"]
     writes = case.head == "ctc" or (not seen and any(name.endswith(("input_ids", "task_inputs")) for name in reads))
-    refuse_videos(case.family, reads)
     tokenizer = marked_tokenizer(case.family) if writes else None
     if case.head == "masked-lm" and tokenizer.mask_token is None:
         tokenizer.add_special_tokens({"mask_token": "<mask>"})
@@ -84,9 +83,9 @@ def marked_tokenizer(family: str) -> Any:
 def parts_of(family: str, config: Any, reads: Collection[str], tokenizer: Any) -> dict[str, Any]:
     """What turns inputs into a model's arguments, by the names that processors have for it."""
     parts: dict[str, Any] = {} if tokenizer is None else {"tokenizer": tokenizer}
-    if family in SIZES["colours_as_tokens"] or any(
-        name.startswith(("pixel_values", "flattened_patches")) for name in reads
-    ):
+    parts["video_processor"] = small_video_part(family, reads, config)
+    sees = any(name.startswith(("pixel_values", "flattened_patches")) for name in reads)
+    if parts["video_processor"] is None and (sees or family in SIZES["colours_as_tokens"]):
         parts["image_processor"] = small_image_part(family, config)
     if not {"input_features", "input_values"}.isdisjoint(reads):
         parts["feature_extractor"] = small_sound_part(family, config, banded="input_features" in reads)

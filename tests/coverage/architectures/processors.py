@@ -60,16 +60,18 @@ def marks_of(kind: Any) -> tuple[list[str], dict[str, str]]:
 
 
 def find_image_part(family: str) -> Any | None:
-    """The class that reads images for a family, or for the one whose name its own goes on from; without torchvision."""
+    """The class that reads images for a family, or for the one whose name its own goes on from: with Pillow where the
+    library can, else with torchvision where that is installed."""
     table = IMAGE_PROCESSOR_MAPPING_NAMES
     family = SIZES["image_families"].get(family, family)
     longer = sorted(filter(family.startswith, table), key=len, reverse=True)
     families = [family] if family in table else longer
     for name in families:
         named = table.get(name) or {}
-        kind = getattr(transformers, named.get("pil") or "", None)
-        if kind is not None:
-            return kind
+        for backend in ("pil", "torchvision"):
+            kind = getattr(transformers, named.get(backend) or "", None)
+            if kind is not None and not getattr(kind, "is_dummy", False):
+                return kind
     return None
 
 
@@ -83,8 +85,8 @@ def small_image_part(family: str, config: Any) -> Any | None:
     if kind is None and named in known:
         raise ImportError(f"the image processor of {family} wants torchvision")
     kind = kind or (transformers.DetrImageProcessorPil if "detr" in family else transformers.ViTImageProcessorPil)
-    usual = kind()
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = dict(SIZES["image_parts"].get(family, {}))
+    usual = kind(**fields)
     for name in ("size", "crop_size", "max_image_size"):
         value = getattr(usual, name, None)
         if value and not isinstance(value, int):
@@ -100,18 +102,28 @@ def small_image_part(family: str, config: Any) -> Any | None:
             fields[name] = value
     if getattr(usual, "image_grid_pinpoints", None) and hasattr(config, "image_grid_pinpoints"):
         fields["image_grid_pinpoints"] = config.image_grid_pinpoints
-    fields |= SIZES["image_parts"].get(family, {})
+    fields |= SIZES["image_parts"].get(family, {})  # which has the last word
     part, patch = kind(**fields), getattr(seeing, "patch_size", None)
     if isinstance(patch, int):
         part.image_seq_length = getattr(config, "mm_tokens_per_image", (size // patch) ** 2)
     return part
 
 
-def refuse_videos(family: str, reads: Collection[str]) -> None:
-    """Raises ImportError for a model that reads videos alone: the library scales them with torchvision only."""
-    listed = any(family.startswith(name) for name in VIDEO_PROCESSOR_MAPPING_NAMES)
-    if listed and "pixel_values_videos" in reads and "pixel_values" not in reads:
+def small_video_part(family: str, reads: Collection[str], config: Any) -> Any | None:
+    """What reads videos for a model that reads nothing else of the kind, for videos of its own size.
+
+    Raises ImportError without torchvision, with which alone the library scales videos.
+    """
+    family = max((name for name in VIDEO_PROCESSOR_MAPPING_NAMES if family.startswith(name)), key=len, default="")
+    if not family or "pixel_values_videos" not in reads or "pixel_values" in reads:
+        return None
+    name = (VIDEO_PROCESSOR_MAPPING_NAMES[family] or {}).get("torchvision")
+    if name is None:
         raise ImportError(f"the video processor of {family} wants torchvision")
+    kind = getattr(transformers, name)
+    seeing = getattr(config, "vision_config", None) or config
+    size = side_of(seeing) or getattr(seeing, "crop_size", None) or SIZES["image"]
+    return kind(size={"height": size, "width": size}, crop_size={"height": size, "width": size})
 
 
 def side_of(config: Any) -> int | None:
@@ -172,7 +184,7 @@ def small_processor(family: str, config: Any, parts: dict[str, Any], length: int
         given["num_additional_image_tokens"] = 1
     given |= {name: general() for name in takes if name.endswith("_tokenizer") and name != "audio_tokenizer"}
     if "video_processor" in takes:
-        given["video_processor"] = None
+        given["video_processor"] = parts.get("video_processor")
     unchecked = type(kind.__name__, (kind,), {"check_argument_for_proper_class": lambda _self, _name, part: type(part)})
     return unchecked(**given)
 

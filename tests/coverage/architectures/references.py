@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import torch
 import transformers
@@ -22,6 +23,7 @@ from modelyard.catalog.inspection import inspect_folder
 from modelyard.tasks.registry import TASKS
 from modelyard.tasks.shared import samples
 from modelyard.tasks.shared.languages import language_codes, language_token
+from modelyard.tasks.video_classification import frames_of
 from modelyard.worker.runtimes.processors import load_parts
 from tests.coverage.architectures import layouts, words
 from tests.coverage.architectures.configs import SIZES
@@ -239,7 +241,7 @@ def _generated_from(encoded: Any) -> dict[str, Any]:
 def video(config: Mapping[str, Any]) -> bytes:
     """A video of as many frames as a model reads: of a longer one the library's pipeline takes the first, and we such
     as stand for all of it."""
-    return samples.video(config.get("num_frames") or 16, 64, 64)
+    return samples.video(frames_of(config), 64, 64)
 
 
 def picture() -> Any:
@@ -319,6 +321,12 @@ def _zero_shot_objects(model: Any, folder: Path) -> Any:
 def _video_labels(model: Any, folder: Path) -> Any:
     file = folder / "video.mp4"
     file.write_bytes(video(model.config.to_dict()))
+    if "pixel_values_videos" in inputs_of(model):
+        processor = transformers.AutoVideoProcessor.from_pretrained(folder)
+        frames = [frame.to_ndarray(format="rgb24") for frame in av.open(str(file)).decode(video=0)]
+        scores = model(**processor(np.stack(frames), return_tensors="pt")).logits.ravel().softmax(-1)
+        best = scores.argsort(descending=True).tolist()
+        return [{"label": model.config.id2label[one], "score": float(scores[one])} for one in best]
     return transformers.pipeline("video-classification", model=model, **_parts(model, folder))(str(file))
 
 

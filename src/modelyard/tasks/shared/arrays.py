@@ -35,26 +35,28 @@ def stack_rows(rows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
 def forward_rows(
     model: Model, rows: Sequence[Arguments], shared: Arguments | None = None, method: str = "forward"
 ) -> list[dict[str, Any]]:
-    """Each row's outputs, batches of one, in order. Rows of one shape run together; nothing is padded, as many models
-    that read images, sounds or videos have no mask and would take padding for content.
+    """Each row's outputs, batches of one where the row is one, in order. Rows of one shape run together; nothing is
+    padded, as many models that read images, sounds or videos have no mask and would take padding for content.
 
     `shared`: arguments that each pass gets as they are; `method`: which of the model's passes.
     """
     results: dict[int, dict[str, Any]] = {}
     for group in group_by_shape(rows):
         outputs = model.forward({**stack_rows([rows[index] for index in group]), **(shared or {})}, method=method)
-        results.update((index, take_row(outputs, place)) for place, index in enumerate(group))
+        for place, index in enumerate(group):
+            # A row that runs alone may have several entries, such as the pieces of one image: all outputs are its own.
+            results[index] = take_rows(outputs, slice(place, place + 1) if len(group) > 1 else slice(None))
     return [results[index] for index in range(len(rows))]
 
 
-def take_row(outputs: Mapping[str, Any], place: int) -> dict[str, Any]:
-    """One row of a batch's outputs, as a batch of one: of arrays and of lists of arrays; others are left out."""
+def take_rows(outputs: Mapping[str, Any], rows: slice) -> dict[str, Any]:
+    """Some rows of a batch's outputs: of arrays and of lists of arrays; others are left out."""
     taken: dict[str, Any] = {}
     for name, value in outputs.items():
         if isinstance(value, np.ndarray):
-            taken[name] = value[place : place + 1]
+            taken[name] = value[rows]
         elif isinstance(value, list) and all(isinstance(each, np.ndarray) for each in value):
-            taken[name] = [each[place : place + 1] for each in value]
+            taken[name] = [each[rows] for each in value]
     return taken
 
 

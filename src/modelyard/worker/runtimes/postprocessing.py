@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,5 +22,8 @@ def postprocess(processor: Any, method: str, outputs: Any, more: tuple[Any, ...]
     """See `tasks.model.Model.postprocess`. Runs on the CPU."""
     run = getattr(find_postprocessor(processor, method), method)
     given = outputs if isinstance(outputs, Mapping) else {"outputs": outputs}
+    takes = inspect.signature(run).parameters
+    if all(each.kind is not each.VAR_KEYWORD for each in takes.values()):
+        options = {name: value for name, value in options.items() if name in takes}
     with batch_errors(given), torch.inference_mode():
         return to_plain(run(*to_tensors([outputs, *more]), **dict(to_tensors(options))))

@@ -1,7 +1,9 @@
 """Tokenizers and processors as a folder holds them, for every runtime that reads such folders. Imports no torch.
 
-The library refuses to load some processors because a part of them wants torchvision, which is not installed. That part
-reads videos, and tasks here show a video as its frames, or it is for speed alone. The rest is put together by hand.
+Images are scaled with Pillow wherever the library can, so that the same model gives the same answer with and without
+torchvision, which not every machine has. Without it the library refuses to load some processors because a part of them
+wants it. Where that part reads videos, which tasks here show as frames, or is for speed alone, the rest is put together
+by hand.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import inspect
 import json
 import sys
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +21,7 @@ from typing import Any
 import transformers
 from transformers import AutoTokenizer, ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+from transformers.utils.generic import is_timm_local_checkpoint
 
 from modelyard.errors import ModelRefused
 from modelyard.tasks.base import Head
@@ -182,16 +186,38 @@ def ensure_tokenizer_pads(tokenizer: Any) -> None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
 
 
+class TimmProcessor:
+    """What turns images into the inputs of a model of timm's, called as the library's other processors are."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def __call__(self, images: Any, return_tensors: str = "np", input_data_format: str = "channels_last") -> Any:
+        """Pillow's images, or arrays of them, as one batch: `pixel_values`, (n, channels, h, w)."""
+        pixels = self._library(images, return_tensors="pt")["pixel_values"]
+        return {"pixel_values": pixels.numpy() if return_tensors == "np" else pixels}
+
+
+def prefer_pillow() -> None:
+    """Has the library scale images with Pillow where it can; by itself it takes torchvision once that is installed."""
+    from transformers.models.auto import image_processing_auto
+
+    image_processing_auto._resolve_backend = lambda backend, _use_fast, _name: backend or "pil"
+
+
 def find_processor(path: Path, head: str, config: Any, *, remote_code: bool) -> Any | None:
     """The processor in the folder: for all of a model's inputs, else for images, else for sound; None when it has none.
 
     A whole processor may want what this machine or the folder lacks while the part that a task needs does not, so a
     failure moves on, unless the model reads texts as well. Raises ModelRefused when every kind failed.
     """
-    if not has_processor(path):
-        return None
     from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, PreTrainedTokenizerBase
 
+    prefer_pillow()
+    if is_timm_local_checkpoint(path):
+        return TimmProcessor(AutoImageProcessor.from_pretrained(path, local_files_only=True))
+    if not has_processor(path):
+        return None
     failures = []
     name = find_class_name(path, config)
     local = {"local_files_only": True, "trust_remote_code": remote_code}
@@ -209,4 +235,6 @@ def find_processor(path: Path, head: str, config: Any, *, remote_code: bool) -> 
         if not isinstance(found, PreTrainedTokenizerBase):
             return found
     reason = failures[0] if failures else "only its tokenizer is there"
+    if "torchvision" in reason.lower() and find_spec("torchvision") is None:
+        reason = f"{reason}; `pip install 'modelyard[vision]'` brings it"
     raise ModelRefused(f"{path.name}'s processor cannot be loaded: {reason}", path=str(path))

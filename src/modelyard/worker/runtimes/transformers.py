@@ -192,10 +192,14 @@ class TransformersModel:
         """The library's model, for those who export it."""
         return self._model
 
-    def forward(self, inputs: Mapping[str, Array], *, method: str = "forward", **settings: Any) -> Mapping[str, Any]:
+    def forward(self, inputs: Mapping[str, Any], *, method: str = "forward", **settings: Any) -> Mapping[str, Any]:
         """See `tasks.model.Model.forward`."""
         accepted = self._arguments(method)
-        arguments: dict[str, Any] = {name: self._tensor(array) for name, array in inputs.items() if name in accepted}
+        arguments: dict[str, Any] = {
+            name: [self._tensor(each) for each in given] if isinstance(given, list) else self._tensor(given)
+            for name, given in inputs.items()
+            if name in accepted
+        }
         if "use_cache" in accepted:
             arguments["use_cache"] = False
         if "bbox" in accepted and "bbox" not in arguments and "input_ids" in arguments:
