@@ -13,6 +13,7 @@ from modelyard.catalog.architectures import is_task
 from modelyard.catalog.files import Files, read_json
 from modelyard.catalog.memory import CPU_GROWTH, estimate_model_bytes
 from modelyard.catalog.names import is_model_id
+from modelyard.catalog.pipeline_parts import find_made_pipeline, find_part_task, is_part, refuse_pipeline
 from modelyard.catalog.readme import FrontMatter
 from modelyard.catalog.safetensors_header import CorruptWeights, Header
 from modelyard.records.adapters import (
@@ -164,17 +165,25 @@ def find_task(adapter: Adapter, tag: str | None, base_task: str | None) -> str |
     return task
 
 
+def find_joined_task(adapter: Adapter, tag: str | None, base: ModelCard | None) -> str | None:
+    """What it does with its base. `base` None: it is not known."""
+    if not is_part(adapter):
+        return find_task(adapter, tag, None if base is None else base.task)
+    return None if base is None else find_part_task(adapter, tag, base)
+
+
 def join(card: ModelCard, base: ModelCard | None) -> ModelCard:
     """An adapter's card once its base is known. Pure. `base` None: there is none, as far as was asked."""
     adapter = card.inspection.adapter
     assert adapter is not None  # noqa: S101 - asked for adapters only
-    task = find_task(adapter, card.inspection.pipeline_tag, None if base is None else base.task)
+    task = find_joined_task(adapter, card.inspection.pipeline_tag, base)
     if base is None:
         return replace(card, task=task or card.task)
     refusal = card.refusal or _base_refusal(card.model_id, adapter, base)
     told = base.inspection
+    architecture = find_made_pipeline(adapter, base) if is_part(adapter) else told.architecture
     inspection = replace(
-        card.inspection, task=task, architecture=told.architecture, max_length=told.max_length,
+        card.inspection, task=task, architecture=architecture, max_length=told.max_length,
         remote_code=told.remote_code, pickle_only=card.inspection.pickle_only or told.pickle_only,
     )  # fmt: skip
     return replace(
@@ -267,6 +276,8 @@ def _base_refusal(model_id: str, adapter: Adapter, base: ModelCard) -> str | Non
         return f"{start}, which is an adapter itself; merge one into its base and save the result."
     if base.refusal is not None:
         return f"{start}, which cannot be served: {base.refusal}"
+    if is_part(adapter):
+        return refuse_pipeline(model_id, adapter, base)
     if base.inspection.runtime != "transformers":
         return f"{start}, which is in the form of {base.inspection.runtime}; adapters need a base in safetensors."
     if base.inspection.quantisation is not None:

@@ -28,6 +28,7 @@ from modelyard.catalog.metadata import (
 )
 from modelyard.catalog.onnx import inspect_onnx
 from modelyard.catalog.onnx_files import OnnxModel, choose_onnx_model, find_onnx_models
+from modelyard.catalog.pipeline_parts import find_part, inspect_part
 from modelyard.catalog.pipelines import detect_pipeline_task
 from modelyard.catalog.problems import (
     NO_CONFIG,
@@ -96,6 +97,9 @@ def _inspect(files: Files, front: FrontMatter, name: str, label: str | None) -> 
     if is_adapter(files) and names_base(files):
         return inspect_adapter(files, front)
     metadata = read_metadata(files)
+    if not metadata.pipeline and (part := find_part(metadata.config)):
+        weights = find_weights(files, metadata.folders)
+        return inspect_part(files, front, part, weights, *_read_header(files, weights))
     graphs = [] if metadata.pipeline else find_onnx_models(files.sizes)
     if label is not None:
         return _inspect_onnx(files, front, metadata, graphs, name, label)

@@ -29,6 +29,9 @@ RUNTIMES = {
 ADAPTERS = "modelyard.worker.runtimes.adapters"
 """The module that loads an adapter and its base."""
 
+PIPELINE_PARTS = "modelyard.worker.runtimes.pipeline_parts"
+"""The module that loads a part of a pipeline and its base."""
+
 BESIDE = "modelyard.worker.runtimes.adapted_model"
 """The module that puts an adapter beside the weights of a model that serves already."""
 
@@ -82,7 +85,7 @@ def load_file(spec: ReplicaSpec, heads: tuple[Head, ...]) -> Loaded:
 
 def load_adapted(spec: ReplicaSpec, heads: tuple[Head, ...]) -> Loaded:
     """The model in the folder `base` with the adapter in `path`. Raises: BootFailed, ModelRefused."""
-    module = import_module(ADAPTERS)
+    module = import_module(PIPELINE_PARTS if spec.runtime == "diffusers" else ADAPTERS)
     if spec.remote_code:
         copy_code_to_own_folder()
     loaded: Loaded = module.load_adapted_model(
