@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 
-from tests.builders import families, generative, multimodal, pages, sentences, vision, voices
+from tests.builders import families, generative, hearing, multimodal, pages, sentences, vision, voices
 
 FAMILIES = {
     **families.FAMILIES,
     **vision.FAMILIES,
     **generative.FAMILIES,
     **multimodal.FAMILIES,
+    **hearing.FAMILIES,
     **pages.FAMILIES,
     **sentences.FAMILIES,
     **voices.FAMILIES,

@@ -57,9 +57,17 @@ def test_speech_is_written_down_in_every_format(
     assert str(text).strip() == plain.strip()
 
     verbose = client.audio.transcriptions.create(model=SPEECH, file=sound, response_format="verbose_json")
-    assert verbose.text == expected["text"]
+    assert (verbose.text, verbose.language) == (expected["text"], expected["language"])
     assert [(each.start, each.end, each.text) for each in verbose.segments or ()] == [
         (*each["timestamp"], each["text"]) for each in expected["chunks"]
+    ]
+    words = client.audio.transcriptions.create(
+        model=SPEECH, file=sound, response_format="verbose_json", timestamp_granularities=["word"], prompt="Angela"
+    )
+    told = {"return_timestamps": "word", "prompt": "Angela"}
+    said = dev_server.run(SPEECH, base64=example("automatic-speech-recognition"), params=told)
+    assert [(each.start, each.end, each.word) for each in words.words or ()] == [
+        (*each["timestamp"], each["text"].strip()) for each in said["chunks"]
     ]
     for name, begin in (("srt", "1\n00:00:"), ("vtt", "WEBVTT")):
         subtitles = str(client.audio.transcriptions.create(model=SPEECH, file=sound, response_format=name))
@@ -78,7 +86,7 @@ def test_speech_is_written_down_as_events(dev_server: Server, client: openai.Ope
 
 def test_what_a_transcription_cannot_do_is_named(client: openai.OpenAI, sound: tuple[str, bytes]) -> None:
     for wrong, param in (
-        ({"prompt": "names"}, "prompt"),
+        ({"prompt": "said <|en|> before"}, "prompt"),
         ({"response_format": "diarized_json"}, "response_format"),
         ({"stream": True, "response_format": "srt"}, "response_format"),
         ({"model": VOICE}, "model"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.audio_text_to_text import TASK
 from modelyard.tasks.body import read
 from modelyard.tasks.model import Model
+from modelyard.worker.runtimes.base import load_model
 from tests.builders.fixtures import Ask, Load
 from tests.builders.recordings import in_base64, noise, wav
 from tests.builders.reference import library_model
@@ -57,6 +60,17 @@ def test_sounds_go_where_their_blocks_are(model: Model, ask: Ask) -> None:
     prompt = f"<|user|>{MARK}What is said?<|end|><|assistant|>Hi.<|end|><|user|>{MARK}<|end|><|assistant|>"
     answer = ask(TASK, model, talk([HEARD, ASKED], "Hi.", [other]))
     assert answer["content"][0]["text"] == reference(model, prompt, [SOUND, OTHER])
+
+
+def test_template_that_reads_strings_gets_the_mark_for_a_sound(model: Model, ask: Ask, tmp_path: Path) -> None:
+    folder = shutil.copytree(model.path, tmp_path / "strings")
+    (folder / "chat_template.jinja").write_text(
+        "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}<|assistant|>"
+    )
+    strings = load_model("transformers", folder, ("multimodal-lm",), device="cpu")
+    answer = ask(TASK, strings, talk([HEARD, ASKED]))
+    prompt = "<|user|><|AUDIO|>What is said?<|end|><|assistant|>"
+    assert answer["content"][0]["text"] == reference(model, prompt, [SOUND])
 
 
 def test_text_beside_a_sound_is_one_user_message(model: Model, ask: Ask) -> None:

@@ -103,6 +103,46 @@ def test_whispers_times_are_the_librarys(whisper: Model, ask: Ask, sound: Any) -
     assert len(segments) > 1
 
 
+@pytest.mark.parametrize("sound", [WINDOW, LONG], ids=["one window", "several"])
+def test_whispers_words_have_the_librarys_times(whisper: Model, ask: Ask, sound: Any) -> None:
+    expected = library_pipeline(whisper.path, "AutoModelForSpeechSeq2Seq")(
+        sound.copy(), return_timestamps="word", generate_kwargs={"language": "en", "num_beams": 1}
+    )
+    answer = ask(TASK, whisper, body(sound, language="en", return_timestamps="word"))
+    assert (answer["text"], answer["language"]) == (expected["text"], "en")
+    said = iter(answer["chunks"])
+    for other in expected["chunks"]:  # of phrases that take no time the library makes one
+        parts = [next(said)]
+        while len("".join(part["text"] for part in parts)) < len(other["text"]):
+            parts.append(next(said))
+        assert "".join(part["text"] for part in parts) == other["text"]
+        bounds = [parts[0]["timestamp"][0], parts[-1]["timestamp"][1]]
+        # It rounds, and reads attention step by step, which moves a bound by a frame where two are nearly as good.
+        assert bounds == pytest.approx(list(other["timestamp"]), abs=0.021)
+    assert next(said, None) is None
+    assert len({tuple(chunk["timestamp"]) for chunk in answer["chunks"]}) > 1
+    assert ask(TASK, whisper, body(sound, language="en", return_timestamps=True))["text"] == answer["text"]
+
+
+def test_whisper_reads_the_end_of_a_prompt_before_it_writes(whisper: Model, ask: Ask) -> None:
+    library = library_model("AutoModelForSpeechSeq2Seq", whisper.path)
+    processor = AutoProcessor.from_pretrained(whisper.path)
+    features = processor(SHORT, sampling_rate=RATE, return_tensors="pt").input_features
+    prompt = torch.tensor(processor.get_prompt_ids("Angela lives in Paris."))
+    with torch.inference_mode():
+        ids = library.generate(
+            features, prompt_ids=prompt, language="en", task="transcribe", max_new_tokens=20,
+            force_unique_generate_call=True,
+        )  # fmt: skip
+    expected = processor.batch_decode(ids, skip_special_tokens=True)[0].removeprefix(" Angela lives in Paris.")
+    told = {"language": "en", "max_new_tokens": 20}
+    answer = ask(TASK, whisper, body(SHORT, prompt="Angela lives in Paris.", **told))
+    assert answer == expected != ask(TASK, whisper, body(SHORT, **told))
+    long = " ".join(["Angela lives in Paris."] * 50)
+    longer = body(SHORT, prompt=f"No. {long}", **told)
+    assert ask(TASK, whisper, body(SHORT, prompt=long, **told)) == ask(TASK, whisper, longer)
+
+
 def test_long_sound_is_written_whole_without_times_too(whisper: Model, ask: Ask) -> None:
     timed = ask(TASK, whisper, body(LONG, return_timestamps=True))
     assert timed["chunks"][-1]["timestamp"][1] > 4
@@ -137,7 +177,7 @@ def test_writer_without_marks_writes_what_the_library_writes(load: Load, ask: As
     pieces: list[str] = []
     assert ask(TASK, model, body(SHORT, max_new_tokens=12), emit=pieces.append) == expected == "".join(pieces)
     assert expected
-    for name, value in (("return_timestamps", True), ("language", "en"), ("task", "transcribe")):
+    for name, value in (("return_timestamps", True), ("language", "en"), ("task", "transcribe"), ("prompt", "a")):
         assert ask(TASK, model, body(SHORT, **{name: value})).data["field"] == f"params.{name}"
 
 
@@ -152,6 +192,8 @@ def test_stop_string_and_length_hold_for_speech(whisper: Model, ask: Ask) -> Non
     [
         ("whisper", {"language": "xx"}, "params.language"),
         ("whisper", {"return_timestamps": "char"}, "params.return_timestamps"),
+        ("whisper", {"prompt": "said <|de|> before"}, "params.prompt"),
+        ("wav2vec2_ctc", {"prompt": "Angela"}, "params.prompt"),
         ("wav2vec2_ctc", {"chunk_length_s": 1e-5, "stride_length_s": 0}, None),
     ],
 )

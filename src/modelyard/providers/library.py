@@ -179,7 +179,7 @@ async def speak(asked: Asked, _emit: Emit | None) -> Outcome:
 async def listen(asked: Asked, _emit: Emit | None) -> Outcome:
     """Writes down what is said."""
     params, data = asked.params, asked.fields["media"]["data"]
-    settings = {name: params[name] for name in ("language", "temperature") if params.get(name) is not None}
+    settings = {name: params[name] for name in ("language", "prompt", "temperature") if params.get(name) is not None}
     wanted = params.get("return_timestamps")
     timed = TIMED_MODELS in asked.model
     if wanted and not timed:

@@ -27,6 +27,7 @@ from modelyard.tasks.shared.generation_params import MOST_SEQUENCES, Bias, Deduc
 from modelyard.tasks.shared.logprobs import MOST_ALTERNATIVES
 from modelyard.tasks.shared.media_blocks import name_media
 from modelyard.tasks.shared.media_chat import MediaChatInputs
+from modelyard.tasks.shared.transcripts import MOST_PROMPT
 
 Stop = (
     Annotated[str, Meta(min_length=1)] | Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(max_length=16)] | None
@@ -125,6 +126,10 @@ class ClosedTranscriptionParams(Params, frozen=True, kw_only=True):
     """How to write down what is said."""
 
     language: Annotated[Word | None, Meta(description="the language spoken: en, de, ...")] = None
+    prompt: Annotated[
+        Annotated[str, Meta(max_length=MOST_PROMPT)] | None,
+        Meta(description="words that the model is to know: what was said before, or how names are spelled"),
+    ] = None
     temperature: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="how random")] = None
     return_timestamps: Annotated[
         bool | Literal["word"], Meta(description="true: the output has the parts of the text with their times")

@@ -41,6 +41,8 @@ Head = Literal[
     "visual-question-answering",
     "document-question-answering",
     "ctc",
+    "rnnt",
+    "tdt",
     "speech-seq2seq",
     "audio-classification",
     "video-classification",

@@ -83,6 +83,36 @@ class Model(Protocol):
         """
 
 
+@runtime_checkable
+class HasAttention(Protocol):
+    """A model that shows where its decoder looks in what its encoder reads."""
+
+    def attend(self, inputs: Mapping[str, Array], heads: Sequence[tuple[int, int]]) -> Array:
+        """How much each of `heads`, (layer, head), looked at each frame as it read each token of `decoder_input_ids`:
+        (rows, heads, tokens, frames) float32. `inputs`: the model's own argument names → arrays, batch first.
+        """
+
+
+class Emitted(NamedTuple):
+    """What a transducer has emitted for one sound: tokens, blanks among them, and by how many of the encoder's frames
+    it went on with each."""
+
+    tokens: Sequence[int]
+    durations: Sequence[int]
+
+
+@runtime_checkable
+class HasTransducer(Protocol):
+    """A model that emits tokens as it goes along a sound, where its architecture does that (RNNT, TDT)."""
+
+    def transduce(
+        self, inputs: Mapping[str, Array], settings: Mapping[str, Any], cancelled: Callable[[int], bool]
+    ) -> Sequence[Emitted]:
+        """What is emitted for each row. `inputs`: the model's own argument names → arrays, batch first; `settings`:
+        plain arguments besides. `cancelled`: asked of each row after each token; True ends it.
+        """
+
+
 class TextPrompt(NamedTuple):
     """A prompt for a model that reads text. `shown`: what the answer begins with. `field`: of the request, that holds
     it. `offer`: functions that the answer may call. `thinking`: how it marks what is thought before it; None: nothing

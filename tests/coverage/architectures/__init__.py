@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.coverage.cases import ANSWERED, Case, Finding, Status
 from tests.coverage.children import describe
@@ -87,6 +89,25 @@ def check(case: Case, folder: Path) -> Finding:
     if not findings:
         raise errors[0]
     return findings[0]
+
+
+def build_answered(case: Case, folder: Path) -> tuple[str, Any]:
+    """Writes the smallest model of `case` that the library answers with into the new `folder`. The task that it is
+    asked, and the library's answer. Raises what the library raises for the last of them."""
+    from tests.coverage.architectures import building, references
+    from tests.coverage.architectures.configs import LEVELS
+
+    for level in LEVELS:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            model = building.build(case, folder, level)
+            task = references.find_task(case.head, model, folder) or ""
+            return task, references.answer(task, sys.modules[model.__module__].__dict__[case.name], folder)
+        except Exception:
+            if level == LEVELS[-1]:
+                raise
+    raise AssertionError("there are levels")
 
 
 def check_at(level: str, case: Case, folder: Path) -> Finding:

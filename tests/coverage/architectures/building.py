@@ -24,12 +24,14 @@ from tests.coverage.architectures.processors import (
     small_sound_part,
     small_video_part,
 )
-from tests.coverage.architectures.references import picture
+from tests.coverage.architectures.references import HEARD, picture
 from tests.coverage.architectures.words import SPECIALS, small_tokenizer
 from tests.coverage.cases import Case
 
 MOST_PARAMETERS = 60_000_000
 """Of one model. A quarter of a gigabyte."""
+SPELLING = ("ctc", "rnnt", "tdt")
+"""Heads of models that read a sound alone, and write."""
 LABELS = {0: "red", 1: "green", 2: "blue"}
 TEMPLATE = (
     "{% for message in messages %}{{ message.role }}: {% if message.content is string %}{{ message.content }}"
@@ -49,13 +51,15 @@ def build(case: Case, folder: Path, level: str) -> Any:
     kind = find_class(case.family, case.name)
     reads = inspect.signature(kind.forward).parameters
     seen = case.family in SIZES["colours_as_tokens"]
-    writes = case.head == "ctc" or (not seen and any(name.endswith(("input_ids", "task_inputs")) for name in reads))
+    writes = case.head in SPELLING or (not seen and any(name.endswith(("input_ids", "task_inputs")) for name in reads))
     tokenizer = marked_tokenizer(case.family) if writes else None
     if case.head == "masked-lm" and tokenizer.mask_token is None:
         tokenizer.add_special_tokens({"mask_token": "<mask>"})
     config = small_config(case.family, kind, level, **token_fields(tokenizer), **head_fields(case.head))
     parts = parts_of(case.family, config, reads, tokenizer)
     processor = processor_of(case.family, config, parts)
+    if case.head in SPELLING:
+        tokenizer.chat_template = None  # nobody talks to such a model
     set_marks(config, processor, tokenizer)
     refuse_large(kind, config)
     torch.manual_seed(0)
@@ -87,8 +91,11 @@ def parts_of(family: str, config: Any, reads: Collection[str], tokenizer: Any) -
     sees = any(name.startswith(("pixel_values", "flattened_patches")) for name in reads)
     if parts["video_processor"] is None and (sees or family in SIZES["colours_as_tokens"]):
         parts["image_processor"] = small_image_part(family, config)
-    if not {"input_features", "input_values"}.isdisjoint(reads):
-        parts["feature_extractor"] = small_sound_part(family, config, banded="input_features" in reads)
+    if any(name.endswith(HEARD) for name in reads):
+        kind = find_processor_class(family)
+        takes = inspect.signature(kind.__init__).parameters if kind is not None else ()
+        name = "audio_processor" if "audio_processor" in takes else "feature_extractor"
+        parts[name] = small_sound_part(family, config, banded=any(each.endswith(HEARD[0]) for each in reads))
     return {name: part for name, part in parts.items() if part is not None}
 
 

@@ -78,6 +78,8 @@ BESIDE_TEXT = frozenset({
     "bbox", "input_features", "input_values", "pixel_values", "pixel_values_videos", "visual_feats",
 })  # fmt: skip
 """What encoders read that do not read texts alone."""
+HEARD = ("input_features", "input_values")
+"""How arguments end that hold a sound."""
 SAME = {
     "summarization": "text2text-generation", "translation": "text2text-generation",
     "video-text-to-text": "image-text-to-text",
@@ -109,7 +111,7 @@ def find_task(head: str, model: Any, folder: Path) -> str | None:
         is_video = family in MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES
         sees = "pixel_values" in reads and "grid_thw" not in reads and not is_video
         return "image-feature-extraction" if sees else None
-    if head in ("multimodal-lm", "speech-seq2seq") and {"input_features", "input_values"}.isdisjoint(reads):
+    if head in ("multimodal-lm", "speech-seq2seq") and not any(name.endswith(HEARD) for name in reads):
         return None
     if head == "image-text-to-text" and not any("pixel" in name or "patches" in name for name in reads):
         return None
@@ -337,12 +339,44 @@ def _sound_labels(model: Any, folder: Path) -> Any:
 
 
 def _speech(model: Any, folder: Path) -> Any:
+    processor = whole_processor(model, folder, "speech-seq2seq")
+    talks = not model.config.is_encoder_decoder and _tokenizer(folder).chat_template is not None
+    if talks or hasattr(processor, "apply_transcription_request"):
+        return _speech_on_request(model, processor)
     parts = _parts(model, folder)
     parts.pop("image_processor", None)
     run = transformers.pipeline("automatic-speech-recognition", model=model, **parts)
+    if run.type == "tdt":  # whose processor tells more than the pipeline reads
+        heard = sound(parts["feature_extractor"].sampling_rate)
+        made = model.generate(**processor(heard, sampling_rate=parts["feature_extractor"].sampling_rate)).sequences
+        return processor.decode(made, skip_special_tokens=True)[0].strip()
     # The pipeline has five beams by default; models, and we, have one.
     options = {} if run.type == "ctc" else {"generate_kwargs": {**GREEDY, "num_beams": 1}}
     return run(sound(parts["feature_extractor"].sampling_rate), **options)["text"].strip()
+
+
+def _speech_on_request(model: Any, processor: Any) -> Any:
+    """As the cards of models show it that are asked in words, which the library's pipeline does not do."""
+    heard = sound(sound_part(processor).sampling_rate)
+    if hasattr(processor, "apply_transcription_request"):
+        encoded = processor.apply_transcription_request(audio=[heard], return_tensors="pt")
+    else:
+        blocks = [{"type": "audio"}, {"type": "text", "text": "Transcribe the audio clip into text."}]
+        prompt = processor.tokenizer.apply_chat_template(
+            [{"role": "user", "content": blocks}], add_generation_prompt=True, tokenize=False
+        )
+        encoded = processor(text=prompt, audio=[heard], return_tensors="pt")
+    made = model.generate(**encoded, **GREEDY)
+    start = encoded["decoder_input_ids" if model.config.is_encoder_decoder else "input_ids"].shape[1]
+    takes = inspect.signature(processor.decode).parameters
+    reading = {"return_format": "transcription_only", "strip_prefix": True}
+    settings = {name: value for name, value in reading.items() if name in takes}
+    return processor.decode(made[:, start:], skip_special_tokens=True, **settings)[0].strip()
+
+
+def sound_part(processor: Any) -> Any:
+    """The part of a processor that hears."""
+    return getattr(processor, "feature_extractor", None) or processor.audio_processor
 
 
 def _answers(model: Any, folder: Path) -> Any:
@@ -375,7 +409,7 @@ def whole_processor(model: Any, folder: Path, head: str) -> Any:
 
 
 def _talk(model: Any, folder: Path, kind: str, **media: Any) -> Any:
-    processor = whole_processor(model, folder, "image-text-to-text")
+    processor = whole_processor(model, folder, "multimodal-lm" if kind == "audio" else "image-text-to-text")
     content = [{"type": kind}, {"type": "text", "text": MESSAGE}]
     messages = [{"role": "user", "content": content}]
     # One put together without the part that reads videos cannot render for it; others have no template of their own.

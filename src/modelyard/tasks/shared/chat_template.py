@@ -78,7 +78,8 @@ def render_blocks(
     """
     holder = find_template_holder(model)
     if holder is not None:
-        return render_conversation(holder, messages, field, params, tools)
+        read = messages if reads_blocks(holder) else [with_marks(message, model.processor) for message in messages]
+        return render_conversation(holder, read, field, params, tools)
     if params is not None:
         variables_of("", params)  # there is nothing that could read them
     if tools:
@@ -90,6 +91,32 @@ def render_blocks(
         )
     said = "".join(block["text"] for block in messages[0]["content"] if block["type"] == "text")
     return TextPrompt(said, field=field)
+
+
+@lru_cache(maxsize=8)
+def reads_blocks(holder: Any) -> bool:
+    """Whether a template reads contents as lists of blocks. One that does not, puts a list into the prompt as it is, or
+    fails on it; of one that fails on any such conversation nothing is known, and `render` says so."""
+
+    def rendered(content: Any) -> str | None:
+        try:
+            return str(holder.apply_chat_template([{"role": "user", "content": content}], tokenize=False))
+        except Exception:  # noqa: BLE001 - a template may raise anything
+            return None
+
+    text = rendered([{"type": "text", "text": ANSWER}])
+    if text is None:
+        return rendered(ANSWER) is None
+    return not any(f"{ANSWER}{quote}}}" in text for quote in ("'", '"'))
+
+
+def with_marks(message: Mapping[str, Any], processor: Any) -> dict[str, Any]:
+    """The message, its blocks put together as a string, with the processor's mark where media belong."""
+    parts = [
+        block["text"] if block["type"] == "text" else str(getattr(processor, f"{block['type']}_token", ""))
+        for block in message["content"]
+    ]
+    return {**message, "content": "".join(parts)}
 
 
 def answer_form(model: Model | TextModel, params: GenerationParams) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared.arrays import forward_rows
 from modelyard.tasks.shared.sounds import features_of, sampling_rate
 from modelyard.tasks.shared.transcripts import Chunk, SpeechParams, Transcript
+from modelyard.tasks.shared.words import EACH_TOKEN, join_words, read_pieces, spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,18 @@ def transcribe_by_ctc(model: Model, sounds: Sequence[Array], params: SpeechParam
 
 
 def timestamp_unit(model: Model, params: SpeechParams) -> str | None:
-    """`word`, `char`, or None for no times. Raises InvalidRequest when the tokenizer cannot tell them."""
+    """`word`, `char`, or None for no times. Raises InvalidRequest for letters of a model that writes parts of words."""
     if params.return_timestamps is False:
         return None
-    if "output_word_offsets" not in inspect.signature(model.tokenizer.decode).parameters:
-        raise InvalidRequest(
-            field="params.return_timestamps", got=params.return_timestamps, accepted="false: this model knows no times"
-        )
+    if params.return_timestamps == "char" and not spells(model):
+        accepted = "true, word or false: this model writes parts of words"
+        raise InvalidRequest(field="params.return_timestamps", got="char", accepted=accepted)
     return "word" if params.return_timestamps is True else params.return_timestamps
+
+
+def spells(model: Model) -> bool:
+    """Whether the model writes letters, whose tokenizer tells where each letter and word is."""
+    return "output_word_offsets" in inspect.signature(model.tokenizer.decode).parameters
 
 
 def samples_per_step(model: Model) -> int | None:
@@ -96,9 +102,22 @@ def read_transcript(model: Model, ids: Array, unit: str | None, step_s: float, d
     """The text of one id per step of `step_s` seconds."""
     if unit is None:
         return Transcript(model.tokenizer.decode(ids.tolist()))
+    if not spells(model):
+        return Transcript(model.tokenizer.decode(ids.tolist()), find_words(model, ids, step_s, duration_s))
     decoded: Any = model.tokenizer.decode(ids.tolist(), **{f"output_{unit}_offsets": True})
     chunks = [
         Chunk((int(item["start_offset"]) * step_s, min(int(item["end_offset"]) * step_s, duration_s)), item[unit])
         for item in decoded[f"{unit}_offsets"]
     ]
     return Transcript(decoded.text, chunks)
+
+
+def find_words(model: Model, ids: Array, step_s: float, duration_s: float) -> list[Chunk]:
+    """The words of one id per step of `step_s` seconds: the same id several times in a row is one that takes longer."""
+    tokens, times, end = [], [], 0
+    for token, run in groupby(ids.tolist()):
+        begin, end = end, end + len(list(run))
+        if token != model.tokenizer.pad_token_id:
+            tokens.append(token)
+            times.append((begin * step_s, min(end * step_s, duration_s)))
+    return spelled(join_words(read_pieces(model.tokenizer, tokens, times, **EACH_TOKEN)))

@@ -21,10 +21,11 @@ MOST_HELD = 48
 class Detokenizer:
     """The text of one growing sequence. The pieces put together are the text of all its ids."""
 
-    def __init__(self, tokenizer: Any, prompt: Sequence[int] = (), kept: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Any, prompt: Sequence[int] = (), kept: Sequence[str] = (), **settings: Any) -> None:
         """`prompt`: ids that come before, whose text is not emitted but decides about spaces. `kept`: special tokens
-        that are part of the text."""
+        that are part of the text. `settings`: of the tokenizer's own `decode`."""
         self._tokenizer = tokenizer
+        self._settings = settings
         self._dropped = find_dropped(tokenizer, tuple(kept)) if kept else None
         self._context, self._before = self._end_of(prompt)
         self._held: list[int] = []
@@ -54,7 +55,7 @@ class Detokenizer:
         if self._dropped is not None:
             ids = [token for token in ids if token not in self._dropped]
         text: str = self._tokenizer.decode(
-            ids, skip_special_tokens=self._dropped is None, clean_up_tokenization_spaces=False
+            ids, skip_special_tokens=self._dropped is None, clean_up_tokenization_spaces=False, **self._settings
         )
         return text
 

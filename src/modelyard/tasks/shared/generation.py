@@ -57,10 +57,11 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class WrittenText:
-    """One text that was written. `new_tokens`: an end token counts, as it was made; what comes after a stop string does
-    not. `tool_calls`: functions that it calls, which are no part of the text. `stop`: the stop string that it has ended
-    before, where that is told. `logprobs`: of its tokens, see `logprobs.describe_score`; None: not asked for.
-    `thinking`: what was thought before it; `thought_tokens`: how many of the new ones; None: the model marks nothing.
+    """One text that was written. `tokens`: the ids that it was decoded from. `new_tokens`: an end token counts, as it
+    was made; what comes after a stop string does not. `tool_calls`: functions that it calls, which are no part of the
+    text. `stop`: the stop string that it has ended before, where that is told. `logprobs`: of its tokens, see
+    `logprobs.describe_score`; None: not asked for. `thinking`: what was thought before it; `thought_tokens`: how many
+    of the new ones; None: the model marks nothing.
     """
 
     text: str
@@ -71,6 +72,7 @@ class WrittenText:
     logprobs: list[dict[str, Any]] | None = None
     thinking: str = ""
     thought_tokens: int | None = None
+    tokens: Sequence[int] = ()
 
 
 Texts = Sequence[WrittenText | list[WrittenText]]
@@ -289,6 +291,7 @@ def finish_text(text: GeneratedText, prompt: Prompt, made: GeneratedTokens) -> W
         text.stop,
         thinking=answer.thinking,
         thought_tokens=thought,
+        tokens=made.tokens[: text.tokens],
     )
 
 

@@ -32,6 +32,7 @@ from modelyard.tasks.shared.prompts import (
     refuse_streamed_list,
 )
 from modelyard.tasks.shared.sizes import with_a_question
+from modelyard.tasks.shared.sounds import find_hearing_part
 from modelyard.tasks.shared.template_params import TemplateParams
 from modelyard.tasks.shared.tool_calls import OfferedTools
 
@@ -109,8 +110,10 @@ def media_chat_task(
 
 
 def media_chat_prompt(model: Model, call: Call[MediaChatInputs, Any], kinds: Sequence[Kind], frames: int) -> Prompt:
-    """The encoded conversation with its media. Raises InvalidRequest when it cannot be answered."""
+    """The encoded conversation with its media: of `kinds`, and of what else the model reads. Raises InvalidRequest when
+    it cannot be answered."""
     refuse_streamed_list(call)
+    kinds = (*kinds, *(kind for kind in read_besides(model) if kind not in kinds))
     field = "messages" if call.inputs.messages is not None else "text"
     conversation = read_conversation(model, call.inputs, kinds, frames)
     prompt = render_blocks(model, conversation.messages, field, call.params, call.inputs.tools)
@@ -119,6 +122,15 @@ def media_chat_prompt(model: Model, call: Call[MediaChatInputs, Any], kinds: Seq
     if not model.config.get("is_encoder_decoder"):
         refuse_long_conversation(arrays["input_ids"].shape[1], model, call.params, field)
     return Prompt(arrays=arrays, offer=prompt.offer, thinking=prompt.thinking)
+
+
+def read_besides(model: Model) -> list[Kind]:
+    """What the parts of the model's processor read: images, sounds."""
+    parts: dict[Kind, Any] = {
+        "image": getattr(model.processor, "image_processor", None),
+        "audio": find_hearing_part(model.processor),
+    }
+    return [kind for kind, part in parts.items() if part is not None]
 
 
 def media_chat_options(model: Model, params: Any) -> Mapping[str, Any]:

@@ -21,10 +21,12 @@ def encode_prompt(
     images: Sequence[Any] = (),
     sounds: Sequence[Array] = (),
     limit: int | None = None,
+    field: str = "messages",
 ) -> dict[str, Array]:
     """The model's arguments for a prompt and its media, a batch of one, by the model's processor.
 
-    `images`: Pillow images. `limit`: tokens at which the prompt is cut. Raises InvalidRequest.
+    `images`: Pillow images. `limit`: tokens at which the prompt is cut. `field`: of the request, that it is made of.
+    Raises InvalidRequest.
     """
     given: dict[str, Any] = {"text": prompt} if prompt is not None else {}
     bos = model.tokenizer.bos_token
@@ -40,7 +42,7 @@ def encode_prompt(
         arrays = call_processor(model.processor, given)
     except (ValueError, IndexError, TypeError, KeyError, ZeroDivisionError) as error:
         raise InvalidRequest(
-            f"messages: the model's processor refuses this text with its media: {error}", field="messages"
+            f"{field}: the model's processor refuses this text with its media: {error}", field=field
         ) from error
     return {name: np.asarray(array) for name, array in arrays.items()}
 

@@ -38,7 +38,13 @@ def sound_length(call: Call[Any, Any]) -> int:
 
 def feature_extractor(model: Model | TextModel) -> Any:
     """What turns samples into the model's features: the processor itself, or the part of it that hears."""
-    return getattr(model.processor, "feature_extractor", model.processor)
+    return find_hearing_part(model.processor) or model.processor
+
+
+def find_hearing_part(processor: Any) -> Any | None:
+    """The part of a processor that hears; None where it reads sounds alone, or none."""
+    parts = (getattr(processor, name, None) for name in ("feature_extractor", "audio_processor"))
+    return next((part for part in parts if part is not None), None)
 
 
 def sampling_rate(model: Model | TextModel) -> int:

@@ -13,6 +13,9 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.hints import means
 from modelyard.tasks.shared.generation_params import GenerationParams
 
+MOST_PROMPT = 10_000
+"""Characters of a prompt. Of a longer one than Whisper has room for, the end is read."""
+
 
 class Chunk(msgspec.Struct, frozen=True):
     """A stretch of speech."""
@@ -21,6 +24,9 @@ class Chunk(msgspec.Struct, frozen=True):
         tuple[float, float], means("time", "its begin and end in the sound, in seconds from the start")
     ]
     text: Annotated[str, means("text", "what is said in it")]
+    speaker: Annotated[
+        int | msgspec.UnsetType, Meta(description="who says it, counted from 0 or 1; only of models that tell speakers")
+    ] = msgspec.UNSET
 
 
 class TimedText(msgspec.Struct, frozen=True):
@@ -28,6 +34,10 @@ class TimedText(msgspec.Struct, frozen=True):
 
     text: Annotated[str, means("text", "the whole transcript")]
     chunks: Annotated[list[Chunk], Meta(description="its parts, in order")]
+    language: Annotated[
+        str | msgspec.UnsetType,
+        Meta(description="the code of the language spoken, of models that are told it or detect it"),
+    ] = msgspec.UNSET
 
 
 class SpeechParams(GenerationParams, frozen=True, kw_only=True):
@@ -36,17 +46,31 @@ class SpeechParams(GenerationParams, frozen=True, kw_only=True):
     return_timestamps: Annotated[
         bool | Literal["word", "char"],
         Meta(
-            description="true: the output has the parts of the text with their times: phrases (Whisper) or words "
-            "(CTC); word, char: parts of that size, from CTC models"
+            description="true: the output has the parts of the text with their times: phrases (Whisper, and models "
+            "that tell speakers) or words (CTC, RNNT, TDT); word: words, also from Whisper; char: letters, from CTC "
+            "models"
         ),
     ] = False
     language: Annotated[
         str | None,
-        Meta(description="the language spoken, for multilingual Whisper: en, de, ...; by default it is detected"),
+        Meta(
+            description="the language spoken: en, de, ..., for models that are told it (Whisper, Canary, Qwen3-ASR, "
+            "Voxtral, ...); by default they detect it, or take their own default"
+        ),
+    ] = None
+    prompt: Annotated[
+        Annotated[str, Meta(max_length=MOST_PROMPT)] | None,
+        Meta(
+            description="words that the model is to know: for Whisper what was said before, or how names are spelled; "
+            "for models that read a request its context, or the instruction in place of their own"
+        ),
     ] = None
     task: Annotated[
         Literal["transcribe", "translate"] | None,
-        Meta(description="for multilingual Whisper: transcribe, or translate into English; transcribe by default"),
+        Meta(
+            description="for models that translate (multilingual Whisper, Canary): transcribe, or translate into "
+            "English; transcribe by default"
+        ),
     ] = None
     chunk_length_s: Annotated[
         Annotated[float, Meta(ge=0, le=600)] | None,
@@ -90,11 +114,22 @@ class SpeechParams(GenerationParams, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A transcript; `chunks` when times were asked for."""
+    """A transcript; `chunks` when times were asked for. `language`: its code, where it is known."""
 
     text: str
     chunks: Sequence[Chunk] | None = None
+    language: str | None = None
 
     def output(self) -> Any:
         """What the client gets."""
-        return self.text if self.chunks is None else TimedText(self.text, list(self.chunks))
+        if self.chunks is None:
+            return self.text
+        return TimedText(self.text, list(self.chunks), self.language or msgspec.UNSET)
+
+
+def refuse_unread(params: SpeechParams, *names: str) -> None:
+    """Raises InvalidRequest for the first of these params that is given, for a model that does not read them."""
+    for name in names:
+        if getattr(params, name):
+            accepted = "nothing: this model has no such choice"
+            raise InvalidRequest(field=f"params.{name}", got=getattr(params, name), accepted=accepted)

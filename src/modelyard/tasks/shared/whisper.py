@@ -1,7 +1,7 @@
 """Speech to text by Whisper: windows of 30 seconds, each written by a decoder that may write timestamp tokens.
 
-Long sound, and sound whose times are asked for, is written with timestamp tokens; the next window begins where the last
-whole phrase ended, so that no word is cut in two. Other sound is one window.
+Long sound, and sound whose times are asked for, is written with timestamp tokens, and goes on where the last whole
+phrase ended. For the times of words each window's tokens are aligned with the sound once they are written.
 
 Source: A. Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, 2022, section 3.8 and its code.
 """
@@ -21,30 +21,37 @@ import numpy as np
 from modelyard.errors import InvalidRequest
 from modelyard.protocol import FinishReason, Outcome, Usage
 from modelyard.tasks.base import Call
-from modelyard.tasks.model import Array, GeneratedTokens, Model
+from modelyard.tasks.model import Array, GeneratedTokens, HasAttention, Model
+from modelyard.tasks.shared.alignment import align_tokens
 from modelyard.tasks.shared.detokenizer import Detokenizer
 from modelyard.tasks.shared.generated_text import GeneratedText
 from modelyard.tasks.shared.generation import join_reasons
 from modelyard.tasks.shared.generation_params import options_of
 from modelyard.tasks.shared.sounds import feature_extractor, features_of, sampling_rate
 from modelyard.tasks.shared.transcripts import Chunk, SpeechParams, Transcript
+from modelyard.tasks.shared.words import Times, join_words, read_pieces
 
 FRAMES_PER_TIME = 2
 """Spectrogram frames between two timestamp tokens: the encoder halves the rate."""
+SMOOTHED_FRAMES = 7
+"""Of the encoder's, over which attention is smoothed where the model's config does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class WhisperTokens:
     """Ids of the tokens that steer Whisper. `times`: the timestamp token of second 0; None when the model has
-    none.
+    none. `before`: comes in front of what was said before; None when the model has none.
 
-    `languages`: code → id; empty for a model of English alone, which has no `tasks` either.
+    `languages`: code → id; empty for a model of English alone, which has no `tasks` either. `heads`: (layer, head) of
+    the decoder that follow the sound; empty where the model's settings name none.
     """
 
     start: int
+    before: int | None
     no_times: int | None
     languages: dict[str, int]
     tasks: dict[str, int]
+    heads: tuple[tuple[int, int], ...]
 
     @property
     def times(self) -> int | None:
@@ -67,7 +74,12 @@ def read_whisper_tokens(path: Path, tokenizer: Any) -> WhisperTokens:
     if not settings.get("is_multilingual", bool(languages)):
         languages = tasks = {}
     return WhisperTokens(
-        start, settings.get("no_timestamps_token_id", vocabulary.get("<|notimestamps|>")), languages, tasks
+        start,
+        settings.get("prev_sot_token_id", vocabulary.get("<|startofprev|>")),
+        settings.get("no_timestamps_token_id", vocabulary.get("<|notimestamps|>")),
+        languages,
+        tasks,
+        tuple((int(layer), int(head)) for layer, head in settings.get("alignment_heads") or ()),
     )
 
 
@@ -76,7 +88,7 @@ class Transcription:
     """One sound on its way to text: which frame comes next, and what has been written so far.
 
     `frames`: (mels, frames) of the whole sound, `end` how many of them are sound. `prefix`: the ids that steer the
-    decoder. `timed`: whether it writes timestamp tokens.
+    decoder. `timed`: whether it writes timestamp tokens. `language`: the code of what is spoken, where it is known.
     """
 
     frames: Array
@@ -84,6 +96,7 @@ class Transcription:
     prefix: list[int]
     timed: bool
     text: GeneratedText
+    language: str | None = None
     chunks: list[Chunk] = field(default_factory=list)
     seek: int = 0
     ended: bool = False
@@ -102,7 +115,7 @@ class Transcription:
 
     def finish(self, *, timed: bool) -> Outcome:
         """The output, after the last window; with its parts and their times when `timed`."""
-        transcript = Transcript(self.text.finish()[0], self.chunks if timed else None)
+        transcript = Transcript(self.text.finish()[0], self.chunks if timed else None, self.language)
         return Outcome(transcript.output(), Usage(new_tokens=self.new_tokens, finish_reason=join_reasons(self.reasons)))
 
 
@@ -115,15 +128,19 @@ def transcribe_by_whisper(model: Model, calls: Sequence[Call[Any, Any]], sounds:
     params: SpeechParams = calls[0].params
     special, size = read_whisper_tokens(model.path, model.tokenizer), window_frames(model)
     language, task = known_language(special, params), known_task(special, params)
-    refuse_unknown_times(special, params)
+    refuse_unknown_times(model, special, params)
+    before = read_before(model, special, params)
     transcriptions = [open_transcription(model, *pair, special, size) for pair in zip(calls, sounds, strict=True)]
     if special.languages and language is None:
         heard = detect_languages(model, [one.window(size) for one in transcriptions], special)
     else:
         heard = [] if language is None else [language] * len(transcriptions)
+    codes = {token: code for code, token in special.languages.items()}
     for index, one in enumerate(transcriptions):
         last = None if one.timed else special.no_times
-        one.prefix = [token for token in (special.start, *heard[index : index + 1], task, last) if token is not None]
+        steering = (special.start, *heard[index : index + 1], task, last)
+        one.prefix = [*before, *(token for token in steering if token is not None)]
+        one.language = codes[heard[index]] if heard else None
     while unfinished := [index for index, one in enumerate(transcriptions) if not one.ended]:
         for timed in (False, True):
             group = [index for index in unfinished if transcriptions[index].timed is timed]
@@ -177,16 +194,35 @@ def known_task(special: WhisperTokens, params: SpeechParams) -> int | None:
     return None
 
 
-def refuse_unknown_times(special: WhisperTokens, params: SpeechParams) -> None:
+def refuse_unknown_times(model: Model, special: WhisperTokens, params: SpeechParams) -> None:
     """Raises InvalidRequest for times of a kind that the model does not mark."""
-    if params.return_timestamps in ("word", "char"):
-        raise InvalidRequest(
-            field="params.return_timestamps",
-            got=params.return_timestamps,
-            accepted="true or false: this model marks the times of phrases; CTC models know those of words and letters",
-        )
-    if params.return_timestamps and special.times is None:
-        raise InvalidRequest(field="params.return_timestamps", got=True, accepted="false: this model marks no times")
+    wanted = params.return_timestamps
+    accepted = None
+    if wanted and special.times is None:
+        accepted = "false: this model marks no times"
+    elif wanted == "char":
+        accepted = "true, word or false: this model tells the times of phrases and words, CTC models those of letters"
+    elif wanted == "word" and not isinstance(model, HasAttention):
+        accepted = "true or false: the model's ONNX form marks the times of phrases only"
+    elif wanted == "word" and not special.heads:
+        accepted = "true or false: times of words need alignment_heads in the model's generation_config.json"
+    if accepted is not None:
+        raise InvalidRequest(field="params.return_timestamps", got=wanted, accepted=accepted)
+
+
+def read_before(model: Model, special: WhisperTokens, params: SpeechParams) -> list[int]:
+    """The ids that every window begins with where a prompt is given: its end, of as many tokens as the model was
+    trained on. Raises InvalidRequest."""
+    if not params.prompt or not params.prompt.strip():
+        return []
+    if special.before is None:
+        raise InvalidRequest(field="params.prompt", got=params.prompt, accepted="nothing: this model reads no prompt")
+    tokens = model.tokenizer(f" {params.prompt.strip()}", add_special_tokens=False)["input_ids"]
+    marks = [token for token in tokens if token in model.tokenizer.added_tokens_decoder]
+    if marks:
+        accepted = f"a text without the model's own marks, such as {model.tokenizer.convert_ids_to_tokens(marks[0])}"
+        raise InvalidRequest(field="params.prompt", got=params.prompt, accepted=accepted)
+    return [special.before, *tokens[-(int(model.config["max_target_positions"]) // 2 - 1) :]]
 
 
 def detect_languages(model: Model, windows: Sequence[Array], special: WhisperTokens) -> list[int]:
@@ -202,6 +238,7 @@ def write_windows(
 ) -> None:
     """Writes the next window of each transcription, all in one batch. All are timed, or none is."""
     timed, size = transcriptions[0].timed, window_frames(model)
+    windows = [one.window(size) for one in transcriptions]
 
     def on_tokens(row: int, tokens: Sequence[int]) -> bool:
         stopped = not timed and transcriptions[row].text.take(tokens)
@@ -209,15 +246,17 @@ def write_windows(
 
     rows = model.generate(
         {
-            "input_features": np.concatenate([one.window(size) for one in transcriptions]),
+            "input_features": np.concatenate(windows),
             "decoder_input_ids": np.array([one.prefix for one in transcriptions], dtype=np.int64),
         },
         {**options_of(calls[0].params, model), "return_timestamps": timed},
         on_tokens,
     )
-    for call, one, (made,) in zip(calls, transcriptions, rows, strict=True):
+    for call, one, window, (made,) in zip(calls, transcriptions, windows, rows, strict=True):
         if timed:
-            take_phrases(model, one, made.tokens, special)
+            by_word = call.params.return_timestamps == "word" and not call.cancelled()
+            times = time_tokens(model, one, window, made, special) if by_word else None
+            take_phrases(model, one, made.tokens, special, times)
         else:
             one.text.take(made.tokens[one.text.tokens :])
             one.seek = one.end
@@ -225,22 +264,52 @@ def write_windows(
         one.ended = one.ended or one.seek >= one.end or call.cancelled()
 
 
-def take_phrases(model: Model, one: Transcription, tokens: Sequence[int], special: WhisperTokens) -> None:
-    """Adds a timed window's whole phrases, and moves on to where the last of them ended."""
-    times = special.times or 0
-    hop_s = feature_extractor(model).hop_length / sampling_rate(model)
-    left = min(window_frames(model), one.end - one.seek)
-    phrases, read = split_phrases(tokens, times, left)
-    for begin, end, words in phrases:
-        bounds = [min((one.seek + frame) * hop_s, one.end * hop_s) for frame in (begin, end)]
-        text = model.tokenizer.decode(list(words), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        one.chunks.append(Chunk((bounds[0], bounds[1]), text))
+def time_tokens(
+    model: Any, one: Transcription, window: Array, made: GeneratedTokens, special: WhisperTokens
+) -> list[Times]:
+    """When each token of a window is said, in seconds from its start. Where the window ended with no end token, the
+    last token's end is not known, and it takes no time."""
+    known = list(made.tokens) if made.finish_reason is FinishReason.STOP else list(made.tokens)[:-1]
+    if not known:
+        return [(0.0, 0.0)] * len(made.tokens)
+    decoded = np.array([[*one.prefix, *known]], dtype=np.int64)
+    looks = model.attend({"input_features": window, "decoder_input_ids": decoded}, special.heads)[0]
+    frames = max(1, min(window_frames(model), one.end - one.seek) // FRAMES_PER_TIME)
+    width = int(model.config.get("median_filter_width") or SMOOTHED_FRAMES)
+    ends_s = align_tokens(looks[:, len(one.prefix) :, :frames], width) * FRAMES_PER_TIME * hop_seconds(model)
+    ends = [*ends_s.tolist(), float(ends_s[-1])][: len(made.tokens)]
+    return list(pairwise([0.0, *ends]))
+
+
+def hop_seconds(model: Model) -> float:
+    """Seconds from one frame of the spectrogram to the next."""
+    return float(feature_extractor(model).hop_length / sampling_rate(model))
+
+
+def take_phrases(
+    model: Model, one: Transcription, tokens: Sequence[int], special: WhisperTokens, times: Sequence[Times] | None
+) -> None:
+    """Adds a timed window's whole phrases, or their words where each token's `times` are given, and moves on to where
+    the last of them ended."""
+    hop_s = hop_seconds(model)
+    start_s, left = one.seek * hop_s, min(window_frames(model), one.end - one.seek)
+    phrases, read = split_phrases(tokens, special.times or 0, left)
+    for begin, end, places in phrases:
+        words = [tokens[place] for place in places]
+        if times is None:
+            bounds = [min((one.seek + frame) * hop_s, one.end * hop_s) for frame in (begin, end)]
+            text = model.tokenizer.decode(words, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            one.chunks.append(Chunk((bounds[0], bounds[1]), text))
+        elif words:
+            said = [(start_s + times[place][0], start_s + times[place][1]) for place in places]
+            one.chunks += join_words(read_pieces(model.tokenizer, words, said), one.language)
         one.ended = one.text.take(words) or one.ended
     one.seek += read or left
 
 
 def split_phrases(tokens: Sequence[int], times: int, left: int) -> tuple[list[tuple[int, int, list[int]]], int]:
-    """A window's phrases as (begin, end, words), and how far the window has been read, all in frames.
+    """A window's phrases as (begin, end, places of its words among the tokens), and how far the window has been read;
+    begin, end and the latter in frames.
 
     Two timestamp tokens in a row end a phrase and begin the next. Words after the last such pair are cut off
     mid-phrase, as the window ended, and are left to the next window, unless a single one ends them: then nothing comes
@@ -252,14 +321,14 @@ def split_phrases(tokens: Sequence[int], times: int, left: int) -> tuple[list[tu
     if not cuts:
         last = next((token for token in reversed(tokens) if token >= times), times)
         end = (last - times) * FRAMES_PER_TIME or left
-        return [(0, end, [token for token in tokens if token < times])], left
+        return [(0, end, [place for place, token in enumerate(tokens) if token < times])], left
     whole = is_time[-2:] == [False, True]
     bounds = [0, *cuts, len(tokens)] if whole else [0, *cuts]
     phrases = [
         (
             (tokens[first] - times) * FRAMES_PER_TIME,
             (tokens[last - 1] - times) * FRAMES_PER_TIME,
-            [token for token in tokens[first:last] if token < times],
+            [place for place in range(first, last) if tokens[place] < times],
         )
         for first, last in pairwise(bounds)
     ]

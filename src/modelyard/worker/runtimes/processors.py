@@ -47,7 +47,12 @@ IMAGE_HEADS: frozenset[Head] = frozenset(
 
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 _NAMING_FILES = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "*.model")
+_TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "*.model", "tekken.json",
+)  # fmt: skip
+TOKENIZER = {"mistral_format": False}
+"""How tokenizers are loaded: by the library's own means, also where mistral-common is installed, whose tokenizers know
+nothing of templates and special tokens."""
 
 FEWEST_WORDS = 3
 """Beside its special tokens, of any vocabulary. Tokenizers that the library makes of nothing have up to two; those of
@@ -56,8 +61,18 @@ DNA, which are the smallest, four."""
 _PARTS = {
     "image_processor": "AutoImageProcessor",
     "feature_extractor": "AutoFeatureExtractor",
+    "audio_processor": "AutoFeatureExtractor",
     "tokenizer": "AutoTokenizer",
 }
+
+HEARING_HEADS: frozenset[Head] = frozenset({"multimodal-lm", "seq2seq-lm", "speech-seq2seq"})
+"""Heads under which a model that also sees may be loaded to be asked about sounds alone."""
+
+STAND_INS = {
+    "GraniteSpeechFeatureExtractor": "granite_features.GraniteSpeechFeatureExtractor",
+    "VoxtralProcessor": "voxtral_processor.VoxtralProcessor",
+}
+"""Parts of the library that want one more library → ours that do the same without it, in this folder."""
 
 
 def load_parts(path: Path, head: str, config: Any, *, remote_code: bool) -> tuple[Any | None, Any | None]:
@@ -73,7 +88,7 @@ def load_parts(path: Path, head: str, config: Any, *, remote_code: bool) -> tupl
     tokenizer = None
     if processor is None or has_tokenizer(path):
         tokenizer = AutoTokenizer.from_pretrained(
-            path, config=config, local_files_only=True, trust_remote_code=remote_code
+            path, config=config, local_files_only=True, trust_remote_code=remote_code, **TOKENIZER
         )
         refuse_without_words(tokenizer, path)
     for part in (tokenizer, processor):
@@ -109,31 +124,49 @@ def find_class_name(path: Path, config: Any) -> str | None:
     return said if hasattr(transformers, said or "") else PROCESSOR_MAPPING_NAMES.get(config.model_type)
 
 
-def assemble(path: Path, name: str) -> Any:
-    """A processor of that class from its parts in the folder, without the one that reads videos.
+def assemble(path: Path, name: str, *, without: frozenset[str] = frozenset({"video_processor"})) -> Any:
+    """A processor of that class from its parts in the folder, but for those of `without`.
 
     Local files and the library's own code only. Raises what the library raises when another part cannot be loaded.
     """
     # Under its name in the library, a class that wants what is not installed only raises.
-    kind = getattr(import_processors(getattr(transformers, name).__module__), name)
+    kind = find_stand_in(name) or getattr(import_processors(getattr(transformers, name).__module__), name)
     if not issubclass(kind, ProcessorMixin):
         raise TypeError(f"{name} is no processor")
     accepted = inspect.signature(kind.__init__).parameters
     settings = read_settings(path, frozenset(accepted))
-    parts = {
-        part: getattr(transformers, auto).from_pretrained(path, local_files_only=True)
-        for part, auto in _PARTS.items()
-        if part in accepted
-    }
+    parts = {part: load_part(path, part) for part in _PARTS if part in accepted and part not in without}
     # The library checks that each part is one of its own, and for that imports what is not there.
     own: dict[str, Any] = {"check_argument_for_proper_class": lambda _self, _name, part: type(part)}
+    parts.update(dict.fromkeys(without & accepted.keys()))
     if "video_processor" in accepted:
-        parts["video_processor"] = None
         own["apply_chat_template"] = ProcessorMixin.apply_chat_template  # SmolVLM's asks the part that is missing
     unchecked = type(kind.__name__, (kind,), own)
     if "chat_template" in accepted:
         settings["chat_template"] = getattr(parts.get("tokenizer"), "chat_template", None) or read_template(path)
     return unchecked(**{**settings, **parts})
+
+
+def load_part(path: Path, part: str) -> Any:
+    """One part of the folder's processor; ours where the library's wants torchaudio. Raises what the library raises."""
+    auto = _PARTS[part]
+    try:
+        more = TOKENIZER if part == "tokenizer" else {}
+        return getattr(transformers, auto).from_pretrained(path, local_files_only=True, **more)
+    except ImportError:
+        if auto != "AutoFeatureExtractor":
+            raise
+        stored, _ = transformers.FeatureExtractionMixin.get_feature_extractor_dict(path, local_files_only=True)
+        kind = find_stand_in(str(stored.pop("feature_extractor_type", "")))
+        if kind is None:
+            raise
+    return kind(**stored)
+
+
+def find_stand_in(name: str | None) -> Any | None:
+    """Our class in place of the library's class `name`; None for one that is used as it is."""
+    module, _, kind = STAND_INS.get(name or "", "").partition(".")
+    return getattr(importlib.import_module(f"modelyard.worker.runtimes.{module}"), kind) if module else None
 
 
 def import_processors(module: str) -> ModuleType:
@@ -221,9 +254,11 @@ def find_processor(path: Path, head: str, config: Any, *, remote_code: bool) -> 
     failures = []
     name = find_class_name(path, config)
     local = {"local_files_only": True, "trust_remote_code": remote_code}
-    loaders = [partial(AutoProcessor.from_pretrained, path, config=config, **local)]
+    loaders = [] if name in STAND_INS else [partial(AutoProcessor.from_pretrained, path, config=config, **local)]
     if name is not None:
         loaders.append(partial(assemble, path, name))
+    if name is not None and head in HEARING_HEADS:
+        loaders.append(partial(assemble, path, name, without=frozenset({"image_processor", "video_processor"})))
     if name is None or head in IMAGE_HEADS or not has_tokenizer(path):
         loaders += [partial(part.from_pretrained, path, **local) for part in (AutoImageProcessor, AutoFeatureExtractor)]
     for load in loaders:

@@ -10,7 +10,7 @@ import copy
 import inspect
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from transformers import AutoConfig, PreTrainedModel  # isort: skip
 from modelyard.errors import InferenceFailed, ModelRefused
 from modelyard.records.precision import BF16, find_precision
 from modelyard.tasks.base import Head
-from modelyard.tasks.model import Array, GeneratedTokens, OnTokens
+from modelyard.tasks.model import Array, Emitted, GeneratedTokens, OnTokens
 from modelyard.tasks.shared.generation_params import TextForm
 from modelyard.tasks.token_model import TokenModel
 from modelyard.worker.runtimes.adapter_layers import AdapterLayers
@@ -52,10 +52,14 @@ from modelyard.worker.runtimes.tensors import to_plain
 from modelyard.worker.runtimes.token_architectures import allows_rows
 from modelyard.worker.runtimes.token_memory import plan_cache
 from modelyard.worker.runtimes.token_rows import TokenRows
-from modelyard.worker.runtimes.whisper import find_generate, timestamp_rules
+from modelyard.worker.runtimes.transducers import transduce
+from modelyard.worker.runtimes.whisper import attend, find_generate, timestamp_rules
 
 SAFETENSORS = ("model", ".safetensors")
 """How the library calls files of weights: (stem, ending)."""
+WRITING_PART = "thinker_config"
+"""Of the configs of models that write an answer with one part, and say it with others, which are left out here: of the
+former."""
 _NO_LIMIT = 10**9
 """Tokenizers without a stated limit carry 10**30."""
 
@@ -82,9 +86,12 @@ def load_model(
     files = find_model_folder(path)
     with loading_errors(path, str(where)), quiet_library():
         config = AutoConfig.from_pretrained(files, local_files_only=True, trust_remote_code=remote_code)
-        head, kind = choose_class(config, heads, remote_code=remote_code)
+        writing = getattr(config, WRITING_PART, config)
+        head, kind = choose_class(writing, heads, remote_code=remote_code)
         tokenizer, processor = load_parts(files, head, config, remote_code=remote_code)
-        more = {} if spread is None else spread_arguments(kind, config, spread, precision)
+        more = {} if spread is None else spread_arguments(kind, writing, spread, precision)
+        more |= {} if writing is config else {"key_mapping": {"^thinker[.]": ""}}
+        config = writing
         model, missing = load_weights(kind, files, config, where, remote_code=remote_code, precision=precision, **more)
     refuse_missing_weights(head, missing)
     if head == "base" and tokenizer is not None and config.is_encoder_decoder:
@@ -258,6 +265,21 @@ class TransformersModel:
                 for row, answer in zip(rows, made, strict=True):
                     answers[row] = answer
         return answers
+
+    def attend(self, inputs: Mapping[str, Array], heads: Sequence[tuple[int, int]]) -> Array:
+        """See `tasks.model.HasAttention`."""
+        tensors = {name: self._tensor(array) for name, array in inputs.items()}
+        with batch_errors(inputs), torch.inference_mode():
+            shown: Array = attend(self._model, tensors, heads).float().cpu().numpy()
+        return shown
+
+    def transduce(
+        self, inputs: Mapping[str, Array], settings: Mapping[str, Any], cancelled: Callable[[int], bool]
+    ) -> Sequence[Emitted]:
+        """See `tasks.model.HasTransducer`."""
+        tensors = {name: self._tensor(array) for name, array in inputs.items()}
+        with batch_errors(inputs), torch.inference_mode():
+            return transduce(self._model, self._defaults, {**tensors, **settings}, cancelled)
 
     def find_token_model(self, reserved_bytes: int | None = None) -> TokenModel | None:
         """See `tasks.token_model.HasTokenModel`."""

@@ -1,4 +1,5 @@
-"""What Whisper's generation needs of the library besides the usual: rules for timestamp tokens, one window at a time.
+"""What Whisper's generation needs of the library besides the usual: rules for timestamp tokens, one window at a time,
+and where its decoder looked while it wrote.
 
 The library's own `generate` for Whisper walks through long sound by itself, out of reach of a stream. Ours does that
 in `tasks.shared.whisper` and asks here for one window.
@@ -7,9 +8,10 @@ in `tasks.shared.whisper` and asks here for one window.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from transformers.generation.logits_process import WhisperTimeStampLogitsProcessor
 from transformers.models.whisper.generation_whisper import WhisperGenerationMixin
 
@@ -33,3 +35,33 @@ def timestamp_rules(config: Any, prompt: int) -> list[Any]:
     config = copy.copy(config)
     config.eos_token_id = min(config.eos_token_id)  # the rules want one id: all text comes before it
     return [WhisperTimeStampLogitsProcessor(config, begin_index=prompt)]
+
+
+def attend(model: Any, tensors: Mapping[str, torch.Tensor], heads: Sequence[tuple[int, int]]) -> torch.Tensor:
+    """How much each of `heads`, (layer, head), of an encoder-decoder looked at each frame as it read each token of
+    `decoder_input_ids`: (rows, heads, tokens, frames).
+
+    Only the decoder runs in the way that makes attention visible, and only what is asked for is kept: all of it is
+    gigabytes for a large model.
+    """
+    kept: dict[int, torch.Tensor] = {}
+    wanted = {layer: [head for of, head in heads if of == layer] for layer, _ in heads}
+    inputs = dict(tensors)
+    encoded = model.get_encoder()(inputs.pop(model.main_input_name))
+    usual = model.config._attn_implementation
+    hooks = [
+        model.get_decoder()
+        .layers[layer]
+        .encoder_attn.register_forward_hook(
+            lambda _module, _given, made, layer=layer: kept.update({layer: made[1][:, wanted[layer]]})
+        )
+        for layer in wanted
+    ]
+    try:
+        model.set_attn_implementation("eager")
+        model(**inputs, encoder_outputs=encoded, use_cache=False)
+    finally:
+        model.set_attn_implementation(usual)
+        for hook in hooks:
+            hook.remove()
+    return torch.stack([kept[layer][:, wanted[layer].index(head)] for layer, head in heads], dim=1)

@@ -11,6 +11,7 @@ from modelyard.gateway.shapes.base import Fallbacks, described
 from modelyard.gateway.shapes.openai.base import OpenAIShape
 from modelyard.gateway.shapes.openai.writing import NO_EFFECT
 from modelyard.tasks.shared.media_making import MOST_CHARACTERS
+from modelyard.tasks.shared.transcripts import MOST_PROMPT
 
 TIMEOUT = described("Seconds that the request may take in all.", accepted="a number of seconds above 0")
 TranscriptFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
@@ -29,7 +30,11 @@ class TranslationBody(OpenAIShape, frozen=True, kw_only=True):
         described("0 takes the likeliest; by default as the model says.", accepted="a number from 0 to 1"),
     ] = None
     prompt: Annotated[
-        Literal[""] | None, described("Nothing: models are not told what came before.", accepted="nothing")
+        Annotated[str, Meta(max_length=MOST_PROMPT)] | None,
+        described(
+            "Words that the model is to know, where it reads some: what was said before, or how names are spelled.",
+            accepted=f"a text of at most {MOST_PROMPT} characters",
+        ),
     ] = None
     timeout: Annotated[float | None, TIMEOUT] = None
 
@@ -73,7 +78,9 @@ class Transcription(OpenAIShape, frozen=True, kw_only=True, omit_defaults=True):
 
     text: Annotated[str, described("What is said.")]
     task: Annotated[str | None, described("transcribe, or translate.")] = None
-    language: Annotated[str | None, described("The language that was asked for; unknown, where none was.")] = None
+    language: Annotated[
+        str | None, described("The language that was asked for, or heard; unknown, where the model does not tell.")
+    ] = None
     duration: Annotated[float | None, described("Seconds from the start of the sound to the end of speech.")] = None
     segments: Annotated[Sequence[TimedSegment] | None, described("Its stretches, in order.")] = None
     words: Annotated[Sequence[TimedWord] | None, described("Its words, where they were asked for.")] = None

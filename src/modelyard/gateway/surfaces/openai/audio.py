@@ -78,6 +78,7 @@ class Transcriptions(OpenAISurface):
         given = {
             "temperature": asked.body.temperature,
             "language": getattr(asked.body, "language", None),
+            "prompt": asked.body.prompt or None,
             "return_timestamps": wanted_times(asked.body),
         }
         params = {**asked.extras, **{name: value for name, value in given.items() if value is not None}}
@@ -99,21 +100,22 @@ class Transcriptions(OpenAISurface):
             case "vtt":
                 return Payload(("WEBVTT\n\n" + subtitles(chunks, vtt_time, numbered=False)).encode(), VTT)
             case "verbose_json":
-                return Payload(encode(self.describe(body, text, chunks)))
+                return Payload(encode(self.describe(body, outcome.output, chunks)))
         return Payload(encode(Transcription(text=text)))
 
     def piece(self, request: ModelRequest, text: str) -> bytes:
         """More of the text."""
         return event({"type": "transcript.text.delta", "delta": text})
 
-    def describe(self, body: Any, text: str, chunks: Sequence[Mapping[str, Any]]) -> Transcription:
+    def describe(self, body: Any, output: Any, chunks: Sequence[Mapping[str, Any]]) -> Transcription:
         """The text with its times."""
+        text, heard = (output, None) if isinstance(output, str) else (output["text"], output.get("language"))
         words = wanted_times(body) == "word"
         ends = [float(each["timestamp"][1]) for each in chunks]
         return Transcription(
             text=text,
             task=self.task,
-            language=getattr(body, "language", None) or "unknown",
+            language=getattr(body, "language", None) or heard or "unknown",
             duration=max(ends, default=0.0),
             segments=None if words else [segment(at, each) for at, each in enumerate(chunks)],
             words=[word(each) for each in chunks] if words else None,

@@ -1,0 +1,67 @@
+"""Models that hear and are asked in words, in the form of their repositories."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import transformers as library
+
+from tests.builders.families import spread, write_json
+from tests.builders.multimodal import small
+
+VOXTRAL_MARKS = {
+    0: "<unk>", 1: "<s>", 2: "</s>", 3: "[INST]", 4: "[/INST]", 11: "<pad>", 24: "[AUDIO]", 25: "[BEGIN_AUDIO]",
+    34: "[TRANSCRIBE]",
+}  # fmt: skip
+"""Where Voxtral's tokenizer has its special tokens, of those that requests are written with."""
+VOXTRAL_SPECIALS = 40
+
+
+def voxtral(folder: Path) -> None:
+    """Voxtral: Whisper's ears in front of Llama, with Mistral's file of tokens: each byte is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    specials = [VOXTRAL_MARKS.get(rank, f"<SPECIAL_{rank}>") for rank in range(VOXTRAL_SPECIALS)]
+    write_json(
+        folder / "tekken.json",
+        {
+            "config": {
+                "pattern": r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s+",
+                "num_vocab_tokens": 256,
+                "default_vocab_size": 256 + VOXTRAL_SPECIALS,
+                "default_num_special_tokens": VOXTRAL_SPECIALS,
+                "version": "v11",
+            },
+            "vocab": [
+                {"rank": byte, "token_bytes": base64.b64encode(bytes([byte])).decode(), "token_str": None}
+                for byte in range(256)
+            ],
+            "special_tokens": [
+                {"rank": rank, "token_str": name, "is_control": True} for rank, name in enumerate(specials)
+            ],
+            "audio": {
+                "sampling_rate": 16_000,
+                "frame_rate": 12.5,
+                "audio_encoding_config": {"num_mel_bins": 16, "hop_length": 160, "window_size": 400},
+                "chunk_length_s": 30.0,
+            },
+        },
+    )
+    audio = {
+        "model_type": "voxtral_encoder", "num_mel_bins": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "hidden_size": 16, "intermediate_size": 64,
+    }  # fmt: skip
+    text = {
+        "model_type": "llama", **small(num_key_value_heads=1, max_position_embeddings=1024),
+        "vocab_size": 256 + VOXTRAL_SPECIALS, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 11,
+    }  # fmt: skip
+    config = library.VoxtralConfig(audio_config=audio, text_config=text, audio_token_id=24)
+    model = spread(library.VoxtralForConditionalGeneration(config))
+    parts = [*range(VOXTRAL_SPECIALS), *range(VOXTRAL_SPECIALS + 128, VOXTRAL_SPECIALS + 256)]
+    model.generation_config.suppress_tokens = [part for part in parts if part != 2]  # it writes ASCII
+    library.WhisperFeatureExtractor(feature_size=16).save_pretrained(folder)
+    model.save_pretrained(folder)
+
+
+FAMILIES: dict[str, Callable[[Path], None]] = {"voxtral": voxtral}

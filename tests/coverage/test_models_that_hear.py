@@ -1,0 +1,69 @@
+"""Families that hear, tiny and random, over HTTP: each answers as the library does that is asked directly."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.coverage import architectures
+from tests.serving import Server
+
+pytestmark = [pytest.mark.verify(part="models"), pytest.mark.filterwarnings("ignore")]
+
+FAMILIES = {
+    "audioflamingo3": "AudioFlamingo3ForConditionalGeneration",
+    "musicflamingo": "MusicFlamingoForConditionalGeneration",
+    "glmasr": "GlmAsrForConditionalGeneration",
+    "moss_transcribe_diarize": "MossTranscribeDiarizeForConditionalGeneration",
+    "phi4_multimodal": "Phi4MultimodalForCausalLM",
+    "qwen3_asr": "Qwen3ASRForConditionalGeneration",
+    "granite_speech": "GraniteSpeechForConditionalGeneration",
+    "canary": "CanaryForConditionalGeneration",
+    "qwen2_5_omni": "Qwen2_5OmniForConditionalGeneration",
+    "qwen2_5_omni_thinker": "Qwen2_5OmniThinkerForConditionalGeneration",
+    "parakeet_ctc": "ParakeetForCTC",
+    "parakeet_rnnt": "ParakeetForRNNT",
+    "parakeet_tdt": "ParakeetForTDT",
+    "nemotron_asr_streaming": "NemotronAsrStreamingForRNNT",
+    "nemotron3_5_asr": "Nemotron3_5AsrForRNNT",
+    "whisper": "WhisperForConditionalGeneration",
+}
+"""Family → its class."""
+Expected = dict[str, tuple[str, Any]]
+"""Family → the task that it is asked, and the library's answer."""
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
+    """A models folder, and what the library answers with each model in it."""
+    architectures.preload()
+    cases = {(case.family, case.name): case for case in architectures.list_cases()}
+    models = tmp_path_factory.mktemp("models")
+    return models, {
+        family: architectures.build_answered(cases[family, name], models / "tests" / family)
+        for family, name in FAMILIES.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def server(shared_server: Server, expected: tuple[Path, Expected]) -> Iterator[Server]:
+    with shared_server.with_models(expected[0]) as running:
+        yield running
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_answers_as_the_library_does(server: Server, expected: tuple[Path, Expected], family: str) -> None:
+    from tests.coverage.architectures import comparison, references
+
+    task, answer = expected[1][family]
+    body = {**references.BODIES[task], "base64": base64.b64encode(references.MEDIA["audio"]).decode()}
+    if task == "image-text-to-text":
+        body["base64"] = base64.b64encode(references.MEDIA["image"]).decode()
+
+    output = comparison.comparable(task, server.run(f"tests/{family}", **body))
+
+    assert comparison.find_difference(output, answer) == ""

@@ -1,0 +1,75 @@
+"""Voxtral, which has no template and no processor that is of use without mistral-common: its requests are as that
+library writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import WhisperFeatureExtractor
+
+from modelyard.tasks import audio_text_to_text, automatic_speech_recognition
+from modelyard.tasks.model import Model
+from tests.builders.fixtures import Ask, Load
+from tests.builders.hearing import VOXTRAL_SPECIALS
+from tests.builders.recordings import in_base64, noise, wav
+from tests.builders.reference import library_model
+
+SOUND = noise(0.7)
+BASE64 = in_base64(wav(SOUND))
+SHORT = {"max_new_tokens": 8, "do_sample": False}
+BEGIN, AUDIO, INST, END_INST, BEGIN_AUDIO, TRANSCRIBE = 1, 24, 3, 4, 25, 34
+
+
+@pytest.fixture
+def model(load: Load) -> Model:
+    return load("voxtral", "multimodal-lm")
+
+
+def spelled(text: str) -> list[int]:
+    """A text's tokens: its bytes."""
+    return [VOXTRAL_SPECIALS + byte for byte in text.encode()]
+
+
+def written_by_the_library(model: Model, ids: list[int]) -> str:
+    """What the library writes to these tokens, which stand for the sound in one piece of 30 seconds."""
+    library = library_model("VoxtralForConditionalGeneration", model.path)
+    features = WhisperFeatureExtractor.from_pretrained(model.path)(
+        SOUND, sampling_rate=16_000, pad_to_multiple_of=480_000, truncation=False, return_tensors="pt"
+    )
+    with torch.inference_mode():
+        made = library.generate(torch.tensor([ids]), input_features=features["input_features"], **SHORT)[0, len(ids) :]
+    return bytes(int(token) - VOXTRAL_SPECIALS for token in made if token >= VOXTRAL_SPECIALS).decode()
+
+
+@pytest.mark.parametrize(("told", "text"), [({}, ""), ({"language": "de"}, "lang:de")])
+def test_transcription_is_asked_for_in_its_own_form(model: Model, ask: Ask, told: dict[str, Any], text: str) -> None:
+    ids = [BEGIN, INST, BEGIN_AUDIO, *[AUDIO] * 375, END_INST, *spelled(text), TRANSCRIBE]
+    body = {"base64": BASE64, "params": {**SHORT, **told}}
+    pieces: list[str] = []
+    answer = ask(automatic_speech_recognition.TASK, model, body, emit=pieces.append)
+    assert answer == written_by_the_library(model, ids) == "".join(pieces)
+    assert answer
+
+
+def test_conversation_is_written_in_its_own_form(model: Model, ask: Ask) -> None:
+    content = [{"type": "audio", "base64": BASE64}, {"type": "text", "text": "What?"}]
+    turns = ["Hi", "No.", content]
+    messages = [
+        {"role": role, "content": each} for role, each in zip(("user", "assistant", "user"), turns, strict=True)
+    ]
+    ids = [
+        BEGIN, INST, *spelled("Hi"), END_INST, *spelled("No."), 2, INST, BEGIN_AUDIO, *[AUDIO] * 375, *spelled("What?"),
+        END_INST,
+    ]  # fmt: skip
+    answer = ask(audio_text_to_text.TASK, model, {"messages": messages, "params": SHORT})
+    assert answer["content"][0]["text"] == written_by_the_library(model, ids)
+
+
+def test_what_it_does_not_read_is_named(model: Model, ask: Ask) -> None:
+    for name, value in (("language", "English"), ("prompt", "a"), ("return_timestamps", True), ("task", "translate")):
+        body = {"base64": BASE64, "params": {name: value}}
+        assert ask(automatic_speech_recognition.TASK, model, body).data["field"] == f"params.{name}"
+    system = {"messages": [{"role": "system", "content": "Be."}, {"role": "user", "content": "Hi"}]}
+    assert ask(audio_text_to_text.TASK, model, system).data["field"] == "messages"
