@@ -149,7 +149,8 @@ def place_within(need: Need, bounds: Sequence[Bound], holders: Sequence[MemoryHo
         match place(need, bound, holders, may_evict=may_evict):
             case Evict(victims) as must_wait:  # the later reason names those of the earlier ones too: they are leaving
                 going += victims
-                holders = [replace(holder, leaving=holder.leaving or holder in victims) for holder in holders]
+                if victims:
+                    holders = [replace(each, leaving=True) if each in victims else each for each in holders]
             case Wait() | Never() as verdict:
                 return verdict
     return Fits() if must_wait is None else Evict(going, must_wait.reason)
