@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from modelyard.cli.main import app
+from tests.command import run_command
 
 SCRIPT = Path(sys.executable).with_name("modelyard")
 """What `make setup` installs."""
@@ -63,9 +62,7 @@ class Inside(Terminal):
     """The same in this process: quick, for what does not depend on being one's own process."""
 
     def run(self, *words: str, typed: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-        done = CliRunner().invoke(app, words, input=typed, env={**self.environ, **environ})
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+        return run_command(words, typed, {**self.environ, **environ})
 
 
 def clean_environ(home: Path, **more: str) -> dict[str, str]:

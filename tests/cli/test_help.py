@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
 from modelyard import __version__
-from modelyard.cli.main import app
 from modelyard.cli.reference import leaves, pages
 from modelyard.config import Settings, variable
 from tests.cli.conftest import Inside, Terminal
+from tests.command import COMMAND
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
-COMMANDS: dict[str, Any] = dict(leaves(get_command(app), "modelyard"))
+COMMANDS: dict[str, Any] = dict(leaves(COMMAND, "modelyard"))
 FIXED = ["serve", "run", "ls", "ps", "pull", "stop", "rm", "logs", "events", "doctor", "worker", "demo"]
 """Commands that scripts rely on."""
 

@@ -6,16 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from modelyard.cli.main import app
+from tests.command import run_command
 
 SMALL = ("--hours", "0.5", "--models", "20", "--requests", "60", "--nodes", "2")
 
 
 def simulate(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["simulate", *arguments])
-    return result.exit_code, result.output
+    done = run_command(["simulate", *arguments])
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_policies_are_compared_side_by_side(tmp_path: Path) -> None:

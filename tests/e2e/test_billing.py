@@ -18,18 +18,17 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
-from typer.testing import CliRunner
 
 from modelyard.accounts.keys import hash_key, shown_prefix
 from modelyard.accounts.ledger import lines, total
 from modelyard.accounts.usage import read_moment
-from modelyard.cli.main import app
 from modelyard.money import decimal
 from modelyard.records.accounts import Account
 from modelyard.records.instances import Instance
 from modelyard.store.store import Store
 from modelyard.store.tables import requests
 from modelyard.units import GIB
+from tests.command import run_command
 from tests.serving import KEY, REQUEST_S, Server, wait_until
 from tests.store.samples import fund
 
@@ -223,8 +222,8 @@ def test_the_command_prints_the_same_bill(billed: Server) -> None:
     billed.delete(MODEL)
 
     def command(*flags: str, code: int = 0) -> str:
-        done = CliRunner().invoke(app, ["usage", "--data-dir", str(billed.data_dir), *flags])
-        assert done.exit_code == code, done.stderr
+        done = run_command(["usage", "--data-dir", str(billed.data_dir), *flags])
+        assert done.returncode == code, done.stderr
         return done.stdout or done.stderr
 
     served = read(billed, "usage")["total"]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from pathlib import Path
 
-from click.testing import Result
-from typer.testing import CliRunner
-
-from modelyard.cli.main import app
+from tests.command import run_command
 from tests.hub.server import HubServer, Repo
 from tests.serving import Server, wait_until
 
@@ -22,9 +20,9 @@ def published(folder: Path) -> Repo:
     return Repo(files, api={"pipeline_tag": "text-classification"})
 
 
-def cache(server: Server, environ: dict[str, str], *words: str) -> Result:
+def cache(server: Server, environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     """`modelyard cache ...` on the server's machine."""
-    return CliRunner().invoke(app, ["cache", *words], env={**environ, "MODELYARD_DATA_DIR": str(server.data_dir)})
+    return run_command(["cache", *words], environ={**environ, "MODELYARD_DATA_DIR": str(server.data_dir)})
 
 
 def test_a_request_for_a_hub_model_downloads_boots_and_answers(zoo: Path, tmp_path: Path):
@@ -55,7 +53,7 @@ def test_a_request_for_a_hub_model_downloads_boots_and_answers(zoo: Path, tmp_pa
             assert (listed["model"], listed["downloaded_for"]) == ("acme/classifier", "admin")
             assert not cache(server, environ, "prune", "--to-size", "0").stdout
             server.delete("acme/classifier")
-            wait_until(lambda: cache(server, environ, "rm", "acme/classifier").exit_code == 0)
+            wait_until(lambda: cache(server, environ, "rm", "acme/classifier").returncode == 0)
             assert "acme/classifier" not in cache(server, environ, "ls").stdout
             assert server.run("acme/classifier", text="hello") == answers[0], "it is fetched anew"
             assert "acme/classifier" in cache(server, environ, "ls").stdout

@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from modelyard.cli.main import app
 from tests.builders import quantised
 from tests.builders.quantised import ORG, Figures
+from tests.command import run_command
 from tests.serving import Server
 
 SERVED = ("bitsandbytes-nf4", "fp8")
@@ -62,6 +61,6 @@ def test_a_library_that_is_missing_is_named_with_its_command_before_any_boot(mod
     model_id = f"{ORG}/bitsandbytes-nf4"
     command = ["models", "show", model_id, "--models-dir", str(models), "--no-hub", "--json"]
 
-    shown = CliRunner().invoke(app, command)
+    shown = run_command(command)
 
     assert "run `pip install 'modelyard[bitsandbytes]'` where the server is installed" in shown.stdout, shown.stderr

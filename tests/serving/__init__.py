@@ -22,9 +22,8 @@ from typing import Any, Self
 
 import httpx
 import psutil
-from typer.testing import CliRunner
 
-from modelyard.cli.main import app
+from tests.command import run_command
 from tests.described import documents
 
 KEY = "test-key"
@@ -340,8 +339,8 @@ class Server:
 
     def command(self, *words: str) -> str:
         """Runs `modelyard ...` on its data folder, in this process; the output. Fails when the command does."""
-        done = CliRunner().invoke(app, [*words, "--data-dir", str(self.data_dir)])
-        assert done.exit_code == 0, done.stderr
+        done = run_command([*words, "--data-dir", str(self.data_dir)])
+        assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def client_of(self, key: str) -> httpx.Client:
