@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.properties import TIMES
+from tests.properties import EXAMPLES, TIMES
 
 TEST_DEADLINE_S = 500.0
 """Far above what any of them takes on a busy machine: what is still under way by then waits for ever."""
@@ -31,7 +31,7 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.register_profile(
         "tests",
-        max_examples=settings.default.max_examples * TIMES,
+        max_examples=EXAMPLES,
         derandomize=TIMES == 1,
         deadline=None,  # what an example takes is its machine's affair
         suppress_health_check=[HealthCheck.too_slow],

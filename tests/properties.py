@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, settings
 
 TIMES = int(os.environ.get("MODELYARD_TEST_EXAMPLES_TIMES", "1"))
 """By how much every test's examples are multiplied."""
+EXAMPLES = 50 if TIMES == 1 else settings.default.max_examples * TIMES
+"""How many a test tries that says nothing of it."""
 
 
 def examples(count: int, verified: int | None = None) -> settings:

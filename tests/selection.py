@@ -37,6 +37,7 @@ SLOW_FIXTURES = {
     "model_folder",
     "postgresql",
     "postgresql_server",
+    "quiet_server",
     "real_models",
     "server",
     "shared_server",

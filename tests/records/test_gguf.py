@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,23 +109,20 @@ with open(sys.argv[1], "rb") as file:
 """A program that reads a file it must refuse, and prints by how much its peak of resident memory grew meanwhile."""
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        # Every entry is another text that would be kept, each one as long as is allowed.
-        BEGINNING + struct.pack("<QQ", 0, 1000) + b"".join(
-            text(f"k{at}") + struct.pack("<I", 8) + text("x" * MIB) for at in range(40)
-        ),
-        # One array after the other of as many empty texts as the file has room for.
-        BEGINNING + struct.pack("<QQ", 0, 1000) + b"".join(
-            text(f"k{at}") + struct.pack("<IIQ", 9, 8, 400_000) + bytes(8 * 400_000) for at in range(12)
-        ),
-    ],
-    ids=["long texts", "many texts"],
-)  # fmt: skip
-def test_a_header_without_end_takes_little_memory(content: bytes, tmp_path: Path) -> None:
+def long_texts() -> Iterator[bytes]:
+    """Every entry is another text that would be kept, each one as long as is allowed."""
+    return (text(f"k{at}") + struct.pack("<I", 8) + text("x" * MIB) for at in range(40))
+
+
+def many_texts() -> Iterator[bytes]:
+    """One array after the other of as many empty texts as the file has room for."""
+    return (text(f"k{at}") + struct.pack("<IIQ", 9, 8, 400_000) + bytes(8 * 400_000) for at in range(12))
+
+
+@pytest.mark.parametrize("entries", [long_texts, many_texts])
+def test_a_header_without_end_takes_little_memory(entries: Callable[[], Iterator[bytes]], tmp_path: Path) -> None:
     file = tmp_path / "endless.gguf"
-    file.write_bytes(content)
+    file.write_bytes(BEGINNING + struct.pack("<QQ", 0, 1000) + b"".join(entries()))
     done = subprocess.run([sys.executable, "-c", READING, str(file)], capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr
     assert int(done.stdout) < 12 * MIB

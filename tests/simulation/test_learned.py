@@ -32,7 +32,7 @@ def compare(
 
 
 def test_what_is_learned_saves_cold_starts_at_equal_memory() -> None:
-    size = TraceSize(models=40, requests=1200, span_s=4 * HOUR_S)
+    size = TraceSize(models=40, requests=700, span_s=3 * HOUR_S)
     learned, fixed_share = compare("azure", 71, size, (60, 600, 3600), 2000.0, tick_s=10.0)
     assert learned.cold_share < fixed_share
 
