@@ -6,6 +6,7 @@ Not called from a shell: `tests.builders.registry` reaches them through `FAMILIE
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ def layered_sentences(folder: Path) -> None:
     """BERT whose layers are mixed, then the mean of its tokens, a layer norm, a dense layer beside which its input goes
     on, and a dropout, in a folder of sentence-transformers."""
     bert_encoder(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    write_json(folder / "config.json", {**config, "output_hidden_states": True})
     kinds: Sequence[str] = ("Transformer", "WeightedLayerPooling", "Pooling", "LayerNorm", "Dense", "Dropout")
     list_modules(folder, *(f"models.{kind}" for kind in kinds))
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": 32, "do_lower_case": False})

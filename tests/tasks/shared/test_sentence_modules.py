@@ -149,6 +149,23 @@ def test_layers_after_a_model_are_those_of_the_library(load: Load, ask: Ask) -> 
         assert vector == pytest.approx(expected.tolist(), abs=1e-4)
 
 
+def test_layers_are_mixed_only_where_the_config_has_the_model_tell_them(
+    load: Load, ask: Ask, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """As the library has it: else the states are the last layer's."""
+    folder = Path(shutil.copytree(model_folder("layered_sentences"), tmp_path / "copy"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "output_hidden_states": False}))
+    silent = load_model("transformers", folder, ("base",), device="cpu")
+    plain = Path(shutil.copytree(folder, tmp_path / "plain"))
+    modules = json.loads((plain / "modules.json").read_text())
+    (plain / "modules.json").write_text(json.dumps([each for each in modules if "Weighted" not in each["type"]]))
+    expected = load_model("transformers", plain, ("base",), device="cpu")
+    first, second = (ask(SIMILARITY, model, {"text": TEXTS[0]}) for model in (silent, expected))
+    assert first == pytest.approx(second)
+    assert first != pytest.approx(ask(SIMILARITY, load("layered_sentences", "base"), {"text": TEXTS[0]}))
+
+
 def test_a_table_is_averaged_as_sentence_transformers_does(tables: dict[str, Any], ask: Ask) -> None:
     model = tables["static_vectors"]
     table = load_file(model.path / "0_StaticEmbedding" / "model.safetensors")["embedding.weight"]

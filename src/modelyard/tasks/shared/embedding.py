@@ -157,7 +157,7 @@ def read_each(model: Model, head: Head, rows: Sequence[Row]) -> list[Array]:
         longest = max((len(row["input_ids"]) for row in rows), default=1)
         most_rows = min(32, max(1, MOST_LOGITS // (words * longest)))
         return forward_each(model, rows, partial(read_weights, head.weighing), most_rows=most_rows)
-    if head.mix is not None:
+    if head.mix is not None and model.config.get("output_hidden_states"):  # else the library passes the module over
         return forward_each(model, rows, partial(read_mixed, head.mix), output_hidden_states=True)
     if model.config.get("model_type") in TWO_TOWERS:
         return forward_each(model, rows, read_pooled, method="get_text_features")
