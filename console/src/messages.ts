@@ -54,7 +54,7 @@ export const messages = {
     licence: "Licence",
     any: "Any",
     atMost: (gb: string) => `up to ${gb} GB`,
-    runtimes: { transformers: "transformers", diffusers: "diffusers", onnx: "ONNX Runtime", openvino: "OpenVINO", gguf: "llama.cpp (GGUF)" },
+    runtimes: { transformers: "transformers", diffusers: "diffusers", onnx: "ONNX Runtime", openvino: "OpenVINO", gguf: "llama.cpp (GGUF)", static: "table of vectors" },
     count: (shown: string, more: boolean, narrowed: boolean) => {
       const noun = shown === "1" ? (narrowed ? "model matches" : "model") : narrowed ? "models match" : "models";
       return `${shown}${more ? "+" : ""} ${noun}`;

@@ -15,7 +15,7 @@ export interface Benchmark {
   notes: string[];
 }
 
-export const RUNTIMES = ["transformers", "diffusers", "onnx", "openvino", "gguf"] as const;
+export const RUNTIMES = ["transformers", "diffusers", "onnx", "openvino", "gguf", "static"] as const;
 
 /** As the lists have it; sizes are in GB, prices in US dollars. */
 export interface Model {
