@@ -31,14 +31,6 @@ ANY_UNICODE = 'Grüße, 世界! 🙂 \n\t"tabs" и кириллица é \u0000'
 LoadedModel = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def stories() -> LoadedModel:
     folder = MODELS / "tiny-stories"
