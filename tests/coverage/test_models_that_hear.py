@@ -20,17 +20,16 @@ FAMILIES = {
     "glmasr": "GlmAsrForConditionalGeneration",
     "moss_transcribe_diarize": "MossTranscribeDiarizeForConditionalGeneration",
     "phi4_multimodal": "Phi4MultimodalForCausalLM",
+    "nemo_speechlm": "Nemotron3_5TranscribeForConditionalGeneration",
     "qwen3_asr": "Qwen3ASRForConditionalGeneration",
     "granite_speech": "GraniteSpeechForConditionalGeneration",
     "canary": "CanaryForConditionalGeneration",
-    "qwen2_5_omni": "Qwen2_5OmniForConditionalGeneration",
     "qwen2_5_omni_thinker": "Qwen2_5OmniThinkerForConditionalGeneration",
     "parakeet_ctc": "ParakeetForCTC",
     "parakeet_rnnt": "ParakeetForRNNT",
     "parakeet_tdt": "ParakeetForTDT",
     "nemotron_asr_streaming": "NemotronAsrStreamingForRNNT",
     "nemotron3_5_asr": "Nemotron3_5AsrForRNNT",
-    "whisper": "WhisperForConditionalGeneration",
 }
 """Family → its class."""
 Expected = dict[str, tuple[str, Any]]
