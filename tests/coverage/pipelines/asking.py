@@ -106,7 +106,9 @@ def ask_library(name: str, task: str, folder: Path) -> Any:
         seen = np.asarray(result.prediction[0])
         return seen[..., 0] if task == "depth-estimation" else (seen + 1) / 2
     made = next(np.asarray(result[key][0]) for key in ("images", "image", "frames", "audios") if key in result)
-    return made.T if task == "text-to-audio" and made.ndim == 2 else made  # the library has channels before samples
+    if task != "text-to-audio":
+        return made
+    return np.clip(np.squeeze(made.T), -1, 1)  # the library has channels before samples, and more than a file holds
 
 
 def body_of(name: str, task_id: str) -> dict[str, Any]:
