@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import torch
 import transformers as library
 
 from tests.builders.families import spread, write_json
 from tests.builders.multimodal import small
+from tests.builders.reference import library_model
 
 VOXTRAL_MARKS = {
     0: "<unk>", 1: "<s>", 2: "</s>", 3: "[INST]", 4: "[/INST]", 11: "<pad>", 24: "[AUDIO]", 25: "[BEGIN_AUDIO]",
@@ -62,6 +65,17 @@ def voxtral(folder: Path) -> None:
     model.generation_config.suppress_tokens = [part for part in parts if part != 2]  # it writes ASCII
     library.WhisperFeatureExtractor(feature_size=16).save_pretrained(folder)
     model.save_pretrained(folder)
+
+
+def voxtral_writes(folder: Path, sound: Any, ids: list[int], **settings: Any) -> str:
+    """What the library alone writes to the tokens `ids`, which stand for `sound` as one piece of 30 seconds."""
+    features = library.WhisperFeatureExtractor.from_pretrained(folder)(
+        sound, sampling_rate=16_000, pad_to_multiple_of=480_000, truncation=False, return_tensors="pt"
+    )
+    model = library_model("VoxtralForConditionalGeneration", folder)
+    with torch.inference_mode():
+        made = model.generate(torch.tensor([ids]), input_features=features["input_features"], **settings)[0, len(ids) :]
+    return bytes(int(token) - VOXTRAL_SPECIALS for token in made if token >= VOXTRAL_SPECIALS).decode()
 
 
 FAMILIES: dict[str, Callable[[Path], None]] = {"voxtral": voxtral}

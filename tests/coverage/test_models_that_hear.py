@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.builders import build, hearing
+from tests.builders.recordings import in_base64, noise, wav
 from tests.coverage import architectures
 from tests.serving import Server
 
@@ -32,6 +34,7 @@ FAMILIES = {
     "nemotron3_5_asr": "Nemotron3_5AsrForRNNT",
 }
 """Family → its class."""
+VOXTRAL = "tests/voxtral"
 Expected = dict[str, tuple[str, Any]]
 """Family → the task that it is asked, and the library's answer."""
 
@@ -42,6 +45,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
     architectures.preload()
     cases = {(case.family, case.name): case for case in architectures.list_cases()}
     models = tmp_path_factory.mktemp("models")
+    build("voxtral", models / VOXTRAL)
     return models, {
         family: architectures.build_answered(cases[family, name], models / "tests" / family)
         for family, name in FAMILIES.items()
@@ -66,3 +70,15 @@ def test_it_answers_as_the_library_does(server: Server, expected: tuple[Path, Ex
     output = comparison.comparable(task, server.run(f"tests/{family}", **body))
 
     assert comparison.find_difference(output, answer) == ""
+
+
+def test_voxtral_answers_as_the_library_does(server: Server, expected: tuple[Path, Expected]) -> None:
+    """Whose conversations the library leaves to mistral-common: these tokens are what that makes of one."""
+    sound, asked = noise(0.7), [hearing.VOXTRAL_SPECIALS + byte for byte in b"What?"]
+    ids = [1, 3, 25, *[24] * 375, *asked, 4]
+    settings = {"max_new_tokens": 8, "do_sample": False}
+    answer = hearing.voxtral_writes(expected[0] / VOXTRAL, sound, ids, **settings)
+
+    output = server.run(VOXTRAL, text="What?", base64=in_base64(wav(sound)), params=settings)
+
+    assert output["content"] == answer

@@ -6,15 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
-from transformers import WhisperFeatureExtractor
 
 from modelyard.tasks import audio_text_to_text, automatic_speech_recognition
 from modelyard.tasks.model import Model
 from tests.builders.fixtures import Ask, Load
-from tests.builders.hearing import VOXTRAL_SPECIALS
+from tests.builders.hearing import VOXTRAL_SPECIALS, voxtral_writes
 from tests.builders.recordings import in_base64, noise, wav
-from tests.builders.reference import library_model
 
 SOUND = noise(0.7)
 BASE64 = in_base64(wav(SOUND))
@@ -33,14 +30,8 @@ def spelled(text: str) -> list[int]:
 
 
 def written_by_the_library(model: Model, ids: list[int]) -> str:
-    """What the library writes to these tokens, which stand for the sound in one piece of 30 seconds."""
-    library = library_model("VoxtralForConditionalGeneration", model.path)
-    features = WhisperFeatureExtractor.from_pretrained(model.path)(
-        SOUND, sampling_rate=16_000, pad_to_multiple_of=480_000, truncation=False, return_tensors="pt"
-    )
-    with torch.inference_mode():
-        made = library.generate(torch.tensor([ids]), input_features=features["input_features"], **SHORT)[0, len(ids) :]
-    return bytes(int(token) - VOXTRAL_SPECIALS for token in made if token >= VOXTRAL_SPECIALS).decode()
+    """What the library writes to these tokens."""
+    return voxtral_writes(model.path, SOUND, ids, **SHORT)
 
 
 @pytest.mark.parametrize(("told", "text"), [({}, ""), ({"language": "de"}, "lang:de")])
