@@ -7,7 +7,6 @@ names the src folder of the other checkout.
 from __future__ import annotations
 
 import os
-import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from statistics import median
 import psutil
 
 from benchmarks.models import ensure_model
-from benchmarks.report import at_most, rounds
+from benchmarks.report import at_most, interval, rounds
 from tests.e2e.loadgen import post_each
 from tests.serving import Server
 
@@ -29,7 +28,6 @@ TEXT = "the cat sat on the mat and looked at the dog"
 PAIRS = rounds(25)
 REQUESTS = {1: 400, 64: 1600}
 BOOTS = 2
-RESAMPLES = 5000
 MOST_UPPER_END = 1.05
 """Of the interval of what one request or boot costs, as a multiple of the other checkout's."""
 
@@ -112,8 +110,6 @@ def cpu_seconds(server: Server) -> float:
 
 def report(name: str, ratios: Sequence[float]) -> float:
     """Prints the median ratio and its bootstrapped 95 % interval; the interval's upper end."""
-    chance = random.Random(0)
-    medians = sorted(median(chance.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
-    low, high = medians[RESAMPLES // 40], medians[-RESAMPLES // 40]
+    low, high = interval(ratios)
     print(f"{name:40} {median(ratios):6.3f} x  [{low:.3f}-{high:.3f}], {len(ratios)} pairs", flush=True)
     return high

@@ -92,6 +92,16 @@ def test_one_setting_cuts_the_rounds_of_every_benchmark(monkeypatch: pytest.Monk
     assert rounds(5) == 5
 
 
+def test_a_figure_that_varies_is_told_with_the_interval_of_its_median(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "BOUNDS", Bounds())
+    values = [float(each) for each in range(33)]
+    low, high = report.interval(values)
+    assert 5 < low < 16 < high < 27
+    assert report.interval([1.0, 1.0]) == (1.0, 1.0)
+    assert report.at_most("it costs", 0.5, 1.0, "% of a core", between=(0.25, 0.75))
+    assert report.BOUNDS.all[0].figure == "0.50 % of a core [0.25 to 0.75]"
+
+
 def test_what_was_checked_so_far_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path / "results")
     bounds = Bounds()

@@ -123,6 +123,15 @@ def test_a_job_is_watched_and_cancelled(page: Page, console_server: Server) -> N
     assert violations(page) == []
 
 
+def test_jobs_are_read_now_and_again_where_no_stream_is_opened(browser: Browser, console_server: Server) -> None:
+    console_server.client.post(f"/models/v2/request/{OTHER}")
+    with console(browser, console_server, refused=(429,)) as page:
+        page.route("**/jobs/live*", lambda route: route.fulfill(status=429))
+        page.goto("/#/jobs")
+        page.get_by_role("button", name=f"Cancel the job of {OTHER}").click()
+        page.get_by_role("row", name=OTHER).get_by_text("failed", exact=True).wait_for()
+
+
 def test_a_hidden_page_asks_for_nothing(browser: Browser, console_server: Server) -> None:
     """What a browser does with a tab that is not shown, done to the page."""
     with console(browser, console_server) as page:

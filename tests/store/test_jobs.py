@@ -161,3 +161,19 @@ def test_an_account_of_weight_3_gets_three_turns_for_one(store: Store, account: 
     turns = [job.account_id == other.id for job in claimed if job is not None]
     assert len(turns) == 9
     assert sum(turns[1:]) == 6, "of eight, three of every four"
+
+
+def test_every_change_has_another_number_and_a_look_has_none(store: Store, account: Account) -> None:
+    numbers = [store.jobs.changes]
+    store.jobs.ask(MODEL, account.id, at(1))
+    numbers.append(store.jobs.changes)
+    store.jobs.claim(SERVER, at(2))
+    numbers.append(store.jobs.changes)
+    store.jobs.move(MODEL, JobState.INSPECTING, "Looking at the model's files", at(3))
+    numbers.append(store.jobs.changes)
+    store.jobs.cancel(MODEL, "cancelled", at(4))
+    numbers.append(store.jobs.changes)
+    assert len(set(numbers)) == len(numbers)
+    assert store.jobs.claim(SERVER, at(5)) is None
+    store.jobs.list()
+    assert store.jobs.changes == numbers[-1]

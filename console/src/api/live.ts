@@ -10,9 +10,16 @@ export type Handlers = Record<string, (data: never) => void>;
 
 /**
  * Listens until what it returns is called. `onProblem`: why nothing is told at this moment; null once it is again.
- * What was told is told anew when the page is seen again; lines of logs go on where they ended.
+ * What was told is told anew when the page is seen again; lines of logs go on where they ended. `instead`: what is done,
+ * again and again, while the server opens no stream.
  */
-export function listen(path: string, query: Query, handlers: Handlers, onProblem: (problem: unknown) => void): () => void {
+export function listen(
+  path: string,
+  query: Query,
+  handlers: Handlers,
+  onProblem: (problem: unknown) => void,
+  instead?: () => Promise<void>,
+): () => void {
   let source: EventSource | null = null;
   let again: ReturnType<typeof setTimeout> | undefined;
   let last = "";
@@ -44,6 +51,10 @@ export function listen(path: string, query: Query, handlers: Handlers, onProblem
     close();
     try {
       await readSession();
+      if (instead) {
+        await instead();
+        onProblem(null);
+      }
     } catch (error) {
       onProblem(error);
     }
@@ -60,7 +71,7 @@ export function listen(path: string, query: Query, handlers: Handlers, onProblem
 }
 
 /** Does something now and again and again, while the page is seen, until what it returns is called. */
-export function repeat(everyMs: () => number, work: () => Promise<void>): () => void {
+export function repeat(everyMs: number, work: () => Promise<void>): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let ended = false;
 
@@ -68,7 +79,7 @@ export function repeat(everyMs: () => number, work: () => Promise<void>): () => 
     clearTimeout(timer);
     if (ended || document.hidden) return;
     await work();
-    if (!ended) timer = setTimeout(() => void turn(), everyMs());
+    if (!ended) timer = setTimeout(() => void turn(), everyMs);
   }
 
   const look = (): void => void turn();

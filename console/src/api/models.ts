@@ -1,4 +1,4 @@
-import { ask, get, modelPath, type Listed } from "./http";
+import { get, type Listed } from "./http";
 
 export interface Benchmark {
   loadTime: number;
@@ -57,20 +57,6 @@ export interface ModelFilter {
   maxRam: string;
 }
 
-export type JobState = "queued" | "downloading" | "inspecting" | "exporting" | "benchmarking" | "done" | "failed";
-
-/** How far making a model available has got. */
-export interface Job {
-  modelId: string;
-  status: JobState;
-  message: string;
-  attempts: number;
-  created: string;
-  modified: string;
-  startTime: string | null;
-  endTime: string | null;
-}
-
 /** A place in the list of models: those that are here come first, then the others, both by id. */
 export interface ListPlace {
   here: boolean;
@@ -98,14 +84,3 @@ export async function findModel(modelId: string): Promise<Model | null> {
 }
 
 export const listTasks = async (): Promise<string[]> => (await get<Listed<string>>("/models/v2/list/tasks")).output;
-
-/** Has a model fetched and measured, or a variant of it made. */
-export async function requestModel(modelId: string, retry: boolean): Promise<Job> {
-  return (await ask<{ job: Job }>("POST", modelPath("/models/v2/request", modelId), { body: { retry } })).job;
-}
-
-/** The account's job of a model; null where it has asked for none. */
-export async function findJob(modelId: string): Promise<Job | null> {
-  const found: Listed<Job> = await get("/models/v2/list/jobs", { modelId });
-  return found.output[0] ?? null;
-}

@@ -45,14 +45,17 @@ Look = Callable[[], Awaitable[Sequence[bytes]]]
 """What is new since it was called last, as messages."""
 
 
+Seconds = Annotated[
+    int,
+    Meta(ge=0, le=MOST_S),
+    described("After how long it ends, once it has told what there is; clients then ask again."),
+]
+
+
 class StreamQuery(Shape, frozen=True, kw_only=True):
     """How long to listen."""
 
-    seconds: Annotated[
-        int,
-        Meta(ge=0, le=MOST_S),
-        described("After how long it ends, once it has told what there is; clients then ask again."),
-    ] = MOST_S
+    seconds: Seconds = MOST_S
 
 
 class EventStreams:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from itertools import count
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, false, func, or_, select, update
 
@@ -22,6 +24,20 @@ class Jobs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._numbers = count(1)
+        self.changes = 0
+        """Another number after each change that was made by this object: who waits for one need not look in vain."""
+
+    def _note_change(self) -> None:
+        """Of two threads at once one may set its number after that of the other, which is another one too."""
+        self.changes = next(self._numbers)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        """A transaction whose end is noted."""
+        with self._database.write() as connection:
+            yield connection
+        self._note_change()
 
     def ask(self, model_id: str, account_id: str, now: datetime, *, again: bool = False) -> tuple[Job, bool]:
         """The model's job, queued when there is none; True when this call queued it. The account sees it from now on,
@@ -37,7 +53,7 @@ class Jobs:
             "created_at": now,
             "modified_at": now,
         }
-        with self._database.write() as connection:
+        with self._changing() as connection:
             statement = (
                 insert_into(connection, jobs)
                 .values(fresh)
@@ -71,29 +87,15 @@ class Jobs:
         one of 1. Of its jobs, it is the turn of the one that has waited longest.
         """
         with self._database.write() as connection:
-            for model_id, account_id in _by_turn(connection, now):
-                statement = (
-                    update(jobs)
-                    .where(jobs.c.model_id == model_id, jobs.c.state == JobState.QUEUED)
-                    .values(
-                        state=JobState.DOWNLOADING,
-                        message="Looking for the model's files",
-                        attempts=jobs.c.attempts + 1,
-                        started_at=now,
-                        ended_at=None,
-                        modified_at=now,
-                        server_id=server_id,
-                    )
-                    .returning(jobs)
-                )
-                if (row := connection.execute(statement).one_or_none()) is not None:
-                    return replace(_job(row), account_id=account_id)
-        return None
+            job = _claim(connection, server_id, now)
+        if job is not None:
+            self._note_change()
+        return job
 
     def move(self, model_id: str, state: JobState, message: str, now: datetime) -> None:
         """Notes how far a job under way has got; DONE and FAILED end it. One that is over, or queued, stays so."""
         ended_at = now if state in OVER else None
-        with self._database.write() as connection:
+        with self._changing() as connection:
             connection.execute(
                 update(jobs)
                 .where(jobs.c.model_id == model_id, jobs.c.state.not_in((*OVER, JobState.QUEUED)))
@@ -102,7 +104,7 @@ class Jobs:
 
     def cancel(self, model_id: str, message: str, now: datetime) -> bool:
         """Ends a job that waits or is under way, for everybody who has asked for it; whether there was one."""
-        with self._database.write() as connection:
+        with self._changing() as connection:
             ended = connection.execute(
                 update(jobs)
                 .where(jobs.c.model_id == model_id, jobs.c.state.not_in(OVER))
@@ -120,7 +122,7 @@ class Jobs:
 
     def _requeue(self, whose: ColumnElement[bool]) -> int:
         under_way = jobs.c.state.not_in((*OVER, JobState.QUEUED)) & whose
-        with self._database.write() as connection:
+        with self._changing() as connection:
             return connection.execute(
                 update(jobs)
                 .where(under_way)
@@ -145,6 +147,27 @@ class Jobs:
         statement = _of(account_id).order_by(jobs.c.modified_at.desc(), jobs.c.model_id).limit(limit)
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(statement)]
+
+
+def _claim(connection: Connection, server_id: str, now: datetime) -> Job | None:
+    for model_id, account_id in _by_turn(connection, now):
+        statement = (
+            update(jobs)
+            .where(jobs.c.model_id == model_id, jobs.c.state == JobState.QUEUED)
+            .values(
+                state=JobState.DOWNLOADING,
+                message="Looking for the model's files",
+                attempts=jobs.c.attempts + 1,
+                started_at=now,
+                ended_at=None,
+                modified_at=now,
+                server_id=server_id,
+            )
+            .returning(jobs)
+        )
+        if (row := connection.execute(statement).one_or_none()) is not None:
+            return replace(_job(row), account_id=account_id)
+    return None
 
 
 def _by_turn(connection: Connection, now: datetime) -> Sequence[tuple[str, str]]:

@@ -1,7 +1,7 @@
 // How the states of clusters, instances and jobs are shown.
 
 import type { ClusterStatus, Replica } from "../../api/clusters";
-import type { Job } from "../../api/jobs";
+import type { JobState } from "../../api/jobs";
 
 export type Kind = "good" | "warn" | "bad" | "idle" | "busy";
 
@@ -17,7 +17,7 @@ export function kindOfReplica(state: Replica["state"]): Kind {
   return state === "stopped" || state === "queued" ? "idle" : "busy";
 }
 
-export function kindOfJob(status: Job["status"]): Kind {
+export function kindOfJob(status: JobState): Kind {
   if (status === "done") return "good";
   if (status === "failed") return "bad";
   return status === "queued" ? "idle" : "busy";

@@ -23,10 +23,10 @@ def quiet_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def hear(client: httpx.Client, until: str, **query: str | int) -> list[tuple[str, dict]]:
+def hear(client: httpx.Client, until: str, path: str = "/models/v2/live", **query: str | int) -> list[tuple[str, dict]]:
     """What is told up to the first event that has `until` in it."""
     found, kind = [], ""
-    with client.stream("GET", "/models/v2/live", params=query) as answer:
+    with client.stream("GET", path, params=query) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         for line in answer.iter_lines():
             if line.startswith("event: "):
@@ -58,6 +58,23 @@ def test_an_account_hears_of_its_own_clusters_and_nobody_elses(quiet_server: Ser
         with eve.stream("GET", "/models/v2/live", params={"seconds": 0, "events": 100, "model": MODEL}) as answer:
             assert kinds_in(answer) == ["known"]
         assert eve.get("/models/v2/history", params={"model": MODEL}).json()["output"]["points"] == []
+
+
+def test_jobs_are_told_as_they_change_to_who_asked_for_them_and_to_the_operator(quiet_server: Server) -> None:
+    secret = quiet_server.command("keys", "create", "laptop", "--account", "ada")
+    admin, once = quiet_server.client, {"seconds": 0}
+    with quiet_server.client_of(secret) as ada:
+        own, of_all = "/models/v2/list/jobs/live", "/admin/v1/jobs/live"
+        assert [kind for kind, _ in hear(ada, "{}", own)] == ["known"]
+        ada.post(f"/models/v2/request/{MODEL}")
+        assert hear(ada, MODEL, own, modelId=MODEL)[0][0] == "job"
+        with admin.stream("GET", own, params=once) as answer:
+            assert kinds_in(answer) == ["known"]
+        with admin.stream("GET", of_all, params={**once, "account": "ada"}) as answer:
+            assert kinds_in(answer) == ["job", "known"]
+        admin.delete("/admin/v1/jobs", params={"model": MODEL})
+        ((_, told),) = hear(admin, "Cancelled", of_all)
+        assert (told["modelId"], told["status"]) == (MODEL, "failed")
 
 
 def test_a_stream_ends_soon_after_its_key(quiet_server: Server) -> None:

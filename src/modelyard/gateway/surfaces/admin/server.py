@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from modelyard.accounts.cache_administration import ListedModel
 from modelyard.accounts.usage import read_moment
+from modelyard.gateway.event_streams import EVENT_STREAM, MOST_S, EventStreams, Seconds
+from modelyard.gateway.job_watch import JobWatch
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_body, read_query
 from modelyard.gateway.shapes.admin import (
@@ -30,6 +33,7 @@ from modelyard.gateway.shapes.jobs import Job, JobAnswer, show_job, show_progres
 from modelyard.gateway.surfaces.admin.accounts import LIST_COST
 from modelyard.gateway.surfaces.admin.gate import Gate, describe
 from modelyard.gateway.surfaces.admin.pages import answer_page
+from modelyard.gateway.surfaces.v2.jobs import STREAM_OF_JOBS
 from modelyard.jobs.queue import Jobs
 from modelyard.records import audit
 from modelyard.records.audit import Actor
@@ -40,6 +44,12 @@ PRUNE_COST = 50.0
 """It looks at every file of the cache."""
 
 
+class LiveJobsQuery(AllJobsQuery, frozen=True, kw_only=True):
+    """Which jobs to listen to, and how long."""
+
+    seconds: Seconds = MOST_S
+
+
 SERVER_CALLS = (
     describe(
         "GET",
@@ -48,6 +58,14 @@ SERVER_CALLS = (
         Answer[Sequence[Job]],
         query=AllJobsQuery,
         cost=LIST_COST,
+    ),
+    describe(
+        "GET",
+        "/jobs/live",
+        "Listen to the jobs of one account or of all",
+        None,
+        query=LiveJobsQuery,
+        answer_types={EVENT_STREAM: STREAM_OF_JOBS},
     ),
     describe("POST", "/jobs", "Have a model fetched and measured for an account", JobAnswer, body=AskBody),
     describe(
@@ -95,15 +113,17 @@ SERVER_CALLS = (
 class ServerCalls:
     """Handlers over one server's jobs and disk."""
 
-    def __init__(self, gate: Gate, jobs: Jobs, table: JobTable) -> None:
+    def __init__(self, gate: Gate, jobs: Jobs, table: JobTable, streams: EventStreams) -> None:
         self._gate = gate
         self._jobs = jobs
         self._table = table
+        self._streams = streams
 
     def operations(self) -> Sequence[Operation]:
         """What can be asked and done."""
         handlers = (
             self.list_jobs,
+            self.listen,
             self.ask,
             self.cancel,
             self.list_cache,
@@ -115,11 +135,17 @@ class ServerCalls:
 
     async def list_jobs(self, request: Request, actor: Actor) -> Answer[Sequence[Job]]:
         """Jobs."""
-        query, account_id = read_query(request, AllJobsQuery), None
-        if query.account is not None:
-            account_id = await self._account_id(actor, query.account)
+        query = read_query(request, AllJobsQuery)
+        account_id = await self._chosen_id(actor, query)
         found = await asyncio.to_thread(self._table.list, account_id, query.limit)
         return Answer(output=[show_job(job) for job in found])
+
+    async def listen(self, request: Request, actor: Actor) -> Response:
+        """The same, as they change."""
+        query = read_query(request, LiveJobsQuery)
+        account_id = await self._chosen_id(actor, query)
+        watch = JobWatch(lambda: self._table.changes, partial(self._table.list, account_id, query.limit))
+        return self._streams.answer(request, actor.name, watch.look, query.seconds)
 
     async def ask(self, request: Request, actor: Actor) -> JobAnswer:
         """Asks for a model in an account's name."""
@@ -177,6 +203,9 @@ class ServerCalls:
         )
         found = await asyncio.to_thread(self._gate.administration(actor).list_audit, wanted)
         return Answer(output=[show_audit(line) for line in found])
+
+    async def _chosen_id(self, actor: Actor, query: AllJobsQuery) -> str | None:
+        return None if query.account is None else await self._account_id(actor, query.account)
 
     async def _account_id(self, actor: Actor, name_or_id: str) -> str:
         account = await asyncio.to_thread(self._gate.administration(actor).get_account, name_or_id)
