@@ -26,6 +26,7 @@ from modelyard.protocol import (
     Hello,
     LoadAdapter,
     Loading,
+    Logged,
     Outcome,
     Ping,
     Pong,
@@ -54,7 +55,7 @@ statuses = (
     | st.builds(Failed, st.text(), st.booleans())
 )
 frames = (
-    st.builds(Hello, st.text())
+    st.builds(Hello, st.text(), st.booleans())
     | st.builds(StatusUpdate, statuses)
     | st.builds(Request, ids, objects, objects, st.booleans(), st.text())
     | st.builds(Chunk, ids, st.text())
@@ -67,6 +68,7 @@ frames = (
     | st.builds(AdapterPiece, st.text(), st.text(), st.binary())
     | st.builds(LoadAdapter, ids, st.text())
     | st.builds(UnloadAdapter, st.text())
+    | st.builds(Logged, ids, ids, st.integers(0, 50), st.text(), st.text(), st.text())
 )
 
 

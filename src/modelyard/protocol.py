@@ -172,9 +172,11 @@ NO_WORK = Work()
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=0):
-    """The first frame in each direction. The server's proves by `secret` who it is; the worker's answer has none."""
+    """The first frame in each direction. The server's proves by `secret` who it is; the worker's answer has none.
+    `wants_lines`: the server is to be sent lines of the worker's log."""
 
     secret: str = ""
+    wants_lines: bool = False
 
 
 class StatusUpdate(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -311,9 +313,22 @@ class WorkUpdate(msgspec.Struct, frozen=True, array_like=True, tag=14):
     work: Work
 
 
+class Logged(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """Worker to server, which wants them: a line of its log. `id`: the request that it is about; 0: none, or several.
+    `time_ns`: since 1970, by the worker's clock. `level`: a number of Python's logging. `exception`: with its trace;
+    empty: none."""
+
+    id: int
+    time_ns: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    level: int
+    logger: str
+    message: str
+    exception: str = ""
+
+
 Frame = (
     Hello | StatusUpdate | Request | Chunk | Done | Failure | Cancel | Ping | Pong | Credit | Configure
-    | AdapterPiece | LoadAdapter | UnloadAdapter | WorkUpdate
+    | AdapterPiece | LoadAdapter | UnloadAdapter | WorkUpdate | Logged
 )  # fmt: skip
 
 WINDOW = 256 * 1024

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from modelyard.protocol import (
     Failure,
     Frame,
     Hello,
+    Logged,
     Outcome,
     Ping,
     Pong,
@@ -36,11 +38,14 @@ from modelyard.protocol import (
     Work,
     WorkUpdate,
 )
+from modelyard.telemetry.log_lines import LogLine, RequestLabels, current_request
 from modelyard.wire import LARGE_FRAME_BYTES, MAX_ANSWER_BYTES, encode
 from tests.engine.harness import eventually
 from tests.frames import read_frame
+from tests.telemetry.heard import hearing
 
 DEADLINE_S = 200.0
+LINE = Logged(0, 10**18, logging.WARNING, "modelyard.worker", "hello")
 
 
 class Worker:
@@ -64,18 +69,22 @@ class Worker:
 
 @asynccontextmanager
 async def linked(
-    tmp_path: Path, on_status: Callable[[Status], None] = lambda status: None, turn: asyncio.Lock | None = None
+    tmp_path: Path,
+    on_status: Callable[[Status], None] = lambda status: None,
+    turn: asyncio.Lock | None = None,
+    replica_id: str = "",
+    wants_lines: bool = False,
 ) -> AsyncIterator[tuple[Link, Worker]]:
     workers: asyncio.Queue[Worker] = asyncio.Queue()
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker = Worker(reader, writer)
-        assert await worker.read() == Hello("secret")
+        assert await worker.read() == Hello("secret", wants_lines)
         worker.send(Hello())
         workers.put_nowait(worker)
 
     server = await asyncio.start_unix_server(greet, str(tmp_path / "s.sock"))
-    link = await Link.connect(f"unix:{tmp_path / 's.sock'}", "secret", on_status, turn=turn)
+    link = await Link.connect(f"unix:{tmp_path / 's.sock'}", "secret", on_status, turn=turn, replica_id=replica_id)
     worker = await workers.get()
     try:
         yield link, worker
@@ -253,7 +262,9 @@ async def test_a_worker_that_ignores_the_window_is_cut_off(tmp_path: Path, text:
                 pass
 
 
-@pytest.mark.parametrize("frame", [Chunk(99, ""), Done(99, Outcome(1)), Pong(99), StatusUpdate(Ready(1))], ids=str)
+@pytest.mark.parametrize(
+    "frame", [Chunk(99, ""), Done(99, Outcome(1)), Pong(99), StatusUpdate(Ready(1)), LINE], ids=str
+)
 async def test_a_worker_that_talks_without_end_is_cut_off(tmp_path: Path, frame: Frame) -> None:
     async with linked(tmp_path) as (link, worker):
         worker.send(*[frame] * (MOST_STRAYS + 2))
@@ -320,3 +331,31 @@ async def test_work_that_cannot_be_ends_the_connection(tmp_path: Path, wrong: An
         worker.send_wrong([14, wrong])
         assert await link.wait_closed(DEADLINE_S)
         assert link.work == Work()
+
+
+# --- lines of its log ---
+
+
+async def test_lines_of_a_replica_are_passed_on_with_the_request_that_they_are_about(tmp_path: Path) -> None:
+    labels = RequestLabels("req_1", trace_id="a" * 32, span_id="b" * 16)
+    with hearing() as lines:
+        async with linked(tmp_path, replica_id="in_1", wants_lines=True) as (link, worker):
+            before = current_request.set(labels)
+            exchange = link.request({}, {}, stream=False)
+            current_request.reset(before)
+            failed = msgspec.structs.replace(LINE, id=exchange.id, level=logging.ERROR, exception="Traceback")
+            worker.send(LINE, failed, Done(exchange.id, Outcome(1)))
+            await exchange.run()
+    fields = {"replica_id": "in_1", "request_id": "req_1", "exception": "Traceback"}
+    assert lines == [
+        LogLine(10**18, "warning", LINE.logger, "hello", {"replica_id": "in_1"}),
+        LogLine(10**18, "error", LINE.logger, "hello", fields, labels.trace_id, labels.span_id),
+    ]
+
+
+async def test_no_lines_are_wanted_where_nobody_hears_them_or_there_is_no_replica(tmp_path: Path) -> None:
+    async with linked(tmp_path, replica_id="in_1", wants_lines=False):
+        pass
+    with hearing():
+        async with linked(tmp_path, wants_lines=False):
+            pass

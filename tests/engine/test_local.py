@@ -27,14 +27,17 @@ from modelyard.engine.machine import usable_cores
 from modelyard.engine.nursery_process import NurseryProcess
 from modelyard.engine.rundir import MARKER, PREFIX, RunDir
 from modelyard.engine.standby_process import STANDBY
-from modelyard.errors import ReplicaLost
+from modelyard.errors import InferenceFailed, ReplicaLost
 from modelyard.records.models import Inspection, ModelCard, OnProgress, Progress, Source
+from modelyard.telemetry.log_lines import RequestLabels, current_request
 from modelyard.units import GIB
 from modelyard.worker.environment import worker_environment
+from modelyard.worker.schedulers.batches import Batcher
 from tests.engine.conftest import model_spec
 from tests.engine.harness import Harness, ask, echo_spec, eventually, finish, first_piece, is_alive
 from tests.engine.unruly import build_unruly
 from tests.engine.workers import ECHO_STANDBY
+from tests.telemetry.heard import hearing
 
 OWNER = Path(__file__).with_name("owner.py")
 
@@ -505,6 +508,22 @@ def test_abandoned_folders_are_removed_and_no_others(tmp_path: Path) -> None:
 
 
 # --- with the model libraries ---
+
+
+async def test_what_replicas_log_is_heard_here_with_the_requests_it_is_about() -> None:
+    with hearing() as lines:
+        async with local() as harness:
+            link = await harness.boot()
+            replica_id = harness.id_of(link)
+            before = current_request.set(RequestLabels("req_1"))
+            with pytest.raises(InferenceFailed):
+                await ask(link, "crash")
+            current_request.reset(before)
+    loaded = next(line for line in lines if line.message.startswith("loaded tests/echo"))
+    assert loaded.fields == {"replica_id": replica_id}
+    (failed,) = [line for line in lines if line.fields.get("request_id") == "req_1"]
+    assert (failed.level, failed.logger, failed.message) == ("error", Batcher.__module__, "echo failed")
+    assert "RuntimeError: crashed, as it was asked to" in str(failed.fields["exception"])
 
 
 async def test_the_nursery_has_one_thread_when_it_forks(real: Harness) -> None:

@@ -81,6 +81,8 @@ def test_a_request_is_followed_from_its_client_into_its_replica(
         assert {line["traceId"] for line in told} == {TRACE}
         (line,) = [each for each in told if attributes_of(each)["logger"] == "modelyard.requests"]
         assert attributes_of(line)["client_request_id"] == "mine"
+        (loaded,) = [line for line in collector.lines() if line["body"]["stringValue"].startswith(f"loaded {MODEL}")]
+        assert attributes_of(loaded)["replica_id"] == attributes_of(replica)["modelyard.replica_id"]
         for path, body in collector.bodies:
             assert json_format.ParseDict(with_binary_ids(json.loads(body)), messages[path]()).ByteSize()
         sent = repr(collector.bodies)

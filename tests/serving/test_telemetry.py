@@ -14,8 +14,10 @@ import pytest
 from modelyard.config import Settings
 from modelyard.errors import InvalidRequest
 from modelyard.gateway.server import configure_logging
+from modelyard.protocol import Logged
 from modelyard.serving.telemetry import open_exporter, open_observer
 from modelyard.telemetry.exporter import ExportedLog
+from modelyard.telemetry.replica_lines import LISTENERS, pass_on
 from tests.telemetry.collector import attributes_of, collecting
 
 
@@ -81,8 +83,10 @@ async def test_lines_are_sent_until_the_end_with_the_servers_name(own_log: loggi
             assert observer is not None
             assert not observer.logs_requests
             logging.getLogger("modelyard.some").warning("hello")
+            pass_on(Logged(0, 1, logging.INFO, "modelyard.worker", "loaded"), "in_1", None)
+        assert LISTENERS == []
         assert [each for each in own_log.handlers if isinstance(each, ExportedLog)] == []
-        assert [line["body"]["stringValue"] for line in collector.lines()] == ["hello"]
+        assert [line["body"]["stringValue"] for line in collector.lines()] == ["hello", "loaded"]
         (body,) = (body for path, body in collector.bodies if path == "/v1/logs")
         assert attributes_of(json.loads(body)["resourceLogs"][0]["resource"])["service.instance.id"] == "srv_1"
 

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, Self
 
 from modelyard.engine.doors import Door, open_connection
+from modelyard.engine.replica_log import ReplicaLog
 from modelyard.engine.status_rate import StatusRate
 from modelyard.errors import InvalidRequest, ReplicaLost
 from modelyard.protocol import (
@@ -30,6 +31,7 @@ from modelyard.protocol import (
     Frame,
     Hello,
     LoadAdapter,
+    Logged,
     Outcome,
     Ping,
     Pong,
@@ -42,6 +44,7 @@ from modelyard.protocol import (
     weight_of,
 )
 from modelyard.records.deaths import Death
+from modelyard.telemetry.log_lines import RequestLabels
 from modelyard.tls import LinkTls
 from modelyard.wire import MAX_ANSWER_BYTES, MAX_GREETING_BYTES, BrokenStream, EndedInFrame, FrameConnection, Unsendable
 
@@ -82,6 +85,7 @@ class Exchange:
         "cancelled",
         "finished",
         "id",
+        "labels",
         "on_finished",
         "outcome",
         "prompt_tokens",
@@ -99,6 +103,8 @@ class Exchange:
         self.cancelled = False
         self.finished = False
         self.outcome: Outcome | None = None
+        self.labels: RequestLabels | None = None
+        """By which lines of the replica's log about it are found."""
         self.on_finished: OnFinished | None = None
         self.prompt_tokens: int | None = None
         """What the model has read, once a piece has told it."""
@@ -212,7 +218,7 @@ class ReplicaLink(ABC):
 class Link(ReplicaLink):
     """A greeted connection. Requests, cancels and pings may be sent at any time from the loop's thread."""
 
-    def __init__(self, on_status: OnStatus, turn: asyncio.Lock, on_use: Callable[[], None]) -> None:
+    def __init__(self, on_status: OnStatus, turn: asyncio.Lock, on_use: Callable[[], None], replica_id: str) -> None:
         """For `connect`, which greets as well."""
         self._loop = asyncio.get_running_loop()
         self._connection = FrameConnection(self._take_greeting, self._end, max_bytes=MAX_GREETING_BYTES, turn=turn)
@@ -222,6 +228,7 @@ class Link(ReplicaLink):
         self._exchanges: dict[int, Exchange] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._statuses = StatusRate()
+        self._log = ReplicaLog(replica_id)
         self._strays_left = MOST_STRAYS
         self._closed = False
         self._greeted: asyncio.Future[bool] = self._loop.create_future()
@@ -240,20 +247,21 @@ class Link(ReplicaLink):
         turn: asyncio.Lock | None = None,
         on_use: Callable[[], None] = lambda: None,
         tls: LinkTls | None = None,
+        replica_id: str = "",
     ) -> Link:
         """Connects to an address, see `open_connection`, and greets. `on_status` is told every status. `turn`: shared
         by links of which only one is to read a large frame at a time. `on_use`: called when a request begins while
         there is none on this link, and when the worker tells of work, which may have come by another. `tls`: what is
-        shown where the address wants it.
+        shown where the address wants it. `replica_id`: whose log is passed on, where it is wanted; empty: nobody's.
 
         Raises: ReplicaLost when nobody answers there within `deadline_s`, or the secret is refused.
         """
-        link = cls(on_status, turn or asyncio.Lock(), on_use)
+        link = cls(on_status, turn or asyncio.Lock(), on_use, replica_id)
         greeted = False
         try:
             async with asyncio.timeout(deadline_s):
                 await open_connection(address, link._connection, tls)
-                link._send(Hello(secret))
+                link._send(Hello(secret, link._log.is_wanted))
                 greeted = await link._greeted
         except TimeoutError:
             raise ReplicaLost(f"The replica at {address} did not answer within {deadline_s:.0f} s.") from None
@@ -286,6 +294,7 @@ class Link(ReplicaLink):
         if self._closed:
             raise ReplicaLost()
         exchange = Exchange(self, next(self._ids), adapter)
+        exchange.labels = self._log.labels()
         try:
             self._send(Request(exchange.id, fields, params, stream, adapter, timed))
         except Unsendable as error:
@@ -421,6 +430,9 @@ class Link(ReplicaLink):
                 self._statuses.take()
                 self.work = work
                 self._on_use()
+            case Logged(request_id):
+                about = self._exchanges.get(request_id)
+                self._log.take(frame, None if about is None else about.labels)
             case Pong(request_id):
                 answered = self._pings.get(request_id)
                 if answered is not None and not answered.done():

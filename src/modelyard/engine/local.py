@@ -334,6 +334,7 @@ class LocalEngine(Engine):
                 self._ping_deadline_s,
                 self._large_frames,
                 lambda: self._processors.note_use(replica.spec.replica_id),
+                replica_id=replica.spec.replica_id,
             )
         except ReplicaLost as error:
             return error.message

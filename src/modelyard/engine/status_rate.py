@@ -15,14 +15,16 @@ it has done every second."""
 class StatusRate:
     """How often a worker says how it is doing: seldom, whatever happens to it."""
 
-    def __init__(self) -> None:
-        self._left = float(MOST_STATUSES)
+    def __init__(self, what: str = "status updates", most: int = MOST_STATUSES, per_s: float = STATUSES_PER_S) -> None:
+        """`what`: it says, `most`: of these at once."""
+        self._what, self._most, self._per_s = what, most, per_s
+        self._left = float(most)
         self._at = time.monotonic()
 
     def take(self) -> None:
         """Counts one. Raises BrokenStream when they come faster than they ever need to."""
         now = time.monotonic()
-        self._left = min(MOST_STATUSES, self._left + (now - self._at) * STATUSES_PER_S) - 1
+        self._left = min(self._most, self._left + (now - self._at) * self._per_s) - 1
         self._at = now
         if self._left < 0:
-            raise BrokenStream(f"more than {STATUSES_PER_S} status updates in a second")
+            raise BrokenStream(f"more than {self._per_s} {self._what} in a second")

@@ -28,6 +28,8 @@ class RequestLabels(msgspec.Struct, frozen=True):
     span_id: str = ""
 
 
+NO_REQUEST = RequestLabels("")
+"""Of a line that is about none."""
 current_request: ContextVar[RequestLabels | None] = ContextVar("current_request", default=None)
 """The request that the running task answers; where nobody writes lines with it, it is not set."""
 
@@ -46,13 +48,8 @@ class LogLine(msgspec.Struct, frozen=True):
 
 def line_of(record: logging.LogRecord) -> LogLine:
     """What a record of the library says, with the request of the task that made it."""
-    fields: dict[str, Attribute] = {}
-    labels = current_request.get()
-    if labels is not None:
-        fields["request_id"] = labels.request_id
-        if labels.client_request_id:
-            fields["client_request_id"] = labels.client_request_id
-    fields.update(getattr(record, FIELDS, None) or {})
+    labels = current_request.get() or NO_REQUEST
+    fields = {**ids_of(labels), **(getattr(record, FIELDS, None) or {})}
     if record.exc_info and record.exc_info[0] is not None:
         fields["exception"] = logging.Formatter().formatException(record.exc_info)
     return LogLine(
@@ -61,9 +58,15 @@ def line_of(record: logging.LogRecord) -> LogLine:
         record.name,
         record.getMessage(),
         fields,
-        "" if labels is None else labels.trace_id,
-        "" if labels is None else labels.span_id,
+        labels.trace_id,
+        labels.span_id,
     )
+
+
+def ids_of(labels: RequestLabels) -> dict[str, Attribute]:
+    """By name, the ids of a request that there are."""
+    ids = {"request_id": labels.request_id, "client_request_id": labels.client_request_id}
+    return {name: id for name, id in ids.items() if id}
 
 
 class JsonLines(logging.Formatter):

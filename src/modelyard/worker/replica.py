@@ -19,6 +19,7 @@ import uvloop
 from modelyard.protocol import Configure, Failed, Status
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.worker.life import ModelLibrary, ModelLife, Runtimes
+from modelyard.worker.log_lines import SentLog
 from modelyard.worker.processes import exit_at_once
 from modelyard.worker.server import WorkerServer
 
@@ -38,12 +39,14 @@ class Replica:
         self._server = WorkerServer(
             spec.secret, self._configure, on_answer=self._life.note_answer, load_adapter=self._life.load_adapter
         )
+        self._lines = SentLog(self._server.tell_line)
 
     async def run(self, listener: socket.socket) -> int:
         """Serves until told to stop; returns the process's exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        logging.getLogger().addHandler(self._lines)
         await self._server.listen(listener)
         self._life.start()
         await self._stop.wait()
@@ -51,6 +54,7 @@ class Replica:
             await self._server.wait_greeted(TELL_FAILURE_S)
         self._life.stop()
         await self._server.close()
+        logging.getLogger().removeHandler(self._lines)
         return self._exit_code
 
     def _configure(self, settings: Configure) -> None:

@@ -10,8 +10,11 @@ import asyncio
 import hmac
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable
 from functools import partial
+
+from msgspec.structs import replace
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost, Unauthorized
 from modelyard.protocol import (
@@ -25,6 +28,7 @@ from modelyard.protocol import (
     Frame,
     Hello,
     LoadAdapter,
+    Logged,
     Outcome,
     Ping,
     Pong,
@@ -39,6 +43,7 @@ from modelyard.protocol import (
 from modelyard.wire import MAX_FRAME_BYTES, MAX_GREETING_BYTES, BrokenStream, FrameConnection, Unsendable, WrongFrame
 from modelyard.worker.adapters import Adapters, Load, load_no_adapter
 from modelyard.worker.calls import CallTimes, LoopCalls, RunningCall, submit_call
+from modelyard.worker.log_lines import work_on
 from modelyard.worker.pieces import PieceWindow
 from modelyard.worker.schedulers.base import Deliver, Scheduler, do_nothing
 
@@ -49,6 +54,8 @@ LAST_READ_S = 5.0
 """How long a peer may take to read what it was sent before the connection closed."""
 TELL_WORK_S = 1.0
 """How long after an answer, at most, peers are told what was done so far."""
+MOST_KEPT_LINES = 100
+"""Of the log, the latest, for a peer that wants them and has not come yet."""
 
 
 class Connection:
@@ -61,6 +68,7 @@ class Connection:
         self.running: dict[int, RunningCall] = {}
         self.windows: dict[int, PieceWindow] = {}
         self.greeted = False
+        self.wants_lines = False
         self._closing = False
         self._left = asyncio.Event()
 
@@ -136,6 +144,7 @@ class WorkerServer:
         self._loop = asyncio.get_running_loop()
         self._calls = LoopCalls(self._loop, after=self._flush)
         self._connections: set[Connection] = set()
+        self._kept_lines: deque[Logged] = deque(maxlen=MOST_KEPT_LINES)
         self._greeted = asyncio.Event()
         self._status: Status = Starting()
         self._scheduler: Scheduler | None = None
@@ -161,6 +170,24 @@ class WorkerServer:
         """Tells every peer, present and future, the replica's state. Loop thread only."""
         self._status = status
         self._tell_all(StatusUpdate(status))
+
+    def tell_line(self, line: Logged, call: object | None) -> None:
+        """Sends a line of the log, soon, to one peer that wants lines: to the one whose request it is about, if it is
+        about one. `call`: which that is, see `work_on`. Of any thread."""
+        self._calls.put(self._send_line, line, call)
+
+    def _send_line(self, line: Logged, call: tuple[Connection, int] | None) -> None:
+        if call is not None:
+            connection, request_id = call
+            connection.send(replace(line, id=request_id))
+            return
+        self._kept_lines.append(line)
+        self._send_kept_lines()
+
+    def _send_kept_lines(self) -> None:
+        listener = next((each for each in self._connections if each.wants_lines), None)
+        while listener is not None and self._kept_lines:
+            listener.send(self._kept_lines.popleft())
 
     def _tell_all(self, frame: StatusUpdate | WorkUpdate) -> None:
         for connection in self._connections:
@@ -227,6 +254,8 @@ class WorkerServer:
         connection.frames.max_bytes = MAX_FRAME_BYTES
         connection.send(Hello())
         connection.send(StatusUpdate(self._status))
+        connection.wants_lines = frame.wants_lines
+        self._send_kept_lines()
         connection.flush()
         connection.greeted = True
         self._greeted.set()
@@ -275,7 +304,9 @@ class WorkerServer:
         try:
             if self._scheduler is None:
                 raise ReplicaLost("The replica is not ready.")
-            connection.running[request_id] = submit_call(
+            connection.running[request_id] = work_on(
+                (connection, request_id) if connection.wants_lines else None,
+                submit_call,
                 self._scheduler,
                 request.fields,
                 request.params,

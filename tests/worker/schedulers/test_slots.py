@@ -14,6 +14,7 @@ from modelyard.tasks.base import Call
 from modelyard.tasks.model import OnStart, TextPrompt, Written
 from modelyard.tasks.registry import get_task
 from modelyard.tasks.text_generation import TextGenerationInputs, TextGenerationParams
+from modelyard.worker.log_lines import current_call, work_on
 from modelyard.worker.schedulers.slots import Slots
 from tests.serving import wait_until
 
@@ -38,6 +39,7 @@ class Writer:
         self.context_tokens = context_tokens
         self.writing: list[str] = []
         self.refreshed = 0
+        self.worked_on: list[object | None] = []
         self._may_begin = threading.Event()
         self._may_end: dict[str, threading.Event] = {}
 
@@ -52,6 +54,7 @@ class Writer:
         self.refreshed += 1
 
     def plan(self, params: Any) -> Plan:
+        self.worked_on.append(current_call.get())
         if params.seed == 13:
             raise InvalidRequest("params.seed: got 13", field="params.seed")
         return Plan(params.num_return_sequences or 1)
@@ -63,6 +66,7 @@ class Writer:
         self, prompt: TextPrompt, plan: Plan, text: int, on_start: OnStart, on_piece: Callable[[str], bool]
     ) -> Written:
         self.writing.append(prompt.text)
+        self.worked_on.append(current_call.get())
         assert self._may_begin.wait(DEADLINE_S)
         on_start(len(prompt.text))
         may_end = self._may_end.setdefault(prompt.text, threading.Event())
@@ -102,7 +106,7 @@ class Bench:
             emit=self.pieces.setdefault(name, []).append if stream else None,
             cancelled=lambda: name in self.cancelled,
         )
-        self.slots.submit(call, lambda answer: self.answers.update({name: answer}))
+        work_on(name, self.slots.submit, call, lambda answer: self.answers.update({name: answer}))
 
     def wait_writing(self, *texts: str) -> None:
         wait_until(lambda: sorted(self.model.writing) == sorted(texts), DEADLINE_S)
@@ -217,6 +221,7 @@ def test_what_is_wrong_with_one_call_is_its_own(bench: Callable[..., Bench]) -> 
     assert isinstance(there.wait_answer("refused"), InvalidRequest)
     assert isinstance(there.wait_answer("breaks"), InferenceFailed)
     assert there.wait_answer("goes on").output == "goes on+0"
+    assert sorted(map(str, there.model.worked_on)) == sorted(["refused", *(2 * ["breaks", "goes on"])])
 
 
 def test_settings_are_applied_while_nothing_is_written(bench: Callable[..., Bench]) -> None:

@@ -15,6 +15,7 @@ from modelyard.protocol import FinishReason, Outcome
 from modelyard.tasks.base import Call
 from modelyard.tasks.registry import get_task
 from modelyard.tasks.text_generation import TextGenerationInputs, TextGenerationParams
+from modelyard.worker.log_lines import current_call, work_on
 from modelyard.worker.runtimes.stepping import MinimumLengths
 from modelyard.worker.runtimes.token_rows import TokenRows
 from modelyard.worker.schedulers.pace import GROUP_TOKENS, UNSEEN_TOKENS
@@ -64,7 +65,7 @@ class Bench:
         call = call_of(
             text, params, emit=emit if streams and not several else None, cancelled=lambda: text in self.cancelled
         )
-        self.tokens.submit(call, lambda answer: self._take(text, answer))
+        work_on(text, self.tokens.submit, call, lambda answer: self._take(text, answer))
 
     def _take(self, text: str, answer: Outcome | ModelyardError) -> None:
         assert text not in self.answers, "delivered twice"
@@ -366,8 +367,10 @@ def test_what_waits_for_memory_gets_its_turn(gpt2: Any, bench: Callable[..., Ben
 
 def test_one_bad_input_does_not_fail_what_runs_beside_it(gpt2: Any, bench: Callable[..., Bench]) -> None:
     bad = gpt2.tokenizer("~")["input_ids"][0]
+    worked_on: set[object | None] = set()
 
     def refuse(_: Any, __: Any, given: dict[str, Any]) -> None:
+        worked_on.add(current_call.get())
         if bad in given["input_ids"]:
             raise RuntimeError("no such thing")
 
@@ -381,6 +384,7 @@ def test_one_bad_input_does_not_fail_what_runs_beside_it(gpt2: Any, bench: Calla
         handle.remove()
     assert answers["Once"] == alone(gpt2, "Once", {"max_new_tokens": 40})
     assert answers["I"] == alone(gpt2, "I", {"max_new_tokens": 9})
+    assert worked_on >= {"Once", "a ~", None}, "alone at first, alone once it had failed, together in between"
 
 
 def test_a_row_whose_scores_are_no_numbers_fails_alone(gpt2: Any, bench: Callable[..., Bench]) -> None:

@@ -61,7 +61,9 @@ class RemoteReplica:
         assert self.seen.condition.address is not None  # noqa: S101
         address, secret = self.seen.condition.address, self.spec.secret
         try:
-            self.link = await Link.connect(address, secret, take_no_status, deadline_s, turn, tls=tls)
+            self.link = await Link.connect(
+                address, secret, take_no_status, deadline_s, turn, tls=tls, replica_id=self.id
+            )
         finally:
             self.connected.set()
 

@@ -188,7 +188,7 @@ class FollowedSlots(Slots):
         link = self._find_link(door)
         if link is None:
             try:
-                link = await self._connect(door)
+                link = await self._connect(door, given.replica_id)
             except asyncio.CancelledError:
                 self._held.pop(number, None)
                 follower.tell(frames.Released(number))
@@ -210,11 +210,13 @@ class FollowedSlots(Slots):
             return None
         return task.result()
 
-    async def _connect(self, door: Door) -> Link | Gone:
+    async def _connect(self, door: Door, replica_id: str) -> Link | Gone:
         """One connection for all who want it at once; another try where the last one failed."""
         task = self._links.get(door.address)
         if task is None or task.done():
-            connecting = Link.connect(door.address, door.secret, ignore, turn=self._large_frames, tls=self._tls)
+            connecting = Link.connect(
+                door.address, door.secret, ignore, turn=self._large_frames, tls=self._tls, replica_id=replica_id
+            )
             task = self._links[door.address] = asyncio.create_task(connecting, name="connect to a replica")
             task.add_done_callback(look_at)
         try:

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
@@ -19,6 +19,7 @@ from modelyard.protocol import Outcome, Work
 from modelyard.tasks.base import Call, Task
 from modelyard.tasks.maker import Loaded
 from modelyard.worker.limits import input_too_large
+from modelyard.worker.log_lines import current_call, work_on
 from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing
 from modelyard.worker.schedulers.costs import SHARE, UNKNOWN_LENGTH, BatchCosts
 from modelyard.worker.schedulers.tally import WorkTally
@@ -35,7 +36,7 @@ class Pending:
     """A call that waits, and where its answer goes: `deliver` is called once, by `answer`.
 
     `started`: the client has seen a part. `cancelled`: as the call's own, but only asks: the call's answers it as well.
-    `model`: who is to answer.
+    `model`: who is to answer. `current`: the call as `work_on` knows it.
     """
 
     call: Call[Any, Any]
@@ -46,12 +47,17 @@ class Pending:
     started: bool = False
     answered: bool = False
     model: Any = None
+    current: object | None = field(default_factory=current_call.get)
 
     def answer(self, answer: Outcome | ModelyardError) -> None:
         """Delivers the answer, the first time."""
         if not self.answered:
             self.answered = True
             self.deliver(answer)
+
+    def fail(self, error: BaseException, task: Task) -> None:
+        """Answers with what the client gets for what model code raised."""
+        self.answer(work_on(self.current, as_answer, error, task))
 
     def ends(self) -> bool:
         """The call's `cancelled`: a task that asks ends its work on the call, which is told at once."""
@@ -191,7 +197,7 @@ class Batcher(Scheduler):
         try:
             self._between()
             if batch:
-                self._answer(batch)
+                work_on(current_of(batch), self._answer, batch)
         except BaseException:
             for pending in batch:
                 if not pending.answered:
@@ -219,18 +225,23 @@ class Batcher(Scheduler):
             if not batch:
                 return None
             if len(batch) == 1:
-                return batch[0].answer(as_answer(error, self.task))
+                return batch[0].fail(error, self.task)
             log.warning("%s failed on a batch of %d; trying each alone: %s", self.task.id, len(batch), error)
             # One bad input must not fail its neighbours. What a client has seen a part of cannot begin again.
             for pending in batch:
                 if pending.started:
-                    pending.answer(as_answer(error, self.task))
+                    pending.fail(error, self.task)
                 else:
-                    self._answer([pending])
+                    work_on(pending.current, self._answer, [pending])
             return None
         for pending, output in answers:
             pending.answer(output if isinstance(output, Outcome | ModelyardError) else Outcome(output))
         return None
+
+
+def current_of(working: Sequence[Pending]) -> object | None:
+    """The one call that is worked on; None where there are several."""
+    return working[0].current if len(working) == 1 else None
 
 
 def fail_cancelled(left: Sequence[Pending]) -> None:

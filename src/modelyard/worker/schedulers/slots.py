@@ -20,6 +20,7 @@ from modelyard.tasks.base import Call, Task
 from modelyard.tasks.model import TextModel, TextPrompt, WritingPlan
 from modelyard.tasks.shared.answer_text import Answer
 from modelyard.tasks.shared.generation import Generation, WrittenText, open_answer, outcome_of
+from modelyard.worker.log_lines import current_call, work_on
 from modelyard.worker.schedulers.base import Adapted, Deliver, Scheduler, do_nothing
 from modelyard.worker.schedulers.tally import WorkTally
 
@@ -29,7 +30,8 @@ log = logging.getLogger(__name__)
 @dataclass(eq=False, slots=True)
 class Pending:
     """A call, and what is written for it. `deliver` is called once, by `answer`, on any thread. `written`: by the
-    number of the text; there will be `texts`, so many to each prompt as `each`."""
+    number of the text; there will be `texts`, so many to each prompt as `each`. `current`: the call as `work_on` knows
+    it."""
 
     call: Call[Any, Any]
     deliver: Deliver
@@ -38,6 +40,7 @@ class Pending:
     written: dict[int, tuple[WrittenText, int]] = field(default_factory=dict)
     answered: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
+    current: object | None = field(default_factory=current_call.get)
 
     def answer(self, answer: Outcome | ModelyardError) -> None:
         """Delivers the answer, the first time."""
@@ -149,9 +152,9 @@ class Slots(Scheduler):
         with ThreadPoolExecutor(self.max_batch, thread_name_prefix="slot") as threads:
             while (work := self._next()) is not None:
                 if isinstance(work, Pending):
-                    self._prepare(work)
+                    work_on(work.current, self._prepare, work)
                 elif isinstance(work, Text):
-                    threads.submit(self._write, work)
+                    threads.submit(work_on, work.pending.current, self._write, work)
                 else:
                     self._between()
                     self._model.refresh()

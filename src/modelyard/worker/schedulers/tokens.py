@@ -10,9 +10,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import cast
 
-from modelyard.errors import ModelyardError, ReplicaLost
+from modelyard.errors import ReplicaLost
 from modelyard.protocol import Work
 from modelyard.tasks.base import Task
 from modelyard.tasks.model import Model
@@ -20,13 +19,14 @@ from modelyard.tasks.shared.generation import Generation
 from modelyard.tasks.shared.generation_params import options_of
 from modelyard.tasks.shared.logprobs import count_alternatives
 from modelyard.tasks.token_model import Chosen, Failed, TokenModel, TokenPlan, TokenRow
+from modelyard.worker.log_lines import work_on
 from modelyard.worker.schedulers.base import do_nothing
 from modelyard.worker.schedulers.batches import (
     STEPS_LENGTH,
     Batcher,
     Pending,
-    as_answer,
     choose_batch,
+    current_of,
     fail_cancelled,
     is_panic,
 )
@@ -125,7 +125,7 @@ class Tokens(Batcher):
         self._admit()
         self._end_cancelled()
         self._read()
-        self._step()
+        work_on(current_of([prompt.call.pending for prompt in self._written]), self._step)
 
     # --- calls to prompts ---
 
@@ -136,7 +136,7 @@ class Tokens(Batcher):
                 plan = self._plan_of(pending)
             except Exception as error:  # noqa: BLE001 - settings that this model cannot follow
                 self._pop(pending)
-                pending.answer(as_answer(error, self.task))
+                pending.fail(error, self.task)
                 continue
             if plan is None:
                 return self._run_alone()
@@ -182,7 +182,7 @@ class Tokens(Batcher):
             if not isinstance(error, Exception) and not is_panic(error):
                 pending.answer(ReplicaLost("The model ended while it held this request."))
                 raise
-            pending.answer(as_answer(cast("Exception", error), self.task))
+            pending.fail(error, self.task)
             return
         with self._changed:
             if not self._closed:
@@ -211,7 +211,8 @@ class Tokens(Batcher):
         if len(group) > 1 or (not goes_on and unread <= self._pace.whole_tokens(writing=bool(self._written))):
             most = unread
         began = time.perf_counter()
-        answers = self._rows.read([prompt.rows() for prompt in group], most)
+        current = current_of([prompt.call.pending for prompt in group])
+        answers = work_on(current, self._rows.read, [prompt.rows() for prompt in group], most)
         took_s = time.perf_counter() - began
         rows = sum(len(prompt.texts) for prompt in group)
         self._pace.note_piece(rows * min(most, unread), took_s)
@@ -295,7 +296,7 @@ class Tokens(Batcher):
         if prompt is None:
             return
         if chosen.error is not None:
-            self._end_call(prompt, as_answer(chosen.error, self.task))
+            self._end_call(prompt, chosen.error)
             return
         try:
             if not prompt.take(chosen, now):
@@ -303,7 +304,7 @@ class Tokens(Batcher):
         except BaseException as error:
             if not isinstance(error, Exception) and not is_panic(error):
                 raise
-            self._end_call(prompt, as_answer(error, self.task))
+            self._end_call(prompt, error)
             return
         self._release(prompt, [chosen.row])
 
@@ -311,7 +312,7 @@ class Tokens(Batcher):
         """What met an error together is tried again, one prompt at a time: one bad input must not fail the others."""
         prompts = list(dict.fromkeys(self._of[row] for row in failed.rows if row in self._of))
         if len(prompts) == 1:
-            self._end_call(prompts[0], as_answer(failed.error, self.task))
+            self._end_call(prompts[0], failed.error)
             return
         log.warning("%s failed on %d rows; going on with each alone: %s", self.task.id, len(failed.rows), failed.error)
         for prompt in prompts:
@@ -327,9 +328,9 @@ class Tokens(Batcher):
         with self._changed:
             self._ready = deque(prompt for prompt in self._ready if not (prompt.call.is_begun and prompt.call.ends()))
 
-    def _end_call(self, prompt: PromptTexts, error: ModelyardError) -> None:
-        """Answers the call of a prompt with an error; its other prompts end at the next turn."""
-        prompt.call.pending.answer(error)
+    def _end_call(self, prompt: PromptTexts, error: BaseException) -> None:
+        """Answers the call of a prompt for which something was raised; its other prompts end at the next turn."""
+        prompt.call.pending.fail(error, self.task)
         self._forget(prompt)
 
     def _forget(self, prompt: PromptTexts) -> None:
