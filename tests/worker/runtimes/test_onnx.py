@@ -293,7 +293,7 @@ def test_variant_of_another_task_or_on_a_gpu_is_refused(variant_folder):
     folder = variant_folder("bert_classifier", "text-classification", "onnx.8-bit")
     with pytest.raises(ModelRefused, match="exported for sequence-classification"):
         load_model("onnx", folder, ("question-answering",))
-    with pytest.raises(BootFailed, match="CPU only"):
+    with pytest.raises(BootFailed, match="but ONNX variants run on the CPU only"):
         load_model("onnx", folder, ("sequence-classification",), device="cuda")
 
 

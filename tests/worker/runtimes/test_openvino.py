@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from modelyard.errors import BootFailed
 from modelyard.jobs.forms import MOST_DIFFERENCE
 from tests.builders import openvino
 
@@ -29,3 +33,18 @@ def test_answers_are_the_originals_but_for_rounding(
     assert 0 < found.difference <= MOST_DIFFERENCE
     assert all(0 < each <= MOST_DIFFERENCE for each in found.differences), found.differences
     assert len(set(found.differences)) > 1
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Ours, without the library that it holds models with."""
+    name = "modelyard.worker.runtimes.openvino"
+    monkeypatch.setitem(sys.modules, "openvino", ModuleType("openvino"))
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "")
+    yield importlib.import_module(name)
+    del sys.modules[name]
+
+
+def test_a_variant_on_a_gpu_is_refused_by_its_name(runtime: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(BootFailed, match="cuda:0 was asked for, but OpenVINO variants run on the CPU only"):
+        runtime.load_model(tmp_path, ("sequence-classification",), device="cuda:0")

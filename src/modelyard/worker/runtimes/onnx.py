@@ -39,7 +39,7 @@ def load_model(
 
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
-    manifest = read_variant(path, heads, device)
+    manifest = read_variant(path, heads, device, "ONNX variants")
     with loading_errors(path, "cpu"), quiet_library():
         if manifest.cache is not None:
             from modelyard.worker.runtimes.onnx_generation import load_generator
@@ -48,11 +48,15 @@ def load_model(
         return load_one_pass(path, manifest, Session(path / MODEL_FILE))
 
 
-def read_variant(path: Path, heads: tuple[Head, ...], device: str) -> Manifest:
-    """What the variant in the folder is. Raises ModelRefused when it is for none of `heads`, BootFailed when it is to
-    run on another device than the CPU."""
+def check_on_cpu(device: str, kind: str) -> None:
+    """Raises BootFailed when a model is to run on another device than the CPU. `kind`: such models, for people."""
     if device.startswith("cuda"):
-        raise BootFailed(f"Device {device} was asked for, but ONNX variants run on the CPU only. Use auto or cpu.")
+        raise BootFailed(f"Device {device} was asked for, but {kind} run on the CPU only. Use auto or cpu.")
+
+
+def read_variant(path: Path, heads: tuple[Head, ...], device: str, kind: str) -> Manifest:
+    """What the variant in the folder is. Raises ModelRefused when it is for none of `heads`, and as `check_on_cpu`."""
+    check_on_cpu(device, kind)
     manifest = read_manifest(path)
     if manifest.head not in heads:
         raise ModelRefused(f"{path.name} was exported for {manifest.head}; the task needs one of: {', '.join(heads)}.")

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from transformers import AutoConfig
 
-from modelyard.errors import BootFailed, ModelRefused
+from modelyard.errors import ModelRefused
 from modelyard.records.onnx_graphs import ENCODER
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared.sentence_folder import read_head
 from modelyard.worker.runtimes.failures import loading_errors
 from modelyard.worker.runtimes.library_logs import quiet_library
-from modelyard.worker.runtimes.onnx import OnnxModel
+from modelyard.worker.runtimes.onnx import OnnxModel, check_on_cpu
 from modelyard.worker.runtimes.onnx_session import Session
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
 
@@ -45,8 +45,7 @@ def load_model(
 
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
-    if device.startswith("cuda"):
-        raise BootFailed(f"Device {device} was asked for, but ONNX files run on the CPU only. Use auto or cpu.")
+    check_on_cpu(device, "ONNX files")
     folder = find_folder(file)
     with loading_errors(folder, "cpu"), quiet_library():
         if "causal-lm" in heads:

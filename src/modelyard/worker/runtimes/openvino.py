@@ -66,7 +66,7 @@ def load_model(
 
     Raises: ModelRefused when the files cannot be served, BootFailed when loading failed.
     """
-    manifest = read_variant(path, heads, device)
+    manifest = read_variant(path, heads, device, "OpenVINO variants")
     with loading_errors(path, "cpu"), quiet_library():
         return load_one_pass(path, manifest, Session(path / MODEL_FILE))
 
