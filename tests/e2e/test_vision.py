@@ -38,6 +38,8 @@ CASES = (
     "eomt_dinov3/EomtDinov3ForUniversalSegmentation",
     "oneformer/OneFormerForUniversalSegmentation",
     "pix2struct/Pix2StructForConditionalGeneration",
+    "rf_detr/RfDetrForInstanceSegmentation",
+    "rf_detr/RfDetrForObjectDetection",
     "sam2/Sam2Model",
     "sam3_tracker/Sam3TrackerModel",
     "timm_wrapper/TimmWrapperForImageClassification",

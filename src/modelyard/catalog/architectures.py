@@ -64,6 +64,7 @@ ARCHITECTURES = {
     "Pix2StructForConditionalGeneration": "image-to-text",
     "Phi4MultimodalForCausalLM": "audio-text-to-text",
     "Qwen2_5OmniModel": "image-text-to-text",
+    "NemotronH_Omni_Reasoning_V3": "image-text-to-text",
     "ReformerModelWithLMHead": "text-generation",
     "Sam2HieraDetModel": "image-feature-extraction",
     "Sam3ViTModel": "image-feature-extraction",
