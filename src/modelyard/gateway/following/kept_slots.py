@@ -18,8 +18,9 @@ import msgspec
 from modelyard.control.routes import Target
 from modelyard.gateway.following import frames
 
-IDLE_S = 0.05
-"""How long a slot waits here for a request. Whoever else needs one has it asked back."""
+IDLE_S = 0.01
+"""How long a slot waits here for a request. Whoever else needs one has it asked back; but until then its replica counts
+as busy where one is chosen for another gateway."""
 LENT_S = 0.25
 """How long one slot serves one request after another. Then the replica with the fewest is chosen again."""
 WAIT_S = 0.01

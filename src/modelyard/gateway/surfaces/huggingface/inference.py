@@ -123,7 +123,7 @@ def describe_inferences() -> Iterator[Operation]:
         summary="Weigh the words of a vocabulary by texts, on models that do (SPLADE)",
         body=EmbedSparseBody,
         answer=list[list[SparseValue]],
-        tasks=EMBEDDERS,
+        tasks=("feature-extraction",),
         examples=example("Two texts.", {"inputs": ["a cat", "a dog"]}),
         **common,
     )
