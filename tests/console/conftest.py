@@ -26,6 +26,7 @@ def console_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     for number in range(40):
         write(folder / "many" / f"m{number:02}", model())
     write(folder / "odd" / "painter", diffusers())
+    write(folder / "odd" / "viewer", model("ViTForImageClassification", "vit"))
     write(folder / "odd" / "licensed", model(readme="---\nlicense: mit\n---\n"))
     hostile = model("Hostile" + HOSTILE, readme=f"---\npipeline_tag: text-generation\nlicense: {HOSTILE}\n---\n")
     write(folder / "odd" / "hostile", hostile)
