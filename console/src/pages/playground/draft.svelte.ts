@@ -33,7 +33,8 @@ export const PARAMS = "params";
 /** The fields of a form, each with what its control holds: text as it was typed, undefined where nothing is set. */
 export class Draft {
   readonly task: Task;
-  /** Whether the task is a conversation, which has a form of its own in place of texts and media. */
+  /** Whether the task is a conversation, which has a form of its own in place of texts and media. One that may be told
+   * what was said before, but need not be, is none. */
   readonly isTalk: boolean;
   inputs = $state<Record<string, unknown>>({});
   settings = $state<Record<string, unknown>>({});
@@ -41,7 +42,7 @@ export class Draft {
 
   constructor(task: Task) {
     this.task = task;
-    this.isTalk = task.fields.some((field) => field.kind === "messages");
+    this.isTalk = task.fields.some((field) => field.kind === "messages" && field.name in task.example);
     for (const field of this.fields) this.inputs[field.name] = held(field, exampleOf(field, task));
     const params = (task.example[PARAMS] ?? {}) as Record<string, unknown>;
     for (const field of task.settings) if (field.name in params) this.settings[field.name] = held(field, params[field.name]);
@@ -49,7 +50,7 @@ export class Draft {
 
   /** The inputs that are filled in beside a conversation. */
   get fields(): TaskField[] {
-    return this.task.fields.filter((field) => !this.isTalk || field.kind === "json");
+    return this.task.fields.filter((field) => (this.isTalk ? field.kind === "json" : field.kind !== "messages"));
   }
 
   get canStream(): boolean {
