@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import sentencepiece
 import torch
 import transformers as library
 
@@ -417,19 +416,8 @@ def vocoder(bins: int) -> library.SpeechT5HifiGan:
 def speecht5(folder: Path) -> None:
     """SpeechT5 that takes voices of 8 numbers, with its vocoder in the same folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(tokenizers.CORPUS),
-        model_prefix=str(folder / "spm_char"),
-        model_type="char",
-        vocab_size=60,
-        pad_id=1,
-        bos_id=0,
-        eos_id=2,
-        unk_id=3,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
-    (folder / "spm_char.vocab").unlink()
+    pieces = tokenizers.sentence_pieces(60, model_type="char", pad_id=1, bos_id=0, eos_id=2, unk_id=3)
+    (folder / "spm_char.model").write_bytes(pieces)
     tokenizer = library.SpeechT5Tokenizer(str(folder / "spm_char.model"))
     config = library.SpeechT5Config(
         vocab_size=len(tokenizer),

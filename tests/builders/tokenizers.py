@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import sentencepiece
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import FSMTTokenizer, MBartTokenizer, PreTrainedTokenizerFast
 
@@ -21,6 +23,20 @@ CORPUS = [
     "The café served naïve piñatas; 你好世界 — こんにちは 🙂🎉 déjà vu, Ελληνικά, привет.",
     "This example is about politics, sports, science, cooking and music.",
 ] * 4
+
+
+def sentence_pieces(size: int, **settings: Any) -> bytes:
+    """A SentencePiece model of at most `size` pieces, as a file of it holds it."""
+    trained = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS),
+        model_writer=trained,
+        vocab_size=size,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **settings,
+    )
+    return trained.getvalue()
 
 
 def byte_level(specials: list[str], **names: Any) -> PreTrainedTokenizerFast:

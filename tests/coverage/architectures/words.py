@@ -14,7 +14,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
-from tests.builders.tokenizers import CORPUS, byte_level
+from tests.builders.tokenizers import CORPUS, byte_level, sentence_pieces
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 PIECES = 300
@@ -151,20 +151,6 @@ def _write_file(path: Path, kind: Any) -> None:
     elif "merges" in path.name or path.name.endswith(".codes"):
         path.write_text("#version: 0.2\nt h 10\nt h\n")
     elif path.suffix in {".model", ".spm"}:
-        _write_pieces(path)
+        path.write_bytes(sentence_pieces(200, num_threads=1))
     else:
         path.write_text("\n".join(entries))
-
-
-def _write_pieces(path: Path) -> None:
-    import sentencepiece
-
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(CORPUS),
-        model_prefix=str(path.with_suffix("")),
-        vocab_size=200,
-        hard_vocab_limit=False,
-        num_threads=1,
-        minloglevel=2,
-    )
-    path.with_suffix("").with_name(path.stem + ".model").replace(path)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from typing import Any
 
-import sentencepiece
 import transformers
 from tokenizers.processors import TemplateProcessing
 
@@ -81,19 +79,8 @@ def chatglm() -> Reader:
     from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig, ChatGLMModel
     from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
 
-    trained = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(tokenizers.CORPUS),
-        model_writer=trained,
-        vocab_size=200,
-        unk_id=0,
-        bos_id=1,
-        eos_id=2,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
     file = os.memfd_create("tokenizer.model")
-    os.write(file, trained.getvalue())
+    os.write(file, tokenizers.sentence_pieces(200, unk_id=0, bos_id=1, eos_id=2))
     tokenizer = ChatGLMTokenizer(f"/proc/self/fd/{file}")
     config = ChatGLMConfig(
         num_layers=2,
