@@ -17,7 +17,7 @@ from modelyard.protocol import FinishReason, Outcome
 from modelyard.tasks.body import read, to_call
 from modelyard.tasks.registry import get_task
 from modelyard.worker.runtimes.base import load_model as load_transformers
-from modelyard.worker.runtimes.gguf import load_model
+from modelyard.worker.runtimes.gguf import find_complaint, heard_to_its_end, load_model
 from modelyard.worker.runtimes.threads import set_threads
 from modelyard.worker.schedulers.base import do_nothing
 from modelyard.worker.schedulers.slots import Slots
@@ -348,3 +348,22 @@ def test_what_is_no_model_is_refused_with_the_reason(tmp_path: Path) -> None:
         load_model(file, ("ctc",), context_tokens=CONTEXT)
     with pytest.raises(BootFailed, match="CPU"):
         load_model(file, ("causal-lm",), context_tokens=CONTEXT, device="cuda")
+
+
+WHY = "0.10.905.706 E llama_model_load: error loading model: unknown model architecture: 'nobody_knows_it'\n"
+LAST = "0.10.908.016 E srv          init: exiting due to model loading error\n"
+
+
+def test_the_reason_is_found_beside_what_another_model_logs() -> None:
+    another = "0.10.896.168 E srv    send_error: task id = 47, error: input (204 tokens) is too large to process\n"
+
+    assert find_complaint(another + WHY + LAST) == find_complaint(WHY)
+    assert "nobody_knows_it" in str(find_complaint(WHY))
+    assert find_complaint(another) is not None
+    assert find_complaint("") is None
+
+
+def test_a_log_that_is_written_late_is_waited_for() -> None:
+    parts = iter(["", WHY, WHY + LAST])
+
+    assert heard_to_its_end(lambda: next(parts)) == WHY + LAST

@@ -44,6 +44,11 @@ ERRORS_ONLY = 1
 TOO_LONG = "exceed_context_size_error"
 TOO_LARGE = re.compile(r"input \((\d+) tokens\) is too large.*batch size: (\d+)")
 """What it says of a text that is read in one pass, and is longer than that may be."""
+LOAD_ERROR = "error loading model:"
+"""Begins, in its log, why a model cannot be loaded."""
+LAST_WORDS = "exiting due to model loading error"
+"""The last line of its log about a load that failed."""
+LOG_LATENCY_S, LOG_POLL_S = 2.0, 0.005
 SPARE_TOKENS = 8
 """What a vocabulary may put around a text besides what it makes of its bytes."""
 END_KEYS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
@@ -200,7 +205,7 @@ class GgufModel(NoModel):
             try:
                 return xllamacpp.Server(self._describe(address))
             except RuntimeError as error:
-                words = find_complaint(said()) or str(error)
+                words = find_complaint(heard_to_its_end(said)) or str(error)
                 raise ModelRefused(f"{self._file.name} cannot be loaded: {words}.", path=str(self.path)) from error
 
     def _describe(self, address: str) -> Any:
@@ -337,8 +342,21 @@ def read_record(number: int) -> str:
     return os.pread(number, 64 * 1024, 0).decode("utf-8", "replace")
 
 
+def heard_to_its_end(said: Callable[[], str]) -> str:
+    """What llama.cpp has logged of a load that failed. A thread of its own writes its log, after the load has returned;
+    what does not come in LOG_LATENCY_S is done without.
+    """
+    until = time.monotonic() + LOG_LATENCY_S
+    while LAST_WORDS not in (heard := said()) and time.monotonic() < until:
+        time.sleep(LOG_POLL_S)
+    return heard
+
+
 def find_complaint(said: str) -> str | None:
-    """Why llama.cpp has not loaded a model, by its log: the first line that names an error, else the first of all."""
+    """Why llama.cpp has not loaded a model, by its log: the line that says so, else the first that names an error, else
+    the first of all. Another model of this process may log what it was asked at the same time.
+    """
     lines = [line.partition(":")[2].strip() or line.strip() for line in said.splitlines() if line.strip()]
+    loading = [line for line in lines if LOAD_ERROR in line]
     telling = [line for line in lines if "error" in line.lower() or "unknown" in line.lower()]
-    return telling[0] if telling else (lines[0] if lines else None)
+    return next(iter([*loading, *telling, *lines]), None)
