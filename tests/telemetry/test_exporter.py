@@ -86,6 +86,13 @@ def test_a_line_of_the_log_arrives_with_its_level_and_fields() -> None:
     assert "traceId" not in line
 
 
+def test_a_line_that_cannot_be_written_harms_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    exporter = Exporter(read_telemetry_settings("http://127.0.0.1:4318", {}))
+    record = logging.LogRecord("some", logging.WARNING, "", 0, "%d", ("no number",), None)
+    ExportedLog(exporter).handle(record)
+    assert "no number" in capsys.readouterr().err
+
+
 def test_what_a_collector_cannot_take_now_is_sent_again_once() -> None:
     with collecting(503, 429) as collector, sending(collector.url, OTEL_LOGS_EXPORTER="none") as exporter:
         trace(exporter).end()

@@ -154,4 +154,7 @@ class ExportedLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes one record; in the thread and task that made it."""
-        self._exporter.add_line(line_of(record))
+        try:
+            self._exporter.add_line(line_of(record))
+        except Exception:  # noqa: BLE001 - of whoever logs: the library's own handlers do the same
+            self.handleError(record)
