@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -19,6 +20,7 @@ from modelyard.cli.models import benchmark_words
 from tests.cli.conftest import DEADLINE_S, Inside, Terminal, clean_environ
 from tests.providers.local import PACKAGES
 from tests.serving import PLAIN, family_of, is_alive, wait_until
+from tests.telemetry.collector import Collector, attributes_of, collecting
 
 GPT2 = "tiny/gpt2"
 
@@ -136,9 +138,22 @@ def waiting_model(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def worker(waiting_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def collector() -> Iterator[Collector]:
+    """Where the worker sends lines of its log."""
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def worker(waiting_model: Path, collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A worker's URL from the moment it listens; its model has not been loaded before `waiting_model` may be."""
-    environ = clean_environ(tmp_path_factory.mktemp("home"), MODELYARD_HUB="off", PORT="0", DEVICE="cpu")
+    environ = clean_environ(
+        tmp_path_factory.mktemp("home"),
+        MODELYARD_HUB="off",
+        PORT="0",
+        DEVICE="cpu",
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+    )
     models = str(waiting_model.parents[1])
     process = Terminal(environ).start("worker", WAITING, "--models-dir", models, "--allow-unsafe", WAITING)
     try:
@@ -176,6 +191,21 @@ def test_worker_is_healthy_only_once_its_model_is_loaded(worker: str, waiting_mo
     (waiting_model / LOADS).touch()
     wait_until(lambda: health(worker).status_code == 200, DEADLINE_S)
     assert health(worker).json()["task"] == "text-generation"
+
+
+def test_lines_that_the_models_process_logs_are_sent_under_the_workers_name(
+    loaded_worker: str, collector: Collector
+) -> None:
+    def loaded() -> list[dict[str, Any]]:
+        return [line for line in collector.lines() if line["body"]["stringValue"].startswith(f"loaded {WAITING} in ")]
+
+    (line,) = wait_until(loaded, DEADLINE_S)
+    sent = json.loads(collector.bodies[-1][1])["resourceLogs"][0]["resource"]
+    assert attributes_of(line) == {
+        "logger": "modelyard.worker.life",
+        "replica_id": attributes_of(sent)["service.instance.id"],
+    }
+    assert line["severityText"] == "INFO"
 
 
 def test_worker_answers_like_v2(loaded_worker: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Annotated
 
@@ -26,6 +28,7 @@ from modelyard.records.replicas import ReplicaSpec
     "sandbox",
     "allow_network",
     "hub",
+    "otlp_endpoint",
     "log_level",
 )
 def worker(
@@ -44,17 +47,21 @@ def worker(
     import asyncio
 
     from modelyard.engine.solo_process import serve_alone
+    from modelyard.gateway.server import configure_logging
     from modelyard.http.server import listen
+    from modelyard.serving.telemetry import open_exporter
     from modelyard.worker.sandbox.levels import ensure_level
 
     settings = resolved.settings
     ensure_level(settings.sandbox)
+    configure_logging(settings.log_level)
+    worker_id = f"worker_{secrets.token_hex(8)}"
     memory_limit_bytes = None if memory_gb is None else parse_gigabytes(memory_gb, "--memory-gb")
     with listen(settings.host, port) as listener:
         url = f"http://{settings.host}:{listener.getsockname()[1]}"
 
         async def prepare() -> ReplicaSpec:
-            spec = await prepare_replica(settings, model, device)
+            spec = await prepare_replica(settings, model, worker_id, device)
             return replace(
                 spec, memory_limit_bytes=memory_limit_bytes, reserved_bytes=memory_limit_bytes, max_batch=max_batch
             )
@@ -70,7 +77,9 @@ def worker(
             assert task is not None  # noqa: S101
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-            await serve_alone(prepare, listener, on_listening, on_ready, settings.log_level.upper())
+            async with AsyncExitStack() as stack:
+                open_exporter(stack, settings, worker_id)
+                await serve_alone(prepare, listener, on_listening, on_ready, settings.log_level.upper())
 
         try:
             asyncio.run(run())
@@ -78,7 +87,7 @@ def worker(
             output.stderr().print("stopped")
 
 
-async def prepare_replica(settings: Settings, name: str, device: str) -> ReplicaSpec:
+async def prepare_replica(settings: Settings, name: str, worker_id: str, device: str) -> ReplicaSpec:
     """Finds the model, downloads it where needed, and says how to load it. Raises what the catalog raises."""
     from modelyard.cli.local_models import find_model, open_catalog, prepare_files
     from modelyard.cli.progress import Progress
@@ -89,7 +98,7 @@ async def prepare_replica(settings: Settings, name: str, device: str) -> Replica
             card = await find_model(catalog, settings, name)
             card = await prepare_files(catalog, card, settings, progress.downloaded)
     return ReplicaSpec.of(
-        "solo",
+        worker_id,
         card,
         card.path,
         device=device,

@@ -1,6 +1,7 @@
 """The process that serves one model alone, from the outside: started, told what to load, looked after, ended.
 
-Owns that process and its folder. Finds no model: who calls it does, and has the rights that this takes.
+Owns that process and its folder. Lines of its log are passed on as a replica's are. Finds no model: who calls it does,
+and has the rights that this takes.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from pathlib import Path
 import msgspec
 
 from modelyard.engine.excess import find_excess
+from modelyard.engine.replica_log import ReplicaLog
 from modelyard.engine.rundir import RunDir
 from modelyard.errors import BootFailed
 from modelyard.http.server import GRACEFUL_S
+from modelyard.protocol import Logged
 from modelyard.records.replicas import ReplicaSpec
+from modelyard.wire import BrokenStream
 from modelyard.worker.environment import worker_environment
 from modelyard.worker.processes import describe_status, end_process, kill_group
 from modelyard.worker.solo import SoloReport
@@ -29,7 +33,7 @@ from modelyard.worker.solo import SoloReport
 PROGRAM = (sys.executable, "-P", "-m", "modelyard.worker.solo")
 LINE_BYTES = 64 * 1024
 MOST_REPORTS = 3
-"""It listens, it is ready, it has failed."""
+"""It listens, it is ready, it has failed; beside lines of its log."""
 LOOK_EVERY_S = 10.0
 """How often what the kernel keeps no limit of is looked at, as with replicas."""
 END_S = 2.0 * GRACEFUL_S
@@ -84,18 +88,37 @@ async def start(listener: socket.socket, log_level: str) -> Process:
 
 async def follow(process: Process, spec: ReplicaSpec, scratch: Path, on_ready: Callable[[ReplicaSpec], None]) -> None:
     """Returns when the process has ended in order; see `serve_alone`."""
-    for _ in range(MOST_REPORTS):
-        reading = asyncio.ensure_future(read_report(process))
+    reading = asyncio.create_task(take_reports(process, spec, on_ready), name="reports of the worker")
+    try:
         while not (await asyncio.wait({reading}, timeout=LOOK_EVERY_S))[0]:
             await check_excess(process, spec, scratch)
-        if (report := reading.result()) is None:
-            break
+        reading.result()
+    finally:
+        reading.cancel()
+    if code := await process.wait():
+        raise BootFailed(f"The worker of {spec.model_id} {describe_status(code)}.")
+
+
+async def take_reports(process: Process, spec: ReplicaSpec, on_ready: Callable[[ReplicaSpec], None]) -> None:
+    """Takes them to the last one. Raises the error that one tells of, and BootFailed for what no worker writes."""
+    log, left = ReplicaLog(spec.replica_id), MOST_REPORTS
+    while left and (report := await read_report(process)) is not None:
+        if report.logged is not None:
+            take_line(log, report.logged, spec)
+            continue
+        left -= 1
         if report.failed is not None:
             raise report.failed.error()
         if report.ready:
             on_ready(spec)
-    if code := await process.wait():
-        raise BootFailed(f"The worker of {spec.model_id} {describe_status(code)}.")
+
+
+def take_line(log: ReplicaLog, line: Logged, spec: ReplicaSpec) -> None:
+    """Passes one on. Raises BootFailed when more come than a worker sends."""
+    try:
+        log.take(line, None)
+    except BrokenStream as error:
+        raise BootFailed(f"The worker of {spec.model_id} was ended: it wrote {error}.") from error
 
 
 async def check_excess(process: Process, spec: ReplicaSpec, scratch: Path) -> None:

@@ -1,8 +1,8 @@
 """A model alone in a process of its own: `python -m modelyard.worker.solo FD LOG_LEVEL` serves HTTP on the listening
 socket FD from the first moment, and gets the model's ReplicaSpec, as JSON, on standard input once its files are here.
 
-Confines itself before it reads anything of the model. Says how it is doing on standard output, a line of JSON each;
-what libraries print goes to standard error.
+Confines itself before it reads anything of the model. Says on standard output how it is doing and what it logs, a line
+of JSON each; what libraries print goes to standard error, as does what is logged.
 """
 
 from __future__ import annotations
@@ -13,22 +13,25 @@ import os
 import signal
 import socket
 import sys
+import threading
 
 import msgspec
 
 from modelyard.errors import ModelyardError, Unavailable
-from modelyard.protocol import Failure
+from modelyard.protocol import Failure, Logged
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.worker.http import serve
+from modelyard.worker.log_lines import SentLog
 from modelyard.worker.processes import die_with_parent, exit_at_once
 from modelyard.worker.sandbox.confinement import Needs, confine
 
 
 class SoloReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """It takes connections, its model is `ready`, or it ends because of `failed`."""
+    """It takes connections, its model is `ready`, it ends because of `failed`, or it has `logged` a line."""
 
     ready: bool = False
     failed: Failure | None = None
+    logged: Logged | None = None
 
 
 class Solo:
@@ -38,18 +41,25 @@ class Solo:
         self._listener = listener
         self._parent_pid = os.getppid()
         self._output = os.dup(1)
+        self._writing = threading.Lock()
         os.dup2(2, 1)
 
     def report(self, report: SoloReport) -> None:
-        """Writes a line; one that nobody reads any more is no error."""
+        """Writes a line; one that nobody reads any more is no error. Any thread."""
         try:
-            os.write(self._output, msgspec.json.encode(report) + b"\n")
+            with self._writing:
+                os.write(self._output, msgspec.json.encode(report) + b"\n")
         except BrokenPipeError:
             return
+
+    def tell_line(self, line: Logged, call: object | None) -> None:
+        """Reports a line of the log. Any thread."""
+        self.report(SoloReport(logged=line))
 
     async def prepare(self) -> ReplicaSpec:
         """Waits for the spec; from then on this process is confined. Raises Unavailable when none will come."""
         self.report(SoloReport())
+        logging.getLogger().addHandler(SentLog(self.tell_line))
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
