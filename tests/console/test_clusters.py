@@ -99,8 +99,13 @@ def test_the_operator_looks_at_the_clusters_of_all_accounts(
         page.get_by_text("of watcher").wait_for()
         page.get_by_text("0, 0, 7", exact=True).wait_for()
         page.get_by_role("heading", name="Latency").wait_for()
+        watcher[1].patch(f"/models/v2/{MODEL}", json={"capacity": {"max": 9}})
+        page.get_by_text("cluster updated: min 0, desired 0, max 9").wait_for()
+        page.get_by_text("0, 0, 9", exact=True).wait_for()
         assert violations(page) == []
         check_widths(page, "another account's cluster")
+        page.goto(f"/#/clusters/{MODEL}?account=nobody")
+        page.get_by_text("No account is called nobody").nth(1).wait_for()  # the charts say so, too
 
 
 def test_a_machine_is_drained_and_used_again(page: Page) -> None:

@@ -76,6 +76,7 @@ interface Answer<T> {
 const PATH = "/models/v2";
 
 export const LIVE = `${PATH}/live`;
+export const LIVE_OF_ACCOUNT = "/admin/v1/clusters/live";
 
 /** Those of one account, by its name or id, or of one model; where neither is named, all. */
 export const listAccountClusters = (of: { account?: string; model?: string }): Promise<AccountCluster[]> => getAll("/admin/v1/clusters", of);

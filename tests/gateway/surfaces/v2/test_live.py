@@ -60,6 +60,23 @@ def test_an_account_hears_of_its_own_clusters_and_nobody_elses(quiet_server: Ser
         assert eve.get("/models/v2/history", params={"model": MODEL}).json()["output"]["points"] == []
 
 
+def test_the_operator_hears_of_an_accounts_clusters(quiet_server: Server) -> None:
+    secret = quiet_server.command("keys", "create", "laptop", "--account", "grace")
+    admin, path = quiet_server.client, "/admin/v1/clusters/live"
+    with quiet_server.client_of(secret) as grace:
+        grace.put(f"/models/v2/{MODEL}", json={"capacity": {"desired": 0, "max": 2}})
+        told = hear(admin, "{}", path, account="grace", model=MODEL, events=100)
+        assert [kind for kind, _ in told] == ["log", "cluster", "known"]
+        assert (told[1][1]["capacity"]["max"], told[1][1]["replicas"]) == (2, [])
+        grace.patch(f"/models/v2/{MODEL}", json={"capacity": {"max": 3}})
+        told = hear(admin, "{}", path, account="grace", after=told[0][1]["id"])
+        assert ["max 3" in said.get("message", "") for _, said in told] == [True, False, False]
+        with grace.stream("GET", path, params={"account": "grace"}) as answer:
+            assert answer.status_code == 403
+    assert admin.get(path, params={"account": "nobody"}).status_code == 404
+    assert "account" in admin.get(path).json()["error"]
+
+
 def test_jobs_are_told_as_they_change_to_who_asked_for_them_and_to_the_operator(quiet_server: Server) -> None:
     secret = quiet_server.command("keys", "create", "laptop", "--account", "ada")
     admin, once = quiet_server.client, {"seconds": 0}

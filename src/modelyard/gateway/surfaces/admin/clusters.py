@@ -1,23 +1,34 @@
-"""The admin API's call on clusters: those of all accounts. What becomes of one is its account's to say."""
+"""The admin API's calls on clusters: those of all accounts. What becomes of one is its account's to say."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Annotated
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from modelyard.control.plane import Plane
+from modelyard.gateway.event_streams import EVENT_STREAM, EventStreams
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_query
 from modelyard.gateway.shapes.admin import ClustersQuery, Listed
+from modelyard.gateway.shapes.base import described
 from modelyard.gateway.shapes.clusters import AccountCluster, show_account_cluster
 from modelyard.gateway.surfaces.admin.accounts import LIST_COST
 from modelyard.gateway.surfaces.admin.gate import Gate, describe
 from modelyard.gateway.surfaces.admin.pages import answer_found, find_page
+from modelyard.gateway.surfaces.v2.live import LAST_EVENT, STREAM_OF_EVENTS, LiveQuery, watch_of
 from modelyard.records.audit import Actor
 from modelyard.records.clusters import Cluster
+
+
+class AccountLiveQuery(LiveQuery, frozen=True, kw_only=True):
+    """What to listen to, and whose."""
+
+    account: Annotated[str, described("The account's name, or its id.")]
+
 
 CLUSTER_CALLS = (
     describe(
@@ -28,19 +39,29 @@ CLUSTER_CALLS = (
         query=ClustersQuery,
         cost=LIST_COST,
     ),
+    describe(
+        "GET",
+        "/clusters/live",
+        "Listen to an account's clusters: what happens, and how they stand",
+        None,
+        query=AccountLiveQuery,
+        request_headers=LAST_EVENT,
+        answer_types={EVENT_STREAM: STREAM_OF_EVENTS},
+    ),
 )
 
 
 class AccountClusterCalls:
     """Handlers over the control plane."""
 
-    def __init__(self, gate: Gate, plane: Plane) -> None:
+    def __init__(self, gate: Gate, plane: Plane, streams: EventStreams) -> None:
         self._gate = gate
         self._plane = plane
+        self._streams = streams
 
     def operations(self) -> Sequence[Operation]:
         """What can be asked."""
-        return [self._gate.serve(*each) for each in zip(CLUSTER_CALLS, (self.list,), strict=True)]
+        return [self._gate.serve(*each) for each in zip(CLUSTER_CALLS, (self.list, self.listen), strict=True)]
 
     async def list(self, request: Request, actor: Actor) -> Response:
         """The clusters of one account or of all, of one model or of any."""
@@ -56,3 +77,10 @@ class AccountClusterCalls:
         reports = [await self._plane.find(each.account_id, each.model_id) for each in found]
         shown = [show_account_cluster(each, names[each.cluster.account_id]) for each in reports if each is not None]
         return answer_found(request, shown, following)
+
+    async def listen(self, request: Request, actor: Actor) -> Response:
+        """What happens to an account's clusters, as it hears of them itself."""
+        query = read_query(request, AccountLiveQuery)
+        account = await asyncio.to_thread(self._gate.administration(actor).get_account, query.account)
+        watch = watch_of(request, query, self._plane, account.id, query.model)
+        return self._streams.answer(request, actor.name, watch.look, query.seconds)

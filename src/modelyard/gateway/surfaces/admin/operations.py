@@ -52,5 +52,5 @@ def admin_operations(
     yield from ShareCalls(gate).operations()
     yield from UsedCalls(gate, journal).operations()
     yield from ServerCalls(gate, jobs, store.jobs, streams).operations()
-    yield from AccountClusterCalls(gate, plane).operations()
+    yield from AccountClusterCalls(gate, plane, streams).operations()
     yield from MachineCalls(gate, plane, streams, store.history, clock).operations()

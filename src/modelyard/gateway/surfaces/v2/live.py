@@ -92,14 +92,7 @@ class LiveCalls:
         """What happens to the account's clusters, as it happens."""
         query = read_query(request, LiveQuery)
         model_id = None if query.model is None else self._aliases.model_of(key.account_id, query.model)
-        after = last_event_of(request)
-        watch = ClusterWatch(
-            self._plane,
-            key.account_id,
-            model_id,
-            after=query.after if after is None else after,
-            last=query.events,
-        )
+        watch = watch_of(request, query, self._plane, key.account_id, model_id)
         return self._streams.answer(request, key.account_id, watch.look, query.seconds)
 
     async def history(self, request: Request, key: Key) -> Answer[History]:
@@ -111,3 +104,9 @@ class LiveCalls:
             self._history.list_clusters, key.account_id, model_id, span.stored_step_s, now - span.back
         )
         return Answer(output=show_history(model_id, points, span, now))
+
+
+def watch_of(request: Request, query: LiveQuery, plane: Plane, account_id: str, model_id: str | None) -> ClusterWatch:
+    """What a listener is told of an account's clusters, from where its request goes on."""
+    after = last_event_of(request)
+    return ClusterWatch(plane, account_id, model_id, after=query.after if after is None else after, last=query.events)
