@@ -39,3 +39,18 @@ def test_it_never_has_more_than_it_may() -> None:
     threads.allowed = 2
     assert threads.choose(LONG_S, 0.2) == 1
     assert threads.choose(LONG_S, 0.2 + STEADY_S) == 2
+
+
+def test_who_has_had_long_batches_all_along_on_one_thread_shares_them_as_soon_as_it_may() -> None:
+    threads = ThreadsByWork(1)
+    assert threads.choose(LONG_S, 0.0) == 1
+    assert threads.choose(LONG_S, STEADY_S) == 1
+    threads.allowed = 2
+    assert threads.choose(LONG_S, STEADY_S + 0.1) == 2
+
+
+def test_the_number_that_was_chosen_never_stays_above_what_is_allowed() -> None:
+    threads = ThreadsByWork(8)
+    assert threads.choose(LONG_S, 0.0) == 8
+    threads.allowed = 4
+    assert threads.choose(LONG_S, 0.1) == 4

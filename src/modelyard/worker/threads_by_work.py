@@ -22,18 +22,19 @@ class ThreadsByWork:
 
     def choose(self, batch_s: float | None, now_s: float) -> int:
         """By what a batch has taken of late, with as many threads as were chosen last; None: nobody knows."""
-        if batch_s is None or self.allowed == 1:
+        if batch_s is None:
             self._long_since = None
             self._chosen = self.allowed
-        elif self._chosen > 1:
+        elif min(self._chosen, self.allowed) > 1:
             self._chosen = 1 if batch_s < self._least_shared_s() else self.allowed
         else:
             self._was_alone = True
+            self._chosen = 1
             if batch_s < WORTH_SHARING_S:
                 self._long_since = None
             elif self._long_since is None:
                 self._long_since = now_s
-            elif now_s - self._long_since >= STEADY_S:
+            elif self.allowed > 1 and now_s - self._long_since >= STEADY_S:
                 self._long_since, self._chosen = None, self.allowed
         return self._chosen
 
