@@ -55,10 +55,12 @@ def writer(folder: Path) -> None:
 
 
 def smollm2(folder: Path) -> None:
-    """SmolLM2-135M-Instruct, with its weights, as a model that goes on with a text."""
+    """SmolLM2-135M-Instruct, with its weights, as a model that goes on with a text: with the template of conversations
+    we would write 30 tokens more around each text, and no peer would."""
     from tests.builders.real import convert_smollm2
 
     convert_smollm2(folder)
+    (folder / "chat_template.jinja").unlink()
     (folder / "README.md").write_text("---\npipeline_tag: text-generation\n---\n")
 
 

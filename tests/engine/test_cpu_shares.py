@@ -110,6 +110,13 @@ def test_a_busy_server_has_cores_of_its_own_until_it_is_idle() -> None:
     assert [threads_beside(cores) for cores in (0.05, 0.15, 0.35, 0.15, 0.05, 1.5, 9.0)] == [4, 4, 3, 3, 4, 2, 1]
 
 
+def test_a_server_that_was_busy_once_leaves_replicas_their_cores() -> None:
+    shares, specs = CoreShares(2), replicas("a")
+    for server_cores in (0.9, 0.3, 0.02, 0.9, 0.01, 0.01):
+        shares.look({"a"}, server_cores)
+        assert shares.plan(specs)["a"] == 2
+
+
 def test_a_request_now_and_then_changes_no_threads() -> None:
     shares, specs = CoreShares(8), replicas("a", "b")
     for _ in range(5):

@@ -30,8 +30,8 @@ REST_LOOKS = 20
 """One that was used in none of so many has what it would have if all were used: they may all be next."""
 
 BUSY_CORES = 0.2
-"""Of what the server computes itself, so much is no reason to leave a core to it; two threads of one operation wait for
-each other where one of them has to share its core."""
+"""Of what the server computes itself at all of the last looks, so much is no reason to leave a core to it; two threads of
+one operation wait for each other where one of them has to share its core."""
 IDLE_CORES = 0.1
 """A core that was left to it is given back below so much: what it computes swings."""
 
@@ -67,9 +67,10 @@ class CoreShares:
     def look(self, used: Collection[str], server_cores: float = 0.0) -> None:
         """Takes which replicas were used since the last look, and how many cores the server itself has kept busy."""
         self._server_cores.append(server_cores)
-        mean = sum(self._server_cores) / len(self._server_cores)
+        least, mean = min(self._server_cores), sum(self._server_cores) / len(self._server_cores)
+        steady = least if len(self._server_cores) == RECENT_LOOKS else 0.0  # starting a worker keeps it busy once
         most = math.ceil(max(0.0, mean - IDLE_CORES))
-        self._left_to_server = min(max(self._left_to_server, math.ceil(max(0.0, mean - BUSY_CORES))), most)
+        self._left_to_server = min(max(self._left_to_server, math.ceil(max(0.0, steady - BUSY_CORES))), most)
         for replica_id in {*self._unused_for, *used}:
             self._unused_for[replica_id] = 0 if replica_id in used else self._unused_for[replica_id] + 1
             in_use = self._unused_for[replica_id] < RECENT_LOOKS

@@ -16,26 +16,33 @@ def measured(step_s: float, token_s: float) -> Pace:
 
 
 def test_a_piece_takes_as_long_as_the_steps_that_rows_may_wait() -> None:
-    assert measured(0.040, 0.001).piece_tokens(writing=True) == pytest.approx(40 * PAUSE_STEPS, abs=1)
+    assert measured(0.040, 0.001).piece_tokens(written=4) == pytest.approx(40 * PAUSE_STEPS, abs=1)
 
 
 def test_while_nothing_is_written_there_is_no_hurry() -> None:
-    assert measured(0.040, 0.001).piece_tokens(writing=False) == IDLE_TOKENS
+    assert measured(0.040, 0.001).piece_tokens(written=0) == IDLE_TOKENS
+
+
+def test_where_more_wait_to_be_read_than_are_written_more_is_read() -> None:
+    pace = measured(0.040, 0.001)
+    assert pace.piece_tokens(written=4, unread=4) == pace.piece_tokens(written=4)
+    assert pace.piece_tokens(written=4, unread=12) == pytest.approx(3 * pace.piece_tokens(written=4), abs=2)
+    assert pace.piece_tokens(written=1, unread=15) == IDLE_TOKENS
 
 
 @pytest.mark.parametrize("pace", [Pace(), measured(0.001, 0.1)], ids=["unknown", "slow reader"])
 def test_a_piece_is_never_too_small_to_be_worth_a_pass(pace: Pace) -> None:
-    assert pace.piece_tokens(writing=True) == FEWEST_TOKENS
-    assert pace.whole_tokens(writing=True) == WHOLE_TOKENS
+    assert pace.piece_tokens(written=4) == FEWEST_TOKENS
+    assert pace.whole_tokens(written=4) == WHOLE_TOKENS
 
 
 def test_dearer_tokens_count_sooner_than_cheaper_ones() -> None:
     dearer, cheaper = measured(0.1, 0.001), measured(0.1, 0.001)
-    before = dearer.piece_tokens(writing=True)
+    before = dearer.piece_tokens(written=4)
     dearer.note_piece(100, 100 * 0.002)
     cheaper.note_piece(100, 100 * 0.0005)
-    assert dearer.piece_tokens(writing=True) == pytest.approx(before / 2, abs=1)
-    assert cheaper.piece_tokens(writing=True) < 1.25 * before
+    assert dearer.piece_tokens(written=4) == pytest.approx(before / 2, abs=1)
+    assert cheaper.piece_tokens(written=4) < 1.25 * before
 
 
 @pytest.mark.parametrize(
@@ -53,7 +60,7 @@ def test_no_piece_of_a_long_prompt_takes_longer_than_rows_may_wait(
         pace.note_piece(480, pass_s + 480 * token_s)  # sixteen short prompts at once, which cost least for each token
     read, longest_s = 0, 0.0
     while read < 4000:
-        tokens = min(pace.piece_tokens(writing=True), 4000 - read)
+        tokens = min(pace.piece_tokens(written=4), 4000 - read)
         took_s = pass_s + tokens * token_s * (1 + (dearer - 1) * read / 4000)
         pace.note_piece(tokens, took_s)
         pace.note_step(step_s)

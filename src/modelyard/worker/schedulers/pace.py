@@ -17,8 +17,8 @@ WHOLE_TOKENS = 48
 FEWEST_TOKENS = 16
 """A piece has so many at least: a pass of fewer takes hardly less time."""
 PAUSE_STEPS = 1.5
-"""A piece may take as long as so many steps. With the step behind it a row then waits for two and a half, of the four
-that are allowed: times vary."""
+"""A piece may take as long as so many steps, while no more prompts wait than are being written. With the step behind it
+a row then waits for two and a half, of the four that are allowed: times vary."""
 NEWEST_SHARE = 0.3
 """How much the newest measurement counts, against all before it."""
 MOST_RISE = 2.0
@@ -41,17 +41,21 @@ class Pace:
         # A token costs more in a piece of one long prompt than in many short ones: what is dearer counts at once.
         self._token_s = max(blend(self._token_s, seconds / tokens), min(seconds / tokens, MOST_RISE * self._token_s))
 
-    def piece_tokens(self, *, writing: bool) -> int:
-        """Most tokens of one prompt to read next. `writing`: rows wait for it."""
-        if not writing:
+    def piece_tokens(self, *, written: int, unread: int = 0) -> int:
+        """Most tokens of one prompt to read next, while so many prompts are written to and so many are not read to their
+        end. Where more are unread than written, a piece takes as many times longer: else fifteen would wait so that
+        the first does not.
+        """
+        if not written:
             return IDLE_TOKENS
         if not self._step_s or not self._token_s:
             return FEWEST_TOKENS
-        return max(FEWEST_TOKENS, min(IDLE_TOKENS, int(PAUSE_STEPS * self._step_s / self._token_s)))
+        pause_s = PAUSE_STEPS * self._step_s * max(1.0, unread / written)
+        return max(FEWEST_TOKENS, min(IDLE_TOKENS, int(pause_s / self._token_s)))
 
-    def whole_tokens(self, *, writing: bool) -> int:
+    def whole_tokens(self, *, written: int, unread: int = 0) -> int:
         """Most tokens of a prompt that is read in one piece from its beginning, alone or with others."""
-        return max(WHOLE_TOKENS, self.piece_tokens(writing=writing))
+        return max(WHOLE_TOKENS, self.piece_tokens(written=written, unread=unread))
 
 
 def blend(before: float, newest: float) -> float:

@@ -194,6 +194,7 @@ class Tokens(Batcher):
 
     def _read(self) -> None:
         """Reads on: a piece of a long prompt, or some short ones; of both by turns."""
+        written, unread = len(self._written), len(self._ready) + len(self._reading)
         group = self._choose_piece() if not self._last_was_piece else []
         group = group or self._choose_group() or self._choose_piece()
         if not group:
@@ -206,16 +207,16 @@ class Tokens(Batcher):
                 if (begun := prompt.call.pending.call.begun) is not None:
                     begun(len({each.call for each in self._in_progress()}))
                 self._of.update(dict.fromkeys(prompt.texts, prompt))
-        most = self._pace.piece_tokens(writing=bool(self._written))
-        unread = max(prompt.unread() for prompt in group)
-        if len(group) > 1 or (not goes_on and unread <= self._pace.whole_tokens(writing=bool(self._written))):
-            most = unread
+        most = self._pace.piece_tokens(written=written, unread=unread)
+        longest = max(prompt.unread() for prompt in group)
+        if len(group) > 1 or (not goes_on and longest <= self._pace.whole_tokens(written=written, unread=unread)):
+            most = longest
         began = time.perf_counter()
         current = current_of([prompt.call.pending for prompt in group])
         answers = work_on(current, self._rows.read, [prompt.rows() for prompt in group], most)
         took_s = time.perf_counter() - began
         rows = sum(len(prompt.texts) for prompt in group)
-        self._pace.note_piece(rows * min(most, unread), took_s)
+        self._pace.note_piece(rows * min(most, longest), took_s)
         self._tally.note_took(took_s)
         for prompt in group:
             if prompt.unread() == 0:
@@ -229,7 +230,8 @@ class Tokens(Batcher):
 
     def _choose_group(self) -> list[PromptTexts]:
         """The oldest prompts that may be read together now, taken out of those that wait."""
-        whole_tokens = self._pace.whole_tokens(writing=bool(self._written))
+        unread = len(self._ready) + len(self._reading)
+        whole_tokens = self._pace.whole_tokens(written=len(self._written), unread=unread)
         group: list[PromptTexts] = []
         with self._changed:
             for prompt in list(self._ready):
