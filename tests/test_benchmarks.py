@@ -127,3 +127,12 @@ def test_a_row_that_fails_costs_its_own_figures_only(capsys: pytest.CaptureFixtu
     assert {bound.figure for bound in check(ECHO, {})} == {"none"}
     xml.fromstring(plot({ECHO: {}}))
     assert "## ECHO" in table(ECHO, {})
+
+
+def test_each_load_has_texts_that_none_before_it_had() -> None:
+    row = next(row for row in ROWS if row.tokens)
+    first, second = row.texts_of(1), row.texts_of(2)
+
+    assert not {*first} & {*second}
+    assert [len(text) for text in first] == [len(text) for text in second] == [len(text) for text in row.texts]
+    assert next(row for row in ROWS if not row.tokens).texts_of(1) == next(row for row in ROWS if not row.tokens).texts

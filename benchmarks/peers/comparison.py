@@ -70,30 +70,31 @@ def run_row(row: Row, folder: Path) -> Medians:
                 servers[peer.name] = stack.enter_context(serve_peer(peer, row))
         for name, server in servers.items():
             with told(name), server.awake():
-                load_one(row, server, row.cases_of(server.peer)[-1], WARM_SECONDS)
+                load_one(row, server, row.cases_of(server.peer)[-1], WARM_SECONDS, 0)
         for turn in range(ROUNDS):
-            take_round(row, turned(servers, turn), taken)
+            take_round(row, turned(servers, turn), turn, taken)
     medians = {place: middle(figures) for place, figures in taken.items()}
     print(f"{table(row, medians)}\n{(time.monotonic() - begun) / 60:.1f} minutes", flush=True)
     return medians
 
 
-def take_round(row: Row, servers: Mapping[str, Running], taken: Taken) -> None:
+def take_round(row: Row, servers: Mapping[str, Running], turn: int, taken: Taken) -> None:
     """Loads each server once in each case."""
     for name, server in servers.items():
         with told(name), server.awake():
             for case in row.cases_of(server.peer):
-                figures = load_one(row, server, case, SECONDS)
+                number = 1 + turn * len(row.cases) + row.cases.index(case)
+                figures = load_one(row, server, case, SECONDS, number)
                 taken.setdefault((name, case), []).append(figures)
                 print(f"  {name:40} {case!s:22} {figures.rate:10,.1f} {row.unit}", flush=True)
     for case, figures in alone(row).items():
         taken.setdefault((ALONE, case), []).append(figures)
 
 
-def load_one(row: Row, server: Running, case: Case, seconds: int) -> Figures:
-    """One server in one case."""
+def load_one(row: Row, server: Running, case: Case, seconds: int, number: int) -> Figures:
+    """One server in one case. `number`: of the load; each has texts of its own, where texts are gone on with."""
     wanted = Load(
-        bodies=server.bodies(row, case),
+        bodies=server.bodies(row, case, number),
         clients=case.clients,
         seconds=round(seconds * row.seconds),
         echoed_bytes=server.echoed_bytes(row, case),

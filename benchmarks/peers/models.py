@@ -74,3 +74,10 @@ def prompts() -> tuple[str, ...]:
     """Prompts of equal length that share no beginning."""
     draw = random.Random(0)
     return tuple("".join(draw.choices(string.ascii_lowercase, k=PROMPT_LETTERS)) for _ in range(TEXTS))
+
+
+def shifted_letters(places: int, text: str) -> str:
+    """The text with each letter so many further in the alphabet, which begins anew behind its end."""
+    places %= len(string.ascii_lowercase)
+    shifted = string.ascii_lowercase[places:] + string.ascii_lowercase[:places]
+    return text.translate(str.maketrans(string.ascii_lowercase, shifted))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks.models import cache_dir
@@ -85,6 +86,11 @@ class Row:
     def unit(self) -> str:
         """What its rates count."""
         return "tokens/s" if self.tokens else "requests/s"
+
+    def texts_of(self, load: int) -> tuple[str, ...]:
+        """The texts of one load. What was read of a text that is gone on with is kept for the next one that begins
+        so: each load has texts that none before it had, of the same length."""
+        return tuple(map(partial(models.shifted_letters, load), self.texts)) if self.tokens else self.texts
 
     def cases_of(self, peer: Peer | None) -> Sequence[Case]:
         """How a server is asked; None: ours, which can be asked in every way."""

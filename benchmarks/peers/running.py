@@ -61,9 +61,10 @@ class Running:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
-    def bodies(self, row: Row, case: Case) -> tuple[str, ...]:
-        """The requests of a row as this server takes them."""
-        return tuple(httpx.Request("POST", "/", json=self.body(row, text, case)).content.decode() for text in row.texts)
+    def bodies(self, row: Row, case: Case, number: int = 0) -> tuple[str, ...]:
+        """The requests of a row's load as this server takes them."""
+        texts = row.texts_of(number)
+        return tuple(httpx.Request("POST", "/", json=self.body(row, text, case)).content.decode() for text in texts)
 
     def body(self, row: Row, text: str, case: Case) -> object:
         """One request."""
