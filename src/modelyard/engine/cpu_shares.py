@@ -30,8 +30,8 @@ REST_LOOKS = 20
 """One that was used in none of so many has what it would have if all were used: they may all be next."""
 
 BUSY_CORES = 0.2
-"""Of what the server computes itself at all of the last looks, so much is no reason to leave a core to it; two threads of
-one operation wait for each other where one of them has to share its core."""
+"""Of what the server computes itself, so much is no reason to leave a core to it, and more at one look neither; two
+threads of one operation wait for each other where one of them has to share its core."""
 IDLE_CORES = 0.1
 """A core that was left to it is given back below so much: what it computes swings."""
 

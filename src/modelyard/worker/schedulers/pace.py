@@ -42,9 +42,9 @@ class Pace:
         self._token_s = max(blend(self._token_s, seconds / tokens), min(seconds / tokens, MOST_RISE * self._token_s))
 
     def piece_tokens(self, *, written: int, unread: int = 0) -> int:
-        """Most tokens of one prompt to read next, while so many prompts are written to and so many are not read to their
-        end. Where more are unread than written, a piece takes as many times longer: else fifteen would wait so that
-        the first does not.
+        """Most tokens of one prompt to read next, while so many prompts are written to and so many are not read to
+        their end. Where more are unread than written, a piece takes as many times longer: else fifteen would wait so
+        that the first does not.
         """
         if not written:
             return IDLE_TOKENS
