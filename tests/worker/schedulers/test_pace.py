@@ -7,16 +7,38 @@ import pytest
 from modelyard.worker.schedulers.pace import FEWEST_TOKENS, IDLE_TOKENS, PAUSE_STEPS, WHOLE_TOKENS, Pace
 
 
+PASS_S = 0.010
+
+
 def measured(step_s: float, token_s: float) -> Pace:
+    """After steps and pieces of 100 tokens, of which any pass takes PASS_S."""
     pace = Pace()
     for _ in range(20):
         pace.note_step(step_s)
-        pace.note_piece(100, 100 * token_s)
+        pace.note_piece(100, PASS_S + 100 * token_s)
+        pace.note_piece(1, PASS_S)
     return pace
 
 
 def test_a_piece_takes_as_long_as_the_steps_that_rows_may_wait() -> None:
-    assert measured(0.040, 0.001).piece_tokens(written=4) == pytest.approx(40 * PAUSE_STEPS, abs=1)
+    tokens = measured(0.040, 0.001).piece_tokens(written=4)
+    assert PASS_S + tokens * 0.001 == pytest.approx(0.040 * PAUSE_STEPS, rel=0.15)
+
+
+def test_the_few_tokens_at_a_prompts_end_tell_nothing_of_what_tokens_cost() -> None:
+    pace = measured(0.040, 0.001)
+    before = pace.piece_tokens(written=4)
+    for _ in range(5):
+        pace.note_piece(2, PASS_S + 2 * 0.001)
+    assert pace.piece_tokens(written=4) == pytest.approx(before, rel=0.05)
+
+
+def test_small_pieces_tell_as_much_as_large_ones() -> None:
+    small = measured(0.040, 0.001)
+    before = small.piece_tokens(written=4)
+    for _ in range(10):
+        small.note_piece(FEWEST_TOKENS, PASS_S + FEWEST_TOKENS * 0.001)
+    assert small.piece_tokens(written=4) == pytest.approx(before, rel=0.15)
 
 
 def test_while_nothing_is_written_there_is_no_hurry() -> None:
@@ -26,7 +48,7 @@ def test_while_nothing_is_written_there_is_no_hurry() -> None:
 def test_where_more_wait_to_be_read_than_are_written_more_is_read() -> None:
     pace = measured(0.040, 0.001)
     assert pace.piece_tokens(written=4, unread=4) == pace.piece_tokens(written=4)
-    assert pace.piece_tokens(written=4, unread=12) == pytest.approx(3 * pace.piece_tokens(written=4), abs=2)
+    assert PASS_S + pace.piece_tokens(written=4, unread=12) * 0.001 == pytest.approx(3 * 0.040 * PAUSE_STEPS, rel=0.1)
     assert pace.piece_tokens(written=1, unread=15) == IDLE_TOKENS
 
 
@@ -39,9 +61,9 @@ def test_a_piece_is_never_too_small_to_be_worth_a_pass(pace: Pace) -> None:
 def test_dearer_tokens_count_sooner_than_cheaper_ones() -> None:
     dearer, cheaper = measured(0.1, 0.001), measured(0.1, 0.001)
     before = dearer.piece_tokens(written=4)
-    dearer.note_piece(100, 100 * 0.002)
-    cheaper.note_piece(100, 100 * 0.0005)
-    assert dearer.piece_tokens(written=4) == pytest.approx(before / 2, abs=1)
+    dearer.note_piece(100, PASS_S + 100 * 0.002)
+    cheaper.note_piece(100, PASS_S + 100 * 0.0005)
+    assert dearer.piece_tokens(written=4) == pytest.approx(before / 2, rel=0.05)
     assert cheaper.piece_tokens(written=4) < 1.25 * before
 
 

@@ -23,23 +23,36 @@ NEWEST_SHARE = 0.3
 """How much the newest measurement counts, against all before it."""
 MOST_RISE = 2.0
 """A token's cost rises by this factor at most with one measurement: another program may have had the processor."""
+LEAST_TOKEN_SHARE = 0.1
+"""Of what a pass takes, its tokens account for so much at least."""
+PASS_RISE = 1.02
+"""What any pass takes is the least of what passes have taken, and so much more with each that took longer."""
 
 
 class Pace:
-    """What steps and tokens take, as measured, and what follows for the next piece."""
+    """What passes, steps and tokens take, as measured, and what follows for the next piece."""
 
     def __init__(self) -> None:
         self._step_s = 0.0
+        self._pass_s = 0.0
         self._token_s = 0.0
 
     def note_step(self, seconds: float) -> None:
         """A step of all rows has taken so long."""
         self._step_s = blend(self._step_s, seconds)
+        self._note_pass(seconds)
 
     def note_piece(self, tokens: int, seconds: float) -> None:
         """Reading so many tokens has taken so long."""
-        # A token costs more in a piece of one long prompt than in many short ones: what is dearer counts at once.
-        self._token_s = max(blend(self._token_s, seconds / tokens), min(seconds / tokens, MOST_RISE * self._token_s))
+        if tokens >= FEWEST_TOKENS:
+            cost_s = max(seconds - self._pass_s, LEAST_TOKEN_SHARE * seconds) / tokens
+            # A token costs more behind many others: what is dearer counts at once.
+            self._token_s = max(blend(self._token_s, cost_s), min(cost_s, MOST_RISE * self._token_s))
+        self._note_pass(seconds)
+
+    def _note_pass(self, seconds: float) -> None:
+        """All weights are read in any pass, however few tokens it is of."""
+        self._pass_s = min(seconds, PASS_RISE * self._pass_s) if self._pass_s else seconds
 
     def piece_tokens(self, *, written: int, unread: int = 0) -> int:
         """Most tokens of one prompt to read next, while so many prompts are written to and so many are not read to
@@ -51,7 +64,7 @@ class Pace:
         if not self._step_s or not self._token_s:
             return FEWEST_TOKENS
         pause_s = PAUSE_STEPS * self._step_s * max(1.0, unread / written)
-        return max(FEWEST_TOKENS, min(IDLE_TOKENS, int(pause_s / self._token_s)))
+        return max(FEWEST_TOKENS, min(IDLE_TOKENS, int((pause_s - self._pass_s) / self._token_s)))
 
     def whole_tokens(self, *, written: int, unread: int = 0) -> int:
         """Most tokens of a prompt that is read in one piece from its beginning, alone or with others."""
