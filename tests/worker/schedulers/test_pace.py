@@ -6,7 +6,6 @@ import pytest
 
 from modelyard.worker.schedulers.pace import FEWEST_TOKENS, IDLE_TOKENS, PAUSE_STEPS, WHOLE_TOKENS, Pace
 
-
 PASS_S = 0.010
 
 
