@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 
 import numpy as np
@@ -112,6 +113,13 @@ def test_no_node_holds_more_than_it_may_nor_a_model_more_than_its_max(seed: int)
     assert outcome.fullest <= 1.0
     assert outcome.most_replicas <= 2
     assert len(outcome.waits_s) + outcome.failed.total() == outcome.requests
+
+
+def test_what_is_kept_out_of_collections_stays_so() -> None:
+    """A process that has imported much, as this one has, would look through all of it for garbage ever after."""
+    before = gc.get_freeze_count()
+    replay(one_model([10.0], span_s=20.0), Setting())
+    assert gc.get_freeze_count() >= before > 0
 
 
 def test_outcomes_are_drawn_with_their_names() -> None:

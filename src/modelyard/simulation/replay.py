@@ -64,12 +64,14 @@ class Setting:
 def replay(trace: Trace, setting: Setting, name: str = "") -> Outcome:
     """Replays the trace; what came of it. `name`: of the policy, for a table. The same arguments, the same outcome."""
     began = time.process_time()
+    frozen = gc.get_freeze_count()
     gc.collect()
     gc.freeze()
     try:
         outcome = run_in_virtual_time(Replay(trace, setting).run(name))
     finally:
-        gc.unfreeze()
+        if not frozen:  # else somebody has frozen what is to stay so
+            gc.unfreeze()
     return replace(outcome, cpu_s=time.process_time() - began)
 
 
