@@ -23,8 +23,10 @@ from typing import Any, Self
 import httpx
 import psutil
 
+from tests import processes
 from tests.command import run_command
 from tests.described import documents
+from tests.processes import Processes, living
 
 KEY = "test-key"
 START_DEADLINE_S = 300.0
@@ -33,6 +35,8 @@ REQUEST_S = 120.0
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """What clients of servers that speak plain HTTP verify by: nothing. By default each reads the machine's certificates,
 which takes 20 ms of CPU time."""
+STANDBY, NURSERY = "modelyard.worker.standby", "modelyard.worker.nursery"
+"""The programs of processes that replicas are forked from."""
 PORTS, PORT_SHARES = range(10_096, 32_000), 16
 """Sources: ip_local_port_range in ip(7), which begins at 32768; the bad ports of the Fetch standard, which browsers
 refuse, and the last of which is 10080."""
@@ -89,10 +93,7 @@ def wait_until(condition: Callable[[], Any], deadline_s: float = 120.0, every_s:
 
 def program_of(process: psutil.Process) -> list[str]:
     """Its command line; none of one that has ended."""
-    try:
-        return process.cmdline()
-    except psutil.NoSuchProcess:
-        return []
+    return processes.program_of(process.pid)
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -105,10 +106,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 def family_of(process: psutil.Process) -> list[psutil.Process]:
     """Every process it has started, directly or not; none of one that has ended."""
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+    return living(Processes().family(process.pid))
 
 
 def resident_bytes(process: psutil.Process) -> int:
@@ -139,11 +137,7 @@ def is_fork(process: psutil.Process) -> bool:
 
 def forks_of(process: psutil.Process) -> list[psutil.Process]:
     """Its children that are the same program."""
-    program = program_of(process)
-    try:
-        return [child for child in process.children() if program and program_of(child) == program]
-    except psutil.NoSuchProcess:
-        return []
+    return living(Processes().forks(process.pid))
 
 
 class Server:
@@ -277,8 +271,13 @@ class Server:
 
     def descendants(self) -> list[psutil.Process]:
         """Every process the server has started, directly or not."""
+        return living(Processes().family(self.pid))
+
+    @property
+    def pid(self) -> int:
+        """The server's own process, which has been started."""
         assert self.process is not None
-        return psutil.Process(self.process.pid).children(recursive=True)
+        return self.process.pid
 
     # --- requests ---
 
@@ -353,7 +352,8 @@ class Server:
 
     def workers(self) -> list[psutil.Process]:
         """Those processes, which may end at any moment."""
-        return [child for nursery in self.nurseries() for child in forks_of(nursery)]
+        seen = Processes()
+        return living(fork for nursery in self._nurseries(seen) for fork in seen.forks(nursery))
 
     def worker_pid(self) -> int:
         """The one process that serves a model, once those that were told to end have gone."""
@@ -372,14 +372,17 @@ class Server:
 
     def nurseries(self) -> list[psutil.Process]:
         """The processes whose forks serve models: themselves forks of the standby, or programs of their own."""
-        programs = [each for each in self.descendants() if not is_fork(each)]
-        standbys = [each for each in programs if "modelyard.worker.standby" in program_of(each)]
-        alone = [each for each in programs if "modelyard.worker.nursery" in program_of(each)]
-        return [*(fork for each in standbys for fork in forks_of(each)), *alone]
+        return living(self._nurseries(Processes()))
+
+    def _nurseries(self, seen: Processes) -> list[int]:
+        programs = {each: processes.program_of(each) for each in seen.programs(self.pid)}
+        standbys = [each for each, program in programs.items() if STANDBY in program]
+        alone = [each for each, program in programs.items() if NURSERY in program]
+        return [*(fork for each in standbys for fork in seen.forks(each)), *alone]
 
     def standbys(self) -> list[psutil.Process]:
         """The process that nurseries are forked from, once there is one."""
-        return [each for each in self.descendants() if "modelyard.worker.standby" in program_of(each)]
+        return [each for each in self.descendants() if STANDBY in program_of(each)]
 
     @contextmanager
     def boots_held(self) -> Iterator[None]:

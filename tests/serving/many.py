@@ -34,7 +34,8 @@ from modelyard.serving.server import serve
 from modelyard.tls import load_tls
 from tests.catalog.models import model, write
 from tests.engine.agents import Agents
-from tests.serving import KEY, REQUEST_S, family_of, forks_of, free_port, is_alive, is_fork, wait_until
+from tests.processes import Processes, living
+from tests.serving import KEY, REQUEST_S, family_of, free_port, is_alive, wait_until
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.serving import many; many.main()"
@@ -264,12 +265,17 @@ class Many:
 
     def nurseries(self) -> list[psutil.Process]:
         """The processes whose forks are replicas."""
-        standbys = [each for agent in self.agent_processes() for each in agent.children() if not is_fork(each)]
-        return [fork for each in standbys for fork in forks_of(each)]
+        return living(self._nurseries(Processes()))
+
+    def _nurseries(self, seen: Processes) -> list[int]:
+        agents = [each.pid for each in self.agent_processes()]
+        standbys = [child for agent in agents for child in seen.children(agent) if child not in seen.forks(agent)]
+        return [fork for each in standbys for fork in seen.forks(each)]
 
     def workers(self) -> list[psutil.Process]:
         """The processes of replicas."""
-        return [fork for nursery in self.nurseries() for fork in forks_of(nursery)]
+        seen = Processes()
+        return living(fork for nursery in self._nurseries(seen) for fork in seen.forks(nursery))
 
     async def close(self) -> None:
         for server in self.servers:
