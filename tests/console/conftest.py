@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.catalog.models import diffusers, model, write
-from tests.console.browser import console
+from tests.console.browser import chromium, console
 from tests.serving import Server
 
 if TYPE_CHECKING:
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 HOSTILE = """<img src=x onerror="window.ran=1">'"><script>window.ran=1</script>"""
 """What would run in a page that took it for more than text."""
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """One for all of these tests, none of which has an event loop. Each has a context of its own, which knows nothing
+    of others."""
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
