@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,10 +38,23 @@ UNSAFE = ("tests/pickled", "tests/hostile")
 """Models of weights in pickles, which the operator of the shared server allows."""
 
 
+AUTHORITY = Path(__file__).parent / "media" / "certificate" / "right.test.pem"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def described_answers() -> Iterator[None]:
     """Every JSON answer of a server of ours is held against its document."""
     yield from check_answers()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_authority() -> Iterator[str | None]:
+    """Whatever tests start, and each client of theirs, trusts one authority: to read all that the machine trusts takes
+    a client 20 ms of CPU time. The file that named those."""
+    with pytest.MonkeyPatch.context() as changed:
+        machines = os.environ.get("SSL_CERT_FILE")
+        changed.setenv("SSL_CERT_FILE", str(AUTHORITY))
+        yield machines
 
 
 @pytest.fixture(scope="session")
