@@ -295,6 +295,21 @@ async def test_who_reads_does_not_wait_for_a_store_that_is_away(own_database: Pa
         await journal.close()
 
 
+async def test_who_reads_waits_for_a_store_that_takes_its_time_as_long_as_they_say(own_database: Path) -> None:
+    with open_store(own_database) as store:
+        journal = Journal(store, HandClock())
+        held = threading.Event()
+        journal.start()
+        journal.submit(lambda: held.wait(60))
+        with pytest.raises(StoreUnavailable, match="too slowly"):
+            await journal.flush_for_reader(0.01)
+        reading = asyncio.create_task(journal.flush_for_reader(60))
+        await turns()
+        held.set()
+        await reading
+        await journal.close()
+
+
 async def test_too_little_room_ends_new_work_while_there_is_still_some_for_records(own_database: Path) -> None:
     with open_store(own_database) as store:
         journal = Journal(store, HandClock())

@@ -49,8 +49,8 @@ MOST_UNWRITTEN = 10_000
 """The same while it only takes its time: a busy server has some hundreds."""
 MOST_UNWRITTEN_EVENTS = 20_000
 """Lines of logs are given up beyond so many records."""
-READ_S = 5.0
-"""How long a call that reads may wait for what is being written."""
+READ_S, START_S = 5.0, 60.0
+"""How long a call that reads may wait for what is being written; a server that starts, on a busy machine too."""
 
 
 class Journal:
@@ -103,10 +103,10 @@ class Journal:
         while self._written < submitted:
             await self._progress.wait()
 
-    async def flush_for_reader(self) -> None:
-        """As `flush`, for a call that somebody waits for. Raises StoreUnavailable when the store takes too long."""
+    async def flush_for_reader(self, within_s: float = READ_S) -> None:
+        """As `flush`, for a call that somebody waits for. Raises StoreUnavailable when the store takes longer."""
         try:
-            async with asyncio.timeout(0 if self.failing else READ_S):
+            async with asyncio.timeout(0 if self.failing else within_s):
                 await self.flush()
         except TimeoutError:
             raise refused(self._failure or StoreUnavailable("The store takes records too slowly.")) from None

@@ -35,7 +35,7 @@ from modelyard.clock import Clock, SteadyClock, SystemClock
 from modelyard.config import FIRST_ACCOUNT, RAY, Settings
 from modelyard.control.conversions import open_conversions
 from modelyard.control.disk_space import watch_disk_space
-from modelyard.control.journal import Journal
+from modelyard.control.journal import START_S, Journal
 from modelyard.control.lease import Leadership
 from modelyard.control.parts import assemble
 from modelyard.control.plane import Plane
@@ -330,7 +330,7 @@ class Root:
             self._journal.submit(left_over)
         await self._plane.start()
         stack.push_async_callback(self._plane.close)
-        await self._journal.flush_for_reader()  # what an earlier server left open is closed: funds count it as closed
+        await self._journal.flush_for_reader(START_S)  # what an earlier server left open counts as closed for funds
         self._funds.start()
         stack.push_async_callback(self._funds.close)
 
