@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 
 import psutil
@@ -17,8 +18,8 @@ from tests.serving import Server, cpu_s, is_alive, wait_until
 MODEL = "tiny/gpt2"
 FORK_CPU_S = 1.0
 """More than a nursery needs that is forked (0.1 s), less than one needs that imports the model libraries (4 s)."""
-SETTLED_S = 1.0
-"""What a boot may take after the nursery's death, on a machine that is idle."""
+USUAL_S, SETTLED_S = 0.5, 1.0
+"""What a boot may take on a machine that is idle: as usual, and after the nursery's death."""
 
 
 @pytest.fixture(scope="module")
@@ -89,19 +90,32 @@ def test_a_boot_during_which_the_nursery_is_killed_is_tried_again(server: Server
     assert_forked(server, killed)
 
 
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """One whose nursery has not died before: after each that lived for less than a minute the next is waited for twice
+    as long."""
+    build("gpt2", tmp_path / "models" / MODEL)
+    with Server(tmp_path, tmp_path / "models") as server:
+        yield server
+
+
 @pytest.mark.verify(part="attacks")
-def test_a_boot_after_the_nursery_was_killed_takes_a_second_at_most(server: Server) -> None:
-    """Medians of five, on a machine that does nothing else."""
-    run(server)
+def test_a_boot_after_the_nursery_was_killed_takes_a_second_at_most(own_server: Server) -> None:
+    """Medians of five, in turns with boots of a nursery that lives: a busy machine has longer for both."""
 
     def boot_s() -> float:
-        kill_nursery(server)
         started = time.monotonic()
-        run(server)
+        run(own_server)
         return time.monotonic() - started
 
-    took = [boot_s() for _ in range(5)]
-    assert median(took) < SETTLED_S, took
+    run(own_server)
+    usual, after = [], []
+    for _ in range(5):
+        stop(own_server)
+        usual.append(boot_s())
+        kill_nursery(own_server)
+        after.append(boot_s())
+    assert median(after) < SETTLED_S * max(1.0, median(usual) / USUAL_S), (usual, after)
 
 
 def test_a_standby_that_is_killed_is_replaced_and_takes_no_replica_along(server: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ import pytest
 
 from tests.attacks.hostile_account import GENERATOR, OTHER
 from tests.attacks.test_strangers import add_account
-from tests.serving import Server
+from tests.serving import Server, wait_until
 
 NOT_REPEATED = "Its hostile account does at once, and for minutes, what other modules do one by one."
 
@@ -30,6 +31,7 @@ QUOTA = 4
 MINIMUM_S, ROUND_S, PRICE = 7, 3, Fraction(1, 10)
 """The terms of the bill: seconds, seconds, US dollars per GB and second."""
 GIB, NANO = 2**30, 10**9
+TURNS = 10
 
 
 @dataclass
@@ -38,6 +40,10 @@ class Asked:
 
     statuses: Counter[int] = field(default_factory=Counter)
     took_s: list[float] = field(default_factory=list)
+
+    def add(self, more: Asked) -> None:
+        self.statuses += more.statuses
+        self.took_s += more.took_s
 
     def p99_s(self) -> float:
         return sorted(self.took_s)[len(self.took_s) * 99 // 100]
@@ -75,15 +81,26 @@ def ask(client: httpx.Client, for_s: float, every_s: float = 0.05) -> Asked:
 
 
 @contextmanager
-def hostile(eve: httpx.Client) -> Iterator[None]:
+def hostile(eve: httpx.Client) -> Iterator[subprocess.Popen[bytes]]:
     """The other account does its worst for as long as the block runs."""
     full = {"min": QUOTA - 1, "desired": QUOTA - 1, "max": QUOTA}
     assert eve.put(f"/models/v2/{GENERATOR}", json={"capacity": full}).status_code == 202
     command = [sys.executable, "-m", "tests.attacks.hostile_account", str(eve.base_url), eve.headers["authorization"]]
     with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
-        yield
+        yield process
         process.communicate()
     assert process.returncode == 0
+
+
+@contextmanager
+def paused(process: subprocess.Popen[bytes], server: Server) -> Iterator[None]:
+    """It asks for nothing within the block, and what it has asked for is over."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: server.load() == (0, 0))
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 # --- the honest account's bill ---
@@ -131,17 +148,21 @@ def test_beside_a_hostile_account_the_other_is_answered_and_billed_exactly(serve
 def test_beside_a_hostile_account_the_others_slowest_requests_take_up_to_three_times_as_long(
     server: Server, for_s: float
 ) -> None:
+    """With it and without in turns: whatever else the machine has to do, it does beside both."""
+    others, alone, beside = Asked(), Asked(), Asked()
     with accounts(server) as (ada, eve):
-        first = ask(ada, 2.0)
-        alone = ask(ada, for_s / 10)
-        with hostile(eve):
-            booting = ask(ada, for_s / 30)  # the hostile one's replicas: that is measured too, but not here
-            beside = ask(ada, for_s)
+        others.add(ask(ada, 2.0))
+        with hostile(eve) as process:
+            others.add(ask(ada, for_s / 30))  # the hostile one's replicas boot: that is measured too, but not here
+            for _ in range(TURNS):
+                with paused(process, server):
+                    alone.add(ask(ada, for_s / TURNS / 10))
+                beside.add(ask(ada, for_s / TURNS))
         print(
             f"alone p50 {median(alone.took_s) * 1000:.1f} p99 {alone.p99_s() * 1000:.1f} ms; "
             f"beside p50 {median(beside.took_s) * 1000:.1f} p99 {beside.p99_s() * 1000:.1f} ms"
         )
-        asked = sum((each.statuses for each in (first, alone, booting, beside)), Counter[int]())
+        asked = sum((each.statuses for each in (others, alone, beside)), Counter[int]())
         assert set(asked) == {200}, asked
         check_bill(ada, asked[200])
         assert beside.p99_s() <= 3 * alone.p99_s()

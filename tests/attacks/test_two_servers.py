@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -65,9 +66,14 @@ def check_refused(second: Server, first: Server) -> None:
 
 
 def lives_that_go_on(server: Server) -> list[bool]:
-    """For each instance on the bill, whether it is said to run still."""
-    answer = server.client.get("/models/v2/usage", params={"lines": "true"}).json()
-    return [line["open"] for line in answer["output"]["lines"]]
+    """For each instance on the bill, whether it is said to run still: as soon as what happened has been written, for
+    which a reader is told to come back on a busy machine."""
+
+    def find_bill() -> httpx.Response | None:
+        answer = server.client.get("/models/v2/usage", params={"lines": "true"})
+        return answer if answer.status_code != 503 else None
+
+    return [line["open"] for line in wait_until(find_bill).json()["output"]["lines"]]
 
 
 def test_a_second_server_on_one_database_is_refused_and_the_first_goes_on(
