@@ -68,7 +68,9 @@ demo: $(STAMP)
 run: $(STAMP)
 	$(BIN)/modelyard serve --example-models
 
-# Under a minute: no model is loaded, no database but SQLite.
+# Under a minute: no model is loaded, no database but SQLite. Nothing waits for another process, so there is one for each
+# core.
+quick: TEST_PROCESSES = logical
 quick: $(STAMP)
 	$(PYTEST_SHARED) -m quick
 
