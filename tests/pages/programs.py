@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-RUN = {"chmod", "cd", "cp", "curl", "echo", "export", "mkdir", "modelyard", "openssl", "printf", "python3"}
+RUN = {".", "chmod", "cd", "cp", "curl", "echo", "export", "mkdir", "modelyard", "openssl", "printf", "python3"}
 """Those that tests run."""
 
 STAND_STILL = {
@@ -11,7 +11,6 @@ STAND_STILL = {
     "modelyard bench": "measures, for a minute",
     "modelyard demo": "starts a server of its own: tests/packages runs it",
     "modelyard nodes": "would take the only machine out of service",
-    "modelyard request": "makes and measures a model, for minutes",
     "modelyard serve": "would not end: the server that examples ask is one",
     "modelyard simulate": "reckons, for a minute",
 }
@@ -21,7 +20,6 @@ ELSEWHERE = "changes the machine, or needs another one"
 CLUSTER = "starts a machine of a cluster: tests/engine/ray starts clusters"
 DATABASE = "of a server's own version, which is not installed beside it"
 NOT_RUN = {
-    ".": "leads to an environment that was made in the example: tests/packages makes one",
     "/opt/modelyard/bin/pip": ELSEWHERE,
     ".venv/bin/python": "measures, for minutes",
     "claude": "an agent of somebody else's: tests/gateway/surfaces/anthropic speaks as it does",
@@ -43,9 +41,7 @@ NOT_RUN = {
 
 PAGES_NOT_RUN = {
     "docs/howto/accelerators.md": "needs GPUs",
-    "docs/howto/admin.md": "names a gated model, and a job under way: tests/gateway/surfaces/admin makes each call",
     "docs/howto/providers.md": "asks providers: tests/e2e/test_providers.py asks one of ours",
-    "docs/howto/watching.md": "follows events until it is ended: tests/gateway follows them",
     "examples/training/cards/": "the cards in examples/models are made of these",
 }
 """Pages, or folders of them, whose examples are read and not run, and why."""

@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests.builders import real
+from tests.cli.conftest import clean_environ
 from tests.clients.conftest import DEV_PORT
 from tests.clients.programs import FRAMEWORKS, PACKAGES, PROVIDER_PACKAGES
 from tests.pages.blocks import ROOT, Block, blocks, commands
@@ -27,12 +29,17 @@ IN_ITS_PLACE = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": "modelyard/tiny-chat",
     "BAAI/bge-small-en-v1.5": "tiny/sentences",
     "cross-encoder/ms-marco-MiniLM-L6-v2": "tiny/ranker",
+    "org/name": "tiny/classifier",
 }
 """A model that pages name, and the tiny one that is served in its place."""
 GGUF_FILE = "bartowski/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct-Q4_K_M.gguf"
 OBJECT = ['{"name": ', '"Ann", ', '"age": ', "7}"]
 """What the model writes that pages ask for an object."""
 DEADLINE_S = 400.0
+WATCHED_S = 3
+"""How long an example listens that would go on listening."""
+NEEDS_A_JOB = ROOT / "docs/howto/admin.md"
+"""It cancels the one of org/name."""
 
 
 def is_run(block: Block) -> bool:
@@ -47,12 +54,14 @@ WITH_EXAMPLES = sorted({block.page for block in EXAMPLES})
 STANDING = "|".join(name.split()[1] for name in STAND_STILL if " " in name)
 PREPARED = f"""
 set -euo pipefail
-curl() {{ command curl --silent --show-error --fail-with-body "$@"; }}
+ask() {{ command curl --silent --show-error --fail-with-body "$@"; }}
+curl() {{ case "$1" in -N*) ask --max-time {WATCHED_S} "$@" || [ $? = 28 ] ;; *) ask "$@" ;; esac; }}
 modelyard() {{ case "$1" in {STANDING}) ;; *) command modelyard "$@" ;; esac; }}
 pip() {{ :; }}
 make() {{ :; }}
 """
-"""What a shell is told before an example: what stands still, and that answers other than 2xx are failures."""
+"""What a shell is told before an example: what stands still, that answers other than 2xx are failures, and that streams
+of events (`-N`) are not listened to for ever."""
 
 
 @pytest.fixture(scope="module")
@@ -76,20 +85,19 @@ def documented(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture
 def environ(documented: Server, tmp_path: Path) -> dict[str, str]:
     """What a reader of the pages has set."""
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("MODELYARD_")},
-        "KEY": KEY,
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "HOME": str(tmp_path),
-        "MODELYARD_API_KEY": KEY,
-        "MODELYARD_DATA_DIR": str(documented.data_dir),
-        "MODELYARD_MODELS_DIR": str(documented.models_dir),
-        "MODELYARD_HUB": "off",
-    }
+    return clean_environ(
+        tmp_path,
+        KEY=KEY,
+        PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        MODELYARD_API_KEY=KEY,
+        MODELYARD_DATA_DIR=str(documented.data_dir),
+        MODELYARD_MODELS_DIR=str(documented.models_dir),
+        MODELYARD_HUB="off",
+    )
 
 
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_examples_of_a_page_run(page: Path, environ: dict[str, str], tmp_path: Path) -> None:
+def test_examples_of_a_page_run(page: Path, documented: Server, environ: dict[str, str], tmp_path: Path) -> None:
     """In a folder of their own: first those in Python, as one program, then each of those for a shell."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     ours = [block for block in EXAMPLES if block.page == page]
@@ -99,10 +107,19 @@ def test_examples_of_a_page_run(page: Path, environ: dict[str, str], tmp_path: P
         where = {**environ, "PYTHONPATH": os.pathsep.join(map(str, packages))}
         runner = str(Path(__file__).with_name("run_python.py"))
         run(page, [sys.executable, runner, str(page)], json.dumps(program), where, tmp_path)
-    for block in ours:
-        if block.language == "sh":
-            text = block.text.replace("export KEY=...", ":")
-            run(block, ["bash"], PREPARED + text, environ, tmp_path)
+    with a_job_under_way(documented) if page == NEEDS_A_JOB else nullcontext():
+        for block in ours:
+            if block.language == "sh":
+                text = block.text.replace("export KEY=...", ":")
+                run(block, ["bash"], PREPARED + text, environ, tmp_path)
+
+
+@contextmanager
+def a_job_under_way(server: Server) -> Iterator[None]:
+    """Until the end of the block, unless somebody cancels it."""
+    with server.boots_held():
+        assert server.client.post("/models/v2/request/org/name", json={"retry": True}).is_success
+        yield
 
 
 def run(what: Block | Path, words: Sequence[str], given: str, environ: dict[str, str], folder: Path) -> None:
