@@ -18,6 +18,7 @@ from modelyard.tasks.base import Task
 from modelyard.tasks.fields import inputs_of, meanings_of
 from modelyard.tasks.registry import OURS
 from tests.builders.pictures import picture
+from tests.clients.programs import node
 from tests.console.browser import NARROW, WIDE, console, violations
 from tests.console.steps import ANSWER_MS, open_playground, run, set_to
 from tests.serving import ENDLESS, KEY, Server, wait_until
@@ -177,9 +178,9 @@ def test_the_code_that_is_shown_makes_the_same_call(page: Page, model: str, tmp_
     shown = page.locator("details", has_text="The same call in code")
     shown.locator("summary").click()
     answers = []
-    for language, program in {"curl": ["bash"], "Python": [sys.executable]}.items():
+    for language, program in {"curl": ["bash"], "Python": [sys.executable], "JavaScript": javascript()}.items():
         shown.get_by_role("button", name=language, exact=True).click()
-        script = tmp_path / "call"
+        script = tmp_path / "call.mjs"
         script.write_text(shown.locator("pre").inner_text())
         environ = {**os.environ, "MODELYARD_KEY": KEY}
         done = subprocess.run([*program, script], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
@@ -187,6 +188,13 @@ def test_the_code_that_is_shown_makes_the_same_call(page: Page, model: str, tmp_
     said = json.loads(answers[0])
     assert said["error"] is None
     assert answers[1].strip() == str(said["output"])
+    assert json.loads(answers[2]) == said["output"]
+
+
+def javascript() -> list[str]:
+    """Node, which writes what a program logs as JSON."""
+    log = "console.log = (told) => process.stdout.write(JSON.stringify(told))"
+    return [node(), "--import", f"data:text/javascript,{log}"]
 
 
 def test_a_camera_a_microphone_and_a_brush_fill_in_forms(page: Page) -> None:
@@ -202,6 +210,13 @@ def test_a_camera_a_microphone_and_a_brush_fill_in_forms(page: Page) -> None:
     page.get_by_role("button", name="Stop recording").click()
     page.get_by_text("recording.wav").wait_for()
     run(page, "tasks/audio-classification")
+    open_playground(page, "tasks/video-classification")
+    page.get_by_role("button", name="Camera").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.get_by_text("Recording: 1 of").wait_for()
+    page.get_by_role("button", name="Stop recording").click()
+    page.get_by_text("recording.webm").wait_for()
+    run(page, "tasks/video-classification")
     open_playground(page, "tasks/mask-generation")
     page.locator(".pad").first.click(position={"x": 10, "y": 10})
     body = sent_by(page, "tasks/mask-generation")

@@ -18,6 +18,7 @@ def test_base64_of_any_length_is_decoded(size: int):
     assert decode_base64(text, "x") == data
     assert decode_base64(text.rstrip("="), "x") == data
     assert decode_base64(f"data:image/png;charset=x;base64,{text}", "x") == data
+    assert decode_base64(f"data:video/webm;codecs=vp8,opus;base64,{text}", "x") == data
     assert decode_base64(base64.urlsafe_b64encode(data), "x") == data
     assert decode_base64(memoryview(base64.encodebytes(data)), "x") == data
     assert decode_base64(text.replace("/", "\\/"), "x") == data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Iterator
 
 from modelyard.errors import InvalidRequest
@@ -11,6 +12,10 @@ from modelyard.media.media import Media
 SLICE_CHARS = 128 * 1024
 """How much base64 is decoded at a time: about 0.1 ms, so that an event loop can look after others in between."""
 
+MOST_HEAD = 512
+"""Characters of a data URL before its base64."""
+_HEAD = re.compile(rb"data:.*?;base64\s*,", re.IGNORECASE | re.DOTALL)
+"""There may be commas before: browsers write `data:video/webm;codecs=vp8,opus;base64,` of what they have recorded."""
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
@@ -56,18 +61,17 @@ def decode_slice(piece: bytes, where: str, raw: memoryview) -> bytes:
 
 
 def payload_start(raw: memoryview, where: str) -> int:
-    """Where the base64 begins: after the comma of a data URL. Raises InvalidRequest."""
-    head = bytes(raw[:512])
+    """Where the base64 begins: after the head of a data URL. Raises InvalidRequest."""
+    head = bytes(raw[:MOST_HEAD])
     if head[:5].lower() != b"data:":
         return 0
-    comma = head.find(b",")
-    if comma < 0 or not head[:comma].lower().rstrip().endswith(b";base64"):
+    if (found := _HEAD.match(head)) is None:
         raise InvalidRequest(
             field=where,
             got=head[:60].decode("utf-8", "replace"),
             accepted="a data URL of the form data:TYPE;base64,...",
         )
-    return comma + 1
+    return found.end()
 
 
 def not_base64(where: str, raw: memoryview) -> InvalidRequest:
