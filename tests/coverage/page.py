@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
-from tests.coverage.cases import Finding, Part, Result, Status
+from tests.coverage.cases import Case, Finding, Part, Result, Status
 from tests.coverage.results import summarise
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"
@@ -27,7 +27,7 @@ Pillow wherever the library can.
 - **library fails**, **no reference exists**, **another head is right**: there is nothing to compare with.
 - **not built**: no model of the class could be made here: the library wants another one that is not installed, or the
   parts of a pipeline are not written down yet.
-- Classes that are asked nothing (they read what no task here does) are counted and not listed.
+- **asked nothing**: a class that needs what no task here sends, or makes what none answers with.
 """
 MAX_DETAIL = 160
 """Characters of an error that are shown."""
@@ -47,26 +47,32 @@ def write_page(sections: Mapping[Part, Sequence[Result]], day: date, page: Path 
 
 
 def merge_page(part: Part, measured: Sequence[Result], day: date, page: Path = PAGE) -> None:
-    """Writes what was measured of some cases into the part's section; the rest of the page stays as it is.
+    """Writes what was measured of some cases, or of all, into the part's section; the rest of the page stays as it is.
 
     Raises ValueError where the page is of another version of the library.
     """
     text = page.read_text(encoding="utf-8")
     start = text.index(f"## {part.TITLE}\n")
     end = text.find("\n## ", start) + 1 or len(text)
-    known, again, first_day = read_section(part, text[start:end])
+    whole = {result.case.id for result in measured} == {case.id for case in part.list_cases()}
+    section = render_section(part, measured, day) if whole else merge_section(part, text[start:end], measured, day)
+    page.write_text(text[:start] + section + ("\n" if end < len(text) else "") + text[end:], encoding="utf-8")
+
+
+def merge_section(part: Part, text: str, measured: Sequence[Result], day: date) -> str:
+    """The section `text` with what was measured of some cases in it. Raises ValueError as `merge_page` does."""
+    known, again, first_day = read_section(part, text)
     versions = {result.version for result in (*known.values(), *measured)}
     if len(versions) > 1:
         raise ValueError(f"the page is of {part.LIBRARY} {min(versions)}, and {max(versions)} is installed: run all")
     known |= {result.case.id: result for result in measured}
     again |= {result.case.family: f"{day:%d %B %Y}" for result in measured}
-    section = render_section(part, list(known.values()), first_day, again)
-    page.write_text(text[:start] + section + ("\n" if end < len(text) else "") + text[end:], encoding="utf-8")
+    return render_section(part, list(known.values()), first_day, again)
 
 
 def read_section(part: Part, text: str) -> tuple[dict[str, Result], dict[str, str], str]:
-    """What a section says: the result of each case there is, by id; the families measured again since, each with its
-    day; the day of the others. A case that no row names is asked nothing.
+    """What a section says: the result of each case that it names, by id; the families measured again since, each with
+    its day; the day of the others.
 
     Raises ValueError where the numbers of the section are not those of its rows.
     """
@@ -74,6 +80,8 @@ def read_section(part: Part, text: str) -> tuple[dict[str, Result], dict[str, st
     if found is None:
         raise ValueError(f"the page has no numbers of {part.TITLE}")
     rows = [[cell.strip() for cell in _CELLS.split(line)[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    silent = {row[0]: row[1].split(", ") for row in rows if len(row) == 2}
+    rows = [row for row in rows if len(row) == 4]
     families = {row[0]: (row[2].split(", "), row[3].split(", ")) for row in rows if row[1] == "safetensors"}
     others: dict[str, list[tuple[str, Status, str]]] = defaultdict(list)
     for name, head, status, why in (row for row in rows if row[2] in set(Status)):
@@ -84,11 +92,15 @@ def read_section(part: Part, text: str) -> tuple[dict[str, Result], dict[str, st
         told = others[case.name]
         here = [each for each in told if each[1] is Status.NOT_BUILT or f"{each[0]} ({each[1]})" in other]
         here.sort(key=lambda each: each[0] != case.head)  # another where the class is asked as another since
-        if here:
+        if _told_silent(case) in silent.get(case.family, []):
+            finding = Finding(Status.NO_TASK)
+        elif here:
             told.remove(here[0])
             finding = Finding(here[0][1], detail=here[0][2])
+        elif case.head in equal:
+            finding = Finding(Status.EQUAL)
         else:
-            finding = Finding(Status.EQUAL if case.head in equal else Status.NO_TASK)
+            continue
         known[case.id] = Result(case, finding, 0.0, found["version"])
     if summarise(known.values()) != found["numbers"]:
         raise ValueError(f"the page says {found['numbers']}; its rows are {summarise(known.values())}")
@@ -117,6 +129,13 @@ def render_section(
     if absent:
         lines += ["", "| class | head | status | why |", "| --- | --- | --- | --- |"]
         lines += [_other_line(result) for result in absent]
+    silent = _families(each for each in results if each.finding.status is Status.NO_TASK)
+    if silent:
+        lines += ["", "| family | asked nothing |", "| --- | --- |"]
+        lines += [
+            f"| {family} | {', '.join(sorted(_told_silent(result.case) for result in each))} |"
+            for (family, _), each in sorted(silent.items())
+        ]
     return "\n".join([*lines, ""])
 
 
@@ -136,6 +155,11 @@ def _family_line(family: str, form: str, results: Sequence[Result]) -> str:
 def _other_line(result: Result) -> str:
     why = result.finding.detail.replace("|", "\\|").replace("\n", " ")[:MAX_DETAIL]
     return f"| {result.case.name} | {result.case.head} | {result.finding.status} | `{why.replace('`', ' ')}` |"
+
+
+def _told_silent(case: Case) -> str:
+    """How a case that is asked nothing is named among those of its family."""
+    return f"{case.name} ({case.head})"
 
 
 def _order(result: Result) -> tuple[str, str, str]:

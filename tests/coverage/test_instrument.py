@@ -110,12 +110,25 @@ def of_heads(*statuses: Status) -> list[Result]:
 
 
 FIRST = (Status.EQUAL, Status.REFUSED, Status.NOT_BUILT, Status.NO_TASK)
+OF_ONE_HEAD = [
+    Result(case, Finding(status), 1.0, "1.2")
+    for case, status in zip(
+        FewCases().list_cases(), (Status.EQUAL, Status.NO_TASK, Status.EQUAL, Status.NO_TASK), strict=True
+    )
+]
 
 
-def test_a_section_is_read_back_as_it_was_written() -> None:
-    known, again, day = read_section(Heads(), render_section(Heads(), of_heads(*FIRST), "28 November 2026"))
-    assert [each.finding for each in known.values()] == [each.finding for each in of_heads(*FIRST)]
+@pytest.mark.parametrize(("part", "written"), [(Heads(), of_heads(*FIRST)), (FewCases(), OF_ONE_HEAD)])
+def test_a_section_is_read_back_as_it_was_written(part: FewCases, written: list[Result]) -> None:
+    known, again, day = read_section(part, render_section(part, written, "28 November 2026"))
+    assert [each.finding for each in known.values()] == [each.finding for each in written]
     assert (again, day) == ({}, "28 November 2026")
+
+
+def test_classes_that_are_asked_nothing_are_named_by_family() -> None:
+    page = render_section(FewCases(), OF_ONE_HEAD, "28 November 2026")
+    assert "| family | safetensors | base |  |" in page
+    assert "| family | Full (base), Raises (base) |" in page
 
 
 def test_a_section_whose_numbers_are_not_those_of_its_rows_is_not_read() -> None:
@@ -137,6 +150,16 @@ def test_what_is_measured_again_is_written_into_its_section_alone_and_named(tmp_
     assert "Measured again since, by themselves: family (30 November 2026)." in text
     merge_page(Heads(), better[:1], date(2026, 12, 1), page)
     assert page.read_text() == text.replace("30 November", "01 December")
+
+
+def test_a_section_of_which_all_was_measured_is_written_anew(tmp_path: Path) -> None:
+    page = tmp_path / "coverage.md"
+    page.write_text("## Few cases\n\nof another time\n\n## Others\n\nothers stay\n")
+    merge_page(Heads(), of_heads(*FIRST), date(2026, 11, 30), page)
+    assert (
+        page.read_text()
+        == f"{render_section(Heads(), of_heads(*FIRST), '30 November 2026')}\n## Others\n\nothers stay\n"
+    )
 
 
 def test_results_of_another_version_are_not_mixed_into_the_page(tmp_path: Path) -> None:
