@@ -103,6 +103,7 @@ def test_a_tag_chooses_among_what_the_pipeline_can_do(pipeline: str, tag: str, e
         ("WanAnimatePipeline", "needs face_video, pose_video"),
         ("DanceDiffusionPipeline", "reads no text"),
         ("MarigoldIntrinsicsPipeline", "makes no image, video or sound"),
+        ("QwenImageLayeredPipeline", "makes several images of one"),
         ("PipelineOfTomorrow", "the installed diffusers does not have"),
     ],
 )

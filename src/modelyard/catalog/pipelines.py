@@ -17,6 +17,7 @@ from modelyard.records.pipelines import (
     FRAMES,
     IMAGE,
     IMAGES,
+    LAYERS,
     MADE,
     MASKS,
     PREDICTED,
@@ -70,7 +71,7 @@ def detect_pipeline_task(*, tag: str | None, pipeline: str) -> str | None:
 
 def find_tasks(pipeline: str, call: PipelineCall) -> tuple[str, ...]:
     """The tasks of a pipeline class that is called so, the one it is mostly used for first."""
-    if call.needs - ASKED:
+    if call.needs - ASKED or LAYERS in call.takes:
         return ()
     given, reads = find_given(pipeline, call), "prompt" in call.takes
     if call.makes == VIDEO:
@@ -111,6 +112,8 @@ def describe_refusal(pipeline: str) -> str:
         return f"is a {pipeline}, which makes no image, video or sound; take a pipeline that makes one of them"
     if call.makes == AUDIO and "prompt" not in call.takes:
         return f"is a {pipeline}, which reads no text, and no task here makes sounds without one; take another pipeline"
+    if LAYERS in call.takes:
+        return f"is a {pipeline}, which makes several images of one, and no task here answers so; take another pipeline"
     wanted = sorted(call.needs - ASKED) or sorted(find_given(pipeline, call)) or ["other inputs"]
     return f"is a {pipeline}, which needs {', '.join(wanted)}, and no task here sends that; take another pipeline"
 

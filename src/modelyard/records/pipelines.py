@@ -16,6 +16,9 @@ PREDICTED: Mapping[str, str] = {"Depth": DEPTH, "Normals": IMAGE}
 FRAMES = frozenset({"video_length", "frame_size"})
 """Arguments of pipelines whose result's `images`, where it has them, are the frames of a video."""
 
+LAYERS = "layers"
+"""An argument of pipelines that take one image apart into several."""
+
 IMAGES = ("image", "images", "control_image")
 """Arguments under which the image of a request reaches a pipeline; the first that its call takes."""
 MASKS = ("mask_image", "control_mask", "mask")

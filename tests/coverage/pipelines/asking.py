@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import inspect
 import io
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from modelyard.tasks.shared.media_making import options_of, read_nothing
 from modelyard.tasks.shared.pictures import read_pictures
 from modelyard.tasks.video_to_video import read_frames
 from modelyard.worker.runtimes.base import load_model
+from modelyard.worker.runtimes.diffusers import load_processors, read_index
+from modelyard.worker.runtimes.processors import prefer_pillow
 from tests.builders.films import FRAMES, film, frames_of
 from tests.builders.made import png_pixels, wav_sound
 
@@ -32,6 +35,8 @@ STEPS = 2
 SIDE = 32
 COUNTS = ("num_frames", "video_length", "frames")
 """What pipelines call how many frames they make."""
+MORE_FRAMES = {"Kandinsky5I2VPipeline": 17}
+"""Frames of classes that make no number of fewer."""
 CHANGING = ("image-to-image", "video-to-video")
 SEEING = ("image-to-image", "image-to-video", "depth-estimation")
 READS = {
@@ -55,8 +60,9 @@ def mask() -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def settings_of(parameters: set[str], task: str) -> dict[str, Any]:
-    """The params that are sent, as both call them."""
+def settings_of(name: str, task: str) -> dict[str, Any]:
+    """The params that are sent to a class, as both call them."""
+    parameters = parameters_of(name)
     wanted: dict[str, Any] = {"num_inference_steps": STEPS, "height": SIDE, "width": SIDE}
     if task in CHANGING and "strength" in parameters:
         wanted |= {"strength": 0.75}
@@ -65,8 +71,8 @@ def settings_of(parameters: set[str], task: str) -> dict[str, Any]:
     if "t0" in parameters:  # the step at which the frames part
         wanted |= {"num_inference_steps": 50}
     if task.endswith("-to-video"):
-        wanted |= dict.fromkeys(COUNTS, FRAMES)
-    return {name: value for name, value in wanted.items() if name in parameters}
+        wanted |= dict.fromkeys(COUNTS, MORE_FRAMES.get(name, FRAMES))
+    return {each: value for each, value in wanted.items() if each in parameters}
 
 
 def parameters_of(name: str) -> set[str]:
@@ -77,9 +83,11 @@ def parameters_of(name: str) -> set[str]:
 def ask_library(name: str, task: str, folder: Path) -> Any:
     """What the library makes: pixels, frames or samples."""
     taken = parameters_of(name)
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+    prefer_pillow()
+    given = {} if find_spec("torchvision") else load_processors(folder, read_index(folder))  # else it would read none
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=torch.float32, **given)
     pipeline.set_progress_bar_config(disable=True)
-    arguments = settings_of(taken, task)
+    arguments = settings_of(name, task)
     if "prompt" in taken:
         arguments["prompt"] = TEXT
     if "Union" in name:  # which has no default for the kind of control image
@@ -115,7 +123,7 @@ def body_of(name: str, task_id: str) -> dict[str, Any]:
     """The body that a client would send."""
     task = get_task(task_id)
     taken = parameters_of(name)
-    params = {**settings_of(taken, task_id), "seed": SEED}
+    params = {**settings_of(name, task_id), "seed": SEED}
     counts = [params.pop(each) for each in COUNTS if each in params]
     if counts:
         params["num_frames"] = counts[0]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from tokenizers.processors import TemplateProcessing
 
@@ -33,6 +37,22 @@ SHAPE: dict[str, Any] = {
 
 Reader = tuple[Any, Any]
 """A text encoder and its tokenizer."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A processor of the class `kind`, as its files alone: the library makes no object of them without torchvision."""
+
+    kind: str
+    images: Any
+    tokenizer: Any
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Writes them."""
+        self.images.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        (folder / "processor_config.json").write_text(json.dumps({"processor_class": self.kind, **self.settings}))
 
 
 def clip(**more: Any) -> Any:
@@ -92,7 +112,11 @@ def chatglm() -> Reader:
         seq_length=64,
         original_rope=True,
     )
-    return ChatGLMModel(config), tokenizer
+    encoder = ChatGLMModel(config)
+    with torch.no_grad():
+        for weights in encoder.parameters():  # whose constructor leaves in them what was in the memory
+            weights.normal_(0.0, 0.02) if weights.dim() > 1 else weights.fill_(1.0)
+    return encoder, tokenizer
 
 
 def qwen_tokenizer() -> Any:
@@ -109,16 +133,17 @@ def qwen_tokenizer() -> Any:
     return tokenizer
 
 
-def qwen(kind: Any) -> Reader:
+def qwen(kind: Any, layers: int = 2) -> Reader:
     """A text model of Qwen's, of the class `kind`."""
     tokenizer = qwen_tokenizer()
-    return kind(kind.config_class(vocab_size=len(tokenizer), **SHAPE)), tokenizer
+    shape = {**SHAPE, "num_hidden_layers": layers}
+    return kind(kind.config_class(vocab_size=len(tokenizer), **shape)), tokenizer
 
 
-def sentence_pieces() -> Any:
-    """Llama's and Gemma's kind: a text begins with <s>."""
+def sentence_pieces(*marks: str) -> Any:
+    """Llama's and Gemma's kind, with these marks: a text begins with <s>."""
     tokenizer = tokenizers.byte_fallback(
-        ["<pad>", "<s>", "</s>", "<unk>"],
+        ["<pad>", "<s>", "</s>", "<unk>", *marks],
         pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>", padding_side="right",
     )  # fmt: skip
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
@@ -143,7 +168,7 @@ def t5_gemma() -> Reader:
     return transformers.T5GemmaEncoderModel(config), tokenizer
 
 
-def qwen_that_sees() -> tuple[Any, Any, Any]:
+def qwen_that_sees() -> tuple[Any, Any, Whole]:
     """Qwen2.5-VL, its tokenizer, and the processor of both."""
     tokenizer = qwen_tokenizer()
     config = transformers.Qwen2_5_VLConfig(
@@ -165,4 +190,81 @@ def qwen_that_sees() -> tuple[Any, Any, Any]:
         vision_start_token_id=tokenizer.convert_tokens_to_ids("<|vision_start|>"),
         vision_end_token_id=tokenizer.convert_tokens_to_ids("<|vision_end|>"),
     )
-    return transformers.Qwen2_5_VLForConditionalGeneration(config), tokenizer, None
+    images = transformers.Qwen2VLImageProcessorPil(size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112})
+    model = transformers.Qwen2_5_VLForConditionalGeneration(config)
+    return model, tokenizer, Whole("Qwen2VLProcessor", images, tokenizer)
+
+
+def llava() -> tuple[Any, Any, Any]:
+    """Llava, its tokenizer, and how an image is made ready for it: as the 576 parts that HunyuanVideo counts on."""
+    tokenizer = sentence_pieces("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<image>")
+    config = transformers.LlavaConfig(
+        text_config={"model_type": "llama", "vocab_size": len(tokenizer), "pad_token_id": 0, **SHAPE},
+        vision_config={
+            "model_type": "clip_vision_model",
+            "hidden_size": WIDTH,
+            "intermediate_size": 37,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 4,
+            "image_size": 48,
+            "patch_size": 2,
+        },
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+        pad_token_id=0,
+    )
+    images = transformers.CLIPImageProcessorPil(size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48})
+    return transformers.LlavaForConditionalGeneration(config), tokenizer, images
+
+
+def mistral_that_sees(layers: int) -> tuple[Any, Whole]:
+    """Mistral 3, and the processor of its texts and images."""
+    tokenizer = sentence_pieces("[IMG]", "[IMG_BREAK]", "[IMG_END]")
+    tokenizer.chat_template = (
+        "{% for message in messages %}[{{ message['role'] }}]{% for part in message['content'] %}{{ part['text'] }}"
+        "{% endfor %}{% endfor %}"
+    )
+    config = transformers.Mistral3Config(
+        text_config={
+            "model_type": "mistral",
+            "vocab_size": len(tokenizer),
+            "pad_token_id": 0,
+            **SHAPE,
+            "num_hidden_layers": layers,
+        },
+        vision_config={
+            "model_type": "pixtral",
+            "hidden_size": WIDTH,
+            "intermediate_size": 37,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "head_dim": 16,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        image_token_index=tokenizer.convert_tokens_to_ids("[IMG]"),
+        spatial_merge_size=2,
+    )
+    images = transformers.PixtralImageProcessorPil(size={"longest_edge": 32}, patch_size={"height": 8, "width": 8})
+    settings = {"patch_size": 8, "spatial_merge_size": 2}
+    model = transformers.Mistral3ForConditionalGeneration(config)
+    return model, Whole("PixtralProcessor", images, tokenizer, settings)
+
+
+def gemma_that_sees() -> Reader:
+    """Gemma 3."""
+    tokenizer = sentence_pieces()
+    config = transformers.Gemma3Config(
+        text_config={"model_type": "gemma3_text", "vocab_size": len(tokenizer), "pad_token_id": 0, **SHAPE},
+        vision_config={
+            "model_type": "siglip_vision_model",
+            "hidden_size": WIDTH,
+            "intermediate_size": 37,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 4,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        mm_tokens_per_image=4,
+    )
+    return transformers.Gemma3ForConditionalGeneration(config), tokenizer

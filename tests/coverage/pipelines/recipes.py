@@ -4,6 +4,7 @@ each class takes of it what its constructor names."""
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.coverage.pipelines import (
     unet_families,
     video_families,
 )
+from tests.coverage.pipelines.readers import Whole
 
 Recipe = Callable[[str], dict[str, Any]]
 """A class's name → its parts, and more that it does not take."""
@@ -37,7 +39,13 @@ def build(name: str, recipe: Recipe, folder: Path) -> None:
     for part in chosen.values():
         if isinstance(part, torch.nn.Module):
             fill_zeros(part)
-    kind(**chosen).save_pretrained(folder)
+    whole = {key: part for key, part in chosen.items() if isinstance(part, Whole)}
+    kind(**chosen | dict.fromkeys(whole)).save_pretrained(folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    for key, part in whole.items():
+        part.save(folder / key)
+        index[key] = ["transformers", part.kind]
+    (folder / "model_index.json").write_text(json.dumps(index))
 
 
 RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
@@ -70,7 +78,7 @@ RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
     (("BriaPipeline",), image_families.bria),
     (("DiT",), image_families.dit),
     (("HiDreamImage",), image_families.hidream),
-    (("Flux2Klein",), transformer_families.flux_2),
+    (("Flux2",), transformer_families.flux_2),
     (("Flux",), transformer_families.flux),
     (("OvisImage",), transformer_families.ovis),
     (("Chroma",), transformer_families.chroma),
@@ -84,10 +92,15 @@ RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
     (("CogVideoX",), video_families.cogvideo),
     (("Mochi",), video_families.mochi),
     (("Latte",), video_families.latte),
-    (("HunyuanVideoPipeline", "HunyuanSkyreels"), video_families.hunyuan_video),
+    (
+        ("HunyuanVideoPipeline", "HunyuanVideoImage", "HunyuanVideoFramepack", "HunyuanSkyreels"),
+        video_families.hunyuan_video,
+    ),
+    (("ChronoEdit",), video_families.chrono_edit),
     (("HunyuanVideo15",), video_families.hunyuan_video_15),
     (("SanaVideo", "SanaImageToVideo"), video_families.sana_video),
     (("KandinskyV22",), prior_families.kandinsky_2_2),
+    (("Kandinsky5",), video_families.kandinsky_5),
     (("Kandinsky3",), prior_families.kandinsky_3),
     (("StableCascade",), prior_families.stable_cascade),
     (("UnCLIP",), prior_families.unclip),
@@ -99,7 +112,8 @@ RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
     (("LongCatAudioDiT",), audio_families.longcat_audio),
     (("SanaPipeline", "SanaControl", "SanaPAG", "SanaSprint"), image_families.sana),
     (("Wan", "LucyEdit"), transformer_families.wan),
-    (("LTXPipeline", "LTXImage", "LTXCondition"), transformer_families.ltx),
+    (("LTXPipeline", "LTXImage", "LTXCondition", "LTXLatentUpsample"), transformer_families.ltx),
+    (("LTX2Pipeline", "LTX2Image", "LTX2Condition", "LTX2LatentUpsample"), video_families.ltx_2),
     (("DDPM", "DDIM", "PNDM", "RePaint", "KarrasVe", "ScoreSdeVe", "ConsistencyModel"), unet_families.pixels),
 )
 """(how a class's name begins, its family's recipe); the first that fits."""
@@ -107,6 +121,6 @@ RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
 
 def find_recipe(name: str) -> Recipe | None:
     """The recipe of a class."""
-    if name.startswith(("Flux2Pipeline", "QwenImage21")):  # which share no part with the first ones
+    if name.startswith("QwenImage21"):  # which shares no part with the first one
         return None
     return next((recipe for starts, recipe in RECIPES if name.startswith(starts)), None)

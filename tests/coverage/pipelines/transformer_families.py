@@ -9,7 +9,7 @@ import transformers
 
 from tests.builders import generative
 from tests.coverage.pipelines.parts import flow_vae
-from tests.coverage.pipelines.readers import SHAPE, WIDTH, qwen, qwen_tokenizer, t5
+from tests.coverage.pipelines.readers import WIDTH, mistral_that_sees, qwen, t5
 
 
 def flux_channels(name: str) -> int:
@@ -42,10 +42,10 @@ def flux(name: str) -> dict[str, Any]:
     }
 
 
-def flux_2(_name: str) -> dict[str, Any]:
-    """Flux 2 Klein."""
-    tokenizer = qwen_tokenizer()
-    config = transformers.Qwen3Config(vocab_size=len(tokenizer), **{**SHAPE, "num_hidden_layers": 27})
+def flux_2(name: str) -> dict[str, Any]:
+    """Flux 2, whose text Mistral reads, and Flux 2 Klein, whose text Qwen reads: three of its layers are taken."""
+    klein = "Klein" in name
+    encoder, tokenizer = qwen(transformers.Qwen3ForCausalLM, 27) if klein else mistral_that_sees(30)
     return {
         "vae": diffusers.AutoencoderKLFlux2(
             block_out_channels=(8,) * 2,
@@ -55,7 +55,7 @@ def flux_2(_name: str) -> dict[str, Any]:
             latent_channels=4,
             norm_num_groups=1,
         ),
-        "text_encoder": transformers.Qwen3ForCausalLM(config),
+        "text_encoder": encoder,
         "tokenizer": tokenizer,
         "transformer": diffusers.Flux2Transformer2DModel(
             in_channels=16,
@@ -63,9 +63,9 @@ def flux_2(_name: str) -> dict[str, Any]:
             num_single_layers=1,
             attention_head_dim=16,
             num_attention_heads=2,
-            joint_attention_dim=3 * WIDTH,  # three of the reader's layers
+            joint_attention_dim=3 * WIDTH,
             axes_dims_rope=(4, 4, 4, 4),
-            guidance_embeds=False,
+            guidance_embeds=not klein,
         ),
         "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(),
     }
@@ -191,9 +191,12 @@ def wan(name: str) -> dict[str, Any]:
 
 
 def ltx(_name: str) -> dict[str, Any]:
-    """LTX-Video."""
+    """LTX-Video, and what makes its videos larger."""
+    from diffusers.pipelines.ltx.modeling_latent_upsampler import LTXLatentUpsamplerModel
+
     encoder, tokenizer = t5()
     return {
+        "latent_upsampler": LTXLatentUpsamplerModel(in_channels=8, mid_channels=32, num_blocks_per_stage=1),
         "vae": diffusers.AutoencoderKLLTXVideo(
             in_channels=3,
             out_channels=3,

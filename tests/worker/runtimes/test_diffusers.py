@@ -6,11 +6,13 @@ import shutil
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused
 from modelyard.worker.runtimes.base import load_model
-from modelyard.worker.runtimes.diffusers import find_dtype
+from modelyard.worker.runtimes.diffusers import find_dtype, load_processors
+from tests.builders.pictures import picture
 
 HEADS = ("image-pipeline",)
 
@@ -80,6 +82,24 @@ def test_missing_weights_are_not_made_up(model_folder, tmp_path, part, file):
     save_file(tensors, weights, metadata={"format": "pt"})
     with pytest.raises(ModelRefused, match="not complete"):
         load_model("diffusers", folder, HEADS, device="cpu")
+
+
+def test_a_processor_reads_texts_and_images_also_where_there_is_no_torchvision(model_folder, tmp_path):
+    shutil.copytree(model_folder("qwen2_vl"), tmp_path / "processor")
+    index = {"_class_name": "QwenImageEditPipeline", "processor": ["transformers", "Qwen2VLProcessor"]}
+    found = load_processors(tmp_path, {**index, "tokenizer": ["transformers", "Qwen2Tokenizer"]})
+    inputs = found["processor"](text=["<|image_pad|> a fox"], images=[picture(size=(48, 32))], return_tensors="pt")
+    images = transformers.Qwen2VLImageProcessorPil.from_pretrained(tmp_path / "processor")
+    assert list(found) == ["processor"]
+    assert torch.equal(inputs["pixel_values"], images([picture(size=(48, 32))], return_tensors="pt")["pixel_values"])
+    seen = (inputs["input_ids"] == found["processor"].image_token_id).sum()
+    assert seen == inputs["image_grid_thw"].prod() / images.merge_size**2
+
+
+def test_a_processor_that_cannot_be_loaded_is_named(tmp_path):
+    (tmp_path / "tiny" / "processor").mkdir(parents=True)
+    with pytest.raises(ModelRefused, match=r"^tiny's processor cannot be loaded: "):
+        load_processors(tmp_path / "tiny", {"processor": ["transformers", "PixtralProcessor"]})
 
 
 def test_code_of_the_repository_is_not_run(folder, tmp_path):

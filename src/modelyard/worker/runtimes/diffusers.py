@@ -6,6 +6,7 @@ thread-safe: one thread at a time may call a pipeline.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import logging
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 import transformers
 from safetensors import safe_open
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from modelyard.errors import InferenceFailed, InvalidRequest, ModelRefused
 from modelyard.records.pipelines import AUDIO, DEPTH, FRAMES, IMAGE, PREDICTION, VIDEO, result_fields
@@ -34,6 +36,7 @@ from modelyard.worker.runtimes.library_adapters import leave_peft_out_of_diffuse
 from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.making import Stopped, choose_seed
 from modelyard.worker.runtimes.pipeline_arguments import PipelineArguments, find_default
+from modelyard.worker.runtimes.processors import find_class, load_named
 
 with quiet_library(), scipy_later():  # the library tells at length that there is no torchvision
     leave_peft_out_of_diffusers()
@@ -107,8 +110,8 @@ def load_parts(path: Path, dtype: torch.dtype, *, remote_code: bool) -> Any:
         "use_safetensors": True,
         "variant": find_shared_precision(path),
     }
-    readers = load_readers(path, index, how)
-    return DiffusionPipeline.from_pretrained(path, trust_remote_code=remote_code, **how, **readers)
+    given = load_readers(path, index, how) | load_processors(path, index)
+    return DiffusionPipeline.from_pretrained(path, trust_remote_code=remote_code, **how, **given)
 
 
 def read_index(path: Path) -> Mapping[str, Any]:
@@ -129,9 +132,8 @@ def load_readers(path: Path, index: Mapping[str, Any], how: Mapping[str, Any]) -
     ModelRefused when some are.
     """
     readers = {}
-    parts = [(name, part[1]) for name, part in index.items() if isinstance(part, list) and part[0] == "transformers"]
-    for name, kind_name in parts:
-        kind = getattr(transformers, str(kind_name), None)
+    for name, kind_name in find_text_parts(index).items():
+        kind = getattr(transformers, kind_name, None)
         if kind is not None and transformers.PreTrainedModel in getattr(kind, "__mro__", ()):
             own = {**how, "variant": find_precision((file.name for file in (path / name).iterdir()), "model")}
             readers[name], info = kind.from_pretrained(path / name, output_loading_info=True, **own)
@@ -140,6 +142,26 @@ def load_readers(path: Path, index: Mapping[str, Any], how: Mapping[str, Any]) -
             if readers[name].config.model_type == "clap":
                 give_plain_features(readers[name])
     return readers
+
+
+def load_processors(path: Path, index: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts that make the inputs of a reader which sees, of a text and images.
+
+    Loaded here, as the library would not load them without torchvision, which what they do for pipelines does not want.
+    Raises ModelRefused.
+    """
+    whole = frozenset(PROCESSOR_MAPPING_NAMES.values())
+    named = {name: kind for name, kind in find_text_parts(index).items() if kind in whole}
+    looked_up = importlib.import_module("transformers")  # by diffusers, which compares its classes with what is given
+    for kind in named.values():
+        setattr(looked_up, kind, find_class(kind))
+    return {name: load_named(path / name, kind) for name, kind in named.items()}
+
+
+def find_text_parts(index: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of a pipeline that are of transformers, and their classes."""
+    parts = ((name, part) for name, part in index.items() if isinstance(part, list) and len(part) == 2)
+    return {name: str(kind) for name, (library, kind) in parts if library == "transformers"}
 
 
 def give_plain_features(reader: Any) -> None:

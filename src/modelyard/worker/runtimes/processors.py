@@ -12,6 +12,7 @@ import importlib
 import inspect
 import json
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -129,8 +130,7 @@ def assemble(path: Path, name: str, *, without: frozenset[str] = frozenset({"vid
 
     Local files and the library's own code only. Raises what the library raises when another part cannot be loaded.
     """
-    # Under its name in the library, a class that wants what is not installed only raises.
-    kind = find_stand_in(name) or getattr(import_processors(getattr(transformers, name).__module__), name)
+    kind = find_stand_in(name) or find_class(name)
     if not issubclass(kind, ProcessorMixin):
         raise TypeError(f"{name} is no processor")
     accepted = inspect.signature(kind.__init__).parameters
@@ -145,6 +145,12 @@ def assemble(path: Path, name: str, *, without: frozenset[str] = frozenset({"vid
     if "chat_template" in accepted:
         settings["chat_template"] = getattr(parts.get("tokenizer"), "chat_template", None) or read_template(path)
     return unchecked(**{**settings, **parts})
+
+
+def find_class(name: str) -> Any:
+    """The library's class of processors `name`, also where under that name in the library is one that only raises, for
+    want of what is not installed. Raises ImportError."""
+    return getattr(import_processors(getattr(transformers, name).__module__), name)
 
 
 def load_part(path: Path, part: str) -> Any:
@@ -244,14 +250,13 @@ def find_processor(path: Path, head: str, config: Any, *, remote_code: bool) -> 
     A whole processor may want what this machine or the folder lacks while the part that a task needs does not, so a
     failure moves on, unless the model reads texts as well. Raises ModelRefused when every kind failed.
     """
-    from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor, PreTrainedTokenizerBase
+    from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoProcessor
 
     prefer_pillow()
     if is_timm_local_checkpoint(path):
         return TimmProcessor(AutoImageProcessor.from_pretrained(path, local_files_only=True))
     if not has_processor(path):
         return None
-    failures = []
     name = find_class_name(path, config)
     local = {"local_files_only": True, "trust_remote_code": remote_code}
     loaders = [] if name in STAND_INS else [partial(AutoProcessor.from_pretrained, path, config=config, **local)]
@@ -261,15 +266,30 @@ def find_processor(path: Path, head: str, config: Any, *, remote_code: bool) -> 
         loaders.append(partial(assemble, path, name, without=frozenset({"image_processor", "video_processor"})))
     if name is None or head in IMAGE_HEADS or not has_tokenizer(path):
         loaders += [partial(part.from_pretrained, path, **local) for part in (AutoImageProcessor, AutoFeatureExtractor)]
+    return load_first(loaders, path, f"{path.name}'s processor")
+
+
+def load_named(path: Path, name: str) -> Any:
+    """The processor of the library's class `name` in the folder `path`, which is a part of a model: whole, or without
+    what reads videos. Raises ModelRefused."""
+    prefer_pillow()
+    whole = partial(find_class(name).from_pretrained, path, local_files_only=True)
+    return load_first([whole, partial(assemble, path, name)], path, f"{path.parent.name}'s {path.name}")
+
+
+def load_first(loaders: Sequence[Callable[[], Any]], path: Path, what: str) -> Any:
+    """What the first of `loaders` that can load gives, unless that is a tokenizer. Raises ModelRefused for the folder
+    `path`, and what the first has raised as the reason why `what` cannot be loaded."""
+    failures = []
     for load in loaders:
         try:
             found = load()
         except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError, RuntimeError) as error:
             failures.append(first_line(error))
             continue
-        if not isinstance(found, PreTrainedTokenizerBase):
+        if not isinstance(found, transformers.PreTrainedTokenizerBase):
             return found
     reason = failures[0] if failures else "only its tokenizer is there"
     if "torchvision" in reason.lower() and find_spec("torchvision") is None:
         reason = f"{reason}; `pip install 'modelyard[vision]'` brings it"
-    raise ModelRefused(f"{path.name}'s processor cannot be loaded: {reason}", path=str(path))
+    raise ModelRefused(f"{what} cannot be loaded: {reason}", path=str(path))
