@@ -80,6 +80,65 @@ def test_a_model_that_is_asked_for_texts_wants_nothing(tmp_path: Path) -> None:
     assert inspected(tmp_path, model("UltraVBertForMaskedLM", "ultravbert")).problem is None
 
 
+FAMILIES = [
+    ("CHMv2ForDepthEstimation", "chmv2", "depth-estimation"),
+    ("DINOv3ViTModel", "dinov3_vit", "image-feature-extraction"),
+    ("DepthProForDepthEstimation", "depth_pro", "depth-estimation"),
+    ("PPDocLayoutV2ForObjectDetection", "pp_doclayout_v2", "object-detection"),
+    ("PPFormulaNetForConditionalGeneration", "pp_formulanet", "image-to-text"),
+    ("RfDetrForInstanceSegmentation", "rf_detr", "image-segmentation"),
+    ("RfDetrForObjectDetection", "rf_detr", "object-detection"),
+    ("Sam2Model", "sam2", "mask-generation"),
+    ("Sam3LiteTextModel", "sam3_lite_text", "mask-generation"),
+    ("Sam3Model", "sam3", "mask-generation"),
+    ("Sam3TrackerModel", "sam3_tracker", "mask-generation"),
+    ("Sam3VideoModel", "sam3_video", "mask-generation"),
+    ("VJEPA2ForVideoClassification", "vjepa2", "video-classification"),
+    ("VideoPrismForVideoClassification", "videoprism_vision_model", "video-classification"),
+]
+"""Class, type and task of models whose images or videos torchvision alone reads."""
+
+
+@pytest.mark.parametrize(("architecture", "kind", "task"), FAMILIES)
+def test_a_family_is_for_its_task_and_refused_without_torchvision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, kind: str, task: str
+) -> None:
+    reads = "video_preprocessor_config.json" if task == "video-classification" else "preprocessor_config.json"
+    files = {**model(architecture, kind, config={"vision_config": {}, "image_size": 64}), reads: text({})}
+    assert inspected(tmp_path, files).problem == TORCHVISION
+    monkeypatch.setattr(vision, "INSTALLED", frozenset({"timm", "torchvision"}))
+    found = inspected(tmp_path, files)
+    assert (found.problem, found.task) == (None, task)
+
+
+EYES_OF_TIMM = [
+    ("EdgeTamModel", "edgetam", {"backbone_config": {"model_type": "timm_wrapper"}}, "mask-generation"),
+    ("FastVlmForConditionalGeneration", "fast_vlm", {"model_type": "timm_wrapper"}, "image-text-to-text"),
+    ("Gemma3nForConditionalGeneration", "gemma3n", {"model_type": "gemma3n_vision"}, "image-text-to-text"),
+    ("PerceptionLMForConditionalGeneration", "perception_lm", {"model_type": "timm_wrapper"}, "image-text-to-text"),
+]
+"""Class, type, config of the eyes, and task."""
+
+
+@pytest.mark.parametrize(("architecture", "kind", "eyes", "task"), EYES_OF_TIMM)
+def test_a_family_with_eyes_of_timm_is_for_its_task_and_refused_without_timm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, kind: str, eyes: dict[str, object], task: str
+) -> None:
+    files = model(architecture, kind, config={"vision_config": eyes})
+    assert inspected(tmp_path, files).problem == TIMM
+    monkeypatch.setattr(vision, "INSTALLED", frozenset({"timm", "torchvision"}))
+    found = inspected(tmp_path, files)
+    assert (found.problem, found.task) == (None, task)
+
+
+def test_a_reader_that_the_folder_names_wants_torchvision_where_the_type_has_none(tmp_path: Path) -> None:
+    files = model("DINOv3ConvNextModel", "dinov3_convnext", config={"num_channels": 3})
+    assert inspected(tmp_path, files).problem is None
+    named = {"preprocessor_config.json": text({"image_processor_type": "DINOv3ViTImageProcessorFast"})}
+    found = inspected(tmp_path, {**files, **named})
+    assert (found.problem, found.task) == (TORCHVISION, "image-feature-extraction")
+
+
 @pytest.mark.parametrize("kind", ["vit", "qwen2_vl", "detr", "idefics3"])
 def test_what_pillow_reads_wants_nothing(tmp_path: Path, kind: str) -> None:
     files = model("ViTForImageClassification", kind)

@@ -125,6 +125,12 @@ def test_a_section_is_read_back_as_it_was_written(part: FewCases, written: list[
     assert (again, day) == ({}, "28 November 2026")
 
 
+def test_a_class_that_was_asked_nothing_is_read_back_where_it_has_another_head_since() -> None:
+    text = render_section(Heads(), of_heads(*FIRST), "28 November 2026")
+    known, _, _ = read_section(Heads(), text.replace("Silent (silent)", "Silent (base)"))
+    assert [each.finding.status for each in known.values()] == list(FIRST)
+
+
 def test_classes_that_are_asked_nothing_are_named_by_family() -> None:
     page = render_section(FewCases(), OF_ONE_HEAD, "28 November 2026")
     assert "| family | safetensors | base |  |" in page

@@ -15,6 +15,7 @@ from modelyard.errors import InvalidRequest
 from modelyard.tasks.body import read
 from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
+from modelyard.tasks.shared.concepts import phrase_tokens
 from modelyard.tasks.shared.masks import boxes_around, distinct
 from tests.builders.fixtures import Ask, Load
 from tests.builders.pictures import SIZES, picture, to_base64, turned
@@ -202,6 +203,22 @@ def test_point_outside_of_the_image_fails_alone_and_is_named(model: Model, ask: 
     assert len(answer["masks"]) == 3
 
 
+def test_a_text_is_refused_where_the_model_reads_none(load: Load, ask: Ask) -> None:
+    body = {"base64": to_base64(picture()), "text": "yellow bus"}
+    error = ask(TASK, load("sam", "mask-generation"), body)
+    assert error.data["field"] == "text"
+    assert "params.input_points" in error.message
+
+
+def test_a_text_is_read_in_as_many_tokens_as_the_library_fills_it_up_to(load: Load) -> None:
+    model = load("clip", "zero-shot-image-classification")
+    tokens = phrase_tokens(model, "a fox")
+    assert {name: ids.shape for name, ids in tokens.items()} == {"input_ids": (1, 32), "attention_mask": (1, 32)}
+    assert tokens["attention_mask"].sum() == len(model.tokenizer("a fox")["input_ids"])
+    with pytest.raises(InvalidRequest, match=r"text: got '[0-9]+ tokens'; accepted: at most 32"):
+        phrase_tokens(model, "a fox " * 32)
+
+
 @pytest.mark.parametrize(
     ("params", "field"),
     [
@@ -220,6 +237,7 @@ def test_point_outside_of_the_image_fails_alone_and_is_named(model: Model, ask: 
         ({"points_per_side": 1000}, "points_per_side"),
         ({"pred_iou_thresh": 2}, "pred_iou_thresh"),
         ({"stability_score_offset": 0}, "stability_score_offset"),
+        ({"threshold": 2}, "threshold"),
     ],
 )
 def test_wrong_params_are_named(params: dict[str, Any], field: str) -> None:

@@ -58,13 +58,16 @@ def _parts(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _reads_with_torchvision(files: Files, model_type: str) -> bool:
-    """Whether nothing else reads what a model of this type sees. The folder may name another type's reader."""
+    """Whether nothing else reads what a model of this type sees. The folder may name another type's reader, and has to
+    where the library knows none for this type, unless the model sees videos alone."""
     readers = library.image_readers()
-    if model_type not in readers:
-        return _VIDEOS in files.sizes and files.sizes.keys().isdisjoint({_IMAGES, _WHOLE})
-    if PILLOW in readers[model_type]:
+    own = readers.get(model_type)
+    if own is not None and PILLOW in own:
         return False
     whole = read_json(files, _WHOLE).get("image_processor")
     said = read_json(files, _IMAGES) or (whole if isinstance(whole, dict) else {})
     name = str(said.get("image_processor_type")).removesuffix("Fast")
-    return not any(name in classes.values() and PILLOW in classes for classes in readers.values())
+    named = [classes for classes in readers.values() if name in classes.values()]
+    if named:
+        return not any(PILLOW in classes for classes in named)
+    return own is not None or (_VIDEOS in files.sizes and files.sizes.keys().isdisjoint({_IMAGES, _WHOLE}))

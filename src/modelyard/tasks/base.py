@@ -33,6 +33,7 @@ Head = Literal[
     "universal-segmentation",
     "depth-estimation",
     "mask-generation",
+    "concept-segmentation",
     "zero-shot-image-classification",
     "zero-shot-object-detection",
     "image-text-to-text",

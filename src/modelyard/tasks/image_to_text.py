@@ -16,7 +16,7 @@ from modelyard.tasks.shared import sizes
 from modelyard.tasks.shared.chat_template import turn_ends
 from modelyard.tasks.shared.generation import Generation, Prompt, Texts, plain_texts
 from modelyard.tasks.shared.generation_params import GenerationParams
-from modelyard.tasks.shared.image_prompts import encoder_prompt, message_prompt, patches_prompt
+from modelyard.tasks.shared.image_prompts import encoder_prompt, message_prompt, patches_prompt, reads_texts
 from modelyard.tasks.shared.images import EXAMPLE, ImageInputs
 from modelyard.tasks.shared.lengths import media_size
 from modelyard.tasks.shared.prompts import encode_prompt, refuse_streamed_list
@@ -50,7 +50,7 @@ def prompts(model: Model, call: Call[ImageToTextInputs, ImageToTextParams]) -> l
     refuse_streamed_list(call)
     image, text = decode_image(call.inputs.media), call.inputs.text
     kind = model.config["model_type"]
-    if kind == "vision-encoder-decoder":
+    if kind == "vision-encoder-decoder" or not reads_texts(model):
         return [encoder_prompt(model, call, image, text, "text")]
     if kind == "pix2struct":
         return [patches_prompt(model, call, image, text, "text")]

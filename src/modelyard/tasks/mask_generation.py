@@ -1,24 +1,25 @@
-"""mask-generation: the outlines of things in an image, whatever they are: those pointed at, or all that can be found.
+"""mask-generation: the outlines of things in an image: those pointed at, those that a text names, or all there are: a
+grid of points is then asked one after the other, and what is certain, clear-cut and no repetition is kept, best first.
 
-With points or boxes every thing gets the model's masks for it. Without, a grid of points is asked one after the
-other, and what is certain, clear-cut and not a repetition is kept, best first.
-Source: the paper "Segment Anything", and the library's pipeline, whose names and defaults the settings have.
-"""
+Sources: the papers "Segment Anything" and "SAM 3: Segment Anything with Concepts", and the library's pipeline and
+processors, whose names and defaults the settings have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
+from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Call, Params, Task
 from modelyard.tasks.hints import filled_in_as, means
 from modelyard.tasks.model import Array, Model
 from modelyard.tasks.shared import sizes
-from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_each_image, pixels_of
+from modelyard.tasks.shared.concepts import find_detector_pass, masks_of_things, phrase_tokens
+from modelyard.tasks.shared.images import EXAMPLE, ImageInputs, answer_each_image, height_and_width, pixels_of
 from modelyard.tasks.shared.masks import boxes_around, distinct, stability, to_png
 from modelyard.tasks.shared.points import PointsAndBoxes, read_points_and_boxes
 
@@ -29,11 +30,19 @@ MASKS_AT_ONCE = 16
 
 
 class MaskGenerationInputs(ImageInputs, frozen=True, kw_only=True):
-    """The image to outline things in."""
+    """The image to outline things in, and a name for them."""
+
+    text: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="models that read texts (SAM 3): what to outline, in a few words, such as `yellow bus`; each "
+            "of them gets a mask"
+        ),
+    ] = None
 
 
 class MaskGenerationParams(Params, frozen=True, kw_only=True):
-    """What to outline; without points and boxes, everything, and then how to look for it."""
+    """What to outline; without points, boxes and a text, everything, and then how to look for it."""
 
     input_points: Annotated[
         Prompts | None,
@@ -60,8 +69,10 @@ class MaskGenerationParams(Params, frozen=True, kw_only=True):
         Annotated[float, Meta(ge=-100, le=100)],
         Meta(description="how sure the model must be that a pixel belongs to a mask; 0 is even odds"),
     ] = 0.0
+    threshold: Annotated[Share, Meta(description="text: answer only things with a score above this, 0 to 1")] = 0.3
     points_per_side: Annotated[
-        Annotated[int, Meta(ge=1, le=128)], Meta(description="without points and boxes: the grid is this many squared")
+        Annotated[int, Meta(ge=1, le=128)],
+        Meta(description="without points, boxes and a text: the grid is this many squared"),
     ] = 32
     points_per_batch: Annotated[
         Annotated[int, Meta(ge=1, le=1024)], Meta(description="grid points that the model sees together")
@@ -100,7 +111,7 @@ class Masks(msgspec.Struct, frozen=True):
 
 
 MaskGenerationOutput = Masks
-"""Masks with their scores: thing by thing as pointed at, or best first."""
+"""Masks with their scores: thing by thing as pointed at; otherwise best first."""
 
 
 def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
@@ -110,14 +121,49 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
 
 def outline(model: Model, call: Call[Any, MaskGenerationParams], image: Any) -> Masks:
     """The answer for one image. Raises InvalidRequest."""
-    params = call.params
+    masks = [(to_png(mask), score) for mask, score in find_masks(model, call, image)]
+    if call.inputs.text is not None:
+        masks.sort(key=lambda each: -each[1])
+    return Masks(Dimensions(image.width, image.height), [mask for mask, _ in masks], [score for _, score in masks])
+
+
+def find_masks(
+    model: Model, call: Call[MaskGenerationInputs, MaskGenerationParams], image: Any
+) -> Iterable[tuple[Array, float]]:
+    """Each mask, (h, w) bool, that the call asks for, with its score. Raises InvalidRequest, also for what the model
+    is not told by."""
+    params, detector = call.params, find_detector_pass(model)
+    if call.inputs.text is not None:
+        return things_named(model, detector, call, image)
+    if detector == "forward":
+        accepted = "what to outline, in a few words, which is all that this model is told by"
+        raise InvalidRequest(f"text: missing; accepted: {accepted}", field="text")
     targets = read_points_and_boxes(params.input_points, params.input_labels, params.input_boxes)
     if targets is not None:
         targets.check_inside(image.width, image.height)
     view = View(model, pixels_of(model, call, image))
-    found = everything(view, call) if targets is None else list(masks_of_targets(view, targets, params))
-    return Masks(
-        Dimensions(image.width, image.height), [to_png(mask) for mask, _ in found], [score for _, score in found]
+    return everything(view, call) if targets is None else masks_of_targets(view, targets, params)
+
+
+def things_named(
+    model: Model, detector: str | None, call: Call[MaskGenerationInputs, MaskGenerationParams], image: Any
+) -> Iterator[tuple[Array, float]]:
+    """Each mask, (h, w) bool, of what the call's text names with its score, in the model's order, by its pass
+    `detector`. Raises InvalidRequest."""
+    text, params = str(call.inputs.text), call.params
+    if detector is None:
+        accepted = "none: this model reads no texts, but params.input_points and params.input_boxes"
+        raise InvalidRequest(field="text", got=text, accepted=accepted)
+    for name in ("input_points", "input_labels", "input_boxes"):
+        if (given := getattr(params, name)) is not None:
+            raise InvalidRequest(field=f"params.{name}", got=given, accepted="none beside a text")
+    arguments = {**pixels_of(model, call, image), **phrase_tokens(model, text)}
+    return masks_of_things(
+        model,
+        model.forward(arguments, method=detector),
+        height_and_width(image),
+        threshold=params.threshold,
+        mask_threshold=params.mask_threshold,
     )
 
 
@@ -215,15 +261,15 @@ def grid(side: int) -> Array:
 
 TASK = Task(
     id="mask-generation",
-    summary="Outline the things in an image: those you point at, or all of them.",
+    summary="Outline the things in an image: those you point at, those you name, or all of them.",
     inputs=MaskGenerationInputs,
     params=MaskGenerationParams,
     output=MaskGenerationOutput,
     run=run,
-    heads=("mask-generation",),
+    heads=("mask-generation", "concept-segmentation"),
     example={"base64": EXAMPLE, "params": {"input_points": [[16, 12]]}},
     media="image",
     wildcard="url",
     max_batch=4,
-    sizes=sizes.images_with_a_point,
+    sizes=sizes.images_with_a_point_or_a_name,
 )

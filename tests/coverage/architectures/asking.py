@@ -14,11 +14,21 @@ from modelyard.tasks.base import Task
 from modelyard.tasks.body import read, to_call
 from modelyard.tasks.model import Model
 from modelyard.tasks.registry import get_task
+from modelyard.tasks.shared.concepts import find_detector_pass
 from modelyard.tasks.shared.word_boxes import reads_places
 from modelyard.worker.runtimes.base import load_model
 from tests.coverage.architectures import layouts
 from tests.coverage.architectures.comparison import comparable
-from tests.coverage.architectures.references import BODIES, MEDIA, SAME, target_language, video
+from tests.coverage.architectures.references import (
+    BODIES,
+    LEAST_PRESENCE,
+    MEDIA,
+    SAME,
+    THING,
+    WRITES_UNASKED,
+    target_language,
+    video,
+)
 
 
 class NotServed(Exception):
@@ -53,13 +63,10 @@ def make_body(task: Task, model: Model) -> dict[str, Any]:
         body["text"] = body["text"].replace("small", model.tokenizer.mask_token)
     if task.id == "translation" and (code := target_language(model.tokenizer)) is not None:
         body["params"] = {**body["params"], "tgt_lang": code}
-    if task.id == "image-to-text" and model.config["model_type"] in (
-        "blip",
-        "git",
-        "pix2struct",
-        "vision-encoder-decoder",
-    ):
+    if task.id == "image-to-text" and model.config["model_type"] in WRITES_UNASKED:
         del body["text"]
+    if task.id == "mask-generation" and find_detector_pass(model) is not None:
+        body = {"text": THING, "params": {"threshold": LEAST_PRESENCE}}
     if task.media is not None and not layouts.finds_in_words(task.id, model.config):
         media = video(model.config) if task.media == "video" else MEDIA[task.media]
         body["base64"] = base64.b64encode(media).decode()

@@ -188,6 +188,7 @@ def small_processor(family: str, config: Any, parts: dict[str, Any], length: int
         given.setdefault("vision_feature_select_strategy", "default")
     if "num_additional_image_tokens" in takes:
         given["num_additional_image_tokens"] = 1
+    given |= SIZES["processor_fields"].get(family, {})
     given |= {name: general() for name in takes if name.endswith("_tokenizer") and name != "audio_tokenizer"}
     if "video_processor" in takes:
         given["video_processor"] = parts.get("video_processor")

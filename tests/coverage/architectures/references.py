@@ -43,6 +43,11 @@ LABELS = ["a fox", "the old river", "sunny"]
 NEW_TOKENS = 8
 LEAST_SCORE = 0.2
 """Of what is found in an image. Random models are never sure."""
+THING = "a small house"
+LEAST_PRESENCE = 0.01
+"""Of what is outlined by its name."""
+WRITES_UNASKED = ("blip", "git", "pix2struct", "pp_formulanet", "vision-encoder-decoder")
+"""Families that write about an image without being told what."""
 GREEDY = {"max_new_tokens": NEW_TOKENS, "do_sample": False}
 PNG = samples_png()
 SOUND = samples.sound(1.0)
@@ -279,7 +284,8 @@ def _parts(model: Any, folder: Path) -> dict[str, Any]:
 
 def _features(model: Any, folder: Path) -> Any:
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
-    output = model(**_accepted(model, processor(picture(), return_tensors="pt")))
+    encoded = processor(picture(), return_tensors="pt")
+    output = model(**{name: value for name, value in encoded.items() if name in inputs_of(model)})
     states = output.last_hidden_state if "last_hidden_state" in output else output[0]
     states = (states[-1] if isinstance(states, tuple) else states)[0]  # a backbone's last map
     if model.config.model_type.startswith("sam2"):
@@ -306,6 +312,12 @@ def _depth(model: Any, folder: Path) -> Any:
 
 def _masks(model: Any, folder: Path) -> Any:
     processor = transformers.AutoProcessor.from_pretrained(folder)
+    if "input_ids" in inputs_of(model):
+        encoded = processor(images=picture(), text=THING, return_tensors="pt")
+        (found,) = processor.post_process_instance_segmentation(
+            model(**_accepted(model, encoded)), threshold=LEAST_PRESENCE, target_sizes=[picture().size[::-1]]
+        )
+        return {"scores": sorted(found["scores"].tolist(), reverse=True)}
     encoded = processor(picture(), input_points=[[[[20.0, 30.0]]]], return_tensors="pt")
     arguments = {name: value.float() if name == "input_points" else value for name, value in encoded.items()}
     output = model(**_accepted(model, arguments), multimask_output=True)
@@ -432,12 +444,12 @@ def _talk_of_sound(model: Any, folder: Path) -> Any:
 
 
 def _caption(model: Any, folder: Path) -> Any:
-    if model.config.model_type == "vision-encoder-decoder":
+    if model.config.model_type in ("pp_formulanet", "vision-encoder-decoder"):
         pixels = transformers.AutoImageProcessor.from_pretrained(folder)(picture(), return_tensors="pt").pixel_values
         made = model.generate(pixel_values=pixels, **GREEDY)[0]
         return _tokenizer(folder).decode(made, skip_special_tokens=True).strip()
     processor = whole_processor(model, folder, "image-text-to-text")
-    if model.config.model_type not in ("blip", "git", "pix2struct"):
+    if model.config.model_type not in WRITES_UNASKED:
         return _talk(model, folder, "image", images=[picture()])
     made = model.generate(**processor(images=picture(), return_tensors="pt"), **GREEDY)[0]
     return processor.tokenizer.decode(made, skip_special_tokens=True).strip()

@@ -3,6 +3,7 @@ the answer, a question, or a message. Owns no task."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,11 @@ def with_start(model: Model, arrays: Mapping[str, Array], text: str | None, fiel
     if not 0 < len(ids) <= most:
         raise InvalidRequest(field=field, got=text, accepted=f"1 to {most} tokens")
     return {**arrays, "decoder_input_ids": np.array([ids], dtype=np.int64)}
+
+
+def reads_texts(model: Model) -> bool:
+    """Whether the model's processor takes a text beside an image. Those that copy formulas take none."""
+    return "text" in inspect.signature(type(model.processor).__call__).parameters
 
 
 def reads_header(model: Model) -> bool:

@@ -149,15 +149,15 @@ def images_with_labels(max_length: int | None) -> list[Size]:
     return images(max_length, candidate_labels=LABELS)
 
 
-def images_with_a_point(_max_length: int | None) -> list[Size]:
-    """An image and a point in its middle."""
+def images_with_a_point_or_a_name(_max_length: int | None) -> list[Size]:
+    """An image and a point in its middle, or the name of a thing: a model that reads one of them refuses the other."""
     return [
-        Size(
-            f"{width} x {height} pixels",
-            {"media": media_field(samples.image(width, height))},
-            {"input_points": [[width // 2, height // 2]]},
-        )
+        Size(f"{width} x {height} pixels, {told}", {"media": media_field(samples.image(width, height)), **more}, params)
         for width, height in IMAGES
+        for told, more, params in (
+            ("a point", {}, {"input_points": [[width // 2, height // 2]]}),
+            ("a name", {"text": "house"}, {}),
+        )
     ]
 
 

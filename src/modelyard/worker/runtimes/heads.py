@@ -5,6 +5,7 @@ Owns the tables. Loads nothing.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,11 @@ from transformers.models.auto import modeling_auto
 from modelyard.errors import ModelRefused
 from modelyard.tasks.base import Head
 
+CONCEPTS = modeling_auto._LazyAutoMapping(
+    modeling_auto.CONFIG_MAPPING_NAMES,
+    OrderedDict({"sam3": "Sam3Model", "sam3_lite_text": "Sam3LiteTextModel"}),
+)
+"""As the library's own tables are, of the models that outline what a text names, for which it has none."""
 HEADS: dict[Head, Any] = {
     "base": modeling_auto.MODEL_MAPPING,
     "causal-lm": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -30,6 +36,7 @@ HEADS: dict[Head, Any] = {
     "universal-segmentation": modeling_auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING,
     "depth-estimation": modeling_auto.MODEL_FOR_DEPTH_ESTIMATION_MAPPING,
     "mask-generation": modeling_auto.MODEL_FOR_MASK_GENERATION_MAPPING,
+    "concept-segmentation": CONCEPTS,
     "zero-shot-image-classification": modeling_auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING,
     "zero-shot-object-detection": modeling_auto.MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING,
     "image-text-to-text": modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
@@ -64,6 +71,7 @@ _REMOTE_CLASSES: dict[Head, str] = {
     "universal-segmentation": "AutoModelForUniversalSegmentation",
     "depth-estimation": "AutoModelForDepthEstimation",
     "mask-generation": "AutoModelForMaskGeneration",
+    "concept-segmentation": "AutoModel",
     "zero-shot-image-classification": "AutoModelForZeroShotImageClassification",
     "zero-shot-object-detection": "AutoModelForZeroShotObjectDetection",
     "image-text-to-text": "AutoModelForImageTextToText",

@@ -41,7 +41,7 @@ IMAGE_HEADS: frozenset[Head] = frozenset(
     {
         "image-classification", "object-detection", "image-segmentation", "semantic-segmentation",
         "instance-segmentation", "universal-segmentation", "depth-estimation", "mask-generation",
-        "zero-shot-image-classification", "zero-shot-object-detection",
+        "concept-segmentation", "zero-shot-image-classification", "zero-shot-object-detection",
     }
 )  # fmt: skip
 """Heads that cannot do without the folder's image processor."""

@@ -30,6 +30,7 @@ from modelyard.tasks.model import Array, Emitted, GeneratedTokens, OnTokens
 from modelyard.tasks.shared.generation_params import TextForm
 from modelyard.tasks.token_model import TokenModel
 from modelyard.worker.runtimes.adapter_layers import AdapterLayers
+from modelyard.worker.runtimes.detectors import add_detector, find_detector
 from modelyard.worker.runtimes.device import Spread, choose_device, is_spread
 from modelyard.worker.runtimes.failures import batch_errors, loading_errors
 from modelyard.worker.runtimes.generation_batches import READS_PADDING, cut_padding, groups, prompt_lengths
@@ -93,6 +94,11 @@ def load_model(
         more |= {} if writing is config else {"key_mapping": {"^thinker[.]": ""}}
         config = writing
         model, missing = load_weights(kind, files, config, where, remote_code=remote_code, precision=precision, **more)
+        if head == "mask-generation" and (detector := find_detector(config)) is not None:
+            more = {} if spread is None else spread_arguments(detector, config, spread, precision)
+            part, lacking = load_weights(detector, files, config, where, precision=precision, **more)
+            add_detector(model, part, config)
+            missing = [*missing, *lacking]
     refuse_missing_weights(head, missing)
     if head == "base" and tokenizer is not None and config.is_encoder_decoder:
         encoder = model.get_encoder()
