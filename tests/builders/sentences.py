@@ -44,6 +44,34 @@ def splade(folder: Path) -> None:
     write_json(folder / "config_sentence_transformers.json", {"model_type": "SparseEncoder", "prompts": {}})
 
 
+def splade_documents(folder: Path) -> None:
+    """The same for documents alone, in a folder of its own: what queries weigh on a word is written down beside it."""
+    document, pooling, query = "document_0_MLMTransformer", "document_1_SpladePooling", "query_0_SparseStaticEmbedding"
+    splade(folder / document)
+    for name in ("modules.json", "config_sentence_transformers.json"):
+        (folder / document / name).unlink()
+    (folder / document / "1_SpladePooling").rename(folder / pooling)
+    list_modules(folder, "base.modules.router.Router")
+    here = "sentence_transformers.sparse_encoder.modules"
+    write_json(
+        folder / "router_config.json",
+        {
+            "types": {
+                document: "sentence_transformers.sparse_encoder.models.MLMTransformer",
+                pooling: f"{here}.splade_pooling.SpladePooling",
+                query: f"{here}.sparse_static_embedding.SparseStaticEmbedding",
+            },
+            "structure": {"query": [query], "document": [document, pooling]},
+            "parameters": {"default_route": "document", "allow_empty_key": True, "route_mappings": {}},
+        },
+    )
+    tokenizer = tokenizers.wordpiece()
+    tokenizer.save_pretrained(folder / query)
+    write_json(folder / query / "config.json", {"frozen": True})
+    save_file({"weight": torch.rand(len(tokenizer))}, folder / query / "model.safetensors")
+    write_json(folder / "config_sentence_transformers.json", {"model_type": "SparseEncoder", "prompts": {}})
+
+
 def save_table(folder: Path, tensors: dict[str, Any]) -> None:
     """Writes a table and its tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +136,7 @@ def layered_sentences(folder: Path) -> None:
 
 FAMILIES: dict[str, Callable[[Path], None]] = {
     "splade": splade,
+    "splade_documents": splade_documents,
     "static_vectors": static_vectors,
     "model2vec": model2vec,
     "layered_sentences": layered_sentences,

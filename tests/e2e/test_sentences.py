@@ -22,7 +22,7 @@ TEXTS = [
     "no",
     "Once upon a time there was a small fox in the old forest. " * 4,
 ]
-FAMILIES = ("splade", "static_vectors", "model2vec", "layered_sentences", "sentence_transformer")
+FAMILIES = ("splade", "splade_documents", "static_vectors", "model2vec", "layered_sentences", "sentence_transformer")
 PACKAGES = ("sentence-transformers==6.2.0", "model2vec==0.7.0", "scikit-learn", "joblib", "threadpoolctl", "scipy",
             "narwhals", "cloudpickle")  # fmt: skip
 ASK = """
@@ -35,8 +35,11 @@ for family, folder in json.load(sys.stdin).items():
     texts = TEXTS
     if family == "model2vec":
         vectors = StaticModel.from_pretrained(folder).encode(texts)
-    elif family == "splade":
-        vectors = SparseEncoder(folder, device="cpu").encode(texts, convert_to_sparse_tensor=False).numpy()
+    elif family.startswith("splade"):
+        encoder = SparseEncoder(folder, device="cpu")
+        vectors = encoder.encode(texts, convert_to_sparse_tensor=False).numpy()
+        if family == "splade_documents":
+            answers["queries"] = encoder.encode_query(texts, convert_to_sparse_tensor=False).numpy().tolist()
     else:
         vectors = SentenceTransformer(folder, device="cpu").encode(texts)
     answers[family] = vectors.tolist()
@@ -84,7 +87,7 @@ def expected(
 def test_vectors_are_those_of_the_libraries(
     server: Server, expected: dict[str, list[list[float]]], family: str
 ) -> None:
-    params = {"sparse": False} if family == "splade" else {}
+    params = {"sparse": False} if family.startswith("splade") else {}
     answers = server.run(f"vectors/{family}", text=TEXTS, params=params)
     np.testing.assert_allclose(answers, expected[family], atol=1e-4)
 
@@ -112,6 +115,16 @@ def test_words_are_told_as_clients_of_each_kind_read_them(
     np.testing.assert_allclose(embedding["embedding"], whole[0] / np.linalg.norm(whole[0]), atol=1e-4)
     error = ask("/hf/vectors/sentence_transformer/embed_sparse", {"inputs": TEXTS[1]}, 422)
     assert "weighs no words" in error["error"]
+
+
+def test_queries_are_weighed_as_the_library_does(server: Server, expected: dict[str, list[list[float]]]) -> None:
+    answers = server.run("vectors/splade_documents", text=TEXTS, params={"sparse": False, "prompt_name": "query"})
+    np.testing.assert_allclose([row[: len(expected["queries"][0])] for row in answers], expected["queries"], atol=1e-4)
+    body = {"inputs": TEXTS[0], "prompt_name": "query"}
+    told = server.client.post("/hf/vectors/splade_documents/embed_sparse", json=body).json()
+    assert by_index(told[0]) == pytest.approx(
+        {place: value for place, value in enumerate(expected["queries"][0]) if value}, abs=1e-5
+    )
 
 
 def by_index(words: list[dict[str, Any]]) -> dict[int, float]:

@@ -14,7 +14,7 @@ from modelyard.catalog.readme import FrontMatter, parse_front_matter
 from modelyard.catalog.safetensors_header import Header
 from modelyard.catalog.unnamed import find_class
 from modelyard.catalog.vision import name_timm_class
-from modelyard.records.sentence_modules import TABLE, is_static
+from modelyard.records.sentence_modules import ROUTER_FILE, TABLE, is_static, join, take_routes
 
 LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions")
 """Fields of config.json that say how long an input may be."""
@@ -94,7 +94,9 @@ def read_front_matter(files: Files) -> FrontMatter:
 
 def read_metadata(files: Files) -> Metadata:
     """Reads them. Raises CorruptText."""
-    modules = read_json_list(files, "modules.json")
+    listed = read_json_list(files, "modules.json")
+    routes = read_json(files, join(listed[0].get("path"), ROUTER_FILE)) if listed else {}
+    modules = take_routes(listed, routes)
     at = ""
     if modules and "config.json" not in files.sizes:  # older sentence-transformers put the model in its first module
         at = f"{modules[0].get('path')}/"

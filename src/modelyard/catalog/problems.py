@@ -50,6 +50,8 @@ def find_problem(
     said = find_foreign(files.sizes, front, metadata.config, metadata.modules)
     if said and not metadata.pipeline:
         return said
+    if unknown := _unknown_module(metadata):
+        return unknown
     incomplete = _incomplete(files, metadata, weights, damage) or find_unsupported_type(metadata)
     if incomplete or not _has_library_names(weights):
         return find_foreign_files(files.sizes, front) or incomplete
@@ -58,7 +60,6 @@ def find_problem(
         or find_missing_vision(files, metadata.config, task)
         or find_missing_extra(metadata.config)
         or find_absurd_size(metadata.config)
-        or _unknown_module(metadata)
         or _unserved_voice(metadata, task)
         or (_ranking_problem(metadata) if task == "text-ranking" else None)
         or find_missing_tokenizer(task, files.sizes)

@@ -39,7 +39,7 @@ from modelyard.records.variants import (
     library_of,
 )
 from modelyard.tasks.registry import TASKS, get_task
-from modelyard.tasks.shared.sentence_folder import heads_of, read_json
+from modelyard.tasks.shared.sentence_folder import heads_of, read_json, read_modules
 from modelyard.worker.limits import limit_memory, says_out_of_memory
 from modelyard.worker.sandbox.confinement import Needs, confine
 
@@ -137,7 +137,7 @@ def refuse_others(order: ExportOrder, source: Path) -> None:
                            "one. Use the original.")  # fmt: skip
     if (source / MANIFEST_FILE).is_file():
         raise ModelRefused(f"{order.model_id} is a variant itself. Ask for a variant of its original.")
-    if is_static(read_json(source / "modules.json") or (), read_json(source / "config.json") or {}):
+    if is_static(read_modules(source), read_json(source / "config.json") or {}):
         raise ModelRefused(f"{order.model_id} is a table of vectors, which no graph makes faster. Use the original.")
     if not (source / "config.json").is_file():
         raise ModelRefused(f"{order.model_id} has no config.json in its own folder, so it cannot be exported. "
@@ -238,8 +238,7 @@ def copy_files(source: Path, target: Path) -> None:
         kept = file.suffix in KEPT_ENDINGS and not file.name.endswith(".index.json") and file.name not in LEFT_OUT
         if file.is_file() and kept:
             shutil.copyfile(file, target / file.name)
-    modules = source / "modules.json"
-    for module in msgspec.json.decode(modules.read_bytes()) if modules.is_file() else []:
+    for module in read_modules(source):
         if module.get("path") and (source / module["path"]).is_dir():
             shutil.copytree(source / module["path"], target / module["path"])
 

@@ -117,6 +117,31 @@ def test_a_model_that_weighs_words_makes_vectors_and_similarities_too(splade: Mo
     assert found == pytest.approx([first @ second, first @ third], abs=1e-4)
 
 
+def test_queries_are_weighed_by_a_table_and_documents_by_the_model(
+    load: Load, ask: Ask, model_folder: Callable[[str], Path]
+) -> None:
+    model, folder = load("splade_documents", "base"), model_folder("splade_documents")
+    table = load_file(folder / "query_0_SparseStaticEmbedding" / "model.safetensors")["weight"].numpy()
+    for text, words in zip(TEXTS, ask(TASK, model, {"text": TEXTS, "params": {"prompt_name": "query"}}), strict=True):
+        ids = set(model.tokenizer(text, add_special_tokens=False, truncation=True, max_length=32)["input_ids"])
+        assert {word["index"]: word["value"] for word in words} == pytest.approx({each: table[each] for each in ids})
+    document = folder / "document_0_MLMTransformer"
+    for params in ({}, {"prompt_name": "document"}):
+        words = ask(TASK, model, {"text": TEXTS[0], "params": params})
+        expected = library_weights(document, model, TEXTS[0]).numpy()
+        np.testing.assert_allclose(as_vector(words, len(expected)), expected, atol=1e-4)
+    error = ask(TASK, model, {"text": "no", "params": {"prompt_name": "title"}})
+    assert "query, document" in error.message
+
+
+def test_a_router_of_other_lists_is_refused_by_name(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model_folder("splade_documents"), tmp_path / "copy"))
+    routes = json.loads((folder / "router_config.json").read_text())
+    routes["structure"]["query"] = routes["structure"]["document"]
+    (folder / "router_config.json").write_text(json.dumps(routes))
+    assert "has the module Router" in str(inspect_folder(folder).problem)
+
+
 @pytest.mark.parametrize("params", [{"dimensions": 3}, {"pooling": "mean"}])
 def test_settings_of_vectors_are_refused_where_words_are_answered(
     splade: Model, ask: Ask, params: dict[str, Any]
@@ -191,6 +216,7 @@ def test_a_table_of_model2vec_leaves_out_what_it_does_not_know(tables: dict[str,
     ("family", "task", "runtime"),
     [
         ("splade", "feature-extraction", "transformers"),
+        ("splade_documents", "feature-extraction", "transformers"),
         ("static_vectors", "sentence-similarity", "static"),
         ("model2vec", "feature-extraction", "static"),
         ("layered_sentences", "sentence-similarity", "transformers"),

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.protocol import Outcome, Usage
+from modelyard.records.sentence_modules import DOCUMENT, QUERY
 from modelyard.tasks.base import Call, Inputs, Params, attempt
 from modelyard.tasks.hints import means
 from modelyard.tasks.model import Array, Model, TextModel
@@ -91,7 +92,11 @@ class EmbeddingParams(Params, frozen=True, kw_only=True):
         bool, Meta(description="cut a text longer than the model's limit at its end; false makes it an error")
     ] = True
     prompt_name: Annotated[
-        str | None, Meta(description="which of the model's own prompts (query, document, ...) to put before the text")
+        str | None,
+        Meta(
+            description="which of the model's own prompts (query, document, ...) to put before the text; to models "
+            "that weigh the words of queries by a table, query says that the text is one"
+        ),
     ] = None
     sparse: Annotated[
         bool | None,
@@ -144,9 +149,11 @@ def embed_each(model: Model | TextModel, rows: Rows) -> list[Embedded | Modelyar
             encoded.append((index, encode_text(model, head, call.params, text)))
         except InvalidRequest as error:
             results[index] = error
-    states = read_each(model, head, [row for _, row in encoded])
-    for (index, row), own in zip(encoded, states, strict=True):
-        results[index] = attempt(answer_row, model, head, rows[index][0].params, row, own)
+    looked_up = {index for index, _ in encoded if is_looked_up(head, rows[index][0].params)}
+    read = iter(read_each(model, head, [row for index, row in encoded if index not in looked_up]))
+    for index, row in encoded:
+        states = look_up(model, head, row) if index in looked_up else next(read)
+        results[index] = attempt(answer_row, model, head, rows[index][0].params, row, states)
     return results
 
 
@@ -162,6 +169,19 @@ def read_each(model: Model, head: Head, rows: Sequence[Row]) -> list[Array]:
     if model.config.get("model_type") in TWO_TOWERS:
         return forward_each(model, rows, read_pooled, method="get_text_features")
     return forward_each(model, rows, read_states)
+
+
+def is_looked_up(head: Head, params: EmbeddingParams) -> bool:
+    """Whether the text is a query to a model that weighs those by a table."""
+    return head.query_weights is not None and (params.prompt_name or head.default_prompt) == QUERY
+
+
+def look_up(model: Model, head: Head, row: Row) -> Array:
+    """What the words of a query weigh, (words,): each as its table says, however often it occurs."""
+    table = head.query_weights if head.query_weights is not None else np.zeros(0, np.float32)
+    weights = np.zeros(max(len(table), int(model.config.get("vocab_size") or 0)), np.float32)
+    weights[row["input_ids"]] = table[row["input_ids"]]
+    return weights
 
 
 def answer_row(model: Model, head: Head, params: EmbeddingParams, row: Row, states: Array) -> Embedded:
@@ -268,15 +288,17 @@ def encode_text(model: Model, head: Head, params: EmbeddingParams, text: Embedde
     text = text if isinstance(text, str) else read_tokens(model, text)
     limits = [limit for limit in (head.max_length, model.max_length) if limit]
     name = params.prompt_name or head.default_prompt
-    if name is not None and name not in head.prompts:
-        known = ", ".join(head.prompts) or "nothing: this model has no prompts"
+    kinds = () if head.query_weights is None else (QUERY, DOCUMENT)
+    if name is not None and name not in (*head.prompts, *kinds):
+        known = ", ".join(dict.fromkeys((*head.prompts, *kinds))) or "nothing: this model has no prompts"
         raise InvalidRequest(field="params.prompt_name", got=name, accepted=known)
     text = head.prompts.get(name, "") + text if name else text
     text = text.lower() if head.lower_case else text
     settings: dict[str, Any] = {"truncation": params.truncate, "max_length": min(limits)} if limits else {}
     if limits and model.config.get("model_type") in PADDED:
         settings["padding"] = "max_length"  # it was trained so, and reads the last place, whatever is in it
-    (row,) = encode(model, [text], **settings, add_special_tokens=head.special_tokens, verbose=False)
+    special_tokens = head.special_tokens and not is_looked_up(head, params)
+    (row,) = encode(model, [text], **settings, add_special_tokens=special_tokens, verbose=False)
     if head.known_words:
         row = without_unknown(row, model.tokenizer.unk_token_id)
     if not row["input_ids"]:

@@ -18,7 +18,19 @@ import msgspec
 import numpy as np
 
 from modelyard.errors import ModelRefused
-from modelyard.records.sentence_modules import KINDS, STATIC, TABLE, WEIGHING, kind_of, weighs_words
+from modelyard.records.sentence_modules import (
+    KINDS,
+    ROUTER_FILE,
+    STATIC,
+    TABLE,
+    WEIGHING,
+    WORD_WEIGHTS,
+    Modules,
+    join,
+    kind_of,
+    take_routes,
+    weighs_words,
+)
 from modelyard.tasks.base import Head as OutputLayer
 from modelyard.tasks.model import Array
 
@@ -126,12 +138,14 @@ class LayerMix:
 class Head:
     """What happens to a text before the model and to its states after. The defaults are for a plain model.
 
-    `weighing`: in place of pooling. `special_tokens`: the tokenizer's own stand around a text. `known_words`: tokens
+    `weighing`: in place of pooling. `query_weights`: what each word of a query weighs, (vocabulary,), where no model is
+    asked about queries; None: it is. `special_tokens`: the tokenizer's own stand around a text. `known_words`: tokens
     that stand for what the tokenizer does not know are left out.
     """
 
     poolings: tuple[str, ...] = ("mean",)
     weighing: Weighing | None = None
+    query_weights: Array | None = None
     mix: LayerMix | None = None
     layers: tuple[Layer, ...] = ()
     normalize: bool = False
@@ -147,20 +161,22 @@ class Head:
 def compares_images(folder: Path) -> bool:
     """Whether the folder is one of a model that puts images and texts into one space, as sentence-transformers has it
     (`0_CLIPModel/`)."""
-    modules = read_json(folder / "modules.json")
+    modules = read_modules(folder)
     return bool(modules) and str(modules[0]["type"]).endswith(".CLIPModel")
 
 
 @lru_cache(maxsize=4)
 def read_head(folder: Path) -> Head:
     """What the folder says. Raises ModelRefused for modules that are not known here."""
-    modules = read_json(folder / "modules.json")
+    modules = read_modules(folder)
     if not modules:
         return read_table_head(folder)
     kinds = [(kind_of(module), folder / module["path"]) for module in modules]
     unknown = [kind for kind, _ in kinds if kind not in KINDS]
     if unknown:
         raise ModelRefused(f"The model's modules.json asks for {', '.join(unknown)}, which this server does not know.")
+    tables = [path for kind, path in kinds if kind == WORD_WEIGHTS]
+    kinds = [(kind, path) for kind, path in kinds if kind != WORD_WEIGHTS]
     poolings = [read_poolings(path) for kind, path in kinds if kind == "Pooling"]
     weighings = [read_weighing(path) for kind, path in kinds if kind == WEIGHING]
     mixes = [read_mix(path) for kind, path in kinds if kind == "WeightedLayerPooling"]
@@ -170,6 +186,7 @@ def read_head(folder: Path) -> Head:
     return Head(
         poolings=poolings[0] if poolings else ("mean",),
         weighing=weighings[0] if weighings else None,
+        query_weights=read_weights(tables[0])["weight"] if tables else None,
         mix=mixes[0] if mixes else None,
         layers=tuple(LAYERS[kind](path) for kind, path in kinds[: -1 if normalize else None] if kind in LAYERS),
         normalize=normalize,
@@ -184,8 +201,15 @@ def read_head(folder: Path) -> Head:
 def heads_of(folder: Path, heads: tuple[OutputLayer, ...]) -> tuple[OutputLayer, ...]:
     """The output layers under which the folder's model is to be loaded for a task that wants one of `heads`: where it
     weighs words in place of making a vector, that which says something of every word."""
-    modules = read_json(folder / "modules.json") or ()
+    modules = read_modules(folder)
     return ("masked-lm",) if "base" in heads and weighs_words(modules) else heads
+
+
+def read_modules(folder: Path) -> Modules:
+    """The modules that the folder lists, those of a router in its place; none where it lists none."""
+    modules = read_json(folder / "modules.json") or ()
+    routes = read_json(folder / join(modules[0].get("path"), ROUTER_FILE)) if modules else None
+    return take_routes(modules, routes or {})
 
 
 def read_table_head(folder: Path) -> Head:

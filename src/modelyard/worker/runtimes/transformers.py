@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from modelyard.records.precision import BF16, find_precision
 from modelyard.tasks.base import Head
 from modelyard.tasks.model import Array, Emitted, GeneratedTokens, OnTokens
 from modelyard.tasks.shared.generation_params import TextForm
+from modelyard.tasks.shared.sentence_folder import read_modules
 from modelyard.tasks.token_model import TokenModel
 from modelyard.worker.runtimes.adapter_layers import AdapterLayers
 from modelyard.worker.runtimes.detectors import add_detector, find_detector
@@ -115,11 +115,10 @@ def find_model_folder(path: Path) -> Path:
 
     Raises ModelRefused when that part lies elsewhere.
     """
-    modules = path / "modules.json"
-    if (path / "config.json").exists() or not modules.exists():
+    if (path / "config.json").exists() or not (path / "modules.json").exists():
         return path
     with loading_errors(path, "cpu"):
-        part = (path / str(json.loads(modules.read_bytes())[0]["path"])).resolve()
+        part = (path / str(read_modules(path)[0]["path"])).resolve()
     if not part.is_relative_to(path.resolve()):
         raise ModelRefused(f"{path.name} is not complete: its modules.json names a folder outside of it.")
     return part
