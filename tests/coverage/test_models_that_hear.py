@@ -34,7 +34,7 @@ FAMILIES = {
     "nemotron3_5_asr": "Nemotron3_5AsrForRNNT",
 }
 """Family → its class."""
-VOXTRAL = "tests/voxtral"
+VOXTRAL, REALTIME = "tests/voxtral", "tests/voxtral_realtime"
 Expected = dict[str, tuple[str, Any]]
 """Family → the task that it is asked, and the library's answer."""
 
@@ -46,6 +46,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
     cases = {(case.family, case.name): case for case in architectures.list_cases()}
     models = tmp_path_factory.mktemp("models")
     build("voxtral", models / VOXTRAL)
+    build("voxtral_realtime", models / REALTIME)
     return models, {
         family: architectures.build_answered(cases[family, name], models / "tests" / family)
         for family, name in FAMILIES.items()
@@ -82,3 +83,10 @@ def test_voxtral_answers_as_the_library_does(server: Server, expected: tuple[Pat
     output = server.run(VOXTRAL, text="What?", base64=in_base64(wav(sound)), params=settings)
 
     assert output["content"] == answer
+
+
+def test_voxtral_realtime_writes_until_the_sound_ends(server: Server, expected: tuple[Path, Expected]) -> None:
+    sound = noise(0.7)
+    answer = hearing.voxtral_realtime_writes(expected[0] / REALTIME, sound)
+
+    assert server.run(REALTIME, base64=in_base64(wav(sound)), params={"do_sample": False}) == answer

@@ -10,7 +10,7 @@ import pytest
 from modelyard.tasks import audio_text_to_text, automatic_speech_recognition
 from modelyard.tasks.model import Model
 from tests.builders.fixtures import Ask, Load
-from tests.builders.hearing import VOXTRAL_SPECIALS, voxtral_writes
+from tests.builders.hearing import VOXTRAL_SPECIALS, voxtral_realtime_writes, voxtral_writes
 from tests.builders.recordings import in_base64, noise, wav
 
 SOUND = noise(0.7)
@@ -64,3 +64,23 @@ def test_what_it_does_not_read_is_named(model: Model, ask: Ask) -> None:
         assert ask(automatic_speech_recognition.TASK, model, body).data["field"] == f"params.{name}"
     system = {"messages": [{"role": "system", "content": "Be."}, {"role": "user", "content": "Hi"}]}
     assert ask(audio_text_to_text.TASK, model, system).data["field"] == "messages"
+
+
+@pytest.fixture
+def realtime(load: Load) -> Model:
+    return load("voxtral_realtime", "multimodal-lm")
+
+
+def test_realtime_hears_a_piece_of_the_sound_with_each_token_and_ends_with_it(realtime: Model, ask: Ask) -> None:
+    pieces: list[str] = []
+    body = {"base64": BASE64, "params": {"do_sample": False}}
+    whole = ask(automatic_speech_recognition.TASK, realtime, body, emit=pieces.append)
+    assert whole == voxtral_realtime_writes(realtime.path, SOUND) == "".join(pieces)
+    longer = noise(22.0)  # more tokens than are written by default elsewhere
+    body = {"base64": in_base64(wav(longer)), "params": {"do_sample": False}}
+    assert ask(automatic_speech_recognition.TASK, realtime, body) == voxtral_realtime_writes(realtime.path, longer)
+    shorter = ask(automatic_speech_recognition.TASK, realtime, {**body, "params": SHORT})
+    assert 0 < len(shorter) <= 8
+    assert ask(automatic_speech_recognition.TASK, realtime, {**body, "params": {"language": "de"}}).data["field"] == (
+        "params.language"
+    )

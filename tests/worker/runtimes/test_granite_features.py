@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelyard.worker.runtimes.granite_features import GraniteSpeechFeatureExtractor
+from modelyard.worker.runtimes.granite_features import GraniteSpeech5FeatureExtractor, GraniteSpeechFeatureExtractor
 from modelyard.worker.runtimes.processors import load_part
 from tests.builders.recordings import noise
 
@@ -30,15 +30,20 @@ def triangles() -> np.ndarray:
     return np.maximum(0, np.minimum(rising, falling))
 
 
-def expected(sound: np.ndarray) -> np.ndarray:
-    """The features of one sound: (frames, 2 × mels)."""
+def scaled_logarithms(sound: np.ndarray) -> np.ndarray:
+    """Of the spectrogram of one sound: (frames, mels)."""
     padded = np.pad(sound.astype(np.float64), POINTS // 2, mode="reflect")
     window = np.zeros(POINTS)
     window[(POINTS - WINDOW) // 2 :][:WINDOW] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
     frames = [padded[begin : begin + POINTS] * window for begin in range(0, len(sound) + 1, HOP)]
     power = np.abs(np.fft.rfft(np.array(frames), axis=1)) ** 2 @ triangles().T
     logarithms = np.log10(np.maximum(power, 1e-10))
-    scaled = np.maximum(logarithms, logarithms.max() - 8) / 4 + 1
+    return np.maximum(logarithms, logarithms.max() - 8) / 4 + 1
+
+
+def expected(sound: np.ndarray) -> np.ndarray:
+    """The features of one sound: (frames, 2 × mels)."""
+    scaled = scaled_logarithms(sound)
     return scaled[: len(scaled) // 2 * 2].reshape(-1, 2 * MELS)
 
 
@@ -49,6 +54,16 @@ def test_features_are_those_of_the_formula(seconds: float) -> None:
     np.testing.assert_allclose(made["input_features"][0].numpy(), expected(sound), atol=1e-4)
     assert made["audio_embed_sizes"] == [3 * -(-len(made["input_features"][0]) // 15)]
     assert made["input_features_mask"].tolist() == [[True] * made["audio_embed_sizes"][0]]
+
+
+def test_the_fifth_is_told_slopes_too() -> None:
+    sound = noise(1.0)  # of 100 frames, so that none is filled up
+    scaled = scaled_logarithms(sound)[:100]
+    further = np.pad(scaled, ((1, 1), (0, 0)), mode="edge")
+    features = np.concatenate([scaled, (further[2:] - further[:-2]) / 2], axis=1).reshape(50, -1)
+    made = GraniteSpeech5FeatureExtractor()(sound, sampling_rate=RATE, return_tensors="pt")
+    np.testing.assert_allclose(made["input_features"][0].numpy(), features, atol=1e-4)
+    assert made["attention_mask"].tolist() == [[1] * 50]
 
 
 def test_it_is_loaded_from_what_the_library_saves(tmp_path: Path) -> None:

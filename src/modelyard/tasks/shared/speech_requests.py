@@ -7,7 +7,7 @@ template writes it, and the answer is the transcript. Owns no task.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,8 @@ Granite Speech, which ask nearly the same."""
 LANGUAGE = ("language", "source_language")
 """What processors call the language that is spoken."""
 ENGLISH = "en"
+MOST_TOKENS = 1_000_000
+"""More than any sound has pieces."""
 
 
 def reads_requests(model: Model) -> bool:
@@ -165,5 +167,12 @@ def find_turns(model: Model, written: WrittenText) -> list[Chunk]:
     ]
 
 
-GENERATION = Generation(prompts=lambda _model, _call: (), answer=answer_plain_texts, options=media_chat_options)
+def request_options(model: Model, params: Any) -> Mapping[str, Any]:
+    """What ends an answer. A model that hears a piece of the sound with each token writes until the sound ends, unless
+    it is to write less."""
+    hears_on = "audio_length_per_tok" in model.config and params.max_new_tokens is None and params.max_length is None
+    return {**media_chat_options(model, params), **({"max_new_tokens": MOST_TOKENS} if hears_on else {})}
+
+
+GENERATION = Generation(prompts=lambda _model, _call: (), answer=answer_plain_texts, options=request_options)
 """How answers are written: to prompts that are made here."""

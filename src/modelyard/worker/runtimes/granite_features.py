@@ -1,6 +1,7 @@
-"""What Granite Speech hears, without torchaudio, of which the library's own feature extractor takes one formula.
+"""What Granite Speech hears, without torchaudio, of which the library's own feature extractors take two formulas.
 
-Releases of torchaudio are for one release of torch each. The formula is that of its MelSpectrogram with its defaults.
+Releases of torchaudio are for one release of torch each. The formulas are those of its MelSpectrogram and its
+`compute_deltas`, with their defaults.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from transformers import BatchFeature
 from transformers.audio_utils import mel_filter_bank
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.models.granite_speech import feature_extraction_granite_speech as granite_speech
+from transformers.models.granite_speech5.feature_extraction_granite_speech5 import (
+    GraniteSpeech5FeatureExtractor as LibrarysFifth,
+)
 
 SMALLEST = 1e-10
 """Power, of which a logarithm is still taken."""
@@ -66,6 +70,55 @@ class GraniteSpeechFeatureExtractor(granite_speech.GraniteSpeechFeatureExtractor
         scaled = torch.maximum(logarithms, loudest - RANGE) / 4 + 1
         even = scaled[:, : scaled.shape[1] // 2 * 2]
         return even.reshape(len(even), -1, 2 * even.shape[2])
+
+
+class GraniteSpeech5FeatureExtractor(LibrarysFifth):  # type: ignore[misc]
+    """The same of Granite Speech 5, which is told the slopes of the logarithms as well."""
+
+    def __init__(
+        self,
+        num_mel_bins: int = 80,
+        sampling_rate: int = 16_000,
+        n_fft: int = 512,
+        win_length: int = 400,
+        hop_length: int = 160,
+        delta_win_length: int = 3,
+        logmel_floor_db: float = RANGE,
+        padding_value: float = 0.0,
+        **more: Any,
+    ) -> None:
+        more["feature_size"] = num_mel_bins * self.delta_expansion * self.frame_stacking
+        SequenceFeatureExtractor.__init__(self, sampling_rate=sampling_rate, padding_value=padding_value, **more)
+        self.num_mel_bins = num_mel_bins
+        self.n_fft = n_fft
+        self.win_length = win_length
+        self.hop_length = hop_length
+        self.delta_win_length = delta_win_length
+        self.logmel_floor_db = logmel_floor_db
+
+    def _extract_features(self, audio: torch.Tensor, device: str | None = "cpu") -> torch.Tensor:
+        """The features of `audio`, (sounds, samples): (sounds, frames, features), of so many frames of the spectrogram
+        each as are stacked; what the last one lacks is silence."""
+        together = self.frame_stacking
+        frames = together * -(-(audio.shape[1] // self.hop_length) // together)
+        lacking = max(0, (frames - 1) * self.hop_length + 1 - audio.shape[1])
+        sounds = torch.nn.functional.pad(audio.to(device or audio.device).float(), (0, lacking))
+        sizes = {"n_fft": self.n_fft, "win_length": self.win_length, "hop_length": self.hop_length}
+        power = mel_power(sounds, sample_rate=self.sampling_rate, n_mels=self.num_mel_bins, **sizes)[..., :frames]
+        logarithms = power.clip(min=SMALLEST).log10()
+        loudest = logarithms.amax(dim=(1, 2), keepdim=True)
+        scaled = torch.maximum(logarithms, loudest - self.logmel_floor_db) / 4 + 1
+        both = torch.cat([scaled, slopes(scaled, self.delta_win_length)], dim=1).transpose(1, 2)
+        return both.reshape(len(both), -1, together * both.shape[2])
+
+
+def slopes(bands: torch.Tensor, width: int) -> torch.Tensor:
+    """By how much each band rises around each frame, (sounds, bands, frames), by least squares over `width` frames; the
+    first and the last one go on beyond the ends."""
+    reach = (width - 1) // 2
+    padded = torch.nn.functional.pad(bands, (reach, reach), mode="replicate")
+    offsets = torch.arange(-reach, reach + 1, dtype=bands.dtype, device=bands.device)
+    return (padded.unfold(2, width, 1) * offsets).sum(dim=3) / offsets.square().sum()
 
 
 def mel_power(

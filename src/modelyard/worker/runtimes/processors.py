@@ -70,8 +70,11 @@ HEARING_HEADS: frozenset[Head] = frozenset({"multimodal-lm", "seq2seq-lm", "spee
 """Heads under which a model that also sees may be loaded to be asked about sounds alone."""
 
 STAND_INS = {
+    "FunAsrNanoFeatureExtractor": "kaldi_features.FunAsrNanoFeatureExtractor",
+    "GraniteSpeech5FeatureExtractor": "granite_features.GraniteSpeech5FeatureExtractor",
     "GraniteSpeechFeatureExtractor": "granite_features.GraniteSpeechFeatureExtractor",
     "VoxtralProcessor": "voxtral_processor.VoxtralProcessor",
+    "VoxtralRealtimeProcessor": "voxtral_realtime_processor.VoxtralRealtimeProcessor",
 }
 """Parts of the library that want one more library → ours that do the same without it, in this folder."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -318,8 +319,9 @@ class TransformersModel:
             prompts = [tensors["decoder_input_ids"].shape[1] if "decoder_input_ids" in tensors else 1] * len(rows)
         else:
             prompts = prompt_lengths(inputs)[list(rows)].tolist()
-        longest = [new_token_limit(config, prompt, self._window) for prompt in prompts]
-        shortest = [new_token_minimum(config, prompt, self._window) for prompt in prompts]
+        places = self._count_places(tensors)
+        longest = [new_token_limit(config, prompt, places) for prompt in prompts]
+        shortest = [new_token_minimum(config, prompt, places) for prompt in prompts]
         ends = config.eos_token_id or []
         config = copy.deepcopy(config)
         vars(config).update(UNSET_LENGTHS, max_new_tokens=max(longest))
@@ -348,6 +350,14 @@ class TransformersModel:
         if stepper.steps_rows:
             return stepper.take_rows()
         return stepper.take_sequences(sequences[:, stepper.prompt_width :].tolist(), config.pad_token_id)
+
+    def _count_places(self, tensors: Mapping[str, torch.Tensor]) -> int | None:
+        """Most tokens of prompt and answer together, when limited: by the context, or where the model hears a piece of
+        a sound with each token, by how many pieces there are."""
+        frames = self.config.get("audio_length_per_tok")
+        if frames is None or "input_features" not in tensors:
+            return self._window
+        return math.ceil(tensors["input_features"].shape[-1] / frames)
 
     def _tensor(self, array: Array) -> torch.Tensor:
         """The array on the device; floating point in the weights' own type."""
