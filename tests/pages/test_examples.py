@@ -32,6 +32,7 @@ IN_ITS_PLACE = {
     "org/name": "tiny/classifier",
 }
 """A model that pages name, and the tiny one that is served in its place."""
+SPEAKS = "Qwen/Qwen2.5-Omni-3B"
 GGUF_FILE = "bartowski/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct-Q4_K_M.gguf"
 OBJECT = ['{"name": ', '"Ann", ', '"age": ', "7}"]
 """What the model writes that pages ask for an object."""
@@ -67,11 +68,15 @@ of events (`-N`) are not listened to for ever."""
 @pytest.fixture(scope="module")
 def documented(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server where the pages say that it is, with every model that they name."""
+    from tests.coverage.architectures import speaking  # the library takes seconds to import
+
     models = tmp_path_factory.mktemp("documented-models")
     shutil.copytree(zoo, models, dirs_exist_ok=True)
     shutil.copytree(ROOT / "examples" / "models", models, dirs_exist_ok=True)
     for model_id, tiny in IN_ITS_PLACE.items():
         shutil.copytree(models / tiny, models / model_id)
+    (models / SPEAKS).mkdir(parents=True)
+    speaking.build_whole("qwen2_5_omni", models / SPEAKS)
     (models / GGUF_FILE).parent.mkdir(parents=True)
     shutil.copy(real.smollm2_gguf(), models / GGUF_FILE)
     with (

@@ -10,6 +10,8 @@ _TEXTS = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe", ".
 _CODE = (".py",)
 _VOICES = ("speaker_embeddings/", "voices/")
 """Folders of arrays, each of which is a voice, or a part of one."""
+_VOICES_FILE = "spk_dict.pt"
+"""All voices of a Qwen2.5-Omni."""
 _FOREIGN_FOLDERS = {"onnx", "openvino", "coreml", "gguf", "tflite", "flax", "tf", "original", "runs", "logs", "assets"}
 _NEVER = ("trainer_state.json", "all_results.json", "train_results.json", "eval_results.json")
 _DEPTH = 2
@@ -26,7 +28,7 @@ def select_files(names: Iterable[str], inspection: Inspection) -> tuple[list[str
 
 
 def _is_voice(name: str) -> bool:
-    return name.startswith(_VOICES) and name.endswith(".npy")
+    return name == _VOICES_FILE or (name.startswith(_VOICES) and name.endswith(".npy"))
 
 
 def _is_wanted(name: str) -> bool:

@@ -6,14 +6,14 @@ from modelyard.tasks.shared.conversation import ChatOutput
 from modelyard.tasks.shared.media_chat import MediaChatInputs, media_chat_task
 from modelyard.tasks.shared.sizes import sounds
 from modelyard.tasks.shared.sounds import EXAMPLE
-from modelyard.tasks.shared.template_params import TemplateParams
+from modelyard.tasks.shared.spoken_answer import SpokenParams
 
 
 class AudioTextToTextInputs(MediaChatInputs, frozen=True, kw_only=True):
     """A conversation about sounds."""
 
 
-class AudioTextToTextParams(TemplateParams, frozen=True, kw_only=True):
+class AudioTextToTextParams(SpokenParams, frozen=True, kw_only=True):
     """How to answer."""
 
 

@@ -6,14 +6,14 @@ from modelyard.tasks.shared.conversation import ChatOutput
 from modelyard.tasks.shared.images import EXAMPLE
 from modelyard.tasks.shared.media_chat import MediaChatInputs, media_chat_task
 from modelyard.tasks.shared.sizes import images
-from modelyard.tasks.shared.template_params import TemplateParams
+from modelyard.tasks.shared.spoken_answer import SpokenParams
 
 
 class ImageTextToTextInputs(MediaChatInputs, frozen=True, kw_only=True):
     """A conversation about images."""
 
 
-class ImageTextToTextParams(TemplateParams, frozen=True, kw_only=True):
+class ImageTextToTextParams(SpokenParams, frozen=True, kw_only=True):
     """How to answer."""
 
 

@@ -113,6 +113,31 @@ class HasTransducer(Protocol):
         """
 
 
+class Said(NamedTuple):
+    """A text that a model has written and said. `sound`: (samples,) float32 from -1 to 1, `rate` of them in a second;
+    None: it was too short to be said, or was not waited for."""
+
+    written: GeneratedTokens
+    sound: Array | None
+    rate: int
+
+
+@runtime_checkable
+class HasVoices(Protocol):
+    """A model that says what it writes, where its architecture does that (Qwen-Omni).
+
+    `voices`: their names, the usual one first; none where its files hold none; None where it has no part that speaks.
+    """
+
+    @property
+    def voices(self) -> Sequence[str] | None: ...
+
+    def speak(self, inputs: Mapping[str, Array], options: Mapping[str, Any], voice: str, on_tokens: OnTokens) -> Said:
+        """One text in one of `voices`, its arguments as `Model.generate` has them for one row: no beams, one sequence.
+        While it is said, `on_tokens` is called with no tokens at each step, so that it can still end.
+        """
+
+
 class TextPrompt(NamedTuple):
     """A prompt for a model that reads text. `shown`: what the answer begins with. `field`: of the request, that holds
     it. `offer`: functions that the answer may call. `thinking`: how it marks what is thought before it; None: nothing

@@ -9,7 +9,7 @@ from msgspec import Meta
 from modelyard.tasks.shared.conversation import ChatOutput
 from modelyard.tasks.shared.media_chat import MediaChatInputs, media_chat_task
 from modelyard.tasks.shared.sizes import videos
-from modelyard.tasks.shared.template_params import TemplateParams
+from modelyard.tasks.shared.spoken_answer import SpokenParams
 from modelyard.tasks.shared.videos import EXAMPLE, MOST_FRAMES
 
 
@@ -17,7 +17,7 @@ class VideoTextToTextInputs(MediaChatInputs, frozen=True, kw_only=True):
     """A conversation about videos."""
 
 
-class VideoTextToTextParams(TemplateParams, frozen=True, kw_only=True):
+class VideoTextToTextParams(SpokenParams, frozen=True, kw_only=True):
     """How a video is shown, and how to answer."""
 
     num_frames: Annotated[

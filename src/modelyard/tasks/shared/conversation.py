@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.media.images import decode_image
-from modelyard.media.media import Kind, Media
+from modelyard.media.media import Kind, Made, Media
 from modelyard.media.room import Room
 from modelyard.media.videos import decode_video
 from modelyard.tasks.base import Call
@@ -75,6 +75,13 @@ class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
             "thought",
             "what a model that thinks before it answers has thought; no part of content, nor of a stream; "
             "left out when it is nothing",
+        ),
+    ] = msgspec.UNSET
+    audio: Annotated[
+        Made | msgspec.UnsetType,
+        Meta(
+            description="the answer as it is said, where a voice was asked for; left out when none was, or the answer "
+            "is too short to be said"
         ),
     ] = msgspec.UNSET
 

@@ -100,8 +100,8 @@ def no_options(_model: Model, _params: Any) -> Mapping[str, Any]:
     return {}
 
 
-def generates(_model: Model) -> bool:
-    """Every model of the task generates."""
+def generates(_what: Any) -> bool:
+    """Every model of the task generates, and whatever is asked."""
     return True
 
 
@@ -113,9 +113,9 @@ class Generation:
     from the texts written to them. `left`: prompts are padded on the left, as models that continue them want it.
     `options`: settings that win over the request's, for a batch whose calls share `params`. Raises InvalidRequest.
     `reads_ids`: prompts are token ids and nothing else, and every model of the task generates, so that a scheduler of
-    tokens can answer it. `applies`: whether this model generates; those of which it is False are answered by
-    `otherwise`. `texts`: the prompts of a call as texts, for models that read those; None: such a model does not do
-    this task. Raises InvalidRequest.
+    tokens can answer it. `applies`: whether this model generates; `writes_alone`: whether a call with such params is
+    answered by what is generated, and no more; what either is False of is answered by `otherwise`. `texts`: the prompts
+    of a call as texts, for models that read those; None: such a model does not do this task. Raises InvalidRequest.
     """
 
     prompts: Callable[[Model, Call[Any, Any]], Sequence[Prompt]]
@@ -124,6 +124,7 @@ class Generation:
     options: Callable[[Model, Any], Mapping[str, Any]] = no_options
     reads_ids: bool = False
     applies: Callable[[Model], bool] = generates
+    writes_alone: Callable[[Any], bool] = generates
     otherwise: Run | None = None
     texts: Callable[[TextModel, Call[Any, Any]], Sequence[TextPrompt]] | None = None
 
@@ -136,7 +137,7 @@ class Generation:
 
     def run(self, model: Model, calls: Sequence[Call[Any, Any]]) -> Sequence[Any | ModelyardError]:
         """Answers a batch: an Outcome for each call that was generated for. All calls have equal params."""
-        if self.otherwise is not None and not self.applies(model):
+        if self.otherwise is not None and not (self.applies(model) and self.writes_alone(calls[0].params)):
             return self.otherwise(model, calls)
         prompts = [attempt(self.prompts, model, call) for call in calls]
         rows = [

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from modelyard.errors import InvalidRequest
+from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.media.media import Kind, Media
 from modelyard.tasks.base import Call, Head, Inputs, Sizes, Task
 from modelyard.tasks.model import Model
@@ -33,7 +33,7 @@ from modelyard.tasks.shared.prompts import (
 )
 from modelyard.tasks.shared.sizes import with_a_question
 from modelyard.tasks.shared.sounds import find_hearing_part
-from modelyard.tasks.shared.template_params import TemplateParams
+from modelyard.tasks.shared.spoken_answer import SpokenParams, speak
 from modelyard.tasks.shared.tool_calls import OfferedTools
 
 
@@ -70,7 +70,7 @@ def media_chat_task(
     *,
     summary: str,
     inputs: type[MediaChatInputs],
-    params: type[TemplateParams],
+    params: type[SpokenParams],
     kinds: tuple[Kind, ...],
     heads: tuple[Head, ...],
     example: tuple[str, str],
@@ -83,10 +83,19 @@ def media_chat_task(
     how many of a video are shown, by the call's params.
     """
 
-    def prompts(model: Model, call: Call[MediaChatInputs, TemplateParams]) -> list[Prompt]:
+    def prompts(model: Model, call: Call[MediaChatInputs, SpokenParams]) -> list[Prompt]:
         return [media_chat_prompt(model, call, kinds, frames(call.params))]
 
-    generation = Generation(prompts=prompts, answer=answer_conversation, options=media_chat_options)
+    def say(model: Model, calls: Sequence[Call[Any, Any]]) -> Sequence[Any | ModelyardError]:
+        return [speak(generation, model, call) for call in calls]
+
+    generation = Generation(
+        prompts=prompts,
+        answer=answer_conversation,
+        options=media_chat_options,
+        writes_alone=lambda params: params.voice is None,
+        otherwise=say,
+    )
     media, question = example
     blocks = [{"type": kinds[0], "base64": media}, {"type": "text", "text": question}]
     return Task(

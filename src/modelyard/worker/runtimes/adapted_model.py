@@ -40,6 +40,7 @@ class AdaptedModel(TransformersModel):
         self.path = path
         self.tokenizer = tokenizer
         self.lora = weights
+        self.speech = None  # what says the base's answers was not trained with the adapter
 
     def forward(self, inputs: Mapping[str, Array], *, method: str = "forward", **settings: Any) -> Mapping[str, Any]:
         """See `tasks.model.Model.forward`."""

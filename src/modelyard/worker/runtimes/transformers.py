@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from transformers import AutoConfig, PreTrainedModel  # isort: skip
 from modelyard.errors import InferenceFailed, ModelRefused
 from modelyard.records.precision import BF16, find_precision
 from modelyard.tasks.base import Head
-from modelyard.tasks.model import Array, Emitted, GeneratedTokens, OnTokens
+from modelyard.tasks.model import Array, Emitted, GeneratedTokens, OnTokens, Said
 from modelyard.tasks.shared.generation_params import TextForm
 from modelyard.tasks.shared.sentence_folder import read_modules
 from modelyard.tasks.token_model import TokenModel
@@ -49,6 +48,7 @@ from modelyard.worker.runtimes.library_logs import quiet_library
 from modelyard.worker.runtimes.postprocessing import find_postprocessor, postprocess
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
 from modelyard.worker.runtimes.quantised_weights import find_quantisation, loading_arguments, settle_weights
+from modelyard.worker.runtimes.speaking import Speech, find_whole_class, read_voices
 from modelyard.worker.runtimes.stepping import MinimumLengths, Rows, occurrence_penalties
 from modelyard.worker.runtimes.tensors import to_plain
 from modelyard.worker.runtimes.token_architectures import allows_rows
@@ -60,8 +60,8 @@ from modelyard.worker.runtimes.whisper import attend, find_generate, timestamp_r
 SAFETENSORS = ("model", ".safetensors")
 """How the library calls files of weights: (stem, ending)."""
 WRITING_PART = "thinker_config"
-"""Of the configs of models that write an answer with one part, and say it with others, which are left out here: of the
-former."""
+"""Of the configs of models that write an answer with one part, and say it with others: of the former. The others are
+loaded where there are voices."""
 _NO_LIMIT = 10**9
 """Tokenizers without a stated limit carry 10**30."""
 
@@ -91,10 +91,15 @@ def load_model(
         writing = getattr(config, WRITING_PART, config)
         head, kind = choose_class(writing, heads, remote_code=remote_code)
         tokenizer, processor = load_parts(files, head, config, remote_code=remote_code)
+        may_speak = writing is not config and spread is None and kind.can_generate()
+        voices = read_voices(files, config) if may_speak else None
         more = {} if spread is None else spread_arguments(kind, writing, spread, precision)
-        more |= {} if writing is config else {"key_mapping": {"^thinker[.]": ""}}
-        config = writing
-        model, missing = load_weights(kind, files, config, where, remote_code=remote_code, precision=precision, **more)
+        if voices:
+            kind = find_whole_class(config)
+        elif writing is not config:
+            more["key_mapping"] = {"^thinker[.]": ""}
+        loaded, config = (config if voices else writing), writing
+        model, missing = load_weights(kind, files, loaded, where, remote_code=remote_code, precision=precision, **more)
         if head == "mask-generation" and (detector := find_detector(config)) is not None:
             more = {} if spread is None else spread_arguments(detector, config, spread, precision)
             part, lacking = load_weights(detector, files, config, where, precision=precision, **more)
@@ -108,7 +113,9 @@ def load_model(
         ensure_pad_token(tokenizer, model)
     untrained = frozenset({"pooler_output"}) if any("pooler" in key for key in missing) else frozenset()
     model = model.eval()
-    return TransformersModel(path, model if is_spread(model) else model.to(where), tokenizer, processor, untrained)
+    model = model if is_spread(model) else model.to(where)
+    speech = None if voices is None else Speech(model if voices else None, voices)
+    return TransformersModel(path, model.thinker if voices else model, tokenizer, processor, untrained, speech)
 
 
 def find_model_folder(path: Path) -> Path:
@@ -178,10 +185,18 @@ class TransformersModel:
     """One model on torch; see `tasks.model.Model`."""
 
     def __init__(
-        self, path: Path, model: Any, tokenizer: Any, processor: Any = None, untrained: frozenset[str] = frozenset()
+        self,
+        path: Path,
+        model: Any,
+        tokenizer: Any,
+        processor: Any = None,
+        untrained: frozenset[str] = frozenset(),
+        speech: Speech | None = None,
     ) -> None:
-        """`model` is in eval mode and on its device. `untrained`: outputs that its files hold no weights for."""
+        """`model` is in eval mode and on its device. `untrained`: outputs that its files hold no weights for.
+        `speech`: what says its answers; None: it has no such part."""
         self.path = path
+        self.speech = speech
         self.tokenizer = tokenizer
         self.processor = processor
         self.config: Mapping[str, Any] = model.config.to_dict()
@@ -253,6 +268,29 @@ class TransformersModel:
         Rows run together when each gets what it would get alone. They run one after the other where the batch would
         show in the answer: seeded sampling, forms, and settings that read the prompt (padding would count as prompt).
         """
+        return self._write(inputs, options, on_tokens, find_generate(self._model))
+
+    @property
+    def voices(self) -> Sequence[str] | None:
+        """See `tasks.model.HasVoices`."""
+        return None if self.speech is None else self.speech.voices
+
+    def speak(self, inputs: Mapping[str, Array], options: Mapping[str, Any], voice: str, on_tokens: OnTokens) -> Said:
+        """See `tasks.model.HasVoices`."""
+        if self.speech is None or voice not in self.speech.voices:
+            raise InferenceFailed(f"This model has no voice {voice}.")
+        saying = self.speech.open(voice, options.get("seed"), on_tokens)
+        ((made,),) = self._write(inputs, options, on_tokens, saying.generate)
+        return Said(made, saying.sound, self.speech.rate)
+
+    def _write(
+        self,
+        inputs: Mapping[str, Array],
+        options: Mapping[str, Any],
+        on_tokens: OnTokens,
+        generate: Callable[..., Any],
+    ) -> Sequence[Sequence[GeneratedTokens]]:
+        """`generate` for all rows, by the library's function `generate`."""
         pad_token_id = None if self.tokenizer is None else self.tokenizer.pad_token_id
         config, seed = resolve_settings(self._defaults, options, pad_token_id)
         lengths = prompt_lengths(inputs)
@@ -267,7 +305,7 @@ class TransformersModel:
             reads_padding=self._reads_padding,
         ):
             with batch_errors(inputs), torch.inference_mode():
-                made = self._generate(inputs, rows, config, seed, form, on_tokens)
+                made = self._generate(inputs, rows, config, seed, form, on_tokens, generate)
                 for row, answer in zip(rows, made, strict=True):
                     answers[row] = answer
         return answers
@@ -312,6 +350,7 @@ class TransformersModel:
         seed: int | None,
         form: TextForm | None,
         on_tokens: OnTokens,
+        generate: Callable[..., Any],
     ) -> Sequence[Sequence[GeneratedTokens]]:
         """Generates for `rows`, which fit into one batch of the library."""
         tensors = {name: self._tensor(cut_padding(inputs, name, rows)) for name in inputs}
@@ -341,7 +380,7 @@ class TransformersModel:
         if form is not None:
             prompt = [] if self._seq2seq else tensors["input_ids"][0].tolist()
             rules.append(self._grammars.open(form, frozenset(ends), prompt))
-        sequences = find_generate(self._model)(
+        sequences = generate(
             **tensors,
             generation_config=config,
             stopping_criteria=[stepper],
@@ -357,7 +396,8 @@ class TransformersModel:
         frames = self.config.get("audio_length_per_tok")
         if frames is None or "input_features" not in tensors:
             return self._window
-        return math.ceil(tensors["input_features"].shape[-1] / frames)
+        pieces: int = -(-tensors["input_features"].shape[-1] // int(frames))
+        return pieces
 
     def _tensor(self, array: Array) -> torch.Tensor:
         """The array on the device; floating point in the weights' own type."""

@@ -166,6 +166,8 @@ def test_what_asks_for_nothing_changes_nothing(server: Server, client: openai.Op
         ({"response_format": {"type": "xml"}}, "response_format.type", "json_schema"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "knows no tools"),
         ({"store": True}, "store", "not stored"),
+        ({"modalities": ["text", "audio"], "audio": {"voice": "alloy"}}, "modalities", "does not say them"),
+        ({"audio": {"voice": "alloy"}}, "audio", "unless modalities"),
         ({"colour": "red"}, "colour", "no such field"),
         ({"top_k": -1}, "top_k", "-1"),
         ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens", "6"),

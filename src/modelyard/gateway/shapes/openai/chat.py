@@ -14,6 +14,18 @@ from modelyard.gateway.shapes.openai.tools import CalledTool, NamedTool, Respons
 from modelyard.gateway.shapes.openai.writing import WritingBody
 
 
+class SpokenAs(OpenAIShape, frozen=True, kw_only=True):
+    """How an answer is said."""
+
+    voice: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=200)],
+        described("The voice: one of the model's, or one of OpenAI's, which stands for the model's first."),
+    ]
+    format: Annotated[
+        Literal["wav", "mp3", "flac", "opus", "aac", "pcm16"], described("Of the sound; pcm16: 24 kHz, little-endian.")
+    ] = "wav"
+
+
 class ChatBody(WritingBody, frozen=True, kw_only=True):
     """A conversation to answer."""
 
@@ -66,7 +78,16 @@ class ChatBody(WritingBody, frozen=True, kw_only=True):
         ),
     ] = None
     modalities: Annotated[
-        list[Literal["text"]] | None, described('["text"]: answers are texts.', accepted='["text"]')
+        list[Literal["text", "audio"]] | None,
+        described(
+            '["text"]: answers are texts. ["text", "audio"]: they are said as well, on models that speak, in the voice '
+            "that audio names.",
+            accepted='["text"], or ["text", "audio"]',
+        ),
+    ] = None
+    audio: Annotated[
+        SpokenAs | None,
+        described("Beside modalities with audio: how the answer is said.", accepted='{"voice": ..., "format": "wav"}'),
     ] = None
 
 
@@ -91,6 +112,15 @@ class ChoiceLogprobs(OpenAIShape, frozen=True, kw_only=True):
     refusal: Annotated[None, described("Always null.")] = None
 
 
+class ChatAudio(OpenAIShape, frozen=True, kw_only=True):
+    """An answer as it is said."""
+
+    id: Annotated[str, described("Names it; it is not kept, so that later messages have its text alone.")]
+    data: Annotated[bytes, described("The sound, in base64.")]
+    expires_at: Annotated[int, described("Seconds since 1970: at once.")]
+    transcript: Annotated[str, described("What is said.")]
+
+
 class ChatMessage(OpenAIShape, frozen=True, kw_only=True):
     """The assistant's message."""
 
@@ -101,6 +131,7 @@ class ChatMessage(OpenAIShape, frozen=True, kw_only=True):
     ] = UNSET
     reasoning: Annotated[str | UnsetType, described("The same.")] = UNSET
     tool_calls: Annotated[Sequence[CalledTool] | UnsetType, described("The functions that it calls, if any.")] = UNSET
+    audio: Annotated[ChatAudio | UnsetType, described("The answer as it is said, where that was asked for.")] = UNSET
     refusal: Annotated[None, described("Always null.")] = None
 
 
@@ -136,6 +167,7 @@ class ChatDelta(OpenAIShape, frozen=True, kw_only=True):
     tool_calls: Annotated[
         Sequence[CalledTool] | UnsetType, described("A part of a call: first who is called, then with what.")
     ] = UNSET
+    audio: Annotated[ChatAudio | UnsetType, described("The answer as it is said, where that was asked for.")] = UNSET
 
 
 class ChatChunkChoice(OpenAIShape, frozen=True, kw_only=True):
@@ -162,5 +194,5 @@ class ChatChunk(OpenAIShape, frozen=True, kw_only=True):
     ] = UNSET
 
 
-__all__ = ["ChatBody", "ChatChoice", "ChatChunk", "ChatChunkChoice", "ChatCompletion", "ChatDelta", "ChatMessage",
-           "StreamOptions"]  # fmt: skip
+__all__ = ["ChatAudio", "ChatBody", "ChatChoice", "ChatChunk", "ChatChunkChoice", "ChatCompletion", "ChatDelta",
+           "ChatMessage", "StreamOptions"]  # fmt: skip

@@ -26,6 +26,7 @@ from modelyard.http.exchange import HttpExchange
 from modelyard.protocol import Outcome
 from modelyard.records.providers import LISTEN, SPEAK
 from modelyard.tasks.base import Task
+from modelyard.tasks.shared.spoken_answer import USUAL
 
 LISTENS = "automatic-speech-recognition"
 SPEAKS = ("text-to-speech", "text-to-audio")
@@ -217,3 +218,8 @@ def params_of_voice(voice: str | int | None) -> dict[str, Any]:
     if isinstance(voice, str) and not (voice.isascii() and voice.isdigit()):
         return {"voice": voice}
     return {"speaker_id": int(str(voice)[:18])}
+
+
+def voice_of(voice: str) -> str:
+    """The voice of a model that says its answers: OpenAI's stand for the model's own."""
+    return USUAL if voice in VOICES else voice

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from modelyard.errors import InvalidRequest
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.shapes.openai.base import CompletionUsage, reason_of, show_usage
 from modelyard.gateway.shapes.openai.chat import (
+    ChatAudio,
     ChatBody,
     ChatChoice,
     ChatChunk,
@@ -25,6 +26,7 @@ from modelyard.gateway.shapes.openai.chat import (
 from modelyard.gateway.shapes.openai.tools import CalledFunction, CalledTool
 from modelyard.gateway.surfaces.base import Payload, UnifiedBody
 from modelyard.gateway.surfaces.foreign import EVENTS, MARK, around, encode, event, now, refuse_task, timing
+from modelyard.gateway.surfaces.openai.audio import voice_of
 from modelyard.gateway.surfaces.openai.base import DONE, OpenAISurface
 from modelyard.gateway.surfaces.openai.closed import closed_fields
 from modelyard.gateway.surfaces.openai.tools import form_of, name_tool, show_calls, split_calls, tools_of
@@ -54,7 +56,9 @@ class ChatCompletions(OpenAISurface):
     """See the module."""
 
     asks = CHAT
-    names: ClassVar[Mapping[str, str]] = {**NAMES, "text": "messages"}
+    names: ClassVar[Mapping[str, str]] = {
+        **NAMES, "text": "messages", "params.voice": "audio.voice", "params.audio_format": "audio.format",
+    }  # fmt: skip
 
     async def read(self, http: HttpExchange, model_id: str | None) -> UnifiedBody:
         """The conversation. A path that names a model wins over the body."""
@@ -63,11 +67,12 @@ class ChatCompletions(OpenAISurface):
         return UnifiedBody(model_id or body.model, timing(body.timeout), Asked(body, extras, now()), body.models)
 
     def fields(self, read: UnifiedBody, task: Task) -> Mapping[str, Any]:
-        """See Surface. Several answers at once are made before the first event is sent."""
+        """See Surface. Several answers at once, and one that is said, are made before the first event is sent."""
         if task.id not in TASKS:
             raise refuse_task(task, " or ".join(TASKS))
         asked: Asked = read.asked
         body = asked.body
+        spoken = speech_of(body, task)
         if task.closed:
             return closed_fields(body, asked.extras, most_tokens(body))
         return {
@@ -78,8 +83,9 @@ class ChatCompletions(OpenAISurface):
                 **form_of(body),
                 **likelihoods_of(body),
                 **variables_of(body),
+                **spoken,
             },
-            "stream": body.stream and (body.n or 1) == 1,
+            "stream": body.stream and (body.n or 1) == 1 and not spoken,
         }
 
     async def answer(self, http: HttpExchange, request: ModelRequest, outcome: Outcome) -> Payload:
@@ -91,7 +97,7 @@ class ChatCompletions(OpenAISurface):
         if request.inference.stream:
             return Payload(last)
         said = enumerate(messages_of(outcome.output))
-        first = [chunk(request, delta_of(message), at) for at, message in said]
+        first = [chunk(request, delta_of(request, message), at) for at, message in said]
         return Payload(b"".join([*first, last]), EVENTS)
 
     def rename(self, error: BaseException, asked: Any) -> BaseException:
@@ -136,11 +142,42 @@ class ChatCompletions(OpenAISurface):
         return begun + chunk(request, ChatDelta(tool_calls=[more]))
 
 
-def delta_of(message: Mapping[str, Any]) -> ChatDelta:
+def delta_of(request: ModelRequest, message: Mapping[str, Any]) -> ChatDelta:
     """A whole message as one event has it, but for its calls."""
     thought = message.get("reasoning_content", UNSET)
     text = text_of(message["content"])
-    return ChatDelta(role="assistant", content=text, reasoning_content=thought, reasoning=thought)
+    return ChatDelta(
+        role="assistant",
+        content=text,
+        reasoning_content=thought,
+        reasoning=thought,
+        audio=show_audio(request, message, text),
+    )
+
+
+def speech_of(body: ChatBody, task: Task) -> dict[str, Any]:
+    """The params that have an answer said; none where nobody asks for that. Raises InvalidRequest."""
+    wanted = "audio" in (body.modalities or ())
+    if wanted and "voice" not in task.params.__struct_fields__:
+        accepted = '["text"]: this model writes its answers, and does not say them'
+        raise InvalidRequest(field="modalities", got=body.modalities, accepted=accepted)
+    if wanted is (body.audio is None):
+        accepted = (
+            '{"voice": ...}, beside modalities with audio' if wanted else 'nothing, unless modalities has "audio"'
+        )
+        raise InvalidRequest(field="audio", got=None if wanted else "an object", accepted=accepted)
+    if body.audio is None:
+        return {}
+    return {"voice": voice_of(body.audio.voice), "audio_format": body.audio.format.removesuffix("16")}
+
+
+def show_audio(request: ModelRequest, message: Mapping[str, Any], text: str) -> ChatAudio | UnsetType:
+    """What a message says, where it was said."""
+    made = message.get("audio")
+    if made is None:
+        return UNSET
+    asked: Asked = request.asked
+    return ChatAudio(id=f"audio-{request.id}", data=made["data"], expires_at=asked.created, transcript=text)
 
 
 def variables_of(body: ChatBody) -> dict[str, Any]:
@@ -163,7 +200,7 @@ def completion(request: ModelRequest, outcome: Outcome) -> ChatCompletion:
     choices = [
         ChatChoice(
             index=at,
-            message=show_message(message),
+            message=show_message(request, message),
             logprobs=show_logprobs(outcome, at),
             finish_reason=why_ended(message, outcome, at),
         )
@@ -232,7 +269,7 @@ def show_logprobs(outcome: Outcome, place: int) -> ChoiceLogprobs | None:
     return ChoiceLogprobs(content=msgspec.convert(own, list[TokenLogprob]))
 
 
-def show_message(message: Mapping[str, Any]) -> ChatMessage:
+def show_message(request: ModelRequest, message: Mapping[str, Any]) -> ChatMessage:
     """One answer."""
     text, calls = text_of(message["content"]), show_calls(message)
     thought = message.get("reasoning_content", UNSET)
@@ -241,6 +278,7 @@ def show_message(message: Mapping[str, Any]) -> ChatMessage:
         reasoning_content=thought,
         reasoning=thought,
         tool_calls=calls or UNSET,
+        audio=show_audio(request, message, text),
     )
 
 

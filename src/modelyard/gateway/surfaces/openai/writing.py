@@ -11,7 +11,6 @@ from modelyard.gateway.shapes.openai.writing import WritingBody
 SEED_MASK = 2**63 - 1
 """Our seeds are not negative."""
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "audio": (),
     "best_of": (1,),
     "function_call": ("none", "auto"),
     "functions": ([],),
