@@ -53,6 +53,15 @@ def test_ls_shows_the_servers_models(on_server: Inside) -> None:
     assert "estimated" in lines[1]
 
 
+def test_ls_shows_only_models_that_are_here_where_that_is_asked(on_server: Inside) -> None:
+    every = {model["modelId"]: model["source"] for model in json.loads(on_server.ok("ls", "--json"))}
+    here = {model["modelId"]: model["source"] for model in json.loads(on_server.ok("ls", "--here", "--json"))}
+    assert here == {name: source for name, source in every.items() if name in here}
+    assert GPT2 in here
+    assert "published" in every.values()
+    assert "published" not in here.values()
+
+
 def test_ls_reads_on_until_it_has_what_was_asked_for(on_server: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     every = [model["modelId"] for model in json.loads(on_server.ok("ls", "--json"))]
     monkeypatch.setattr("modelyard.cli.client.MAX_PAGE", 7)

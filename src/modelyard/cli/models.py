@@ -28,6 +28,10 @@ def ls(
     resolved: Resolved,
     text: Annotated[str | None, typer.Argument(help="only models whose id contains this, in any case")] = None,
     task: Annotated[str | None, typer.Option(help="only models for this task")] = None,
+    here: Annotated[
+        bool,
+        typer.Option("--here", help="only models of the server's folders, and those fetched, made or measured there"),
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="at most this many; by default all")] = None,
     url: Url = None,
     json: Json = False,
@@ -40,7 +44,7 @@ def ls(
 
     with open_client(url, resolved.settings) as client:
         if url or client.is_up():
-            models = ask(client, task, text, limit)
+            models = ask(client, task, text, limit, here=here)
         else:
             models = asyncio.run(look_here(resolved.settings, task, text))[:limit]
     if json:
@@ -82,9 +86,10 @@ def pull(resolved: Resolved, model: ModelId) -> None:
     typer.echo(asyncio.run(download(resolved.settings, model)))
 
 
-def ask(client: Client, task: str | None, text: str | None, limit: int | None) -> list[dict[str, Any]]:
+def ask(client: Client, task: str | None, text: str | None, limit: int | None, *, here: bool) -> list[dict[str, Any]]:
     """The server's list."""
-    query = {name: value for name, value in (("task", task), ("search", text)) if value is not None}
+    wanted = {"task": task, "search": text, "here": "true" if here else None}
+    query = {name: value for name, value in wanted.items() if value is not None}
     return list(client.pages("list/models", query, limit))
 
 
