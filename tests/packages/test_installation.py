@@ -17,6 +17,7 @@ from tests.packages.environment import ROOT, Environment, pinned
 INSTALL = pytest.mark.verify(part="install")
 BUILD = "build==1.6.1"
 STEPS = ("Making ", "Installing ")
+OWN = ("PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 NEEDED_BY_SOURCES = ("constraints.txt", "pyproject.toml", "docs/glossary.md", "deploy/README.md", "tests/conftest.py")
 """Of a release's sources: what has them built, tested and read."""
 
@@ -33,10 +34,13 @@ def test_a_fresh_clone_installs_itself_and_shows_the_demo(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
-def make(clone: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """What make says in a clone, without this checkout's own environment."""
-    environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    return subprocess.run(["make", *words], cwd=clone, env=environ, capture_output=True, text=True, check=False)
+def make(clone: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """What make says in a clone, without this checkout's own environment, nor that of a make that runs the tests: it
+    would tell of its folders. `environ`: what it is told besides."""
+    kept = {name: value for name, value in os.environ.items() if name not in OWN}
+    return subprocess.run(
+        ["make", *words], cwd=clone, env={**kept, **environ}, capture_output=True, text=True, check=False
+    )
 
 
 @INSTALL
@@ -47,8 +51,7 @@ def test_a_step_of_the_setup_that_fails_says_why_and_ends_it(tmp_path: Path) -> 
     for name in ("Makefile", "constraints.txt", "pyproject.toml", "tests"):
         (copy / name).symlink_to(ROOT / name)
     nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
-    environ = {**os.environ, **nowhere, "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": "", "PIP_NO_CACHE_DIR": "1"}
-    done = subprocess.run(["make", "setup"], cwd=copy, env=environ, capture_output=True, text=True, check=False)
+    done = make(copy, "setup", **nowhere, PIP_EXTRA_INDEX_URL="", PIP_FIND_LINKS="", PIP_NO_CACHE_DIR="1")
     assert done.returncode == 2
     assert done.stdout.splitlines()[-1] == "Installing torch"
     assert "torch" in done.stderr
