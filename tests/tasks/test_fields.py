@@ -50,7 +50,7 @@ DRAWN: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "zero-shot-image-classification": ({**IMAGE, **LABELS}, SCORED),
     "zero-shot-object-detection": ({**IMAGE, **LABELS}, FOUND),
     "image-feature-extraction": (IMAGE, {}),
-    "mask-generation": (IMAGE, MASKED),
+    "mask-generation": ({**IMAGE, **TEXT}, MASKED),
     "audio-classification": ({"url": "audio"}, SCORED),
     "automatic-speech-recognition": ({"url": "audio"}, {"text": "text", "timestamp": "time"}),
     "image-to-text": ({**IMAGE, **TEXT}, {}),

@@ -19,6 +19,8 @@ from modelyard.tasks.shared.sizes import new_tokens
 from modelyard.tasks.shared.workload import workload
 from tests.builders.fixtures import FAMILY_OF_TASK, Load
 
+IN_TWO_WAYS = {"image-to-image", "mask-generation"}
+"""Tasks whose models answer one kind of request and refuse the other."""
 every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
 
 
@@ -39,7 +41,7 @@ def test_requests_grow(task: Task) -> None:
     assert lengths == sorted(lengths)
 
 
-@pytest.mark.parametrize("task", [task for task in TASKS if task.id != "image-to-image"], ids=lambda task: task.id)
+@pytest.mark.parametrize("task", [task for task in TASKS if task.id not in IN_TWO_WAYS], ids=lambda task: task.id)
 def test_a_tiny_model_answers_every_request(task: Task, load: Load, model_folder: Callable[[str], Path]) -> None:
     model = load(FAMILY_OF_TASK[task.id], task.heads[0])
     max_length = inspect_folder(model_folder(FAMILY_OF_TASK[task.id])).max_length
@@ -108,3 +110,14 @@ def test_the_passage_is_no_repeated_word() -> None:
 )
 def test_samples_are_always_the_same(make: Any, arguments: tuple[Any, ...]) -> None:
     assert make.__wrapped__(*arguments) == make.__wrapped__(*arguments)
+
+
+def test_a_model_that_is_pointed_at_answers_points_and_refuses_names(load: Load) -> None:
+    task = get_task("mask-generation")
+    model = load(FAMILY_OF_TASK[task.id], task.heads[0])
+    answers = {}
+    for size in workload(task, None):
+        (answers[size.name],) = task.run(model, [to_call(task, size.fields, size.params)])
+    refused = {name for name, answer in answers.items() if isinstance(answer, ModelyardError)}
+    assert refused == {name for name in answers if name.endswith("a name")}
+    assert len(refused) == len(answers) / 2
