@@ -97,6 +97,7 @@ RECIPES: tuple[tuple[tuple[str, ...], Recipe], ...] = (
         video_families.hunyuan_video,
     ),
     (("ChronoEdit",), video_families.chrono_edit),
+    (("CosmosText", "CosmosVideo"), video_families.cosmos),
     (("HunyuanVideo15",), video_families.hunyuan_video_15),
     (("SanaVideo", "SanaImageToVideo"), video_families.sana_video),
     (("KandinskyV22",), prior_families.kandinsky_2_2),

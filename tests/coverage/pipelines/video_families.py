@@ -327,3 +327,34 @@ def ltx_2(_name: str) -> dict[str, Any]:
         ),
         "scheduler": flow(),
     }
+
+
+def cosmos(name: str) -> dict[str, Any]:
+    """Cosmos 1. Its classes are made with the library cosmos_guardrail only, which looks through texts and videos."""
+    encoder, tokenizer = t5()
+    return {
+        "vae": diffusers.AutoencoderKLCosmos(
+            latent_channels=4,
+            encoder_block_out_channels=(8,) * 4,
+            decode_block_out_channels=(8,) * 4,
+            attention_resolutions=(8,),
+            resolution=64,
+            num_layers=1,
+            latents_mean=None,
+            latents_std=None,
+        ),
+        "text_encoder": encoder,
+        "tokenizer": tokenizer,
+        "transformer": diffusers.CosmosTransformer3DModel(
+            in_channels=5 if "VideoToWorld" in name else 4,
+            out_channels=4,
+            num_attention_heads=2,
+            attention_head_dim=16,
+            num_layers=1,
+            mlp_ratio=2.0,
+            text_embed_dim=WIDTH,
+            adaln_lora_dim=4,
+            max_size=(4, 32, 32),
+        ),
+        "scheduler": diffusers.EDMEulerScheduler(sigma_max=80.0),
+    }
