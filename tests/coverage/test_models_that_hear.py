@@ -25,6 +25,8 @@ FAMILIES = {
     "nemo_speechlm": "Nemotron3_5TranscribeForConditionalGeneration",
     "qwen3_asr": "Qwen3ASRForConditionalGeneration",
     "granite_speech": "GraniteSpeechForConditionalGeneration",
+    "granite_speech5_ctc": "GraniteSpeech5ForCTC",
+    "fun_asr_nano": "FunAsrNanoForConditionalGeneration",
     "canary": "CanaryForConditionalGeneration",
     "qwen2_5_omni_thinker": "Qwen2_5OmniThinkerForConditionalGeneration",
     "parakeet_ctc": "ParakeetForCTC",

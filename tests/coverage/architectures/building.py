@@ -14,6 +14,7 @@ import transformers
 from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, model_type_to_module_name
 
+from tests.builders.multimodal import legible
 from tests.coverage.architectures.configs import SIZES, VOCABULARY, small_config
 from tests.coverage.architectures.processors import (
     find_processor_class,
@@ -64,6 +65,10 @@ def build(case: Case, folder: Path, level: str) -> Any:
     refuse_large(kind, config)
     torch.manual_seed(0)
     model = spread(kind(config).eval())
+    if case.family in SIZES["generation"] and model.can_generate():
+        for field, mark in SIZES["generation"][case.family].items():
+            setattr(model.generation_config, field, tokenizer.convert_tokens_to_ids(mark))
+        legible(model, tokenizer)
     if processor is not None and (length := image_length(model, parts.get("image_processor"))):
         processor = small_processor(case.family, config, parts, length)
     model.save_pretrained(folder)
@@ -78,6 +83,7 @@ def marked_tokenizer(family: str) -> Any:
     tokenizer.model_max_length = 4096
     if kind is not None:
         marks, named = marks_of(kind)
+        marks += SIZES["generation"].get(family, {}).values()
         named = {name: mark for name, mark in named.items() if getattr(tokenizer, name, None) is None}
         tokenizer.add_special_tokens({"extra_special_tokens": list(dict.fromkeys([*marks, *named.values()]))})
         tokenizer._set_model_specific_special_tokens(special_tokens=named)

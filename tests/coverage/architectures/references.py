@@ -24,7 +24,7 @@ from modelyard.tasks.registry import TASKS
 from modelyard.tasks.shared import samples
 from modelyard.tasks.shared.languages import language_codes, language_token
 from modelyard.tasks.video_classification import frames_of
-from modelyard.worker.runtimes.processors import load_parts
+from modelyard.worker.runtimes.processors import load_part, load_parts
 from tests.coverage.architectures import layouts, words
 from tests.coverage.architectures.configs import SIZES
 from tests.coverage.architectures.layouts import CONTEXT, WORD_BOXES
@@ -272,9 +272,9 @@ def _image_pipeline(task: str, model: Any, folder: Path, **options: Any) -> Any:
 def _parts(model: Any, folder: Path) -> dict[str, Any]:
     """The folder's image processor or feature extractor, and its tokenizer where it has one."""
     parts = {}
-    for name, auto in (("image_processor", "AutoImageProcessor"), ("feature_extractor", "AutoFeatureExtractor")):
+    for name in ("image_processor", "feature_extractor"):
         try:
-            parts[name] = getattr(transformers, auto).from_pretrained(folder)
+            parts[name] = load_part(folder, name)  # the library's, or ours where that wants torchaudio
         except (OSError, ValueError, KeyError, ImportError):
             continue
     if (folder / "tokenizer_config.json").exists():
