@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ from tests.engine.conftest import model_spec
 from tests.engine.harness import Harness, ask, echo_spec, eventually, finish, first_piece, is_alive
 from tests.engine.unruly import build_unruly
 from tests.engine.workers import ECHO_STANDBY
+from tests.store.postgresql import quick_disk
 from tests.telemetry.heard import hearing
 
 OWNER = Path(__file__).with_name("owner.py")
@@ -505,6 +507,37 @@ def test_abandoned_folders_are_removed_and_no_others(tmp_path: Path) -> None:
     assert not first.path.exists()
     assert second.path.is_dir()
     second.close()
+
+
+def test_what_a_killed_server_has_left_is_removed_without_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "precious").touch()
+    with TemporaryDirectory(dir=quick_disk()) as name:
+        (abandoned := (parent := Path(name)) / f"{PREFIX}abandoned").mkdir()
+        for file in (MARKER, "1.sock"):
+            (abandoned / file).touch()
+        for folder in ("one", "other"):
+            (abandoned / folder / "deep").mkdir(parents=True)
+            (abandoned / folder / "link").symlink_to(tmp_path)
+        make_deep(abandoned / "one" / "deep", sys.getrecursionlimit() + 100)
+        run_dir = RunDir(parent)
+        assert [*parent.iterdir()] == [run_dir.path]
+        run_dir.close()
+        assert [*parent.iterdir()] == []
+    assert [each.name for each in tmp_path.iterdir()] == ["precious"]
+
+
+def make_deep(folder: Path, count: int) -> None:
+    """So many folders, each in the one before, with a file in each."""
+    inner = os.open(folder, os.O_RDONLY)
+    for _ in range(count):
+        os.close(os.open("file", os.O_CREAT, dir_fd=inner))
+        os.mkdir("folder", dir_fd=inner)
+        outer, inner = inner, os.open("folder", os.O_RDONLY, dir_fd=inner)
+        os.close(outer)
+    os.close(inner)
 
 
 # --- with the model libraries ---

@@ -125,21 +125,29 @@ def read_link(descriptor: str) -> str | None:
 
 def hang_up() -> None:
     """Breaks the owner's connection, once there is one; returns once the loop has noticed."""
-    while True:
-        for name in os.listdir("/proc/self/fd"):
-            try:
-                found = socket.socket(fileno=os.dup(int(name)))
-            except OSError:
-                continue
-            with found:
-                accepted = not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and found.getsockname()
-                if found.family != socket.AF_UNIX or not accepted:
-                    continue
-                inode = os.fstat(found.fileno()).st_ino
-                found.shutdown(socket.SHUT_RDWR)
-            while is_open(inode):
-                time.sleep(0.001)
-            return
+    while (found := find_accepted()) is None:
+        time.sleep(0.001)
+    with found:
+        inode = os.fstat(found.fileno()).st_ino
+        found.shutdown(socket.SHUT_RDWR)
+    while is_open(inode):
+        time.sleep(0.001)
+
+
+def find_accepted() -> socket.socket | None:
+    """A copy of the socket that somebody has connected to; None: nobody has."""
+    for name in os.listdir("/proc/self/fd"):
+        if not (read_link(name) or "").startswith("socket"):
+            continue  # a copy of anything else would stay open
+        try:
+            found = socket.socket(fileno=os.dup(int(name)))
+        except OSError:  # it was closed meanwhile
+            continue
+        accepted = not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and found.getsockname()
+        if found.family == socket.AF_UNIX and accepted:
+            return found
+        found.close()
+    return None
 
 
 def is_open(inode: int) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import logging
 import os
-import subprocess
 import tempfile
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,10 @@ log = logging.getLogger(__name__)
 PREFIX = "modelyard-sockets-"
 """Of the folders with this prefix, only those that hold MARKER are ours to remove."""
 MARKER = ".modelyard-run-folder"
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+"""Opens a folder, and nothing that leads to one."""
+DEEPEST = 10_000
+"""Folders in each other that are removed. More stay: whoever makes them might go on for ever."""
 MAX_FOLDER_BYTES = 80
 """A Unix socket's path has room for about 100 bytes, 92 on some systems. Source: unix(7)."""
 
@@ -45,11 +50,52 @@ class RunDir:
 
 
 def remove_tree(folder: Path) -> None:
-    """Removes a folder with all a worker has left there: deeper, maybe, than Python's own recursion goes."""
+    """Removes a folder with all a worker has left there: deeper, maybe, than Python's own recursion goes, or than a
+    path is long. Follows no link, whoever puts one there meanwhile. What cannot be removed stays."""
     with suppress(OSError):
         os.rmdir(folder)  # most have left nothing
         return
-    subprocess.run(["rm", "-rf", "--", str(folder)], check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with suppress(OSError):
+        top = os.open(folder, FOLDER)
+        try:
+            empty(top)
+        finally:
+            os.close(top)
+        os.rmdir(folder)
+
+
+def empty(top: int) -> None:
+    """Removes what is in an open folder: the folders in those that it holds are moved up into it, before these are
+    removed, so that none is ever opened deeper than that."""
+    names = (f"{PREFIX}{number}" for number in itertools.count())
+    left: Collection[str] = set()
+    for _ in range(DEEPEST):
+        folders = remove_files(top)
+        if folders == left:  # there are none, or they cannot be removed
+            return
+        left = folders
+        for folder in folders:
+            with suppress(OSError):
+                inner = os.open(folder, FOLDER, dir_fd=top)
+                try:
+                    for each in remove_files(inner):
+                        os.rename(each, next(names), src_dir_fd=inner, dst_dir_fd=top)
+                finally:
+                    os.close(inner)
+                os.rmdir(folder, dir_fd=top)
+
+
+def remove_files(folder: int) -> Collection[str]:
+    """Removes all in an open folder that are no folders; the names of those that are."""
+    folders = set()
+    with os.scandir(folder) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                folders.add(entry.name)
+                continue
+            with suppress(OSError):
+                os.unlink(entry.name, dir_fd=folder)
+    return folders
 
 
 def short_parent() -> Path:
@@ -63,7 +109,7 @@ def remove_abandoned(parent: Path) -> None:
     """Removes this user's run folders that no living process has locked."""
     for folder in parent.glob(f"{PREFIX}*"):
         try:
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            lock = os.open(folder, FOLDER)
         except OSError:  # not a folder, another user's, or gone by now
             continue
         try:
