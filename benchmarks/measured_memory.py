@@ -40,7 +40,7 @@ async def measure(harness: object, name: str) -> tuple[int, int]:
     from dataclasses import replace
 
     from modelyard.catalog.inspection import inspect_folder
-    from modelyard.control.routes import Target
+    from modelyard.control.targets import Target
     from modelyard.errors import InvalidRequest
     from modelyard.jobs.benchmark import Sweep, confirm
     from modelyard.jobs.requests import ask_over

@@ -28,8 +28,9 @@ from modelyard.control.policy import Policy
 from modelyard.control.preparation import Preparing
 from modelyard.control.records import Records
 from modelyard.control.replicas import ManagedCluster, Replica
-from modelyard.control.routes import Route, Routes, Target
+from modelyard.control.routes import Route, Routes
 from modelyard.control.states import ReplicaState
+from modelyard.control.targets import Target
 from modelyard.control.work_queue import WorkQueue
 from modelyard.engine.base import Node
 from modelyard.errors import ModelyardError, PaymentRequired

@@ -1,5 +1,7 @@
 """What the loop does about one cluster: lists of actions for situations."""
 
+from dataclasses import replace
+
 import pytest
 
 from modelyard.control.plan import (
@@ -104,6 +106,14 @@ def test_of_the_ready_the_idlest_go_and_of_those_the_newest() -> None:
     ]
     assert plan(2, *replicas) == [Drain("new", UNNEEDED)]
     assert plan(1, *replicas) == [Drain("new", UNNEEDED), Drain("old", UNNEEDED)]
+
+
+def test_a_slot_that_is_kept_without_a_request_is_no_request_but_is_given_back_before_the_end() -> None:
+    kept = ReplicaView("kept", S.READY, in_flight=2, age_s=1, idle=2)
+    assert plan(1, view("busy", S.READY, in_flight=1), kept) == [Drain("kept", UNNEEDED)]
+    draining = ReplicaView("kept", S.DRAINING, in_flight=3, age_s=121, idle=2)
+    assert plan(0, replace(draining, age_s=1)) == []
+    assert plan(0, draining) == [Stop("kept", "stopped with 1 requests in flight")]
 
 
 def test_an_overdue_boot_is_not_given_up_twice() -> None:

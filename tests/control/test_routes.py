@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from modelyard.control.autoscaler import Load
-from modelyard.control.routes import Route, Routes, Target, pick
+from modelyard.control.routes import Route, Routes, pick
+from modelyard.control.targets import Target
 from modelyard.engine.link import Link
 from modelyard.errors import BootFailed, ClusterOff, DeadlineExceeded, ModelyardError, QueueFull
 from tests.clock import HandClock
@@ -43,6 +44,9 @@ class Bench:
         self.route = self.routes.ensure(CLUSTER)
         self.links: dict[str, tuple[Link, int]] = {}
         self.pokes = 0
+        self.recalled: list[str] = []
+        """The replicas of which slots were to be given back by other processes, one by one."""
+        self.routes.recall = lambda route, count, replica_id: self.recalled.append(replica_id)
 
     def poke(self, cluster_id: str) -> None:
         assert cluster_id in ("cl_2", CLUSTER)
@@ -146,6 +150,70 @@ async def test_a_full_queue_turns_away_and_says_when_to_come_back() -> None:
     for task in waiting:
         bench.release(await task)
     bench.release(await bench.acquire())
+
+
+async def test_slots_that_are_kept_without_a_request_make_no_replica_busy() -> None:
+    bench = Bench()
+    bench.publish(a=3, b=3, c=3)
+    for _ in range(3):
+        await bench.acquire()
+    bench.routes.note_kept(bench.route, 2, {"b": 1, "c": 1}, 0)
+    assert bench.route.load() == Load(in_flight=1)
+    assert [bench.route.in_flight(each) for each in "abc"] == [1, 0, 0]
+    bench.routes.note_kept(bench.route, 0, {"c": -1}, 0)
+    bench.release(bench.route.targets["c"])
+    taken = [(await bench.acquire()).replica_id for _ in range(2)]
+    assert taken == ["c", "b"]  # first the one of which nobody keeps a slot
+
+
+async def test_of_a_replica_that_is_free_but_all_lent_a_slot_is_asked_back_while_others_have_requests() -> None:
+    bench = Bench()
+    bench.publish(a=1, b=2)
+    for _ in range(3):
+        await bench.acquire()
+    bench.routes.note_kept(bench.route, 1, {"b": 1}, 0)
+    assert bench.recalled == ["b"]
+    waiting = bench.ask()
+    await turns()
+    assert bench.recalled == ["b", "b"]
+    bench.routes.note_kept(bench.route, 1, {"a": 1, "b": 1}, 0)
+    assert bench.recalled == ["b", "b"]  # who waits has asked for one
+    bench.routes.note_kept(bench.route, 0, {"b": -1}, 0)
+    bench.release(bench.route.targets["b"])
+    await waiting
+    bench.routes.note_kept(bench.route, 0, {"b": -1}, 0)
+    bench.release(bench.route.targets["b"])
+    bench.routes.note_kept(bench.route, 0, {"b": 1}, 0)
+    await bench.acquire()
+    assert bench.recalled == ["b", "b", "b"]  # all of its slots are lent again
+
+
+async def test_where_there_is_one_replica_its_kept_slots_stay_so_until_somebody_waits() -> None:
+    bench = Bench()
+    bench.publish(a=1)
+    await bench.acquire()
+    bench.routes.note_kept(bench.route, 1, {"a": 1}, 0)
+    assert bench.recalled == []
+    waiting = bench.ask()
+    await turns()
+    assert bench.recalled == ["a"]
+    bench.release(bench.route.targets["a"])
+    await waiting
+
+
+async def test_nobody_is_turned_away_for_whom_a_kept_slot_is_asked_back() -> None:
+    bench = Bench(max_queued=1)
+    bench.publish(a=2)
+    for _ in range(2):
+        await bench.acquire()
+    bench.routes.note_kept(bench.route, 1, {"a": 1}, 0)
+    waiting = [bench.ask(), bench.ask()]
+    await turns()
+    assert bench.route.load() == Load(in_flight=1, queued=2)
+    with pytest.raises(QueueFull):
+        await bench.acquire()
+    bench.publish(a=2, b=2)
+    await asyncio.gather(*waiting)
 
 
 class Shared:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from modelyard.control.routes import Target
+from modelyard.control.targets import Target
 from modelyard.jobs.benchmark import conclude, confirm, sweep
 from modelyard.jobs.requests import ask_over
 from modelyard.tasks.registry import get_task

@@ -13,9 +13,10 @@ class ReplicaView:
     """One replica as it is now. `age_s`: how long it has been in its state, except that STARTING and LOADING count
     from the launch. `stopping`: its end was asked for already.
     `failing`: it is being ended as a failed boot; what comes in its place is decided when that is counted.
-    `in_flight`: its requests, and the adapters in its process, which have requests of their own. `base_leaves`: it is
-    an adapter in the process of a replica that leaves. `empties`: why another one is to take its place, and then it
-    goes: its node or device is emptied; empty: none is. `untold`: requests may be on it that nobody has told of yet."""
+    `in_flight`: its slots that are held, and the adapters in its process, which have requests of their own; `idle`: of
+    these slots, those that a gateway keeps without a request. `base_leaves`: it is an adapter in the process of a
+    replica that leaves. `empties`: why another one is to take its place, and then it goes: its node or device is
+    emptied; empty: none is. `untold`: requests may be on it that nobody has told of yet."""
 
     id: str
     state: ReplicaState
@@ -26,6 +27,12 @@ class ReplicaView:
     base_leaves: bool = False
     empties: str = ""
     untold: bool = False
+    idle: int = 0
+
+    @property
+    def requests(self) -> int:
+        """Its requests, and the adapters in its process."""
+        return self.in_flight - self.idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ def plan_cluster(view: ClusterView, deadlines: Deadlines) -> list[Action]:
             if replica.in_flight == 0:
                 actions.append(Stop(replica.id, "drained"))
             elif view.at_once or (replica.age_s > deadlines.drain_s and not view.patient):
-                actions.append(Stop(replica.id, f"stopped with {replica.in_flight} requests in flight"))
+                actions.append(Stop(replica.id, f"stopped with {replica.requests} requests in flight"))
 
     live = [replica for replica in view.replicas if replica.state in LIVE and replica.id not in overdue]
     orphans = [replica for replica in live if replica.base_leaves]
@@ -107,7 +114,7 @@ def plan_cluster(view: ClusterView, deadlines: Deadlines) -> list[Action]:
     live = [replica for replica in live if not replica.empties]
     ready = sum(replica.state is ReplicaState.READY for replica in live)
     for group, kept in ((live, view.wanted), (leaving, view.wanted - ready)):
-        surplus = sorted(group, key=lambda replica: (_GIVE_UP_ORDER[replica.state], replica.in_flight, replica.age_s))
+        surplus = sorted(group, key=lambda replica: (_GIVE_UP_ORDER[replica.state], replica.requests, replica.age_s))
         surplus = surplus[: len(group) - max(0, min(kept, len(group)))]
         actions.extend(
             leave(replica, replica.empties or "no longer needed", at_once=view.at_once)

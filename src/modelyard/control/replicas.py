@@ -238,9 +238,16 @@ class ManagedCluster:
         ]
 
     def in_flight(self, replica_id: str) -> int:
-        """What one of its replicas has to finish before it ends: requests, and adapters that nobody has ended yet."""
+        """What one of its replicas has to finish before it ends: slots that are held, and adapters that nobody has
+        ended yet."""
+        target = self.route.find(replica_id)
         adapters = sum(replica.stopping is None for _, replica in self.adapters_in(replica_id))
-        return self.route.in_flight(replica_id) + adapters
+        return adapters + (0 if target is None else target.in_flight)
+
+    def idle(self, replica_id: str) -> int:
+        """How many of these are slots without a request."""
+        target = self.route.find(replica_id)
+        return 0 if target is None else target.idle
 
     def live(self) -> int:
         """Replicas that count towards the wanted number."""
@@ -359,6 +366,7 @@ class ManagedCluster:
                     base_leaves=self._base_leaves(replica),
                     empties="" if self.temporary else tell_emptied(replica.place, emptied),
                     untold=now < replica.untold_until,
+                    idle=self.idle(replica.id),
                 )
                 for replica in self.replicas.values()
             ),

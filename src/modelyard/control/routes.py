@@ -20,60 +20,12 @@ from modelyard.clock import Clock
 from modelyard.control.autoscaler import NO_LOAD, Load
 from modelyard.control.keep_alive import LEAST_GAP_S
 from modelyard.control.queue_deadlines import QueueDeadlines
+from modelyard.control.targets import Process, Target
 from modelyard.engine.link import ReplicaLink
 from modelyard.errors import ModelyardError, QueueFull, make_error
 
 ALL = sys.maxsize
 """As many slots as there are."""
-
-
-@dataclass(eq=False, slots=True, weakref_slot=True)
-class Process:
-    """What a replica shares with the adapters of its model that run in its process. `in_flight`: requests of all their
-    routes; `alone`: one of them has the process to itself; `was_ended`: the server ends it, for something that its
-    requests need not have caused; `routes`: those that send requests there."""
-
-    in_flight: int = 0
-    alone: bool = False
-    was_ended: bool = False
-    routes: dict[str, Route] = field(default_factory=dict)
-
-    def is_open_to(self, route: Route) -> bool:
-        """Whether a request of that route may go there: none has it to itself, or waits for that in another route."""
-        if self.alone:
-            return False
-        return len(self.routes) <= 1 or not any(
-            each.waiting_alone for each in self.routes.values() if each is not route
-        )
-
-
-@dataclass(eq=False, slots=True)
-class Target:
-    """A ready replica as requests see it. `slots`: how many it takes at once; `process`: where it runs; `ready_at`:
-    when it came; 0: not known here."""
-
-    replica_id: str
-    link: ReplicaLink
-    slots: int
-    in_flight: int = 0
-    process: Process = field(default_factory=Process)
-    ready_at: float = 0.0
-
-    @property
-    def alone(self) -> bool:
-        """Whether one request has the process to itself."""
-        return self.process.alone
-
-    @property
-    def was_ended(self) -> bool:
-        """Whether the server ends it, for something that its requests need not have caused."""
-        return self.process.was_ended
-
-    def hold(self, *, alone: bool = False) -> None:
-        """A request takes a slot; `alone`: the whole process."""
-        self.in_flight += 1
-        self.process.in_flight += 1
-        self.process.alone = alone
 
 
 @dataclass(eq=False, slots=True)
@@ -83,8 +35,7 @@ class Route:
     `failure`: what requests get while there is no replica; None: a place in the queue.
     `told_waiting`: how many have waited at most since the control loop last looked, which knows of so many. `touched`:
     something has happened to it since the loop last asked. `gaps_s`: for how long it had nothing to do before a request
-    came, of those since the loop last looked. `idle_elsewhere`: slots that are held by another process, which has
-    no request for them now; `waiting_elsewhere`: requests that wait there for one.
+    came, of those since the loop last looked. `waiting_elsewhere`: requests that wait in another process for a slot.
     Whenever control returns to the event loop, no replica has room for whoever is first to get it."""
 
     cluster_id: str
@@ -98,21 +49,19 @@ class Route:
     gaps_s: list[float] = field(default_factory=list)
     last_activity: float = 0.0
     finished: int = 0
-    idle_elsewhere: int = 0
     waiting_elsewhere: int = 0
 
     def load(self) -> Load:
         """What the cluster has to do at this moment."""
-        held = queued = 0
+        busy = queued = 0
         for targets in (self.targets, self.leaving):
             for target in targets.values():
-                held += target.in_flight
+                busy += target.in_flight - target.idle
         for queue in (self.waiting, self.waiting_alone):
             for waiter in queue:
                 queued += not waiter.done()
-        held = max(0, held - self.idle_elsewhere)
         queued += self.waiting_elsewhere
-        return Load(held, queued) if held or queued else NO_LOAD
+        return Load(busy, queued) if busy or queued else NO_LOAD
 
     @property
     def has_room(self) -> bool:
@@ -123,10 +72,18 @@ class Route:
         """Requests in its queues, and those that wait elsewhere."""
         return len(self.waiting) + len(self.waiting_alone) + self.waiting_elsewhere
 
+    def find(self, replica_id: str) -> Target | None:
+        """One of its replicas that has requests, or may have."""
+        return self.targets.get(replica_id) or self.leaving.get(replica_id)
+
     def in_flight(self, replica_id: str) -> int:
-        """Requests that hold a slot of one replica."""
-        target = self.targets.get(replica_id) or self.leaving.get(replica_id)
-        return target.in_flight if target is not None else 0
+        """Requests of one replica."""
+        target = self.find(replica_id)
+        return 0 if target is None else target.requests
+
+    def find_idlest(self) -> Target | None:
+        """The replica with the fewest requests of those of which slots are kept without one."""
+        return min((each for each in self.targets.values() if each.idle), key=lambda each: each.requests, default=None)
 
 
 class Slots(ABC):
@@ -173,8 +130,9 @@ class Routes(Slots):
         self._on_demand = on_demand
         self._deadlines = QueueDeadlines()
         self._touched: list[Route] = []
-        self.recall: Callable[[Route, int], None] = lambda route, count: None
-        """Called where so many of the route's slots that were lent to another process are to be released."""
+        self.recall: Callable[[Route, int, str], None] = recall_nothing
+        """Called where so many of the route's slots that were lent to another process are to be released, first those
+        of the replica with this id."""
 
     def take_touched(self, most: int) -> Sequence[Route]:
         """So many of the routes to which a request has come, or from which one has gone, since they were taken last.
@@ -220,6 +178,7 @@ class Routes(Slots):
         self._touch(route)
         if not route.waiting and not route.waiting_alone and (target := pick(route)) is not None:
             target.hold()
+            self._keep_choice(route, target)
             return target
         return None
 
@@ -228,7 +187,7 @@ class Routes(Slots):
 
         Whatever else was granted meanwhile: for a moment a replica may hold more than it has slots.
         """
-        target = route.targets.get(replica_id) or route.leaving.get(replica_id)
+        target = route.find(replica_id)
         if target is not None:
             target.hold(alone=alone or target.alone)
             route.last_activity = self._clock.monotonic()
@@ -243,7 +202,7 @@ class Routes(Slots):
         """
         if route.failure is not None:
             raise fresh(route.failure)
-        if len(route.waiting) >= self._max_queued:
+        if len(route.waiting) >= self._max_queued + sum(each.idle for each in route.targets.values()):
             raise QueueFull(
                 f"{self._max_queued} requests wait for this model already.",
                 retry_after_s=1.0,
@@ -275,9 +234,7 @@ class Routes(Slots):
         """See Slots."""
         waits = bool(route.waiting)
         route.finished += answered
-        target.in_flight -= 1
-        target.process.in_flight -= 1
-        target.process.alone = False
+        target.let_go()
         route.last_activity = self._clock.monotonic()
         self._touch(route)
         if target.replica_id in route.leaving and target.in_flight == 0:
@@ -289,14 +246,24 @@ class Routes(Slots):
             self._serve_queue(route)
         return waits
 
-    def note_kept(self, route: Route, answered: int, more_idle: int, more_waiting: int) -> None:
-        """So many requests were answered elsewhere whose slots are kept there; how many more are idle, or wait."""
+    def note_kept(self, route: Route, answered: int, more_idle: Mapping[str, int], more_waiting: int) -> None:
+        """So many requests were answered elsewhere whose slots are kept there; how many more slots are idle, by
+        replica, and how many more requests wait."""
         route.finished += answered
-        route.idle_elsewhere += more_idle
         route.waiting_elsewhere += more_waiting
+        for replica_id, more in more_idle.items():
+            if (target := route.find(replica_id)) is not None:
+                target.note_idle(more)
+                self._keep_choice(route, target)
         route.last_activity = self._clock.monotonic()
         self._touch(route)
         self._tell_waiting(route)
+
+    def _keep_choice(self, route: Route, target: Target) -> None:
+        """Of a replica all of whose slots are held, some without a request, one is to be there for whoever asks next:
+        else that request would go where others are. Those that wait have asked for one."""
+        if target.idle and target.in_flight >= target.slots and len(route.targets) > 1 and not route.count_waiting():
+            self.recall(route, 1, target.replica_id)
 
     def lose(self, route: Route, target: Target) -> None:
         """See Slots."""
@@ -350,7 +317,7 @@ class Routes(Slots):
 
     def _take_out(self, route: Route, replica_id: str) -> Target:
         """Takes a replica out of those that get new requests of the route."""
-        self.recall(route, ALL)
+        self.recall(route, ALL, "")
         target = route.targets.pop(replica_id)
         target.process.routes.pop(route.cluster_id, None)
         return target
@@ -361,10 +328,11 @@ class Routes(Slots):
         self._tell_waiting(route)
         self._deadlines.add(waiter, deadline_s)
         if queue is route.waiting:
-            self.recall(route, 1)
+            idlest = route.find_idlest()
+            self.recall(route, 1, "" if idlest is None else idlest.replica_id)
         else:  # it waits for those that share a process with its replicas, too
             for each in relatives(route, ()):
-                self.recall(each, ALL)
+                self.recall(each, ALL, "")
         return waiter
 
     def _tell_waiting(self, route: Route) -> None:
@@ -430,12 +398,15 @@ def relatives(route: Route, processes: Iterable[Process]) -> list[Route]:
 
 
 def pick(route: Route) -> Target | None:
-    """The replica with the fewest requests in flight, in its process, that has a free slot. Pure."""
-    best: Target | None = None
+    """The replica with the fewest requests in flight, in its process, that has a free slot; of several the one of which
+    the fewest slots are kept for others' requests. Pure."""
+    best, fewest = None, (0, 0)
     for target in route.targets.values():
-        is_free = target.in_flight < target.slots and target.process.is_open_to(route)
-        if is_free and (best is None or target.process.in_flight < best.process.in_flight):
-            best = target
+        process = target.process
+        if target.in_flight < target.slots and process.is_open_to(route):
+            few = process.in_flight - process.idle, process.in_flight
+            if best is None or few < fewest:
+                best, fewest = target, few
     return best
 
 
@@ -447,3 +418,7 @@ def pick_alone(route: Route) -> Target | None:
 def fresh(error: ModelyardError) -> ModelyardError:
     """An equal error: one instance raised again and again would keep every stack it ever passed through."""
     return make_error(error.code, error.message, error.data)
+
+
+def recall_nothing(route: Route, count: int, replica_id: str) -> None:
+    """Where no other process is lent slots."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.control.routes import Target
+from modelyard.control.targets import Target
 from modelyard.tasks.base import Size
 
 MOST_WAVES = 3

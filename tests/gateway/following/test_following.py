@@ -20,7 +20,7 @@ from modelyard.accounts.keys import Authenticator, hash_key
 from modelyard.accounts.quotas import Quotas
 from modelyard.accounts.rates import RateLimiter
 from modelyard.clock import SteadyClock, SystemClock
-from modelyard.control.routes import Target
+from modelyard.control.targets import Target
 from modelyard.errors import (
     DeadlineExceeded,
     ForeignPage,
@@ -285,6 +285,46 @@ async def test_a_slot_that_no_request_holds_is_asked_back_before_others(followed
     for each in held:
         busy.release(each)
     await followed.until(lambda: followed.load() == (0, 0))
+
+
+@pytest.mark.usefixtures("patient")
+async def test_no_request_waits_behind_another_while_a_replica_has_nothing_but_kept_slots(followed: Followed) -> None:
+    one, other = await followed.gateway(), await followed.gateway()
+    await followed.control.up(min=2, desired=2, max=2)
+    busy, idle = await followed.served(one.ask(), one.ask())
+    one.answer(idle)
+    await followed.until(lambda: followed.load() == (1, 0))
+    (second,) = await followed.served(other.ask())
+    assert second.replica_id == idle.replica_id
+    for gateway, target in ((one, busy), (other, second)):
+        gateway.answer(target)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_replica_whose_slots_are_all_kept_is_chosen_before_one_that_has_a_request(followed: Followed) -> None:
+    one, other = await followed.gateway(), await followed.gateway()
+    await followed.control.up(min=2, desired=2, max=2)
+    slots = sum(each.slots for each in followed.route.targets.values())
+    busy, *others = await followed.served(*(one.ask() for _ in range(slots)))
+    for target in sorted(others, key=lambda each: each.replica_id != busy.replica_id):
+        one.answer(target)  # those beside the busy one first: they are given back first of those that are alike
+    await followed.until(lambda: followed.load() == (1, 0))
+    (chosen,) = await followed.served(other.ask())
+    assert chosen.replica_id != busy.replica_id
+
+
+@pytest.mark.usefixtures("patient")
+async def test_of_the_slots_that_a_gateway_keeps_it_takes_the_one_with_the_fewest_requests_beside_it(
+    followed: Followed,
+) -> None:
+    gateway = await followed.gateway()
+    await followed.control.up(min=2, desired=2, max=2)
+    targets = await followed.served(*(gateway.ask() for _ in range(4)))
+    first = targets[0].replica_id
+    for target in sorted(targets, key=lambda each: each.replica_id == first):
+        gateway.answer(target)
+    taken = [(await gateway.acquire()).replica_id for _ in range(4)]
+    assert len(set(taken[:2])) == len(set(taken[2:])) == 2
 
 
 @pytest.mark.usefixtures("patient")

@@ -15,7 +15,8 @@ from functools import partial
 from msgspec.structs import replace
 
 from modelyard.control.plane import InferencePlane
-from modelyard.control.routes import Route, Slots, Target
+from modelyard.control.routes import Route, Slots
+from modelyard.control.targets import Target
 from modelyard.engine.link import Exchange
 from modelyard.errors import ModelyardError, ReplicaLost
 from modelyard.gateway.destinations.base import Destination, OnPiece, OnSpent

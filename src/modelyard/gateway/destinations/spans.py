@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelyard.control.routes import Target
+from modelyard.control.targets import Target
 from modelyard.protocol import Outcome, ReplicaTimes
 from modelyard.telemetry.spans import Kind, Span
 

@@ -85,8 +85,9 @@ class Follower:
         """Called when what has gathered is to be told."""
         self.on_telling_all: list[Callable[[], None]] = [self.tell_gathered]
         """Called when all there is to tell is to be told."""
-        self.on_recall: Callable[[str, int], None] = recall_nothing
-        """Called with a cluster's id when so many of the slots that are lent of it are to be given back."""
+        self.on_recall: Callable[[str, int, str], None] = recall_nothing
+        """Called with a cluster's id when so many of the slots that are lent of it are to be given back, first those of
+        the replica with the id that is given last."""
         self.write_records: Callable[[], Awaitable[None]] | None = None
         """Writes the records that this process writes itself; None: there are none."""
         self.read_file: Callable[[str, int], Piece] = read_nothing
@@ -294,8 +295,8 @@ class Follower:
                 self._answer(number, frame)
             case frames.Replica(replica_id, address, secret, adapter, ready_s):
                 self.doors[replica_id] = Door(address, secret, adapter, monotonic() - ready_s)
-            case frames.Recall(cluster_id, count):
-                self.on_recall(cluster_id, count)
+            case frames.Recall(cluster_id, count, replica_id):
+                self.on_recall(cluster_id, count, replica_id)
             case frames.WasEnded(address):
                 self.ended.add(address)
             case frames.Aliases(aliases):
@@ -365,7 +366,7 @@ def read_nothing(name: str, offset: int) -> Piece:
     raise NotFound(GONE)
 
 
-def recall_nothing(cluster_id: str, count: int) -> None:
+def recall_nothing(cluster_id: str, count: int, replica_id: str) -> None:
     """Where nobody keeps slots."""
 
 

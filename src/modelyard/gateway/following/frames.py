@@ -203,20 +203,24 @@ class SlotGiven(msgspec.Struct, frozen=True, array_like=True, tag=26):
 
 
 class Recall(msgspec.Struct, frozen=True, array_like=True, tag=29):
-    """So many of the slots that are lent of this cluster are to be given back as soon as they are free."""
+    """So many of the slots that are lent of this cluster are to be given back as soon as they are free, first those of
+    this replica."""
 
     cluster_id: str
     count: int
+    replica_id: str = ""
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True, tag=34):
     """Of a cluster of which slots are lent: so many requests were answered whose slots were kept, since that was told
-    last; `idle`: slots that no request holds now; `waiting`: requests that wait in the gateway for one."""
+    last; `idle`: slots that no request holds now; `waiting`: requests that wait in the gateway for one; `idle_on`: the
+    former by replica."""
 
     cluster_id: str
     answered: int
     idle: int
     waiting: int
+    idle_on: dict[str, int] = {}
 
 
 class Released(msgspec.Struct, frozen=True, array_like=True, tag=27):

@@ -1,8 +1,9 @@
 """Slots that a gateway keeps for its next requests, in place of giving each back and asking for another.
 
-The process that is followed has lent them, and counts each as held until it is given back: once it has been idle for
-`IDLE_S`, with the end of a request after `LENT_S`, or as soon as it is asked back because somebody waits for one. Where
-that process has no other for now, a request waits here for one of them before it asks, for `WAIT_S`. Loop thread only.
+The process that is followed has lent them, and keeps each for this gateway until it is given back: once it has been
+idle for `IDLE_S`, with the end of a request after `LENT_S`, or as soon as it is asked back because somebody needs one.
+It is told which of them no request holds. Where that process has no other for now, a request waits here for one of them
+before it asks, for `WAIT_S`. Loop thread only.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ from time import monotonic
 
 import msgspec
 
-from modelyard.control.routes import Target
+from modelyard.control.targets import Target
 from modelyard.gateway.following import frames
 
-IDLE_S = 0.01
-"""How long a slot waits here for a request. Whoever else needs one has it asked back; but until then its replica counts
-as busy where one is chosen for another gateway."""
+IDLE_S = 0.05
+"""How long a slot waits here for a request. Whoever else needs one has it asked back."""
 LENT_S = 0.25
 """How long one slot serves one request after another. Then the replica with the fewest is chosen again."""
 WAIT_S = 0.01
@@ -30,18 +30,42 @@ WAIT_S = 0.01
 @dataclass(eq=False, slots=True)
 class Share:
     """The slots of one cluster that this gateway may keep. `lent`: how many there are; `owed`: how many of them are to
-    be given back at the next opportunity; `idle`: those that no request holds, the one that was used last at the end;
-    `waiting`: requests, and since when; `is_full`: there was no slot besides when the last one was lent. `answered`:
-    requests since that was told; `told`: what was told last of those that are idle, and that wait."""
+    be given back at the next opportunity; `idle`: those that no request holds, by replica, the one that was used last
+    at the end; `waiting`: requests, and since when; `is_full`: there was no slot besides when the last one was lent.
+    `answered`: requests since that was told; `told`: what was told last of those that are idle, and that wait."""
 
     cluster_id: str
     lent: int = 0
     owed: int = 0
-    idle: list[FollowedTarget] = field(default_factory=list)
+    idle: dict[str, list[FollowedTarget]] = field(default_factory=dict)
     waiting: deque[tuple[float, asyncio.Future[FollowedTarget | None]]] = field(default_factory=deque)
     is_full: bool = False
     answered: int = 0
-    told: tuple[int, int] = (0, 0)
+    told: tuple[dict[str, int], int] = field(default_factory=lambda: ({}, 0))
+
+    def put_idle(self, target: FollowedTarget) -> None:
+        """No request holds it."""
+        self.idle.setdefault(target.replica_id, []).append(target)
+
+    def take_idle(self) -> FollowedTarget:
+        """One of those, on the replica with the fewest requests of this gateway."""
+        idle = self.idle
+        replica_id = min(idle, key=lambda each: idle[each][-1].process.in_flight) if len(idle) > 1 else next(iter(idle))
+        target = idle[replica_id].pop()
+        if not idle[replica_id]:
+            del idle[replica_id]
+        return target
+
+    def list_idle(self) -> list[FollowedTarget]:
+        """All of those, the one that was used last at the end."""
+        return sorted((each for targets in self.idle.values() for each in targets), key=lambda each: each.idle_since)
+
+    def remove_idle(self, targets: Sequence[FollowedTarget]) -> None:
+        """These are idle no more."""
+        left = [each for each in self.list_idle() if each not in targets]
+        self.idle.clear()
+        for target in left:
+            self.put_idle(target)
 
 
 @dataclass(eq=False, slots=True)
@@ -87,7 +111,7 @@ class KeptSlots:
         if share is None:
             return None
         if share.idle:
-            target = share.idle.pop()
+            target = share.take_idle()
             if not target.link.closed:
                 self._note(share)
                 return target
@@ -116,7 +140,7 @@ class KeptSlots:
                 waiter.set_result(target)
                 return True
         target.idle_since = now
-        share.idle.append(target)
+        share.put_idle(target)
         if self._idle_timer is None:
             self._idle_timer = asyncio.get_running_loop().call_later(IDLE_S, self._end_idle)
         return False
@@ -132,21 +156,23 @@ class KeptSlots:
             self.tell_changes()
             self._forget(target, target.share)
 
-    def recall(self, cluster_id: str, count: int) -> None:
-        """Gives back so many slots of the cluster: those that are idle now, the others when their requests end."""
+    def recall(self, cluster_id: str, count: int, replica_id: str) -> None:
+        """Gives back so many slots of the cluster: those that are idle now, first those of that replica, the others
+        when their requests end."""
         share = self._ensure_share(cluster_id)
         share.owed += count
-        self._give_back_first(share.owed, share)
+        idle = sorted(share.list_idle(), key=lambda each: each.replica_id != replica_id)
+        self._give_back_idle(idle[: share.owed], share)
 
     def give_back_idle(self) -> None:
         """Gives back all that no request holds."""
         for share in list(self._shares.values()):
-            self._give_back_first(len(share.idle), share)
+            self._give_back_idle(share.list_idle(), share)
 
     def forget(self) -> None:
         """Nothing is lent any more: who lent it is followed no more. Those that wait ask whoever is followed next."""
         for share in self._shares.values():
-            for target in share.idle:
+            for target in share.list_idle():
                 target.share = None
             share.idle.clear()
             share.owed = share.lent  # those that requests hold
@@ -159,9 +185,11 @@ class KeptSlots:
         """Tells how it is with those of which something has changed."""
         changed, self._changed = self._changed, {}
         for share in changed.values():
-            now = len(share.idle), len(share.waiting)
+            idle = {replica_id: len(targets) for replica_id, targets in share.idle.items()}
+            now = idle, len(share.waiting)
             if share.answered or now != share.told:
-                self._tell(frames.Kept(share.cluster_id, share.answered, *now))
+                kept = frames.Kept(share.cluster_id, share.answered, sum(idle.values()), len(share.waiting), idle)
+                self._tell(kept)
                 share.answered, share.told = 0, now
 
     def _note(self, share: Share) -> None:
@@ -174,7 +202,7 @@ class KeptSlots:
         self._idle_timer = None
         before = monotonic() - IDLE_S
         for share in list(self._shares.values()):
-            self._give_back_first(sum(target.idle_since <= before for target in share.idle), share)
+            self._give_back_idle([each for each in share.list_idle() if each.idle_since <= before], share)
         if any(share.idle for share in self._shares.values()):
             self._idle_timer = asyncio.get_running_loop().call_later(IDLE_S, self._end_idle)
 
@@ -189,16 +217,16 @@ class KeptSlots:
         if any(share.waiting for share in self._shares.values()):
             self._wait_timer = asyncio.get_running_loop().call_later(WAIT_S, self._end_waits)
 
-    def _give_back_first(self, count: int, share: Share) -> None:
-        """As many of those that are idle, the one that was used last at the end."""
-        given, share.idle = share.idle[:count], share.idle[count:]
-        self._give_back(given, share)
+    def _give_back_idle(self, targets: Sequence[FollowedTarget], share: Share) -> None:
+        """Gives back these of those that are idle."""
+        if targets:
+            share.remove_idle(targets)
+            self._give_back(targets, share)
 
     def _give_back(self, targets: Sequence[FollowedTarget], share: Share) -> None:
         """Gives back slots that are not idle any more."""
-        if targets:
-            self._changed[share.cluster_id] = share
-            self.tell_changes()
+        self._changed[share.cluster_id] = share
+        self.tell_changes()
         for target in targets:
             self._forget(target, share)
             self._tell(frames.Released(target.held.id))

@@ -136,11 +136,12 @@ class Leader:
         self._sessions.add(session)
         return session.connection
 
-    def _recall(self, route: Route, count: int) -> None:
-        """See Routes. First from the gateway that has most of them idle, then from that which has most."""
+    def _recall(self, route: Route, count: int, replica_id: str) -> None:
+        """See Routes. First from the gateway that has most of them idle, on that replica, then on any, then from that
+        which has most."""
         cluster_id = route.cluster_id
-        for session in sorted(self._greeted, key=lambda each: each.count_lent(cluster_id), reverse=True):
-            count -= session.recall(cluster_id, count)
+        for session in sorted(self._greeted, key=lambda each: each.count_lent(cluster_id, replica_id), reverse=True):
+            count -= session.recall(cluster_id, count, replica_id)
             if count <= 0:
                 break
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from modelyard.control.routes import Route
 
 
 @dataclass(eq=False, slots=True)
 class Loan:
-    """Of one cluster. `lent`: how many; `recalled`: how many of these; `idle`, `waiting`: as the gateway told last."""
+    """Of one cluster. `lent`: how many; `recalled`: how many of these; `idle`, by replica, and `waiting`: as the
+    gateway told last."""
 
     route: Route
     lent: int = 0
     recalled: int = 0
-    idle: int = 0
+    idle: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
 
 
@@ -47,10 +49,14 @@ class Loans:
         loan = self._by_cluster.get(cluster_id)
         return 0 if loan is None else loan.lent - loan.recalled
 
-    def idle(self, cluster_id: str) -> int:
-        """How many of these no request holds, as far as it was told."""
+    def count(self, cluster_id: str, replica_id: str) -> tuple[int, int, int]:
+        """How many of these no request holds, as far as it was told, on one replica and on all; and how many there
+        are."""
         loan = self._by_cluster.get(cluster_id)
-        return 0 if loan is None else max(0, loan.idle - loan.recalled)
+        if loan is None:
+            return 0, 0, 0
+        idle = max(0, sum(loan.idle.values()) - loan.recalled)
+        return min(loan.idle.get(replica_id, 0), idle), idle, loan.lent - loan.recalled
 
     def recall(self, cluster_id: str, most: int) -> int:
         """Recalls so many, or as many as there are; how many that is."""
@@ -59,21 +65,24 @@ class Loans:
             self._by_cluster[cluster_id].recalled += count
         return count
 
-    def note(self, cluster_id: str, idle: int, waiting: int) -> tuple[Route, int, int] | None:
-        """What the gateway tells of a cluster: its route, and how much more of both that is than before; None: nothing
-        is lent of it."""
+    def note(
+        self, cluster_id: str, idle: Mapping[str, int], waiting: int
+    ) -> tuple[Route, Mapping[str, int], int] | None:
+        """What the gateway tells of a cluster: its route, and how much more of both that is than before, by replica and
+        in all; None: nothing is lent of it."""
         loan = self._by_cluster.get(cluster_id)
         if loan is None:
             return None
-        more = idle - loan.idle, waiting - loan.waiting
+        more_idle, more_waiting = Counter(idle), waiting - loan.waiting
+        more_idle.subtract(loan.idle)
         loan.idle, loan.waiting = idle, waiting
         self._drop_empty(loan)
-        return loan.route, *more
+        return loan.route, more_idle, more_waiting
 
-    def end(self) -> Iterator[tuple[Route, int, int]]:
+    def end(self) -> Iterator[tuple[Route, Mapping[str, int], int]]:
         """The gateway is gone: the same of all clusters, of which it has nothing any more."""
         for cluster_id in list(self._by_cluster):
-            if (told := self.note(cluster_id, 0, 0)) is not None:
+            if (told := self.note(cluster_id, {}, 0)) is not None:
                 yield told
 
     def _drop_empty(self, loan: Loan) -> None:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from modelyard.control.routes import Route, Target
+from modelyard.control.routes import Route
+from modelyard.control.targets import Target
 from modelyard.engine.link import ReplicaLink
 from modelyard.errors import ModelyardError, ReplicaLost
 from modelyard.gateway.following import frames
@@ -89,15 +90,14 @@ class Session:
         self.tell(frames.Sync(number, forgets))
         return synced
 
-    def count_lent(self, cluster_id: str) -> tuple[int, int]:
-        """How many slots of a cluster, of those that it may keep and that were not recalled, no request holds; and how
-        many there are."""
-        return self._loans.idle(cluster_id), self._loans.left(cluster_id)
+    def count_lent(self, cluster_id: str, replica_id: str) -> tuple[int, int, int]:
+        """Slots of a cluster that it may keep and that were not recalled; see `Loans.count`."""
+        return self._loans.count(cluster_id, replica_id)
 
-    def recall(self, cluster_id: str, most: int) -> int:
-        """Has it give back so many of them as soon as they are free, or all there are; how many that is."""
+    def recall(self, cluster_id: str, most: int, replica_id: str) -> int:
+        """Has it give back so many of them when free, or all, first those of that replica; how many that is."""
         if count := self._loans.recall(cluster_id, most):
-            self.tell(frames.Recall(cluster_id, count))
+            self.tell(frames.Recall(cluster_id, count, replica_id))
         return count
 
     async def ask_file(self, name: str, offset: int) -> frames.FilePiece | None:
@@ -363,9 +363,9 @@ class Session:
             self._authority.routes.release(*held, answered=answered)
 
     def _note_kept(self, kept: frames.Kept) -> None:
-        if (told := self._loans.note(kept.cluster_id, kept.idle, kept.waiting)) is not None:
-            route, idle, waiting = told
-            self._authority.routes.note_kept(route, kept.answered, idle, waiting)
+        if (told := self._loans.note(kept.cluster_id, kept.idle_on, kept.waiting)) is not None:
+            route, more_idle, more_waiting = told
+            self._authority.routes.note_kept(route, kept.answered, more_idle, more_waiting)
 
     def _give_up(self, number: int) -> None:
         if (waiting := self._waiting.pop(number, None)) is not None:

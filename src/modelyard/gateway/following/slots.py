@@ -13,7 +13,8 @@ from typing import Any
 
 from modelyard.accounts.keys import keep
 from modelyard.control.plane import InferencePlane
-from modelyard.control.routes import Process, Route, Slots, Target
+from modelyard.control.routes import Route, Slots
+from modelyard.control.targets import Process, Target
 from modelyard.engine.doors import Door
 from modelyard.engine.link import Exchange, Link, ReplicaLink
 from modelyard.errors import ReplicaLost
@@ -110,6 +111,7 @@ class FollowedSlots(Slots):
         if kept is None:
             return await self._acquire(route, deadline_s, alone=False)
         self._held[kept.held.id] = kept.held
+        kept.hold()
         route.cluster_id = kept.cluster_id
         return kept
 
@@ -122,6 +124,7 @@ class FollowedSlots(Slots):
         answer: should this process be killed in between, the answer is counted all the same."""
         assert isinstance(target, FollowedTarget)  # noqa: S101 - there are no others here
         number = target.held.id
+        target.let_go()
         held = self._held.pop(number, None)
         has_next = self._kept.keep(target) if answered else None
         if has_next is not None:
@@ -184,7 +187,8 @@ class FollowedSlots(Slots):
         self._held[number] = held
         door = follower.doors.get(given.replica_id)
         if door is None:  # its connection broke here, and the slot was given before that was known there
-            return FollowedTarget(given.replica_id, HeldLink(Gone(ReplicaLost()), "", follower, number), 1, held=held)
+            gone = HeldLink(Gone(ReplicaLost()), "", follower, number)
+            return FollowedTarget(given.replica_id, gone, 1, 1, Process(1), held=held)
         link = self._find_link(door)
         if link is None:
             try:
@@ -200,6 +204,7 @@ class FollowedSlots(Slots):
         target = FollowedTarget(
             given.replica_id, whole, 1, 0, process, door.ready_at, held=held, cluster_id=given.cluster_id
         )
+        target.hold()
         if given.is_lent:
             self._kept.lend(target, is_full=given.is_full)
         return target
