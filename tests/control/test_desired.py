@@ -8,6 +8,7 @@ from sqlalchemy import event, text
 from modelyard.control.policy import Policy
 from modelyard.errors import ClusterOff, UnknownCluster
 from modelyard.records.clusters import Capacity
+from modelyard.store import notices
 from modelyard.store.store import Store
 from tests.control.control_plane import SMALL, TWIN, ControlPlane, MakeControl
 from tests.loop import turns
@@ -125,6 +126,30 @@ async def test_where_nobody_writes_nothing_is_read(make_control: MakeControl) ->
             store.clusters.put(control.account, SMALL, Capacity(), 600, control.clock.now())
         while control.clusters.find(control.account, SMALL) is None:
             await turns()
+        reading.cancel()
+
+
+async def test_where_postgresql_tells_of_changes_nothing_is_read_before_there_is_one(
+    make_control: MakeControl, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "ASK_S", 1000.0)
+    async with make_control(policy=Policy(read_s=0.0), url=postgresql_url) as control:
+        statements: list[str] = []
+        engine = control.store._database._engine
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            statements.extend([statement] if "counters" in statement else [])
+
+        event.listen(engine, "before_cursor_execute", note)
+        reading = asyncio.create_task(control.desired.read_forever())
+        await control.until(lambda: not control.store.may_have_changed())
+        await control.settle()
+        statements.clear()
+        await turns(500)
+        assert statements == []
+        with Store.open(postgresql_url) as store:
+            store.clusters.put(control.account, SMALL, Capacity(), 600, control.clock.now())
+        await control.until(lambda: control.clusters.find(control.account, SMALL) is not None)
         reading.cancel()
 
 

@@ -1,4 +1,4 @@
-"""Whether a database may have changed: told at once where it is a SQLite file, whoever wrote it."""
+"""Whether a SQLite file may have changed: told at once, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -41,12 +41,6 @@ def test_what_is_undone_or_not_yet_committed_is_no_change(sqlite_url: str) -> No
             connection.execute(text("INSERT INTO counters VALUES ('mine', 1)"))
             assert not ours.may_have_changed()
         assert ours.may_have_changed()
-
-
-def test_a_server_is_to_be_asked_every_time(postgresql_url: str) -> None:
-    with Store.open(postgresql_url) as store:
-        assert store.may_have_changed()
-        assert store.may_have_changed()
 
 
 def test_what_cannot_be_looked_at_may_have_changed(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func
 
 from modelyard.store.database import insert_into
 from modelyard.store.tables import counters
+
+CHANNEL = "modelyard_changes"
+"""Where PostgreSQL tells of each change that is counted, once it is committed: the schema of its tables."""
 
 
 def count_change(connection: Connection, name: str) -> int:
@@ -15,4 +18,5 @@ def count_change(connection: Connection, name: str) -> int:
     """
     insertion = insert_into(connection, counters).values(name=name, value=1)
     statement = insertion.on_conflict_do_update(index_elements=["name"], set_={"value": counters.c.value + 1})
-    return int(connection.execute(statement.returning(counters.c.value)).scalar_one())
+    told = [] if connection.dialect.name == "sqlite" else [func.pg_notify(CHANNEL, func.current_schema())]
+    return int(connection.execute(statement.returning(counters.c.value, *told)).one()[0])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from copy import copy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
@@ -21,6 +22,9 @@ from modelyard.private_files import ensure_private_file
 from modelyard.store import problems
 from modelyard.store.connect import SQLITE_BEGIN, build_engine, describe, parse_url
 from modelyard.store.data_version import DataVersion
+
+if TYPE_CHECKING:
+    from modelyard.store.notices import Notices
 
 LOCK_TIMEOUT_S = 10.0
 
@@ -37,15 +41,18 @@ class Database:
         self._engine = build_engine(parsed, lock_timeout_s)
         self._reader: Engine = self._engine
         self._writer: Engine = self._engine
-        self._data_version: DataVersion | None = None
+        self._changes: DataVersion | Notices | None = None
         if self.is_sqlite:
             if file := self._make_file(parsed):
-                self._data_version = DataVersion(file)
+                self._changes = DataVersion(file)
             # IMMEDIATE: a transaction that begins by reading and asks to write later is refused at once when
             # another wrote in between, whatever the timeout; one that asks at its start waits its turn.
             self._writer = self._engine.execution_options(**{SQLITE_BEGIN: "BEGIN IMMEDIATE"})
         else:
+            from modelyard.store.notices import Notices  # which imports PostgreSQL's driver
+
             self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._changes = Notices(self._reader)
         # SQLite's own wait polls with growing sleeps; threads of one process hand the turn over directly instead.
         self._turn = threading.Lock()
         self._thread = threading.local()
@@ -93,14 +100,14 @@ class Database:
 
     def may_have_changed(self) -> bool:
         """Whether anything may have been committed since the last call, by whichever process. Quick, and waits for
-        nobody: an event loop may ask, one thread at a time. True where only a query would tell (PostgreSQL)."""
-        return self._closed.is_set() or self._data_version is None or self._data_version.has_changed()
+        nobody: an event loop may ask, one thread at a time. True where only a query would tell."""
+        return self._closed.is_set() or self._changes is None or self._changes.has_changed()
 
     def close(self) -> None:
         """Closes every connection; a later `read` or `write` raises Unavailable. Idempotent."""
         self._closed.set()
-        if self._data_version is not None:
-            self._data_version.close()
+        if self._changes is not None:
+            self._changes.close()
         self._engine.dispose()
 
     @staticmethod
