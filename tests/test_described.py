@@ -36,9 +36,13 @@ DOCUMENT = Document(
             "schemas": {
                 "Thing": {
                     "type": "object",
-                    "properties": {"size": {"type": "number", "minimum": 0, "exclusiveMinimum": True}},
+                    "properties": {
+                        "size": {"type": "number", "minimum": 0, "exclusiveMinimum": True},
+                        "parts": {"type": "array", "items": {"$ref": "#/components/schemas/Part"}},
+                    },
                     "required": ["size"],
-                }
+                },
+                "Part": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
             }
         },
     }
@@ -49,6 +53,7 @@ DOCUMENT = Document(
     ("path", "status", "body"),
     [
         ("/things/one", 200, {"size": 1}),
+        ("/things/one", 200, {"size": 1, "parts": [{"name": "a"}]}),
         ("/things/one", 200, None),
         ("/things/one", 422, {"error": "size: got 0", "output": None}),
         ("/things/all", 200, ["one"]),
@@ -64,6 +69,7 @@ def test_what_is_described_passes(path: str, status: int, body: Any) -> None:
     [
         ("GET", "/things/one", 200, {"size": 1, "colour": "red"}, "colour"),
         ("GET", "/things/one", 200, {}, "size"),
+        ("GET", "/things/one", 200, {"size": 1, "parts": [{}]}, "parts/0: 'name' is a required property"),
         ("GET", "/things/one", 200, {"size": 0}, "size: 0 is less than or equal"),
         ("GET", "/things/one", 422, {"error": "no", "output": None, "hint": ""}, "hint"),
         ("GET", "/things/one", 201, {"size": 1}, "does not describe an answer with 201"),
