@@ -10,8 +10,8 @@ from tests.attacks.registry import attack
 from tests.serving import Server
 
 MODEL = "tiny/gpt2"
-LARGE = {"text": ["the cat " * 20] * 500, "params": {"max_new_tokens": 30}}
-"""Makes a replica hold more than its model was thought to need."""
+LARGE = {"text": ["the cat " * 20] * 500, "params": {"max_new_tokens": 4}}
+"""Makes a replica hold 35 MB more than its model was thought to need: by reading, however little it writes."""
 
 
 def price(server: Server) -> dict[str, Any]:
