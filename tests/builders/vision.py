@@ -41,6 +41,13 @@ def vit_classifier(folder: Path) -> None:
     save(folder, library.ViTImageProcessorPil(size=square()), spread(model))
 
 
+def pp_lcnet_classifier(folder: Path) -> None:
+    """PP-LCNet that tells seven animals apart, and calls what it thinks of them its last state."""
+    config = library.PPLCNetConfig(scale=0.25, class_expand=64, **labelled(ANIMALS))
+    processor = library.ViTImageProcessorPil(size=square(64))
+    save(folder, processor, spread(library.PPLCNetForImageClassification(config)))
+
+
 def vit_encoder(folder: Path) -> None:
     """ViT without a head."""
     save(folder, library.ViTImageProcessorPil(size=square()), spread(library.ViTModel(vit_config())))
@@ -493,6 +500,7 @@ def sam_hq(folder: Path) -> None:
 
 
 FAMILIES: dict[str, Callable[[Path], None]] = {
+    "pp_lcnet_classifier": pp_lcnet_classifier,
     "vit_classifier": vit_classifier,
     "vit_encoder": vit_encoder,
     "dinov2_encoder": dinov2_encoder,

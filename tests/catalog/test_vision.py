@@ -93,8 +93,10 @@ FAMILIES = [
     ("Sam3Model", "sam3", "mask-generation"),
     ("Sam3TrackerModel", "sam3_tracker", "mask-generation"),
     ("Sam3VideoModel", "sam3_video", "mask-generation"),
+    ("Tipsv2DptForDepthEstimation", "tipsv2_dpt", "depth-estimation"),
     ("VJEPA2ForVideoClassification", "vjepa2", "video-classification"),
     ("VideoPrismForVideoClassification", "videoprism_vision_model", "video-classification"),
+    ("VivitForVideoClassification", "vivit", "video-classification"),
 ]
 """Class, type and task of models whose images or videos torchvision alone reads."""
 

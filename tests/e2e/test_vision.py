@@ -48,6 +48,7 @@ CASES = (
     "pix2struct/Pix2StructForConditionalGeneration",
     "pp_doclayout_v2/PPDocLayoutV2ForObjectDetection",
     "pp_formulanet/PPFormulaNetForConditionalGeneration",
+    "pp_lcnet/PPLCNetForImageClassification",
     "rf_detr/RfDetrForInstanceSegmentation",
     "rf_detr/RfDetrForObjectDetection",
     "sam2/Sam2Model",
@@ -56,6 +57,7 @@ CASES = (
     "sam3_tracker/Sam3TrackerModel",
     "timm_wrapper/TimmWrapperForImageClassification",
     "timm_wrapper/TimmWrapperModel",
+    "tipsv2_dpt/Tipsv2DptForDepthEstimation",
     "videoprism_vision_model/VideoPrismForVideoClassification",
     "vivit/VivitForVideoClassification",
     "vjepa2/VJEPA2ForVideoClassification",
@@ -262,6 +264,16 @@ def test_sam3_as_it_is_published_outlines_what_a_text_names_and_what_is_pointed_
     answer = seeing.run("facebook/sam3", base64=to_base64(image), params={"input_points": [[20, 30]]})
     assert answer["scores"] == pytest.approx(pointed.iou_scores.flatten().tolist(), abs=1e-5)
     assert (np.array(masks_in(answer)) != masks.numpy()[0]).mean() < 1e-3
+
+
+def test_what_is_told_by_a_text_alone_says_so(made: Callable[[str], Made], sam3: Path, seeing: Server) -> None:
+    asked = {"base64": to_base64(picture()), "params": {"input_points": [[20, 30]]}}
+    missing = seeing.post(made("sam3/Sam3Model").model_id, **asked)
+    assert missing.status_code == 422
+    assert missing.json()["error"].startswith("text: missing; accepted: what to outline")
+    both = seeing.post("facebook/sam3", text="yellow bus", **asked)
+    assert both.status_code == 422
+    assert both.json()["error"] == "params.input_points: got [[20, 30]]; accepted: none beside a text"
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,16 @@ def test_the_librarys_scores_best_first(model: Model, ask: Ask, size: Any) -> No
     assert [row["score"] for row in answer] == sorted((row["score"] for row in answer), reverse=True)
 
 
+def test_scores_are_read_off_the_last_state_of_a_model_that_puts_them_there(load: Load, ask: Ask) -> None:
+    model = load("pp_lcnet_classifier", "image-classification")
+    library = library_model("AutoModelForImageClassification", model.path)
+    with torch.inference_mode():
+        states = library(**model.processor(picture(), return_tensors="pt")).last_hidden_state[0]
+    scores = {library.config.id2label[index]: score for index, score in enumerate(states.softmax(-1).tolist())}
+    answer = ask(TASK, model, {"base64": to_base64(picture()), "params": {"top_k": 7}})
+    assert by_label(answer) == pytest.approx(scores, abs=1e-5)
+
+
 def test_five_labels_unless_top_k_says_otherwise(model: Model, ask: Ask) -> None:
     body = {"base64": to_base64(picture())}
     everything = ask(TASK, model, {**body, "params": {"top_k": 50}})

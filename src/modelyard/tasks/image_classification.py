@@ -38,7 +38,8 @@ def run(model: Model, calls: Sequence[Call[Any, Any]]) -> list[Any]:
     """Scores each image against the model's labels."""
 
     def read(call: Call[Any, Any], _image: Any, outputs: Mapping[str, Any]) -> list[Label]:
-        scores = to_scores(outputs["logits"][0], model, call.params.function_to_apply)
+        logits = outputs["logits" if "logits" in outputs else "last_hidden_state"]  # PP-LCNet has none but this
+        scores = to_scores(logits[0], model, call.params.function_to_apply)
         return best_labels(scores, model.labels, call.params.top_k)
 
     return answer_images(model, calls, read)

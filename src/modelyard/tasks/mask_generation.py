@@ -1,8 +1,9 @@
-"""mask-generation: the outlines of things in an image: those pointed at, those that a text names, or all there are: a
-grid of points is then asked one after the other, and what is certain, clear-cut and no repetition is kept, best first.
+"""mask-generation: the outlines of things in an image: those pointed at, those that a text names, or all there are. For
+all, a grid of points is asked one after the other, and what is certain, clear-cut and new is kept, best first.
 
 Sources: the papers "Segment Anything" and "SAM 3: Segment Anything with Concepts", and the library's pipeline and
-processors, whose names and defaults the settings have."""
+processors, whose names and defaults the settings have.
+"""
 
 from __future__ import annotations
 

@@ -294,6 +294,11 @@ def _features(model: Any, folder: Path) -> Any:
 
 
 def _image_labels(model: Any, folder: Path) -> Any:
+    if model.config.model_type == "pp_lcnet":  # which the library's pipeline finds no scores of
+        processor = transformers.AutoImageProcessor.from_pretrained(folder)
+        scores = model(**processor(picture(), return_tensors="pt")).last_hidden_state[0].softmax(-1)
+        best = scores.argsort(descending=True, stable=True).tolist()
+        return [{"label": model.config.id2label[one], "score": float(scores[one])} for one in best]
     return _image_pipeline("image-classification", model, folder)
 
 
