@@ -68,9 +68,9 @@ demo: $(STAMP)
 run: $(STAMP)
 	$(BIN)/modelyard serve --example-models
 
-# Under a minute: no model is loaded, no database but SQLite. Nothing waits for another process, so there is one for each
-# core.
-quick: TEST_PROCESSES = logical
+# Under a minute: no model is loaded, no database but SQLite. Few wait for another process: one more than two cores is
+# enough, and each has to read all tests first.
+quick: TEST_PROCESSES = 3
 quick: $(STAMP)
 	$(PYTEST_SHARED) -m quick
 

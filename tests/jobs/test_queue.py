@@ -13,9 +13,10 @@ from modelyard.catalog.made_files import no_quota
 from modelyard.catalog.memory import plan_device_bytes
 from modelyard.engine.base import Device, Node
 from modelyard.errors import ModelRefused, NotFound
+from modelyard.jobs.benchmark import JobDeadlines
 from modelyard.jobs.forms import forms_here
 from modelyard.jobs.measurements import Measurements
-from modelyard.jobs.queue import JobDeadlines, Jobs
+from modelyard.jobs.queue import Jobs
 from modelyard.records.jobs import JobState
 from modelyard.records.models import ModelCard
 from modelyard.records.variants import VariantKind
@@ -25,7 +26,7 @@ from tests.control.control_plane import SMALL, TWIN, ControlPlane, MakeControl
 
 DEVICE_BYTES = 3 * GIB
 LABELS, OTHER, THIRD = "own/labels", "own/labels.onnx", "own/labels.openvino"
-DEADLINES = JobDeadlines(benchmark_s=0.3)
+DEADLINES = JobDeadlines(benchmark_s=0.3, settle_s=0.1)
 
 
 @asynccontextmanager

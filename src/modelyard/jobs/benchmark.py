@@ -36,6 +36,16 @@ OnProgress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class JobDeadlines:
+    """How long a job's parts may take, in seconds. `room_s`: to find room and boot; `benchmark_s`: each measuring;
+    `settle_s`: until a worker has said what it holds."""
+
+    room_s: float = 1800.0
+    benchmark_s: float = 60.0
+    settle_s: float = SETTLE_S
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """What the first phase found. `latency_ms`: by size, alone, smallest first; `rates`: requests per second of the
     largest size, by batch. `smallest`: the size that the knee is of, where it is not the largest. `streams`: an answer

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from modelyard.control.preparation import Preparing
 from modelyard.control.replicas import BootSettings
 from modelyard.control.routes import Routes
 from modelyard.errors import ModelRefused, ModelyardError, NoCapacity, NotFound, QueueFull
-from modelyard.jobs.benchmark import Figures, conclude, confirm, sweep
+from modelyard.jobs.benchmark import Figures, JobDeadlines, conclude, confirm, sweep
 from modelyard.jobs.export_needs import export_bytes, variant_bytes
 from modelyard.jobs.forms import (
     Speedup,
@@ -66,14 +66,6 @@ ROOM_BYTES = 512 * 1024**2
 """A trial may take the estimate times the factor, and this much more: batches of long inputs need room to compute."""
 BOTH_S = 60.0
 """How long the first of two workers waits for room for the second: what it holds may be what that waits for."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobDeadlines:
-    """How long a job's parts may take, in seconds. `room_s`: to find room and boot; `benchmark_s`: each measuring."""
-
-    room_s: float = 1800.0
-    benchmark_s: float = 60.0
 
 
 class Jobs:
@@ -403,6 +395,7 @@ class Jobs:
                 memory=worker.peak_bytes,
                 joins=await worker.joins(),
                 budget_s=self._deadlines.benchmark_s,
+                settle_s=self._deadlines.settle_s,
                 on_progress=tell,
             )
             return conclude(

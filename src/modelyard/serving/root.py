@@ -78,9 +78,10 @@ from modelyard.gateway.surfaces.v2.jobs import JobCalls
 from modelyard.gateway.surfaces.v2.live import LiveCalls
 from modelyard.gateway.surfaces.v2.models import ModelCalls
 from modelyard.gateway.surfaces.v2.usage import UsageCalls
+from modelyard.jobs.benchmark import JobDeadlines
 from modelyard.jobs.forms import forms_here
 from modelyard.jobs.measurements import Measurements
-from modelyard.jobs.queue import OWNER, JobDeadlines, Jobs
+from modelyard.jobs.queue import OWNER, Jobs
 from modelyard.media.artefacts import Artefacts
 from modelyard.private_files import ensure_data_folder, ensure_private_folder
 from modelyard.records.conversions import CONVERTED_FOLDER
