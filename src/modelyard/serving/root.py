@@ -327,8 +327,7 @@ class Root:
         )
         self._plane = Plane(parts)
         if self.leadership is None:  # else its gateways have requests under way, whoever has led before
-            left_over = partial(self._store.requests.settle_left_over, self.server_id, self._ledger_clock.now())
-            self._journal.submit(left_over)
+            self._journal.submit(partial(self._store.requests.settle_left_over, self.server_id, self._ledger_clock.now()))
         await self._plane.start()
         stack.push_async_callback(self._plane.close)
         await self._journal.flush_for_reader(START_S)  # what an earlier server left open counts as closed for funds
