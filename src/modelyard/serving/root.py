@@ -244,7 +244,7 @@ class Root:
 
     async def _open_models(self, stack: AsyncExitStack) -> None:
         self._measurements = Measurements(await asyncio.to_thread(self._store.models.measured))
-        space = CacheSpace(
+        self._space = space = CacheSpace(
             read_hub_settings().cache_dir,
             self._store.downloads,
             space_rules_of(self._settings),
@@ -254,7 +254,6 @@ class Root:
             self._list_made,
         )
         stack.push_async_callback(space.aclose)
-        self._space = space
         self._catalog = open_catalog(
             self._settings, learned=self._measurements.of, access=self._visibility, space=space
         )
@@ -327,7 +326,8 @@ class Root:
         )
         self._plane = Plane(parts)
         if self.leadership is None:  # else its gateways have requests under way, whoever has led before
-            self._journal.submit(partial(self._store.requests.settle_left_over, self.server_id, self._ledger_clock.now()))
+            left_over = partial(self._store.requests.settle_left_over, self.server_id, self._ledger_clock.now())
+            self._journal.submit(left_over)
         await self._plane.start()
         stack.push_async_callback(self._plane.close)
         await self._journal.flush_for_reader(START_S)  # what an earlier server left open counts as closed for funds
