@@ -195,8 +195,9 @@ class Tokens(Batcher):
     def _read(self) -> None:
         """Reads on: a piece of a long prompt, or some short ones; of both by turns."""
         written, unread = len(self._written), len(self._ready) + len(self._reading)
+        whole_tokens = self._pace.whole_tokens(written=written, unread=unread)
         group = self._choose_piece() if not self._last_was_piece else []
-        group = group or self._choose_group() or self._choose_piece()
+        group = group or self._choose_group(whole_tokens) or self._choose_piece()
         if not group:
             return
         self._last_was_piece = goes_on = group[0] in self._reading
@@ -209,7 +210,7 @@ class Tokens(Batcher):
                 self._of.update(dict.fromkeys(prompt.texts, prompt))
         most = self._pace.piece_tokens(written=written, unread=unread)
         longest = max(prompt.unread() for prompt in group)
-        if len(group) > 1 or (not goes_on and longest <= self._pace.whole_tokens(written=written, unread=unread)):
+        if len(group) > 1 or (not goes_on and longest <= whole_tokens):
             most = longest
         began = time.perf_counter()
         current = current_of([prompt.call.pending for prompt in group])
@@ -228,10 +229,9 @@ class Tokens(Batcher):
         """The prompt that is being read."""
         return self._reading[:1]
 
-    def _choose_group(self) -> list[PromptTexts]:
-        """The oldest prompts that may be read together now, taken out of those that wait."""
-        unread = len(self._ready) + len(self._reading)
-        whole_tokens = self._pace.whole_tokens(written=len(self._written), unread=unread)
+    def _choose_group(self, whole_tokens: int) -> list[PromptTexts]:
+        """The oldest prompts that may be read together now, taken out of those that wait. `whole_tokens`: of the
+        longest, where there are several."""
         group: list[PromptTexts] = []
         with self._changed:
             for prompt in list(self._ready):
