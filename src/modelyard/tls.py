@@ -23,6 +23,9 @@ FILES = ("links_certificate", "links_key", "links_ca")
 """The settings that name them."""
 HANDSHAKE_S = 10.0
 """How long a client may take to show its certificate."""
+CLOSING_S = 1.0
+"""How long a connection that is closed here waits for the other end to say that it has seen that: one that waits for
+nothing reads nothing. Without it a server that leads no more waits for each gateway as long as for requests."""
 FULL_S = 1.0
 """How long nothing is taken where this process has no file left for another connection."""
 SAY_AGAIN_S = 60.0
@@ -121,7 +124,11 @@ class Entrance:
                 await asyncio.get_running_loop().connect_accepted_socket(self._make, connected)
             else:
                 await asyncio.get_running_loop().connect_accepted_socket(
-                    self._make, connected, ssl=self._tls.accepts, ssl_handshake_timeout=HANDSHAKE_S
+                    self._make,
+                    connected,
+                    ssl=self._tls.accepts,
+                    ssl_handshake_timeout=HANDSHAKE_S,
+                    ssl_shutdown_timeout=CLOSING_S,
                 )
         except OSError as error:  # TimeoutError and what OpenSSL says among them
             connected.close()

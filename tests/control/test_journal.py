@@ -24,6 +24,7 @@ from modelyard.control.journal import (
 from modelyard.errors import NotFound, StoreUnavailable, Unavailable
 from modelyard.records.clusters import Event
 from modelyard.records.requests import RequestRecord
+from modelyard.store.problems import STALLED
 from modelyard.store.store import Store
 from tests.clock import START, HandClock
 from tests.loop import turns
@@ -174,6 +175,28 @@ async def test_the_writer_gives_way_to_those_that_answer_unless_it_is_behind(own
         own = os.getpriority(os.PRIO_PROCESS, 0)
         assert nice[0] == min(own + NICER, 19)
         assert set(nice[1:]) == {own}
+
+
+async def test_what_stood_still_in_the_database_is_written_at_once_by_a_thread_that_has_its_turns(
+    own_database: Path,
+) -> None:
+    """Nothing of it was written, and nothing is wrong with the database."""
+    with open_store(own_database) as store:
+        journal = Journal(store, HandClock(), retry_delay_s=3600)
+        nice: list[int] = []
+
+        def stand_still_once() -> None:
+            nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            if len(nice) == 1:
+                raise StoreUnavailable("A transaction stood still.", cause=STALLED)
+
+        journal.start()
+        journal.submit(stand_still_once)
+        await journal.flush()
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert nice == [min(own + NICER, 19), own]
+        assert not journal.failing
+        await journal.close()
 
 
 async def test_a_flush_waits_for_what_was_submitted_before_it_and_no_longer(own_database: Path) -> None:

@@ -1,15 +1,18 @@
 """Who leads the servers of one PostgreSQL database, and what an earlier leader cannot write any more."""
 
+import select
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from modelyard.errors import DatabaseTaken, LeaseLost, Unavailable
+from modelyard.errors import DatabaseTaken, LeaseLost, StoreUnavailable, Unavailable
 from modelyard.records.accounts import Account
 from modelyard.records.leases import NOWHERE, LeaderAddress
 from modelyard.store import Store
+from modelyard.store.database import ATTEMPTS, Database
+from modelyard.store.leases import LEASE_LOCK_S, Leases
 from modelyard.store.server_lock import open_server_lock
 from tests.store.samples import CAPACITY, MODEL, at, life, line
 
@@ -152,6 +155,73 @@ def test_a_leader_that_stops_in_the_middle_of_a_transaction_keeps_nobody_from_le
         with pytest.raises(Unavailable):
             stopped.result()
     assert store.events.list(None) == []
+
+
+def test_a_server_that_stops_while_it_renews_its_lease_keeps_nobody_from_leading(store: Store, url: str) -> None:
+    assert take(store, "srv_a", for_s=0.0) == 1
+    asked = Database(url, lock_timeout_s=LEASE_LOCK_S)
+
+    def stop_in_the_middle() -> None:
+        with asked.write():
+            assert Leases(asked).renew(1, LONG_S)
+            assert take(store, "srv_b") == 2
+
+    with pytest.raises(StoreUnavailable, match="stood still"):
+        stop_in_the_middle()
+    asked.close()
+
+
+def test_what_a_leader_asks_for_begins_anew_where_a_busy_machine_has_let_it_stand_still(
+    store: Store, account: Account
+) -> None:
+    late: list[Connection] = []
+
+    def stand_still_once(connection: Connection) -> None:
+        if not late:
+            late.append(connection)
+            stand_still(connection)
+
+    led = Store(store._database.checked(stand_still_once))
+    for act in (
+        lambda: led.clusters.put(account.id, MODEL, CAPACITY, 60, at(0)),
+        lambda: led.clusters.update(store.clusters.list()[0].id, timeout_s=90, now=at(1)),
+        lambda: led.clusters.delete(store.clusters.list()[0].id),
+        lambda: led.jobs.ask(MODEL, account.id, at(0)),
+        lambda: led.jobs.claim("srv_a", at(1)),
+        lambda: led.jobs.requeue_interrupted("srv_a"),
+        lambda: led.jobs.cancel(MODEL, "cancelled", at(2)),
+    ):
+        late.clear()
+        assert act()
+        assert late
+    changes = store.clusters.find_changed(0)
+    assert changes is not None
+    assert (changes.version, len(changes.deleted)) == (3, 1), "each was done once"
+    job = store.jobs.find(MODEL)
+    assert job is not None
+    assert (job.attempts, job.message) == (1, "cancelled")
+
+
+def test_what_stands_still_again_and_again_is_refused_and_changes_nothing(store: Store, account: Account) -> None:
+    tries: list[Connection] = []
+
+    def stand_still_always(connection: Connection) -> None:
+        tries.append(connection)
+        stand_still(connection)
+
+    led = Store(store._database.checked(stand_still_always))
+    with pytest.raises(StoreUnavailable, match="stood still"):
+        led.clusters.put(account.id, MODEL, CAPACITY, 60, at(0))
+    assert len(tries) == ATTEMPTS
+    assert store.clusters.list() == []
+
+
+def stand_still(connection: Connection) -> None:
+    """Until PostgreSQL has ended the transaction."""
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 1"))
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    select.select([driver.fileno()], [], [])
 
 
 def test_a_store_that_is_closed_is_closed_for_its_leader(store: Store, account: Account) -> None:

@@ -23,6 +23,7 @@ from modelyard.clock import Clock
 from modelyard.errors import LeaseLost, ModelyardError, StoreUnavailable
 from modelyard.records.clusters import Event
 from modelyard.records.requests import RequestRecord
+from modelyard.store.problems import stood_still
 from modelyard.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -210,6 +211,9 @@ class Journal:
                 self._succeed()
             if error is None:
                 return
+            if stood_still(error):
+                writer = None  # a nicer thread had no turn for that long
+                continue
             if isinstance(error, ModelyardError) and error.retryable:
                 self._fail(error)
                 await asyncio.sleep(self._retry_delay_s)

@@ -44,11 +44,11 @@ from modelyard.media.artefacts import Artefacts
 from modelyard.records.providers import read_keys, read_providers
 from modelyard.serving.from_settings import connection_limits_of, response_limits_of
 from modelyard.serving.front import Closed, Kept, open_inferences
-from modelyard.serving.root import ARTEFACTS_FOLDER, LEASE_LOCK_S
+from modelyard.serving.root import ARTEFACTS_FOLDER
 from modelyard.serving.tasks import start_task
 from modelyard.serving.telemetry import open_exporter
 from modelyard.store.database import Database
-from modelyard.store.leases import Leases
+from modelyard.store.leases import LEASE_LOCK_S, Leases
 from modelyard.store.store import Store
 from modelyard.telemetry.exporter import Exporter
 from modelyard.tls import LinkTls, load_tls

@@ -103,7 +103,7 @@ from modelyard.serving.front import Closed, Kept, open_inferences
 from modelyard.serving.tasks import start_task
 from modelyard.serving.telemetry import open_exporter
 from modelyard.store.database import Database
-from modelyard.store.leases import Leases
+from modelyard.store.leases import LEASE_LOCK_S, Leases
 from modelyard.store.server_lock import open_server_lock
 from modelyard.store.store import Store
 from modelyard.units import MIB
@@ -116,8 +116,6 @@ log = logging.getLogger(__name__)
 GONE_S = 30.0
 """Where servers may replace each other: for how long what was set aside for a request stays so while nobody knows
 whether its server lives. One that is stopped, or cut off, for so long finds it settled."""
-LEASE_LOCK_S = 1.0
-"""How long asking about the lease waits for another server that does."""
 ARTEFACTS_FOLDER = "artefacts"
 PRIVATE_TREES = (ARTEFACTS_FOLDER, LOGS_FOLDER)
 """Folders in the data folder with what accounts have made. Variants are models, which workers of another user read."""

@@ -15,7 +15,7 @@ from sqlalchemy import Row, bindparam, case, delete, insert, or_, select, update
 from modelyard.errors import UnknownCluster
 from modelyard.records.clusters import Capacity, Cluster
 from modelyard.store.counters import count_change
-from modelyard.store.database import Database, insert_into
+from modelyard.store.database import Database, begun_anew, insert_into
 from modelyard.store.ids import new_id
 from modelyard.store.tables import clusters, counters, deleted_clusters
 
@@ -48,6 +48,7 @@ class Clusters:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @begun_anew
     def put(
         self,
         account_id: str,
@@ -123,6 +124,7 @@ class Clusters:
                 return ChangedClusters(version, changed, [], frozenset(connection.execute(IDS).scalars()))
             return ChangedClusters(version, changed, connection.execute(DELETED, {"since": since}).scalars().all())
 
+    @begun_anew
     def update(
         self,
         cluster_id: str,
@@ -154,6 +156,7 @@ class Clusters:
             row = connection.execute(statement).one_or_none()
         return None if row is None else _cluster(row)
 
+    @begun_anew
     def delete(self, cluster_id: str) -> bool:
         """Removes the cluster, not its instances or events; False when it was gone already."""
         with self._database.write() as connection:

@@ -16,6 +16,8 @@ from modelyard.errors import InvalidRequest, Unavailable
 ACCEPTED = "sqlite:///PATH (a file) or postgresql://USER:PASSWORD@HOST/DATABASE"
 CONNECT_TIMEOUT_S = 10
 UNANSWERED_TIMEOUT_MS = 15_000
+LEAST_STILL_MS = 1000
+"""A transaction may stand still for so long, however impatient its process is: a busy machine gives it no turn."""
 POOL_SIZE = 5
 POOL_OVERFLOW = 27  # with POOL_SIZE, one for every thread of asyncio's default executor (at most 32)
 
@@ -51,7 +53,8 @@ def describe(url: URL) -> str:
 def build_engine(url: URL, lock_timeout_s: float) -> Engine:
     """An engine for `url`, as `parse_url` returned it; connects to nothing yet.
 
-    `lock_timeout_s`: how long one statement waits for another writer before it gives up.
+    `lock_timeout_s`: how long one statement waits for another writer before it gives up; on PostgreSQL also how long a
+    transaction may stand still.
     """
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, lock_timeout_s)
@@ -127,7 +130,10 @@ def _postgresql_engine(url: URL, lock_timeout_s: float) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
         connection.autocommit = True
-        connection.execute(f"SET lock_timeout = {int(lock_timeout_s * 1000)}")
+        patience_ms = int(lock_timeout_s * 1000)
+        connection.execute(f"SET lock_timeout = {patience_ms}")
+        # One that is stopped in the middle of a transaction, or cut off, keeps its locks no longer than others wait.
+        connection.execute(f"SET idle_in_transaction_session_timeout = {max(patience_ms, LEAST_STILL_MS)}")
         connection.autocommit = False
 
     return engine

@@ -10,14 +10,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from copy import copy
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from modelyard.errors import StoreUnavailable
 from modelyard.private_files import ensure_private_file
 from modelyard.store import problems
 from modelyard.store.connect import SQLITE_BEGIN, build_engine, describe, parse_url
@@ -26,7 +28,12 @@ from modelyard.store.data_version import DataVersion
 if TYPE_CHECKING:
     from modelyard.store.notices import Notices
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 LOCK_TIMEOUT_S = 10.0
+ATTEMPTS = 3
+"""Of a transaction that stands still each time; each takes as long as it may stand still."""
 
 
 class Database:
@@ -151,6 +158,24 @@ class Database:
             if ours.data.get("cause") == "read-only":
                 self._engine.dispose()  # where another server has taken over, it is found by connecting anew
             raise ours from error
+
+
+def begun_anew(transaction: Callable[P, T]) -> Callable[P, T]:
+    """For a method that is one transaction. PostgreSQL ends one that stands still, as it does where a busy machine
+    gives this thread no turn in the middle: nothing of it was done, so it begins anew. After `ATTEMPTS` in vain it
+    raises StoreUnavailable."""
+
+    @wraps(transaction)
+    def attempt(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return transaction(*args, **kwargs)
+            except StoreUnavailable as error:
+                if not problems.stood_still(error):
+                    raise
+        return transaction(*args, **kwargs)
+
+    return attempt
 
 
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

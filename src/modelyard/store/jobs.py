@@ -12,7 +12,7 @@ from itertools import count
 from sqlalchemy import ColumnElement, Connection, Row, Select, false, func, or_, select, update
 
 from modelyard.records.jobs import Job, JobState, since_asked
-from modelyard.store.database import Database, insert_into
+from modelyard.store.database import Database, begun_anew, insert_into
 from modelyard.store.tables import accounts, job_askers, jobs
 
 OVER = (JobState.DONE, JobState.FAILED)
@@ -39,6 +39,7 @@ class Jobs:
             yield connection
         self._note_change()
 
+    @begun_anew
     def ask(self, model_id: str, account_id: str, now: datetime, *, again: bool = False) -> tuple[Job, bool]:
         """The model's job, queued when there is none; True when this call queued it. The account sees it from now on,
         as `since_asked` has it.
@@ -80,6 +81,7 @@ class Jobs:
         with self._database.read() as connection:
             return int(connection.execute(statement).scalar_one())
 
+    @begun_anew
     def claim(self, server_id: str, now: datetime) -> Job | None:
         """Begins a job that waits; None when none does. Of several servers one gets it.
 
@@ -102,6 +104,7 @@ class Jobs:
                 .values(state=state, message=message, modified_at=now, ended_at=ended_at)
             )
 
+    @begun_anew
     def cancel(self, model_id: str, message: str, now: datetime) -> bool:
         """Ends a job that waits or is under way, for everybody who has asked for it; whether there was one."""
         with self._changing() as connection:
@@ -120,6 +123,7 @@ class Jobs:
         """The same for other servers: for the one server of this database, which knows that no other one lives."""
         return self._requeue(jobs.c.server_id != server_id)
 
+    @begun_anew
     def _requeue(self, whose: ColumnElement[bool]) -> int:
         under_way = jobs.c.state.not_in((*OVER, JobState.QUEUED)) & whose
         with self._changing() as connection:

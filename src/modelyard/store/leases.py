@@ -21,9 +21,12 @@ from modelyard.store.tables import leases
 
 NAME = "control"
 COUNTER = "leaders"
-STALLED_MS = 1000
+LEASE_LOCK_S = 1.0
+"""How long asking about the lease waits for another server that does, and may stand still in the middle of that."""
+STALLED_MS = 1500
 """A transaction of the leader's in which nothing has come for so long is ended by the database: a server that was
-stopped in the middle of one must not keep others from leading."""
+stopped in the middle of one must not keep others from leading. Less than a lease has left when its holder stops: then
+nobody waits for it."""
 
 # A share of the key, which renewing the lease does not wait for; changing who leads does.
 _CHECK = text(

@@ -6,6 +6,13 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from modelyard.errors import ModelyardError, NotFound, StoreUnavailable
 
+STALLED = "stalled"
+
+
+def stood_still(error: Exception) -> bool:
+    """Whether the database has ended a transaction in which nothing came: nothing of it was done."""
+    return isinstance(error, StoreUnavailable) and error.data.get("cause") == STALLED
+
 
 def locked(where: str, waited_s: float) -> StoreUnavailable:
     """Another writer did not let go in time."""
@@ -59,7 +66,7 @@ def from_postgresql(error: DBAPIError, where: str, waited_s: float) -> Modelyard
         case "25006":
             return StoreUnavailable(f"PostgreSQL at {where} is read-only.", cause="read-only")
         case "25P03":
-            return StoreUnavailable(f"PostgreSQL at {where} has ended a transaction that stood still.", cause="stalled")
+            return StoreUnavailable(f"PostgreSQL at {where} has ended a transaction that stood still.", cause=STALLED)
     if not isinstance(error, OperationalError):
         return None
     return StoreUnavailable(f"PostgreSQL at {where} cannot answer: {reason(error)}.", cause="no answer")

@@ -158,3 +158,4 @@ async def test_calls_are_passed_on_to_those_with_a_certificate_and_nobody_else_i
                 await stranger.get(passing.address.http_url)
     assert seen == ["PUT /a body"]
     assert "shows no certificate: set links_certificate" in caplog.text
+    assert "graceful" not in caplog.text, "who leads no more does not wait for connections on which nothing is asked"
