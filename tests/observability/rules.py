@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -72,15 +73,20 @@ class Prometheus:
         assert answer.status_code == 200, f"{text}: {answer.text}"
         return list(answer.json()["data"]["result"])
 
+    def numbers(self, text: str) -> list[float]:
+        """What these series are now, as far as they are numbers: a share of nothing is none."""
+        values = (float(each["value"][1]) for each in self.query(text))
+        return [value for value in values if not math.isnan(value)]
+
 
 @contextmanager
-def prometheus(folder: Path, metrics_port: int) -> Iterator[Prometheus]:
-    """Reads the metrics of one server every second, with the rules that are shipped."""
+def prometheus(folder: Path, *metrics_ports: int) -> Iterator[Prometheus]:
+    """Reads the metrics of servers every second, with the rules that are shipped."""
     port = free_port()
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8"))
     config["global"]["scrape_interval"] = config["global"]["evaluation_interval"] = "1s"
     config["rule_files"] = [str(ALERTS)]
-    config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{metrics_port}"]}]
+    config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{each}" for each in metrics_ports]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     command = [
         program("prometheus"), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}",
