@@ -137,3 +137,4 @@ def test_quick_deaths_double_the_wait_up_to_a_bound_and_a_steady_life_ends_that(
     assert [back_off.next_s(1.0) for _ in range(3)] == [0.04, 0.08, 0.16]
     assert max(back_off.next_s(1.0) for _ in range(20)) == RESTART_AFTER_MAX_S
     assert back_off.next_s(STEADY_S) == 0.02
+    assert [BackOff(0.02, steady_s=each).next_s(2.0) for each in (1.0, 3.0)] == [0.02, 0.04]

@@ -32,13 +32,15 @@ STEADY_S = 60.0
 class BackOff:
     """How long to wait before a process that has died is started again: twice as long after every quick death."""
 
-    def __init__(self, after_s: float) -> None:
+    def __init__(self, after_s: float, steady_s: float = STEADY_S) -> None:
+        """`after_s`: the shortest wait; `steady_s`: see STEADY_S."""
         self._after_s = after_s
+        self._steady_s = steady_s
         self._quick_deaths = 0
 
     def next_s(self, lived_s: float) -> float:
         """Seconds to wait now, after one that has lived for so long."""
-        self._quick_deaths = 0 if lived_s >= STEADY_S else self._quick_deaths + 1
+        self._quick_deaths = 0 if lived_s >= self._steady_s else self._quick_deaths + 1
         return float(min(RESTART_AFTER_MAX_S, self._after_s * 2 ** min(self._quick_deaths, 11)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 import sys
@@ -27,6 +28,9 @@ PROGRAM = (sys.executable, "-P", "-m", "modelyard.serving.gateway_process")
 START_S = 120.0
 """How long the first ones may take to take requests: a second, on a machine that is busy more."""
 RESTART_AFTER_S = 0.1
+STEADY_S = 5.0
+"""One that has taken requests for so long did not die of its start: the next comes at once. A start takes a second of
+CPU time: one that dies again and again takes a fifth of a core."""
 END_S = GRACEFUL_S + 2.0
 """What requests in progress may take once a gateway was told to stop, and a reserve."""
 
@@ -61,13 +65,13 @@ class Gateways:
 
     async def _keep(self, number: int) -> None:
         """One gateway after the other."""
-        back_off = BackOff(RESTART_AFTER_S)
+        back_off = BackOff(RESTART_AFTER_S, STEADY_S)
         while True:
-            began = time.monotonic()
-            process = await self._launch(number)
+            process, served_at = await self._launch(number), math.inf
             try:
                 assert process.stdout is not None  # noqa: S101 - asked for
                 if await process.stdout.readline():  # it says so when it takes requests
+                    served_at = time.monotonic()
                     self._serving[number].set()
                 status = await process.wait()
             except asyncio.CancelledError:
@@ -75,8 +79,9 @@ class Gateways:
                     process.terminate()
                 await end_process(process, END_S)
                 raise
-            log.error("gateway %d %s; another one is started", number, describe_status(status))
-            await asyncio.sleep(back_off.next_s(time.monotonic() - began))
+            wait_s = back_off.next_s(time.monotonic() - served_at)
+            log.error("gateway %d %s; another one is started in %.1f s", number, describe_status(status), wait_s)
+            await asyncio.sleep(wait_s)
 
     async def _launch(self, number: int) -> Process:
         descriptor = self._listeners[number].fileno()
