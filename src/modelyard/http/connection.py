@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from modelyard.http.connections import SCOPE_KEY, Connections, HeldConnection
+from modelyard.http.unchunked import unchunked
 
 MAX_HEADER_BYTES = 64 * 1024
 """Of a request's line, headers and trailers together. Source: the default of h11, uvicorn's other parser."""
@@ -210,6 +211,8 @@ class Connection(HttpToolsProtocol, HeldConnection):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        if cycle.scope["http_version"] != "1.1":
+            app = unchunked(app, cycle)
         super()._start_asgi_task(cycle, app)
 
     def on_url(self, url: bytes) -> None:
