@@ -16,7 +16,7 @@ from modelyard.gateway.model_request import ModelRequest
 from modelyard.records.accounts import Quota
 from tests.control.control_plane import SMALL
 from tests.control.test_boots import fail_boots
-from tests.gateway.conftest import IMAGES, MAX_BODY_BYTES, Gateway, answer_with
+from tests.gateway.conftest import CHAT, IMAGES, MAX_BODY_BYTES, Gateway, answer_with
 from tests.gateway.http_client import HttpClient
 
 REPEATED = 20
@@ -58,6 +58,15 @@ async def test_v1_answers_in_the_librarys_shape_once_a_model_is_loaded(gateway: 
     assert client.json() == {"output": [{"generated_text": "done"}]}
     account_id = gateway.destination.requests[0].key.account_id
     assert gateway.destination.requests[0].route is await gateway.control.plane.get_route(account_id, SMALL)
+
+
+async def test_v1_answers_with_the_conversation_as_it_was_sent_however_large_a_file_in_it(gateway: Gateway) -> None:
+    await gateway.control.put(CHAT)
+    answer = {"role": "assistant", "content": "done"}
+    gateway.destination.answering = answer_with(answer)
+    sent = [{"role": "user", "content": "data:image/png;base64," + "A" * 400_000}]
+    client = await gateway.ask(HttpClient({"model": CHAT, "messages": sent}, key=gateway.key), gateway.v1, None)
+    assert client.json() == {"output": [{"generated_text": [*sent, answer]}]}
 
 
 async def test_v1_refuses_a_model_that_is_not_loaded_and_says_how_to_load_it(gateway: Gateway) -> None:

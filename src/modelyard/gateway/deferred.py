@@ -160,6 +160,13 @@ def restore(value: Any) -> Any:
     return map_strings(value, lambda text: text.text() if isinstance(text, Deferred) and not text.uploaded else text)
 
 
+def as_sent(value: Any) -> msgspec.Raw:
+    """A Deferred as it stood in the request's JSON, for an encoder. Raises NotImplementedError for anything else."""
+    if not isinstance(value, Deferred) or value.uploaded:
+        raise NotImplementedError
+    return msgspec.Raw(bytes(value.raw))
+
+
 def has_deferred(value: Any) -> bool:
     """Whether plain data holds a Deferred."""
     if isinstance(value, Deferred):

@@ -17,7 +17,7 @@ import msgspec
 
 from modelyard.clock import Clock
 from modelyard.errors import BodyTooLarge, InvalidRequest, UnknownResponse
-from modelyard.gateway.deferred import Deferred
+from modelyard.gateway.deferred import as_sent
 from modelyard.http.exchange import Grow, count_nothing
 from modelyard.records.responses import StoredResponse
 from modelyard.store.responses import Responses
@@ -113,20 +113,13 @@ class KeptResponses:
 
 def pack(kept: Any) -> bytes:
     """It in JSON, with the whole text of what was deferred."""
-    return msgspec.json.encode(kept, enc_hook=whole)
+    return msgspec.json.encode(kept, enc_hook=as_sent)
 
 
 def unpack(data: bytes) -> KeptResponse:
     """What was kept."""
     raw = zlib.decompress(memoryview(data)[SIZE_BYTES:])
     return msgspec.json.decode(raw, type=KeptResponse)
-
-
-def whole(value: Any) -> msgspec.Raw:
-    """A deferred text as it stood in the request, quotes included. Raises NotImplementedError for anything else."""
-    if not isinstance(value, Deferred) or value.uploaded:
-        raise NotImplementedError
-    return msgspec.Raw(bytes(value.raw))
 
 
 def unknown(response_id: str, field: str | None) -> UnknownResponse:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from modelyard.errors import InvalidRequest
+from modelyard.gateway.deferred import as_sent
 from modelyard.gateway.model_request import ModelRequest
 from modelyard.gateway.shapes.base import V1Error
 from modelyard.gateway.surfaces.base import Payload, Surface, UnifiedBody
@@ -48,7 +49,7 @@ class V1Inference(Surface):
 
 def encode_output(request: ModelRequest, output: Any) -> bytes:
     """An output as JSON in the shape of the library's own pipelines. May be long: for a thread."""
-    return msgspec.json.encode({"output": pipeline_shape(request, output)})
+    return msgspec.json.encode({"output": pipeline_shape(request, output)}, enc_hook=as_sent)
 
 
 def pipeline_shape(request: ModelRequest, output: Any) -> Any:
