@@ -226,7 +226,11 @@ def test_an_artefact_answers_ranges_and_head(media_server: Server):
         assert response.status_code == 206
         assert response.content == WAV[start:end]
         assert response.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
-    assert httpx.get(url, headers={"range": f"bytes={size}-"}, timeout=REQUEST_S).status_code == 416
+    for asked, status in ((f"bytes={size}-", 416), ("bytes=5-1", 400), ("first", 400)):
+        response = httpx.get(url, headers={"range": asked}, timeout=REQUEST_S)
+        assert (response.status_code, response.json()["output"]) == (status, None)
+        assert response.json()["error"].startswith(f"range: got '{asked}'; accepted: ")
+        assert response.headers.get("content-range") == (f"bytes */{size}" if status == 416 else None)
     head = httpx.head(url)
     assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(size))
     assert httpx.post(url, timeout=REQUEST_S).status_code == 405

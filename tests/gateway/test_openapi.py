@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from modelyard.errors import BodyTooLarge, InputTooLarge
 from modelyard.gateway.kept_responses import KeptResponses, ResponseLimits
-from modelyard.gateway.openapi import Schemas, build
+from modelyard.gateway.openapi import Schemas, build, common_failures
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.shapes.base import FAILURES
 from modelyard.gateway.shapes.models import Model
@@ -16,7 +17,7 @@ from modelyard.media.artefacts import Artefacts
 from modelyard.store.store import Store
 from modelyard.tasks.registry import TASKS
 from tests.clock import HandClock
-from tests.operations import inferences
+from tests.operations import inferences, operations
 
 
 def test_a_listed_models_benchmark_is_described() -> None:
@@ -31,6 +32,19 @@ def test_a_status_is_described_for_all_that_it_stands_for() -> None:
     assert BodyTooLarge.status == InputTooLarge.status == 413
     assert "body" in FAILURES[413]
     assert "memory" in FAILURES[413]
+
+
+def test_what_is_said_before_a_call_is_known_is_described_of_every_call() -> None:
+    document = build([V2_INFERENCE, V1_INFERENCE], TASKS)
+    for _, _, operation in operations(document):
+        schema = operation["responses"]["431"]["content"]["application/json"]["schema"]
+        assert schema == {"$ref": "#/components/schemas/Error"}
+
+
+def test_who_needs_no_key_may_be_told_to_come_back_where_calls_count() -> None:
+    read = Operation(path="/", summary="", tag="", answer=Model, public=True)
+    assert 429 in common_failures(read)
+    assert 429 not in common_failures(replace(read, cost=0))
 
 
 def test_every_inference_is_told_from_other_calls_by_its_deadline() -> None:

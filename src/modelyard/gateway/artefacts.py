@@ -1,6 +1,7 @@
 """`GET /artefacts/{name}`: files that models have made, without a key: the name is what nobody can guess.
 
-Owns the headers they are served with; ranges, ETags and HEAD are Starlette's.
+Owns the headers they are served with, and what is said of a range that cannot be read; ranges, ETags and HEAD are
+Starlette's.
 """
 
 from __future__ import annotations
@@ -8,16 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from modelyard.errors import NotFound
+from modelyard.errors import InvalidRequest, NotFound
+from modelyard.gateway.endpoint import json_response
 from modelyard.gateway.operation import Operation
+from modelyard.gateway.shapes.base import Error
 from modelyard.gateway.shapes.inference import MADE_TYPES
-from modelyard.http.exchange import SAFE, App, Receive, Scope, Send
+from modelyard.http.exchange import SAFE, App, Message, Receive, Scope, Send
 from modelyard.media.artefacts import GONE, Artefacts
 
 PREFIX = "/artefacts/"
+ACCEPTED_RANGES = {400: "bytes of the file, such as bytes=0-1023", 416: "a range within the file"}
+"""By the status with which Starlette refuses others."""
 
 
 async def is_nowhere(name: str) -> None:
@@ -45,7 +51,12 @@ class ArtefactCalls:
                 answer=None,
                 answer_types=MADE_TYPES,
                 statuses={206: "The range asked for."},
-                failures={404: "There is no such file, or it has expired."},
+                failures={
+                    400: "The header range cannot be read.",
+                    404: "There is no such file, or it has expired.",
+                    416: "The file has no such range.",
+                    503: "The file is on another server, which could not be asked.",
+                },
             )
         ]
 
@@ -63,7 +74,33 @@ class ArtefactCalls:
             "content-security-policy": "default-src 'none'; sandbox",
             "access-control-allow-origin": "*",
         }
-        return FileResponse(found.path, headers=headers, media_type=found.media_type)
+        return RangedFile(found.path, headers=headers, media_type=found.media_type)
+
+
+class RangedFile(FileResponse):
+    """A file, whole or in ranges. What is wrong with a range is said as every other error is."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_refused = False
+
+        async def send_told(message: Message) -> None:
+            nonlocal is_refused
+            if message["type"] == "http.response.start" and message["status"] in ACCEPTED_RANGES:
+                is_refused = True
+                await self._refuse(message, Headers(scope=scope).get("range"))(scope, receive, send)
+            elif not is_refused:
+                await send(message)
+
+        await super().__call__(scope, receive, send_told)
+
+    def _refuse(self, told: Message, asked: str | None) -> Response:
+        """The answer to a range that Starlette has refused."""
+        status, request_id = told["status"], self.headers["x-request-id"]
+        error = InvalidRequest(field="range", got=asked, accepted=ACCEPTED_RANGES[status])
+        response = json_response(status, Error.of(error, request_id))
+        length = Headers(raw=told["headers"]).get("content-range")
+        response.headers.update({"x-request-id": request_id, **({} if length is None else {"content-range": length})})
+        return response
 
 
 def serve_own(artefacts: Artefacts, files: App, others: App) -> App:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from modelyard import __version__
 from modelyard.gateway.dialect import NULL, to_openapi
 from modelyard.gateway.operation import PATH_PARAMETERS, Operation
-from modelyard.gateway.shapes.base import FAILURES
+from modelyard.gateway.shapes.base import FAILURES, HEADER_TOO_LARGE, Error
 from modelyard.gateway.shapes.inference import (
     SCHEMAS,
     TASK_OUTPUT,
@@ -85,7 +85,7 @@ class Schemas:
         self._tasks = tasks
         types = [kind for operation in operations for kind in types_of(operation)]
         types += [kind for task in tasks for kind in (task.inputs, task.params, task.output)]
-        types += [PipelineText, MadeFile]
+        types += [PipelineText, MadeFile, Error]
         found, self._components = msgspec.json.schema_components(types, ref_template=REFERENCE)
         self._found = {repr(kind): schema for kind, schema in zip(types, found, strict=True)}
 
@@ -240,12 +240,19 @@ def describe_responses(operation: Operation, schemas: Schemas) -> dict[str, Any]
         }
     others = {str(status): {"description": text, "content": files} for status, text in operation.statuses.items()}
     error = {JSON_CONTENT: {"schema": schemas.of(operation.error)}}
-    failures = {status: FAILURES[status] for status in (413, 500)} if operation.public else FAILURES
     failed = {
         str(status): {"description": text, "content": error}
-        for status, text in {**failures, **operation.failures}.items()
+        for status, text in {**common_failures(operation), **operation.failures}.items()
     }
-    return {str(operation.status): success, **others, **failed}
+    too_large = {"431": {"description": HEADER_TOO_LARGE, "content": {JSON_CONTENT: {"schema": schemas.of(Error)}}}}
+    return {str(operation.status): success, **others, **failed, **too_large}
+
+
+def common_failures(operation: Operation) -> Mapping[int, str]:
+    """The statuses of errors that other calls may have too, and what they mean."""
+    if not operation.public:
+        return FAILURES
+    return {status: FAILURES[status] for status in (413, 415, *([429] if operation.counts else []), 500)}
 
 
 def contents(types: Mapping[str, Any], schemas: Schemas) -> dict[str, Any]:

@@ -113,7 +113,7 @@ FAILURES = {
     403: "Your account has as many models as it may have; the message says which could be deleted.",
     404: "No such model or cluster; the nearest names are offered.",
     413: "The body, with what it brings, is larger than is accepted, or the input too large for the model's memory.",
-    415: "The body's content type is not accepted.",
+    415: "The body's content type is not accepted, or it is compressed.",
     422: "A field is wrong: the message names it, what was got and what is accepted.",
     429: "Rate limit of the key, requests at once or calls of the account, or full queue; see Retry-After.",
     500: "Something went wrong inside the server; its log has the details under the request's id.",
@@ -122,3 +122,5 @@ FAILURES = {
     504: "The wait for an instance ran out.",
 }
 """The status of an error → what it means, the same on every surface."""
+HEADER_TOO_LARGE = "The request's header is too large; said in the shape of v2, for no call has seen the request."
+"""Status 431, before anybody knows what is asked."""
