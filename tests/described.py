@@ -124,7 +124,7 @@ class Document:
 
     def _template(self, method: str, path: str) -> str | None:
         """The one that has the method, where there is one: what one call does at a path, another may not."""
-        parts = path.split("/")
+        parts = path.rstrip("/").split("/")
         fitting = [template for places, template in self._templates if fits(places, parts)]
         with_method = [template for template in fitting if method.lower() in self._paths[template]]
         return next(iter([*with_method, *fitting]), None)

@@ -68,7 +68,21 @@ def make_calls(operations: Sequence[Operation], authenticate: Authenticate, budg
         ],
         exception_handlers={HTTPException: not_found},
     )
-    return BoundedBodies(rest, calls)
+    rest.router.redirect_slashes = False
+    return without_last_slash(BoundedBodies(rest, calls))
+
+
+def without_last_slash(app: ASGIApp) -> ASGIApp:
+    """An application to which a path means the same with a slash at its end: of a redirect, many clients would make an
+    error, or another request without their key."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if path.endswith("/") and path != "/":
+            scope = {**scope, "path": path.rstrip("/") or "/"}
+        await app(scope, receive, send)
+
+    return answer
 
 
 async def not_found(request: Request, error: Exception) -> Response:

@@ -47,7 +47,9 @@ class Surfaces:
     providers: Collection[str] = ()
 
     def find(self, path: str) -> tuple[Surface, str | None] | None:
-        """The surface of the inference at a path, and the model that the path names; None where there is none."""
+        """The surface of the inference at a path, and the model that the path names; None where there is none. A slash
+        at its end means nothing."""
+        path = path.rstrip("/")
         if (surface := self.at.get(path)) is not None:
             return surface, None
         for prefix, below in self.named.items():

@@ -208,6 +208,28 @@ def test_unknown_paths_and_methods_answer_in_the_envelope(server: Server) -> Non
         assert response.json()["output"] is None
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/models/v2/tiny/classifier/"),
+        ("POST", "/hf/tiny/classifier/"),
+        ("PUT", "/models/v2/tiny/classifier/"),
+        ("GET", "/models/v2/tiny/classifier/?events=1"),
+        ("GET", "/model/list/"),
+        ("GET", "/docs/"),
+    ],
+)
+def test_a_slash_at_the_end_of_a_path_means_nothing(server: Server, method: str, path: str) -> None:
+    server.put("tiny/classifier")
+    body = {} if method in ("PUT", "GET") else {"inputs" if "/hf/" in path else "text": "the cat"}
+    with_slash, without = (
+        server.client.request(method, each, json=body, follow_redirects=False)
+        for each in (path, path.replace("/?", "?").removesuffix("/"))
+    )
+    assert with_slash.status_code == without.status_code
+    assert with_slash.status_code in (200, 202), with_slash.text
+
+
 def test_other_content_types_are_refused(server: Server) -> None:
     response = server.client.post("/models/v2/tiny/gpt2", content=b"x", headers={"content-type": "application/xml"})
     assert response.status_code == 415
