@@ -23,7 +23,7 @@ JSON = "application/json"
 REFERENCE = re.compile('"#/components/schemas/([^"]+)"')
 NOT_CALLS = ("/openapi.json", "/docs")
 """What is served beside the API."""
-NOWHERE = {404, 405, 413}
+NOWHERE = {404, 405, 413, 415}
 """What a path or a method that is no call is answered with, as a v2 error."""
 NOTHING_THERE = {
     "type": "object",

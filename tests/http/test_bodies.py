@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from modelyard.errors import BodyTooLarge
+from modelyard.errors import BodyTooLarge, UnsupportedMediaType
 from modelyard.http.exchange import UNCOUNTED_BYTES, ClientLeft, HttpExchange
 from tests.http.test_answers import DEADLINE_S, Client
 
@@ -54,6 +54,29 @@ async def test_a_body_above_the_limit_is_refused(limit: int) -> None:
     client = Client(refuse)
     await client.ask(post(b"x" * (limit + 1)))
     assert f"got '{limit + 1} bytes'" in refused[0].message
+    client.leave()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("identity", "x"),
+        ("Identity", "x"),
+        ("gzip", "content-encoding: got 'gzip'; accepted: none: send the body as it is"),
+        ("gzip, identity", "content-encoding: got 'gzip, identity'; accepted: none: send the body as it is"),
+    ],
+)
+async def test_a_compressed_body_is_refused(encoding: str, body: str) -> None:
+    async def serve(http: HttpExchange) -> None:
+        try:
+            await read_back(http)
+        except UnsupportedMediaType as error:
+            await http.send_json(error.status, error.message.encode(), {})
+
+    client = Client(serve)
+    request = post(b"x").replace(b"\r\n\r\n", b"\r\ncontent-encoding: %b\r\n\r\n" % encoding.encode())
+    (written,) = await client.ask(request)
+    assert written.partition(b"\r\n\r\n")[2].decode() == body
     client.leave()
 
 

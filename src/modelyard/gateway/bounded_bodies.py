@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 from starlette.routing import Match, Route
 
-from modelyard.errors import BodyTooLarge
+from modelyard.errors import BodyTooLarge, ModelyardError, UnsupportedMediaType
 from modelyard.gateway.operation import CONTROL_BODY_BYTES, Operation
 from modelyard.gateway.requests import new_request_id
 from modelyard.gateway.shapes.base import Error
@@ -28,7 +28,7 @@ class BoundedBodies:
         self._calls = calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on with its body read, or answers 413."""
+        """Passes a request on with its body read, or answers 413, or 415 for one that is compressed."""
         if scope["type"] != "http" or not announces_body(scope):
             await self._app(scope, receive, send)
             return
@@ -39,6 +39,9 @@ class BoundedBodies:
         except ClientLeft:
             return
         except BodyTooLarge as error:
+            await refuse(http, BodyTooLarge(error.message), operation)  # its cause speaks of inferences' limit
+            return
+        except UnsupportedMediaType as error:
             await refuse(http, error, operation)
             return
         await self._app(scope, again(bytes(body), receive), send)
@@ -66,9 +69,9 @@ def again(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-async def refuse(http: HttpExchange, error: BodyTooLarge, operation: Operation | None) -> None:
+async def refuse(http: HttpExchange, error: ModelyardError, operation: Operation | None) -> None:
     """Answers with an error, in the shape of the operation's."""
     shape = Error if operation is None else operation.error
-    request_id, plain = new_request_id(), BodyTooLarge(error.message)  # its cause speaks of inferences' limit
-    payload = msgspec.json.encode(shape.of(plain, request_id))
-    await http.send_json(shape.status_of(plain), payload, {"x-request-id": request_id})
+    request_id = new_request_id()
+    payload = msgspec.json.encode(shape.of(error, request_id))
+    await http.send_json(shape.status_of(error), payload, {"x-request-id": request_id})

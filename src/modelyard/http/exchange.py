@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from types import TracebackType
 from typing import Any, Self
 
-from modelyard.errors import BodyTooLarge
+from modelyard.errors import BodyTooLarge, UnsupportedMediaType
 from modelyard.http.connections import HeldConnection, find_connection
 
 Scope = MutableMapping[str, Any]
@@ -35,6 +35,9 @@ PIECE_BYTES = 256 * 1024
 JSON = "application/json; charset=utf-8"
 """The hosted service's JavaScript clients read an error's text only from a content type that is not exactly
 `application/json`."""
+UNENCODED = ("identity", "")
+"""The encodings of a body that is sent as it is. What is compressed may be a thousand times as large as it says, and is
+refused. Source: RFC 9110, 8.4."""
 SAFE = {"x-content-type-options": "nosniff"}
 """Headers of an answer that holds what a model or a client made: a browser must not take it for a page."""
 
@@ -91,7 +94,9 @@ class HttpExchange:
         return f"{self._scope.get('scheme', 'http')}://{host}"
 
     async def body(self, limit_bytes: int) -> bytes | bytearray:
-        """The whole body. Raises BodyTooLarge, ClientLeft, and what `grow` raises."""
+        """The whole body. Raises BodyTooLarge, UnsupportedMediaType for one that is compressed, ClientLeft, and what
+        `grow` raises."""
+        self._check_encoding()
         if self._connection is not None and (here := self._connection.take_body(UNCOUNTED_BYTES)) is not None:
             if len(here) > limit_bytes:
                 raise too_large(len(here), limit_bytes)
@@ -109,10 +114,17 @@ class HttpExchange:
         return data
 
     async def pieces(self, limit_bytes: int) -> AsyncIterator[bytes]:
-        """The body, piece by piece. Raises BodyTooLarge, ClientLeft, and what `grow` raises."""
+        """The body, piece by piece. Raises what `body` does."""
+        self._check_encoding()
         growth = await self._begin(limit_bytes)
         async for piece in self._pieces(await self._receive(), limit_bytes, growth):
             yield piece
+
+    def _check_encoding(self) -> None:
+        encoding = self.header(b"content-encoding")
+        if encoding is not None and encoding.strip().lower() not in UNENCODED:
+            accepted = "none: send the body as it is"
+            raise UnsupportedMediaType(field="content-encoding", got=encoding, accepted=accepted)
 
     async def _pieces(self, message: Message, limit_bytes: int, growth: Growth) -> AsyncIterator[bytes]:
         size = 0

@@ -1,5 +1,6 @@
 """Inference over HTTP: every task, input form, header, stream and error a client can meet."""
 
+import gzip
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -233,6 +234,15 @@ def test_a_slash_at_the_end_of_a_path_means_nothing(server: Server, method: str,
 def test_other_content_types_are_refused(server: Server) -> None:
     response = server.client.post("/models/v2/tiny/gpt2", content=b"x", headers={"content-type": "application/xml"})
     assert response.status_code == 415
+
+
+def test_a_compressed_body_is_refused_by_every_call(server: Server) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    for method, path in (("POST", "/models/v2/tiny/gpt2"), ("PUT", "/models/v2/tiny/mlm"), ("POST", "/model/load"),
+                         ("POST", "/v1/embeddings"), ("POST", "/nothing")):  # fmt: skip
+        response = server.client.request(method, path, content=gzip.compress(b"{}"), headers=headers)
+        assert response.status_code == 415, path
+        assert "content-encoding: got 'gzip'" in response.text
 
 
 def test_a_body_over_the_limit_is_refused(server: Server) -> None:
