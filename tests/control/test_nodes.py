@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
@@ -18,6 +19,7 @@ from modelyard.records.accounts import Quota
 from modelyard.records.models import Measurement
 from modelyard.units import GIB, gigabytes
 from modelyard.worker.memory import DEVICE_CONTEXT_BYTES
+from tests.clock import START
 from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, ControlPlane, MakeControl
 from tests.control.test_room import shuffle
 
@@ -336,6 +338,17 @@ async def test_the_replicas_of_a_node_that_dies_come_back_elsewhere_and_no_model
         assert (managed.failure, managed.failures.deaths) == (None, [])
         ended = [life.end_reason for life in await control.ledger() if life.ended_at is not None]
         assert ended == ["there is no node a"] * 7
+
+
+async def test_a_life_ends_where_its_node_gave_the_last_sign_of_life(make_control: MakeControl) -> None:
+    async with make_control() as control:
+        managed = await control.up()
+        control.step(after_s=100)
+        (replica_id,) = managed.replicas
+        control.engine.die(replica_id, "node a has given no sign of life", host_died=True, silent_s=2.5)
+        await control.until(lambda: replica_id not in managed.replicas)
+        (life,) = (each for each in await control.ledger() if each.id == replica_id)
+        assert life.ended_at == START + timedelta(seconds=97.5)
 
 
 async def test_a_node_that_joins_is_used_at_once(make_control: MakeControl) -> None:

@@ -123,9 +123,10 @@ class FakeEngine(Engine):
         for replica in self._replicas.values():
             replica.may_load.set()
 
-    def die(self, replica_id: str, reason: str = "killed by SIGKILL", *, host_died: bool = False) -> None:
-        """Ends a replica as a crash does: its connections break, what it held is lost. GONE when this returns."""
-        self._end(replica_id, reason, host_died=host_died)
+    def die(self, replica_id: str, reason: str = "killed by SIGKILL", **how: Any) -> None:
+        """Ends a replica as a crash does: its connections break, what it held is lost. GONE when this returns. `how`:
+        fields of its sighting."""
+        self._end(replica_id, reason, **how)
 
     def have_nodes(self, *nodes: Node) -> None:
         """From now on there are these nodes; what ran on another dies with it."""
@@ -304,7 +305,7 @@ class FakeEngine(Engine):
                 )
             )
 
-    def _end(self, replica_id: str, reason: str, *, host_died: bool = False) -> None:
+    def _end(self, replica_id: str, reason: str, **how: Any) -> None:
         replica = self._replicas[replica_id]
         if not replica.gone.is_set():
             replica.end()
@@ -312,7 +313,7 @@ class FakeEngine(Engine):
                 replica.link.note_death(Death(reason))
             self._write_log(replica.spec, reason)
             sighting = self._sightings[replica_id]
-            self._see(replace(sighting, phase=Phase.GONE, link=None, reason=reason, host_died=host_died))
+            self._see(replace(sighting, phase=Phase.GONE, link=None, reason=reason, **how))
 
     def _write_log(self, spec: ReplicaSpec, text: str) -> None:
         if spec.log_path is not None:

@@ -156,7 +156,7 @@ class Observation:
         self._records.work(managed, replica)
         self._engine.forget(replica.id)
         reason = replica.stopping or sighting.reason or "ended"
-        self._records.ended(replica.id, reason)
+        self._records.ended(replica.id, reason, sighting.silent_s)
         self._funds.note_end(managed, replica, now)
         if replica.stopping is not None and not replica.counts_as_failure:
             replica.move(ReplicaState.STOPPED, now)

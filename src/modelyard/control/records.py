@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from modelyard.clock import Clock
@@ -122,9 +122,10 @@ class Records:
         if replica_ids and not self._journal.failing:  # else hundreds would wait
             self._journal.submit(partial(self._store.instances.heartbeat, replica_ids, self._clock.now()))
 
-    def ended(self, replica_id: str, reason: str) -> None:
-        """A replica's life is over."""
-        self._journal.submit(partial(self._store.instances.end, replica_id, self._clock.now(), reason))
+    def ended(self, replica_id: str, reason: str, silent_s: float = 0.0) -> None:
+        """A replica's life is over; it is not known to have lived for the last `silent_s`, which nobody pays."""
+        at = self._clock.now() - timedelta(seconds=silent_s)
+        self._journal.submit(partial(self._store.instances.end, replica_id, at, reason))
 
     def killed(self, instances: Iterable[Instance], reason: str = "the server was killed") -> None:
         """These lives were cut off when a server ended: each ends where it was last known to go on."""

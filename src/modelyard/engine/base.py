@@ -175,10 +175,12 @@ class Condition:
 @dataclass(frozen=True, slots=True)
 class Sighting(Condition):
     """What the engine knows of one replica. `link` is usable while READY. `spec`: what it was launched with, where an
-    earlier server did that; else None."""
+    earlier server did that; else None. `silent_s`: when its node was lost, for how long that had given no sign of life:
+    nobody knows that the replica lived since."""
 
     link: ReplicaLink | None = None
     spec: ReplicaSpec | None = None
+    silent_s: float = 0.0
 
     @classmethod
     def of(cls, condition: Condition, *, link: ReplicaLink | None = None, spec: ReplicaSpec | None = None) -> Sighting:

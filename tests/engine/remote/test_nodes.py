@@ -17,6 +17,7 @@ from modelyard.engine.base import Phase, Place
 from modelyard.engine.remote.engine import RemoteEngine
 from modelyard.engine.remote.finder import AgentAddress
 from modelyard.engine.remote.messages import Ask, Greet, to_line
+from modelyard.engine.remote.node import ASK_EVERY_S
 from tests.engine.agents import HOST, Agents, Found
 from tests.engine.conftest import cleared, started
 from tests.engine.harness import Harness, ask, echo_spec, eventually, is_alive, new_token
@@ -89,6 +90,7 @@ async def test_a_node_that_was_cut_off_is_noticed_and_leaves_no_orphan(agents: A
 
     assert sighting.host_died
     assert "no sign of life" in (sighting.reason or "")
+    assert 1.0 < sighting.silent_s < noticed_s + 2 * ASK_EVERY_S, "it is on nobody's bill since"
     assert was_alive
     assert noticed_s < NOTICED_S * 2  # a busy machine; at rest it is 2.5 s
     await eventually(lambda: not is_alive(pid))

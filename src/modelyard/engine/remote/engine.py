@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from modelyard.engine.remote.agent import name_machine
 from modelyard.engine.remote.finder import AgentAddress, Finder
 from modelyard.engine.remote.messages import Drain, Export, Forget, Launch, Lead, ReadLogs, Seen, Stop
 from modelyard.engine.remote.node import RemoteNode
-from modelyard.engine.remote.replica import RemoteReplica, gone
+from modelyard.engine.remote.replica import RemoteReplica
 from modelyard.engine.sightings import Sightings
 from modelyard.engine.strays import end_strays
 from modelyard.errors import LeaseLost, ModelRefused, ModelyardError, ReplicaLost, UnknownNode
@@ -242,7 +243,7 @@ class RemoteEngine(Engine):
         """See Listener."""
         for replica in list(self._replicas.values()):
             if replica.node is node and not replica.gone.is_set():
-                self._end(replica, reason, host_died=True)
+                self._end(replica, reason, host_died=True, silent_s=node.silent_s)
         self._on_change()
 
     def node_sees(self, node: RemoteNode, seen: Seen) -> None:
@@ -325,12 +326,21 @@ class RemoteEngine(Engine):
         except LeaseLost:
             log.warning("replica %s is another server's to end", replica.id)
 
-    def _end(self, replica: RemoteReplica, reason: str, *, refused: bool = False, host_died: bool = False) -> None:
+    def _end(
+        self,
+        replica: RemoteReplica,
+        reason: str,
+        *,
+        refused: bool = False,
+        host_died: bool = False,
+        silent_s: float = 0.0,
+    ) -> None:
         replica.note_end(reason)
         self._start_task(replica.disconnect(), f"end of {replica.id}")
         if replica.shown:
             last = replica.describe(self._sightings[replica.id])
-            self._see(replica, gone(last, reason, refused=refused, host_died=host_died))
+            ended = replace(last, phase=Phase.GONE, link=None, reason=reason, refused=refused, host_died=host_died)
+            self._see(replica, replace(ended, silent_s=silent_s))
         else:
             del self._replicas[replica.id]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class RemoteNode:
         self._numbers = itertools.count(1)
         self._calls: dict[int, Call] = {}
         self._silent = 0
+        self._heard_at = time.monotonic()
         self._unused = ""
         """Why it is not used, as was logged last; empty while it is."""
         self._task: asyncio.Task[None] | None = None
@@ -111,6 +113,11 @@ class RemoteNode:
             return None
         accepting = facts.accepting
         return Node(self.name, facts.memory_bytes, tuple(facts.devices), accepting, facts.cores, emptied=not accepting)
+
+    @property
+    def silent_s(self) -> float:
+        """For how long it has given no sign of life."""
+        return time.monotonic() - self._heard_at
 
     def send(self, message: ToAgent) -> None:
         """Sends a message soon; while the connection is made anew it waits for that, and is lost with the node."""
@@ -178,7 +185,7 @@ class RemoteNode:
             writer.write(to_line(Greet(self.agent.secret)))
             asking = asyncio.create_task(self._ask_forever(writer), name=f"signs of life of {self.name}")
             async for news in read_news(reader):
-                self._silent = 0
+                self._silent, self._heard_at = 0, time.monotonic()
                 self._take(news, writer)
         except (OSError, ValueError) as error:
             fault = explain(error) if isinstance(error, OSError) else str(error)

@@ -105,10 +105,5 @@ class RemoteReplica:
             await self.link.close()
 
 
-def gone(sighting: Sighting, reason: str, *, refused: bool, host_died: bool) -> Sighting:
-    """The last sighting of a replica."""
-    return replace(sighting, phase=Phase.GONE, link=None, reason=reason, refused=refused, host_died=host_died)
-
-
 def take_no_status(status: Status) -> None:
     """Its agent tells how a replica is, to all servers at once."""
