@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.accounts.ledger import billed_us
+from modelyard.control.lease import LeaseTimes
 from modelyard.control.policy import Policy
 from modelyard.control.room import MOST_ASKED
 from modelyard.money import amount_nano
@@ -79,6 +80,22 @@ def test_what_a_node_loses_is_begun_again_elsewhere() -> None:
     assert 1 < outcome.launches <= outcome.node_failures + 1
 
 
+def test_when_the_server_that_leads_dies_the_next_one_goes_on_with_what_lives() -> None:
+    fleet = Fleet(nodes=2, server_fails_every_s=600.0)
+    policy = Policy(idle_timeout_s=600)
+    trace = one_model([10.0 + 1.7 * number for number in range(2000)])
+    outcome = replay(trace, Setting(fleet, policy, seed=4))
+    assert outcome.server_failures > 3
+    assert (outcome.failed.total(), len(outcome.waits_s)) == (0, outcome.requests)
+    assert (outcome.launches, outcome.retried) == (1, 0), "its replica, and what that works on, are the next server's"
+    times = LeaseTimes()
+    assert times.lease_s - times.renew_s <= outcome.unled_s <= times.lease_s + times.ask_s
+    warm = outcome.waits_s[outcome.cold_starts :]
+    assert 0.5 < max(warm) <= times.lease_s + times.ask_s + ROUND_S
+    alone = replay(trace, Setting(Fleet(nodes=2), policy, seed=4))
+    assert 0 <= alone.cost_nano - outcome.cost_nano <= 0.1 * alone.cost_nano
+
+
 def test_a_busy_model_gets_more_replicas_and_no_more_than_its_max() -> None:
     trace = one_model([100.0 + number / 100 for number in range(400)], span_s=600.0)
     few, many = (replay(trace, Setting(Fleet(nodes=4), Policy(), most)) for most in (1, 3))
@@ -90,7 +107,7 @@ def small(seed: int, **more: object) -> tuple[Trace, Setting]:
     """Half an hour of forty models on nodes that have room for some of them, and fail."""
     shape = random.Random(seed).choice(["poisson", "bursty", "azure"])
     trace = generate(shape, seed, TraceSize(models=40, requests=250, span_s=HOUR_S / 2))
-    fleet = Fleet(nodes=3, node_bytes=10 * GIB, fails_every_s=1500.0, repair_s=120.0)
+    fleet = Fleet(nodes=3, node_bytes=10 * GIB, fails_every_s=1500.0, repair_s=120.0, server_fails_every_s=1000.0)
     return trace, Setting(fleet, Policy(idle_timeout_s=120), most_replicas=2, seed=seed)
 
 

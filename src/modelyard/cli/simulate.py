@@ -42,6 +42,14 @@ def simulate(
     node_fails_hours: Annotated[
         float, typer.Option("--node-fails-hours", help="mean time until a node fails; 0: none does", min=0.0)
     ] = 0.0,
+    server_fails_hours: Annotated[
+        float,
+        typer.Option(
+            "--server-fails-hours",
+            help="mean time until the server that leads dies, and another follows; 0: never",
+            min=0.0,
+        ),
+    ] = 0.0,
     most: Annotated[int, typer.Option("--max", help="replicas of a model at most", min=1)] = 1,
     timeout: Annotated[
         list[int] | None,
@@ -68,7 +76,12 @@ def simulate(
     from modelyard.simulation.replay import Setting, replay
 
     replayed = find_trace(trace, shape, seed, models, requests, hours)
-    fleet = Fleet(nodes, int(node_gb * GIB), fails_every_s=3600 * node_fails_hours)
+    fleet = Fleet(
+        nodes,
+        int(node_gb * GIB),
+        fails_every_s=3600 * node_fails_hours,
+        server_fails_every_s=3600 * server_fails_hours,
+    )
     timeouts = timeout or [DEFAULT_TIMEOUT_S]
     policies = {f"fixed {each} s": Policy(idle_timeout_s=each) for each in timeouts}
     for worth in learned or ():

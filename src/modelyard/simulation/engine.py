@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,17 @@ from modelyard.units import GIB
 class Fleet:
     """The machines, and how long things take on them.
 
-    `fails_every_s`: mean time after which a node fails; 0: none does. `repair_s`: until it is back, empty. `start_s`:
-    of a process. `load_bytes_per_s`, `fetch_bytes_per_s`: at which weights are loaded, and before that copied to a node
-    that has not got them yet. `slots`: requests that a replica takes at once.
+    `fails_every_s`: mean time after which a node fails; 0: none does. `repair_s`: until it is back, empty.
+    `server_fails_every_s`: mean time after which the server that leads dies, and the next one follows; 0: there is one,
+    which never does. `start_s`: of a process. `load_bytes_per_s`, `fetch_bytes_per_s`: at which weights are loaded, and
+    before that copied to a node that has not got them yet. `slots`: requests that a replica takes at once.
     """
 
     nodes: int = 10
     node_bytes: int = 64 * GIB
     fails_every_s: float = 0.0
     repair_s: float = 1800.0
+    server_fails_every_s: float = 0.0
     start_s: float = 0.2
     load_bytes_per_s: float = 1.0 * GIB
     fetch_bytes_per_s: float = 0.25 * GIB
@@ -258,3 +260,14 @@ class SimulatedEngine(Engine):
     def _see(self, sighting: Sighting) -> None:
         self._sightings[sighting.replica_id] = sighting
         self._on_change()
+
+
+class LastingEngine(SimulatedEngine):
+    """The same where replicas outlive servers."""
+
+    outlives_servers = True
+
+    async def lead(self, token: int) -> None:
+        """The next server is shown all that lives, with what it was launched with."""
+        for replica_id, replica in self._replicas.items():
+            self._see(replace(self._sightings[replica_id], spec=replica.spec))

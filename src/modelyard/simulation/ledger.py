@@ -70,7 +70,7 @@ class MemoryInstances:
         return instance
 
     def heartbeat(self, instance_ids: Collection[str], now: datetime) -> None:
-        """Nobody reads when a life was last known to go on: the simulated server does not die."""
+        """Nobody reads when a life was last known to go on: where replicas end with their server, that does not die."""
 
     def end(self, instance_id: str, at: datetime, reason: str) -> bool:
         """Closes a life, not before it was ready."""
@@ -84,6 +84,24 @@ class MemoryInstances:
     def list_left_open(self, server_id: str) -> Sequence[Instance]:
         """Of an earlier server: there was none."""
         return []
+
+
+class LastingInstances(MemoryInstances):
+    """The same where replicas outlive servers: the next one reads who lives, and when each was last known to."""
+
+    def heartbeat(self, instance_ids: Collection[str], now: datetime) -> None:
+        """Notes that these were alive at `now`."""
+        for each in instance_ids:
+            self.update(each, heartbeat_at=now)
+
+    def adopt(self, instance_ids: Collection[str], server_id: str, now: datetime) -> None:
+        """Notes that these lives are that server's, and were alive at `now`."""
+        for each in instance_ids:
+            self.update(each, server_id=server_id, heartbeat_at=now)
+
+    def list_open(self) -> Sequence[Instance]:
+        """The lives that have not ended, oldest first."""
+        return [each for each in self.by_id.values() if each.ended_at is None]
 
 
 class MemoryEvents:
@@ -103,9 +121,10 @@ class MemoryRequests:
 class Ledger:
     """A store's repositories, as far as control asks for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, outlives_servers: bool = False) -> None:
+        """`outlives_servers`: whether replicas do."""
         self.clusters = MemoryClusters()
-        self.instances = MemoryInstances()
+        self.instances = LastingInstances() if outlives_servers else MemoryInstances()
         self.events = MemoryEvents()
         self.requests = MemoryRequests()
 

@@ -29,9 +29,10 @@ class Outcome:
 
     `requests`: all; `failed`: by the code of the error that they got; `retried`: begun again, since a replica was lost.
     `cold_starts`: requests that met no ready replica. `waits_s`: of those that were answered, in order of their
-    answers. `byte_s`: memory held, times the seconds for which it was; `peak_bytes`: held at once at most;
-    `fullest`: the share of its memory that any node held at most. `cost_nano`: the bill of all accounts, in billionths
-    of a US dollar. `most_replicas`: of one model at once. `cpu_s`: what the replay took this process.
+    answers. `server_failures`: deaths of the server that led; `unled_s`: the longest time until the next one did.
+    `byte_s`: memory held, times the seconds for which it was; `peak_bytes`: held at once at most; `fullest`: the share
+    of its memory that any node held at most. `cost_nano`: the bill of all accounts, in billionths of a US dollar.
+    `most_replicas`: of one model at once. `cpu_s`: what the replay took this process.
     """
 
     policy: str
@@ -43,6 +44,8 @@ class Outcome:
     launches: int
     evictions: int
     node_failures: int
+    server_failures: int
+    unled_s: float
     byte_s: float
     peak_bytes: int
     fullest: float
@@ -78,6 +81,8 @@ class Outcome:
             "launches": self.launches,
             "evictions": self.evictions,
             "nodeFailures": self.node_failures,
+            "serverFailures": self.server_failures,
+            "unledS": self.unled_s,
             "gbHours": self.gb_hours,
             "peakBytes": self.peak_bytes,
             "costNanoUsd": self.cost_nano,

@@ -9,35 +9,29 @@ import asyncio
 import gc
 import time
 from collections import Counter
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from modelyard.accounts.ledger import lines, total
-from modelyard.clock import SteadyClock
-from modelyard.control.journal import Journal
-from modelyard.control.parts import Parts, assemble
-from modelyard.control.plane import Plane
 from modelyard.control.policy import Policy
-from modelyard.control.records import Records
 from modelyard.control.routes import Route, Routes
-from modelyard.control.work_queue import WorkQueue
-from modelyard.errors import ModelyardError, ReplicaLost
+from modelyard.control.targets import Target
+from modelyard.errors import LeaseLost, ModelyardError, ReplicaLost
 from modelyard.money import pico_per_gb_s
-from modelyard.records.accounts import Quota
 from modelyard.records.clusters import Capacity
 from modelyard.records.instances import Tariff
 from modelyard.simulation.catalog import TracedModels
-from modelyard.simulation.engine import Fleet, SimulatedEngine, SimulatedLink
+from modelyard.simulation.engine import Fleet, LastingEngine, SimulatedEngine, SimulatedLink
 from modelyard.simulation.ledger import Ledger
 from modelyard.simulation.outcome import Outcome, Sample
+from modelyard.simulation.servers import MemoryLeases, Server, Shared
 from modelyard.simulation.traces import Trace
 from modelyard.simulation.virtual_time import VirtualClock, run_in_virtual_time
 
-SERVER = "simulated"
-REST_S = 0.005
-"""Between two turns of the control loop at least, which is what a busy server's takes."""
 MAX_TRIES = 3
 """As often as a request is begun whose replica is lost."""
 SAMPLES = 288
@@ -75,6 +69,25 @@ def replay(trace: Trace, setting: Setting, name: str = "") -> Outcome:
     return replace(outcome, cpu_s=time.process_time() - began)
 
 
+@dataclass(eq=False, slots=True)
+class Held:
+    """A request's slot on a replica, with the server that counts it by now."""
+
+    account_id: str
+    model_id: str
+    routes: Routes
+    route: Route
+    target: Target
+
+    def tell(self, server: Server) -> None:
+        """The next server that leads holds it from now on, as gateways tell it; where it does not go on with the
+        replica there is nothing to hold."""
+        route = server.find_route(self.account_id, self.model_id)
+        target = None if route is None else server.routes.hold(route, self.target.replica_id)
+        if route is not None and target is not None:
+            self.routes, self.route, self.target = server.routes, route, target
+
+
 class Replay:
     """One run. Belongs to one virtual loop."""
 
@@ -87,17 +100,16 @@ class Replay:
         self._retried = self._cold = self._waiting = 0
         self._most_replicas = 0
         self._samples: list[Sample] = []
+        self._held: dict[Held, None] = {}
+        self._servers: list[Server] = []
+        self._led = asyncio.Event()
+        self._unled_s = 0.0
 
     async def run(self, name: str) -> Outcome:
         """From the first request until the last is answered and every replica has ended."""
         self._open()
-        await self._parts.reconciler.recover()
-        self._engine.watch(self._work.wake)
-        self._journal.start()
-        beside = [asyncio.create_task(each) for each in (self._turn_forever(), self._sample_forever())]
-        if self._setting.fleet.fails_every_s:
-            dice = np.random.default_rng(self._setting.seed)
-            beside.append(asyncio.create_task(self._engine.fail_nodes(dice)))
+        await self._lead()
+        beside = [asyncio.create_task(each) for each in self._beside()]
         await self._send_all()
         await asyncio.sleep(max(0.0, self._trace.span_s - asyncio.get_running_loop().time()))
         for task in beside:
@@ -105,47 +117,53 @@ class Replay:
         for result in await asyncio.gather(*beside, return_exceptions=True):
             if isinstance(result, Exception):
                 raise result
-        await self._plane.close()
-        await self._journal.close()
+        await self._servers[-1].close()
         return self._outcome(name)
 
     def _open(self) -> None:
-        setting = self._setting
-        clock = VirtualClock(asyncio.get_running_loop())
-        self._ledger = Ledger()
-        store = self._ledger.as_store()
-        self._engine = SimulatedEngine(setting.fleet)
-        self._journal = Journal(store, clock)
-        self._work = WorkQueue()
-        self._routes = Routes(clock, max_queued=setting.max_queued, on_demand=self._work.add)
-        self._records = Records(self._journal, store, SteadyClock(clock), SERVER, setting.tariff)
-        self._parts: Parts = assemble(
+        setting, fleet = self._setting, self._setting.fleet
+        self._clock = clock = VirtualClock(asyncio.get_running_loop())
+        outlives = fleet.server_fails_every_s > 0
+        self._ledger = Ledger(outlives_servers=outlives)
+        self._engine = LastingEngine(fleet) if outlives else SimulatedEngine(fleet)
+        self._shared = Shared(
             self._engine,
             TracedModels(self._trace).as_catalog(),
-            store,
-            self._journal,
-            self._records,
-            self._routes,
+            self._ledger,
             clock,
             setting.policy,
-            server_id=SERVER,
-            quota_of=lambda account_id: Quota(),
-            suspension_of=lambda account_id: None,
-            launch_refusal=lambda account_id, begun: None,
-            work=self._work,
+            setting.tariff,
+            setting.max_queued,
+            MemoryLeases(clock) if outlives else None,
         )
-        self._plane = Plane(self._parts)
-        self._clock = clock
 
-    # --- the control loop ---
+    def _beside(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What goes on beside the requests."""
+        fleet, seed = self._setting.fleet, self._setting.seed
+        yield self._sample_forever()
+        if fleet.fails_every_s:
+            yield self._engine.fail_nodes(np.random.default_rng(seed))
+        if fleet.server_fails_every_s:
+            yield self._fail_servers(np.random.default_rng([seed, 1]))
 
-    async def _turn_forever(self) -> None:
-        """As the reconciler's own loop, but what a turn takes is set, not measured: else no two runs were equal."""
+    async def _lead(self) -> None:
+        """The next server leads, and is told what is held."""
+        server = Server(f"server-{len(self._servers) + 1}", self._shared)
+        await server.lead()
+        for held in self._held:
+            held.tell(server)
+        self._servers.append(server)
+        self._led.set()
+
+    async def _fail_servers(self, dice: np.random.Generator) -> None:
+        """The server that leads dies now and then; another is there, and follows."""
         while True:
-            self._work.changed.clear()
-            self._parts.reconciler.step()
-            await asyncio.sleep(REST_S)
-            await self._work.wait(self._clock.monotonic(), self._setting.policy.tick_s)
+            await asyncio.sleep(dice.exponential(self._setting.fleet.server_fails_every_s))
+            died_at = self._clock.monotonic()
+            self._led.clear()
+            await self._servers[-1].die()
+            await self._lead()
+            self._unled_s = max(self._unled_s, self._clock.monotonic() - died_at)
 
     async def _sample_forever(self) -> None:
         while True:
@@ -170,38 +188,50 @@ class Replay:
         if under_way:
             await asyncio.wait(set(under_way))
 
-    async def _ask(self, account: str, model_id: str, duration_s: float) -> None:
+    async def _ask(self, account_id: str, model_id: str, duration_s: float) -> None:
         began = self._clock.monotonic()
         try:
-            route = await self._plane.ensure_route(account, model_id, self._capacity)
-            self._cold += not route.targets
             for each in range(MAX_TRIES):
                 self._retried += each > 0
-                if await self._try(route, began, duration_s):
+                held = await self._acquire(account_id, model_id, counts=each == 0)
+                if await self._work_on(held, self._clock.monotonic() - began, duration_s):
                     return
             self._failed[ReplicaLost.code] += 1
         except ModelyardError as error:
             self._failed[error.code] += 1
 
-    async def _try(self, route: Route, began: float, duration_s: float) -> bool:
-        """Whether the request was answered. Raises what the routes do."""
+    async def _acquire(self, account_id: str, model_id: str, *, counts: bool) -> Held:
+        """A slot, of the server that leads; where that dies, the next one is asked. `counts`: as a cold start where
+        there is no replica. Raises what the routes do."""
         self._waiting += 1
         try:
-            target = await self._routes.acquire(route, self._setting.wait_s)
+            while True:
+                await self._led.wait()
+                server = self._servers[-1]
+                with suppress(LeaseLost):
+                    route = await server.ensure_route(account_id, model_id, self._capacity)
+                    self._cold += counts and not route.targets
+                    counts = False
+                    target = await server.routes.acquire(route, self._setting.wait_s)
+                    return Held(account_id, model_id, server.routes, route, target)
         finally:
             self._waiting -= 1
-        self._most_replicas = max(self._most_replicas, len(route.targets))
-        waited_s = self._clock.monotonic() - began
-        link = cast(SimulatedLink, target.link)
+
+    async def _work_on(self, held: Held, waited_s: float, duration_s: float) -> bool:
+        """Whether the request was answered."""
+        self._most_replicas = max(self._most_replicas, len(held.route.targets))
+        link = cast(SimulatedLink, held.target.link)
+        self._held[held] = None
         answered = False
         try:
             await link.serve(duration_s)
             answered = True
             self._waits_s.append(waited_s)
         except ReplicaLost:
-            self._routes.lose(route, target)
+            held.routes.lose(held.route, held.target)
         finally:
-            self._routes.release(route, target, answered=answered)
+            del self._held[held]
+            held.routes.release(held.route, held.target, answered=answered)
         return answered
 
     # --- figures ---
@@ -217,12 +247,14 @@ class Replay:
             cold_starts=self._cold,
             waits_s=self._waits_s,
             launches=engine.launches,
-            evictions=self._records.tallies.evictions,
+            evictions=sum(each.evictions for each in self._servers),
             node_failures=engine.node_failures,
+            server_failures=len(self._servers) - 1,
+            unled_s=self._unled_s,
             byte_s=engine.byte_s,
             peak_bytes=engine.peak_bytes,
             fullest=engine.fullest,
-            cost_nano=total(lines(self._ledger.instances.by_id.values())).amount_nano,
+            cost_nano=total(lines(self._ledger.instances.by_id.values(), now=self._clock.now())).amount_nano,
             most_replicas=self._most_replicas,
             samples=self._samples,
         )
