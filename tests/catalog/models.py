@@ -56,8 +56,8 @@ def sharded(shards: int = 3) -> Files:
     return files
 
 
-def diffusers(pipeline: str = "StableDiffusionPipeline") -> Files:
-    """A pipeline of two parts with weights, one without."""
+def diffusers(pipeline: str = "StableDiffusionPipeline", **settings: Any) -> Files:
+    """A pipeline of two parts with weights, one without. `settings`: more of its index."""
     return {
         "model_index.json": text(
             {
@@ -68,6 +68,7 @@ def diffusers(pipeline: str = "StableDiffusionPipeline") -> Files:
                 "tokenizer": ["transformers", "CLIPTokenizer"],
                 "scheduler": ["diffusers", "PNDMScheduler"],
                 "safety_checker": [None, None],
+                **settings,
             }
         ),
         "unet/config.json": text({}),

@@ -115,6 +115,18 @@ def test_what_no_task_serves_says_why(pipeline: str, says: str, tmp_path: Path) 
     assert says in (found.problem or "")
 
 
+@pytest.mark.parametrize("pipeline", ["CosmosTextToWorldPipeline", "Cosmos2VideoToWorldPipeline"])
+def test_a_pipeline_whose_checker_cannot_be_made_is_refused_by_its_files(pipeline: str, tmp_path: Path) -> None:
+    said = f"is a {pipeline}, which is loaded with a safety checker of the library cosmos_guardrail only"
+    assert said in (inspect_folder(write(tmp_path, diffusers(pipeline))).problem or "")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_index_says_whether_a_checker_is_wanted(wanted: bool, tmp_path: Path) -> None:
+    write(tmp_path, diffusers("Cosmos3OmniPipeline", enable_safety_checker=wanted))
+    assert ("cosmos_guardrail" in (inspect_folder(tmp_path).problem or "")) is wanted
+
+
 @pytest.mark.imports_models
 def test_the_source_says_what_the_imported_class_says() -> None:
     """The one way that must not be taken in a server, taken here to compare."""

@@ -5,12 +5,14 @@ forbidden here. Owns the rule that leads from a pipeline's class to the tasks th
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from modelyard.catalog.library import is_installed
 from modelyard.records.pipelines import (
     AUDIO,
     DEPTH,
@@ -46,6 +48,8 @@ CHANGING = (
     "Fill", "ImageTo", "VideoTo", "AudioTo", "Control",
 )  # fmt: skip
 """Words in the names of pipelines that change what they are given, though their call also checks for nothing given."""
+CHECKER, CHECKING_LIBRARY = "CosmosSafetyChecker", "cosmos_guardrail"
+"""What some pipelines make as they are loaded, to look through texts and videos, and where it comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,24 @@ def describe_refusal(pipeline: str) -> str:
         return f"is a {pipeline}, which makes several images of one, and no task here answers so; take another pipeline"
     wanted = sorted(call.needs - ASKED) or sorted(find_given(pipeline, call)) or ["other inputs"]
     return f"is a {pipeline}, which needs {', '.join(wanted)}, and no task here sends that; take another pipeline"
+
+
+def find_missing_checker(pipeline: str, index: Mapping[str, Any]) -> str | None:
+    """What a pipeline of this class cannot be loaded without, and is not here: a clause to follow the model's name.
+    `index`: its model_index.json, which may say that it is to be loaded without."""
+    if index.get("enable_safety_checker") is False or not _makes_checker(pipeline) or is_installed(CHECKING_LIBRARY):
+        return None
+    return (
+        f"is a {pipeline}, which is loaded with a safety checker of the library {CHECKING_LIBRARY} only; that is not "
+        "installed here, and fetches models of its own, which a replica may not; take another pipeline"
+    )
+
+
+@cache
+def _makes_checker(pipeline: str) -> bool:
+    kind = _find_class(pipeline)
+    calls = (node for node in ast.walk(kind) if isinstance(node, ast.Call)) if kind is not None else ()
+    return any(ast.unparse(call.func) == CHECKER for call in calls)
 
 
 @cache

@@ -14,7 +14,7 @@ from modelyard.catalog.files import Files
 from modelyard.catalog.foreign import find_foreign, find_foreign_files
 from modelyard.catalog.metadata import LENGTHS, Metadata
 from modelyard.catalog.onnx_files import find_onnx_part
-from modelyard.catalog.pipelines import describe_refusal
+from modelyard.catalog.pipelines import describe_refusal, find_missing_checker
 from modelyard.catalog.quantised import find_missing_extra
 from modelyard.catalog.rankers import find_ranking_problem, is_cross_encoder
 from modelyard.catalog.readme import FrontMatter
@@ -56,7 +56,7 @@ def find_problem(
     if incomplete or not _has_library_names(weights):
         return find_foreign_files(files.sizes, front) or incomplete
     return (
-        _missing_library(metadata.config)
+        _missing_library(metadata)
         or find_missing_vision(files, metadata.config, task)
         or find_missing_extra(metadata.config)
         or find_absurd_size(metadata.config)
@@ -66,9 +66,11 @@ def find_problem(
     )
 
 
-def _missing_library(config: Mapping[str, Any]) -> str | None:
-    """What a model lacks that sees with a library that nothing installs by itself."""
-    if config.get("model_type") != "layoutlmv2" or library.is_installed("detectron2"):
+def _missing_library(metadata: Metadata) -> str | None:
+    """The library that a model sees with, or is checked with, where nothing installs it by itself."""
+    if metadata.pipeline:
+        return find_missing_checker(str(metadata.architecture), metadata.pipeline)
+    if metadata.config.get("model_type") != "layoutlmv2" or library.is_installed("detectron2"):
         return None
     return (
         "sees with the library detectron2, which is not installed here and has no ready packages; take a model of "
