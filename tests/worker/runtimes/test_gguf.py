@@ -363,7 +363,15 @@ def test_the_reason_is_found_beside_what_another_model_logs() -> None:
     assert find_complaint("") is None
 
 
-def test_a_log_that_is_written_late_is_waited_for() -> None:
-    parts = iter(["", WHY, WHY + LAST])
+@pytest.mark.parametrize(
+    "last",
+    [
+        LAST,
+        "0.00.012.301 E init: exiting due to HTTP server error\n",
+        "0.00.012.301 E init: failed to initialize HTTP server\n",
+    ],
+)
+def test_a_log_that_is_written_late_is_waited_for_until_its_last_line(last: str) -> None:
+    parts = iter(["", WHY, WHY + last])
 
-    assert heard_to_its_end(lambda: next(parts)) == WHY + LAST
+    assert heard_to_its_end(lambda: next(parts)) == WHY + last

@@ -46,8 +46,8 @@ TOO_LARGE = re.compile(r"input \((\d+) tokens\) is too large.*batch size: (\d+)"
 """What it says of a text that is read in one pass, and is longer than that may be."""
 LOAD_ERROR = "error loading model:"
 """Begins, in its log, why a model cannot be loaded."""
-LAST_WORDS = "exiting due to model loading error"
-"""The last line of its log about a load that failed."""
+LAST_WORDS = re.compile("exiting due to (model loading|HTTP server) error|failed to initialize HTTP server")
+"""The last line of its log about a load that failed. Source: xllamacpp, src/xllamacpp/server.cpp, `init`."""
 LOG_LATENCY_S, LOG_POLL_S = 2.0, 0.005
 SPARE_TOKENS = 8
 """What a vocabulary may put around a text besides what it makes of its bytes."""
@@ -347,7 +347,7 @@ def heard_to_its_end(said: Callable[[], str]) -> str:
     what does not come in LOG_LATENCY_S is done without.
     """
     until = time.monotonic() + LOG_LATENCY_S
-    while LAST_WORDS not in (heard := said()) and time.monotonic() < until:
+    while not LAST_WORDS.search(heard := said()) and time.monotonic() < until:
         time.sleep(LOG_POLL_S)
     return heard
 
