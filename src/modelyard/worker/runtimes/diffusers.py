@@ -152,7 +152,9 @@ def load_processors(path: Path, index: Mapping[str, Any]) -> dict[str, Any]:
     """
     whole = frozenset(PROCESSOR_MAPPING_NAMES.values())
     named = {name: kind for name, kind in find_text_parts(index).items() if kind in whole}
-    looked_up = importlib.import_module("transformers")  # by diffusers, which compares its classes with what is given
+    # By diffusers, which compares its classes with what is given. It may be another object than this module has: the
+    # library runs its __init__ again when its processing_utils is imported; the classes of both are the same.
+    looked_up = importlib.import_module("transformers")
     for kind in named.values():
         setattr(looked_up, kind, find_class(kind))
     return {name: load_named(path / name, kind) for name, kind in named.items()}
