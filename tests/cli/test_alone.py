@@ -249,9 +249,11 @@ def test_worker_ends_with_the_reason_when_its_model_does_not_fit(alone: Terminal
 
     folder = tmp_path / "large"
     text_classifier(folder, hidden_size=256, num_hidden_layers=1, num_attention_heads=4, vocab_size=60_000)  # 65 MB
-    process = alone.start("worker", str(folder), "--memory-gb", "0.02", "--port", "0")
+    process = alone.start("worker", str(folder), "--memory-gb", "0.02", "--port", "0", "--log-format", "json")
     _, said = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1
+    logged = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert "modelyard.worker.life" in {line["logger"] for line in logged}, said
     assert re.search(r"^error: .*memory", said, re.IGNORECASE | re.MULTILINE), said
 
 

@@ -30,6 +30,7 @@ from modelyard.records.replicas import ReplicaSpec
     "hub",
     "otlp_endpoint",
     "log_level",
+    "log_format",
 )
 def worker(
     resolved: Resolved,
@@ -54,7 +55,7 @@ def worker(
 
     settings = resolved.settings
     ensure_level(settings.sandbox)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     worker_id = f"worker_{secrets.token_hex(8)}"
     memory_limit_bytes = None if memory_gb is None else parse_gigabytes(memory_gb, "--memory-gb")
     with listen(settings.host, port) as listener:
@@ -79,7 +80,8 @@ def worker(
                 asyncio.get_running_loop().add_signal_handler(number, task.cancel)
             async with AsyncExitStack() as stack:
                 open_exporter(stack, settings, worker_id)
-                await serve_alone(prepare, listener, on_listening, on_ready, settings.log_level.upper())
+                level = settings.log_level.upper()
+                await serve_alone(prepare, listener, on_listening, on_ready, level, settings.log_format)
 
         try:
             asyncio.run(run())

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from modelyard.config import TEXT
 from modelyard.engine.excess import find_excess
 from modelyard.engine.replica_log import ReplicaLog
 from modelyard.engine.rundir import RunDir
@@ -48,6 +49,7 @@ async def serve_alone(
     on_listening: Callable[[], None],
     on_ready: Callable[[ReplicaSpec], None],
     log_level: str = "INFO",
+    log_format: str = TEXT,
 ) -> None:
     """Has a process serve what `prepare` says on the bound `listener`, until this is cancelled or the process ends.
 
@@ -55,7 +57,7 @@ async def serve_alone(
     """
     run_dir = RunDir()
     scratch = run_dir.path / "files"
-    process = await start(listener, log_level)
+    process = await start(listener, log_level, log_format)
     try:
         await read_report(process)
         on_listening()
@@ -71,12 +73,13 @@ async def serve_alone(
         await asyncio.to_thread(run_dir.close)
 
 
-async def start(listener: socket.socket, log_level: str) -> Process:
+async def start(listener: socket.socket, log_level: str, log_format: str) -> Process:
     """Starts the process, which has of this one's environment what its libraries need."""
     return await asyncio.create_subprocess_exec(
         *PROGRAM,
         str(listener.fileno()),
         log_level,
+        log_format,
         stdin=PIPE,
         stdout=PIPE,
         limit=LINE_BYTES,

@@ -23,7 +23,7 @@ from modelyard.http.connections import ConnectionLimits
 from modelyard.http.exchange import App
 from modelyard.http.proxies import Proxies
 from modelyard.http.server import listen, uvicorn_config
-from modelyard.telemetry.log_lines import JsonLines
+from modelyard.telemetry.log_lines import write_json_lines
 from modelyard.tls import Entrance, LinkTls
 
 QUIET_LOGGERS = ("alembic", "uvicorn.error", "httpx")
@@ -43,8 +43,7 @@ def configure_logging(level: str, form: str = TEXT) -> None:
     """Sets up the process's log, on standard error. `level`: a name that `logging` knows; `form`: text or json."""
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True)
     if form == JSON:
-        logging.getLogger().handlers[0].setFormatter(JsonLines())
-        logging.captureWarnings(True)
+        write_json_lines()
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 

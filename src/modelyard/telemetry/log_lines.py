@@ -69,6 +69,12 @@ def ids_of(labels: RequestLabels) -> dict[str, Attribute]:
     return {name: id for name, id in ids.items() if id}
 
 
+def write_json_lines() -> None:
+    """Has this process's log, and Python's warnings, written as JSON from now on, by the handler that it has."""
+    logging.getLogger().handlers[0].setFormatter(JsonLines())
+    logging.captureWarnings(True)
+
+
 class JsonLines(logging.Formatter):
     """Writes each record as one JSON object on one line."""
 

@@ -1,5 +1,6 @@
-"""A model alone in a process of its own: `python -m modelyard.worker.solo FD LOG_LEVEL` serves HTTP on the listening
-socket FD from the first moment, and gets the model's ReplicaSpec, as JSON, on standard input once its files are here.
+"""A model alone in a process of its own: `python -m modelyard.worker.solo FD LOG_LEVEL LOG_FORMAT` serves HTTP on the
+listening socket FD from the first moment, and gets the model's ReplicaSpec, as JSON, on standard input once its files
+are here.
 
 Confines itself before it reads anything of the model. Says on standard output how it is doing and what it logs, a line
 of JSON each; what libraries print goes to standard error, as does what is logged.
@@ -17,9 +18,11 @@ import threading
 
 import msgspec
 
+from modelyard.config import JSON
 from modelyard.errors import ModelyardError, Unavailable
 from modelyard.protocol import Failure, Logged
 from modelyard.records.replicas import ReplicaSpec
+from modelyard.telemetry.log_lines import write_json_lines
 from modelyard.worker.http import serve
 from modelyard.worker.log_lines import SentLog
 from modelyard.worker.processes import die_with_parent, exit_at_once
@@ -75,6 +78,8 @@ def main() -> None:
     die_with_parent(os.getppid())
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     logging.getLogger("modelyard").setLevel(sys.argv[2])
+    if sys.argv[3] == JSON:
+        write_json_lines()
     # uvicorn raises again the signal that ended it: let SIGTERM then be what Ctrl-C is, an orderly end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with socket.socket(fileno=int(sys.argv[1])) as listener:
