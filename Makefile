@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
   verify-docs coverage docs
 
 # How many processes share the tests: two more than two cores, as tests wait for servers and servers for tests, and where
-# another process keeps a core busy each of them has its turn. Those that need the same server, port or database stay in
+# another process keeps a core busy each of them has its turn. Those that need the same server or database stay in
 # one of them.
 TEST_PROCESSES ?= 4
 PYTEST := $(BIN)/python -m pytest

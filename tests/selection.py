@@ -59,8 +59,8 @@ SHARED_BY_FOLDER = {
     "store": "postgresql_server",
 }
 """Folders whose tests share what there can be only one of, or what takes long to start, and what that is: a server of
-the zoo, which many ask by a client that names it in their place, and port 8080, where clients find another and commands
-none, the engines, a database server; and what draws calls, whose import takes two seconds."""
+the zoo, which many ask by a client that names it in their place, the engines, a database server; and what draws calls,
+whose import takes two seconds."""
 SHARED = ("attacked_server", "shared_server", "quantised_forms", "postgresql_server", "preloaded")
 """Fixtures that the files naming them share. Those whose tests take the plain `server` share that one; elsewhere the
 tests of one file share theirs."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.command import run_command
+from tests.serving import free_port
 
 SCRIPT = Path(sys.executable).with_name("modelyard")
 """What `make setup` installs."""
@@ -77,8 +78,8 @@ def clean_environ(home: Path, **more: str) -> dict[str, str]:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Terminal:
-    """A terminal for commands that need no server: none is at its default address."""
-    return Terminal(clean_environ(tmp_path, MODELYARD_HUB="off"))
+    """A terminal for commands that need no server: none is where they look by themselves."""
+    return Terminal(clean_environ(tmp_path, MODELYARD_HUB="off", MODELYARD_PORT=str(free_port())))
 
 
 @pytest.fixture

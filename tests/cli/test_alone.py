@@ -26,15 +26,15 @@ GPT2 = "tiny/gpt2"
 
 
 @pytest.fixture
-def alone(tmp_path: Path, zoo: Path) -> Terminal:
+def alone(terminal: Terminal, zoo: Path) -> Terminal:
     """A terminal on a machine with models and no server."""
-    return Terminal(clean_environ(tmp_path, MODELYARD_HUB="off", MODELYARD_MODELS_DIR=str(zoo)))
+    return Terminal({**terminal.environ, "MODELYARD_MODELS_DIR": str(zoo)})
 
 
 @pytest.fixture
-def alone_inside(inside: Inside, zoo: Path) -> Inside:
+def alone_inside(inside: Inside, alone: Terminal) -> Inside:
     """The same in this process."""
-    return Inside({**inside.environ, "MODELYARD_MODELS_DIR": str(zoo)})
+    return Inside({**inside.environ, **alone.environ})
 
 
 def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:

@@ -177,6 +177,11 @@ def test_without_a_key_the_local_servers_own_is_sent(on_server: Inside, server: 
     assert done.returncode == 0, done.stderr
 
 
+def test_the_server_here_is_asked_at_the_port_of_the_settings(on_server: Inside, server: Server, cluster: str) -> None:
+    shown = json.loads(on_server.ok("ps", "--json", MODELYARD_URL="", MODELYARD_PORT=str(server.port)))
+    assert [each["modelId"] for each in shown] == [cluster]
+
+
 def test_no_server_is_told_how_to_start_one(terminal: Terminal) -> None:
     said = terminal.problem("ps", "--url", "http://127.0.0.1:1")
     assert "No server answers at http://127.0.0.1:1: connection refused" in said

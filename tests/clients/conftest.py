@@ -1,4 +1,4 @@
-"""A server where the hosted service's clients look for it in their dev mode: localhost, port 8080."""
+"""A server for the hosted service's clients in their dev mode, where they call this machine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import pytest
 
 from tests.serving import Server
 
-DEV_PORT = 8080
-
 
 @pytest.fixture(scope="package")
 def dev_server(zoo: Path, task_zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serves the zoo and a model of every task on that port, for these tests: none may be there for others. What one
-    module has loaded stays loaded for the next."""
+    """Serves the zoo and a model of every task. What one module has loaded stays loaded for the next."""
     flags = ("--models-dir", str(task_zoo), "--job-benchmark-s", "0.3")
-    with Server(tmp_path_factory.mktemp("dev-server"), zoo, *flags, port=DEV_PORT) as running:
+    with Server(tmp_path_factory.mktemp("dev-server"), zoo, *flags) as running:
         yield running

@@ -20,10 +20,15 @@ FRAMEWORKS = "frameworks"
 DEADLINE_S = 400
 
 
-def run_python(program: str, version: str, given: str = "") -> Any:
-    """What a Python program prints with that version of `bytez`."""
+def run_python(program: str, version: str, port: int, given: str = "") -> Any:
+    """What a Python program prints with that version of `bytez`. `port`: the server's."""
     environ = {**os.environ, "PYTHONPATH": str(PACKAGES / f"bytez-{version}")}
-    return read_output([sys.executable, str(HERE / program), KEY], given, env=environ)
+    return read_output([*at_port(port, HERE / program), KEY], given, env=environ)
+
+
+def at_port(port: int, program: Path) -> list[str]:
+    """The command of a Python program for which port 8080 of this machine is that one."""
+    return [sys.executable, str(HERE / "dev_port.py"), str(port), str(program)]
 
 
 def run_with_frameworks(program: str, url: str, cases: Sequence[str] | Mapping[str, Sequence[str]]) -> Any:
@@ -35,11 +40,12 @@ def run_with_frameworks(program: str, url: str, cases: Sequence[str] | Mapping[s
     return read_output([sys.executable, str(HERE / program)], given, env=environ)
 
 
-def run_node(program: str, package: str, given: str = "") -> Any:
-    """What a JavaScript program prints with that version of `bytez.js`."""
+def run_node(program: str, package: str, port: int, given: str = "") -> Any:
+    """What a JavaScript program prints with that version of `bytez.js`. `port`: the server's."""
     script = PACKAGES / program  # beside node_modules, where Node looks for packages
     script.write_text((HERE / program).read_text())
-    return read_output([node(), str(script), package, KEY], given, cwd=PACKAGES)
+    command = [node(), "--import", (HERE / "dev_port.mjs").as_uri(), str(script), package, KEY]
+    return read_output(command, given, cwd=PACKAGES, env={**os.environ, "DEV_PORT": str(port)})
 
 
 def node() -> str:

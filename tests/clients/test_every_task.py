@@ -70,11 +70,11 @@ def check_answers(tasks: list[Task], answers: list[Any]) -> None:
 
 
 def test_python_client_runs_tasks_of_every_kind(dev_server: Server, tasks: list[Task], asked: str):
-    check_answers(tasks, run_python("every_task.py", "3.0.1", asked))
+    check_answers(tasks, run_python("every_task.py", "3.0.1", dev_server.port, asked))
 
 
 def test_javascript_client_runs_tasks_of_every_kind(dev_server: Server, tasks: list[Task], asked: str):
-    check_answers(tasks, run_node("every_task.mjs", "bytez-3.0.0", asked))
+    check_answers(tasks, run_node("every_task.mjs", "bytez-3.0.0", dev_server.port, asked))
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,9 @@ def check_inference(server: Server, told: dict) -> None:
 
 
 @pytest.fixture(scope="module")
-def told_by() -> Callable[[str], Any]:
+def told_by(dev_server: Server) -> Callable[[str], Any]:
     """What the Python client of a version tells, which runs once."""
-    return cache(lambda version: run_python("python_client.py", version))
+    return cache(lambda version: run_python("python_client.py", version, dev_server.port))
 
 
 @pytest.mark.parametrize("version", ["1.0.4", "1.0.10", "3.0.1"])
@@ -67,7 +67,7 @@ def test_python_client_creates_reads_updates_and_deletes_clusters(dev_server: Se
 
 @pytest.mark.parametrize("package", ["bytez-1.1.18", "bytez-3.0.0"])
 def test_javascript_client_lists_runs_and_streams(dev_server: Server, package: str):
-    told = run_node("javascript_client.mjs", package)
+    told = run_node("javascript_client.mjs", package, dev_server.port)
     pairs = {name: [each["output"], each["error"]] for name, each in told.items() if isinstance(each, dict)}
     check_inference(dev_server, {**pairs, "stream": told["stream"], "wrong params": pairs["wrongParams"]})
     assert "chat" in told["tasks"]["output"]

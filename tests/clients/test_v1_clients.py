@@ -39,13 +39,13 @@ def check(server: Server, told: dict[str, Any]) -> None:
 
 
 def test_python_client(dev_server: Server):
-    told = run_python("v1_client.py", "0.2.26")
+    told = run_python("v1_client.py", "0.2.26", dev_server.port)
     assert told["loaded"] is told["loaded again"] is None
     check(dev_server, told)
 
 
 def test_javascript_client(dev_server: Server):
-    told = run_node("v1_client.mjs", "bytez-0.4.2")
+    told = run_node("v1_client.mjs", "bytez-0.4.2", dev_server.port)
     check(
         dev_server,
         {

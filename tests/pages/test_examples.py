@@ -16,8 +16,7 @@ import pytest
 
 from tests.builders import real
 from tests.cli.conftest import clean_environ
-from tests.clients.conftest import DEV_PORT
-from tests.clients.programs import FRAMEWORKS, PACKAGES, PROVIDER_PACKAGES
+from tests.clients.programs import FRAMEWORKS, PACKAGES, PROVIDER_PACKAGES, at_port
 from tests.pages.blocks import ROOT, Block, blocks, commands
 from tests.pages.programs import NOT_RUN, PAGES_NOT_RUN, STAND_STILL
 from tests.serving import KEY, Server
@@ -67,7 +66,7 @@ of events (`-N`) are not listened to for ever."""
 
 @pytest.fixture(scope="module")
 def documented(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server where the pages say that it is, with every model that they name."""
+    """A server with every model that the pages name."""
     from tests.coverage.architectures import speaking  # the library takes seconds to import
 
     models = tmp_path_factory.mktemp("documented-models")
@@ -80,7 +79,7 @@ def documented(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     (models / GGUF_FILE).parent.mkdir(parents=True)
     shutil.copy(real.smollm2_gguf(), models / GGUF_FILE)
     with (
-        Server(tmp_path_factory.mktemp("documented"), models, "--rate-limit", "0", port=DEV_PORT) as server,
+        Server(tmp_path_factory.mktemp("documented"), models, "--rate-limit", "0") as server,
         thinking_model(server, "Qwen/Qwen3-0.6B"),
         scripted_model(server, "Qwen/Qwen3-1.7B", OBJECT),
     ):
@@ -98,6 +97,7 @@ def environ(documented: Server, tmp_path: Path) -> dict[str, str]:
         MODELYARD_DATA_DIR=str(documented.data_dir),
         MODELYARD_MODELS_DIR=str(documented.models_dir),
         MODELYARD_HUB="off",
+        MODELYARD_PORT=str(documented.port),
     )
 
 
@@ -106,17 +106,22 @@ def test_examples_of_a_page_run(page: Path, documented: Server, environ: dict[st
     """In a folder of their own: first those in Python, as one program, then each of those for a shell."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     ours = [block for block in EXAMPLES if block.page == page]
-    if program := [(block.line, block.text) for block in ours if block.language == "python"]:
+    if program := [(block.line, text_for(documented, block)) for block in ours if block.language == "python"]:
         frameworks = [PACKAGES / FRAMEWORKS, PROVIDER_PACKAGES] if page.name == "frameworks.md" else []
         packages = [ROOT / "src", *frameworks, PACKAGES / "bytez-3.0.1"]
         where = {**environ, "PYTHONPATH": os.pathsep.join(map(str, packages))}
-        runner = str(Path(__file__).with_name("run_python.py"))
-        run(page, [sys.executable, runner, str(page)], json.dumps(program), where, tmp_path)
+        runner = at_port(documented.port, Path(__file__).with_name("run_python.py"))
+        run(page, [*runner, str(page)], json.dumps(program), where, tmp_path)
     with a_job_under_way(documented) if page == NEEDS_A_JOB else nullcontext():
         for block in ours:
             if block.language == "sh":
-                text = block.text.replace("export KEY=...", ":")
+                text = text_for(documented, block).replace("export KEY=...", ":")
                 run(block, ["bash"], PREPARED + text, environ, tmp_path)
+
+
+def text_for(server: Server, block: Block) -> str:
+    """An example that asks this server, wherever the page says that it is."""
+    return block.text.replace("localhost:8080", f"localhost:{server.port}")
 
 
 @contextmanager

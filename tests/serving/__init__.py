@@ -148,7 +148,6 @@ class Server:
         folder: Path,
         models_dir: Path,
         *flags: str,
-        port: int | None = None,
         hub: bool = False,
         warm: bool = True,
         boots: bool = True,
@@ -161,7 +160,7 @@ class Server:
         self.data_dir = folder / "data"
         self.models_dir = models_dir
         self.log = folder / "server.log"
-        self.port = port or free_port()
+        self.port = free_port()
         self.url = f"http://localhost:{self.port}"
         self._command = [
             *program, sys.executable, "-m", "modelyard", "serve", "--port", str(self.port),

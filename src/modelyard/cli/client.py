@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from modelyard.cli.options import DEFAULT_URL
 from modelyard.cli.problems import AdministrationRefused, ServerRefused, ServerUnreachable
 from modelyard.config import CLI_KEY_FILE, Settings
 
@@ -155,9 +154,15 @@ class Whole:
 
 
 def open_client(url: str | None, settings: Settings) -> Client:
-    """A client for the server at `url`, by default the one on this machine."""
-    url = url or DEFAULT_URL
+    """A client for the server at `url`, by default the one that has these settings on this machine."""
+    url = url or local_url(settings)
     return Client(url if "://" in url else f"http://{url}", find_key(url, settings.data_dir))
+
+
+def local_url(settings: Settings) -> str:
+    """Where a server with these settings answers on this machine."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def find_key(url: str, data_dir: Path) -> str | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import typer
 
 from modelyard.cli import machine_checks, output, problems
-from modelyard.cli.client import Client, find_key
+from modelyard.cli.client import Client, find_key, local_url
 from modelyard.cli.findings import Finding, Level
 from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json
@@ -159,8 +159,7 @@ def check_database(settings: Settings) -> Finding:
 
 def check_port(settings: Settings) -> Finding:
     """Whether a server answers at the address, or one could listen there."""
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
-    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    url = local_url(settings)
     with Client(url, find_key(url, settings.data_dir)) as client:
         if client.is_up():
             version = client.health().get("version")

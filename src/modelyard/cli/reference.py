@@ -73,7 +73,7 @@ def commands_page() -> str:
         "prints the version. A command that fails says why in a sentence, names the fix, and ends with 1; a wrong",
         "command line ends with 2, Ctrl-C with 130. The settings a command takes are explained in",
         "[settings](settings.md).",
-        "Commands that ask a server find it at `--url`, `MODELYARD_URL`, or `http://127.0.0.1:8080`, and send",
+        "Commands that ask a server find it at `--url`, `MODELYARD_URL`, or here at the settings' `port`, and send",
         "`MODELYARD_API_KEY`, or the key that a server on this machine keeps in its data folder for them.",
     ]
     for path, command in leaves(get_command(app), "modelyard"):

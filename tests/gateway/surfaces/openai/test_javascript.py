@@ -13,7 +13,7 @@ GREEDY = {"temperature": 0, "max_tokens": 8}
 
 
 def test_the_javascript_client_reads_what_the_python_client_reads(server: Server, client: openai.OpenAI) -> None:
-    told = run_node("openai_client.mjs", str(client.base_url).rstrip("/"))
+    told = run_node("openai_client.mjs", str(client.base_url).rstrip("/"), server.port)
     chat = client.chat.completions.create(model="tiny/chat", messages=[HELLO], **GREEDY)  # type: ignore[call-overload]
     said = chat.choices[0].message.content
     assert told["chat"] == told["streamed"] == told["response"][0] == told["final"] == told["stored"] == said
