@@ -28,6 +28,7 @@ export const messages = {
   },
   problems: {
     notReached: "The server was not reached. Is it running?",
+    late: (seconds: number) => `The server has not answered for ${seconds} seconds.`,
     unclear: (status: number) => `The server answered with status ${status} and no explanation.`,
     request: (id: string) => `Request ${id}`,
     notCopied: "The browser did not let it be copied.",
@@ -154,16 +155,13 @@ export const messages = {
     optional: "Optional fields",
     settings: (all: number, set: number) => `Settings (${set ? `${set} of ${all} set` : all})`,
     searchSettings: "Search settings",
+    media: { image: "image", audio: "sound", video: "video" },
     required: (name: string) => `${name} (required)`,
     byModel: "the model decides",
     byDefault: (value: string) => `default: ${value}`,
     range: (of: { minimum?: number; above?: number; maximum?: number; below?: number }) => {
-      const bounds = [
-        of.minimum !== undefined && `≥ ${of.minimum}`,
-        of.above !== undefined && `> ${of.above}`,
-        of.maximum !== undefined && `≤ ${of.maximum}`,
-        of.below !== undefined && `< ${of.below}`,
-      ].filter(Boolean);
+      const bound = (sign: string, value: number | undefined) => (value === undefined ? [] : [`${sign} ${value.toLocaleString(undefined, { maximumSignificantDigits: 9 })}`]);
+      const bounds = [...bound("≥", of.minimum), ...bound(">", of.above), ...bound("≤", of.maximum), ...bound("<", of.below)];
       return bounds.length ? ` (${bounds.join(", ")})` : "";
     },
     choice: (value: unknown) => (value === true ? "yes" : value === false ? "no" : String(value)),
@@ -198,6 +196,7 @@ export const messages = {
     stop: "Stop",
     send: "Send",
     stream: "Stream",
+    whole: (setting: string) => `With ${setting}, the answer comes whole.`,
     showSteps: "Show its steps",
     nothingYet: "The answer will stand here.",
     answer: "Answer",
@@ -221,6 +220,7 @@ export const messages = {
     mask: "mask",
     sent: "What was sent",
     picture: "The answer as a picture",
+    sound: "The answer as it is said",
     made: "What was made",
     download: "Download",
     thought: "What the model thought",
@@ -248,6 +248,7 @@ export const messages = {
     accountHint: "Its name; empty: all of them",
     ofAccount: (name: string) => `of ${name}`,
     noneOfAny: "There is no cluster.",
+    noneOf: (name: string) => `${name} has no cluster.`,
     noClusterOf: (name: string) => `${name} has no cluster of this model.`,
     none: "You have no cluster yet. The first request to a model makes one.",
     toModels: "Find a model",
@@ -432,7 +433,7 @@ export const messages = {
     weightHint: "Its part beside other accounts; empty: 1",
     monthlyLimit: "Monthly limit",
     monthlyLimitHint: "US dollars in a calendar month (UTC)",
-    noLimit: "none",
+    noLimit: "no limit",
     credit: "Credit",
     billedLater: "billed afterwards",
     dollars: (usd: string) => `$${usd}`,

@@ -90,6 +90,11 @@ def test_the_operator_looks_at_the_clusters_of_all_accounts(
         page.get_by_role("link", name="All accounts").click()
         page.get_by_role("row", name="watcher").get_by_role("link", name=MODEL).wait_for()
         assert violations(page) == []
+        other = page.get_by_role("row", name="watcher").get_by_role("link", name=OTHER)
+        watcher[1].put(f"/models/v2/{OTHER}", json={"capacity": {"desired": 0}})
+        other.wait_for()
+        watcher[1].delete(f"/models/v2/{OTHER}")
+        other.wait_for(state="detached")
         page.get_by_label("Account").fill("nobody")
         page.get_by_label("Account").press("Enter")
         page.get_by_text("No account is called nobody").wait_for()
@@ -135,6 +140,16 @@ def test_jobs_are_read_now_and_again_where_no_stream_is_opened(browser: Browser,
         page.goto("/#/jobs")
         page.get_by_role("button", name=f"Cancel the job of {OTHER}").click()
         page.get_by_role("row", name=OTHER).get_by_text("failed", exact=True).wait_for()
+
+
+def test_a_page_says_that_the_server_is_away_until_it_is_back(browser: Browser, console_server: Server) -> None:
+    with console(browser, console_server, refused=(0,)) as page:
+        page.route("**/models/v2/live*", lambda route: route.abort())
+        page.goto("/#/clusters")
+        page.get_by_role("alert").get_by_text("The server was not reached").wait_for()
+        page.unroute("**/models/v2/live*")
+        page.get_by_role("alert").wait_for(state="detached")
+        page.get_by_text("You have no cluster yet").wait_for()
 
 
 def test_a_hidden_page_asks_for_nothing(browser: Browser, console_server: Server) -> None:

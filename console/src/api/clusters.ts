@@ -76,7 +76,10 @@ interface Answer<T> {
 const PATH = "/models/v2";
 
 export const LIVE = `${PATH}/live`;
-export const LIVE_OF_ACCOUNT = "/admin/v1/clusters/live";
+export const LIVE_OF_ACCOUNTS = "/admin/v1/clusters/live";
+
+/** One's own. */
+export const listClusters = (): Promise<Cluster[]> => get<Answer<Cluster[]>>(`${PATH}/list/clusters`).then(({ output }) => output);
 
 /** Those of one account, by its name or id, or of one model; where neither is named, all. */
 export const listAccountClusters = (of: { account?: string; model?: string }): Promise<AccountCluster[]> => getAll("/admin/v1/clusters", of);

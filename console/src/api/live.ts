@@ -1,7 +1,7 @@
 // What the server tells as it happens. Only while the page is seen: a hidden tab asks for nothing.
 
-import { type Query, queryOf } from "./http";
-import { readSession } from "./session";
+import { messages } from "../messages";
+import { ApiProblem, type Query, queryOf, send } from "./http";
 
 const AGAIN_MS = 3000;
 
@@ -23,15 +23,21 @@ export function listen(
   let source: EventSource | null = null;
   let again: ReturnType<typeof setTimeout> | undefined;
   let last = "";
+  let ended = false;
 
   function open(): void {
     clearTimeout(again);
-    if (source || document.hidden) return;
+    if (ended || source || document.hidden) return;
     const opened = new EventSource(path + queryOf(last ? { ...query, after: last } : query));
     source = opened;
-    opened.onopen = () => onProblem(null);
+    let failures = 0;
+    opened.onopen = () => {
+      failures = 0;
+      onProblem(null);
+    };
     opened.onerror = () => {
       if (opened.readyState === EventSource.CLOSED) void refused();
+      else if (++failures > 1) onProblem(new ApiProblem(0, messages.problems.notReached)); // the first: a stream has ended
     };
     for (const [name, handle] of Object.entries(handlers))
       opened.addEventListener(name, (event: MessageEvent<string>) => {
@@ -46,18 +52,13 @@ export function listen(
     source = null;
   }
 
-  /** The browser does not say why: asking who is signed in does, or shows that it is no longer so. */
+  /** The browser does not say why: the same, asked for otherwise, does, and signs out who is signed in no longer. */
   async function refused(): Promise<void> {
     close();
-    try {
-      await readSession();
-      if (instead) {
-        await instead();
-        onProblem(null);
-      }
-    } catch (error) {
-      onProblem(error);
-    }
+    let problem = await failureOf(send("GET", path, { query: { ...query, seconds: 0 } }).then((answer) => answer.body?.cancel()));
+    if (problem instanceof ApiProblem && problem.isPassing && instead) problem = await failureOf(instead());
+    if (ended) return;
+    onProblem(problem);
     again = setTimeout(open, AGAIN_MS);
   }
 
@@ -65,10 +66,18 @@ export function listen(
   document.addEventListener("visibilitychange", look);
   open();
   return () => {
+    ended = true;
     document.removeEventListener("visibilitychange", look);
     close();
   };
 }
+
+/** Null: there was none. */
+const failureOf = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => null,
+    (error: unknown) => error,
+  );
 
 /** Does something now and again and again, while the page is seen, until what it returns is called. */
 export function repeat(everyMs: number, work: () => Promise<void>): () => void {

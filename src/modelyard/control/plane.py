@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -229,6 +229,15 @@ class Plane(InferencePlane):
     def wanted(self, account_id: str) -> Sequence[Cluster]:
         """What the account wants, by model id; `find` tells how each of them stands."""
         return [each.cluster for each in self._clusters.list(account_id)]
+
+    def all_wanted(self) -> Mapping[str, Cluster]:
+        """What all accounts want, by the clusters' ids. A cluster that is changed is another record from then on."""
+        wanted = (each for each in self._desired.all() if not (each.removed or each.temporary or each.unlisted))
+        return {each.cluster.id: each.cluster for each in wanted}
+
+    def active(self) -> Collection[str]:
+        """The ids of the clusters that have a replica, a request, or something to do: few, however many are wanted."""
+        return self._desired.active.keys()
 
     async def find_replicas(self, account_id: str, model_id: str) -> Sequence[ReplicaUse]:
         """A cluster's replicas. Raises UnknownCluster."""

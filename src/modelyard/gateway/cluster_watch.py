@@ -10,7 +10,15 @@ from msgspec import structs
 from modelyard.control.clusters import Report
 from modelyard.control.plane import Plane
 from modelyard.gateway.event_streams import message
-from modelyard.gateway.shapes.clusters import Cluster, GoneCluster, show_cluster, show_events, show_replicas
+from modelyard.gateway.shapes.clusters import (
+    Cluster,
+    GoneAccountCluster,
+    GoneCluster,
+    show_account_cluster,
+    show_cluster,
+    show_events,
+    show_replicas,
+)
 from modelyard.records.clusters import Event
 
 LINES_AT_ONCE = 500
@@ -19,10 +27,21 @@ LINES_AT_ONCE = 500
 class ClusterWatch:
     """Of all of an account's clusters, or of one model's, whose replicas are then told too."""
 
-    def __init__(self, plane: Plane, account_id: str, model_id: str | None, *, after: int | None, last: int) -> None:
-        """`after`: the line after which its listener goes on; None: it begins with the `last` lines."""
+    def __init__(
+        self,
+        plane: Plane,
+        account_id: str,
+        model_id: str | None,
+        *,
+        after: int | None,
+        last: int,
+        account_name: str | None = None,
+    ) -> None:
+        """`after`: the line after which its listener goes on; None: it begins with the `last` lines. `account_name`:
+        where it is the operator who listens, to whom each cluster says whose it is."""
         self._plane = plane
         self._account_id = account_id
+        self._account_name = account_name
         self._model_id = model_id
         self._after = after
         self._last = last
@@ -63,7 +82,7 @@ class ClusterWatch:
         gone = self._told.keys() - reports.keys()
         for model_id in gone:
             del self._told[model_id]
-        told = [message("gone", GoneCluster(model_id=model_id)) for model_id in sorted(gone)]
+        told = [message("gone", self._show_gone(model_id)) for model_id in sorted(gone)]
         return [*told, *[message("cluster", shown) for shown in await self._changed(reports.values())]]
 
     async def _reports(self) -> Sequence[Report]:
@@ -75,7 +94,7 @@ class ClusterWatch:
     async def _changed(self, reports: Collection[Report]) -> Sequence[Cluster]:
         changed = []
         for report in reports:
-            shown = show_cluster(report)
+            shown = self._show(report)
             if self._model_id is not None:
                 uses = await self._plane.find_replicas(self._account_id, self._model_id)
                 shown = structs.replace(shown, replicas=show_replicas(uses))
@@ -83,6 +102,14 @@ class ClusterWatch:
                 self._told[shown.model_id] = shown
                 changed.append(shown)
         return changed
+
+    def _show(self, report: Report) -> Cluster:
+        return show_cluster(report) if self._account_name is None else show_account_cluster(report, self._account_name)
+
+    def _show_gone(self, model_id: str) -> GoneCluster:
+        if self._account_name is None:
+            return GoneCluster(model_id=model_id)
+        return GoneAccountCluster(model_id=model_id, account=self._account_name, account_id=self._account_id)
 
 
 def is_same(one: Cluster, other: Cluster | None) -> bool:

@@ -106,6 +106,13 @@ class AccountCluster(Cluster, frozen=True, kw_only=True):
     account_id: Annotated[str, described("Its id.")]
 
 
+class GoneAccountCluster(GoneCluster, frozen=True, kw_only=True):
+    """A cluster that is no more, and whose it was."""
+
+    account: Annotated[str, described("The name of the account.")]
+    account_id: Annotated[str, described("Its id.")]
+
+
 class ClusterAnswer(Answer[Cluster], frozen=True, kw_only=True):
     """A cluster, under both names that clients read it by."""
 

@@ -67,14 +67,33 @@ def test_the_operator_hears_of_an_accounts_clusters(quiet_server: Server) -> Non
         grace.put(f"/models/v2/{MODEL}", json={"capacity": {"desired": 0, "max": 2}})
         told = hear(admin, "{}", path, account="grace", model=MODEL, events=100)
         assert [kind for kind, _ in told] == ["log", "cluster", "known"]
-        assert (told[1][1]["capacity"]["max"], told[1][1]["replicas"]) == (2, [])
+        assert (told[1][1]["account"], told[1][1]["capacity"]["max"], told[1][1]["replicas"]) == ("grace", 2, [])
         grace.patch(f"/models/v2/{MODEL}", json={"capacity": {"max": 3}})
         told = hear(admin, "{}", path, account="grace", after=told[0][1]["id"])
         assert ["max 3" in said.get("message", "") for _, said in told] == [True, False, False]
         with grace.stream("GET", path, params={"account": "grace"}) as answer:
             assert answer.status_code == 403
     assert admin.get(path, params={"account": "nobody"}).status_code == 404
-    assert "account" in admin.get(path).json()["error"]
+
+
+def test_the_operator_hears_of_the_clusters_of_all_accounts(quiet_server: Server) -> None:
+    secret = quiet_server.command("keys", "create", "laptop", "--account", "hedy")
+    admin, path = quiet_server.client, "/admin/v1/clusters/live"
+    with quiet_server.client_of(secret) as hedy:
+        hedy.put(f"/models/v2/{MODEL}", json={"capacity": {"desired": 0, "max": 2}})
+        told = hear(admin, "{}", path)
+        assert (MODEL, "hedy") in [(said.get("modelId"), said.get("account")) for _, said in told]
+        with admin.stream("GET", path, params={"seconds": 60}) as answer:
+            lines = answer.iter_lines()
+            next(line for line in lines if line == "event: known")
+            hedy.delete(f"/models/v2/{MODEL}")
+            next(line for line in lines if line == "event: gone")
+            assert json.loads(next(lines).removeprefix("data: "))["account"] == "hedy"
+        with hedy.stream("GET", path) as answer:
+            assert answer.status_code == 403
+    for field in ("events", "after"):
+        refused = admin.get(path, params={field: 1})
+        assert (refused.status_code, field in refused.json()["error"]) == (422, True)
 
 
 def test_jobs_are_told_as_they_change_to_who_asked_for_them_and_to_the_operator(quiet_server: Server) -> None:

@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from modelyard.control.plane import Plane
-from modelyard.gateway.event_streams import EVENT_STREAM, EventStreams
+from modelyard.errors import InvalidRequest
+from modelyard.gateway.all_clusters_watch import AllClustersWatch
+from modelyard.gateway.event_streams import EVENT_STREAM, EventStreams, Look
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_query
 from modelyard.gateway.shapes.admin import ClustersQuery, Listed
@@ -19,7 +21,7 @@ from modelyard.gateway.shapes.clusters import AccountCluster, show_account_clust
 from modelyard.gateway.surfaces.admin.accounts import LIST_COST
 from modelyard.gateway.surfaces.admin.gate import Gate, describe
 from modelyard.gateway.surfaces.admin.pages import answer_found, find_page
-from modelyard.gateway.surfaces.v2.live import LAST_EVENT, STREAM_OF_EVENTS, LiveQuery, watch_of
+from modelyard.gateway.surfaces.v2.live import LAST_EVENT, LiveQuery, watch_of
 from modelyard.records.audit import Actor
 from modelyard.records.clusters import Cluster
 
@@ -27,8 +29,18 @@ from modelyard.records.clusters import Cluster
 class AccountLiveQuery(LiveQuery, frozen=True, kw_only=True):
     """What to listen to, and whose."""
 
-    account: Annotated[str, described("The account's name, or its id.")]
+    account: Annotated[
+        str | None,
+        described("The account's name, or its id. Without it: of all accounts, how clusters stand, and no lines."),
+    ] = None
 
+
+STREAM_OF_ACCOUNTS = {
+    "type": "string",
+    "description": "Server-sent events: `log` (an Event, with its id; of one account), `cluster` (an AccountCluster "
+    "that has changed, all of them at first), `known` (once, when all were told), `gone` (modelId, account and accountId "
+    "of one that was deleted); a comment at least every ten seconds.",
+}
 
 CLUSTER_CALLS = (
     describe(
@@ -42,11 +54,11 @@ CLUSTER_CALLS = (
     describe(
         "GET",
         "/clusters/live",
-        "Listen to an account's clusters: what happens, and how they stand",
+        "Listen to the clusters of an account, what happens and how they stand, or to how those of all accounts do",
         None,
         query=AccountLiveQuery,
         request_headers=LAST_EVENT,
-        answer_types={EVENT_STREAM: STREAM_OF_EVENTS},
+        answer_types={EVENT_STREAM: STREAM_OF_ACCOUNTS},
     ),
 )
 
@@ -79,8 +91,22 @@ class AccountClusterCalls:
         return answer_found(request, shown, following)
 
     async def listen(self, request: Request, actor: Actor) -> Response:
-        """What happens to an account's clusters, as it hears of them itself."""
+        """What happens to an account's clusters, as it hears of them itself, or how those of all accounts stand."""
         query = read_query(request, AccountLiveQuery)
-        account = await asyncio.to_thread(self._gate.administration(actor).get_account, query.account)
-        watch = watch_of(request, query, self._plane, account.id, query.model)
-        return self._streams.answer(request, actor.name, watch.look, query.seconds)
+        look = await self._look_of(request, query, actor)
+        return self._streams.answer(request, actor.name, look, query.seconds)
+
+    async def _look_of(self, request: Request, query: AccountLiveQuery, actor: Actor) -> Look:
+        administration = self._gate.administration(actor)
+        if query.account is None:
+            refuse_lines(query)
+            return AllClustersWatch(self._plane, administration.list_account_names, query.model).look
+        account = await asyncio.to_thread(administration.get_account, query.account)
+        return watch_of(request, query, self._plane, account.id, query.model, account_name=account.name).look
+
+
+def refuse_lines(query: AccountLiveQuery) -> None:
+    """Raises InvalidRequest for a query that asks for lines of the logs of all accounts."""
+    for name, value in (("events", query.events or None), ("after", query.after)):
+        if value is not None:
+            raise InvalidRequest(field=name, got=value, accepted="nothing without account, whose lines are told")

@@ -106,7 +106,16 @@ class LiveCalls:
         return Answer(output=show_history(model_id, points, span, now))
 
 
-def watch_of(request: Request, query: LiveQuery, plane: Plane, account_id: str, model_id: str | None) -> ClusterWatch:
-    """What a listener is told of an account's clusters, from where its request goes on."""
-    after = last_event_of(request)
-    return ClusterWatch(plane, account_id, model_id, after=query.after if after is None else after, last=query.events)
+def watch_of(
+    request: Request,
+    query: LiveQuery,
+    plane: Plane,
+    account_id: str,
+    model_id: str | None,
+    account_name: str | None = None,
+) -> ClusterWatch:
+    """What a listener is told of an account's clusters, from where its request goes on. `account_name`: see
+    ClusterWatch."""
+    last = last_event_of(request)
+    after = query.after if last is None else last
+    return ClusterWatch(plane, account_id, model_id, after=after, last=query.events, account_name=account_name)
