@@ -37,13 +37,15 @@ def test_models_are_searched_and_narrowed(page: Page) -> None:
 def test_a_list_begins_with_what_is_here_and_goes_on_after_pages_that_failed(
     browser: Browser, console_server: Server
 ) -> None:
-    failing: dict[str, int | None] = {"status": 429}
+    failing: dict[str, int | str | None] = {"status": 429}
 
     def answer(route: Route) -> None:
         if failing["status"] is None:
             route.continue_()
         elif failing["status"] == 0:
             route.abort()
+        elif failing["status"] == "cut off":
+            route.fulfill(body='{"error": null, "outp')
         else:
             route.fulfill(status=failing["status"], json={"error": f"This is {failing['status']}.", "output": None})
 
@@ -53,6 +55,8 @@ def test_a_list_begins_with_what_is_here_and_goes_on_after_pages_that_failed(
         page.get_by_role("region", name="Models").get_by_role("link", name="many/m00").wait_for()
         page.get_by_text("44+ models").wait_for()
         page.get_by_role("alert").get_by_text("This is 429.").wait_for()
+        failing["status"] = "cut off"
+        page.get_by_role("alert").get_by_text("The server was not reached").wait_for()
         failing["status"] = 503
         page.get_by_role("alert").get_by_text("This is 503.").wait_for()
         failing["status"] = 0

@@ -19,7 +19,7 @@ TALK = {"messages": "messages", "text": "text", "tools": "json"}
 LABELS = {"candidate_labels": "texts"}
 WEIGHED = {"token": "label", "value": "score"}
 SCORED = {"label": "label", "score": "score"}
-SAID = {"content": "text", "reasoning_content": "thought", "text": "text"}
+SAID = {"content": "text", "reasoning_content": "thought", "text": "text", "audio": "sound"}
 MASKED = {"masks": "mask", "scores": "score"}
 FOUND = {**SCORED, "box": "box"}
 
@@ -124,12 +124,14 @@ def test_what_an_output_points_into_is_a_field_of_the_request(task: Task) -> Non
         ("mask-generation", "input_boxes", {"kind": "boxes", "most": 256}),
         ("automatic-speech-recognition", "return_timestamps",
          {"kind": "choice", "choices": [True, False, "char", "word"], "default": False}),
+        ("audio-text-to-text", "voice", {"kind": "text", "most": 200, "streams": False}),
+        ("chat", "num_return_sequences", {"kind": "integer", "minimum": 1, "maximum": 16, "streams": False}),
         ("audio-classification", "function_to_apply", {"kind": "choice", "choices": ["none", "sigmoid", "softmax"]}),
     ],
 )  # fmt: skip
 def test_a_setting_has_a_kind_and_bounds(task: str, name: str, said: dict[str, Any]) -> None:
     field = next(field for field in settings_of(get_task(task)) if field["name"] == name)
-    words = ("kind", "choices", "default", "minimum", "above", "maximum", "below", "step", "most")
+    words = ("kind", "choices", "default", "minimum", "above", "maximum", "below", "step", "most", "streams")
     shown = {word: field[word] for word in words if word in field}
     assert shown == said
 

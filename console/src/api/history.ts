@@ -47,6 +47,9 @@ export const readClusterHistory = async (model: string, period: Period, account:
 export const readNodeHistories = async (period: Period): Promise<NodeHistories> =>
   (await get<{ output: NodeHistories }>("/admin/v1/history/nodes", { period })).output;
 
+/** By then what a step had is written down. */
+const LATE_S = 15;
+
 /** The moments of all steps in seconds, and a function that finds what a step had. */
 export function stepsOf<P extends { at: string }>(history: Steps, points: readonly P[]): { times: number[]; at: (P | undefined)[] } {
   const step = history.stepSeconds;
@@ -54,6 +57,6 @@ export function stepsOf<P extends { at: string }>(history: Steps, points: readon
   const end = Date.parse(history.end) / 1000;
   const found = new Map(points.map((point) => [Date.parse(point.at) / 1000, point]));
   const times: number[] = [];
-  for (let time = first; time + step <= end || (found.has(time) && time < end); time += step) times.push(time);
+  for (let time = first; time + step + LATE_S <= end || (found.has(time) && time < end); time += step) times.push(time);
   return { times, at: times.map((time) => found.get(time)) };
 }

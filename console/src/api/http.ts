@@ -18,6 +18,7 @@ export interface Listed<T> {
   next?: string;
 }
 
+const PATIENCE_MS = 60_000;
 const PASSING: readonly number[] = [0, 429, 502, 503, 504];
 
 /** What the server, or the way to it, says no with. */
@@ -55,13 +56,7 @@ export async function send(method: string, path: string, asked: Asked = {}): Pro
   const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store" };
   if (asked.signal) init.signal = asked.signal;
   if (asked.body !== undefined) init.body = isJson ? JSON.stringify(asked.body) : (asked.body as BodyInit);
-  let response: Response;
-  try {
-    response = await fetch(path + queryOf(asked.query), init);
-  } catch (error) {
-    if (isAborted(error)) throw error;
-    throw new ApiProblem(0, messages.problems.notReached);
-  }
+  const response = await reached(fetch(path + queryOf(asked.query), init));
   if (response.ok) return response;
   const problem = await problemOf(response);
   if (problem.status === 401) onSignedOut.call(problem);
@@ -71,11 +66,14 @@ export async function send(method: string, path: string, asked: Asked = {}): Pro
 /** The JSON that a request is answered with. Raises as `send`. */
 export async function ask<T>(method: string, path: string, asked: Asked = {}): Promise<T> {
   const response = await send(method, path, asked);
-  return (await response.json()) as T;
+  return (await reached(response.json())) as T;
 }
 
-export const get = <T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> =>
-  ask<T>("GET", path, signal ? { query, signal } : { query });
+/** Raises ApiProblem, too, where nothing has come for a minute. */
+export function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  const patience = AbortSignal.timeout(PATIENCE_MS);
+  return ask<T>("GET", path, { query, signal: signal ? AbortSignal.any([signal, patience]) : patience });
+}
 
 /** All entries of a list that comes in pages, which has at most some thousands of them. */
 export async function getAll<T>(path: string, query: Query = {}): Promise<T[]> {
@@ -87,6 +85,17 @@ export async function getAll<T>(path: string, query: Query = {}): Promise<T[]> {
     after = page.next;
   } while (after !== undefined);
   return all;
+}
+
+/** What came of asking the server. Raises ApiProblem where it was not reached, or the connection was lost on the way. */
+async function reached<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isAborted(error)) throw error;
+    const isLate = error instanceof DOMException && error.name === "TimeoutError";
+    throw new ApiProblem(0, isLate ? messages.problems.late(PATIENCE_MS / 1000) : messages.problems.notReached);
+  }
 }
 
 export function isAborted(error: unknown): boolean {

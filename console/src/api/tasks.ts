@@ -30,9 +30,11 @@ export interface TaskField {
   below?: number;
   step?: number;
   most?: number;
+  /** False: a request that sets it is answered whole, not in a stream. */
+  streams?: false;
 }
 
-export type Meaning = "score" | "label" | "text" | "thought" | "start" | "end" | "index" | "time" | "box" | "mask" | "image";
+export type Meaning = "score" | "label" | "text" | "thought" | "start" | "end" | "index" | "time" | "box" | "mask" | "image" | "sound";
 
 export interface Task {
   task: string;

@@ -12,7 +12,7 @@ import msgspec
 
 from modelyard.media.media import Kind, Media
 from modelyard.tasks.base import Task
-from modelyard.tasks.hints import KIND, MEANS, OF, FieldKind
+from modelyard.tasks.hints import KIND, MEANS, OF, STREAMS, FieldKind
 
 MEDIA_FIELD = "media"
 """A task's inputs have their one piece of media here."""
@@ -67,7 +67,8 @@ def fields_of(schema: Schema, task: Task) -> list[dict[str, Any]]:
 
 
 def describe(name: str, schema: Schema, required: bool, forms: Forms) -> dict[str, Any]:
-    """One field. `default` is left out where there is none, or it is left to the model."""
+    """One field. `default` is left out where there is none, or it is left to the model, `streams` where it changes
+    nothing about streams."""
     field: dict[str, Any] = {
         "name": name,
         "kind": forms.kind(),
@@ -76,6 +77,8 @@ def describe(name: str, schema: Schema, required: bool, forms: Forms) -> dict[st
     }
     if schema.get("default") is not None:
         field["default"] = schema["default"]
+    if STREAMS in schema:
+        field["streams"] = schema[STREAMS]
     if field["kind"] == "choice":
         field["choices"] = forms.choices()
     return {**field, **forms.bounds()}

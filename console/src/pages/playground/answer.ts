@@ -9,6 +9,12 @@ export interface Box {
   ymax: number;
 }
 
+/** A file. `data`: in base64. */
+export interface Sound {
+  data: string;
+  media_type: string;
+}
+
 /** One record of an output. */
 export interface Part {
   score?: number | null;
@@ -25,6 +31,7 @@ export interface Part {
   /** PNG in base64. */
   mask?: string;
   image?: string;
+  sound?: Sound;
 }
 
 /** What is drawn of an output: its texts, its vectors, or groups of records, each group about one thing that was sent. */

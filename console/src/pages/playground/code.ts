@@ -115,6 +115,8 @@ interface OpenAICall {
   method: string;
   /** What the call has beside the model; undefined where the form has nothing for it. */
   given: (plan: Plan) => Plan | undefined;
+  /** What it has for settings that are no single one of its own. */
+  settings?: (params: Plan) => Plan;
   streams: boolean;
   answer: string;
   piece?: string;
@@ -125,6 +127,7 @@ const OPENAI_CALLS: Record<string, OpenAICall> = {
   "/v1/chat/completions": {
     method: "chat.completions.create",
     given: ({ messages }) => (messages ? { messages } : undefined),
+    settings: speechOf,
     streams: true,
     answer: "answer.choices[0].message.content",
     piece: "piece.choices[0].delta.content",
@@ -150,13 +153,25 @@ const OPENAI_CALLS: Record<string, OpenAICall> = {
   },
 };
 
+/** How OpenAI's API asks for an answer that is said. */
+function speechOf({ voice, audio_format: format = "wav" }: Plan): Plan {
+  return voice ? { modalities: ["text", "audio"], audio: { voice, format: format === "pcm" ? "pcm16" : format } } : {};
+}
+
 function openaiOf(task: Task, { origin, modelId, plan }: Call): string | null {
   for (const [path, call] of Object.entries(OPENAI_CALLS)) {
     const given = task.surfaces.includes(path) ? call.given(plan) : undefined;
     if (!given) continue;
     const streams = call.streams && Boolean(plan.stream);
-    const params = Object.entries((plan[PARAMS] ?? {}) as Plan).flatMap(([name, value]): [string, unknown][] => (OPENAI_SETTINGS[name] ? [[OPENAI_SETTINGS[name], value]] : []));
-    const named = Object.entries({ model: modelId, ...given, ...Object.fromEntries(params), ...(streams ? { stream: true } : {}) });
+    const params = (plan[PARAMS] ?? {}) as Plan;
+    const settings = Object.entries(params).flatMap(([name, value]): [string, unknown][] => (OPENAI_SETTINGS[name] ? [[OPENAI_SETTINGS[name], value]] : []));
+    const named = Object.entries({
+      model: modelId,
+      ...given,
+      ...Object.fromEntries(settings),
+      ...call.settings?.(params),
+      ...(streams ? { stream: true } : {}),
+    });
     return [
       ...(filesIn(given) ? ["import base64"] : []),
       "import os",
@@ -187,7 +202,11 @@ function pythonFiles(plan: unknown): string[] {
 }
 
 const urlOf = (origin: string, modelId: string): string => origin + modelPath("/models/v2", modelId);
-const typeOf = (ref: FileRef): string => (TYPE.test(ref.blob.type) ? ref.blob.type : "application/octet-stream");
+/** Without what follows it in recordings: `video/webm;codecs=vp8,opus`. */
+function typeOf({ blob }: FileRef): string {
+  const type = blob.type.split(";", 1)[0]!;
+  return TYPE.test(type) ? type : "application/octet-stream";
+}
 
 function filesIn(plan: unknown): boolean {
   if (plan instanceof FileRef) return true;

@@ -1,6 +1,6 @@
 // What is filled in of a task's form, and the request's body made of it. Knows kinds of fields, no task.
 
-import type { Task, TaskField } from "../../api/tasks";
+import type { MediaKind, Task, TaskField } from "../../api/tasks";
 import { messages } from "../../messages";
 import { dataUrl, fromBase64, type Media } from "./media";
 
@@ -25,9 +25,11 @@ export class FieldProblem extends Error {
   }
 }
 
-const isMedia = (field: TaskField): boolean => ["image", "audio", "video"].includes(field.kind);
-/** Where examples have their one piece of media, as clients call it. */
-const MEDIA_NAMES = ["base64", "url", "image_url", "audio_url", "video_url"];
+/** Whether a setting's control holds anything. */
+export const isSet = (value: unknown): boolean => value !== undefined && value !== null && value !== "";
+export const isMedia = (field: TaskField): field is TaskField & { kind: MediaKind } => ["image", "audio", "video"].includes(field.kind);
+/** What clients call the one piece of media that a task reads. */
+export const MEDIA_NAMES = ["base64", "url", "image_url", "audio_url", "video_url"];
 export const PARAMS = "params";
 
 /** The fields of a form, each with what its control holds: text as it was typed, undefined where nothing is set. */
@@ -53,8 +55,14 @@ export class Draft {
     return this.task.fields.filter((field) => (this.isTalk ? field.kind === "json" : field.kind !== "messages"));
   }
 
+  /** Whether the task answers in a stream. */
   get canStream(): boolean {
     return this.task.streams || this.task.makes !== null;
+  }
+
+  /** The setting for which an answer is whole, where one is set. */
+  get whole(): string | undefined {
+    return this.task.settings.find((field) => field.streams === false && isSet(this.settings[field.name]))?.name;
   }
 
   /** The body. `talk`: its messages, where the task is a conversation. Raises FieldProblem. */
@@ -64,7 +72,7 @@ export class Draft {
     Object.assign(body, planOf(this.fields, this.inputs, ""));
     const params = planOf(this.task.settings, this.settings, `${PARAMS}.`);
     if (Object.keys(params).length) body[PARAMS] = params;
-    if (this.canStream && this.streams) body.stream = true;
+    if (this.canStream && this.streams && !this.whole) body.stream = true;
     return body;
   }
 }

@@ -38,6 +38,10 @@ class TaskField(Shape, frozen=True, kw_only=True):
     below: Annotated[float | UnsetType, described("What it must be less than.")] = UNSET
     step: Annotated[float | UnsetType, described("What it must be a multiple of.")] = UNSET
     most: Annotated[int | UnsetType, described("Of a text, its most characters; of a list, its most items.")] = UNSET
+    streams: Annotated[
+        bool | UnsetType,
+        described("False: a request that sets it is answered whole, not in a stream; else left out."),
+    ] = UNSET
 
 
 class FieldMeaning(Shape, frozen=True, kw_only=True):
@@ -49,7 +53,8 @@ class FieldMeaning(Shape, frozen=True, kw_only=True):
             "score: how well it fits; label: what the score is about; text: what is read; thought: what the model has "
             "written before it answered; start, end: characters of a text that was sent; index: the place in a list "
             "that was sent; time: two numbers, seconds of the sound; box: in pixels of the image; mask: PNG in base64, "
-            "white where the thing is; image: PNG in base64. Where the field holds a list: each of its items."
+            "white where the thing is; image: PNG in base64; sound: its data in base64, and their media_type. Where "
+            "the field holds a list: each of its items."
         ),
     ]
     of: Annotated[str | UnsetType, described("The field of the request that it points into.")] = UNSET

@@ -79,9 +79,10 @@ class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
     ] = msgspec.UNSET
     audio: Annotated[
         Made | msgspec.UnsetType,
-        Meta(
-            description="the answer as it is said, where a voice was asked for; left out when none was, or the answer "
-            "is too short to be said"
+        means(
+            "sound",
+            "the answer as it is said, where a voice was asked for; left out when none was, or the answer "
+            "is too short to be said",
         ),
     ] = msgspec.UNSET
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from modelyard.errors import InvalidRequest
 from modelyard.tasks.base import Params
+from modelyard.tasks.hints import not_in_a_stream
 from modelyard.tasks.model import Model
 from modelyard.tasks.shared.thinking import ThinkingFormat
 
@@ -153,7 +154,9 @@ class GenerationParams(Params, frozen=True, kw_only=True):
     begin_suppress_tokens: Annotated[TokenIds | None, Meta(description="ids of tokens that do not come first")] = None
     num_return_sequences: Annotated[
         Annotated[int, Meta(ge=1, le=MOST_SEQUENCES)] | None,
-        Meta(description="answers to make, 1 to 16; above 1 the output is a list, and sampling or beams are needed"),
+        not_in_a_stream(
+            "answers to make, 1 to 16; above 1 the output is a list, not a stream, and sampling or beams are needed"
+        ),
     ] = None
     pad_token_id: Annotated[TokenId | None, Meta(description="id of the padding token")] = None
     bos_token_id: Annotated[TokenId | None, Meta(description="id of the first token")] = None

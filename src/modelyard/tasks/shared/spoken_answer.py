@@ -11,6 +11,7 @@ from modelyard.errors import InvalidRequest, ModelyardError
 from modelyard.media.encode import SoundFormat, made_sound
 from modelyard.protocol import Outcome
 from modelyard.tasks.base import Call
+from modelyard.tasks.hints import not_in_a_stream
 from modelyard.tasks.model import HasVoices, Model
 from modelyard.tasks.shared.generation import Generation, begin_text, finish_text, outcome_of
 from modelyard.tasks.shared.generation_params import options_of
@@ -27,8 +28,8 @@ class SpokenParams(TemplateParams, frozen=True, kw_only=True):
 
     voice: Annotated[
         Annotated[str, Meta(min_length=1, max_length=200)] | None,
-        Meta(
-            description="the answer is said as well, in the voice of this name, on models that speak (Qwen-Omni); "
+        not_in_a_stream(
+            "the answer is said as well, in the voice of this name, on models that speak (Qwen-Omni); "
             "default is the model's first; not in a stream"
         ),
     ] = None

@@ -38,7 +38,7 @@ class AccountLiveQuery(LiveQuery, frozen=True, kw_only=True):
 STREAM_OF_ACCOUNTS = {
     "type": "string",
     "description": "Server-sent events: `log` (an Event, with its id; of one account), `cluster` (an AccountCluster "
-    "that has changed, all of them at first), `known` (once, when all were told), `gone` (modelId, account and accountId "
+    "that has changed, all of them at first), `known` (once, when all were told), `gone` (modelId, account, accountId "
     "of one that was deleted); a comment at least every ten seconds.",
 }
 

@@ -1,1 +1,0 @@
-import{A as e,Ct as t,G as n,U as r,V as i,at as a,ct as o,k as s,nt as c}from"./Problem-BmCZBAYJ.js";var l=n(`<span><span class="dot svelte-fkduqy" aria-hidden="true"></span> </span>`);function u(n,u){var d=l(),f=o(a(d),1,!0);t(d),c(()=>{s(d,1,e([`status`,u.kind]),`svelte-fkduqy`),i(f,u.text)}),r(n,d)}export{u as t};
