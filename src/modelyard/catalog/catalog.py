@@ -166,7 +166,7 @@ class Catalog:
             if self._hub is not None and model_id in self._hub.known_ids(account_id):
                 raise
             # Never heard of, and nobody to ask: for this server there is no such model, and a guess helps more.
-            card, unasked = None, f" ({error.message})"
+            card, unasked = None, f" ({error.message.removesuffix('.')})"
         if card is None:
             base_id, kind = split_variant(model_id)
             base = await self.find(base_id, account_id) if kind is not None else None

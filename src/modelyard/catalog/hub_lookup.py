@@ -88,7 +88,8 @@ class HubLookup:
             return answer if error.data.get("cause") == BAD_CREDENTIALS else self._withheld(answer)
         except HubUnreachable as error:
             failed = DownloadFailed(
-                f"{error} {model_id} is not complete in the cache either.", detail=f"The cache is {self._cache.root}."
+                f"{str(error).removesuffix('.')}, and {model_id} is not complete in the cache.",
+                detail=f"The cache is {self._cache.root}.",
             )
             return self._from_cache(model_id, known, Answer(FAILED_TTL_S, error=failed))
         except NoSuchFile:

@@ -33,7 +33,7 @@ def bench(
     text: Annotated[
         str | None,
         typer.Argument(
-            metavar="[INPUT]", help="text, or JSON; by default the example of the model's task", show_default=False
+            metavar="INPUT", help="text, or JSON; by default the example of the model's task", show_default=False
         ),
     ] = None,
     param: Annotated[

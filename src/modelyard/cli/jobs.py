@@ -44,7 +44,7 @@ def jobs(
         str | None,
         typer.Argument(
             help="cancel: end a model's job, whoever has asked for it; for the operator. Else jobs are listed.",
-            metavar=f"[{CANCEL}]",
+            metavar=CANCEL,
             show_default=False,
         ),
     ] = None,

@@ -28,7 +28,7 @@ def nodes(
         typer.Argument(
             help="drain: have a machine take no new replicas, and those that it runs move to others, each once another "
             "is ready in its place; use: have it take replicas again. Else the machines are listed.",
-            metavar=f"[{DRAIN}|{USE}]",
+            metavar=f"{DRAIN}|{USE}",
             show_default=False,
         ),
     ] = None,

@@ -113,7 +113,7 @@ def command_section(path: str, command: Any) -> list[str]:
 def argument_name(argument: Any) -> str:
     """As the usage line shows it."""
     name = argument.metavar or argument.name.upper()
-    return name if argument.required or name.startswith("[") else f"[{name}]"
+    return name if argument.required else f"[{name}]"
 
 
 def option_names(option: Any) -> str:

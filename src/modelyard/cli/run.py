@@ -33,7 +33,7 @@ def run(
     ],
     text: Annotated[
         str | None,
-        typer.Argument(metavar="[INPUT]", help="text, or JSON; - or nothing: standard input", show_default=False),
+        typer.Argument(metavar="INPUT", help="text, or JSON; - or nothing: standard input", show_default=False),
     ] = None,
     task: Annotated[str | None, typer.Option(help="run it here as a model for this task, not for its own")] = None,
     stream: Annotated[bool, typer.Option(help="print text as it is made, where the task can")] = True,

@@ -6,7 +6,7 @@ Owns routing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -25,6 +25,7 @@ from modelyard.gateway.endpoint import Authenticate, route
 from modelyard.gateway.inference import Inferences
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.surfaces.every import Surfaces
+from modelyard.gateway.wrong_paths import describe_nothing
 from modelyard.http.exchange import JSON, HttpExchange, Receive, Scope, Send
 from modelyard.http.exchange import App as ASGIApp
 from modelyard.tasks.registry import TASKS
@@ -66,7 +67,7 @@ def make_calls(operations: Sequence[Operation], authenticate: Authenticate, budg
             *page.routes(),
             *ConsolePage().routes(),
         ],
-        exception_handlers={HTTPException: not_found},
+        exception_handlers={HTTPException: refuser(operations)},
     )
     rest.router.redirect_slashes = False
     return without_last_slash(BoundedBodies(rest, calls))
@@ -85,13 +86,22 @@ def without_last_slash(app: ASGIApp) -> ASGIApp:
     return answer
 
 
-async def not_found(request: Request, error: Exception) -> Response:
-    """Starlette's own refusals (no such path, wrong method) in the v2 envelope."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = dict(getattr(error, "headers", None) or {})
-    words = {
-        404: f"There is nothing at {request.url.path}. See /docs for what there is.",
-        405: f"{request.method} is not possible at {request.url.path}; possible: {headers.get('Allow', 'nothing')}.",
-    }
-    message = words.get(status) or (error.message if isinstance(error, ModelyardError) else "The request failed.")
-    return Response(msgspec.json.encode({"error": message, "output": None}), status, headers, media_type=JSON)
+def refuser(operations: Sequence[Operation]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """What puts Starlette's own refusals (no such path, wrong method) into the v2 envelope. It knows no inferences:
+    where one is, only the method was wrong."""
+    inferences = {each.path for each in operations if each.handler is None}
+    paths = {each.path for each in operations}
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        headers, path = dict(getattr(error, "headers", None) or {}), request.url.path
+        if status == 404 and path in inferences:
+            status, headers = 405, {"Allow": "POST"}
+        words = {
+            404: describe_nothing(path, paths),
+            405: f"{request.method} is not possible at {path}; possible: {headers.get('Allow', 'nothing')}.",
+        }
+        message = words.get(status) or (error.message if isinstance(error, ModelyardError) else "The request failed.")
+        return Response(msgspec.json.encode({"error": message, "output": None}), status, headers, media_type=JSON)
+
+    return refuse
