@@ -282,7 +282,7 @@ async def test_a_model_larger_than_the_machine_is_told_so_once(make_control: Mak
         managed = await control.put(BIG, desired=2, max=2)
         waiting = await control.ask(BIG)
         await control.until(lambda: managed.failure)
-        with pytest.raises(NoCapacity, match=r"tiny/big needs 0.1 GB, but replicas on this machine may use 92 MB"):
+        with pytest.raises(NoCapacity, match=r"tiny/big needs 130 MB, but replicas on this machine may use 92 MB"):
             await waiting.task
         assert sum("needs" in event for event in await control.events(BIG)) == 1
         assert managed.replicas == {}

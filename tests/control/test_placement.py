@@ -169,7 +169,7 @@ def test_who_must_wait_is_told_for_what_and_for_whom() -> None:
 
 
 def test_a_size_is_written_for_people() -> None:
-    assert [gigabytes(n) for n in (0, 50 * 1024**2, GIB // 2, 3 * GIB)] == ["0 MB", "50 MB", "0.5 GB", "3.0 GB"]
+    assert [gigabytes(n) for n in (0, 50 * 1024**2, GIB // 2, 3 * GIB)] == ["0 MB", "50 MB", "512 MB", "3.0 GB"]
     assert [instances(n) for n in (0, 1, 2)] == ["0 instances", "1 instance", "2 instances"]
 
 

@@ -177,7 +177,7 @@ async def test_the_bytes_of_an_account_stay_within_its_quota(make_control: MakeC
         assert (len(first.replicas), len(second.replicas), len(big.replicas)) == (0, 0, 1)
         assert held(control, control.account)[1] <= TWO
         assert (
-            "waiting for tiny/small, tiny/twin to leave: your account may hold 0.2 GB at once"
+            "waiting for tiny/small, tiny/twin to leave: your account may hold 184 MB at once"
             in await control.events(BIG)
         )
 

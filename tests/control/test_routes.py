@@ -415,8 +415,9 @@ async def test_a_failure_concerns_who_needs_a_replica_to_itself_as_well() -> Non
 
 async def test_a_wait_that_runs_out_leaves_the_queue() -> None:
     bench = Bench()
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded) as raised:
         await bench.acquire(deadline_s=0)
+    assert raised.value.data == {"cause": "queue"}
     assert bench.route.load() == Load()
     assert not bench.route.waiting
     bench.publish(a=1)

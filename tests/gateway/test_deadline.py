@@ -100,9 +100,10 @@ async def test_of_those_with_the_usual_time_each_ends_when_its_own_is_over() -> 
     for name in ("first", "second"):
         waiting = asyncio.create_task(wait(name))
         await asyncio.gather(ends_in_time(), ends_in_time())
-        with pytest.raises(DeadlineExceeded, match=f"within the {SHORT_S} s"):
+        with pytest.raises(DeadlineExceeded, match=f"within the {SHORT_S} s") as raised:
             async with asyncio.timeout(200):
                 await waiting
+        assert raised.value.data["cause"] == "waiting", "no replica had it"
     assert told == ["first", "second"]
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from modelyard.errors import (
     ClusterOff,
+    DeadlineExceeded,
     ForeignPage,
     InvalidRequest,
     ModelRefused,
@@ -42,6 +43,8 @@ CASES: list[tuple[ModelyardError, str, str]] = [
     (UnknownModel("a/b.onnx was not made.", cause="variant", model="a/b.onnx"), "/model/job", "/request/a/b.onnx"),
     (ModelRefused("a/b has pickle files.", cause="unsafe", model="a/b"), "--allow-unsafe a/b", "--allow-unsafe a/b"),
     (Overloaded(retry_after_s=1.0), "Try again shortly", "Try again shortly"),
+    (DeadlineExceeded("It waited.", cause="waiting"), "modelyard events", "x-request-timeout"),
+    (DeadlineExceeded("No replica became free.", cause="queue"), "modelyard events", "?events=10"),
     (QuotaExceeded("Too many.", cause="models", limit=3), "POST /model/delete", "DELETE /models/v2/org/model"),
 ]
 

@@ -39,6 +39,7 @@ class QueueDeadlines:
         now = loop.time()
         for waiter, (ends_at, deadline_s) in self._ends.items():
             if ends_at <= now and not waiter.done():
-                waiter.set_exception(DeadlineExceeded(f"No replica became free within {deadline_s:.0f} s."))
+                message = f"No replica became free within {deadline_s:.0f} s."
+                waiter.set_exception(DeadlineExceeded(message, cause="queue"))
         if later := [ends_at for ends_at, _ in self._ends.values() if ends_at > now]:
             self._set_timer(loop, min(later))

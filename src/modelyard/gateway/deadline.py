@@ -114,7 +114,7 @@ class Deadline:
         return DeadlineExceeded(
             f"The request was not done within the {self._timeout_s:g} s it may take: {waited_s:.1f} s passed before a "
             f"replica had it, {worked_s:.1f} s since.",
-            cause="request",
+            cause="waiting" if self._replica_at is None else "request",
             timeout_s=self._timeout_s,
             waited_s=waited_s,
             worked_s=worked_s,

@@ -39,6 +39,9 @@ from modelyard.records.models import NO_MODEL_ID, UNSAFE, Listing
 ASK_AGAIN = 'Ask again with "retry": true (or `modelyard request --retry`) once that has changed.'
 """What to do about a job that failed, whatever failed it."""
 
+EVENTS = "The model's events say what it waited for: GET /models/v2/org/name?events=10, or `modelyard events`."
+"""Where to read why no replica came."""
+
 Remedies = Mapping[tuple[type[ModelyardError], str | None], str]
 """By class and cause; the cause None stands for every other cause of the class."""
 
@@ -51,6 +54,9 @@ OPERATOR: Remedies = {
     (InputTooLarge, "machine"): "Send a shorter input, or ask for less at once.",
     (DeadlineExceeded, "request"): "Ask for less, or allow it more: the header x-request-timeout, within what "
     "--request-timeout-s says.",
+    (DeadlineExceeded, "waiting"): f"{EVENTS} Allow it more with the header x-request-timeout, within what "
+    "--request-timeout-s says.",
+    (DeadlineExceeded, "queue"): EVENTS,
     (ModelRefused, UNSAFE): "The operator of this server can accept that for this model: "
     "`modelyard serve --allow-unsafe {model}`.",
     (Overloaded, None): "Try again shortly.",
