@@ -10,6 +10,7 @@ extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
 nitpicky = True
 myst_heading_anchors = 3
+smartquotes = False  # what tables show of JSON is copied
 
 html_theme = "furo"
 html_title = f"Modelyard {release}"

@@ -76,3 +76,5 @@ def test_a_models_page_says_what_is_known_and_how(browser: Browser, console_serv
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
         page.goto("/#/models/nobody/nothing")
         page.get_by_text("No model of this name was found").wait_for()
+        page.get_by_role("link", name="Find models with a name like it").click()
+        page.wait_for_url("**/#/models?search=nothing")
