@@ -139,6 +139,7 @@ def test_settings_of_the_task_may_be_given_by_their_own_names(client: openai.Ope
 NEUTRAL: dict[str, Any] = {
     "frequency_penalty": 0, "presence_penalty": 0, "logit_bias": {}, "logprobs": False, "n": 1, "user": "ada",
     "tools": [], "tool_choice": "none", "response_format": {"type": "text"}, "service_tier": "auto", "store": False,
+    "verbosity": "medium", "prompt_cache_retention": "24h",
     "parallel_tool_calls": True, "metadata": {"a": "b"}, "stop": [], "modalities": ["text"],
 }  # fmt: skip
 

@@ -70,6 +70,7 @@ class ChatBody(WritingBody, frozen=True, kw_only=True):
         Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None,
         described("How long the model thinks before it answers, where its chat template reads that; none: not at all."),
     ] = None
+    verbosity: Annotated[Literal["medium"] | None, described("medium: as the model writes.", accepted="medium")] = None
     chat_template_kwargs: Annotated[
         dict[str, Any] | None,
         described(

@@ -77,6 +77,7 @@ class WritingBody(OpenAIShape, frozen=True, kw_only=True):
     metadata: Annotated[dict[str, Any] | None, described(NO_EFFECT, accepted="an object")] = None
     safety_identifier: Annotated[str | None, described(NO_EFFECT)] = None
     prompt_cache_key: Annotated[str | None, described(NO_EFFECT)] = None
+    prompt_cache_retention: Annotated[str | None, described(NO_EFFECT)] = None
     store: Annotated[
         Literal[False] | None, described("False: nothing is stored.", accepted="false: answers are not stored here")
     ] = None
