@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from modelyard.cli import machine_checks
+from modelyard.cli.doctor import check_disk
 from modelyard.cli.findings import Finding, Level
 from modelyard.cli.machine_checks import (
     check_clock,
@@ -23,6 +24,7 @@ from modelyard.cli.machine_checks import (
     check_temporary,
 )
 from modelyard.config import Settings, load_settings
+from modelyard.units import GIB
 
 Disk = namedtuple("Disk", "total used free")
 
@@ -103,3 +105,10 @@ def test_shared_memory_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(machine_checks, "SHARED_MEMORY", tmp_path / "none")
     assert "0 MB" in warned(check_shared_memory(settings(engine="ray")))[0]
     assert check_shared_memory(settings()).level is Level.OK
+
+
+def test_room_for_models_is_told_in_the_unit_of_other_rooms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(0, 0, 5 * GIB))
+    found, fix = warned(check_disk(settings(data_dir=tmp_path)))
+    assert found.startswith("5.0 GB free at ")
+    assert "HF_HOME" in fix

@@ -23,12 +23,12 @@ from modelyard.cli.flags import with_settings
 from modelyard.cli.options import Json
 from modelyard.config import DATABASE_NAME, Resolved, Settings
 from modelyard.errors import InvalidRequest, ModelyardError
-from modelyard.units import gigabytes
+from modelyard.units import GIB, gigabytes
 
 LIBRARIES_S = 180.0
 HUB_S = 5.0
-LOW_DISK_GB = 10.0
-NO_DISK_GB = 1.0
+LOW_DISK_BYTES = 10 * GIB
+NO_DISK_BYTES = GIB
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
 
@@ -246,13 +246,15 @@ def check_disk(settings: Settings) -> Finding:
     from modelyard.catalog.hub_settings import read_hub_settings
 
     folders = {nearest_folder(settings.data_dir), nearest_folder(read_hub_settings().cache_dir)}
-    free = {folder: shutil.disk_usage(folder).free / 1e9 for folder in folders}
+    free = {folder: shutil.disk_usage(folder).free for folder in folders}
     folder = min(free, key=lambda each: free[each])
-    found = f"{output.gigabytes(free[folder])} free at {folder}"
+    found = f"{gigabytes(free[folder])} free at {folder}"
     fix = "make room, or set HF_HOME and --data-dir to a larger disk"
-    if free[folder] < NO_DISK_GB:
+    if free[folder] < NO_DISK_BYTES:
         return Finding("disk", Level.FAIL, found, fix)
-    return Finding("disk", Level.WARN, found, fix) if free[folder] < LOW_DISK_GB else Finding("disk", Level.OK, found)
+    if free[folder] < LOW_DISK_BYTES:
+        return Finding("disk", Level.WARN, found, fix)
+    return Finding("disk", Level.OK, found)
 
 
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
