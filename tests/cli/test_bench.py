@@ -67,6 +67,7 @@ def test_bench_says_what_it_cannot_do(on_server: Inside) -> None:
     assert "--clients: got '0'" in on_server.problem("bench", CLASSIFIER, "--clients", "0")
     assert "--clients: got 'many'" in on_server.problem("bench", CLASSIFIER, "--clients", "many")
     assert "Did you mean tiny/gpt2" in on_server.problem("bench", "tiny/gtp2", "Once")
+    assert "the server knows no tiny/gtp2" in on_server.problem("bench", "tiny/gtp2")
     assert "params.top_k: got 'x'" in on_server.problem("bench", CLASSIFIER, "-p", "top_k=x")
     assert "No server answers" in on_server.problem("bench", CLASSIFIER, "--url", "http://127.0.0.1:1")
 

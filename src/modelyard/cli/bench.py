@@ -85,16 +85,20 @@ def read_body(client: Client, model_id: str, text: str | None, params: dict[str,
 
     task = find_task(find_task_id(client, model_id))
     if text is None and task is None:
-        raise InvalidRequest("input: missing; accepted: text or JSON after the model", field="input")
+        raise InvalidRequest(
+            f"input: missing; accepted: text or JSON after the model, as the server knows no {model_id}, of whose task "
+            "the example would be sent; `modelyard ls` lists those it knows",
+            field="input",
+        )
     body = {"input": read_input(text)} if text is not None or task is None else dict(task.example)
     streams = task is not None and task.streams
     return {**body, "params": {**body.get("params", {}), **params}, "stream": streams}
 
 
 def find_task_id(client: Client, model_id: str) -> str:
-    """The task of a model, by the server's list; empty where it has no such model."""
-    listed = client.pages("list/models", {"search": model_id})
-    return next((str(each["task"]) for each in listed if each["modelId"] == model_id), "")
+    """The task of a model, by what the server knows of it; empty where it knows none of that name."""
+    listed = client.ask("GET", "list/models", query={"modelId": model_id})
+    return next((str(each["task"]) for each in listed), "")
 
 
 def show(model_id: str, figures: list[Figures], *, json: bool) -> None:
