@@ -46,7 +46,7 @@ def add_an_hour(server: Server) -> None:
     account_id = next(each["id"] for each in accounts if each["name"] == "admin")
     (node,) = server.client.get("/admin/v1/nodes").json()["output"]
     clusters, nodes = [], []
-    for minute in range(2, 60):
+    for minute in range(1, 60):
         at, wave = now - timedelta(minutes=minute), 1 + math.sin(minute / 8)
         load, reserved = round(120 * wave) + minute % 7, round(wave * 20_000_000) + 40_000_000
         latency = (0,) * 9 + (load // 2, load // 3, load // 8, load // 24)
