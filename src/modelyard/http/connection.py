@@ -37,6 +37,7 @@ REFUSED_BYTES = 1024 * 1024
 TOO_LARGE = (
     f"The request's header is too large: at most {MAX_HEADERS} fields and {MAX_HEADER_BYTES} bytes are accepted."
 )
+FRAMING = (b"content-length", b"transfer-encoding")
 INVALID = "This is not a valid HTTP/1.1 request."
 TOO_MANY = f"Too many requests wait on this connection for an answer: at most {MAX_PIPELINED} are accepted."
 
@@ -92,6 +93,8 @@ class Connection(HttpToolsProtocol, HeldConnection):
         self._idle_bytes = 0
         """Bytes received that were neither the end of a header nor a piece of a body."""
         self._moved = False
+        self._knows_header = False
+        """Whether the parser is told again the header of a request whose body it is to read."""
 
     def trust(self) -> None:
         if not self._trusted:
@@ -190,11 +193,10 @@ class Connection(HttpToolsProtocol, HeldConnection):
         if self._phase is Phase.IDLE and self._message_complete:
             self._begin_header()
         self._moved = False
+        rest = data
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._discards = True  # no protocol but HTTP/1.1 is spoken here; this request is answered, nothing more
-            self.cycle.keep_alive = False
+            while rest:
+                rest = self._parse(rest)
         except httptools.HttpParserError:
             self._refuse(self._refusal or Refusal(400, INVALID))
             return
@@ -202,7 +204,40 @@ class Connection(HttpToolsProtocol, HeldConnection):
         if self._idle_bytes > MAX_HEADER_BYTES:
             self._refuse(Refusal(431, TOO_LARGE))
 
+    def _parse(self, data: bytes) -> bytes:
+        """Has the parser read what has come; what it leaves of it.
+
+        Clients may offer another protocol with a request, as Java's do with each: none is spoken here but HTTP/1.1, so
+        the offer means nothing, but the parser leaves what follows the header to it.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            (read,) = offer.args
+            if self.scope["method"] == "CONNECT":
+                self._discards = True
+                self.cycle.keep_alive = False
+                return b""
+            if framing := self._framing():
+                self._read_body(framing)
+            return data[read:]
+        return b""
+
+    def _framing(self) -> list[tuple[bytes, bytes]]:
+        """The headers that say where the body of the request ends; none where it has none."""
+        return [each for each in self.headers if each[0] in FRAMING and each[1] != b"0"]
+
+    def _read_body(self, framing: list[tuple[bytes, bytes]]) -> None:
+        """Goes on with a parser that takes what follows for the body of the request, whose header is known."""
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        self._knows_header = True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join([b"%b: %b\r\n" % each for each in framing]))
+        self._knows_header = False
+
     def on_message_begin(self) -> None:
+        if self._knows_header:
+            return
         super().on_message_begin()
         self.scope[SCOPE_KEY] = self  # type: ignore[literal-required]
         self._header_bytes = 0
@@ -216,12 +251,16 @@ class Connection(HttpToolsProtocol, HeldConnection):
         super()._start_asgi_task(cycle, app)
 
     def on_url(self, url: bytes) -> None:
+        if self._knows_header:
+            return
         self._header_bytes += len(url)
         if self._header_bytes > MAX_HEADER_BYTES:
             self._stop(Refusal(431, TOO_LARGE))
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._knows_header:
+            return
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MAX_HEADER_BYTES or len(self.headers) >= MAX_HEADERS:
             self._stop(Refusal(431, TOO_LARGE))
@@ -231,6 +270,8 @@ class Connection(HttpToolsProtocol, HeldConnection):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self._knows_header:
+            return
         self._moved = True
         self._message_complete = False
         self._phase = Phase.BODY
@@ -246,6 +287,8 @@ class Connection(HttpToolsProtocol, HeldConnection):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade() and self._framing():
+            return  # the parser has left its body
         self._moved = True
         self._message_complete = True
         if self._phase is Phase.BODY:
