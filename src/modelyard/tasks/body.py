@@ -7,11 +7,12 @@ waits for anything) and again in the worker, on the normalised fields only.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, get_type_hints
 
 import msgspec
+from msgspec import inspect
 
 from modelyard.errors import InvalidRequest, MalformedBody
 from modelyard.tasks import json_limits
@@ -186,6 +187,7 @@ def describe_fields(kind: type[msgspec.Struct]) -> str:
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
+_CHOICE = re.compile("Invalid enum value ")
 _AT = re.compile(r" - at `(?P<path>[^`]*)`$")
 
 
@@ -217,8 +219,28 @@ def explain(error: msgspec.ValidationError, kind: type[msgspec.Struct], data: An
             field=join(where, path, missing["name"]),
         )
     hint = description(kind, path.split(".")[0].split("[")[0]) if path else None
-    accepted = reason[0].lower() + reason[1:] + (f" ({hint})" if hint else "")
+    accepted = " or ".join(choices(inspect.type_info(kind), steps_of(path))) if _CHOICE.match(reason) else ""
+    accepted = (accepted or reason[0].lower() + reason[1:]) + (f" ({hint})" if hint else "")
     return InvalidRequest(field=join(where, path) or "body", got=dig(data, path), accepted=accepted)
+
+
+def choices(kind: inspect.Type, steps: Sequence[tuple[str, str]]) -> list[str]:
+    """The values of the choice to which steps lead from a type, as JSON has them; none where they lead to no choice."""
+    match kind:
+        case inspect.Metadata():
+            return choices(kind.type, steps)
+        case inspect.UnionType():
+            return [value for each in kind.types for value in choices(each, steps)]
+        case inspect.LiteralType() if not steps:
+            return [f'"{value}"' for value in kind.values]
+        case inspect.BoolType() if not steps:
+            return ["true", "false"]
+        case inspect.StructType() if steps:
+            fields = {field.encode_name: field.type for field in kind.fields}
+            return choices(fields[steps[0][0]], steps[1:]) if steps[0][0] in fields else []
+        case inspect.ListType() if steps:
+            return choices(kind.item_type, steps[1:])
+    return []
 
 
 def join(*parts: str) -> str:
@@ -228,12 +250,17 @@ def join(*parts: str) -> str:
 
 def dig(data: Any, path: str) -> Any:
     """The value at a path such as `messages[0].role`; None when the path leads nowhere."""
-    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]", path):
+    for name, index in steps_of(path):
         try:
             data = data[name] if name else data[int(index)]
         except (KeyError, IndexError, TypeError, ValueError):
             return None
     return data
+
+
+def steps_of(path: str) -> list[tuple[str, str]]:
+    """A path's names and indexes in order, each as the first or the second of two."""
+    return re.findall(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]", path)
 
 
 def description(kind: type[msgspec.Struct], name: str) -> str | None:
