@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from modelyard.accounts.calls import CallBudget
 from modelyard.errors import ModelyardError
@@ -67,7 +67,7 @@ def make_calls(operations: Sequence[Operation], authenticate: Authenticate, budg
             *page.routes(),
             *ConsolePage().routes(),
         ],
-        exception_handlers={HTTPException: refuser(operations)},
+        exception_handlers={HTTPException: refuser(operations, [route for route, _ in calls])},
     )
     rest.router.redirect_slashes = False
     return without_last_slash(BoundedBodies(rest, calls))
@@ -86,9 +86,11 @@ def without_last_slash(app: ASGIApp) -> ASGIApp:
     return answer
 
 
-def refuser(operations: Sequence[Operation]) -> Callable[[Request, Exception], Awaitable[Response]]:
+def refuser(
+    operations: Sequence[Operation], calls: Sequence[Route]
+) -> Callable[[Request, Exception], Awaitable[Response]]:
     """What puts Starlette's own refusals (no such path, wrong method) into the v2 envelope. It knows no inferences:
-    where one is, only the method was wrong."""
+    where one is, only the method was wrong; and of several calls at a path it tells the methods of the first alone."""
     inferences = {each.path for each in operations if each.handler is None}
     paths = {each.path for each in operations}
 
@@ -97,6 +99,11 @@ def refuser(operations: Sequence[Operation]) -> Callable[[Request, Exception], A
         headers, path = dict(getattr(error, "headers", None) or {}), request.url.path
         if status == 404 and path in inferences:
             status, headers = 405, {"Allow": "POST"}
+        elif status == 405 and (
+            at := [each.path for each in calls if each.matches(request.scope)[0] is not Match.NONE]
+        ):
+            methods = {method for each in operations if each.path in at for method in each.methods}
+            headers = {"Allow": ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))}
         words = {
             404: describe_nothing(path, paths),
             405: f"{request.method} is not possible at {path}; possible: {headers.get('Allow', 'nothing')}.",

@@ -210,6 +210,22 @@ def test_unknown_paths_and_methods_answer_in_the_envelope(server: Server) -> Non
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("TRACE", "/models/v2/tiny/gpt2", "DELETE, GET, HEAD, PATCH, POST, PUT"),
+        ("OPTIONS", "/models/v2/openai/v1/chat/completions", "POST"),
+        ("DELETE", "/model/list", "GET, HEAD, POST"),
+        ("POST", "/docs", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_told_which_are_possible(server: Server, method: str, path: str, allowed: str) -> None:
+    response = server.client.request(method, path)
+    assert (response.status_code, response.json()["output"]) == (405, None)
+    assert sorted(response.headers["allow"].split(", ")) == allowed.split(", ")
+    assert f"{method} is not possible at {path}" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
     ("method", "path"),
     [
         ("POST", "/models/v2/tiny/classifier/"),
