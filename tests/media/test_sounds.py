@@ -52,7 +52,7 @@ def test_sound_beyond_the_new_rate_is_filtered_out_rather_than_folded_back() -> 
     assert loudness(decode_sound(media(sound_file(high, "WAV", "FLOAT")), 16_000)[500:-500]) < 0.002
 
 
-@pytest.mark.parametrize("channels", [2, 6])
+@pytest.mark.parametrize("channels", [2, 6, 8, 9, 64])
 def test_channels_are_averaged(channels: int) -> None:
     parts = np.zeros((RATE, channels), np.float32)
     parts[:, 0] = tone()
