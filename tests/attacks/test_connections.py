@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -111,6 +112,17 @@ def test_what_is_refused_behind_requests_under_way_is_no_error_of_the_server(ser
         send_until_cut_off(server, waiting + start, piece, 2 * MIB)
     assert server.client.get("/health").status_code == 200
     assert server.log.read_text().count("Traceback") == before, server.log.read_text()[-3000:]
+
+
+@pytest.mark.parametrize("offer", ["", "connection: upgrade\r\nupgrade: h2c\r\n"])
+def test_a_body_whose_end_nobody_can_tell_is_refused_and_what_follows_is_not_read(server: Server, offer: str):
+    request = f"POST /nothing HTTP/1.1\r\nhost: localhost\r\n{offer}transfer-encoding: 0\r\n\r\n"
+    with connect(server) as client:
+        client.sendall(request.encode() + START + b"\r\n")
+        client.shutdown(socket.SHUT_WR)
+        answers = b"".join(iter(partial(client.recv, 65536), b""))
+    assert answers.startswith(b"HTTP/1.1 400")
+    assert answers.count(b"content-length: ") == 1
 
 
 def test_headers_within_the_limits_are_read(server: Server):

@@ -38,6 +38,7 @@ TOO_LARGE = (
     f"The request's header is too large: at most {MAX_HEADERS} fields and {MAX_HEADER_BYTES} bytes are accepted."
 )
 FRAMING = (b"content-length", b"transfer-encoding")
+NO_BODY = (b"content-length", b"0")
 INVALID = "This is not a valid HTTP/1.1 request."
 TOO_MANY = f"Too many requests wait on this connection for an answer: at most {MAX_PIPELINED} are accepted."
 
@@ -225,7 +226,7 @@ class Connection(HttpToolsProtocol, HeldConnection):
 
     def _framing(self) -> list[tuple[bytes, bytes]]:
         """The headers that say where the body of the request ends; none where it has none."""
-        return [each for each in self.headers if each[0] in FRAMING and each[1] != b"0"]
+        return [each for each in self.headers if each[0] in FRAMING and each != NO_BODY]
 
     def _read_body(self, framing: list[tuple[bytes, bytes]]) -> None:
         """Goes on with a parser that takes what follows for the body of the request, whose header is known."""
