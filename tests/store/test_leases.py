@@ -1,8 +1,11 @@
 """Who leads the servers of one PostgreSQL database, and what an earlier leader cannot write any more."""
 
+import os
 import select
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
@@ -202,6 +205,24 @@ def test_what_a_leader_asks_for_begins_anew_where_a_busy_machine_has_let_it_stan
     assert (job.attempts, job.message) == (1, "cancelled")
 
 
+def test_what_a_leader_asks_for_begins_anew_where_its_connection_breaks_without_a_word(
+    store: Store, account: Account
+) -> None:
+    broken: list[Connection] = []
+
+    def break_once(connection: Connection) -> None:
+        if not broken:
+            broken.append(connection)
+            connection.execute(text("SELECT 1"))
+            with socket.socket(fileno=os.dup(driver_of(connection).fileno())) as wire:
+                wire.shutdown(socket.SHUT_RDWR)
+
+    led = Store(store._database.checked(break_once))
+    assert led.clusters.put(account.id, MODEL, CAPACITY, 60, at(0))
+    assert broken
+    assert len(store.clusters.list()) == 1
+
+
 def test_what_stands_still_again_and_again_is_refused_and_changes_nothing(store: Store, account: Account) -> None:
     tries: list[Connection] = []
 
@@ -219,9 +240,13 @@ def test_what_stands_still_again_and_again_is_refused_and_changes_nothing(store:
 def stand_still(connection: Connection) -> None:
     """Until PostgreSQL has ended the transaction."""
     connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 1"))
+    select.select([driver_of(connection).fileno()], [], [])
+
+
+def driver_of(connection: Connection) -> Any:
     driver = connection.connection.driver_connection
     assert driver is not None
-    select.select([driver.fileno()], [], [])
+    return driver
 
 
 def test_a_store_that_is_closed_is_closed_for_its_leader(store: Store, account: Account) -> None:

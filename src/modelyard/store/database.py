@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 LOCK_TIMEOUT_S = 10.0
 ATTEMPTS = 3
-"""Of a transaction that stands still each time; each takes as long as it may stand still."""
+"""Of a transaction that the database undoes each time; each takes as long as it may stand still."""
 
 
 class Database:
@@ -97,6 +97,10 @@ class Database:
                 if self._check is not None:
                     self._check(connection)
                 yield connection
+            except DBAPIError as error:
+                if problems.broke_off(error):  # before the commit
+                    raise problems.broken(self.where) from error
+                raise
             finally:
                 self._thread.transaction = None
 
@@ -162,8 +166,8 @@ class Database:
 
 def begun_anew(transaction: Callable[P, T]) -> Callable[P, T]:
     """For a method that is one transaction. PostgreSQL ends one that stands still, as it does where a busy machine
-    gives this thread no turn in the middle: nothing of it was done, so it begins anew. After `ATTEMPTS` in vain it
-    raises StoreUnavailable."""
+    gives this thread no turn in the middle, and the connection may break before that is read: nothing of it was done,
+    so it begins anew. After `ATTEMPTS` in vain it raises StoreUnavailable."""
 
     @wraps(transaction)
     def attempt(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -171,7 +175,7 @@ def begun_anew(transaction: Callable[P, T]) -> Callable[P, T]:
             try:
                 return transaction(*args, **kwargs)
             except StoreUnavailable as error:
-                if not problems.stood_still(error):
+                if not problems.was_undone(error):
                     raise
         return transaction(*args, **kwargs)
 

@@ -6,12 +6,27 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from modelyard.errors import ModelyardError, NotFound, StoreUnavailable
 
-STALLED = "stalled"
+STALLED, BROKEN = "stalled", "broken"
 
 
 def stood_still(error: Exception) -> bool:
     """Whether the database has ended a transaction in which nothing came: nothing of it was done."""
     return isinstance(error, StoreUnavailable) and error.data.get("cause") == STALLED
+
+
+def was_undone(error: StoreUnavailable) -> bool:
+    """The same, also where the connection broke in the middle of the transaction."""
+    return error.data.get("cause") in (STALLED, BROKEN)
+
+
+def broke_off(error: DBAPIError) -> bool:
+    """Whether the connection broke without a word of the database."""
+    return error.connection_invalidated and getattr(error.orig, "sqlstate", None) is None
+
+
+def broken(where: str) -> StoreUnavailable:
+    """The connection broke in a transaction, before its commit."""
+    return StoreUnavailable(f"The connection to {where} broke in the middle of a transaction.", cause=BROKEN)
 
 
 def locked(where: str, waited_s: float) -> StoreUnavailable:
