@@ -11,7 +11,7 @@ import typer
 from modelyard.cli import output
 from modelyard.cli.client import open_client
 from modelyard.cli.flags import with_settings
-from modelyard.cli.options import DEFAULT_URL, SERVER_VARIABLE, Json
+from modelyard.cli.options import LOCAL_URL, SERVER_VARIABLE, Json
 from modelyard.config import Resolved
 from modelyard.errors import InvalidRequest
 from modelyard.units import GIB
@@ -39,7 +39,7 @@ def nodes(
     ] = None,
     server: Annotated[
         str | None,
-        typer.Option("--server", envvar=SERVER_VARIABLE, help="the server to ask", show_default=DEFAULT_URL),
+        typer.Option("--server", envvar=SERVER_VARIABLE, help="the server to ask", show_default=LOCAL_URL),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -8,11 +8,12 @@ import typer
 
 from modelyard.cli.completion import complete_models
 
-DEFAULT_URL = "http://127.0.0.1:8080"
+LOCAL_URL = "http://HOST:PORT"
+"""As help and the reference show the default, which is by the settings."""
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", envvar="MODELYARD_URL", help="the server to ask", show_default=DEFAULT_URL),
+    typer.Option("--url", envvar="MODELYARD_URL", help="the server to ask", show_default=LOCAL_URL),
 ]
 """The key that goes with it is $MODELYARD_API_KEY, else the one a local server keeps in its data folder."""
 
