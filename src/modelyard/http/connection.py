@@ -33,12 +33,13 @@ UNREAD_BODY_S = 10.0
 REFUSED_S = 2.0
 REFUSED_BYTES = 1024 * 1024
 """What is still taken from a client that was refused: closing at once would lose the answer on its way."""
+FRAMING = (b"content-length", b"transfer-encoding")
+"""The headers that say where a body ends."""
+NO_BODY = (b"content-length", b"0")
 
 TOO_LARGE = (
     f"The request's header is too large: at most {MAX_HEADERS} fields and {MAX_HEADER_BYTES} bytes are accepted."
 )
-FRAMING = (b"content-length", b"transfer-encoding")
-NO_BODY = (b"content-length", b"0")
 INVALID = "This is not a valid HTTP/1.1 request."
 TOO_MANY = f"Too many requests wait on this connection for an answer: at most {MAX_PIPELINED} are accepted."
 

@@ -187,7 +187,6 @@ def describe_fields(kind: type[msgspec.Struct]) -> str:
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
-_CHOICE = re.compile("Invalid enum value ")
 _AT = re.compile(r" - at `(?P<path>[^`]*)`$")
 
 
@@ -219,8 +218,9 @@ def explain(error: msgspec.ValidationError, kind: type[msgspec.Struct], data: An
             field=join(where, path, missing["name"]),
         )
     hint = description(kind, path.split(".")[0].split("[")[0]) if path else None
-    accepted = " or ".join(choices(inspect.type_info(kind), steps_of(path))) if _CHOICE.match(reason) else ""
-    accepted = (accepted or reason[0].lower() + reason[1:]) + (f" ({hint})" if hint else "")
+    is_choice = reason.startswith("Invalid enum value ")
+    values = choices(inspect.type_info(kind), steps_of(path)) if is_choice else []
+    accepted = (" or ".join(values) or reason[0].lower() + reason[1:]) + (f" ({hint})" if hint else "")
     return InvalidRequest(field=join(where, path) or "body", got=dig(data, path), accepted=accepted)
 
 

@@ -339,8 +339,16 @@ class RemoteEngine(Engine):
         self._start_task(replica.disconnect(), f"end of {replica.id}")
         if replica.shown:
             last = replica.describe(self._sightings[replica.id])
-            ended = replace(last, phase=Phase.GONE, link=None, reason=reason, refused=refused, host_died=host_died)
-            self._see(replica, replace(ended, silent_s=silent_s))
+            ended = replace(
+                last,
+                phase=Phase.GONE,
+                link=None,
+                reason=reason,
+                refused=refused,
+                host_died=host_died,
+                silent_s=silent_s,
+            )
+            self._see(replica, ended)
         else:
             del self._replicas[replica.id]
 
