@@ -29,8 +29,8 @@ from modelyard.worker.runtimes.kept_prefixes import (
     Parts,
     count_common,
 )
+from modelyard.worker.runtimes.linear_products import LinearProducts
 from modelyard.worker.runtimes.row_cache import GROWTH, RowCache
-from modelyard.worker.runtimes.step_padding import StepPadding
 from modelyard.worker.runtimes.token_choice import (
     ChoicePlan,
     Choosing,
@@ -137,7 +137,7 @@ class TokenRows:
         self._reading: list[RowBatch] = []
         accepted = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in accepted
-        self._padding = StepPadding(model)
+        self._products = LinearProducts(model)
         self._settings: dict[str, Any] = {"use_cache": True, "return_dict": True}
         if "logits_to_keep" in accepted:
             self._settings["logits_to_keep"] = 1
@@ -365,11 +365,8 @@ class TokenRows:
             given["position_ids"] = places[:, -columns:].clamp(min=0)
         device = self._model.device
         given = {name: value if value is None else value.to(device) for name, value in given.items()}
-        with beside_rows([row.lora for row in batch.rows], columns):
-            outputs = self._padding.run(
-                len(ids) if columns == 1 else 0,
-                lambda: self._model(**given, past_key_values=cache, **self._settings),
-            )
+        with beside_rows([row.lora for row in batch.rows], columns), self._products:
+            outputs = self._model(**given, past_key_values=cache, **self._settings)
         cache.advance(columns, new)
         for row, more in zip(batch.rows, new, strict=True):
             row.read += more
