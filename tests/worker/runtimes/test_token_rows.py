@@ -13,6 +13,7 @@ from transformers import GenerationConfig
 
 from modelyard.protocol import CacheUse
 from modelyard.tasks.token_model import Chosen
+from modelyard.worker.runtimes import linear_products
 from modelyard.worker.runtimes.kept_prefixes import MOST_SPARE
 from modelyard.worker.runtimes.token_architectures import allows_rows
 from modelyard.worker.runtimes.token_rows import TokenRows
@@ -184,14 +185,40 @@ def test_seeded_rows_draw_what_each_draws_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "bloom, distances", "mixtral, experts"])
-def test_rows_that_are_padded_in_turns_get_what_each_gets_alone(name: str) -> None:
+def test_rows_that_are_multiplied_by_either_product_in_turns_get_what_each_gets_alone(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(linear_products, "LEAST_WEIGHTS", 1)  # those of tests' models are smaller
+    monkeypatch.setattr(linear_products, "SAMPLES", 10**6)  # so that both go on being compared
     model = build(name)
+    by_onednn: list[int] = []
+    multiply = linear_products.multiply_by_onednn
+    monkeypatch.setattr(
+        linear_products,
+        "multiply_by_onednn",
+        lambda layer, inputs: by_onednn.append(inputs.shape[1]) or multiply(layer, inputs),
+    )
     prompts = some_prompts(*range(5, 17))
+    expected = [alone(model, prompt, do_sample=False) for prompt in prompts]
     loop = Loop(rows_of(model))
     loop.read(dict(enumerate(prompts)), 64)
-    loop.finish()  # of these steps, every other one is padded
+    loop.finish()
     assert loop.most_at_once == len(prompts)
-    check_same(model, prompts, loop.texts, [alone(model, prompt, do_sample=False) for prompt in prompts])
+    assert min(by_onednn) == 1, "in steps"
+    assert max(by_onednn) > 1 or name == "gpt2", "in reading, of which GPT-2's one linear layer sees the last column"
+    check_same(model, prompts, loop.texts, expected)
+
+
+def test_a_lone_rows_steps_are_the_librarys_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_products, "LEAST_WEIGHTS", 1)
+    model = build("llama")
+    own: list[bool] = []
+    layer = model.lm_head
+    layer.register_forward_hook(lambda *_: own.append("forward" not in vars(layer)))
+    loop = Loop(rows_of(model))
+    loop.read({0: some_prompts(12)[0]}, 64)
+    loop.finish()
+    assert own == [False] + [True] * (NEW_TOKENS - 1)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-SIZES = (8, 16, 64, 128)
-"""Rows that oneDNN multiplies at once: fewer are padded to the next of these, more go in parts of the last. It makes
-code for each of them and each shape of a layer, which stays: 0.8 MB."""
+SIZES = (4, 8, 16, 24, 32, 48, 64, 96, 128)
+"""Rows that oneDNN multiplies at once: fewer are padded to the next of these, more go in parts of the last. For each of
+them and each shape of a layer it makes code, in some milliseconds, and both products have to be compared."""
 FEWEST_ROWS = 2
 """A lone row is multiplied as a vector, and text that is written alone is the library's own to the last bit."""
 LEAST_WEIGHTS = 2**17
-"""Layers of fewer weights are not worth the code: half a megabyte lies in a processor's cache."""
+"""Layers of fewer weights are as quick by either: half a megabyte lies in a processor's cache."""
 SAMPLES = 5
 """Of so many products by each way the medians are compared: another program may have had the processor in one, and
 the first by oneDNN makes the code."""

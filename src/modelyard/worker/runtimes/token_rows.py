@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -29,7 +30,7 @@ from modelyard.worker.runtimes.kept_prefixes import (
     Parts,
     count_common,
 )
-from modelyard.worker.runtimes.linear_products import LinearProducts
+from modelyard.worker.runtimes.linear_products import FEWEST_ROWS, LinearProducts
 from modelyard.worker.runtimes.row_cache import GROWTH, RowCache
 from modelyard.worker.runtimes.token_choice import (
     ChoicePlan,
@@ -365,7 +366,8 @@ class TokenRows:
             given["position_ids"] = places[:, -columns:].clamp(min=0)
         device = self._model.device
         given = {name: value if value is None else value.to(device) for name, value in given.items()}
-        with beside_rows([row.lora for row in batch.rows], columns), self._products:
+        products = self._products if ids.numel() >= FEWEST_ROWS else nullcontext()
+        with beside_rows([row.lora for row in batch.rows], columns), products:
             outputs = self._model(**given, past_key_values=cache, **self._settings)
         cache.advance(columns, new)
         for row, more in zip(batch.rows, new, strict=True):
