@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -19,8 +20,8 @@ from modelyard.engine.remote.finder import AgentAddress
 from modelyard.engine.remote.messages import Ask, Greet, to_line
 from modelyard.engine.remote.node import ASK_EVERY_S
 from tests.engine.agents import HOST, Agents, Found
-from tests.engine.conftest import cleared, started
-from tests.engine.harness import Harness, ask, echo_spec, eventually, is_alive, new_token
+from tests.engine.conftest import cleared, started, two_servers
+from tests.engine.harness import DEADLINE_S, Harness, ask, echo_spec, eventually, is_alive, new_token
 
 NOTICED_S = 3.0
 
@@ -49,7 +50,9 @@ def node_names(harness: Harness) -> list[str]:
     return [node.name for node in harness.engine.nodes()]
 
 
-async def test_nodes_come_and_go_and_replicas_go_with_them(lone: Agents, leading: Harness) -> None:
+async def test_nodes_come_and_go_and_replicas_go_with_them(
+    lone: Agents, leading: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = echo_spec()
     await leading.boot(spec)
     pid = leading.engine.sightings()[spec.replica_id].pid
@@ -61,6 +64,9 @@ async def test_nodes_come_and_go_and_replicas_go_with_them(lone: Agents, leading
     assert sighting.host_died
     assert "node lone" in (sighting.reason or "")
     assert leading.engine.nodes() == ()
+    monkeypatch.setattr("modelyard.engine.remote.engine.TELL_S", DEADLINE_S)
+    async with asyncio.timeout(DEADLINE_S / 2):  # nobody waits for it any more
+        await leading.engine.lead(new_token())
     await eventually(lambda: not is_alive(pid))
     late = echo_spec()
     leading.launch(late, Place("lone"))
@@ -97,6 +103,35 @@ async def test_a_node_that_was_cut_off_is_noticed_and_leaves_no_orphan(agents: A
     await remote.until(lambda: "first" in node_names(remote))
     assert remote.engine.sightings()[spec.replica_id] == sighting
     assert await ask(await remote.boot(), "hello") == "hello"
+
+
+async def test_a_node_that_hangs_keeps_no_server_from_leading_and_follows_it_when_it_goes_on(
+    agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelyard.engine.remote.node.MOST_SILENCE", 10**9)  # it is never taken for lost
+    async with two_servers(lambda: RemoteEngine(agents.finder())) as (before, after):
+        await before.engine.lead(new_token())
+        hung, other = echo_spec(), echo_spec()
+        for spec, name in ((hung, "first"), (other, "second")):
+            before.launch(spec, Place(name))
+            await before.until_phase(spec.replica_id, Phase.READY)
+        worker = before.engine.sightings()[hung.replica_id].pid
+        assert worker is not None
+        os.kill(worker, signal.SIGSTOP)
+        agents.signal("first", signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await after.engine.lead(new_token())
+            sightings = after.engine.sightings()
+            assert sightings[other.replica_id].phase is Phase.READY
+            assert sightings[hung.replica_id].phase is Phase.STARTING
+        finally:
+            agents.signal("first", signal.SIGCONT)
+            os.kill(worker, signal.SIGCONT)
+        assert (await after.until_phase(hung.replica_id, Phase.READY)).pid == worker
+        late = echo_spec()
+        before.launch(late, Place("first"))
+        assert (await before.until_gone(late.replica_id)).host_died
 
 
 class Network:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from modelyard.engine.adapter_replicas import without_base
 from modelyard.engine.base import Engine, Fetch, Node, OnStep, Phase, Place, ReplicaLog, Sighting, Stray
@@ -31,9 +31,13 @@ from modelyard.tls import LinkTls
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 TELL_S = 2.0
-"""How long nodes may take to tell of their replicas before a server that leads goes on without them, and how long
-these may take to answer it."""
+"""How long nodes may take to tell of their replicas before a server that leads goes on without them."""
+LEAD_S = 0.4
+"""How long nodes may take to say that they follow a server that begins to lead, and then their replicas to take its
+connections, before it goes on: what comes later is taken when it comes."""
 EXIT_S = 5.0
 """How long a worker whose connection has broken may take to end before it is ended."""
 LOGS_S = 5.0
@@ -73,7 +77,7 @@ class RemoteEngine(Engine):
         self._token = 0
         self._on_change: Callable[[], None] = lambda: None
         self._large_frames = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     async def start(self) -> None:
@@ -83,16 +87,17 @@ class RemoteEngine(Engine):
     async def lead(self, token: int) -> None:
         await self._wait_told()
         there = [node for node in self._nodes.values() if node.told.is_set()]
-        for outcome in await asyncio.gather(*(self._lead_on(node, token) for node in there), return_exceptions=True):
-            if isinstance(outcome, LeaseLost):
-                raise outcome
+        asked = [self._start_task(self._lead_on(node, token), f"lead on {node.name}") for node in there]
+        await asyncio.gather(*(within(LEAD_S, asyncio.shield(each)) for each in asked))
+        if any(each.done() and not each.result() for each in asked):
+            raise LeaseLost
         self._token = token
         for replica in list(self._replicas.values()):
             if not replica.shown:
                 replica.shown = True
                 self._see(replica, Sighting(replica.id, Phase.STARTING, replica.place, spec=replica.spec))
                 self._follow(replica)
-        await asyncio.gather(*(within(TELL_S, replica.connected.wait()) for replica in self._awaited()))
+        await asyncio.gather(*(within(LEAD_S, replica.connected.wait()) for replica in self._awaited()))
 
     async def close(self) -> None:
         self._closed = True
@@ -269,19 +274,30 @@ class RemoteEngine(Engine):
         return self._follow(replica)
 
     async def _wait_told(self) -> None:
-        """Returns when all nodes that were found have told of their replicas, or after TELL_S."""
-        await asyncio.gather(*(within(TELL_S, node.told.wait()) for node in self._nodes.values()))
+        """Returns when all nodes that were found have told of their replicas, or are lost, or after TELL_S."""
+        expected = [node for node in self._nodes.values() if not node.is_lost]
+        await asyncio.gather(*(within(TELL_S, node.told.wait()) for node in expected))
 
-    async def _lead_on(self, node: RemoteNode, token: int) -> None:
-        await node.call(lambda call: Lead(call, token))
+    async def _lead_on(self, node: RemoteNode, token: int) -> bool:
+        """Has a node follow this server; False: it follows one that leads with a higher token. What else becomes of it
+        is told by its connection."""
+        try:
+            await node.call(lambda call: Lead(call, token))
+        except LeaseLost:
+            log.warning("node %s follows another server", node.name)
+            return False
+        except ModelyardError as error:
+            log.warning("node %s: %s", node.name, error)
+        return True
 
     async def _lead_again(self, node: RemoteNode) -> None:
         """On a node that was not there, or not connected, when this server began to lead: what lives on it and is gone,
         as far as anybody has been told, is ended."""
         orphans = self._orphans.pop(node, set())
         token = self._token
+        if not await self._lead_on(node, token):
+            return
         try:
-            await self._lead_on(node, token)
             for replica_id in orphans:
                 log.warning("ending %s, which lives on node %s and was taken for gone", replica_id, node.name)
                 await node.call(lambda call, each=replica_id: Stop(call, token, each, 0.0))  # type: ignore[misc]
@@ -357,12 +373,13 @@ class RemoteEngine(Engine):
             self._sightings[replica.id] = sighting
             self._on_change()
 
-    def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _start_task(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s failed", task.get_name(), exc_info=error)
@@ -373,7 +390,7 @@ def absent(name: str, engine: RemoteEngine) -> RemoteNode:
     return RemoteNode(AgentAddress(name, "", 0, ""), engine)
 
 
-async def within(timeout_s: float, work: Coroutine[Any, Any, Any]) -> bool:
+async def within(timeout_s: float, work: Awaitable[Any]) -> bool:
     """Waits for something, at most `timeout_s`; whether it came."""
     try:
         async with asyncio.timeout(timeout_s):

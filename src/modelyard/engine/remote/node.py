@@ -93,6 +93,8 @@ class RemoteNode:
         """The replicas it has told of since the connection was made."""
         self.told = asyncio.Event()
         """Set while it is there and has told of all its replicas."""
+        self.is_lost = False
+        """Whether the last attempt to reach it was in vain: nobody waits for it."""
 
     def start(self) -> None:
         """Connects, soon, and stays connected."""
@@ -238,7 +240,7 @@ class RemoteNode:
                     call.answer.set_result(news)
 
     def _note_facts(self) -> None:
-        self.facts, self._unused = self._told_facts, ""
+        self.facts, self._unused, self.is_lost = self._told_facts, "", False
         self._listener.node_changed(self)
 
     def _end_calls(self, end: str) -> None:
@@ -250,7 +252,7 @@ class RemoteNode:
                     call.answer.exception()
 
     def _lose(self, reason: str) -> None:
-        self._silent = 0
+        self._silent, self.is_lost = 0, True
         self._unsent.clear()
         if self.facts is not None:
             log.warning("%s", reason)
