@@ -51,7 +51,7 @@ SECRET = "a secret"
 DEADLINE_S = 100.0
 
 
-@dataclass
+@dataclass(eq=False)
 class FollowingGateway:
     """One gateway's parts, without HTTP."""
 
@@ -672,12 +672,12 @@ async def test_counts_return_to_zero_whatever_gateways_do(followed: Followed, se
     assert (process.in_flight, process.alone) == (0, False)
 
 
-async def key_of(followed: Followed) -> str:
+async def key_of(followed: Followed, rate_limit: int | None = None) -> str:
     """A new key of ada's."""
     from modelyard.accounts.administration import Administration
 
     administration = Administration(followed.control.store, followed.control.clock)
-    return administration.create_key("laptop", "ada").secret
+    return administration.create_key("laptop", "ada", rate_limit).secret
 
 
 def request_of(secret: str) -> Any:

@@ -9,17 +9,24 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
+import msgspec
 import pytest
 
 from modelyard.accounts.aliases import Aliases
+from modelyard.accounts.funds import Funds
+from modelyard.accounts.quotas import Quotas
+from modelyard.accounts.rates import RateLimiter
+from modelyard.clock import SteadyClock
 from modelyard.config import Settings
-from modelyard.errors import DatabaseTaken, Unavailable
+from modelyard.errors import DatabaseTaken, PaymentRequired, RateLimited, TooManyAtOnce, Unavailable
 from modelyard.gateway.following import kept_slots
 from modelyard.gateway.following.follower import Follower
 from modelyard.gateway.following.leader import Authority, Leader
 from modelyard.gateway.following.leaders import Leaders
 from modelyard.gateway.following.requests import WrittenBooks
+from modelyard.gateway.metering import OwnBooks
 from modelyard.records.leases import LeaderAddress, Lease
 from modelyard.records.requests import RequestRecord
 from modelyard.tls import LinkTls, load_tls
@@ -29,13 +36,21 @@ from tests.control.control_plane import SMALL, ControlPlane
 from tests.engine.harness import eventually
 from tests.gateway.following.test_following import SECRET, Followed, FollowingGateway, key_of, request_of
 
+PER_MINUTE = 3
+"""Requests of a key."""
+GONE_S = 3600.0
+"""Gateways that followed the server before come back in time."""
+
 
 class Led(Followed):
     """A control plane that gateways follow at one TCP address after another, as if servers replaced each other."""
 
-    lease: Lease | None = None
-    stack: ExitStack
-    leaders: Leaders
+    def __init__(self, control: ControlPlane, path: Path, stack: ExitStack) -> None:
+        super().__init__(control, path, per_minute=PER_MINUTE)
+        self.stack = stack
+        self.lease: Lease | None = None
+        self.leaders: dict[FollowingGateway, Leaders] = {}
+        """By gateway, its search for who leads."""
 
     async def lead(
         self, change: Callable[[Authority], Authority] = lambda same: same, tls: LinkTls | None = None
@@ -50,6 +65,26 @@ class Led(Followed):
         token = 1 if self.lease is None else self.lease.token + 1
         self.lease = Lease(token, f"srv_{token}", f"server {token}", START, address)
 
+    async def lead_anew(self, *gateways: FollowingGateway) -> None:
+        """Another server leads, which knows what the database has and nothing that the one before it had counted; these
+        gateways follow it."""
+        control = self.control
+        self.funds = Funds(control.store, SteadyClock(control.clock))
+        await self.funds.open()
+        self.quotas = Quotas(control.store.accounts.list_with_quota)
+        self.quotas.read()
+        self.authority = replace(
+            self.authority,
+            limiter=RateLimiter(PER_MINUTE, control.clock),
+            funds=self.funds,
+            quotas=self.quotas,
+            books=OwnBooks(control.store, control.journal, self.funds),
+            gone_s=GONE_S,
+        )
+        await self.lead()
+        for gateway in gateways:
+            await self.look(gateway)
+
     async def follow(self, tls: LinkTls | None = None) -> FollowingGateway:
         """A gateway that follows whoever leads, and looks when it is told to."""
         gateway = self.seek(tls)
@@ -59,12 +94,13 @@ class Led(Followed):
     def seek(self, tls: LinkTls | None = None) -> FollowingGateway:
         """One that has not looked yet."""
         follower = Follower(Aliases(self.control.store.aliases), lambda: None, others_may_lead=True)
-        self.leaders = Leaders(follower, lambda: self.lease, 0, tls)
-        return self.add(follower, WrittenBooks(follower, self.control.journal))
+        gateway = self.add(follower, WrittenBooks(follower, self.control.journal))
+        self.leaders[gateway] = Leaders(follower, lambda: self.lease, 0, tls)
+        return gateway
 
     async def look(self, gateway: FollowingGateway) -> None:
         """The gateway looks who leads, and follows it."""
-        await self.leaders._look()
+        await self.leaders[gateway]._look()
         await eventually(lambda: gateway.follower.follows)
 
 
@@ -72,8 +108,7 @@ class Led(Followed):
 async def led(tmp_path: Path, models: Path, database: Path) -> AsyncIterator[Led]:
     with ExitStack() as stack:
         async with ControlPlane(tmp_path, models, database) as control:
-            led = Led(control, tmp_path / "follow", per_minute=3)
-            led.stack = stack
+            led = Led(control, tmp_path / "follow", stack)
             await led.lead()
             yield led
             await led.close()
@@ -208,37 +243,115 @@ async def test_a_leader_that_leads_no_more_leaves_its_gateways_to_the_next(led: 
     gateway.release((await led.served(asked))[0])
 
 
+async def test_a_key_has_its_minute_once_more_under_the_next_leader_over_all_gateways(led: Led) -> None:
+    gateways = [await led.follow(), await led.follow()]
+    secret = await key_of(led)
+
+    def ask_for_twice_as_many() -> asyncio.Future[list[Any]]:
+        admitted = (gateways[number % 2].admission.admit(request_of(secret), {}) for number in range(2 * PER_MINUTE))
+        return asyncio.gather(*admitted, return_exceptions=True)
+
+    answers = [await ask_for_twice_as_many()]
+    await led.leader.close()
+    await eventually(lambda: not any(gateway.follower.can_tell for gateway in gateways))
+    asked = ask_for_twice_as_many()  # while nobody leads
+    await led.lead_anew(*gateways)
+    answers += [await asked, await ask_for_twice_as_many()]
+
+    refused = [sum(isinstance(each, RateLimited) for each in some) for some in answers]
+    assert refused == [PER_MINUTE, PER_MINUTE, 2 * PER_MINUTE]
+
+
+async def test_an_accounts_requests_at_once_are_limited_as_before_once_gateways_have_told_the_next_leader_of_theirs(
+    led: Led,
+) -> None:
+    led.control.store.accounts.set_limits(led.control.account, max_concurrent=2)
+    await led.lead_anew()
+    one, other = await led.follow(), await led.follow()
+    secret = await key_of(led, rate_limit=0)
+    with ExitStack() as under_way:
+
+        async def begin(gateway: FollowingGateway) -> None:
+            _, request = await gateway.admission.admit(request_of(secret), {})
+            under_way.enter_context(request)
+
+        await begin(one)
+        await begin(other)
+        await led.lead_anew(one, other)
+        for gateway in (one, other):
+            with pytest.raises(TooManyAtOnce):
+                await begin(gateway)
+        await led.lead_anew(one)
+        await begin(one)  # what the other one has is not known by then
+        await led.look(other)
+        await led.until(lambda: led.quotas.under_way() == 3)
+        with pytest.raises(TooManyAtOnce):
+            await begin(one)
+
+
+async def test_no_more_is_set_aside_than_there_is_whoever_leads(led: Led) -> None:
+    account, requests = led.control.account, led.control.store.requests
+    led.control.store.accounts.add_credit(account, 10 * RESERVED_NANO)
+    await led.lead_anew()
+    one, other = await led.follow(), await led.follow()
+    records = [record_of(account, number) for number in range(20)]
+
+    def reserve(gateway: FollowingGateway, *of: RequestRecord) -> asyncio.Future[list[BaseException | None]]:
+        return asyncio.gather(*(gateway.books.reserve(record) for record in of), return_exceptions=True)
+
+    assert await reserve(one, *records[:4]) == [None] * 4
+    await led.authority.books.reserve(records[4])  # and the server dies before it has answered
+    await led.leader.close()
+    await eventually(lambda: not one.follower.can_tell and not other.follower.can_tell)
+    asked = asyncio.gather(reserve(one, *records[4:12]), reserve(other, *records[12:]))
+    await led.lead_anew(one, other)
+    first, second = await asked
+
+    assert first[0] is None, "it was set aside once"
+    refused = [error for error in first + second if error is not None]
+    assert [type(error) for error in refused] == [PaymentRequired] * 10
+    assert requests.spent_nano(account) == 10 * RESERVED_NANO
+    one.books.settle(settled(records[0]))
+    await led.control.journal.flush()
+    late = await reserve(other, record_of(account, 20), record_of(account, 21))
+    assert [type(error) for error in late] == [PaymentRequired] * 2, "what it has cost leaves less than one more needs"
+
+
 async def test_what_is_set_aside_stays_so_for_a_gateway_that_comes_back_in_time(led: Led) -> None:
     account, requests = led.control.account, led.control.store.requests
     led.control.store.accounts.add_credit(account, 10**9)
     await led.funds.open()
     await led.lead(lambda authority: replace(authority, gone_s=0.2))
     gateway, lost = await led.follow(), await led.follow()
-    records = [
-        RequestRecord(f"req_{number}", account, SMALL, 10**9, START, None, reserved_nano=10**8, server_id="srv_other")
-        for number in range(2)
-    ]
+    records = [record_of(account, number) for number in range(2)]
     await gateway.books.reserve(records[0])
     await lost.books.reserve(records[1])
     gateway.follower.leave()
     await lost.die()
-    led.leaders = Leaders(gateway.follower, lambda: led.lease, 0)
+    led.leaders[gateway] = Leaders(gateway.follower, lambda: led.lease, 0)
     await led.look(gateway)
     await led.until(lambda: led.leader.claimed() == {"req_0"})
     await led.control.journal.flush()
     assert [found.outcome for each in records if (found := requests.find(each.id))] == [None, "lost"]
-    gateway.books.settle(replace_record(records[0]))
+    gateway.books.settle(settled(records[0]))
     await led.control.journal.flush()
     await led.until(lambda: not led.leader.claimed())
     assert requests.spent_nano(account) == 5
 
 
-def replace_record(record: RequestRecord) -> RequestRecord:
-    """As it is settled."""
+RESERVED_NANO = 10**8
+
+
+def record_of(account_id: str, number: int) -> RequestRecord:
+    """A request's, for which something is to be set aside."""
     return RequestRecord(
-        record.id, record.account_id, SMALL, 10**9, START, None, reserved_nano=10**8, server_id="srv_other",
-        settled_at=START, outcome="answered", took_us=1, cost_nano=5, charged_nano=5,
-    )  # fmt: skip
+        f"req_{number}", account_id, SMALL, 10**9, START, None, reserved_nano=RESERVED_NANO, server_id="srv_other"
+    )
+
+
+def settled(record: RequestRecord) -> RequestRecord:
+    """As it is once the request was answered."""
+    return msgspec.structs.replace(record, settled_at=START, outcome="answered", took_us=1, cost_nano=5, charged_nano=5)
 
 
 async def test_who_has_led_is_followed_while_the_database_cannot_say_who_leads(led: Led) -> None:
@@ -248,7 +361,7 @@ async def test_who_has_led_is_followed_while_the_database_cannot_say_who_leads(l
     def away() -> Lease:
         raise DatabaseTaken("away")
 
-    led.leaders._find = away
+    led.leaders[gateway]._find = away
     gateway.follower.note_sure(monotonic() - 1)
     await led.look(gateway)
     gateway.release((await led.served(gateway.ask()))[0])
@@ -269,7 +382,7 @@ async def test_gateways_with_certificates_follow_a_leader_that_has_them(led: Led
     assert led.load() == (1, 0)
     gateway.release(target)
     await led.until(lambda: led.load() == (0, 0))
-    assert (await led.leaders.calls_address()).http_url == "https://127.0.0.1:1"
+    assert (await led.leaders[gateway].calls_address()).http_url == "https://127.0.0.1:1"
 
 
 @pytest.mark.parametrize(
@@ -281,6 +394,6 @@ async def test_a_gateway_and_a_leader_of_which_one_has_no_certificate_are_told_w
 ) -> None:
     await led.lead(tls=tls if leads_with_tls else None)
     gateway = led.seek(None if leads_with_tls else tls)
-    await led.leaders._look()
+    await led.leaders[gateway]._look()
     await eventually(lambda: words in caplog.text)
     assert not gateway.follower.can_tell
