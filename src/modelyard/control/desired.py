@@ -84,6 +84,15 @@ class DesiredState:
         """The clusters that one account wants, by model id."""
         return [self.by_id[cluster_id] for _, cluster_id in sorted(self._ids.get(account_id, {}).items())]
 
+    def wanted(self, account_id: str | None, model_id: str | None) -> Sequence[Cluster]:
+        """Those of one account, or of all, that are of one model, or of any, in no order."""
+        by_model = self._ids.values() if account_id is None else [self._ids.get(account_id, {})]
+        if model_id is None:
+            ids = [cluster_id for each in by_model for cluster_id in each.values()]
+        else:
+            ids = [each[model_id] for each in by_model if model_id in each]
+        return [self.by_id[cluster_id].cluster for cluster_id in ids]
+
     def accounts(self) -> Sequence[str]:
         """The ids of those that want any."""
         return list(self._ids)

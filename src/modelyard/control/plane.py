@@ -226,14 +226,10 @@ class Plane(InferencePlane):
         """The account's clusters as they are now, by model id."""
         return [self._report(each) for each in self._clusters.list(account_id)]
 
-    def wanted(self, account_id: str) -> Sequence[Cluster]:
-        """What the account wants, by model id; `find` tells how each of them stands."""
-        return [each.cluster for each in self._clusters.list(account_id)]
-
-    def all_wanted(self) -> Mapping[str, Cluster]:
-        """What all accounts want, by the clusters' ids. A cluster that is changed is another record from then on."""
-        wanted = (each for each in self._desired.all() if not (each.removed or each.temporary or each.unlisted))
-        return {each.cluster.id: each.cluster for each in wanted}
+    def wanted(self, account_id: str | None, model_id: str | None) -> Sequence[Cluster]:
+        """What an account wants (None: what all do), of one model (None: of any), in no order; `find` tells how each of
+        them stands. A cluster that is changed is another record from then on."""
+        return self._desired.wanted(account_id, model_id)
 
     def active(self) -> Collection[str]:
         """The ids of the clusters that have a replica, a request, or something to do: few, however many are wanted."""

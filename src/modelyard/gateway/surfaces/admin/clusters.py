@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from modelyard.control.plane import Plane
 from modelyard.errors import InvalidRequest
-from modelyard.gateway.all_clusters_watch import AllClustersWatch
+from modelyard.gateway.cluster_watch import ClusterWatch
 from modelyard.gateway.event_streams import EVENT_STREAM, EventStreams, Look
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_query
@@ -21,7 +21,7 @@ from modelyard.gateway.shapes.clusters import AccountCluster, show_account_clust
 from modelyard.gateway.surfaces.admin.accounts import LIST_COST
 from modelyard.gateway.surfaces.admin.gate import Gate, describe
 from modelyard.gateway.surfaces.admin.pages import answer_found, find_page
-from modelyard.gateway.surfaces.v2.live import LAST_EVENT, LiveQuery, watch_of
+from modelyard.gateway.surfaces.v2.live import LAST_EVENT, LiveQuery, look_of
 from modelyard.records.audit import Actor
 from modelyard.records.clusters import Cluster
 
@@ -83,8 +83,7 @@ class AccountClusterCalls:
         def mark_of(cluster: Cluster) -> str:
             return f"{names[cluster.account_id]} {cluster.model_id}"
 
-        wanted = (each for account_id in names for each in self._plane.wanted(account_id))
-        wanted = (each for each in wanted if query.model is None or each.model_id == query.model)
+        wanted = (each for account_id in names for each in self._plane.wanted(account_id, query.model))
         found, following = find_page(query, wanted, mark_of)
         reports = [await self._plane.find(each.account_id, each.model_id) for each in found]
         shown = [show_account_cluster(each, names[each.cluster.account_id]) for each in reports if each is not None]
@@ -100,9 +99,10 @@ class AccountClusterCalls:
         administration = self._gate.administration(actor)
         if query.account is None:
             refuse_lines(query)
-            return AllClustersWatch(self._plane, administration.list_account_names, query.model).look
+            return ClusterWatch(self._plane, None, query.model, administration.list_account_names).look
         account = await asyncio.to_thread(administration.get_account, query.account)
-        return watch_of(request, query, self._plane, account.id, query.model, account_name=account.name).look
+        names = {account.id: account.name}
+        return look_of(request, query, self._plane, account.id, query.model, lambda: names)
 
 
 def refuse_lines(query: AccountLiveQuery) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 from msgspec import Meta
@@ -14,7 +14,8 @@ from modelyard.accounts.aliases import Aliases
 from modelyard.clock import Clock
 from modelyard.control.plane import Plane
 from modelyard.gateway.cluster_watch import ClusterWatch
-from modelyard.gateway.event_streams import EVENT_STREAM, EventStreams, StreamQuery, last_event_of
+from modelyard.gateway.event_streams import EVENT_STREAM, EventStreams, Look, StreamQuery, last_event_of
+from modelyard.gateway.event_watch import EventWatch
 from modelyard.gateway.operation import Operation
 from modelyard.gateway.reading import read_query
 from modelyard.gateway.shapes.base import Answer, described
@@ -92,8 +93,8 @@ class LiveCalls:
         """What happens to the account's clusters, as it happens."""
         query = read_query(request, LiveQuery)
         model_id = None if query.model is None else self._aliases.model_of(key.account_id, query.model)
-        watch = watch_of(request, query, self._plane, key.account_id, model_id)
-        return self._streams.answer(request, key.account_id, watch.look, query.seconds)
+        look = look_of(request, query, self._plane, key.account_id, model_id)
+        return self._streams.answer(request, key.account_id, look, query.seconds)
 
     async def history(self, request: Request, key: Key) -> Answer[History]:
         """What a cluster of the account's did."""
@@ -106,16 +107,21 @@ class LiveCalls:
         return Answer(output=show_history(model_id, points, span, now))
 
 
-def watch_of(
+def look_of(
     request: Request,
     query: LiveQuery,
     plane: Plane,
     account_id: str,
     model_id: str | None,
-    account_name: str | None = None,
-) -> ClusterWatch:
-    """What a listener is told of an account's clusters, from where its request goes on. `account_name`: see
-    ClusterWatch."""
+    read_names: Callable[[], Mapping[str, str]] | None = None,
+) -> Look:
+    """What a listener is told of an account's clusters, from where its request goes on: lines of their logs, then how
+    they stand. `read_names`: see ClusterWatch."""
     last = last_event_of(request)
-    after = query.after if last is None else last
-    return ClusterWatch(plane, account_id, model_id, after=after, last=query.events, account_name=account_name)
+    events = EventWatch(plane, account_id, model_id, after=query.after if last is None else last, last=query.events)
+    clusters = ClusterWatch(plane, account_id, model_id, read_names)
+
+    async def look() -> Sequence[bytes]:
+        return [*await events.look(), *await clusters.look()]
+
+    return look
