@@ -45,10 +45,13 @@ class App:
         self._calls = calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Dispatches one ASGI connection."""
-        found = None
+        """Dispatches one ASGI connection. A slash at the end of a path means nothing: of a redirect, many clients would
+        make an error, or another request without their key."""
+        found, path = None, scope.get("path", "/")
+        if path.endswith("/") and path != "/":
+            path = path.rstrip("/") or "/"
+            scope = {**scope, "path": path}
         if scope["type"] == "http" and scope["method"] == "POST":
-            path = scope["path"]
             found = self._find_short(path) if len(path) <= SHORT_PATH else self._find(path)
         if found is None:
             await self._calls(scope, receive, send)
@@ -70,20 +73,7 @@ def make_calls(operations: Sequence[Operation], authenticate: Authenticate, budg
         exception_handlers={HTTPException: refuser(operations, [route for route, _ in calls])},
     )
     rest.router.redirect_slashes = False
-    return without_last_slash(BoundedBodies(rest, calls))
-
-
-def without_last_slash(app: ASGIApp) -> ASGIApp:
-    """An application to which a path means the same with a slash at its end: of a redirect, many clients would make an
-    error, or another request without their key."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
-        if path.endswith("/") and path != "/":
-            scope = {**scope, "path": path.rstrip("/") or "/"}
-        await app(scope, receive, send)
-
-    return answer
+    return BoundedBodies(rest, calls)
 
 
 def refuser(

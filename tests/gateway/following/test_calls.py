@@ -12,7 +12,7 @@ import pytest
 
 from modelyard.config import Settings
 from modelyard.errors import Unavailable
-from modelyard.gateway.following.calls import MISDIRECTED, CallsAddress, PassedOn
+from modelyard.gateway.following.calls import MISDIRECTED, CallsAddress, PassedOn, target_of
 from modelyard.gateway.server import serve_beside
 from modelyard.http.exchange import App, Receive, Scope, Send
 from modelyard.http.server import listen
@@ -138,6 +138,11 @@ async def test_who_leads_no_more_is_asked_again_as_the_next_leader(passing: Pass
         assert (await client.get("/a")).text == "yes"
     await passed_on.close()
     assert (before, after) == (["GET /a"], ["GET /a"])
+
+
+def test_a_path_is_passed_on_as_the_gateway_has_read_it() -> None:
+    scope = {"path": "/a b/é?", "raw_path": b"/a%20b/%C3%A9%3F/", "query_string": b"c=%20d"}
+    assert target_of(scope)["target"] == b"/a%20b/%C3%A9%3F?c=%20d"
 
 
 async def test_while_nobody_leads_a_call_is_told_when_to_try_again(passing: Passing) -> None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -187,10 +188,9 @@ class PassedOn:
 
 
 def target_of(scope: Scope) -> dict[str, Any]:
-    """The path and query as they were sent."""
-    raw = scope.get("raw_path") or scope["path"].encode("utf-8")
+    """The path, as this process has read it, and the query as it was sent."""
     query = scope.get("query_string", b"")
-    return {"target": raw + (b"?" + query if query else b""), "timeout": {}}
+    return {"target": quote(scope["path"]).encode("ascii") + (b"?" + query if query else b""), "timeout": {}}
 
 
 class Body:

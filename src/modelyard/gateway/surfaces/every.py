@@ -47,9 +47,7 @@ class Surfaces:
     providers: Collection[str] = ()
 
     def find(self, path: str) -> tuple[Surface, str | None] | None:
-        """The surface of the inference at a path, and the model that the path names; None where there is none. A slash
-        at its end means nothing."""
-        path = path.rstrip("/")
+        """The surface of the inference at a path, and the model that the path names; None where there is none."""
         if (surface := self.at.get(path)) is not None:
             return surface, None
         for prefix, below in self.named.items():

@@ -150,6 +150,11 @@ def test_what_cannot_be_asked_is_said(quiet_server: Server, path: str, query: di
     assert field in answer.json()["error"]
 
 
+def test_a_gateway_passes_on_a_path_without_the_slash_at_its_end(quiet_server: Server) -> None:
+    answer = quiet_server.client.get("/models/v2/list/models/?limit=1", follow_redirects=False)
+    assert answer.status_code == 200, answer.text
+
+
 def test_a_servers_end_ends_its_streams(quiet_server: Server) -> None:
     """Not after the ten seconds that requests in progress may take. The last test: it stops the server."""
     with quiet_server.client.stream("GET", "/models/v2/live") as answer:
