@@ -151,7 +151,6 @@ export const messages = {
     choose: "Choose a model.",
     chooseHint: "Search for one above: what it takes, and its answer, are shown here.",
     toModels: "Show all models",
-    unknown: (id: string) => `No model is called ${id}.`,
     noTask: (id: string) => `What ${id} does is not known.`,
     noneFound: "None found.",
     optional: "Optional fields",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from modelyard.records.history import ClusterPoint
 from tests.console.browser import NARROW, check_widths, console, violations
-from tests.serving import Server
+from tests.console.history import account_id_of, add_history
+from tests.serving import Server, wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 MODEL, OTHER = "many/m07", "many/m08"
 
@@ -79,6 +82,41 @@ def test_a_narrow_page_of_a_cluster_holds_all_of_it(
         page.get_by_role("heading", name="Latency").wait_for()
         assert violations(page) == []
         assert is_narrow(page)
+
+
+KEEP_TEXTS = """window.texts = [];
+const fill = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (...given) { texts.push(given[0]); fill.apply(this, given); };"""
+"""Has a page keep what is written in its charts."""
+
+
+def test_a_chart_ends_with_the_last_minute_that_is_known_and_counts_in_whole_numbers(
+    browser: Browser, console_server: Server, watcher: tuple[str, httpx.Client]
+) -> None:
+    secret, client = watcher
+    client.put(f"/models/v2/{MODEL}", json={"capacity": {"desired": 0}})
+    account_id, end = account_id_of(console_server, "watcher"), datetime.now(UTC).replace(second=0, microsecond=0)
+    minutes = [end - timedelta(minutes=back) for back in range(2, 10)]
+    points = [ClusterPoint(account_id, MODEL, minute, requests=60, replicas=1) for minute in minutes]
+    add_history(console_server, points)
+    late_s = 5
+
+    def tell_end(route: Route) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        found["output"]["end"] = (end + timedelta(seconds=late_s)).isoformat()
+        route.fulfill(response=answer, json=found)
+
+    with console(browser, console_server, key=secret) as page:
+        page.add_init_script(KEEP_TEXTS)
+        page.route("**/models/v2/history*", tell_end)
+        page.goto(f"/#/clusters/{MODEL}")
+        page.get_by_text("All: last 60, at most 60").wait_for()
+        late_s = 20
+        page.reload()
+        page.get_by_text("All: last 0, at most 60").wait_for()
+        wait_until(lambda: "1" in page.evaluate("texts"))
+        assert "0.5" not in page.evaluate("texts")
 
 
 def test_the_operator_looks_at_the_clusters_of_all_accounts(

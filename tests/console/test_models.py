@@ -78,3 +78,29 @@ def test_a_models_page_says_what_is_known_and_how(browser: Browser, console_serv
         page.get_by_text("No model of this name was found").wait_for()
         page.get_by_role("link", name="Find models with a name like it").click()
         page.wait_for_url("**/#/models?search=nothing")
+
+
+def test_dead_ends_lead_to_models(page: Page) -> None:
+    for place, words, link, leads_to in (
+        ("nowhere", "There is no such page.", "Show the models", "models"),
+        ("playground", "Choose a model.", "Show all models", "models"),
+        ("playground/nobody/nothing", "No model of this name was found.", "Find models", "models?search=nothing"),
+    ):
+        page.goto(f"/#/{place}")
+        page.get_by_text(words, exact=True).wait_for()
+        page.get_by_role("main").get_by_role("link", name=link).click()
+        page.wait_for_url(f"**/#/{leads_to}")
+
+
+def test_a_server_that_does_not_answer_is_waited_for_a_minute(page: Page) -> None:
+    page.evaluate("""() => {
+      const timeout = AbortSignal.timeout.bind(AbortSignal);
+      AbortSignal.timeout = (ms) => timeout(ms / 60);
+    }""")
+    page.route("**/list/models?modelId=*", lambda _: None)
+    page.goto("/#/models/many/m00")
+    page.get_by_role("alert").get_by_text("The server has not answered for 60 seconds.").wait_for()
+    page.unroute("**/list/models?modelId=*")
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_text("estimated from its files").wait_for()
+    assert page.get_by_role("alert").count() == 0

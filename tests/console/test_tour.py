@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from modelyard.config import DATABASE_NAME
 from modelyard.records.history import ClusterPoint, NodePoint
-from modelyard.store.database import Database
-from modelyard.store.history import History
 from tests.builders.fixtures import FAMILY_OF_TASK
 from tests.console.browser import console, listen, look, sign_in
+from tests.console.history import account_id_of, add_history
 from tests.console.steps import ANSWER_MS, make_key, open_playground, revoke, run, scale, set_to
 from tests.serving import Server, wait_until
 
@@ -42,8 +40,7 @@ def toured(
 def add_an_hour(server: Server) -> None:
     """Gives the charts something to draw: an hour in which more and less was asked of the model."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)
-    accounts = server.client.get("/admin/v1/accounts").json()["output"]
-    account_id = next(each["id"] for each in accounts if each["name"] == "admin")
+    account_id = account_id_of(server, "admin")
     (node,) = server.client.get("/admin/v1/nodes").json()["output"]
     clusters, nodes = [], []
     for minute in range(1, 60):
@@ -57,9 +54,7 @@ def add_an_hour(server: Server) -> None:
             )
         )  # fmt: skip
         nodes.append(NodePoint(node["name"], "", at, 120_000_000, reserved, reserved // 2, minute % 20 == 0))
-    database = Database(f"sqlite:///{server.data_dir / DATABASE_NAME}")
-    History(database).add(clusters, nodes)
-    database.close()
+    add_history(server, clusters, nodes)
 
 
 @pytest.mark.verify(part="console")
