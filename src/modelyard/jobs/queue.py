@@ -43,6 +43,7 @@ from modelyard.jobs.forms import (
 )
 from modelyard.jobs.measurements import Measurements
 from modelyard.jobs.trial import TrialWorker
+from modelyard.jobs.turns import JobTurns
 from modelyard.records.jobs import Job, JobState
 from modelyard.records.models import Form, Measurement, ModelCard, Progress
 from modelyard.records.variants import VARIANTS_FOLDER, ExportOrder, VariantKind, split_variant
@@ -114,6 +115,7 @@ class Jobs:
         self._billed = billed
         self._forms = forms
         self._describe = describe
+        self._turns = JobTurns(store, journal)
         self._poke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -139,6 +141,8 @@ class Jobs:
             try:
                 if self._journal.refusal is None:
                     job = await asyncio.to_thread(self._store.jobs.claim, self._server_id, self._clock.now())
+                if job is not None:
+                    await self._turns.note_begun(job)
             except ModelyardError as error:
                 log.warning("the queue of jobs cannot be read: %s", error)
             if job is not None:
@@ -169,6 +173,8 @@ class Jobs:
         job, queued = await asyncio.to_thread(
             self._store.jobs.ask, model_id, account_id, self._clock.now(), again=again or outdated
         )
+        if job.state is JobState.QUEUED:
+            self._turns.note_asked(job.model_id, account_id)
         self._poke.set()
         return job, queued
 
@@ -217,6 +223,7 @@ class Jobs:
             running.cancel()
             await asyncio.wait({running})
             del self._running[job.model_id]
+            self._turns.note_ended()
 
     async def _run(self, job: Job) -> None:
         known = await asyncio.to_thread(self._store.jobs.find, job.model_id)

@@ -146,6 +146,17 @@ class Jobs:
             row = connection.execute(statement).one_or_none()
         return None if row is None else _job(row)
 
+    def list_waiting(self) -> Sequence[tuple[str, str]]:
+        """The jobs that wait, by model, each with every account that has asked for it; the longest waiting first."""
+        statement = (
+            select(job_askers.c.model_id, job_askers.c.account_id)
+            .join(jobs, jobs.c.model_id == job_askers.c.model_id)
+            .where(jobs.c.state == JobState.QUEUED)
+            .order_by(jobs.c.modified_at, job_askers.c.model_id, job_askers.c.asked_at)
+        )
+        with self._database.read() as connection:
+            return [(row.model_id, row.account_id) for row in connection.execute(statement)]
+
     def list(self, account_id: str | None = None, limit: int = 100) -> Sequence[Job]:
         """The jobs one account asked for, as `since_asked` has them (None: all), those that changed last first."""
         statement = _of(account_id).order_by(jobs.c.modified_at.desc(), jobs.c.model_id).limit(limit)
