@@ -6,10 +6,11 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 
+import httpx
 import pytest
 
 from tests.certificates import make_authority, make_certificate
-from tests.serving import wait_until
+from tests.serving import KEY, PLAIN, REQUEST_S, wait_until
 from tests.serving.killed import (
     FOLLOWED_S,
     Load,
@@ -21,8 +22,11 @@ from tests.serving.killed import (
     open_stream,
     two_replicas,
 )
-from tests.serving.many import MODEL, Many
+from tests.serving.many import MODEL, Many, OneServer
 from tests.store.postgresql import create_schema, url_of_schema
+
+CONSOLE = {"x-modelyard-console": "1", "sec-fetch-site": "same-origin"}
+"""What a page of the console sends besides."""
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,8 @@ async def test_a_server_that_leads_and_dies_takes_nothing_of_others_along(many: 
         name = f"{'a' * 31}{elsewhere.number}.png"
         (many.folder / f"data-{elsewhere.number}" / "artefacts" / name).write_bytes(b"made")
         assert here.client.get(f"/artefacts/{name}").content == b"made"
+    sessions = [sign_in(each) for each in (leader, other)]
+    assert [status for session in sessions for each in (leader, other) for status in use(session, each)] == [200] * 8
     workers = [each.pid for each in many.workers()]
     connection, _ = open_stream(other)
     wait_until(lambda: leader.under_way() == other.under_way() == (1, 1, 0))
@@ -68,6 +74,7 @@ async def test_a_server_that_leads_and_dies_takes_nothing_of_others_along(many: 
     assert took_s <= FOLLOWED_S
     assert many.leader() is other
     assert is_open(connection)
+    assert [status for session in sessions for status in use(session, other)] == [200] * 4
     wait_until(lambda: other.under_way() == (1, 1, 0))
     assert [each.pid for each in many.workers()] == workers
     connection.close()
@@ -81,6 +88,20 @@ async def test_a_server_that_leads_and_dies_takes_nothing_of_others_along(many: 
     assert leader.run("alone").json()["output"] == "alone"
     assert [each.pid for each in many.workers()] == workers
     assert many.open_lives() == lives
+
+
+def sign_in(server: OneServer) -> httpx.Cookies:
+    """A session of the console, opened through this server."""
+    answer = httpx.post(f"{server.url}/console/session", json={"key": KEY}, headers=CONSOLE, verify=PLAIN)
+    assert answer.status_code == 200, answer.text
+    return answer.cookies
+
+
+def use(session: httpx.Cookies, server: OneServer) -> tuple[int, int]:
+    """The statuses of a call and of an inference with it."""
+    with httpx.Client(base_url=server.url, headers=CONSOLE, cookies=session, timeout=REQUEST_S, verify=PLAIN) as page:
+        called = page.get("/console/session").status_code
+        return called, page.post(f"/models/v2/{MODEL}", json={"text": "hello"}).status_code
 
 
 async def test_a_leader_that_is_stopped_answers_again_when_it_follows_the_next_one(many: Many) -> None:

@@ -37,11 +37,11 @@ ASKED_EVERY_S = 0.2
 """Of the other servers, while one is stopped."""
 
 
-def open_stream(server: OneServer) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+def open_stream(server: OneServer, key: str = KEY) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     """A stream that has begun, and goes on until its client leaves."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=REQUEST_S)
     body = json.dumps({"text": "hold this", "stream": True})
-    connection.request("POST", f"/models/v2/{MODEL}", body, {"authorization": KEY, "content-type": "application/json"})
+    connection.request("POST", f"/models/v2/{MODEL}", body, {"authorization": key, "content-type": "application/json"})
     response = connection.getresponse()
     assert response.read(4) == b"hold"
     return connection, response

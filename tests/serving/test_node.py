@@ -6,11 +6,14 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from modelyard.engine.base import Phase, Place
@@ -20,7 +23,10 @@ from modelyard.engine.remote.finder import AgentAddress, Finder, OnAgents
 from modelyard.errors import ModelRefused
 from modelyard.records.replicas import ReplicaSpec
 from modelyard.serving.node import NodeFiles, read_snapshot
+from tests.catalog.models import sharded, weights
 from tests.engine.harness import Harness, ask, new_id, new_token
+from tests.hub.server import HubServer, Repo
+from tests.serving import wait_until
 
 COMMIT = "0" * 40
 HOST = "127.0.0.1"
@@ -39,6 +45,55 @@ async def test_what_is_no_models_of_the_hub_is_taken_from_a_shared_folder(tmp_pa
     with pytest.raises(ModelRefused, match="tiny/gpt2 is not on node attic") as caught:
         await files.locate("tiny/gpt2", tmp_path / "elsewhere")
     assert "at the same path" in (caught.value.detail or "")
+
+
+NODE_THAT_FETCHES = """
+import asyncio, sys
+from pathlib import Path
+from modelyard.catalog.hub import Hub
+from modelyard.serving.node import NodeFiles
+
+print(asyncio.run(NodeFiles(Hub(), "attic").locate("acme/m", Path(sys.argv[1]))))
+"""
+
+
+def test_nodes_fetch_into_one_shared_cache_at_once_and_one_that_is_killed_meanwhile_harms_nothing(
+    tmp_path: Path,
+) -> None:
+    files = {**sharded(3), "model-00002-of-00003.safetensors": weights(1_000_000)}
+    repo, cache = Repo(files), tmp_path / "hub"
+    folder = cache / "models--acme--m"
+    environ = {**os.environ, "HF_HUB_CACHE": str(cache)}
+    with HubServer().running() as hub, ExitStack() as stack:
+        hub.repos["acme/m"] = repo
+        _, release = hub.hold("model-00002-of-00003.safetensors", 1_000_000)
+        command = [sys.executable, "-c", NODE_THAT_FETCHES, str(folder / "snapshots" / repo.commit)]
+        nodes = [
+            stack.enter_context(subprocess.Popen(command, stdout=PIPE, env={**environ, "HF_ENDPOINT": hub.url}))
+            for _ in range(2)
+        ]
+        partial = folder / "blobs" / f"{repo.digest('model-00002-of-00003.safetensors')}.incomplete"
+        wait_until(lambda: partial.exists() and partial.stat().st_size > 500_000)
+        wait_until(lambda: hub.count("/api/models/acme/m/revision") == 2)  # the other one is about to fetch it, too
+        (killed,) = (node for node in nodes if opens(node, partial))
+        killed.kill()
+        killed.wait()
+        release.set()
+        (other,) = (node for node in nodes if node is not killed)
+        path = Path(other.communicate()[0].decode().strip())
+
+        assert {each.name: each.read_bytes() for each in path.iterdir()} == files
+        assert {each.name for each in (folder / "blobs").iterdir()} == {repo.digest(name) for name in files}
+        assert {each.name for each in folder.iterdir()} == {"blobs", "snapshots"}
+        asked = hub.ranges("/cdn/.*model-00002")
+        assert asked.count(None) == 1
+        (resumed,) = (each for each in asked if each is not None and each.endswith("-"))
+        assert int(resumed[len("bytes=") : -1]) > 500_000
+
+
+def opens(process: subprocess.Popen[bytes], path: Path) -> bool:
+    """Whether a process has a file open."""
+    return any(each.path == str(path) for each in psutil.Process(process.pid).open_files())
 
 
 class OneAgent(Finder):
