@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.accounts.keys import (
+    AWAY_S,
     CACHE_SIZE,
     CACHED_S,
     SHOWN,
@@ -18,7 +19,7 @@ from modelyard.accounts.keys import (
     read_key,
     shown_prefix,
 )
-from modelyard.errors import Unauthorized
+from modelyard.errors import StoreUnavailable, Unauthorized
 from modelyard.gateway.remedies import OPERATOR, sentence
 from modelyard.records.accounts import Key
 from modelyard.store.store import Store
@@ -146,3 +147,30 @@ def test_keys_are_long_unlike_and_stored_as_hashes_only(gate: Gate) -> None:
     assert gate.secret not in repr(gate.store.keys.list())
     assert hash_key(gate.secret) != gate.secret
     assert hash_key(gate.secret) == hash_key(gate.secret)
+
+
+async def test_while_the_store_is_away_keys_that_were_known_of_late_still_are(gate: Gate) -> None:
+    assert await gate.authenticator.authenticate(gate.secret) == gate.key
+    gate.store.close()
+    gate.clock.advance(CACHED_S + 1)
+    assert await gate.authenticator.authenticate(gate.secret) == gate.key
+    with pytest.raises(StoreUnavailable):
+        await gate.authenticator.authenticate(new_key())
+    gate.clock.advance(AWAY_S - CACHED_S)
+    with pytest.raises(StoreUnavailable):
+        await gate.authenticator.authenticate(gate.secret)
+
+
+async def test_a_key_that_is_revoked_as_soon_as_the_store_is_back_works_for_five_seconds_at_most(
+    gate: Gate, own_database: Path
+) -> None:
+    await gate.authenticator.authenticate(gate.secret)
+    gate.store.close()
+    gate.clock.advance(CACHED_S + 1)
+    await gate.authenticator.authenticate(gate.secret)
+    with Store.open(f"sqlite:///{own_database}") as back:
+        gate.store = gate.authenticator._store = back
+        gate.revoke()
+        gate.clock.advance(CACHED_S)
+        with pytest.raises(Unauthorized):
+            await gate.authenticator.authenticate(gate.secret)

@@ -29,6 +29,13 @@ def take(store: Store, holder: str, for_s: float = LONG_S) -> int | None:
     return None if lease is None else lease.token
 
 
+def lead(store: Store, holder: str, for_s: float = LONG_S) -> int:
+    """The token of a server that nothing keeps from leading."""
+    token = take(store, holder, for_s)
+    assert token is not None
+    return token
+
+
 def waits_for_a_lock(store: Store) -> bool:
     with store._database.read() as connection:
         return bool(connection.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one())
@@ -36,19 +43,19 @@ def waits_for_a_lock(store: Store) -> bool:
 
 def test_one_leads_until_its_lease_ends(store: Store) -> None:
     assert store.leases.find() is None
-    assert take(store, "srv_a") == 1
+    token = lead(store, "srv_a")
     assert take(store, "srv_b") is None
-    assert store.leases.renew(1, LONG_S)
+    assert store.leases.renew(token, LONG_S)
     assert take(store, "srv_b") is None
     found = store.leases.find()
     assert found is not None
-    assert (found.token, found.holder, found.holder_name) == (1, "srv_a", "pid 1 on srv_a")
+    assert (found.token, found.holder, found.holder_name) == (token, "srv_a", "pid 1 on srv_a")
 
-    store.leases.release(1)
+    store.leases.release(token)
 
-    assert take(store, "srv_b") == 2
-    assert not store.leases.renew(1, LONG_S)
-    store.leases.release(1)
+    assert lead(store, "srv_b") > token
+    assert not store.leases.renew(token, LONG_S)
+    store.leases.release(token)
     assert take(store, "srv_a") is None
 
 
@@ -58,42 +65,43 @@ def test_who_leads_says_where_it_is_followed(store: Store) -> None:
     found = store.leases.find()
     assert found is not None
     assert found.address == address
-    store.leases.release(1)
-    take(store, "srv_b")
+    store.leases.release(found.token)
+    lead(store, "srv_b")
     found = store.leases.find()
     assert found is not None
     assert found.address == NOWHERE
 
 
 def test_a_server_that_is_started_again_does_not_wait_for_its_own_lease(store: Store) -> None:
-    assert take(store, "srv_a") == 1
-    assert take(store, "srv_a") == 2
-    assert not store.leases.renew(1, LONG_S)
+    token = lead(store, "srv_a")
+    assert lead(store, "srv_a") > token
+    assert not store.leases.renew(token, LONG_S)
 
 
 def test_a_lease_that_has_ended_goes_on_while_nobody_has_taken_it(store: Store) -> None:
-    assert take(store, "srv_a", for_s=0.0) == 1
-    assert store.leases.renew(1, LONG_S)
+    assert store.leases.renew(lead(store, "srv_a", for_s=0.0), LONG_S)
     assert take(store, "srv_b") is None
 
 
 def test_of_many_that_ask_at_once_one_leads(store: Store) -> None:
-    for token in range(1, 6):
+    tokens = [0]
+    for _ in range(5):
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(lambda number: take(store, f"srv_{number}"), range(8)))
-        assert [each for each in found if each is not None] == [token]
+        (token,) = (each for each in found if each is not None)
+        assert token > tokens[-1]
+        tokens.append(token)
         store.leases.release(token)
 
 
 def test_who_led_before_writes_nothing(store: Store, account: Account) -> None:
-    assert take(store, "srv_a", for_s=0.0) == 1
-    led = store.led_with(1)
+    led = store.led_with(lead(store, "srv_a", for_s=0.0))
     instance = life(account, 1)
     led.instances.open(instance)
     led.events.add([line(account, "written")])
     store.jobs.ask(MODEL, account.id, at(0))
     cluster, _ = store.clusters.put(account.id, MODEL, CAPACITY, 60, at(0))
-    assert take(store, "srv_b") == 2
+    following = store.led_with(lead(store, "srv_b"))
 
     for write in (
         lambda: led.instances.open(life(account, 2)),
@@ -112,36 +120,35 @@ def test_who_led_before_writes_nothing(store: Store, account: Account) -> None:
     assert [event.message for event in store.events.list(None)] == ["written"]
     assert store.jobs.claim("srv_b", at(1)) is not None
     assert store.clusters.get(cluster.id).inferences == 0
-    store.led_with(2).instances.end(instance.id, at(700), "stopped")
+    following.instances.end(instance.id, at(700), "stopped")
 
 
 def test_who_has_led_writes_while_nobody_else_does(store: Store, account: Account) -> None:
-    assert take(store, "srv_a", for_s=0.0) == 1
-    store.led_with(1).events.add([line(account, "nobody else")])
+    led = store.led_with(lead(store, "srv_a", for_s=0.0))
+    led.events.add([line(account, "nobody else")])
     assert [event.message for event in store.events.list(None)] == ["nobody else"]
 
 
 def test_nobody_leads_before_what_the_leader_writes_is_committed(store: Store, account: Account) -> None:
     """And the leader renews its lease meanwhile."""
-    assert take(store, "srv_a", for_s=0.0) == 1
-    led = store.led_with(1)
+    token = lead(store, "srv_a", for_s=0.0)
+    led = store.led_with(token)
     with ThreadPoolExecutor() as pool:
         with led._database.write():
-            assert pool.submit(store.leases.renew, 1, 0.0).result()
+            assert pool.submit(store.leases.renew, token, 0.0).result()
             taking = pool.submit(take, store, "srv_b")
             while not waits_for_a_lock(store):
                 assert not taking.done()
             led.events.add([line(account, "before")])
             assert not taking.done()
-        assert taking.result() == 2
+        assert taking.result() is not None
     assert [event.message for event in store.events.list(None)] == ["before"]
 
 
 def test_a_leader_that_stops_in_the_middle_of_a_transaction_keeps_nobody_from_leading(
     store: Store, account: Account
 ) -> None:
-    assert take(store, "srv_a", for_s=0.0) == 1
-    led, began, may_go_on = store.led_with(1), Event(), Event()
+    led, began, may_go_on = store.led_with(lead(store, "srv_a", for_s=0.0)), Event(), Event()
 
     def stop_in_the_middle() -> None:
         with led._database.write():
@@ -153,7 +160,7 @@ def test_a_leader_that_stops_in_the_middle_of_a_transaction_keeps_nobody_from_le
     with ThreadPoolExecutor() as pool:
         stopped = pool.submit(stop_in_the_middle)
         began.wait()
-        assert take(store, "srv_b") == 2
+        lead(store, "srv_b")
         may_go_on.set()
         with pytest.raises(Unavailable):
             stopped.result()
@@ -161,13 +168,13 @@ def test_a_leader_that_stops_in_the_middle_of_a_transaction_keeps_nobody_from_le
 
 
 def test_a_server_that_stops_while_it_renews_its_lease_keeps_nobody_from_leading(store: Store, url: str) -> None:
-    assert take(store, "srv_a", for_s=0.0) == 1
+    token = lead(store, "srv_a", for_s=0.0)
     asked = Database(url, lock_timeout_s=LEASE_LOCK_S)
 
     def stop_in_the_middle() -> None:
         with asked.write():
-            assert Leases(asked).renew(1, LONG_S)
-            assert take(store, "srv_b") == 2
+            assert Leases(asked).renew(token, LONG_S)
+            lead(store, "srv_b")
 
     with pytest.raises(StoreUnavailable, match="stood still"):
         stop_in_the_middle()
@@ -250,8 +257,7 @@ def driver_of(connection: Connection) -> Any:
 
 
 def test_a_store_that_is_closed_is_closed_for_its_leader(store: Store, account: Account) -> None:
-    assert take(store, "srv_a") == 1
-    led = store.led_with(1)
+    led = store.led_with(lead(store, "srv_a"))
     store.close()
     with pytest.raises(Unavailable, match="closed"):
         led.events.add([line(account, "late")])

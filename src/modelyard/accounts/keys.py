@@ -12,7 +12,7 @@ from typing import TypeVar
 from modelyard.accounts import sessions
 from modelyard.accounts.attempts import FailedAttempts
 from modelyard.clock import Clock
-from modelyard.errors import Unauthorized
+from modelyard.errors import StoreUnavailable, Unauthorized
 from modelyard.records.accounts import Key
 from modelyard.store.store import Store
 
@@ -21,6 +21,10 @@ SHOWN = 8
 """How much of a key is kept in the clear, to recognise it by in lists."""
 CACHED_S = 5.0
 """A revoked key works at most this much longer."""
+AWAY_S = 300.0
+"""The same while the database is away, in which nobody can have revoked it there: inference goes on."""
+ANSWER_S = 5.0
+"""How long somebody whose key was known waits for a database that does not answer."""
 UNKNOWN_S = 1.0
 """A key that was made after somebody tried it works at most this much later."""
 CACHE_SIZE = 10_000
@@ -81,6 +85,7 @@ class Authenticator:
         self._known: OrderedDict[str, tuple[Key, float]] = OrderedDict()
         """By the key's hash, which is of one size whatever was sent."""
         self._unknown: OrderedDict[str, float] = OrderedDict()
+        self._away_until = -math.inf
 
     def recognise(self, authorization: str | None) -> Key | None:
         """The key, if it was checked within the last seconds; asks nobody. For the hot path."""
@@ -88,9 +93,10 @@ class Authenticator:
         return None if digest is None else self._find_cached(digest)
 
     async def authenticate(self, authorization: str | None, address: str | None = None) -> Key:
-        """The key. `address`: of the client, whose failed attempts are counted.
+        """The key. `address`: of the client, whose failed attempts are counted. While the store is away, keys that were
+        known within the last minutes still are.
 
-        Raises Unauthorized, and Throttled for keys never seen from an address that has tried too many.
+        Raises Unauthorized, Throttled for keys never seen from an address that has tried too many, StoreUnavailable.
         """
         digest = digest_of(authorization)
         if digest is None:
@@ -100,9 +106,19 @@ class Authenticator:
         began_at = self._clock.monotonic()  # before the answer: it may have been revoked since
         if began_at - self._unknown.get(digest, -math.inf) <= UNKNOWN_S:
             raise unknown(authorization)
+        known = self._find_cached(digest, AWAY_S)
+        if known is not None and began_at < self._away_until:
+            return known
         if digest not in self._known:
             self._attempts.check(address)
-        key = await asyncio.to_thread(self._find, authorization, digest)
+        try:
+            async with asyncio.timeout(None if known is None else ANSWER_S):
+                key = await asyncio.to_thread(self._find, authorization, digest)
+        except (StoreUnavailable, TimeoutError):
+            self._away_until = self._clock.monotonic() + CACHED_S
+            if known is None:
+                raise
+            return known
         if key is None:
             self._attempts.note(address)
             self._known.pop(digest, None)
@@ -123,9 +139,9 @@ class Authenticator:
             return self._store.keys.find_by_hash(digest)
         return sessions.find_key(self._store.keys, token, self._clock.now())
 
-    def _find_cached(self, digest: str) -> Key | None:
+    def _find_cached(self, digest: str, within_s: float = CACHED_S) -> Key | None:
         entry = self._known.get(digest)
-        if entry is None or self._clock.monotonic() - entry[1] > CACHED_S:
+        if entry is None or self._clock.monotonic() - entry[1] > within_s:
             return None
         return entry[0]
 

@@ -1,6 +1,8 @@
 """Who leads the servers of one PostgreSQL database: a lease that is renewed, with a token that rises with each holder.
 
-Time is the database's clock alone. A transaction of the leader checks the token and holds a share of the row until it
+Time is the database's clock alone. A token is the time in milliseconds at which it was given, or more: where another
+server of the database takes over, which had not been told of the last holder, its next token is higher all the same.
+A transaction of the leader checks the token and holds a share of the row until it
 ends: nobody else leads before it was committed or undone, and nothing of an earlier leader is committed afterwards.
 """
 
@@ -10,7 +12,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, text, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, cast, func, literal, select, text, update
 from sqlalchemy.dialects import postgresql
 
 from modelyard.errors import LeaseLost
@@ -33,6 +35,8 @@ _CHECK = text(
     "SELECT token, set_config('idle_in_transaction_session_timeout', :stalled_ms, true)"
     " FROM leases WHERE name = :name FOR KEY SHARE"
 )
+
+_NOW_MS = cast(func.floor(func.extract("epoch", func.clock_timestamp()) * 1000), BigInteger)
 
 
 class Leases:
@@ -60,7 +64,7 @@ class Leases:
         taking = (
             update(leases)
             .where(leases.c.name == NAME, is_free)
-            .values(token=leases.c.token + 1, until=_in(for_s), **mine)
+            .values(token=func.greatest(leases.c.token + 1, _NOW_MS), until=_in(for_s), **mine)
             .returning(leases)
         )
         with self._database.write() as connection:
