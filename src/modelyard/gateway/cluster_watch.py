@@ -55,8 +55,8 @@ class ClusterWatch:
         """By the clusters' ids."""
         self._seen: Mapping[str, records.Cluster] = {}
         """What was wanted at the last look, by the clusters' ids."""
-        self._unsettled: Collection[str] = ()
-        """Those of which more was to come when they were told last, by their ids."""
+        self._moving: Collection[str] = ()
+        """Those whose status, as it was told, soon becomes another, be it between two looks: by their ids."""
         self._looked_at_all: float | None = None
 
     async def look(self) -> Sequence[bytes]:
@@ -65,22 +65,20 @@ class ClusterWatch:
         is_first, now = self._looked_at_all is None, monotonic()
         wanted = {each.id: each for each in self._plane.wanted(self._account_id, self._model_id)}
         gone = [self._told.pop(each) for each in list(self._told) if each not in wanted]
-        active = set(self._plane.active())
-        candidates = self._candidates(wanted, active, now)
+        candidates = self._candidates(wanted, now)
         changed = await self._changed(candidates)
-        self._unsettled = {each.id for each in candidates if each.id in active or self._is_moving(each.id)}
+        told = [each.id for each in candidates if each.id in self._told]
+        self._moving = {each for each in told if self._told[each].status not in AT_REST}
         return [
             *(message("gone", show_gone(each)) for each in gone),
             *(message("cluster", each) for each in changed),
             *([message("known", {})] if is_first else []),
         ]
 
-    def _candidates(
-        self, wanted: Mapping[str, records.Cluster], active: Collection[str], now: float
-    ) -> Sequence[records.Cluster]:
+    def _candidates(self, wanted: Mapping[str, records.Cluster], now: float) -> Sequence[records.Cluster]:
         """Those that may not be as they were: asking each of ten thousand at rest twice a second takes a fifth of a
         core."""
-        busy, seen = {*active, *self._unsettled}, self._seen
+        busy, seen = {*self._plane.active(), *self._moving}, self._seen
         self._seen = wanted
         if self._looked_at_all is None or now >= self._looked_at_all + LOOK_AT_ALL_S:
             self._looked_at_all = now
@@ -101,11 +99,6 @@ class ClusterWatch:
             if done % LOOKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return changed
-
-    def _is_moving(self, cluster_id: str) -> bool:
-        """Whether its status, as told, is one that soon becomes another, be it between two looks."""
-        told = self._told.get(cluster_id)
-        return told is not None and told.status not in AT_REST
 
     async def _show(self, report: Report) -> Cluster:
         account_id, model_id = report.cluster.account_id, report.cluster.model_id
