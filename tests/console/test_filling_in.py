@@ -1,4 +1,4 @@
-"""Files that are dropped and pasted into forms."""
+"""Files that are dropped and pasted into forms, and pictures that a camera takes for them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ DRAG = f"([name, data]) => {{ const held = new DataTransfer(); held.items.add({F
 """What somebody holds over the page: a file."""
 COPY = f"data => navigator.clipboard.write([new ClipboardItem({{ 'image/png': ((name) => {FILE})('') }})])"
 ADDRESS = "https://example.com/cat.png"
+SLOW_CAMERA = """() => {
+  window.opened = new MediaStream();
+  navigator.mediaDevices.getUserMedia = async () => opened;
+}"""
+"""A camera that shows nothing before it is told to."""
+SHOW = """() => {
+  const canvas = document.createElement("canvas");
+  canvas.getContext("2d").fillRect(0, 0, 8, 8);
+  opened.addTrack(canvas.captureStream().getVideoTracks()[0]);
+}"""
 
 
 def test_a_file_is_dropped_and_pasted_and_so_is_an_address(page: Page, tmp_path: Path) -> None:
@@ -40,3 +50,15 @@ def test_a_file_is_dropped_and_pasted_and_so_is_an_address(page: Page, tmp_path:
     place.click()
     page.keyboard.press("Control+V")
     page.get_by_text(ADDRESS, exact=True).first.wait_for()
+
+
+def test_a_picture_is_taken_once_the_camera_shows_one(page: Page) -> None:
+    page.goto("/#/playground/odd/viewer")
+    page.evaluate(SLOW_CAMERA)
+    page.get_by_role("button", name="Camera").click()
+    take = page.get_by_role("button", name="Take the picture")
+    take.wait_for()
+    assert take.is_disabled()
+    page.evaluate(SHOW)
+    take.click()
+    page.get_by_text("camera.png").wait_for()

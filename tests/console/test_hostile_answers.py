@@ -94,7 +94,7 @@ def test_a_model_that_is_named_in_an_address_is_text(playground: Page) -> None:
     playground.evaluate(
         "name => { location.hash = `#/playground/${encodeURIComponent(name)}/x?beside=${name}` }", HOSTILE
     )
-    playground.get_by_text("No model is called").wait_for()
+    playground.get_by_text("No model of this name was found").wait_for()
     assert nothing_ran(playground)
 
 
