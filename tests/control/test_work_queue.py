@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from modelyard.control.work_queue import WorkQueue
-from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, ControlPlane
+from tests.control.control_plane import BIG, SMALL, SMALL_BYTES, THIRD, TWIN, ControlPlane, MakeControl
 from tests.control.test_funds import SPENT
 from tests.control.test_room import shuffle
 from tests.properties import TIMES
@@ -89,6 +89,19 @@ def test_whatever_is_added_is_taken_in_time_and_nothing_else(calls: list[tuple[s
 
 
 # --- whole control planes ---
+
+
+async def test_a_cluster_that_has_been_idle_for_long_enough_when_the_loop_comes_to_it_rests(
+    make_control: MakeControl,
+) -> None:
+    async with make_control() as control:
+        managed = await control.put(timeout=0)
+        asked = await control.ask()
+        await asked.served()
+        control.step(after_s=control.policy.tick_s)
+        asked.answer()
+        control.step(after_s=control.policy.tick_s / 2)  # a loop that is late
+        assert (managed.wanted, control.states(managed)) == (0, ["draining"])
 
 
 def seen(control: ControlPlane) -> list[object]:

@@ -74,14 +74,14 @@ class Observation:
 
     def _calls_for_a_look(self, asked: ManagedCluster, now: float) -> bool:
         """Whether something may be to be decided about a cluster to which a request has come, or from which one has
-        gone. One that is idle from now on is looked at when it has been so for long enough."""
+        gone. One that is idle is looked at when it has been so for long enough, which may be now."""
         load = asked.route.load()
         if load.total == asked.seen_load and not asked.at_rest:
             return False
         asked.seen_load = load.total
         if not asked.is_enough_for(load, self._policy) or (self._policy.cold_start_gb_s and asked.route.gaps_s):
             return True
-        if not load.total and (at := asked.next_look_at(now, self._policy)) is not None:
+        if (at := asked.idles_out_at(now)) is not None:
             self._work.add_at(asked.cluster.id, at)
         return False
 

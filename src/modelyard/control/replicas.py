@@ -296,8 +296,8 @@ class ManagedCluster:
     def _due_moments(self, now: float, policy: Policy) -> Iterator[float]:
         """When a pause ends, when it is idle for too long, when its demand may fall, and its replicas' ends."""
         yield self.retry_at
-        if (idle_s := self.idle_s(now)) is not None:
-            yield now - idle_s + self.idle_timeout_s
+        if (idles_out_at := self.idles_out_at(now)) is not None:
+            yield idles_out_at
         yield self.demand.changes_at(policy.stable_window_s)
         for replica in self.replicas.values():
             if replica.state is ReplicaState.DRAINING:
@@ -311,6 +311,12 @@ class ManagedCluster:
     def idle_timeout_s(self) -> float:
         """Idle seconds after which it has `min` replicas only."""
         return self.cluster.timeout_s if self.keep_alive_s is None else self.keep_alive_s
+
+    def idles_out_at(self, now: float) -> float | None:
+        """The monotonic time, past or to come, from which it has `min` replicas only unless it is used; None while it
+        is not idle."""
+        idle_s = self.idle_s(now)
+        return None if idle_s is None else now - idle_s + self.idle_timeout_s
 
     def idle_with_adapters_s(self, now: float) -> float | None:
         """The same for it and the adapters in its replicas together."""
