@@ -96,8 +96,7 @@ class Request:
     def answer(self) -> None:
         """It was answered."""
         assert self.target is not None
-        self.managed.route.finished += 1
-        self.control.routes.release(self.managed.route, self.target)
+        self.control.routes.release(self.managed.route, self.target, answered=True)
 
     async def done(self) -> None:
         await self.served()

@@ -92,7 +92,7 @@ async def test_what_is_counted_here_is_kept_when_another_process_changes_the_clu
         with another_process(control) as store:
             store.clusters.update(managed.cluster.id, timeout_s=77, now=control.clock.now())
         await control.desired.read()
-        assert (managed.cluster.timeout_s, control.report(managed).inferences) == (77, 1)
+        assert (managed.cluster.timeout_s, control.report(managed).cluster.inferences) == (77, 1)
 
 
 async def test_the_loop_sees_within_moments_what_another_process_changes(make_control: MakeControl) -> None:

@@ -98,15 +98,16 @@ async def test_lives_are_confirmed_every_ten_seconds(make_control: MakeControl) 
 async def test_inferences_are_counted_in_the_store(make_control: MakeControl) -> None:
     async with make_control() as control:
         await control.up()
-        for _ in range(3):
+        for _ in range(2):
             await (await control.ask()).done()
         control.step(after_s=1)
+        await (await control.ask()).done()
         await control.journal.flush()
         assert control.store.clusters.list()[0].inferences == 0
         control.step(after_s=1)
         await control.journal.flush()
         (stored,) = control.store.clusters.list()
-        assert (stored.inferences, stored.last_inference_at) == (3, START + timedelta(seconds=2))
+        assert (stored.inferences, stored.last_inference_at) == (3, START + timedelta(seconds=1))
         control.step(after_s=10)
         await control.journal.flush()
         assert control.store.clusters.list()[0].inferences == 3

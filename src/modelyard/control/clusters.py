@@ -45,7 +45,6 @@ class Report:
     ready: int
     in_flight: int
     queued: int
-    inferences: int
     expires_at: datetime | None
     problem: ModelyardError | None
     memory_bytes: int | None = None
@@ -228,7 +227,7 @@ class Clusters:
 
     def report(self, managed: ManagedCluster) -> Report:
         """The cluster as it is now."""
-        cluster = managed.cluster
+        cluster = managed.counted()
         prepared = self._preparations.find(cluster.model_id)
         card = managed.form or (prepared.card if isinstance(prepared, Prepared) else None)
         now = self._clock.monotonic()
@@ -244,7 +243,6 @@ class Clusters:
             ready=len(managed.route.targets),
             in_flight=load.in_flight,
             queued=load.queued,
-            inferences=cluster.inferences + managed.route.finished,
             expires_at=expires_at,
             problem=managed.problem(),
             memory_bytes=card.memory_bytes if card is not None else None,

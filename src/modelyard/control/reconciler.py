@@ -13,7 +13,6 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 
 from modelyard.clock import Clock
@@ -320,14 +319,13 @@ class Reconciler:
 
     def _count_inferences(self, clusters: Iterable[ManagedCluster]) -> None:
         counts = {}
-        now = self._clock.now()
         for managed in clusters:
-            finished, managed.route.finished = managed.route.finished, 0
-            if finished:
-                total = managed.cluster.inferences + finished
-                managed.arrivals.note(self._clock.monotonic(), total)
-                managed.cluster = replace(managed.cluster, inferences=total, last_inference_at=now)
-                counts[managed.cluster.id] = (finished, now)
+            route = managed.route
+            if route.answered_at is not None:
+                managed.cluster = managed.counted()
+                managed.arrivals.note(self._clock.monotonic(), managed.cluster.inferences)
+                counts[managed.cluster.id] = (route.finished, route.answered_at)
+                route.finished, route.answered_at = 0, None
         self._records.inferences(counts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from modelyard.control.arrivals import Arrivals
 from modelyard.control.autoscaler import Demand, Load, replicas_for, target_of, wanted_replicas
@@ -158,6 +158,13 @@ class ManagedCluster:
     def stays_down(self) -> bool:
         """Whether nothing is to run at this moment."""
         return self.off or self.suspension is not None or self.failure is not None
+
+    def counted(self) -> Cluster:
+        """The cluster with what was answered since that was last counted."""
+        if self.route.answered_at is None:
+            return self.cluster
+        inferences = self.cluster.inferences + self.route.finished
+        return replace(self.cluster, inferences=inferences, last_inference_at=self.route.answered_at)
 
     def bounds(self) -> Capacity:
         """The capacity in force at this moment."""

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from weakref import WeakValueDictionary
 
@@ -35,7 +36,9 @@ class Route:
     `failure`: what requests get while there is no replica; None: a place in the queue.
     `told_waiting`: how many have waited at most since the control loop last looked, which knows of so many. `touched`:
     something has happened to it since the loop last asked. `gaps_s`: for how long it had nothing to do before a request
-    came, of those since the loop last looked. `waiting_elsewhere`: requests that wait in another process for a slot.
+    came, of those since the loop last looked. `finished`: requests that were answered since they were last counted;
+    `answered_at`: when the latest of these was, None where there are none. `waiting_elsewhere`: requests that wait in
+    another process for a slot.
     Whenever control returns to the event loop, no replica has room for whoever is first to get it."""
 
     cluster_id: str
@@ -49,6 +52,7 @@ class Route:
     gaps_s: list[float] = field(default_factory=list)
     last_activity: float = 0.0
     finished: int = 0
+    answered_at: datetime | None = None
     waiting_elsewhere: int = 0
 
     def load(self) -> Load:
@@ -233,7 +237,7 @@ class Routes(Slots):
     def release(self, route: Route, target: Target, *, answered: bool = False) -> bool:
         """See Slots."""
         waits = bool(route.waiting)
-        route.finished += answered
+        self._note_answered(route, answered)
         target.let_go()
         route.last_activity = self._clock.monotonic()
         self._touch(route)
@@ -249,7 +253,7 @@ class Routes(Slots):
     def note_kept(self, route: Route, answered: int, more_idle: Mapping[str, int], more_waiting: int) -> None:
         """So many requests were answered elsewhere whose slots are kept there; how many more slots are idle, by
         replica, and how many more requests wait."""
-        route.finished += answered
+        self._note_answered(route, answered)
         route.waiting_elsewhere += more_waiting
         for replica_id, more in more_idle.items():
             if (target := route.find(replica_id)) is not None:
@@ -258,6 +262,11 @@ class Routes(Slots):
         route.last_activity = self._clock.monotonic()
         self._touch(route)
         self._tell_waiting(route)
+
+    def _note_answered(self, route: Route, answered: int) -> None:
+        if answered:
+            route.finished += answered
+            route.answered_at = self._clock.now()
 
     def _keep_choice(self, route: Route, target: Target) -> None:
         """Of a replica all of whose slots are held, some without a request, one is to be there for whoever asks next:

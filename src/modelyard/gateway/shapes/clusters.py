@@ -193,7 +193,7 @@ def show_cluster(report: Report, events: Sequence[records.Event] | None = None) 
         timeout=cluster.timeout_s,
         capacity=Capacity(min=capacity.min, desired=capacity.desired, max=capacity.max),
         instances=report.instances,
-        inferences=report.inferences,
+        inferences=cluster.inferences,
         last_inference=show_moment(cluster.last_inference_at),
         expires_at=show_moment(report.expires_at),
         ram_required=None if memory_bytes is None else round(memory_bytes / GIB, 4),

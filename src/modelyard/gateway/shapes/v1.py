@@ -147,7 +147,7 @@ def show_loaded(report: Report, now: datetime) -> LoadedModel:
         model=cluster.model_id,
         status=STATUS[report.status],
         concurrency=cluster.capacity.max,
-        inferences=report.inferences,
+        inferences=cluster.inferences,
         expiration_period_seconds=cluster.timeout_s,
         expiration_period_minutes=tidy(cluster.timeout_s / 60),
         expires_at=show_moment(expires_at),
