@@ -60,6 +60,12 @@ def test_channels_are_averaged(channels: int) -> None:
     np.testing.assert_allclose(samples[500:-500], tone()[500:-500] / channels, atol=1e-4)
 
 
+@pytest.mark.parametrize("channels", [65, 600])
+def test_more_channels_than_can_be_averaged_are_refused_by_number(channels: int) -> None:
+    with pytest.raises(InvalidRequest, match=rf"^audio_url: got '?{channels} channels'?; accepted: at most 64"):
+        decode_sound(media(sound_file(np.zeros((100, channels), np.float32), "WAV"), "audio_url"), RATE)
+
+
 @pytest.mark.parametrize(("kind", "codec"), [("mp4", "libx264"), ("webm", "libvpx")])
 def test_sound_is_taken_from_a_video(kind: str, codec: str) -> None:
     if kind == "mp4":

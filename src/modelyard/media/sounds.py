@@ -21,6 +21,8 @@ MAX_SOUND_S = 2 * 60 * 60.0
 """Longer recordings are refused."""
 MIN_RATE, MAX_RATE = 1_000, 768_000
 """Samples per second that a recording may claim to have."""
+MAX_CHANNELS = 64
+"""FFmpeg's resampler takes no more. Source: SWR_CH_MAX in libswresample."""
 
 STREAMED_BYTES = 0x7FFFFFFF
 """Programs that write a WAV to a pipe cannot know its size, and say this or more."""
@@ -56,11 +58,14 @@ def decode_sound(media: Media, rate: int, room: Room | None = None) -> Samples:
 
 
 def check_wav(data: bytes, where: str) -> None:
-    """Raises InvalidRequest when a WAV's samples end before its header says. FFmpeg would take what is there."""
+    """Raises InvalidRequest when a WAV's samples end before its header says, where FFmpeg would take what is there, and
+    for too many channels, of which it would say that something is invalid."""
     position = 12
     while (header := data[position : position + 8]) and len(header) == 8:
         name, (size,) = header[:4], struct.unpack("<I", header[4:])
         position += 8
+        if name == b"fmt ":
+            check_channels(int.from_bytes(data[position + 2 : position + 4], "little"), where)
         if name == b"data":
             there = len(data) - position
             if size > there and size < STREAMED_BYTES:
@@ -71,13 +76,21 @@ def check_wav(data: bytes, where: str) -> None:
         position += size + size % 2
 
 
+def check_channels(channels: int, where: str) -> None:
+    """Raises InvalidRequest for more than can be averaged."""
+    if channels > MAX_CHANNELS:
+        raise InvalidRequest(field=where, got=f"{channels} channels", accepted=f"at most {MAX_CHANNELS}")
+
+
 def resampled(container: Any, rate: int, where: str) -> Iterator[Samples]:
-    """The first sound track, piece by piece, mono at `rate`. Raises InvalidRequest when it is too long."""
+    """The first sound track, piece by piece, mono at `rate`. Raises InvalidRequest when it is too long, or of a rate
+    or a number of channels that cannot be read."""
     from av import AudioResampler
 
     stream = container.streams.audio[0]
     if not MIN_RATE <= stream.rate <= MAX_RATE:
         raise InvalidRequest(field=where, got=f"{stream.rate} samples per second", accepted=f"{MIN_RATE} to {MAX_RATE}")
+    check_channels(stream.channels, where)
     # Channels stay: FFmpeg's own mono is 3 dB louder. Packed: of eight planes or more PyAV reads beyond what is there.
     resampler = AudioResampler(format="flt", rate=rate)
     room = int(MAX_SOUND_S * rate)
