@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import psutil
-
 from modelyard.worker.memory import read_kilobytes
 
 SAMPLE_EVERY_S = 0.01
@@ -85,24 +83,24 @@ class Watch(threading.Thread):
         self._pids = pids
         self._ended = threading.Event()
         self._peaks: dict[int, int] = {}
+        """In the order in which they came; of one that never was the youngest, 0."""
         self._file_bytes = 0
         self._files_due_at = 0.0
 
     def run(self) -> None:
         """Samples."""
         while not self._ended.wait(SAMPLE_EVERY_S):
-            try:
-                pids = self._pids()
-            except psutil.NoSuchProcess:  # it ended while it was looked at
-                continue
-            if pids:
-                self._peaks[pids[-1]] = max(self._peaks.get(pids[-1], 0), self._sample(pids))
+            if pids := self._pids():
+                self._sample(pids)
 
-    def _sample(self, pids: Sequence[int]) -> int:
-        if pids[-1] not in self._peaks or time.monotonic() >= self._files_due_at:
+    def _sample(self, pids: Sequence[int]) -> None:
+        youngest = pids[-1]
+        if youngest not in self._peaks or time.monotonic() >= self._files_due_at:
             self._file_bytes = file_bytes(pids)
             self._files_due_at = time.monotonic() + FILES_EVERY_S
-        return anonymous_bytes(pids) + self._file_bytes
+        for pid in pids:
+            self._peaks.setdefault(pid, 0)
+        self._peaks[youngest] = max(self._peaks[youngest], anonymous_bytes(pids) + self._file_bytes)
 
     def finish(self) -> int:
         """The peak while the process that came last was there."""

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from modelyard.units import GIB
+from modelyard.worker.memory import start_ticks
 from tests.e2e.jobs import listed, request, until_over
 from tests.peaks import Watch, total_bytes
+from tests.processes import Processes
 from tests.serving import Server
 
 WITHIN = 0.10
@@ -142,4 +144,5 @@ def test_the_variant_is_a_model_like_any_other(own_server: Server) -> None:
 
 def pids(server: Server) -> list[int]:
     """The server's processes, the youngest last: after a job, that was the worker whose memory counts."""
-    return [process.pid for process in sorted(server.descendants(), key=lambda process: process.create_time())]
+    started = {pid: ticks for pid in Processes().family(server.pid) if (ticks := start_ticks(pid)) is not None}
+    return sorted(started, key=started.__getitem__)
