@@ -1,12 +1,14 @@
 """What is wanted is what the store says, whoever wrote it."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 
 import pytest
 from sqlalchemy import event, text
 
 from modelyard.control.policy import Policy
-from modelyard.errors import ClusterOff, UnknownCluster
+from modelyard.errors import ClusterOff, StoreUnavailable, UnknownCluster
 from modelyard.records.clusters import Capacity
 from modelyard.store import notices
 from modelyard.store.store import Store
@@ -169,6 +171,35 @@ async def test_a_store_that_is_away_for_a_while_ends_no_reading(
         while control.clusters.find(control.account, SMALL) is None:
             await asyncio.sleep(0)
         reading.cancel()
+
+
+@pytest.mark.parametrize("changes", [0, 3])
+async def test_of_a_database_that_takes_over_and_lacks_the_last_changes_all_is_read_anew(
+    make_control: MakeControl, changes: int
+) -> None:
+    async with make_control() as control:
+        managed = await control.put(SMALL, max=2, timeout=99)
+        file = control.folder / "modelyard.db"
+        with closing(sqlite3.connect(file)) as database, closing(sqlite3.connect(":memory:")) as behind:
+            database.backup(behind)
+            lost = await control.put(TWIN)
+            await control.patch(SMALL, max=3)
+            behind.backup(database)
+        control.store._database._closed.set()
+        with pytest.raises(StoreUnavailable):
+            await control.desired.read()
+        control.store._database._closed.clear()
+        with another_process(control) as store:
+            for number in range(changes):  # as many as were lost, and more
+                store.clusters.update(managed.cluster.id, timeout_s=100 + number, now=control.clock.now())
+
+        await control.desired.read()
+
+        assert lost.removed
+        assert managed.cluster.capacity.max == 2
+        assert managed.cluster.timeout_s == 99 + changes
+        await control.patch(SMALL, max=4)
+        assert managed.cluster.capacity.max == 4
 
 
 async def test_clusters_from_before_there_were_versions_are_taken_up(make_control: MakeControl) -> None:

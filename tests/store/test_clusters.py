@@ -166,6 +166,15 @@ def test_who_has_not_looked_for_long_is_told_what_is_left(
     assert (sorted(lately.deleted), lately.ids) == (sorted(each.id for each in made[1:4]), None)
 
 
+def test_who_has_seen_more_than_this_database_has_is_told_all_there_is(store: Store, account: Account) -> None:
+    one, _ = store.clusters.put(account.id, "org/one", CAPACITY, 60, at(1))
+    two, _ = store.clusters.put(account.id, "org/two", CAPACITY, 60, at(2))
+    for since in (-1, two.version + 1):
+        found = store.clusters.find_changed(since)
+        assert found is not None
+        assert (found.version, found.changed, found.ids) == (two.version, [one, two], {one.id, two.id})
+
+
 def test_counts_are_no_change(store: Store, account: Account) -> None:
     cluster, _ = store.clusters.put(account.id, MODEL, CAPACITY, 60, at(1))
 

@@ -18,7 +18,7 @@ from modelyard.control.preparation import Preparations
 from modelyard.control.replicas import BootSettings, ManagedCluster
 from modelyard.control.routes import Routes
 from modelyard.control.work_queue import WorkQueue
-from modelyard.errors import ClusterOff, ModelyardError
+from modelyard.errors import ClusterOff, ModelyardError, StoreUnavailable
 from modelyard.records.clusters import Capacity, Cluster
 from modelyard.store.clusters import ChangedClusters
 from modelyard.store.store import Store
@@ -62,6 +62,8 @@ class DesiredState:
         """By account and model, those that are kept for adapters because the account's own runs nothing."""
         self._gone: dict[str, asyncio.Event] = {}
         self._version = NEVER_READ
+        self._is_unsure = False
+        """Whether the store was away: another database may have taken over, which lacks the last changes."""
         self._reading = asyncio.Lock()
         work.tell_accounts(self._account_of)
 
@@ -109,7 +111,13 @@ class DesiredState:
         Raises Unavailable.
         """
         async with self._reading:
-            changes = await asyncio.to_thread(self._store.clusters.find_changed, self._version)
+            since = NEVER_READ if self._is_unsure else self._version
+            try:
+                changes = await asyncio.to_thread(self._store.clusters.find_changed, since)
+            except StoreUnavailable:
+                self._is_unsure = True
+                raise
+            self._is_unsure = False
             if changes is not None:
                 await self._take_up(changes)
 
@@ -150,9 +158,11 @@ class DesiredState:
             in_use = self._version != NEVER_READ or self._was_in_use(cluster)
             managed = self._add(cluster, in_use=in_use)
             self._ids.setdefault(cluster.account_id, {})[cluster.model_id] = cluster.id
-        elif cluster.version <= managed.cluster.version or managed.removed:
-            return
         else:
+            known = managed.cluster  # the store's counts lag behind
+            cluster = replace(cluster, inferences=known.inferences, last_inference_at=known.last_inference_at)
+            if managed.removed or (cluster.version == known.version and cluster == known):
+                return
             self._change(managed, cluster)
         self._hand_over(managed)
         with contained(managed):
@@ -161,9 +171,8 @@ class DesiredState:
             self._work.add(cluster.id)
 
     def _change(self, managed: ManagedCluster, cluster: Cluster) -> None:
-        known = managed.cluster  # the store's counts lag behind
-        managed.cluster = replace(cluster, inferences=known.inferences, last_inference_at=known.last_inference_at)
-        if cluster.wake_version > known.wake_version:
+        known, managed.cluster = managed.cluster, cluster
+        if cluster.wake_version != known.wake_version:
             self._wake(managed)
             managed.route.last_activity = self._clock.monotonic()
 

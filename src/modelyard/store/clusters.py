@@ -34,7 +34,7 @@ KEPT_DELETIONS = 10_000
 class ChangedClusters:
     """What has changed since a version. `version`: as of which it is told. `changed`: the clusters made or changed
     since. `deleted`: the ids of those deleted since, which may be among `changed`. `ids`: of all that there are, where
-    too much has changed to say which were deleted; None otherwise."""
+    nobody can say which were deleted; None otherwise."""
 
     version: int
     changed: Sequence[Cluster]
@@ -113,14 +113,18 @@ class Clusters:
     def find_changed(self, since: int) -> ChangedClusters | None:
         """What has changed after version `since`; None when nothing has, which takes one small query.
 
+        Below 0: all there is. So it is where the database has not come as far: another one, which lacks the last
+        changes, has taken over.
+
         A change that is committed meanwhile may be in it, or not; then it is told the next time, possibly once more.
         """
         with self._database.read() as connection:
             version = connection.execute(VERSION).scalar_one_or_none() or 0
-            if version <= since:
+            if version == since:
                 return None
-            changed = [_cluster(row) for row in connection.execute(CHANGED, {"since": since})]
-            if version - since > KEPT_DELETIONS:
+            is_all = since < 0 or version < since
+            changed = [_cluster(row) for row in connection.execute(CHANGED, {"since": -1 if is_all else since})]
+            if is_all or version - since > KEPT_DELETIONS:
                 return ChangedClusters(version, changed, [], frozenset(connection.execute(IDS).scalars()))
             return ChangedClusters(version, changed, connection.execute(DELETED, {"since": since}).scalars().all())
 
