@@ -6,9 +6,10 @@ export class Loader<T> {
   private readonly fetch: () => Promise<T>;
   private turn = 0;
 
-  constructor(fetch: () => Promise<T>) {
+  /** `begins`: at once; else with the first `load`. */
+  constructor(fetch: () => Promise<T>, begins = true) {
     this.fetch = fetch;
-    void this.load();
+    if (begins) void this.load();
   }
 
   /** Fetches it; of two that are under way the later one counts. */
