@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -21,16 +22,17 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 """Bounds for how many run together."""
 
 
+@dataclass(slots=True)
 class Histogram:
     """How often values fell up to each of the bounds, and their sum. `counts`: by bound, each without those below it;
     the last one is of what lies beyond all of them."""
 
-    __slots__ = ("bounds", "counts", "total")
+    bounds: Sequence[float] = SECONDS
+    counts: list[int] = field(default_factory=list)
+    total: float = 0.0
 
-    def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
+    def __post_init__(self) -> None:
+        self.counts = self.counts or [0] * (len(self.bounds) + 1)
 
     def observe(self, value: float) -> None:
         """Counts one value."""

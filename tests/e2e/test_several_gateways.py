@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -142,6 +143,14 @@ def test_both_give_the_same_answers_and_are_counted_together(server: Server, bot
     streams = [gateway.begin("POST", "/models/v2/tiny/t5", stream_of(20)).read() for gateway in both]
     assert streams[0]
     assert streams[0] == streams[1]
+
+
+def test_each_runs_on_cores_of_its_own(server: Server) -> None:
+    gateways = [each for each in server.descendants() if "modelyard.serving.gateway_process" in program_of(each)]
+    parts = [set(each.cpu_affinity() or ()) for each in gateways]
+    cores = os.sched_getaffinity(0)
+    assert sum(map(len, parts)) == len(cores) * (1 if len(cores) > 1 else len(parts))
+    assert set().union(*parts) == cores
 
 
 def stream_of(tokens: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.serving import gateways
+from modelyard.serving.gateway_process import cores_of
 from modelyard.serving.gateways import Gateways
 from tests.engine.harness import eventually
 
@@ -67,3 +68,16 @@ async def test_one_that_dies_before_it_takes_requests_is_waited_for_twice_as_lon
     async with starting(monkeypatch, FAILS):
         await eventually(lambda: len(waits_in(caplog)) == DEATHS)
     assert waits_in(caplog) == ["0.2", "0.4", "0.8"]
+
+
+@pytest.mark.parametrize(
+    ("gateways", "cores", "parts"),
+    [
+        (1, {0, 1}, [{0, 1}]),
+        (2, {0, 1}, [{0}, {1}]),
+        (2, {1, 4, 6, 7, 9}, [{1, 6, 9}, {4, 7}]),
+        (3, {0, 1}, [{0, 1}] * 3),
+    ],
+)
+def test_cores_are_dealt_to_gateways(gateways: int, cores: set[int], parts: list[set[int]]) -> None:
+    assert [set(cores_of(number, gateways, cores)) for number in range(gateways)] == parts

@@ -7,7 +7,6 @@ begin at 0 with the server.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -53,13 +52,27 @@ class ModelTally:
     """What one model's inferences came to. `requests`: by surface and status. All times in seconds: `took` in all,
     `queued` without a replica, `first` until the first piece of a stream, `token` for each further token of one."""
 
-    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
+    requests: dict[tuple[str, int], int] = field(default_factory=dict)
     took: Histogram = field(default_factory=Histogram)
     queued: Histogram = field(default_factory=Histogram)
     first: Histogram = field(default_factory=Histogram)
     token: Histogram = field(default_factory=Histogram)
     prompt_tokens: int = 0
     new_tokens: int = 0
+
+    def add(self, more: ModelTally) -> None:
+        """Adds what was counted of the model elsewhere."""
+        for kind, count in more.requests.items():
+            self.requests[kind] = self.requests.get(kind, 0) + count
+        for own, other in (
+            (self.took, more.took),
+            (self.queued, more.queued),
+            (self.first, more.first),
+            (self.token, more.token),
+        ):
+            own.add(other.counts, other.total)
+        self.prompt_tokens += more.prompt_tokens
+        self.new_tokens += more.new_tokens
 
 
 @dataclass(slots=True)
@@ -70,6 +83,13 @@ class ClusterTally:
     failed: int = 0
     waited_us: int = 0
     latency: Histogram = field(default_factory=lambda: Histogram(LATENCY_S))
+
+    def add(self, more: ClusterTally) -> None:
+        """Adds what was counted of them elsewhere."""
+        self.requests += more.requests
+        self.failed += more.failed
+        self.waited_us += more.waited_us
+        self.latency.add(more.latency.counts, more.latency.total)
 
 
 class InferenceTallies:
@@ -86,7 +106,8 @@ class InferenceTallies:
         """Counts an inference that is over. `model_id`: empty where it ended before a model was found, as `account_id`
         where it did before that was known; `usage`: None where nothing was answered."""
         tally = self.models.of(model_id)
-        tally.requests[surface, status] += 1
+        kind = surface, status
+        tally.requests[kind] = tally.requests.get(kind, 0) + 1
         tally.took.observe(took_s)
         if model_id and account_id:
             cluster = self._clusters.get((account_id, model_id))
@@ -106,6 +127,18 @@ class InferenceTallies:
             tally.first.observe((usage.queued_us + usage.first_piece_us) / 1e6)
             if usage.new_tokens is not None and usage.new_tokens > 1:
                 tally.token.observe((usage.took_us - usage.first_piece_us) / 1e6 / (usage.new_tokens - 1))
+
+    def add(self, models: Mapping[str, ModelTally], clusters: Mapping[tuple[str, str], ClusterTally]) -> None:
+        """Adds what another process has counted."""
+        for model_id, tally in models.items():
+            self.models.of(model_id).add(tally)
+        for key, cluster in clusters.items():
+            self._clusters.setdefault(key, ClusterTally()).add(cluster)
+
+    def take_models(self) -> dict[str, ModelTally]:
+        """By model, what was counted since the last call. For who passes it on: nobody finds it here any more."""
+        taken, self.models = dict(self.models.items()), ByLabel(ModelTally)
+        return taken
 
     def take_clusters(self) -> dict[tuple[str, str], ClusterTally]:
         """By account and model, what was counted since the last call."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
+from collections.abc import Collection
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -196,6 +198,14 @@ def end_at_once() -> None:
     exit_at_once(EXIT_LOST)
 
 
+def cores_of(number: int, gateways: int, cores: Collection[int]) -> Collection[int]:
+    """Which of these cores the gateway with that number runs on: each an equal part of them, or, where there are fewer
+    cores than gateways, all. Two that may run anywhere share one core for some of the time, beside an idle one."""
+    if not 1 < gateways <= len(cores):
+        return cores
+    return sorted(cores)[number::gateways]
+
+
 def main() -> None:
     """Entry of the process."""
     listener, parent, number = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -207,6 +217,7 @@ def main() -> None:
         from modelyard.worker.sandbox.system import hide_memory
 
         hide_memory()
+        os.sched_setaffinity(0, cores_of(number, orders.settings.gateways, os.sched_getaffinity(0)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(orders, socket.socket(fileno=listener), number))

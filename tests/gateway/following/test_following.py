@@ -36,11 +36,12 @@ from modelyard.gateway.following import frames, kept_slots
 from modelyard.gateway.following.files import FilesOfGateways
 from modelyard.gateway.following.follower import Counts, Follower
 from modelyard.gateway.following.leader import Authority, Leader
-from modelyard.gateway.following.requests import FollowedAdmission, FollowedBooks
+from modelyard.gateway.following.requests import FollowedAdmission, FollowedBooks, FollowedTallies
 from modelyard.gateway.following.slots import FollowedPlane, FollowedSlots
 from modelyard.gateway.metering import OwnBooks
 from modelyard.gateway.metrics import InferenceTallies
 from modelyard.media.artefacts import PIECE_BYTES, Artefacts
+from modelyard.protocol import Usage
 from modelyard.records.requests import RequestRecord
 from modelyard.worker.processes import bind_privately
 from tests.clock import START
@@ -370,6 +371,27 @@ async def test_where_there_is_no_other_slot_a_request_waits_for_one_that_its_gat
     await followed.until(lambda: followed.load() == (0, 0))
 
 
+@pytest.mark.usefixtures("patient")
+async def test_no_gateway_keeps_a_slot_while_a_request_of_another_waits_for_one(followed: Followed) -> None:
+    one, other, late = [await followed.gateway() for _ in range(3)]
+    await followed.control.up()
+    slots = next(iter(followed.route.targets.values())).slots
+    held = await followed.served(*(one.ask() for _ in range(slots)))
+    waiting = [other.ask() for _ in range(slots + 1)]
+    await followed.until(lambda: len(followed.route.waiting) == slots + 1)  # for which all that are lent are asked back
+    last = late.ask()
+    await followed.until(lambda: len(followed.route.waiting) == slots + 2)
+    for each in held:
+        one.answer(each)
+    served = await followed.served(*waiting[:slots])
+    for each in served[:2]:
+        other.answer(each)
+    late.release((await followed.served(last))[0])
+    for each in [*served[2:], *await followed.served(*waiting[slots:])]:
+        other.release(each)
+    await followed.until(lambda: followed.load() == (0, 0))
+
+
 async def test_a_request_that_has_waited_for_a_slot_of_its_gateway_asks_for_one(followed: Followed) -> None:
     gateway, other = await followed.gateway(), await followed.gateway()
     await followed.control.up()
@@ -623,6 +645,27 @@ async def test_a_gateway_that_asks_what_makes_no_sense_is_left(followed: Followe
     gateway.follower.tell(frames.Follow(SECRET, 0))
     with pytest.raises(Unavailable):
         await gateway.follower.ask_plainly(1, frames.AskKey(1, None, None), frames.KeyFound)
+
+
+async def test_what_metrics_count_in_gateways_adds_up_before_a_call_is_answered(followed: Followed) -> None:
+    gateways = [FollowedTallies((await followed.gateway()).follower) for _ in range(2)]
+    alone = InferenceTallies()
+    text = Usage(took_us=900_000, queued_us=2000, first_piece_us=100_000, prompt_tokens=7, new_tokens=5)
+    for number, (model_id, status, usage, account_id) in enumerate(
+        [
+            (SMALL, 200, text, "acc"),
+            (SMALL, 500, None, "acc"),
+            (SMALL, 200, Usage(took_us=80), "acc2"),
+            ("", 404, None, ""),
+        ]
+    ):
+        for tallies in (gateways[number % 2], alone):
+            tallies.note("v2", model_id, status, 0.003 * number, usage, account_id)
+    await followed.leader.sync(forgets=False)
+    assert dict(followed.tallies.models.items()) == dict(alone.models.items())
+    assert followed.tallies.take_clusters() == alone.take_clusters()
+    gateways[0].note("v2", SMALL, 200, 0.1, text, "acc")
+    await followed.until(lambda: followed.tallies.models.of(SMALL).requests["v2", 200] == 3)
 
 
 @pytest.mark.parametrize("seed", range(5))

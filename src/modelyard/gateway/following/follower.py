@@ -93,7 +93,7 @@ class Follower:
         self.read_file: Callable[[str, int], Piece] = read_nothing
         """Reads what follows at that byte of a file that a model has made; blocking. Raises NotFound."""
         self._records: tuple[str, dict[str, Any]] | None = None
-        self._over = frames.Over([], [], [])
+        self._over = frames.Over([], [])
         self._telling: asyncio.TimerHandle | None = None
         self._tells_this_turn = False
         self._working: set[asyncio.Task[None]] = set()
@@ -139,7 +139,8 @@ class Follower:
         """Ends the connection; whoever waits for an answer gets Unavailable. Idempotent."""
         self._on_lost = do_nothing
         self._others_may_lead = False
-        self.tell_gathered()
+        for tell in self.on_telling_all:
+            tell()
         self.leave()
         self._note_change()
 
@@ -220,15 +221,10 @@ class Follower:
         self._over.written.append(request_id)
         self.tell_gathered()
 
-    def tell_note(self, note: frames.Note) -> None:
-        """Tells what metrics count of a request."""
-        self._over.notes.append(note)
-        self.tell_soon()
-
     def _tell_over(self) -> None:
         over = self._over
-        if self.can_tell and (over.records or over.notes or over.written):
-            self._over = frames.Over([], [], [])
+        if self.can_tell and (over.records or over.written):
+            self._over = frames.Over([], [])
             self.tell(over)
 
     def next_number(self) -> int:

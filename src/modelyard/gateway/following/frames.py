@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from modelyard.errors import ModelyardError, make_error
-from modelyard.protocol import Usage
+from modelyard.gateway.metrics import ClusterTally, ModelTally
 from modelyard.records.accounts import Key
 from modelyard.records.aliases import Alias
 from modelyard.records.clusters import Capacity
@@ -275,24 +275,19 @@ class AskReserve(msgspec.Struct, frozen=True, array_like=True, tag=40):
     record: RequestRecord
 
 
-class Note(msgspec.Struct, frozen=True, array_like=True):
-    """An inference is over; see `InferenceTallies.note`."""
-
-    surface: str
-    model_id: str
-    status: int
-    took_s: float
-    usage: Usage | None
-    account_id: str = ""
-
-
 class Over(msgspec.Struct, frozen=True, array_like=True, tag=41):
-    """What requests came to, and what metrics count of them. `written`: the ids of those whose records the gateway
-    writes itself, and for which something was set aside."""
+    """What requests came to. `written`: the ids of those whose records the gateway writes itself, and for which
+    something was set aside."""
 
     records: list[RequestRecord]
-    notes: list[Note]
     written: list[str] = []
+
+
+class Counted(msgspec.Struct, frozen=True, array_like=True, tag=42):
+    """What metrics count of inferences, since that was told last; see `InferenceTallies`."""
+
+    models: dict[str, ModelTally]
+    clusters: dict[tuple[str, str], ClusterTally]
 
 
 # --- what a gateway knows without asking ---
@@ -358,7 +353,7 @@ class Synced(msgspec.Struct, frozen=True, array_like=True, tag=54):
 
 FromGateway = (
     Follow | HoldsSlot | HoldsAdmission | HoldsReservation | GiveUp | AskKey | AskAdmission | Left | Report | AskModel
-    | AskCluster | AskSlot | Released | Kept | Lost | EndStuck | AskDeath | AskReserve | Over | Synced
+    | AskCluster | AskSlot | Released | Kept | Lost | EndStuck | AskDeath | AskReserve | Over | Counted | Synced
     | FilePiece | NoFile
 )  # fmt: skip
 ToGateway = (

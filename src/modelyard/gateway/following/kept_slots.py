@@ -194,8 +194,9 @@ class KeptSlots:
 
     def _note(self, share: Share) -> None:
         """Has it told soon."""
-        self._changed[share.cluster_id] = share
-        self._tell_soon()
+        if share.cluster_id not in self._changed:
+            self._changed[share.cluster_id] = share
+            self._tell_soon()
 
     def _end_idle(self) -> None:
         """Gives back those that have been idle for too long."""

@@ -183,6 +183,8 @@ class Session:
                 known = self._known.get(frame.replica_id)
                 door = None if known is None else known.door
                 self._leader.end_stuck(frame, "" if door is None else door.address)
+            case frames.Counted(models, clusters):
+                self._authority.tallies.add(models, clusters)
             case frames.Report(under_way):
                 self._authority.quotas.take_report(self, under_way)
             case frames.Synced(number):
@@ -225,10 +227,6 @@ class Session:
             self._authority.books.settle(record)
         for request_id in frame.written:
             self._reserved.pop(request_id, None)
-        for note in frame.notes:
-            self._authority.tallies.note(
-                note.surface, note.model_id, note.status, note.took_s, note.usage, note.account_id
-            )
 
     def _note_synced(self, number: int) -> None:
         synced = self._syncs.pop(number, None)
@@ -332,7 +330,8 @@ class Session:
             self.tell(Refused.of(number, ReplicaLost("No other process can connect to this replica.")))
             return
         self._slots[number] = (route, target)
-        is_lent = target.slots > 1 and not target.alone
+        # While others wait it is given back after this request: what was recalled for them may have been lent before.
+        is_lent = target.slots > 1 and not (target.alone or route.waiting or route.waiting_alone)
         if is_lent:
             self._loans.add(number, route)
         self.tell(frames.SlotGiven(number, route.cluster_id, target.replica_id, is_lent, not route.has_room))
