@@ -91,7 +91,36 @@ def test_each_is_taken_once_in_a_round_and_what_comes_meanwhile_in_its_turn() ->
     assert (round_of(turns), len(turns)) == (["b", "0", "a", "1"], 4)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["put", "drop", "take", "round"]), st.integers(0, 9), st.integers(0, 3))))
+def test_however_many_come_in_the_middle_of_a_round_the_next_is_found_at_once() -> None:
+    turns: Turns[int] = Turns()
+    held, asked = 0.0, []
+
+    def share(account: str) -> float:
+        asked.append(account)
+        return held
+
+    for number in range(100):
+        turns.put(number, "ada", (number,), number)
+        assert turns.rank(share, most=1)
+    held = 0.5
+    asked.clear()
+    assert turns.take(share) == 0
+    assert len(asked) <= 3, "once for each that came"
+
+
+def test_as_a_round_begins_accounts_get_their_turns_a_few_at_a_time() -> None:
+    turns: Turns[str] = Turns()
+    for account in "abcde":
+        turns.put(account, account, (), account)
+    turns.begin_round()
+    assert [turns.rank(lambda _: 0.0, most=2) for _ in range(3)] == [False, False, True]
+    assert round_of(turns) == list("abcde")
+
+
+CALLS = ["put", "drop", "take", "round", "rank"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(CALLS), st.integers(0, 9), st.integers(0, 3))))
 def test_whoever_waits_is_taken_in_each_round_and_nobody_else(calls: list[tuple[str, int, int]]) -> None:
     turns: Turns[int] = Turns()
     waiting: dict[int, int] = {}
@@ -112,6 +141,8 @@ def test_whoever_waits_is_taken_in_each_round_and_nobody_else(calls: list[tuple[
             if taken is not None:
                 assert waiting[taken] == min(waiting[each] for each in untaken)
                 untaken.remove(taken)
+        elif call == "rank":
+            turns.rank(lambda _: 0.0, most=1)
         else:
             untaken = set(waiting)
             turns.begin_round()

@@ -9,12 +9,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, TypeVar
 
 from modelyard.engine.base import Need, Node
 
 T = TypeVar("T")
 Urgency = tuple[float, ...]
+Turn = tuple[float, Urgency, str]
+"""An account's: its share when it was found, the urgency of the most urgent of its own, its id."""
 Mark = tuple[Urgency, int, Hashable]
 """Of one that waits: its urgency, the number of the call that put it there, its key. Of equal urgencies the one that
 was put first comes first."""
@@ -48,11 +51,13 @@ class Waiting(Generic[T]):
 @dataclass(eq=False, slots=True)
 class Line:
     """Those of one account, with some that wait no more. `waiting`: not taken in this round yet, a heap; `taken`: the
-    others, in the order in which they were; `in_order`: that is the order of their marks, too."""
+    others, in the order in which they were; `in_order`: that is the order of their marks, too. `round`: the number of
+    the one that this was told of last."""
 
     waiting: list[Mark] = field(default_factory=list)
     taken: list[Mark] = field(default_factory=list)
     in_order: bool = True
+    round: int = 0
 
     def take(self) -> None:
         """The first has been taken."""
@@ -60,8 +65,9 @@ class Line:
         self.in_order = self.in_order and (not self.taken or self.taken[-1] < mark)
         self.taken.append(mark)
 
-    def begin_round(self) -> None:
+    def begin_round(self, number: int) -> None:
         """All wait again."""
+        self.round = number
         if self.waiting or not self.in_order:
             self.taken = sorted([*self.taken, *self.waiting])
         self.waiting, self.taken, self.in_order = self.taken, [], True  # what is in order is a heap
@@ -78,9 +84,12 @@ class Turns(Generic[T]):
     def __init__(self) -> None:
         self._waiting: dict[Hashable, Waiting[T]] = {}
         self._lines: dict[str, Line] = {}
-        self._turns: list[tuple[float, Urgency, str]] = []  # a heap, with shares of before
+        self._turns: list[Turn] = []  # a heap, with some that others have replaced
+        self._turn_of: dict[str, Turn] = {}
+        """By account, the one that holds."""
         self._unranked: dict[str, None] = {}
         """Accounts of which something more urgent may wait than their turn says."""
+        self._round = 0
         self._puts = 0
 
     def __len__(self) -> int:
@@ -95,7 +104,7 @@ class Turns(Generic[T]):
         self._waiting[key] = Waiting(account_id, urgency, self._puts, item)
         line = self._lines.get(account_id)
         if line is None:
-            line = self._lines[account_id] = Line()
+            line = self._lines[account_id] = Line(round=self._round)
         heapq.heappush(line.waiting, (urgency, self._puts, key))
         self._unranked[account_id] = None
 
@@ -106,23 +115,27 @@ class Turns(Generic[T]):
     def begin_round(self) -> None:
         """Each that waits is taken once more."""
         self._turns.clear()
-        for account_id, line in list(self._lines.items()):
-            line.begin_round()
-            if self._first(line) is None:
-                del self._lines[account_id]
+        self._turn_of.clear()
+        self._round += 1
         self._unranked = dict.fromkeys(self._lines)
+
+    def rank(self, share_of: Callable[[str], float], most: int) -> bool:
+        """Finds the turns of so many of the accounts that have none yet in this round; whether all have one. What is
+        left of them `take` does at once."""
+        for account_id in list(islice(self._unranked, most)):
+            del self._unranked[account_id]
+            self._rank(account_id, share_of)
+        return not self._unranked
 
     def take(self, share_of: Callable[[str], float]) -> T | None:
         """The next of this round; None: it has ended. `share_of`: an account's, by its id, at this moment."""
-        for account_id in self._unranked:
-            self._rank(account_id, share_of)
-        self._unranked.clear()
+        self.rank(share_of, len(self._unranked))
         while self._turns:
             turn = heapq.heappop(self._turns)
             account_id = turn[2]
             line = self._lines[account_id]
             first = self._first(line)
-            if first is None:
+            if first is None or self._turn_of[account_id] is not turn:
                 continue
             if (share_of(account_id), first[0], account_id) > turn:  # it holds more by now, or its next can wait
                 self._rank(account_id, share_of)
@@ -133,8 +146,15 @@ class Turns(Generic[T]):
         return None
 
     def _rank(self, account_id: str, share_of: Callable[[str], float]) -> None:
-        if (first := self._first(self._lines[account_id])) is not None:
-            heapq.heappush(self._turns, (share_of(account_id), first[0], account_id))
+        line = self._lines[account_id]
+        begins = line.round != self._round
+        if begins:
+            line.begin_round(self._round)
+        if (first := self._first(line)) is not None:
+            turn = self._turn_of[account_id] = (share_of(account_id), first[0], account_id)
+            heapq.heappush(self._turns, turn)
+        elif begins:
+            del self._lines[account_id]  # nobody of this account waits
 
     def _first(self, line: Line) -> Mark | None:
         """The most urgent that is to be taken in this round."""

@@ -180,6 +180,11 @@ class Holdings:
                 if later:  # a boot has taken longer meanwhile
                     heapq.heappush(self._patient, (min(later), next(self._puts), cluster_id))
 
+    def rank_queued(self, share_of: Callable[[str], float], most: int) -> bool:
+        """Finds the turns of so many of the accounts that wait; whether all have one, so that `take_queued` takes no
+        longer than the replica that it finds."""
+        return self._queue.rank(share_of, most)
+
     def take_queued(self, share_of: Callable[[str], float]) -> Queued | None:
         """The replica that is to be launched next, each once in a round; None: the round has ended. `share_of`: what an
         account holds for its weight."""

@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 
 REST_PER_STEP = 4
 """After a step the loop rests this many times as long as the step took, so that requests, which wake it, come first."""
-LOOKS_PER_STEP = 12
-"""Clusters that one step looks at, the others wait for the next one: about a millisecond."""
+LOOKS_PER_STEP = 8
+"""Clusters that one step looks at, the others wait for the next one: about half a millisecond."""
 SWEEP_S = 30.0
 """How often that begins anew at most."""
 SWEPT_PER_TICK = 20

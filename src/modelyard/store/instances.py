@@ -9,11 +9,22 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, Select, Update, bindparam, case, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, case, or_, select, update
 
 from modelyard.records.instances import Instance, Tariff
 from modelyard.store.database import Database, insert_into
 from modelyard.store.tables import downloads, instances
+
+# Made once: each statement that is made leaves a hundred objects in cycles, and each boot takes some.
+_IS_OPEN = (instances.c.id == bindparam("instance_id")) & instances.c.ended_at.is_(None)
+_UPDATE = update(instances).where(_IS_OPEN).returning(instances)
+_MOMENT = bindparam("moment", type_=downloads.c.used_at.type)
+_USE_FILES = (
+    update(downloads)
+    .where(downloads.c.model_id == bindparam("model"), downloads.c.used_at < _MOMENT)
+    .values(used_at=_MOMENT)
+)
+"""Notes that a model's files were in use at a moment. Never moves it back."""
 
 
 class Instances:
@@ -31,7 +42,7 @@ class Instances:
         with self._database.write() as connection:
             statement = insert_into(connection, instances).values(asdict(instance))
             connection.execute(statement.on_conflict_do_nothing(index_elements=["id"]))
-            connection.execute(_use_files(instance.model_id, instance.created_at))
+            connection.execute(_USE_FILES, {"model": instance.model_id, "moment": instance.created_at})
 
     def update(
         self,
@@ -56,14 +67,13 @@ class Instances:
             "tariff": None if tariff is None else asdict(tariff),
         }
         changes = {name: value for name, value in given.items() if value is not None}
-        is_it = (instances.c.id == instance_id) & instances.c.ended_at.is_(None)
+        which = {"instance_id": instance_id}
         if not changes:
             with self._database.read() as connection:
-                row = connection.execute(select(instances).where(is_it)).one_or_none()
+                row = connection.execute(select(instances).where(_IS_OPEN), which).one_or_none()
         else:
             with self._database.write() as connection:
-                statement = update(instances).where(is_it).values(changes).returning(instances)
-                row = connection.execute(statement).one_or_none()
+                row = connection.execute(_UPDATE, {**which, **changes}).one_or_none()
         return None if row is None else _instance(row)
 
     def heartbeat(self, instance_ids: Collection[str], now: datetime) -> None:
@@ -112,7 +122,7 @@ class Instances:
         with self._database.write() as connection:
             model_id = connection.scalars(statement).one_or_none()
             if model_id is not None:
-                connection.execute(_use_files(model_id, at))
+                connection.execute(_USE_FILES, {"model": model_id, "moment": at})
         return model_id is not None
 
     def end_those_of_others(self, server_id: str, reason: str) -> int:
@@ -163,11 +173,6 @@ class Instances:
         with self._database.read() as connection:
             rows = connection.execute(statement.order_by(instances.c.created_at, instances.c.id))
             return [_instance(row) for row in rows]
-
-
-def _use_files(model_id: str, at: datetime) -> Update:
-    """Notes that a model's files were in use at that moment. Never moves it back."""
-    return update(downloads).where(downloads.c.model_id == model_id, downloads.c.used_at < at).values(used_at=at)
 
 
 def _instance(row: Row[tuple[object, ...]]) -> Instance:
