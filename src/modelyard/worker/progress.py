@@ -18,6 +18,8 @@ LOG_EVERY_S = 2.0
 class StepLog:
     """The `progress` of one call: logs its first and last step, and others at most every `LOG_EVERY_S`."""
 
+    __slots__ = ("_clock", "_emit", "_logged_at", "_request", "_task")
+
     def __init__(
         self,
         task: str,
@@ -30,7 +32,8 @@ class StepLog:
         `emit` gets a line for every step.
         """
         self._emit = emit
-        self._name = task if request is None else f"{task} (request {request})"
+        self._task = task
+        self._request = request
         self._clock = clock
         self._logged_at: float | None = None
 
@@ -41,4 +44,5 @@ class StepLog:
         now = self._clock()
         if self._logged_at is None or done >= total or now - self._logged_at >= LOG_EVERY_S:
             self._logged_at = now
-            log.info("%s: step %d/%d", self._name, done, total)
+            name = self._task if self._request is None else f"{self._task} (request {self._request})"
+            log.info("%s: step %d/%d", name, done, total)

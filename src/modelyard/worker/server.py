@@ -293,32 +293,35 @@ class WorkerServer:
 
     def _start(self, connection: Connection, request: Request) -> None:
         """Hands a request to the scheduler, or answers with the error that stops it."""
-        request_id = request.id
-        finish: Deliver = partial(self._finish, connection, request_id)
-        emit: Callable[[str], None] | None = None
-        pieces = Pieces(connection, request_id)
-        if request.stream:
-            window = connection.windows[request_id] = PieceWindow(pieces.send)
-            emit = partial(self._calls.put, window.add)
-            finish = partial(finish_after_pieces, window, finish)
+        about = (connection, request.id) if connection.wants_lines else None
         try:
-            if self._scheduler is None:
-                raise ReplicaLost("The replica is not ready.")
-            connection.running[request_id] = work_on(
-                (connection, request_id) if connection.wants_lines else None,
-                submit_call,
-                self._scheduler,
-                request.fields,
-                request.params,
-                emit=emit,
-                deliver=partial(self._calls.put, finish),
-                request_id=request_id,
-                adapted=self._adapters.find(request.adapter),
-                reading=pieces.note_read if request.stream else None,
-                times=CallTimes() if request.timed else None,
-            )
+            connection.running[request.id] = work_on(about, self._submit, connection, request)
         except ModelyardError as error:
-            self._finish(connection, request_id, error)
+            self._finish(connection, request.id, error)
+
+    def _submit(self, connection: Connection, request: Request) -> RunningCall:
+        """Hands a request to the scheduler. Raises ModelyardError."""
+        if self._scheduler is None:
+            raise ReplicaLost("The replica is not ready.")
+        finish: Deliver = partial(self._finish, connection, request.id)
+        emit: Callable[[str], None] | None = None
+        reading: Callable[[int], None] | None = None
+        if request.stream:
+            pieces = Pieces(connection, request.id)
+            window = connection.windows[request.id] = PieceWindow(pieces.send)
+            emit, reading = partial(self._calls.put, window.add), pieces.note_read
+            finish = partial(finish_after_pieces, window, finish)
+        return submit_call(
+            self._scheduler,
+            request.fields,
+            request.params,
+            emit=emit,
+            deliver=partial(self._calls.put, finish),
+            request_id=request.id,
+            adapted=self._adapters.find(request.adapter),
+            reading=reading,
+            times=CallTimes() if request.timed else None,
+        )
 
     def _finish_now(self, connection: Connection, request_id: int, answer: Outcome | ModelyardError) -> None:
         """The same for what was not asked of the scheduler."""

@@ -6,13 +6,13 @@ it is busy forms the next batch (same batch key, at most `max_batch`, no more pa
 
 from __future__ import annotations
 
-import heapq
 import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
+
+import msgspec
 
 from modelyard.errors import InferenceFailed, ModelyardError, ReplicaLost
 from modelyard.protocol import Outcome, Work
@@ -31,8 +31,7 @@ STEPS_LENGTH = 4096.0
 passes of a small model, each as dear as 10 to 30 tokens."""
 
 
-@dataclass(eq=False, slots=True)
-class Pending:
+class Pending(msgspec.Struct, eq=False):
     """A call that waits, and where its answer goes: `deliver` is called once, by `answer`.
 
     `started`: the client has seen a part. `cancelled`: as the call's own, but only asks: the call's answers it as well.
@@ -47,7 +46,7 @@ class Pending:
     started: bool = False
     answered: bool = False
     model: Any = None
-    current: object | None = field(default_factory=current_call.get)
+    current: object | None = msgspec.field(default_factory=current_call.get)
 
     def answer(self, answer: Outcome | ModelyardError) -> None:
         """Delivers the answer, the first time."""
@@ -78,9 +77,8 @@ def choose_batch(waiting: Sequence[Pending], max_batch: int, pass_length: float 
     first = waiting[0]
     alike = [place for place, pending in enumerate(waiting) if pending.key == first.key]
     chosen, longest = [0], first.length
-    for place in heapq.nsmallest(max_batch, alike, lambda place: (abs(waiting[place].length - first.length), place)):
-        if place == 0 or len(chosen) == max_batch:
-            continue
+    nearest = sorted(alike, key=lambda place: abs(waiting[place].length - first.length))  # the older of equals first
+    for place in nearest[1:max_batch]:
         length = waiting[place].length
         stretched = max(longest, length)
         size = (len(chosen) + 1) * stretched
@@ -126,7 +124,7 @@ class Batcher(Scheduler):
                 pending.started = True
                 emit(text)
 
-        pending.call = Call(call.inputs, call.params, noted, pending.ends, call.progress, call.reading, call.begun)
+        pending.call = msgspec.structs.replace(call, emit=noted, cancelled=pending.ends)
         with self._changed:
             if self._closed:
                 raise ReplicaLost("The replica is stopping.")
