@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -54,7 +56,7 @@ def call(text: str, **sinks: Any) -> Call[Any, Any]:
     ],
 )
 def test_choose_batch(waiting: list[tuple[str, int]], max_batch: int, chosen: list[int]) -> None:
-    pending = [Pending(call(str(place)), print, key, length, never) for place, (key, length) in enumerate(waiting)]
+    pending = [Pending(call(str(place)), print, key, length) for place, (key, length) in enumerate(waiting)]
     assert choose_batch(pending, max_batch, pass_length=100.0) == [pending[place] for place in chosen]
 
 
@@ -161,6 +163,28 @@ def test_what_arrives_while_it_is_busy_forms_the_next_batch(bench: Callable[...,
     work = one.batcher.describe_work()
     assert dict(zip(BATCH_SIZES, work.batches, strict=False)) == {**dict.fromkeys(BATCH_SIZES, 0), 1: 2, 4: 1}
     assert (work.calls, work.places, work.cache) == (6, 3 * 4, None)
+
+
+@pytest.mark.parametrize("sinks", [{}, {"emit": print}])
+def test_a_call_that_was_answered_leaves_no_garbage(bench: Callable[..., Bench], sinks: dict[str, Any]) -> None:
+    one = bench(lambda _, calls: [call.cancelled() for call in calls])
+
+    class Client:
+        def take(self, answer: Outcome | ModelyardError) -> None:
+            one.submit("the next")
+
+    client = Client()
+    answered = weakref.ref(client)
+    gc.disable()
+    try:
+        one.batcher.submit(call("one", **sinks), client.take)
+        del client
+        one.wait_for(lambda: "the next" in one.answers)
+        one.submit("and one more")  # the thread keeps the last batch until there is another
+        one.wait_for(lambda: "and one more" in one.answers)
+        wait_until(lambda: answered() is None)
+    finally:
+        gc.enable()
 
 
 def test_incompatible_calls_wait_for_their_turn(bench: Callable[..., Bench]) -> None:

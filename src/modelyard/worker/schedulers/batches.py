@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -34,15 +35,13 @@ passes of a small model, each as dear as 10 to 30 tokens."""
 class Pending(msgspec.Struct, eq=False):
     """A call that waits, and where its answer goes: `deliver` is called once, by `answer`.
 
-    `started`: the client has seen a part. `cancelled`: as the call's own, but only asks: the call's answers it as well.
-    `model`: who is to answer. `current`: the call as `work_on` knows it.
+    `started`: the client has seen a part. `model`: who is to answer. `current`: the call as `work_on` knows it.
     """
 
     call: Call[Any, Any]
     deliver: Deliver
     key: Hashable
     length: int
-    cancelled: Callable[[], bool]
     started: bool = False
     answered: bool = False
     model: Any = None
@@ -58,8 +57,24 @@ class Pending(msgspec.Struct, eq=False):
         """Answers with what the client gets for what model code raised."""
         self.answer(work_on(self.current, as_answer, error, task))
 
+    def to_run(self) -> Call[Any, Any]:
+        """The call as its task gets it, who notes here what it shows, and that it ends. Not kept: both would name one
+        another, garbage that is collected late."""
+        emit = self.call.emit
+        show = None if emit is None else partial(self.show, emit)
+        return msgspec.structs.replace(self.call, emit=show, cancelled=self.ends)
+
+    def show(self, emit: Callable[[str], None], text: str) -> None:
+        """Hands on a part of the answer."""
+        self.started = True
+        emit(text)
+
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the answer; unlike `ends`, it only asks."""
+        return self.call.cancelled()
+
     def ends(self) -> bool:
-        """The call's `cancelled`: a task that asks ends its work on the call, which is told at once."""
+        """The `cancelled` of a call that runs: a task that asks ends its work on the call, which is told at once."""
         if self.cancelled():
             self.answer(InferenceFailed("Cancelled."))
             return True
@@ -116,15 +131,7 @@ class Batcher(Scheduler):
         """See Scheduler. A batch is of one adapter, or of none."""
         name, model = adapted or (None, self._model)
         key = (name, self.task.batch_key(call))
-        pending = Pending(call, deliver, key, self.task.length(call), call.cancelled, model=model)
-        noted = None
-        if (emit := call.emit) is not None:
-
-            def noted(text: str) -> None:
-                pending.started = True
-                emit(text)
-
-        pending.call = msgspec.structs.replace(call, emit=noted, cancelled=pending.ends)
+        pending = Pending(call, deliver, key, self.task.length(call), model=model)
         with self._changed:
             if self._closed:
                 raise ReplicaLost("The replica is stopping.")
@@ -210,7 +217,7 @@ class Batcher(Scheduler):
         try:
             model = cast("Loaded", StoppableModel(batch[0].model, batch))
             began = time.perf_counter()
-            outputs = self.task.run(model, [pending.call for pending in batch])
+            outputs = self.task.run(model, [pending.to_run() for pending in batch])
             took_s = time.perf_counter() - began
             self._costs.add(len(batch) * max(pending.length for pending in batch), took_s)
             self._tally.note_took(took_s)
