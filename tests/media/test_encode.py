@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import io
 from typing import Any
 
@@ -13,6 +14,9 @@ from modelyard.media import encode
 from modelyard.media.images import decode_image
 from modelyard.media.videos import decode_video
 from tests.media.files import gradient, media, tone
+
+M_PERTURB = -6
+"""Memory that is allocated is filled with a byte, and with another one when it is freed. Source: mallopt(3)."""
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (5, 7, 4)])
@@ -65,6 +69,22 @@ def test_an_mp4_is_h264_of_even_size_at_the_rate_asked_for(fps: float):
     video = decode_video(media(data))
     assert video.total_frames == 10
     assert np.abs(video.frames[:, :41, :63].astype(int) - frames).mean() < 8
+
+
+def test_the_same_frames_make_the_same_film_whatever_memory_held_before():
+    dice = np.random.default_rng(5)
+    moving = dice.integers(0, 256, (64, 96, 3))
+    noisy = [np.roll(moving, 3 * each, axis=1) * 0.4 + dice.normal(60, 12, moving.shape) for each in range(5)]
+    frames = np.clip(noisy, 0, 255).astype(np.uint8)
+    libc = ctypes.CDLL(None)
+    try:
+        films = set()
+        for filled_with in (1, 85, 170):
+            libc.mallopt(M_PERTURB, filled_with)
+            films.add(encode.encode_mp4(frames, 8))
+    finally:
+        libc.mallopt(M_PERTURB, 0)
+    assert len(films) == 1
 
 
 def test_what_a_task_makes_names_its_type():
