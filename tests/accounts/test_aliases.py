@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +13,7 @@ from sqlalchemy import insert
 
 from modelyard.accounts.administration import Administration
 from modelyard.accounts.aliases import MOST_ALIASES, Aliases
-from modelyard.errors import InvalidRequest, QuotaExceeded, UnknownAccount, UnknownAlias
+from modelyard.errors import InvalidRequest, QuotaExceeded, StoreUnavailable, UnknownAccount, UnknownAlias
 from modelyard.records.aliases import check_alias_name
 from modelyard.records.clusters import Capacity, Changes
 from modelyard.records.models import Listing, Source
@@ -160,3 +164,24 @@ def test_what_has_not_changed_is_not_read_again(
     aliases.read()
     monkeypatch.setattr(store.aliases, "list", lambda: pytest.fail("all aliases were read"))
     aliases.read()
+
+
+def test_of_a_database_that_takes_over_and_lacks_a_change_all_is_read_anew(
+    administration: Administration, store: Store, own_database: Path
+) -> None:
+    ada, aliases = administration.get_account("ada").id, Aliases(store.aliases)
+    with closing(sqlite3.connect(own_database)) as database, closing(sqlite3.connect(":memory:")) as behind:
+        database.backup(behind)
+        administration.set_alias("lost", MODEL, "ada")
+        aliases.read()
+        behind.backup(database)
+    store._database._closed.set()
+    with pytest.raises(StoreUnavailable):
+        aliases.read()
+    assert aliases.model_of(ada, "lost") == MODEL
+    store._database._closed.clear()
+    administration.set_alias("mine", MODEL, "ada")  # as many changes as were lost
+
+    aliases.read()
+
+    assert [alias.name for alias in aliases.of(ada)] == ["mine"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from modelyard.accounts.rereading import read_forever
-from modelyard.errors import InvalidRequest, QuotaExceeded
+from modelyard.errors import InvalidRequest, QuotaExceeded, StoreUnavailable
 from modelyard.records.aliases import Alias
 from modelyard.records.clusters import MAX_REPLICAS, Capacity, Changes, check_capacity
 from modelyard.records.models import check_model_id
@@ -19,6 +19,8 @@ MOST_ALIASES = 1000
 """Of one account: as many as a list of models can hold beside its own on each page, and no client has more names."""
 PROVIDERS = frozenset(provider.name for provider in KNOWN)
 """Names that begin with one of these and a slash are for models that others serve."""
+NEVER_READ = -1
+"""The version of nothing: whatever the store says is another."""
 
 
 class Aliases:
@@ -27,7 +29,7 @@ class Aliases:
     def __init__(self, table: AliasTable) -> None:
         """Knows nothing before `read`, or `take`, was called."""
         self._table = table
-        self._version = -1
+        self._version = NEVER_READ
         self._named: Mapping[str, Mapping[str, Alias]] = {}
 
     def find(self, account_id: str, name: str) -> Alias | None:
@@ -51,11 +53,15 @@ class Aliases:
         return [*self._named.get(account_id, {}).values()]
 
     def read(self) -> None:
-        """Reads from the store what has changed, if anything has. Raises Unavailable."""
-        version = self._table.version()  # before the rest: what is changed meanwhile is read once more
-        if version == self._version:
-            return
-        self.take(self._table.list())
+        """Reads from the store what has changed, if anything has; all, once it was away. Raises Unavailable."""
+        try:
+            version = self._table.version()  # before the rest: what is changed meanwhile is read once more
+            if version == self._version:
+                return
+            self.take(self._table.list())
+        except StoreUnavailable:  # another database may take over that lacks the last changes, and counts on from there
+            self._version = NEVER_READ
+            raise
         self._version = version
 
     def take(self, aliases: Iterable[Alias]) -> None:
