@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from contextlib import suppress
 
 import av
@@ -40,6 +41,24 @@ def test_all_frames_come_when_no_number_is_asked_for() -> None:
     video = decode_video(media(video_file(counting_frames(20))))
     assert video.frames.shape[0] == 20
     assert (np.diff(video.frames[:, 0, 0, 0].astype(int)) > 0).all()
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("mp4", "libx264"), ("webm", "libvpx-vp9")])
+def test_a_video_is_read_on_the_thread_that_asks(monkeypatch: pytest.MonkeyPatch, kind: str, codec: str) -> None:
+    started: set[str] = set()
+    upright = videos.upright
+
+    def watched(frame: av.VideoFrame) -> videos.Pixels:
+        pixels = upright(frame)
+        started.update(os.listdir("/proc/self/task"))
+        return pixels
+
+    monkeypatch.setattr(videos, "upright", watched)
+    data = media(video_file(counting_frames(4, 256, 256), kind=kind, codec=codec))
+    before = set(os.listdir("/proc/self/task"))
+    decode_video(data)
+    assert started
+    assert started <= before
 
 
 def test_a_gif_is_a_video() -> None:
