@@ -119,6 +119,50 @@ def test_a_chart_ends_with_the_last_minute_that_is_known_and_counts_in_whole_num
         assert "0.5" not in page.evaluate("texts")
 
 
+def test_the_chart_of_a_month_is_read_again_when_an_hour_is_over_and_a_minute_after_a_failure(
+    browser: Browser, console_server: Server, watcher: tuple[str, httpx.Client]
+) -> None:
+    secret, client = watcher
+    client.put(f"/models/v2/{MODEL}", json={"capacity": {"desired": 0}})
+    begin, ends = "2026-05-01T08:00:00Z", ["2026-05-01T10:50:15Z", "", "2026-05-01T11:02:45Z", "2026-05-01T12:00:16Z"]
+    asked: list[str] = []
+
+    def tell_end(route: Route) -> None:
+        if "period=month" not in route.request.url:
+            return route.continue_()
+        asked.append(ends[len(asked)])
+        if not asked[-1]:
+            return route.abort()
+        load = {"requests": 60 * len(asked), "failed": 0, "inFlight": 0, "queued": 0, "instances": 1, "memoryBytes": 1}
+        point = {"at": asked[-1][:11] + "09:00:00Z", "latency": None, "waitSeconds": None, **load}
+        told = {"modelId": MODEL, "begin": begin, "end": asked[-1], "stepSeconds": 3600, "points": [point]}
+        return route.fulfill(json={"output": told})
+
+    with console(browser, console_server, key=secret) as page:
+
+        def pass_minutes(minutes: int) -> None:
+            page.clock.run_for(minutes * 60_000)
+            page.evaluate("fetch('/').then(() => true)")  # what was asked before has come here
+
+        page.route("**/models/v2/history*", tell_end)
+        page.clock.install()
+        page.goto(f"/#/clusters/{MODEL}")
+        page.get_by_text("Month", exact=True).click()
+        page.get_by_text("at most 1").first.wait_for()
+        pass_minutes(9)
+        assert asked == ends[:1]
+        pass_minutes(2)
+        page.get_by_role("alert").wait_for()
+        assert asked == ends[:2]
+        pass_minutes(1)
+        page.get_by_text("at most 3").wait_for()
+        pass_minutes(57)
+        assert asked == ends[:3]
+        pass_minutes(1)
+        page.get_by_text("at most 4").wait_for()
+        assert asked == ends
+
+
 def test_the_operator_looks_at_the_clusters_of_all_accounts(
     browser: Browser, console_server: Server, watcher: tuple[str, httpx.Client]
 ) -> None:

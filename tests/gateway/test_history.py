@@ -21,7 +21,7 @@ def recorder_of(control: ControlPlane, tallies: InferenceTallies) -> HistoryReco
 
 async def written(control: ControlPlane, model_id: str = SMALL, step_s: int = MINUTE_S) -> Sequence[ClusterPoint]:
     await control.journal.flush()
-    return control.store.history.list_clusters(control.account, model_id, step_s, START - timedelta(days=1))
+    return control.store.history.list_clusters(control.account, model_id, step_s, START - timedelta(days=1), START)
 
 
 async def test_a_minute_is_written_once_it_is_over(make_control: MakeControl) -> None:
@@ -43,7 +43,7 @@ async def test_a_minute_is_written_once_it_is_over(make_control: MakeControl) ->
         assert (point.at, point.requests, point.failed, point.waited_us) == (START, 3, 1, 4000)
         assert sum(point.latency) == 1
         assert (point.replicas, point.memory_bytes, point.queued) == (1, control.reserved_bytes(), 0)
-        (node,) = control.store.history.list_nodes(MINUTE_S, START)
+        (node,) = control.store.history.list_nodes(MINUTE_S, START, START)
         assert (node.node, node.device, node.evictions) == ("fake", "", 0)
         assert node.reserved_bytes == control.reserved_bytes()
 
@@ -74,7 +74,7 @@ async def test_the_most_that_waited_and_an_eviction_are_seen(make_control: MakeC
         recorder.write()
         (point,) = await written(control, TWIN)
         assert point.queued == 3
-        (node,) = control.store.history.list_nodes(MINUTE_S, START)
+        (node,) = control.store.history.list_nodes(MINUTE_S, START, START)
         assert node.evictions == 1
         (eviction,) = control.plane.evictions()
         assert (eviction.model_id, eviction.need.memory_bytes) == (SMALL, held_bytes)

@@ -21,24 +21,26 @@ def node_point(minutes: float = 0, *, evictions: int = 0) -> NodePoint:
     return NodePoint("node-a", "cuda:0", NOON + timedelta(minutes=minutes), 2**40, 2**39, 2**38, evictions)
 
 
-def minutes_of(store: Store, account: str = "acc_a", model: str = MODEL, step_s: int = MINUTE_S) -> list[ClusterPoint]:
-    return list(store.history.list_clusters(account, model, step_s, NOON - timedelta(days=99)))
+def minutes_of(
+    store: Store, account: str = "acc_a", model: str = MODEL, step_s: int = MINUTE_S, now: datetime = NOON
+) -> list[ClusterPoint]:
+    return list(store.history.list_clusters(account, model, step_s, NOON - timedelta(days=99), now))
 
 
 def test_what_is_added_is_found_by_its_owner_from_a_moment_on(store: Store) -> None:
     mine = [point(0), point(1)]
     store.history.add([*mine, point(1, account="acc_b"), point(1, model="org/other")], [node_point(1)])
     assert minutes_of(store) == mine
-    assert store.history.list_clusters("acc_a", MODEL, MINUTE_S, NOON + timedelta(minutes=1)) == mine[1:]
+    assert store.history.list_clusters("acc_a", MODEL, MINUTE_S, NOON + timedelta(minutes=1), NOON) == mine[1:]
     assert minutes_of(store, "acc_c") == minutes_of(store, step_s=HOUR_S) == []
-    assert store.history.list_nodes(MINUTE_S, NOON) == [node_point(1)]
+    assert store.history.list_nodes(MINUTE_S, NOON, NOON) == [node_point(1)]
 
 
 def test_what_two_servers_counted_in_one_minute_becomes_both(store: Store) -> None:
     store.history.add([point(requests=2)], [node_point(evictions=1)])
     store.history.add([point(requests=5), point(1)], [node_point(evictions=2)])
     assert minutes_of(store) == [point(requests=2).merge(point(requests=5)), point(1)]
-    assert store.history.list_nodes(MINUTE_S, NOON)[0].evictions == 3
+    assert store.history.list_nodes(MINUTE_S, NOON, NOON)[0].evictions == 3
 
 
 def test_hours_that_have_ended_are_rolled_up_once(store: Store) -> None:
@@ -50,7 +52,19 @@ def test_hours_that_have_ended_are_rolled_up_once(store: Store) -> None:
     assert minutes_of(store, step_s=HOUR_S) == hours
     store.history.roll_up(NOON + timedelta(hours=3))
     assert [hour.requests for hour in minutes_of(store, step_s=HOUR_S)] == [2, 1, 1]
-    assert [node.at for node in store.history.list_nodes(HOUR_S, NOON)] == [NOON]
+    assert [node.at for node in store.history.list_nodes(HOUR_S, NOON, NOON)] == [NOON]
+
+
+def test_an_hour_that_has_ended_is_told_before_it_is_rolled_up(store: Store) -> None:
+    store.history.add([point(1), point(59), point(61), point(121)], [node_point(5), node_point(65)])
+    now = NOON + timedelta(minutes=125)
+    for _ in range(2):
+        hours = minutes_of(store, step_s=HOUR_S, now=now)
+        assert [(hour.at, hour.requests) for hour in hours] == [(NOON, 2), (NOON + timedelta(hours=1), 1)]
+        assert store.history.list_clusters("acc_a", MODEL, HOUR_S, NOON + timedelta(minutes=1), now) == hours[1:]
+        nodes = store.history.list_nodes(HOUR_S, NOON, now)
+        assert [node.at for node in nodes] == [NOON, NOON + timedelta(hours=1)]
+        store.history.roll_up(NOON + timedelta(minutes=65))
 
 
 def test_minutes_go_after_a_day_and_hours_after_a_month_the_oldest_first(store: Store) -> None:

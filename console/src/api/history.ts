@@ -3,7 +3,7 @@ import { get } from "./http";
 export type Period = "hour" | "day" | "month";
 
 /** What is drawn: `stepSeconds` from one point to the next; a step without a point had nothing. */
-interface Steps {
+export interface Steps {
   begin: string;
   end: string;
   stepSeconds: number;
@@ -50,13 +50,19 @@ export const readNodeHistories = async (period: Period): Promise<NodeHistories> 
 /** By then what a step had is written down. */
 const LATE_S = 15;
 
-/** The moments of all steps in seconds, and a function that finds what a step had. */
+/** In how many milliseconds there is more: the next step is over and written down. */
+export function untilNextMs({ end, stepSeconds }: Steps): number {
+  const known = Date.parse(end) / 1000 - LATE_S;
+  return (stepSeconds - (known % stepSeconds)) * 1000;
+}
+
+/** The moments of all steps that are over, in seconds, and a function that finds what a step had. */
 export function stepsOf<P extends { at: string }>(history: Steps, points: readonly P[]): { times: number[]; at: (P | undefined)[] } {
   const step = history.stepSeconds;
   const first = Math.ceil(Date.parse(history.begin) / 1000 / step) * step;
   const end = Date.parse(history.end) / 1000;
   const found = new Map(points.map((point) => [Date.parse(point.at) / 1000, point]));
   const times: number[] = [];
-  for (let time = first; time + step + LATE_S <= end || (found.has(time) && time < end); time += step) times.push(time);
+  for (let time = first; time + step + (found.has(time) ? 0 : LATE_S) <= end; time += step) times.push(time);
   return { times, at: times.map((time) => found.get(time)) };
 }

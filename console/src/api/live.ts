@@ -79,16 +79,16 @@ const failureOf = (work: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   );
 
-/** Does something now and again and again, while the page is seen, until what it returns is called. */
-export function repeat(everyMs: number, work: () => Promise<void>): () => void {
+/** Does something now, and again after as many milliseconds as it says, while the page is seen, until what this returns is called. */
+export function repeat(work: () => Promise<number>): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let ended = false;
 
   async function turn(): Promise<void> {
     clearTimeout(timer);
     if (ended || document.hidden) return;
-    await work();
-    if (!ended) timer = setTimeout(() => void turn(), everyMs);
+    const waitMs = await work();
+    if (!ended) timer = setTimeout(() => void turn(), waitMs);
   }
 
   const look = (): void => void turn();

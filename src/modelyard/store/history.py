@@ -37,15 +37,18 @@ class History:
             self._clusters.roll_up(connection, now)
             self._nodes.roll_up(connection, now)
 
-    def list_clusters(self, account_id: str, model_id: str, step_s: int, since: datetime) -> Sequence[ClusterPoint]:
-        """One cluster's, oldest first. `step_s`: of the points, MINUTE_S or HOUR_S."""
+    def list_clusters(
+        self, account_id: str, model_id: str, step_s: int, since: datetime, now: datetime
+    ) -> Sequence[ClusterPoint]:
+        """One cluster's, oldest first. `step_s`: of the points, MINUTE_S or HOUR_S. Hours are those that have ended by
+        `now`, rolled up or not."""
         with self._database.read() as connection:
-            return self._clusters.between(connection, step_s, since, account_id=account_id, model_id=model_id)
+            return self._clusters.find(connection, step_s, since, now, account_id=account_id, model_id=model_id)
 
-    def list_nodes(self, step_s: int, since: datetime) -> Sequence[NodePoint]:
-        """Every machine's, by machine and accelerator, then oldest first."""
+    def list_nodes(self, step_s: int, since: datetime, now: datetime) -> Sequence[NodePoint]:
+        """Every machine's, by machine and accelerator, then oldest first; steps as those of clusters."""
         with self._database.read() as connection:
-            return self._nodes.between(connection, step_s, since)
+            return self._nodes.find(connection, step_s, since, now)
 
     def prune(self, now: datetime, limit: int) -> int:
         """Deletes what has been kept long enough, the oldest first, about `limit` rows of each kind; how many."""
@@ -80,13 +83,24 @@ class Points(Generic[P]):
 
     def roll_up(self, connection: Connection, now: datetime) -> None:
         """See History."""
-        table, until = self.table, begin_of(now, HOUR_S)
+        table = self.table
         newest: datetime | None = connection.scalar(select(func.max(table.c.at)).where(table.c.step_s == HOUR_S))
-        since = begin_of(now - KEPT[MINUTE_S], HOUR_S)
+        self.add(connection, self._hours_after(connection, newest, now), HOUR_S)
+
+    def find(self, connection: Connection, step_s: int, since: datetime, now: datetime, **owner: str) -> Sequence[P]:
+        """See History."""
+        points = self.between(connection, step_s, since, None, **owner)
+        if step_s == HOUR_S:
+            newest = max((point.at for point in points), default=None)
+            points += [hour for hour in self._hours_after(connection, newest, now, **owner) if hour.at >= since]
+        return sorted(points, key=lambda point: (point.key, point.at))
+
+    def _hours_after(self, connection: Connection, newest: datetime | None, now: datetime, **owner: str) -> Sequence[P]:
+        """Those that have ended by `now`, made of minutes; None: all of which there are minutes."""
+        since, until = begin_of(now - KEPT[MINUTE_S], HOUR_S), begin_of(now, HOUR_S)
         if newest is not None:
             since = max(since, newest + timedelta(seconds=HOUR_S))
-        minutes = self.between(connection, MINUTE_S, since, until) if since < until else []
-        self.add(connection, roll_up(minutes, HOUR_S), HOUR_S)
+        return roll_up(self.between(connection, MINUTE_S, since, until, **owner), HOUR_S) if since < until else []
 
     def between(
         self, connection: Connection, step_s: int, since: datetime, until: datetime | None = None, **owner: str

@@ -131,7 +131,7 @@ class MachineCalls:
     async def node_history(self, request: Request, actor: Actor) -> Answer[NodeHistories]:
         """What machines held."""
         span, now = SPANS[read_query(request, PeriodQuery).period], self._clock.now()
-        points = await asyncio.to_thread(self._history.list_nodes, span.stored_step_s, now - span.back)
+        points = await asyncio.to_thread(self._history.list_nodes, span.stored_step_s, now - span.back, now)
         return Answer(output=show_node_histories(points, span, now))
 
     async def cluster_history(self, request: Request, actor: Actor) -> Answer[History]:
@@ -140,7 +140,7 @@ class MachineCalls:
         account = await asyncio.to_thread(self._gate.administration(actor).get_account, query.account)
         span, now = SPANS[query.period], self._clock.now()
         points = await asyncio.to_thread(
-            self._history.list_clusters, account.id, query.model, span.stored_step_s, now - span.back
+            self._history.list_clusters, account.id, query.model, span.stored_step_s, now - span.back, now
         )
         return Answer(output=show_history(query.model, points, span, now))
 

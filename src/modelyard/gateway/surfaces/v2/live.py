@@ -102,7 +102,7 @@ class LiveCalls:
         model_id = self._aliases.model_of(key.account_id, query.model)
         span, now = SPANS[query.period], self._clock.now()
         points = await asyncio.to_thread(
-            self._history.list_clusters, key.account_id, model_id, span.stored_step_s, now - span.back
+            self._history.list_clusters, key.account_id, model_id, span.stored_step_s, now - span.back, now
         )
         return Answer(output=show_history(model_id, points, span, now))
 
