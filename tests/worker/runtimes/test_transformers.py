@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from modelyard.errors import BootFailed, InferenceFailed, InvalidRequest, ModelRefused
+from modelyard.worker.runtimes import linear_products
 from modelyard.worker.runtimes.base import load_model
 from modelyard.worker.runtimes.generation_batches import groups
 from modelyard.worker.runtimes.generation_settings import new_token_limit
@@ -158,6 +159,45 @@ def test_failure_is_one_clear_error_and_the_next_request_works(gpt2):
     with pytest.raises(InferenceFailed):
         gpt2.generate(outside, {}, nothing)
     assert gpt2.generate(INPUTS, {"max_new_tokens": 3, "min_new_tokens": 3}, nothing)
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "inputs"),
+    [
+        ("bert_classifier", "sequence-classification", INPUTS),
+        ("vit_classifier", "image-classification", {"pixel_values": np.ones((3, 3, 32, 32), np.float32)}),
+        ("wav2vec2_classifier", "audio-classification", {"input_values": np.ones((2, 16_000), np.float32)}),
+    ],
+)
+def test_a_pass_makes_the_same_by_either_product(model_folder, monkeypatch, family, head, inputs):
+    monkeypatch.setattr(linear_products, "LEAST_WEIGHTS", 1)  # those of tests' models are smaller
+    by_onednn = []
+    multiply = linear_products.multiply_by_onednn
+    monkeypatch.setattr(
+        linear_products, "multiply_by_onednn", lambda layer, rows: by_onednn.append(layer) or multiply(layer, rows)
+    )
+    model = load_model("transformers", model_folder(family), (head,), device="cpu")
+    with torch.inference_mode():
+        usual = model.module(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.numpy()
+    assert not by_onednn
+    np.testing.assert_allclose(model.forward(inputs)["logits"], usual, rtol=1e-5, atol=1e-5)
+    assert by_onednn
+
+
+def test_a_pass_that_fails_leaves_the_layers_as_they_were(model_folder, monkeypatch):
+    monkeypatch.setattr(linear_products, "LEAST_WEIGHTS", 1)
+    model = load_model("transformers", model_folder("bert_classifier"), ("sequence-classification",), device="cpu")
+    layer, seen = model.module.classifier, []
+
+    def fails(*_):
+        seen.append("forward" in vars(layer))
+        raise ValueError("wrong")
+
+    layer.register_forward_hook(fails)
+    with pytest.raises(InferenceFailed, match="failed on this input"):
+        model.forward(INPUTS)
+    assert seen == [True]
+    assert "forward" not in vars(layer)
 
 
 def test_running_out_of_memory_says_how_large_the_batch_was(gpt2, monkeypatch):

@@ -8,6 +8,7 @@ their last bits, as those of more rows do.
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Callable
 from functools import partial
@@ -43,7 +44,7 @@ class LinearProducts:
         plain = [layer for layer in model.modules() if type(layer) is torch.nn.Linear and "forward" not in vars(layer)]
         self._layers = [(vars(layer), partial(self._multiply, layer)) for layer in plain if is_meant(layer)]
         self._clock = clock
-        self._comparisons: defaultdict[tuple[torch.Size, int], Comparison] = defaultdict(Comparison)
+        self._comparisons: defaultdict[tuple[int, int, int], Comparison] = defaultdict(Comparison)
 
     def __enter__(self) -> None:
         # Not by setattr, which looks for parameters: a microsecond for each layer.
@@ -58,7 +59,7 @@ class LinearProducts:
         rows = inputs.numel() // inputs.shape[-1]
         if rows < FEWEST_ROWS:
             return functional.linear(inputs, layer.weight, layer.bias)
-        comparison = self._comparisons[layer.weight.shape, size_of(rows)]
+        comparison = self._comparisons[layer.in_features, layer.out_features, size_of(rows)]
         multiply = multiply_by_onednn if comparison.next_is_onednn() else multiply_by_torch
         if comparison.rests:
             comparison.rests -= 1
@@ -107,7 +108,7 @@ def is_meant(layer: torch.nn.Linear) -> bool:
 
 def size_of(rows: int) -> int:
     """As how many the last so many rows are multiplied by oneDNN, with those of padding."""
-    return next((size for size in SIZES if rows <= size), SIZES[-1])
+    return SIZES[bisect_left(SIZES, min(rows, SIZES[-1]))]
 
 
 def multiply_by_torch(layer: torch.nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
@@ -118,8 +119,12 @@ def multiply_by_torch(layer: torch.nn.Linear, inputs: torch.Tensor) -> torch.Ten
 def multiply_by_onednn(layer: torch.nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
     """The same but for the last bits."""
     rows = inputs.reshape(-1, inputs.shape[-1])
-    made = [multiply_part(layer, part) for part in rows.split(SIZES[-1])]
-    return (made[0] if len(made) == 1 else torch.cat(made)).view(*inputs.shape[:-1], -1)
+    if len(rows) <= SIZES[-1]:
+        return multiply_part(layer, rows).view(*inputs.shape[:-1], -1)
+    made = rows.new_empty(len(rows), layer.out_features)  # all parts, and then that, would be there twice
+    for given, place in zip(rows.split(SIZES[-1]), made.split(SIZES[-1]), strict=True):
+        place.copy_(multiply_part(layer, given))
+    return made.view(*inputs.shape[:-1], -1)
 
 
 def multiply_part(layer: torch.nn.Linear, rows: torch.Tensor) -> torch.Tensor:

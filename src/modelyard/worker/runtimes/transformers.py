@@ -45,6 +45,7 @@ from modelyard.worker.runtimes.grammars import Grammars
 from modelyard.worker.runtimes.heads import choose_class, refuse_missing_weights
 from modelyard.worker.runtimes.library_adapters import only_whole_adapters
 from modelyard.worker.runtimes.library_logs import quiet_library
+from modelyard.worker.runtimes.linear_products import LinearProducts
 from modelyard.worker.runtimes.postprocessing import find_postprocessor, postprocess
 from modelyard.worker.runtimes.processors import ensure_tokenizer_pads, load_parts
 from modelyard.worker.runtimes.quantised_weights import find_quantisation, loading_arguments, settle_weights
@@ -207,6 +208,7 @@ class TransformersModel:
         self.device: torch.device = model.device
         self.adapters = AdapterLayers(model)
         self._model = model
+        self._products = LinearProducts(model)
         self._untrained = untrained
         self._seq2seq = bool(model.config.is_encoder_decoder)
         kind = self.config.get("model_type")
@@ -236,7 +238,7 @@ class TransformersModel:
         if method == "forward":
             settings["return_dict"] = True
         run = self._model if method == "forward" else getattr(self._model, method)
-        with batch_errors(inputs), torch.inference_mode():
+        with batch_errors(inputs), torch.inference_mode(), self._products:
             outputs = to_plain(run(**arguments, **settings))
         if not isinstance(outputs, dict):
             return {"output": outputs}
